@@ -1,0 +1,202 @@
+"""The seam: everything that Python may ask of the C++ engine manager, and nothing more."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+
+class Error(Exception):
+    """A refusal or a failure from C++. `kind` is one of the names in `KINDS`; str() is the sentence."""
+
+    kind: str
+
+KINDS: Final[tuple[str, ...]]
+"""InvalidInput, NotFound, Conflict, TooLarge, QueueFull, Cancelled, ExecutionFailed, Unsupported,
+Unavailable, DeadlineExceeded."""
+
+DATATYPES: Final[dict[str, int]]
+"""Open Inference Protocol datatype name -> bytes per element; the datatypes that an engine may use."""
+
+class ShapeRange:
+    """The shapes that one profile of an engine takes for one input: each list has one entry a dimension."""
+
+    @property
+    def min(self) -> list[int]: ...
+    @property
+    def opt(self) -> list[int]: ...
+    @property
+    def max(self) -> list[int]: ...  # -1: no upper bound
+
+class TensorSpec:
+    @property
+    def name(self) -> str: ...
+    @property
+    def datatype(self) -> str: ...
+    @property
+    def shape(self) -> list[int] | None:
+        """-1 for a dynamic dimension; None where even the rank is unknown."""
+    @property
+    def profiles(self) -> list[ShapeRange]: ...
+
+class EngineInfo:
+    @property
+    def id(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def instances(self) -> int: ...
+    @property
+    def max_queue_size(self) -> int: ...
+    @property
+    def inputs(self) -> list[TensorSpec]: ...
+    @property
+    def outputs(self) -> list[TensorSpec]: ...
+    @property
+    def properties(self) -> dict[str, str]:
+        """Facts that the backend tells about the engine, by name: for people, not for programs."""
+
+class LoadOptions:
+    """How an engine is stood up. `instances` 0: the backend chooses. `precision`: f32, f16 or bf16.
+    `threads`: CPU threads of all its instances together; 0: one a core."""
+
+    name: str
+    device: str
+    instances: int
+    max_queue_size: int
+    precision: str
+    threads: int
+    def __init__(
+        self,
+        *,
+        name: str = ...,
+        device: str = ...,
+        instances: int = ...,
+        max_queue_size: int = ...,
+        precision: str = ...,
+        threads: int = ...,
+    ) -> None: ...
+
+class Output:
+    """One output tensor: `bytes(output)` or `memoryview(output)` is its C-contiguous little-endian data,
+    as unsigned bytes and without a copy."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def datatype(self) -> str: ...
+    @property
+    def shape(self) -> list[int]: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Completion:
+    """The one end of a submitted request."""
+
+    @property
+    def ticket(self) -> int: ...
+    @property
+    def kind(self) -> str | None:
+        """None for a result, else the kind of failure."""
+    @property
+    def message(self) -> str: ...
+    @property
+    def outputs(self) -> list[Output]: ...
+    @property
+    def queue_ns(self) -> int: ...
+    @property
+    def compute_ns(self) -> int: ...
+
+class Histogram:
+    """Durations: `bounds` are upper bounds in seconds, ascending; `counts` has one entry more than
+    `bounds` (the last is the overflow) and is not cumulative; `sum` is in seconds."""
+
+    @property
+    def bounds(self) -> list[float]: ...
+    @property
+    def counts(self) -> list[int]: ...
+    @property
+    def sum(self) -> float: ...
+
+class EngineStats:
+    @property
+    def id(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Requests by end: "Success" or a kind. Refusals at submit count too."""
+    @property
+    def queue(self) -> Histogram: ...
+    @property
+    def compute(self) -> Histogram: ...
+    @property
+    def total(self) -> Histogram: ...
+    @property
+    def queue_depth(self) -> int: ...
+    @property
+    def instances(self) -> int: ...
+    @property
+    def instances_busy(self) -> int: ...
+
+class ManualClock:
+    """A clock for tests that stands still until it is told otherwise."""
+
+    def __init__(self) -> None: ...
+    def advance(self, ns: int) -> None: ...
+
+class Runtime:
+    """The engine manager, the scheduler and the completion queue of this process: one at a time.
+
+    Methods marked "blocks" release the GIL and may take long: call them off the event loop.
+    Every method raises `Error`.
+    """
+
+    def __init__(self, *, clock: ManualClock | None = None) -> None: ...
+    def register_backend(self, name: str, plugin: str, libraries: Sequence[str] = ...) -> None:
+        """Make `plugin` (path of a plugin library) the backend `name`. It is opened on first need,
+        after `libraries` (paths of shared libraries that it links to)."""
+    def backends(self) -> list[str]:
+        """Names of the registered backends."""
+    def backend_version(self, name: str) -> str:
+        """Blocks. Open the backend and say its version; Unavailable with the reason where it cannot."""
+    def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
+        """Blocks. Deserialize the plan file, build the wrapper, start the instances."""
+    def unload(self, id: int, drain_seconds: float = ...) -> None:
+        """Blocks. Refuse new requests, finish the accepted ones for up to `drain_seconds`, complete the
+        rest as Unavailable, and release the engine. NotFound for an unknown ID."""
+    def engines(self) -> list[EngineInfo]: ...
+    def engine(self, id: int) -> EngineInfo: ...
+    def graph(self, id: int) -> str:
+        """The wrapper's graph as text."""
+    def module_bytes(self, id: int) -> bytes:
+        """Blocks. A TorchScript file with the wrapper, written with the typed operator."""
+    def script_module(self, id: int) -> torch.ScriptModule:
+        """The wrapper, whose graph calls `trt::execute_engine`; see runtime_ext.module."""
+    def submit(
+        self,
+        id: int,
+        inputs: Sequence[tuple[str, str, Sequence[int], object]],
+        timeout_ns: int | None = ...,
+    ) -> int:
+        """Validate and queue one request; returns its ticket at once.
+
+        `inputs`: (name, datatype, shape, buffer) of each input in any order; a buffer is C-contiguous,
+        little-endian, exactly as long as shape and datatype say, and is kept (not copied) until the
+        request's completion has been taken. `timeout_ns`: a request that has not started by then ends
+        as DeadlineExceeded.
+        """
+    def cancel(self, id: int, ticket: int) -> bool:
+        """Take a request out of the queue: it ends as Cancelled. False when it has started or ended."""
+    def completion_fd(self) -> int:
+        """An eventfd, readable while completions wait to be taken."""
+    def take_completions(self) -> list[Completion]:
+        """Every completion since the last call; never blocks."""
+    def stats(self) -> list[EngineStats]: ...
+    def close(self) -> None:
+        """Blocks. Unload everything, stop every thread. Completions can still be taken afterwards."""
+
+def fake_outputs(id: int) -> list[TensorSpec]:
+    """The outputs of the engine `id` of the current runtime: for the fake kernel of the typed operator."""

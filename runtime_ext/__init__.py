@@ -1,0 +1,44 @@
+"""The engine manager and the TorchScript operator `trt::execute_engine`.
+
+Importing this package registers the operators with torch, so that `torch.jit.load` and
+`torch.ops.trt.execute_engine_list` know them.
+"""
+
+# The extension links to torch's libraries, which importing torch loads.
+import torch  # noqa: F401  isort: skip
+
+from runtime_ext._C import (
+    DATATYPES,
+    KINDS,
+    Completion,
+    EngineInfo,
+    EngineStats,
+    Error,
+    Histogram,
+    LoadOptions,
+    ManualClock,
+    Output,
+    Runtime,
+    ShapeRange,
+    TensorSpec,
+)
+from runtime_ext.backends import create_runtime
+from runtime_ext.operators import module
+
+__all__ = [
+    "DATATYPES",
+    "KINDS",
+    "Completion",
+    "EngineInfo",
+    "EngineStats",
+    "Error",
+    "Histogram",
+    "LoadOptions",
+    "ManualClock",
+    "Output",
+    "Runtime",
+    "ShapeRange",
+    "TensorSpec",
+    "create_runtime",
+    "module",
+]

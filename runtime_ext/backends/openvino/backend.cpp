@@ -1,0 +1,94 @@
+#include <algorithm>
+#include <fstream>
+#include <thread>
+
+#include <openvino/core/version.hpp>
+#include <openvino/frontend/manager.hpp>
+#include <openvino/runtime/core.hpp>
+
+#include "backends/openvino/engine.h"
+#include "backends/openvino/reason.h"
+#include "core/error.h"
+
+namespace trtserve::openvino {
+
+namespace {
+
+/// How the CPU plugin's exported blobs begin (seen in OpenVINO 2026.4: the tag "OVCPU_RR", stored in the
+/// machine's byte order).
+constexpr std::string_view kBlobMagic = "RR_UPCVO";
+
+bool is_blob(std::ifstream& file) {
+  std::string head(kBlobMagic.size(), '\0');
+  file.read(head.data(), static_cast<std::streamsize>(head.size()));
+  const bool blob = file.gcount() == static_cast<std::streamsize>(head.size()) && head == kBlobMagic;
+  file.clear();
+  file.seekg(0);
+  return blob;
+}
+
+/// Asks the ONNX frontend alone: the others take files that name further files, or run what is in them.
+std::shared_ptr<ov::Model> read_onnx(const std::string& plan_path) {
+  const auto frontend = ov::frontend::FrontEndManager().load_by_framework("onnx");
+  const auto model = frontend ? frontend->load(plan_path) : nullptr;
+  if (!model) fail(Kind::InvalidInput, "the plan is neither an ONNX model nor a blob that OpenVINO exported");
+  return frontend->convert(model);
+}
+
+ov::element::Type precision(const LoadOptions& options) {
+  if (options.precision == "f32") return ov::element::f32;
+  if (options.precision == "f16") return ov::element::f16;
+  if (options.precision == "bf16") return ov::element::bf16;
+  fail(Kind::InvalidInput, "precision is '", options.precision, "'; allowed are f32, f16 and bf16");
+}
+
+void check_device(const LoadOptions& options) {
+  if (options.device != "auto" && options.device != "cpu") {
+    fail(Kind::Unsupported, "device is '", options.device, "'; the openvino backend runs on cpu");
+  }
+}
+
+class OpenVinoBackend final : public Backend {
+ public:
+  std::string version() const override { return ov::get_openvino_version().buildNumber; }
+
+  std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) override {
+    check_device(options);
+    const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    const int threads = options.threads > 0 ? options.threads : cores;
+    // Two, so that one computes while the other's answer is taken away.
+    const int instances = options.instances > 0 ? options.instances : std::min(2, threads);
+    const ov::AnyMap properties = {
+        ov::hint::inference_precision(precision(options)),
+        // The streams share the threads, so that all instances together never want more than there are.
+        ov::num_streams(ov::streams::Num(std::min(instances, threads))),
+        ov::inference_num_threads(threads),
+        // Several engines pinned to the same cores would wait for each other while other cores idle.
+        ov::hint::enable_cpu_pinning(false),
+    };
+    try {
+      return std::make_unique<OpenVinoEngine>(compile(plan_path, properties), instances);
+    } catch (const ov::Exception& error) {
+      fail(Kind::InvalidInput, "OpenVINO cannot load the plan: ", reason(error));
+    }
+  }
+
+ private:
+  ov::CompiledModel compile(const std::string& plan_path, const ov::AnyMap& properties) {
+    std::ifstream file(plan_path, std::ios::binary);
+    if (!file) fail(Kind::Unavailable, "the plan file cannot be read");
+    if (is_blob(file)) return core_.import_model(file, "CPU", properties);
+    return core_.compile_model(read_onnx(plan_path), "CPU", properties);
+  }
+
+  ov::Core core_;
+};
+
+}  // namespace
+
+}  // namespace trtserve::openvino
+
+int trtserve_backend_abi() { return trtserve::kBackendAbi; }
+trtserve::Backend* trtserve_backend_create() {
+  return std::make_unique<trtserve::openvino::OpenVinoBackend>().release();
+}

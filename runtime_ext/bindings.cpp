@@ -1,0 +1,269 @@
+// The seam between Python and C++; _C.pyi describes it.
+//
+// The GIL: whatever may block or take long runs without it, and so does every worker thread for all of its
+// life. Python objects are touched only here and in bindings_tensors.cpp: made and destroyed with the GIL.
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <sstream>
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <torch/csrc/jit/api/module.h>
+
+#include "bindings_tensors.h"
+#include "ops/wrapper.h"
+#include "runtime.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+
+namespace trtserve {
+namespace {
+
+using NoGil = py::call_guard<py::gil_scoped_release>;
+
+/// A sentence may quote a library that quotes a plan's bytes, so it need not be UTF-8.
+py::str sentence(const std::string& text) {
+  PyObject* decoded = PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace");
+  if (decoded == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(decoded);
+}
+
+/// What Python knows of an engine: a copy, so that it keeps no engine resident.
+struct EngineInfo {
+  explicit EngineInfo(const Engine& engine)
+      : id(engine.id()),
+        name(engine.name()),
+        backend(engine.backend()),
+        device(engine.device().str()),
+        instances(engine.backend_engine().instances()),
+        max_queue_size(engine.options().max_queue_size),
+        inputs(engine.inputs()),
+        outputs(engine.outputs()),
+        properties(engine.backend_engine().properties()) {}
+
+  EngineId id;
+  std::string name;
+  std::string backend;
+  std::string device;
+  int instances;
+  int64_t max_queue_size;
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+  std::map<std::string, std::string> properties;
+};
+
+Nanoseconds nanoseconds(double seconds) {
+  // A year is for ever; a longer time would overflow a time point.
+  return std::chrono::duration_cast<Nanoseconds>(std::chrono::duration<double>(std::clamp(seconds, 0.0, 3.2e7)));
+}
+
+std::string graph_text(const Engine& engine) {
+  return make_wrapper(engine).get_method("forward").graph()->toString(/*print_source_locations=*/false);
+}
+
+std::string module_file(const Engine& engine) {
+  std::ostringstream file;
+  make_portable_wrapper(engine).save(file);
+  return std::move(file).str();
+}
+
+Ticket submit(Runtime& runtime, EngineId id, const std::vector<InputTuple>& inputs, std::optional<int64_t> timeout_ns) {
+  auto buffers = std::make_unique<BufferOwner>();
+  const auto tensors = host_tensors(inputs, *buffers);
+  std::unique_ptr<InputOwner> owner = std::move(buffers);
+  const auto timeout = timeout_ns
+                           ? std::optional(Nanoseconds(std::clamp<int64_t>(*timeout_ns, 0, 1'000'000'000'000'000)))
+                           : std::nullopt;
+  // Declared before the release: on a refusal `owner` is destroyed after the GIL has come back.
+  const py::gil_scoped_release no_gil;
+  return runtime.scheduler().submit(id, tensors, owner, timeout);
+}
+
+std::vector<Output> outputs_of(Completion& completion) {
+  std::vector<Output> outputs;
+  outputs.reserve(completion.outputs.size());
+  for (auto& output : completion.outputs) outputs.push_back({output.name, output.tensor});
+  return outputs;
+}
+
+void bind_error(py::module_& module) {
+  // Never freed: exceptions are translated for as long as the interpreter lives.
+  static PyObject* const type = py::exception<Error>(module, "Error").release().ptr();
+  py::register_exception_translator(
+      [](std::exception_ptr pointer) {  // NOLINT(performance-unnecessary-value-param): pybind11's signature
+        try {
+          if (pointer) std::rethrow_exception(pointer);
+        } catch (const Error& error) {
+          const py::object raised = py::handle(type)(sentence(error.what()));
+          raised.attr("kind") = std::string(name(error.kind()));
+          PyErr_SetObject(type, raised.ptr());
+        }
+      });
+  py::list kinds;
+  for (const Kind kind : kAllKinds) kinds.append(std::string(name(kind)));
+  module.attr("KINDS") = py::tuple(kinds);
+}
+
+void bind_engine(py::module_& module) {
+  py::class_<LoadOptions>(module, "LoadOptions")
+      .def(py::init([](std::string name, std::string device, int instances, int64_t max_queue_size,
+                       std::string precision, int threads) {
+             return LoadOptions{std::move(name), std::move(device),    instances,
+                                max_queue_size,  std::move(precision), threads};
+           }),
+           py::kw_only(), "name"_a = "", "device"_a = "auto", "instances"_a = 0, "max_queue_size"_a = 256,
+           "precision"_a = "f32", "threads"_a = 0)
+      .def_readwrite("name", &LoadOptions::name)
+      .def_readwrite("device", &LoadOptions::device)
+      .def_readwrite("instances", &LoadOptions::instances)
+      .def_readwrite("max_queue_size", &LoadOptions::max_queue_size)
+      .def_readwrite("precision", &LoadOptions::precision)
+      .def_readwrite("threads", &LoadOptions::threads);
+
+  py::class_<EngineInfo>(module, "EngineInfo")
+      .def_readonly("id", &EngineInfo::id)
+      .def_readonly("name", &EngineInfo::name)
+      .def_readonly("backend", &EngineInfo::backend)
+      .def_readonly("device", &EngineInfo::device)
+      .def_readonly("instances", &EngineInfo::instances)
+      .def_readonly("max_queue_size", &EngineInfo::max_queue_size)
+      .def_readonly("inputs", &EngineInfo::inputs)
+      .def_readonly("outputs", &EngineInfo::outputs)
+      .def_readonly("properties", &EngineInfo::properties);
+}
+
+void bind_completion(py::module_& module) {
+  // Held by shared_ptr: the last reference goes with the Python object, so the input owner ends with the GIL.
+  py::class_<Completion, std::shared_ptr<Completion>>(module, "Completion")
+      .def_readonly("ticket", &Completion::ticket)
+      .def_property_readonly("kind",
+                             [](const Completion& c) {
+                               return c.failure ? std::optional(std::string(name(c.failure->kind))) : std::nullopt;
+                             })
+      .def_property_readonly("message",
+                             [](const Completion& c) { return sentence(c.failure ? c.failure->message : ""); })
+      .def_property_readonly("outputs", &outputs_of)
+      .def_property_readonly("queue_ns", [](const Completion& c) { return c.queue.count(); })
+      .def_property_readonly("compute_ns", [](const Completion& c) { return c.compute.count(); });
+}
+
+void bind_stats(py::module_& module) {
+  using Snapshot = DurationHistogram::Snapshot;
+  py::class_<Snapshot>(module, "Histogram")
+      .def_property_readonly("bounds", [](const Snapshot&) { return DurationHistogram::kBounds; })
+      .def_readonly("counts", &Snapshot::counts)
+      .def_readonly("sum", &Snapshot::sum);
+
+  py::class_<ServedEngine, std::shared_ptr<ServedEngine>>(module, "EngineStats")
+      .def_property_readonly("id", [](const ServedEngine& served) { return served.engine().id(); })
+      .def_property_readonly("name", [](const ServedEngine& served) { return served.engine().name(); })
+      .def_property_readonly("outcomes",
+                             [](const ServedEngine& served) {
+                               std::map<std::string, uint64_t> outcomes;
+                               outcomes["Success"] = served.stats().outcomes(std::nullopt);
+                               for (const Kind kind : kAllKinds) {
+                                 outcomes[std::string(name(kind))] = served.stats().outcomes(kind);
+                               }
+                               return outcomes;
+                             })
+      .def_property_readonly("queue", [](const ServedEngine& served) { return served.stats().queue.snapshot(); })
+      .def_property_readonly("compute", [](const ServedEngine& served) { return served.stats().compute.snapshot(); })
+      .def_property_readonly("total", [](const ServedEngine& served) { return served.stats().total.snapshot(); })
+      .def_property_readonly("queue_depth", &ServedEngine::queue_depth)
+      .def_property_readonly("instances", &ServedEngine::instances)
+      .def_property_readonly("instances_busy", &ServedEngine::instances_busy);
+}
+
+void bind_clock(py::module_& module) {
+  py::class_<ManualClock, std::shared_ptr<ManualClock>>(module, "ManualClock")
+      .def(py::init<>())
+      .def("advance", [](ManualClock& clock, int64_t ns) { clock.advance(Nanoseconds(ns)); }, "ns"_a);
+}
+
+void bind_runtime(py::module_& module) {
+  py::class_<Runtime>(module, "Runtime")
+      .def(py::init([](const std::shared_ptr<ManualClock>& manual) {
+             if (manual) return std::make_unique<Runtime>(manual);
+             return std::make_unique<Runtime>(std::make_shared<SteadyClock>());
+           }),
+           py::kw_only(), "clock"_a = nullptr)
+      .def(
+          "register_backend",
+          [](Runtime& runtime, const std::string& name, std::string plugin, std::vector<std::string> libraries) {
+            runtime.manager().register_backend(name, std::move(plugin), std::move(libraries));
+          },
+          "name"_a, "plugin"_a, "libraries"_a = std::vector<std::string>())
+      .def("backends", [](const Runtime& runtime) { return runtime.manager().backends(); })
+      .def(
+          "backend_version",
+          [](const Runtime& runtime, const std::string& name) { return runtime.manager().backend_version(name); },
+          "name"_a, NoGil())
+      .def(
+          "load",
+          [](Runtime& runtime, EngineId id, const std::string& plan, const std::string& backend,
+             const LoadOptions& options) { return EngineInfo(*runtime.load(id, plan, backend, options)); },
+          "id"_a, "plan"_a, "backend"_a, "options"_a, NoGil())
+      .def(
+          "unload",
+          [](Runtime& runtime, EngineId id, double drain_seconds) { runtime.unload(id, nanoseconds(drain_seconds)); },
+          "id"_a, "drain_seconds"_a = 30.0, NoGil())
+      .def("engines",
+           [](const Runtime& runtime) {
+             std::vector<EngineInfo> infos;
+             for (const auto& engine : runtime.manager().engines()) infos.emplace_back(*engine);
+             return infos;
+           })
+      .def(
+          "engine", [](const Runtime& runtime, EngineId id) { return EngineInfo(*runtime.manager().find(id)); }, "id"_a)
+      .def(
+          "graph", [](const Runtime& runtime, EngineId id) { return graph_text(*runtime.manager().find(id)); }, "id"_a,
+          NoGil())
+      .def(
+          "module_bytes",
+          [](const Runtime& runtime, EngineId id) {
+            std::string file;
+            {
+              const py::gil_scoped_release no_gil;
+              file = module_file(*runtime.manager().find(id));
+            }
+            return py::bytes(file);
+          },
+          "id"_a)
+      .def(
+          "script_module",
+          [](const Runtime& runtime, EngineId id) { return make_wrapper(*runtime.manager().find(id)); }, "id"_a)
+      .def("submit", &submit, "id"_a, "inputs"_a, "timeout_ns"_a = std::nullopt)
+      .def(
+          "cancel", [](Runtime& runtime, EngineId id, Ticket ticket) { return runtime.scheduler().cancel(id, ticket); },
+          "id"_a, "ticket"_a, NoGil())
+      .def("completion_fd", [](Runtime& runtime) { return runtime.completions().fd(); })
+      .def("take_completions",
+           [](Runtime& runtime) {
+             std::vector<std::shared_ptr<Completion>> taken;
+             for (auto& completion : runtime.completions().take()) {
+               taken.push_back(std::make_shared<Completion>(std::move(completion)));
+             }
+             return taken;
+           })
+      .def("stats", [](const Runtime& runtime) { return runtime.scheduler().served(); })
+      .def("close", &Runtime::close, NoGil());
+
+  module.def("fake_outputs", [](EngineId id) { return find_engine(id)->outputs(); }, "id"_a);
+}
+
+}  // namespace
+}  // namespace trtserve
+
+// Threads share what is here only behind the locks of the core.
+PYBIND11_MODULE(_C, module) {
+  trtserve::bind_error(module);
+  trtserve::bind_tensors(module);
+  trtserve::bind_engine(module);
+  trtserve::bind_completion(module);
+  trtserve::bind_stats(module);
+  trtserve::bind_clock(module);
+  trtserve::bind_runtime(module);
+}

@@ -1,0 +1,84 @@
+#pragma once
+
+// The interface between the core and what can run a plan. A backend is one plugin library; it includes
+// this header and is opened by plugin.h. Everything here may throw trtserve::Error; any other exception
+// is taken as a failure of the backend.
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include "core/tensor_spec.h"
+
+namespace trtserve {
+
+struct LoadOptions {
+  std::string name;               ///< what the user calls the engine; empty: nothing
+  std::string device = "auto";    ///< auto, cpu, cuda or cuda:N
+  int instances = 0;              ///< 0: the backend chooses
+  int64_t max_queue_size = 256;   ///< requests that may wait
+  std::string precision = "f32";  ///< inference precision: f32, f16 or bf16
+  int threads = 0;                ///< CPU threads of all instances together; 0: one a core
+};
+
+/// The state of one execution of an engine at a time. Not thread safe: the context pool leases it to one
+/// thread at a time.
+class ExecutionContext {
+ public:
+  virtual ~ExecutionContext() = default;
+
+  /// Runs the engine on `inputs`: one an engine input, in its order, contiguous, on the engine's device,
+  /// checked against the specs. The outputs are in the engine's order and share no memory with the inputs
+  /// or with the context. May return before the work is complete on a device that works asynchronously.
+  virtual std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) = 0;
+
+  /// Blocks until the work of the last execute() is complete. Nothing to do where execute() waits.
+  virtual void synchronize() {}
+};
+
+/// A plan, deserialized. Thread safe but for create_context().
+class BackendEngine {
+ public:
+  virtual ~BackendEngine() = default;
+
+  virtual const std::vector<TensorSpec>& inputs() const = 0;
+  virtual const std::vector<TensorSpec>& outputs() const = 0;
+  virtual at::Device device() const = 0;
+
+  /// How many instances to run: LoadOptions::instances, or the backend's choice.
+  virtual int instances() const = 0;
+
+  /// Facts about the engine by name, for people.
+  virtual std::map<std::string, std::string> properties() const { return {}; }
+
+  virtual std::unique_ptr<ExecutionContext> create_context() = 0;
+};
+
+/// What can run a plan. Thread safe.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// The version of the library behind the backend.
+  virtual std::string version() const = 0;
+
+  /// Deserializes the plan file. InvalidInput where the plan is at fault.
+  virtual std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) = 0;
+};
+
+/// Raised whenever this header changes; a plugin of another number is refused.
+inline constexpr int kBackendAbi = 1;
+
+}  // namespace trtserve
+
+// What every plugin library defines, and is looked up in it by name.
+extern "C" {
+/// kBackendAbi as the plugin was built with.
+__attribute__((visibility("default"))) int trtserve_backend_abi();
+/// A new backend, which the caller owns.
+__attribute__((visibility("default"))) trtserve::Backend* trtserve_backend_create();
+}

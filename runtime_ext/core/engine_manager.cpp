@@ -1,0 +1,115 @@
+#include "core/engine_manager.h"
+
+#include <mutex>
+
+#include "core/error.h"
+
+namespace trtserve {
+
+namespace {
+
+// Plain storage with no destructor to run at exit: the manager belongs to its owner, not to this pointer.
+std::shared_mutex published_mutex;           // held shared for a look-up, so that withdraw() waits for it
+EngineManager* published_manager = nullptr;  // guarded by published_mutex
+
+[[noreturn]] void fail_unknown(EngineId id) {
+  fail(Kind::NotFound, "there is no engine ", id, ": it was never loaded here, or it was unloaded");
+}
+
+}  // namespace
+
+EngineManager::~EngineManager() { withdraw(); }
+
+void EngineManager::register_backend(const std::string& name, std::string plugin_path,
+                                     std::vector<std::string> libraries) {
+  auto plugin = std::make_unique<Plugin>(name, std::move(plugin_path), std::move(libraries));
+  std::unique_lock lock(mutex_);
+  if (!plugins_.emplace(name, std::move(plugin)).second) {
+    fail(Kind::Conflict, "the backend ", name, " is registered already");
+  }
+}
+
+std::vector<std::string> EngineManager::backends() const {
+  std::shared_lock lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& [name, plugin] : plugins_) names.push_back(name);
+  return names;
+}
+
+std::string EngineManager::backend_version(const std::string& name) const { return plugin(name).backend().version(); }
+
+Plugin& EngineManager::plugin(const std::string& backend) const {
+  std::shared_lock lock(mutex_);
+  const auto found = plugins_.find(backend);
+  if (found == plugins_.end()) fail(Kind::Unsupported, "this server has no backend called ", backend);
+  return *found->second;
+}
+
+std::shared_ptr<Engine> EngineManager::load(EngineId id, const std::string& plan_path, const std::string& backend,
+                                            LoadOptions options) {
+  {
+    std::unique_lock lock(mutex_);
+    if (engines_.count(id) != 0) fail(Kind::Conflict, "engine ", id, " is resident already");
+    if (!loading_.insert(id).second) fail(Kind::Conflict, "engine ", id, " is being loaded already");
+  }
+  std::shared_ptr<Engine> engine;
+  try {
+    auto backend_engine = plugin(backend).backend().load(plan_path, options);
+    engine = std::make_shared<Engine>(id, backend, std::move(options), std::move(backend_engine));
+  } catch (...) {
+    std::unique_lock lock(mutex_);
+    loading_.erase(id);
+    throw;
+  }
+  std::unique_lock lock(mutex_);
+  loading_.erase(id);
+  engines_.emplace(id, engine);
+  return engine;
+}
+
+void EngineManager::unload(EngineId id) {
+  std::shared_ptr<Engine> engine;
+  {
+    std::unique_lock lock(mutex_);
+    const auto found = engines_.find(id);
+    if (found == engines_.end()) fail_unknown(id);
+    engine = std::move(found->second);
+    engines_.erase(found);
+  }
+  engine->contexts().close();
+}
+
+std::shared_ptr<Engine> EngineManager::find(EngineId id) const {
+  std::shared_lock lock(mutex_);
+  const auto found = engines_.find(id);
+  if (found == engines_.end()) fail_unknown(id);
+  return found->second;
+}
+
+std::vector<std::shared_ptr<Engine>> EngineManager::engines() const {
+  std::shared_lock lock(mutex_);
+  std::vector<std::shared_ptr<Engine>> all;
+  for (const auto& [id, engine] : engines_) all.push_back(engine);
+  return all;
+}
+
+void EngineManager::publish() {
+  std::unique_lock lock(published_mutex);
+  if (published_manager != nullptr && published_manager != this) {
+    fail(Kind::Conflict, "this process has an engine manager already: close its runtime first");
+  }
+  published_manager = this;
+}
+
+void EngineManager::withdraw() {
+  std::unique_lock lock(published_mutex);
+  if (published_manager == this) published_manager = nullptr;
+}
+
+std::shared_ptr<Engine> find_engine(EngineId id) {
+  std::shared_lock lock(published_mutex);
+  if (published_manager == nullptr) fail_unknown(id);
+  return published_manager->find(id);
+}
+
+}  // namespace trtserve

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "core/request_queue.h"
+
+namespace trtserve {
+
+/// Runs an engine's wrapper: its inputs in, its outputs out. Called by several threads at once.
+using Forward = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& inputs)>;
+
+/// What an instance does with a request that it took: it ends there, once.
+class RequestHandler {
+ public:
+  virtual ~RequestHandler() = default;
+  virtual void handle(Request request) = 0;
+};
+
+/// One worker thread that takes requests from a queue until it is closed and empty. The destructor waits
+/// for that, so close the queue first.
+class Instance {
+ public:
+  Instance(RequestQueue& queue, RequestHandler& handler);
+  ~Instance();
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+ private:
+  std::thread thread_;
+};
+
+}  // namespace trtserve

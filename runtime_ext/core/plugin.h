@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+
+namespace trtserve {
+
+/// A plugin library, opened on first need and never closed: the libraries behind a backend keep threads
+/// and exit handlers of their own, so that unmapping them is not safe. Thread safe.
+class Plugin {
+ public:
+  /// `libraries` are opened first, for a plugin that links to libraries outside the loader's path.
+  Plugin(std::string name, std::string path, std::vector<std::string> libraries);
+
+  /// Unavailable, with the loader's reason, where the library cannot be opened; the next call tries again.
+  Backend& backend();
+
+ private:
+  const std::string name_;
+  const std::string path_;
+  const std::vector<std::string> libraries_;
+  std::mutex mutex_;                  // one thread opens; the others wait for the result
+  std::unique_ptr<Backend> backend_;  // guarded by mutex_; never replaced once set
+};
+
+}  // namespace trtserve

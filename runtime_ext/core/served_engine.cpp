@@ -1,0 +1,120 @@
+#include "core/served_engine.h"
+
+namespace trtserve {
+
+ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, CompletionQueue& completions, Clock& clock)
+    : engine_(std::move(engine)),
+      forward_(std::move(forward)),
+      completions_(completions),
+      clock_(clock),
+      instance_count_(engine_->contexts().size()),
+      queue_(static_cast<size_t>(engine_->options().max_queue_size)) {
+  RequestHandler& handler = *this;
+  try {
+    for (size_t i = 0; i < instance_count_; ++i) instances_.push_back(std::make_unique<Instance>(queue_, handler));
+  } catch (...) {
+    queue_.close();  // the threads that did start must end before the members that they use
+    instances_.clear();
+    throw;
+  }
+}
+
+ServedEngine::~ServedEngine() { stop(Nanoseconds(0)); }
+
+void ServedEngine::submit(Request&& request) {
+  {
+    std::lock_guard lock(open_mutex_);
+    ++open_;
+  }
+  try {
+    queue_.push(std::move(request));
+  } catch (const Error& error) {
+    stats_.count(error.kind());
+    std::lock_guard lock(open_mutex_);
+    if (--open_ == 0) drained_.notify_all();
+    throw;
+  }
+}
+
+bool ServedEngine::cancel(Ticket ticket) {
+  auto request = queue_.remove(ticket);
+  if (!request) return false;
+  refuse(std::move(*request), Kind::Cancelled, "the request was cancelled while it waited");
+  return true;
+}
+
+std::optional<TimePoint> ServedEngine::expire(TimePoint now) {
+  for (auto& request : queue_.expire(now)) {
+    refuse(std::move(request), Kind::DeadlineExceeded, "the request's time was over before its execution began");
+  }
+  return queue_.next_deadline();
+}
+
+void ServedEngine::handle(Request request) {
+  const TimePoint start = clock_.now();
+  if (request.deadline && *request.deadline <= start) {
+    refuse(std::move(request), Kind::DeadlineExceeded, "the request's time was over before its execution began");
+    return;
+  }
+  ++busy_;
+  Completion completion;
+  try {
+    completion.outputs = execute(request);
+  } catch (const Error& error) {
+    completion.failure = Failure{error.kind(), error.what()};
+  } catch (const std::exception& error) {
+    completion.failure = Failure{Kind::ExecutionFailed, c10::str(engine_->label(), " failed: ", error.what())};
+  } catch (...) {
+    completion.failure = Failure{Kind::ExecutionFailed, c10::str(engine_->label(), " failed and did not say why")};
+  }
+  completion.queue = start - request.arrival;
+  completion.compute = clock_.now() - start;
+  stats_.queue.observe(completion.queue);
+  stats_.compute.observe(completion.compute);
+  if (!completion.failure) stats_.total.observe(completion.queue + completion.compute);
+  --busy_;
+  complete(std::move(request), std::move(completion));
+}
+
+std::vector<NamedTensor> ServedEngine::execute(Request& request) {
+  std::vector<at::Tensor> outputs = forward_(request.inputs);
+  const auto& specs = engine_->outputs();
+  std::vector<NamedTensor> named;
+  named.reserve(outputs.size());
+  for (size_t i = 0; i < outputs.size(); ++i) named.push_back({specs[i].name, outputs[i].cpu().contiguous()});
+  return named;
+}
+
+void ServedEngine::refuse(Request request, Kind kind, const std::string& message) {
+  Completion completion;
+  completion.failure = Failure{kind, message};
+  completion.queue = clock_.now() - request.arrival;
+  complete(std::move(request), std::move(completion));
+}
+
+void ServedEngine::complete(Request request, Completion completion) {
+  completion.ticket = request.ticket;
+  request.inputs.clear();  // the views end before their memory's owner moves on
+  completion.owner = std::move(request.owner);
+  stats_.count(completion.failure ? std::optional(completion.failure->kind) : std::nullopt);
+  completions_.push(std::move(completion));
+  std::lock_guard lock(open_mutex_);
+  if (--open_ == 0) drained_.notify_all();
+}
+
+void ServedEngine::stop(Nanoseconds drain) {
+  queue_.close();
+  wait_until_idle(drain);
+  for (auto& request : queue_.abandon()) {
+    refuse(std::move(request), Kind::Unavailable, c10::str(engine_->label(), " was unloaded before the request ran"));
+  }
+  instances_.clear();
+}
+
+void ServedEngine::wait_until_idle(Nanoseconds at_most) {
+  const TimePoint deadline = clock_.now() + at_most;
+  std::unique_lock lock(open_mutex_);
+  while (open_ != 0 && clock_.now() < deadline) clock_.wait_until(lock, drained_, deadline);
+}
+
+}  // namespace trtserve

@@ -1,0 +1,118 @@
+#include "core/tensor_spec.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "core/error.h"
+
+namespace trtserve {
+
+namespace {
+
+constexpr std::array kDatatypes = {
+    Datatype{"BOOL", c10::ScalarType::Bool},  Datatype{"UINT8", c10::ScalarType::Byte},
+    Datatype{"INT8", c10::ScalarType::Char},  Datatype{"INT16", c10::ScalarType::Short},
+    Datatype{"INT32", c10::ScalarType::Int},  Datatype{"INT64", c10::ScalarType::Long},
+    Datatype{"FP16", c10::ScalarType::Half},  Datatype{"BF16", c10::ScalarType::BFloat16},
+    Datatype{"FP32", c10::ScalarType::Float}, Datatype{"FP64", c10::ScalarType::Double},
+};
+
+bool fits(const ShapeRange& range, c10::IntArrayRef shape) {
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] < range.min[i] || (range.max[i] >= 0 && shape[i] > range.max[i])) return false;
+  }
+  return true;
+}
+
+std::string describe_profiles(const TensorSpec& spec) {
+  std::string text;
+  for (const auto& range : spec.profiles) {
+    if (!text.empty()) text += " or ";
+    text += c10::str("from ", format_shape(range.min), " to ", format_shape(range.max));
+  }
+  return text;
+}
+
+/// Whether `text` is UTF-8 (RFC 3629, section 4): each lead byte is followed by as many continuation bytes as
+/// it announces, and the first of these may be narrower, so that no character has two forms.
+bool is_utf8(std::string_view text) {
+  int following = 0;
+  unsigned char low = 0x80;
+  unsigned char high = 0xBF;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (following > 0) {
+      if (byte < low || byte > high) return false;
+      --following;
+      low = 0x80;
+      high = 0xBF;
+    } else if (byte >= 0x80) {
+      if (byte < 0xC2 || byte > 0xF4) return false;
+      following = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : 1;
+      if (byte == 0xE0) low = 0xA0;
+      if (byte == 0xED) high = 0x9F;
+      if (byte == 0xF0) low = 0x90;
+      if (byte == 0xF4) high = 0x8F;
+    }
+  }
+  return following == 0;
+}
+
+}  // namespace
+
+c10::ArrayRef<Datatype> datatypes() { return kDatatypes; }
+
+std::string datatype_name(c10::ScalarType dtype) {
+  const auto* found =
+      std::find_if(kDatatypes.begin(), kDatatypes.end(), [&](const Datatype& d) { return d.dtype == dtype; });
+  return found == kDatatypes.end() ? c10::toString(dtype) : std::string(found->name);
+}
+
+std::optional<c10::ScalarType> parse_datatype(std::string_view name) {
+  const auto* found =
+      std::find_if(kDatatypes.begin(), kDatatypes.end(), [&](const Datatype& d) { return d.name == name; });
+  if (found == kDatatypes.end()) return std::nullopt;
+  return found->dtype;
+}
+
+std::string format_shape(c10::IntArrayRef shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (i != 0) text += ", ";
+    text += shape[i] < 0 ? "?" : std::to_string(shape[i]);
+  }
+  return text + "]";
+}
+
+void check_names(const std::vector<TensorSpec>& specs) {
+  std::set<std::string_view> seen;
+  for (const auto& spec : specs) {
+    if (!is_utf8(spec.name)) fail(Kind::InvalidInput, "the plan has a tensor whose name is not UTF-8");
+    if (!seen.insert(spec.name).second) {
+      fail(Kind::InvalidInput, "the plan has two inputs, or two outputs, called '", spec.name, "'");
+    }
+  }
+}
+
+void check_input(const TensorSpec& spec, c10::ScalarType dtype, c10::IntArrayRef shape) {
+  if (dtype != spec.dtype) {
+    fail(Kind::InvalidInput, "input '", spec.name, "' has datatype ", datatype_name(dtype), "; the engine takes ",
+         datatype_name(spec.dtype));
+  }
+  if (!spec.shape) return;
+  const auto& allowed = *spec.shape;
+  bool matches = shape.size() == allowed.size();
+  for (size_t i = 0; matches && i < shape.size(); ++i) matches = allowed[i] < 0 || shape[i] == allowed[i];
+  if (!matches) {
+    fail(Kind::InvalidInput, "input '", spec.name, "' has shape ", format_shape(shape), "; the engine takes ",
+         format_shape(allowed));
+  }
+  if (!spec.profiles.empty() && std::none_of(spec.profiles.begin(), spec.profiles.end(),
+                                             [&](const ShapeRange& range) { return fits(range, shape); })) {
+    fail(Kind::InvalidInput, "input '", spec.name, "' has shape ", format_shape(shape), "; the engine takes ",
+         describe_profiles(spec));
+  }
+}
+
+}  // namespace trtserve

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <c10/core/ScalarType.h>
+#include <c10/util/ArrayRef.h>
+
+namespace trtserve {
+
+/// The shapes that one profile takes for one input; one entry a dimension. In `max`, -1: no bound.
+struct ShapeRange {
+  std::vector<int64_t> min;
+  std::vector<int64_t> opt;
+  std::vector<int64_t> max;
+};
+
+/// A named input or output of an engine.
+struct TensorSpec {
+  std::string name;
+  c10::ScalarType dtype;
+  /// -1 for a dynamic dimension; nothing where even the rank is unknown.
+  std::optional<std::vector<int64_t>> shape;
+  /// The shapes of each profile; empty where the backend knows no bounds.
+  std::vector<ShapeRange> profiles;
+};
+
+/// A datatype that an engine may use, by its name in the Open Inference Protocol (version 2,
+/// "Tensor Data Types"), for example FP32.
+struct Datatype {
+  std::string_view name;
+  c10::ScalarType dtype;
+};
+
+c10::ArrayRef<Datatype> datatypes();
+
+/// The protocol's name of `dtype`; torch's own name where the protocol has none.
+std::string datatype_name(c10::ScalarType dtype);
+
+/// Nothing where no engine can use a datatype of that name.
+std::optional<c10::ScalarType> parse_datatype(std::string_view name);
+
+/// "[1, ?, 28]": a dynamic dimension prints as "?".
+std::string format_shape(c10::IntArrayRef shape);
+
+/// Throws InvalidInput unless every name is UTF-8 and is there once: requests tell tensors by their names.
+void check_names(const std::vector<TensorSpec>& specs);
+
+/// Throws InvalidInput, naming the tensor, what came and what is allowed, unless a tensor of this dtype
+/// and shape can be the input `spec` under one of its profiles.
+void check_input(const TensorSpec& spec, c10::ScalarType dtype, c10::IntArrayRef shape);
+
+}  // namespace trtserve

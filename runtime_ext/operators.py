@@ -1,0 +1,44 @@
+"""The operators as Python sees them: their fake kernel, and an engine's wrapper as a module."""
+
+import torch
+from torch.jit._recursive import wrap_cpp_module
+
+from runtime_ext import _C
+
+_DTYPES = {
+    "BOOL": torch.bool,
+    "UINT8": torch.uint8,
+    "INT8": torch.int8,
+    "INT16": torch.int16,
+    "INT32": torch.int32,
+    "INT64": torch.int64,
+    "FP16": torch.float16,
+    "BF16": torch.bfloat16,
+    "FP32": torch.float32,
+    "FP64": torch.float64,
+}
+
+
+@torch.library.register_fake("trt::execute_engine_list")
+def _fake_execute_engine_list(id: int, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Outputs without data, for tracing: a dimension that the engine decides at run time is a new symbol."""
+    device = inputs[0].device if inputs else torch.device("cpu")
+
+    def empty(spec: _C.TensorSpec) -> torch.Tensor:
+        if spec.shape is None:
+            raise NotImplementedError(
+                f"output {spec.name!r} of engine {id} has no fixed rank: it cannot be traced"
+            )
+        shape = [dim if dim >= 0 else torch.library.get_ctx().new_dynamic_size() for dim in spec.shape]
+        return torch.empty(shape, dtype=_DTYPES[spec.datatype], device=device)
+
+    return [empty(spec) for spec in _C.fake_outputs(id)]
+
+
+def module(runtime: _C.Runtime, id: int) -> torch.jit.ScriptModule:
+    """The wrapper of an engine: call it with the engine's inputs, in their order.
+
+    Inputs may live on any device; outputs come back on that of the first. One output comes as a tensor,
+    several as a tuple. Raises RuntimeError with a sentence that names the tensor that is at fault.
+    """
+    return wrap_cpp_module(runtime.script_module(id))

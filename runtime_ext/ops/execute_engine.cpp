@@ -1,0 +1,89 @@
+#include "ops/execute_engine.h"
+
+#include <optional>
+
+#include "core/engine_manager.h"
+#include "core/error.h"
+
+namespace trtserve {
+
+namespace {
+
+/// What the operators last threw on this thread, for with_errors_kept().
+thread_local std::optional<Error> last_error;
+
+template <typename Run>
+auto remembering_errors(const Run& run) {
+  try {
+    return run();
+  } catch (const Error& error) {
+    last_error = error;
+    throw;
+  }
+}
+
+void check_count(const Engine& engine, size_t count) {
+  if (count != engine.inputs().size()) {
+    fail(Kind::InvalidInput, engine.label(), " takes ", engine.inputs().size(), " inputs; ", count, " came");
+  }
+}
+
+}  // namespace
+
+std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs) {
+  check_count(engine, inputs.size());
+  const auto caller_device = inputs.empty() ? engine.device() : inputs[0].device();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const auto& spec = engine.inputs()[i];
+    auto& input = inputs[i];
+    if (!input.defined()) fail(Kind::InvalidInput, "input '", spec.name, "' is an undefined tensor");
+    if (input.layout() != at::kStrided) fail(Kind::InvalidInput, "input '", spec.name, "' is not a dense tensor");
+    check_input(spec, input.scalar_type(), input.sizes());
+    input = input.detach().to(engine.device()).contiguous();
+  }
+  auto lease = engine.contexts().acquire();
+  auto outputs = lease->execute(inputs);
+  if (caller_device != engine.device()) {
+    for (auto& output : outputs) output = output.to(caller_device);
+  }
+  return outputs;
+}
+
+void execute_engine(torch::jit::Stack& stack) {
+  remembering_errors([&stack] {
+    const auto argument_count = static_cast<size_t>(torch::jit::pop(stack).toInt());
+    auto arguments = torch::jit::pop(stack, argument_count);
+    if (arguments.empty() || !arguments[0].isInt()) {
+      fail(Kind::InvalidInput, "trt::execute_engine takes an engine ID and the engine's inputs");
+    }
+    const auto engine = find_engine(arguments[0].toInt());
+    check_count(*engine, arguments.size() - 1);
+    std::vector<at::Tensor> inputs;
+    for (size_t i = 1; i < arguments.size(); ++i) {
+      if (!arguments[i].isTensor()) {
+        fail(Kind::InvalidInput, "input '", engine->inputs()[i - 1].name, "' is a ", arguments[i].tagKind(),
+             "; the engine takes a tensor");
+      }
+      inputs.push_back(std::move(arguments[i]).toTensor());
+    }
+    for (auto& output : execute(*engine, std::move(inputs))) torch::jit::push(stack, std::move(output));
+  });
+}
+
+std::vector<at::Tensor> execute_engine_list(int64_t id, at::TensorList inputs) {
+  return remembering_errors([&] { return execute(*find_engine(id), inputs.vec()); });
+}
+
+std::vector<at::Tensor> with_errors_kept(const std::function<std::vector<at::Tensor>()>& run) {
+  last_error.reset();
+  try {
+    return run();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception&) {
+    if (last_error) throw *std::exchange(last_error, std::nullopt);
+    throw;
+  }
+}
+
+}  // namespace trtserve

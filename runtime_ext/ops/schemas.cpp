@@ -1,0 +1,26 @@
+// Every operator of trtserve.
+
+#include <torch/csrc/jit/runtime/custom_operator.h>
+#include <torch/library.h>
+
+#include "ops/execute_engine.h"
+
+namespace {
+
+// Variadic, so only TorchScript's own registry can hold it. What it does depends on which engines are
+// resident, so no pass of the compiler may merge, move or drop a call.
+const torch::jit::RegisterOperators variadic({torch::jit::Operator(
+    "trt::execute_engine(int id, ...) -> ...", [](torch::jit::Stack& stack) { trtserve::execute_engine(stack); },
+    c10::AliasAnalysisKind::CONSERVATIVE)});
+
+}  // namespace
+
+// The same with types, for what must type-check or serialize: eager code, scripted and loaded modules,
+// torch.export. Under a name of its own: the script compiler prefers the variadic one where both fit.
+TORCH_LIBRARY(trt, library) {
+  library.def("execute_engine_list(int id, Tensor[] inputs) -> Tensor[]", {at::Tag::pt2_compliant_tag});
+}
+
+TORCH_LIBRARY_IMPL(trt, CompositeExplicitAutograd, library) {
+  library.impl("execute_engine_list", &trtserve::execute_engine_list);
+}

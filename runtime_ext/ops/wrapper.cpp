@@ -1,0 +1,124 @@
+#include "ops/wrapper.h"
+
+#include <cctype>
+#include <set>
+
+#include <c10/core/InferenceMode.h>
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+
+#include "ops/execute_engine.h"
+
+namespace trtserve {
+
+namespace {
+
+using torch::jit::Graph;
+using torch::jit::Module;
+using torch::jit::Node;
+using torch::jit::Value;
+
+/// `name` as an identifier of TorchScript: whatever else may stand in an engine's or a tensor's name.
+std::string identifier(const std::string& name) {
+  std::string text;
+  for (const char c : name) text += std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
+  if (text.empty() || std::isdigit(static_cast<unsigned char>(text[0])) != 0) text.insert(text.begin(), '_');
+  return text;
+}
+
+Module make_module(const Engine& engine) {
+  const auto name = engine.name().empty() ? c10::str("engine_", engine.id()) : identifier(engine.name());
+  return Module(c10::QualifiedName(c10::str("__torch__.", name, "_trt")),
+                std::make_shared<torch::jit::CompilationUnit>());
+}
+
+/// An empty graph with self, the engine's ID and its inputs.
+struct Prologue {
+  std::shared_ptr<Graph> graph = std::make_shared<Graph>();
+  Value* id;
+  std::vector<Value*> inputs;
+};
+
+Prologue begin_graph(const Module& module, const Engine& engine) {
+  Prologue prologue;
+  auto& graph = *prologue.graph;
+  graph.addInput("self")->setType(module.type());
+  prologue.id = graph.insertConstant(engine.id());
+  std::set<std::string> used{"self"};
+  for (const auto& spec : engine.inputs()) {
+    auto argument = identifier(spec.name);
+    while (!used.insert(argument).second) argument += '_';
+    auto* input = graph.addInput();
+    input->setType(c10::TensorType::get());
+    input->setDebugName(argument);
+    prologue.inputs.push_back(input);
+  }
+  return prologue;
+}
+
+void register_outputs(Graph& graph, at::ArrayRef<Value*> outputs) {
+  if (outputs.size() == 1) {
+    graph.registerOutput(outputs[0]);
+  } else {
+    graph.registerOutput(graph.insertNode(graph.createTuple(outputs))->output());
+  }
+}
+
+void define_forward(Module& module, const Prologue& prologue) {
+  std::vector<c10::Argument> arguments{c10::Argument("self", module.type())};
+  for (const auto* input : prologue.inputs) arguments.emplace_back(input->debugName(), input->type());
+  auto* forward = module._ivalue()->compilation_unit()->create_function(
+      c10::QualifiedName(*module.type()->name(), "forward"), prologue.graph);
+  module.type()->addMethod(forward);
+  const auto& result = prologue.graph->outputs().at(0)->type();
+  forward->setSchema(c10::FunctionSchema("forward", "", arguments, {c10::Argument("", result)}));
+}
+
+}  // namespace
+
+Module make_wrapper(const Engine& engine) {
+  auto module = make_module(engine);
+  const auto prologue = begin_graph(module, engine);
+  auto& graph = *prologue.graph;
+  std::vector<Value*> arguments{prologue.id};
+  arguments.insert(arguments.end(), prologue.inputs.begin(), prologue.inputs.end());
+  Node* call = graph.create(c10::Symbol::fromQualString("trt::execute_engine"), arguments, engine.outputs().size());
+  for (auto* output : call->outputs()) output->setType(c10::TensorType::get());
+  graph.insertNode(call);
+  register_outputs(graph, call->outputs());
+  define_forward(module, prologue);
+  return module;
+}
+
+Module make_portable_wrapper(const Engine& engine) {
+  auto module = make_module(engine);
+  const auto prologue = begin_graph(module, engine);
+  auto& graph = *prologue.graph;
+  auto* list = graph.insertNode(graph.createList(c10::TensorType::get(), prologue.inputs))->output();
+  auto* call = graph.create(c10::Symbol::fromQualString("trt::execute_engine_list"), {prologue.id, list});
+  call->output()->setType(c10::ListType::ofTensors());
+  graph.insertNode(call);
+  auto* unpack = graph.insertNode(graph.createListUnpack(call->output(), engine.outputs().size()));
+  register_outputs(graph, unpack->outputs());
+  define_forward(module, prologue);
+  return module;
+}
+
+Forward make_forward(const Module& wrapper) {
+  const auto method = wrapper.get_method("forward");
+  return [method](const std::vector<at::Tensor>& inputs) {
+    const c10::InferenceMode inference;
+    // The profiling executor would watch and specialise a graph in which there is nothing to optimise.
+    const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
+    return with_errors_kept([&] {
+      const auto result = method(std::vector<c10::IValue>(inputs.begin(), inputs.end()));
+      if (result.isTensor()) return std::vector<at::Tensor>{result.toTensor()};
+      std::vector<at::Tensor> outputs;
+      for (const auto& element : result.toTupleRef().elements()) outputs.push_back(element.toTensor());
+      return outputs;
+    });
+  };
+}
+
+}  // namespace trtserve

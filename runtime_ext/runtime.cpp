@@ -1,0 +1,48 @@
+#include "runtime.h"
+
+#include <mutex>
+
+#include "ops/wrapper.h"
+
+namespace trtserve {
+
+Runtime::Runtime(std::shared_ptr<Clock> clock) : clock_(std::move(clock)), scheduler_(completions_, *clock_) {
+  manager_.publish();
+}
+
+Runtime::~Runtime() { close(); }
+
+std::shared_ptr<Engine> Runtime::load(EngineId id, const std::string& plan_path, const std::string& backend,
+                                      LoadOptions options) {
+  std::shared_lock lock(lifecycle_mutex_);
+  if (closed_) fail(Kind::Unavailable, "the runtime is closed");
+  auto engine = manager_.load(id, plan_path, backend, std::move(options));
+  try {
+    scheduler_.serve(engine, make_forward(make_wrapper(*engine)));
+  } catch (...) {
+    manager_.unload(id);
+    throw;
+  }
+  return engine;
+}
+
+void Runtime::unload(EngineId id, Nanoseconds drain) {
+  scheduler_.stop(id, drain);
+  manager_.unload(id);
+}
+
+void Runtime::close() {
+  std::unique_lock lock(lifecycle_mutex_);
+  closed_ = true;
+  for (const auto& engine : manager_.engines()) {
+    try {
+      unload(engine->id(), Nanoseconds(0));
+    } catch (const Error& error) {
+      // Another thread is unloading it, or has: it finishes that by itself.
+      if (error.kind() != Kind::Conflict && error.kind() != Kind::NotFound) throw;
+    }
+  }
+  manager_.withdraw();
+}
+
+}  // namespace trtserve

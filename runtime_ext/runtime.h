@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "core/engine_manager.h"
+#include "core/scheduler.h"
+
+namespace trtserve {
+
+/// All of it in its order of life: the engine manager that the operators see, the scheduler that feeds it,
+/// and the queue that completions leave by. One at a time in a process. Thread safe.
+class Runtime {
+ public:
+  /// Conflict where this process has one already.
+  explicit Runtime(std::shared_ptr<Clock> clock);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  EngineManager& manager() { return manager_; }
+  const EngineManager& manager() const { return manager_; }
+  Scheduler& scheduler() { return scheduler_; }
+  const Scheduler& scheduler() const { return scheduler_; }
+  CompletionQueue& completions() { return completions_; }
+
+  /// Stands an engine up and serves it; on an Error nothing is left of it.
+  std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
+                               LoadOptions options);
+
+  /// See ServedEngine::stop; then releases the engine.
+  void unload(EngineId id, Nanoseconds drain);
+
+  /// Unloads everything, without waiting for queued requests. Later loads are Unavailable.
+  void close();
+
+ private:
+  std::shared_mutex lifecycle_mutex_;  // held shared by a load, so that close() leaves none behind
+  bool closed_ = false;                // guarded by lifecycle_mutex_
+  const std::shared_ptr<Clock> clock_;
+  CompletionQueue completions_;
+  EngineManager manager_;
+  Scheduler scheduler_;
+};
+
+}  // namespace trtserve

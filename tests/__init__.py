@@ -1,0 +1,1 @@
+"""The tests: unit tests here need no build."""

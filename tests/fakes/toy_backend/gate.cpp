@@ -1,0 +1,42 @@
+#include "gate.h"
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+
+namespace trtserve::toy {
+
+namespace {
+
+struct Gate {
+  bool open = false;
+  int arrivals = 0;
+};
+
+std::mutex mutex;
+std::condition_variable changed;
+std::map<std::string, Gate> gates;  // guarded by mutex
+
+}  // namespace
+
+void pass_gate(const std::string& name) {
+  std::unique_lock lock(mutex);
+  auto& gate = gates[name];
+  ++gate.arrivals;
+  changed.notify_all();
+  changed.wait(lock, [&] { return gate.open; });
+}
+
+}  // namespace trtserve::toy
+
+void toy_gate_open(const char* name) {
+  const std::lock_guard lock(trtserve::toy::mutex);
+  trtserve::toy::gates[name].open = true;
+  trtserve::toy::changed.notify_all();
+}
+
+void toy_gate_await(const char* name, int count) {
+  std::unique_lock lock(trtserve::toy::mutex);
+  auto& gate = trtserve::toy::gates[name];
+  trtserve::toy::changed.wait(lock, [&] { return gate.arrivals >= count; });
+}

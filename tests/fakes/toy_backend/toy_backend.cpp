@@ -1,0 +1,107 @@
+// A backend for tests of everything around backends: it multiplies, waits and fails as its plan says.
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include <ATen/Functions.h>
+
+#include "core/error.h"
+#include "gate.h"
+#include "toy_plan.h"
+
+namespace trtserve::toy {
+
+namespace {
+
+std::atomic<int> contexts{0};
+std::atomic<int> most_in_one_context{0};
+
+/// Counts an execution for as long as it lives, and remembers the most that were in one context at a time.
+class Presence {
+ public:
+  explicit Presence(std::atomic<int>& executing) : executing_(executing) {
+    const int now = ++executing_;
+    int most = most_in_one_context;
+    while (now > most && !most_in_one_context.compare_exchange_weak(most, now)) {
+    }
+  }
+  ~Presence() { --executing_; }
+  Presence(const Presence&) = delete;
+  Presence& operator=(const Presence&) = delete;
+
+ private:
+  std::atomic<int>& executing_;
+};
+
+class ToyContext final : public ExecutionContext {
+ public:
+  explicit ToyContext(const ToyPlan& plan) : plan_(plan) { ++contexts; }
+  ~ToyContext() override { --contexts; }
+
+  std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) override {
+    const Presence presence(executing_);
+    return run(inputs);
+  }
+
+ private:
+  std::vector<at::Tensor> run(c10::ArrayRef<at::Tensor> inputs) {
+    if (!plan_.gate.empty()) pass_gate(plan_.gate);
+    const bool fails = !plan_.fail_on.empty() && inputs[0].flatten()[0].item<double>() == std::stod(plan_.fail_on);
+    if (fails || !plan_.failure.empty()) throw std::runtime_error(fails ? "it met " + plan_.fail_on : plan_.failure);
+    std::vector<at::Tensor> outputs;
+    for (const auto& output : plan_.outputs) {
+      const auto& input = inputs[output.input];
+      // A whole factor stays whole, so that integers are exact.
+      const bool whole = output.factor == std::trunc(output.factor);
+      const at::Scalar factor = whole ? at::Scalar(static_cast<int64_t>(output.factor)) : at::Scalar(output.factor);
+      outputs.push_back(at::mul(input, factor).to(input.scalar_type()));
+    }
+    return outputs;
+  }
+
+  const ToyPlan& plan_;
+  std::atomic<int> executing_{0};
+};
+
+class ToyEngine final : public BackendEngine {
+ public:
+  ToyEngine(ToyPlan plan, const LoadOptions& options)
+      : plan_(std::move(plan)), instances_(options.instances > 0 ? options.instances : plan_.instances) {
+    for (const auto& output : plan_.outputs) {
+      auto spec = plan_.inputs[output.input];
+      spec.name = output.name;
+      spec.profiles.clear();
+      outputs_.push_back(std::move(spec));
+    }
+  }
+
+  const std::vector<TensorSpec>& inputs() const override { return plan_.inputs; }
+  const std::vector<TensorSpec>& outputs() const override { return outputs_; }
+  at::Device device() const override { return at::kCPU; }
+  int instances() const override { return instances_; }
+  std::unique_ptr<ExecutionContext> create_context() override { return std::make_unique<ToyContext>(plan_); }
+
+ private:
+  const ToyPlan plan_;
+  const int instances_;
+  std::vector<TensorSpec> outputs_;
+};
+
+class ToyBackend final : public Backend {
+ public:
+  std::string version() const override { return "1"; }
+  std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) override {
+    return std::make_unique<ToyEngine>(read_toy_plan(plan_path), options);
+  }
+};
+
+}  // namespace
+
+}  // namespace trtserve::toy
+
+int toy_contexts() { return trtserve::toy::contexts; }
+int toy_most_in_one_context() { return trtserve::toy::most_in_one_context; }
+
+int trtserve_backend_abi() { return trtserve::kBackendAbi; }
+trtserve::Backend* trtserve_backend_create() { return std::make_unique<trtserve::toy::ToyBackend>().release(); }

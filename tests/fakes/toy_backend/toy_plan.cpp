@@ -1,0 +1,92 @@
+#include "toy_plan.h"
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "core/error.h"
+
+namespace trtserve::toy {
+
+namespace {
+
+size_t input_index(const ToyPlan& plan, const std::string& name) {
+  const auto found =
+      std::find_if(plan.inputs.begin(), plan.inputs.end(), [&](const TensorSpec& s) { return s.name == name; });
+  if (found == plan.inputs.end()) fail(Kind::InvalidInput, "the toy plan has no input '", name, "'");
+  return static_cast<size_t>(found - plan.inputs.begin());
+}
+
+void read_input(ToyPlan& plan, std::istringstream& words) {
+  TensorSpec spec;
+  std::string datatype;
+  words >> spec.name >> datatype;
+  const auto dtype = parse_datatype(datatype);
+  if (!dtype) fail(Kind::InvalidInput, "the toy plan has an input of datatype '", datatype, "'");
+  spec.dtype = *dtype;
+  spec.shape.emplace();
+  for (int64_t dim = 0; words >> dim;) spec.shape->push_back(dim);
+  plan.inputs.push_back(std::move(spec));
+}
+
+void read_profile(ToyPlan& plan, std::istringstream& words) {
+  std::string name;
+  words >> name;
+  ShapeRange range;
+  auto* bounds = &range.min;
+  for (std::string word; words >> word;) {
+    if (word == "/") {
+      bounds = &range.max;
+    } else {
+      bounds->push_back(std::stoll(word));
+    }
+  }
+  range.opt = range.min;
+  plan.inputs[input_index(plan, name)].profiles.push_back(std::move(range));
+}
+
+void read_output(ToyPlan& plan, std::istringstream& words) {
+  std::string name;
+  std::string input;
+  double factor = 1;
+  words >> name >> input >> factor;
+  plan.outputs.push_back({name, input_index(plan, input), factor});
+}
+
+void read_line(ToyPlan& plan, const std::string& line) {
+  std::istringstream words(line);
+  std::string key;
+  words >> key;
+  if (key == "input") {
+    read_input(plan, words);
+  } else if (key == "profile") {
+    read_profile(plan, words);
+  } else if (key == "output") {
+    read_output(plan, words);
+  } else if (key == "gate") {
+    words >> plan.gate;
+  } else if (key == "fail") {
+    std::getline(words >> std::ws, plan.failure);
+  } else if (key == "fail_on") {
+    words >> plan.fail_on;
+  } else if (key == "instances") {
+    words >> plan.instances;
+  } else {
+    fail(Kind::InvalidInput, "a toy plan has no line '", line, "'");
+  }
+}
+
+}  // namespace
+
+ToyPlan read_toy_plan(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  if (!std::getline(file, line) || line != "toy 1") fail(Kind::InvalidInput, "this is no toy plan");
+  ToyPlan plan;
+  while (std::getline(file, line)) {
+    if (!line.empty()) read_line(plan, line);
+  }
+  return plan;
+}
+
+}  // namespace trtserve::toy

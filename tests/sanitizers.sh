@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Build the project's C++ with a sanitizer and run the tests of the compiled extension under it.
+# torch, OpenVINO and Python stay as they are: docs/verification.md says what follows from that.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+case "${1:-}" in
+  asan)
+    sanitize=address,undefined
+    runtime=libasan.so
+    # Leaks are not looked for: Python and torch keep much until the process ends, by design.
+    export ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1
+    export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+    ;;
+  tsan)
+    sanitize=thread
+    runtime=libtsan.so
+    export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:ignore_noninstrumented_modules=1:suppressions=$PWD/tests/tsan.supp"
+    ;;
+  *)
+    echo "usage: tests/sanitizers.sh asan|tsan [pytest arguments]" >&2
+    exit 2
+    ;;
+esac
+build=build/$1
+shift
+
+python=$PWD/.venv/bin/python
+site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+
+echo "== building into $build with -fsanitize=$sanitize (minutes at first, then seconds)"
+cmake -S runtime_ext -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O1 -g1" -DPython_EXECUTABLE="$python" \
+  -DTRTSERVE_SANITIZE=$sanitize -DTRTSERVE_TEST_BACKENDS=ON >"$build.log" 2>&1 || { cat "$build.log" >&2; exit 1; }
+cmake --build "$build" >>"$build.log" 2>&1 || { tail -50 "$build.log" >&2; exit 1; }
+cmake --install "$build" --prefix "$build/installed" >>"$build.log"
+(cd runtime_ext && find . -name '*.py' -exec cp --parents {} "../$build/installed/runtime_ext" \;)
+
+echo "== tests under $sanitize"
+# -P and -S keep the sources and the editable install out of the way; the import comes first so that this build is the one tested.
+LD_PRELOAD="$(g++ -print-file-name=$runtime) $(g++ -print-file-name=libstdc++.so)" \
+  PYTHONPATH="$build/installed:$site" \
+  "$python" -P -S -c 'import sys, runtime_ext, pytest; sys.exit(pytest.main(sys.argv[1:]))' tests/seam "$@"

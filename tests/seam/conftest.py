@@ -1,0 +1,140 @@
+"""Fixtures for tests of the compiled extension: a real runtime with the toy backend beside the real ones."""
+
+import ctypes
+import select
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import runtime_ext
+from runtime_ext.backends import plugin_path
+
+COMPLETION_TIMEOUT_S = 60
+
+RunInThread = Callable[..., "Future[object]"]
+
+
+class Gates:
+    """The toy backend's gates and counters; see tests/fakes/toy_backend/gate.h."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(str(plugin_path("toy")))
+        self._names = count()
+
+    def new(self) -> str:
+        return f"gate{id(self)}_{next(self._names)}"
+
+    def open(self, gate: str) -> None:
+        self._library.toy_gate_open(gate.encode())
+
+    def wait_for(self, gate: str, arrivals: int) -> None:
+        self._library.toy_gate_await(gate.encode(), arrivals)
+
+    @property
+    def contexts(self) -> int:
+        return self._library.toy_contexts()
+
+    @property
+    def most_in_one_context(self) -> int:
+        return self._library.toy_most_in_one_context()
+
+
+class Harness:
+    """A runtime, and the little that every test does with it."""
+
+    def __init__(self, folder: Path, clock: runtime_ext.ManualClock | None = None) -> None:
+        self.folder = folder
+        self.runtime = runtime_ext.create_runtime(clock=clock)
+        self.runtime.register_backend("toy", str(plugin_path("toy")))
+        self._ids = count(1)
+        self._taken: dict[int, runtime_ext.Completion] = {}
+        self.order: list[int] = []  # tickets in the order in which they completed
+
+    def load_toy(self, plan: str, **options: object) -> int:
+        """Load a toy plan, given without its first line; returns its ID."""
+        engine_id = next(self._ids)
+        path = self.folder / f"{engine_id}.plan"
+        path.write_text(f"toy 1\n{plan}\n")
+        self.runtime.load(engine_id, str(path), "toy", runtime_ext.LoadOptions(**options))
+        return engine_id
+
+    def load_file(self, path: Path, backend: str = "openvino", **options: object) -> int:
+        engine_id = next(self._ids)
+        self.runtime.load(engine_id, str(path), backend, runtime_ext.LoadOptions(**options))
+        return engine_id
+
+    def submit(self, engine_id: int, timeout_ns: int | None = None, **inputs: np.ndarray) -> int:
+        tensors = [(name, OIP[array.dtype.name], list(array.shape), array) for name, array in inputs.items()]
+        return self.runtime.submit(engine_id, tensors, timeout_ns)
+
+    def wait(self, *tickets: int) -> list[runtime_ext.Completion]:
+        """The completions of these tickets, in their order."""
+        while not all(ticket in self._taken for ticket in tickets):
+            ready, _, _ = select.select([self.runtime.completion_fd()], [], [], COMPLETION_TIMEOUT_S)
+            assert ready, f"no completion came; open: {set(tickets) - set(self._taken)}"
+            for completion in self.runtime.take_completions():
+                assert completion.ticket not in self.order, "a request completed twice"
+                self._taken[completion.ticket] = completion
+                self.order.append(completion.ticket)
+        return [self._taken.pop(ticket) for ticket in tickets]
+
+    def infer(self, engine_id: int, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        (completion,) = self.wait(self.submit(engine_id, **inputs))
+        assert completion.kind is None, completion.message
+        return {output.name: to_numpy(output) for output in completion.outputs}
+
+    def stats(self, engine_id: int) -> runtime_ext.EngineStats:
+        return next(stats for stats in self.runtime.stats() if stats.id == engine_id)
+
+
+OIP = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "float32": "FP32",
+    "float64": "FP64",
+}
+NUMPY = {datatype: np.dtype(name) for name, datatype in OIP.items()}
+
+
+def to_numpy(output: runtime_ext.Output) -> np.ndarray:
+    return np.frombuffer(output, dtype=NUMPY[output.datatype]).reshape(output.shape)
+
+
+@pytest.fixture(scope="session")
+def gates() -> Gates:
+    return Gates()
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Iterator[Harness]:
+    harness = Harness(tmp_path)
+    yield harness
+    harness.runtime.close()
+
+
+@pytest.fixture
+def clock() -> runtime_ext.ManualClock:
+    return runtime_ext.ManualClock()
+
+
+@pytest.fixture
+def still_harness(tmp_path: Path, clock: runtime_ext.ManualClock) -> Iterator[Harness]:
+    """A harness whose time stands still until the test moves `clock`."""
+    harness = Harness(tmp_path, clock)
+    yield harness
+    harness.runtime.close()
+
+
+@pytest.fixture
+def run_in_thread() -> Iterator[RunInThread]:
+    with ThreadPoolExecutor(max_workers=32) as threads:
+        yield threads.submit

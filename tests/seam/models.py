@@ -1,0 +1,59 @@
+"""Small models for the openvino backend, written as ONNX or as exported blobs."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import openvino
+from onnx import TensorProto, helper, numpy_helper
+
+
+def write_onnx(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    inputs: dict[str, tuple[int, list[int | str]]],
+    outputs: dict[str, tuple[int, list[int | str] | None]],
+    initializers: list[TensorProto] | None = None,
+) -> Path:
+    """An ONNX file; inputs and outputs by name as (element type, shape), a string is a dynamic dimension."""
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info(name, *spec) for name, spec in inputs.items()],
+        [helper.make_tensor_value_info(name, *spec) for name, spec in outputs.items()],
+        initializers or [],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def doubling(path: Path, element_type: int = TensorProto.FLOAT, shape: list[int | str] | None = None) -> Path:
+    """y = x + x."""
+    shape = ["batch", 4] if shape is None else shape
+    add = helper.make_node("Add", ["x", "x"], ["y"])
+    return write_onnx(path, [add], {"x": (element_type, shape)}, {"y": (element_type, shape)})
+
+
+def as_blob(onnx_file: Path, path: Path) -> Path:
+    """The blob that OpenVINO exports of an ONNX file."""
+    exported = openvino.Core().compile_model(str(onnx_file), "CPU").export_model()
+    path.write_bytes(exported if isinstance(exported, bytes) else exported.getvalue())
+    return path
+
+
+def slow(path: Path, layers: int = 60, width: int = 512) -> Path:
+    """y = x through many matrix products with the identity: some hundred milliseconds for a large batch."""
+    identity = numpy_helper.from_array(np.eye(width, dtype=np.float32), "identity")
+    names = ["x", *(f"h{i}" for i in range(layers - 1)), "y"]
+    nodes = [
+        node
+        for i in range(layers)
+        for node in (
+            helper.make_node("MatMul", [names[i], "identity"], [f"m{i}"]),
+            # Something between the products, so that no optimisation makes one of all.
+            helper.make_node("Relu", [f"m{i}"], [names[i + 1]]),
+        )
+    ]
+    spec = (TensorProto.FLOAT, ["batch", width])
+    return write_onnx(path, nodes, {"x": spec}, {"y": spec}, [identity])

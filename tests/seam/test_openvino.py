@@ -1,0 +1,196 @@
+"""The openvino backend on real models."""
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import runtime_ext
+from tests.seam.conftest import Harness, RunInThread, to_numpy
+from tests.seam.models import as_blob, doubling, write_onnx
+
+
+def test_an_onnx_model_runs(harness: Harness, tmp_path: Path) -> None:
+    engine = harness.load_file(doubling(tmp_path / "m.plan"))
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    assert np.array_equal(harness.infer(engine, x=x)["y"], 2 * x)
+
+
+def test_an_exported_blob_runs(harness: Harness, tmp_path: Path) -> None:
+    engine = harness.load_file(as_blob(doubling(tmp_path / "m.onnx"), tmp_path / "m.plan"))
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    assert np.array_equal(harness.infer(engine, x=x)["y"], 2 * x)
+
+
+def test_batch_sizes_may_change_from_request_to_request(harness: Harness, tmp_path: Path) -> None:
+    engine = harness.load_file(doubling(tmp_path / "m.plan"), instances=1)
+    for batch in (1, 5, 2, 0, 7):
+        x = np.random.default_rng(batch).random((batch, 4), np.float32)
+        assert np.array_equal(harness.infer(engine, x=x)["y"], 2 * x)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "element_type", "data"),
+    [
+        ("UINT8", TensorProto.UINT8, np.array([1, 100], np.uint8)),
+        ("INT8", TensorProto.INT8, np.array([-3, 50], np.int8)),
+        ("INT16", TensorProto.INT16, np.array([-300, 5000], np.int16)),
+        ("INT32", TensorProto.INT32, np.array([-(2**30), 7], np.int32)),
+        ("INT64", TensorProto.INT64, np.array([-(2**30), 7], np.int64)),
+        ("FP16", TensorProto.FLOAT16, np.array([0.5, -2], np.float16)),
+        ("FP32", TensorProto.FLOAT, np.array([0.1, -2], np.float32)),
+        ("FP64", TensorProto.DOUBLE, np.array([0.5, -2], np.float64)),
+    ],
+)
+def test_numbers_of_every_datatype_are_doubled(
+    harness: Harness, tmp_path: Path, datatype: str, element_type: int, data: np.ndarray
+) -> None:
+    engine = harness.load_file(doubling(tmp_path / "m.plan", element_type, [2]))
+    info = harness.runtime.engine(engine)
+    assert (info.inputs[0].datatype, info.outputs[0].datatype) == (datatype, datatype)
+    assert np.array_equal(harness.infer(engine, x=data)["y"], data + data)
+
+
+def test_bfloat16_is_doubled(harness: Harness, tmp_path: Path) -> None:
+    engine = harness.load_file(doubling(tmp_path / "m.plan", TensorProto.BFLOAT16, [2]))
+    one_and_minus_two = np.array([0x3F80, 0xC000], np.uint16)  # the upper halves of the float32 values
+    ticket = harness.runtime.submit(engine, [("x", "BF16", [2], one_and_minus_two)])
+    (done,) = harness.wait(ticket)
+    assert done.outputs[0].datatype == "BF16"
+    assert np.frombuffer(done.outputs[0], np.uint16).tolist() == [0x4000, 0xC080]
+
+
+def test_bool_is_negated(harness: Harness, tmp_path: Path) -> None:
+    negate = helper.make_node("Not", ["x"], ["y"])
+    spec = (TensorProto.BOOL, [3])
+    engine = harness.load_file(write_onnx(tmp_path / "m.plan", [negate], {"x": spec}, {"y": spec}))
+    assert harness.infer(engine, x=np.array([True, False, True]))["y"].tolist() == [False, True, False]
+
+
+def test_several_inputs_and_outputs_keep_their_names(harness: Harness, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["sum"]),
+        helper.make_node("Sub", ["a", "b"], ["difference"]),
+    ]
+    spec = (TensorProto.FLOAT, [2])
+    plan = write_onnx(tmp_path / "m.plan", nodes, {"a": spec, "b": spec}, {"sum": spec, "difference": spec})
+    engine = harness.load_file(plan)
+    answer = harness.infer(engine, b=np.float32([1, 2]), a=np.float32([10, 20]))
+    assert {name: y.tolist() for name, y in answer.items()} == {"sum": [11, 22], "difference": [9, 18]}
+
+
+def test_an_output_whose_size_depends_on_the_data_has_its_size(harness: Harness, tmp_path: Path) -> None:
+    nonzero = helper.make_node("NonZero", ["x"], ["where"])
+    plan = write_onnx(
+        tmp_path / "m.plan",
+        [nonzero],
+        {"x": (TensorProto.FLOAT, ["n"])},
+        {"where": (TensorProto.INT64, [1, "found"])},
+    )
+    engine = harness.load_file(plan)
+    assert harness.runtime.engine(engine).outputs[0].shape == [1, -1]
+    assert harness.infer(engine, x=np.float32([0, 3, 0, 4, 5]))["where"].tolist() == [[1, 3, 4]]
+    assert harness.infer(engine, x=np.float32([0, 0]))["where"].shape == (1, 0)
+
+
+def test_results_are_exact_float32_unless_asked_otherwise(harness: Harness, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((512, 64)).astype(np.float32)
+    matmul = helper.make_node("MatMul", ["x", "w"], ["y"])
+    plan = write_onnx(
+        tmp_path / "m.plan",
+        [matmul],
+        {"x": (TensorProto.FLOAT, ["batch", 512])},
+        {"y": (TensorProto.FLOAT, ["batch", 64])},
+        [numpy_helper.from_array(weight, "w")],
+    )
+    x = rng.standard_normal((4, 512)).astype(np.float32)
+    exact = x.astype(np.float64) @ weight.astype(np.float64)
+    engine = harness.load_file(plan)
+    assert harness.runtime.engine(engine).properties["precision"] == "f32"
+    assert np.abs(harness.infer(engine, x=x)["y"] - exact).max() < 1e-3
+    rounded = harness.load_file(plan, precision="bf16")
+    assert np.abs(harness.infer(rounded, x=x)["y"] - exact).max() < 2
+
+
+@pytest.mark.parametrize(("option", "value"), [("precision", "f8"), ("device", "cuda:0")])
+def test_an_option_that_the_backend_does_not_know_is_refused(
+    harness: Harness, tmp_path: Path, option: str, value: str
+) -> None:
+    with pytest.raises(runtime_ext.Error, match=f"{option} is '{value}'; "):
+        harness.load_file(doubling(tmp_path / "m.plan"), **{option: value})
+
+
+def test_all_instances_together_use_no_more_threads_than_there_are_cores(
+    harness: Harness, tmp_path: Path
+) -> None:
+    engine = harness.load_file(doubling(tmp_path / "m.plan"), instances=7)
+    info = harness.runtime.engine(engine)
+    cores = len(os.sched_getaffinity(0))
+    assert info.instances == 7
+    assert int(info.properties["threads"]) <= cores
+    assert int(info.properties["streams"]) <= cores
+
+
+def test_an_output_stays_as_it_was_when_the_next_request_runs(harness: Harness, tmp_path: Path) -> None:
+    engine = harness.load_file(doubling(tmp_path / "m.plan"), instances=1)
+    (first,) = harness.wait(harness.submit(engine, x=np.full((1, 4), 1, np.float32)))
+    kept = first.outputs[0]
+    harness.infer(engine, x=np.full((1, 4), 100, np.float32))
+    assert to_numpy(kept).tolist() == [[2, 2, 2, 2]]
+
+
+def test_a_garbage_plan_is_refused(harness: Harness, tmp_path: Path) -> None:
+    plan = tmp_path / "m.plan"
+    plan.write_bytes(b"\x08\x07\x12garbage" * 100)
+    with pytest.raises(runtime_ext.Error, match="OpenVINO cannot load the plan") as refused:
+        harness.load_file(plan)
+    assert refused.value.kind == "InvalidInput"
+    assert "Exception from" not in str(refused.value)
+
+
+def test_a_damaged_blob_is_refused(harness: Harness, tmp_path: Path) -> None:
+    blob = as_blob(doubling(tmp_path / "m.onnx"), tmp_path / "m.plan")
+    blob.write_bytes(blob.read_bytes()[:-100])
+    with pytest.raises(runtime_ext.Error) as refused:
+        harness.load_file(blob)
+    assert refused.value.kind == "InvalidInput"
+
+
+def test_an_input_without_a_rank_is_refused(harness: Harness, tmp_path: Path) -> None:
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    plan = write_onnx(
+        tmp_path / "m.plan", [relu], {"x": (TensorProto.FLOAT, None)}, {"y": (TensorProto.FLOAT, None)}
+    )
+    with pytest.raises(runtime_ext.Error, match="dynamic rank") as refused:
+        harness.load_file(plan)
+    assert refused.value.kind == "InvalidInput"
+
+
+def test_engines_come_and_go_while_another_serves(
+    harness: Harness, tmp_path: Path, run_in_thread: RunInThread
+) -> None:
+    serving = harness.load_file(doubling(tmp_path / "m.plan"))
+    module = runtime_ext.module(harness.runtime, serving)
+    stop = threading.Event()
+
+    def come_and_go() -> int:
+        for _ in range(20):
+            harness.runtime.load(999, str(tmp_path / "m.plan"), "openvino", runtime_ext.LoadOptions())
+            harness.runtime.unload(999)
+        stop.set()
+        return 20
+
+    churn = run_in_thread(come_and_go)
+    served = 0
+    x = np.ones((2, 4), np.float32)
+    while not stop.is_set():
+        assert np.array_equal(harness.infer(serving, x=x)["y"], 2 * x)
+        served += 1
+    assert churn.result() == 20
+    assert served > 0
+    assert [e.id for e in harness.runtime.engines()] == [serving]
+    del module
