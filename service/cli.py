@@ -1,0 +1,229 @@
+"""The command `trtserve`: start a server, or talk to one."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+import orjson
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from service.client import SAFETENSORS, Client, ServerError, binary_request
+from service.errors import TrtserveError
+from service.settings import Settings
+from service.version import VERSION
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+PLAN = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(VERSION, prog_name="trtserve")
+def main() -> None:
+    """A model server for serialized TensorRT engines, ONNX models and OpenVINO blobs."""
+
+
+# -- trtserve serve
+
+
+def _settings_options(command: Command) -> Command:
+    """One option for each setting; what is not given is left to the environment and the default."""
+    for name, field in reversed(Settings.model_fields.items()):
+        command = click.option(
+            f"--{name.replace('_', '-')}",
+            type=_choice(field),
+            metavar=None if _choice(field) else name.rsplit("_", 1)[-1].upper(),
+            help=f"{field.description}  [env: TRTSERVE_{name.upper()}; default: {_shown(field.default)}]",
+            show_default=False,
+        )(command)
+    return command
+
+
+def _choice(field: FieldInfo) -> click.Choice[str] | None:
+    return click.Choice(get_args(field.annotation)) if get_origin(field.annotation) is Literal else None
+
+
+def _shown(default: object) -> str:
+    return "none" if default is None else str(default)
+
+
+@main.command()
+@_settings_options
+def serve(**given: str | None) -> None:
+    """Start the server; it runs until it is told to stop (SIGINT, SIGTERM)."""
+    try:
+        # An option wins over the environment, which Settings reads; both are checked there.
+        settings = Settings.model_validate(
+            {name: value for name, value in given.items() if value is not None}
+        )
+    except ValidationError as failure:
+        raise click.UsageError("\n".join(_complaint(error) for error in failure.errors())) from None
+
+    from service.server import serve as run  # imports torch: seconds that no other command should take
+
+    try:
+        started = run(settings)
+    except TrtserveError as failure:
+        raise click.ClickException(str(failure)) from failure
+    sys.exit(0 if started else 1)
+
+
+def _complaint(error: Any) -> str:
+    name = str(error["loc"][0])
+    return f"--{name.replace('_', '-')} or TRTSERVE_{name.upper()}: {error['msg']}, not {error['input']!r}."
+
+
+# -- what talks to a server
+
+server_option = click.option(
+    "--server",
+    envvar="TRTSERVE_URL",
+    default="http://127.0.0.1:8000",
+    metavar="URL",
+    show_envvar=True,
+    help="The server to talk to.",
+)
+
+
+@contextmanager
+def _talking_to(server: str) -> Iterator[Client]:
+    """A client whose errors end the command with their sentence."""
+    try:
+        with Client(server) as client:
+            yield client
+    except ServerError as failure:
+        raise click.ClickException(str(failure)) from failure
+
+
+@main.group()
+def engines() -> None:
+    """List, add, remove and show the engines of a server."""
+
+
+@engines.command("ls")
+@server_option
+def list_engines(server: str) -> None:
+    """List the engines."""
+    with _talking_to(server) as client:
+        found = client.engines()
+    columns = ["id", "name", "version", "state", "backend", "device", "instances"]
+    rows = [columns, *([str(e[c]) if e[c] is not None else "-" for c in columns] for e in found)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@engines.command("add")
+@click.argument("plan", type=PLAN)
+@click.option("--name", help="What to call the engine.")
+@click.option(
+    "--format", type=click.Choice(["auto", "tensorrt", "onnx", "openvino"]), help="Format of the plan."
+)
+@click.option("--instances", type=int, help="How many requests run at the same time; 0: the backend chooses.")
+@click.option("--max-queue-size", type=int, help="How many requests may wait.")
+@click.option("--device", help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", type=click.Choice(["f32", "f16", "bf16"]), help="Of the openvino backend.")
+@server_option
+def add_engine(server: str, plan: Path, **query: str | int | None) -> None:
+    """Upload PLAN and wait until its engine is ready."""
+    asked = {name: value for name, value in query.items() if value is not None}
+    size = plan.stat().st_size
+    arrived = 0
+
+    label = f"Sending {plan.name} ({size / 1e6:.1f} MB)"
+    with _talking_to(server) as client, click.progressbar(length=size, label=label, file=sys.stderr) as bar:
+
+        def sent(count: int) -> None:
+            nonlocal arrived
+            arrived += count
+            bar.update(count)
+            if arrived == size:
+                bar.render_finish()
+                click.echo("Sent; the engine is loading …", err=True)
+
+        engine, created = client.add(plan, asked, sent)
+    known = f" ({engine['name']}, version {engine['version']})" if engine["name"] else ""
+    loaded = f"loaded in {engine['load_seconds']:.2f} s" if created else "was there already"
+    click.echo(f"Engine {engine['id']}{known} is {engine['state']}: {loaded}.")
+
+
+@engines.command("rm")
+@click.argument("refs", metavar="ID|NAME...", nargs=-1, required=True)
+@server_option
+def remove_engines(server: str, refs: tuple[str, ...]) -> None:
+    """Remove engines; returns when they have drained."""
+    with _talking_to(server) as client:
+        for ref in refs:
+            client.remove(ref)
+            click.echo(f"Removed {ref}.")
+
+
+@engines.command("show")
+@click.argument("ref", metavar="ID|NAME")
+@server_option
+def show_engine(server: str, ref: str) -> None:
+    """Show everything about an engine, as JSON."""
+    with _talking_to(server) as client:
+        click.echo(orjson.dumps(client.engine(ref), option=orjson.OPT_INDENT_2))
+
+
+@main.command()
+@click.argument("ref", metavar="ID|NAME")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="X=FILE.npy|FILE.safetensors",
+    multiple=True,
+    required=True,
+    help="An input tensor by its name (give one for each), or one file with all of them.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the outputs to this .safetensors file; else a summary is printed.",
+)
+@server_option
+def infer(server: str, ref: str, inputs: tuple[str, ...], output: Path | None) -> None:
+    """Run the engine once."""
+    body, headers = _request(inputs)
+    headers["Accept"] = SAFETENSORS if output else "application/json"
+    with _talking_to(server) as client:
+        answer = client.infer(ref, body, headers)
+    if output:
+        output.write_bytes(answer)
+        click.echo(f"Wrote {output} ({len(answer)} bytes).")
+        return
+    for tensor in orjson.loads(answer)["outputs"]:
+        shown = ", ".join(map(str, tensor["data"][:8])) + (", …" if len(tensor["data"]) > 8 else "")
+        click.echo(f"{tensor['name']}  {tensor['datatype']} {tensor['shape']}  {shown}")
+
+
+def _request(inputs: tuple[str, ...]) -> tuple[bytes, dict[str, str]]:
+    """Body and headers for what --input names."""
+    import numpy as np
+
+    if len(inputs) == 1 and inputs[0].endswith(".safetensors") and "=" not in inputs[0]:
+        return _read(inputs[0], lambda path: path.read_bytes()), {"Content-Type": SAFETENSORS}
+    tensors = {}
+    for given in inputs:
+        name, equals, file = given.partition("=")
+        if not equals or not name or not file.endswith(".npy"):
+            raise click.UsageError(
+                f"--input {given!r} is neither NAME=FILE.npy nor, alone, FILE.safetensors with all inputs."
+            )
+        tensors[name] = _read(file, lambda path: np.load(path, allow_pickle=False))
+    return binary_request(tensors)
+
+
+Content = TypeVar("Content")
+
+
+def _read(file: str, read: Callable[[Path], Content]) -> Content:
+    try:
+        return read(Path(file))
+    except (OSError, ValueError) as failure:
+        raise click.UsageError(f"{file} cannot be read: {failure}.") from failure

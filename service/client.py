@@ -1,0 +1,122 @@
+"""A client of trtserve for the command line: sentences of the server as exceptions, progress of uploads."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import orjson
+
+CHUNK_BYTES = 1024**2
+SAFETENSORS = "application/x-safetensors"
+
+
+class ServerError(Exception):
+    """What the server answered in place of a result, or why no answer came."""
+
+
+class Client:
+    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+        """`transport` is httpx's own way to the server unless a test gives another."""
+        # A load and an execution take the time that they take; only the connection has a limit.
+        self._http = httpx.Client(
+            base_url=url, timeout=httpx.Timeout(None, connect=10.0), transport=transport
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def engines(self) -> list[dict[str, Any]]:
+        engines: list[dict[str, Any]] = self._send("GET", "/engines").json()["engines"]
+        return engines
+
+    def engine(self, ref: str) -> dict[str, Any]:
+        engine: dict[str, Any] = self._send("GET", _path(ref)).json()
+        return engine
+
+    def add(
+        self, plan: Path, query: Mapping[str, str | int], sent: Callable[[int], None]
+    ) -> tuple[dict[str, Any], bool]:
+        """Upload a plan; returns the engine and whether it is new. `sent` hears of each chunk's bytes."""
+
+        def chunks() -> Iterator[bytes]:
+            with plan.open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk
+                    sent(len(chunk))
+
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(plan.stat().st_size)}
+        response = self._send("POST", "/engines", params=query, content=chunks(), headers=headers)
+        engine: dict[str, Any] = response.json()
+        return engine, response.status_code == httpx.codes.CREATED
+
+    def remove(self, ref: str) -> None:
+        self._send("DELETE", _path(ref))
+
+    def infer(self, ref: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+        """Send an inference request; the answer in the form that `headers` ask for."""
+        return self._send("POST", f"{_path(ref)}/infer", content=body, headers=headers).content
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **request)
+        except httpx.InvalidURL as failure:
+            raise ServerError(f"{self._http.base_url} is no URL of a server: {failure}.") from failure
+        except httpx.TransportError as failure:
+            raise ServerError(
+                f"No answer from {self._http.base_url}: {failure}. "
+                "Is a server running there (trtserve serve)? Another one: --server or TRTSERVE_URL."
+            ) from failure
+        if response.is_error:
+            raise ServerError(_sentence(response))
+        return response
+
+
+def _path(ref: str) -> str:
+    return f"/engines/{quote(ref, safe='')}"
+
+
+def _sentence(response: httpx.Response) -> str:
+    try:
+        return str(orjson.loads(response.content)["error"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return f"The server answered {response.status_code} {response.reason_phrase}: is it a trtserve?"
+
+
+def binary_request(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of a request in the binary form: a JSON header, then the tensors' bytes."""
+    blobs = {name: array.astype(array.dtype.newbyteorder("<")).tobytes() for name, array in tensors.items()}
+    header = orjson.dumps(
+        {
+            "inputs": [
+                {
+                    "name": name,
+                    "datatype": _datatype(array.dtype),
+                    "shape": array.shape,
+                    "parameters": {"binary_data_size": len(blobs[name])},
+                }
+                for name, array in tensors.items()
+            ]
+        }
+    )
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Inference-Header-Content-Length": str(len(header)),
+    }
+    return b"".join([header, *blobs.values()]), headers
+
+
+def _datatype(dtype: np.dtype[Any]) -> str:
+    """The Open Inference Protocol's name, as FP32; what the server does not take, it refuses by this name."""
+    if dtype.kind == "b":
+        return "BOOL"
+    family = {"u": "UINT", "i": "INT", "f": "FP"}.get(dtype.kind)
+    return f"{family}{dtype.itemsize * 8}" if family else str(dtype)

@@ -1,0 +1,83 @@
+"""Tensors on the wire: the body of an inference request in, the body of its answer out."""
+
+from collections.abc import Mapping, Sequence
+
+from runtime_ext import Output, TensorSpec
+from service.codec import protocol, safetensors
+from service.codec.request import Form, InferRequest, RequestedOutput
+from service.errors import InvalidInput, Unsupported
+
+TIMEOUT = "Inference-Timeout-Ms"
+
+__all__ = ["TIMEOUT", "Form", "InferRequest", "decode", "encode", "select"]
+
+
+def decode(headers: Mapping[str, str], body: bytes) -> InferRequest:
+    """The request in a body, in the form that its headers say; inputs are views on it where they can be.
+
+    `headers` must find a name in any case. Raises InvalidInput and Unsupported.
+    """
+    encoding = headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise Unsupported(f"The body's Content-Encoding is {encoding}; send it as it is.")
+    header_length = headers.get(protocol.HEADER_LENGTH)
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if header_length is not None:
+        request = protocol.decode(*protocol.split(body, header_length))
+    elif media_type == safetensors.MEDIA_TYPE:
+        request = safetensors.decode(body)
+    else:
+        request = protocol.decode(body, memoryview(b""))
+    if TIMEOUT in headers:
+        request.timeout_ns = _timeout_ns(headers[TIMEOUT])
+    accepted = headers.get("accept", "")
+    if safetensors.MEDIA_TYPE in accepted:
+        request.answer = Form.SAFETENSORS
+    elif "application/json" in accepted:
+        request.answer = Form.PROTOCOL
+    return request
+
+
+def select(request: InferRequest, specs: Sequence[TensorSpec]) -> list[tuple[int, bool]]:
+    """The indices of the outputs that the answer has, in its order, and whether each is binary."""
+    if request.outputs is None:
+        return [(index, request.binary_outputs) for index in range(len(specs))]
+    by_name = {spec.name: index for index, spec in enumerate(specs)}
+    if len({output.name for output in request.outputs}) < len(request.outputs):
+        raise InvalidInput("The request asks for an output twice.")
+    return [(_index(output, by_name), output.binary) for output in request.outputs]
+
+
+def encode(
+    request: InferRequest,
+    outputs: Sequence[Output],
+    selected: Sequence[tuple[int, bool]],
+    *,
+    model_name: str,
+    model_version: str,
+) -> tuple[bytes, dict[str, str]]:
+    """The answer's body and headers, in the form that the request asked for."""
+    if request.answer is Form.SAFETENSORS:
+        chosen = [outputs[index] for index, _ in selected]
+        return safetensors.encode(chosen, model_name=model_name, model_version=model_version)
+    return protocol.encode(
+        [(outputs[index], binary) for index, binary in selected],
+        model_name=model_name,
+        model_version=model_version,
+        id=request.id,
+    )
+
+
+def _index(output: RequestedOutput, by_name: Mapping[str, int]) -> int:
+    if output.name not in by_name:
+        raise InvalidInput(
+            f"The engine has no output {output.name!r}; its outputs: {', '.join(map(repr, by_name))}."
+        )
+    return by_name[output.name]
+
+
+def _timeout_ns(milliseconds: str) -> int | None:
+    """The header's whole number of milliseconds; 0 is no limit."""
+    if not (milliseconds.isascii() and milliseconds.isdecimal() and len(milliseconds) <= 12):
+        raise InvalidInput(f"{TIMEOUT} is {milliseconds!r}; it must be a whole number of milliseconds.")
+    return int(milliseconds) * 1_000_000 or None

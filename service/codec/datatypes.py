@@ -1,0 +1,41 @@
+"""Datatypes by their Open Inference Protocol names: what numpy and safetensors call them."""
+
+import numpy as np
+
+from service.errors import InvalidInput, Unsupported
+
+NUMPY: dict[str, np.dtype[np.generic]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype("<u1"),
+    "INT8": np.dtype("<i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),  # numpy has none: the upper half of a float32, as an integer
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+
+SAFETENSORS: dict[str, str] = {
+    "BOOL": "BOOL",
+    "UINT8": "U8",
+    "INT8": "I8",
+    "INT16": "I16",
+    "INT32": "I32",
+    "INT64": "I64",
+    "FP16": "F16",
+    "BF16": "BF16",
+    "FP32": "F32",
+    "FP64": "F64",
+}
+FROM_SAFETENSORS = {theirs: ours for ours, theirs in SAFETENSORS.items()}
+
+
+def check(name: str, datatype: object) -> str:
+    """The datatype of the tensor `name`, if it is one that an engine can have."""
+    if isinstance(datatype, str) and datatype in NUMPY:
+        return datatype
+    if datatype == "BYTES":
+        raise Unsupported(f"Tensor {name!r} is of datatype BYTES: engines take numbers only.")
+    raise InvalidInput(f"Tensor {name!r} has datatype {datatype!r}; allowed are {', '.join(NUMPY)}.")

@@ -1,0 +1,30 @@
+"""An inference request as every body form gives it, free of how it came."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+Input = tuple[str, str, list[int], object]
+"""Name, datatype, shape, data (a buffer, C-contiguous and little-endian): what Runtime.submit takes."""
+
+
+class Form(Enum):
+    """What a body is, and what its answer is to be."""
+
+    PROTOCOL = "the Open Inference Protocol, JSON alone or with binary tensors"
+    SAFETENSORS = "a safetensors file"
+
+
+@dataclass(slots=True)
+class RequestedOutput:
+    name: str
+    binary: bool  # as a blob behind the JSON, not in it
+
+
+@dataclass(slots=True)
+class InferRequest:
+    inputs: list[Input]
+    outputs: list[RequestedOutput] | None = None  # None: all, in the engine's order
+    binary_outputs: bool = False  # for outputs that are not listed one by one
+    id: str | None = None  # the client's own; echoed
+    timeout_ns: int | None = None  # None: the server's
+    answer: Form = Form.PROTOCOL

@@ -1,0 +1,99 @@
+"""Bodies that are safetensors files: one line of Python away from any user of torch.
+
+Source of the format: the "Format" section of the safetensors README. A file is N, an unsigned 64-bit
+little-endian integer; N bytes of JSON, which begin with `{` and may end in spaces; the data. The JSON maps a
+tensor's name to its dtype, its shape and its begin and end in the data, which the tensors cover without a
+hole; the name `__metadata__` is for strings. The safetensors package itself reads a file only into copies,
+so the little that there is to read is read here, into views.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from runtime_ext import Output
+from service.codec.datatypes import FROM_SAFETENSORS, SAFETENSORS
+from service.codec.request import Form, InferRequest, Input
+from service.errors import InvalidInput
+
+MEDIA_TYPE = "application/x-safetensors"
+LENGTH_BYTES = 8
+
+
+def decode(body: bytes) -> InferRequest:
+    """A request whose inputs are the file's tensors, as views on it."""
+    view = memoryview(body)
+    length = int.from_bytes(view[:LENGTH_BYTES], "little")
+    if len(body) < LENGTH_BYTES or length > len(body) - LENGTH_BYTES:
+        raise InvalidInput(
+            "The body is not a safetensors file, or not a whole one: its header is longer than it."
+        )
+    header = _header(view[LENGTH_BYTES : LENGTH_BYTES + length])
+    data = view[LENGTH_BYTES + length :]
+    inputs: list[Input] = []
+    covered = 0
+    for name, described in sorted(header.items(), key=lambda item: _begin(*item)):
+        datatype, shape, begin, end = _tensor(name, described)
+        if begin != covered or not begin <= end <= len(data):
+            raise InvalidInput(
+                f"Tensor {name!r} lies at bytes {begin} to {end}; "
+                f"the one before ends at {covered}, the data at {len(data)}."
+            )
+        inputs.append((name, datatype, shape, data[begin:end]))
+        covered = end
+    if covered != len(data):
+        raise InvalidInput(f"{len(data) - covered} bytes of the safetensors file belong to no tensor.")
+    return InferRequest(inputs=inputs, answer=Form.SAFETENSORS)
+
+
+def encode(outputs: Sequence[Output], *, model_name: str, model_version: str) -> tuple[bytes, dict[str, str]]:
+    """The answer as a file, and its headers."""
+    header: dict[str, Any] = {"__metadata__": {"model_name": model_name, "model_version": model_version}}
+    blobs: list[memoryview] = []
+    offset = 0
+    for output in outputs:
+        data = memoryview(output)
+        end = offset + data.nbytes
+        header[output.name] = {
+            "dtype": SAFETENSORS[output.datatype],
+            "shape": output.shape,
+            "data_offsets": [offset, end],
+        }
+        blobs.append(data)
+        offset = end
+    document = orjson.dumps(header)
+    document += b" " * (-len(document) % LENGTH_BYTES)  # the data then begins at a multiple of 8 bytes
+    file = b"".join([len(document).to_bytes(LENGTH_BYTES, "little"), document, *blobs])
+    return file, {"Content-Type": MEDIA_TYPE}
+
+
+def _header(document: memoryview) -> dict[str, Any]:
+    try:
+        header = orjson.loads(document)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"The header of the safetensors file is not JSON: {error}.") from None
+    if not isinstance(header, dict):
+        raise InvalidInput("The header of the safetensors file is not a JSON object.")
+    header.pop("__metadata__", None)
+    return header
+
+
+def _begin(name: str, described: object) -> int:
+    return _tensor(name, described)[2]
+
+
+def _tensor(name: str, described: object) -> tuple[str, list[int], int, int]:
+    """Datatype, shape, begin and end of a tensor."""
+    match described:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if all(
+            type(dim) is int and 0 <= dim < 2**63 for dim in shape
+        ):
+            if dtype not in FROM_SAFETENSORS:
+                allowed = ", ".join(FROM_SAFETENSORS)
+                raise InvalidInput(f"Tensor {name!r} has dtype {dtype}; allowed are {allowed}.")
+            return FROM_SAFETENSORS[dtype], shape, begin, end
+        case _:
+            raise InvalidInput(
+                f"Tensor {name!r} of the safetensors file has no proper dtype, shape and data_offsets."
+            )

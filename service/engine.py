@@ -1,0 +1,94 @@
+"""An engine as the registry knows it: what is stored of it, and how it is doing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from runtime_ext import EngineInfo
+from service.errors import Conflict
+from service.metadata import StoredEngine
+
+
+class State(StrEnum):
+    LOADING = "LOADING"  # being stood up
+    READY = "READY"  # takes requests
+    DRAINING = "DRAINING"  # removed; finishes the requests that it had accepted
+    FAILED = "FAILED"  # stored, but could not be stood up after a restart; `reason` says why
+
+
+class EngineName(NamedTuple):
+    """A version that points to the engine; `current` where it is the one that its name stands for."""
+
+    name: str
+    version: int
+    current: bool
+
+
+@dataclass(eq=False)
+class Engine:
+    """One engine, resident or on its way. Belongs to the event loop; only the registry changes it."""
+
+    stored: StoredEngine
+    state: State = State.LOADING
+    reason: str | None = None  # of FAILED
+    info: EngineInfo | None = None  # once loaded
+    load_seconds: float | None = None  # once loaded
+    names: tuple[EngineName, ...] = ()
+
+    @property
+    def id(self) -> int:
+        return self.stored.id
+
+    @property
+    def digest(self) -> str:
+        return self.stored.digest
+
+    @property
+    def format(self) -> str:
+        return self.stored.format
+
+    @property
+    def backend(self) -> str:
+        return self.stored.backend
+
+    def why_not_ready(self) -> str:
+        """A sentence for the person whose request this engine cannot take now."""
+        match self.state:
+            case State.LOADING:
+                return f"Engine {self} is still loading: try again soon."
+            case State.DRAINING:
+                return f"Engine {self} is being removed."
+            case _:
+                return f"Engine {self} could not be loaded: {self.reason}"
+
+    def check_same_plan(self, wanted: StoredEngine) -> None:
+        """Conflict where a plan has this engine's ID but other bytes."""
+        if self.digest != wanted.digest:
+            raise Conflict(
+                f"Another plan (SHA-256 {self.digest}) has the engine ID {self.id} that this one "
+                f"({wanted.digest}) would have: an ID is the first 52 bits of the digest. Remove that "
+                "engine, or build this plan again, which changes its bytes."
+            )
+
+    def check_options(self, asked: Mapping[str, object]) -> None:
+        """Conflict where an upload asks for other options than this engine has; None asks for nothing."""
+        for option, value in asked.items():
+            stored = getattr(self.stored, option)
+            # "auto" and 0 are stored as asked; what they came to is in info, and may be asked for as well.
+            if value is not None and value not in {stored, getattr(self.info, option, None)}:
+                raise Conflict(
+                    f"Engine {self} of this plan is resident with {option}={stored}, not {value}. "
+                    f"Upload it without {option} to use it as it is, or remove it first."
+                )
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.names[0].name})" if self.names else str(self.id)
+
+
+class Resolved(NamedTuple):
+    """What a reference in a URL, an engine ID or a name, stands for now."""
+
+    engine: Engine
+    name: str | None
+    version: int | None

@@ -1,0 +1,84 @@
+"""The errors of trtserve.
+
+TrtserveError
+├── InvalidInput       400  the request is wrong and will stay wrong
+├── NotFound           404  no such engine, name or version
+├── Conflict           409  the state of things forbids it: change that first
+├── TooLarge           413  over a limit of this server's settings
+├── QueueFull          429  the engine's queue is at its bound: try again after `retry_after` seconds
+├── Cancelled          499  the client left before the answer
+├── ExecutionFailed    500  the engine was run and failed
+├── Unsupported        501  this server cannot do it: a backend, datatype or feature that is not there
+├── Unavailable        503  not now: starting, draining, or a device that is dead
+└── DeadlineExceeded   504  the request's time was over before its execution began
+"""
+
+from typing import ClassVar
+
+
+class TrtserveError(Exception):
+    """Base of all; str() is a sentence for the person who reads it."""
+
+    kind: ClassVar[str]
+
+
+class InvalidInput(TrtserveError):
+    kind = "InvalidInput"
+
+
+class NotFound(TrtserveError):
+    kind = "NotFound"
+
+
+class Conflict(TrtserveError):
+    kind = "Conflict"
+
+
+class TooLarge(TrtserveError):
+    kind = "TooLarge"
+
+
+class QueueFull(TrtserveError):
+    kind = "QueueFull"
+
+
+class Cancelled(TrtserveError):
+    kind = "Cancelled"
+
+
+class ExecutionFailed(TrtserveError):
+    kind = "ExecutionFailed"
+
+
+class Unsupported(TrtserveError):
+    kind = "Unsupported"
+
+
+class Unavailable(TrtserveError):
+    kind = "Unavailable"
+
+
+class DeadlineExceeded(TrtserveError):
+    kind = "DeadlineExceeded"
+
+
+HTTP_STATUS: dict[str, int] = {
+    "InvalidInput": 400,
+    "NotFound": 404,
+    "Conflict": 409,
+    "TooLarge": 413,
+    "QueueFull": 429,
+    "Cancelled": 499,
+    "ExecutionFailed": 500,
+    "Unsupported": 501,
+    "Unavailable": 503,
+    "DeadlineExceeded": 504,
+}
+"""The one table from a kind to the status of its answer."""
+
+_BY_KIND: dict[str, type[TrtserveError]] = {cls.kind: cls for cls in TrtserveError.__subclasses__()}
+
+
+def of_kind(kind: str, message: str) -> TrtserveError:
+    """The error of a kind that crossed the seam; an unknown kind is an ExecutionFailed."""
+    return _BY_KIND.get(kind, ExecutionFailed)(message)

@@ -1,0 +1,197 @@
+"""What the store knows of its plans besides their bytes: engines, names and versions, in SQLite.
+
+Every method that changes something is one transaction, on the disk itself when it returns (WAL with
+synchronous=FULL). It gives back all names as they are then, read before the commit: once that has
+succeeded nothing can fail any more.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from service.errors import Unavailable
+
+SCHEMA_VERSION = 1  # SQLite's user_version; raise it with every change of SCHEMA, and migrate
+
+SCHEMA = """
+CREATE TABLE engine (
+    id             INTEGER PRIMARY KEY,
+    digest         TEXT NOT NULL UNIQUE,
+    format         TEXT NOT NULL,
+    backend        TEXT NOT NULL,
+    device         TEXT NOT NULL,
+    instances      INTEGER NOT NULL,
+    max_queue_size INTEGER NOT NULL,
+    precision      TEXT NOT NULL,
+    plan_bytes     INTEGER NOT NULL,
+    created        TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE name (
+    name    TEXT PRIMARY KEY,
+    current INTEGER NOT NULL,
+    newest  INTEGER NOT NULL  -- ever given, also where it has been removed: a number is not given twice
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE version (
+    name    TEXT NOT NULL REFERENCES name,
+    version INTEGER NOT NULL,
+    engine  INTEGER NOT NULL REFERENCES engine,
+    PRIMARY KEY (name, version),
+    UNIQUE (name, engine)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class StoredEngine:
+    """What must be known to stand an engine up again; the options are those that were asked for."""
+
+    id: int
+    digest: str  # SHA-256 of the plan, hex
+    format: str
+    backend: str
+    device: str
+    instances: int
+    max_queue_size: int
+    precision: str
+    plan_bytes: int
+    created: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class StoredName:
+    current: int  # a key of versions
+    versions: dict[int, int]  # version -> engine ID
+
+
+_COLUMNS = ", ".join(field.name for field in fields(StoredEngine))
+_MARKS = ", ".join("?" for _ in fields(StoredEngine))
+
+
+class Metadata:
+    """The database. Not thread safe: its owner calls it from one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._told():
+            # isolation_level None: no transaction begins unless this file says BEGIN.
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            (found,) = self._db.execute("PRAGMA user_version").fetchone()
+            if found == 0:
+                self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        if found > SCHEMA_VERSION:
+            self._db.close()
+            raise Unavailable(
+                f"{path} was written by a newer trtserve (schema {found}; this one knows {SCHEMA_VERSION}). "
+                "Start that version, or another store."
+            )
+
+    def close(self) -> None:
+        self._db.close()
+
+    def engines(self) -> list[StoredEngine]:
+        with self._told():
+            rows = self._db.execute(f"SELECT {_COLUMNS} FROM engine ORDER BY created, id")
+            return [StoredEngine(*row) for row in rows]
+
+    def names(self) -> dict[str, StoredName]:
+        with self._told():
+            return _names(self._db)
+
+    def add(self, engine: StoredEngine, name: str | None) -> dict[str, StoredName]:
+        """Keep the engine; under a name, make it current there, as a new version if it is none."""
+        with self._transaction() as db:
+            db.execute(f"INSERT OR IGNORE INTO engine ({_COLUMNS}) VALUES ({_MARKS})", astuple(engine))
+            # The same engine stood up anew, after it had failed: with the options of this time.
+            db.execute(
+                "UPDATE engine SET device = ?, instances = ?, max_queue_size = ?, precision = ? WHERE id = ?",
+                (engine.device, engine.instances, engine.max_queue_size, engine.precision, engine.id),
+            )
+            if name is not None:
+                _point(db, name, engine.id)
+            return _names(db)
+
+    def remove_engine(self, id: int) -> dict[str, StoredName]:
+        """Forget the engine and every version that points to it."""
+        with self._transaction() as db:
+            names = db.execute("SELECT name FROM version WHERE engine = ?", (id,)).fetchall()
+            db.execute("DELETE FROM version WHERE engine = ?", (id,))
+            for (name,) in names:
+                _fall_back(db, name)
+            db.execute("DELETE FROM engine WHERE id = ?", (id,))
+            return _names(db)
+
+    def remove_version(self, name: str, version: int) -> dict[str, StoredName]:
+        """Forget this version of the name, and its engine where no other version points to it."""
+        with self._transaction() as db:
+            (engine,) = db.execute(
+                "DELETE FROM version WHERE name = ? AND version = ? RETURNING engine", (name, version)
+            ).fetchone()
+            _fall_back(db, name)
+            db.execute(
+                "DELETE FROM engine WHERE id = ? AND id NOT IN (SELECT engine FROM version)", (engine,)
+            )
+            return _names(db)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._told():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as failure:
+            raise Unavailable(f"The store's metadata in {self._path} cannot be used: {failure}.") from failure
+
+
+def _names(db: sqlite3.Connection) -> dict[str, StoredName]:
+    names = {
+        name: StoredName(current, {})
+        for name, current in db.execute("SELECT name, current FROM name ORDER BY name")
+    }
+    for name, version, engine in db.execute(
+        "SELECT name, version, engine FROM version ORDER BY name, version"
+    ):
+        names[name].versions[version] = engine
+    return names
+
+
+def _point(db: sqlite3.Connection, name: str, engine: int) -> None:
+    """Make the engine the current version of the name."""
+    db.execute("INSERT OR IGNORE INTO name (name, current, newest) VALUES (?, 0, 0)", (name,))
+    found = db.execute("SELECT version FROM version WHERE name = ? AND engine = ?", (name, engine)).fetchone()
+    if found is not None:
+        db.execute("UPDATE name SET current = ? WHERE name = ?", (found[0], name))
+        return
+    db.execute("UPDATE name SET newest = newest + 1, current = newest + 1 WHERE name = ?", (name,))
+    db.execute(
+        "INSERT INTO version (name, version, engine) SELECT name, current, ? FROM name WHERE name = ?",
+        (engine, name),
+    )
+
+
+def _fall_back(db: sqlite3.Connection, name: str) -> None:
+    """After a version of the name has gone: its newest is current if the current one went; none: no name."""
+    db.execute(
+        "DELETE FROM name WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM version WHERE name = ?1)", (name,)
+    )
+    db.execute(
+        "UPDATE name SET current = (SELECT max(version) FROM version WHERE version.name = name.name) "
+        "WHERE name = ?1 AND current NOT IN (SELECT version FROM version WHERE name = ?1)",
+        (name,),
+    )

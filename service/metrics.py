@@ -1,0 +1,96 @@
+"""What Prometheus reads: the runtime's statistics and the registry's states, collected when it asks."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from runtime_ext import EngineStats, Histogram, Runtime
+from service.engine import State
+from service.registry import Registry
+
+ENGINE_LABELS = ("engine", "id")
+
+
+class Metrics:
+    """The metrics of one server, in a registry of its own."""
+
+    def __init__(self, runtime: Runtime, registry: Registry) -> None:
+        self.registry = CollectorRegistry()
+        self.errors = Counter(
+            "trtserve_errors", "Errors answered over HTTP, by code.", ["code"], registry=self.registry
+        )
+        self.registry.register(EngineCollector(runtime, registry))
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+
+class EngineCollector(Collector):
+    def __init__(self, runtime: Runtime, registry: Registry) -> None:
+        self._runtime = runtime
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._runtime.stats()
+        yield _requests(stats)
+        for part, meaning in (
+            ("queue", "Seconds from a request's arrival to the start of its execution."),
+            ("compute", "Seconds of a request's execution."),
+            ("total", "Seconds from a successful request's arrival to its completion."),
+        ):
+            histograms = ((engine, getattr(engine, part)) for engine in stats)
+            yield _histogram(f"trtserve_request_{part}_seconds", meaning, histograms)
+        yield _gauge("trtserve_queue_depth", "Requests that wait.", stats, "queue_depth")
+        yield _gauge("trtserve_instances", "Instances of an engine.", stats, "instances")
+        yield _gauge("trtserve_instances_busy", "Instances that run a request.", stats, "instances_busy")
+        yield from self._engines()
+
+    def _engines(self) -> Iterator[Metric]:
+        engines = self._registry.engines()
+        states = GaugeMetricFamily("trtserve_engines", "Engines by state.", labels=["state"])
+        for state in State:
+            states.add_metric([state.value], sum(engine.state is state for engine in engines))
+        yield states
+        seconds = GaugeMetricFamily(
+            "trtserve_engine_load_seconds", "Seconds that the engine's load took.", labels=ENGINE_LABELS
+        )
+        for engine in engines:
+            if engine.load_seconds is not None:
+                name = engine.info.name if engine.info else ""
+                seconds.add_metric([name, str(engine.id)], engine.load_seconds)
+        yield seconds
+
+
+def _labels(engine: EngineStats) -> list[str]:
+    return [engine.name, str(engine.id)]
+
+
+def _requests(stats: Iterable[EngineStats]) -> Metric:
+    requests = CounterMetricFamily(
+        "trtserve_requests", "Requests by engine and outcome.", labels=[*ENGINE_LABELS, "outcome"]
+    )
+    for engine in stats:
+        for outcome, count in engine.outcomes.items():
+            requests.add_metric([*_labels(engine), outcome], count)
+    return requests
+
+
+def _gauge(name: str, meaning: str, stats: Iterable[EngineStats], attribute: str) -> Metric:
+    gauge = GaugeMetricFamily(name, meaning, labels=ENGINE_LABELS)
+    for engine in stats:
+        gauge.add_metric(_labels(engine), getattr(engine, attribute))
+    return gauge
+
+
+def _histogram(name: str, meaning: str, histograms: Iterable[tuple[EngineStats, Histogram]]) -> Metric:
+    family = HistogramMetricFamily(name, meaning, labels=ENGINE_LABELS)
+    for engine, histogram in histograms:
+        buckets: list[tuple[str, float]] = []
+        below = 0
+        for bound, count in zip([*map(str, histogram.bounds), "+Inf"], histogram.counts, strict=True):
+            below += count  # Prometheus' buckets are cumulative
+            buckets.append((bound, below))
+        family.add_metric(_labels(engine), buckets, histogram.sum)
+    return family

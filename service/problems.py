@@ -1,0 +1,85 @@
+"""Errors as answers: `{"error": sentence, "code": KIND}`, whoever raised them."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from runtime_ext import Error
+from service.errors import HTTP_STATUS, TrtserveError
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = {"QueueFull": "1", "Unavailable": "1"}  # seconds
+
+
+class Problem(BaseModel):
+    error: str = Field(description="A sentence for the person who reads it.")
+    code: str = Field(description="The kind of error, for programs.", examples=sorted(HTTP_STATUS))
+
+
+# The kinds of one status share its line in the API's description.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": kind} for kind, status in HTTP_STATUS.items()
+}
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the application an answer of this form."""
+    app.add_exception_handler(TrtserveError, _known)
+    app.add_exception_handler(Error, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _answer(request: Request, status: int, code: str, message: str) -> JSONResponse:
+    request.app.state.metrics.errors.labels(code).inc()
+    headers = {"Retry-After": RETRY_AFTER[code]} if code in RETRY_AFTER else None
+    return JSONResponse({"error": _sentence(message), "code": code}, status, headers)
+
+
+async def _known(request: Request, error: Exception) -> JSONResponse:
+    """TrtserveError from here, Error from C++: both have a kind."""
+    kind: str = getattr(error, "kind", "ExecutionFailed")
+    return _answer(request, HTTP_STATUS[kind], kind, str(error))
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """A query that FastAPI refused: the first fault, in words."""
+    assert isinstance(error, RequestValidationError)
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"][1:]) or "body"
+    message = f"{fault['loc'][0]} parameter {where!r} is {fault.get('input')!r}: {fault['msg']}"
+    return _answer(request, 400, "InvalidInput", message)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    """What routing refuses: an address or a method that there is not."""
+    assert isinstance(error, HTTPException)
+    path, method = request.url.path, request.method
+    if error.status_code == 404:
+        return _answer(request, 404, "NotFound", f"There is nothing at {path}; /docs lists what there is.")
+    answer = _answer(
+        request,
+        error.status_code,
+        "InvalidInput",
+        f"{error.detail}: {method} {path}; /docs lists what there is.",
+    )
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _answer(request, 500, "ExecutionFailed", "The server failed unexpectedly; its log says how.")
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop: C++ gives its sentences without, as exceptions have them."""
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?", "…")) else text + "."

@@ -1,0 +1,138 @@
+"""The engines resource: upload a plan, look at engines, remove them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import PlainTextResponse
+from starlette.requests import ClientDisconnect
+
+from service import plan_format
+from service.errors import Cancelled
+from service.schemas import EngineList, EngineModel, UploadQuery
+from service.upload import receive_plan
+
+if TYPE_CHECKING:
+    from runtime_ext import Runtime
+    from service.plan_format import Format
+    from service.registry import Registry
+    from service.settings import Settings
+    from service.store import Store
+
+router = APIRouter(tags=["engines"])
+
+OCTETS = {"type": "string", "format": "binary"}
+PLAN_BODY = {
+    "required": True,
+    "description": "The plan as it is: no form, no wrapping.",
+    "content": {"application/octet-stream": {"schema": OCTETS}},
+}
+
+
+@router.post(
+    "/engines",
+    status_code=201,
+    response_description="The engine is new, and READY. Location names it.",
+    responses={
+        200: {"model": EngineModel, "description": "The engine was there already; it has the name now."}
+    },
+    openapi_extra={"requestBody": PLAN_BODY},
+)
+async def upload(request: Request, response: Response, query: Annotated[UploadQuery, Query()]) -> EngineModel:
+    """Upload a plan and stand its engine up.
+
+    The answer comes when the engine is READY, or could not be loaded. The same plan again is the same
+    engine. Under a name, a new plan becomes the next version, and the current one once it is READY; a
+    plan that is a version of the name already becomes the current one again.
+    """
+    settings: Settings = request.app.state.settings
+    store: Store = request.app.state.store
+    registry: Registry = request.app.state.registry
+    runtime: Runtime = request.app.state.runtime
+    formats: list[Format] = []
+    length = request.headers.get("content-length", "")
+
+    plan = await receive_plan(
+        _body(request),
+        open_writer=store.new_upload,
+        inspect=lambda head: formats.append(plan_format.decide(head, query.format, runtime.backends())),
+        limit=settings.max_plan_bytes,
+        declared=int(length) if length.isdecimal() else None,
+    )
+    resolved, created = await registry.add(
+        plan,
+        name=query.name,
+        format=formats[0],
+        instances=query.instances,
+        max_queue_size=query.max_queue_size,
+        device=query.device,
+        precision=query.precision,
+    )
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/engines/{resolved.engine.id}"
+    return EngineModel.of(resolved)
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        raise Cancelled("The client left before the plan had come whole.") from None
+
+
+@router.get("/engines")
+async def list_engines(request: Request) -> EngineList:
+    """Every engine, with its state."""
+    registry: Registry = request.app.state.registry
+    found = [registry.resolve(str(engine.id)) for engine in registry.engines()]
+    return EngineList(engines=[EngineModel.of(resolved) for resolved in found])
+
+
+@router.get("/engines/{ref}")
+async def get_engine(request: Request, ref: str) -> EngineModel:
+    """One engine, by ID or by the name whose current version it is."""
+    registry: Registry = request.app.state.registry
+    return EngineModel.of(registry.resolve(ref))
+
+
+@router.delete("/engines/{ref}", status_code=204)
+async def remove_engine(request: Request, ref: str) -> None:
+    """Remove an engine; the answer comes when it is gone.
+
+    By ID: the engine, with every version that points to it. By name: the current version of the name,
+    which falls back to its newest remaining one, and the engine if no other version points to it.
+    Requests that were accepted are finished first, for as long as the server's drain time.
+    """
+    registry: Registry = request.app.state.registry
+    await registry.remove(ref)
+
+
+@router.get("/engines/{ref}/graph", response_class=PlainTextResponse)
+async def get_graph(request: Request, ref: str) -> str:
+    """The graph of the TorchScript wrapper, as text."""
+    registry: Registry = request.app.state.registry
+    runtime: Runtime = request.app.state.runtime
+    return await asyncio.to_thread(runtime.graph, registry.ready(ref).engine.id)
+
+
+@router.get(
+    "/engines/{ref}/module",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {"schema": OCTETS}}}},
+)
+async def get_module(request: Request, ref: str) -> Response:
+    """The wrapper as a TorchScript file.
+
+    torch.jit.load takes it in a process that has imported runtime_ext and holds the engine of this ID.
+    """
+    registry: Registry = request.app.state.registry
+    runtime: Runtime = request.app.state.runtime
+    engine, name, _ = registry.ready(ref)
+    module = await asyncio.to_thread(runtime.module_bytes, engine.id)
+    return Response(
+        module,
+        media_type="application/octet-stream",
+        headers={"Content-Disposition": f'attachment; filename="{name or engine.id}.pt"'},
+    )

@@ -1,0 +1,137 @@
+"""What the REST resources look like as JSON; tensors are the business of codec/."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from runtime_ext import TensorSpec
+from service.engine import Engine, Resolved, State
+
+NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$"  # never all digits, so never taken for an engine ID
+
+
+class UploadQuery(BaseModel):
+    """The query of POST /engines; what is left out comes from the server's settings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[
+        str | None,
+        Field(
+            pattern=NAME_PATTERN,
+            description="What to call the engine: a letter or `_`, then up to 127 letters, digits, `_`, `.`, "
+            "`-`. A new plan becomes the next version of the name. Without it the engine has its ID only.",
+            examples=["lenet"],
+        ),
+    ] = None
+    format: Annotated[
+        Literal["auto", "tensorrt", "onnx", "openvino"],
+        Field(description="Format of the plan; `auto` tells it from the first bytes."),
+    ] = "auto"
+    instances: Annotated[
+        int | None,
+        Field(ge=0, le=256, description="How many requests run at the same time; 0: the backend chooses."),
+    ] = None
+    max_queue_size: Annotated[
+        int | None,
+        Field(ge=1, le=1_000_000, description="How many requests may wait before the next gets a 429."),
+    ] = None
+    device: Annotated[
+        str | None,
+        Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$", description="`auto`, `cpu`, `cuda` or `cuda:N`."),
+    ] = None
+    precision: Annotated[
+        Literal["f32", "f16", "bf16"] | None,
+        Field(description="Inference precision of the openvino backend."),
+    ] = None
+
+
+class ShapeRangeModel(BaseModel):
+    """The shapes that one profile takes, one entry a dimension; -1 in `max`: no upper bound."""
+
+    min: list[int]
+    opt: list[int]
+    max: list[int]
+
+
+class OutputModel(BaseModel):
+    name: str
+    datatype: str = Field(examples=["FP32"])
+    shape: list[int] | None = Field(
+        description="-1: a dynamic dimension; null: not even the rank is known.", examples=[[-1, 10]]
+    )
+
+
+class InputModel(OutputModel):
+    profiles: list[ShapeRangeModel]
+
+    @classmethod
+    def of(cls, spec: TensorSpec) -> Self:
+        return cls(
+            name=spec.name,
+            datatype=spec.datatype,
+            shape=spec.shape,
+            profiles=[ShapeRangeModel(min=p.min, opt=p.opt, max=p.max) for p in spec.profiles],
+        )
+
+
+class EngineNameModel(BaseModel):
+    """A version that points to the engine; `current` where it is the one that its name stands for."""
+
+    name: str
+    version: int
+    current: bool
+
+
+class EngineModel(BaseModel):
+    """One engine. What is known only once it is loaded is null or empty before."""
+
+    id: int = Field(description="The first 52 bits of the plan's SHA-256.", examples=[2937105382134421])
+    digest: str = Field(description="SHA-256 of the plan.", examples=["sha256:a6f4…"])
+    name: str | None = Field(description="What it was asked for by, or else a name that points to it.")
+    version: int | None
+    names: list[EngineNameModel]
+    state: State
+    reason: str | None = Field(description="Why it is FAILED.")
+    backend: str
+    format: str
+    device: str
+    instances: int
+    max_queue_size: int
+    plan_bytes: int
+    created: str = Field(description="ISO 8601, UTC.")
+    load_seconds: float | None
+    inputs: list[InputModel]
+    outputs: list[OutputModel]
+    properties: dict[str, str] = Field(description="Facts told by the backend: for people, not for programs.")
+
+    @classmethod
+    def of(cls, resolved: Resolved) -> Self:
+        engine: Engine = resolved.engine
+        stored, info = engine.stored, engine.info
+        return cls(
+            id=engine.id,
+            digest=f"sha256:{engine.digest}",
+            name=resolved.name,
+            version=resolved.version,
+            names=[EngineNameModel(**known._asdict()) for known in engine.names],
+            state=engine.state,
+            reason=engine.reason,
+            backend=engine.backend,
+            format=engine.format,
+            device=info.device if info else stored.device,
+            instances=info.instances if info else stored.instances,
+            max_queue_size=stored.max_queue_size,
+            plan_bytes=stored.plan_bytes,
+            created=stored.created,
+            load_seconds=engine.load_seconds,
+            inputs=[InputModel.of(spec) for spec in info.inputs] if info else [],
+            outputs=[OutputModel(name=s.name, datatype=s.datatype, shape=s.shape) for s in info.outputs]
+            if info
+            else [],
+            properties=info.properties if info else {},
+        )
+
+
+class EngineList(BaseModel):
+    engines: list[EngineModel]

@@ -1,0 +1,50 @@
+"""The server process: uvicorn around the application."""
+
+import logging
+import math
+import socket
+
+import click
+import uvicorn
+
+from service.app import create_app
+from service.settings import Settings
+from service.store import Store
+
+
+def serve(settings: Settings) -> bool:
+    """Serve until SIGINT or SIGTERM; False where the start failed. Raises TrtserveError for a bad store."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if settings.log_level == "info":
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start is told by Server below
+    # A store that cannot be opened is told here in one sentence; in the application's start uvicorn
+    # would make a traceback of it.
+    Store(settings.store).close()
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=max(1, math.ceil(settings.drain_s)),
+    )
+    server = Server(config)
+    server.run()
+    return server.started
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which says where it listens as soon as it does: port 0 is known only then."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            click.echo(f"trtserve listens on {url} (documentation: {url}/docs)")

@@ -1,0 +1,17 @@
+"""Small plans that look like the real thing to `plan_format`; the fake runtime serves them."""
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    """One length-delimited protobuf field; payloads here stay under 128 bytes."""
+    return bytes([number << 3 | 2, len(payload)]) + payload
+
+
+def onnx_plan(seed: object = 0, padding: int = 0) -> bytes:
+    """The head of an ONNX ModelProto (ir_version, producer_name, graph): different for each seed."""
+    graph = _field(2, b"toy")
+    return b"\x08\x0a" + _field(2, f"toy-{seed}".encode()) + _field(7, graph) + b"\x00" * padding
+
+
+def tensorrt_plan(version: tuple[int, int, int, int] = (10, 13, 2, 6)) -> bytes:
+    """The head of a TensorRT plan, whose bytes 24 to 27 tell the version that built it."""
+    return b"ftrt" + bytes(20) + bytes(version) + bytes(100)

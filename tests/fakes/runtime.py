@@ -1,0 +1,316 @@
+"""A Runtime in Python with the surface of runtime_ext/_C.pyi, for tests of what stands above the seam.
+
+Honest in what matters there: tickets, one completion a request, one eventfd, buffers kept until the
+completion is taken, the same kinds of errors. It runs a request at once inside submit(), unless
+`hold()` was called: then requests wait until `release()`. It validates names only; what inputs may be
+is the C++ core's to refuse.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runtime_ext import Error
+
+
+def error(kind: str, sentence: str) -> Error:
+    raised = Error(sentence)
+    raised.kind = kind
+    return raised
+
+
+@dataclass
+class ShapeRange:
+    min: list[int]
+    opt: list[int]
+    max: list[int]
+
+
+@dataclass
+class TensorSpec:
+    name: str
+    datatype: str
+    shape: list[int] | None
+    profiles: list[ShapeRange] = field(default_factory=list)
+
+
+@dataclass
+class EngineInfo:
+    id: int
+    name: str
+    backend: str
+    device: str
+    instances: int
+    max_queue_size: int
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    properties: dict[str, str] = field(default_factory=lambda: {"made_by": "the fake runtime"})
+
+
+@dataclass(kw_only=True)
+class LoadOptions:
+    name: str = ""
+    device: str = "auto"
+    instances: int = 0
+    max_queue_size: int = 256
+    precision: str = "f32"
+
+
+class Output(bytes):
+    """bytes() and memoryview() of it are the tensor's data, as with the real one."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+    @classmethod
+    def of(cls, name: str, datatype: str, shape: Sequence[int], data: object) -> Output:
+        output = cls(memoryview(data).cast("B"))  # type: ignore[call-overload]
+        output.name, output.datatype, output.shape = name, datatype, list(shape)
+        return output
+
+
+@dataclass
+class Completion:
+    ticket: int
+    kind: str | None = None
+    message: str = ""
+    outputs: list[Output] = field(default_factory=list)
+    queue_ns: int = 1_000
+    compute_ns: int = 2_000
+
+
+@dataclass
+class Histogram:
+    bounds: list[float] = field(default_factory=lambda: [0.001, 0.01, 0.1])
+    counts: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    sum: float = 0.0
+
+    def observe(self) -> None:
+        self.counts[0] += 1
+        self.sum += 0.0005
+
+
+@dataclass
+class EngineStats:
+    id: int
+    name: str
+    instances: int
+    outcomes: dict[str, int] = field(default_factory=dict)
+    queue: Histogram = field(default_factory=Histogram)
+    compute: Histogram = field(default_factory=Histogram)
+    total: Histogram = field(default_factory=Histogram)
+    queue_depth: int = 0
+    instances_busy: int = 0
+
+    def count(self, kind: str | None) -> None:
+        outcome = kind or "Success"
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        for histogram in (self.queue, self.compute, self.total):
+            histogram.observe()
+
+
+Input = tuple[str, str, Sequence[int], object]
+
+
+def echo(inputs: Sequence[Input]) -> list[Output]:
+    """The engine that fakes are unless told otherwise: gives x back as y."""
+    (_, datatype, shape, buffer), *_ = inputs
+    return [Output.of("y", datatype, shape, buffer)]
+
+
+@dataclass
+class Waiting:
+    ticket: int
+    engine: int
+    inputs: Sequence[Input]
+
+
+class FakeRuntime:
+    """See the file's head. Attributes in the first block are for a test to set."""
+
+    def __init__(self, backends: Sequence[str] = ("openvino",)) -> None:
+        self.inputs = [TensorSpec("x", "FP32", [-1, 4], [ShapeRange([1, 4], [1, 4], [-1, 4])])]
+        self.outputs = [TensorSpec("y", "FP32", [-1, 4])]
+        self.compute: Callable[[Sequence[Input]], list[Output]] = echo
+        self.load_error: Error | None = None
+        self.load_gate = threading.Event()  # cleared: loads block until it is set
+        self.load_gate.set()
+        self.unload_gate = threading.Event()  # cleared: unloads block until it is set
+        self.unload_gate.set()
+
+        self.loads: list[tuple[int, str, str, LoadOptions]] = []  # that have begun
+        self.unloads: list[tuple[int, float]] = []
+        self.cancelled: list[int] = []
+        self.timeouts: list[int | None] = []
+        self.closed = False
+        self._backends = list(backends)
+        self._lock = threading.Lock()
+        self._engines: dict[int, EngineInfo] = {}
+        self._stats: dict[int, EngineStats] = {}
+        self._waiting: dict[int, Waiting] = {}
+        self._completions: list[Completion] = []
+        self._next_ticket = 1
+        self._held = False
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+    # -- what a test tells it
+
+    def hold(self) -> None:
+        """Let requests wait from now on."""
+        self._held = True
+
+    def release(self) -> None:
+        """Run the requests that wait, and no longer hold any."""
+        self._held = False
+        for waiting in list(self._waiting.values()):
+            self._run(waiting)
+
+    @property
+    def waiting(self) -> list[int]:
+        """Tickets of the requests that wait."""
+        return list(self._waiting)
+
+    # -- the surface of Runtime
+
+    def register_backend(self, name: str, plugin: str, libraries: Sequence[str] = ()) -> None:
+        self._backends.append(name)
+
+    def backends(self) -> list[str]:
+        return list(self._backends)
+
+    def backend_version(self, name: str) -> str:
+        return "2026.4-fake"
+
+    def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
+        self.loads.append((id, plan, backend, as_fake_options(options)))
+        self.load_gate.wait()
+        with self._lock:
+            if id in self._engines:
+                raise error("Conflict", f"Engine {id} is resident already.")
+            if self.load_error is not None:
+                raise self.load_error
+            if not Path(plan).is_file():
+                raise error("NotFound", f"There is no file {plan}.")
+            info = EngineInfo(
+                id=id,
+                name=options.name,
+                backend=backend,
+                device="cpu" if options.device == "auto" else options.device,
+                instances=options.instances or 1,
+                max_queue_size=options.max_queue_size,
+                inputs=self.inputs,
+                outputs=self.outputs,
+            )
+            self._engines[id] = info
+            self._stats[id] = EngineStats(id, options.name, info.instances)
+            return info
+
+    def unload(self, id: int, drain_seconds: float = 30.0) -> None:
+        self.engine(id)
+        self.unload_gate.wait()
+        with self._lock:
+            self.unloads.append((id, drain_seconds))
+            del self._engines[id]
+            del self._stats[id]
+        for waiting in [w for w in self._waiting.values() if w.engine == id]:
+            self._complete(waiting, Completion(waiting.ticket, "Unavailable", f"Engine {id} was unloaded."))
+
+    def engines(self) -> list[EngineInfo]:
+        return list(self._engines.values())
+
+    def engine(self, id: int) -> EngineInfo:
+        if id not in self._engines:
+            raise error("NotFound", f"There is no engine {id}.")
+        return self._engines[id]
+
+    def graph(self, id: int) -> str:
+        return f"graph(%self : {self.engine(id).name}, %x : Tensor):\n  return (%x)\n"
+
+    def module_bytes(self, id: int) -> bytes:
+        return b"PK module of " + str(self.engine(id).id).encode()
+
+    def submit(self, id: int, inputs: Sequence[Input], timeout_ns: int | None = None) -> int:
+        info = self.engine(id)
+        expected = {spec.name for spec in info.inputs}
+        if {name for name, *_ in inputs} != expected:
+            self._stats[id].count("InvalidInput")
+            raise error("InvalidInput", f"The inputs of engine {id} are {', '.join(sorted(expected))}.")
+        if len(self._waiting) >= info.max_queue_size:
+            self._stats[id].count("QueueFull")
+            raise error("QueueFull", f"The queue of engine {id} is full ({info.max_queue_size} requests).")
+        self.timeouts.append(timeout_ns)
+        with self._lock:
+            ticket = self._next_ticket
+            self._next_ticket += 1
+        waiting = Waiting(ticket, id, inputs)
+        self._waiting[ticket] = waiting
+        self._stats[id].queue_depth += 1
+        if not self._held:
+            self._run(waiting)
+        return ticket
+
+    def cancel(self, id: int, ticket: int) -> bool:
+        waiting = self._waiting.get(ticket)
+        if waiting is None:
+            return False
+        self.cancelled.append(ticket)
+        self._complete(waiting, Completion(ticket, "Cancelled", "The request was cancelled."))
+        return True
+
+    def completion_fd(self) -> int:
+        return self._fd
+
+    def take_completions(self) -> list[Completion]:
+        with self._lock:
+            taken, self._completions = self._completions, []
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._fd)
+        return taken
+
+    def stats(self) -> list[EngineStats]:
+        return list(self._stats.values())
+
+    def close(self) -> None:
+        for id in list(self._engines):
+            self.unload(id, 0.0)
+        self.closed = True
+
+    # -- one request
+
+    def _run(self, waiting: Waiting) -> None:
+        try:
+            outputs = self.compute(waiting.inputs)
+        except Error as failure:
+            self._complete(waiting, Completion(waiting.ticket, failure.kind, str(failure)))
+        else:
+            self._complete(waiting, Completion(waiting.ticket, outputs=outputs))
+
+    def _complete(self, waiting: Waiting, completion: Completion) -> None:
+        del self._waiting[waiting.ticket]
+        stats = self._stats.get(waiting.engine)
+        if stats is not None:
+            stats.queue_depth -= 1
+            stats.count(completion.kind)
+        with self._lock:
+            self._completions.append(completion)
+        os.eventfd_write(self._fd, 1)
+
+
+def as_fake_options(options: LoadOptions) -> LoadOptions:
+    """A copy in the fake's own class, whichever class came: a test compares it field by field."""
+    return LoadOptions(
+        name=options.name,
+        device=options.device,
+        instances=options.instances,
+        max_queue_size=options.max_queue_size,
+        precision=options.precision,
+    )

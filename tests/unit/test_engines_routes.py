@@ -1,0 +1,329 @@
+"""The engines resource over HTTP, with a fake runtime."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.settings import Settings
+from tests.fakes.plans import onnx_plan, tensorrt_plan
+from tests.fakes.runtime import FakeRuntime, TensorSpec, error
+from tests.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(store=tmp_path / "store", drain_s=1.0, max_plan_bytes=10_000_000)
+
+
+@pytest.fixture
+async def app(settings: Settings, runtime: FakeRuntime) -> AsyncIterator[FastAPI]:
+    app = create_app(settings, runtime=runtime)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://trtserve") as client:
+        yield client
+
+
+def files(settings: Settings) -> list[str]:
+    return [file.name for folder in ("incoming", "plans") for file in (settings.store / folder).iterdir()]
+
+
+def refused(response: httpx.Response, status: int, code: str) -> str:
+    """The sentence of an error answer."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.json().keys() == {"error", "code"}
+    assert response.json()["code"] == code
+    return str(response.json()["error"])
+
+
+async def test_an_upload_answers_with_the_engine_that_is_ready(client: httpx.AsyncClient) -> None:
+    plan = onnx_plan()
+    response = await client.post("/engines", params={"name": "lenet", "instances": 2}, content=plan)
+    assert response.status_code == 201, response.text
+    engine = response.json()
+    digest = hashlib.sha256(plan).hexdigest()
+    assert response.headers["location"] == f"/engines/{engine['id']}"
+    assert engine.pop("load_seconds") >= 0
+    assert engine.pop("created").endswith("+00:00")
+    assert engine == {
+        "id": int(digest[:13], 16),
+        "digest": f"sha256:{digest}",
+        "name": "lenet",
+        "version": 1,
+        "names": [{"name": "lenet", "version": 1, "current": True}],
+        "state": "READY",
+        "reason": None,
+        "backend": "openvino",
+        "format": "onnx",
+        "device": "cpu",
+        "instances": 2,
+        "max_queue_size": 256,
+        "plan_bytes": len(plan),
+        "inputs": [
+            {
+                "name": "x",
+                "datatype": "FP32",
+                "shape": [-1, 4],
+                "profiles": [{"min": [1, 4], "opt": [1, 4], "max": [-1, 4]}],
+            }
+        ],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4]}],
+        "properties": {"made_by": "the fake runtime"},
+    }
+
+
+async def test_the_location_of_an_upload_is_the_engine(client: httpx.AsyncClient) -> None:
+    uploaded = await client.post("/engines", content=onnx_plan())
+    got = await client.get(uploaded.headers["location"])
+    assert got.status_code == 200
+    assert got.json() == uploaded.json()
+    assert (got.json()["name"], got.json()["version"]) == (None, None)
+
+
+async def test_the_same_plan_again_is_200_with_the_same_engine(client: httpx.AsyncClient) -> None:
+    first = await client.post("/engines?name=net", content=onnx_plan())
+    again = await client.post("/engines?name=net", content=onnx_plan())
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["location"] == first.headers["location"]
+
+
+async def test_versions_of_a_name(client: httpx.AsyncClient) -> None:
+    first = (await client.post("/engines?name=net", content=onnx_plan(1))).json()
+    second = (await client.post("/engines?name=net", content=onnx_plan(2))).json()
+    assert (second["name"], second["version"]) == ("net", 2)
+    assert (await client.get("/engines/net")).json()["id"] == second["id"]
+    by_id = (await client.get(f"/engines/{first['id']}")).json()
+    assert by_id["names"] == [{"name": "net", "version": 1, "current": False}]
+    listed = (await client.get("/engines")).json()["engines"]
+    assert [engine["version"] for engine in listed] == [1, 2]
+
+
+async def test_a_removed_engine_is_gone(client: httpx.AsyncClient, settings: Settings) -> None:
+    await client.post("/engines?name=net", content=onnx_plan())
+    response = await client.delete("/engines/net")
+    assert (response.status_code, response.content) == (204, b"")
+    assert (await client.get("/engines")).json() == {"engines": []}
+    assert files(settings) == []
+    assert "this server has none" in refused(await client.get("/engines/net"), 404, "NotFound")
+    assert "this server has none" in refused(await client.delete("/engines/net"), 404, "NotFound")
+
+
+async def test_the_graph_is_text(client: httpx.AsyncClient) -> None:
+    await client.post("/engines?name=net", content=onnx_plan())
+    response = await client.get("/engines/net/graph")
+    assert response.headers["content-type"].startswith("text/plain")
+    assert response.text.startswith("graph(%self")
+
+
+async def test_the_module_is_a_file(client: httpx.AsyncClient) -> None:
+    engine = (await client.post("/engines?name=net", content=onnx_plan())).json()
+    response = await client.get("/engines/net/module")
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.headers["content-disposition"] == 'attachment; filename="net.pt"'
+    assert response.content == f"PK module of {engine['id']}".encode()
+
+
+async def test_a_large_plan_arrives_whole_in_chunks(client: httpx.AsyncClient, settings: Settings) -> None:
+    plan = onnx_plan(padding=0) + _graph_of(9_000_000)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for begin in range(0, len(plan), 70_001):
+            yield plan[begin : begin + 70_001]
+
+    response = await client.post("/engines", content=chunks())
+    assert response.status_code == 201, response.text
+    assert response.json()["digest"] == f"sha256:{hashlib.sha256(plan).hexdigest()}"
+    (file,) = (settings.store / "plans").iterdir()
+    assert file.read_bytes() == plan
+
+
+def _graph_of(size: int) -> bytes:
+    """One more field of an ONNX model: `size` bytes of metadata_props."""
+    length = bytearray()
+    rest = size
+    while rest >= 0x80:
+        length.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes([14 << 3 | 2, *length, rest]) + bytes(size)
+
+
+# -- refusals
+
+
+async def test_a_plan_over_the_limit_is_refused_before_and_while_it_comes(
+    client: httpx.AsyncClient, settings: Settings
+) -> None:
+    plan = onnx_plan() + _graph_of(10_000_000)
+    assert "over this server's limit of 10000000 bytes" in refused(
+        await client.post("/engines", content=plan), 413, "TooLarge"
+    )
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for begin in range(0, len(plan), 1_000_000):
+            yield plan[begin : begin + 1_000_000]
+
+    assert "--max-plan-bytes" in refused(await client.post("/engines", content=chunks()), 413, "TooLarge")
+    assert files(settings) == []
+
+
+async def test_an_empty_body_is_refused(client: httpx.AsyncClient, settings: Settings) -> None:
+    assert "The plan is empty" in refused(await client.post("/engines"), 400, "InvalidInput")
+    assert files(settings) == []
+
+
+async def test_a_wrong_file_is_named_and_leaves_nothing(
+    client: httpx.AsyncClient, settings: Settings, runtime: FakeRuntime
+) -> None:
+    html = b"<!doctype html><title>404</title>" + b" " * 100
+    assert "an HTML page titled “404”" in refused(
+        await client.post("/engines", content=html), 400, "InvalidInput"
+    )
+    assert files(settings) == []
+    assert runtime.loads == []
+
+
+async def test_a_wrong_file_is_refused_before_it_has_come_whole(app: FastAPI, settings: Settings) -> None:
+    sent = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal sent
+        sent += 1
+        return {"type": "http.request", "body": b"<html>" + bytes(1_000_000), "more_body": True}
+
+    status, _ = await asgi_post(app, "/engines", receive)
+    assert status == 400
+    assert sent < 10
+    assert files(settings) == []
+
+
+async def test_a_tensorrt_plan_without_its_backend_says_what_to_install(client: httpx.AsyncClient) -> None:
+    sentence = refused(await client.post("/engines", content=tensorrt_plan()), 501, "Unsupported")
+    assert "TensorRT 10.13.2.6" in sentence
+    assert "trtserve[tensorrt]" in sentence
+
+
+async def test_a_plan_that_does_not_load_is_answered_with_the_backends_sentence(
+    client: httpx.AsyncClient, runtime: FakeRuntime, settings: Settings
+) -> None:
+    runtime.load_error = error("InvalidInput", "OpenVINO cannot read the model: opset 99.")
+    response = await client.post("/engines", content=onnx_plan())
+    assert refused(response, 400, "InvalidInput") == "OpenVINO cannot read the model: opset 99."
+    assert files(settings) == []
+    assert (await client.get("/engines")).json() == {"engines": []}
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("name=123", "name"),
+        ("name=a/b", "name"),
+        ("name=" + "x" * 129, "name"),
+        ("name=", "name"),
+        ("format=pickle", "format"),
+        ("instances=-1", "instances"),
+        ("instances=many", "instances"),
+        ("max_queue_size=0", "max_queue_size"),
+        ("device=tpu", "device"),
+        ("precision=f8", "precision"),
+        ("instance=2", "instance"),
+    ],
+)
+async def test_a_wrong_query_is_refused_before_the_body_is_read(
+    app: FastAPI, settings: Settings, query: str, parameter: str
+) -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body was read")
+
+    status, body = await asgi_post(app, "/engines", receive, query)
+    assert status == 400
+    assert parameter in body
+    assert files(settings) == []
+
+
+async def test_a_client_that_leaves_half_way_leaves_nothing(app: FastAPI, settings: Settings) -> None:
+    messages = [
+        {"type": "http.request", "body": onnx_plan() + _graph_of(5_000_000)[:4_500_000], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    status, _ = await asgi_post(app, "/engines", receive, headers=[(b"content-length", b"5000000")])
+    assert status == 499
+    assert files(settings) == []
+
+
+async def test_fewer_bytes_than_declared_are_refused(app: FastAPI, settings: Settings) -> None:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": onnx_plan(), "more_body": False}
+
+    status, body = await asgi_post(app, "/engines", receive, headers=[(b"content-length", b"1000")])
+    assert status == 400
+    assert "Content-Length is 1000" in body
+    assert files(settings) == []
+
+
+async def test_other_engines_are_there_while_one_is_loading(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    await client.post("/engines?name=ready", content=onnx_plan(1))
+    runtime.load_gate.clear()
+    loading = asyncio.create_task(client.post("/engines?name=late", content=onnx_plan(2)))
+    await until(lambda: len(runtime.loads) == 2)
+    states = [engine["state"] for engine in (await client.get("/engines")).json()["engines"]]
+    assert states == ["READY", "LOADING"]
+    assert (await client.get("/engines/ready/graph")).status_code == 200
+    refused(await client.get("/engines/late"), 404, "NotFound")  # a name is given once its engine is ready
+    runtime.load_gate.set()
+    assert (await loading).status_code == 201
+
+
+async def test_an_output_of_unknown_rank_has_the_shape_null(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    runtime.outputs = [TensorSpec("y", "INT64", None)]
+    engine = (await client.post("/engines", content=onnx_plan())).json()
+    assert engine["outputs"] == [{"name": "y", "datatype": "INT64", "shape": None}]
+
+
+async def asgi_post(
+    app: FastAPI, path: str, receive: Any, query: str = "", headers: list[tuple[bytes, bytes]] | None = None
+) -> tuple[int, str]:
+    """POST with a body that arrives as `receive` says; returns the status and the answer's text."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": headers or [],
+        "server": ("trtserve", 80),
+        "client": ("client", 1),
+    }
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], body.decode()

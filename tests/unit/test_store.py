@@ -1,0 +1,251 @@
+"""The store: what holds after a crash at any step, and who may have it open."""
+
+import hashlib
+import resource
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from service.errors import Conflict, Unavailable
+from service.metadata import Metadata, StoredEngine, StoredName
+from service.staging import PlanWriter, StagedPlan, engine_id
+from service.store import Store
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def stage(store: Store, plan: bytes) -> StagedPlan:
+    writer = store.new_upload()
+    writer.write([plan[:3], plan[3:]])
+    return writer.finish()
+
+
+def stored(plan: StagedPlan) -> StoredEngine:
+    return StoredEngine(
+        id=engine_id(plan.digest),
+        digest=plan.digest,
+        format="onnx",
+        backend="openvino",
+        device="auto",
+        instances=2,
+        max_queue_size=8,
+        precision="f32",
+        plan_bytes=plan.size,
+        created="2030-01-01T00:00:00+00:00",
+    )
+
+
+def files(root: Path) -> list[str]:
+    """Names of the plans and parts in the store."""
+    return sorted(path.name for folder in ("incoming", "plans") for path in (root / folder).iterdir())
+
+
+def add(store: Store, plan: bytes, name: str | None = None) -> StoredEngine:
+    staged = stage(store, plan)
+    engine = stored(staged)
+    store.adopt(staged, engine)
+    store.commit(engine, name)
+    return engine
+
+
+def test_the_engine_id_is_the_first_52_bits_of_the_digest() -> None:
+    assert engine_id("0123456789abcdef" + 48 * "0") == 0x0123456789ABC
+    assert engine_id("f" * 64) == 2**52 - 1
+
+
+def test_a_plan_is_named_by_the_digest_of_its_bytes(root: Path) -> None:
+    store = Store(root)
+    engine = add(store, b"the plan")
+    assert engine.digest == hashlib.sha256(b"the plan").hexdigest()
+    assert store.plan_path(engine).read_bytes() == b"the plan"
+    assert files(root) == [f"{engine.digest}.plan"]
+
+
+def test_everything_is_there_after_a_restart(root: Path) -> None:
+    store = Store(root)
+    first, second, nameless = add(store, b"first", "net"), add(store, b"second", "net"), add(store, b"third")
+    store.close()
+
+    again = Store(root)
+    assert {engine.id for engine in again.engines()} == {first.id, second.id, nameless.id}
+    assert first in again.engines()
+    assert again.names() == {"net": StoredName(current=2, versions={1: first.id, 2: second.id})}
+
+
+@pytest.mark.parametrize("steps", ["open", "write", "finish", "adopt"])
+def test_an_upload_that_was_cut_off_leaves_nothing_after_a_restart(root: Path, steps: str) -> None:
+    store = Store(root)
+    kept = add(store, b"kept")
+    writer = store.new_upload()
+    if steps != "open":
+        writer.write([b"half of a plan"])
+    if steps in {"finish", "adopt"}:
+        plan = writer.finish()
+        if steps == "adopt":
+            store.adopt(plan, stored(plan))
+    assert len(files(root)) == 2
+    store.close()
+
+    assert Store(root).engines() == [kept]
+    assert files(root) == [f"{kept.digest}.plan"]
+
+
+def test_a_removal_that_was_cut_off_is_finished_after_a_restart(root: Path) -> None:
+    store = Store(root)
+    engine = add(store, b"plan", "net")
+    store.forget_engine(engine.id)
+    store.close()
+
+    again = Store(root)
+    assert again.engines() == []
+    assert again.names() == {}
+    assert files(root) == []
+
+
+def test_a_foreign_file_in_the_store_is_left_alone(root: Path) -> None:
+    Store(root).close()
+    (root / "plans" / "README").write_text("mine")
+    Store(root).close()
+    assert (root / "plans" / "README").exists()
+
+
+def test_a_plan_that_vanished_or_shrank_is_told(root: Path) -> None:
+    store = Store(root)
+    engine = add(store, b"a plan")
+    store.check_plan(engine)
+    store.plan_path(engine).write_bytes(b"a pl")
+    with pytest.raises(Unavailable, match="4 bytes instead of 6"):
+        store.check_plan(engine)
+    store.plan_path(engine).unlink()
+    with pytest.raises(Unavailable, match="No such file"):
+        store.check_plan(engine)
+
+
+def test_a_second_server_on_the_store_is_refused(root: Path) -> None:
+    first = Store(root)
+    with pytest.raises(Conflict, match=r"in use by another server \(process \d+\)"):
+        Store(root)
+    first.close()
+    Store(root).close()
+
+
+def test_a_store_of_a_newer_version_is_refused(root: Path) -> None:
+    Store(root).close()
+    with sqlite3.connect(root / "metadata.sqlite3") as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(Unavailable, match="written by a newer trtserve"):
+        Store(root)
+
+
+def test_metadata_that_is_no_database_is_told(root: Path) -> None:
+    Store(root).close()
+    for file in root.glob("metadata.sqlite3*"):
+        file.write_bytes(b"no database" * 1000)
+    with pytest.raises(Unavailable, match="cannot be used"):
+        Store(root)
+
+
+def test_a_store_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match="Not a directory"):
+        Store(tmp_path / "file" / "store")
+
+
+# -- names and versions
+
+
+@pytest.fixture
+def metadata(tmp_path: Path) -> Metadata:
+    return Metadata(tmp_path / "metadata.sqlite3")
+
+
+def engine(id: int) -> StoredEngine:
+    return StoredEngine(id, f"digest-{id}", "onnx", "openvino", "auto", 1, 8, "f32", 10, f"2030-01-0{id}")
+
+
+def test_a_new_plan_under_a_name_is_its_next_version(metadata: Metadata) -> None:
+    metadata.add(engine(1), "net")
+    assert metadata.add(engine(2), "net") == {"net": StoredName(2, {1: 1, 2: 2})}
+
+
+def test_a_plan_that_the_name_has_is_current_again_without_a_new_version(metadata: Metadata) -> None:
+    metadata.add(engine(1), "net")
+    metadata.add(engine(2), "net")
+    assert metadata.add(engine(1), "net") == {"net": StoredName(1, {1: 1, 2: 2})}
+
+
+def test_an_engine_may_have_several_names(metadata: Metadata) -> None:
+    metadata.add(engine(1), None)
+    metadata.add(engine(1), "a")
+    assert metadata.add(engine(1), "b") == {"a": StoredName(1, {1: 1}), "b": StoredName(1, {1: 1})}
+    assert metadata.engines() == [engine(1)]
+
+
+def test_a_name_falls_back_to_its_newest_version_and_then_vanishes(metadata: Metadata) -> None:
+    for id in (1, 2, 3):
+        metadata.add(engine(id), "net")
+    assert metadata.remove_version("net", 3) == {"net": StoredName(2, {1: 1, 2: 2})}
+    assert metadata.remove_version("net", 1) == {"net": StoredName(2, {2: 2})}
+    assert metadata.remove_version("net", 2) == {}
+    assert metadata.engines() == []
+
+
+def test_a_version_number_is_not_given_twice(metadata: Metadata) -> None:
+    metadata.add(engine(1), "net")
+    metadata.add(engine(2), "net")
+    metadata.remove_version("net", 2)
+    assert metadata.add(engine(3), "net") == {"net": StoredName(3, {1: 1, 3: 3})}
+
+
+def test_an_engine_stays_while_a_version_points_to_it(metadata: Metadata) -> None:
+    metadata.add(engine(1), "a")
+    metadata.add(engine(1), "b")
+    metadata.remove_version("a", 1)
+    assert metadata.engines() == [engine(1)]
+    metadata.remove_version("b", 1)
+    assert metadata.engines() == []
+
+
+def test_an_engine_takes_every_version_that_points_to_it_along(metadata: Metadata) -> None:
+    metadata.add(engine(1), "a")
+    metadata.add(engine(2), "a")
+    metadata.add(engine(2), "b")
+    assert metadata.remove_engine(2) == {"a": StoredName(1, {1: 1})}
+    assert metadata.engines() == [engine(1)]
+
+
+def test_an_engine_stood_up_anew_has_the_new_options(metadata: Metadata) -> None:
+    metadata.add(engine(1), None)
+    metadata.add(StoredEngine(1, "digest-1", "onnx", "openvino", "cpu", 4, 9, "f16", 10, "later"), None)
+    assert metadata.engines() == [
+        StoredEngine(1, "digest-1", "onnx", "openvino", "cpu", 4, 9, "f16", 10, "2030-01-01")
+    ]
+
+
+# -- staging
+
+
+def test_a_discarded_upload_leaves_nothing_and_takes_no_more(tmp_path: Path) -> None:
+    writer = PlanWriter(tmp_path)
+    writer.write([b"some"])
+    writer.discard()
+    writer.write([b"more"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_no_more_is_told_and_nothing_stays(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer = PlanWriter(tmp_path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(Unavailable, match="cannot be written to this server's store: File too large"):
+            writer.write([b"x" * 1_000_000])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.discard()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,71 @@
+"""The store of a process that is killed (SIGKILL) at any point of adding and removing."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.store import Store
+
+CHURN = """
+import itertools, json, sys
+from pathlib import Path
+from service.metadata import StoredEngine
+from service.staging import engine_id
+from service.store import Store
+
+def told(**what):
+    print(json.dumps(what), flush=True)
+
+store = Store(Path(sys.argv[1]))
+for turn in itertools.count():
+    writer = store.new_upload()
+    writer.write([f"plan {sys.argv[2]} {turn} ".encode() * 1000])
+    plan = writer.finish()
+    id = engine_id(plan.digest)
+    engine = StoredEngine(id, plan.digest, "onnx", "openvino", "auto", 1, 8, "f32", plan.size, "")
+    told(adding=engine.id)
+    store.adopt(plan, engine)
+    store.commit(engine, f"name-{turn % 3}")
+    told(added=engine.id)
+    if turn % 2:
+        told(removing=engine.id)
+        store.forget_engine(engine.id)
+        store.delete_plan(engine)
+        told(removed=engine.id)
+"""
+
+
+@pytest.mark.parametrize("round", range(8))
+def test_what_was_answered_holds_and_the_rest_left_nothing(tmp_path: Path, round: int) -> None:
+    chance = random.Random(round)
+    root = tmp_path / "store"
+    acknowledged: set[int] = set()
+    open_ended: set[int] = set()  # a change of it began, and how that ended was not told
+
+    for life in range(3):
+        churn = [sys.executable, "-c", CHURN, str(root), str(life)]
+        with subprocess.Popen(churn, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            told = [server.stdout.readline() for _ in range(chance.randrange(1, 40))]
+            server.send_signal(signal.SIGKILL)  # on it went after that line: this meets it anywhere
+            told += [line for line in server.stdout if line.endswith("\n")]
+        for line in told:
+            ((event, id),) = json.loads(line).items()
+            (open_ended.add if event in {"adding", "removing"} else open_ended.discard)(id)
+            (acknowledged.add if event == "added" else acknowledged.discard)(id)
+
+    store = Store(root)
+    found = {engine.id: engine for engine in store.engines()}
+    assert acknowledged <= set(found) <= acknowledged | open_ended
+    for engine in found.values():
+        store.check_plan(engine)
+    plans = {file.name for file in (root / "plans").iterdir()}
+    assert plans == {f"{engine.digest}.plan" for engine in found.values()}
+    assert list((root / "incoming").iterdir()) == []
+    pointed = {id for name in store.names().values() for id in name.versions.values()}
+    assert pointed == set(found)
