@@ -1,0 +1,40 @@
+"""Fixtures for tests of a whole server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.server import Server
+from tests.seam.models import doubling, slow
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that leave nothing behind."""
+    with Server(tmp_path_factory.mktemp("shared") / "store") as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Iterator[Server]:
+    """A running server without engines; what a test leaves on it is removed."""
+    yield shared_server
+    for engine in shared_server.client.get("/engines").json()["engines"]:
+        shared_server.client.delete(f"/engines/{engine['id']}").raise_for_status()
+    leftovers = [
+        path.name for folder in ("incoming", "plans") for path in (shared_server.store / folder).iterdir()
+    ]
+    assert leftovers == []
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> bytes:
+    """An ONNX model of y = 2x for x: FP32 [?, 4]."""
+    return doubling(tmp_path / "doubling.onnx").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def big_plan(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An ONNX model with many layers: its load and its execution take a moment."""
+    return slow(tmp_path_factory.mktemp("big") / "slow.onnx").read_bytes()

@@ -1,0 +1,93 @@
+"""A real server process on a free port of the loopback interface."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 60
+COMMAND = Path(sys.executable).with_name("trtserve")
+
+
+class Server:
+    """`trtserve serve` on a store; started by `with`, stopped with SIGTERM at its end."""
+
+    def __init__(self, store: Path, *options: str) -> None:
+        self.store = store
+        self._options = options
+        self._process: subprocess.Popen[str] | None = None
+        self.client = httpx.Client()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.client.close()
+        if self._process is not None:
+            self.stop()
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        assert self._process is not None, "the server is not running"
+        return self._process
+
+    @property
+    def log(self) -> str:
+        return self._log_path.read_text() if self._log_path.exists() else ""
+
+    @property
+    def _log_path(self) -> Path:
+        return self.store.with_suffix(".log")
+
+    def start(self) -> None:
+        """Start the process and return once it listens."""
+        command = [str(COMMAND), "serve", "--port", "0", "--store", str(self.store)]
+        with self._log_path.open("a") as log:
+            self._process = subprocess.Popen(
+                [*command, *self._options], stdout=subprocess.PIPE, stderr=log, text=True, env=environment()
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        listening = re.search(r"http://\S+?:\d+", line)
+        assert listening, f"the server did not start: {line!r}\n{self.log}"
+        self.client.close()
+        self.client = httpx.Client(base_url=listening.group(), timeout=120)
+
+    def wait_until_ready(self) -> None:
+        """Return once every stored engine has been loaded, or has failed."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while self.client.get("/health/ready").status_code != 200:
+            assert time.monotonic() < deadline, f"the server is not ready\n{self.log}"
+            time.sleep(0.02)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL: the process gets no chance to tidy up."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, by: signal.Signals) -> int:
+        process, self._process = self.process, None
+        process.send_signal(by)
+        code = process.wait(STOP_TIMEOUT_S)
+        assert process.stdout is not None
+        process.stdout.close()
+        return code
+
+
+def environment() -> dict[str, str]:
+    """The environment without any setting of trtserve in it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TRTSERVE_")}

@@ -1,0 +1,77 @@
+"""What a wrong or broken upload is told, and that it leaves nothing behind (the fixture looks)."""
+
+import gzip
+import io
+import json
+import re
+import socket
+import zipfile
+
+import pytest
+
+from tests.e2e.server import Server
+from tests.fakes.plans import tensorrt_plan
+
+
+def zip_file() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("model/data.pkl", b"\x80\x02.")
+        archive.writestr("model/version", b"3\n")
+    return file.getvalue()
+
+
+def ultralytics_plan() -> bytes:
+    metadata = json.dumps({"description": "Ultralytics YOLO model"}).encode()
+    return len(metadata).to_bytes(4, "little") + metadata + tensorrt_plan()
+
+
+@pytest.mark.parametrize(
+    ("plan", "status", "sentence"),
+    [
+        (b"", 400, "empty"),
+        (b"\x00\x01\x02\x03 some garbage", 400, "00 ?01 ?02 ?03"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", 400, "HTML"),
+        (b'{"error": "no such model"}', 400, "JSON"),
+        (zip_file(), 400, "PyTorch.*ONNX"),
+        (gzip.compress(b"x" * 100), 400, "gzip"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", 400, "LFS"),
+        (tensorrt_plan((10, 13, 2, 6)), 501, r"10\.13\.2\.6.*trtserve\[tensorrt\]"),
+        (ultralytics_plan(), 501, "Ultralytics"),
+        (b"\x08\x07\x12\x04oops" + b"\x3a\x03abc", 400, "OpenVINO cannot load"),
+    ],
+    ids=["empty", "garbage", "html", "json", "zip", "gzip", "lfs", "tensorrt", "ultralytics", "broken-onnx"],
+)
+def test_a_plan_that_cannot_be_served_is_told_what_it_is(
+    server: Server, plan: bytes, status: int, sentence: str
+) -> None:
+    answer = server.client.post("/engines", params={"name": "bad"}, content=plan)
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert set(body) == {"error", "code"}
+    assert re.search(sentence, body["error"], re.IGNORECASE), body["error"]
+    assert server.client.get("/engines").json() == {"engines": []}
+
+
+def test_half_of_a_real_plan_is_refused(server: Server, plan: bytes) -> None:
+    answer = server.client.post("/engines", content=plan[: len(plan) // 2])
+    assert (answer.status_code, answer.json()["code"]) == (400, "InvalidInput")
+
+
+def test_a_client_that_leaves_half_way_leaves_nothing(server: Server, plan: bytes) -> None:
+    with connect(server) as connection:
+        head = f"POST /engines?name=half HTTP/1.1\r\nHost: x\r\nContent-Length: {len(plan)}\r\n\r\n"
+        connection.sendall(head.encode() + plan[:100])
+    # The next request is answered after the server has seen the end of that one, or is not affected by it.
+    assert server.client.post("/engines", params={"name": "whole"}, content=plan).status_code == 201
+    assert [e["name"] for e in server.client.get("/engines").json()["engines"]] == ["whole"]
+
+
+def test_a_chunked_upload_is_taken(server: Server, plan: bytes) -> None:
+    chunks = (plan[i : i + 50] for i in range(0, len(plan), 50))
+    assert server.client.post("/engines", content=chunks).status_code == 201
+
+
+def connect(server: Server) -> socket.socket:
+    url = server.client.base_url
+    return socket.create_connection((url.host, url.port), timeout=60)
