@@ -19,6 +19,12 @@ from service.version import VERSION
 
 DESCRIPTION = "Serves serialized TensorRT engines; on a machine with no GPU, ONNX models with OpenVINO."
 
+TAGS = [
+    {"name": "engines", "description": "Upload plans, look at their engines, remove them."},
+    {"name": "inference", "description": "Run an engine. Tensors as JSON, binary or safetensors."},
+    {"name": "server", "description": "Is it alive, is it ready, what is it, how is it doing."},
+]
+
 
 def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
     """The application with these settings; `runtime` is for tests, else it makes its own at the start.
@@ -50,6 +56,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
         title="trtserve",
         version=VERSION,
         description=DESCRIPTION,
+        openapi_tags=TAGS,
         redoc_url=None,
         lifespan=lifespan,
         responses=problems.RESPONSES,

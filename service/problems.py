@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from runtime_ext import Error
 from service.errors import HTTP_STATUS, TrtserveError
+from service.schemas import UploadQuery
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +23,11 @@ class Problem(BaseModel):
     code: str = Field(description="The kind of error, for programs.", examples=sorted(HTTP_STATUS))
 
 
-# The kinds of one status share its line in the API's description.
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": kind} for kind, status in HTTP_STATUS.items()
 }
+# Where there is a default, FastAPI does not document the 422 that it would answer without install().
+RESPONSES["default"] = {"model": Problem, "description": "Any other error, in the same form"}
 
 
 def install(app: FastAPI) -> None:
@@ -54,7 +56,11 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"][1:]) or "body"
-    message = f"{fault['loc'][0]} parameter {where!r} is {fault.get('input')!r}: {fault['msg']}"
+    if fault["type"] == "extra_forbidden":
+        allowed = ", ".join(UploadQuery.model_fields)
+        message = f"There is no {fault['loc'][0]} parameter {where!r}; there are: {allowed}"
+    else:
+        message = f"The {fault['loc'][0]} parameter {where!r} is {fault.get('input')!r}: {fault['msg']}"
     return _answer(request, 400, "InvalidInput", message)
 
 
@@ -75,7 +81,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    # Without the traceback: Starlette raises the error again, and uvicorn logs it.
+    logger.error("%s %s failed: %r", request.method, request.url.path, error)
     return _answer(request, 500, "ExecutionFailed", "The server failed unexpectedly; its log says how.")
 
 

@@ -2,7 +2,9 @@
 
 import logging
 import math
+import signal
 import socket
+import sys
 
 import click
 import uvicorn
@@ -34,6 +36,9 @@ def serve(settings: Settings) -> bool:
         access_log=False,
         timeout_graceful_shutdown=max(1, math.ceil(settings.drain_s)),
     )
+    # uvicorn raises the signal that stopped it once more at its very end: a stop that was asked for and went
+    # well is a success to whoever supervises this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = Server(config)
     server.run()
     return server.started

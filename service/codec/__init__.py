@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from runtime_ext import Output, TensorSpec
 from service.codec import protocol, safetensors
-from service.codec.request import Form, InferRequest, RequestedOutput
+from service.codec.request import LONGEST_NS, Form, InferRequest, RequestedOutput
+from service.codec.shown import shown
 from service.errors import InvalidInput, Unsupported
 
 TIMEOUT = "Inference-Timeout-Ms"
 
-__all__ = ["TIMEOUT", "Form", "InferRequest", "decode", "encode", "select"]
+TIMEOUT_DIGITS = 18  # more are no time
+
+__all__ = ["LONGEST_NS", "TIMEOUT", "Form", "InferRequest", "decode", "encode", "select"]
 
 
 def decode(headers: Mapping[str, str], body: bytes) -> InferRequest:
@@ -17,20 +20,25 @@ def decode(headers: Mapping[str, str], body: bytes) -> InferRequest:
 
     `headers` must find a name in any case. Raises InvalidInput and Unsupported.
     """
-    encoding = headers.get("content-encoding", "identity")
+    encoding = headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
-        raise Unsupported(f"The body's Content-Encoding is {encoding}; send it as it is.")
+        raise Unsupported(f"The body's Content-Encoding is {shown(encoding)}; send it as it is.")
     header_length = headers.get(protocol.HEADER_LENGTH)
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if header_length is not None:
         request = protocol.decode(*protocol.split(body, header_length))
     elif media_type == safetensors.MEDIA_TYPE:
         request = safetensors.decode(body)
-    else:
+    elif media_type in {"", "application/json"} or media_type.endswith("+json"):
         request = protocol.decode(body, memoryview(b""))
+    else:
+        raise InvalidInput(
+            f"The body's Content-Type is {shown(media_type)}; send application/json "
+            f"or {safetensors.MEDIA_TYPE}, or the protocol's binary form with {protocol.HEADER_LENGTH}."
+        )
     if TIMEOUT in headers:
         request.timeout_ns = _timeout_ns(headers[TIMEOUT])
-    accepted = headers.get("accept", "")
+    accepted = headers.get("accept", "").lower()
     if safetensors.MEDIA_TYPE in accepted:
         request.answer = Form.SAFETENSORS
     elif "application/json" in accepted:
@@ -43,8 +51,10 @@ def select(request: InferRequest, specs: Sequence[TensorSpec]) -> list[tuple[int
     if request.outputs is None:
         return [(index, request.binary_outputs) for index in range(len(specs))]
     by_name = {spec.name: index for index, spec in enumerate(specs)}
-    if len({output.name for output in request.outputs}) < len(request.outputs):
-        raise InvalidInput("The request asks for an output twice.")
+    names = [output.name for output in request.outputs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(f"The request asks for output {twice!r} twice.")
     return [(_index(output, by_name), output.binary) for output in request.outputs]
 
 
@@ -77,7 +87,8 @@ def _index(output: RequestedOutput, by_name: Mapping[str, int]) -> int:
 
 
 def _timeout_ns(milliseconds: str) -> int | None:
-    """The header's whole number of milliseconds; 0 is no limit."""
-    if not (milliseconds.isascii() and milliseconds.isdecimal() and len(milliseconds) <= 12):
-        raise InvalidInput(f"{TIMEOUT} is {milliseconds!r}; it must be a whole number of milliseconds.")
-    return int(milliseconds) * 1_000_000 or None
+    """The header's whole number of milliseconds; 0 is none of the request's own."""
+    digits = milliseconds.isascii() and milliseconds.isdecimal() and len(milliseconds) <= TIMEOUT_DIGITS
+    if not digits:
+        raise InvalidInput(f"{TIMEOUT} is {shown(milliseconds)}; it must be a whole number of milliseconds.")
+    return min(int(milliseconds) * 1_000_000, LONGEST_NS) or None

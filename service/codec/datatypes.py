@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from service.codec.shown import shown
 from service.errors import InvalidInput, Unsupported
 
 NUMPY: dict[str, np.dtype[np.generic]] = {
@@ -16,6 +17,23 @@ NUMPY: dict[str, np.dtype[np.generic]] = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
+
+INTEGERS: dict[str, tuple[int, int]] = {
+    "UINT8": (0, 2**8 - 1),
+    "INT8": (-(2**7), 2**7 - 1),
+    "INT16": (-(2**15), 2**15 - 1),
+    "INT32": (-(2**31), 2**31 - 1),
+    "INT64": (-(2**63), 2**63 - 1),
+}
+"""The least and the greatest number that each holds."""
+
+FLOATS: dict[str, float] = {
+    "FP16": (2 - 2**-10) * 2.0**15,
+    "BF16": (2 - 2**-7) * 2.0**127,
+    "FP32": (2 - 2**-23) * 2.0**127,
+    "FP64": (2 - 2**-52) * 2.0**1023,
+}
+"""The greatest number that each holds."""
 
 SAFETENSORS: dict[str, str] = {
     "BOOL": "BOOL",
@@ -38,4 +56,4 @@ def check(name: str, datatype: object) -> str:
         return datatype
     if datatype == "BYTES":
         raise Unsupported(f"Tensor {name!r} is of datatype BYTES: engines take numbers only.")
-    raise InvalidInput(f"Tensor {name!r} has datatype {datatype!r}; allowed are {', '.join(NUMPY)}.")
+    raise InvalidInput(f"Tensor {name!r} has the datatype {shown(datatype)}; allowed are {', '.join(NUMPY)}.")

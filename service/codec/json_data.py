@@ -1,12 +1,14 @@
 """Tensor data as JSON lists, strictly: a value that the datatype cannot hold is refused, never bent."""
 
-import math
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from service.codec.datatypes import NUMPY
+from service.codec.datatypes import FLOATS, INTEGERS, NUMPY
+from service.codec.shown import shown
+from service.codec.tensor import check_elements
 from service.errors import InvalidInput
 
 Array = npt.NDArray[Any]
@@ -15,25 +17,16 @@ BF16_INFINITY = 0x7F80
 
 
 def to_array(name: str, datatype: str, shape: list[int], data: object) -> Array:
-    """The elements of a list, flat or nested as `shape` says, in the datatype's layout."""
-    if not isinstance(data, list):
-        raise InvalidInput(f"The data of tensor {name!r} is {shown(data)}; it must be a list.")
-    try:
-        values = np.array(data)
-    except (ValueError, OverflowError):
-        raise InvalidInput(f"The data of tensor {name!r} is nested unevenly, or too deeply.") from None
-    _check_shape(name, shape, values)
-    if values.size == 0:
-        return np.empty(0, NUMPY[datatype])
-    if values.dtype.kind not in "biuf":
-        raise InvalidInput(f"The data of tensor {name!r} has elements that are no {datatype}.")
+    """The elements of a list, flat or nested as `shape` says, in the datatype's layout: one-dimensional.
+
+    Types are looked at before numpy sees the values: it would take `true` for 1 and 1.5 for a whole number.
+    """
+    values = _flat(name, shape, data)
     if datatype == "BOOL":
         return _to_bool(name, values)
-    if values.dtype.kind == "b":
-        raise InvalidInput(f"The data of tensor {name!r} is true and false; the datatype is {datatype}.")
-    if datatype == "BF16":
-        return _to_bfloat16(name, values)
-    return _to_float(name, datatype, values) if datatype.startswith("FP") else _to_int(name, datatype, values)
+    if datatype in INTEGERS:
+        return _to_int(name, datatype, values)
+    return _to_bfloat16(name, values) if datatype == "BF16" else _to_float(name, datatype, values)
 
 
 def to_list(datatype: str, data: memoryview) -> Array:
@@ -44,62 +37,87 @@ def to_list(datatype: str, data: memoryview) -> Array:
     return values
 
 
-def _check_shape(name: str, shape: list[int], values: Array) -> None:
-    expected = math.prod(shape)
-    if values.size != expected:
-        raise InvalidInput(
-            f"Tensor {name!r} has {values.size} elements in its data; shape {shape} takes {expected}."
-        )
-    if values.ndim > 1 and values.size > 0 and list(values.shape) != shape:
-        raise InvalidInput(
-            f"The data of tensor {name!r} is nested as {list(values.shape)}; its shape is {shape}."
-        )
+def _flat(name: str, shape: list[int], data: object) -> list[Any]:
+    if not isinstance(data, list):
+        raise InvalidInput(f"The data of tensor {name!r} is {shown(data)}; it must be a list.")
+    if list not in map(type, data):
+        check_elements(name, shape, len(data))
+        return data
+    level: list[Any] = [data]
+    for depth, dim in enumerate(shape):
+        for part in level:
+            if type(part) is not list or len(part) != dim:
+                raise InvalidInput(
+                    f"The data of tensor {name!r} is nested otherwise than its shape {shape}: "
+                    f"at depth {depth} it has {shown(part)} for a list of {dim}."
+                )
+        level = list(chain.from_iterable(level))
+    return level
 
 
-def _to_bool(name: str, values: Array) -> Array:
-    if values.dtype.kind == "f" or not np.isin(values, (0, 1)).all():
-        raise InvalidInput(f"The data of tensor {name!r} has elements that are neither true nor false.")
-    return values.astype(np.bool_)
+def _check_types(name: str, datatype: str, values: list[Any], taken: set[type]) -> None:
+    if not taken.issuperset(map(type, values)):
+        wrong = next(index for index, value in enumerate(values) if type(value) not in taken)
+        raise _refusal(name, datatype, values, wrong)
 
 
-def _to_int(name: str, datatype: str, values: Array) -> Array:
-    if values.dtype.kind == "f":
-        raise InvalidInput(f"The data of tensor {name!r} has fractions, or numbers too large for {datatype}.")
-    allowed = np.iinfo(NUMPY[datatype].name)
-    least, greatest = int(values.min()), int(values.max())
-    if least < allowed.min or greatest > allowed.max:
-        raise InvalidInput(
-            f"The data of tensor {name!r} goes from {least} to {greatest}; "
-            f"{datatype} holds {allowed.min} to {allowed.max}."
-        )
-    return values.astype(NUMPY[datatype])
+def _to_bool(name: str, values: list[Any]) -> Array:
+    _check_types(name, "BOOL", values, {bool, int})
+    if not {0, 1}.issuperset(values):
+        wrong = next(index for index, value in enumerate(values) if value not in {0, 1})
+        raise _refusal(name, "BOOL", values, wrong)
+    return np.array(values, np.bool_)
 
 
-def _to_float(name: str, datatype: str, values: Array) -> Array:
+def _to_int(name: str, datatype: str, values: list[Any]) -> Array:
+    _check_types(name, datatype, values, {int})
+    least, greatest = INTEGERS[datatype]
+    if values and (min(values) < least or max(values) > greatest):
+        wrong = next(index for index, value in enumerate(values) if not least <= value <= greatest)
+        raise _refusal(name, datatype, values, wrong)
+    return np.array(values, NUMPY[datatype])
+
+
+def _to_float(name: str, datatype: str, values: list[Any]) -> Array:
+    _check_types(name, datatype, values, {int, float})
     with np.errstate(over="ignore"):
-        converted = values.astype(NUMPY[datatype])
-    if not np.isfinite(converted).all():
-        raise _too_large(name, datatype, values)
+        converted = np.array(values, np.float64).astype(NUMPY[datatype])
+    _check_finite(name, datatype, values, np.isfinite(converted))
     return converted
 
 
-def _to_bfloat16(name: str, values: Array) -> Array:
-    """Round to nearest, ties to even: half of the lowest kept bit's weight, and that bit, decide."""
+def _to_bfloat16(name: str, values: list[Any]) -> Array:
+    """Round each to the nearest float32, then that to the nearest bfloat16, ties to even both times.
+
+    bfloat16 is the upper half of a float32. Adding just under half of its last place, and the last place
+    itself, carries into it when the lower half is above one half, or is one half and the place is odd.
+    """
     bits = _to_float(name, "FP32", values).view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    if ((rounded & BF16_INFINITY) == BF16_INFINITY).any():
-        raise _too_large(name, "BF16", values)
+    _check_finite(name, "BF16", values, (rounded & BF16_INFINITY) != BF16_INFINITY)
     return rounded
 
 
-def _too_large(name: str, datatype: str, values: Array) -> InvalidInput:
-    greatest = np.abs(values.astype(np.float64)).max()
+def _check_finite(name: str, datatype: str, values: list[Any], finite: Array) -> None:
+    if not finite.all():
+        raise _refusal(name, datatype, values, int(finite.argmin()))
+
+
+def _refusal(name: str, datatype: str, values: list[Any], index: int) -> InvalidInput:
+    if datatype == "BOOL":
+        takes = "true and false"
+    elif datatype in INTEGERS:
+        takes = "whole numbers from {} to {}".format(*INTEGERS[datatype])
+    else:
+        takes = f"numbers up to {FLOATS[datatype]:.8g}"
     return InvalidInput(
-        f"The data of tensor {name!r} goes up to {greatest:g}: beyond the range of {datatype}."
+        f"Tensor {name!r} has {_as_json(values[index])} at element {index} of its data; "
+        f"{datatype} takes {takes}."
     )
 
 
-def shown(value: object) -> str:
-    """A JSON value for a sentence, not longer than one."""
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _as_json(value: object) -> str:
+    """An element for a sentence, in the words of the body that it came in."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return shown(value)

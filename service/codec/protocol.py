@@ -5,18 +5,20 @@ the first `Inference-Header-Content-Length` bytes are JSON; an input with `param
 that many bytes behind it, in the order of the inputs, little-endian.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from runtime_ext import DATATYPES, Output
+from runtime_ext import Output
 from service.codec import datatypes, json_data
-from service.codec.request import InferRequest, Input, RequestedOutput
+from service.codec.request import LONGEST_NS, InferRequest, Input, RequestedOutput
+from service.codec.shown import shown
+from service.codec.tensor import check_bytes, check_name, check_shape
 from service.errors import InvalidInput
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+LENGTH_DIGITS = 18  # of a number that a 64-bit length can be
 
 
 def decode(document: bytes | memoryview, blobs: memoryview) -> InferRequest:
@@ -25,7 +27,7 @@ def decode(document: bytes | memoryview, blobs: memoryview) -> InferRequest:
     parameters = _parameters(request, "the request")
     inputs = _list(request, "inputs")
     if not isinstance(request.get("id", ""), str):
-        raise InvalidInput(f"The request's id is {request['id']!r}; it must be a string.")
+        raise InvalidInput(f"The request's id is {shown(request['id'])}; it must be a string.")
     binary_outputs = _flag(parameters, "binary_data_output", False)
     return InferRequest(
         inputs=_inputs(inputs, blobs),
@@ -38,10 +40,11 @@ def decode(document: bytes | memoryview, blobs: memoryview) -> InferRequest:
 
 def split(body: bytes, header_length: str) -> tuple[memoryview, memoryview]:
     """The JSON and the blobs of a body in the binary form."""
-    if not (header_length.isascii() and header_length.isdecimal() and int(header_length) <= len(body)):
+    digits = header_length.isascii() and header_length.isdecimal() and len(header_length) <= LENGTH_DIGITS
+    if not digits or int(header_length) > len(body):
         raise InvalidInput(
-            f"{HEADER_LENGTH} is {header_length!r}; it must be the length of the JSON at the start of the "
-            f"body, which has {len(body)} bytes."
+            f"{HEADER_LENGTH} is {shown(header_length)}; it must be the length of the JSON at the start of "
+            f"the body, which has {len(body)} bytes."
         )
     view = memoryview(body)
     return view[: int(header_length)], view[int(header_length) :]
@@ -87,9 +90,9 @@ def _inputs(tensors: list[Any], blobs: memoryview) -> list[Input]:
     offset = 0
     for number, described in enumerate(tensors):
         tensor = _object(described, f"Input {number}")
-        name = _name(tensor, f"Input {number}")
+        name = check_name(f"Input {number}", tensor.get("name"))
         datatype = datatypes.check(name, tensor.get("datatype"))
-        shape = _shape(name, tensor.get("shape"))
+        shape = check_shape(name, tensor.get("shape"))
         size = _parameters(tensor, f"tensor {name!r}").get("binary_data_size")
         if size is None:
             if "data" not in tensor:
@@ -98,22 +101,15 @@ def _inputs(tensors: list[Any], blobs: memoryview) -> list[Input]:
         elif "data" in tensor:
             raise InvalidInput(f"Tensor {name!r} has both data and parameters.binary_data_size.")
         else:
-            _check_size(name, datatype, shape, size, len(blobs) - offset)
-            inputs.append((name, datatype, shape, blobs[offset : offset + size]))
-            offset += size
+            end = offset + check_bytes(name, datatype, shape, size)
+            if end > len(blobs):
+                left = len(blobs) - offset
+                raise InvalidInput(f"Tensor {name!r} takes {size} bytes; only {left} are left in the body.")
+            inputs.append((name, datatype, shape, blobs[offset:end]))
+            offset = end
     if offset != len(blobs):
         raise InvalidInput(f"{len(blobs) - offset} bytes of the body belong to no input.")
     return inputs
-
-
-def _check_size(name: str, datatype: str, shape: list[int], size: object, left: int) -> None:
-    expected = math.prod(shape) * DATATYPES[datatype]
-    if type(size) is not int or size != expected:
-        raise InvalidInput(
-            f"Tensor {name!r} has binary_data_size {size!r}; {datatype} {shape} takes {expected} bytes."
-        )
-    if size > left:
-        raise InvalidInput(f"Tensor {name!r} takes {size} bytes; only {left} are left in the body.")
 
 
 def _outputs(request: dict[str, Any], binary_by_default: bool) -> list[RequestedOutput] | None:
@@ -122,35 +118,20 @@ def _outputs(request: dict[str, Any], binary_by_default: bool) -> list[Requested
     outputs = []
     for number, described in enumerate(_list(request, "outputs")):
         output = _object(described, f"Output {number}")
-        name = _name(output, f"Output {number}")
+        name = check_name(f"Output {number}", output.get("name"))
         parameters = _parameters(output, f"output {name!r}")
         outputs.append(RequestedOutput(name, _flag(parameters, "binary_data", binary_by_default)))
     return outputs or None  # an empty list asks for all, as no list does
 
 
 def _timeout_ns(parameters: dict[str, Any]) -> int | None:
-    """`parameters.timeout` is in microseconds, as Triton has it; 0 is no limit."""
-    timeout = parameters.get("timeout")
-    if timeout is None:
-        return None
+    """`parameters.timeout` is in microseconds; 0 is none of the request's own: both as Triton has them."""
+    timeout = parameters.get("timeout", 0)
     if type(timeout) is not int or timeout < 0:
-        raise InvalidInput(f"parameters.timeout is {timeout!r}; it must be a whole number of microseconds.")
-    return timeout * 1_000 or None
-
-
-def _shape(name: str, shape: object) -> list[int]:
-    if not isinstance(shape, list) or not all(type(dim) is int and 0 <= dim < 2**63 for dim in shape):
         raise InvalidInput(
-            f"Tensor {name!r} has shape {json_data.shown(shape)}; it must be a list of whole numbers from 0."
+            f"The parameter timeout is {shown(timeout)}; it must be a whole number of microseconds."
         )
-    return shape
-
-
-def _name(described: dict[str, Any], what: str) -> str:
-    name = described.get("name")
-    if not isinstance(name, str):
-        raise InvalidInput(f"{what} has no name that is a string.")
-    return name
+    return min(timeout * 1_000, LONGEST_NS) or None
 
 
 def _object(value: object, what: str) -> dict[str, Any]:
@@ -176,5 +157,5 @@ def _parameters(described: dict[str, Any], what: str) -> dict[str, Any]:
 def _flag(parameters: dict[str, Any], key: str, default: bool) -> bool:
     value = parameters.get(key, default)
     if not isinstance(value, bool):
-        raise InvalidInput(f"The parameter {key} is {value!r}; it must be true or false.")
+        raise InvalidInput(f"The parameter {key} is {shown(value)}; it must be true or false.")
     return value

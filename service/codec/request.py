@@ -6,6 +6,9 @@ from enum import Enum
 Input = tuple[str, str, list[int], object]
 """Name, datatype, shape, data (a buffer, C-contiguous and little-endian): what Runtime.submit takes."""
 
+LONGEST_NS = 10**18
+"""Some thirty years: a longer time is no other, and would not fit the 64 bits that the seam has for it."""
+
 
 class Form(Enum):
     """What a body is, and what its answer is to be."""
@@ -26,5 +29,5 @@ class InferRequest:
     outputs: list[RequestedOutput] | None = None  # None: all, in the engine's order
     binary_outputs: bool = False  # for outputs that are not listed one by one
     id: str | None = None  # the client's own; echoed
-    timeout_ns: int | None = None  # None: the server's
+    timeout_ns: int | None = None  # at most LONGEST_NS; None: the server's
     answer: Form = Form.PROTOCOL

@@ -8,13 +8,15 @@ so the little that there is to read is read here, into views.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from runtime_ext import Output
 from service.codec.datatypes import FROM_SAFETENSORS, SAFETENSORS
 from service.codec.request import Form, InferRequest, Input
+from service.codec.shown import shown
+from service.codec.tensor import check_bytes, check_name, check_shape
 from service.errors import InvalidInput
 
 MEDIA_TYPE = "application/x-safetensors"
@@ -31,15 +33,16 @@ def decode(body: bytes) -> InferRequest:
         )
     header = _header(view[LENGTH_BYTES : LENGTH_BYTES + length])
     data = view[LENGTH_BYTES + length :]
+    tensors = sorted((_tensor(name, described) for name, described in header.items()), key=_place)
     inputs: list[Input] = []
     covered = 0
-    for name, described in sorted(header.items(), key=lambda item: _begin(*item)):
-        datatype, shape, begin, end = _tensor(name, described)
+    for name, datatype, shape, begin, end in tensors:
         if begin != covered or not begin <= end <= len(data):
             raise InvalidInput(
-                f"Tensor {name!r} lies at bytes {begin} to {end}; "
-                f"the one before ends at {covered}, the data at {len(data)}."
+                f"Tensor {name!r} lies at bytes {shown(begin)} to {shown(end)}; the one before it ends at "
+                f"{covered}, the data at {len(data)}."
             )
+        check_bytes(name, datatype, shape, end - begin)
         inputs.append((name, datatype, shape, data[begin:end]))
         covered = end
     if covered != len(data):
@@ -79,20 +82,28 @@ def _header(document: memoryview) -> dict[str, Any]:
     return header
 
 
-def _begin(name: str, described: object) -> int:
-    return _tensor(name, described)[2]
+class Tensor(NamedTuple):
+    """What a header says of a tensor; `begin` and `end` are in bytes, from the start of the data."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    begin: int
+    end: int
 
 
-def _tensor(name: str, described: object) -> tuple[str, list[int], int, int]:
-    """Datatype, shape, begin and end of a tensor."""
+def _place(tensor: Tensor) -> tuple[int, int]:
+    return tensor.begin, tensor.end
+
+
+def _tensor(name: str, described: object) -> Tensor:
+    check_name("A tensor of the safetensors file", name)
     match described:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if all(
-            type(dim) is int and 0 <= dim < 2**63 for dim in shape
-        ):
+        case {"dtype": str(dtype), "shape": shape, "data_offsets": [int(begin), int(end)]}:
             if dtype not in FROM_SAFETENSORS:
                 allowed = ", ".join(FROM_SAFETENSORS)
-                raise InvalidInput(f"Tensor {name!r} has dtype {dtype}; allowed are {allowed}.")
-            return FROM_SAFETENSORS[dtype], shape, begin, end
+                raise InvalidInput(f"Tensor {name!r} has the dtype {shown(dtype)}; allowed are {allowed}.")
+            return Tensor(name, FROM_SAFETENSORS[dtype], check_shape(name, shape), begin, end)
         case _:
             raise InvalidInput(
                 f"Tensor {name!r} of the safetensors file has no proper dtype, shape and data_offsets."

@@ -29,7 +29,7 @@ async def ready(request: Request) -> dict[str, str]:
     """200 once every stored engine has been loaded, or has failed; 503 before."""
     registry: Registry = request.app.state.registry
     if registry.loading:
-        raise Unavailable(f"{registry.loading} stored engines are still loading.")
+        raise Unavailable(f"Stored engines are still loading: {registry.loading} to go.")
     return {"status": "ready"}
 
 

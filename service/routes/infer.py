@@ -54,7 +54,7 @@ ANSWER = {
 TIMEOUT_HEADER = {
     "name": codec.TIMEOUT,
     "in": "header",
-    "description": "Milliseconds in which the execution must have begun; 0: no limit. "
+    "description": "Milliseconds in which the execution must have begun; 0: the server's limit. "
     "It wins over `parameters.timeout`.",
     "schema": {"type": "integer", "minimum": 0},
 }
@@ -78,7 +78,7 @@ async def infer(request: Request, ref: str) -> Response:
     selected = codec.select(asked, engine.info.outputs)
     timeout_ns = asked.timeout_ns
     if timeout_ns is None and settings.request_timeout_s is not None:
-        timeout_ns = int(settings.request_timeout_s * 1e9)
+        timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
     completion = await _while_connected(request, completions.run(engine.id, asked.inputs, timeout_ns))
     body, headers = codec.encode(
         asked,

@@ -6,14 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
 
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 60
+HANGS_AFTER_S = 120  # only to end a test that would never end
 COMMAND = Path(sys.executable).with_name("trtserve")
 
 
@@ -66,10 +66,7 @@ class Server:
 
     def wait_until_ready(self) -> None:
         """Return once every stored engine has been loaded, or has failed."""
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while self.client.get("/health/ready").status_code != 200:
-            assert time.monotonic() < deadline, f"the server is not ready\n{self.log}"
-            time.sleep(0.02)
+        until(lambda: self.client.get("/health/ready").status_code == 200, "the server is ready")
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
@@ -82,10 +79,18 @@ class Server:
     def _end(self, by: signal.Signals) -> int:
         process, self._process = self.process, None
         process.send_signal(by)
-        code = process.wait(STOP_TIMEOUT_S)
+        code = process.wait(HANGS_AFTER_S)
         assert process.stdout is not None
         process.stdout.close()
         return code
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Return once a condition of the server holds, which only asking it can tell."""
+    deadline = time.monotonic() + HANGS_AFTER_S
+    while not holds():
+        assert time.monotonic() < deadline, f"this never came: {what}"
+        time.sleep(0.005)
 
 
 def environment() -> dict[str, str]:

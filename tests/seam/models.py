@@ -35,6 +35,14 @@ def doubling(path: Path, element_type: int = TensorProto.FLOAT, shape: list[int 
     return write_onnx(path, [add], {"x": (element_type, shape)}, {"y": (element_type, shape)})
 
 
+def scaling(path: Path, factor: float) -> Path:
+    """y = factor * x, for x: FP32 [?, 4]."""
+    multiply = helper.make_node("Mul", ["x", "factor"], ["y"])
+    spec = (TensorProto.FLOAT, ["batch", 4])
+    constant = numpy_helper.from_array(np.float32(factor).reshape(()), "factor")
+    return write_onnx(path, [multiply], {"x": spec}, {"y": spec}, [constant])
+
+
 def as_blob(onnx_file: Path, path: Path) -> Path:
     """The blob that OpenVINO exports of an ONNX file."""
     exported = openvino.Core().compile_model(str(onnx_file), "CPU").export_model()

@@ -1,0 +1,53 @@
+"""What holds of a tensor in every form of body: its name, its shape, and how much data these ask for."""
+
+import math
+
+from runtime_ext import DATATYPES
+from service.codec.shown import shown
+from service.errors import InvalidInput
+
+# Far above what any engine has. They bound what a sentence quotes and how large a product can get.
+NAME_LENGTH = 1024
+RANK = 64
+
+
+def check_name(what: str, name: object) -> str:
+    """The name, if it can be one; `what` says in a sentence what has it."""
+    if not isinstance(name, str) or len(name) > NAME_LENGTH:
+        raise InvalidInput(
+            f"{what} has the name {shown(name)}; it must be a string of at most {NAME_LENGTH} characters."
+        )
+    return name
+
+
+def check_shape(name: str, shape: object) -> list[int]:
+    """The shape of the tensor `name`, if it can be one; true and false are no numbers here."""
+    if (
+        not isinstance(shape, list)
+        or len(shape) > RANK
+        or not all(type(dim) is int and 0 <= dim < 2**63 for dim in shape)
+    ):
+        raise InvalidInput(
+            f"Tensor {name!r} has the shape {shown(shape)}; it must be a list of whole numbers from 0, "
+            f"at most {RANK} of them."
+        )
+    return shape
+
+
+def check_elements(name: str, shape: list[int], elements: int) -> None:
+    """Whether a tensor's data has as many elements as its shape says."""
+    expected = math.prod(shape)
+    if elements != expected:
+        raise InvalidInput(
+            f"Tensor {name!r} has {elements} elements in its data; shape {shape} takes {shown(expected)}."
+        )
+
+
+def check_bytes(name: str, datatype: str, shape: list[int], size: object) -> int:
+    """The number of bytes of a tensor's data, if it is the one that datatype and shape say."""
+    expected = math.prod(shape) * DATATYPES[datatype]
+    if type(size) is not int or size != expected:
+        raise InvalidInput(
+            f"Tensor {name!r} has {shown(size)} bytes of data; {datatype} {shape} takes {shown(expected)}."
+        )
+    return size

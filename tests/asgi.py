@@ -1,0 +1,54 @@
+"""Talking to the application without a server between."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+Message = dict[str, Any]
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    """A client of a started application; what it raises unexpectedly is answered, as by a server."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://trtserve")
+
+
+def refused(response: httpx.Response, status: int, code: str) -> str:
+    """The sentence of an error answer."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.json().keys() == {"error", "code"}
+    assert response.json()["code"] == code
+    return str(response.json()["error"])
+
+
+async def post(
+    app: FastAPI,
+    path: str,
+    receive: Callable[[], Awaitable[Message]],
+    headers: Mapping[str, str] | None = None,
+) -> httpx.Response:
+    """POST with a body and a connection that behave as `receive` says, message by message."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+        "server": ("trtserve", 80),
+        "client": ("client", 1),
+    }
+    sent: list[Message] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=body)

@@ -1,0 +1,114 @@
+"""Clients that leave, hurry, or come in numbers."""
+
+import re
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from tests.e2e.server import Server, until
+
+SAFETENSORS = {"Content-Type": "application/x-safetensors"}
+LARGE = save({"x": np.ones((2048, 512), np.float32)})  # some hundred milliseconds of the slow engine
+
+
+@pytest.fixture
+def slow_engine(server: Server, big_plan: bytes) -> Server:
+    """A server with the engine `slow`, of one instance and a queue of three."""
+    options = {"name": "slow", "instances": 1, "max_queue_size": 3}
+    server.client.post("/engines", params=options, content=big_plan).raise_for_status()
+    return server
+
+
+def outcomes(server: Server) -> dict[str, int]:
+    text = server.client.get("/metrics").text
+    found = re.findall(
+        r'^trtserve_requests_total\{engine="slow",.*outcome="(\w+)"\} (\S+)$', text, re.MULTILINE
+    )
+    return {outcome: int(float(count)) for outcome, count in found}
+
+
+def queue_depth(server: Server) -> int:
+    (found,) = re.findall(
+        r'^trtserve_queue_depth\{engine="slow".*\} (\S+)$', server.client.get("/metrics").text, re.M
+    )
+    return int(float(found))
+
+
+def send(server: Server, body: bytes) -> socket.socket:
+    """A request that has been sent whole, and whose answer nobody has read."""
+    url = server.client.base_url
+    connection = socket.create_connection((url.host, url.port))
+    head = f"POST /engines/slow/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    connection.sendall(f"{head}Content-Type: application/x-safetensors\r\n\r\n".encode() + body)
+    return connection
+
+
+def test_a_client_that_leaves_while_its_request_waits_frees_its_place(slow_engine: Server) -> None:
+    connections = [send(slow_engine, LARGE) for _ in range(4)]
+    until(lambda: queue_depth(slow_engine) == 3, "one runs and three wait")
+    for connection in connections:
+        connection.close()
+    until(lambda: outcomes(slow_engine)["Cancelled"] == 3, "the three that waited are cancelled")
+    until(lambda: outcomes(slow_engine)["Success"] == 1, "the one that ran is finished")
+    small = save({"x": np.ones((1, 512), np.float32)})
+    answer = slow_engine.client.post("/engines/slow/infer", content=small, headers=SAFETENSORS)
+    assert answer.status_code == 200
+
+
+def test_a_full_queue_says_when_to_come_back(slow_engine: Server) -> None:
+    connections = [send(slow_engine, LARGE) for _ in range(4)]
+    until(lambda: queue_depth(slow_engine) == 3, "the queue is full")
+    answer = slow_engine.client.post("/engines/slow/infer", content=LARGE, headers=SAFETENSORS)
+    assert (answer.status_code, answer.json()["code"]) == (429, "QueueFull")
+    assert int(answer.headers["retry-after"]) >= 1
+    for connection in connections:
+        connection.close()
+
+
+def test_a_request_in_a_hurry_is_not_kept_until_the_instance_is_free(slow_engine: Server) -> None:
+    connections = [send(slow_engine, LARGE) for _ in range(3)]
+    until(lambda: queue_depth(slow_engine) == 2, "two wait")
+    hurry = SAFETENSORS | {"Inference-Timeout-Ms": "1"}
+    answer = slow_engine.client.post("/engines/slow/infer", content=LARGE, headers=hurry)
+    assert (answer.status_code, answer.json()["code"]) == (504, "DeadlineExceeded")
+    assert queue_depth(slow_engine) > 0, "others still wait: the answer came before its turn"
+    for connection in connections:
+        connection.close()
+
+
+def ask(server: Server) -> int:
+    return server.client.post("/engines/slow/infer", content=LARGE, headers=SAFETENSORS).status_code
+
+
+def test_a_delete_finishes_what_was_accepted(slow_engine: Server) -> None:
+    with ThreadPoolExecutor() as threads:
+        answers = [threads.submit(ask, slow_engine) for _ in range(3)]
+        until(lambda: queue_depth(slow_engine) == 2, "two wait")
+        assert slow_engine.client.delete("/engines/slow").status_code == 204
+        assert [answer.result() for answer in answers] == [200, 200, 200]
+
+
+def test_a_stop_finishes_what_was_accepted(tmp_path: Path, big_plan: bytes) -> None:
+    with Server(tmp_path / "store") as server, ThreadPoolExecutor() as threads:
+        options = {"name": "slow", "instances": 1}
+        server.client.post("/engines", params=options, content=big_plan).raise_for_status()
+        answers = [threads.submit(ask, server) for _ in range(3)]
+        until(lambda: queue_depth(server) == 2, "two wait")
+        assert server.stop() == 0
+        assert [answer.result() for answer in answers] == [200, 200, 200]
+
+
+def test_many_clients_at_once_get_each_their_own_answer(server: Server, plan: bytes) -> None:
+    server.client.post("/engines", params={"name": "double"}, content=plan).raise_for_status()
+
+    def ask(value: int) -> bool:
+        x = np.full((1 + value % 5, 4), value, np.float32)
+        answer = server.client.post("/engines/double/infer", content=save({"x": x}), headers=SAFETENSORS)
+        return answer.status_code == 200 and np.array_equal(load(answer.content)["y"], 2 * x)
+
+    with ThreadPoolExecutor(max_workers=32) as threads:
+        assert all(threads.map(ask, range(500)))

@@ -1,0 +1,151 @@
+"""Engines, names and versions outlive the process, however it ends."""
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.server import Server
+from tests.seam.models import scaling
+
+PLANS = 4
+KILLS = 6
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "store")
+    yield server
+    server.client.close()
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Plans that differ: y = factor * x for the factors 1 to PLANS."""
+    folder = tmp_path_factory.mktemp("plans")
+    return [scaling(folder / f"{factor}.onnx", factor).read_bytes() for factor in range(1, PLANS + 1)]
+
+
+def answer_of(server: Server, ref: object) -> float:
+    body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}]}
+    answer = server.client.post(f"/engines/{ref}/infer", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["outputs"][0]["data"][0]
+
+
+def test_engines_names_and_versions_survive_a_restart(stopped: Server, plans: list[bytes]) -> None:
+    with stopped as server:
+        first, second = (
+            server.client.post("/engines", params={"name": "net"}, content=plan).json() for plan in plans[:2]
+        )
+        unnamed = server.client.post("/engines", params={"instances": 3}, content=plans[2]).json()
+        assert server.stop() == 0
+        server.start()
+        server.wait_until_ready()
+        engines = {e["id"]: e for e in server.client.get("/engines").json()["engines"]}
+        assert set(engines) == {first["id"], second["id"], unnamed["id"]}
+        assert {e["state"] for e in engines.values()} == {"READY"}
+        assert engines[unnamed["id"]]["instances"] == 3
+        current = server.client.get("/engines/net").json()
+        assert (current["id"], current["version"]) == (second["id"], 2)
+        assert [answer_of(server, ref) for ref in (first["id"], "net", unnamed["id"])] == [1, 2, 3]
+
+
+def test_a_removed_engine_stays_removed(stopped: Server, plans: list[bytes]) -> None:
+    with stopped as server:
+        server.client.post("/engines", params={"name": "net"}, content=plans[0]).raise_for_status()
+        server.client.delete("/engines/net").raise_for_status()
+        server.kill()
+        server.start()
+        server.wait_until_ready()
+        assert server.client.get("/engines").json() == {"engines": []}
+        assert list((server.store / "plans").iterdir()) == []
+
+
+def test_an_engine_whose_plan_file_is_gone_is_failed_with_its_reason(
+    stopped: Server, plans: list[bytes]
+) -> None:
+    with stopped as server:
+        server.client.post("/engines", params={"name": "net"}, content=plans[0]).raise_for_status()
+        server.stop()
+        for file in (server.store / "plans").iterdir():
+            file.unlink()
+        server.start()
+        server.wait_until_ready()
+        engine = server.client.get("/engines/net").json()
+        assert engine["state"] == "FAILED"
+        refused = server.client.post("/engines/net/infer", json={"inputs": []})
+        assert refused.status_code == 503
+        assert engine["reason"] in refused.json()["error"]
+        again = server.client.post("/engines", params={"name": "net"}, content=plans[0])
+        assert (again.status_code, again.json()["state"]) == (200, "READY")
+
+
+def test_a_store_is_served_by_one_process_at_a_time(stopped: Server) -> None:
+    with stopped as server, pytest.raises(AssertionError, match="did not start"):
+        Server(server.store).start()
+
+
+@pytest.mark.parametrize("seed", range(KILLS))
+def test_a_kill_at_a_random_moment_loses_nothing_that_was_acknowledged(
+    stopped: Server, plans: list[bytes], seed: int
+) -> None:
+    """Clients upload and delete all the time; after the kill, what was answered holds.
+
+    What was under way when the process was killed may hold or not, but whole: never half.
+    """
+    rng = random.Random(seed)
+    with stopped as server:
+        acknowledged = [Traffic(server, factor, plan, rng.random()) for factor, plan in enumerate(plans, 1)]
+        for client in acknowledged:
+            client.start()
+        threading.Event().wait(rng.uniform(0.05, 1.0))  # the random moment
+        server.kill()
+        for client in acknowledged:
+            client.join()
+
+        server.start()
+        server.wait_until_ready()
+        engines = {e["name"]: e for e in server.client.get("/engines").json()["engines"]}
+        for client in acknowledged:
+            if client.known is not None:
+                assert (client.name in engines) is client.known, f"{client.name}: {client.known}"
+            if client.name in engines:
+                assert engines[client.name]["state"] == "READY"
+                assert answer_of(server, client.name) == client.factor
+        digests = {e["digest"].removeprefix("sha256:") for e in engines.values()}
+        assert {file.stem for file in (server.store / "plans").iterdir()} == digests
+        assert list((server.store / "incoming").iterdir()) == []
+
+
+class Traffic(threading.Thread):
+    """Uploads and deletes one plan in a loop until the server is gone.
+
+    `known`: whether the engine is there, as the last answer has it; None while a call is under way.
+    """
+
+    def __init__(self, server: Server, factor: int, plan: bytes, seed: float) -> None:
+        super().__init__()
+        self.name = f"net{factor}"
+        self.factor = factor
+        self.known: bool | None = False
+        self._plan = plan
+        self._url = server.client.base_url
+        self._rng = random.Random(seed)
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=60) as client:
+            try:
+                while True:
+                    self.known = None
+                    client.post("/engines", params={"name": self.name}, content=self._plan).raise_for_status()
+                    self.known = True
+                    if self._rng.random() < 0.7:
+                        self.known = None
+                        client.delete(f"/engines/{self.name}").raise_for_status()
+                        self.known = False
+            except httpx.TransportError:
+                return

@@ -1,0 +1,33 @@
+"""Fixtures of tests that go through the whole application, with a fake runtime; how properties are tested."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import hypothesis
+import pytest
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.settings import Settings
+from tests.asgi import client_of
+from tests.fakes.runtime import FakeRuntime
+
+# Nothing is asserted about time: a slow machine is no failure.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture
+async def app(settings: Settings, runtime: FakeRuntime) -> AsyncIterator[FastAPI]:
+    """The application, started; a test's own `settings` and `runtime` are its."""
+    app = create_app(settings, runtime=runtime)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(app) as client:
+        yield client

@@ -1,0 +1,146 @@
+"""What Prometheus reads, read as Prometheus does."""
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.app import create_app
+from service.settings import Settings
+from tests.asgi import client_of
+from tests.fakes.plans import onnx_plan
+from tests.fakes.runtime import FakeRuntime
+from tests.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+
+
+class Page:
+    """One scrape."""
+
+    def __init__(self, text: str) -> None:
+        families = text_string_to_metric_families(text)
+        self.samples = [sample for family in families for sample in family.samples]
+
+    def value(self, name: str, **labels: str) -> float:
+        """The value of the only sample of this name with these labels among its own."""
+        found = [s.value for s in self.samples if s.name == name and labels.items() <= s.labels.items()]
+        assert len(found) == 1, (name, labels, found)
+        return float(found[0])
+
+    def labels(self, name: str) -> list[dict[str, str]]:
+        return [dict(sample.labels) for sample in self.samples if sample.name == name]
+
+
+async def scrape(client: httpx.AsyncClient) -> Page:
+    response = await client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    return Page(response.text)
+
+
+@pytest.fixture
+async def engine(client: httpx.AsyncClient) -> dict[str, Any]:
+    return dict((await client.post("/engines?name=net&instances=3", content=onnx_plan())).json())
+
+
+async def test_requests_are_counted_by_engine_and_outcome(
+    client: httpx.AsyncClient, engine: dict[str, Any]
+) -> None:
+    for _ in range(3):
+        await client.post("/engines/net/infer", json={"inputs": [X]})
+    await client.post("/engines/net/infer", json={"inputs": [X | {"name": "z"}]})
+    page = await scrape(client)
+    of_engine = {"engine": "net", "id": str(engine["id"])}
+    assert page.value("trtserve_requests_total", outcome="Success", **of_engine) == 3
+    assert page.value("trtserve_requests_total", outcome="InvalidInput", **of_engine) == 1
+
+
+@pytest.mark.parametrize("part", ["queue", "compute", "total"])
+async def test_times_are_cumulative_histograms(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any], part: str
+) -> None:
+    (stats,) = runtime.stats()
+    histogram = getattr(stats, part)
+    histogram.counts[:] = [5, 0, 2, 1]
+    histogram.sum = 1.5
+    page = await scrape(client)
+    name = f"trtserve_request_{part}_seconds"
+    buckets = [page.value(f"{name}_bucket", le=le) for le in ("0.001", "0.01", "0.1", "+Inf")]
+    assert buckets == [5, 5, 7, 8]
+    assert (page.value(f"{name}_count"), page.value(f"{name}_sum")) == (8, 1.5)
+    assert page.labels(f"{name}_count") == [{"engine": "net", "id": str(engine["id"])}]
+
+
+async def test_queues_instances_and_loads_are_gauges_of_an_engine(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
+) -> None:
+    (stats,) = runtime.stats()
+    stats.queue_depth, stats.instances_busy = 4, 2
+    page = await scrape(client)
+    assert page.value("trtserve_queue_depth", engine="net") == 4
+    assert page.value("trtserve_instances", engine="net") == 3
+    assert page.value("trtserve_instances_busy", engine="net") == 2
+    assert page.value("trtserve_engine_load_seconds", engine="net") == engine["load_seconds"]
+
+
+async def test_engines_are_counted_by_state(
+    app: FastAPI, client: httpx.AsyncClient, engine: dict[str, Any], settings: Settings
+) -> None:
+    page = await scrape(client)
+    states = ("LOADING", "READY", "DRAINING", "FAILED")
+    assert [page.value("trtserve_engines", state=state) for state in states] == [0, 1, 0, 0]
+
+    app.state.store.close()  # as a process that has ended: the next one finds what it left
+    restarted = FakeRuntime()
+    restarted.load_gate.clear()
+    second = create_app(settings, runtime=restarted)
+    async with second.router.lifespan_context(second), client_of(second) as again:
+        page = await scrape(again)
+        assert [page.value("trtserve_engines", state=state) for state in states] == [1, 0, 0, 0]
+        assert page.labels("trtserve_engine_load_seconds") == []
+        restarted.load_gate.set()
+        await until(lambda: second.state.registry.loading == 0)
+
+
+async def test_an_engine_that_is_gone_has_no_series(
+    client: httpx.AsyncClient, engine: dict[str, Any]
+) -> None:
+    await client.delete("/engines/net")
+    page = await scrape(client)
+    assert [s for s in page.samples if s.labels.get("engine") == "net"] == []
+    assert page.value("trtserve_engines", state="READY") == 0
+
+
+async def test_errors_that_were_answered_are_counted_by_code(client: httpx.AsyncClient) -> None:
+    for _ in range(2):
+        await client.get("/engines/none")
+    await client.put("/engines")
+    page = await scrape(client)
+    assert page.value("trtserve_errors_total", code="NotFound") == 2
+    assert page.value("trtserve_errors_total", code="InvalidInput") == 1
+
+
+async def test_the_process_is_there_too(client: httpx.AsyncClient) -> None:
+    page = await scrape(client)
+    assert page.value("process_resident_memory_bytes") > 0
+    assert page.value("process_open_fds") > 0
+
+
+async def test_openmetrics_is_for_who_accepts_it(client: httpx.AsyncClient, engine: dict[str, Any]) -> None:
+    response = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    assert "trtserve_requests" in [family.name for family in openmetrics_families(response.text)]
+
+
+async def test_every_server_counts_its_own(client: httpx.AsyncClient, tmp_path_factory: Any) -> None:
+    await client.get("/engines/none")
+    other = create_app(Settings(store=tmp_path_factory.mktemp("other")), runtime=FakeRuntime())
+    async with other.router.lifespan_context(other), client_of(other) as elsewhere:
+        assert (await scrape(elsewhere)).labels("trtserve_errors_total") == []
