@@ -1,0 +1,92 @@
+# What CI runs is what a person runs: .ci/run calls `make lint` and `make test`.
+#
+# Needs python3 (3.11 or newer, with venv and headers), g++ and make. Everything else, cmake and ninja
+# included, is installed into .venv in this folder.
+
+PYTHON ?= python3
+CXX ?= g++
+# An extra index for torch, say https://download.pytorch.org/whl/cpu on a machine without an NVIDIA GPU.
+TORCH_INDEX ?=
+# What to add to the command behind `run` and `test`: make test ARGS="-k codec -x"
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CPP := $(shell find runtime_ext tests -name '*.cpp' -o -name '*.h')
+TIDY := $(patsubst %.cpp,build/tidy/%,$(filter runtime_ext/%.cpp,$(CPP)))
+CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help check build demo run test test-asan test-tsan lint format clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+build: $(VENV)/.built ## make .venv, install what is needed, compile; again only what has changed
+
+demo: build ## start a service, train a LeNet, upload it, compare HTTP with PyTorch, stop
+	@$(BIN)/python examples/demo.py
+
+run: build ## start the service on http://127.0.0.1:8000 (ARGS="--port 9000")
+	@$(BIN)/trtserve serve $(ARGS)
+
+test: build ## run the tests (ARGS="-k codec")
+	@echo "== tests"
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-asan: build ## run the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@tests/sanitizers.sh asan
+
+test-tsan: build ## run the tests of scheduler and manager under ThreadSanitizer
+	@tests/sanitizers.sh tsan
+
+lint: build ## check style, types and C++ (changes nothing)
+	@echo "== ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "== mypy"
+	@$(BIN)/mypy
+	@echo "== clang-format"
+	@$(BIN)/clang-format --dry-run --Werror $(CPP)
+	@echo "== clang-tidy (minutes at first, then only what changed)"
+	@$(MAKE) --no-print-directory -j "$$(nproc)" $(TIDY)
+
+format: build ## format Python and C++ in place
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+	@$(BIN)/clang-format -i $(CPP)
+
+clean: ## remove .venv and everything that was built
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+build/tidy/%: %.cpp $(filter %.h,$(CPP)) .clang-tidy
+	@echo "   $<"
+	@said=$$($(BIN)/clang-tidy --quiet -p build/cp*/ $< 2>&1) || { echo "$$said" >&2; exit 1; }
+	@mkdir -p $(@D) && touch $@
+
+check:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: trtserve needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0])'
+	@test -f "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" \
+	  || { echo "error: Python.h of $(PYTHON) is missing; on Debian: apt-get install python3-dev python3-venv" >&2; exit 1; }
+	@command -v $(CXX) >/dev/null \
+	  || { echo "error: the compiler $(CXX) is missing; on Debian: apt-get install g++" >&2; exit 1; }
+
+# The extension is compiled against the torch and the openvino that it will run with, so these come first.
+$(VENV)/.environment: pyproject.toml | check
+	@echo "== environment: $(VENV), torch and openvino (a download of about 300 MB; far more where torch comes with CUDA)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  > $(VENV)/build-requirements.txt
+	@$(PIP) install -qq $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $(VENV)/build-requirements.txt 'cmake>=3.25' ninja
+	@touch $@
+
+# An editable install: Python is used where it lies; C++ is compiled into build/, and again only what changed.
+$(VENV)/.built: $(VENV)/.environment $(CPP) $(CMAKE)
+	@echo "== build: the C++ extension and the remaining packages (minutes at first, then seconds)"
+	@$(PIP) install -qq --no-build-isolation -e '.[dev]' \
+	  --config-settings=cmake.define.TRTSERVE_TEST_BACKENDS=ON
+	@touch $@

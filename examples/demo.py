@@ -1,0 +1,51 @@
+"""Start a service on a free port with a store of its own, run the LeNet example against it, stop it.
+
+make demo
+"""
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parent / "lenet_digits" / "main.py"
+TRTSERVE = Path(sys.executable).with_name("trtserve")  # of the same environment
+STOP_S = 40.0  # more than the service's own drain_s
+
+
+@contextlib.contextmanager
+def service(store: Path) -> Iterator[str]:
+    """A running service's URL; the service is stopped on the way out, whatever happened."""
+    arguments = ["serve", "--port", "0", "--store", str(store), "--log-level", "warning"]
+    print(f"== start the service: trtserve {' '.join(arguments)}", flush=True)
+    server = subprocess.Popen([str(TRTSERVE), *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None  # PIPE
+        line = server.stdout.readline()  # the one that it prints once it listens; empty where it ended
+        url = re.search(r"http://[^ ]+", line)
+        if url is None:
+            sys.exit("error: the service did not start.")
+        print(f"   {line.rstrip()}", flush=True)
+        yield url.group()
+    finally:
+        print("\n== stop the service", flush=True)
+        server.terminate()
+        try:
+            server.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` stops the service then too
+    with tempfile.TemporaryDirectory(prefix="trtserve-demo-") as folder, service(Path(folder)) as url:
+        return subprocess.run([sys.executable, str(EXAMPLE), "--server", url], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
