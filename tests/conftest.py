@@ -1,26 +1,15 @@
-"""Fixtures that many tests share."""
+"""The mark `gpu`: skipped where there is no GPU, failed instead where REQUIRE_GPU=1 says there is one."""
 
-from pathlib import Path
+import os
 
 import pytest
-
-from service.settings import Settings
-from tests.fakes.runtime import FakeRuntime
+import torch
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Settings with a store of the test's own."""
-    return Settings(store=tmp_path / "store", drain_s=1.0)
-
-
-@pytest.fixture
-def runtime() -> FakeRuntime:
-    """A fake Runtime: see tests/fakes/runtime.py for what a test can tell it."""
-    return FakeRuntime()
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """What `pytest.mark.anyio` runs coroutines on: the only loop that the service runs on."""
-    return "asyncio"
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") is None or torch.cuda.is_available():
+        return
+    reason = f"torch {torch.__version__} sees no NVIDIA GPU"
+    if os.environ.get("REQUIRE_GPU") == "1":
+        pytest.fail(f"REQUIRE_GPU=1, but {reason}")
+    pytest.skip(reason)

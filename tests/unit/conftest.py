@@ -1,6 +1,7 @@
 """Fixtures of tests that go through the whole application, with a fake runtime; how properties are tested."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import hypothesis
@@ -17,6 +18,18 @@ hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with a store of the test's own."""
+    return Settings(store=tmp_path / "store", drain_s=1.0)
+
+
+@pytest.fixture
+def runtime() -> FakeRuntime:
+    """A fake Runtime: see tests/fakes/runtime.py for what a test can tell it."""
+    return FakeRuntime()
 
 
 @pytest.fixture
