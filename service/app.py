@@ -1,20 +1,26 @@
 """The application: assembled here, started and drained here."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from runtime_ext import Runtime, create_runtime
+from runtime_ext.backends import TensorRtOptions
 from service import problems
 from service.completions import Completions
+from service.inflight import InflightBytes
 from service.metrics import Metrics
+from service.native_log import NativeLog
 from service.registry import Registry
 from service.routes import engines, health, infer, metrics
 from service.settings import Settings
 from service.store import Store
+from service.trial import ProcessTrial, Trial
 from service.version import VERSION
 
 DESCRIPTION = "Serves serialized TensorRT engines; on a machine with no GPU, ONNX models with OpenVINO."
@@ -26,30 +32,40 @@ TAGS = [
 ]
 
 
-def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
-    """The application with these settings; `runtime` is for tests, else it makes its own at the start.
+def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial | None = None) -> FastAPI:
+    """The application with these settings.
 
-    What it holds while it runs is in `app.state`: settings, store, runtime, registry, completions, metrics.
+    `runtime` and `trial` are for tests: else it makes its own at the start, as the settings say.
+
+    What it holds while it runs is in `app.state`: settings, store, runtime, registry, completions, metrics,
+    inflight.
     """
+    tensorrt = _tensorrt_options(settings)
+    if trial is None and settings.trial_load:
+        trial = ProcessTrial(tensorrt, settings.trial_load_timeout_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state = app.state
         state.store = await asyncio.to_thread(Store, settings.store)
+        native_log = NativeLog()
         try:
-            state.runtime = runtime or create_runtime()
+            native_log.attach()
+            state.runtime = runtime or create_runtime(tensorrt=tensorrt)
             state.completions = Completions(state.runtime)
-            state.registry = Registry(settings, state.store, state.runtime)
+            state.registry = Registry(settings, state.store, state.runtime, trial)
             state.metrics = Metrics(state.runtime, state.registry)
+            state.inflight = InflightBytes(settings.max_inflight_bytes)
             state.completions.attach()
-            await state.registry.start()
             try:
+                await state.registry.start()
                 yield
             finally:
                 await state.registry.close()
                 await asyncio.to_thread(state.runtime.close)
                 state.completions.detach()
         finally:
+            native_log.detach()
             await asyncio.to_thread(state.store.close)
 
     app: FastAPI = FastAPIOffline(
@@ -66,3 +82,12 @@ def create_app(settings: Settings, runtime: Runtime | None = None) -> FastAPI:
     for routes in (engines, infer, health, metrics):
         app.include_router(routes.router)
     return app
+
+
+def _tensorrt_options(settings: Settings) -> TensorRtOptions:
+    plugins = filter(None, settings.tensorrt_plugins.split(os.pathsep))
+    return TensorRtOptions(
+        library=settings.tensorrt_library,
+        plugins=tuple(map(Path, plugins)),
+        allow_host_code=settings.allow_host_code,
+    )

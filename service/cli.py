@@ -36,7 +36,7 @@ def _settings_options(command: Command) -> Command:
         command = click.option(
             f"--{name.replace('_', '-')}",
             type=_choice(field),
-            metavar=None if _choice(field) else name.rsplit("_", 1)[-1].upper(),
+            metavar=None if _choice(field) else _metavar(name, field),
             help=f"{field.description}  [env: TRTSERVE_{name.upper()}; default: {_shown(field.default)}]",
             show_default=False,
         )(command)
@@ -47,8 +47,14 @@ def _choice(field: FieldInfo) -> click.Choice[str] | None:
     return click.Choice(get_args(field.annotation)) if get_origin(field.annotation) is Literal else None
 
 
+def _metavar(name: str, field: FieldInfo) -> str:
+    return "ON|OFF" if field.annotation is bool else name.rsplit("_", 1)[-1].upper()
+
+
 def _shown(default: object) -> str:
-    return "none" if default is None else str(default)
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return str(default) if default not in {None, ""} else "none"
 
 
 @main.command()
@@ -127,6 +133,7 @@ def list_engines(server: str) -> None:
 @click.option("--max-queue-size", type=int, help="How many requests may wait.")
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", type=click.Choice(["f32", "f16", "bf16"]), help="Of the openvino backend.")
+@click.option("--cuda-graphs", type=click.Choice(["off", "auto", "on"]), help="Of an engine on a GPU.")
 @server_option
 def add_engine(server: str, plan: Path, **query: str | int | None) -> None:
     """Upload PLAN and wait until its engine is ready."""

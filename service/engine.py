@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from runtime_ext import EngineInfo
 from service.errors import Conflict
@@ -34,6 +34,7 @@ class Engine:
     reason: str | None = None  # of FAILED
     info: EngineInfo | None = None  # once loaded
     load_seconds: float | None = None  # once loaded
+    metadata: dict[str, Any] | None = None  # once loaded, where the plan has any
     names: tuple[EngineName, ...] = ()
 
     @property

@@ -76,11 +76,15 @@ def _magic(head: bytes) -> Foreign | None:
     return None
 
 
+ZIP_HEADER = b"PK\x03\x04"
+ZIP_HEADER_BYTES = 30  # up to the name
+ZIP_NAME_BYTES = 256  # more of a name tells nothing
+
 _TORCH_EXPORT = re.compile(r"(^|/)(archive_format|models/[^/]+\.json|serialized_exported_program\.json)$")
 
 
 def _zip(head: bytes) -> Foreign | None:
-    if not head.startswith(b"PK\x03\x04"):
+    if not head.startswith(ZIP_HEADER):
         return None
     names = list(_zip_names(head))
     if any(_TORCH_EXPORT.search(name) for name in names):
@@ -98,11 +102,17 @@ def _zip(head: bytes) -> Foreign | None:
 
 
 def _zip_names(head: bytes) -> Iterator[str]:
-    """Names in the local headers that lie within `head` (PKWARE's APPNOTE, 4.3.7)."""
-    for header in re.finditer(rb"PK\x03\x04", head):
-        if header.start() + 30 <= len(head):
-            (length,) = struct.unpack_from("<H", head, header.start() + 26)
-            yield head[header.start() + 30 :][:length].decode(errors="replace")
+    """Names in the local headers that lie within `head` (PKWARE's APPNOTE, 4.3.7), cut to ZIP_NAME_BYTES.
+
+    Each search goes on behind the name before: headers within names, which no honest file has, would
+    make this quadratic.
+    """
+    header = head.find(ZIP_HEADER)
+    while 0 <= header <= len(head) - ZIP_HEADER_BYTES:
+        (length,) = struct.unpack_from("<H", head, header + 26)
+        begin = header + ZIP_HEADER_BYTES
+        yield head[begin : begin + min(length, ZIP_NAME_BYTES)].decode(errors="replace")
+        header = head.find(ZIP_HEADER, begin + length)
 
 
 def _safetensors(head: bytes) -> Foreign | None:

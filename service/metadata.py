@@ -13,7 +13,7 @@ from pathlib import Path
 
 from service.errors import Unavailable
 
-SCHEMA_VERSION = 1  # SQLite's user_version; raise it with every change of SCHEMA, and migrate
+SCHEMA_VERSION = 2  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
 
 SCHEMA = """
 CREATE TABLE engine (
@@ -25,6 +25,7 @@ CREATE TABLE engine (
     instances      INTEGER NOT NULL,
     max_queue_size INTEGER NOT NULL,
     precision      TEXT NOT NULL,
+    cuda_graphs    TEXT NOT NULL,
     plan_bytes     INTEGER NOT NULL,
     created        TEXT NOT NULL
 ) STRICT;
@@ -45,6 +46,12 @@ CREATE TABLE version (
 """
 
 
+MIGRATIONS = {
+    1: "ALTER TABLE engine ADD COLUMN cuda_graphs TEXT NOT NULL DEFAULT 'auto';",
+}
+"""From each earlier version of the schema to the next; the order of a table's columns does not matter."""
+
+
 @dataclass(frozen=True)
 class StoredEngine:
     """What must be known to stand an engine up again; the options are those that were asked for."""
@@ -57,6 +64,7 @@ class StoredEngine:
     instances: int
     max_queue_size: int
     precision: str
+    cuda_graphs: str
     plan_bytes: int
     created: str  # ISO 8601, UTC
 
@@ -74,17 +82,31 @@ _MARKS = ", ".join("?" for _ in fields(StoredEngine))
 class Metadata:
     """The database. Not thread safe: its owner calls it from one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, plans_beside: int = 0) -> None:
+        """Open the database, made if missing, but not where plans lie beside it: then it has been lost.
+
+        Raises Unavailable for that, for the database of a newer version, and for what is none.
+        """
         self._path = path
         with self._told():
             # isolation_level None: no transaction begins unless this file says BEGIN.
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        if found == 0 and plans_beside:
+            self._db.close()  # before anything is written: a database put back finds no journal of this one
+            raise Unavailable(
+                f"{path} is missing or empty beside {plans_beside} plans: nothing says which engines and "
+                "names they are. Put the database back from a backup, or move the plans out of "
+                f"{path.parent / 'plans'} to start with an empty store."
+            )
+        with self._told():
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
-            (found,) = self._db.execute("PRAGMA user_version").fetchone()
-            if found == 0:
-                self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            if found < SCHEMA_VERSION:
+                steps = [SCHEMA] if found == 0 else [MIGRATIONS[v] for v in range(found, SCHEMA_VERSION)]
+                change = " ".join([*steps, f"PRAGMA user_version = {SCHEMA_VERSION};"])
+                self._db.executescript(f"BEGIN; {change} COMMIT;")
         if found > SCHEMA_VERSION:
             self._db.close()
             raise Unavailable(
@@ -110,8 +132,16 @@ class Metadata:
             db.execute(f"INSERT OR IGNORE INTO engine ({_COLUMNS}) VALUES ({_MARKS})", astuple(engine))
             # The same engine stood up anew, after it had failed: with the options of this time.
             db.execute(
-                "UPDATE engine SET device = ?, instances = ?, max_queue_size = ?, precision = ? WHERE id = ?",
-                (engine.device, engine.instances, engine.max_queue_size, engine.precision, engine.id),
+                "UPDATE engine SET device = ?, instances = ?, max_queue_size = ?, precision = ?, "
+                "cuda_graphs = ? WHERE id = ?",
+                (
+                    engine.device,
+                    engine.instances,
+                    engine.max_queue_size,
+                    engine.precision,
+                    engine.cuda_graphs,
+                    engine.id,
+                ),
             )
             if name is not None:
                 _point(db, name, engine.id)

@@ -1,6 +1,6 @@
 """What Prometheus reads: the runtime's statistics and the registry's states, collected when it asks."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -45,7 +45,18 @@ class EngineCollector(Collector):
         yield _gauge("trtserve_queue_depth", "Requests that wait.", stats, "queue_depth")
         yield _gauge("trtserve_instances", "Instances of an engine.", stats, "instances")
         yield _gauge("trtserve_instances_busy", "Instances that run a request.", stats, "instances_busy")
+        yield from _backend(stats)
+        yield self._devices()
         yield from self._engines()
+
+    def _devices(self) -> Metric:
+        dead = self._runtime.dead_devices()
+        devices = GaugeMetricFamily(
+            "trtserve_device_dead", "1 for a device that only a restart brings back.", labels=["device"]
+        )
+        for device in sorted({engine.device for engine in self._runtime.engines()} | dead.keys()):
+            devices.add_metric([device], int(device in dead))
+        return devices
 
     def _engines(self) -> Iterator[Metric]:
         engines = self._registry.engines()
@@ -75,6 +86,18 @@ def _requests(stats: Iterable[EngineStats]) -> Metric:
         for outcome, count in engine.outcomes.items():
             requests.add_metric([*_labels(engine), outcome], count)
     return requests
+
+
+def _backend(stats: Sequence[EngineStats]) -> Iterator[Metric]:
+    """The numbers that only the engines' backends know; each has the names that it gives."""
+    for name in sorted({name for engine in stats for name in engine.counters}):
+        family = GaugeMetricFamily if name.endswith("_bytes") else CounterMetricFamily
+        meaning = f"{name.replace('_', ' ').capitalize()}, as the engine's backend counts them."
+        metric = family(f"trtserve_backend_{name}", meaning, labels=ENGINE_LABELS)
+        for engine in stats:
+            if name in engine.counters:
+                metric.add_metric(_labels(engine), engine.counters[name])
+        yield metric
 
 
 def _gauge(name: str, meaning: str, stats: Iterable[EngineStats], attribute: str) -> Metric:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from service.errors import InvalidInput, Unsupported
 from service.foreign_file import CONVERT_TO_ONNX, HEAD_BYTES, is_text, recognise_foreign
+from service.tensorrt_plan import read_head, shown_version
 
 
 class Format(StrEnum):
@@ -65,7 +66,9 @@ def _remedy(format: Format) -> str:
 
 
 def sniff(head: bytes) -> Sniffed:
-    """Tell what a file is from its first bytes (HEAD_BYTES of them, or all there are)."""
+    """Tell what a file is from its first bytes: all that there are, or as many as read_head() looks at."""
+    if (sniffed := _tensorrt(head)) is not None:
+        return sniffed
     head = head[:HEAD_BYTES]
     for recognise in _RECOGNISERS:
         if (sniffed := recognise(head)) is not None:
@@ -79,32 +82,22 @@ def sniff(head: bytes) -> Sniffed:
 
 
 def _tensorrt(head: bytes) -> Sniffed | None:
-    # Not documented by NVIDIA. `ftrt` and the version in bytes 24 to 27: an NVIDIA engineer in
-    # https://github.com/NVIDIA/TensorRT/issues/3073. `ptrt`: plans of TensorRT 7 and before.
-    if head.startswith(b"ftrt"):
-        return Sniffed(f"a TensorRT plan{_tensorrt_version(head)}", Format.TENSORRT)
     if head.startswith(b"ptrt"):
         return Sniffed(
             "a plan of TensorRT 7 or before",
             advice="No supported TensorRT reads it: build the plan again from its ONNX model.",
         )
-    return None
-
-
-def _tensorrt_version(plan: bytes) -> str:
-    return f" built by TensorRT {'.'.join(map(str, plan[24:28]))}" if len(plan) >= 28 else ""
-
-
-def _ultralytics(head: bytes) -> Sniffed | None:
-    # Ultralytics' exporter writes a u32 length and that many bytes of JSON before the plan.
-    if len(head) < 8 or head[4:5] != b"{":
+    plan = read_head(head)
+    if plan is None:
         return None
-    (length,) = struct.unpack_from("<I", head)
-    plan = head[4 + length :]
-    if not plan.startswith(b"ftrt"):
-        return None
+    wrapped = ", wrapped with metadata by Ultralytics" if plan.wrapped else ""
+    if plan.version is None:
+        return Sniffed(
+            f"a TensorRT plan{wrapped} that is cut off: {plan.cut_off}",
+            advice="Its download or copy did not come to an end, it seems: fetch it again.",
+        )
     return Sniffed(
-        f"a TensorRT plan{_tensorrt_version(plan)}, wrapped with metadata by Ultralytics", Format.TENSORRT
+        f"a TensorRT plan built by TensorRT {shown_version(plan.version)}{wrapped}", Format.TENSORRT
     )
 
 
@@ -178,8 +171,6 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 _RECOGNISERS: tuple[Callable[[bytes], Sniffed | None], ...] = (
-    _tensorrt,
-    _ultralytics,
     _openvino_blob,
     _foreign,
     _onnx,  # last: what it looks at is the least distinct

@@ -21,9 +21,12 @@ from service.errors import TrtserveError, Unavailable
 from service.keyed_lock import KeyedLock
 from service.metadata import StoredEngine, StoredName
 from service.plan_format import BACKENDS, Format
+from service.preflight import explained
 from service.settings import Settings
 from service.staging import StagedPlan, engine_id
 from service.store import Store
+from service.tensorrt_plan import read_metadata
+from service.trial import Trial, TrialLoads
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +38,10 @@ DRAINS_AT_ONCE = 8  # a drain mostly waits
 
 
 class Registry:
-    def __init__(self, settings: Settings, store: Store, runtime: Runtime) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, runtime: Runtime, trial: Trial | None = None
+    ) -> None:
+        """`trial` is what a TensorRT plan must stand before it is loaded here; None: nothing."""
         self._settings = settings
         self._store = store
         self._runtime = runtime
@@ -45,6 +51,8 @@ class Registry:
         self._names_lock = asyncio.Lock()
         self._operations: set[asyncio.Task[Any]] = set()
         self._closing = False
+        self._drained_by: float | None = None  # once closing: when the drain time ends (time.monotonic)
+        self._trials = TrialLoads(trial, LOADS_AT_ONCE) if trial is not None else None
         self._store_thread = ThreadPoolExecutor(1, "trtserve-store")
         self._load_threads = ThreadPoolExecutor(LOADS_AT_ONCE, "trtserve-load")
         self._drain_threads = ThreadPoolExecutor(DRAINS_AT_ONCE, "trtserve-drain")
@@ -60,8 +68,15 @@ class Registry:
             self._begin(self._restore(engine))
 
     async def close(self) -> None:
-        """Wait for what is under way, then drain and unload every engine. Refuses everything else."""
+        """Wait for what is under way, then drain and unload every engine. Refuses everything else.
+
+        A load or an execution that has begun is waited for, however long it takes, but a trial load is
+        ended; what is left of the drain time, which begins now, is for all engines together.
+        """
         self._closing = True
+        if self._trials is not None:
+            self._trials.stop()
+        self._drained_by = time.monotonic() + self._settings.drain_s
         while self._operations:
             await asyncio.wait(self._operations)
         ready = [engine for engine in self.engines() if engine.state is State.READY]
@@ -107,6 +122,7 @@ class Registry:
         max_queue_size: int | None,
         device: str | None,
         precision: str | None,
+        cuda_graphs: str | None,
     ) -> tuple[Resolved, bool]:
         """Stand up the engine of a staged plan and keep it, or find the one that is there.
 
@@ -124,6 +140,7 @@ class Registry:
             instances=settings.instances if instances is None else instances,
             max_queue_size=settings.max_queue_size if max_queue_size is None else max_queue_size,
             precision=settings.precision if precision is None else precision,
+            cuda_graphs=settings.cuda_graphs if cuda_graphs is None else cuda_graphs,
             plan_bytes=plan.size,
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
@@ -132,6 +149,7 @@ class Registry:
             "max_queue_size": max_queue_size,
             "device": device,
             "precision": precision,
+            "cuda_graphs": cuda_graphs,
         }
         return await asyncio.shield(self._begin(self._add(plan, wanted, name, asked)))
 
@@ -163,7 +181,7 @@ class Registry:
         self._directory.show(engine)
         try:
             await self._in(self._store_thread, self._store.adopt, plan, wanted)
-            await self._load(engine, name)
+            await self._first_load(engine, name)
             try:
                 await self._rename(self._store.commit, wanted, name)
             except BaseException:
@@ -198,6 +216,23 @@ class Registry:
             finally:
                 self._restoring.discard(engine.id)
 
+    async def _first_load(self, engine: Engine, name: str | None) -> None:
+        """Load what nobody has loaded here before: TensorRT's after a trial; its failures name versions."""
+        stored = engine.stored
+        path = self._store.plan_path(stored)
+        try:
+            if self._trials is not None and stored.format == Format.TENSORRT:
+                logger.info("engine %s: trial load in a process of its own", engine)
+                await self._trials.run(path, stored)
+            await self._load(engine, name)
+        except (TrtserveError, Error) as failure:
+            if stored.format != Format.TENSORRT:
+                raise
+            told = await asyncio.to_thread(explained, self._runtime, path, failure)
+            if told is failure:
+                raise
+            raise told from failure
+
     async def _load(self, engine: Engine, name: str | None) -> None:
         stored = engine.stored
         if name is None and engine.names:
@@ -208,15 +243,18 @@ class Registry:
             instances=stored.instances,
             max_queue_size=stored.max_queue_size,
             precision=stored.precision,
+            cuda_graphs=stored.cuda_graphs,
         )
-        path = str(self._store.plan_path(stored))
+        path = self._store.plan_path(stored)
         shown = f"{engine.id} ({name})" if name else str(engine.id)
         logger.info("engine %s: loading (%s, %.1f MB)", shown, stored.format, stored.plan_bytes / 1e6)
 
         def load() -> None:
             self._refuse_when_closing()  # again: it may have waited for a thread for long
+            # First: once the runtime has the engine, nothing may fail here.
+            engine.metadata = read_metadata(path) if stored.format == Format.TENSORRT else None
             began = time.perf_counter()
-            engine.info = self._runtime.load(stored.id, path, stored.backend, options)
+            engine.info = self._runtime.load(stored.id, str(path), stored.backend, options)
             engine.load_seconds = time.perf_counter() - began
 
         await self._in(self._load_threads, load)
@@ -263,8 +301,13 @@ class Registry:
             await self._in(self._store_thread, self._store.delete_plan, engine.stored)
 
     async def _unload(self, engine: Engine, drain: bool = True) -> None:
-        seconds = self._settings.drain_s if drain else 0.0
-        await self._in(self._drain_threads, self._runtime.unload, engine.id, seconds)
+        def unload() -> None:
+            seconds = self._settings.drain_s if drain else 0.0
+            if self._drained_by is not None:  # looked at here, not before: it may have waited for a thread
+                seconds = min(seconds, max(0.0, self._drained_by - time.monotonic()))
+            self._runtime.unload(engine.id, seconds)
+
+        await self._in(self._drain_threads, unload)
 
     # -- names
 

@@ -1,10 +1,10 @@
 """What the REST resources look like as JSON; tensors are the business of codec/."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from runtime_ext import TensorSpec
+from runtime_ext import ShapeRange, TensorSpec
 from service.engine import Engine, Resolved, State
 
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$"  # never all digits, so never taken for an engine ID
@@ -44,14 +44,25 @@ class UploadQuery(BaseModel):
         Literal["f32", "f16", "bf16"] | None,
         Field(description="Inference precision of the openvino backend."),
     ] = None
+    cuda_graphs: Annotated[
+        Literal["off", "auto", "on"] | None,
+        Field(
+            description="Capture executions as CUDA graphs and replay them: `on` from the first of a shape, "
+            "`auto` once a shape has come a few times, `off` never. Only of the tensorrt backend."
+        ),
+    ] = None
 
 
-class ShapeRangeModel(BaseModel):
-    """The shapes that one profile takes, one entry a dimension; -1 in `max`: no upper bound."""
+class RangeModel(BaseModel):
+    """What one profile takes, an entry a dimension (or a value); -1 in `max` of a shape: no upper bound."""
 
     min: list[int]
     opt: list[int]
     max: list[int]
+
+    @classmethod
+    def of(cls, range: ShapeRange) -> Self:
+        return cls(min=range.min, opt=range.opt, max=range.max)
 
 
 class OutputModel(BaseModel):
@@ -60,19 +71,35 @@ class OutputModel(BaseModel):
     shape: list[int] | None = Field(
         description="-1: a dynamic dimension; null: not even the rank is known.", examples=[[-1, 10]]
     )
+    location: str = Field(description="Where the engine has it: `device` or `host`.")
+    format: str = Field(
+        description="How it lies in the engine's memory, in the backend's words; empty: nothing to say. "
+        "On the wire it is always row-major."
+    )
+
+    @classmethod
+    def of(cls, spec: TensorSpec) -> Self:
+        return cls(**_tensor(spec))
 
 
 class InputModel(OutputModel):
-    profiles: list[ShapeRangeModel]
+    profiles: list[RangeModel] = Field(description="The shapes that each profile takes.")
+    values: list[RangeModel] = Field(
+        description="Of an input whose values decide shapes: the values that each profile takes. Else empty."
+    )
 
     @classmethod
     def of(cls, spec: TensorSpec) -> Self:
         return cls(
-            name=spec.name,
-            datatype=spec.datatype,
-            shape=spec.shape,
-            profiles=[ShapeRangeModel(min=p.min, opt=p.opt, max=p.max) for p in spec.profiles],
+            **_tensor(spec),
+            profiles=[RangeModel.of(shapes) for shapes in spec.profiles],
+            values=[RangeModel.of(values) for values in spec.values],
         )
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    """What inputs and outputs tell alike."""
+    return {name: getattr(spec, name) for name in OutputModel.model_fields}
 
 
 class EngineNameModel(BaseModel):
@@ -98,12 +125,16 @@ class EngineModel(BaseModel):
     device: str
     instances: int
     max_queue_size: int
+    cuda_graphs: str = Field(description="What was asked for: `off`, `auto` or `on`.")
     plan_bytes: int
     created: str = Field(description="ISO 8601, UTC.")
     load_seconds: float | None
     inputs: list[InputModel]
     outputs: list[OutputModel]
     properties: dict[str, str] = Field(description="Facts told by the backend: for people, not for programs.")
+    metadata: dict[str, Any] | None = Field(
+        description="What the plan's exporter wrote beside it: the JSON object in a plan by Ultralytics."
+    )
 
     @classmethod
     def of(cls, resolved: Resolved) -> Self:
@@ -122,14 +153,14 @@ class EngineModel(BaseModel):
             device=info.device if info else stored.device,
             instances=info.instances if info else stored.instances,
             max_queue_size=stored.max_queue_size,
+            cuda_graphs=stored.cuda_graphs,
             plan_bytes=stored.plan_bytes,
             created=stored.created,
             load_seconds=engine.load_seconds,
             inputs=[InputModel.of(spec) for spec in info.inputs] if info else [],
-            outputs=[OutputModel(name=s.name, datatype=s.datatype, shape=s.shape) for s in info.outputs]
-            if info
-            else [],
+            outputs=[OutputModel.of(spec) for spec in info.outputs] if info else [],
             properties=info.properties if info else {},
+            metadata=engine.metadata,
         )
 
 

@@ -5,6 +5,7 @@ import math
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 import click
 import uvicorn
@@ -36,11 +37,12 @@ def serve(settings: Settings) -> bool:
         access_log=False,
         timeout_graceful_shutdown=max(1, math.ceil(settings.drain_s)),
     )
-    # uvicorn raises the signal that stopped it once more at its very end: a stop that was asked for and went
-    # well is a success to whoever supervises this process.
+    # uvicorn raises the signal that stopped it once more at its very end (Python makes a KeyboardInterrupt of
+    # SIGINT): a stop that was asked for and went well is a success to whoever supervises this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = Server(config)
-    server.run()
+    with suppress(KeyboardInterrupt):
+        server.run()
     return server.started
 
 

@@ -7,7 +7,7 @@ the option wins.
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 GIB = 1024**3
@@ -40,18 +40,56 @@ class Settings(BaseSettings):
     precision: Literal["f32", "f16", "bf16"] = Field(
         "f32", description="Inference precision of the openvino backend unless an upload says otherwise."
     )
+    cuda_graphs: Literal["off", "auto", "on"] = Field(
+        "auto",
+        description="CUDA graphs of the tensorrt backend unless an upload says otherwise: on captures a "
+        "shape when it first comes, auto when it has come a few times.",
+    )
+    tensorrt_library: Path | None = Field(
+        None, description="TensorRT's runtime library; none: looked for in pip's packages, then the system."
+    )
+    tensorrt_plugins: str = Field(
+        "", description="Libraries of TensorRT plugins that plans need: paths with a : between them."
+    )
+    allow_host_code: bool = Field(
+        False,
+        description="Run the host code that a version-compatible plan may hold: it runs with this server's "
+        "rights, so only for plans that you trust.",
+    )
+    trial_load: bool = Field(
+        True,
+        description="Load an uploaded TensorRT plan in a process of its own first, which it may crash.",
+    )
+    trial_load_timeout_s: float = Field(
+        300.0, gt=0, allow_inf_nan=False, description="Time that a trial load may take."
+    )
     max_plan_bytes: int = Field(16 * GIB, ge=1, description="Largest plan that may be uploaded.")
     max_request_bytes: int = Field(256 * MIB, ge=1, description="Largest body of an inference request.")
+    max_inflight_bytes: int = Field(
+        4 * GIB,
+        ge=1,
+        description="Bodies of all inference requests under way, together; at least max_request_bytes.",
+    )
     request_timeout_s: float | None = Field(
         None,
         gt=0,
+        allow_inf_nan=False,
         description="Time in which a request must have started, unless it says its own; none: no limit.",
     )
     drain_s: float = Field(
         30.0,
         ge=0,
+        allow_inf_nan=False,
         description="Time that accepted requests get when their engine is unloaded or the server stops.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level that is logged."
     )
+
+    @field_validator("max_inflight_bytes")
+    @classmethod
+    def _holds_the_largest_request(cls, inflight: int, before: ValidationInfo) -> int:
+        request = before.data.get("max_request_bytes", 0)  # none where it was refused itself
+        if inflight < request:
+            raise ValueError(f"must be at least max_request_bytes ({request})")
+        return inflight

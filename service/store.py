@@ -5,7 +5,9 @@
     <store>/incoming/<uuid>.part  uploads under way (staging.py)
     <store>/plans/<digest>.plan   plans, each named by the SHA-256 of its bytes
 
-One rule: the rows are the truth. A plan that no row knows was never added, or has been removed.
+One rule: the rows are the truth. A plan that no row knows was never added, or has been removed. That
+holds only where there are rows: with plans and no database the start is refused. Files that are not
+named as the store names its own are somebody's, and are left alone.
 
 Adding an engine                                 killed after this line, the next start
   1  write incoming/<uuid>.part, fsync it        deletes the part
@@ -28,6 +30,8 @@ process, the registry's lock of the engine ID keeps a removal's step 3 from meet
 import fcntl
 import logging
 import os
+import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,6 +40,9 @@ from service.metadata import Metadata, StoredEngine, StoredName
 from service.staging import PlanWriter, StagedPlan
 
 logger = logging.getLogger(__name__)
+
+PLAN_NAME = re.compile(r"[0-9a-f]{64}\.plan")
+PART_NAME = re.compile(r"[0-9a-f]{32}\.part")
 
 
 class Store:
@@ -47,24 +54,25 @@ class Store:
     def __init__(self, root: Path) -> None:
         """Open the store, made if missing, and clear away what a killed server left half-done.
 
-        Raises Conflict where another server has it open.
+        Raises Conflict where another server has it open, and Unavailable where it cannot be used.
         """
         self._root = root
         self._incoming = root / "incoming"
         self._plans = root / "plans"
         try:
-            self._incoming.mkdir(parents=True, exist_ok=True)
-            self._plans.mkdir(exist_ok=True)
-            self._lock = _lock(root / "LOCK")
+            with ExitStack() as opened:
+                self._incoming.mkdir(parents=True, exist_ok=True)
+                self._plans.mkdir(exist_ok=True)
+                self._lock = opened.enter_context(_lock(root / "LOCK"))
+                plans = len(_named(self._plans, PLAN_NAME))
+                self._metadata = Metadata(root / "metadata.sqlite3", plans_beside=plans)
+                opened.callback(self._metadata.close)
+                _sync_folder(root)
+                self._clear_leftovers()
+                opened.pop_all()
         except OSError as failure:
-            raise Unavailable(f"The store {root} cannot be used: {failure.strerror}.") from failure
-        try:
-            self._metadata = Metadata(root / "metadata.sqlite3")
-            _sync_folder(root)
-            self._clear_leftovers()
-        except BaseException:
-            self._lock.close()
-            raise
+            where = f" ({failure.filename})" if failure.filename else ""
+            raise Unavailable(f"The store {root} cannot be used: {failure.strerror}{where}.") from failure
 
     def close(self) -> None:
         self._metadata.close()
@@ -124,9 +132,14 @@ class Store:
 
     def _clear_leftovers(self) -> None:
         known = {self.plan_path(engine) for engine in self.engines()}
-        for leftover in [*self._incoming.glob("*.part"), *(set(self._plans.glob("*.plan")) - known)]:
+        for leftover in _named(self._incoming, PART_NAME) | (_named(self._plans, PLAN_NAME) - known):
             logger.info("store: deleting %s, left half-done by an earlier server", leftover.name)
             leftover.unlink()
+
+
+def _named(folder: Path, name: re.Pattern[str]) -> set[Path]:
+    """The files of the folder with such a name."""
+    return {path for path in folder.iterdir() if name.fullmatch(path.name)}
 
 
 def _lock(path: Path) -> BinaryIO:

@@ -1,10 +1,13 @@
 """Takes in the body of an upload: to disk and hashed while it arrives, looked at as soon as it begins."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 from service.errors import InvalidInput, TooLarge
 from service.staging import PlanWriter, StagedPlan
+
+T = TypeVar("T")
 
 BLOCK_BYTES = 4 * 1024**2  # handed to a worker thread at once: a thread's switch costs more than a chunk
 
@@ -13,33 +16,42 @@ async def receive_plan(
     body: AsyncIterator[bytes],
     *,
     open_writer: Callable[[], PlanWriter],
-    inspect: Callable[[bytes], None],
+    inspect: Callable[[bytes], Awaitable[T]],
     limit: int,
     declared: int | None,
-) -> StagedPlan:
+) -> tuple[StagedPlan, T]:
     """Stage a plan. `limit` and `declared` (the Content-Length, if there was one) are in bytes.
 
-    `inspect` gets the first block and may refuse it: a wrong file is not taken in whole. However this
-    fails, and the client's leaving is one way, nothing stays on disk.
+    `inspect` gets the first block, and what it finds is returned beside the plan; it may refuse the
+    block: a wrong file is not taken in whole. However this fails, and the client's leaving is one way,
+    nothing stays on disk.
     """
     if declared is not None and declared > limit:
         raise TooLarge(_over_limit(f"The plan of {declared} bytes", limit))
-    writer = await asyncio.to_thread(open_writer)
+    opening = asyncio.ensure_future(asyncio.to_thread(open_writer))
     try:
+        writer = await asyncio.shield(opening)
+        blocks = _blocks(body, limit)
+        block: list[bytes] = await anext(blocks, [])
+        found = await inspect(b"".join(block))
         received = 0
-        async for block in _blocks(body, limit):
-            if received == 0:
-                inspect(b"".join(block))
+        while block:
             received += sum(map(len, block))
             await asyncio.to_thread(writer.write, block)
-        if received == 0:
-            inspect(b"")
+            block = await anext(blocks, [])
         if declared is not None and received != declared:
             raise InvalidInput(f"{received} bytes of the plan came, but its Content-Length is {declared}.")
-        return await asyncio.to_thread(writer.finish)
+        return await asyncio.to_thread(writer.finish), found
     except BaseException:
-        await asyncio.shield(asyncio.to_thread(writer.discard))
+        await asyncio.shield(_discard(opening))
         raise
+
+
+async def _discard(opening: asyncio.Future[PlanWriter]) -> None:
+    """Give up the writer; one whose thread is still opening it has its file in a moment."""
+    await asyncio.wait((opening,))
+    if opening.exception() is None:
+        await asyncio.to_thread(opening.result().discard)
 
 
 async def _blocks(body: AsyncIterator[bytes], limit: int) -> AsyncIterator[list[bytes]]:

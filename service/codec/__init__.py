@@ -12,7 +12,7 @@ TIMEOUT = "Inference-Timeout-Ms"
 
 TIMEOUT_DIGITS = 18  # more are no time
 
-__all__ = ["LONGEST_NS", "TIMEOUT", "Form", "InferRequest", "decode", "encode", "select"]
+__all__ = ["LONGEST_NS", "TIMEOUT", "Form", "InferRequest", "check_encoding", "decode", "encode", "select"]
 
 
 def decode(headers: Mapping[str, str], body: bytes) -> InferRequest:
@@ -20,9 +20,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> InferRequest:
 
     `headers` must find a name in any case. Raises InvalidInput and Unsupported.
     """
-    encoding = headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
-        raise Unsupported(f"The body's Content-Encoding is {shown(encoding)}; send it as it is.")
+    check_encoding(headers)
     header_length = headers.get(protocol.HEADER_LENGTH)
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if header_length is not None:
@@ -46,16 +44,27 @@ def decode(headers: Mapping[str, str], body: bytes) -> InferRequest:
     return request
 
 
+def check_encoding(headers: Mapping[str, str]) -> None:
+    """Raise Unsupported where the body is compressed: that is so of every body that this service takes."""
+    encoding = headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise Unsupported(f"The body's Content-Encoding is {shown(encoding)}; send it as it is.")
+
+
 def select(request: InferRequest, specs: Sequence[TensorSpec]) -> list[tuple[int, bool]]:
     """The indices of the outputs that the answer has, in its order, and whether each is binary."""
     if request.outputs is None:
         return [(index, request.binary_outputs) for index in range(len(specs))]
     by_name = {spec.name: index for index, spec in enumerate(specs)}
-    names = [output.name for output in request.outputs]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidInput(f"The request asks for output {twice!r} twice.")
-    return [(_index(output, by_name), output.binary) for output in request.outputs]
+    # In the order of the request. One more than the engine's outputs is unknown or comes twice, so this
+    # ends soon however long the list is.
+    selected: dict[int, bool] = {}
+    for output in request.outputs:
+        index = _index(output, by_name)
+        if index in selected:
+            raise InvalidInput(f"The request asks for output {output.name!r} twice.")
+        selected[index] = output.binary
+    return list(selected.items())
 
 
 def encode(

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.requests import ClientDisconnect
 
-from service import plan_format
+from service import codec
 from service.errors import Cancelled
+from service.preflight import choose_format
 from service.schemas import EngineList, EngineModel, UploadQuery
 from service.upload import receive_plan
 
 if TYPE_CHECKING:
     from runtime_ext import Runtime
-    from service.plan_format import Format
     from service.registry import Registry
     from service.settings import Settings
     from service.store import Store
@@ -50,24 +50,25 @@ async def upload(request: Request, response: Response, query: Annotated[UploadQu
     store: Store = request.app.state.store
     registry: Registry = request.app.state.registry
     runtime: Runtime = request.app.state.runtime
-    formats: list[Format] = []
+    codec.check_encoding(request.headers)
     length = request.headers.get("content-length", "")
 
-    plan = await receive_plan(
+    plan, format = await receive_plan(
         _body(request),
         open_writer=store.new_upload,
-        inspect=lambda head: formats.append(plan_format.decide(head, query.format, runtime.backends())),
+        inspect=lambda head: choose_format(runtime, head, query.format),
         limit=settings.max_plan_bytes,
         declared=int(length) if length.isdecimal() else None,
     )
     resolved, created = await registry.add(
         plan,
         name=query.name,
-        format=formats[0],
+        format=format,
         instances=query.instances,
         max_queue_size=query.max_queue_size,
         device=query.device,
         precision=query.precision,
+        cuda_graphs=query.cuda_graphs,
     )
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/engines/{resolved.engine.id}"
@@ -115,6 +116,22 @@ async def get_graph(request: Request, ref: str) -> str:
     registry: Registry = request.app.state.registry
     runtime: Runtime = request.app.state.runtime
     return await asyncio.to_thread(runtime.graph, registry.ready(ref).engine.id)
+
+
+@router.get(
+    "/engines/{ref}/layers",
+    response_class=Response,
+    responses={200: {"content": {"application/json": {}}}},
+)
+async def get_layers(request: Request, ref: str) -> Response:
+    """What the backend's engine inspector tells of the layers, as it tells it.
+
+    How much that is was decided when the plan was built; a backend without an inspector is a 501.
+    """
+    registry: Registry = request.app.state.registry
+    runtime: Runtime = request.app.state.runtime
+    layers = await asyncio.to_thread(runtime.layers, registry.ready(ref).engine.id)
+    return Response(layers, media_type="application/json")
 
 
 @router.get(

@@ -26,8 +26,13 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready")
 async def ready(request: Request) -> dict[str, str]:
-    """200 once every stored engine has been loaded, or has failed; 503 before."""
+    """200 once every stored engine has been loaded, or has failed; 503 before, and once a device is dead."""
     registry: Registry = request.app.state.registry
+    runtime: Runtime = request.app.state.runtime
+    dead = runtime.dead_devices()
+    if dead:
+        told = [f"Device {device} is dead: {reason.rstrip('.')}." for device, reason in sorted(dead.items())]
+        raise Unavailable(f"{' '.join(told)} Restart the server.")
     if registry.loading:
         raise Unavailable(f"Stored engines are still loading: {registry.loading} to go.")
     return {"status": "ready"}

@@ -13,6 +13,7 @@ from service.errors import Cancelled, TooLarge
 
 if TYPE_CHECKING:
     from service.completions import Completions
+    from service.inflight import InflightBytes, Share
     from service.registry import Registry
     from service.settings import Settings
 
@@ -71,37 +72,42 @@ async def infer(request: Request, ref: str) -> Response:
     registry: Registry = request.app.state.registry
     completions: Completions = request.app.state.completions
     settings: Settings = request.app.state.settings
+    inflight: InflightBytes = request.app.state.inflight
 
     engine, name, version = registry.ready(ref)
     assert engine.info is not None, "a READY engine has been loaded"
-    asked = codec.decode(request.headers, await _body(request, settings.max_request_bytes))
-    selected = codec.select(asked, engine.info.outputs)
-    timeout_ns = asked.timeout_ns
-    if timeout_ns is None and settings.request_timeout_s is not None:
-        timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
-    completion = await _while_connected(request, completions.run(engine.id, asked.inputs, timeout_ns))
-    body, headers = codec.encode(
-        asked,
-        completion.outputs,
-        selected,
-        model_name=name or str(engine.id),
-        model_version=str(version or 1),
-    )
-    return Response(body, headers=headers)
+    with inflight.share() as share:
+        asked = codec.decode(request.headers, await _body(request, settings.max_request_bytes, share))
+        selected = codec.select(asked, engine.info.outputs)
+        timeout_ns = asked.timeout_ns
+        if timeout_ns is None and settings.request_timeout_s is not None:
+            timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
+        completion = await _while_connected(request, completions.run(engine.id, asked.inputs, timeout_ns))
+        body, headers = codec.encode(
+            asked,
+            completion.outputs,
+            selected,
+            model_name=name or str(engine.id),
+            model_version=str(version or 1),
+        )
+        return Response(body, headers=headers)
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    """The whole body; TooLarge as soon as it is known to be over the limit."""
+async def _body(request: Request, limit: int, share: "Share") -> bytes:
+    """The whole body; TooLarge or Unavailable as soon as it is known to be over the limit or the share."""
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise _too_large(limit)
-    chunks: list[bytes] = []
+    if declared.isdecimal():
+        if int(declared) > limit:
+            raise _too_large(limit)
+        share.grow_to(int(declared))
+    chunks: list[bytes] = []  # joined and dropped at the end: only there, and of one body at a time, twice
     received = 0
     try:
         async for chunk in request.stream():
             received += len(chunk)
             if received > limit:
                 raise _too_large(limit)
+            share.grow_to(received)
             chunks.append(chunk)
     except ClientDisconnect:
         raise Cancelled("The client left before the request had come whole.") from None

@@ -153,6 +153,9 @@ def test_a_wrong_setting_is_told_by_its_option_and_its_variable() -> None:
     result = trtserve("serve", "--port", "http")
     assert result.exit_code == 2
     assert "--port or TRTSERVE_PORT: " in result.stderr
+    result = trtserve("serve", "--trial-load", "maybe")
+    assert result.exit_code == 2
+    assert "--trial-load or TRTSERVE_TRIAL_LOAD: " in result.stderr
     result = trtserve("serve", env={"TRTSERVE_DRAIN_S": "-1"})
     assert result.exit_code == 2
     assert "--drain-s or TRTSERVE_DRAIN_S: " in result.stderr

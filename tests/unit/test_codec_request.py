@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from starlette.datastructures import Headers
 from service import codec
 from service.codec import Form, InferRequest
 from service.codec.datatypes import NUMPY
+from service.codec.request import RequestedOutput
 from service.errors import InvalidInput, TrtserveError, Unsupported
 from tests.fakes.runtime import TensorSpec
 
@@ -189,6 +191,34 @@ def test_binary_outputs_are_asked_for_one_by_one_or_together() -> None:
     assert selected(parameters={"binary_data_output": True}) == [(0, True), (1, True)]
     listed[0]["parameters"] = {"binary_data": False}
     assert selected(outputs=listed, parameters={"binary_data_output": True}) == [(0, False), (1, True)]
+
+
+class CountingName(str):
+    """A name that counts how often any such name is compared with another."""
+
+    compared: ClassVar[int] = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountingName.compared += 1
+        return str.__eq__(self, other)  # type: ignore[no-any-return]
+
+    __hash__ = str.__hash__
+
+
+def test_selecting_outputs_looks_at_each_name_once() -> None:
+    many = [f"y{number}" for number in range(2_000)]
+    specs = [TensorSpec(name, "FP32", [1]) for name in many]
+    asked = [RequestedOutput(CountingName(name), False) for name in [*many, many[-1]]]
+    CountingName.compared = 0
+    with pytest.raises(InvalidInput, match="asks for output 'y1999' twice"):
+        codec.select(InferRequest(inputs=[], outputs=asked), specs)  # type: ignore[arg-type]
+    assert CountingName.compared <= 2 * len(asked)
+
+
+def test_an_unknown_output_is_told_before_one_that_comes_twice_later() -> None:
+    asked = [RequestedOutput(name, False) for name in ("unknown", "y", "y")]
+    with pytest.raises(InvalidInput, match="no output 'unknown'"):
+        codec.select(InferRequest(inputs=[], outputs=asked), [TensorSpec("y", "FP32", [1])])  # type: ignore[list-item]
 
 
 def test_an_output_that_is_not_there_or_twice_is_refused() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.settings import Settings
 from tests.fakes.plans import onnx_plan, tensorrt_plan
-from tests.fakes.runtime import FakeRuntime, TensorSpec, error
+from tests.fakes.runtime import FakeRuntime, ShapeRange, TensorSpec, error
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +74,7 @@ async def test_an_upload_answers_with_the_engine_that_is_ready(client: httpx.Asy
         "device": "cpu",
         "instances": 2,
         "max_queue_size": 256,
+        "cuda_graphs": "auto",
         "plan_bytes": len(plan),
         "inputs": [
             {
@@ -80,10 +82,14 @@ async def test_an_upload_answers_with_the_engine_that_is_ready(client: httpx.Asy
                 "datatype": "FP32",
                 "shape": [-1, 4],
                 "profiles": [{"min": [1, 4], "opt": [1, 4], "max": [-1, 4]}],
+                "values": [],
+                "location": "host",
+                "format": "",
             }
         ],
-        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4], "location": "host", "format": ""}],
         "properties": {"made_by": "the fake runtime"},
+        "metadata": None,
     }
 
 
@@ -240,6 +246,7 @@ async def test_a_plan_that_does_not_load_is_answered_with_the_backends_sentence(
         ("max_queue_size=0", "max_queue_size"),
         ("device=tpu", "device"),
         ("precision=f8", "precision"),
+        ("cuda_graphs=always", "cuda_graphs"),
         ("instance=2", "instance"),
     ],
 )
@@ -252,6 +259,16 @@ async def test_a_wrong_query_is_refused_before_the_body_is_read(
     status, body = await asgi_post(app, "/engines", receive, query)
     assert status == 400
     assert parameter in body
+    assert files(settings) == []
+
+
+async def test_a_compressed_plan_is_refused_before_it_is_read(app: FastAPI, settings: Settings) -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body was read")
+
+    status, body = await asgi_post(app, "/engines", receive, headers=[(b"content-encoding", b"gzip")])
+    assert status == 501
+    assert "Content-Encoding is 'gzip'" in body
     assert files(settings) == []
 
 
@@ -299,7 +316,37 @@ async def test_an_output_of_unknown_rank_has_the_shape_null(
 ) -> None:
     runtime.outputs = [TensorSpec("y", "INT64", None)]
     engine = (await client.post("/engines", content=onnx_plan())).json()
-    assert engine["outputs"] == [{"name": "y", "datatype": "INT64", "shape": None}]
+    (output,) = engine["outputs"]
+    assert (output["name"], output["datatype"], output["shape"]) == ("y", "INT64", None)
+
+
+async def test_a_tensor_tells_its_format_its_location_and_the_values_that_it_takes(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    taken = [ShapeRange([1, 1], [8, 8], [16, 16]), ShapeRange([16, 1], [32, 8], [64, 16])]
+    runtime.inputs = [TensorSpec("size", "INT64", [2], values=taken, location="host")]
+    runtime.outputs = [TensorSpec("y", "FP16", [1, 8], location="device", format="row-major linear FP16")]
+    engine = (await client.post("/engines", content=onnx_plan())).json()
+    (size,), (y,) = engine["inputs"], engine["outputs"]
+    assert (size["location"], size["format"]) == ("host", "")
+    assert (size["profiles"], size["values"]) == ([], [asdict(values) for values in taken])
+    assert (y["location"], y["format"]) == ("device", "row-major linear FP16")
+
+
+async def test_cuda_graphs_are_asked_for_kept_and_shown(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    engine = (await client.post("/engines?cuda_graphs=off", content=onnx_plan())).json()
+    assert engine["cuda_graphs"] == "off"
+    assert runtime.loads[0][3].cuda_graphs == "off"
+    assert (await client.post("/engines", content=onnx_plan())).json()["cuda_graphs"] == "off"
+    again = await client.post("/engines?cuda_graphs=on", content=onnx_plan())
+    assert "resident with cuda_graphs=off, not on" in refused(again, 409, "Conflict")
+
+
+async def test_a_backend_without_an_inspector_says_so(client: httpx.AsyncClient) -> None:
+    await client.post("/engines?name=net", content=onnx_plan())
+    refused(await client.get("/engines/net/layers"), 501, "Unsupported")
 
 
 async def asgi_post(

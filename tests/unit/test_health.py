@@ -18,15 +18,6 @@ from tests.waiting import until
 pytestmark = pytest.mark.anyio
 
 
-class BrokenBackend(FakeRuntime):
-    """A runtime one of whose backends cannot be opened."""
-
-    def backend_version(self, name: str) -> str:
-        if name == "tensorrt":
-            raise error("Unavailable", "libnvinfer.so.10 is not there.")
-        return super().backend_version(name)
-
-
 async def test_a_server_without_engines_is_alive_and_ready(client: httpx.AsyncClient) -> None:
     live = await client.get("/health/live")
     assert (live.status_code, live.json()) == (200, {"status": "live"})
@@ -67,8 +58,22 @@ async def test_an_upload_that_is_loading_leaves_the_server_ready(
     assert (await uploading).status_code == 201
 
 
+async def test_a_server_with_a_dead_device_is_alive_but_not_ready(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    runtime.dead = {"cuda:0": "an illegal memory access was encountered."}
+    sentence = refused(await client.get("/health/ready"), 503, "Unavailable")
+    assert sentence == "Device cuda:0 is dead: an illegal memory access was encountered. Restart the server."
+    runtime.dead["cuda:1"] = "the GPU fell off the bus"
+    sentence = refused(await client.get("/health/ready"), 503, "Unavailable")
+    assert "Device cuda:1 is dead: the GPU fell off the bus. Restart the server." in sentence
+    assert (await client.get("/health/live")).status_code == 200
+
+
 async def test_versions_and_what_is_wrong_with_a_backend(settings: Settings) -> None:
-    app = create_app(settings, runtime=BrokenBackend(backends=("openvino", "tensorrt")))
+    runtime = FakeRuntime(backends=("openvino", "tensorrt"))
+    runtime.versions["tensorrt"] = error("Unavailable", "libnvinfer.so.10 is not there.")
+    app = create_app(settings, runtime=runtime)
     async with app.router.lifespan_context(app), client_of(app) as client:
         assert (await client.get("/version")).json() == {
             "trtserve": VERSION,

@@ -144,3 +144,28 @@ async def test_every_server_counts_its_own(client: httpx.AsyncClient, tmp_path_f
     other = create_app(Settings(store=tmp_path_factory.mktemp("other")), runtime=FakeRuntime())
     async with other.router.lifespan_context(other), client_of(other) as elsewhere:
         assert (await scrape(elsewhere)).labels("trtserve_errors_total") == []
+
+
+async def test_what_the_backend_counts_is_a_counter_or_a_gauge_of_the_engine(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
+) -> None:
+    await client.post("/engines?name=other", content=onnx_plan(2))
+    counting, other = runtime.stats()
+    counting.counters = {"cuda_graph_replays": 7, "scratch_bytes": 4096}
+    other.counters = {"scratch_bytes": 0}
+    page = await scrape(client)
+    of_engine = {"engine": "net", "id": str(engine["id"])}
+    assert page.value("trtserve_backend_cuda_graph_replays_total", **of_engine) == 7
+    assert page.labels("trtserve_backend_cuda_graph_replays_total") == [of_engine]
+    assert page.value("trtserve_backend_scratch_bytes", **of_engine) == 4096
+    assert page.value("trtserve_backend_scratch_bytes", engine="other") == 0
+
+
+async def test_a_dead_device_is_told_beside_those_that_live(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
+) -> None:
+    assert (await scrape(client)).value("trtserve_device_dead", device="cpu") == 0
+    runtime.dead = {"cuda:0": "an illegal memory access was encountered"}
+    page = await scrape(client)
+    assert page.value("trtserve_device_dead", device="cuda:0") == 1
+    assert page.value("trtserve_device_dead", device="cpu") == 0

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 
 import openvino
@@ -12,6 +13,7 @@ import torch
 from openvino import opset13
 
 from service.errors import InvalidInput, Unsupported
+from service.foreign_file import HEAD_BYTES
 from service.plan_format import Format, decide, sniff
 from tests.fakes.plans import onnx_plan, tensorrt_plan
 
@@ -59,7 +61,36 @@ def test_the_version_that_built_a_tensorrt_plan_is_told() -> None:
     assert sniff(ultralytics_plan()).what == (
         "a TensorRT plan built by TensorRT 10.13.2.6, wrapped with metadata by Ultralytics"
     )
-    assert sniff(b"ftrt").what == "a TensorRT plan"
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (b"ftrt", "a TensorRT plan that is cut off: it ends after 4 bytes of the plan, within its header"),
+        (tensorrt_plan()[:27], "after 27 bytes of the plan"),
+        (ultralytics_plan()[:-120], "with metadata by Ultralytics that is cut off: it ends after 8 bytes of"),
+        (ultralytics_plan()[:30], "it ends after 30 bytes, and its metadata alone was to have 58"),
+        (ultralytics_plan()[:62], "it ends after 62 bytes, and its metadata alone was to have 58"),
+        (ultralytics_plan()[:64], "it ends after 64 bytes, and its metadata alone was to have 58"),
+        (struct.pack("<I", 2**20) + b'{"task": "detect"}', "its metadata alone was to have 1048576"),
+    ],
+)
+def test_a_tensorrt_plan_that_is_cut_off_is_refused(head: bytes, what: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        decide(head, "auto", BOTH)
+    assert what in str(refused.value)
+    assert "fetch it again" in str(refused.value)
+
+
+def test_metadata_longer_than_the_exporter_writes_is_none() -> None:
+    assert sniff(struct.pack("<I", 2**20 + 1) + b'{"' + bytes(100)).what.startswith("something unknown")
+
+
+def test_long_metadata_hides_no_plan() -> None:
+    metadata = json.dumps({"names": dict.fromkeys(range(1000), "x" * 1000)}).encode()
+    plan = struct.pack("<I", len(metadata)) + metadata + tensorrt_plan()
+    assert len(metadata) > 1_000_000
+    assert sniff(plan).what.endswith("wrapped with metadata by Ultralytics")
 
 
 def test_a_blob_that_openvino_exports_is_told() -> None:
@@ -142,6 +173,22 @@ def test_what_is_no_plan_is_named_with_what_to_do(head: bytes, what: str, advice
     assert advice in sniffed.advice
     with pytest.raises(InvalidInput, match="The plan is "):
         decide(head, "auto", BOTH)
+
+
+def test_a_head_full_of_zip_headers_takes_no_more_memory_than_a_few_heads() -> None:
+    # Each header says that its name has 65535 bytes; every seventh byte begins the next.
+    head = (b"PK\x03\x04\x00\xff\xff" * 10_000)[:HEAD_BYTES]
+    tracemalloc.start()
+    try:
+        assert sniff(head).what.startswith("a zip archive")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * HEAD_BYTES
+
+
+def test_a_zip_with_a_long_name_is_told_by_the_names_behind_it() -> None:
+    assert sniff(zip_of("x" * 5_000, "m/data.pkl")).what == "a PyTorch checkpoint (.pt, .pth)"
 
 
 def test_an_unknown_binary_is_shown_in_hex() -> None:

@@ -11,27 +11,31 @@ import pytest
 
 from runtime_ext import Error
 from service.engine import EngineName, Resolved, State
-from service.errors import Conflict, NotFound, Unavailable
+from service.errors import Conflict, InvalidInput, NotFound, Unavailable
+from service.metadata import StoredEngine
 from service.plan_format import Format
-from service.registry import Registry
+from service.registry import DRAINS_AT_ONCE, LOADS_AT_ONCE, Registry
 from service.settings import Settings
 from service.staging import StagedPlan
 from service.store import Store
-from tests.fakes.plans import onnx_plan
+from service.trial import Trial
+from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import FakeRuntime, error
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
+OPTIONS = ("instances", "max_queue_size", "device", "precision", "cuda_graphs")  # an upload may leave out
+
 
 class Server:
     """A registry on its store, without HTTP; `stop` and `start` are a restart."""
 
-    def __init__(self, settings: Settings, runtime: FakeRuntime) -> None:
+    def __init__(self, settings: Settings, runtime: FakeRuntime, trial: Trial | None = None) -> None:
         self.settings = settings
         self.runtime = runtime
         self.store = Store(settings.store)
-        self.registry = Registry(settings, self.store, runtime)
+        self.registry = Registry(settings, self.store, runtime, trial)
 
     def stage(self, plan: bytes) -> StagedPlan:
         writer = self.store.new_upload()
@@ -39,16 +43,19 @@ class Server:
         return writer.finish()
 
     async def add(self, plan: bytes, name: str | None = None, **options: Any) -> tuple[Resolved, bool]:
-        asked = {"instances": None, "max_queue_size": None, "device": None, "precision": None} | options
-        return await self.registry.add(self.stage(plan), name=name, format=Format.ONNX, **asked)
+        asked = dict.fromkeys(OPTIONS) | options
+        format = Format.TENSORRT if b"ftrt" in plan else Format.ONNX
+        return await self.registry.add(self.stage(plan), name=name, format=format, **asked)
 
     def files(self) -> list[Path]:
         return [file for folder in ("incoming", "plans") for file in (self.settings.store / folder).iterdir()]
 
 
 @asynccontextmanager
-async def serving(settings: Settings, runtime: FakeRuntime | None = None) -> AsyncIterator[Server]:
-    server = Server(settings, runtime or FakeRuntime())
+async def serving(
+    settings: Settings, runtime: FakeRuntime | None = None, trial: Trial | None = None
+) -> AsyncIterator[Server]:
+    server = Server(settings, runtime or FakeRuntime(), trial)
     await server.registry.start()
     try:
         yield server
@@ -87,12 +94,14 @@ async def test_an_engine_without_a_name_has_its_id_only(settings: Settings) -> N
 
 
 async def test_options_that_an_upload_leaves_out_are_the_settings(settings: Settings) -> None:
-    own = settings.model_copy(update={"instances": 3, "device": "cpu", "precision": "bf16"})
+    update = {"instances": 3, "device": "cpu", "precision": "bf16", "cuda_graphs": "on"}
+    own = settings.model_copy(update=update)
     async with serving(own) as server:
         await server.add(onnx_plan(), "net", max_queue_size=5, instances=2)
         options = server.runtime.loads[0][3]
         assert (options.name, options.device, options.instances) == ("net", "cpu", 2)
         assert (options.max_queue_size, options.precision) == (5, "bf16")
+        assert options.cuda_graphs == "on"
 
 
 async def test_the_same_plan_again_is_the_same_engine(settings: Settings) -> None:
@@ -132,10 +141,7 @@ async def test_another_plan_with_the_same_id_is_refused(settings: Settings) -> N
                 twin,
                 name=None,
                 format=Format.ONNX,
-                instances=None,
-                max_queue_size=None,
-                device=None,
-                precision=None,
+                **dict.fromkeys(OPTIONS),
             )
         assert len(server.files()) == 1
 
@@ -345,7 +351,48 @@ async def test_a_failed_engine_can_be_removed(settings: Settings) -> None:
         assert server.files() == []
 
 
-async def test_closing_drains_every_engine_and_refuses_the_next(settings: Settings) -> None:
+class Clock:
+    """Stands for the registry's `time`; goes on only when told."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    perf_counter = monotonic
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("service.registry.time", clock)
+    return clock
+
+
+async def test_at_close_all_engines_share_one_drain_time(settings: Settings, clock: Clock) -> None:
+    slow = settings.model_copy(update={"drain_s": 30.0})
+    async with serving(slow) as server:
+        for plan in range(DRAINS_AT_ONCE + 1):
+            await server.add(onnx_plan(plan))
+        server.runtime.load_gate.clear()
+        adding = asyncio.create_task(server.add(onnx_plan(DRAINS_AT_ONCE + 1)))
+        await until_loading(server, loads=DRAINS_AT_ONCE + 2)
+        closing = asyncio.create_task(server.registry.close())
+        await asyncio.sleep(0)
+        clock.now += 10  # the load goes on for so long
+        server.runtime.unload_gate.clear()
+        server.runtime.load_gate.set()
+        await adding
+        await until(lambda: len(server.runtime.unloading) == DRAINS_AT_ONCE)
+        clock.now += 25  # and the first drains for so long
+        server.runtime.unload_gate.set()
+        await closing
+        given = sorted(seconds for _, seconds in server.runtime.unloads)
+        assert given == [0.0, 0.0] + [20.0] * DRAINS_AT_ONCE
+
+
+async def test_closing_drains_every_engine_and_refuses_the_next(settings: Settings, clock: Clock) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan())
         await server.registry.close()
@@ -377,3 +424,82 @@ async def test_whatever_else_a_reference_is_there_is_no_such_engine(settings: Se
         await server.add(onnx_plan(), "net")
         with pytest.raises(NotFound):
             server.registry.resolve(ref)
+
+
+# -- trial loads
+
+
+class FakeTrial:
+    """Stands for a trial that goes on until `gate` is set, and raises `failure` then."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure: Exception | None = None
+        self.tried: list[int] = []
+
+    async def __call__(self, plan: Path, engine: StoredEngine) -> None:
+        self.tried.append(engine.id)
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+
+
+async def test_a_stored_plan_is_not_tried_again_unless_it_failed_and_is_uploaded_again(
+    settings: Settings,
+) -> None:
+    trial = FakeTrial()
+    async with serving(settings, trial=trial) as server:
+        (engine, *_), _ = await server.add(tensorrt_plan(), "net")
+        await server.add(tensorrt_plan(), "net")
+    assert trial.tried == [engine.id]
+
+    runtime = FakeRuntime()
+    runtime.load_error = error("Unavailable", "the driver is gone")
+    async with serving(settings, runtime, trial) as server:
+        await loaded(server)
+        assert server.registry.resolve("net").engine.state is State.FAILED
+        assert trial.tried == [engine.id]
+        trial.failure = InvalidInput("The plan crashed.")
+        with pytest.raises(InvalidInput, match="crashed"):
+            await server.add(tensorrt_plan(), "net")
+        assert server.registry.resolve("net").engine.state is State.FAILED
+        assert len(server.files()) == 1  # the stored one
+        trial.failure = runtime.load_error = None
+        await server.add(tensorrt_plan(), "net")
+        assert server.registry.ready("net").engine.id == engine.id
+    assert trial.tried == [engine.id] * 3
+
+
+async def test_without_a_trial_a_plan_is_loaded_at_once(settings: Settings) -> None:
+    async with serving(settings) as server:
+        await server.add(tensorrt_plan(), "net")
+        assert len(server.runtime.loads) == 1
+
+
+async def test_closing_ends_the_trials(settings: Settings) -> None:
+    trial = FakeTrial()
+    trial.gate.clear()
+    async with serving(settings, trial=trial) as server:
+        adding = [asyncio.create_task(server.add(tensorrt_plan((10, 0, 0, n)))) for n in range(4)]
+        await until(lambda: len(trial.tried) == LOADS_AT_ONCE)
+        await server.registry.close()
+        ends = await asyncio.gather(*adding, return_exceptions=True)
+        assert [(type(end), str(end)) for end in ends] == [(Unavailable, "The server is stopping.")] * 4
+        assert server.runtime.loads == []
+        assert server.files() == []
+
+
+async def test_a_caller_who_leaves_does_not_stop_the_trial(settings: Settings) -> None:
+    trial = FakeTrial()
+    trial.gate.clear()
+    async with serving(settings, trial=trial) as server:
+        adding = asyncio.create_task(server.add(tensorrt_plan(), "net"))
+        await until(lambda: len(trial.tried) == 1)
+        adding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await adding
+        trial.gate.set()
+        _, created = await server.add(tensorrt_plan(), "net")
+        assert not created
+        assert len(trial.tried) == 1

@@ -1,8 +1,11 @@
 """The store: what holds after a crash at any step, and who may have it open."""
 
+import errno
 import hashlib
+import os
 import resource
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,7 @@ def stored(plan: StagedPlan) -> StoredEngine:
         instances=2,
         max_queue_size=8,
         precision="f32",
+        cuda_graphs="auto",
         plan_bytes=plan.size,
         created="2030-01-01T00:00:00+00:00",
     )
@@ -106,11 +110,71 @@ def test_a_removal_that_was_cut_off_is_finished_after_a_restart(root: Path) -> N
     assert files(root) == []
 
 
-def test_a_foreign_file_in_the_store_is_left_alone(root: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["plans/README", "plans/lenet.plan", f"plans/{'A' * 64}.plan", "incoming/film.part"],
+)
+def test_a_file_that_is_not_the_stores_own_is_left_alone(root: Path, name: str) -> None:
     Store(root).close()
-    (root / "plans" / "README").write_text("mine")
+    (root / name).write_text("mine")
     Store(root).close()
-    assert (root / "plans" / "README").exists()
+    assert (root / name).read_text() == "mine"
+
+
+def test_plans_whose_database_is_missing_are_kept_until_a_person_has_looked(root: Path) -> None:
+    store = Store(root)
+    engine = add(store, b"the plan", "net")
+    add(store, b"another")
+    store.close()
+    database = root / "metadata.sqlite3"
+    kept = database.read_bytes()
+    database.unlink()
+
+    for _ in range(2):  # refusing must not make the database that the next start would find
+        with pytest.raises(Unavailable, match=r"metadata\.sqlite3 is missing or empty beside 2 plans"):
+            Store(root)
+    assert len(files(root)) == 2
+
+    database.write_bytes(kept)
+    again = Store(root)
+    assert again.names() == {"net": StoredName(1, {1: engine.id})}
+    again.check_plan(engine)
+
+
+def test_plans_that_were_moved_away_with_their_database_leave_an_empty_store(root: Path) -> None:
+    store = Store(root)
+    engine = add(store, b"the plan")
+    store.close()
+    (root / "metadata.sqlite3").unlink()
+    store.plan_path(engine).unlink()
+    assert Store(root).engines() == []
+
+
+@pytest.mark.parametrize("failing", ["fsync", "unlink"])
+def test_a_start_that_the_disk_fails_is_told_and_leaves_nothing_open(
+    root: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    store = Store(root)
+    store.new_upload()  # a leftover: there is something to delete
+    store.close()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(*((os, "fsync") if failing == "fsync" else (Path, "unlink")), fail)
+        with pytest.raises(Unavailable, match=r"cannot be used: Input/output error") as refused:
+            Store(root)
+    # The traceback in `refused` still holds the half-made store: what is closed was closed by it.
+    assert refused.tb is not None
+    assert [file for file in open_files() if file.is_relative_to(root) and file.suffix != ".part"] == []
+    Store(root).close()
+
+
+def open_files() -> list[Path]:
+    """The files that this process has open."""
+    own = Path("/proc/self/fd")
+    return [link.readlink() for link in own.iterdir() if link.is_symlink()]
 
 
 def test_a_plan_that_vanished_or_shrank_is_told(root: Path) -> None:
@@ -165,7 +229,8 @@ def metadata(tmp_path: Path) -> Metadata:
 
 
 def engine(id: int) -> StoredEngine:
-    return StoredEngine(id, f"digest-{id}", "onnx", "openvino", "auto", 1, 8, "f32", 10, f"2030-01-0{id}")
+    created = f"2030-01-0{id}"
+    return StoredEngine(id, f"digest-{id}", "onnx", "openvino", "auto", 1, 8, "f32", "auto", 10, created)
 
 
 def test_a_new_plan_under_a_name_is_its_next_version(metadata: Metadata) -> None:
@@ -221,9 +286,9 @@ def test_an_engine_takes_every_version_that_points_to_it_along(metadata: Metadat
 
 def test_an_engine_stood_up_anew_has_the_new_options(metadata: Metadata) -> None:
     metadata.add(engine(1), None)
-    metadata.add(StoredEngine(1, "digest-1", "onnx", "openvino", "cpu", 4, 9, "f16", 10, "later"), None)
+    metadata.add(StoredEngine(1, "digest-1", "onnx", "openvino", "cpu", 4, 9, "f16", "on", 10, "later"), None)
     assert metadata.engines() == [
-        StoredEngine(1, "digest-1", "onnx", "openvino", "cpu", 4, 9, "f16", 10, "2030-01-01")
+        StoredEngine(1, "digest-1", "onnx", "openvino", "cpu", 4, 9, "f16", "on", 10, "2030-01-01")
     ]
 
 
@@ -249,3 +314,34 @@ def test_a_disk_that_takes_no_more_is_told_and_nothing_stays(tmp_path: Path) -> 
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     writer.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_of_the_first_schema_is_migrated_with_all_that_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.sqlite3"
+    metadata = Metadata(path)
+    metadata.add(engine(1), "net")
+    metadata.close()
+    with sqlite3.connect(path) as db:  # what the first schema lacked
+        db.execute("ALTER TABLE engine DROP COLUMN cuda_graphs")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+
+    for _ in range(2):  # migrated once, and good from then on
+        migrated = Metadata(path)
+        assert migrated.engines() == [engine(1)]
+        assert migrated.names() == {"net": StoredName(1, {1: 1})}
+        migrated.close()
+
+
+def test_a_migrated_database_takes_engines_as_a_new_one_does(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.sqlite3"
+    Metadata(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE engine DROP COLUMN cuda_graphs")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+
+    migrated = Metadata(path)
+    wanted = replace(engine(2), cuda_graphs="off")
+    migrated.add(wanted, None)
+    assert migrated.engines() == [wanted]

@@ -27,7 +27,7 @@ for turn in itertools.count():
     writer.write([f"plan {sys.argv[2]} {turn} ".encode() * 1000])
     plan = writer.finish()
     id = engine_id(plan.digest)
-    engine = StoredEngine(id, plan.digest, "onnx", "openvino", "auto", 1, 8, "f32", plan.size, "")
+    engine = StoredEngine(id, plan.digest, "onnx", "openvino", "auto", 1, 8, "f32", "auto", plan.size, "")
     told(adding=engine.id)
     store.adopt(plan, engine)
     store.commit(engine, f"name-{turn % 3}")

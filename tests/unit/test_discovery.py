@@ -1,0 +1,73 @@
+"""Where TensorRT's library is looked for, in installed packages that are made up here."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime_ext.backends import TensorRtOptions
+from runtime_ext.backends.discovery import TENSORRT_SONAMES, openvino_libraries, tensorrt_candidates
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of installed packages, the only one."""
+    for package in ("openvino", "tensorrt_libs", "tensorrt_lean_libs"):  # what is imported is found at once
+        monkeypatch.delitem(sys.modules, package, raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    # Some are installed in place, through a finder of their own.
+    monkeypatch.setattr(sys, "meta_path", [finder for finder in sys.meta_path if isinstance(finder, type)])
+    return tmp_path
+
+
+def install(site: Path, package: str, *files: str) -> list[str]:
+    """A package that must not be imported; returns its files' paths."""
+    folder = site / package
+    folder.mkdir()
+    (folder / "__init__.py").write_text("raise AssertionError('imported')")
+    for file in files:
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).touch()
+    return [str(folder / file) for file in files]
+
+
+def test_a_library_that_is_named_is_the_only_candidate(site: Path) -> None:
+    install(site, "tensorrt_libs", "libnvinfer.so.11")
+    assert tensorrt_candidates(Path("/opt/libnvinfer.so.10")) == ["/opt/libnvinfer.so.10"]
+
+
+def test_without_a_package_the_systems_loader_is_asked(site: Path) -> None:
+    assert tensorrt_candidates(None) == list(TENSORRT_SONAMES)
+
+
+def test_the_full_library_comes_before_the_lean_one_and_packages_before_the_system(site: Path) -> None:
+    lean = install(site, "tensorrt_lean_libs", "libnvinfer_lean.so.11")
+    full = install(site, "tensorrt_libs", "libnvinfer.so.11", "libnvinfer_plugin.so.11", "libnvinfer.so")
+    assert tensorrt_candidates(None) == [full[0], *lean, *TENSORRT_SONAMES]
+
+
+def test_a_package_without_the_library_is_passed_over(site: Path) -> None:
+    install(site, "tensorrt_libs", "libnvinfer_builder_resource.so.11")
+    (site / "tensorrt_lean_libs.py").touch()  # a module, no package
+    assert tensorrt_candidates(None) == list(TENSORRT_SONAMES)
+
+
+def test_the_library_of_openvino_lies_in_its_package(site: Path) -> None:
+    assert openvino_libraries() == []
+    library, _ = install(site, "openvino", "libs/libopenvino.so.2620", "libs/libopenvino_c.so.2620")
+    assert openvino_libraries() == [library]
+
+
+def test_the_backend_is_told_paths_one_a_line(site: Path) -> None:
+    plugins = (Path("/p/a.so"), Path("/p/b.so"))
+    options = TensorRtOptions(library=Path("/opt/nv.so"), plugins=plugins, allow_host_code=True)
+    assert options.config() == {
+        "libraries": "/opt/nv.so",
+        "plugins": "/p/a.so\n/p/b.so",
+        "allow_host_code": "1",
+    }
+    assert TensorRtOptions().config() == {
+        "libraries": "\n".join(TENSORRT_SONAMES),
+        "plugins": "",
+        "allow_host_code": "",
+    }

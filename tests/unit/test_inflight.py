@@ -1,0 +1,141 @@
+"""The memory that bodies of inference requests may take together."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.errors import Unavailable
+from service.inflight import InflightBytes
+from service.settings import Settings
+from tests.asgi import post, refused
+from tests.fakes.plans import onnx_plan
+from tests.fakes.runtime import FakeRuntime, error
+from tests.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 1_000  # bytes, of all bodies together
+INFER = "/engines/net/infer"
+X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+BODY = json.dumps({"inputs": [X]}).encode().ljust(600)  # one fits, two do not
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"max_request_bytes": LIMIT, "max_inflight_bytes": LIMIT})
+
+
+@pytest.fixture
+def inflight(app: FastAPI) -> InflightBytes:
+    budget = app.state.inflight
+    assert isinstance(budget, InflightBytes)
+    return budget
+
+
+@pytest.fixture(autouse=True)
+async def engine(client: httpx.AsyncClient) -> None:
+    (await client.post("/engines?name=net", content=onnx_plan())).raise_for_status()
+
+
+async def test_a_share_that_cannot_grow_keeps_what_it_has() -> None:
+    whole = InflightBytes(10)
+    with whole.share() as first, whole.share() as second:
+        first.grow_to(4)
+        second.grow_to(6)
+        second.grow_to(5)  # it has more
+        with pytest.raises(Unavailable, match="hold 10 bytes; 1 more are over this server's limit of 10"):
+            first.grow_to(5)
+        assert whole.taken == 10
+    assert whole.taken == 0
+
+
+class Sender:
+    """A client that sends the messages that it is given, and waits for the next."""
+
+    def __init__(self) -> None:
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    def send(self, body: bytes, *, more: bool) -> None:
+        self._messages.put_nowait({"type": "http.request", "body": body, "more_body": more})
+
+    def leave(self) -> None:
+        self._messages.put_nowait({"type": "http.disconnect"})
+
+    async def receive(self) -> dict[str, Any]:
+        return await self._messages.get()
+
+
+async def infer(client: httpx.AsyncClient) -> httpx.Response:
+    return await client.post(INFER, content=BODY, headers={"Content-Type": "application/json"})
+
+
+async def test_a_declared_body_counts_before_it_has_come(
+    app: FastAPI, client: httpx.AsyncClient, inflight: InflightBytes
+) -> None:
+    stalled = Sender()
+    answering = asyncio.create_task(post(app, INFER, stalled.receive, {"Content-Length": str(len(BODY))}))
+    await until(lambda: inflight.taken == len(BODY))
+    response = await infer(client)
+    assert "--max-inflight-bytes" in refused(response, 503, "Unavailable")
+    assert response.headers["retry-after"] == "1"
+    stalled.send(BODY, more=False)
+    assert (await answering).status_code == 200
+    assert (await infer(client)).status_code == 200
+
+
+async def test_a_body_of_unknown_length_counts_as_it_comes(app: FastAPI, inflight: InflightBytes) -> None:
+    stalled, late = Sender(), Sender()
+    answering = [asyncio.create_task(post(app, INFER, sender.receive)) for sender in (stalled, late)]
+    stalled.send(BODY[:100], more=True)
+    await until(lambda: inflight.taken == 100)
+    stalled.send(BODY[100:], more=True)
+    await until(lambda: inflight.taken == len(BODY))
+    late.send(BODY[:400], more=True)
+    await until(lambda: inflight.taken == len(BODY) + 400)
+    late.send(BODY[400:401], more=True)
+    assert "limit of 1000" in refused(await answering[1], 503, "Unavailable")
+    assert inflight.taken == len(BODY)
+    stalled.leave()
+    refused(await answering[0], 499, "Cancelled")
+    assert inflight.taken == 0
+
+
+async def test_a_request_that_waits_for_its_engine_holds_its_body(
+    client: httpx.AsyncClient, runtime: FakeRuntime, inflight: InflightBytes
+) -> None:
+    runtime.hold()
+    waiting = asyncio.create_task(infer(client))
+    await until(lambda: len(runtime.waiting) == 1)
+    assert inflight.taken == len(BODY)
+    refused(await infer(client), 503, "Unavailable")
+    runtime.release()
+    assert (await waiting).status_code == 200
+    assert inflight.taken == 0
+
+
+async def test_a_request_that_is_refused_or_fails_or_is_cancelled_gives_its_bytes_back(
+    app: FastAPI, client: httpx.AsyncClient, runtime: FakeRuntime, inflight: InflightBytes
+) -> None:
+    refused(await client.post(INFER, content=b"no JSON"), 400, "InvalidInput")
+    assert inflight.taken == 0
+
+    def fail(_: object) -> Any:
+        raise error("ExecutionFailed", "it is so")
+
+    runtime.compute = fail
+    refused(await infer(client), 500, "ExecutionFailed")
+    assert inflight.taken == 0
+
+    runtime.hold()
+    sender = Sender()
+    sender.send(BODY, more=False)
+    answering = asyncio.create_task(post(app, INFER, sender.receive))
+    await until(lambda: len(runtime.waiting) == 1)
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    assert inflight.taken == 0

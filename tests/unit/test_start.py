@@ -1,0 +1,30 @@
+"""A start that fails half-way."""
+
+import asyncio
+
+import pytest
+
+from service.app import create_app
+from service.errors import Unavailable
+from service.registry import Registry
+from service.settings import Settings
+from service.store import Store
+from tests.fakes.runtime import FakeRuntime
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_start_that_fails_closes_what_it_had_opened(
+    settings: Settings, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: Registry) -> None:
+        raise Unavailable("The disk is gone.")
+
+    monkeypatch.setattr(Registry, "start", fail)
+    app = create_app(settings, runtime=runtime)
+    with pytest.raises(Unavailable, match="The disk is gone"):
+        async with app.router.lifespan_context(app):
+            raise AssertionError("the start succeeded")
+    assert runtime.closed
+    assert not asyncio.get_running_loop().remove_reader(runtime.completion_fd())  # there is none any more
+    Store(settings.store).close()
