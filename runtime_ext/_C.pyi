@@ -1,6 +1,6 @@
 """The seam: everything that Python may ask of the C++ engine manager, and nothing more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
@@ -37,6 +37,15 @@ class TensorSpec:
         """-1 for a dynamic dimension; None where even the rank is unknown."""
     @property
     def profiles(self) -> list[ShapeRange]: ...
+    @property
+    def values(self) -> list[ShapeRange]:
+        """For an input whose values decide shapes: the values that each profile takes; else empty."""
+    @property
+    def location(self) -> str:
+        """Where the engine reads or writes it: "device" or "host"."""
+    @property
+    def format(self) -> str:
+        """How it lies in memory, in the backend's words; empty where there is nothing to say."""
 
 class EngineInfo:
     @property
@@ -61,7 +70,7 @@ class EngineInfo:
 
 class LoadOptions:
     """How an engine is stood up. `instances` 0: the backend chooses. `precision`: f32, f16 or bf16.
-    `threads`: CPU threads of all its instances together; 0: one a core."""
+    `threads`: CPU threads of all its instances together; 0: one a core. `cuda_graphs`: off, auto or on."""
 
     name: str
     device: str
@@ -69,6 +78,7 @@ class LoadOptions:
     max_queue_size: int
     precision: str
     threads: int
+    cuda_graphs: str
     def __init__(
         self,
         *,
@@ -78,6 +88,7 @@ class LoadOptions:
         max_queue_size: int = ...,
         precision: str = ...,
         threads: int = ...,
+        cuda_graphs: str = ...,
     ) -> None: ...
 
 class Output:
@@ -135,6 +146,9 @@ class EngineStats:
     @property
     def total(self) -> Histogram: ...
     @property
+    def counters(self) -> dict[str, int]:
+        """The backend's numbers by name; those that end in _bytes are gauges, the others only grow."""
+    @property
     def queue_depth(self) -> int: ...
     @property
     def instances(self) -> int: ...
@@ -155,9 +169,11 @@ class Runtime:
     """
 
     def __init__(self, *, clock: ManualClock | None = None) -> None: ...
-    def register_backend(self, name: str, plugin: str, libraries: Sequence[str] = ...) -> None:
+    def register_backend(
+        self, name: str, plugin: str, libraries: Sequence[str] = ..., config: Mapping[str, str] = ...
+    ) -> None:
         """Make `plugin` (path of a plugin library) the backend `name`. It is opened on first need,
-        after `libraries` (paths of shared libraries that it links to)."""
+        after `libraries` (paths of shared libraries that it links to), and given `config`."""
     def backends(self) -> list[str]:
         """Names of the registered backends."""
     def backend_version(self, name: str) -> str:
@@ -171,6 +187,10 @@ class Runtime:
     def engine(self, id: int) -> EngineInfo: ...
     def graph(self, id: int) -> str:
         """The wrapper's graph as text."""
+    def layers(self, id: int) -> str:
+        """Blocks. What an engine inspector tells of the layers, as JSON; Unsupported where there is none."""
+    def dead_devices(self) -> dict[str, str]:
+        """Devices that a sticky error has made useless, and why; their engines are Unavailable."""
     def module_bytes(self, id: int) -> bytes:
         """Blocks. A TorchScript file with the wrapper, written with the typed operator."""
     def script_module(self, id: int) -> torch.ScriptModule:
@@ -197,6 +217,24 @@ class Runtime:
     def stats(self) -> list[EngineStats]: ...
     def close(self) -> None:
         """Blocks. Unload everything, stop every thread. Completions can still be taken afterwards."""
+
+class LogRecord:
+    """What a library below the seam said."""
+
+    @property
+    def severity(self) -> str:
+        """debug, info, warning or error."""
+    @property
+    def component(self) -> str:
+        """Who speaks, for example "tensorrt"."""
+    @property
+    def message(self) -> str: ...
+
+def log_fd() -> int:
+    """An eventfd, readable while log records wait."""
+
+def take_log() -> list[LogRecord]:
+    """Every log record since the last call; never blocks."""
 
 def fake_outputs(id: int) -> list[TensorSpec]:
     """The outputs of the engine `id` of the current runtime: for the fake kernel of the typed operator."""

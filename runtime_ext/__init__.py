@@ -16,11 +16,14 @@ from runtime_ext._C import (
     Error,
     Histogram,
     LoadOptions,
+    LogRecord,
     ManualClock,
     Output,
     Runtime,
     ShapeRange,
     TensorSpec,
+    log_fd,
+    take_log,
 )
 from runtime_ext.backends import create_runtime
 from runtime_ext.operators import module
@@ -34,11 +37,14 @@ __all__ = [
     "Error",
     "Histogram",
     "LoadOptions",
+    "LogRecord",
     "ManualClock",
     "Output",
     "Runtime",
     "ShapeRange",
     "TensorSpec",
     "create_runtime",
+    "log_fd",
     "module",
+    "take_log",
 ]

@@ -13,6 +13,8 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include "bindings_tensors.h"
+#include "core/device_health.h"
+#include "core/log.h"
 #include "ops/wrapper.h"
 #include "runtime.h"
 
@@ -42,7 +44,7 @@ struct EngineInfo {
         max_queue_size(engine.options().max_queue_size),
         inputs(engine.inputs()),
         outputs(engine.outputs()),
-        properties(engine.backend_engine().properties()) {}
+        properties(engine.properties()) {}
 
   EngineId id;
   std::string name;
@@ -54,6 +56,49 @@ struct EngineInfo {
   std::vector<TensorSpec> outputs;
   std::map<std::string, std::string> properties;
 };
+
+/// An engine's numbers at one time: a copy, so that it keeps no engine resident.
+struct EngineStats {
+  explicit EngineStats(const ServedEngine& served)
+      : id(served.engine().id()),
+        name(served.engine().name()),
+        counters(served.engine().backend_engine().counters()),
+        queue(served.stats().queue.snapshot()),
+        compute(served.stats().compute.snapshot()),
+        total(served.stats().total.snapshot()),
+        queue_depth(served.queue_depth()),
+        instances(served.instances()),
+        instances_busy(served.instances_busy()) {
+    outcomes["Success"] = served.stats().outcomes(std::nullopt);
+    for (const Kind kind : kAllKinds) outcomes[std::string(trtserve::name(kind))] = served.stats().outcomes(kind);
+  }
+
+  EngineId id;
+  std::string name;
+  std::map<std::string, uint64_t> outcomes;
+  std::map<std::string, int64_t> counters;
+  DurationHistogram::Snapshot queue;
+  DurationHistogram::Snapshot compute;
+  DurationHistogram::Snapshot total;
+  size_t queue_depth;
+  size_t instances;
+  size_t instances_busy;
+};
+
+/// Closes the runtime when Python lets go of it: without the GIL, since it waits for threads; a failure has
+/// nobody to go to but the log.
+struct CloseRuntime {
+  void operator()(Runtime* runtime) const {
+    const std::unique_ptr<Runtime> owned(runtime);
+    const py::gil_scoped_release no_gil;
+    try {
+      owned->close();
+    } catch (const std::exception& error) {
+      log(Severity::Error, "runtime", c10::str("the runtime was not closed cleanly: ", error.what()));
+    }
+  }
+};
+using RuntimeHolder = std::unique_ptr<Runtime, CloseRuntime>;
 
 Nanoseconds nanoseconds(double seconds) {
   // A year is for ever; a longer time would overflow a time point.
@@ -110,18 +155,19 @@ void bind_error(py::module_& module) {
 void bind_engine(py::module_& module) {
   py::class_<LoadOptions>(module, "LoadOptions")
       .def(py::init([](std::string name, std::string device, int instances, int64_t max_queue_size,
-                       std::string precision, int threads) {
-             return LoadOptions{std::move(name), std::move(device),    instances,
-                                max_queue_size,  std::move(precision), threads};
+                       std::string precision, int threads, std::string cuda_graphs) {
+             return LoadOptions{std::move(name), std::move(device),     instances, max_queue_size, std::move(precision),
+                                threads,         std::move(cuda_graphs)};
            }),
            py::kw_only(), "name"_a = "", "device"_a = "auto", "instances"_a = 0, "max_queue_size"_a = 256,
-           "precision"_a = "f32", "threads"_a = 0)
+           "precision"_a = "f32", "threads"_a = 0, "cuda_graphs"_a = "auto")
       .def_readwrite("name", &LoadOptions::name)
       .def_readwrite("device", &LoadOptions::device)
       .def_readwrite("instances", &LoadOptions::instances)
       .def_readwrite("max_queue_size", &LoadOptions::max_queue_size)
       .def_readwrite("precision", &LoadOptions::precision)
-      .def_readwrite("threads", &LoadOptions::threads);
+      .def_readwrite("threads", &LoadOptions::threads)
+      .def_readwrite("cuda_graphs", &LoadOptions::cuda_graphs);
 
   py::class_<EngineInfo>(module, "EngineInfo")
       .def_readonly("id", &EngineInfo::id)
@@ -157,24 +203,30 @@ void bind_stats(py::module_& module) {
       .def_readonly("counts", &Snapshot::counts)
       .def_readonly("sum", &Snapshot::sum);
 
-  py::class_<ServedEngine, std::shared_ptr<ServedEngine>>(module, "EngineStats")
-      .def_property_readonly("id", [](const ServedEngine& served) { return served.engine().id(); })
-      .def_property_readonly("name", [](const ServedEngine& served) { return served.engine().name(); })
-      .def_property_readonly("outcomes",
-                             [](const ServedEngine& served) {
-                               std::map<std::string, uint64_t> outcomes;
-                               outcomes["Success"] = served.stats().outcomes(std::nullopt);
-                               for (const Kind kind : kAllKinds) {
-                                 outcomes[std::string(name(kind))] = served.stats().outcomes(kind);
-                               }
-                               return outcomes;
+  py::class_<EngineStats>(module, "EngineStats")
+      .def_readonly("id", &EngineStats::id)
+      .def_readonly("name", &EngineStats::name)
+      .def_readonly("outcomes", &EngineStats::outcomes)
+      .def_readonly("counters", &EngineStats::counters)
+      .def_readonly("queue", &EngineStats::queue)
+      .def_readonly("compute", &EngineStats::compute)
+      .def_readonly("total", &EngineStats::total)
+      .def_readonly("queue_depth", &EngineStats::queue_depth)
+      .def_readonly("instances", &EngineStats::instances)
+      .def_readonly("instances_busy", &EngineStats::instances_busy);
+}
+
+void bind_log(py::module_& module) {
+  py::class_<LogRecord>(module, "LogRecord")
+      .def_property_readonly("severity",
+                             [](const LogRecord& record) {
+                               static constexpr std::array kNames = {"debug", "info", "warning", "error"};
+                               return kNames.at(static_cast<size_t>(record.severity));
                              })
-      .def_property_readonly("queue", [](const ServedEngine& served) { return served.stats().queue.snapshot(); })
-      .def_property_readonly("compute", [](const ServedEngine& served) { return served.stats().compute.snapshot(); })
-      .def_property_readonly("total", [](const ServedEngine& served) { return served.stats().total.snapshot(); })
-      .def_property_readonly("queue_depth", &ServedEngine::queue_depth)
-      .def_property_readonly("instances", &ServedEngine::instances)
-      .def_property_readonly("instances_busy", &ServedEngine::instances_busy);
+      .def_readonly("component", &LogRecord::component)
+      .def_property_readonly("message", [](const LogRecord& record) { return sentence(record.message); });
+  module.def("log_fd", &log_fd);
+  module.def("take_log", &take_log);
 }
 
 void bind_clock(py::module_& module) {
@@ -184,18 +236,19 @@ void bind_clock(py::module_& module) {
 }
 
 void bind_runtime(py::module_& module) {
-  py::class_<Runtime>(module, "Runtime")
+  py::class_<Runtime, RuntimeHolder>(module, "Runtime")
       .def(py::init([](const std::shared_ptr<ManualClock>& manual) {
-             if (manual) return std::make_unique<Runtime>(manual);
-             return std::make_unique<Runtime>(std::make_shared<SteadyClock>());
+             if (manual) return RuntimeHolder(std::make_unique<Runtime>(manual).release());
+             return RuntimeHolder(std::make_unique<Runtime>(std::make_shared<SteadyClock>()).release());
            }),
            py::kw_only(), "clock"_a = nullptr)
       .def(
           "register_backend",
-          [](Runtime& runtime, const std::string& name, std::string plugin, std::vector<std::string> libraries) {
-            runtime.manager().register_backend(name, std::move(plugin), std::move(libraries));
+          [](Runtime& runtime, const std::string& name, std::string plugin, std::vector<std::string> libraries,
+             BackendConfig config) {
+            runtime.manager().register_backend(name, std::move(plugin), std::move(libraries), std::move(config));
           },
-          "name"_a, "plugin"_a, "libraries"_a = std::vector<std::string>())
+          "name"_a, "plugin"_a, "libraries"_a = std::vector<std::string>(), "config"_a = BackendConfig())
       .def("backends", [](const Runtime& runtime) { return runtime.manager().backends(); })
       .def(
           "backend_version",
@@ -221,6 +274,18 @@ void bind_runtime(py::module_& module) {
       .def(
           "graph", [](const Runtime& runtime, EngineId id) { return graph_text(*runtime.manager().find(id)); }, "id"_a,
           NoGil())
+      .def(
+          "layers",
+          [](const Runtime& runtime, EngineId id) {
+            std::string json;
+            {
+              const py::gil_scoped_release no_gil;
+              json = runtime.manager().find(id)->backend_engine().layers();
+            }
+            return sentence(json);
+          },
+          "id"_a)
+      .def("dead_devices", [](const Runtime&) { return dead_devices(); })
       .def(
           "module_bytes",
           [](const Runtime& runtime, EngineId id) {
@@ -248,7 +313,14 @@ void bind_runtime(py::module_& module) {
              }
              return taken;
            })
-      .def("stats", [](const Runtime& runtime) { return runtime.scheduler().served(); })
+      .def(
+          "stats",
+          [](const Runtime& runtime) {
+            std::vector<EngineStats> stats;
+            for (const auto& served : runtime.scheduler().served()) stats.emplace_back(*served);
+            return stats;
+          },
+          NoGil())
       .def("close", &Runtime::close, NoGil());
 
   module.def("fake_outputs", [](EngineId id) { return find_engine(id)->outputs(); }, "id"_a);
@@ -264,6 +336,7 @@ PYBIND11_MODULE(_C, module) {
   trtserve::bind_engine(module);
   trtserve::bind_completion(module);
   trtserve::bind_stats(module);
+  trtserve::bind_log(module);
   trtserve::bind_clock(module);
   trtserve::bind_runtime(module);
 }

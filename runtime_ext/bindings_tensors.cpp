@@ -47,7 +47,10 @@ void bind_tensors(py::module_& module) {
       .def_readonly("name", &TensorSpec::name)
       .def_property_readonly("datatype", [](const TensorSpec& spec) { return datatype_name(spec.dtype); })
       .def_readonly("shape", &TensorSpec::shape)
-      .def_readonly("profiles", &TensorSpec::profiles);
+      .def_readonly("profiles", &TensorSpec::profiles)
+      .def_readonly("values", &TensorSpec::values)
+      .def_property_readonly("location", [](const TensorSpec& spec) { return spec.on_host ? "host" : "device"; })
+      .def_readonly("format", &TensorSpec::format);
 
   py::class_<Output>(module, "Output", py::buffer_protocol())
       .def_readonly("name", &Output::name)

@@ -27,6 +27,11 @@ std::shared_ptr<Engine> Runtime::load(EngineId id, const std::string& plan_path,
 }
 
 void Runtime::unload(EngineId id, Nanoseconds drain) {
+  std::shared_lock lock(lifecycle_mutex_);
+  take_down(id, drain);
+}
+
+void Runtime::take_down(EngineId id, Nanoseconds drain) {
   scheduler_.stop(id, drain);
   manager_.unload(id);
 }
@@ -34,14 +39,7 @@ void Runtime::unload(EngineId id, Nanoseconds drain) {
 void Runtime::close() {
   std::unique_lock lock(lifecycle_mutex_);
   closed_ = true;
-  for (const auto& engine : manager_.engines()) {
-    try {
-      unload(engine->id(), Nanoseconds(0));
-    } catch (const Error& error) {
-      // Another thread is unloading it, or has: it finishes that by itself.
-      if (error.kind() != Kind::Conflict && error.kind() != Kind::NotFound) throw;
-    }
-  }
+  for (const auto& engine : manager_.engines()) take_down(engine->id(), Nanoseconds(0));
   manager_.withdraw();
 }
 

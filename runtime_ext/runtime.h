@@ -33,11 +33,14 @@ class Runtime {
   /// See ServedEngine::stop; then releases the engine.
   void unload(EngineId id, Nanoseconds drain);
 
-  /// Unloads everything, without waiting for queued requests. Later loads are Unavailable.
+  /// Unloads everything, without waiting for queued requests but for loads and unloads that are under way.
+  /// Later loads are Unavailable.
   void close();
 
  private:
-  std::shared_mutex lifecycle_mutex_;  // held shared by a load, so that close() leaves none behind
+  void take_down(EngineId id, Nanoseconds drain);
+
+  std::shared_mutex lifecycle_mutex_;  // held shared by a load and an unload, so that close() leaves none behind
   bool closed_ = false;                // guarded by lifecycle_mutex_
   const std::shared_ptr<Clock> clock_;
   CompletionQueue completions_;

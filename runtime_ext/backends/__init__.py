@@ -1,31 +1,46 @@
 """Which backends this installation has, and a runtime with all of them."""
 
-import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime_ext import _C
+from runtime_ext.backends.discovery import openvino_libraries, tensorrt_candidates
 
 PLUGIN_DIR = Path(_C.__file__).parent / "backends"
 
 
-def create_runtime(*, clock: _C.ManualClock | None = None) -> _C.Runtime:
+@dataclass(frozen=True)
+class TensorRtOptions:
+    """What the tensorrt backend is told when it is first opened."""
+
+    library: Path | None = None  # TensorRT's runtime library; None: looked for
+    plugins: tuple[Path, ...] = ()  # libraries of TensorRT plugins that plans may need
+    allow_host_code: bool = False  # run host code that a version-compatible plan brings along
+
+    def config(self) -> dict[str, str]:
+        """In the words of the backend, which takes several paths one a line."""
+        return {
+            "libraries": "\n".join(tensorrt_candidates(self.library)),
+            "plugins": "\n".join(map(str, self.plugins)),
+            "allow_host_code": "1" if self.allow_host_code else "",
+        }
+
+
+def create_runtime(
+    *, clock: _C.ManualClock | None = None, tensorrt: TensorRtOptions | None = None
+) -> _C.Runtime:
     """The runtime of this process, with every backend that was built registered; none is opened yet."""
     runtime = _C.Runtime(clock=clock)
     openvino = plugin_path("openvino")
     if openvino.exists():
-        runtime.register_backend("openvino", str(openvino), _openvino_libraries())
+        runtime.register_backend("openvino", str(openvino), openvino_libraries())
+    plugin = plugin_path("tensorrt")
+    if plugin.exists():
+        options = tensorrt or TensorRtOptions()
+        runtime.register_backend("tensorrt", str(plugin), config=options.config())
     return runtime
 
 
 def plugin_path(name: str) -> Path:
     """Where the plugin library of a backend lies, if it was built."""
     return PLUGIN_DIR / f"libtrtserve_backend_{name}.so"
-
-
-def _openvino_libraries() -> list[str]:
-    """The library that the plugin links to, which lies in the openvino package, outside the loader's path."""
-    spec = importlib.util.find_spec("openvino")
-    if spec is None or not spec.submodule_search_locations:
-        return []  # the loader then says what is missing
-    libraries = Path(spec.submodule_search_locations[0], "libs")
-    return [str(path) for path in sorted(libraries.glob("libopenvino.so.*"))]

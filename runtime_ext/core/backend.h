@@ -12,17 +12,19 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include "core/error.h"
 #include "core/tensor_spec.h"
 
 namespace trtserve {
 
 struct LoadOptions {
-  std::string name;               ///< what the user calls the engine; empty: nothing
-  std::string device = "auto";    ///< auto, cpu, cuda or cuda:N
-  int instances = 0;              ///< 0: the backend chooses
-  int64_t max_queue_size = 256;   ///< requests that may wait
-  std::string precision = "f32";  ///< inference precision: f32, f16 or bf16
-  int threads = 0;                ///< CPU threads of all instances together; 0: one a core
+  std::string name;                  ///< what the user calls the engine; empty: nothing
+  std::string device = "auto";       ///< auto, cpu, cuda or cuda:N
+  int instances = 0;                 ///< 0: the backend chooses
+  int64_t max_queue_size = 256;      ///< requests that may wait
+  std::string precision = "f32";     ///< inference precision: f32, f16 or bf16
+  int threads = 0;                   ///< CPU threads of all instances together; 0: one a core
+  std::string cuda_graphs = "auto";  ///< off, auto or on; only for backends that run on CUDA
 };
 
 /// The state of one execution of an engine at a time. Not thread safe: the context pool leases it to one
@@ -31,13 +33,16 @@ class ExecutionContext {
  public:
   virtual ~ExecutionContext() = default;
 
-  /// Runs the engine on `inputs`: one an engine input, in its order, contiguous, on the engine's device,
-  /// checked against the specs. The outputs are in the engine's order and share no memory with the inputs
-  /// or with the context. May return before the work is complete on a device that works asynchronously.
+  /// Runs the engine on `inputs`: one an engine input, in its order, contiguous, on the engine's device (on
+  /// the host where the spec says so), checked against the specs. The outputs are in the engine's order, on
+  /// the device or on the host likewise, and share no memory with the inputs or with the context. On a
+  /// device that works asynchronously, the work is in the order of the calling thread's current stream, and
+  /// this may return before it is complete.
   virtual std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) = 0;
 
-  /// Blocks until the work of the last execute() is complete. Nothing to do where execute() waits.
-  virtual void synchronize() {}
+  /// Blocks until the work of the last execute() is complete; its errors are those of who waits for its
+  /// outputs. Nothing to do where execute() waits.
+  virtual void synchronize() noexcept {}
 };
 
 /// A plan, deserialized. Thread safe but for create_context().
@@ -55,8 +60,17 @@ class BackendEngine {
   /// Facts about the engine by name, for people.
   virtual std::map<std::string, std::string> properties() const { return {}; }
 
+  /// What an engine inspector tells of the engine's layers, as JSON. Unsupported where there is none.
+  virtual std::string layers() const { fail(Kind::Unsupported, "this engine's backend tells nothing of its layers"); }
+
+  /// Numbers for monitoring by name; those that end in _bytes are gauges, the others only grow.
+  virtual std::map<std::string, int64_t> counters() const { return {}; }
+
   virtual std::unique_ptr<ExecutionContext> create_context() = 0;
 };
+
+/// Settings of a backend by name; each backend says which it knows.
+using BackendConfig = std::map<std::string, std::string>;
 
 /// What can run a plan. Thread safe.
 class Backend {
@@ -71,7 +85,7 @@ class Backend {
 };
 
 /// Raised whenever this header changes; a plugin of another number is refused.
-inline constexpr int kBackendAbi = 1;
+inline constexpr int kBackendAbi = 2;
 
 }  // namespace trtserve
 
@@ -79,6 +93,7 @@ inline constexpr int kBackendAbi = 1;
 extern "C" {
 /// kBackendAbi as the plugin was built with.
 __attribute__((visibility("default"))) int trtserve_backend_abi();
-/// A new backend, which the caller owns.
-__attribute__((visibility("default"))) trtserve::Backend* trtserve_backend_create();
+/// A new backend, which the caller owns. May throw, as everything here.
+__attribute__((visibility("default"))) trtserve::Backend* trtserve_backend_create(
+    const trtserve::BackendConfig& config);
 }

@@ -1,18 +1,6 @@
 #include "core/completion_queue.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-
 namespace trtserve {
-
-CompletionQueue::CompletionQueue() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-  if (fd_ < 0) fail(Kind::Unavailable, "no eventfd for completions: ", std::strerror(errno));
-}
-
-CompletionQueue::~CompletionQueue() { close(fd_); }
 
 void CompletionQueue::push(Completion completion) {
   bool first = false;
@@ -21,15 +9,13 @@ void CompletionQueue::push(Completion completion) {
     first = completions_.empty();
     completions_.push_back(std::move(completion));
   }
-  // One wake-up serves every completion until the next take(). The write cannot fail: the counter is far
-  // from its end, since take() resets it.
-  if (first) eventfd_write(fd_, 1);
+  // One wake-up serves every completion until the next take().
+  if (first) event_.signal();
 }
 
 std::vector<Completion> CompletionQueue::take() {
   // Reset first: a push after the swap below then finds the queue empty and wakes the reader again.
-  eventfd_t ignored = 0;
-  eventfd_read(fd_, &ignored);
+  event_.reset();
   std::vector<Completion> taken;
   std::lock_guard lock(mutex_);
   taken.swap(completions_);

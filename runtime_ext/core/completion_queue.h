@@ -3,6 +3,7 @@
 #include <mutex>
 #include <vector>
 
+#include "core/event_fd.h"
 #include "core/request.h"
 
 namespace trtserve {
@@ -11,20 +12,15 @@ namespace trtserve {
 /// wait. Thread safe.
 class CompletionQueue {
  public:
-  CompletionQueue();
-  ~CompletionQueue();
-  CompletionQueue(const CompletionQueue&) = delete;
-  CompletionQueue& operator=(const CompletionQueue&) = delete;
-
   void push(Completion completion);
 
   /// Everything since the last call; never blocks.
   std::vector<Completion> take();
 
-  int fd() const { return fd_; }
+  int fd() const { return event_.fd(); }
 
  private:
-  const int fd_;
+  EventFd event_;
   std::mutex mutex_;
   std::vector<Completion> completions_;  // guarded by mutex_
 };

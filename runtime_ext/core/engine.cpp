@@ -15,11 +15,14 @@ std::vector<std::unique_ptr<ExecutionContext>> create_contexts(BackendEngine& en
 
 }  // namespace
 
-Engine::Engine(EngineId id, std::string backend, LoadOptions options, std::unique_ptr<BackendEngine> backend_engine)
+Engine::Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> backend, const std::string& plan_path,
+               LoadOptions options)
     : id_(id),
-      backend_(std::move(backend)),
+      backend_name_(std::move(backend_name)),
       options_(std::move(options)),
-      backend_engine_(std::move(backend_engine)),
+      backend_(std::move(backend)),
+      backend_engine_(backend_->load(plan_path, options_)),
+      properties_(backend_engine_->properties()),
       contexts_(create_contexts(*backend_engine_)) {
   check_names(inputs());
   check_names(outputs());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -14,16 +15,21 @@ using EngineId = int64_t;
 /// A plan, deserialized and resident, with its pool of execution contexts. Immutable and thread safe.
 class Engine {
  public:
-  Engine(EngineId id, std::string backend, LoadOptions options, std::unique_ptr<BackendEngine> backend_engine);
+  /// Deserializes the plan with `backend`, which goes by the name `backend_name`.
+  Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> backend, const std::string& plan_path,
+         LoadOptions options);
 
   EngineId id() const { return id_; }
   const std::string& name() const { return options_.name; }
-  const std::string& backend() const { return backend_; }
+  const std::string& backend() const { return backend_name_; }
   const LoadOptions& options() const { return options_; }
   const BackendEngine& backend_engine() const { return *backend_engine_; }
   const std::vector<TensorSpec>& inputs() const { return backend_engine_->inputs(); }
   const std::vector<TensorSpec>& outputs() const { return backend_engine_->outputs(); }
   at::Device device() const { return backend_engine_->device(); }
+
+  /// The backend's, as they were after the load: asking it may wait for an execution.
+  const std::map<std::string, std::string>& properties() const { return properties_; }
 
   /// "engine 123 (LeNet)", for sentences.
   std::string label() const;
@@ -32,10 +38,14 @@ class Engine {
 
  private:
   const EngineId id_;
-  const std::string backend_;
+  const std::string backend_name_;
   const LoadOptions options_;
+  // In the order of life: a context ends before its engine, and the engine before its backend, which an engine
+  // that is still in use may be the last to hold.
+  const std::shared_ptr<Backend> backend_;
   const std::unique_ptr<BackendEngine> backend_engine_;
-  ContextPool contexts_;  // after backend_engine_: contexts are destroyed before the engine they belong to
+  const std::map<std::string, std::string> properties_;
+  ContextPool contexts_;
 };
 
 }  // namespace trtserve

@@ -21,8 +21,8 @@ EngineManager* published_manager = nullptr;  // guarded by published_mutex
 EngineManager::~EngineManager() { withdraw(); }
 
 void EngineManager::register_backend(const std::string& name, std::string plugin_path,
-                                     std::vector<std::string> libraries) {
-  auto plugin = std::make_unique<Plugin>(name, std::move(plugin_path), std::move(libraries));
+                                     std::vector<std::string> libraries, BackendConfig config) {
+  auto plugin = std::make_unique<Plugin>(name, std::move(plugin_path), std::move(libraries), std::move(config));
   std::unique_lock lock(mutex_);
   if (!plugins_.emplace(name, std::move(plugin)).second) {
     fail(Kind::Conflict, "the backend ", name, " is registered already");
@@ -36,7 +36,7 @@ std::vector<std::string> EngineManager::backends() const {
   return names;
 }
 
-std::string EngineManager::backend_version(const std::string& name) const { return plugin(name).backend().version(); }
+std::string EngineManager::backend_version(const std::string& name) const { return plugin(name).backend()->version(); }
 
 Plugin& EngineManager::plugin(const std::string& backend) const {
   std::shared_lock lock(mutex_);
@@ -54,8 +54,7 @@ std::shared_ptr<Engine> EngineManager::load(EngineId id, const std::string& plan
   }
   std::shared_ptr<Engine> engine;
   try {
-    auto backend_engine = plugin(backend).backend().load(plan_path, options);
-    engine = std::make_shared<Engine>(id, backend, std::move(options), std::move(backend_engine));
+    engine = std::make_shared<Engine>(id, backend, plugin(backend).backend(), plan_path, std::move(options));
   } catch (...) {
     std::unique_lock lock(mutex_);
     loading_.erase(id);

@@ -23,7 +23,8 @@ class EngineManager {
   EngineManager(const EngineManager&) = delete;
   EngineManager& operator=(const EngineManager&) = delete;
 
-  void register_backend(const std::string& name, std::string plugin_path, std::vector<std::string> libraries);
+  void register_backend(const std::string& name, std::string plugin_path, std::vector<std::string> libraries,
+                        BackendConfig config);
   std::vector<std::string> backends() const;
 
   /// The backend's library version. Opens the plugin.

@@ -24,16 +24,16 @@ std::string list_names(const std::vector<TensorSpec>& specs) {
 
 /// The length that shape and datatype say. A product beyond 63 bits can be no buffer's length.
 size_t expected_bytes(const HostTensor& tensor, c10::ScalarType dtype) {
-  // An empty tensor is empty however large its other dimensions are.
-  if (std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end()) return 0;
   auto bytes = static_cast<int64_t>(c10::elementSize(dtype));
   for (const int64_t dim : tensor.shape) {
-    if (__builtin_mul_overflow(bytes, dim, &bytes)) {
+    // An empty tensor's strides go by its other dimensions, so these have to be countable as well.
+    if (__builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes)) {
       fail(Kind::InvalidInput, "input '", tensor.name, "' has shape ", format_shape(tensor.shape),
            ": no memory holds that many elements");
     }
   }
-  return static_cast<size_t>(bytes);
+  const bool empty = std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end();
+  return empty ? 0 : static_cast<size_t>(bytes);
 }
 
 at::Tensor view(const HostTensor& tensor, const TensorSpec& spec) {

@@ -2,13 +2,38 @@
 
 #include <pthread.h>
 
+#include <future>
+
 namespace trtserve {
 
-Instance::Instance(RequestQueue& queue, RequestHandler& handler)
-    : thread_([&queue, &handler] {
-        pthread_setname_np(pthread_self(), "trt-instance");
-        while (auto request = queue.pop()) handler.handle(std::move(*request));
-      }) {}
+namespace {
+
+void serve(at::Device device, RequestQueue& queue, RequestHandler& handler, std::promise<void> ready) {
+  pthread_setname_np(pthread_self(), "trt-instance");
+  std::optional<DeviceLane> lane;
+  try {
+    lane.emplace(device);
+    ready.set_value();
+  } catch (...) {
+    ready.set_exception(std::current_exception());
+    return;
+  }
+  while (auto request = queue.pop()) handler.handle(std::move(*request), *lane);
+}
+
+}  // namespace
+
+Instance::Instance(at::Device device, RequestQueue& queue, RequestHandler& handler) {
+  std::promise<void> ready;
+  auto begun = ready.get_future();
+  thread_ = std::thread(&serve, device, std::ref(queue), std::ref(handler), std::move(ready));
+  try {
+    begun.get();
+  } catch (...) {
+    thread_.join();
+    throw;
+  }
+}
 
 Instance::~Instance() { thread_.join(); }
 

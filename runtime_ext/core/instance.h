@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/device_lane.h"
 #include "core/request_queue.h"
 
 namespace trtserve {
@@ -16,14 +17,15 @@ using Forward = std::function<std::vector<at::Tensor>(const std::vector<at::Tens
 class RequestHandler {
  public:
   virtual ~RequestHandler() = default;
-  virtual void handle(Request request) = 0;
+  virtual void handle(Request request, DeviceLane& lane) = 0;
 };
 
-/// One worker thread that takes requests from a queue until it is closed and empty. The destructor waits
-/// for that, so close the queue first.
+/// One worker thread, with a lane to the device, that takes requests from a queue until it is closed and
+/// empty. The destructor waits for that, so close the queue first.
 class Instance {
  public:
-  Instance(RequestQueue& queue, RequestHandler& handler);
+  /// Throws what the lane throws.
+  Instance(at::Device device, RequestQueue& queue, RequestHandler& handler);
   ~Instance();
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;

@@ -24,10 +24,10 @@ Function* symbol(void* handle, const std::string& path, const char* symbol_name)
 
 }  // namespace
 
-Plugin::Plugin(std::string name, std::string path, std::vector<std::string> libraries)
-    : name_(std::move(name)), path_(std::move(path)), libraries_(std::move(libraries)) {}
+Plugin::Plugin(std::string name, std::string path, std::vector<std::string> libraries, BackendConfig config)
+    : name_(std::move(name)), path_(std::move(path)), libraries_(std::move(libraries)), config_(std::move(config)) {}
 
-Backend& Plugin::backend() {
+std::shared_ptr<Backend> Plugin::backend() {
   std::lock_guard lock(mutex_);
   if (!backend_) {
     // Global, so that the plugin's own dependencies on them resolve by their names.
@@ -38,10 +38,10 @@ Backend& Plugin::backend() {
       fail(Kind::Unavailable, "the ", name_, " backend was built for interface ", abi, ", this server has ",
            kBackendAbi, ": rebuild it");
     }
-    backend_.reset(symbol<decltype(trtserve_backend_create)>(handle, path_, "trtserve_backend_create")());
+    backend_.reset(symbol<decltype(trtserve_backend_create)>(handle, path_, "trtserve_backend_create")(config_));
     if (!backend_) fail(Kind::Unavailable, "the ", name_, " backend made nothing of itself");
   }
-  return *backend_;
+  return backend_;
 }
 
 }  // namespace trtserve

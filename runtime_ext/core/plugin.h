@@ -14,17 +14,19 @@ namespace trtserve {
 class Plugin {
  public:
   /// `libraries` are opened first, for a plugin that links to libraries outside the loader's path.
-  Plugin(std::string name, std::string path, std::vector<std::string> libraries);
+  /// `config` is the backend's.
+  Plugin(std::string name, std::string path, std::vector<std::string> libraries, BackendConfig config);
 
   /// Unavailable, with the loader's reason, where the library cannot be opened; the next call tries again.
-  Backend& backend();
+  std::shared_ptr<Backend> backend();
 
  private:
   const std::string name_;
   const std::string path_;
   const std::vector<std::string> libraries_;
+  const BackendConfig config_;
   std::mutex mutex_;                  // one thread opens; the others wait for the result
-  std::unique_ptr<Backend> backend_;  // guarded by mutex_; never replaced once set
+  std::shared_ptr<Backend> backend_;  // guarded by mutex_; never replaced once set
 };
 
 }  // namespace trtserve

@@ -1,5 +1,7 @@
 #include "core/served_engine.h"
 
+#include "core/device_health.h"
+
 namespace trtserve {
 
 ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, CompletionQueue& completions, Clock& clock)
@@ -11,7 +13,8 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, Comp
       queue_(static_cast<size_t>(engine_->options().max_queue_size)) {
   RequestHandler& handler = *this;
   try {
-    for (size_t i = 0; i < instance_count_; ++i) instances_.push_back(std::make_unique<Instance>(queue_, handler));
+    for (size_t i = 0; i < instance_count_; ++i)
+      instances_.push_back(std::make_unique<Instance>(engine_->device(), queue_, handler));
   } catch (...) {
     queue_.close();  // the threads that did start must end before the members that they use
     instances_.clear();
@@ -30,10 +33,17 @@ void ServedEngine::submit(Request&& request) {
     queue_.push(std::move(request));
   } catch (const Error& error) {
     stats_.count(error.kind());
-    std::lock_guard lock(open_mutex_);
-    if (--open_ == 0) drained_.notify_all();
+    close_one();
+    throw;
+  } catch (...) {
+    close_one();
     throw;
   }
+}
+
+void ServedEngine::close_one() {
+  const std::lock_guard lock(open_mutex_);
+  if (--open_ == 0) drained_.notify_all();
 }
 
 bool ServedEngine::cancel(Ticket ticket) {
@@ -50,7 +60,7 @@ std::optional<TimePoint> ServedEngine::expire(TimePoint now) {
   return queue_.next_deadline();
 }
 
-void ServedEngine::handle(Request request) {
+void ServedEngine::handle(Request request, DeviceLane& lane) {
   const TimePoint start = clock_.now();
   if (request.deadline && *request.deadline <= start) {
     refuse(std::move(request), Kind::DeadlineExceeded, "the request's time was over before its execution began");
@@ -59,11 +69,12 @@ void ServedEngine::handle(Request request) {
   ++busy_;
   Completion completion;
   try {
-    completion.outputs = execute(request);
+    check_alive(engine_->device());
+    completion.outputs = execute(request, lane);
   } catch (const Error& error) {
     completion.failure = Failure{error.kind(), error.what()};
   } catch (const std::exception& error) {
-    completion.failure = Failure{Kind::ExecutionFailed, c10::str(engine_->label(), " failed: ", error.what())};
+    completion.failure = failure(error);
   } catch (...) {
     completion.failure = Failure{Kind::ExecutionFailed, c10::str(engine_->label(), " failed and did not say why")};
   }
@@ -76,13 +87,25 @@ void ServedEngine::handle(Request request) {
   complete(std::move(request), std::move(completion));
 }
 
-std::vector<NamedTensor> ServedEngine::execute(Request& request) {
-  std::vector<at::Tensor> outputs = forward_(request.inputs);
+std::vector<NamedTensor> ServedEngine::execute(Request& request, DeviceLane& lane) {
+  std::vector<at::Tensor> inputs;
+  inputs.reserve(request.inputs.size());
+  for (size_t i = 0; i < request.inputs.size(); ++i) {
+    inputs.push_back(engine_->inputs()[i].on_host ? request.inputs[i] : lane.to_device(request.inputs[i]));
+  }
+  const auto outputs = lane.to_host(forward_(inputs));
   const auto& specs = engine_->outputs();
   std::vector<NamedTensor> named;
   named.reserve(outputs.size());
-  for (size_t i = 0; i < outputs.size(); ++i) named.push_back({specs[i].name, outputs[i].cpu().contiguous()});
+  for (size_t i = 0; i < outputs.size(); ++i) named.push_back({specs[i].name, outputs[i]});
   return named;
+}
+
+Failure ServedEngine::failure(const std::exception& error) const {
+  const bool for_now = dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr;
+  const bool alive = still_alive(engine_->device(), error.what());
+  return {for_now || !alive ? Kind::Unavailable : Kind::ExecutionFailed,
+          c10::str(engine_->label(), " failed: ", error.what())};
 }
 
 void ServedEngine::refuse(Request request, Kind kind, const std::string& message) {
@@ -98,8 +121,7 @@ void ServedEngine::complete(Request request, Completion completion) {
   completion.owner = std::move(request.owner);
   stats_.count(completion.failure ? std::optional(completion.failure->kind) : std::nullopt);
   completions_.push(std::move(completion));
-  std::lock_guard lock(open_mutex_);
-  if (--open_ == 0) drained_.notify_all();
+  close_one();
 }
 
 void ServedEngine::stop(Nanoseconds drain) {
@@ -109,6 +131,9 @@ void ServedEngine::stop(Nanoseconds drain) {
     refuse(std::move(request), Kind::Unavailable, c10::str(engine_->label(), " was unloaded before the request ran"));
   }
   instances_.clear();
+  // What cancel() or expire() took out of the queue before is completed on their threads.
+  std::unique_lock lock(open_mutex_);
+  drained_.wait(lock, [this] { return open_ == 0; });
 }
 
 void ServedEngine::wait_until_idle(Nanoseconds at_most) {

@@ -37,7 +37,7 @@ class ServedEngine final : private RequestHandler {
   std::optional<TimePoint> expire(TimePoint now);
 
   /// Refuses new requests, finishes the accepted ones for up to `drain`, ends the rest as Unavailable, and
-  /// waits for what runs: an execution cannot be interrupted.
+  /// waits for what runs: an execution cannot be interrupted. Every completion has been pushed afterwards.
   void stop(Nanoseconds drain);
 
   const RequestStats& stats() const { return stats_; }
@@ -46,8 +46,10 @@ class ServedEngine final : private RequestHandler {
   size_t instances_busy() const { return busy_.load(std::memory_order_relaxed); }
 
  private:
-  void handle(Request request) override;
-  std::vector<NamedTensor> execute(Request& request);
+  void handle(Request request, DeviceLane& lane) override;
+  std::vector<NamedTensor> execute(Request& request, DeviceLane& lane);
+  Failure failure(const std::exception& error) const;
+  void close_one();
   void complete(Request request, Completion completion);
   void refuse(Request request, Kind kind, const std::string& message);
   void wait_until_idle(Nanoseconds at_most);

@@ -25,7 +25,13 @@ struct TensorSpec {
   /// -1 for a dynamic dimension; nothing where even the rank is unknown.
   std::optional<std::vector<int64_t>> shape;
   /// The shapes of each profile; empty where the backend knows no bounds.
-  std::vector<ShapeRange> profiles;
+  std::vector<ShapeRange> profiles = {};
+  /// The values that each profile takes for an input whose values decide shapes; else empty.
+  std::vector<ShapeRange> values = {};
+  /// Where the engine reads or writes it: on its device, or on the host.
+  bool on_host = false;
+  /// How it lies in memory, in the backend's words; empty where there is nothing to say.
+  std::string format = {};
 };
 
 /// A datatype that an engine may use, by its name in the Open Inference Protocol (version 2,

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "core/device_health.h"
 #include "core/engine_manager.h"
 #include "core/error.h"
 
@@ -28,23 +29,51 @@ void check_count(const Engine& engine, size_t count) {
   }
 }
 
+/// Where the caller's tensors live; those that the engine reads on the host say nothing of it.
+at::Device caller_device(const Engine& engine, const std::vector<at::Tensor>& inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].defined() && !engine.inputs()[i].on_host) return inputs[i].device();
+  }
+  return engine.device();
+}
+
+/// Runs the engine, and turns what may go wrong on a device into the kind of failure that it is.
+std::vector<at::Tensor> run(Engine& engine, const std::vector<at::Tensor>& inputs) {
+  check_alive(engine.device());
+  try {
+    auto lease = engine.contexts().acquire();
+    return lease->execute(inputs);
+  } catch (const c10::OutOfMemoryError& error) {
+    fail(Kind::Unavailable, engine.label(), " needs more memory than ", engine.device(),
+         " has: ", error.what_without_backtrace());
+  } catch (const Error& error) {
+    if (error.kind() == Kind::ExecutionFailed && !still_alive(engine.device(), error.what())) {
+      fail(Kind::Unavailable, error.what());
+    }
+    throw;
+  } catch (const std::exception& error) {
+    if (!still_alive(engine.device(), error.what())) fail(Kind::Unavailable, engine.label(), " failed: ", error.what());
+    throw;
+  }
+}
+
 }  // namespace
 
 std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs) {
   check_count(engine, inputs.size());
-  const auto caller_device = inputs.empty() ? engine.device() : inputs[0].device();
+  const auto caller = caller_device(engine, inputs);
   for (size_t i = 0; i < inputs.size(); ++i) {
     const auto& spec = engine.inputs()[i];
     auto& input = inputs[i];
     if (!input.defined()) fail(Kind::InvalidInput, "input '", spec.name, "' is an undefined tensor");
     if (input.layout() != at::kStrided) fail(Kind::InvalidInput, "input '", spec.name, "' is not a dense tensor");
     check_input(spec, input.scalar_type(), input.sizes());
-    input = input.detach().to(engine.device()).contiguous();
+    input = input.detach().to(spec.on_host ? at::Device(at::kCPU) : engine.device()).contiguous();
   }
-  auto lease = engine.contexts().acquire();
-  auto outputs = lease->execute(inputs);
-  if (caller_device != engine.device()) {
-    for (auto& output : outputs) output = output.to(caller_device);
+  auto outputs = run(engine, inputs);
+  for (auto& output : outputs) {
+    // What the engine leaves on the host stays there for a caller who takes it from there.
+    if (output.device() != caller) output = output.to(caller);
   }
   return outputs;
 }

@@ -10,8 +10,8 @@
 namespace trtserve {
 
 /// Runs an engine on tensors of the engine's number, dtypes and shapes, wherever they live: inputs go to
-/// the engine's device, outputs come back on the device of the first input. InvalidInput with a sentence
-/// that names the tensor. No gradient flows through an engine.
+/// the engine's device, outputs come back on the device of the first input that the engine reads there. InvalidInput
+/// with a sentence that names the tensor. No gradient flows through an engine.
 std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs);
 
 /// The kernel of `trt::execute_engine(int id, ...) -> ...`. On the stack: the ID, the inputs and, as the

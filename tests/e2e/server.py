@@ -72,6 +72,10 @@ class Server:
         """SIGTERM; the exit code."""
         return self._end(signal.SIGTERM)
 
+    def interrupt(self) -> int:
+        """SIGINT, as Ctrl-C in a terminal sends it; the exit code."""
+        return self._end(signal.SIGINT)
+
     def kill(self) -> None:
         """SIGKILL: the process gets no chance to tidy up."""
         self._end(signal.SIGKILL)

@@ -54,6 +54,13 @@ def test_engines_names_and_versions_survive_a_restart(stopped: Server, plans: li
         assert [answer_of(server, ref) for ref in (first["id"], "net", unnamed["id"])] == [1, 2, 3]
 
 
+def test_an_interrupted_server_ends_as_one_that_was_told_to_stop(stopped: Server) -> None:
+    with stopped as server:
+        assert server.interrupt() == 0
+        assert "Aborted" not in server.log
+        assert "Traceback" not in server.log
+
+
 def test_a_removed_engine_stays_removed(stopped: Server, plans: list[bytes]) -> None:
     with stopped as server:
         server.client.post("/engines", params={"name": "net"}, content=plans[0]).raise_for_status()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,9 @@ class TensorSpec:
     datatype: str
     shape: list[int] | None
     profiles: list[ShapeRange] = field(default_factory=list)
+    values: list[ShapeRange] = field(default_factory=list)
+    location: str = "host"
+    format: str = ""
 
 
 @dataclass
@@ -59,6 +62,8 @@ class LoadOptions:
     instances: int = 0
     max_queue_size: int = 256
     precision: str = "f32"
+    threads: int = 0
+    cuda_graphs: str = "auto"
 
 
 class Output(bytes):
@@ -105,6 +110,7 @@ class EngineStats:
     queue: Histogram = field(default_factory=Histogram)
     compute: Histogram = field(default_factory=Histogram)
     total: Histogram = field(default_factory=Histogram)
+    counters: dict[str, int] = field(default_factory=dict)
     queue_depth: int = 0
     instances_busy: int = 0
 
@@ -139,13 +145,16 @@ class FakeRuntime:
         self.outputs = [TensorSpec("y", "FP32", [-1, 4])]
         self.compute: Callable[[Sequence[Input]], list[Output]] = echo
         self.load_error: Error | None = None
+        self.versions: dict[str, str | Error] = {"openvino": "2026.4-fake", "tensorrt": "11.1.0.106"}
+        self.dead: dict[str, str] = {}  # device -> reason
         self.load_gate = threading.Event()  # cleared: loads block until it is set
         self.load_gate.set()
         self.unload_gate = threading.Event()  # cleared: unloads block until it is set
         self.unload_gate.set()
 
         self.loads: list[tuple[int, str, str, LoadOptions]] = []  # that have begun
-        self.unloads: list[tuple[int, float]] = []
+        self.unloading: list[int] = []  # engines whose unload has begun
+        self.unloads: list[tuple[int, float]] = []  # that have ended, in that order
         self.cancelled: list[int] = []
         self.timeouts: list[int | None] = []
         self.closed = False
@@ -181,14 +190,19 @@ class FakeRuntime:
 
     # -- the surface of Runtime
 
-    def register_backend(self, name: str, plugin: str, libraries: Sequence[str] = ()) -> None:
+    def register_backend(
+        self, name: str, plugin: str, libraries: Sequence[str] = (), config: Mapping[str, str] | None = None
+    ) -> None:
         self._backends.append(name)
 
     def backends(self) -> list[str]:
         return list(self._backends)
 
     def backend_version(self, name: str) -> str:
-        return "2026.4-fake"
+        version = self.versions[name]
+        if isinstance(version, Error):
+            raise version
+        return version
 
     def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
         self.loads.append((id, plan, backend, as_fake_options(options)))
@@ -216,6 +230,7 @@ class FakeRuntime:
 
     def unload(self, id: int, drain_seconds: float = 30.0) -> None:
         self.engine(id)
+        self.unloading.append(id)
         self.unload_gate.wait()
         with self._lock:
             self.unloads.append((id, drain_seconds))
@@ -234,6 +249,14 @@ class FakeRuntime:
 
     def graph(self, id: int) -> str:
         return f"graph(%self : {self.engine(id).name}, %x : Tensor):\n  return (%x)\n"
+
+    def layers(self, id: int) -> str:
+        if self.engine(id).backend != "tensorrt":
+            raise error("Unsupported", "this engine's backend tells nothing of its layers")
+        return '{"Layers": ["conv1", "relu1"]}'
+
+    def dead_devices(self) -> dict[str, str]:
+        return dict(self.dead)
 
     def module_bytes(self, id: int) -> bytes:
         return b"PK module of " + str(self.engine(id).id).encode()
@@ -305,6 +328,37 @@ class FakeRuntime:
         os.eventfd_write(self._fd, 1)
 
 
+@dataclass
+class LogRecord:
+    severity: str
+    component: str
+    message: str
+
+
+class FakeLog:
+    """The log below the seam: `fd` and `take` are its log_fd() and take_log()."""
+
+    def __init__(self) -> None:
+        self._records: list[LogRecord] = []
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+    def say(self, severity: str, component: str, message: str) -> None:
+        self._records.append(LogRecord(severity, component, message))
+        os.eventfd_write(self._fd, 1)
+
+    def fd(self) -> int:
+        return self._fd
+
+    def take(self) -> list[LogRecord]:
+        taken, self._records = self._records, []
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._fd)
+        return taken
+
+
 def as_fake_options(options: LoadOptions) -> LoadOptions:
     """A copy in the fake's own class, whichever class came: a test compares it field by field."""
     return LoadOptions(
@@ -313,4 +367,6 @@ def as_fake_options(options: LoadOptions) -> LoadOptions:
         instances=options.instances,
         max_queue_size=options.max_queue_size,
         precision=options.precision,
+        threads=options.threads,
+        cuda_graphs=options.cuda_graphs,
     )

@@ -60,6 +60,14 @@ def test_a_shape_whose_product_overflows_is_refused(harness: Harness) -> None:
         harness.runtime.submit(engine, [("x", "FP32", [2**40, 2**40], b"")])
 
 
+def test_an_empty_tensor_whose_other_dimensions_overflow_is_refused(harness: Harness) -> None:
+    engine = harness.load_toy("input x FP32 -1 -1 -1\noutput y x 2")
+    with pytest.raises(runtime_ext.Error, match="no memory holds that many elements") as refused:
+        harness.runtime.submit(engine, [("x", "FP32", [0, 2**62, 4], b"")])
+    assert refused.value.kind == "InvalidInput"
+    assert harness.stats(engine).outcomes["InvalidInput"] == 1
+
+
 @pytest.mark.parametrize("batch", [1, 8, 16, 32])
 def test_every_profile_of_an_engine_is_usable(harness: Harness, engine: int, batch: int) -> None:
     (done,) = harness.wait(harness.runtime.submit(engine, [x(batch), K]))

@@ -5,12 +5,13 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import runtime_ext
 from tests.seam.conftest import Harness, RunInThread, to_numpy
-from tests.seam.models import as_blob, doubling, write_onnx
+from tests.seam.models import as_blob, doubling, scaling, write_onnx
 
 
 def test_an_onnx_model_runs(harness: Harness, tmp_path: Path) -> None:
@@ -150,6 +151,22 @@ def test_a_garbage_plan_is_refused(harness: Harness, tmp_path: Path) -> None:
         harness.load_file(plan)
     assert refused.value.kind == "InvalidInput"
     assert "Exception from" not in str(refused.value)
+
+
+def test_a_model_reads_no_file_beside_its_own(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "secret.plan").write_bytes(np.arange(4, dtype=np.float32).tobytes())
+    model = onnx.load(scaling(tmp_path / "plain.onnx", 2.0))
+    weights = model.graph.initializer[0]
+    weights.ClearField("raw_data")
+    weights.dims[:] = [4]
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="secret.plan")
+    (tmp_path / "thief.onnx").write_bytes(model.SerializeToString())
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(runtime_ext.Error) as refused:
+        harness.load_file(tmp_path / "thief.onnx")
+    assert refused.value.kind == "InvalidInput"
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_damaged_blob_is_refused(harness: Harness, tmp_path: Path) -> None:

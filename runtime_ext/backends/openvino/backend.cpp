@@ -7,6 +7,7 @@
 #include <openvino/runtime/core.hpp>
 
 #include "backends/openvino/engine.h"
+#include "backends/openvino/lone_file.h"
 #include "backends/openvino/reason.h"
 #include "core/error.h"
 
@@ -27,10 +28,11 @@ bool is_blob(std::ifstream& file) {
   return blob;
 }
 
-/// Asks the ONNX frontend alone: the others take files that name further files, or run what is in them.
+/// Asks the ONNX frontend alone: the others take several files, or run what is in them.
 std::shared_ptr<ov::Model> read_onnx(const std::string& plan_path) {
+  const LoneFile file(plan_path);
   const auto frontend = ov::frontend::FrontEndManager().load_by_framework("onnx");
-  const auto model = frontend ? frontend->load(plan_path) : nullptr;
+  const auto model = frontend ? frontend->load(file.path()) : nullptr;
   if (!model) fail(Kind::InvalidInput, "the plan is neither an ONNX model nor a blob that OpenVINO exported");
   return frontend->convert(model);
 }
@@ -89,6 +91,6 @@ class OpenVinoBackend final : public Backend {
 }  // namespace trtserve::openvino
 
 int trtserve_backend_abi() { return trtserve::kBackendAbi; }
-trtserve::Backend* trtserve_backend_create() {
+trtserve::Backend* trtserve_backend_create(const trtserve::BackendConfig& /*config*/) {
   return std::make_unique<trtserve::openvino::OpenVinoBackend>().release();
 }

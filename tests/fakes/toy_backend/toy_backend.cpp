@@ -10,6 +10,13 @@
 #include "gate.h"
 #include "toy_plan.h"
 
+extern "C" {
+/// How many execution contexts of toy engines exist now.
+int toy_contexts();
+/// The most executions that one context ever held at a time: more than 1 is a breach of its contract.
+int toy_most_in_one_context();
+}
+
 namespace trtserve::toy {
 
 namespace {
@@ -104,4 +111,6 @@ int toy_contexts() { return trtserve::toy::contexts; }
 int toy_most_in_one_context() { return trtserve::toy::most_in_one_context; }
 
 int trtserve_backend_abi() { return trtserve::kBackendAbi; }
-trtserve::Backend* trtserve_backend_create() { return std::make_unique<trtserve::toy::ToyBackend>().release(); }
+trtserve::Backend* trtserve_backend_create(const trtserve::BackendConfig& /*config*/) {
+  return std::make_unique<trtserve::toy::ToyBackend>().release();
+}

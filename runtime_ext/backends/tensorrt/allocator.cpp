@@ -1,0 +1,80 @@
+#include "backends/tensorrt/allocator.h"
+
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include "backends/tensorrt/logger.h"
+
+namespace trtserve::tensorrt {
+
+namespace {
+
+constexpr uint64_t kAlignment = 512;  // of torch's blocks; cudaMalloc's is 256
+
+/// torch's stream behind a native handle, if it is the current or the default one of the current device.
+std::optional<c10::Stream> torch_stream(const c10::impl::VirtualGuardImpl& guard, cudaStream_t stream) {
+  const auto device = guard.getDevice();
+  if (stream == nullptr) return guard.getDefaultStream(device);
+  const auto current = guard.getStream(device);
+  if (current.native_handle() == stream) return current;
+  return std::nullopt;
+}
+
+}  // namespace
+
+void* Allocator::allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::AllocatorFlags /*flags*/,
+                               cudaStream_t stream) noexcept {
+  if (size == 0 || alignment > kAlignment) return nullptr;
+  try {
+    const c10::impl::VirtualGuardImpl guard(type_);
+    const auto known = torch_stream(guard, stream);
+    const auto owner = known.value_or(guard.getStream(guard.getDevice()));
+    const c10::StreamGuard on(owner);
+    Block block{at::getDeviceAllocator(type_)->allocate(size), size, owner};
+    if (!known) owner.synchronize();  // the block may have work of that stream before it
+    void* address = block.memory.get();
+    const std::lock_guard lock(mutex_);
+    blocks_.emplace(address, std::move(block));
+    return address;
+  } catch (const c10::Error& error) {
+    mark_out_of_memory();
+    add_error(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    add_error(error.what());
+  }
+  return nullptr;
+}
+
+bool Allocator::deallocateAsync(void* memory, cudaStream_t stream) noexcept {
+  if (memory == nullptr) return true;
+  try {
+    std::optional<Block> block;
+    {
+      const std::lock_guard lock(mutex_);
+      auto found = blocks_.extract(memory);
+      if (found.empty()) return false;
+      block.emplace(std::move(found.mapped()));
+    }
+    const c10::impl::VirtualGuardImpl guard(type_);
+    const auto known = torch_stream(guard, stream);
+    if (!known) {
+      guard.synchronizeDevice(block->stream.device_index());
+    } else if (*known != block->stream) {
+      guard.recordDataPtrOnStream(block->memory, *known);
+    }
+    return true;
+  } catch (const std::exception& error) {
+    add_error(error.what());
+    return false;
+  }
+}
+
+int64_t Allocator::allocated() const {
+  const std::lock_guard lock(mutex_);
+  int64_t bytes = 0;
+  for (const auto& [address, block] : blocks_) bytes += static_cast<int64_t>(block.size);
+  return bytes;
+}
+
+}  // namespace trtserve::tensorrt

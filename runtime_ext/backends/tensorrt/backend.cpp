@@ -1,0 +1,96 @@
+#include <charconv>
+#include <mutex>
+#include <sstream>
+
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include "backends/tensorrt/engine.h"
+#include "backends/tensorrt/plan_file.h"
+#include "core/device_health.h"
+
+namespace trtserve::tensorrt {
+
+namespace {
+
+/// The lines of one setting; none where it is not there.
+std::vector<std::string> lines(const BackendConfig& config, const std::string& key) {
+  const auto found = config.find(key);
+  if (found == config.end()) return {};
+  std::vector<std::string> all;
+  std::istringstream text(found->second);
+  for (std::string line; std::getline(text, line);) {
+    if (!line.empty()) all.push_back(line);
+  }
+  return all;
+}
+
+bool is_set(const BackendConfig& config, const std::string& key) {
+  const auto found = config.find(key);
+  return found != config.end() && found->second == "1";
+}
+
+/// The device that "auto", "cuda" or "cuda:N" stands for.
+at::Device parse_device(const std::string& text, c10::DeviceType type) {
+  const c10::DeviceIndex count = c10::impl::VirtualGuardImpl(type).deviceCount();
+  if (text == "auto" || text == "cuda") return {type, 0};
+  constexpr std::string_view kPrefix = "cuda:";
+  int index = -1;
+  if (text.rfind(kPrefix, 0) == 0) {
+    const auto parsed = std::from_chars(text.data() + kPrefix.size(), text.data() + text.size(), index);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) index = -1;
+  }
+  if (index < 0) fail(Kind::Unsupported, "device is '", text, "'; the tensorrt backend runs on cuda");
+  if (index >= count) {
+    fail(Kind::InvalidInput, "device is '", text, "'; this machine has ", static_cast<int>(count),
+         " of them, from cuda:0 on");
+  }
+  return {type, static_cast<c10::DeviceIndex>(index)};
+}
+
+/// Settings: "libraries" (candidates for the runtime library, one a line, tried in their order), "plugins"
+/// (libraries of TensorRT plugins, one a line), "allow_host_code" ("1": plans may bring code for the host).
+class TensorRtBackend final : public Backend {
+ public:
+  explicit TensorRtBackend(const BackendConfig& config)
+      : library_(std::make_shared<const Library>(lines(config, "libraries"))),
+        options_{lines(config, "plugins"), is_set(config, "allow_host_code")} {}
+
+  std::string version() const override { return library_->version(); }
+
+  std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) override {
+    if (options.device == "cpu") {
+      fail(Kind::Unsupported, "device is 'cpu'; the tensorrt backend runs on cuda");
+    }
+    parse_graph_mode(options.cuda_graphs);  // before minutes of loading
+    const auto runtime = this->runtime();
+    const at::Device device = parse_device(options.device, runtime->device_type());
+    check_alive(device);
+    const c10::DeviceGuard on(device);
+    const PlanFile plan(plan_path);
+    auto engine = runtime->deserialize(plan.data(), plan.size());
+    return std::make_unique<TensorRtEngine>(runtime, std::move(engine), device, options);
+  }
+
+ private:
+  /// Made on first need, and again after a failure: a driver may have come back.
+  std::shared_ptr<TensorRtRuntime> runtime() {
+    const std::lock_guard lock(mutex_);
+    if (!runtime_) runtime_ = std::make_shared<TensorRtRuntime>(library_, options_);
+    return runtime_;
+  }
+
+  const std::shared_ptr<const Library> library_;
+  const TensorRtRuntime::Options options_;
+  std::mutex mutex_;                          // one thread makes the runtime
+  std::shared_ptr<TensorRtRuntime> runtime_;  // guarded by mutex_
+};
+
+}  // namespace
+
+}  // namespace trtserve::tensorrt
+
+int trtserve_backend_abi() { return trtserve::kBackendAbi; }
+trtserve::Backend* trtserve_backend_create(const trtserve::BackendConfig& config) {
+  return std::make_unique<trtserve::tensorrt::TensorRtBackend>(config).release();
+}

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "backends/tensorrt/graph_cache.h"
+#include "backends/tensorrt/profile_context.h"
+#include "backends/tensorrt/runtime.h"
+#include "backends/tensorrt/tensors.h"
+#include "core/backend.h"
+
+namespace trtserve::tensorrt {
+
+/// A deserialized plan. Thread safe but for create_context().
+class TensorRtEngine final : public BackendEngine {
+ public:
+  TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime, std::unique_ptr<nvinfer1::ICudaEngine> engine,
+                 at::Device device, const LoadOptions& options);
+
+  const std::vector<TensorSpec>& inputs() const override { return tensors_.inputs; }
+  const std::vector<TensorSpec>& outputs() const override { return tensors_.outputs; }
+  at::Device device() const override { return device_; }
+  int instances() const override { return instances_; }
+  std::map<std::string, std::string> properties() const override;
+  std::string layers() const override;
+  std::map<std::string, int64_t> counters() const override;
+  std::unique_ptr<ExecutionContext> create_context() override;
+
+  // For its contexts.
+  const Tensors& tensors() const { return tensors_; }
+  const std::string& label() const { return label_; }
+  Counters& counters_of() { return counters_; }
+  GraphPolicy& graph_policy() { return graph_policy_; }
+  const CudaGraphApi& graph_api() const { return runtime_->graph_api(); }
+  std::unique_ptr<ProfileContext> create_profile_context(int32_t profile, c10::Stream stream);
+
+ private:
+  const std::shared_ptr<TensorRtRuntime> runtime_;  // before engine_, which ends first
+  const std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+  const at::Device device_;
+  const int instances_;
+  const std::string label_;  // what the log calls it
+  const Tensors tensors_;
+  mutable Counters counters_;
+  GraphPolicy graph_policy_;
+  mutable std::mutex making_;  // one context or inspector is made at a time: ICudaEngine promises no more
+};
+
+}  // namespace trtserve::tensorrt

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <NvInferRuntime.h>
+
+namespace trtserve::tensorrt {
+
+/// Feeds the service's log and the thread's errors, as the logger does: what has a recorder reports to it instead.
+/// Keeps the first errors of the process with their codes, which TensorRT's own code may ask for. Thread safe.
+class ErrorRecorder final : public nvinfer1::IErrorRecorder {
+ public:
+  int32_t getNbErrors() const noexcept override;
+  nvinfer1::ErrorCode getErrorCode(int32_t index) const noexcept override;
+  /// Valid until clear().
+  ErrorDesc getErrorDesc(int32_t index) const noexcept override;
+  bool hasOverflowed() const noexcept override;
+  void clear() noexcept override;
+  bool reportError(nvinfer1::ErrorCode code, ErrorDesc description) noexcept override;
+  RefCount incRefCount() noexcept override { return ++references_; }
+  RefCount decRefCount() noexcept override { return --references_; }
+
+ private:
+  static constexpr size_t kMostErrors = 16;
+  struct Entry {
+    nvinfer1::ErrorCode code;
+    std::array<char, kMAX_DESC_LENGTH + 1> description;
+  };
+
+  mutable std::mutex mutex_;                  // protects the entries; never held while TensorRT is called
+  std::array<Entry, kMostErrors> entries_{};  // guarded by mutex_; an entry's address never changes
+  size_t count_ = 0;                          // guarded by mutex_
+  bool overflowed_ = false;                   // guarded by mutex_
+  std::atomic<RefCount> references_{0};
+};
+
+}  // namespace trtserve::tensorrt

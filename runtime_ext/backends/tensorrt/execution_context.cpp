@@ -1,0 +1,180 @@
+#include "backends/tensorrt/execution_context.h"
+
+#include <algorithm>
+
+#include <ATen/Functions.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include "backends/tensorrt/logger.h"
+#include "backends/tensorrt/profiles.h"
+#include "backends/tensorrt/stream_scope.h"
+#include "core/error.h"
+
+namespace trtserve::tensorrt {
+
+namespace {
+
+using TensorList = std::vector<at::Tensor>;
+
+constexpr uintptr_t kAlignment = 256;  // of every tensor's address: IExecutionContext::setTensorAddress
+
+TensorList aligned(c10::ArrayRef<at::Tensor> inputs) {
+  TensorList tensors = inputs.vec();
+  for (auto& tensor : tensors) {
+    if (!tensor.is_cpu() && reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % kAlignment != 0) {
+      tensor = tensor.clone();
+    }
+  }
+  return tensors;
+}
+
+TensorList copies(const TensorList& tensors) {
+  TensorList all;
+  all.reserve(tensors.size());
+  for (const auto& tensor : tensors) all.push_back(tensor.clone());
+  return all;
+}
+
+/// Whether two executions of the same input came to the same. Kernels may add in another order from one to the
+/// next, so numbers with a fraction may differ in their last digits. Waits for the stream.
+bool agree(const TensorList& a, const TensorList& b) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    const at::Tensor left = a[i].cpu();
+    const at::Tensor right = b[i].cpu();
+    const bool same = left.is_floating_point() ? at::allclose(left.to(at::kDouble), right.to(at::kDouble), 1e-2, 1e-3,
+                                                              /*equal_nan=*/true)
+                                               : at::equal(left, right);
+    if (!same) return false;
+  }
+  return true;
+}
+
+c10::Stream pool_stream(at::Device device) {
+  return c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+}
+
+}  // namespace
+
+TensorRtContext::TensorRtContext(TensorRtEngine& engine)
+    : engine_(engine),
+      stream_(pool_stream(engine.device())),
+      done_(engine.device().type()),
+      blank_(at::empty({kAlignment}, at::TensorOptions().dtype(at::kByte).device(engine.device()))),
+      scratch_(engine.device(), stream_, engine.counters_of().scratch_bytes) {
+  const c10::StreamGuard on(stream_);
+  clear_errors();
+  for (int32_t profile = 0; profile < engine.tensors().profiles; ++profile) {
+    contexts_.push_back(engine.create_profile_context(profile, stream_));
+  }
+}
+
+TensorRtContext::~TensorRtContext() { synchronize(); }
+
+void TensorRtContext::synchronize() noexcept {
+  try {
+    if (done_.was_marked_for_recording()) done_.synchronize();
+  } catch (...) {  // NOLINT(bugprone-empty-catch): who waits for the outputs meets the device's error
+  }
+}
+
+std::vector<at::Tensor> TensorRtContext::execute(c10::ArrayRef<at::Tensor> inputs) {
+  clear_errors();
+  const int32_t profile = choose_profile(engine_.tensors(), inputs);
+  const StreamScope scope(engine_.device(), stream_, inputs);
+  TensorList outputs;
+  try {
+    outputs = run(profile, aligned(inputs), scope.handle());
+  } catch (const c10::OutOfMemoryError&) {
+    throw;  // torch had no memory for the context, which is as it was
+  } catch (const Error& error) {
+    if (error.kind() != Kind::InvalidInput) discard(profile, scope.stream());
+    throw;
+  } catch (...) {
+    discard(profile, scope.stream());
+    throw;
+  }
+  done_.record(scope.stream());
+  // What is on the host is there once the work is done, and no stream's order tells the caller of it.
+  const auto on_host = [](const at::Tensor& output) { return output.is_cpu(); };
+  if (std::any_of(outputs.begin(), outputs.end(), on_host)) scope.stream().synchronize();
+  scope.hand_over(outputs);
+  return outputs;
+}
+
+TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, cudaStream_t handle) {
+  auto& policy = engine_.graph_policy();
+  if (!policy.enabled()) return run_plain(profile, inputs, handle);
+  const auto key = GraphCache::key(profile, inputs);
+  if (auto* entry = graphs_.find(key, scratch_.data())) return replay(*entry, inputs, handle);
+  if (!graphs_.is_worth(key, policy.mode())) return run_plain(profile, inputs, handle);
+  if (!prepare(profile, inputs).has_fixed_outputs()) {
+    policy.disable(engine_.label(), "it has tensors on the host, or outputs whose shape depends on values");
+    return run_plain(profile, inputs, handle);
+  }
+  return run_and_capture(profile, inputs, key, handle);
+}
+
+ProfileContext& TensorRtContext::prepare(int32_t profile, const TensorList& inputs) {
+  auto& context = contexts_[static_cast<size_t>(profile)];
+  if (!context) context = engine_.create_profile_context(profile, stream_);
+  context->prepare(inputs);
+  scratch_.reserve(context->scratch_bytes());
+  context->provide_scratch(scratch_.data(), scratch_.size());
+  return *context;
+}
+
+TensorList TensorRtContext::run_plain(int32_t profile, const TensorList& inputs, cudaStream_t handle) {
+  auto& context = prepare(profile, inputs);
+  auto outputs = context.new_outputs();
+  context.enqueue(inputs, outputs, blank_.mutable_data_ptr(), handle);
+  return outputs;
+}
+
+TensorList TensorRtContext::replay(GraphCache::Entry& entry, const TensorList& inputs, cudaStream_t handle) {
+  for (size_t i = 0; i < inputs.size(); ++i) entry.inputs[i].copy_(inputs[i], /*non_blocking=*/true);
+  entry.graph.launch(handle);
+  ++engine_.counters_of().cuda_graph_replays;
+  return copies(entry.outputs);
+}
+
+TensorList TensorRtContext::run_and_capture(int32_t profile, const TensorList& inputs, const GraphCache::Key& key,
+                                            cudaStream_t handle) {
+  auto& context = *contexts_[static_cast<size_t>(profile)];
+  void* blank = blank_.mutable_data_ptr();
+  const TensorList fixed_inputs = copies(inputs);
+  TensorList fixed_outputs = context.new_outputs();
+  // A plain execution first: TensorRT puts off work after a change of shapes, which a capture must not hold, and
+  // its outputs are what the graph has to come to.
+  context.enqueue(fixed_inputs, fixed_outputs, blank, handle);
+  TensorList expected = copies(fixed_outputs);
+  auto& policy = engine_.graph_policy();
+  try {
+    CudaGraph graph(engine_.graph_api(), handle, [&] { context.enqueue(fixed_inputs, fixed_outputs, blank, handle); });
+    for (auto& output : fixed_outputs) output.zero_();  // so that a graph that does nothing is seen
+    graph.launch(handle);
+    if (agree(fixed_outputs, expected)) {
+      ++engine_.counters_of().cuda_graph_captures;
+      graphs_.put(key, {fixed_inputs, fixed_outputs, scratch_.data(), std::move(graph)});
+    } else {
+      policy.disable(engine_.label(), "a replay gave other outputs than the plain execution of the same inputs");
+    }
+  } catch (const Error& error) {
+    // The request has its outputs; only the context may have been left in the middle of something.
+    policy.disable(engine_.label(), error.what());
+    discard(profile, c10::impl::VirtualGuardImpl(engine_.device().type()).getStream(engine_.device()));
+    clear_errors();
+  }
+  return expected;
+}
+
+void TensorRtContext::discard(int32_t profile, c10::Stream stream) noexcept {
+  try {
+    stream.synchronize();  // what was enqueued may still use the context
+  } catch (...) {          // NOLINT(bugprone-empty-catch): on a dead device nothing runs any more
+  }
+  auto& context = contexts_[static_cast<size_t>(profile)];
+  if (context) ++engine_.counters_of().contexts_discarded;
+  context.reset();
+}
+
+}  // namespace trtserve::tensorrt

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <c10/core/Event.h>
+
+#include "backends/tensorrt/engine.h"
+#include "backends/tensorrt/graph_cache.h"
+#include "backends/tensorrt/profile_context.h"
+#include "backends/tensorrt/scratch.h"
+#include "core/backend.h"
+
+namespace trtserve::tensorrt {
+
+/// What one instance runs an engine in: a context a profile, so that no execution switches profiles, one block of
+/// scratch memory for all of them, a stream, and captured graphs.
+class TensorRtContext final : public ExecutionContext {
+ public:
+  /// `engine` outlives the context.
+  explicit TensorRtContext(TensorRtEngine& engine);
+  ~TensorRtContext() override;
+  TensorRtContext(const TensorRtContext&) = delete;
+  TensorRtContext& operator=(const TensorRtContext&) = delete;
+
+  std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) override;
+  void synchronize() noexcept override;
+
+ private:
+  using TensorList = std::vector<at::Tensor>;
+
+  TensorList run(int32_t profile, const TensorList& inputs, cudaStream_t handle);
+  TensorList run_plain(int32_t profile, const TensorList& inputs, cudaStream_t handle);
+  TensorList replay(GraphCache::Entry& entry, const TensorList& inputs, cudaStream_t handle);
+  TensorList run_and_capture(int32_t profile, const TensorList& inputs, const GraphCache::Key& key,
+                             cudaStream_t handle);
+  ProfileContext& prepare(int32_t profile, const TensorList& inputs);
+  void discard(int32_t profile, c10::Stream stream) noexcept;
+
+  TensorRtEngine& engine_;
+  const c10::Stream stream_;  // for callers that have none of their own
+  c10::Event done_;           // of the last execution's work
+  const at::Tensor blank_;    // the address of empty tensors
+  // In the order of life: graphs and contexts refer to the scratch memory.
+  Scratch scratch_;
+  std::vector<std::unique_ptr<ProfileContext>> contexts_;  // by profile; null: discarded, made again when needed
+  GraphCache graphs_;
+};
+
+}  // namespace trtserve::tensorrt

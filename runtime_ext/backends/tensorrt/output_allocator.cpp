@@ -1,0 +1,49 @@
+#include "backends/tensorrt/output_allocator.h"
+
+#include <ATen/EmptyTensor.h>
+#include <ATen/Functions.h>
+#include <c10/core/TensorImpl.h>
+
+#include "backends/tensorrt/logger.h"
+
+namespace trtserve::tensorrt {
+
+void* OutputAllocator::reallocateOutputAsync(char const* tensor_name, void* /*current*/, uint64_t size,
+                                             uint64_t /*alignment*/, cudaStream_t /*stream*/) {
+  // Called within enqueueV3, while the stream given is the thread's current one, so the memory is that stream's;
+  // torch aligns it to 512 bytes. Nothing may be thrown into TensorRT.
+  try {
+    memory_ = at::empty({static_cast<int64_t>(size)}, at::TensorOptions().dtype(at::kByte).device(device_));
+    return memory_.mutable_data_ptr();
+  } catch (const c10::Error& error) {
+    mark_out_of_memory();
+    add_error(c10::str("no memory for output '", tensor_name, "': ", error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    add_error(error.what());
+  }
+  return nullptr;
+}
+
+void OutputAllocator::notifyShape(char const* /*tensor_name*/, nvinfer1::Dims const& dims) noexcept { shape_ = dims; }
+
+void OutputAllocator::reset() {
+  memory_.reset();
+  shape_.reset();
+}
+
+std::optional<at::Tensor> OutputAllocator::take() {
+  if (!shape_) return std::nullopt;
+  const c10::IntArrayRef sizes(shape_->d, static_cast<size_t>(shape_->nbDims));
+  if (c10::multiply_integers(sizes) == 0) {
+    return at::empty(sizes, at::TensorOptions().dtype(dtype_).device(device_));
+  }
+  if (!memory_.defined()) return std::nullopt;
+  // The same storage under another dtype, so that torch still knows whose memory it is.
+  auto output = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(memory_.storage()), memory_.key_set(),
+                                                         c10::scalarTypeToTypeMeta(dtype_));
+  output.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
+  memory_.reset();
+  return output;
+}
+
+}  // namespace trtserve::tensorrt

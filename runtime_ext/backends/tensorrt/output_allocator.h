@@ -1,0 +1,34 @@
+#pragma once
+
+#include <optional>
+
+#include <ATen/core/Tensor.h>
+#include <NvInferRuntime.h>
+
+namespace trtserve::tensorrt {
+
+/// Memory for one output whose shape is known only once it is computed: TensorRT asks for it, and tells the
+/// shape, while it enqueues. Not thread safe: belongs to one context.
+class OutputAllocator final : public nvinfer1::IOutputAllocator {
+ public:
+  OutputAllocator(at::Device device, c10::ScalarType dtype) : device_(device), dtype_(dtype) {}
+
+  void* reallocateOutputAsync(char const* tensor_name, void* current, uint64_t size, uint64_t alignment,
+                              cudaStream_t stream) override;
+  void notifyShape(char const* tensor_name, nvinfer1::Dims const& dims) noexcept override;
+
+  /// Forgets the last execution's output.
+  void reset();
+
+  /// The output of the execution since reset(), which then owns its memory; nothing where TensorRT told no
+  /// shape or got no memory for it.
+  std::optional<at::Tensor> take();
+
+ private:
+  const at::Device device_;
+  const c10::ScalarType dtype_;
+  at::Tensor memory_;  // bytes
+  std::optional<nvinfer1::Dims> shape_;
+};
+
+}  // namespace trtserve::tensorrt

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace trtserve::tensorrt {
+
+/// A plan file in memory, without the metadata that Ultralytics' exporter writes before the plan: a u32 length
+/// and that many bytes of JSON. Mapped, so that the pages of a large plan need not all be there at once.
+class PlanFile {
+ public:
+  /// InvalidInput where the file is not a plan of TensorRT 8 or later, or a wrapper is longer than the file.
+  explicit PlanFile(const std::string& path);
+  ~PlanFile();
+  PlanFile(const PlanFile&) = delete;
+  PlanFile& operator=(const PlanFile&) = delete;
+
+  const void* data() const { return copy_.empty() ? bytes() + offset_ : copy_.data(); }
+  size_t size() const { return size_ - offset_; }
+
+ private:
+  const std::byte* bytes() const { return static_cast<const std::byte*>(mapping_); }
+  bool begins_with_magic(size_t offset) const;
+
+  void* mapping_ = nullptr;
+  size_t size_ = 0;
+  size_t offset_ = 0;            // of the plan in the file
+  std::vector<std::byte> copy_;  // of a plan that begins at an unaligned offset; else empty
+};
+
+}  // namespace trtserve::tensorrt

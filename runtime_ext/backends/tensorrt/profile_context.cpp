@@ -1,0 +1,163 @@
+#include "backends/tensorrt/profile_context.h"
+
+#include <algorithm>
+
+#include <ATen/Functions.h>
+
+#include "backends/tensorrt/logger.h"
+#include "core/error.h"
+
+namespace trtserve::tensorrt {
+
+namespace {
+
+using nvinfer1::ExecutionContextAllocationStrategy;
+
+constexpr int64_t kAlignment = 256;  // of every tensor's address: IExecutionContext::setTensorAddress
+
+cudaStream_t handle_of(c10::Stream stream) { return static_cast<cudaStream_t>(stream.native_handle()); }
+
+void* address_of(const at::Tensor& tensor, void* blank) {
+  // An address may not be null, not even of nothing.
+  return tensor.numel() == 0 ? blank : tensor.mutable_data_ptr();
+}
+
+/// Uninitialised host memory with the alignment that TensorRT wants of every address.
+at::Tensor aligned_host_memory(c10::IntArrayRef sizes, c10::ScalarType dtype) {
+  const auto bytes = static_cast<int64_t>(c10::multiply_integers(sizes) * c10::elementSize(dtype));
+  const at::Tensor block = at::empty({bytes + kAlignment}, at::kByte);
+  const auto address = reinterpret_cast<uintptr_t>(block.const_data_ptr());
+  const auto offset = static_cast<int64_t>((kAlignment - address % kAlignment) % kAlignment);
+  return block.narrow(0, offset, bytes).view(dtype).view(sizes);
+}
+
+}  // namespace
+
+ProfileContext::ProfileContext(nvinfer1::ICudaEngine& engine, const Tensors& tensors, int32_t profile,
+                               c10::Stream stream)
+    : tensors_(tensors),
+      device_(stream.device()),
+      context_(engine.createExecutionContext(ExecutionContextAllocationStrategy::kUSER_MANAGED)),
+      host_inputs_(tensors.inputs.size()) {
+  if (!context_) fail_with_reason(Kind::ExecutionFailed, "TensorRT made no execution context");
+  if (!context_->setOptimizationProfileAsync(profile, handle_of(stream))) {
+    fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT could not select profile ", profile));
+  }
+  stream.synchronize();
+  for (const auto& spec : tensors.outputs) {
+    output_allocators_.push_back(std::make_unique<OutputAllocator>(device_, spec.dtype));
+  }
+}
+
+void ProfileContext::prepare(c10::ArrayRef<at::Tensor> inputs) {
+  const auto same = [&](const at::Tensor& input, const std::vector<int64_t>& shape) { return input.sizes() == shape; };
+  const bool known = std::equal(inputs.begin(), inputs.end(), shapes_.begin(), shapes_.end(), same);
+  if (known && !tensors_.values_decide_shapes && !output_shapes_.empty()) return;
+  shapes_.clear();
+  output_shapes_.clear();  // on a failure the context has some of the shapes
+  for (size_t i = 0; i < inputs.size(); ++i) set_shape(tensors_.inputs[i], inputs[i], host_inputs_[i]);
+  infer_shapes();
+  for (const auto& input : inputs) shapes_.push_back(input.sizes().vec());
+}
+
+void ProfileContext::set_shape(const TensorSpec& spec, const at::Tensor& input, at::Tensor& host_values) {
+  const char* name = spec.name.c_str();
+  if (!context_->setInputShape(name, to_dims(input.sizes()))) {
+    fail_with_reason(Kind::InvalidInput,
+                     c10::str("TensorRT takes no shape ", format_shape(input.sizes()), " for input '", spec.name, "'"));
+  }
+  if (!spec.on_host) return;
+  // Read again until enqueueV3 has returned, so the context keeps the copy.
+  host_values = aligned_host_memory(input.sizes(), spec.dtype).copy_(input);
+  if (!context_->setInputTensorAddress(name, host_values.const_data_ptr())) {
+    fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT takes no address for input '", spec.name, "'"));
+  }
+}
+
+void ProfileContext::infer_shapes() {
+  // Names come back for what is missing; nothing is, so there is no room for any.
+  if (context_->inferShapes(0, nullptr) != 0) {
+    fail_with_reason(Kind::InvalidInput, "TensorRT cannot tell the outputs' shapes from these inputs");
+  }
+  const size_t bytes = context_->updateDeviceMemorySizeForShapes();
+  if (bytes == 0 && !errors().text.empty()) {
+    fail_with_reason(Kind::ExecutionFailed, "TensorRT cannot tell how much memory it needs");
+  }
+  scratch_bytes_ = static_cast<int64_t>(bytes);
+  for (size_t i = 0; i < tensors_.outputs.size(); ++i) {
+    const char* name = tensors_.outputs[i].name.c_str();
+    const auto dims = context_->getTensorShape(name);
+    if (dims.nbDims < 0) fail_with_reason(Kind::ExecutionFailed, c10::str("output '", name, "' has no shape"));
+    auto shape = to_vector(dims);
+    const bool is_known = std::all_of(shape.begin(), shape.end(), [](int64_t dim) { return dim >= 0; });
+    if (!is_known && tensors_.outputs[i].on_host) {
+      fail(Kind::Unsupported, "output '", name, "' is on the host, and its shape depends on the inputs' values");
+    }
+    if (!context_->setOutputAllocator(name, is_known ? nullptr : output_allocators_[i].get())) {
+      fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT takes no allocator for output '", name, "'"));
+    }
+    output_shapes_.push_back(is_known ? std::optional(std::move(shape)) : std::nullopt);
+  }
+}
+
+void ProfileContext::provide_scratch(void* memory, int64_t bytes) { context_->setDeviceMemoryV2(memory, bytes); }
+
+bool ProfileContext::has_fixed_outputs() const {
+  const auto on_device = [](const TensorSpec& spec) { return !spec.on_host; };
+  return std::all_of(output_shapes_.begin(), output_shapes_.end(),
+                     [](const auto& shape) { return shape.has_value(); }) &&
+         std::all_of(tensors_.inputs.begin(), tensors_.inputs.end(), on_device) &&
+         std::all_of(tensors_.outputs.begin(), tensors_.outputs.end(), on_device);
+}
+
+std::vector<at::Tensor> ProfileContext::new_outputs() const {
+  std::vector<at::Tensor> outputs(tensors_.outputs.size());
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (output_shapes_[i]) outputs[i] = new_output(i);
+  }
+  return outputs;
+}
+
+at::Tensor ProfileContext::new_output(size_t index) const {
+  const auto& spec = tensors_.outputs[index];
+  const auto& shape = *output_shapes_[index];
+  if (spec.on_host) return aligned_host_memory(shape, spec.dtype);
+  return at::empty(shape, at::TensorOptions().dtype(spec.dtype).device(device_));
+}
+
+void ProfileContext::set_addresses(c10::ArrayRef<at::Tensor> inputs, const std::vector<at::Tensor>& outputs,
+                                   void* blank) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const auto& spec = tensors_.inputs[i];
+    if (spec.on_host) continue;  // has its address since prepare()
+    if (!context_->setInputTensorAddress(spec.name.c_str(), address_of(inputs[i], blank))) {
+      fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT takes no address for input '", spec.name, "'"));
+    }
+  }
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const auto& spec = tensors_.outputs[i];
+    output_allocators_[i]->reset();
+    // Null: the memory comes from the output's allocator.
+    void* address = outputs[i].defined() ? address_of(outputs[i], blank) : nullptr;
+    if (!context_->setTensorAddress(spec.name.c_str(), address)) {
+      fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT takes no address for output '", spec.name, "'"));
+    }
+  }
+}
+
+void ProfileContext::enqueue(c10::ArrayRef<at::Tensor> inputs, std::vector<at::Tensor>& outputs, void* blank,
+                             cudaStream_t handle) {
+  set_addresses(inputs, outputs, blank);
+  if (!context_->enqueueV3(handle)) fail_with_reason(Kind::ExecutionFailed, "TensorRT could not run the engine");
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i].defined()) continue;
+    auto output = output_allocators_[i]->take();
+    if (!output) {
+      fail_with_reason(Kind::ExecutionFailed,
+                       c10::str("TensorRT told no shape of output '", tensors_.outputs[i].name, "'"));
+    }
+    outputs[i] = std::move(*output);
+  }
+}
+
+}  // namespace trtserve::tensorrt

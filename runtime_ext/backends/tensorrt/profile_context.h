@@ -1,0 +1,61 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "backends/tensorrt/output_allocator.h"
+#include "backends/tensorrt/tensors.h"
+
+namespace trtserve::tensorrt {
+
+/// One execution context of TensorRT's, on one profile for good. Not thread safe: belongs to one instance.
+///
+/// An execution is prepare(), provide_scratch(), enqueue(), in this order and on one stream; the next one may
+/// begin once the work of this one is done.
+class ProfileContext {
+ public:
+  /// Selects the profile and waits for that. Unavailable where the device has no memory for the context,
+  /// ExecutionFailed where TensorRT makes none.
+  ProfileContext(nvinfer1::ICudaEngine& engine, const Tensors& tensors, int32_t profile, c10::Stream stream);
+
+  /// Tells the context the inputs' shapes (and values, where they decide shapes). InvalidInput where TensorRT
+  /// takes them not, though each is within the profile.
+  void prepare(c10::ArrayRef<at::Tensor> inputs);
+
+  /// What the shapes of the last prepare() need.
+  int64_t scratch_bytes() const { return scratch_bytes_; }
+  void provide_scratch(void* memory, int64_t bytes);
+
+  /// Whether every output's shape is known once the inputs' are, and all tensors are on the device.
+  bool has_fixed_outputs() const;
+
+  /// Memory for one execution's outputs on the current stream; undefined where the shape is not known yet.
+  std::vector<at::Tensor> new_outputs() const;
+
+  /// Enqueues the work on the current stream, `handle`. Outputs that are undefined are filled in. Inputs and
+  /// outputs have 256-byte alignment, unless they are empty; `blank` is a device address for those that are.
+  /// After an Error the context's state is unknown: discard it.
+  void enqueue(c10::ArrayRef<at::Tensor> inputs, std::vector<at::Tensor>& outputs, void* blank, cudaStream_t handle);
+
+ private:
+  void set_shape(const TensorSpec& spec, const at::Tensor& input, at::Tensor& host_values);
+  void infer_shapes();
+  void set_addresses(c10::ArrayRef<at::Tensor> inputs, const std::vector<at::Tensor>& outputs, void* blank);
+  at::Tensor new_output(size_t index) const;
+
+  const Tensors& tensors_;  // the engine's, which outlives its contexts
+  const at::Device device_;
+  // The allocators of outputs before the context that calls them: it is destroyed first.
+  std::vector<std::unique_ptr<OutputAllocator>> output_allocators_;
+  const std::unique_ptr<nvinfer1::IExecutionContext> context_;
+
+  std::vector<std::vector<int64_t>> shapes_;  // that the context has; empty: none, or not all
+  std::vector<at::Tensor> host_inputs_;       // aligned copies of those that are read on the host, else undefined
+  std::vector<std::optional<std::vector<int64_t>>> output_shapes_;
+  int64_t scratch_bytes_ = 0;
+};
+
+}  // namespace trtserve::tensorrt

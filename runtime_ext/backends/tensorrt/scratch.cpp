@@ -1,0 +1,27 @@
+#include "backends/tensorrt/scratch.h"
+
+#include <ATen/Functions.h>
+#include <c10/core/StreamGuard.h>
+
+namespace trtserve::tensorrt {
+
+Scratch::Scratch(at::Device device, c10::Stream stream, std::atomic<int64_t>& total)
+    : device_(device), stream_(stream), total_(total) {}
+
+Scratch::~Scratch() { total_ -= size(); }
+
+void Scratch::reserve(int64_t bytes) {
+  if (bytes <= size()) return;
+  // The smaller one first: on a full device both together may not fit.
+  total_ -= size();
+  memory_.reset();
+  {
+    const c10::StreamGuard on(stream_);
+    memory_ = at::empty({bytes}, at::TensorOptions().dtype(at::kByte).device(device_));
+    // Executions run on other streams too; the block may have work of this one before it.
+    stream_.synchronize();
+  }
+  total_ += bytes;
+}
+
+}  // namespace trtserve::tensorrt

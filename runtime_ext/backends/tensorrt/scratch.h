@@ -1,0 +1,35 @@
+#pragma once
+
+#include <atomic>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Stream.h>
+
+namespace trtserve::tensorrt {
+
+/// The working memory of one instance, in which all its contexts run, one at a time: it has the size of the
+/// largest execution so far, not the sum over the profiles. Not thread safe, and resized only while no work
+/// uses it.
+class Scratch {
+ public:
+  /// `total` counts the bytes of all instances of an engine.
+  Scratch(at::Device device, c10::Stream stream, std::atomic<int64_t>& total);
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  /// Makes it at least so large; what was captured with the memory before must then be captured anew.
+  void reserve(int64_t bytes);
+
+  /// Null where nothing was ever needed.
+  void* data() const { return memory_.defined() ? memory_.mutable_data_ptr() : nullptr; }
+  int64_t size() const { return memory_.defined() ? memory_.numel() : 0; }
+
+ private:
+  const at::Device device_;
+  const c10::Stream stream_;
+  std::atomic<int64_t>& total_;
+  at::Tensor memory_;  // bytes
+};
+
+}  // namespace trtserve::tensorrt

@@ -1,0 +1,112 @@
+#include "backends/tensorrt/tensors.h"
+
+#include <algorithm>
+#include <array>
+
+#include <c10/util/accumulate.h>
+
+#include "backends/tensorrt/datatypes.h"
+#include "core/error.h"
+
+namespace trtserve::tensorrt {
+
+namespace {
+
+using nvinfer1::ICudaEngine;
+using nvinfer1::OptProfileSelector;
+
+bool is_dynamic(c10::IntArrayRef shape) {
+  return std::any_of(shape.begin(), shape.end(), [](int64_t dim) { return dim < 0; });
+}
+
+/// Vectorized and padded layouts exist for engines inside other programs; requests carry plain arrays.
+void check_format(const ICudaEngine& engine, const char* name) {
+  for (int32_t profile = 0; profile < engine.getNbOptimizationProfiles(); ++profile) {
+    if (engine.getTensorFormat(name, profile) == nvinfer1::TensorFormat::kLINEAR) continue;
+    fail(Kind::Unsupported, "tensor '", name, "' lies in memory as ", engine.getTensorFormatDesc(name, profile),
+         "; this server takes row-major linear tensors: build the plan with linear inputs and outputs");
+  }
+}
+
+ShapeRange shapes(const ICudaEngine& engine, const char* name, int32_t profile) {
+  return {to_vector(engine.getProfileShape(name, profile, OptProfileSelector::kMIN)),
+          to_vector(engine.getProfileShape(name, profile, OptProfileSelector::kOPT)),
+          to_vector(engine.getProfileShape(name, profile, OptProfileSelector::kMAX))};
+}
+
+/// The values that a profile takes for an input of `count` of them; nothing where the profile names none.
+std::optional<ShapeRange> values(const ICudaEngine& engine, const char* name, int32_t profile, int64_t count) {
+  ShapeRange range;
+  const std::array<std::pair<OptProfileSelector, std::vector<int64_t>*>, 3> parts = {
+      {{OptProfileSelector::kMIN, &range.min},
+       {OptProfileSelector::kOPT, &range.opt},
+       {OptProfileSelector::kMAX, &range.max}}};
+  for (const auto& [selector, to] : parts) {
+    const int64_t* from = engine.getProfileTensorValuesV2(name, profile, selector);
+    if (from == nullptr) return std::nullopt;
+    to->assign(from, from + count);
+  }
+  return range;
+}
+
+TensorSpec read(const ICudaEngine& engine, const char* name) {
+  check_format(engine, name);
+  TensorSpec spec;
+  spec.name = name;
+  spec.dtype = to_torch(engine.getTensorDataType(name), spec.name);
+  spec.shape = to_vector(engine.getTensorShape(name));
+  spec.on_host = engine.getTensorLocation(name) == nvinfer1::TensorLocation::kHOST;
+  spec.format = engine.getTensorFormatDesc(name);
+  return spec;
+}
+
+void read_profiles(const ICudaEngine& engine, TensorSpec& spec) {
+  const bool dynamic = is_dynamic(*spec.shape);
+  const bool has_values = engine.isShapeInferenceIO(spec.name.c_str()) && !dynamic;
+  for (int32_t profile = 0; profile < engine.getNbOptimizationProfiles(); ++profile) {
+    if (dynamic) spec.profiles.push_back(shapes(engine, spec.name.c_str(), profile));
+    if (!has_values) continue;
+    const auto range = values(engine, spec.name.c_str(), profile, c10::multiply_integers(*spec.shape));
+    if (range) spec.values.push_back(*range);
+  }
+  // Ranges go by the profile's index: some are as good as none.
+  if (spec.values.size() != static_cast<size_t>(engine.getNbOptimizationProfiles())) spec.values.clear();
+}
+
+}  // namespace
+
+Tensors read_tensors(const ICudaEngine& engine) {
+  Tensors tensors;
+  tensors.profiles = engine.getNbOptimizationProfiles();
+  for (int32_t i = 0; i < engine.getNbIOTensors(); ++i) {
+    const char* name = engine.getIOTensorName(i);
+    auto spec = read(engine, name);
+    if (engine.getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT) {
+      read_profiles(engine, spec);
+      tensors.values_decide_shapes |= engine.isShapeInferenceIO(name);
+      tensors.inputs.push_back(std::move(spec));
+    } else {
+      if (const char* input = engine.getAliasedInputTensor(name)) {
+        fail(Kind::Unsupported, "output '", name, "' shares its memory with input '", input,
+             "'; this server takes engines whose outputs have memory of their own");
+      }
+      tensors.outputs.push_back(std::move(spec));
+    }
+  }
+  return tensors;
+}
+
+std::vector<int64_t> to_vector(const nvinfer1::Dims& dims) { return {dims.d, dims.d + std::max(dims.nbDims, 0)}; }
+
+nvinfer1::Dims to_dims(c10::IntArrayRef sizes) {
+  nvinfer1::Dims dims{};
+  if (sizes.size() > static_cast<size_t>(nvinfer1::Dims::MAX_DIMS)) {
+    fail(Kind::InvalidInput, "a tensor of ", sizes.size(), " dimensions came; TensorRT takes up to ",
+         nvinfer1::Dims::MAX_DIMS);
+  }
+  dims.nbDims = static_cast<int32_t>(sizes.size());
+  std::copy(sizes.begin(), sizes.end(), dims.d);
+  return dims;
+}
+
+}  // namespace trtserve::tensorrt

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <vector>
+
+#include <NvInferRuntime.h>
+
+#include "core/tensor_spec.h"
+
+namespace trtserve::tensorrt {
+
+/// An engine's inputs and outputs, in the engine's own order, and how many profiles it has.
+struct Tensors {
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+  int32_t profiles = 1;
+  /// Whether the values of an input decide shapes, which must then be inferred anew for every execution.
+  bool values_decide_shapes = false;
+};
+
+/// Unsupported, naming the tensor, for a datatype, a memory format or an aliasing that no request can carry.
+Tensors read_tensors(const nvinfer1::ICudaEngine& engine);
+
+std::vector<int64_t> to_vector(const nvinfer1::Dims& dims);
+
+/// InvalidInput for a rank beyond TensorRT's.
+nvinfer1::Dims to_dims(c10::IntArrayRef sizes);
+
+}  // namespace trtserve::tensorrt

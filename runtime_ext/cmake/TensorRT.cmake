@@ -1,0 +1,71 @@
+# The headers of TensorRT and of the CUDA runtime that they include; the libraries are opened at run time.
+# TENSORRT_HEADERS is both folders, or empty where the backend cannot be built.
+
+set(TENSORRT_INCLUDE_DIR "" CACHE PATH "Folder of NvInferRuntime.h, of TensorRT 10.16 or later; empty: look for it")
+set(CUDA_INCLUDE_DIR "" CACHE PATH "Folder of cuda_runtime_api.h; empty: look for it")
+option(TRTSERVE_DOWNLOAD_TENSORRT_HEADERS "Download the headers of TensorRT where none are found" ON)
+
+# An official release: https://github.com/NVIDIA/TensorRT, tag v11.1, folder include, Apache-2.0.
+set(tensorrt_release v11.1)
+set(tensorrt_files
+  NvInferImpl.h=c6acddec7e286c18e9cd08511553c2015f99c487ca25717790e54e30c18ade79
+  NvInferLegacyDims.h=3e10fe5b85545f2e956e6935271badf0b1c72553b698000a61d46d69c5d53030
+  NvInferPluginBase.h=759f354754e64bf4d1e68d7df796c155c46f8a27541bf1912ba13e79a5a26fc2
+  NvInferRuntime.h=e78c2d49516a66f726864904386534f63eacf0ad75a6dfdde7dfa70adf39f797
+  NvInferRuntimeBase.h=ec38759dbf8a5538c4cd30890f1764658bc2dcec87e95ac18148e476cbe1671b
+  NvInferRuntimeCommon.h=eff4c0251cb4813bbc7fe34c6b28fdb6c08734c27ae53b07974d2557bf1431be
+  NvInferRuntimePlugin.h=d4db4236da9c03e543949247a75478b5ce68fc84eb30cd15b35081b94c8d8391
+  NvInferVersion.h=8648df4851fb2df1a15d7dfdae6454428c4b119055f65f6a98de8ff806977b2e)
+
+# Downloads the release's headers once, each checked against its hash. Sets `result` to their folder or to "".
+function(download_tensorrt_headers result)
+  set(folder ${CMAKE_BINARY_DIR}/tensorrt-${tensorrt_release})
+  set(${result} "" PARENT_SCOPE)
+  foreach(entry IN LISTS tensorrt_files)
+    string(REPLACE "=" ";" entry ${entry})
+    list(GET entry 0 name)
+    list(GET entry 1 hash)
+    if(EXISTS ${folder}/${name})
+      continue()
+    endif()
+    # Not EXPECTED_HASH: that ends the configuration, and without a network the rest is to be built all the same.
+    file(DOWNLOAD https://raw.githubusercontent.com/NVIDIA/TensorRT/${tensorrt_release}/include/${name}
+      ${folder}/${name}.part STATUS status INACTIVITY_TIMEOUT 10)
+    list(GET status 0 code)
+    if(code EQUAL 0)
+      file(SHA256 ${folder}/${name}.part got)
+    endif()
+    if(NOT code EQUAL 0 OR NOT got STREQUAL hash)
+      file(REMOVE ${folder}/${name}.part)
+      return()
+    endif()
+    file(RENAME ${folder}/${name}.part ${folder}/${name})
+  endforeach()
+  set(${result} ${folder} PARENT_SCOPE)
+endfunction()
+
+set(TENSORRT_HEADERS "")
+set(tensorrt_include ${TENSORRT_INCLUDE_DIR})
+if(NOT tensorrt_include)
+  find_path(tensorrt_system NvInferRuntime.h PATH_SUFFIXES tensorrt NO_CACHE)
+  set(tensorrt_include ${tensorrt_system})
+endif()
+if(NOT tensorrt_include AND TRTSERVE_DOWNLOAD_TENSORRT_HEADERS)
+  download_tensorrt_headers(tensorrt_include)
+endif()
+
+# The toolkit's, or those of the packages that carry them. A CUDA build of torch brings cuda_runtime_api.h along,
+# but not what that includes in turn.
+cmake_path(GET TORCH_DIR PARENT_PATH site_packages)
+file(GLOB cuda_packages ${site_packages}/nvidia/cu*/include)
+find_path(cuda_include crt/host_defines.h HINTS ${CUDA_INCLUDE_DIR} ${cuda_packages}
+  PATHS /usr/local/cuda/include $ENV{CUDA_HOME}/include NO_CACHE)
+
+if(NOT tensorrt_include OR NOT EXISTS ${tensorrt_include}/NvInferRuntime.h)
+  message(STATUS "tensorrt: no headers, so its backend is not built (set TENSORRT_INCLUDE_DIR)")
+elseif(NOT cuda_include)
+  message(STATUS "tensorrt: no CUDA headers, so its backend is not built (pip install nvidia-cuda-runtime nvidia-cuda-crt)")
+else()
+  set(TENSORRT_HEADERS ${tensorrt_include} ${cuda_include})
+  message(STATUS "tensorrt: ${tensorrt_include}")
+endif()

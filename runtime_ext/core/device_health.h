@@ -1,0 +1,24 @@
+#pragma once
+
+// Whether devices still work. After a sticky error (an illegal address in a kernel, say) every further call
+// on a device fails for the rest of the process's life: its engines are then Unavailable, and the process is
+// to be restarted. Thread safe.
+
+#include <map>
+#include <string>
+
+#include <c10/core/Device.h>
+
+namespace trtserve {
+
+/// Unavailable, with the reason, where the device is dead.
+void check_alive(at::Device device);
+
+/// To be called after a failure on `device`: asks it whether it still answers, and takes it for dead, for the
+/// reason given, if it does not. Does not wait for work on the device.
+bool still_alive(at::Device device, const std::string& reason);
+
+/// Device to reason.
+std::map<std::string, std::string> dead_devices();
+
+}  // namespace trtserve

@@ -1,0 +1,81 @@
+#include "blocks.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "graveyard.h"
+
+namespace trtserve::fake {
+
+namespace {
+
+constexpr size_t kAlignment = 512;
+constexpr int kFresh = 0xCD;  // what memory holds that nobody has written to
+
+Memory acquire(size_t size) {
+  const size_t whole = (size + kAlignment - 1) / kAlignment * kAlignment;
+  Memory memory(static_cast<std::byte*>(std::aligned_alloc(kAlignment, whole)));
+  if (!memory) throw std::bad_alloc();
+  std::memset(memory.get(), kFresh, size);
+  return memory;
+}
+
+}  // namespace
+
+/// Whoever lets go of it last releases the memory.
+struct Blocks::Block {
+  Block(size_t bytes, int of_device) : size(bytes), device(of_device), memory(acquire(bytes)) {}
+  ~Block() { graveyard().bury(std::move(memory), size); }
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+
+  const size_t size;
+  const int device;
+  Memory memory;
+  std::set<Stream*> users;
+};
+
+void* Blocks::allocate(size_t size, Stream* owner, int device) {
+  auto block = std::make_shared<Block>(size, device);
+  if (owner != nullptr) block->users.insert(owner);
+  auto* address = block->memory.get();
+  const std::lock_guard lock(mutex_);
+  live_.emplace(address, std::move(block));
+  return address;
+}
+
+bool Blocks::use(const void* address, Stream& stream) {
+  const std::lock_guard lock(mutex_);
+  const auto found = live_.find(static_cast<const std::byte*>(address));
+  if (found == live_.end()) return false;
+  found->second->users.insert(&stream);
+  return true;
+}
+
+std::optional<Blocks::Freed> Blocks::free(void* address) {
+  std::shared_ptr<Block> block;
+  {
+    const std::lock_guard lock(mutex_);
+    auto found = live_.extract(static_cast<const std::byte*>(address));
+    if (found) block = std::move(found.mapped());
+  }
+  if (!block) {
+    breach("Memory was freed that was not allocated.");
+    return std::nullopt;
+  }
+  for (auto* stream : block->users) stream->enqueue_release([block] {});
+  return Freed{block->size, block->device};
+}
+
+std::optional<int> Blocks::device_of(const void* inside) const {
+  const auto* address = static_cast<const std::byte*>(inside);
+  const std::lock_guard lock(mutex_);
+  const auto after = live_.upper_bound(address);
+  if (after == live_.begin()) return std::nullopt;
+  const auto& [begin, block] = *std::prev(after);
+  if (address >= begin + block->size) return std::nullopt;
+  return block->device;
+}
+
+}  // namespace trtserve::fake

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <array>
+#include <mutex>
+
+#include <c10/core/CachingDeviceAllocator.h>
+
+#include "blocks.h"
+#include "machine.h"
+
+namespace trtserve::fake {
+
+/// torch's allocator for the devices. A block belongs to the stream that was current on the thread that asked
+/// for it, and is given back in that stream's order. Thread safe.
+class DeviceMemory final : public c10::DeviceAllocator {
+ public:
+  /// On the thread's current device. OutOfMemoryError beyond the limit. A breach while the thread's current
+  /// stream is capturing.
+  c10::DataPtr allocate(size_t size) override;
+  c10::DeleterFnPtr raw_deleter() const override;
+  /// In the order of the thread's current stream.
+  void copy_data(void* dest, const void* src, size_t count) const override;
+
+  bool initialized() override { return true; }
+  void emptyCache(c10::MempoolId_t pool = {0, 0}) override;
+  void recordStream(const c10::DataPtr& data, c10::Stream stream) override;
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex device) override;
+  void resetAccumulatedStats(c10::DeviceIndex device) override;
+  void resetPeakStats(c10::DeviceIndex device) override;
+  std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex device) override;
+
+  // Of all devices together, in bytes. A freed block counts as returned at once, though its streams may not
+  // have come to the free yet.
+  int64_t allocated() const;
+  int64_t peak() const;
+  void reset_peak();
+  /// Of each device; negative for none.
+  void set_limit(int64_t bytes);
+  /// The device of the block that the address lies in.
+  std::optional<int> device_of(const void* address) const { return blocks_.device_of(address); }
+
+ private:
+  static void release(void* address);
+  void reserve(size_t size, int device);
+  void give_back(void* address);
+
+  Blocks blocks_;
+  mutable std::mutex mutex_;
+  std::array<c10::CachingDeviceAllocator::DeviceStats, kMaxDevices> stats_;  // guarded by mutex_
+  c10::CachingAllocator::Stat total_;                                        // guarded by mutex_
+  int64_t limit_ = -1;                                                       // guarded by mutex_
+};
+
+/// The one there is. Never destroyed: tensors may outlive everything.
+DeviceMemory& device_memory();
+
+}  // namespace trtserve::fake

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "stream.h"
+
+namespace trtserve::fake {
+
+/// One recording of an event: it is done once the stream that it was recorded on has come to it.
+struct Recording {
+  // Guarded by the machine's mutex, see machine.h.
+  bool done = false;
+  std::chrono::steady_clock::time_point when;
+};
+
+/// What is behind a c10::Event: its latest recording. Thread safe.
+class Event {
+ public:
+  void record(Stream& stream);
+  /// Makes the stream wait for the latest recording so far.
+  void block(Stream& stream) const;
+  /// Throw c10::Error when the device is broken.
+  bool query() const;
+  void synchronize() const;
+  /// Milliseconds from this event to the later one; both must be done.
+  double elapsed_until(const Event& later) const;
+
+ private:
+  std::shared_ptr<Recording> latest() const;
+
+  std::shared_ptr<Recording> latest_;  // guarded by the machine's mutex
+};
+
+}  // namespace trtserve::fake

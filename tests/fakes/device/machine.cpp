@@ -1,0 +1,59 @@
+#include "machine.h"
+
+#include <chrono>
+#include <memory>
+
+#include <c10/util/Exception.h>
+
+#include "stream.h"
+
+namespace trtserve::fake {
+
+namespace {
+
+constexpr std::chrono::seconds kExitPatience{1};
+
+/// `machine().mutex` is held by the caller.
+void throw_if_broken() {
+  const auto& reason = machine().broken;
+  TORCH_CHECK(!reason, *reason);
+}
+
+}  // namespace
+
+Machine& machine() {
+  static Machine& machine = *std::make_unique<Machine>().release();
+  return machine;
+}
+
+int device_count() {
+  const std::lock_guard lock(machine().mutex);
+  return machine().devices;
+}
+
+void wait_until(std::unique_lock<std::mutex>& lock, const std::function<bool()>& holds) {
+  machine().changed.wait(lock, [&] {
+    if (machine().exiting) return *machine().exiting == std::this_thread::get_id();
+    return holds() || machine().broken;
+  });
+  throw_if_broken();
+}
+
+void stop_for_exit() {
+  std::unique_lock lock(machine().mutex);
+  machine().exiting = std::this_thread::get_id();
+  machine().changed.notify_all();
+  machine().changed.wait_for(lock, kExitPatience, [] { return machine().running == 0; });
+}
+
+void check_usable() {
+  const std::lock_guard lock(machine().mutex);
+  throw_if_broken();
+}
+
+void breach(const std::string& sentence) {
+  const std::lock_guard lock(machine().mutex);
+  machine().breaches.push_back(sentence);
+}
+
+}  // namespace trtserve::fake

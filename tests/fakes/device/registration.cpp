@@ -1,0 +1,39 @@
+// Makes the fake device torch's PrivateUse1, under the name "fake", when this library is loaded.
+
+#include <memory>
+
+#include <c10/core/DeviceType.h>
+
+#include "device_memory.h"
+#include "guard.h"
+#include "hooks.h"
+#include "machine.h"
+#include "pinned_memory.h"
+
+namespace trtserve::fake {
+
+namespace {
+
+/// Registers; what torch is given stays for as long as the process. Its destructor runs at the process's exit,
+/// before those of torch, which this library needs and which was therefore loaded before it: from there on no
+/// stream's thread may be in torch's code.
+class Registration {
+ public:
+  Registration() {
+    constexpr auto kType = c10::DeviceType::PrivateUse1;
+    c10::register_privateuse1_backend("fake");
+    const c10::impl::DeviceGuardImplRegistrar guard(kType, std::make_unique<Guard>().release());
+    at::RegisterPrivateUse1HooksInterface(std::make_unique<Hooks>().release());
+    c10::SetAllocator(kType, &device_memory());
+    at::setHostAllocator(kType, &pinned_memory());
+  }
+  ~Registration() { stop_for_exit(); }
+  Registration(const Registration&) = delete;
+  Registration& operator=(const Registration&) = delete;
+};
+
+const Registration registration;
+
+}  // namespace
+
+}  // namespace trtserve::fake

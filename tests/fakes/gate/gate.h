@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+// Gates hold executions until a test lets them go. A gate is shut until it is opened, and open from then on. Each
+// library that this is compiled into has gates of its own.
+
+namespace trtserve::toy {
+
+/// Counts the arrival, then blocks until the gate is open.
+void pass_gate(const std::string& name);
+
+}  // namespace trtserve::toy
+
+extern "C" {
+__attribute__((visibility("default"))) void toy_gate_open(const char* name);
+/// Blocks until `count` executions in all have arrived at the gate.
+__attribute__((visibility("default"))) void toy_gate_await(const char* name, int count);
+}

@@ -1,0 +1,43 @@
+"""A TensorRT for machines without one: toy plans, and the controls of the library that runs them.
+
+What a plan may say stands in plan.h, what the controls do in fake_trt.h and in gate/gate.h.
+"""
+
+import ctypes
+import struct
+from pathlib import Path
+
+import torch  # noqa: F401  # the library's dependencies
+
+from runtime_ext.backends import PLUGIN_DIR
+
+LIBRARY: Path = PLUGIN_DIR / "libnvinfer_fake.so"
+
+_HEADER = struct.Struct("<4s4xQ8x4B4x")
+
+
+def toy_plan(text: str, *, version: tuple[int, int, int, int] = (11, 1, 0, 106)) -> bytes:
+    """A plan that says `text`, one fact a line, as built by that version of TensorRT."""
+    body = "\n".join(line.strip() for line in text.splitlines()).encode()
+    return _HEADER.pack(b"ftrt", _HEADER.size + len(body), *version) + body
+
+
+def load() -> ctypes.CDLL:
+    """The library, with the controls' types declared."""
+    library = ctypes.CDLL(str(LIBRARY))
+    for name, result, arguments in _CONTROLS:
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments
+    return library
+
+
+_CONTROLS: list[tuple[str, object, list[type]]] = [
+    ("fake_trt_count", ctypes.c_int64, [ctypes.c_char_p]),
+    ("fake_trt_live", ctypes.c_int64, [ctypes.c_char_p]),
+    ("fake_trt_allocated", ctypes.c_int64, []),
+    ("fake_trt_driver_error", None, [ctypes.c_int]),
+    ("fake_trt_version", None, [ctypes.c_int]),
+    ("toy_gate_open", None, [ctypes.c_char_p]),
+    ("toy_gate_await", None, [ctypes.c_char_p, ctypes.c_int]),
+]

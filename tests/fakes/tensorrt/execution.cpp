@@ -1,0 +1,89 @@
+#include "execution.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "contract.h"
+#include "control.h"
+#include "gate.h"
+#include "kernels.h"
+#include "pattern.h"
+
+namespace trtserve::fake::trt {
+
+void Execution::begin(const char* function, const Stream& stream) {
+  const uint64_t number = setup_.flight->begin(function, stream, setup_.scratch, setup_.scratch_bytes);
+  const std::lock_guard lock(mutex_);
+  begun_.push_back(number);
+}
+
+Work Execution::work(bool replay) {
+  return [self = shared_from_this(), replay] { self->run(replay); };
+}
+
+void Execution::run(bool replay) {
+  uint64_t number = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (begun_.empty()) return breached("a graph with enqueueV3's work was run by something else than cudaGraphLaunch");
+    number = begun_.front();
+    begun_.pop_front();
+  }
+  const auto& plan = *setup_.plan;
+  setup_.weights->check("engine");
+  setup_.persistent->check("execution context");
+  fill(setup_.scratch, setup_.scratch_bytes, number);
+  if (!plan.gate.empty()) toy::pass_gate(plan.gate);
+  if (const auto* reason = plan.failure("kernel")) {
+    fake_device_break(reason->c_str());
+  } else {
+    compute_outputs();
+    if (replay && plan.graph == GraphMode::Wrong) spoil_outputs();
+    if (replay && plan.graph == GraphMode::Fixed) repeat_outputs();
+  }
+  if (!filled(setup_.scratch, setup_.scratch_bytes, number)) {
+    breached("enqueueV3: somebody else wrote to the scratch memory while the work used it");
+  }
+  setup_.flight->finish(number);
+}
+
+size_t Execution::bytes_of(size_t tensor) const {
+  return static_cast<size_t>(element_count(setup_.shapes[tensor])) * size_of(setup_.plan->tensors[tensor].type);
+}
+
+void Execution::compute_outputs() {
+  const auto& tensors = setup_.plan->tensors;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].is_input() || tensors[i].on_host()) continue;
+    if (!compute(*setup_.plan, i, setup_.shapes, setup_.addresses)) {
+      breached("enqueueV3: the input of '", tensors[i].name, "' was modified before the work was done");
+    }
+  }
+}
+
+/// Makes every output another one than it is, valid for any datatype.
+void Execution::spoil_outputs() {
+  const auto& tensors = setup_.plan->tensors;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].is_input() || tensors[i].on_host() || bytes_of(i) == 0) continue;
+    auto* const bytes = static_cast<char*>(setup_.addresses[i]);
+    const bool zero = std::all_of(bytes, bytes + bytes_of(i), [](char byte) { return byte == 0; });
+    std::memset(bytes, 0, bytes_of(i));
+    if (zero) bytes[0] = 1;
+  }
+}
+
+void Execution::repeat_outputs() {
+  const auto& tensors = setup_.plan->tensors;
+  const std::lock_guard lock(mutex_);
+  const bool first = first_reply_.empty();
+  first_reply_.resize(tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].is_input() || tensors[i].on_host()) continue;
+    auto* const bytes = static_cast<char*>(setup_.addresses[i]);
+    if (first) first_reply_[i].assign(bytes, bytes + bytes_of(i));
+    std::copy(first_reply_[i].begin(), first_reply_[i].end(), bytes);
+  }
+}
+
+}  // namespace trtserve::fake::trt

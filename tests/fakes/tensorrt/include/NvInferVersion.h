@@ -1,0 +1,8 @@
+#pragma once
+
+// The release whose API these headers are held to.
+
+#define NV_TENSORRT_MAJOR 11
+#define NV_TENSORRT_MINOR 1
+#define NV_TENSORRT_PATCH 0
+#define NV_TENSORRT_BUILD 106

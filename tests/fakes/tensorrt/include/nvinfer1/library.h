@@ -1,0 +1,28 @@
+#pragma once
+
+#include "nvinfer1/interface.h"
+#include "nvinfer1/logger.h"
+#include "nvinfer1/runtime.h"
+
+extern "C" {
+/// The runtime, an nvinfer1::IRuntime*; `version` is the caller's NV_TENSORRT_VERSION.
+TENSORRTAPI void* createInferRuntime_INTERNAL(void* logger, int32_t version) noexcept;
+/// (MAJOR * 100 + MINOR) * 100 + PATCH.
+TENSORRTAPI int32_t getInferLibVersion() noexcept;
+TENSORRTAPI int32_t getInferLibMajorVersion() noexcept;
+TENSORRTAPI int32_t getInferLibMinorVersion() noexcept;
+TENSORRTAPI int32_t getInferLibPatchVersion() noexcept;
+TENSORRTAPI int32_t getInferLibBuildVersion() noexcept;
+}
+
+namespace nvinfer1 {
+
+namespace {
+
+inline IRuntime* createInferRuntime(ILogger& logger) noexcept {
+  return static_cast<IRuntime*>(createInferRuntime_INTERNAL(&logger, NV_TENSORRT_VERSION));
+}
+
+}  // namespace
+
+}  // namespace nvinfer1

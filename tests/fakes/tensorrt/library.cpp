@@ -1,0 +1,60 @@
+#include <atomic>
+
+#include "fake_trt.h"
+#include "runtime.h"
+
+// What the library is looked up for by name.
+
+namespace trtserve::fake::trt {
+
+namespace {
+
+std::atomic<bool> driver_error{false};
+std::atomic<int> version{0};
+
+int32_t library_version() {
+  const int told = version;
+  return told != 0 ? told : static_cast<int32_t>(NV_TENSORRT_VERSION);
+}
+
+/// Null, or what the application takes for a runtime.
+void* create(nvinfer1::ILogger* logger, int32_t headers) {
+  count_call("createInferRuntime_INTERNAL");
+  if (logger == nullptr) {
+    breached("createInferRuntime_INTERNAL: the logger is null");
+    return nullptr;
+  }
+  if (driver_error) {
+    logger->log(
+        nvinfer1::ILogger::Severity::kERROR,
+        "[runtime.cpp::createInferRuntime_INTERNAL::1] CUDA initialization failure with error: 35. Please check "
+        "your CUDA installation.");
+    return reinterpret_cast<void*>(uintptr_t{0x228});  // NOLINT(performance-no-int-to-ptr): what the real one gives
+  }
+  if (headers / 10000 != library_version() / 10000) {
+    breached("createInferRuntime_INTERNAL: called with headers of version ", headers);
+    return nullptr;
+  }
+  auto runtime = std::make_shared<Runtime>(*logger);
+  keep(runtime);
+  return static_cast<nvinfer1::IRuntime*>(runtime.get());
+}
+
+}  // namespace
+
+}  // namespace trtserve::fake::trt
+
+namespace trt = trtserve::fake::trt;
+
+void* createInferRuntime_INTERNAL(void* logger, int32_t version) noexcept {
+  return trt::create(static_cast<nvinfer1::ILogger*>(logger), version);
+}
+
+int32_t getInferLibVersion() noexcept { return trt::library_version(); }
+int32_t getInferLibMajorVersion() noexcept { return trt::library_version() / 10000; }
+int32_t getInferLibMinorVersion() noexcept { return trt::library_version() / 100 % 100; }
+int32_t getInferLibPatchVersion() noexcept { return trt::library_version() % 100; }
+int32_t getInferLibBuildVersion() noexcept { return NV_TENSORRT_BUILD; }
+
+void fake_trt_driver_error(int on) { trt::driver_error = on != 0; }
+void fake_trt_version(int version) { trt::version = version; }

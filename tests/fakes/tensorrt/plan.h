@@ -1,0 +1,137 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <NvInferRuntime.h>
+
+namespace trtserve::fake::trt {
+
+using Shape = std::vector<int64_t>;
+
+/// What a tensor of a plan is, or is computed by.
+enum class Kind { Input, ShapeInput, Scale, Add, Cast, Nonzero, Fill, ShapeOf };
+
+/// An input or output.
+struct Tensor {
+  std::string name;
+  Kind kind = Kind::Input;
+  nvinfer1::DataType type = nvinfer1::DataType::kFLOAT;
+  Shape dims;         ///< -1: dynamic
+  size_t first = 0;   ///< of an output: the index of the tensor that it is computed from
+  size_t second = 0;  ///< of Add: the other one
+  double number = 0;  ///< of Scale: the factor; of Fill: the value
+  bool chw32 = false;
+
+  bool is_input() const { return kind == Kind::Input || kind == Kind::ShapeInput; }
+  bool on_host() const { return kind == Kind::ShapeInput || kind == Kind::ShapeOf; }
+  bool is_dynamic() const;
+};
+
+/// Minima, optima and maxima: indexed by OptProfileSelector.
+using Range = std::array<Shape, 3>;
+
+struct Profile {
+  std::map<std::string, Range> dims;    ///< of every dynamic input
+  std::map<std::string, Range> values;  ///< of every shape input
+};
+
+enum class GraphMode { Right, Refuse, Wrong, Fixed };
+
+/// A toy plan. Immutable once read.
+///
+/// The first 32 bytes are a header, little endian. The magic (bytes 0 to 3, "ftrt") and the version (bytes 24 to
+/// 27: TensorRT's major, minor, patch and build, a byte each) are those of a real plan; the rest is ours: bytes 8
+/// to 15 are the size of the whole plan, the others 0. Text follows, one fact a line; a line of anything else, or
+/// with anything more, fails the deserialization.
+///
+///   name TEXT
+///   input NAME DATATYPE DIM...          a dimension of -1 is dynamic
+///   shape_input NAME INT32|INT64 N      N values, on the host
+///   profile                             begins the next profile; without any there is one, and nothing is dynamic
+///   range INPUT MIN... / OPT... / MAX...         for every dynamic input of every profile
+///   values SHAPE_INPUT MIN... / OPT... / MAX...  for every shape input of every profile
+///   output NAME scale INPUT FACTOR
+///   output NAME add INPUT INPUT
+///   output NAME cast INPUT DATATYPE
+///   output NAME nonzero INPUT           INT64 indices into the flattened input; how many depends on the data
+///   output NAME fill SHAPE_INPUT DATATYPE VALUE  of the shape that the shape input's values say
+///   output NAME shape_of INPUT          INT64, on the host
+///   format NAME linear|chw32            chw32 needs three dimensions
+///   scratch BYTES [per_item]            device memory of an execution; per_item: times the first input's first dim
+///   weights BYTES                       device memory of the engine
+///   aux_streams N, layers N, hardware LEVEL      what the engine tells of itself
+///   host_code                           the plan contains host code
+///   gate NAME                           every execution waits for the gate on its stream; see gate.h
+///   fail deserialize|context|shape|infer|enqueue|kernel|allocate SENTENCE
+///   crash deserialize                   ends the process
+///   fail_on VALUE                       enqueueV3 fails where the first input's first element is this; it waits
+///                                       for the stream to see it, and lets captures pass
+///   graph refuse                        a capture fails
+///   graph wrong                         replays compute something else
+///   graph fixed                         replays compute what the first one did, whatever the inputs have become
+///
+/// A datatype is FP32, FP16, BF16, INT8, UINT8, INT32, INT64 or BOOL; FP8, INT4, FP4 and E8M0 can be declared, but
+/// not executed.
+struct Plan {
+  std::string name;
+  std::vector<Tensor> tensors;  ///< in the order of their lines
+  std::vector<Profile> profiles;
+  int64_t scratch = 0;
+  bool scratch_per_item = false;
+  int64_t weights = 0;
+  int32_t aux_streams = 0;
+  int32_t layers = 1;
+  int32_t hardware = 0;
+  bool host_code = false;
+  bool crashes = false;
+  std::string gate;
+  std::map<std::string, std::string> failures;  ///< where to sentence
+  std::optional<double> fail_on;
+  GraphMode graph = GraphMode::Right;
+
+  /// Null where there is none of that name, or no name.
+  const Tensor* find(const char* tensor_name) const;
+  /// The sentence, or null where nothing fails there.
+  const std::string* failure(const std::string& where) const;
+  /// The bytes of an execution with these shapes of the tensors.
+  int64_t scratch_bytes(const std::vector<Shape>& shapes) const;
+  /// The bytes of an execution with the largest shapes of the profile.
+  int64_t scratch_bytes(int32_t profile) const;
+  bool has_profile(int32_t profile) const;
+};
+
+/// Why a plan is no plan.
+class PlanError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Throws PlanError, in the words that TensorRT has for the same fault where it has any.
+Plan read_plan(const void* bytes, size_t size);
+
+/// Adds the fact of one line. Throws PlanError.
+void read_line(Plan& plan, const std::string& line);
+
+/// "FP32"; an empty string for none that a plan may name.
+std::string datatype_name(nvinfer1::DataType type);
+
+/// Bytes of an element.
+size_t size_of(nvinfer1::DataType type);
+
+/// Elements of a shape without dynamic dimensions.
+int64_t element_count(const Shape& shape);
+
+/// "[2, -1]".
+std::string format(const Shape& shape);
+
+Shape to_shape(const nvinfer1::Dims& dims);
+nvinfer1::Dims to_dims(const Shape& shape);
+inline constexpr nvinfer1::Dims kInvalidDims{-1, {}};
+
+}  // namespace trtserve::fake::trt

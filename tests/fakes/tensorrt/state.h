@@ -1,0 +1,54 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "device_block.h"
+#include "plan.h"
+#include "reporter.h"
+#include "tally.h"
+
+namespace trtserve::fake::trt {
+
+/// What is behind an IRuntime. Thread safe, but for what the comments say.
+struct RuntimeState {
+  explicit RuntimeState(nvinfer1::ILogger& logger) : reporter(logger) {}
+
+  static const char* gone_ancestor() { return nullptr; }
+
+  Reporter reporter;
+  nvinfer1::IGpuAllocator* allocator = nullptr;  // set only while no other thread is in the runtime's methods
+  bool host_code_allowed = false;                // likewise
+  int32_t max_threads = 1;                       // likewise
+  std::atomic<bool> destroyed{false};
+  std::atomic<int> engines{0};      // that exist
+  std::atomic<bool> loaded{false};  // an engine was deserialized
+  Live live{"runtime"};
+};
+
+/// What is behind an ICudaEngine. Thread safe, but for what the comments say.
+struct EngineState {
+  EngineState(std::shared_ptr<RuntimeState> the_runtime, std::shared_ptr<const Plan> the_plan,
+              std::shared_ptr<DeviceBlock> the_weights)
+      : runtime(std::move(the_runtime)),
+        plan(std::move(the_plan)),
+        weights(std::move(the_weights)),
+        allocator(runtime->allocator),
+        reporter(runtime->reporter) {}
+
+  const char* gone_ancestor() const { return runtime->destroyed ? "runtime" : nullptr; }
+
+  const std::shared_ptr<RuntimeState> runtime;
+  const std::shared_ptr<const Plan> plan;
+  const std::shared_ptr<DeviceBlock> weights;
+  nvinfer1::IGpuAllocator* const allocator;
+  Reporter reporter;
+  std::atomic<bool> destroyed{false};
+  std::atomic<int> contexts{0};    // that exist
+  std::atomic<int> inspectors{0};  // that exist
+  Live live{"engine"};
+};
+
+}  // namespace trtserve::fake::trt

@@ -1,0 +1,117 @@
+"""The real TensorRT library, lean or full, on plans that it cannot take; `-s` shows what was measured."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import torch
+
+import runtime_ext
+from tests.e2e.server import Server
+from tests.seam.conftest import Harness
+
+pytestmark = pytest.mark.gpu
+
+# The head of a plan of TensorRT 10.0.0.0, older than any library here, and nothing true behind it.
+GARBAGE = b"ftrt" + bytes(20) + bytes([10, 0, 0, 0]) + bytes(range(256)) * 16
+FAILED_LOADS = 200
+HOST_GROWTH_BYTES = 8 << 20  # of an allocator's own making; a leaked plan or runtime a load would be far more
+
+
+def memory() -> dict[str, int]:
+    """Bytes in use: by this process on the host, and on the device by everybody and by torch."""
+    torch.cuda.synchronize()
+    free, total = torch.cuda.mem_get_info()
+    return {
+        "host": psutil.Process().memory_info().rss,
+        "device": total - free,
+        "torch": torch.cuda.memory_allocated(),
+    }
+
+
+def refuse(tensorrt: Harness, plan: Path) -> str:
+    with pytest.raises(runtime_ext.Error) as refused:
+        tensorrt.load_file(plan, "tensorrt")
+    assert refused.value.kind == "InvalidInput"
+    return str(refused.value)
+
+
+def check_growth(run: Callable[[], object], settle: int) -> None:
+    """Memory after FAILED_LOADS runs is what it was after the first few."""
+    for _ in range(settle):
+        run()
+    before = memory()
+    for _ in range(FAILED_LOADS):
+        run()
+    after = memory()
+    print(f"\n{FAILED_LOADS} failed loads: {before} -> {after}")
+    assert after["torch"] == before["torch"]
+    assert after["device"] == before["device"]
+    assert after["host"] - before["host"] < HOST_GROWTH_BYTES
+
+
+def test_the_library_tells_its_version(tensorrt: Harness) -> None:
+    version = tensorrt.runtime.backend_version("tensorrt")
+    print(f"\nTensorRT {version} on {torch.cuda.get_device_name()}, torch {torch.__version__}")
+    assert version.split(".")[0] in {"10", "11"}
+
+
+@pytest.mark.parametrize("plan", [GARBAGE, GARBAGE[:40], b"ftrt"], ids=["garbage", "cut", "magic"])
+def test_a_damaged_plan_is_refused_in_the_librarys_words(
+    tensorrt: Harness, tmp_path: Path, plan: bytes
+) -> None:
+    file = tmp_path / "damaged.plan"
+    file.write_bytes(plan)
+    sentence = refuse(tensorrt, file)
+    print(f"\n{sentence}")
+    assert "cannot load the plan: " in sentence
+    assert runtime_ext.take_log(), "TensorRT's lines did not reach the log"
+
+
+def test_failed_loads_give_back_every_byte(tensorrt: Harness, tmp_path: Path) -> None:
+    file = tmp_path / "damaged.plan"
+    file.write_bytes(GARBAGE)
+    check_growth(lambda: refuse(tensorrt, file), settle=5)
+
+
+def test_a_device_that_is_not_there_is_refused(tensorrt: Harness, tmp_path: Path) -> None:
+    file = tmp_path / "damaged.plan"
+    file.write_bytes(GARBAGE)
+    with pytest.raises(runtime_ext.Error, match="device is 'cuda:99'; this machine has"):
+        tensorrt.load_file(file, "tensorrt", device="cuda:99")
+
+
+def test_the_same_over_http(tensorrt: Harness, tmp_path: Path) -> None:
+    """The service itself on the real library: its version, its refusals, and no growth from them."""
+    tensorrt.runtime.close()
+    with Server(tmp_path / "store", "--trial-load", "off") as server:
+        print(f"\n{server.client.get('/version').json()}")
+        process = psutil.Process(server.process.pid)
+
+        def upload() -> httpx.Response:
+            answer = server.client.post("/engines", content=GARBAGE, params={"format": "tensorrt"})
+            assert answer.status_code == 400
+            return answer
+
+        print(upload().json())
+        for _ in range(5):
+            upload()
+        before = process.memory_info().rss, memory()["device"]
+        for _ in range(FAILED_LOADS):
+            upload()
+        after = process.memory_info().rss, memory()["device"]
+        print(f"{FAILED_LOADS} failed uploads: host, device {before} -> {after}")
+        assert after[1] == before[1]
+        assert after[0] - before[0] < 2 * HOST_GROWTH_BYTES
+        assert server.client.get("/health/ready").status_code == 200
+        print(server.log[-3000:])
+
+
+def test_the_trial_load_in_a_process_of_its_own_refuses_as_well(tensorrt: Harness, tmp_path: Path) -> None:
+    tensorrt.runtime.close()
+    with Server(tmp_path / "store") as server:
+        answer = server.client.post("/engines", content=GARBAGE, params={"format": "tensorrt"})
+        print(f"\n{answer.json()}")
+        assert answer.status_code == 400

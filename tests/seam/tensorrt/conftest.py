@@ -1,0 +1,103 @@
+"""The tensorrt backend, compiled against the fake SDK's headers, on the fake SDK and the fake device."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ctypes import CDLL
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+
+import runtime_ext
+from runtime_ext.backends import plugin_path
+from tests.fakes import device
+from tests.fakes import tensorrt as sdk
+from tests.seam.conftest import Harness
+
+DOUBLE = "input x FP32 -1 4\nprofile\nrange x 1 4 / 4 4 / 8 4\noutput y scale x 2"
+
+
+class TensorRt(Harness):
+    """A runtime with the backend `trt`, and the controls of the fakes below it."""
+
+    def __init__(self, folder: Path, **config: str) -> None:
+        super().__init__(folder)
+        self.device: CDLL = device.load()
+        self.sdk: CDLL = sdk.load()
+        self._gates = count()
+        settings = {"libraries": str(sdk.LIBRARY), **config}
+        self.runtime.register_backend("trt", str(plugin_path("tensorrt_fake")), config=settings)
+
+    def load_plan(self, text: str, **options: object) -> int:
+        return self.load_bytes(sdk.toy_plan(text), **options)
+
+    def load_bytes(self, plan: bytes, **options: object) -> int:
+        file = self.folder / "some.plan"
+        file.write_bytes(plan)
+        return self.load_file(file, "trt", **options)
+
+    def refusal(self, text: str, **options: object) -> runtime_ext.Error:
+        with pytest.raises(runtime_ext.Error) as refused:
+            self.load_plan(text, **options)
+        return refused.value
+
+    def failure(self, engine: int, **inputs: object) -> runtime_ext.Completion:
+        """The completion of a request that fails."""
+        (completion,) = self.wait(self.submit(engine, **inputs))
+        assert completion.kind is not None
+        return completion
+
+    def module(self, engine: int) -> torch.ScriptModule:
+        return runtime_ext.module(self.runtime, engine)
+
+    def new_gate(self) -> str:
+        return f"trt_gate{id(self)}_{next(self._gates)}"
+
+    def open(self, gate: str) -> None:
+        self.sdk.toy_gate_open(gate.encode())
+
+    def wait_for(self, gate: str, arrivals: int) -> None:
+        self.sdk.toy_gate_await(gate.encode(), arrivals)
+
+    def calls(self, function: str) -> int:
+        return self.sdk.fake_trt_count(function.encode())
+
+    def live(self, what: str) -> int:
+        return self.sdk.fake_trt_live(what.encode())
+
+    def breaches(self) -> str:
+        return self.device.fake_breaches().decode()
+
+    def counters(self, engine: int) -> dict[str, int]:
+        return self.stats(engine).counters
+
+
+@contextmanager
+def running(folder: Path, **config: str) -> Iterator[TensorRt]:
+    """Afterwards nothing of TensorRT's is left, no memory, and no breach of its contract was seen."""
+    trt = TensorRt(folder, **config)
+    trt.device.fake_breaches_clear()
+    runtime_ext.take_log()
+    try:
+        yield trt
+    finally:
+        trt.device.fake_device_break(None)
+        trt.device.fake_device_limit(-1)
+        trt.device.fake_device_release()
+        trt.runtime.close()
+        del trt.runtime
+    torch.accelerator.synchronize()
+    assert trt.breaches() == ""
+    left = {
+        what: trt.live(what) for what in ("runtime", "engine", "context", "inspector", "graph", "graph_exec")
+    }
+    assert not any(left.values()), left
+    assert trt.sdk.fake_trt_allocated() == 0
+    assert trt.device.fake_device_memory() == 0
+
+
+@pytest.fixture
+def trt(tmp_path: Path) -> Iterator[TensorRt]:
+    with running(tmp_path) as trt:
+        yield trt

@@ -1,0 +1,99 @@
+"""Whose stream an execution runs on, what waits for what, and what overlaps."""
+
+import numpy as np
+import torch
+
+from tests.seam.conftest import RunInThread
+from tests.seam.tensorrt.conftest import DOUBLE, TensorRt
+
+ONES = np.ones((1, 4), np.float32)
+
+
+def test_a_call_on_the_default_stream_is_in_its_order(trt: TensorRt) -> None:
+    """Its input is still being copied when the engine is called, and its output is read in turn."""
+    engine = trt.load_plan(DOUBLE)
+    module = trt.module(engine)
+    source = torch.full((2, 4), 3.0).pin_memory()
+    x = torch.zeros(2, 4, device="fake")
+    trt.device.fake_device_hold()
+    x.copy_(source, non_blocking=True)
+    y = module(x)
+    z = torch.empty(2, 4).pin_memory()
+    z.copy_(y, non_blocking=True)
+    del x, y  # their memory is not given to others before the work on it is done
+    trt.device.fake_device_release()
+    torch.accelerator.synchronize()
+    assert torch.equal(z, torch.full((2, 4), 6.0))
+
+
+def test_a_call_on_a_stream_of_the_callers_runs_on_it(trt: TensorRt) -> None:
+    engine = trt.load_plan(DOUBLE)
+    module = trt.module(engine)
+    stream = torch.Stream("fake")
+    with stream:
+        x = torch.ones(2, 4, device="fake")
+        y = module(x)
+        del x
+    stream.synchronize()
+    assert torch.equal(y.cpu(), torch.full((2, 4), 2.0))
+    del y
+
+
+def test_a_call_returns_before_its_work_is_done(trt: TensorRt) -> None:
+    gate = trt.new_gate()
+    engine = trt.load_plan(f"{DOUBLE}\ngate {gate}")
+    y = trt.module(engine)(torch.ones(1, 4, device="fake"))
+    trt.wait_for(gate, 1)
+    trt.open(gate)
+    assert y.cpu().tolist() == [[2, 2, 2, 2]]
+    del y
+
+
+def test_a_context_is_not_leased_again_before_its_work_is_done(
+    trt: TensorRt, run_in_thread: RunInThread
+) -> None:
+    gate = trt.new_gate()
+    engine = trt.load_plan(f"{DOUBLE}\ngate {gate}", instances=1)
+    module = trt.module(engine)
+    first = module(torch.ones(1, 4, device="fake"))
+    trt.wait_for(gate, 1)
+    enqueued = trt.calls("enqueueV3")
+    second = run_in_thread(module, torch.ones(1, 4))
+    assert not second.done()
+    assert trt.calls("enqueueV3") == enqueued
+    trt.open(gate)
+    assert torch.equal(second.result(), first.cpu())
+    del first
+
+
+def test_one_instance_copies_while_another_computes(trt: TensorRt) -> None:
+    gate = trt.new_gate()
+    engine = trt.load_plan(f"{DOUBLE}\ngate {gate}", instances=2)
+    tickets = [trt.submit(engine, x=ONES), trt.submit(engine, x=2 * ONES)]
+    trt.wait_for(gate, 2)  # the second has come through its copies while the first computes
+    trt.open(gate)
+    for completion, factor in zip(trt.wait(*tickets), (1, 2), strict=True):
+        assert np.frombuffer(completion.outputs[0], np.float32).tolist() == [2 * factor] * 4
+
+
+def test_engines_on_one_device_do_not_wait_for_each_other(trt: TensorRt) -> None:
+    gate = trt.new_gate()
+    busy, other = trt.load_plan(f"{DOUBLE}\ngate {gate}"), trt.load_plan(DOUBLE)
+    waiting = trt.submit(busy, x=ONES)
+    trt.wait_for(gate, 1)
+    assert trt.infer(other, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
+    trt.open(gate)
+    trt.wait(waiting)
+
+
+def test_an_unload_waits_for_work_on_the_device(trt: TensorRt, run_in_thread: RunInThread) -> None:
+    gate = trt.new_gate()
+    engine = trt.load_plan(f"{DOUBLE}\ngate {gate}")
+    y = trt.module(engine)(torch.ones(1, 4, device="fake"))
+    trt.wait_for(gate, 1)
+    unloading = run_in_thread(trt.runtime.unload, engine)
+    assert not unloading.done()
+    trt.open(gate)
+    unloading.result()
+    assert y.cpu().tolist() == [[2, 2, 2, 2]]
+    del y

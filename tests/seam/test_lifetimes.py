@@ -1,0 +1,62 @@
+"""What outlives what: statistics, engines and requests at the end of their runtime."""
+
+import threading
+
+import numpy as np
+
+import runtime_ext
+from tests.seam.conftest import Gates, Harness, RunInThread
+
+DOUBLE = "input x FP32 -1 4\noutput y x 2"
+ONES = np.ones((1, 4), np.float32)
+
+
+def test_statistics_are_numbers_of_their_own_time_and_outlive_their_runtime(harness: Harness) -> None:
+    engine = harness.load_toy(DOUBLE)
+    before = harness.stats(engine)
+    harness.infer(engine, x=ONES)
+    harness.runtime.close()
+    assert before.outcomes["Success"] == 0
+    assert before.name == ""
+
+
+def test_a_scrape_during_an_unload_does_not_keep_the_engine(harness: Harness, gates: Gates) -> None:
+    contexts = gates.contexts
+    engine = harness.load_toy(DOUBLE)
+    stats = harness.runtime.stats()
+    harness.runtime.unload(engine)
+    assert gates.contexts == contexts
+    assert [s.id for s in stats] == [engine]
+
+
+def test_close_waits_for_an_unload_that_is_under_way(
+    harness: Harness, gates: Gates, run_in_thread: RunInThread
+) -> None:
+    gate = gates.new()
+    engine = harness.load_toy(f"{DOUBLE}\ngate {gate}")
+    tickets = [harness.submit(engine, x=ONES) for _ in range(4)]
+    gates.wait_for(gate, 1)
+    unloading = run_in_thread(harness.runtime.unload, engine, 60.0)
+    while True:  # until the unload has begun: the queue then takes no more
+        try:
+            tickets.append(harness.submit(engine, x=ONES))
+        except runtime_ext.Error as error:
+            assert error.kind in {"Unavailable", "NotFound"}
+            break
+    closing = run_in_thread(harness.runtime.close)
+    gates.open(gate)
+    closing.result()
+    assert unloading.done()
+    assert [completion.kind for completion in harness.wait(*tickets)] == [None] * len(tickets)
+
+
+def test_a_runtime_that_python_lets_go_of_closes_itself(harness: Harness, gates: Gates) -> None:
+    contexts = gates.contexts
+    harness.load_toy(DOUBLE)
+    harness.runtime.close()
+    runtime = runtime_ext.create_runtime()
+    threads = threading.active_count()
+    del runtime
+    assert gates.contexts == contexts
+    assert threading.active_count() == threads
+    runtime_ext.create_runtime().close()
