@@ -43,6 +43,9 @@ class ExecutionContext {
   /// Blocks until the work of the last execute() is complete; its errors are those of who waits for its
   /// outputs. Nothing to do where execute() waits.
   virtual void synchronize() noexcept {}
+
+  /// Whether synchronize() would not have to wait.
+  virtual bool idle() const noexcept { return true; }
 };
 
 /// A plan, deserialized. Thread safe but for create_context().

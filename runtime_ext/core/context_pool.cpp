@@ -1,5 +1,7 @@
 #include "core/context_pool.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace trtserve {
@@ -14,11 +16,20 @@ ContextPool::Lease ContextPool::acquire() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return closed_ || !free_.empty(); });
   if (closed_) fail(Kind::NotFound, "the engine was unloaded");
-  Lease lease(this, free_.back());
-  free_.pop_back();
+  Lease lease(this, take_free());
   lock.unlock();
   lease->synchronize();
   return lease;
+}
+
+ExecutionContext* ContextPool::take_free() {
+  // The last that came back is warm, but on a device that works asynchronously it may be busy still: then one
+  // whose work is done, and where there is none, the one that has been at it for longest.
+  const auto idle = std::find_if(free_.rbegin(), free_.rend(), [](const auto* context) { return context->idle(); });
+  const auto chosen = idle == free_.rend() ? free_.begin() : std::prev(idle.base());
+  ExecutionContext* context = *chosen;
+  free_.erase(chosen);
+  return context;
 }
 
 void ContextPool::release(ExecutionContext* context) {

@@ -50,11 +50,12 @@ class ContextPool {
 
  private:
   void release(ExecutionContext* context);
+  ExecutionContext* take_free();
 
   const std::vector<std::unique_ptr<ExecutionContext>> contexts_;
   std::mutex mutex_;  // protects the free list; never held while a context works
   std::condition_variable changed_;
-  std::vector<ExecutionContext*> free_;  // guarded by mutex_; the last returned is leased first: it is warm
+  std::vector<ExecutionContext*> free_;  // guarded by mutex_; in the order in which they came back
   bool closed_ = false;                  // guarded by mutex_
 };
 

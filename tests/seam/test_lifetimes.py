@@ -1,8 +1,10 @@
 """What outlives what: statistics, engines and requests at the end of their runtime."""
 
 import threading
+from itertools import count
 
 import numpy as np
+import pytest
 
 import runtime_ext
 from tests.seam.conftest import Gates, Harness, RunInThread
@@ -37,12 +39,9 @@ def test_close_waits_for_an_unload_that_is_under_way(
     tickets = [harness.submit(engine, x=ONES) for _ in range(4)]
     gates.wait_for(gate, 1)
     unloading = run_in_thread(harness.runtime.unload, engine, 60.0)
-    while True:  # until the unload has begun: the queue then takes no more
-        try:
-            tickets.append(harness.submit(engine, x=ONES))
-        except runtime_ext.Error as error:
-            assert error.kind in {"Unavailable", "NotFound"}
-            break
+    # Until the unload has begun: the queue then takes no more.
+    with pytest.raises(runtime_ext.Error, match="being unloaded"):
+        tickets.extend(harness.submit(engine, x=ONES) for _ in count())
     closing = run_in_thread(harness.runtime.close)
     gates.open(gate)
     closing.result()

@@ -77,6 +77,14 @@ void TensorRtContext::synchronize() noexcept {
   }
 }
 
+bool TensorRtContext::idle() const noexcept {
+  try {
+    return done_.query();
+  } catch (...) {
+    return true;  // on a dead device there is nothing to wait for
+  }
+}
+
 std::vector<at::Tensor> TensorRtContext::execute(c10::ArrayRef<at::Tensor> inputs) {
   clear_errors();
   const int32_t profile = choose_profile(engine_.tensors(), inputs);

@@ -25,6 +25,7 @@ class TensorRtContext final : public ExecutionContext {
 
   std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) override;
   void synchronize() noexcept override;
+  bool idle() const noexcept override;
 
  private:
   using TensorList = std::vector<at::Tensor>;

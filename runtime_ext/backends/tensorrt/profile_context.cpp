@@ -74,7 +74,17 @@ void ProfileContext::set_shape(const TensorSpec& spec, const at::Tensor& input, 
   }
 }
 
+void ProfileContext::forget_host_outputs() {
+  for (const auto& spec : tensors_.outputs) {
+    if (spec.on_host && !context_->setTensorAddress(spec.name.c_str(), nullptr)) {
+      fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT keeps its address for output '", spec.name, "'"));
+    }
+  }
+}
+
 void ProfileContext::infer_shapes() {
+  // It writes to the outputs on the host that have an address, which is that of an earlier execution's output.
+  forget_host_outputs();
   // Names come back for what is missing; nothing is, so there is no room for any.
   if (context_->inferShapes(0, nullptr) != 0) {
     fail_with_reason(Kind::InvalidInput, "TensorRT cannot tell the outputs' shapes from these inputs");

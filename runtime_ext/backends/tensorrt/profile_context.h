@@ -43,6 +43,7 @@ class ProfileContext {
  private:
   void set_shape(const TensorSpec& spec, const at::Tensor& input, at::Tensor& host_values);
   void infer_shapes();
+  void forget_host_outputs();
   void set_addresses(c10::ArrayRef<at::Tensor> inputs, const std::vector<at::Tensor>& outputs, void* blank);
   at::Tensor new_output(size_t index) const;
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import CDLL
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,6 +14,9 @@ from runtime_ext.backends import plugin_path
 from tests.fakes import device
 from tests.fakes import tensorrt as sdk
 from tests.seam.conftest import Harness
+
+if TYPE_CHECKING:
+    from ctypes import CDLL
 
 DOUBLE = "input x FP32 -1 4\nprofile\nrange x 1 4 / 4 4 / 8 4\noutput y scale x 2"
 
