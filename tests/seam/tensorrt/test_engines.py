@@ -1,0 +1,124 @@
+"""What a plan tells of its engine, and which plans and libraries are refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import runtime_ext
+from tests.fakes import tensorrt as sdk
+from tests.seam.tensorrt.conftest import DOUBLE, TensorRt, running
+
+
+def test_an_engine_tells_its_tensors_and_profiles(trt: TensorRt) -> None:
+    engine = trt.load_plan(
+        f"name net\n{DOUBLE}\nshape_input size INT64 2\nvalues size 1 1 / 2 2 / 3 4\nweights 1024"
+    )
+    info = trt.runtime.engine(engine)
+    x, size = info.inputs
+    assert (x.shape, x.location, x.profiles[0].opt) == ([-1, 4], "device", [4, 4])
+    assert (size.location, size.values[0].min, size.values[0].max) == ("host", [1, 1], [3, 4])
+    assert info.device == "fake:0"
+    assert info.instances == 2
+    assert info.properties["weights_bytes"] == "1024"
+    assert info.properties["profiles"] == "1"
+    assert info.properties["tensorrt"] == trt.runtime.backend_version("trt")
+
+
+def test_the_inspector_tells_of_the_layers(trt: TensorRt) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\nlayers 3")
+    assert json.loads(trt.runtime.layers(engine))
+
+
+def test_a_plan_wrapped_by_ultralytics_is_unwrapped(trt: TensorRt) -> None:
+    metadata = b'{"task": "detect"}'
+    plan = len(metadata).to_bytes(4, "little") + metadata + sdk.toy_plan(DOUBLE)
+    engine = trt.load_bytes(plan)
+    assert trt.infer(engine, x=np.ones((1, 4), np.float32))["y"].tolist() == [[2, 2, 2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("plan", "kind", "sentence"),
+    [
+        ("input x FP8 4\noutput y scale x 2", "Unsupported", "tensor 'x' is of type FP8"),
+        ("input x FP32 1 4 4\noutput y scale x 2\nformat x chw32", "Unsupported", "row-major linear"),
+        (f"{DOUBLE}\nhost_code", "InvalidInput", "cannot load the plan: "),
+        (f"{DOUBLE}\nfail deserialize it is broken", "InvalidInput", "it is broken"),
+        (f"{DOUBLE}\nfail context no context today", "ExecutionFailed", "no context today"),
+    ],
+)
+def test_a_plan_that_cannot_be_served_is_refused(trt: TensorRt, plan: str, kind: str, sentence: str) -> None:
+    error = trt.refusal(plan)
+    assert (error.kind, sentence in str(error)) == (kind, True), str(error)
+
+
+@pytest.mark.parametrize("plan", [b"", b"ftrt", b"garbage that is no plan at all", b"ftrt" + bytes(200)])
+def test_garbage_is_refused(trt: TensorRt, plan: bytes) -> None:
+    with pytest.raises(runtime_ext.Error) as refused:
+        trt.load_bytes(plan)
+    assert refused.value.kind == "InvalidInput"
+
+
+def test_host_code_runs_where_the_operator_allows_it(tmp_path: Path) -> None:
+    with running(tmp_path, allow_host_code="1") as trt:
+        trt.load_plan(f"{DOUBLE}\nhost_code")
+
+
+def test_what_tensorrt_says_reaches_the_log(trt: TensorRt) -> None:
+    trt.refusal(f"{DOUBLE}\nfail deserialize it is broken")
+    assert any(r.component == "tensorrt" and "it is broken" in r.message for r in runtime_ext.take_log())
+
+
+@pytest.mark.parametrize(("device", "kind"), [("cpu", "Unsupported"), ("cuda:7", "InvalidInput")])
+def test_a_device_that_it_cannot_run_on_is_refused(trt: TensorRt, device: str, kind: str) -> None:
+    assert trt.refusal(DOUBLE, device=device).kind == kind
+
+
+def test_without_a_device_nothing_is_asked_of_the_library(trt: TensorRt) -> None:
+    created = trt.calls("createInferRuntime_INTERNAL")
+    trt.device.fake_device_count_set(0)
+    try:
+        error = trt.refusal(DOUBLE)
+    finally:
+        trt.device.fake_device_count_set(1)
+    assert error.kind == "Unavailable"
+    assert "torch sees none" in str(error)
+    assert trt.calls("createInferRuntime_INTERNAL") == created
+
+
+def test_a_pointer_that_came_with_an_error_is_not_used(trt: TensorRt) -> None:
+    trt.sdk.fake_trt_driver_error(1)
+    try:
+        error = trt.refusal(DOUBLE)
+    finally:
+        trt.sdk.fake_trt_driver_error(0)
+    assert error.kind == "Unavailable"
+    assert "CUDA initialization failure with error: 35" in str(error)
+    trt.load_plan(DOUBLE)  # a driver may come back
+
+
+def test_a_library_of_another_major_version_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path) as trt:
+        trt.sdk.fake_trt_version(101600)
+        try:
+            with pytest.raises(
+                runtime_ext.Error, match="is TensorRT 10, and this server was built for TensorRT 11"
+            ):
+                trt.runtime.backend_version("trt")
+        finally:
+            trt.sdk.fake_trt_version(0)
+
+
+def test_the_first_library_that_fits_is_taken(tmp_path: Path) -> None:
+    with running(tmp_path, libraries=f"/nonexistent.so\nlibm.so.6\n{sdk.LIBRARY}") as trt:
+        assert trt.runtime.backend_version("trt") == "11.1.0.106"
+
+
+def test_no_library_at_all_is_said_with_what_was_tried(tmp_path: Path) -> None:
+    with running(tmp_path, libraries="/nonexistent.so\nlibm.so.6") as trt:
+        with pytest.raises(
+            runtime_ext.Error, match=r"libm\.so\.6 is not a TensorRT runtime library"
+        ) as refused:
+            trt.runtime.backend_version("trt")
+        assert refused.value.kind == "Unavailable"

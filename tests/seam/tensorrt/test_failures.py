@@ -1,0 +1,86 @@
+"""What goes wrong below an engine: the right kind of failure, and nothing left behind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.seam.conftest import RunInThread
+from tests.seam.tensorrt.conftest import DOUBLE, TensorRt, running
+
+ONES = np.ones((1, 4), np.float32)
+CYCLES = 200
+
+
+@pytest.fixture
+def trt(tmp_path: Path) -> Iterator[TensorRt]:
+    with running(tmp_path) as trt:
+        yield trt
+
+
+def test_an_enqueue_that_fails_fails_its_request_and_discards_the_context(trt: TensorRt) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\nfail_on 7", instances=1, cuda_graphs="off")
+    failed = trt.failure(engine, x=7 * ONES)
+    assert failed.kind == "ExecutionFailed"
+    assert "it met the value that it fails on" in failed.message
+    assert trt.counters(engine)["contexts_discarded"] == 1
+    assert trt.infer(engine, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
+    assert trt.live("context") == 1
+
+
+@pytest.mark.parametrize("step", ["shape", "infer", "enqueue"])
+def test_a_step_that_fails_says_why(trt: TensorRt, step: str) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\nfail {step} the {step} broke")
+    failed = trt.failure(engine, x=ONES)
+    assert failed.kind in {"InvalidInput", "ExecutionFailed"}
+    assert f"the {step} broke" in failed.message
+
+
+def test_a_device_without_memory_for_the_weights_is_unavailable(trt: TensorRt) -> None:
+    trt.device.fake_device_limit(1 << 20)
+    error = trt.refusal(f"{DOUBLE}\nweights 2097152")
+    assert error.kind == "Unavailable", str(error)
+    trt.device.fake_device_limit(-1)
+    trt.load_plan(f"{DOUBLE}\nweights 2097152")
+
+
+def test_a_device_without_memory_for_an_execution_is_unavailable_for_it_alone(trt: TensorRt) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\nscratch 1048576 per_item", cuda_graphs="off")
+    trt.device.fake_device_limit(trt.device.fake_device_memory() + (3 << 20))
+    failed = trt.failure(engine, x=np.ones((8, 4), np.float32))
+    assert failed.kind == "Unavailable", failed.message
+    assert trt.infer(engine, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
+
+
+def test_failed_loads_give_back_every_byte(trt: TensorRt) -> None:
+    trt.load_plan(DOUBLE)
+    before = trt.device.fake_device_memory(), trt.sdk.fake_trt_allocated(), trt.live("engine")
+    for _ in range(CYCLES):
+        trt.refusal(f"{DOUBLE}\nweights 4096\nfail context no")
+    assert (trt.device.fake_device_memory(), trt.sdk.fake_trt_allocated(), trt.live("engine")) == before
+
+
+def test_loads_and_unloads_give_back_every_byte(trt: TensorRt) -> None:
+    trt.load_plan(DOUBLE)
+    before = trt.device.fake_device_memory(), trt.sdk.fake_trt_allocated(), trt.live("context")
+    for _ in range(CYCLES):
+        engine = trt.load_plan(f"{DOUBLE}\nweights 4096\nscratch 8192")
+        trt.infer(engine, x=ONES)
+        trt.runtime.unload(engine)
+    assert (trt.device.fake_device_memory(), trt.sdk.fake_trt_allocated(), trt.live("context")) == before
+
+
+def test_more_threads_than_contexts_share_an_engine(trt: TensorRt, run_in_thread: RunInThread) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\nscratch 4096 per_item", instances=3)
+
+    def client(number: int) -> bool:
+        module = trt.module(engine)
+        for round_ in range(25):
+            x = torch.full((1 + (number + round_) % 8, 4), float(number))
+            if not torch.equal(module(x), 2 * x):
+                return False
+        return True
+
+    assert all(future.result() for future in [run_in_thread(client, number) for number in range(12)])

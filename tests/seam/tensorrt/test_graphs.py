@@ -1,0 +1,70 @@
+"""CUDA graphs: captured when shapes come again, verified before use, given up where they fail."""
+
+import numpy as np
+import pytest
+
+import runtime_ext
+from tests.seam.tensorrt.conftest import DOUBLE, TensorRt
+
+
+def rows(batch: int, value: float = 1) -> np.ndarray:
+    return np.full((batch, 4), value, np.float32)
+
+
+def run(trt: TensorRt, engine: int, times: int, batch: int = 2) -> None:
+    for i in range(times):
+        assert (trt.infer(engine, x=rows(batch, i))["y"] == 2 * i).all()
+
+
+def test_shapes_that_come_again_are_replayed(trt: TensorRt) -> None:
+    engine = trt.load_plan(DOUBLE, instances=1)
+    run(trt, engine, 10)
+    counters = trt.counters(engine)
+    assert counters["cuda_graph_captures"] == 1
+    assert counters["cuda_graph_replays"] == 7
+
+
+def test_off_captures_nothing_and_on_captures_at_once(trt: TensorRt) -> None:
+    off = trt.load_plan(DOUBLE, instances=1, cuda_graphs="off")
+    on = trt.load_plan(f"{DOUBLE}\nlayers 2", instances=1, cuda_graphs="on")
+    run(trt, off, 5)
+    run(trt, on, 5)
+    assert trt.counters(off)["cuda_graph_captures"] == 0
+    assert trt.counters(on)["cuda_graph_replays"] == 4
+
+
+@pytest.mark.parametrize("fault", ["refuse", "wrong"])
+def test_a_graph_that_cannot_be_trusted_is_given_up(trt: TensorRt, fault: str) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\ngraph {fault}", instances=1, cuda_graphs="on")
+    run(trt, engine, 5)
+    counters = trt.counters(engine)
+    assert (counters["cuda_graphs_disabled"], counters["cuda_graph_replays"]) == (1, 0)
+    assert any("CUDA graphs are off" in record.message for record in runtime_ext.take_log())
+
+
+def test_an_engine_whose_outputs_depend_on_values_is_not_captured(trt: TensorRt) -> None:
+    engine = trt.load_plan("input x FP32 4\noutput where nonzero x", instances=1, cuda_graphs="on")
+    for x in ([0, 1, 0, 1], [0, 0, 0, 1]):
+        assert trt.infer(engine, x=np.float32(x))["where"].tolist() == np.flatnonzero(x).tolist()
+    assert trt.counters(engine)["cuda_graphs_disabled"] == 1
+
+
+def test_graphs_are_bounded_in_number(trt: TensorRt) -> None:
+    plan = "input x FP32 -1 4\nprofile\nrange x 1 4 / 4 4 / 64 4\noutput y scale x 2"
+    engine = trt.load_plan(plan, instances=1, cuda_graphs="on")
+    for batch in range(1, 25):
+        run(trt, engine, 2, batch)
+    assert trt.counters(engine)["cuda_graph_captures"] == 24
+    assert trt.live("graph_exec") == 16
+
+
+def test_a_graph_is_captured_anew_when_the_scratch_memory_has_moved(trt: TensorRt) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\nscratch 4096 per_item", instances=1, cuda_graphs="on")
+    run(trt, engine, 2, batch=1)
+    run(trt, engine, 2, batch=8)
+    run(trt, engine, 3, batch=1)
+    assert trt.counters(engine)["cuda_graph_captures"] >= 2
+
+
+def test_another_word_is_refused(trt: TensorRt) -> None:
+    assert "allowed are off, auto and on" in str(trt.refusal(DOUBLE, cuda_graphs="maybe"))
