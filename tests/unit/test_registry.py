@@ -1,79 +1,24 @@
 """The life of engines, with a runtime that loads whatever it is told to."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from runtime_ext import Error
-from service.engine import EngineName, Resolved, State
-from service.errors import Conflict, InvalidInput, NotFound, Unavailable
-from service.metadata import StoredEngine
+from service.engine import EngineName, State
+from service.errors import Conflict, NotFound, Unavailable
 from service.plan_format import Format
-from service.registry import DRAINS_AT_ONCE, LOADS_AT_ONCE, Registry
+from service.registry import DRAINS_AT_ONCE
 from service.settings import Settings
-from service.staging import StagedPlan
 from service.store import Store
-from service.trial import Trial
-from tests.fakes.plans import onnx_plan, tensorrt_plan
+from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, error
+from tests.unit.serving import OPTIONS, loaded, serving, until_loading
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
-
-OPTIONS = ("instances", "max_queue_size", "device", "precision", "cuda_graphs")  # an upload may leave out
-
-
-class Server:
-    """A registry on its store, without HTTP; `stop` and `start` are a restart."""
-
-    def __init__(self, settings: Settings, runtime: FakeRuntime, trial: Trial | None = None) -> None:
-        self.settings = settings
-        self.runtime = runtime
-        self.store = Store(settings.store)
-        self.registry = Registry(settings, self.store, runtime, trial)
-
-    def stage(self, plan: bytes) -> StagedPlan:
-        writer = self.store.new_upload()
-        writer.write([plan])
-        return writer.finish()
-
-    async def add(self, plan: bytes, name: str | None = None, **options: Any) -> tuple[Resolved, bool]:
-        asked = dict.fromkeys(OPTIONS) | options
-        format = Format.TENSORRT if b"ftrt" in plan else Format.ONNX
-        return await self.registry.add(self.stage(plan), name=name, format=format, **asked)
-
-    def files(self) -> list[Path]:
-        return [file for folder in ("incoming", "plans") for file in (self.settings.store / folder).iterdir()]
-
-
-@asynccontextmanager
-async def serving(
-    settings: Settings, runtime: FakeRuntime | None = None, trial: Trial | None = None
-) -> AsyncIterator[Server]:
-    server = Server(settings, runtime or FakeRuntime(), trial)
-    await server.registry.start()
-    try:
-        yield server
-    finally:
-        server.runtime.load_gate.set()
-        server.runtime.unload_gate.set()
-        await server.registry.close()
-        server.store.close()
-
-
-async def loaded(server: Server) -> None:
-    """Wait until no stored engine is loading."""
-    await until(lambda: not server.registry.loading)
-
-
-async def until_loading(server: Server, loads: int = 1) -> None:
-    """Wait until the runtime has been asked for so many loads."""
-    await until(lambda: len(server.runtime.loads) >= loads)
 
 
 async def test_an_added_engine_is_ready_under_its_id_and_its_name(settings: Settings) -> None:
@@ -424,82 +369,3 @@ async def test_whatever_else_a_reference_is_there_is_no_such_engine(settings: Se
         await server.add(onnx_plan(), "net")
         with pytest.raises(NotFound):
             server.registry.resolve(ref)
-
-
-# -- trial loads
-
-
-class FakeTrial:
-    """Stands for a trial that goes on until `gate` is set, and raises `failure` then."""
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.failure: Exception | None = None
-        self.tried: list[int] = []
-
-    async def __call__(self, plan: Path, engine: StoredEngine) -> None:
-        self.tried.append(engine.id)
-        await self.gate.wait()
-        if self.failure is not None:
-            raise self.failure
-
-
-async def test_a_stored_plan_is_not_tried_again_unless_it_failed_and_is_uploaded_again(
-    settings: Settings,
-) -> None:
-    trial = FakeTrial()
-    async with serving(settings, trial=trial) as server:
-        (engine, *_), _ = await server.add(tensorrt_plan(), "net")
-        await server.add(tensorrt_plan(), "net")
-    assert trial.tried == [engine.id]
-
-    runtime = FakeRuntime()
-    runtime.load_error = error("Unavailable", "the driver is gone")
-    async with serving(settings, runtime, trial) as server:
-        await loaded(server)
-        assert server.registry.resolve("net").engine.state is State.FAILED
-        assert trial.tried == [engine.id]
-        trial.failure = InvalidInput("The plan crashed.")
-        with pytest.raises(InvalidInput, match="crashed"):
-            await server.add(tensorrt_plan(), "net")
-        assert server.registry.resolve("net").engine.state is State.FAILED
-        assert len(server.files()) == 1  # the stored one
-        trial.failure = runtime.load_error = None
-        await server.add(tensorrt_plan(), "net")
-        assert server.registry.ready("net").engine.id == engine.id
-    assert trial.tried == [engine.id] * 3
-
-
-async def test_without_a_trial_a_plan_is_loaded_at_once(settings: Settings) -> None:
-    async with serving(settings) as server:
-        await server.add(tensorrt_plan(), "net")
-        assert len(server.runtime.loads) == 1
-
-
-async def test_closing_ends_the_trials(settings: Settings) -> None:
-    trial = FakeTrial()
-    trial.gate.clear()
-    async with serving(settings, trial=trial) as server:
-        adding = [asyncio.create_task(server.add(tensorrt_plan((10, 0, 0, n)))) for n in range(4)]
-        await until(lambda: len(trial.tried) == LOADS_AT_ONCE)
-        await server.registry.close()
-        ends = await asyncio.gather(*adding, return_exceptions=True)
-        assert [(type(end), str(end)) for end in ends] == [(Unavailable, "The server is stopping.")] * 4
-        assert server.runtime.loads == []
-        assert server.files() == []
-
-
-async def test_a_caller_who_leaves_does_not_stop_the_trial(settings: Settings) -> None:
-    trial = FakeTrial()
-    trial.gate.clear()
-    async with serving(settings, trial=trial) as server:
-        adding = asyncio.create_task(server.add(tensorrt_plan(), "net"))
-        await until(lambda: len(trial.tried) == 1)
-        adding.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await adding
-        trial.gate.set()
-        _, created = await server.add(tensorrt_plan(), "net")
-        assert not created
-        assert len(trial.tried) == 1

@@ -1,0 +1,66 @@
+"""A registry on its store, without HTTP, for tests of the life of engines."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from service.engine import Resolved
+from service.plan_format import Format
+from service.registry import Registry
+from service.settings import Settings
+from service.staging import StagedPlan
+from service.store import Store
+from service.trial import Trial
+from tests.fakes.runtime import FakeRuntime
+from tests.waiting import until
+
+OPTIONS = ("instances", "max_queue_size", "device", "precision", "cuda_graphs")  # an upload may leave out
+
+
+class Server:
+    """A registry on its store, without HTTP; `stop` and `start` are a restart."""
+
+    def __init__(self, settings: Settings, runtime: FakeRuntime, trial: Trial | None = None) -> None:
+        self.settings = settings
+        self.runtime = runtime
+        self.store = Store(settings.store)
+        self.registry = Registry(settings, self.store, runtime, trial)
+
+    def stage(self, plan: bytes) -> StagedPlan:
+        writer = self.store.new_upload()
+        writer.write([plan])
+        return writer.finish()
+
+    async def add(self, plan: bytes, name: str | None = None, **options: Any) -> tuple[Resolved, bool]:
+        asked = dict.fromkeys(OPTIONS) | options
+        format = Format.TENSORRT if b"ftrt" in plan else Format.ONNX
+        return await self.registry.add(self.stage(plan), name=name, format=format, **asked)
+
+    def files(self) -> list[Path]:
+        return [file for folder in ("incoming", "plans") for file in (self.settings.store / folder).iterdir()]
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, runtime: FakeRuntime | None = None, trial: Trial | None = None
+) -> AsyncIterator[Server]:
+    server = Server(settings, runtime or FakeRuntime(), trial)
+    await server.registry.start()
+    try:
+        yield server
+    finally:
+        server.runtime.load_gate.set()
+        server.runtime.unload_gate.set()
+        await server.registry.close()
+        server.store.close()
+
+
+async def loaded(server: Server) -> None:
+    """Wait until no stored engine is loading."""
+    await until(lambda: not server.registry.loading)
+
+
+async def until_loading(server: Server, loads: int = 1) -> None:
+    """Wait until the runtime has been asked for so many loads."""
+    await until(lambda: len(server.runtime.loads) >= loads)
