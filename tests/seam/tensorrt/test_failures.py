@@ -84,3 +84,24 @@ def test_more_threads_than_contexts_share_an_engine(trt: TensorRt, run_in_thread
         return True
 
     assert all(future.result() for future in [run_in_thread(client, number) for number in range(12)])
+
+
+def test_a_sticky_error_makes_the_device_dead_and_its_engines_unavailable(trt: TensorRt) -> None:
+    """On a device of its own: dead is for the rest of the process."""
+    trt.device.fake_device_count_set(2)
+    try:
+        good = trt.load_plan(DOUBLE, device="cuda:1")
+        bad = trt.load_plan(f"{DOUBLE}\nfail kernel an illegal address", device="cuda:1")
+        assert trt.infer(good, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
+        failed = trt.failure(bad, x=ONES)
+        assert failed.kind == "Unavailable"
+        assert "an illegal address" in failed.message
+        assert "an illegal address" in trt.runtime.dead_devices()["fake:1"]
+        refused = trt.failure(good, x=ONES)
+        assert refused.kind == "Unavailable"
+        assert "device fake:1 is dead" in refused.message
+        trt.device.fake_device_break(None)
+        trt.runtime.close()
+    finally:
+        trt.device.fake_device_break(None)
+        trt.device.fake_device_count_set(1)
