@@ -31,6 +31,7 @@ import fcntl
 import logging
 import os
 import re
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -42,6 +43,7 @@ from service.staging import PlanWriter, StagedPlan
 logger = logging.getLogger(__name__)
 
 PLAN_NAME = re.compile(r"[0-9a-f]{64}\.plan")
+LOAD_NAME = re.compile(PLAN_NAME.pattern + r"\.[0-9A-Za-z]{6}")  # a folder that a backend loads a plan from
 PART_NAME = re.compile(r"[0-9a-f]{32}\.part")
 
 
@@ -135,6 +137,9 @@ class Store:
         for leftover in _named(self._incoming, PART_NAME) | (_named(self._plans, PLAN_NAME) - known):
             logger.info("store: deleting %s, left half-done by an earlier server", leftover.name)
             leftover.unlink()
+        for folder in _named(self._plans, LOAD_NAME):
+            logger.info("store: deleting %s, left by a load that an earlier server did not end", folder.name)
+            shutil.rmtree(folder)
 
 
 def _named(folder: Path, name: re.Pattern[str]) -> set[Path]:

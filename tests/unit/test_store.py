@@ -345,3 +345,15 @@ def test_a_migrated_database_takes_engines_as_a_new_one_does(tmp_path: Path) -> 
     wanted = replace(engine(2), cuda_graphs="off")
     migrated.add(wanted, None)
     assert migrated.engines() == [wanted]
+
+
+def test_the_folder_of_a_load_that_was_killed_is_cleared(tmp_path: Path) -> None:
+    Store(tmp_path).close()
+    folder = tmp_path / "plans" / f"{'a' * 64}.plan.x1Y2z3"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"half")
+    mine = tmp_path / "plans" / "mine.plan.folder"
+    mine.mkdir()
+    Store(tmp_path).close()
+    assert not folder.exists()
+    assert mine.exists()
