@@ -58,12 +58,6 @@ async def app(settings: Settings, runtime: FakeRuntime, trial: FakeTrial) -> Asy
         yield app
 
 
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(app) as client:
-        yield client
-
-
 def nothing_is_left(settings: Settings) -> bool:
     return not [file for folder in ("incoming", "plans") for file in (settings.store / folder).iterdir()]
 

@@ -1,23 +1,14 @@
 """What goes wrong below an engine: the right kind of failure, and nothing left behind."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from tests.seam.conftest import RunInThread
-from tests.seam.tensorrt.conftest import DOUBLE, TensorRt, running
+from tests.seam.tensorrt.conftest import DOUBLE, TensorRt
 
 ONES = np.ones((1, 4), np.float32)
 CYCLES = 200
-
-
-@pytest.fixture
-def trt(tmp_path: Path) -> Iterator[TensorRt]:
-    with running(tmp_path) as trt:
-        yield trt
 
 
 def test_an_enqueue_that_fails_fails_its_request_and_discards_the_context(trt: TensorRt) -> None:
