@@ -9,6 +9,11 @@ class Error(Exception):
     """A refusal or a failure from C++. `kind` is one of the names in `KINDS`; str() is the sentence."""
 
     kind: str
+    retry_after: float | None
+    """Seconds until it is worth the while to try again: of a QueueFull, from how fast the queue drains."""
+
+AUTO_DELAY: Final[int]
+"""The `max_queue_delay_us` that adapts itself."""
 
 KINDS: Final[tuple[str, ...]]
 """InvalidInput, NotFound, Conflict, TooLarge, QueueFull, Cancelled, ExecutionFailed, Unsupported,
@@ -68,6 +73,28 @@ class EngineInfo:
     def properties(self) -> dict[str, str]:
         """Facts that the backend tells about the engine, by name: for people, not for programs."""
 
+class BatchOptions:
+    """How requests are joined into batches, along dimension `batch_dims[tensor]` (0 where it is not named).
+
+    `max_batch_size`: items; 1: each request runs alone. `max_queue_delay_us`: how long a request may wait for
+    others; AUTO_DELAY: as long as it pays, within `latency_target_us`. `preferred_batch_sizes` need not wait.
+    """
+
+    max_batch_size: int
+    max_queue_delay_us: int
+    latency_target_us: int
+    preferred_batch_sizes: list[int]
+    batch_dims: dict[str, int]
+    def __init__(
+        self,
+        *,
+        max_batch_size: int = ...,
+        max_queue_delay_us: int = ...,
+        latency_target_us: int = ...,
+        preferred_batch_sizes: Sequence[int] = ...,
+        batch_dims: Mapping[str, int] = ...,
+    ) -> None: ...
+
 class LoadOptions:
     """How an engine is stood up. `instances` 0: the backend chooses. `precision`: f32, f16 or bf16.
     `threads`: CPU threads of all its instances together; 0: one a core. `cuda_graphs`: off, auto or on."""
@@ -79,6 +106,7 @@ class LoadOptions:
     precision: str
     threads: int
     cuda_graphs: str
+    batch: BatchOptions
     def __init__(
         self,
         *,
@@ -89,6 +117,7 @@ class LoadOptions:
         precision: str = ...,
         threads: int = ...,
         cuda_graphs: str = ...,
+        batch: BatchOptions = ...,
     ) -> None: ...
 
 class Output:
@@ -116,13 +145,21 @@ class Completion:
     @property
     def outputs(self) -> list[Output]: ...
     @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of the outputs, in their order."""
+    def data(self, index: int) -> bytes | memoryview:
+        """The bytes of an output: a copy where it is small, else a view on the outputs of its batch."""
+    @property
     def queue_ns(self) -> int: ...
     @property
     def compute_ns(self) -> int: ...
+    @property
+    def batch_requests(self) -> int:
+        """How many requests ran in its execution; 0 where it did not run."""
 
 class Histogram:
-    """Durations: `bounds` are upper bounds in seconds, ascending; `counts` has one entry more than
-    `bounds` (the last is the overflow) and is not cumulative; `sum` is in seconds."""
+    """`bounds` are upper bounds, ascending; `counts` has one entry more than `bounds` (the last is the
+    overflow) and is not cumulative. Durations are in seconds."""
 
     @property
     def bounds(self) -> list[float]: ...
@@ -146,6 +183,9 @@ class EngineStats:
     @property
     def total(self) -> Histogram: ...
     @property
+    def batch(self) -> Histogram:
+        """Items of an execution; one observation an execution."""
+    @property
     def counters(self) -> dict[str, int]:
         """The backend's numbers by name; those that end in _bytes are gauges, the others only grow."""
     @property
@@ -160,6 +200,12 @@ class ManualClock:
 
     def __init__(self) -> None: ...
     def advance(self, ns: int) -> None: ...
+
+class Prepared:
+    """A request but for its data."""
+
+    @property
+    def engine(self) -> int: ...
 
 class Runtime:
     """The engine manager, the scheduler and the completion queue of this process: one at a time.
@@ -195,19 +241,33 @@ class Runtime:
         """Blocks. A TorchScript file with the wrapper, written with the typed operator."""
     def script_module(self, id: int) -> torch.ScriptModule:
         """The wrapper, whose graph calls `trt::execute_engine`; see runtime_ext.module."""
+    def prepare(self, id: int, tensors: Sequence[tuple[str, str, Sequence[int]]]) -> Prepared:
+        """Check what requests say of their inputs, (name, datatype, shape) in any order, once for all that
+        are alike. Stays of use for as long as the engine is loaded."""
+    def submit_prepared(
+        self,
+        prepared: Prepared,
+        data: object,
+        offset: int = ...,
+        timeout_ns: int | None = ...,
+        priority: int = ...,
+    ) -> int:
+        """Queue one request; returns its ticket at once.
+
+        `data`: a tuple with a buffer for each tensor, in the order of prepare(); or one buffer that has them
+        one after the other from `offset` to its end. Buffers are C-contiguous, little-endian, exactly as long
+        as shape and datatype say, of any alignment, and are kept (not copied) until the request's completion
+        has been taken. `timeout_ns`: a request that has not started by then ends as DeadlineExceeded.
+        `priority`: 0 (high), 1 or 2 (low).
+        """
     def submit(
         self,
         id: int,
         inputs: Sequence[tuple[str, str, Sequence[int], object]],
         timeout_ns: int | None = ...,
+        priority: int = ...,
     ) -> int:
-        """Validate and queue one request; returns its ticket at once.
-
-        `inputs`: (name, datatype, shape, buffer) of each input in any order; a buffer is C-contiguous,
-        little-endian, exactly as long as shape and datatype say, and is kept (not copied) until the
-        request's completion has been taken. `timeout_ns`: a request that has not started by then ends
-        as DeadlineExceeded.
-        """
+        """prepare() and submit_prepared() in one: (name, datatype, shape, buffer) of each input."""
     def cancel(self, id: int, ticket: int) -> bool:
         """Take a request out of the queue: it ends as Cancelled. False when it has started or ended."""
     def completion_fd(self) -> int:

@@ -8,8 +8,10 @@ Importing this package registers the operators with torch, so that `torch.jit.lo
 import torch  # noqa: F401  isort: skip
 
 from runtime_ext._C import (
+    AUTO_DELAY,
     DATATYPES,
     KINDS,
+    BatchOptions,
     Completion,
     EngineInfo,
     EngineStats,
@@ -19,6 +21,7 @@ from runtime_ext._C import (
     LogRecord,
     ManualClock,
     Output,
+    Prepared,
     Runtime,
     ShapeRange,
     TensorSpec,
@@ -29,8 +32,10 @@ from runtime_ext.backends import create_runtime
 from runtime_ext.operators import module
 
 __all__ = [
+    "AUTO_DELAY",
     "DATATYPES",
     "KINDS",
+    "BatchOptions",
     "Completion",
     "EngineInfo",
     "EngineStats",
@@ -40,6 +45,7 @@ __all__ = [
     "LogRecord",
     "ManualClock",
     "Output",
+    "Prepared",
     "Runtime",
     "ShapeRange",
     "TensorSpec",

@@ -66,6 +66,7 @@ struct EngineStats {
         queue(served.stats().queue.snapshot()),
         compute(served.stats().compute.snapshot()),
         total(served.stats().total.snapshot()),
+        batch(served.stats().batch.snapshot()),
         queue_depth(served.queue_depth()),
         instances(served.instances()),
         instances_busy(served.instances_busy()) {
@@ -77,9 +78,10 @@ struct EngineStats {
   std::string name;
   std::map<std::string, uint64_t> outcomes;
   std::map<std::string, int64_t> counters;
-  DurationHistogram::Snapshot queue;
-  DurationHistogram::Snapshot compute;
-  DurationHistogram::Snapshot total;
+  Histogram::Snapshot queue;
+  Histogram::Snapshot compute;
+  Histogram::Snapshot total;
+  Histogram::Snapshot batch;
   size_t queue_depth;
   size_t instances;
   size_t instances_busy;
@@ -115,23 +117,39 @@ std::string module_file(const Engine& engine) {
   return std::move(file).str();
 }
 
-Ticket submit(Runtime& runtime, EngineId id, const std::vector<InputTuple>& inputs, std::optional<int64_t> timeout_ns) {
-  auto buffers = std::make_unique<BufferOwner>();
-  const auto tensors = host_tensors(inputs, *buffers);
-  std::unique_ptr<InputOwner> owner = std::move(buffers);
+using Seconds = std::chrono::duration<double>;
+
+Ticket submit_prepared(Runtime& runtime, const Prepared& prepared, py::handle data, size_t offset,
+                       std::optional<int64_t> timeout_ns, int priority) {
+  if (priority < 0 || priority >= static_cast<int>(kPriorities)) {
+    fail(Kind::InvalidInput, "priority is ", priority, "; allowed are 0 (high), 1 (normal) and 2 (low)");
+  }
+  Request request = make_request(prepared, data, offset);
+  request.priority = static_cast<Priority>(priority);
   const auto timeout = timeout_ns
                            ? std::optional(Nanoseconds(std::clamp<int64_t>(*timeout_ns, 0, 1'000'000'000'000'000)))
                            : std::nullopt;
-  // Declared before the release: on a refusal `owner` is destroyed after the GIL has come back.
-  const py::gil_scoped_release no_gil;
-  return runtime.scheduler().submit(id, tensors, owner, timeout);
+  // The GIL is kept: the queue's lock is held for bookkeeping only. On a refusal the buffers end here, with the GIL.
+  return runtime.scheduler().submit(prepared.engine, std::move(request), timeout);
 }
 
-std::vector<Output> outputs_of(Completion& completion) {
-  std::vector<Output> outputs;
-  outputs.reserve(completion.outputs.size());
-  for (auto& output : completion.outputs) outputs.push_back({output.name, output.tensor});
-  return outputs;
+Prepared prepare(const Runtime& runtime, EngineId id, const std::vector<DescribedTensor>& tensors) {
+  return {id, runtime.scheduler().sign(id, tensor_shapes(tensors))};
+}
+
+/// Name, datatype, shape, buffer.
+using InputTuple = std::tuple<std::string, std::string, std::vector<int64_t>, py::object>;
+
+Ticket submit(Runtime& runtime, EngineId id, const std::vector<InputTuple>& inputs, std::optional<int64_t> timeout_ns,
+              int priority) {
+  std::vector<DescribedTensor> tensors;
+  py::tuple buffers(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const auto& [name, datatype, shape, buffer] = inputs[i];
+    tensors.emplace_back(name, datatype, shape);
+    buffers[i] = buffer;
+  }
+  return submit_prepared(runtime, prepare(runtime, id, tensors), buffers, 0, timeout_ns, priority);
 }
 
 void bind_error(py::module_& module) {
@@ -144,6 +162,8 @@ void bind_error(py::module_& module) {
         } catch (const Error& error) {
           const py::object raised = py::handle(type)(sentence(error.what()));
           raised.attr("kind") = std::string(name(error.kind()));
+          const auto after = error.retry_after();
+          raised.attr("retry_after") = after ? py::cast(Seconds(*after).count()) : py::none();
           PyErr_SetObject(type, raised.ptr());
         }
       });
@@ -153,21 +173,38 @@ void bind_error(py::module_& module) {
 }
 
 void bind_engine(py::module_& module) {
+  py::class_<BatchOptions>(module, "BatchOptions")
+      .def(py::init([](int64_t max_batch_size, int64_t max_queue_delay_us, int64_t latency_target_us,
+                       std::vector<int64_t> preferred_batch_sizes, std::map<std::string, int64_t> batch_dims) {
+             return BatchOptions{max_batch_size, max_queue_delay_us, latency_target_us,
+                                 std::move(preferred_batch_sizes), std::move(batch_dims)};
+           }),
+           py::kw_only(), "max_batch_size"_a = 1, "max_queue_delay_us"_a = 0, "latency_target_us"_a = 10'000,
+           "preferred_batch_sizes"_a = std::vector<int64_t>(), "batch_dims"_a = std::map<std::string, int64_t>())
+      .def_readwrite("max_batch_size", &BatchOptions::max_batch_size)
+      .def_readwrite("max_queue_delay_us", &BatchOptions::max_queue_delay_us)
+      .def_readwrite("latency_target_us", &BatchOptions::latency_target_us)
+      .def_readwrite("preferred_batch_sizes", &BatchOptions::preferred_batch_sizes)
+      .def_readwrite("batch_dims", &BatchOptions::batch_dims);
+  module.attr("AUTO_DELAY") = BatchOptions::kAutoDelay;
+
   py::class_<LoadOptions>(module, "LoadOptions")
       .def(py::init([](std::string name, std::string device, int instances, int64_t max_queue_size,
-                       std::string precision, int threads, std::string cuda_graphs) {
-             return LoadOptions{std::move(name), std::move(device),     instances, max_queue_size, std::move(precision),
-                                threads,         std::move(cuda_graphs)};
+                       std::string precision, int threads, std::string cuda_graphs, BatchOptions batch) {
+             return LoadOptions{std::move(name),        std::move(device),    instances,
+                                max_queue_size,         std::move(precision), threads,
+                                std::move(cuda_graphs), std::move(batch)};
            }),
            py::kw_only(), "name"_a = "", "device"_a = "auto", "instances"_a = 0, "max_queue_size"_a = 256,
-           "precision"_a = "f32", "threads"_a = 0, "cuda_graphs"_a = "auto")
+           "precision"_a = "f32", "threads"_a = 0, "cuda_graphs"_a = "auto", "batch"_a = BatchOptions())
       .def_readwrite("name", &LoadOptions::name)
       .def_readwrite("device", &LoadOptions::device)
       .def_readwrite("instances", &LoadOptions::instances)
       .def_readwrite("max_queue_size", &LoadOptions::max_queue_size)
       .def_readwrite("precision", &LoadOptions::precision)
       .def_readwrite("threads", &LoadOptions::threads)
-      .def_readwrite("cuda_graphs", &LoadOptions::cuda_graphs);
+      .def_readwrite("cuda_graphs", &LoadOptions::cuda_graphs)
+      .def_readwrite("batch", &LoadOptions::batch);
 
   py::class_<EngineInfo>(module, "EngineInfo")
       .def_readonly("id", &EngineInfo::id)
@@ -192,14 +229,17 @@ void bind_completion(py::module_& module) {
       .def_property_readonly("message",
                              [](const Completion& c) { return sentence(c.failure ? c.failure->message : ""); })
       .def_property_readonly("outputs", &outputs_of)
+      .def_property_readonly("shapes", &shapes_of)
+      .def("data", &data_of, "index"_a)
       .def_property_readonly("queue_ns", [](const Completion& c) { return c.queue.count(); })
-      .def_property_readonly("compute_ns", [](const Completion& c) { return c.compute.count(); });
+      .def_property_readonly("compute_ns", [](const Completion& c) { return c.compute.count(); })
+      .def_readonly("batch_requests", &Completion::batch_requests);
 }
 
 void bind_stats(py::module_& module) {
-  using Snapshot = DurationHistogram::Snapshot;
+  using Snapshot = Histogram::Snapshot;
   py::class_<Snapshot>(module, "Histogram")
-      .def_property_readonly("bounds", [](const Snapshot&) { return DurationHistogram::kBounds; })
+      .def_readonly("bounds", &Snapshot::bounds)
       .def_readonly("counts", &Snapshot::counts)
       .def_readonly("sum", &Snapshot::sum);
 
@@ -211,6 +251,7 @@ void bind_stats(py::module_& module) {
       .def_readonly("queue", &EngineStats::queue)
       .def_readonly("compute", &EngineStats::compute)
       .def_readonly("total", &EngineStats::total)
+      .def_readonly("batch", &EngineStats::batch)
       .def_readonly("queue_depth", &EngineStats::queue_depth)
       .def_readonly("instances", &EngineStats::instances)
       .def_readonly("instances_busy", &EngineStats::instances_busy);
@@ -300,7 +341,10 @@ void bind_runtime(py::module_& module) {
       .def(
           "script_module",
           [](const Runtime& runtime, EngineId id) { return make_wrapper(*runtime.manager().find(id)); }, "id"_a)
-      .def("submit", &submit, "id"_a, "inputs"_a, "timeout_ns"_a = std::nullopt)
+      .def("prepare", &prepare, "id"_a, "tensors"_a)
+      .def("submit", &submit, "id"_a, "inputs"_a, "timeout_ns"_a = std::nullopt, "priority"_a = 1)
+      .def("submit_prepared", &submit_prepared, "prepared"_a, "data"_a, "offset"_a = 0, "timeout_ns"_a = std::nullopt,
+           "priority"_a = 1)
       .def(
           "cancel", [](Runtime& runtime, EngineId id, Ticket ticket) { return runtime.scheduler().cancel(id, ticket); },
           "id"_a, "ticket"_a, NoGil())

@@ -1,5 +1,7 @@
 #include "bindings_tensors.h"
 
+#include <algorithm>
+
 #include <pybind11/stl.h>
 
 #include "core/error.h"
@@ -8,27 +10,108 @@ namespace py = pybind11;
 
 namespace trtserve {
 
-BufferOwner::~BufferOwner() {
-  for (auto& buffer : buffers_) PyBuffer_Release(buffer.get());
+namespace {
+
+/// Up to here a copy costs less than a view's objects.
+constexpr size_t kCopied = 16'384;
+
+/// Holds Python buffers, not their bytes' copies. Made and destroyed with the GIL held; an InputOwner ends
+/// where completions are taken, which is Python.
+class BufferOwner final : public InputOwner {
+ public:
+  BufferOwner() = default;
+  ~BufferOwner() override {
+    for (auto& buffer : buffers_) PyBuffer_Release(&buffer);
+  }
+  BufferOwner(const BufferOwner&) = delete;
+  BufferOwner& operator=(const BufferOwner&) = delete;
+
+  /// The bytes of `object`, there while this lives. InvalidInput unless it is C-contiguous.
+  std::pair<const std::byte*, size_t> hold(py::handle object) {
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(object.ptr(), &buffer, PyBUF_C_CONTIGUOUS) != 0) {
+      PyErr_Clear();
+      fail(Kind::InvalidInput, "the data of an input is not a C-contiguous buffer");
+    }
+    buffers_.push_back(buffer);
+    return {static_cast<const std::byte*>(buffer.buf), static_cast<size_t>(buffer.len)};
+  }
+
+ private:
+  c10::SmallVector<Py_buffer, 1> buffers_;
+};
+
+void check_bytes(const Signature& signature, size_t position, size_t bytes) {
+  const auto& input = signature.inputs[position];
+  if (bytes == input.bytes) return;
+  fail(Kind::InvalidInput, "input '", input.name, "' has ", bytes, " bytes; ", datatype_name(input.dtype), " ",
+       format_shape(input.shape), " takes ", input.bytes);
 }
 
-const Py_buffer& BufferOwner::hold(const std::string& tensor_name, py::handle object) {
-  auto buffer = std::make_unique<Py_buffer>();
-  if (PyObject_GetBuffer(object.ptr(), buffer.get(), PyBUF_C_CONTIGUOUS) != 0) {
-    PyErr_Clear();
-    fail(Kind::InvalidInput, "input '", tensor_name, "' is not a C-contiguous buffer");
+}  // namespace
+
+Request make_request(const Prepared& prepared, py::handle data, size_t offset) {
+  const auto& signature = *prepared.signature;
+  Request request;
+  request.signature = prepared.signature;
+  request.data.resize(signature.inputs.size());
+  auto owner = std::make_unique<BufferOwner>();
+  if (PyTuple_Check(data.ptr())) {
+    const auto count = static_cast<size_t>(PyTuple_GET_SIZE(data.ptr()));
+    if (count != signature.positions.size()) {
+      fail(Kind::InvalidInput, "the request has ", count, " buffers for ", signature.positions.size(), " inputs");
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const auto [bytes, length] = owner->hold(PyTuple_GET_ITEM(data.ptr(), static_cast<Py_ssize_t>(i)));
+      check_bytes(signature, signature.positions[i], length);
+      request.data[signature.positions[i]] = bytes;
+    }
+  } else {
+    const auto [bytes, length] = owner->hold(data);
+    for (const size_t position : signature.positions) {
+      const size_t size = signature.inputs[position].bytes;
+      if (offset > length || length - offset < size)
+        check_bytes(signature, position, length - std::min(offset, length));
+      request.data[position] = bytes + offset;
+      offset += size;
+    }
+    if (offset != length) fail(Kind::InvalidInput, length - offset, " bytes of the data belong to no input");
   }
-  return *buffers_.emplace_back(std::move(buffer));
+  request.owner = std::move(owner);
+  return request;
 }
 
-std::vector<HostTensor> host_tensors(const std::vector<InputTuple>& inputs, BufferOwner& owner) {
-  std::vector<HostTensor> tensors;
-  tensors.reserve(inputs.size());
-  for (const auto& [name, datatype, shape, object] : inputs) {
-    const auto& buffer = owner.hold(name, object);
-    tensors.push_back({name, datatype, shape, buffer.buf, static_cast<size_t>(buffer.len)});
+std::vector<TensorShape> tensor_shapes(const std::vector<DescribedTensor>& tensors) {
+  std::vector<TensorShape> shapes;
+  shapes.reserve(tensors.size());
+  for (const auto& [name, datatype, shape] : tensors) shapes.push_back({name, datatype, shape});
+  return shapes;
+}
+
+std::vector<Output> outputs_of(const Completion& completion) {
+  std::vector<Output> outputs;
+  outputs.reserve(completion.outputs.size());
+  for (size_t i = 0; i < completion.outputs.size(); ++i) {
+    outputs.push_back({completion.output_names->at(i), completion.outputs[i], completion.memory});
   }
-  return tensors;
+  return outputs;
+}
+
+py::tuple shapes_of(const Completion& completion) {
+  py::tuple shapes(completion.outputs.size());
+  for (size_t i = 0; i < completion.outputs.size(); ++i) {
+    const auto& shape = completion.outputs[i].shape;
+    py::tuple dims(shape.size());
+    for (size_t d = 0; d < shape.size(); ++d) dims[d] = shape[d];
+    shapes[i] = std::move(dims);
+  }
+  return shapes;
+}
+
+py::object data_of(const Completion& completion, size_t index) {
+  const auto& view = completion.outputs[index];
+  if (view.bytes <= kCopied) return py::bytes(static_cast<const char*>(view.data), view.bytes);
+  return py::memoryview(py::cast(Output{completion.output_names->at(index), view, completion.memory}));
 }
 
 void bind_tensors(py::module_& module) {
@@ -54,13 +137,17 @@ void bind_tensors(py::module_& module) {
 
   py::class_<Output>(module, "Output", py::buffer_protocol())
       .def_readonly("name", &Output::name)
-      .def_property_readonly("datatype",
-                             [](const Output& output) { return datatype_name(output.tensor.scalar_type()); })
-      .def_property_readonly("shape", [](const Output& output) { return output.tensor.sizes().vec(); })
+      .def_property_readonly("datatype", [](const Output& output) { return datatype_name(output.view.dtype); })
+      .def_property_readonly(
+          "shape",
+          [](const Output& output) { return std::vector<int64_t>(output.view.shape.begin(), output.view.shape.end()); })
       .def_buffer([](Output& output) {
-        const auto bytes = static_cast<py::ssize_t>(output.tensor.nbytes());
-        return py::buffer_info(static_cast<uint8_t*>(output.tensor.data_ptr()), bytes, /*readonly=*/true);
+        // Read-only: the const_cast gives buffer_info the type that it asks for.
+        auto* data = static_cast<uint8_t*>(const_cast<void*>(output.view.data));
+        return py::buffer_info(data, static_cast<py::ssize_t>(output.view.bytes), /*readonly=*/true);
       });
+
+  py::class_<Prepared>(module, "Prepared").def_readonly("engine", &Prepared::engine);
 }
 
 }  // namespace trtserve

@@ -17,6 +17,16 @@
 
 namespace trtserve {
 
+/// How the requests of an engine are joined into batches. The words are Triton's dynamic batcher's.
+struct BatchOptions {
+  int64_t max_batch_size = 1;                  ///< items that requests are joined up to; 1: each runs alone
+  int64_t max_queue_delay_us = 0;              ///< how long a request may wait for others; kAutoDelay: adaptive
+  int64_t latency_target_us = 10'000;          ///< of the adaptive delay: the latency that it keeps to
+  std::vector<int64_t> preferred_batch_sizes;  ///< sizes that need not wait for more; none: only the maximum
+  std::map<std::string, int64_t> batch_dims;   ///< the batch dimension by tensor; one that is not named: 0
+  static constexpr int64_t kAutoDelay = -1;
+};
+
 struct LoadOptions {
   std::string name;                  ///< what the user calls the engine; empty: nothing
   std::string device = "auto";       ///< auto, cpu, cuda or cuda:N
@@ -25,6 +35,7 @@ struct LoadOptions {
   std::string precision = "f32";     ///< inference precision: f32, f16 or bf16
   int threads = 0;                   ///< CPU threads of all instances together; 0: one a core
   std::string cuda_graphs = "auto";  ///< off, auto or on; only for backends that run on CUDA
+  BatchOptions batch;                ///< how requests are joined; the core's business, not the backend's
 };
 
 /// The state of one execution of an engine at a time. Not thread safe: the context pool leases it to one
@@ -88,7 +99,7 @@ class Backend {
 };
 
 /// Raised whenever this header changes; a plugin of another number is refused.
-inline constexpr int kBackendAbi = 2;
+inline constexpr int kBackendAbi = 3;
 
 }  // namespace trtserve
 

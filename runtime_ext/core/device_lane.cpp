@@ -9,9 +9,57 @@ namespace trtserve {
 
 namespace {
 
-/// From torch's pool for pinned memory, which gives a block out again only after the copies from and to it.
-at::Tensor pinned_like(const at::Tensor& tensor) {
-  return at::empty(tensor.sizes(), at::TensorOptions().dtype(tensor.scalar_type()).pinned_memory(true));
+/// What the fastest vector loads of this decade ask for.
+constexpr uintptr_t kAlignment = 64;
+
+/// Memory that the device copies from and to on its own: torch's pool of it gives a block out again only after
+/// these copies. On the CPU any memory.
+at::Tensor new_host_tensor(c10::IntArrayRef shape, c10::ScalarType dtype, bool pinned) {
+  return at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(pinned));
+}
+
+/// Nothing writes through an input: the const_cast gives from_blob the type that it asks for.
+at::Tensor view(const void* data, const Signature::Input& input) {
+  const auto options = at::TensorOptions().dtype(input.dtype);
+  if (input.bytes == 0) return at::empty(input.shape, options);
+  return at::from_blob(const_cast<void*>(data), input.shape, options);
+}
+
+bool aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % kAlignment == 0; }
+
+/// The requests' data one after the other: that is the batch where its dimension is the first.
+at::Tensor append(const Batch& batch, size_t index, bool pinned) {
+  const auto& first = batch.requests[0].signature->inputs[index];
+  auto shape = first.shape;
+  if (batch.requests.size() > 1) shape[0] = batch.items;
+  at::Tensor staged = new_host_tensor(shape, first.dtype, pinned);
+  auto* to = static_cast<std::byte*>(staged.mutable_data_ptr());
+  for (const auto& request : batch.requests) {
+    const size_t bytes = request.signature->inputs[index].bytes;
+    if (bytes != 0) std::memcpy(to, request.data[index], bytes);
+    to += bytes;
+  }
+  return staged;
+}
+
+at::Tensor join(const Batch& batch, size_t index, size_t batch_dim, bool pinned) {
+  std::vector<at::Tensor> parts;
+  auto shape = batch.requests[0].signature->inputs[index].shape;
+  shape[batch_dim] = batch.items;
+  for (const auto& request : batch.requests) {
+    at::Tensor part = at::empty({0});
+    const auto& input = request.signature->inputs[index];
+    // A view must be aligned for its datatype: what is not is copied once more.
+    if (reinterpret_cast<uintptr_t>(request.data[index]) % c10::elementSize(input.dtype) == 0) {
+      part = view(request.data[index], input);
+    } else {
+      part = at::empty(input.shape, at::TensorOptions().dtype(input.dtype));
+      std::memcpy(part.mutable_data_ptr(), request.data[index], input.bytes);
+    }
+    parts.push_back(std::move(part));
+  }
+  at::Tensor staged = new_host_tensor(shape, batch.requests[0].signature->inputs[index].dtype, pinned);
+  return at::cat_out(staged, parts, static_cast<int64_t>(batch_dim));
 }
 
 }  // namespace
@@ -23,11 +71,14 @@ DeviceLane::DeviceLane(at::Device device) : device_(device) {
   current_.emplace(guard.getStreamFromGlobalPool(device));
 }
 
-at::Tensor DeviceLane::to_device(const at::Tensor& host) {
-  if (!current_) return host;
-  at::Tensor staged = pinned_like(host);
-  if (host.nbytes() != 0) std::memcpy(staged.mutable_data_ptr(), host.const_data_ptr(), host.nbytes());
-  return staged.to(device_, /*non_blocking=*/true);
+at::Tensor DeviceLane::gather(const Batch& batch, size_t index, size_t batch_dim, bool stays_on_host) {
+  const bool to_device = current_.has_value() && !stays_on_host;
+  const auto& first = batch.requests[0];
+  const bool alone = batch.requests.size() == 1;
+  if (alone && !to_device && aligned(first.data[index])) return view(first.data[index], first.signature->inputs[index]);
+  at::Tensor staged =
+      alone || batch_dim == 0 ? append(batch, index, to_device) : join(batch, index, batch_dim, to_device);
+  return to_device ? staged.to(device_, /*non_blocking=*/true) : staged;
 }
 
 std::vector<at::Tensor> DeviceLane::to_host(const std::vector<at::Tensor>& tensors) {
@@ -37,7 +88,7 @@ std::vector<at::Tensor> DeviceLane::to_host(const std::vector<at::Tensor>& tenso
     if (tensor.is_cpu()) {
       host.push_back(tensor.contiguous());
     } else {
-      host.push_back(pinned_like(tensor));
+      host.push_back(new_host_tensor(tensor.sizes(), tensor.scalar_type(), /*pinned=*/true));
       host.back().copy_(tensor, /*non_blocking=*/true);
     }
   }

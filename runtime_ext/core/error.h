@@ -1,6 +1,8 @@
 #pragma once
 
 #include <array>
+#include <chrono>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -33,11 +35,15 @@ std::string_view name(Kind kind);
 /// allowed, what to do.
 class Error : public std::runtime_error {
  public:
-  Error(Kind kind, const std::string& sentence) : std::runtime_error(sentence), kind_(kind) {}
+  /// `retry_after`: when it is worth the while to try again, where that is known.
+  Error(Kind kind, const std::string& sentence, std::optional<std::chrono::nanoseconds> retry_after = std::nullopt)
+      : std::runtime_error(sentence), kind_(kind), retry_after_(retry_after) {}
   Kind kind() const { return kind_; }
+  std::optional<std::chrono::nanoseconds> retry_after() const { return retry_after_; }
 
  private:
   Kind kind_;
+  std::optional<std::chrono::nanoseconds> retry_after_;
 };
 
 /// Throws an Error whose sentence is the parts joined.

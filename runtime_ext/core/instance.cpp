@@ -8,7 +8,7 @@ namespace trtserve {
 
 namespace {
 
-void serve(at::Device device, RequestQueue& queue, RequestHandler& handler, std::promise<void> ready) {
+void serve(at::Device device, RequestQueue& queue, BatchHandler& handler, std::promise<void> ready) {
   pthread_setname_np(pthread_self(), "trt-instance");
   std::optional<DeviceLane> lane;
   try {
@@ -18,12 +18,12 @@ void serve(at::Device device, RequestQueue& queue, RequestHandler& handler, std:
     ready.set_exception(std::current_exception());
     return;
   }
-  while (auto request = queue.pop()) handler.handle(std::move(*request), *lane);
+  while (auto batch = queue.pop()) handler.handle(std::move(*batch), *lane);
 }
 
 }  // namespace
 
-Instance::Instance(at::Device device, RequestQueue& queue, RequestHandler& handler) {
+Instance::Instance(at::Device device, RequestQueue& queue, BatchHandler& handler) {
   std::promise<void> ready;
   auto begun = ready.get_future();
   thread_ = std::thread(&serve, device, std::ref(queue), std::ref(handler), std::move(ready));

@@ -6,26 +6,25 @@
 #include <vector>
 
 #include "core/device_lane.h"
-#include "core/request_queue.h"
 
 namespace trtserve {
 
 /// Runs an engine's wrapper: its inputs in, its outputs out. Called by several threads at once.
 using Forward = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& inputs)>;
 
-/// What an instance does with a request that it took: it ends there, once.
-class RequestHandler {
+/// What an instance does with a batch that it took: each of its requests ends there, once.
+class BatchHandler {
  public:
-  virtual ~RequestHandler() = default;
-  virtual void handle(Request request, DeviceLane& lane) = 0;
+  virtual ~BatchHandler() = default;
+  virtual void handle(Batch batch, DeviceLane& lane) = 0;
 };
 
-/// One worker thread, with a lane to the device, that takes requests from a queue until it is closed and
+/// One worker thread, with a lane to the device, that takes batches from a queue until it is closed and
 /// empty. The destructor waits for that, so close the queue first.
 class Instance {
  public:
   /// Throws what the lane throws.
-  Instance(at::Device device, RequestQueue& queue, RequestHandler& handler);
+  Instance(at::Device device, RequestQueue& queue, BatchHandler& handler);
   ~Instance();
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;

@@ -1,11 +1,11 @@
 #include "core/log.h"
 
+#include <atomic>
 #include <memory>
-#include <mutex>
 
 #include <c10/util/StringUtil.h>
 
-#include "core/event_fd.h"
+#include "core/signal_queue.h"
 
 namespace trtserve {
 
@@ -15,38 +15,28 @@ namespace {
 class LogQueue {
  public:
   void push(LogRecord record) {
-    bool first = false;
-    {
-      const std::lock_guard lock(mutex_);
-      if (records_.size() >= kMostLogRecords) {
+    records_.push_with([&](std::vector<LogRecord>& all) {
+      if (all.size() < kMostLogRecords) {
+        all.push_back(std::move(record));
+      } else {
         ++dropped_;
-        return;
       }
-      first = records_.empty();
-      records_.push_back(std::move(record));
-    }
-    if (first) event_.signal();
+    });
   }
 
   std::vector<LogRecord> take() {
-    event_.reset();  // before the swap: a later push finds the queue empty and signals again
-    std::vector<LogRecord> taken;
-    const std::lock_guard lock(mutex_);
-    taken.swap(records_);
-    if (dropped_ > 0) {
-      taken.push_back({Severity::Warning, "log", c10::str(dropped_, " lines were dropped: they came too fast")});
-      dropped_ = 0;
+    auto taken = records_.take();
+    if (const size_t dropped = dropped_.exchange(0); dropped > 0) {
+      taken.push_back({Severity::Warning, "log", c10::str(dropped, " lines were dropped: they came too fast")});
     }
     return taken;
   }
 
-  int fd() const { return event_.fd(); }
+  int fd() const { return records_.fd(); }
 
  private:
-  EventFd event_;
-  std::mutex mutex_;
-  std::vector<LogRecord> records_;  // guarded by mutex_
-  size_t dropped_ = 0;              // guarded by mutex_
+  SignalQueue<LogRecord> records_;
+  std::atomic<size_t> dropped_{0};
 };
 
 LogQueue& queue() {

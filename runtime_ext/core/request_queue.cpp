@@ -1,61 +1,234 @@
 #include "core/request_queue.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace trtserve {
 
-void RequestQueue::push(Request&& request) {
-  {
-    std::lock_guard lock(mutex_);
-    if (closed_) fail(Kind::Unavailable, "the engine is being unloaded");
-    if (waiting_.size() >= bound_) {
-      fail(Kind::QueueFull, "the engine's queue is full: ", bound_, " requests wait; try again later");
-    }
-    waiting_.push_back(std::move(request));
-  }
-  changed_.notify_one();
+namespace {
+
+constexpr size_t kEmptyLanesKept = 16;
+constexpr int kMemory = 16;  // executions that the average of the time a request goes back
+
+bool has_expired(const Request& request, TimePoint now) { return request.deadline && *request.deadline <= now; }
+
+}  // namespace
+
+bool RequestQueue::Lane::empty() const {
+  return std::all_of(waiting.begin(), waiting.end(), [](const auto& level) { return level.empty(); });
 }
 
-std::optional<Request> RequestQueue::pop() {
+const Request& RequestQueue::Lane::first() const {
+  return std::find_if(waiting.begin(), waiting.end(), [](const auto& level) { return !level.empty(); })->front();
+}
+
+TimePoint RequestQueue::Lane::oldest() const {
+  TimePoint oldest = TimePoint::max();
+  for (const auto& level : waiting) {
+    if (!level.empty()) oldest = std::min(oldest, level.front().arrival);
+  }
+  return oldest;
+}
+
+RequestQueue::RequestQueue(const BatchRules& rules, size_t bound, size_t instances, Clock& clock)
+    : rules_(rules), bound_(bound), instances_(instances), clock_(clock), delay_(rules) {}
+
+void RequestQueue::push(Request&& request) {
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) fail(Kind::Unavailable, "the engine is being unloaded");
+    if (waiting_ >= bound_) {
+      throw Error(Kind::QueueFull, c10::str("the engine's queue is full: ", bound_, " requests wait; try again later"),
+                  time_to_drain());
+    }
+    auto& lane = lanes_[request.signature->shape_class];
+    if (lane.empty()) lane.limit = request.signature->most_items(rules_.max_items);
+    lane.items += request.signature->items;
+    with_deadline_ += request.deadline ? 1 : 0;
+    lane.waiting.at(static_cast<size_t>(request.priority)).push_back(std::move(request));
+    ++waiting_;
+    delay_.arrived(waiting_ + running_);
+    // An instance that waits looks at all lanes again, so that one which need not wait any longer is run.
+    wake = idle_ > 0;
+  }
+  if (wake) changed_.notify_one();
+}
+
+std::optional<Batch> RequestQueue::pop() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return closed_ || !waiting_.empty(); });
-  if (waiting_.empty()) return std::nullopt;
-  std::optional<Request> next = std::move(waiting_.front());
-  waiting_.pop_front();
-  return next;
+  ++idle_;
+  while (true) {
+    const TimePoint now = clock_.now();
+    std::optional<TimePoint> next;
+    if (Lane* lane = most_urgent(now, next)) {
+      --idle_;
+      Batch batch = take(*lane, now);
+      // What is left may be ready too, or needs somebody else now who watches the time.
+      const bool watch = waiting_ > 0 && idle_ > 0;
+      lock.unlock();
+      if (watch) changed_.notify_one();
+      return batch;
+    }
+    if (next) {
+      clock_.wait_until(lock, changed_, *next);
+    } else if (closed_) {
+      --idle_;
+      return std::nullopt;
+    } else {
+      changed_.wait(lock);
+    }
+  }
+}
+
+/// The ready lane whose first request goes first; where none is ready, `next` is when the next will be.
+RequestQueue::Lane* RequestQueue::most_urgent(TimePoint now, std::optional<TimePoint>& next) {
+  Lane* chosen = nullptr;
+  const auto urgency = [](const Lane& lane) { return std::pair(lane.first().priority, lane.first().ticket); };
+  for (auto& [shape, lane] : lanes_) {
+    if (lane.empty()) continue;
+    const TimePoint ready = ready_at(lane, now);
+    if (ready > now) {
+      next = next ? std::min(*next, ready) : ready;
+    } else if (chosen == nullptr || urgency(lane) < urgency(*chosen)) {
+      chosen = &lane;
+    }
+  }
+  return chosen;
+}
+
+/// When a batch of the lane may run, if nothing more comes: `now` or earlier means at once.
+TimePoint RequestQueue::ready_at(const Lane& lane, TimePoint now) const {
+  if (closed_ || lane.items >= lane.limit || !delay_.expects_more(waiting_ + running_)) return now;
+  if (!rules_.preferred.empty() && lane.items >= rules_.preferred.front()) return now;
+  return lane.oldest() + delay_.longest();
+}
+
+/// How many items the lane's next batch is to have: a preferred number, unless the time to wait for one is over.
+int64_t RequestQueue::target_items(const Lane& lane, TimePoint now) const {
+  if (rules_.preferred.empty() || lane.items >= lane.limit || closed_) return lane.limit;
+  if (lane.oldest() + delay_.longest() <= now) return lane.limit;
+  const auto above = std::upper_bound(rules_.preferred.begin(), rules_.preferred.end(), lane.items);
+  return above == rules_.preferred.begin() ? lane.limit : *std::prev(above);
+}
+
+Batch RequestQueue::take(Lane& lane, TimePoint now) {
+  const int64_t target = target_items(lane, now);
+  std::vector<std::list<Request>::iterator> chosen;
+  size_t fitting = 0;  // of the chosen, in their order: together they fit a profile
+  int64_t fitting_items = 0;
+  int64_t items = 0;
+  Batch batch;
+  bool full = false;
+  for (auto& level : lane.waiting) {
+    for (auto next = level.begin(); next != level.end() && !full;) {
+      const auto request = next++;
+      if (has_expired(*request, now)) {
+        took_out(lane, *request);
+        batch.expired.push_back(std::move(*request));
+        level.erase(request);
+        continue;
+      }
+      // The first one runs in any case: alone, if it must. Empty ones do too: there is nothing to join.
+      const int64_t with_it = items + request->signature->items;
+      full = !chosen.empty() && (with_it > target || request->signature->items == 0);
+      if (full) break;
+      chosen.push_back(request);
+      items = with_it;
+      if (chosen.size() == 1 || request->signature->takes(items)) {
+        fitting = chosen.size();
+        fitting_items = items;
+      }
+      full = items >= target || request->signature->items == 0;
+    }
+    if (full) break;
+  }
+  chosen.resize(fitting);
+  batch.items = fitting_items;
+  batch.requests.reserve(fitting);
+  for (const auto& request : chosen) {
+    took_out(lane, *request);
+    auto& level = lane.waiting.at(static_cast<size_t>(request->priority));
+    batch.requests.push_back(std::move(*request));
+    level.erase(request);
+  }
+  running_ += batch.requests.size();
+  delay_.began(waiting_ + running_);
+  forget_empty_lanes();
+  return batch;
+}
+
+void RequestQueue::took_out(Lane& lane, const Request& request) {
+  lane.items -= request.signature->items;
+  with_deadline_ -= request.deadline ? 1 : 0;
+  --waiting_;
+}
+
+void RequestQueue::forget_empty_lanes() {
+  if (lanes_.size() > kEmptyLanesKept) std::erase_if(lanes_, [](const auto& entry) { return entry.second.empty(); });
+}
+
+void RequestQueue::done(size_t requests, Nanoseconds compute) {
+  const std::lock_guard lock(mutex_);
+  running_ -= requests;
+  if (requests == 0 || compute == Nanoseconds(0)) return;
+  delay_.executed(compute);
+  const Nanoseconds each = compute / static_cast<int64_t>(requests);
+  per_request_ += per_request_ == Nanoseconds(0) ? each : (each - per_request_) / kMemory;
+}
+
+Nanoseconds RequestQueue::time_to_drain() const {
+  return per_request_ * static_cast<int64_t>(waiting_) / static_cast<int64_t>(instances_);
+}
+
+template <typename Wanted>
+std::vector<Request> RequestQueue::take_out(const Wanted& wanted) {
+  std::vector<Request> taken;
+  for (auto& [shape, lane] : lanes_) {
+    for (auto& level : lane.waiting) {
+      for (auto next = level.begin(); next != level.end();) {
+        const auto request = next++;
+        if (!wanted(*request)) continue;
+        took_out(lane, *request);
+        taken.push_back(std::move(*request));
+        level.erase(request);
+      }
+    }
+  }
+  forget_empty_lanes();
+  return taken;
 }
 
 std::optional<Request> RequestQueue::remove(Ticket ticket) {
-  std::lock_guard lock(mutex_);
-  const auto found =
-      std::find_if(waiting_.begin(), waiting_.end(), [&](const Request& r) { return r.ticket == ticket; });
-  if (found == waiting_.end()) return std::nullopt;
-  std::optional<Request> removed = std::move(*found);
-  waiting_.erase(found);
-  return removed;
+  const std::lock_guard lock(mutex_);
+  auto taken = take_out([&](const Request& request) { return request.ticket == ticket; });
+  if (taken.empty()) return std::nullopt;
+  return std::move(taken.front());
 }
 
 std::vector<Request> RequestQueue::expire(TimePoint now) {
-  std::lock_guard lock(mutex_);
-  const auto first_expired = std::stable_partition(waiting_.begin(), waiting_.end(),
-                                                   [&](const Request& r) { return !r.deadline || now < *r.deadline; });
-  std::vector<Request> expired(std::make_move_iterator(first_expired), std::make_move_iterator(waiting_.end()));
-  waiting_.erase(first_expired, waiting_.end());
-  return expired;
+  const std::lock_guard lock(mutex_);
+  if (with_deadline_ == 0) return {};
+  return take_out([&](const Request& request) { return has_expired(request, now); });
 }
 
 std::optional<TimePoint> RequestQueue::next_deadline() const {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
   std::optional<TimePoint> earliest;
-  for (const auto& request : waiting_) {
-    if (request.deadline && (!earliest || *request.deadline < *earliest)) earliest = request.deadline;
+  if (with_deadline_ == 0) return earliest;
+  for (const auto& [shape, lane] : lanes_) {
+    for (const auto& level : lane.waiting) {
+      for (const auto& request : level) {
+        if (request.deadline && (!earliest || *request.deadline < *earliest)) earliest = request.deadline;
+      }
+    }
   }
   return earliest;
 }
 
 void RequestQueue::close() {
   {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     closed_ = true;
   }
   changed_.notify_all();
@@ -63,15 +236,13 @@ void RequestQueue::close() {
 
 std::vector<Request> RequestQueue::abandon() {
   close();
-  std::lock_guard lock(mutex_);
-  std::vector<Request> abandoned(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(waiting_.end()));
-  waiting_.clear();
-  return abandoned;
+  const std::lock_guard lock(mutex_);
+  return take_out([](const Request&) { return true; });
 }
 
 size_t RequestQueue::depth() const {
-  std::lock_guard lock(mutex_);
-  return waiting_.size();
+  const std::lock_guard lock(mutex_);
+  return waiting_;
 }
 
 }  // namespace trtserve

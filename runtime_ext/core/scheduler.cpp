@@ -9,33 +9,29 @@ Scheduler::Scheduler(CompletionQueue& completions, Clock& clock)
 
 void Scheduler::serve(std::shared_ptr<Engine> engine, Forward forward) {
   const EngineId id = engine->id();
-  auto served = std::make_shared<ServedEngine>(std::move(engine), std::move(forward), completions_, clock_);
+  auto& share = share_of(engine->device());
+  auto served = std::make_shared<ServedEngine>(std::move(engine), std::move(forward), completions_, share, clock_);
   std::unique_lock lock(mutex_);
   if (!served_.emplace(id, std::move(served)).second) fail(Kind::Conflict, "engine ", id, " is served already");
 }
 
-Ticket Scheduler::submit(EngineId id, const std::vector<HostTensor>& inputs, std::unique_ptr<InputOwner>& owner,
-                         std::optional<Nanoseconds> timeout) {
+DeviceShare& Scheduler::share_of(at::Device device) {
+  const std::lock_guard lock(shares_mutex_);
+  return shares_.try_emplace(device.str(), clock_).first->second;
+}
+
+std::shared_ptr<const Signature> Scheduler::sign(EngineId id, const std::vector<TensorShape>& tensors) const {
+  return find(id)->sign(tensors);
+}
+
+Ticket Scheduler::submit(EngineId id, Request&& request, std::optional<Nanoseconds> timeout) {
   const auto served = find(id);
-  Request request;
-  try {
-    request.inputs = bind_inputs(served->engine(), inputs);
-  } catch (const Error& error) {
-    served->count_refusal(error.kind());
-    throw;
-  }
-  request.ticket = ++last_ticket_;
+  const Ticket ticket = ++last_ticket_;
+  request.ticket = ticket;
   request.arrival = clock_.now();
-  if (timeout) request.deadline = request.arrival + *timeout;
-  const Ticket ticket = request.ticket;
-  const auto deadline = request.deadline;
-  request.owner = std::move(owner);
-  try {
-    served->submit(std::move(request));
-  } catch (...) {
-    owner = std::move(request.owner);
-    throw;
-  }
+  const auto deadline = timeout ? std::optional(request.arrival + *timeout) : std::nullopt;
+  request.deadline = deadline;
+  served->submit(std::move(request));
   if (deadline) timer_.wake_by(*deadline);
   return ticket;
 }

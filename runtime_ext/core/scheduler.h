@@ -3,12 +3,12 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <shared_mutex>
 #include <vector>
 
 #include "core/deadline_timer.h"
-#include "core/inputs.h"
 #include "core/served_engine.h"
 
 namespace trtserve {
@@ -24,10 +24,12 @@ class Scheduler {
   /// Starts the engine's instances.
   void serve(std::shared_ptr<Engine> engine, Forward forward);
 
-  /// Validates and queues a request. `owner` keeps the memory of `inputs`, and goes on to the completion
-  /// once the request is accepted; on a refusal (an Error of any kind) it is left to the caller.
-  Ticket submit(EngineId id, const std::vector<HostTensor>& inputs, std::unique_ptr<InputOwner>& owner,
-                std::optional<Nanoseconds> timeout);
+  /// Checks what requests say of their inputs; see ServedEngine::sign. NotFound.
+  std::shared_ptr<const Signature> sign(EngineId id, const std::vector<TensorShape>& tensors) const;
+
+  /// Queues a request, of which signature, data, owner and priority are there. On a refusal (an Error of any kind)
+  /// it is still the caller's.
+  Ticket submit(EngineId id, Request&& request, std::optional<Nanoseconds> timeout);
 
   /// Ends a waiting request as Cancelled; false where it has started or ended.
   bool cancel(EngineId id, Ticket ticket);
@@ -40,10 +42,13 @@ class Scheduler {
  private:
   std::shared_ptr<ServedEngine> find(EngineId id) const;
   std::optional<TimePoint> expire(TimePoint now);
+  DeviceShare& share_of(at::Device device);
 
   CompletionQueue& completions_;
   Clock& clock_;
   std::atomic<Ticket> last_ticket_{0};
+  std::mutex shares_mutex_;
+  std::map<std::string, DeviceShare> shares_;                 // guarded by shares_mutex_; by device, never removed
   mutable std::shared_mutex mutex_;                           // held for look-ups and changes only
   std::map<EngineId, std::shared_ptr<ServedEngine>> served_;  // guarded by mutex_
   std::set<EngineId> stopping_;                               // guarded by mutex_; a part of served_

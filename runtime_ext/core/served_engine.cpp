@@ -1,17 +1,48 @@
 #include "core/served_engine.h"
 
+#include <ATen/Functions.h>
+
 #include "core/device_health.h"
 
 namespace trtserve {
 
-ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, CompletionQueue& completions, Clock& clock)
-    : engine_(std::move(engine)),
+namespace {
+
+std::atomic<uint64_t> last_number{0};
+
+std::shared_ptr<const std::vector<std::string>> names_of(const std::vector<TensorSpec>& specs) {
+  std::vector<std::string> names;
+  for (const auto& spec : specs) names.push_back(spec.name);
+  return std::make_shared<const std::vector<std::string>>(std::move(names));
+}
+
+std::vector<Completion> same_for_all(const Batch& batch, const Failure& failure) {
+  std::vector<Completion> completions(batch.requests.size());
+  for (auto& completion : completions) completion.failure = failure;
+  return completions;
+}
+
+OutputView view(const void* data, size_t bytes, const at::Tensor& of) {
+  OutputView view{data, bytes, of.scalar_type(), {}};
+  view.shape.assign(of.sizes().begin(), of.sizes().end());
+  return view;
+}
+
+}  // namespace
+
+ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, CompletionQueue& completions,
+                           DeviceShare& share, Clock& clock)
+    : number_(++last_number),
+      engine_(std::move(engine)),
       forward_(std::move(forward)),
       completions_(completions),
       clock_(clock),
+      rules_(batch_rules(*engine_)),
       instance_count_(engine_->contexts().size()),
-      queue_(static_cast<size_t>(engine_->options().max_queue_size)) {
-  RequestHandler& handler = *this;
+      output_names_(names_of(engine_->outputs())),
+      share_(share, instance_count_),
+      queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), instance_count_, clock) {
+  BatchHandler& handler = *this;
   try {
     for (size_t i = 0; i < instance_count_; ++i)
       instances_.push_back(std::make_unique<Instance>(engine_->device(), queue_, handler));
@@ -24,26 +55,45 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, Comp
 
 ServedEngine::~ServedEngine() { stop(Nanoseconds(0)); }
 
+std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShape>& tensors) {
+  try {
+    auto signature = std::make_shared<Signature>(trtserve::sign(*engine_, rules_, tensors));
+    signature->maker = number_;
+    return signature;
+  } catch (const Error& error) {
+    stats_.count(error.kind());
+    throw;
+  }
+}
+
+std::shared_ptr<const Signature> ServedEngine::sign_anew(const Signature& former) {
+  std::vector<TensorShape> tensors;
+  for (const auto& input : former.inputs) tensors.push_back({input.name, datatype_name(input.dtype), input.shape});
+  return sign(tensors);
+}
+
 void ServedEngine::submit(Request&& request) {
+  if (request.signature->maker != number_) request.signature = sign_anew(*request.signature);
   {
-    std::lock_guard lock(open_mutex_);
+    const std::lock_guard lock(open_mutex_);
     ++open_;
   }
   try {
     queue_.push(std::move(request));
   } catch (const Error& error) {
     stats_.count(error.kind());
-    close_one();
+    close_some(1);
     throw;
   } catch (...) {
-    close_one();
+    close_some(1);
     throw;
   }
 }
 
-void ServedEngine::close_one() {
+void ServedEngine::close_some(size_t requests) {
   const std::lock_guard lock(open_mutex_);
-  if (--open_ == 0) drained_.notify_all();
+  open_ -= requests;
+  if (open_ == 0) drained_.notify_all();
 }
 
 bool ServedEngine::cancel(Ticket ticket) {
@@ -54,51 +104,114 @@ bool ServedEngine::cancel(Ticket ticket) {
 }
 
 std::optional<TimePoint> ServedEngine::expire(TimePoint now) {
-  for (auto& request : queue_.expire(now)) {
-    refuse(std::move(request), Kind::DeadlineExceeded, "the request's time was over before its execution began");
-  }
+  for (auto& request : queue_.expire(now)) refuse_expired(std::move(request));
   return queue_.next_deadline();
 }
 
-void ServedEngine::handle(Request request, DeviceLane& lane) {
-  const TimePoint start = clock_.now();
-  if (request.deadline && *request.deadline <= start) {
-    refuse(std::move(request), Kind::DeadlineExceeded, "the request's time was over before its execution began");
-    return;
-  }
+void ServedEngine::handle(Batch batch, DeviceLane& lane) {
+  for (auto& request : batch.expired) refuse_expired(std::move(request));
+  if (batch.requests.empty()) return;
   ++busy_;
-  Completion completion;
-  try {
-    check_alive(engine_->device());
-    completion.outputs = execute(request, lane);
-  } catch (const Error& error) {
-    completion.failure = Failure{error.kind(), error.what()};
-  } catch (const std::exception& error) {
-    completion.failure = failure(error);
-  } catch (...) {
-    completion.failure = Failure{Kind::ExecutionFailed, c10::str(engine_->label(), " failed and did not say why")};
+  const size_t requests = batch.requests.size();
+  TimePoint start;
+  {
+    const DeviceShare::Turn turn(share_);
+    start = clock_.now();
+    run(std::move(batch), lane, start);
   }
-  completion.queue = start - request.arrival;
-  completion.compute = clock_.now() - start;
-  stats_.queue.observe(completion.queue);
-  stats_.compute.observe(completion.compute);
-  if (!completion.failure) stats_.total.observe(completion.queue + completion.compute);
+  queue_.done(requests, clock_.now() - start);
   --busy_;
-  complete(std::move(request), std::move(completion));
 }
 
-std::vector<NamedTensor> ServedEngine::execute(Request& request, DeviceLane& lane) {
-  std::vector<at::Tensor> inputs;
-  inputs.reserve(request.inputs.size());
-  for (size_t i = 0; i < request.inputs.size(); ++i) {
-    inputs.push_back(engine_->inputs()[i].on_host ? request.inputs[i] : lane.to_device(request.inputs[i]));
+void ServedEngine::run(Batch batch, DeviceLane& lane, TimePoint start) {
+  stats_.batch.observe(static_cast<double>(batch.items));
+  std::vector<Completion> completions;
+  try {
+    check_alive(engine_->device());
+    completions = scatter(batch, execute(batch, lane));
+  } catch (const Error& error) {
+    completions = same_for_all(batch, {error.kind(), error.what()});
+  } catch (const std::exception& error) {
+    completions = same_for_all(batch, failure(error));
+  } catch (...) {
+    completions =
+        same_for_all(batch, {Kind::ExecutionFailed, c10::str(engine_->label(), " failed and did not say why")});
   }
-  const auto outputs = lane.to_host(forward_(inputs));
-  const auto& specs = engine_->outputs();
-  std::vector<NamedTensor> named;
-  named.reserve(outputs.size());
-  for (size_t i = 0; i < outputs.size(); ++i) named.push_back({specs[i].name, outputs[i]});
-  return named;
+  const auto& failed = completions.front().failure;
+  // One of the requests may be to blame, and an execution has no effect but its outputs: each again by itself. What
+  // is Unavailable would be so for each of them.
+  if (failed && failed->kind != Kind::Unavailable && batch.requests.size() > 1) {
+    run_one_by_one(std::move(batch), lane, start);
+  } else {
+    end(std::move(batch), std::move(completions), start);
+  }
+}
+
+void ServedEngine::run_one_by_one(Batch batch, DeviceLane& lane, TimePoint start) {
+  for (auto& request : batch.requests) {
+    Batch single;
+    single.items = request.signature->items;
+    single.requests.push_back(std::move(request));
+    run(std::move(single), lane, start);
+  }
+}
+
+std::vector<at::Tensor> ServedEngine::execute(const Batch& batch, DeviceLane& lane) {
+  const auto& specs = engine_->inputs();
+  std::vector<at::Tensor> inputs;
+  inputs.reserve(specs.size());
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const size_t batch_dim = rules_.joins() ? static_cast<size_t>(rules_.input_batch_dim[i]) : 0;
+    inputs.push_back(lane.gather(batch, i, batch_dim, specs[i].on_host));
+  }
+  auto outputs = lane.to_host(forward_(inputs));
+  if (batch.requests.size() > 1) check_outputs(batch, outputs);
+  return outputs;
+}
+
+void ServedEngine::check_outputs(const Batch& batch, const std::vector<at::Tensor>& outputs) const {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const int64_t dim = rules_.output_batch_dim[i];
+    if (dim < outputs[i].dim() && outputs[i].size(dim) == batch.items) continue;
+    fail(Kind::ExecutionFailed, engine_->label(), " gave output '", (*output_names_)[i], "' of shape ",
+         format_shape(outputs[i].sizes()), " for a batch of ", batch.items,
+         ": it has no item for each that went in, so load it with max_batch_size 1");
+  }
+}
+
+std::vector<Completion> ServedEngine::scatter(const Batch& batch, std::vector<at::Tensor> outputs) const {
+  const bool alone = batch.requests.size() == 1;
+  std::vector<Completion> completions(batch.requests.size());
+  std::vector<at::Tensor> memory;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const auto& output = outputs[i];
+    const int64_t dim = alone ? 0 : rules_.output_batch_dim[i];
+    const size_t item_bytes = alone || batch.items == 0 ? 0 : output.nbytes() / static_cast<size_t>(batch.items);
+    const auto* data = static_cast<const std::byte*>(output.const_data_ptr());
+    int64_t begin = 0;
+    for (size_t r = 0; r < completions.size(); ++r) {
+      const int64_t items = batch.requests[r].signature->items;
+      auto& views = completions[r].outputs;
+      if (alone) {
+        views.push_back(view(data, output.nbytes(), output));
+      } else if (dim == 0) {
+        views.push_back(view(data, item_bytes * static_cast<size_t>(items), output));
+        views.back().shape[0] = items;
+        data += views.back().bytes;
+      } else {
+        memory.push_back(output.narrow(dim, begin, items).contiguous());
+        views.push_back(view(memory.back().const_data_ptr(), memory.back().nbytes(), memory.back()));
+      }
+      begin += items;
+    }
+  }
+  memory.insert(memory.end(), std::make_move_iterator(outputs.begin()), std::make_move_iterator(outputs.end()));
+  const auto shared = std::make_shared<const std::vector<at::Tensor>>(std::move(memory));
+  for (auto& completion : completions) {
+    completion.memory = shared;
+    completion.output_names = output_names_;
+  }
+  return completions;
 }
 
 Failure ServedEngine::failure(const std::exception& error) const {
@@ -108,20 +221,43 @@ Failure ServedEngine::failure(const std::exception& error) const {
           c10::str(engine_->label(), " failed: ", error.what())};
 }
 
+void ServedEngine::end(Batch batch, std::vector<Completion> completions, TimePoint start) {
+  const Nanoseconds compute = clock_.now() - start;
+  for (size_t i = 0; i < completions.size(); ++i) {
+    auto& completion = completions[i];
+    completion.queue = start - batch.requests[i].arrival;
+    completion.compute = compute;
+    completion.batch_requests = completions.size();
+    stats_.queue.observe(completion.queue);
+    stats_.compute.observe(compute);
+    if (!completion.failure) stats_.total.observe(completion.queue + compute);
+    completion = complete(std::move(batch.requests[i]), std::move(completion));
+  }
+  const size_t ended = completions.size();
+  completions_.push(std::move(completions));
+  close_some(ended);
+}
+
+/// The request's end, ready to be pushed; counts it.
+Completion ServedEngine::complete(Request request, Completion completion) {
+  completion.ticket = request.ticket;
+  completion.owner = std::move(request.owner);
+  stats_.count(completion.failure ? std::optional(completion.failure->kind) : std::nullopt);
+  return completion;
+}
+
 void ServedEngine::refuse(Request request, Kind kind, const std::string& message) {
   Completion completion;
   completion.failure = Failure{kind, message};
   completion.queue = clock_.now() - request.arrival;
-  complete(std::move(request), std::move(completion));
+  std::vector<Completion> one;
+  one.push_back(complete(std::move(request), std::move(completion)));
+  completions_.push(std::move(one));
+  close_some(1);
 }
 
-void ServedEngine::complete(Request request, Completion completion) {
-  completion.ticket = request.ticket;
-  request.inputs.clear();  // the views end before their memory's owner moves on
-  completion.owner = std::move(request.owner);
-  stats_.count(completion.failure ? std::optional(completion.failure->kind) : std::nullopt);
-  completions_.push(std::move(completion));
-  close_one();
+void ServedEngine::refuse_expired(Request request) {
+  refuse(std::move(request), Kind::DeadlineExceeded, "the request's time was over before its execution began");
 }
 
 void ServedEngine::stop(Nanoseconds drain) {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/completion_queue.h"
-#include "core/engine.h"
+#include "core/device_share.h"
 #include "core/instance.h"
 #include "core/stats.h"
 
@@ -15,20 +15,23 @@ namespace trtserve {
 
 /// An engine with its queue and its instances. Every request that submit() accepts ends as exactly one
 /// completion. Thread safe, but for stop(): one call at a time.
-class ServedEngine final : private RequestHandler {
+class ServedEngine final : private BatchHandler {
  public:
-  ServedEngine(std::shared_ptr<Engine> engine, Forward forward, CompletionQueue& completions, Clock& clock);
+  /// InvalidInput where the engine cannot be batched as its options ask. All but the engine outlive this.
+  ServedEngine(std::shared_ptr<Engine> engine, Forward forward, CompletionQueue& completions, DeviceShare& share,
+               Clock& clock);
   ~ServedEngine() override;
   ServedEngine(const ServedEngine&) = delete;
   ServedEngine& operator=(const ServedEngine&) = delete;
 
   const Engine& engine() const { return *engine_; }
 
-  /// QueueFull, Unavailable; a refusal is counted, and the request is then still the caller's.
-  void submit(Request&& request);
+  /// Checks what a request says of its inputs. InvalidInput; a refusal is counted.
+  std::shared_ptr<const Signature> sign(const std::vector<TensorShape>& tensors);
 
-  /// Counts a request that was refused before it got this far.
-  void count_refusal(Kind kind) { stats_.count(kind); }
+  /// QueueFull, Unavailable; a refusal is counted, and the request is then still the caller's. A signature of a
+  /// former life of the engine is checked anew: InvalidInput.
+  void submit(Request&& request);
 
   /// Ends a waiting request as Cancelled; false where it does not wait.
   bool cancel(Ticket ticket);
@@ -46,19 +49,30 @@ class ServedEngine final : private RequestHandler {
   size_t instances_busy() const { return busy_.load(std::memory_order_relaxed); }
 
  private:
-  void handle(Request request, DeviceLane& lane) override;
-  std::vector<NamedTensor> execute(Request& request, DeviceLane& lane);
+  std::shared_ptr<const Signature> sign_anew(const Signature& former);
+  void handle(Batch batch, DeviceLane& lane) override;
+  void run(Batch batch, DeviceLane& lane, TimePoint start);
+  void run_one_by_one(Batch batch, DeviceLane& lane, TimePoint start);
+  std::vector<at::Tensor> execute(const Batch& batch, DeviceLane& lane);
+  void check_outputs(const Batch& batch, const std::vector<at::Tensor>& outputs) const;
+  std::vector<Completion> scatter(const Batch& batch, std::vector<at::Tensor> outputs) const;
   Failure failure(const std::exception& error) const;
-  void close_one();
-  void complete(Request request, Completion completion);
+  void close_some(size_t requests);
+  void end(Batch batch, std::vector<Completion> completions, TimePoint start);
+  Completion complete(Request request, Completion completion);
   void refuse(Request request, Kind kind, const std::string& message);
+  void refuse_expired(Request request);
   void wait_until_idle(Nanoseconds at_most);
 
+  const uint64_t number_;  // of this object in the process
   const std::shared_ptr<Engine> engine_;
   const Forward forward_;
   CompletionQueue& completions_;
   Clock& clock_;
+  const BatchRules rules_;
   const size_t instance_count_;
+  const std::shared_ptr<const std::vector<std::string>> output_names_;
+  DeviceShare::Member share_;
   RequestStats stats_;
   RequestQueue queue_;
   std::atomic<size_t> busy_{0};

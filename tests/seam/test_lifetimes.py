@@ -35,7 +35,7 @@ def test_close_waits_for_an_unload_that_is_under_way(
     harness: Harness, gates: Gates, run_in_thread: RunInThread
 ) -> None:
     gate = gates.new()
-    engine = harness.load_toy(f"{DOUBLE}\ngate {gate}")
+    engine = harness.load_toy(f"{DOUBLE}\ngate {gate}", max_queue_size=1_000_000)
     tickets = [harness.submit(engine, x=ONES) for _ in range(4)]
     gates.wait_for(gate, 1)
     unloading = run_in_thread(harness.runtime.unload, engine, 60.0)

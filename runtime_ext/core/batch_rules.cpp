@@ -1,0 +1,69 @@
+#include "core/batch_rules.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace trtserve {
+
+namespace {
+
+int64_t batch_dim(const TensorSpec& spec, const char* role, const BatchOptions& options) {
+  const auto named = options.batch_dims.find(spec.name);
+  const int64_t dim = named == options.batch_dims.end() ? 0 : named->second;
+  const auto refuse = [&](const auto&... why) {
+    fail(Kind::InvalidInput, "max_batch_size is ", options.max_batch_size, ", but ", role, " '", spec.name, "' ",
+         why..., ": load the engine with max_batch_size 1");
+  };
+  if (!spec.values.empty()) refuse("holds values that decide shapes, which cannot be joined");
+  if (!spec.shape) refuse("is of unknown rank");
+  if (dim < 0 || dim >= static_cast<int64_t>(spec.shape->size())) {
+    refuse("has no dimension ", dim, " in its shape ", format_shape(*spec.shape));
+  }
+  if ((*spec.shape)[static_cast<size_t>(dim)] >= 0) {
+    refuse("is fixed in dimension ", dim, " of its shape ", format_shape(*spec.shape));
+  }
+  return dim;
+}
+
+std::vector<int64_t> batch_dims(const std::vector<TensorSpec>& specs, const char* role, const BatchOptions& options) {
+  std::vector<int64_t> dims;
+  for (const auto& spec : specs) dims.push_back(batch_dim(spec, role, options));
+  return dims;
+}
+
+void check_names_known(const Engine& engine, const BatchOptions& options) {
+  for (const auto& named : options.batch_dims) {
+    const auto is_named = [&](const TensorSpec& spec) { return spec.name == named.first; };
+    if (std::none_of(engine.inputs().begin(), engine.inputs().end(), is_named) &&
+        std::none_of(engine.outputs().begin(), engine.outputs().end(), is_named)) {
+      fail(Kind::InvalidInput, "batch_dims names '", named.first, "', which is no tensor of the engine");
+    }
+  }
+}
+
+}  // namespace
+
+BatchRules batch_rules(const Engine& engine) {
+  const auto& options = engine.options().batch;
+  BatchRules rules;
+  rules.max_items = std::max<int64_t>(1, options.max_batch_size);
+  if (!rules.joins() || engine.inputs().empty()) return BatchRules{};
+  check_names_known(engine, options);
+  rules.input_batch_dim = batch_dims(engine.inputs(), "input", options);
+  rules.output_batch_dim = batch_dims(engine.outputs(), "output", options);
+  rules.adaptive = options.max_queue_delay_us == BatchOptions::kAutoDelay;
+  if (!rules.adaptive) rules.max_delay = std::chrono::microseconds(options.max_queue_delay_us);
+  rules.latency_target = std::chrono::microseconds(options.latency_target_us);
+  rules.preferred = options.preferred_batch_sizes;
+  std::sort(rules.preferred.begin(), rules.preferred.end());
+  for (const int64_t size : rules.preferred) {
+    if (size < 1 || size > rules.max_items) {
+      fail(Kind::InvalidInput, "preferred_batch_sizes has ", size, "; allowed are sizes from 1 to max_batch_size, ",
+           rules.max_items);
+    }
+  }
+  return rules;
+}
+
+}  // namespace trtserve

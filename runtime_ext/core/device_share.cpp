@@ -1,0 +1,65 @@
+#include "core/device_share.h"
+
+#include <algorithm>
+
+namespace trtserve {
+
+namespace {
+
+size_t most(const std::map<DeviceShare::Member*, size_t>& members) {
+  size_t most = 0;
+  for (const auto& [member, instances] : members) most = std::max(most, instances);
+  return most;
+}
+
+}  // namespace
+
+DeviceShare::Member::Member(DeviceShare& share, size_t instances) : share_(share), instances_(instances) {
+  const std::lock_guard lock(share_.mutex_);
+  share_.members_.emplace(this, instances_);
+  share_.turns_ = most(share_.members_);
+  share_.changed_.notify_all();
+}
+
+DeviceShare::Member::~Member() {
+  const std::lock_guard lock(share_.mutex_);
+  share_.members_.erase(this);
+  share_.turns_ = most(share_.members_);
+}
+
+TimePoint DeviceShare::take(Member& member) {
+  std::unique_lock lock(mutex_);
+  if (member.present_++ == 0) member.used_ = std::max(member.used_, time_);
+  ++member.waiting_;
+  ++waiting_;
+  changed_.wait(lock, [&] { return taken_ < turns_ && is_next(member); });
+  --member.waiting_;
+  --waiting_;
+  ++taken_;
+  time_ = std::max(time_, member.used_);
+  const bool more = waiting_ > 0 && taken_ < turns_;
+  lock.unlock();
+  if (more) changed_.notify_all();
+  return clock_.now();
+}
+
+bool DeviceShare::is_next(const Member& member) const {
+  return std::none_of(members_.begin(), members_.end(), [&](const auto& entry) {
+    return entry.first->waiting_ > 0 && entry.first->used_ < member.used_;
+  });
+}
+
+void DeviceShare::give_back(Member& member, TimePoint began) {
+  const Nanoseconds used = clock_.now() - began;
+  bool waited_for = false;
+  {
+    const std::lock_guard lock(mutex_);
+    member.used_ += used;
+    --member.present_;
+    --taken_;
+    waited_for = waiting_ > 0;
+  }
+  if (waited_for) changed_.notify_all();
+}
+
+}  // namespace trtserve

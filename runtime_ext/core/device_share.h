@@ -1,0 +1,69 @@
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+
+#include "core/clock.h"
+
+namespace trtserve {
+
+/// Divides the time of one device fairly among the engines that use it: start-time fair queueing (Goyal, Vin, Cheng:
+/// "Start-time Fair Queueing", 1996) with equal weights.
+///
+/// As many executions run at a time as the engine with the most instances may run alone. Where more are asked for,
+/// the next turn goes to the engine that has had the least time, so that an engine with many instances or a long
+/// queue does not keep another from the device. An engine that was idle starts at the time of the others: it has
+/// nothing saved up. Thread safe.
+class DeviceShare {
+ public:
+  explicit DeviceShare(Clock& clock) : clock_(clock) {}
+  DeviceShare(const DeviceShare&) = delete;
+  DeviceShare& operator=(const DeviceShare&) = delete;
+
+  /// One engine's part in the share; it outlives its turns.
+  class Member {
+   public:
+    Member(DeviceShare& share, size_t instances);
+    ~Member();
+    Member(const Member&) = delete;
+    Member& operator=(const Member&) = delete;
+
+   private:
+    friend class DeviceShare;
+    DeviceShare& share_;
+    const size_t instances_;
+    Nanoseconds used_{0};  // guarded by share_.mutex_; virtual: device time, or the others' while it was idle
+    size_t present_ = 0;   // guarded by share_.mutex_; turns that are waited for or taken
+    size_t waiting_ = 0;   // guarded by share_.mutex_
+  };
+
+  /// The right to execute, from take() on for as long as it lives.
+  class Turn {
+   public:
+    explicit Turn(Member& member) : member_(member), began_(member.share_.take(member)) {}
+    ~Turn() { member_.share_.give_back(member_, began_); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    Member& member_;
+    const TimePoint began_;
+  };
+
+ private:
+  TimePoint take(Member& member);
+  void give_back(Member& member, TimePoint began);
+  bool is_next(const Member& member) const;
+
+  Clock& clock_;
+  std::mutex mutex_;  // protects all below and what members say it does; never held while anything executes
+  std::condition_variable changed_;
+  std::map<Member*, size_t> members_;  // and their instances
+  size_t turns_ = 0;                   // that may be taken at a time
+  size_t taken_ = 0;
+  size_t waiting_ = 0;
+  Nanoseconds time_{0};  // virtual: of the member that took the last turn
+};
+
+}  // namespace trtserve

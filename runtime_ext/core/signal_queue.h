@@ -1,0 +1,53 @@
+#pragma once
+
+#include <iterator>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/event_fd.h"
+
+namespace trtserve {
+
+/// Carries things from many threads to one reader, with an eventfd that is readable while any wait. Thread safe.
+template <typename T>
+class SignalQueue {
+ public:
+  /// Adds what `add(items)` appends under the lock: one wake-up serves everything until the next take().
+  template <typename Add>
+  void push_with(const Add& add) {
+    bool first = false;
+    {
+      const std::lock_guard lock(mutex_);
+      const bool was_empty = items_.empty();
+      add(items_);
+      first = was_empty && !items_.empty();
+    }
+    if (first) event_.signal();
+  }
+
+  void push(std::vector<T> items) {
+    push_with([&](std::vector<T>& all) {
+      all.insert(all.end(), std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
+    });
+  }
+
+  /// Everything since the last call; never blocks.
+  std::vector<T> take() {
+    // Reset first: a push after the swap below then finds the queue empty and wakes the reader again.
+    event_.reset();
+    std::vector<T> taken;
+    const std::lock_guard lock(mutex_);
+    taken.swap(items_);
+    return taken;
+  }
+
+  int fd() const { return event_.fd(); }
+
+ private:
+  EventFd event_;
+  std::mutex mutex_;
+  std::vector<T> items_;  // guarded by mutex_
+};
+
+}  // namespace trtserve

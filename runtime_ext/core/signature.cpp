@@ -1,0 +1,135 @@
+#include "core/signature.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "core/error.h"
+
+namespace trtserve {
+
+namespace {
+
+std::string list_names(const std::vector<TensorSpec>& specs) {
+  if (specs.empty()) return "none";
+  std::string text;
+  for (const auto& spec : specs) {
+    if (!text.empty()) text += ", ";
+    text += c10::str("'", spec.name, "'");
+  }
+  return text;
+}
+
+/// The length that shape and datatype say. A product beyond 63 bits can be no buffer's length.
+size_t expected_bytes(const TensorShape& tensor, c10::ScalarType dtype) {
+  auto bytes = static_cast<int64_t>(c10::elementSize(dtype));
+  for (const int64_t dim : tensor.shape) {
+    // An empty tensor's strides go by its other dimensions, so these have to be countable as well.
+    if (__builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes)) {
+      fail(Kind::InvalidInput, "input '", tensor.name, "' has shape ", format_shape(tensor.shape),
+           ": no memory holds that many elements");
+    }
+  }
+  const bool empty = std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end();
+  return empty ? 0 : static_cast<size_t>(bytes);
+}
+
+Signature::Input check(const TensorShape& tensor, const TensorSpec& spec) {
+  const auto dtype = parse_datatype(tensor.datatype);
+  if (!dtype) {
+    fail(Kind::InvalidInput, "input '", tensor.name, "' has datatype ", tensor.datatype, "; the engine takes ",
+         datatype_name(spec.dtype));
+  }
+  if (std::any_of(tensor.shape.begin(), tensor.shape.end(), [](int64_t dim) { return dim < 0; })) {
+    fail(Kind::InvalidInput, "input '", tensor.name, "' has a negative dimension in its shape");
+  }
+  check_input(spec, *dtype, tensor.shape);
+  return {tensor.name, *dtype, tensor.shape, expected_bytes(tensor, *dtype)};
+}
+
+/// Whether profile `index` of the spec takes `shape`, the batch dimension aside.
+bool fits_but_for_batch(const ShapeRange& range, const std::vector<int64_t>& shape, size_t batch_dim) {
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (i == batch_dim) continue;
+    if (shape[i] < range.min[i] || (range.max[i] >= 0 && shape[i] > range.max[i])) return false;
+  }
+  return true;
+}
+
+/// The numbers of items that profile `index` takes in a batch of the signature's shape; nothing where it takes none.
+std::optional<std::pair<int64_t, int64_t>> item_range(const Engine& engine, const BatchRules& rules,
+                                                      const Signature& signature, size_t index) {
+  std::pair<int64_t, int64_t> range{0, std::numeric_limits<int64_t>::max()};
+  for (size_t i = 0; i < signature.inputs.size(); ++i) {
+    const auto& profiles = engine.inputs()[i].profiles;
+    if (index >= profiles.size()) continue;
+    const auto dim = static_cast<size_t>(rules.input_batch_dim[i]);
+    if (!fits_but_for_batch(profiles[index], signature.inputs[i].shape, dim)) return std::nullopt;
+    range.first = std::max(range.first, profiles[index].min[dim]);
+    if (profiles[index].max[dim] >= 0) range.second = std::min(range.second, profiles[index].max[dim]);
+  }
+  return range;
+}
+
+void add_batch(Signature& signature, const Engine& engine, const BatchRules& rules) {
+  size_t profiles = 0;
+  for (size_t i = 0; i < signature.inputs.size(); ++i) {
+    const auto& shape = signature.inputs[i].shape;
+    const auto dim = static_cast<size_t>(rules.input_batch_dim[i]);
+    if (i == 0) {
+      signature.items = shape[dim];
+    } else if (shape[dim] != signature.items) {
+      fail(Kind::InvalidInput, "input '", engine.inputs()[i].name, "' has ", shape[dim], " items in dimension ", dim,
+           "; input '", engine.inputs()[0].name, "' has ", signature.items, ": all must have the same number");
+    }
+    signature.shape_class.push_back(static_cast<int64_t>(shape.size()));
+    for (size_t d = 0; d < shape.size(); ++d) {
+      if (d != dim) signature.shape_class.push_back(shape[d]);
+    }
+    profiles = std::max(profiles, engine.inputs()[i].profiles.size());
+  }
+  for (size_t index = 0; index < profiles; ++index) {
+    if (const auto range = item_range(engine, rules, signature, index)) signature.item_ranges.push_back(*range);
+  }
+}
+
+}  // namespace
+
+bool Signature::takes(int64_t batch_items) const {
+  return item_ranges.empty() || std::any_of(item_ranges.begin(), item_ranges.end(), [&](const auto& range) {
+           return range.first <= batch_items && batch_items <= range.second;
+         });
+}
+
+int64_t Signature::most_items(int64_t limit) const {
+  if (item_ranges.empty()) return limit;
+  int64_t most = 0;
+  for (const auto& range : item_ranges) most = std::max(most, range.second);
+  return std::min(limit, most);
+}
+
+Signature sign(const Engine& engine, const BatchRules& rules, const std::vector<TensorShape>& tensors) {
+  const auto& specs = engine.inputs();
+  Signature signature;
+  std::vector<std::optional<Signature::Input>> inputs(specs.size());
+  for (const auto& tensor : tensors) {
+    const auto spec = std::find_if(specs.begin(), specs.end(), [&](const auto& s) { return s.name == tensor.name; });
+    if (spec == specs.end()) {
+      fail(Kind::InvalidInput, engine.label(), " has no input '", tensor.name, "'; its inputs: ", list_names(specs));
+    }
+    const auto index = static_cast<size_t>(spec - specs.begin());
+    if (inputs[index]) fail(Kind::InvalidInput, "input '", tensor.name, "' came twice");
+    inputs[index] = check(tensor, *spec);
+    signature.positions.push_back(index);
+  }
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (!inputs[i]) {
+      fail(Kind::InvalidInput, "input '", specs[i].name, "' is missing: ", datatype_name(specs[i].dtype), " ",
+           specs[i].shape ? format_shape(*specs[i].shape) : "of any shape");
+    }
+    signature.inputs.push_back(std::move(*inputs[i]));
+  }
+  if (rules.joins()) add_batch(signature, engine, rules);
+  return signature;
+}
+
+}  // namespace trtserve
