@@ -2,126 +2,35 @@
 
 Honest in what matters there: tickets, one completion a request, one eventfd, buffers kept until the
 completion is taken, the same kinds of errors. It runs a request at once inside submit(), unless
-`hold()` was called: then requests wait until `release()`. It validates names only; what inputs may be
-is the C++ core's to refuse.
+`hold()` was called: then requests wait until `release()`, which runs them by priority and then by arrival.
+It validates names only; what inputs may be is the C++ core's to refuse. It joins no requests: each runs
+alone, as one item.
 """
-
-from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime_ext import Error
-
-
-def error(kind: str, sentence: str) -> Error:
-    raised = Error(sentence)
-    raised.kind = kind
-    return raised
-
-
-@dataclass
-class ShapeRange:
-    min: list[int]
-    opt: list[int]
-    max: list[int]
-
-
-@dataclass
-class TensorSpec:
-    name: str
-    datatype: str
-    shape: list[int] | None
-    profiles: list[ShapeRange] = field(default_factory=list)
-    values: list[ShapeRange] = field(default_factory=list)
-    location: str = "host"
-    format: str = ""
-
-
-@dataclass
-class EngineInfo:
-    id: int
-    name: str
-    backend: str
-    device: str
-    instances: int
-    max_queue_size: int
-    inputs: list[TensorSpec]
-    outputs: list[TensorSpec]
-    properties: dict[str, str] = field(default_factory=lambda: {"made_by": "the fake runtime"})
-
-
-@dataclass(kw_only=True)
-class LoadOptions:
-    name: str = ""
-    device: str = "auto"
-    instances: int = 0
-    max_queue_size: int = 256
-    precision: str = "f32"
-    threads: int = 0
-    cuda_graphs: str = "auto"
-
-
-class Output(bytes):
-    """bytes() and memoryview() of it are the tensor's data, as with the real one."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-
-    @classmethod
-    def of(cls, name: str, datatype: str, shape: Sequence[int], data: object) -> Output:
-        output = cls(memoryview(data).cast("B"))  # type: ignore[call-overload]
-        output.name, output.datatype, output.shape = name, datatype, list(shape)
-        return output
-
-
-@dataclass
-class Completion:
-    ticket: int
-    kind: str | None = None
-    message: str = ""
-    outputs: list[Output] = field(default_factory=list)
-    queue_ns: int = 1_000
-    compute_ns: int = 2_000
-
-
-@dataclass
-class Histogram:
-    bounds: list[float] = field(default_factory=lambda: [0.001, 0.01, 0.1])
-    counts: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
-    sum: float = 0.0
-
-    def observe(self) -> None:
-        self.counts[0] += 1
-        self.sum += 0.0005
-
-
-@dataclass
-class EngineStats:
-    id: int
-    name: str
-    instances: int
-    outcomes: dict[str, int] = field(default_factory=dict)
-    queue: Histogram = field(default_factory=Histogram)
-    compute: Histogram = field(default_factory=Histogram)
-    total: Histogram = field(default_factory=Histogram)
-    counters: dict[str, int] = field(default_factory=dict)
-    queue_depth: int = 0
-    instances_busy: int = 0
-
-    def count(self, kind: str | None) -> None:
-        outcome = kind or "Success"
-        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        for histogram in (self.queue, self.compute, self.total):
-            histogram.observe()
-
-
-Input = tuple[str, str, Sequence[int], object]
+from tests.fakes.values import (
+    NORMAL,
+    PRIORITIES,
+    Completion,
+    EngineInfo,
+    EngineStats,
+    Input,
+    LoadOptions,
+    Output,
+    Prepared,
+    ShapeRange,
+    Tensor,
+    TensorSpec,
+    as_fake_options,
+    error,
+)
 
 
 def echo(inputs: Sequence[Input]) -> list[Output]:
@@ -135,6 +44,7 @@ class Waiting:
     ticket: int
     engine: int
     inputs: Sequence[Input]
+    priority: int = NORMAL
 
 
 class FakeRuntime:
@@ -145,6 +55,7 @@ class FakeRuntime:
         self.outputs = [TensorSpec("y", "FP32", [-1, 4])]
         self.compute: Callable[[Sequence[Input]], list[Output]] = echo
         self.load_error: Error | None = None
+        self.retry_after: float | None = None  # of a full queue, in seconds
         self.versions: dict[str, str | Error] = {"openvino": "2026.4-fake", "tensorrt": "11.1.0.106"}
         self.dead: dict[str, str] = {}  # device -> reason
         self.load_gate = threading.Event()  # cleared: loads block until it is set
@@ -157,6 +68,7 @@ class FakeRuntime:
         self.unloads: list[tuple[int, float]] = []  # that have ended, in that order
         self.cancelled: list[int] = []
         self.timeouts: list[int | None] = []
+        self.priorities: list[int] = []
         self.closed = False
         self._backends = list(backends)
         self._lock = threading.Lock()
@@ -178,9 +90,9 @@ class FakeRuntime:
         self._held = True
 
     def release(self) -> None:
-        """Run the requests that wait, and no longer hold any."""
+        """Run the requests that wait, by priority, and no longer hold any."""
         self._held = False
-        for waiting in list(self._waiting.values()):
+        for waiting in sorted(self._waiting.values(), key=lambda w: (w.priority, w.ticket)):
             self._run(waiting)
 
     @property
@@ -261,20 +173,48 @@ class FakeRuntime:
     def module_bytes(self, id: int) -> bytes:
         return b"PK module of " + str(self.engine(id).id).encode()
 
-    def submit(self, id: int, inputs: Sequence[Input], timeout_ns: int | None = None) -> int:
-        info = self.engine(id)
-        expected = {spec.name for spec in info.inputs}
-        if {name for name, *_ in inputs} != expected:
+    def prepare(self, id: int, tensors: Sequence[Tensor]) -> Prepared:
+        expected = {spec.name for spec in self.engine(id).inputs}
+        if {name for name, *_ in tensors} != expected:
             self._stats[id].count("InvalidInput")
             raise error("InvalidInput", f"The inputs of engine {id} are {', '.join(sorted(expected))}.")
-        if len(self._waiting) >= info.max_queue_size:
+        return Prepared(id, tuple(tensors))
+
+    def submit(
+        self,
+        id: int,
+        inputs: Sequence[Input],
+        timeout_ns: int | None = None,
+        priority: int = NORMAL,
+    ) -> int:
+        prepared = self.prepare(id, [(name, datatype, shape) for name, datatype, shape, _ in inputs])
+        buffers = tuple(buffer for *_, buffer in inputs)
+        return self.submit_prepared(prepared, buffers, 0, timeout_ns, priority)
+
+    def submit_prepared(
+        self,
+        prepared: Prepared,
+        data: object,
+        offset: int = 0,
+        timeout_ns: int | None = None,
+        priority: int = NORMAL,
+    ) -> int:
+        if not 0 <= priority < PRIORITIES:
+            raise error("InvalidInput", f"The priority is {priority}; allowed are 0, 1 and 2.")
+        inputs = prepared.inputs(data, offset)
+        id = prepared.engine
+        info = self.engine(id)
+        self.prepare(id, prepared.tensors)  # again: the ID may have been loaded anew since
+        if self._stats[id].queue_depth >= info.max_queue_size:
             self._stats[id].count("QueueFull")
-            raise error("QueueFull", f"The queue of engine {id} is full ({info.max_queue_size} requests).")
+            sentence = f"The queue of engine {id} is full ({info.max_queue_size} requests)."
+            raise error("QueueFull", sentence, self.retry_after)
         self.timeouts.append(timeout_ns)
+        self.priorities.append(priority)
         with self._lock:
             ticket = self._next_ticket
             self._next_ticket += 1
-        waiting = Waiting(ticket, id, inputs)
+        waiting = Waiting(ticket, id, inputs, priority)
         self._waiting[ticket] = waiting
         self._stats[id].queue_depth += 1
         if not self._held:
@@ -310,12 +250,14 @@ class FakeRuntime:
     # -- one request
 
     def _run(self, waiting: Waiting) -> None:
+        self._stats[waiting.engine].batch.observe(1)
         try:
             outputs = self.compute(waiting.inputs)
         except Error as failure:
-            self._complete(waiting, Completion(waiting.ticket, failure.kind, str(failure)))
+            failed = Completion(waiting.ticket, failure.kind, str(failure), batch_requests=1)
+            self._complete(waiting, failed)
         else:
-            self._complete(waiting, Completion(waiting.ticket, outputs=outputs))
+            self._complete(waiting, Completion(waiting.ticket, outputs=outputs, batch_requests=1))
 
     def _complete(self, waiting: Waiting, completion: Completion) -> None:
         del self._waiting[waiting.ticket]
@@ -326,47 +268,3 @@ class FakeRuntime:
         with self._lock:
             self._completions.append(completion)
         os.eventfd_write(self._fd, 1)
-
-
-@dataclass
-class LogRecord:
-    severity: str
-    component: str
-    message: str
-
-
-class FakeLog:
-    """The log below the seam: `fd` and `take` are its log_fd() and take_log()."""
-
-    def __init__(self) -> None:
-        self._records: list[LogRecord] = []
-        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def __del__(self) -> None:
-        os.close(self._fd)
-
-    def say(self, severity: str, component: str, message: str) -> None:
-        self._records.append(LogRecord(severity, component, message))
-        os.eventfd_write(self._fd, 1)
-
-    def fd(self) -> int:
-        return self._fd
-
-    def take(self) -> list[LogRecord]:
-        taken, self._records = self._records, []
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._fd)
-        return taken
-
-
-def as_fake_options(options: LoadOptions) -> LoadOptions:
-    """A copy in the fake's own class, whichever class came: a test compares it field by field."""
-    return LoadOptions(
-        name=options.name,
-        device=options.device,
-        instances=options.instances,
-        max_queue_size=options.max_queue_size,
-        precision=options.precision,
-        threads=options.threads,
-        cuda_graphs=options.cuda_graphs,
-    )

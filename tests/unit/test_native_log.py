@@ -7,7 +7,8 @@ import pytest
 from service.app import create_app
 from service.native_log import NativeLog
 from service.settings import Settings
-from tests.fakes.runtime import FakeLog, FakeRuntime
+from tests.fakes.log import FakeLog
+from tests.fakes.runtime import FakeRuntime
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
