@@ -134,6 +134,11 @@ def list_engines(server: str) -> None:
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", type=click.Choice(["f32", "f16", "bf16"]), help="Of the openvino backend.")
 @click.option("--cuda-graphs", type=click.Choice(["off", "auto", "on"]), help="Of an engine on a GPU.")
+@click.option("--max-batch-size", type=int, help="How many items requests are joined up to; 1: none are.")
+@click.option("--max-queue-delay-us", metavar="US|auto", help="How long a request may wait for others.")
+@click.option("--latency-target-us", type=int, metavar="US", help="Latency that an auto delay keeps to.")
+@click.option("--preferred-batch-sizes", metavar="N,N...", help="Batch sizes that need not wait for more.")
+@click.option("--batch-dims", metavar="TENSOR:DIM,...", help="The batch dimension, where it is not 0.")
 @server_option
 def add_engine(server: str, plan: Path, **query: str | int | None) -> None:
     """Upload PLAN and wait until its engine is ready."""

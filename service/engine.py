@@ -1,6 +1,5 @@
 """An engine as the registry knows it: what is stored of it, and how it is doing."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 from runtime_ext import EngineInfo
 from service.errors import Conflict
 from service.metadata import StoredEngine
+from service.options import Options
 
 
 class State(StrEnum):
@@ -72,19 +72,24 @@ class Engine:
                 "engine, or build this plan again, which changes its bytes."
             )
 
-    def check_options(self, asked: Mapping[str, object]) -> None:
-        """Conflict where an upload asks for other options than this engine has; None asks for nothing."""
-        for option, value in asked.items():
+    def check_options(self, asked: Options) -> None:
+        """Conflict where an upload asks for other options than this engine has."""
+        for option, value in asked.asked().items():
             stored = getattr(self.stored, option)
             # "auto" and 0 are stored as asked; what they came to is in info, and may be asked for as well.
-            if value is not None and value not in {stored, getattr(self.info, option, None)}:
+            if value not in {stored, getattr(self.info, option, None)}:
                 raise Conflict(
-                    f"Engine {self} of this plan is resident with {option}={stored}, not {value}. "
+                    f"Engine {self} of this plan is resident with {option}={_shown(stored)}, "
+                    f"not {_shown(value)}. "
                     f"Upload it without {option} to use it as it is, or remove it first."
                 )
 
     def __str__(self) -> str:
         return f"{self.id} ({self.names[0].name})" if self.names else str(self.id)
+
+
+def _shown(option: object) -> str:
+    return str(option) if option != "" else "(none)"
 
 
 class Resolved(NamedTuple):

@@ -12,22 +12,28 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from service.errors import Unavailable
+from service.options import Options
 
-SCHEMA_VERSION = 2  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
+SCHEMA_VERSION = 3  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
 
 SCHEMA = """
 CREATE TABLE engine (
-    id             INTEGER PRIMARY KEY,
-    digest         TEXT NOT NULL UNIQUE,
-    format         TEXT NOT NULL,
-    backend        TEXT NOT NULL,
-    device         TEXT NOT NULL,
-    instances      INTEGER NOT NULL,
-    max_queue_size INTEGER NOT NULL,
-    precision      TEXT NOT NULL,
-    cuda_graphs    TEXT NOT NULL,
-    plan_bytes     INTEGER NOT NULL,
-    created        TEXT NOT NULL
+    id                    INTEGER PRIMARY KEY,
+    digest                TEXT NOT NULL UNIQUE,
+    format                TEXT NOT NULL,
+    backend               TEXT NOT NULL,
+    device                TEXT NOT NULL,
+    instances             INTEGER NOT NULL,
+    max_queue_size        INTEGER NOT NULL,
+    precision             TEXT NOT NULL,
+    cuda_graphs           TEXT NOT NULL,
+    max_batch_size        INTEGER NOT NULL,
+    max_queue_delay_us    ANY NOT NULL,  -- an integer, or 'auto'
+    latency_target_us     INTEGER NOT NULL,
+    preferred_batch_sizes TEXT NOT NULL,
+    batch_dims            TEXT NOT NULL,
+    plan_bytes            INTEGER NOT NULL,
+    created               TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE name (
@@ -48,6 +54,14 @@ CREATE TABLE version (
 
 MIGRATIONS = {
     1: "ALTER TABLE engine ADD COLUMN cuda_graphs TEXT NOT NULL DEFAULT 'auto';",
+    # What those engines were stood up with: no request was ever joined with another.
+    2: """
+    ALTER TABLE engine ADD COLUMN max_batch_size INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE engine ADD COLUMN max_queue_delay_us ANY NOT NULL DEFAULT 0;
+    ALTER TABLE engine ADD COLUMN latency_target_us INTEGER NOT NULL DEFAULT 10000;
+    ALTER TABLE engine ADD COLUMN preferred_batch_sizes TEXT NOT NULL DEFAULT '';
+    ALTER TABLE engine ADD COLUMN batch_dims TEXT NOT NULL DEFAULT '';
+    """,
 }
 """From each earlier version of the schema to the next; the order of a table's columns does not matter."""
 
@@ -67,6 +81,11 @@ class StoredEngine:
     cuda_graphs: str
     plan_bytes: int
     created: str  # ISO 8601, UTC
+    max_batch_size: int = 1
+    max_queue_delay_us: int | str = 0  # or "auto"
+    latency_target_us: int = 10_000
+    preferred_batch_sizes: str = ""  # canonical, see service/batching.py
+    batch_dims: str = ""  # canonical
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,7 @@ class StoredName:
 
 _COLUMNS = ", ".join(field.name for field in fields(StoredEngine))
 _MARKS = ", ".join("?" for _ in fields(StoredEngine))
+_OPTIONS = [field.name for field in fields(Options)]
 
 
 class Metadata:
@@ -132,16 +152,8 @@ class Metadata:
             db.execute(f"INSERT OR IGNORE INTO engine ({_COLUMNS}) VALUES ({_MARKS})", astuple(engine))
             # The same engine stood up anew, after it had failed: with the options of this time.
             db.execute(
-                "UPDATE engine SET device = ?, instances = ?, max_queue_size = ?, precision = ?, "
-                "cuda_graphs = ? WHERE id = ?",
-                (
-                    engine.device,
-                    engine.instances,
-                    engine.max_queue_size,
-                    engine.precision,
-                    engine.cuda_graphs,
-                    engine.id,
-                ),
+                f"UPDATE engine SET {', '.join(f'{option} = ?' for option in _OPTIONS)} WHERE id = ?",
+                (*(getattr(engine, option) for option in _OPTIONS), engine.id),
             )
             if name is not None:
                 _point(db, name, engine.id)

@@ -9,17 +9,19 @@ has begun goes on to its end, also where its caller is cancelled.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
 from runtime_ext import Error, LoadOptions, Runtime
+from service.batching import batch_options, check_preferred
 from service.directory import Directory
 from service.engine import Engine, Resolved, State
 from service.errors import TrtserveError, Unavailable
 from service.keyed_lock import KeyedLock
 from service.metadata import StoredEngine, StoredName
+from service.options import Options
 from service.plan_format import BACKENDS, Format
 from service.preflight import explained
 from service.settings import Settings
@@ -118,43 +120,27 @@ class Registry:
         *,
         name: str | None,
         format: Format,
-        instances: int | None,
-        max_queue_size: int | None,
-        device: str | None,
-        precision: str | None,
-        cuda_graphs: str | None,
+        options: Options,
     ) -> tuple[Resolved, bool]:
         """Stand up the engine of a staged plan and keep it, or find the one that is there.
 
-        Options that are None are the settings'. Returns what the upload stands for, and whether the
-        engine is new. The staged file is gone afterwards, however this ends. Raises what the load
-        raises, and Conflict for another plan with the same ID or other options than the engine has.
+        Returns what the upload stands for, and whether the engine is new. The staged file is gone
+        afterwards, however this ends. Raises what the load raises, InvalidInput for options that do not
+        go together, and Conflict for another plan with the same ID or other options than the engine has.
         """
-        settings = self._settings
         wanted = StoredEngine(
             id=engine_id(plan.digest),
             digest=plan.digest,
             format=format,
             backend=BACKENDS[format],
-            device=settings.device if device is None else device,
-            instances=settings.instances if instances is None else instances,
-            max_queue_size=settings.max_queue_size if max_queue_size is None else max_queue_size,
-            precision=settings.precision if precision is None else precision,
-            cuda_graphs=settings.cuda_graphs if cuda_graphs is None else cuda_graphs,
+            **options.decided(self._settings),
             plan_bytes=plan.size,
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
-        asked = {
-            "instances": instances,
-            "max_queue_size": max_queue_size,
-            "device": device,
-            "precision": precision,
-            "cuda_graphs": cuda_graphs,
-        }
-        return await asyncio.shield(self._begin(self._add(plan, wanted, name, asked)))
+        return await asyncio.shield(self._begin(self._add(plan, wanted, name, options)))
 
     async def _add(
-        self, plan: StagedPlan, wanted: StoredEngine, name: str | None, asked: Mapping[str, object]
+        self, plan: StagedPlan, wanted: StoredEngine, name: str | None, asked: Options
     ) -> tuple[Resolved, bool]:
         try:
             self._refuse_when_closing()
@@ -168,6 +154,7 @@ class Registry:
                     await self._rename(self._store.commit, there.stored, name)
                     engine = there
                 else:
+                    check_preferred(wanted)
                     engine = await self._stand_up(plan, wanted, name, there)
                 return self._directory.label(engine, name), there is None
         finally:
@@ -244,6 +231,7 @@ class Registry:
             max_queue_size=stored.max_queue_size,
             precision=stored.precision,
             cuda_graphs=stored.cuda_graphs,
+            batch=batch_options(stored),
         )
         path = self._store.plan_path(stored)
         shown = f"{engine.id} ({name})" if name else str(engine.id)

@@ -2,10 +2,12 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from runtime_ext import ShapeRange, TensorSpec
+from service.batching import canonical_dims, canonical_sizes, read_dims, read_sizes
 from service.engine import Engine, Resolved, State
+from service.settings import MAX_BATCH_SIZE, MAX_DELAY_US, QueueDelay
 
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$"  # never all digits, so never taken for an engine ID
 
@@ -49,6 +51,41 @@ class UploadQuery(BaseModel):
         Field(
             description="Capture executions as CUDA graphs and replay them: `on` from the first of a shape, "
             "`auto` once a shape has come a few times, `off` never. Only of the tensorrt backend."
+        ),
+    ] = None
+    max_batch_size: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=MAX_BATCH_SIZE,
+            description="How many items requests are joined up to; 1: each request runs alone.",
+        ),
+    ] = None
+    max_queue_delay_us: Annotated[
+        QueueDelay | None,
+        Field(
+            description=f"Microseconds, up to {MAX_DELAY_US}, that a request may wait for others to be "
+            "joined with; `auto`: as long as it pays, within `latency_target_us`."
+        ),
+    ] = None
+    latency_target_us: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_DELAY_US, description="Microseconds of latency that an `auto` delay keeps to."),
+    ] = None
+    preferred_batch_sizes: Annotated[
+        str | None,
+        AfterValidator(canonical_sizes),
+        Field(
+            description="Batch sizes that need not wait for more, with commas between them.", examples=["4,8"]
+        ),
+    ] = None
+    batch_dims: Annotated[
+        str | None,
+        AfterValidator(canonical_dims),
+        Field(
+            description="Which dimension is the batch, as `tensor:dim` with commas between them; "
+            "0 for a tensor that is not named.",
+            examples=["x:1,y:1"],
         ),
     ] = None
 
@@ -126,6 +163,13 @@ class EngineModel(BaseModel):
     instances: int
     max_queue_size: int
     cuda_graphs: str = Field(description="What was asked for: `off`, `auto` or `on`.")
+    max_batch_size: int = Field(description="Items that requests are joined up to; 1: each runs alone.")
+    max_queue_delay_us: int | str = Field(description="Microseconds, or `auto`.")
+    latency_target_us: int
+    preferred_batch_sizes: list[int] = Field(examples=[[4, 8]])
+    batch_dims: dict[str, int] = Field(
+        description="The batch dimension by tensor, as it was asked for; 0 where there is none."
+    )
     plan_bytes: int
     created: str = Field(description="ISO 8601, UTC.")
     load_seconds: float | None
@@ -154,6 +198,11 @@ class EngineModel(BaseModel):
             instances=info.instances if info else stored.instances,
             max_queue_size=stored.max_queue_size,
             cuda_graphs=stored.cuda_graphs,
+            max_batch_size=stored.max_batch_size,
+            max_queue_delay_us=stored.max_queue_delay_us,
+            latency_target_us=stored.latency_target_us,
+            preferred_batch_sizes=read_sizes(stored.preferred_batch_sizes),
+            batch_dims=read_dims(stored.batch_dims),
             plan_bytes=stored.plan_bytes,
             created=stored.created,
             load_seconds=engine.load_seconds,

@@ -5,13 +5,34 @@ the option wins.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 GIB = 1024**3
 MIB = 1024**2
+MAX_BATCH_SIZE = 65_536
+MAX_DELAY_US = 10_000_000
+
+
+def _queue_delay(given: Any) -> Any:
+    """The word, or the number; one sentence for what is neither, where a union would have two."""
+    if given == "auto":
+        return given
+    digits = given.strip() if isinstance(given, str) else str(given)
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 8 or int(digits) > MAX_DELAY_US:
+        raise PydanticCustomError(
+            "queue_delay",
+            "Input should be a whole number of microseconds from 0 to {longest}, or 'auto'",
+            {"longest": MAX_DELAY_US},
+        )
+    return int(digits)
+
+
+QueueDelay = Annotated[int | Literal["auto"], BeforeValidator(_queue_delay)]
+"""How long a request may wait for others to be joined with: microseconds, or as long as it pays."""
 
 
 class Settings(BaseSettings):
@@ -36,6 +57,25 @@ class Settings(BaseSettings):
         ge=1,
         le=1_000_000,
         description="Requests that may wait for an engine before the next gets a 429.",
+    )
+    max_batch_size: int = Field(
+        1,
+        ge=1,
+        le=MAX_BATCH_SIZE,
+        description="Items that requests are joined up to, unless an upload says otherwise; 1: each request "
+        "runs alone. More only where every engine takes batches in dimension 0.",
+    )
+    max_queue_delay_us: QueueDelay = Field(
+        0,
+        description="Microseconds that a request may wait for others to be joined with, unless an upload "
+        "says otherwise; auto: as long as it pays.",
+    )
+    latency_target_us: int = Field(
+        10_000,
+        ge=1,
+        le=MAX_DELAY_US,
+        description="Microseconds of latency within which an automatic delay stays, unless an upload says "
+        "otherwise.",
     )
     precision: Literal["f32", "f16", "bf16"] = Field(
         "f32", description="Inference precision of the openvino backend unless an upload says otherwise."

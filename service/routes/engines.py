@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from service import codec
 from service.errors import Cancelled
+from service.options import Options
 from service.preflight import choose_format
 from service.schemas import EngineList, EngineModel, UploadQuery
 from service.upload import receive_plan
@@ -64,11 +65,7 @@ async def upload(request: Request, response: Response, query: Annotated[UploadQu
         plan,
         name=query.name,
         format=format,
-        instances=query.instances,
-        max_queue_size=query.max_queue_size,
-        device=query.device,
-        precision=query.precision,
-        cuda_graphs=query.cuda_graphs,
+        options=Options(**query.model_dump(exclude={"name", "format"})),
     )
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/engines/{resolved.engine.id}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.engine import Resolved
+from service.options import Options
 from service.plan_format import Format
 from service.registry import Registry
 from service.settings import Settings
@@ -14,8 +15,6 @@ from service.store import Store
 from service.trial import Trial
 from tests.fakes.runtime import FakeRuntime
 from tests.waiting import until
-
-OPTIONS = ("instances", "max_queue_size", "device", "precision", "cuda_graphs")  # an upload may leave out
 
 
 class Server:
@@ -33,9 +32,8 @@ class Server:
         return writer.finish()
 
     async def add(self, plan: bytes, name: str | None = None, **options: Any) -> tuple[Resolved, bool]:
-        asked = dict.fromkeys(OPTIONS) | options
         format = Format.TENSORRT if b"ftrt" in plan else Format.ONNX
-        return await self.registry.add(self.stage(plan), name=name, format=format, **asked)
+        return await self.registry.add(self.stage(plan), name=name, format=format, options=Options(**options))
 
     def files(self) -> list[Path]:
         return [file for folder in ("incoming", "plans") for file in (self.settings.store / folder).iterdir()]

@@ -73,6 +73,22 @@ def test_engines_are_added_listed_shown_and_removed(url: str, plan: Path) -> Non
     assert len(trtserve("engines", "ls", "--server", url).stdout.splitlines()) == 1
 
 
+def test_batches_are_asked_for_by_options(url: str, plan: Path) -> None:
+    options = ["--max-batch-size", "8", "--max-queue-delay-us", "auto", "--latency-target-us", "4000"]
+    options += ["--preferred-batch-sizes", "8,4", "--batch-dims", "x:1,y:1", "--name", "lenet"]
+    added = trtserve("engines", "add", plan, *options, "--server", url)
+    assert added.exit_code == 0, added.output
+    shown = json.loads(trtserve("engines", "show", "lenet", "--server", url).stdout)
+    assert (shown["max_batch_size"], shown["max_queue_delay_us"]) == (8, "auto")
+    assert shown["latency_target_us"] == 4000
+    assert shown["preferred_batch_sizes"] == [4, 8]
+    assert shown["batch_dims"] == {"x": 1, "y": 1}
+
+    refused = trtserve("engines", "add", plan, "--max-queue-delay-us", "soon", "--server", url)
+    assert refused.exit_code == 1
+    assert "from 0 to 10000000, or 'auto'" in refused.stderr
+
+
 def test_the_server_may_stand_in_the_environment(url: str) -> None:
     assert trtserve("engines", "ls", env={"TRTSERVE_URL": url}).exit_code == 0
 
@@ -156,6 +172,9 @@ def test_a_wrong_setting_is_told_by_its_option_and_its_variable() -> None:
     result = trtserve("serve", "--trial-load", "maybe")
     assert result.exit_code == 2
     assert "--trial-load or TRTSERVE_TRIAL_LOAD: " in result.stderr
+    result = trtserve("serve", "--max-queue-delay-us", "soon")
+    assert result.exit_code == 2
+    assert "--max-queue-delay-us or TRTSERVE_MAX_QUEUE_DELAY_US: Input should be a" in result.stderr
     result = trtserve("serve", env={"TRTSERVE_DRAIN_S": "-1"})
     assert result.exit_code == 2
     assert "--drain-s or TRTSERVE_DRAIN_S: " in result.stderr

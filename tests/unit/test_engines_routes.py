@@ -75,6 +75,11 @@ async def test_an_upload_answers_with_the_engine_that_is_ready(client: httpx.Asy
         "instances": 2,
         "max_queue_size": 256,
         "cuda_graphs": "auto",
+        "max_batch_size": 1,
+        "max_queue_delay_us": 0,
+        "latency_target_us": 10_000,
+        "preferred_batch_sizes": [],
+        "batch_dims": {},
         "plan_bytes": len(plan),
         "inputs": [
             {
@@ -248,6 +253,12 @@ async def test_a_plan_that_does_not_load_is_answered_with_the_backends_sentence(
         ("precision=f8", "precision"),
         ("cuda_graphs=always", "cuda_graphs"),
         ("instance=2", "instance"),
+        ("max_batch_size=0", "max_batch_size"),
+        ("max_batch_size=65537", "max_batch_size"),
+        ("max_queue_delay_us=soon", "max_queue_delay_us"),
+        ("latency_target_us=0", "latency_target_us"),
+        ("preferred_batch_sizes=4,", "preferred_batch_sizes"),
+        ("batch_dims=x", "batch_dims"),
     ],
 )
 async def test_a_wrong_query_is_refused_before_the_body_is_read(

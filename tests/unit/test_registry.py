@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from runtime_ext import Error
+from runtime_ext import AUTO_DELAY, Error
 from service.engine import EngineName, State
 from service.errors import Conflict, NotFound, Unavailable
+from service.options import Options
 from service.plan_format import Format
 from service.registry import DRAINS_AT_ONCE
 from service.settings import Settings
 from service.store import Store
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, error
-from tests.unit.serving import OPTIONS, loaded, serving, until_loading
+from tests.unit.serving import loaded, serving, until_loading
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -40,13 +41,17 @@ async def test_an_engine_without_a_name_has_its_id_only(settings: Settings) -> N
 
 async def test_options_that_an_upload_leaves_out_are_the_settings(settings: Settings) -> None:
     update = {"instances": 3, "device": "cpu", "precision": "bf16", "cuda_graphs": "on"}
+    update |= {"max_batch_size": 8, "max_queue_delay_us": "auto", "latency_target_us": 700}
     own = settings.model_copy(update=update)
     async with serving(own) as server:
-        await server.add(onnx_plan(), "net", max_queue_size=5, instances=2)
+        await server.add(onnx_plan(), "net", max_queue_size=5, instances=2, max_batch_size=4)
         options = server.runtime.loads[0][3]
         assert (options.name, options.device, options.instances) == ("net", "cpu", 2)
         assert (options.max_queue_size, options.precision) == (5, "bf16")
         assert options.cuda_graphs == "on"
+        batch = options.batch
+        assert (batch.max_batch_size, batch.latency_target_us) == (4, 700)
+        assert batch.max_queue_delay_us == AUTO_DELAY
 
 
 async def test_the_same_plan_again_is_the_same_engine(settings: Settings) -> None:
@@ -86,7 +91,7 @@ async def test_another_plan_with_the_same_id_is_refused(settings: Settings) -> N
                 twin,
                 name=None,
                 format=Format.ONNX,
-                **dict.fromkeys(OPTIONS),
+                options=Options(),
             )
         assert len(server.files()) == 1
 

@@ -18,3 +18,31 @@ def test_all_bodies_together_have_room_for_the_largest() -> None:
         Settings(max_request_bytes=5 * GIB)
     settings = Settings(max_request_bytes=5 * GIB, max_inflight_bytes=5 * GIB)
     assert settings.max_inflight_bytes == 5 * GIB
+
+
+@pytest.mark.parametrize(("given", "meant"), [("auto", "auto"), ("0", 0), (250, 250), ("10000000", 10**7)])
+def test_a_queue_delay_is_a_number_or_the_word(given: str | int, meant: str | int) -> None:
+    assert Settings.model_validate({"max_queue_delay_us": given}).max_queue_delay_us == meant
+
+
+@pytest.mark.parametrize("given", ["-1", "1.5", "10000001", "9" * 5000, "²", "Auto", "", None, 1.5, True, -1])
+def test_another_queue_delay_is_refused_in_one_sentence(given: object) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate({"max_queue_delay_us": given})
+    (fault,) = refused.value.errors()
+    assert fault["loc"] == ("max_queue_delay_us",)
+    assert fault["msg"] == "Input should be a whole number of microseconds from 0 to 10000000, or 'auto'"
+
+
+def test_requests_are_not_joined_unless_somebody_says_so() -> None:
+    assert Settings().max_batch_size == 1
+    assert Settings().max_queue_delay_us == 0
+
+
+def test_batches_may_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRTSERVE_MAX_BATCH_SIZE", "16")
+    monkeypatch.setenv("TRTSERVE_MAX_QUEUE_DELAY_US", "auto")
+    monkeypatch.setenv("TRTSERVE_LATENCY_TARGET_US", "2000")
+    settings = Settings()
+    assert (settings.max_batch_size, settings.latency_target_us) == (16, 2000)
+    assert settings.max_queue_delay_us == "auto"

@@ -7,6 +7,7 @@ import resource
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -228,6 +229,15 @@ def metadata(tmp_path: Path) -> Metadata:
     return Metadata(tmp_path / "metadata.sqlite3")
 
 
+BATCHED: dict[str, Any] = {
+    "max_batch_size": 8,
+    "max_queue_delay_us": "auto",
+    "latency_target_us": 5_000,
+    "preferred_batch_sizes": "4,8",
+    "batch_dims": "x:1,y:1",
+}
+
+
 def engine(id: int) -> StoredEngine:
     created = f"2030-01-0{id}"
     return StoredEngine(id, f"digest-{id}", "onnx", "openvino", "auto", 1, 8, "f32", "auto", 10, created)
@@ -286,10 +296,16 @@ def test_an_engine_takes_every_version_that_points_to_it_along(metadata: Metadat
 
 def test_an_engine_stood_up_anew_has_the_new_options(metadata: Metadata) -> None:
     metadata.add(engine(1), None)
-    metadata.add(StoredEngine(1, "digest-1", "onnx", "openvino", "cpu", 4, 9, "f16", "on", 10, "later"), None)
-    assert metadata.engines() == [
-        StoredEngine(1, "digest-1", "onnx", "openvino", "cpu", 4, 9, "f16", "on", 10, "2030-01-01")
-    ]
+    anew = StoredEngine(1, "digest-1", "onnx", "openvino", "cpu", 4, 9, "f16", "on", 10, "later", **BATCHED)
+    metadata.add(anew, None)
+    assert metadata.engines() == [replace(anew, created="2030-01-01")]
+
+
+@pytest.mark.parametrize("delay", [0, 500, "auto"])
+def test_a_queue_delay_is_kept_as_the_number_or_the_word(metadata: Metadata, delay: int | str) -> None:
+    metadata.add(replace(engine(1), max_queue_delay_us=delay), None)
+    (kept,) = metadata.engines()
+    assert kept.max_queue_delay_us == delay
 
 
 # -- staging
@@ -316,15 +332,27 @@ def test_a_disk_that_takes_no_more_is_told_and_nothing_stays(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_database_of_the_first_schema_is_migrated_with_all_that_it_holds(tmp_path: Path) -> None:
+LACKED = {1: ("cuda_graphs", *BATCHED), 2: tuple(BATCHED)}  # columns, by the version of the schema
+
+
+def turn_back(path: Path, schema: int) -> None:
+    """Make the database what an earlier version wrote."""
+    with sqlite3.connect(path) as db:
+        for column in LACKED[schema]:
+            db.execute(f"ALTER TABLE engine DROP COLUMN {column}")
+        db.execute(f"PRAGMA user_version = {schema}")
+    db.close()
+
+
+@pytest.mark.parametrize("schema", LACKED)
+def test_a_database_of_an_earlier_schema_is_migrated_with_all_that_it_holds(
+    tmp_path: Path, schema: int
+) -> None:
     path = tmp_path / "metadata.sqlite3"
     metadata = Metadata(path)
     metadata.add(engine(1), "net")
     metadata.close()
-    with sqlite3.connect(path) as db:  # what the first schema lacked
-        db.execute("ALTER TABLE engine DROP COLUMN cuda_graphs")
-        db.execute("PRAGMA user_version = 1")
-    db.close()
+    turn_back(path, schema)
 
     for _ in range(2):  # migrated once, and good from then on
         migrated = Metadata(path)
@@ -333,16 +361,14 @@ def test_a_database_of_the_first_schema_is_migrated_with_all_that_it_holds(tmp_p
         migrated.close()
 
 
-def test_a_migrated_database_takes_engines_as_a_new_one_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", LACKED)
+def test_a_migrated_database_takes_engines_as_a_new_one_does(tmp_path: Path, schema: int) -> None:
     path = tmp_path / "metadata.sqlite3"
     Metadata(path).close()
-    with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE engine DROP COLUMN cuda_graphs")
-        db.execute("PRAGMA user_version = 1")
-    db.close()
+    turn_back(path, schema)
 
     migrated = Metadata(path)
-    wanted = replace(engine(2), cuda_graphs="off")
+    wanted = replace(engine(2), cuda_graphs="off", **BATCHED)
     migrated.add(wanted, None)
     assert migrated.engines() == [wanted]
 
