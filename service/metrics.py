@@ -37,14 +37,24 @@ class EngineCollector(Collector):
         yield _requests(stats)
         for part, meaning in (
             ("queue", "Seconds from a request's arrival to the start of its execution."),
-            ("compute", "Seconds of a request's execution."),
+            ("compute", "Seconds of a request's execution, with those it was joined with."),
             ("total", "Seconds from a successful request's arrival to its completion."),
         ):
             histograms = ((engine, getattr(engine, part)) for engine in stats)
             yield _histogram(f"trtserve_request_{part}_seconds", meaning, histograms)
+        yield _histogram(
+            "trtserve_batch_items",
+            "Items of an execution: those of all requests that were joined.",
+            ((engine, engine.batch) for engine in stats),
+        )
         yield _gauge("trtserve_queue_depth", "Requests that wait.", stats, "queue_depth")
         yield _gauge("trtserve_instances", "Instances of an engine.", stats, "instances")
-        yield _gauge("trtserve_instances_busy", "Instances that run a request.", stats, "instances_busy")
+        yield _gauge(
+            "trtserve_instances_busy",
+            "Instances that run a batch or wait for their turn.",
+            stats,
+            "instances_busy",
+        )
         yield from _backend(stats)
         yield self._devices()
         yield from self._engines()

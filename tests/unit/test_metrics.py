@@ -78,6 +78,20 @@ async def test_times_are_cumulative_histograms(
     assert page.labels(f"{name}_count") == [{"engine": "net", "id": str(engine["id"])}]
 
 
+async def test_items_of_batches_are_a_histogram_of_executions(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
+) -> None:
+    (stats,) = runtime.stats()
+    stats.batch.bounds[:] = [1.0, 2.0, 4.0]
+    stats.batch.counts[:] = [5, 0, 2, 1]
+    stats.batch.sum = 21
+    page = await scrape(client)
+    buckets = [page.value("trtserve_batch_items_bucket", le=le) for le in ("1.0", "2.0", "4.0", "+Inf")]
+    assert buckets == [5, 5, 7, 8]
+    assert (page.value("trtserve_batch_items_count"), page.value("trtserve_batch_items_sum")) == (8, 21)
+    assert page.labels("trtserve_batch_items_count") == [{"engine": "net", "id": str(engine["id"])}]
+
+
 async def test_queues_instances_and_loads_are_gauges_of_an_engine(
     client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
 ) -> None:
