@@ -37,6 +37,13 @@ at::Device caller_device(const Engine& engine, const std::vector<at::Tensor>& in
   return engine.device();
 }
 
+/// The tensor as an engine takes it. Each call into torch's dispatcher costs, so only those that are needed.
+at::Tensor ready(at::Tensor input, at::Device device) {
+  if (input.requires_grad()) input = input.detach();
+  if (input.device() != device) input = input.to(device);
+  return input.is_contiguous() ? input : input.contiguous();
+}
+
 /// Runs the engine, and turns what may go wrong on a device into the kind of failure that it is.
 std::vector<at::Tensor> run(Engine& engine, const std::vector<at::Tensor>& inputs) {
   check_alive(engine.device());
@@ -68,7 +75,7 @@ std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs) 
     if (!input.defined()) fail(Kind::InvalidInput, "input '", spec.name, "' is an undefined tensor");
     if (input.layout() != at::kStrided) fail(Kind::InvalidInput, "input '", spec.name, "' is not a dense tensor");
     check_input(spec, input.scalar_type(), input.sizes());
-    input = input.detach().to(spec.on_host ? at::Device(at::kCPU) : engine.device()).contiguous();
+    input = ready(std::move(input), spec.on_host ? at::Device(at::kCPU) : engine.device());
   }
   auto outputs = run(engine, inputs);
   for (auto& output : outputs) {

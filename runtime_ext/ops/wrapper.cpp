@@ -6,7 +6,7 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/ir.h>
-#include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/csrc/jit/runtime/interpreter.h>
 
 #include "ops/execute_engine.h"
 
@@ -106,14 +106,16 @@ Module make_portable_wrapper(const Engine& engine) {
 }
 
 Forward make_forward(const Module& wrapper) {
-  const auto method = wrapper.get_method("forward");
-  return [method](const std::vector<at::Tensor>& inputs) {
+  // The interpreter itself: a graph executor would watch and specialise a graph in which there is nothing to optimise.
+  const torch::jit::Code code(wrapper.get_method("forward").graph(), "forward");
+  return [code, self = wrapper._ivalue()](const std::vector<at::Tensor>& inputs) {
     const c10::InferenceMode inference;
-    // The profiling executor would watch and specialise a graph in which there is nothing to optimise.
-    const torch::jit::GraphOptimizerEnabledGuard unoptimised(false);
     return with_errors_kept([&] {
-      const auto result = method(std::vector<c10::IValue>(inputs.begin(), inputs.end()));
-      if (result.isTensor()) return std::vector<at::Tensor>{result.toTensor()};
+      torch::jit::Stack stack{self};
+      stack.insert(stack.end(), inputs.begin(), inputs.end());
+      torch::jit::InterpreterState(code).run(stack);
+      auto result = torch::jit::pop(stack);
+      if (result.isTensor()) return std::vector<at::Tensor>{std::move(result).toTensor()};
       std::vector<at::Tensor> outputs;
       for (const auto& element : result.toTupleRef().elements()) outputs.push_back(element.toTensor());
       return outputs;
