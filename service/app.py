@@ -8,11 +8,14 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.datastructures import State
 
 from runtime_ext import Runtime, create_runtime
 from runtime_ext.backends import TensorRtOptions
 from service import problems
 from service.completions import Completions
+from service.http_protocol import ShortWay
+from service.inference import Inference
 from service.inflight import InflightBytes
 from service.metrics import Metrics
 from service.native_log import NativeLog
@@ -38,14 +41,14 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     `runtime` and `trial` are for tests: else it makes its own at the start, as the settings say.
 
     What it holds while it runs is in `app.state`: settings, store, runtime, registry, completions, metrics,
-    inflight.
+    inflight, inference. The lifespan's state has what InferProtocol needs.
     """
     tensorrt = _tensorrt_options(settings)
     if trial is None and settings.trial_load:
         trial = ProcessTrial(tensorrt, settings.trial_load_timeout_s)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ShortWay]]:
         state = app.state
         state.store = await asyncio.to_thread(Store, settings.store)
         native_log = NativeLog()
@@ -56,10 +59,11 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
             state.registry = Registry(settings, state.store, state.runtime, trial)
             state.metrics = Metrics(state.runtime, state.registry)
             state.inflight = InflightBytes(settings.max_inflight_bytes)
+            state.inference = Inference(settings, state.runtime, state.registry, state.completions)
             state.completions.attach()
             try:
                 await state.registry.start()
-                yield
+                yield {"short_way": _short_way(state)}
             finally:
                 await state.registry.close()
                 await asyncio.to_thread(state.runtime.close)
@@ -82,6 +86,11 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     for routes in (engines, infer, health, metrics):
         app.include_router(routes.router)
     return app
+
+
+def _short_way(state: State) -> ShortWay:
+    settings: Settings = state.settings
+    return ShortWay(state.inference, state.inflight, state.metrics.errors, settings.max_request_bytes)
 
 
 def _tensorrt_options(settings: Settings) -> TensorRtOptions:

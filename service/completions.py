@@ -1,19 +1,19 @@
-"""Completions from C++ to the event loop: one eventfd, many futures."""
+"""Completions from C++ to the event loop: one eventfd, many requests."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from runtime_ext import Completion, Runtime
-from service.codec.request import Input
-from service.errors import of_kind
+
+Done = Callable[[Completion], None]
 
 
 class Completions:
-    """Submits requests and hands each its completion. Belongs to one loop, from attach() to detach()."""
+    """Hands each completion to who waits for its ticket. Belongs to one loop, from attach() to detach()."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._waiting: dict[int, asyncio.Future[Completion]] = {}
+        self._waiting: dict[int, Done] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self) -> None:
@@ -27,30 +27,23 @@ class Completions:
             self._loop.remove_reader(self._runtime.completion_fd())
             self._drain()
 
-    async def run(self, engine_id: int, inputs: Sequence[Input], timeout_ns: int | None) -> Completion:
-        """Run one request. Raises the error that it is refused with, or ends with.
+    def expect(self, ticket: int, done: Done) -> None:
+        """Call `done` with the completion of a request that was submitted just now.
 
-        Where the caller is cancelled the request is too, if it still waits. Its completion comes all the
-        same, and is dropped: until then it owns the inputs.
+        The completion cannot have been taken before: that happens on this loop.
         """
-        assert self._loop is not None, "attach() comes first"
-        ticket = self._runtime.submit(engine_id, inputs, timeout_ns)
-        # The completion cannot be taken before this: that happens on this loop.
-        future: asyncio.Future[Completion] = self._loop.create_future()
-        self._waiting[ticket] = future
-        try:
-            completion = await future
-        except asyncio.CancelledError:
+        self._waiting[ticket] = done
+
+    def forget(self, engine_id: int, ticket: int) -> None:
+        """Nobody waits for a request any more: it is cancelled, if it still waits itself.
+
+        Its completion comes all the same, and is dropped: until then it owns the inputs.
+        """
+        if self._waiting.pop(ticket, None) is not None:
             self._runtime.cancel(engine_id, ticket)
-            raise
-        finally:
-            self._waiting.pop(ticket, None)
-        if completion.kind is not None:
-            raise of_kind(completion.kind, completion.message)
-        return completion
 
     def _drain(self) -> None:
         for completion in self._runtime.take_completions():
-            future = self._waiting.get(completion.ticket)
-            if future is not None and not future.done():
-                future.set_result(completion)
+            done = self._waiting.pop(completion.ticket, None)
+            if done is not None:
+                done(completion)

@@ -24,10 +24,13 @@ class InflightBytes:
         try:
             yield share
         finally:
-            self._taken -= share.size
+            self.give_back(share.size)
+
+    def give_back(self, size: int) -> None:
+        self._taken -= size
 
     def take(self, size: int) -> None:
-        """For Share. Raises Unavailable where this many more bytes would be over the limit."""
+        """To be given back. Raises Unavailable where this many more bytes would be over the limit."""
         if self._taken + size > self._limit:
             raise Unavailable(
                 f"The requests under way hold {self._taken} bytes; {size} more are over this server's limit "

@@ -1,9 +1,11 @@
 """Errors as answers: `{"error": sentence, "code": KIND}`, whoever raised them."""
 
 import logging
+import math
 from typing import Any
 
-from fastapi import FastAPI, Request
+import orjson
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -15,7 +17,8 @@ from service.schemas import UploadQuery
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER = {"QueueFull": "1", "Unavailable": "1"}  # seconds
+RETRIED = {"QueueFull", "Unavailable"}  # kinds that pass
+MOST_RETRY_AFTER = 60  # seconds
 
 
 class Problem(BaseModel):
@@ -39,16 +42,28 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+def render(error: Exception) -> tuple[int, str, dict[str, str], bytes]:
+    """An error as an answer: its status, its kind, the answer's headers and its body."""
+    kind: str = getattr(error, "kind", "ExecutionFailed")
+    told = isinstance(error, (TrtserveError, Error))
+    message = str(error) if told else "The server failed unexpectedly; its log says how."
+    headers = {"content-type": "application/json"}
+    if kind in RETRIED:
+        after = getattr(error, "retry_after", None)  # seconds
+        headers["retry-after"] = str(min(max(1, math.ceil(after or 0)), MOST_RETRY_AFTER))
+    return HTTP_STATUS[kind], kind, headers, orjson.dumps({"error": _sentence(message), "code": kind})
+
+
 def _answer(request: Request, status: int, code: str, message: str) -> JSONResponse:
     request.app.state.metrics.errors.labels(code).inc()
-    headers = {"Retry-After": RETRY_AFTER[code]} if code in RETRY_AFTER else None
-    return JSONResponse({"error": _sentence(message), "code": code}, status, headers)
+    return JSONResponse({"error": _sentence(message), "code": code}, status)
 
 
-async def _known(request: Request, error: Exception) -> JSONResponse:
+async def _known(request: Request, error: Exception) -> Response:
     """TrtserveError from here, Error from C++: both have a kind."""
-    kind: str = getattr(error, "kind", "ExecutionFailed")
-    return _answer(request, HTTP_STATUS[kind], kind, str(error))
+    status, kind, headers, body = render(error)
+    request.app.state.metrics.errors.labels(kind).inc()
+    return Response(body, status, headers)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -80,10 +95,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return answer
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _unexpected(request: Request, error: Exception) -> Response:
     # Without the traceback: Starlette raises the error again, and uvicorn logs it.
     logger.error("%s %s failed: %r", request.method, request.url.path, error)
-    return _answer(request, 500, "ExecutionFailed", "The server failed unexpectedly; its log says how.")
+    return await _known(request, error)
 
 
 def _sentence(text: str) -> str:

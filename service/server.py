@@ -11,6 +11,7 @@ import click
 import uvicorn
 
 from service.app import create_app
+from service.http_protocol import InferProtocol
 from service.settings import Settings
 from service.store import Store
 
@@ -30,7 +31,7 @@ def serve(settings: Settings) -> bool:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=InferProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

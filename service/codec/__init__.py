@@ -1,6 +1,7 @@
 """Tensors on the wire: the body of an inference request in, the body of its answer out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from runtime_ext import Output, TensorSpec
 from service.codec import protocol, safetensors
@@ -12,36 +13,83 @@ TIMEOUT = "Inference-Timeout-Ms"
 
 TIMEOUT_DIGITS = 18  # more are no time
 
-__all__ = ["LONGEST_NS", "TIMEOUT", "Form", "InferRequest", "check_encoding", "decode", "encode", "select"]
+Body = bytes | memoryview
+
+__all__ = [
+    "LONGEST_NS",
+    "TIMEOUT",
+    "Body",
+    "BodyForm",
+    "Form",
+    "InferRequest",
+    "check_encoding",
+    "decode",
+    "decode_body",
+    "encode",
+    "encode_parts",
+    "read_headers",
+    "select",
+]
 
 
-def decode(headers: Mapping[str, str], body: bytes) -> InferRequest:
-    """The request in a body, in the form that its headers say; inputs are views on it where they can be.
+@dataclass(frozen=True, slots=True)
+class BodyForm:
+    """What a request's headers say of its body, and of the answer that it asks for."""
 
-    `headers` must find a name in any case. Raises InvalidInput and Unsupported.
-    """
+    body: Form
+    header_length: str | None  # of the JSON in the binary form, as it came
+    timeout: str | None  # as it came, and good
+    answer: Form | None  # None: as the request's
+
+    def complete(self, request: InferRequest) -> InferRequest:
+        """The same request with what the headers say of it."""
+        if self.timeout is not None:
+            request.timeout_ns = _timeout_ns(self.timeout)
+        if self.answer is not None:
+            request.answer = self.answer
+        return request
+
+
+def read_headers(headers: Mapping[str, str]) -> BodyForm:
+    """`headers` must find a name in any case. Raises InvalidInput and Unsupported."""
     check_encoding(headers)
     header_length = headers.get(protocol.HEADER_LENGTH)
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if header_length is not None:
-        request = protocol.decode(*protocol.split(body, header_length))
-    elif media_type == safetensors.MEDIA_TYPE:
-        request = safetensors.decode(body)
-    elif media_type in {"", "application/json"} or media_type.endswith("+json"):
-        request = protocol.decode(body, memoryview(b""))
+    if header_length is None and media_type == safetensors.MEDIA_TYPE:
+        form = Form.SAFETENSORS
+    elif header_length is not None or media_type in {"", "application/json"} or media_type.endswith("+json"):
+        form = Form.PROTOCOL
     else:
         raise InvalidInput(
             f"The body's Content-Type is {shown(media_type)}; send application/json "
             f"or {safetensors.MEDIA_TYPE}, or the protocol's binary form with {protocol.HEADER_LENGTH}."
         )
-    if TIMEOUT in headers:
-        request.timeout_ns = _timeout_ns(headers[TIMEOUT])
+    timeout = headers.get(TIMEOUT)
+    if timeout is not None:
+        _timeout_ns(timeout)
     accepted = headers.get("accept", "").lower()
+    answer = None
     if safetensors.MEDIA_TYPE in accepted:
-        request.answer = Form.SAFETENSORS
+        answer = Form.SAFETENSORS
     elif "application/json" in accepted:
-        request.answer = Form.PROTOCOL
-    return request
+        answer = Form.PROTOCOL
+    return BodyForm(form, header_length, timeout, answer)
+
+
+def decode(headers: Mapping[str, str], body: Body) -> InferRequest:
+    """The request in a body, in the form that its headers say; see read_headers and decode_body."""
+    return decode_body(read_headers(headers), body)
+
+
+def decode_body(form: BodyForm, body: Body) -> InferRequest:
+    """The request in a body; its inputs are views on it where they can be. Raises as decode."""
+    if form.header_length is not None:
+        request = protocol.decode(*protocol.split(body, form.header_length))
+    elif form.body is Form.SAFETENSORS:
+        request = safetensors.decode(body)
+    else:
+        request = protocol.decode(body, memoryview(b""))
+    return form.complete(request)
 
 
 def check_encoding(headers: Mapping[str, str]) -> None:
@@ -67,15 +115,16 @@ def select(request: InferRequest, specs: Sequence[TensorSpec]) -> list[tuple[int
     return list(selected.items())
 
 
-def encode(
+def encode_parts(
     request: InferRequest,
     outputs: Sequence[Output],
     selected: Sequence[tuple[int, bool]],
     *,
     model_name: str,
     model_version: str,
-) -> tuple[bytes, dict[str, str]]:
-    """The answer's body and headers, in the form that the request asked for."""
+) -> tuple[list[Body], dict[str, str]]:
+    """The answer's body, in parts of which the large ones are views on the outputs, and its headers: in the
+    form that the request asked for."""
     if request.answer is Form.SAFETENSORS:
         chosen = [outputs[index] for index, _ in selected]
         return safetensors.encode(chosen, model_name=model_name, model_version=model_version)
@@ -85,6 +134,21 @@ def encode(
         model_version=model_version,
         id=request.id,
     )
+
+
+def encode(
+    request: InferRequest,
+    outputs: Sequence[Output],
+    selected: Sequence[tuple[int, bool]],
+    *,
+    model_name: str,
+    model_version: str,
+) -> tuple[bytes, dict[str, str]]:
+    """encode_parts with its parts joined."""
+    parts, headers = encode_parts(
+        request, outputs, selected, model_name=model_name, model_version=model_version
+    )
+    return b"".join(parts), headers
 
 
 def _index(output: RequestedOutput, by_name: Mapping[str, int]) -> int:

@@ -6,39 +6,89 @@ that many bytes behind it, in the order of the inputs, little-endian.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from runtime_ext import Output
 from service.codec import datatypes, json_data
-from service.codec.request import LONGEST_NS, InferRequest, Input, RequestedOutput
+from service.codec.request import HIGH, LONGEST_NS, LOW, NORMAL, InferRequest, Input, RequestedOutput
 from service.codec.shown import shown
 from service.codec.tensor import check_bytes, check_name, check_shape
 from service.errors import InvalidInput
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LENGTH_DIGITS = 18  # of a number that a 64-bit length can be
+PRIORITIES = {0: NORMAL, 1: HIGH, 2: NORMAL, 3: LOW}
+"""`parameters.priority`, where 0 is the default and 1 the highest as Triton has it."""
+
+
+@dataclass(slots=True)
+class Described:
+    """A request but for what lies behind its JSON, which requests with the same JSON have in common."""
+
+    request: InferRequest  # whose inputs have no data yet
+    tensors: list[tuple[str, str, list[int]]]  # of each input: name, datatype, shape
+    data: list[Any]  # of each input its array, or None where it is a blob
+    blob_bytes: list[int]  # of each input; 0 where it is none
+
+    @property
+    def all_blobs(self) -> bool:
+        """Whether every input lies behind the JSON: the blobs are then, one after the other, its data."""
+        return all(data is None for data in self.data)
+
+    def bind(self, blobs: memoryview) -> InferRequest:
+        """The request, whose inputs are views on the blobs where they are not in the JSON."""
+        inputs: list[Input] = []
+        offset = 0
+        for (name, datatype, shape), data, size in zip(self.tensors, self.data, self.blob_bytes, strict=True):
+            if data is not None:
+                inputs.append((name, datatype, shape, data))
+                continue
+            end = offset + size
+            if end > len(blobs):
+                left = len(blobs) - offset
+                raise InvalidInput(f"Tensor {name!r} takes {size} bytes; only {left} are left in the body.")
+            inputs.append((name, datatype, shape, blobs[offset:end]))
+            offset = end
+        if offset != len(blobs):
+            raise InvalidInput(f"{len(blobs) - offset} bytes of the body belong to no input.")
+        return replace(self.request, inputs=inputs)
+
+
+def describe(document: bytes | memoryview) -> Described:
+    """A request from its JSON alone. Raises InvalidInput and Unsupported."""
+    request = _object(_parse(document), "The request")
+    parameters = _parameters(request, "the request")
+    tensors = _list(request, "inputs")
+    if not isinstance(request.get("id", ""), str):
+        raise InvalidInput(f"The request's id is {shown(request['id'])}; it must be a string.")
+    binary_outputs = _flag(parameters, "binary_data_output", False)
+    described = Described(
+        InferRequest(
+            inputs=[],
+            outputs=_outputs(request, binary_outputs),
+            binary_outputs=binary_outputs,
+            id=request.get("id"),
+            timeout_ns=_timeout_ns(parameters),
+            priority=_priority(parameters),
+        ),
+        [],
+        [],
+        [],
+    )
+    for number, tensor in enumerate(tensors):
+        _describe_input(described, number, _object(tensor, f"Input {number}"))
+    return described
 
 
 def decode(document: bytes | memoryview, blobs: memoryview) -> InferRequest:
     """A request from its JSON and the bytes behind it; the inputs are views on them."""
-    request = _object(_parse(document), "The request")
-    parameters = _parameters(request, "the request")
-    inputs = _list(request, "inputs")
-    if not isinstance(request.get("id", ""), str):
-        raise InvalidInput(f"The request's id is {shown(request['id'])}; it must be a string.")
-    binary_outputs = _flag(parameters, "binary_data_output", False)
-    return InferRequest(
-        inputs=_inputs(inputs, blobs),
-        outputs=_outputs(request, binary_outputs),
-        binary_outputs=binary_outputs,
-        id=request.get("id"),
-        timeout_ns=_timeout_ns(parameters),
-    )
+    return describe(document).bind(blobs)
 
 
-def split(body: bytes, header_length: str) -> tuple[memoryview, memoryview]:
+def split(body: bytes | memoryview, header_length: str) -> tuple[memoryview, memoryview]:
     """The JSON and the blobs of a body in the binary form."""
     digits = header_length.isascii() and header_length.isdecimal() and len(header_length) <= LENGTH_DIGITS
     if not digits or int(header_length) > len(body):
@@ -52,16 +102,16 @@ def split(body: bytes, header_length: str) -> tuple[memoryview, memoryview]:
 
 def encode(
     outputs: Sequence[tuple[Output, bool]], *, model_name: str, model_version: str, id: str | None
-) -> tuple[bytes, dict[str, str]]:
-    """The answer and its headers; of each output whether it goes behind the JSON as a blob."""
+) -> tuple[list[bytes | memoryview], dict[str, str]]:
+    """The answer in parts, and its headers; of each output whether it goes behind the JSON as a blob."""
     described: list[dict[str, Any]] = []
-    blobs: list[memoryview] = []
+    parts: list[bytes | memoryview] = [b""]
     for output, binary in outputs:
         data = memoryview(output)
         tensor: dict[str, Any] = {"name": output.name, "shape": output.shape, "datatype": output.datatype}
         if binary:
             tensor["parameters"] = {"binary_data_size": data.nbytes}
-            blobs.append(data)
+            parts.append(data)
         else:
             tensor["data"] = json_data.to_list(output.datatype, data)
         described.append(tensor)
@@ -69,11 +119,10 @@ def encode(
     if id is not None:
         answer["id"] = id
     answer["outputs"] = described
-    document = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    parts[0] = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     if not any(binary for _, binary in outputs):
-        return document, {"Content-Type": "application/json"}
-    headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(document))}
-    return b"".join([document, *blobs]), headers
+        return parts, {"Content-Type": "application/json"}
+    return parts, {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(parts[0]))}
 
 
 def _parse(document: bytes | memoryview) -> object:
@@ -85,31 +134,21 @@ def _parse(document: bytes | memoryview) -> object:
         raise InvalidInput(f"The body is not JSON (NaN and Infinity are none): {error}.") from None
 
 
-def _inputs(tensors: list[Any], blobs: memoryview) -> list[Input]:
-    inputs: list[Input] = []
-    offset = 0
-    for number, described in enumerate(tensors):
-        tensor = _object(described, f"Input {number}")
-        name = check_name(f"Input {number}", tensor.get("name"))
-        datatype = datatypes.check(name, tensor.get("datatype"))
-        shape = check_shape(name, tensor.get("shape"))
-        size = _parameters(tensor, f"tensor {name!r}").get("binary_data_size")
-        if size is None:
-            if "data" not in tensor:
-                raise InvalidInput(f"Tensor {name!r} has neither data nor parameters.binary_data_size.")
-            inputs.append((name, datatype, shape, json_data.to_array(name, datatype, shape, tensor["data"])))
-        elif "data" in tensor:
-            raise InvalidInput(f"Tensor {name!r} has both data and parameters.binary_data_size.")
-        else:
-            end = offset + check_bytes(name, datatype, shape, size)
-            if end > len(blobs):
-                left = len(blobs) - offset
-                raise InvalidInput(f"Tensor {name!r} takes {size} bytes; only {left} are left in the body.")
-            inputs.append((name, datatype, shape, blobs[offset:end]))
-            offset = end
-    if offset != len(blobs):
-        raise InvalidInput(f"{len(blobs) - offset} bytes of the body belong to no input.")
-    return inputs
+def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -> None:
+    name = check_name(f"Input {number}", tensor.get("name"))
+    datatype = datatypes.check(name, tensor.get("datatype"))
+    shape = check_shape(name, tensor.get("shape"))
+    size = _parameters(tensor, f"tensor {name!r}").get("binary_data_size")
+    data = None
+    if size is None:
+        if "data" not in tensor:
+            raise InvalidInput(f"Tensor {name!r} has neither data nor parameters.binary_data_size.")
+        data = json_data.to_array(name, datatype, shape, tensor["data"])
+    elif "data" in tensor:
+        raise InvalidInput(f"Tensor {name!r} has both data and parameters.binary_data_size.")
+    described.tensors.append((name, datatype, shape))
+    described.data.append(data)
+    described.blob_bytes.append(0 if size is None else check_bytes(name, datatype, shape, size))
 
 
 def _outputs(request: dict[str, Any], binary_by_default: bool) -> list[RequestedOutput] | None:
@@ -132,6 +171,15 @@ def _timeout_ns(parameters: dict[str, Any]) -> int | None:
             f"The parameter timeout is {shown(timeout)}; it must be a whole number of microseconds."
         )
     return min(timeout * 1_000, LONGEST_NS) or None
+
+
+def _priority(parameters: dict[str, Any]) -> int:
+    priority = parameters.get("priority", 0)
+    if type(priority) is not int or priority not in PRIORITIES:
+        raise InvalidInput(
+            f"The parameter priority is {shown(priority)}; it must be 1 (high), 2 (normal) or 3 (low)."
+        )
+    return PRIORITIES[priority]
 
 
 def _object(value: object, what: str) -> dict[str, Any]:

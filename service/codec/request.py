@@ -10,6 +10,10 @@ LONGEST_NS = 10**18
 """Some thirty years: a longer time is no other, and would not fit the 64 bits that the seam has for it."""
 
 
+HIGH, NORMAL, LOW = 0, 1, 2
+"""The priorities, as Runtime.submit takes them."""
+
+
 class Form(Enum):
     """What a body is, and what its answer is to be."""
 
@@ -30,4 +34,5 @@ class InferRequest:
     binary_outputs: bool = False  # for outputs that are not listed one by one
     id: str | None = None  # the client's own; echoed
     timeout_ns: int | None = None  # at most LONGEST_NS; None: the server's
+    priority: int = NORMAL
     answer: Form = Form.PROTOCOL

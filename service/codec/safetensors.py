@@ -23,7 +23,7 @@ MEDIA_TYPE = "application/x-safetensors"
 LENGTH_BYTES = 8
 
 
-def decode(body: bytes) -> InferRequest:
+def decode(body: bytes | memoryview) -> InferRequest:
     """A request whose inputs are the file's tensors, as views on it."""
     view = memoryview(body)
     length = int.from_bytes(view[:LENGTH_BYTES], "little")
@@ -50,8 +50,10 @@ def decode(body: bytes) -> InferRequest:
     return InferRequest(inputs=inputs, answer=Form.SAFETENSORS)
 
 
-def encode(outputs: Sequence[Output], *, model_name: str, model_version: str) -> tuple[bytes, dict[str, str]]:
-    """The answer as a file, and its headers."""
+def encode(
+    outputs: Sequence[Output], *, model_name: str, model_version: str
+) -> tuple[list[bytes | memoryview], dict[str, str]]:
+    """The answer as a file in parts, and its headers."""
     header: dict[str, Any] = {"__metadata__": {"model_name": model_name, "model_version": model_version}}
     blobs: list[memoryview] = []
     offset = 0
@@ -67,8 +69,8 @@ def encode(outputs: Sequence[Output], *, model_name: str, model_version: str) ->
         offset = end
     document = orjson.dumps(header)
     document += b" " * (-len(document) % LENGTH_BYTES)  # the data then begins at a multiple of 8 bytes
-    file = b"".join([len(document).to_bytes(LENGTH_BYTES, "little"), document, *blobs])
-    return file, {"Content-Type": MEDIA_TYPE}
+    head = len(document).to_bytes(LENGTH_BYTES, "little") + document
+    return [head, *blobs], {"Content-Type": MEDIA_TYPE}
 
 
 def _header(document: memoryview) -> dict[str, Any]:

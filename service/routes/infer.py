@@ -1,8 +1,7 @@
 """Inference: the one route that every request of the product takes."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
@@ -10,9 +9,11 @@ from starlette.requests import ClientDisconnect
 from service import codec
 from service.codec import protocol, safetensors
 from service.errors import Cancelled, TooLarge
+from service.inference import Head
 
 if TYPE_CHECKING:
-    from service.completions import Completions
+    from runtime_ext import Completion
+    from service.inference import Inference
     from service.inflight import InflightBytes, Share
     from service.registry import Registry
     from service.settings import Settings
@@ -70,27 +71,22 @@ TIMEOUT_HEADER = {
 async def infer(request: Request, ref: str) -> Response:
     """Run an engine once, by its ID or by the name whose current version it is."""
     registry: Registry = request.app.state.registry
-    completions: Completions = request.app.state.completions
+    inference: Inference = request.app.state.inference
     settings: Settings = request.app.state.settings
     inflight: InflightBytes = request.app.state.inflight
 
-    engine, name, version = registry.ready(ref)
-    assert engine.info is not None, "a READY engine has been loaded"
+    registry.ready(ref)  # before the body has come
+    head = Head.of(ref, codec.read_headers(request.headers))
     with inflight.share() as share:
-        asked = codec.decode(request.headers, await _body(request, settings.max_request_bytes, share))
-        selected = codec.select(asked, engine.info.outputs)
-        timeout_ns = asked.timeout_ns
-        if timeout_ns is None and settings.request_timeout_s is not None:
-            timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
-        completion = await _while_connected(request, completions.run(engine.id, asked.inputs, timeout_ns))
-        body, headers = codec.encode(
-            asked,
-            completion.outputs,
-            selected,
-            model_name=name or str(engine.id),
-            model_version=str(version or 1),
-        )
-        return Response(body, headers=headers)
+        body = await _body(request, settings.max_request_bytes, share)
+        ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+        call = inference.start(head, body, 0, ended.set_result)
+        try:
+            completion = await _while_connected(request, ended)
+        finally:
+            inference.abandon(call)
+        parts, headers = inference.answer(call, completion)
+        return Response(b"".join(parts), headers=headers)
 
 
 async def _body(request: Request, limit: int, share: "Share") -> bytes:
@@ -114,18 +110,16 @@ async def _body(request: Request, limit: int, share: "Share") -> bytes:
     return b"".join(chunks)
 
 
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of the work, which is cancelled when the client leaves."""
-    working = asyncio.ensure_future(work)
+async def _while_connected(request: Request, ended: asyncio.Future[T]) -> T:
+    """What comes of a request; Cancelled where the client leaves before."""
     # The body has been read, so the next message of the connection is its end.
     leaving = asyncio.ensure_future(request.receive())
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
+        await asyncio.wait((ended, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
             raise Cancelled("The client left before the answer.")
-        return working.result()
+        return ended.result()
     finally:
-        working.cancel()
         leaving.cancel()
 
 

@@ -49,6 +49,23 @@ async def test_every_kind_that_crosses_the_seam_has_its_status(
     assert ("retry-after" in response.headers) == (kind in {"QueueFull", "Unavailable"})
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(None, "1"), (0.0, "1"), (0.02, "1"), (2.0, "2"), (2.1, "3"), (60.5, "60"), (1e9, "60")],
+)
+async def test_a_full_queue_says_in_whole_seconds_when_to_come_again(
+    client: httpx.AsyncClient, runtime: FakeRuntime, seconds: float | None, told: str
+) -> None:
+    await client.post("/engines?name=net&max_queue_size=1", content=onnx_plan())
+    runtime.retry_after = seconds
+    runtime.hold()
+    inputs = [("x", "FP32", [1, 4], bytes(16))]
+    runtime.submit(runtime.engines()[0].id, inputs)
+    response = await client.post("/engines/net/infer", json={"inputs": [X]})
+    refused(response, 429, "QueueFull")
+    assert response.headers["retry-after"] == told
+
+
 async def test_what_nobody_expected_is_a_500_without_its_insides(
     client: httpx.AsyncClient, runtime: FakeRuntime, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,20 +1,16 @@
 """Completions from the runtime to the event loop."""
 
-import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator
-from typing import NoReturn
 
 import numpy as np
 import pytest
 
-from runtime_ext import Error
 from service.codec.request import Input
 from service.completions import Completions
-from service.errors import HTTP_STATUS, TrtserveError
 from tests.fakes.plans import onnx_plan
-from tests.fakes.runtime import FakeRuntime, LoadOptions, error
+from tests.fakes.runtime import Completion, FakeRuntime, LoadOptions
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -42,93 +38,82 @@ def x(value: float = 1.0) -> list[Input]:
     return [("x", "FP32", [1, 4], np.full(4, value, np.float32))]
 
 
-async def first(completions: Completions, value: float) -> float:
-    """The first element of the answer to a request full of `value`."""
-    completion = await completions.run(ENGINE, x(value), None)
-    return float(np.frombuffer(completion.outputs[0], np.float32)[0])
+class Answers:
+    """What came for each request, by the order in which they were made."""
+
+    def __init__(self, completions: Completions, runtime: FakeRuntime) -> None:
+        self._completions = completions
+        self._runtime = runtime
+        self.came: dict[int, float] = {}
+
+    def ask(self, number: int, inputs: list[Input] | None = None) -> int:
+        def done(completion: Completion) -> None:
+            assert number not in self.came
+            self.came[number] = float(np.frombuffer(completion.outputs[0], np.float32)[0])
+
+        ticket = self._runtime.submit(ENGINE, x(number) if inputs is None else inputs)
+        self._completions.expect(ticket, done)
+        return ticket
 
 
-async def test_a_request_gets_its_completion(completions: Completions) -> None:
-    assert await first(completions, 2.5) == 2.5
+@pytest.fixture
+def answers(completions: Completions, loaded: FakeRuntime) -> Answers:
+    return Answers(completions, loaded)
 
 
-async def test_many_requests_get_each_its_own(completions: Completions, loaded: FakeRuntime) -> None:
+async def test_many_requests_get_each_its_own(answers: Answers, loaded: FakeRuntime) -> None:
     loaded.hold()
-    running = [asyncio.create_task(first(completions, n)) for n in range(100)]
-    await until(lambda: len(loaded.waiting) == 100)
+    for number in range(100):
+        answers.ask(number)
     loaded.release()
-    assert await asyncio.gather(*running) == list(range(100))
+    await until(lambda: len(answers.came) == 100)
+    assert answers.came == {number: number for number in range(100)}
 
 
-async def test_the_time_goes_along(completions: Completions, loaded: FakeRuntime) -> None:
-    await completions.run(ENGINE, x(), 5_000)
-    await completions.run(ENGINE, x(), None)
-    assert loaded.timeouts == [5_000, None]
-
-
-@pytest.mark.parametrize("kind", sorted(HTTP_STATUS))
-async def test_a_request_that_fails_raises_its_kind(
-    completions: Completions, loaded: FakeRuntime, kind: str
-) -> None:
-    def fail(_: object) -> NoReturn:
-        raise error(kind, "a reason")
-
-    loaded.compute = fail
-    with pytest.raises(TrtserveError, match="a reason") as raised:
-        await completions.run(ENGINE, x(), None)
-    assert raised.value.kind == kind
-
-
-async def test_a_refusal_at_submit_is_raised(completions: Completions) -> None:
-    with pytest.raises(Error, match="inputs of engine 7 are x") as raised:
-        await completions.run(ENGINE, [], None)
-    assert raised.value.kind == "InvalidInput"
-
-
-async def test_a_cancelled_caller_cancels_the_request_that_waits(
-    completions: Completions, loaded: FakeRuntime
+async def test_a_request_that_nobody_waits_for_is_cancelled_while_it_waits(
+    answers: Answers, completions: Completions, loaded: FakeRuntime
 ) -> None:
     loaded.hold()
-    running = asyncio.create_task(completions.run(ENGINE, x(), None))
-    await until(lambda: len(loaded.waiting) == 1)
-    (ticket,) = loaded.waiting
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
+    ticket = answers.ask(1)
+    completions.forget(ENGINE, ticket)
     assert loaded.cancelled == [ticket]
     loaded.release()
-    assert await first(completions, 3.0) == 3.0
+    answers.ask(2)
+    await until(lambda: 2 in answers.came)
+    assert answers.came.keys() == {2}
 
 
-async def test_the_completion_of_a_cancelled_request_is_taken_and_dropped(
-    completions: Completions, loaded: FakeRuntime
+async def test_the_completion_that_nobody_waits_for_is_taken_and_dropped(
+    answers: Answers, completions: Completions, loaded: FakeRuntime
 ) -> None:
-    loaded.hold()
     inputs = x()
     buffer = weakref.ref(inputs[0][3])
-    running = asyncio.create_task(completions.run(ENGINE, inputs, None))
-    await until(lambda: len(loaded.waiting) == 1)
-    del inputs
-    loaded.release()  # it has ended, but the loop has not heard of it yet
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
+    ticket = answers.ask(1, inputs)  # it has ended, but the loop has not heard of it yet
+    completions.forget(ENGINE, ticket)
     assert loaded.cancelled == []
+    del inputs
 
     def gone() -> bool:
         gc.collect()
         return buffer() is None
 
     await until(gone)
-    assert await first(completions, 3.0) == 3.0
+    assert answers.came == {}
+
+
+async def test_who_has_been_answered_can_be_forgotten(
+    answers: Answers, completions: Completions, loaded: FakeRuntime
+) -> None:
+    ticket = answers.ask(1)
+    await until(lambda: 1 in answers.came)
+    completions.forget(ENGINE, ticket)
+    assert loaded.cancelled == []
 
 
 async def test_what_has_ended_is_still_taken_at_detach(loaded: FakeRuntime) -> None:
     completions = Completions(loaded)
     completions.attach()
-    loaded.hold()
-    running = asyncio.create_task(first(completions, 4.0))
-    await until(lambda: len(loaded.waiting) == 1)
-    loaded.release()
+    answers = Answers(completions, loaded)
+    answers.ask(4)
     completions.detach()
-    assert await running == 4.0
+    assert answers.came == {4: 4.0}

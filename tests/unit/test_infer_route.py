@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from safetensors.torch import load, save
 
 from service.app import create_app
+from service.errors import HTTP_STATUS
 from service.settings import Settings
 from tests.asgi import client_of, post, refused
 from tests.fakes.plans import onnx_plan
@@ -144,9 +145,7 @@ async def test_what_the_runtime_refuses_is_answered_with_its_sentence(
     assert refused(response, 400, "InvalidInput") == f"The inputs of engine {engine['id']} are x."
 
 
-@pytest.mark.parametrize(
-    ("kind", "status"), [("ExecutionFailed", 500), ("DeadlineExceeded", 504), ("Unavailable", 503)]
-)
+@pytest.mark.parametrize(("kind", "status"), sorted(HTTP_STATUS.items()))
 async def test_what_an_execution_ends_with_is_answered(
     client: httpx.AsyncClient, engine: dict[str, Any], runtime: FakeRuntime, kind: str, status: int
 ) -> None:

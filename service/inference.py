@@ -1,0 +1,157 @@
+"""An inference request from its head and body to its answer, whichever way it came.
+
+Every request of the product takes this way, so it does nothing twice that requests have in common: what the
+JSON of a binary body says is kept with its head (see Template), and then a request costs a look-up, a
+submit, and a look-up for its answer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from runtime_ext import Completion, Prepared, Runtime
+from service import codec
+from service.codec import Body, BodyForm, Form, InferRequest, protocol
+from service.completions import Completions
+from service.engine import Resolved
+from service.errors import of_kind
+from service.registry import Registry
+from service.settings import Settings
+
+DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
+TEMPLATES = 32  # kept for one head
+
+
+@dataclass(slots=True)
+class Template:
+    """What the requests with one head and one JSON have in common, while their engine stays the same."""
+
+    resolved: Resolved
+    prepared: Prepared
+    request: InferRequest  # without inputs
+    selected: list[tuple[int, bool]]
+    rendered: dict[object, bytes] = field(default_factory=dict)  # for who writes answers: by output shapes
+
+
+@dataclass(slots=True)
+class Head:
+    """What a request's target and headers say; requests with the same head may share it."""
+
+    ref: str
+    form: BodyForm
+    header_length: int  # of the JSON in the binary form; -1: another form
+    templates: dict[bytes, Template] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, ref: str, form: BodyForm) -> "Head":
+        length = form.header_length or ""
+        # What is no such number is refused when the body is decoded.
+        known = length.isascii() and length.isdecimal() and len(length) <= protocol.LENGTH_DIGITS
+        return cls(ref, form, int(length) if known else -1)
+
+
+@dataclass(slots=True)
+class Call:
+    """A request that is under way."""
+
+    resolved: Resolved
+    ticket: int
+    request: InferRequest
+    selected: list[tuple[int, bool]]
+    template: Template | None
+
+    @property
+    def engine_id(self) -> int:
+        return self.resolved.engine.id
+
+
+Done = Callable[[Completion], None]
+
+
+class Inference:
+    """Belongs to the event loop."""
+
+    def __init__(
+        self, settings: Settings, runtime: Runtime, registry: Registry, completions: Completions
+    ) -> None:
+        self._runtime = runtime
+        self._registry = registry
+        self._completions = completions
+        self._timeout_ns = None
+        if settings.request_timeout_s is not None:
+            self._timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
+
+    def start(self, head: Head, body: Body, offset: int, done: Done) -> Call:
+        """Submit the request whose body is `body` from `offset` on; `done` gets its completion.
+
+        Raises what the request is refused with.
+        """
+        resolved = self._registry.ready(head.ref)
+        template = self._template(head, resolved, body, offset) if head.header_length >= 0 else None
+        if template is not None:
+            request, selected = template.request, template.selected
+            ticket = self._runtime.submit_prepared(
+                template.prepared,
+                body,
+                offset + head.header_length,
+                self._timeout_ns if request.timeout_ns is None else request.timeout_ns,
+                request.priority,
+            )
+        else:
+            request = codec.decode_body(head.form, memoryview(body)[offset:] if offset else body)
+            selected = self._select(request, resolved)
+            ticket = self._runtime.submit(
+                resolved.engine.id,
+                request.inputs,
+                self._timeout_ns if request.timeout_ns is None else request.timeout_ns,
+                request.priority,
+            )
+        self._completions.expect(ticket, done)
+        return Call(resolved, ticket, request, selected, template)
+
+    def abandon(self, call: Call) -> None:
+        """Nobody waits for the call's answer any more."""
+        self._completions.forget(call.engine_id, call.ticket)
+
+    def answer(self, call: Call, completion: Completion) -> tuple[list[Body], dict[str, str]]:
+        """The answer's body in parts, and its headers. Raises the error that the request ended with."""
+        if completion.kind is not None:
+            raise of_kind(completion.kind, completion.message)
+        engine, name, version = call.resolved
+        return codec.encode_parts(
+            call.request,
+            completion.outputs,
+            call.selected,
+            model_name=name or str(engine.id),
+            model_version=str(version or 1),
+        )
+
+    def _template(self, head: Head, resolved: Resolved, body: Body, offset: int) -> Template | None:
+        """The template of a binary body; None where there is none for its like, or a fault in it."""
+        document = bytes(body[offset : offset + head.header_length])
+        template = head.templates.get(document)
+        if template is not None and template.resolved is resolved:
+            return template
+        if len(document) != head.header_length or len(document) > DOCUMENT_BYTES:
+            return None
+        described = protocol.describe(document)
+        if not described.all_blobs or sum(described.blob_bytes) != len(body) - offset - len(document):
+            return None
+        request = head.form.complete(described.request)
+        selected = self._select(request, resolved)
+        prepared = self._runtime.prepare(resolved.engine.id, described.tensors)
+        if len(head.templates) >= TEMPLATES:
+            head.templates.clear()
+        template = head.templates[document] = Template(resolved, prepared, request, selected)
+        return template
+
+    def _select(self, request: InferRequest, resolved: Resolved) -> list[tuple[int, bool]]:
+        assert resolved.engine.info is not None, "a READY engine has been loaded"
+        return codec.select(request, resolved.engine.info.outputs)
+
+
+def all_binary(call: Call) -> bool:
+    """Whether all outputs of the answer are blobs, and nothing in it is the request's own."""
+    request = call.request
+    return (
+        request.answer is Form.PROTOCOL and request.id is None and all(binary for _, binary in call.selected)
+    )
