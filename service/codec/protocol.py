@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import orjson
 
 from runtime_ext import Output
-from service.codec import datatypes, json_data
+from service.codec import datatypes, json_data, large_json
 from service.codec.request import HIGH, LONGEST_NS, LOW, NORMAL, InferRequest, Input, RequestedOutput
 from service.codec.shown import shown
 from service.codec.tensor import check_bytes, check_name, check_shape
@@ -59,7 +60,8 @@ class Described:
 
 def describe(document: bytes | memoryview) -> Described:
     """A request from its JSON alone. Raises InvalidInput and Unsupported."""
-    request = _object(_parse(document), "The request")
+    plain = large_json.parse(document) if len(document) >= large_json.LEAST_BYTES else None
+    request = _object(_parse(document), "The request") if plain is None else plain
     parameters = _parameters(request, "the request")
     tensors = _list(request, "inputs")
     if not isinstance(request.get("id", ""), str):
@@ -143,7 +145,9 @@ def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -
     if size is None:
         if "data" not in tensor:
             raise InvalidInput(f"Tensor {name!r} has neither data nor parameters.binary_data_size.")
-        data = json_data.to_array(name, datatype, shape, tensor["data"])
+        data = tensor["data"]
+        if not isinstance(data, np.ndarray):  # as large_json gives it
+            data = json_data.to_array(name, datatype, shape, data)
     elif "data" in tensor:
         raise InvalidInput(f"Tensor {name!r} has both data and parameters.binary_data_size.")
     described.tensors.append((name, datatype, shape))

@@ -1,0 +1,110 @@
+"""Large JSON bodies: simdjson reads the numbers of a tensor straight into a buffer, never as Python objects.
+
+It takes what is plain: one list of numbers, or lists nested as the shape says. Whatever is not, it leaves to
+the strict way through orjson (protocol and json_data), which then takes or refuses it with its sentence: so
+this decides nothing, it is only faster.
+"""
+
+from typing import Any
+
+import numpy as np
+import simdjson
+
+from service.codec.datatypes import FLOATS, INTEGERS, NUMPY
+from service.codec.json_data import Array
+
+LEAST_BYTES = 16_384  # of a body that is worth it
+
+_parser = simdjson.Parser()  # keeps its memory from one body to the next
+
+
+def parse(document: bytes | memoryview) -> dict[str, Any] | None:
+    """The document, where the `data` of an input is an array already; None where it is not plain.
+
+    The arrays are one-dimensional, of the datatype that the input says, with as many elements as its shape.
+    """
+    try:
+        return _parse(document)
+    except (ValueError, TypeError, LookupError, RuntimeError, OverflowError):
+        return None
+
+
+def _parse(document: bytes | memoryview) -> dict[str, Any] | None:
+    root = _parser.parse(document)
+    if not isinstance(root, simdjson.Object):
+        return None
+    plain: dict[str, Any] = {}
+    lists = 0
+    for key in _keys(root):
+        value = root[key]
+        if key == "inputs" and isinstance(value, simdjson.Array):
+            lists += 1
+            plain[key] = []
+            for tensor in value:
+                if not isinstance(tensor, simdjson.Object):
+                    return None
+                described = {key: _plain(tensor[key]) for key in _keys(tensor) if key != "data"}
+                lists += _lists(described)
+                data = tensor["data"]
+                shape = described["shape"]
+                lists += _check_nesting(data, shape)
+                described["data"] = _array(data, described["datatype"], int(np.prod(shape, dtype=object)))
+                plain[key].append(described)
+        else:
+            plain[key] = _plain(value)
+            lists += _lists(plain[key])
+    # simdjson flattens what is nested: no list is where none was looked for, if there are not more than seen.
+    return plain if bytes(document).count(b"[") == lists else None
+
+
+def _keys(value: Any) -> list[str]:
+    keys = list(value.keys())
+    if len(set(keys)) != len(keys):
+        raise ValueError("a key comes twice: simdjson would take the first, and JSON's readers the last")
+    return keys
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, simdjson.Array):
+        return value.as_list()
+    return value.as_dict() if isinstance(value, simdjson.Object) else value
+
+
+def _lists(value: object) -> int:
+    """How many lists there are in a value."""
+    if isinstance(value, dict):
+        return sum(map(_lists, value.values()))
+    return 1 + sum(map(_lists, value)) if isinstance(value, list) else 0
+
+
+def _check_nesting(data: Any, shape: list[int]) -> int:
+    """How many lists the data is made of, if it is nested as the shape says or flat. ValueError otherwise."""
+    if len(shape) <= 1 or not isinstance(data[0], simdjson.Array):
+        return 1
+    lists = 0
+    level = [data]
+    for depth, dim in enumerate(shape):
+        lists += len(level)
+        if any(len(part) != dim for part in level):
+            raise ValueError("the data is nested otherwise")
+        if depth + 1 < len(shape):
+            level = [inner for part in level for inner in part]
+    return lists
+
+
+def _array(data: Any, datatype: str, elements: int) -> Array:
+    """The data in the layout of its datatype. ValueError or TypeError where it is not as it should be."""
+    if datatype in FLOATS and datatype != "BF16":
+        with np.errstate(over="ignore"):
+            array = np.frombuffer(data.as_buffer(of_type="d"), np.float64).astype(NUMPY[datatype])
+        fits = bool(np.isfinite(array).all())
+    elif datatype in INTEGERS:
+        wide = np.frombuffer(data.as_buffer(of_type="i"), np.int64)
+        least, greatest = INTEGERS[datatype]
+        fits = len(wide) > 0 and bool(wide.min() >= least and wide.max() <= greatest)
+        array = wide.astype(NUMPY[datatype])
+    else:
+        raise ValueError("not a datatype for this way")
+    if not fits or len(array) != elements:
+        raise ValueError("the data does not fit")
+    return array
