@@ -55,8 +55,9 @@ def serve(settings: Settings) -> bool:
 def _keep_large_blocks() -> None:
     """Let glibc's malloc keep the memory of bodies and outputs for the next ones.
 
-    As it comes, it gives large blocks back to the system at once, and each new one is then faulted in again page
-    by page, which for a body of 600 KB takes longer than reading it. Numbers: mallopt(3); 32 MiB is its limit.
+    As it comes, it gives large blocks back to the system at once, and each new one is then faulted in again
+    page by page, which for a body of 600 KB takes longer than to read it. Source: mallopt(3); 32 MiB is the
+    greatest threshold there is.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -6,7 +6,7 @@ that many bytes behind it, in the order of the inputs, little-endian.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class Described:
         return all(data is None for data in self.data)
 
     def bind(self, blobs: memoryview) -> InferRequest:
-        """The request, whose inputs are views on the blobs where they are not in the JSON."""
+        """The request, with its inputs: views on the blobs where they are not in the JSON."""
         inputs: list[Input] = []
         offset = 0
         for (name, datatype, shape), data, size in zip(self.tensors, self.data, self.blob_bytes, strict=True):
@@ -55,7 +55,8 @@ class Described:
             offset = end
         if offset != len(blobs):
             raise InvalidInput(f"{len(blobs) - offset} bytes of the body belong to no input.")
-        return replace(self.request, inputs=inputs)
+        self.request.inputs = inputs
+        return self.request
 
 
 def describe(document: bytes | memoryview) -> Described:
