@@ -20,7 +20,7 @@ CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test test-gpu test-asan test-tsan soak bench lint format clean
+.PHONY: help check build demo run test test-gpu test-asan test-tsan soak bench bench-steps lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,7 +43,10 @@ test-gpu: build ## run the tests that need an NVIDIA GPU, which must then be the
 soak: build ## 200 clients for a minute while an engine comes and goes (ARGS="--seconds 600")
 	@$(BIN)/python -m tests.e2e.soak $(ARGS)
 
-bench: build ## what a request costs on each step of its way, beside OpenVINO alone
+bench: build ## throughput, latency and memory, into docs/performance.* (ARGS="frontend --rounds 3"); needs wrk
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-steps: build ## what a request costs on each step of its way, beside OpenVINO alone
 	@$(BIN)/python -m bench.steps $(ARGS)
 
 test-asan: build ## run the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer

@@ -1,0 +1,58 @@
+"""The project's own benchmarks: make bench.
+
+Each part prints a table, and together they leave docs/performance.json and docs/performance.svg. What a run
+before left there is compared with. Only the ratios within one run say something about the software: the rest
+is the machine's.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from bench import efficiency, frontend, latency, memory, report
+
+DOCS = Path(__file__).parents[1] / "docs"
+PARTS = ("frontend", "efficiency", "latency", "memory")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; none: all")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4, help="of a load")
+    parser.add_argument("--memory-seconds", type=int, default=120)
+    parser.add_argument(
+        "--peer", action="append", default=[], metavar="NAME=URL", help="see bench/frontend.py"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=DOCS, help="folder of performance.json and performance.svg"
+    )
+    options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    parts = options.parts or PARTS
+    peers = dict(peer.split("=", 1) for peer in options.peer)
+    before = report.load(options.out / "performance.json")
+    results = dict(before)
+    with tempfile.TemporaryDirectory(prefix="trtserve-bench-") as name:
+        folder = Path(name)
+        if "frontend" in parts:
+            results["frontend"] = frontend.measure(folder, options.rounds, options.seconds, peers)
+            report.frontend(results["frontend"])
+        if "efficiency" in parts:
+            results["efficiency"] = efficiency.measure(folder, options.rounds, options.seconds)
+            report.efficiency(results["efficiency"])
+        if "latency" in parts:
+            results["latency"] = latency.measure(folder, options.seconds * 2)
+            report.latency(results["latency"])
+        if "memory" in parts:
+            results["memory"] = memory.measure(folder, options.memory_seconds)
+            report.memory(results["memory"])
+    report.compare(before, results)
+    report.save(results, options.out / "performance.json")
+    report.chart(results, options.out / "performance.svg")
+
+
+if __name__ == "__main__":
+    main()

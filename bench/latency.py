@@ -1,0 +1,73 @@
+"""Latency under open-loop load at a share of the capacity, and what the queue's delay does to it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench import bodies, models, open_loop, wrk
+from bench.serving import add, serving
+from tests.e2e.server import Server
+
+SHARE = 0.7
+DELAYS: tuple[str, ...] = ("0", "500", "2000", "auto")
+SHARES = (0.2, 0.5, 0.7, 0.9)
+
+
+def measure(folder: Path, seconds: int) -> dict[str, Any]:
+    """LeNet, requests of one item, joined up to 64. Server and client share the cores."""
+    wrk.check()
+    plan = models.network("lenet", folder / "lenet.onnx")
+    request = bodies.binary(folder, "INPUT0", "OUTPUT0", np.random.rand(1, 1, 28, 28).astype(np.float32))
+    curves: list[dict[str, Any]] = []
+    capacity = 0.0
+    for delay in DELAYS:
+        with serving(folder) as server:
+            url = add(server, "lenet", plan, max_batch_size=64, max_queue_delay_us=delay, max_queue_size=8192)
+            wrk.load(url, request, 8, 1)  # warm
+            capacity = capacity or wrk.load(url, request, 64, seconds).per_second
+            for share in SHARES:
+                curves.append(
+                    {
+                        "delay_us": delay,
+                        "share": share,
+                        **_at(server, url, request, capacity * share, seconds),
+                    }
+                )
+            server.client.delete("/engines/lenet").raise_for_status()
+    at_share = next(row for row in curves if row["delay_us"] == "0" and row["share"] == SHARE)
+    return {"capacity_per_second": capacity, "at_70_percent": at_share, "curves": curves}
+
+
+def _at(server: Server, url: str, request: wrk.Request, rate: float, seconds: int) -> dict[str, Any]:
+    before = _sums(server)
+    result = open_loop.run(url, request, rate, seconds)
+    after = _sums(server)
+    count = after["count"] - before["count"]
+    executions = after["executions"] - before["executions"]
+    return {
+        "rate_per_second": rate,
+        "sent": result.sent,
+        "errors": result.errors,
+        "lost": result.sent - len(result.latencies_us),
+        "p50_us": result.percentile(0.5),
+        "p99_us": result.percentile(0.99),
+        "mean_us": sum(result.latencies_us) / len(result.latencies_us),
+        "queue_us": (after["queue"] - before["queue"]) / count * 1e6,
+        "compute_us": (after["compute"] - before["compute"]) / count * 1e6,
+        "items_per_execution": count / executions,
+    }
+
+
+def _sums(server: Server) -> dict[str, float]:
+    """Of all requests so far: seconds in the queue and in execution, and how many there were."""
+    wanted = {
+        "trtserve_request_queue_seconds_sum": "queue",
+        "trtserve_request_compute_seconds_sum": "compute",
+        "trtserve_request_compute_seconds_count": "count",
+        "trtserve_batch_items_count": "executions",
+    }
+    text = server.client.get("/metrics").text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {wanted[sample.name]: sample.value for sample in samples if sample.name in wanted}

@@ -1,0 +1,160 @@
+"""What a run of the benchmarks leaves: tables on the screen, a JSON file, a chart, a comparison."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+Row = dict[str, Any]
+NOISE = 0.1  # of a figure, that two runs on one machine may differ by
+
+
+def table(title: str, rows: Iterable[Row], columns: dict[str, Callable[[Row], str]]) -> None:
+    """As Markdown, so that it can go into the documentation as it is."""
+    print(f"\n### {title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for row in rows:
+        print(f"| {' | '.join(render(row) for render in columns.values())} |")
+
+
+def frontend(rows: list[Row]) -> None:
+    reference = {
+        (row["payload"], row["concurrency"], row["server"]): row
+        for row in rows
+        if row["server"] == "trtserve"
+    }
+
+    def ratio(row: Row) -> str:
+        if row["server"] == "trtserve":
+            return ""
+        ours = reference[row["payload"], row["concurrency"], "trtserve"]
+        return f"{ours['per_second'] / row['per_second']:.2f}"
+
+    table(
+        "Front end",
+        rows,
+        {
+            "payload": lambda row: str(row["payload"]),
+            "c": lambda row: str(row["concurrency"]),
+            "server": lambda row: str(row["server"]),
+            "requests/s": lambda row: f"{row['per_second']:,.0f}",
+            "p50 us": lambda row: f"{row['p50_us']:,.0f}",
+            "p99 us": lambda row: f"{row['p99_us']:,.0f}",
+            "errors": lambda row: str(row["errors"]),
+            "ours / it": ratio,
+        },
+    )
+
+
+def efficiency(rows: list[Row]) -> None:
+    table(
+        "Engine efficiency",
+        rows,
+        {
+            "network": lambda row: str(row["network"]),
+            "best batch": lambda row: str(row["best_batch"]),
+            "OpenVINO items/s": lambda row: f"{row['openvino_items_per_second']:,.0f}",
+            "HTTP, best batches": lambda row: f"{row['http_best_batch_items_per_second']:,.0f}",
+            "share": lambda row: f"{row['efficiency']:.2f}",
+            "HTTP, single items": lambda row: f"{row['http_single_items_per_second']:,.0f}",
+            "its share": lambda row: f"{row['efficiency_of_singles']:.2f}",
+        },
+    )
+
+
+def latency(result: Row) -> None:
+    table(
+        f"Open loop (LeNet, capacity {result['capacity_per_second']:,.0f} requests/s)",
+        result["curves"],
+        {
+            "max_queue_delay_us": lambda row: str(row["delay_us"]),
+            "load": lambda row: f"{row['share']:.0%}",
+            "p50 us": lambda row: f"{row['p50_us']:,.0f}",
+            "p99 us": lambda row: f"{row['p99_us']:,.0f}",
+            "queue us": lambda row: f"{row['queue_us']:,.0f}",
+            "compute us": lambda row: f"{row['compute_us']:,.0f}",
+            "items an execution": lambda row: f"{row['items_per_execution']:.1f}",
+            "lost": lambda row: str(row["lost"] + row["errors"]),
+        },
+    )
+
+
+def memory(result: Row) -> None:
+    table(
+        f"Memory ({result['seconds']} s at full load)",
+        [result],
+        {
+            "at rest MB": lambda row: f"{row['at_rest_mb']:.1f}",
+            "after a minute": lambda row: f"{row['after_a_minute_mb']:.1f}",
+            "most after that": lambda row: f"{row['most_after_that_mb']:.1f}",
+            "at the end": lambda row: f"{row['at_the_end_mb']:.1f}",
+            "errors": lambda row: str(row["errors"]),
+        },
+    )
+
+
+def compare(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Print what of the front end and the efficiency differs from a previous run by more than noise."""
+    figures = _figures(before), _figures(now)
+    changed = [
+        (name, figures[0][name], value)
+        for name, value in figures[1].items()
+        if name in figures[0] and abs(value / figures[0][name] - 1) > NOISE
+    ]
+    print(
+        f"\nOf {len(figures[1])} figures, {len(changed)} differ from the run before by more than {NOISE:.0%}."
+    )
+    for name, old, new in changed:
+        print(f"  {name}: {old:,.2f} -> {new:,.2f} ({new / old - 1:+.0%})")
+
+
+def _figures(results: dict[str, Any]) -> dict[str, float]:
+    figures = {
+        f"{row['payload']}, c={row['concurrency']}, {row['server']}: requests/s": float(row["per_second"])
+        for row in results.get("frontend", [])
+    }
+    return figures | {
+        f"{row['network']}: share of OpenVINO": float(row["efficiency"])
+        for row in results.get("efficiency", [])
+    }
+
+
+def chart(results: dict[str, Any], path: Path) -> None:
+    """Requests a second by payload and concurrency, and latency by load and delay."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), constrained_layout=True)
+    rows = results.get("frontend", [])
+    groups = list(dict.fromkeys((row["payload"], row["concurrency"]) for row in rows))
+    servers = list(dict.fromkeys(row["server"] for row in rows))
+    for number, server in enumerate(servers):
+        known = {
+            (row["payload"], row["concurrency"]): row["per_second"] for row in rows if row["server"] == server
+        }
+        places = [place + number / (len(servers) + 1) for place, group in enumerate(groups) if group in known]
+        left.bar(
+            places, [known[group] for group in groups if group in known], 1 / (len(servers) + 1), label=server
+        )
+    left.set_yscale("log")
+    left.set_ylabel("requests a second")
+    left.set_xticks(
+        range(len(groups)), [f"{payload}\nc={c}" for payload, c in groups], fontsize=7, rotation=45
+    )
+    left.legend()
+    curves = results.get("latency", {}).get("curves", [])
+    for delay in dict.fromkeys(row["delay_us"] for row in curves):
+        points = [(row["rate_per_second"], row["p99_us"]) for row in curves if row["delay_us"] == delay]
+        right.plot(*zip(*points, strict=True), marker="o", label=f"max_queue_delay_us={delay}")
+    right.set_xlabel("requests a second, open loop")
+    right.set_ylabel("p99, microseconds")
+    if curves:
+        right.set_yscale("log")
+        right.legend()
+    figure.savefig(path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def save(results: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,27 @@
+"""A server under measurement: pinned to a core where that is asked for, with engines from bench.models."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.wrk import on_core
+from tests.e2e.server import Server
+
+
+@contextmanager
+def serving(folder: Path, core: int | None = None, *options: str) -> Iterator[Server]:
+    server = Server(folder / "store", "--log-level", "warning", *options)
+    with on_core(core):
+        server.start()
+    try:
+        yield server
+    finally:
+        server.client.close()
+        server.stop()
+
+
+def add(server: Server, name: str, plan: Path, **options: str | int) -> str:
+    """Upload a plan; the URL of its inference."""
+    answer = server.client.post("/engines", params={"name": name, **options}, content=plan.read_bytes())
+    answer.raise_for_status()
+    return f"{server.client.base_url}/engines/{name}/infer".replace("//engines", "/engines")

@@ -1,0 +1,56 @@
+"""Closed-loop load from wrk (Debian's package of that name): as many requests under way as connections."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPT = Path(__file__).with_name("wrk.lua")
+
+
+@dataclass(frozen=True)
+class Request:
+    body: Path
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk counted; its percentiles are corrected for coordinated omission."""
+
+    per_second: float
+    p50_us: float
+    p99_us: float
+    errors: int
+
+
+@contextmanager
+def on_core(core: int | None) -> Iterator[None]:
+    """Run this process, and what it starts meanwhile, on one core; None: where the system likes."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def check() -> None:
+    if shutil.which("wrk") is None:
+        raise SystemExit("error: the load comes from wrk, which is not there; on Debian: apt-get install wrk")
+
+
+def load(url: str, request: Request, connections: int, seconds: int, core: int | None = None) -> Load:
+    headers = "\n".join(f"{name}: {value}" for name, value in request.headers.items())
+    environment = {**os.environ, "BODY": str(request.body), "HEADERS": headers}
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(SCRIPT), url]
+    with on_core(core):
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    told = json.loads(run.stdout.splitlines()[-1])
+    per_second = told["requests"] / told["us"] * 1e6
+    return Load(per_second, told["p50_us"], told["p99_us"], told["errors"])
