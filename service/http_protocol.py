@@ -11,42 +11,27 @@ The head of a request is looked up by its bytes first, and parsed (by httptools,
 
 import asyncio
 import logging
-import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
-import httptools
 import numpy as np
-from starlette.datastructures import Headers
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from runtime_ext import Completion, Error
-from service import codec, problems
+from service import problems
 from service.codec import Body
 from service.errors import TrtserveError
-from service.inference import Call, Head, Inference, all_binary
+from service.inference import Call, Head, Inference
 from service.inflight import InflightBytes
+from service.known_heads import KnownHead, KnownHeads
 
 logger = logging.getLogger(__name__)
 
 END = b"\r\n\r\n"
-TARGET = re.compile(rb"/engines/([^/?#]+)/infer")
-HEAD_BYTES = 4096  # of a head that is kept
-HEADS = 256  # kept
-RENDERED = 64  # output shapes whose answers are kept for a template
+RENDERED = 8  # output shapes whose answers are kept for a template
+RENDERED_BYTES = 4096  # of an answer that is kept, up to its blobs
+JOINED_BYTES = 65536  # of an answer that is written as one
 ALIGNMENT = 64  # bytes; where a body's tensors begin, so that they can be used where they lie
-OURS = {b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"connection"}
-
-
-class KnownHead:
-    """A head that the short way is for, and the length of its body."""
-
-    __slots__ = ("head", "length")
-
-    def __init__(self, head: Head, length: int) -> None:
-        self.head = head
-        self.length = length
 
 
 class ShortWay:
@@ -57,51 +42,10 @@ class ShortWay:
         self.inference = inference
         self.inflight = inflight
         self.errors = errors
-        self._limit = limit
-        self._heads: dict[bytes, KnownHead | None] = {}
+        self.heads = KnownHeads(limit)
+        self.known = self.heads.look_up
         self._default_headers: Any = None
         self._ok = b""
-
-    def known(self, raw: bytes) -> KnownHead | None:
-        """What a head of these bytes says; None where it is not for the short way."""
-        try:
-            return self._heads[raw]
-        except KeyError:
-            known = self._read(raw)
-        if len(raw) <= HEAD_BYTES:
-            if len(self._heads) >= HEADS:
-                self._heads.clear()
-            self._heads[raw] = known
-        return known
-
-    def _read(self, raw: bytes) -> KnownHead | None:
-        read = _HeadReader()
-        parser = httptools.HttpRequestParser(read)
-        try:
-            parser.feed_data(raw)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            return None
-        target = TARGET.fullmatch(read.url)
-        names = [name for name, _ in read.headers]
-        if (
-            target is None
-            or parser.get_method() != b"POST"
-            or parser.get_http_version() != "1.1"
-            or not parser.should_keep_alive()
-            or names.count(b"content-length") != 1
-            or not OURS.isdisjoint({*names} - {b"content-length", b"connection"})
-        ):
-            return None
-        headers = Headers(raw=read.headers)
-        length = headers["content-length"]
-        if not length.isascii() or not length.isdecimal() or len(length) > 18 or int(length) > self._limit:
-            return None
-        try:
-            form = codec.read_headers(headers)
-            ref = unquote(target.group(1).decode("ascii"), errors="strict")
-        except (TrtserveError, UnicodeDecodeError):
-            return None
-        return KnownHead(Head.of(ref, form), int(length))
 
     def ok(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
         """How a good answer begins. uvicorn makes the list anew when its date changes."""
@@ -121,7 +65,9 @@ class InferProtocol(HttpToolsProtocol):
         self._call: Call | None = None  # the request on the short way, once its body is here
         self._body: _Body | None = None  # or its body, until then
         self._share = 0  # bytes of it that are counted as under way
-        self._early = b""  # what came behind a request that is not answered yet
+        # What came behind a request that is not answered yet. While there is any, reading is paused.
+        self._early = b""
+        self._stalled = False  # reading is paused until the client has taken its answers
         self._closing = False  # after the answer
         self._active = 0.0  # when the last answer was written: loop time
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -152,16 +98,19 @@ class InferProtocol(HttpToolsProtocol):
         known = self._short.known(data[:end])
         if known is None:
             return False
+        missing = end + known.length - len(data)
         try:
+            if missing > 0:
+                self._short.inference.check(known.head)
             self._short.inflight.take(known.length)
         except TrtserveError:
             return False
         self._share = known.length
-        self._unset_keepalive_if_required()
-        missing = end + known.length - len(data)
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         if missing > 0:
             self._body = _Body(self, known, memoryview(data)[end:])
-            self._read_into(self._body)
+            self.transport.set_protocol(self._body)
         else:
             if missing < 0:
                 self._early = data[missing:]
@@ -170,17 +119,9 @@ class InferProtocol(HttpToolsProtocol):
             self._run(known.head, data, end)
         return True
 
-    def _read_into(self, body: "_Body") -> None:
-        # Whoever reads is looked at when reading begins, so it begins anew.
-        self.transport.pause_reading()
-        self.transport.set_protocol(body)
-        self.transport.resume_reading()
-
     def body_complete(self, body: "_Body") -> None:
         self._body = None
-        self.transport.pause_reading()
         self.transport.set_protocol(self)
-        self.transport.resume_reading()
         self._run(body.known.head, body.view, 0)
 
     def _run(self, head: Head, body: Body, offset: int) -> None:
@@ -208,15 +149,17 @@ class InferProtocol(HttpToolsProtocol):
     def _rendered(self, call: Call, completion: Completion) -> list[Body] | None:
         """The answer of a request like one that was answered before; None for another."""
         template = call.template
-        if template is None or not all_binary(call):
+        if template is None or not template.alike:
             return None
-        shapes = completion.shapes
-        tail = template.rendered.get(shapes)
+        rendered, shapes = template.rendered, completion.shapes
+        tail = rendered.get(shapes)
         if tail is None:
             body, headers = self._short.inference.answer(call, completion)
-            if len(template.rendered) >= RENDERED:
-                template.rendered.clear()
-            tail = template.rendered[shapes] = _tail(headers, body) + body[0]
+            tail = _tail(headers, body) + body[0]
+            if len(tail) <= RENDERED_BYTES:
+                if len(rendered) >= RENDERED:
+                    rendered.clear()
+                rendered[shapes] = tail
         return [tail, *(completion.data(index) for index, _ in call.selected)]
 
     def _refuse(self, failure: Exception) -> None:
@@ -235,7 +178,7 @@ class InferProtocol(HttpToolsProtocol):
             return
         if self._closing:
             begin += b"connection: close\r\n"
-        if sum(map(len, parts)) <= 65536:
+        if sum(map(len, parts)) <= JOINED_BYTES:
             self.transport.write(b"".join((begin, *parts)))
         else:
             self.transport.writelines([begin, *parts])
@@ -243,16 +186,26 @@ class InferProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         self._keep_alive()
-        if self._early:
-            early, self._early = self._early, b""
-            self.loop.call_soon(self._go_on, early)
-        elif not self.flow.write_paused:
-            self.flow.resume_reading()
+        flow = self.flow
+        if flow.write_paused:  # who does not take answers makes no more requests
+            self._stalled = True
+            flow.pause_reading()
+        elif flow.read_paused:
+            self.loop.call_soon(self._go_on)
 
-    def _go_on(self, early: bytes) -> None:
-        if not self.transport.is_closing():
-            self.flow.resume_reading()
-            self.data_received(early)
+    def _go_on(self) -> None:
+        """Take what came behind the last request, and read again."""
+        if self.transport.is_closing():
+            return
+        early, self._early = self._early, b""
+        self.flow.resume_reading()
+        if early:
+            try:
+                self.data_received(early)
+            except Exception:
+                # As the transport does with what it calls itself: else nobody would end the connection.
+                logger.exception("a connection failed")
+                self.transport.abort()
 
     # -- the connection's life
 
@@ -264,7 +217,7 @@ class InferProtocol(HttpToolsProtocol):
 
     def _look_back(self) -> None:
         self._idle_timer = None
-        in_use = self._call is not None or self._body is not None or self._in_parser > 0
+        in_use = self._call is not None or self._body is not None or self._early or self._in_parser > 0
         in_use = in_use or (self.cycle is not None and not self.cycle.response_complete)
         if in_use or self.transport.is_closing():
             return
@@ -283,23 +236,21 @@ class InferProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._call is not None:
             self._short.inference.abandon(self._call)
-            self._call = None
+        if self._call is not None or self._body is not None:
             self._short.errors.labels("Cancelled").inc()
-        self._body = None
+        self._call = self._body = None
+        self._early = b""
         self._short.inflight.give_back(self._share)
         self._share = 0
         if self._idle_timer is not None:
             self._idle_timer.cancel()
         super().connection_lost(exc)
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self.flow.pause_reading()  # who does not take answers makes no more requests
-
     def resume_writing(self) -> None:
         super().resume_writing()
-        if not self._early and self._call is None:
-            self.flow.resume_reading()
+        if self._stalled:
+            self._stalled = False
+            self.loop.call_soon(self._go_on)
 
 
 class _Body(asyncio.BufferedProtocol):
@@ -331,20 +282,6 @@ class _Body(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._owner.resume_writing()
-
-
-class _HeadReader:
-    """What httptools calls while it parses a head."""
-
-    def __init__(self) -> None:
-        self.url = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
 
 
 def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:

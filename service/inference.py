@@ -18,7 +18,7 @@ from service.registry import Registry
 from service.settings import Settings
 
 DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
-TEMPLATES = 32  # kept for one head
+TEMPLATES = 8  # kept for one head
 
 
 @dataclass(slots=True)
@@ -29,6 +29,7 @@ class Template:
     prepared: Prepared
     request: InferRequest  # without inputs
     selected: list[tuple[int, bool]]
+    alike: bool  # nothing but the outputs, which are all blobs, tells one of their answers from another
     rendered: dict[object, bytes] = field(default_factory=dict)  # for who writes answers: by output shapes
 
 
@@ -80,13 +81,19 @@ class Inference:
         if settings.request_timeout_s is not None:
             self._timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
 
+    def check(self, head: Head) -> None:
+        """Raise what a request with this head is refused with before its body has come."""
+        self._registry.ready(head.ref)
+
     def start(self, head: Head, body: Body, offset: int, done: Done) -> Call:
         """Submit the request whose body is `body` from `offset` on; `done` gets its completion.
 
         Raises what the request is refused with.
         """
         resolved = self._registry.ready(head.ref)
-        template = self._template(head, resolved, body, offset) if head.header_length >= 0 else None
+        template = None
+        if 0 <= head.header_length <= DOCUMENT_BYTES:
+            template = self._template(head, resolved, body, offset)
         if template is not None:
             request, selected = template.request, template.selected
             ticket = self._runtime.submit_prepared(
@@ -131,7 +138,7 @@ class Inference:
         template = head.templates.get(document)
         if template is not None and template.resolved is resolved:
             return template
-        if len(document) != head.header_length or len(document) > DOCUMENT_BYTES:
+        if len(document) != head.header_length:
             return None
         described = protocol.describe(document)
         if not described.all_blobs or sum(described.blob_bytes) != len(body) - offset - len(document):
@@ -139,9 +146,11 @@ class Inference:
         request = head.form.complete(described.request)
         selected = self._select(request, resolved)
         prepared = self._runtime.prepare(resolved.engine.id, described.tensors)
-        if len(head.templates) >= TEMPLATES:
-            head.templates.clear()
-        template = head.templates[document] = Template(resolved, prepared, request, selected)
+        template = Template(resolved, prepared, request, selected, _alike(request, selected))
+        if request.id is None:  # an id is one request's own: it hardly comes again
+            if len(head.templates) >= TEMPLATES:
+                head.templates.clear()
+            head.templates[document] = template
         return template
 
     def _select(self, request: InferRequest, resolved: Resolved) -> list[tuple[int, bool]]:
@@ -149,9 +158,5 @@ class Inference:
         return codec.select(request, resolved.engine.info.outputs)
 
 
-def all_binary(call: Call) -> bool:
-    """Whether all outputs of the answer are blobs, and nothing in it is the request's own."""
-    request = call.request
-    return (
-        request.answer is Form.PROTOCOL and request.id is None and all(binary for _, binary in call.selected)
-    )
+def _alike(request: InferRequest, selected: list[tuple[int, bool]]) -> bool:
+    return request.answer is Form.PROTOCOL and request.id is None and all(binary for _, binary in selected)

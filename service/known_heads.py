@@ -1,0 +1,107 @@
+"""The heads of requests that the short way is for, looked up by their bytes."""
+
+import re
+from urllib.parse import unquote
+
+import httptools
+from starlette.datastructures import Headers
+
+from service import codec
+from service.errors import TrtserveError
+from service.inference import Head
+
+BEGIN = b"POST /engines/"
+TARGET = re.compile(rb"/engines/([^/?#]+)/infer")
+HEAD_BYTES = 4096  # of a head that is kept
+HEADS = 256  # kept
+LENGTH_DIGITS = 18  # of a length that a body can have
+UNUSUAL = {b"transfer-encoding", b"expect", b"upgrade"}
+
+
+class KnownHead:
+    """A head that the short way is for, and the length of its body."""
+
+    __slots__ = ("head", "length")
+
+    def __init__(self, head: Head, length: int) -> None:
+        self.head = head
+        self.length = length
+
+
+class KnownHeads:
+    """Belongs to the event loop. What it keeps is bounded in number and size, whatever clients send."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is that of a body in bytes; a longer one is refused on the long way."""
+        self._limit = limit
+        self._known: dict[bytes, KnownHead | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def look_up(self, raw: bytes) -> KnownHead | None:
+        """What a head of these bytes, up to its empty line, says; None where the short way is not for it."""
+        try:
+            return self._known[raw]
+        except KeyError:
+            pass
+        if not raw.startswith(BEGIN):
+            return None
+        known = self._read(raw)
+        if len(raw) <= HEAD_BYTES:
+            if len(self._known) >= HEADS:
+                self._known.clear()
+            self._known[raw] = known
+        return known
+
+    def _read(self, raw: bytes) -> KnownHead | None:
+        read = _Reader()
+        try:
+            read.parser.feed_data(raw)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return None
+        target = TARGET.fullmatch(read.url)
+        names = [name for name, _ in read.headers]
+        if (
+            target is None
+            or not read.ordinary
+            or names.count(b"content-length") != 1
+            or not UNUSUAL.isdisjoint(names)
+        ):
+            return None
+        headers = Headers(raw=read.headers)
+        length = headers["content-length"]
+        if not length.isdecimal() or len(length) > LENGTH_DIGITS or int(length) > self._limit:
+            return None
+        try:
+            form = codec.read_headers(headers)
+            ref = unquote(target.group(1).decode("ascii"), errors="strict")
+        except (TrtserveError, UnicodeDecodeError):
+            return None
+        if "/" in ref:  # no part of a path, once it is decoded: the framework says that there is nothing
+            return None
+        return KnownHead(Head.of(ref, form), int(length))
+
+
+class _Reader:
+    """Reads one head; what httptools calls while it does."""
+
+    def __init__(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.ordinary = False  # POST of HTTP/1.1 on a connection that stays open
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        # Asked now: after a message without a body the parser has forgotten its `Connection: close`.
+        self.ordinary = (
+            self.parser.should_keep_alive()
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+        )
