@@ -1,0 +1,180 @@
+"""The application behind a protocol of uvicorn's on the loopback interface, and raw connections to it."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from service.http_protocol import InferProtocol, ShortWay
+from tests.waiting import HANGS_AFTER_S
+
+END = b"\r\n\r\n"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: tuple[tuple[str, str], ...]  # in their order, names in lower case
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        return dict(self.headers).get(name)
+
+
+class Listening:
+    """A server on a port of its own, without uvicorn's Server around it."""
+
+    def __init__(self, port: int, state: ServerState, short_way: ShortWay) -> None:
+        self.port = port
+        self.state = state
+        self.short_way = short_way
+
+    @property
+    def connection(self) -> HttpToolsProtocol:
+        """The one connection that there is, on the server's side."""
+        (protocol,) = self.state.connections
+        assert isinstance(protocol, HttpToolsProtocol)
+        return protocol
+
+    def shut_down(self) -> None:
+        """What uvicorn does with the connections when the server is to stop."""
+        for protocol in list(self.state.connections):
+            protocol.shutdown()
+
+
+@asynccontextmanager
+async def listening(
+    app: FastAPI,
+    protocol: type[HttpToolsProtocol] = InferProtocol,
+    keep_alive_s: int = 60,
+) -> AsyncIterator[Listening]:
+    """`app` has been started."""
+    held = app.state
+    limit = held.settings.max_request_bytes
+    short_way = ShortWay(held.inference, held.inflight, held.metrics.errors, limit)
+    config = uvicorn.Config(
+        app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=keep_alive_s
+    )
+    config.load()
+    state = ServerState()
+    state.default_headers = [(b"server", b"test")]
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: protocol(config, state, {"short_way": short_way}), "127.0.0.1", 0
+    )
+    try:
+        yield Listening(server.sockets[0].getsockname()[1], state, short_way)
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        async with asyncio.timeout(HANGS_AFTER_S):
+            while state.connections or state.tasks:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+class Connection:
+    """A client that sends bytes and reads answers; `async with` opens and closes it."""
+
+    def __init__(self, listening: Listening, receive_buffer: int | None = None) -> None:
+        self._port = listening.port
+        self._loop = asyncio.get_running_loop()
+        self._socket = socket.socket()
+        if receive_buffer is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._socket.setblocking(False)
+        self._received = bytearray()
+
+    async def __aenter__(self) -> Self:
+        await self._loop.sock_connect(self._socket, ("127.0.0.1", self._port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    async def send(self, *pieces: bytes) -> None:
+        """Each piece is read by the server before the next is sent, as far as can be."""
+        for piece in pieces:
+            with suppress(ConnectionError):  # the server has ended it: the answers tell why
+                await self._loop.sock_sendall(self._socket, piece)
+            await turns(4)
+
+    async def answer(self) -> Answer | None:
+        """The next answer; None at the end of the connection."""
+        async with asyncio.timeout(HANGS_AFTER_S):
+            while (end := self._received.find(END)) < 0:
+                if not await self._receive():
+                    assert not self._received, "the connection ended in the middle of an answer"
+                    return None
+            line, *lines = self._received[:end].decode("latin-1").split("\r\n")
+            headers = tuple(
+                (name.lower(), value.strip()) for name, _, value in (x.partition(":") for x in lines)
+            )
+            assert "transfer-encoding" not in dict(headers)
+            whole = end + len(END) + int(dict(headers).get("content-length", 0))
+            while len(self._received) < whole:
+                assert await self._receive(), "the connection ended in the middle of an answer"
+        body = bytes(self._received[end + len(END) : whole])
+        del self._received[:whole]
+        return Answer(int(line.split()[1]), headers, body)
+
+    async def ask(self, *pieces: bytes) -> Answer:
+        """The answer to a request that is the only one under way."""
+        await self.send(*pieces)
+        answer = await self.answer()
+        assert answer is not None, "the connection ended without an answer"
+        return answer
+
+    def leave(self) -> None:
+        self._socket.close()
+
+    def reset(self) -> None:
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    def end_sending(self) -> None:
+        self._socket.shutdown(socket.SHUT_WR)
+
+    async def _receive(self) -> bool:
+        try:
+            data = await self._loop.sock_recv(self._socket, 65536)
+        except ConnectionResetError:
+            data = b""
+        self._received += data
+        return bool(data)
+
+
+async def turns(number: int) -> None:
+    """Let the event loop go round so many times."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+def request(
+    target: str | bytes = "/engines/net/infer",
+    body: bytes = b"",
+    *headers: str | bytes,
+    method: str = "POST",
+    version: str = "1.1",
+    length: str | None = "",
+) -> bytes:
+    """A request as it goes over the wire; `length` None: without a Content-Length."""
+    lines = [b" ".join((method.encode(), _bytes(target), b"HTTP/" + version.encode())), b"Host: test"]
+    lines += map(_bytes, headers)
+    if length is not None:
+        lines.append(f"Content-Length: {length or len(body)}".encode())
+    return b"\r\n".join([*lines, b"", b""]) + body
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("latin-1")
