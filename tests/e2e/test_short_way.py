@@ -1,0 +1,177 @@
+"""Inference over raw connections to a whole server: pipelined, in pieces, left alone, stopped."""
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from tests.e2e.server import HANGS_AFTER_S, Server, until
+
+LARGE = np.ones((2048, 512), np.float32)  # some hundred milliseconds of the slow engine
+
+
+class Connection:
+    """A raw connection; a request in bytes, an answer as status, headers and body."""
+
+    def __init__(self, server: Server) -> None:
+        url = server.client.base_url
+        self._socket = socket.create_connection((url.host, url.port), timeout=120)
+        self._file = self._socket.makefile("rb")
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def answer(self) -> tuple[int, dict[str, str], bytes] | None:
+        """None at the end of the connection."""
+        line = self._file.readline()
+        if not line:
+            return None
+        headers = {}
+        while (header := self._file.readline()) != b"\r\n":
+            name, _, value = header.decode("latin-1").partition(":")
+            headers[name.lower()] = value.strip()
+        return int(line.split()[1]), headers, self._file.read(int(headers["content-length"]))
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+
+def binary(x: np.ndarray, name: str = "double") -> bytes:
+    described = {
+        "name": "x",
+        "shape": x.shape,
+        "datatype": "FP32",
+        "parameters": {"binary_data_size": x.nbytes},
+    }
+    document = json.dumps({"inputs": [described], "parameters": {"binary_data_output": True}}).encode()
+    head = (
+        f"POST /engines/{name}/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(document) + x.nbytes}\r\n"
+        f"Inference-Header-Content-Length: {len(document)}\r\n\r\n"
+    )
+    return head.encode() + document + x.tobytes()
+
+
+def y_of(answer: tuple[int, dict[str, str], bytes] | None) -> np.ndarray:
+    assert answer is not None
+    status, headers, body = answer
+    assert status == 200, body
+    return np.frombuffer(body[int(headers["inference-header-content-length"]) :], np.float32)
+
+
+@pytest.fixture
+def double(server: Server, plan: bytes) -> Server:
+    """A server with the engine `double`."""
+    server.client.post("/engines", params={"name": "double"}, content=plan).raise_for_status()
+    return server
+
+
+@pytest.fixture
+def connection(server: Server) -> Iterator[Connection]:
+    connection = Connection(server)
+    yield connection
+    connection.close()
+
+
+def metric(server: Server, name: str, **labels: str) -> int:
+    """The value of a series; 0 where there is none."""
+    wanted = {f'{key}="{value}"' for key, value in labels.items()}
+    for found, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", server.client.get("/metrics").text, re.M):
+        if wanted <= set(re.findall(r'\w+="[^"]*"', found)):
+            return int(float(value))
+    return 0
+
+
+def test_pipelined_requests_of_every_kind_are_answered_in_their_order(
+    double: Server, connection: Connection
+) -> None:
+    get = b"GET /engines/double HTTP/1.1\r\nHost: x\r\n\r\n"
+    unknown = binary(np.ones((1, 4), np.float32), "none")
+    sent: list[bytes] = []
+    for number in range(100):
+        sent.append(binary(np.full((1 + number % 3, 4), number, np.float32)))
+        if number % 7 == 0:
+            sent.append(get)
+        if number % 11 == 0:
+            sent.append(unknown)
+    connection.send(b"".join(sent))
+    for number in range(100):
+        assert (y_of(connection.answer()) == 2 * number).all()
+        if number % 7 == 0:
+            answer = connection.answer()
+            assert answer is not None
+            assert json.loads(answer[2])["name"] == "double"
+        if number % 11 == 0:
+            answer = connection.answer()
+            assert answer is not None
+            assert answer[0] == 404
+
+
+def test_a_large_body_in_small_pieces_is_served(double: Server, connection: Connection) -> None:
+    x = np.arange(400_000, dtype=np.float32).reshape(-1, 4)
+    whole = binary(x)
+    for at in range(0, len(whole), 997):
+        connection.send(whole[at : at + 997])
+    assert np.array_equal(y_of(connection.answer()), 2 * x.ravel())
+    connection.send(binary(x[:1]))
+    assert np.array_equal(y_of(connection.answer()), 2 * x[0])
+
+
+def test_a_client_that_leaves_while_its_request_waits_is_counted_as_cancelled(
+    server: Server, big_plan: bytes
+) -> None:
+    options = {"name": "slow", "instances": 1}
+    server.client.post("/engines", params=options, content=big_plan).raise_for_status()
+    before = metric(server, "trtserve_errors_total", code="Cancelled")
+    connections = [Connection(server) for _ in range(3)]
+    for connection in connections:
+        connection.send(binary(LARGE, "slow"))
+    until(lambda: metric(server, "trtserve_queue_depth", engine="slow") == 2, "one runs and two wait")
+    for connection in connections:
+        connection.close()
+
+    def cancelled() -> int:
+        return metric(server, "trtserve_requests_total", engine="slow", outcome="Cancelled")
+
+    until(lambda: cancelled() == 2, "the two that waited are cancelled")
+    until(
+        lambda: metric(server, "trtserve_requests_total", engine="slow", outcome="Success") == 1,
+        "the one that ran is finished",
+    )
+    assert metric(server, "trtserve_errors_total", code="Cancelled") == before + 3
+
+
+def test_a_stop_answers_what_is_under_way_on_every_kind_of_connection(
+    tmp_path: Path, big_plan: bytes
+) -> None:
+    with Server(tmp_path / "store") as server:
+        options = {"name": "slow", "instances": 1}
+        server.client.post("/engines", params=options, content=big_plan).raise_for_status()
+        idle, begun, *busy = [Connection(server) for _ in range(5)]
+        small = binary(LARGE[:1], "slow")
+        idle.send(small)
+        assert len(y_of(idle.answer())) == 512
+        body = save({"x": LARGE})
+        head = f"POST /engines/slow/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        for connection, headers in zip(busy, ("Connection: close", "Expect: nothing", "X: y"), strict=True):
+            whole = f"{head}{headers}\r\nContent-Type: application/x-safetensors\r\n\r\n".encode() + body
+            connection.send(whole)
+        until(lambda: metric(server, "trtserve_queue_depth", engine="slow") == 2, "two wait")
+        begun.send(binary(LARGE, "slow")[:-4])
+        server.client.get("/health/live")  # what came before it has been read by now
+        server.process.terminate()
+        assert idle.answer() is None
+        begun.send(LARGE.tobytes()[-4:])
+        for connection in (begun, *busy):
+            answer = connection.answer()
+            assert answer is not None
+            assert (answer[0], answer[1]["connection"]) == (200, "close")
+            assert connection.answer() is None
+        server.process.wait(HANGS_AFTER_S)
+        assert server.stop() == 0
+        assert "Traceback" not in server.log
