@@ -19,6 +19,7 @@ from service.settings import Settings
 
 DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
 TEMPLATES = 8  # kept for one head
+KIND_TENSORS = 16  # inputs and outputs of a request whose kind is kept
 
 
 @dataclass(slots=True)
@@ -34,6 +35,15 @@ class Template:
 
 
 @dataclass(slots=True)
+class Kind:
+    """The same of requests in the other forms, which have the same tensors and ask for the same outputs."""
+
+    resolved: Resolved
+    prepared: Prepared
+    selected: list[tuple[int, bool]]
+
+
+@dataclass(slots=True)
 class Head:
     """What a request's target and headers say; requests with the same head may share it."""
 
@@ -41,6 +51,7 @@ class Head:
     form: BodyForm
     header_length: int  # of the JSON in the binary form; -1: another form
     templates: dict[bytes, Template] = field(default_factory=dict)
+    kinds: dict[object, Kind] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ref: str, form: BodyForm) -> "Head":
@@ -105,10 +116,11 @@ class Inference:
             )
         else:
             request = codec.decode_body(head.form, memoryview(body)[offset:] if offset else body)
-            selected = self._select(request, resolved)
-            ticket = self._runtime.submit(
-                resolved.engine.id,
-                request.inputs,
+            prepared, selected = self._kind(head, resolved, request)
+            ticket = self._runtime.submit_prepared(
+                prepared,
+                tuple([data for _, _, _, data in request.inputs]),
+                0,
                 self._timeout_ns if request.timeout_ns is None else request.timeout_ns,
                 request.priority,
             )
@@ -152,6 +164,27 @@ class Inference:
                 head.templates.clear()
             head.templates[document] = template
         return template
+
+    def _kind(
+        self, head: Head, resolved: Resolved, request: InferRequest
+    ) -> tuple[Prepared, list[tuple[int, bool]]]:
+        """What is prepared, and selected, for requests that differ from this one in their data only."""
+        key = (
+            tuple([(name, datatype, *shape) for name, datatype, shape, _ in request.inputs]),
+            request.outputs and tuple([(output.name, output.binary) for output in request.outputs]),
+            request.binary_outputs,
+        )
+        known = head.kinds.get(key)
+        if known is not None and known.resolved is resolved:
+            return known.prepared, known.selected
+        selected = self._select(request, resolved)
+        tensors = [(name, datatype, shape) for name, datatype, shape, _ in request.inputs]
+        prepared = self._runtime.prepare(resolved.engine.id, tensors)
+        if len(key[0]) + len(selected) <= KIND_TENSORS:
+            if len(head.kinds) >= TEMPLATES:
+                head.kinds.clear()
+            head.kinds[key] = Kind(resolved, prepared, selected)
+        return prepared, selected
 
     def _select(self, request: InferRequest, resolved: Resolved) -> list[tuple[int, bool]]:
         assert resolved.engine.info is not None, "a READY engine has been loaded"
