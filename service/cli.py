@@ -1,7 +1,8 @@
 """The command `trtserve`: start a server, or talk to one."""
 
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -13,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from service.client import SAFETENSORS, Client, ServerError, binary_request
 from service.errors import TrtserveError
-from service.settings import Settings
+from service.settings import MAX_BATCH_SIZE, MAX_DELAY_US, Settings
 from service.version import VERSION
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -61,13 +62,7 @@ def _shown(default: object) -> str:
 @_settings_options
 def serve(**given: str | None) -> None:
     """Start the server; it runs until it is told to stop (SIGINT, SIGTERM)."""
-    try:
-        # An option wins over the environment, which Settings reads; both are checked there.
-        settings = Settings.model_validate(
-            {name: value for name, value in given.items() if value is not None}
-        )
-    except ValidationError as failure:
-        raise click.UsageError("\n".join(_complaint(error) for error in failure.errors())) from None
+    settings = _settings(given)
 
     from service.server import serve as run  # imports torch: seconds that no other command should take
 
@@ -78,9 +73,103 @@ def serve(**given: str | None) -> None:
     sys.exit(0 if started else 1)
 
 
+def _settings(given: Mapping[str, str | None]) -> Settings:
+    """An option wins over the environment, which Settings reads; both are checked there."""
+    try:
+        return Settings.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as failure:
+        raise click.UsageError("\n".join(_complaint(error) for error in failure.errors())) from None
+
+
 def _complaint(error: Any) -> str:
     name = str(error["loc"][0])
     return f"--{name.replace('_', '-')} or TRTSERVE_{name.upper()}: {error['msg']}, not {error['input']!r}."
+
+
+# -- trtserve tune
+
+
+def _numbers(least: int, most: int, word: str | None = None) -> Callable[..., tuple[int | str, ...]]:
+    """Reads whole numbers with commas between them, each once; and a word, where there is one."""
+
+    def read(_: click.Context, param: click.Parameter, given: str) -> tuple[int | str, ...]:
+        numbers: dict[int | str, None] = {}
+        for part in map(str.strip, given.split(",")):
+            if part == word:
+                numbers[part] = None
+                continue
+            if not re.fullmatch(r"[0-9]{1,9}", part) or not least <= int(part) <= most:
+                also = f" or {word}" if word else ""
+                raise click.BadParameter(f"{part!r} is no number from {least} to {most}{also}.", param=param)
+            numbers[int(part)] = None
+        return tuple(numbers)
+
+    return read
+
+
+@main.command()
+@click.argument("ref", metavar="NAME|ID|PLAN")
+@click.option("--store", metavar="DIR", help="Where the engine is.  [env: TRTSERVE_STORE]")
+@click.option(
+    "--latency-ms",
+    type=click.FloatRange(0, min_open=True, max=10_000),
+    default=10.0,
+    metavar="MS",
+    help="What the 99th percentile must be within.",
+)
+@click.option(
+    "--concurrency",
+    metavar="N,N…",
+    callback=_numbers(1, 10_000),
+    default="1,8,64",
+    help="Requests outstanding.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True, max=3600),
+    default=1.0,
+    metavar="S",
+    help="Length of one measurement.",
+)
+@click.option(
+    "--instances",
+    metavar="N,N…",
+    callback=_numbers(1, 256),
+    default="1,2",
+    help="Numbers of instances to try.",
+)
+@click.option(
+    "--batch",
+    metavar="N,N…",
+    callback=_numbers(1, MAX_BATCH_SIZE),
+    default="1,4,16,64",
+    help="Batch sizes to try.",
+)
+@click.option(
+    "--delay-us",
+    metavar="N,N…",
+    callback=_numbers(0, MAX_DELAY_US, "auto"),
+    default="0,500,auto",
+    help="Delays to try.",
+)
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="X:N,N…", help="Whole shape of an input, as x:1,3,224,224."
+)
+def tune(ref: str, store: str | None, **asked: Any) -> None:
+    """Measure which instances, batch size and delay are best for an engine on this machine.
+
+    A plan file, or an engine of a store, also while a server runs on that.
+    """
+    settings = _settings({"store": store})
+
+    from service.tune import run  # imports torch: seconds that no other command should take
+
+    try:
+        report = run(ref, asked, settings, lambda line: click.echo(line, err=True))
+    except TrtserveError as failure:
+        raise click.ClickException(str(failure)) from failure
+    click.echo("\n".join(report.lines))
+    sys.exit(0 if report.complete else 130)  # as a shell tells of Ctrl-C
 
 
 # -- what talks to a server
