@@ -16,12 +16,10 @@ namespace {
 
 using TensorList = std::vector<at::Tensor>;
 
-constexpr uintptr_t kAlignment = 256;  // of every tensor's address: IExecutionContext::setTensorAddress
-
 TensorList aligned(c10::ArrayRef<at::Tensor> inputs) {
   TensorList tensors = inputs.vec();
   for (auto& tensor : tensors) {
-    if (!tensor.is_cpu() && reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % kAlignment != 0) {
+    if (!tensor.is_cpu() && reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % kTensorAlignment != 0) {
       tensor = tensor.clone();
     }
   }
@@ -62,7 +60,7 @@ TensorRtContext::TensorRtContext(TensorRtEngine& engine)
     : engine_(engine),
       stream_(pool_stream(engine.device())),
       done_(engine.device().type()),
-      blank_(at::empty({kAlignment}, at::TensorOptions().dtype(at::kByte).device(engine.device()))),
+      blank_(at::empty({kTensorAlignment}, at::TensorOptions().dtype(at::kByte).device(engine.device()))),
       scratch_(engine.device(), stream_, engine.counters_of().scratch_bytes) {
   const c10::StreamGuard on(stream_);
   clear_errors();

@@ -13,8 +13,6 @@ namespace {
 
 using nvinfer1::ExecutionContextAllocationStrategy;
 
-constexpr int64_t kAlignment = 256;  // of every tensor's address: IExecutionContext::setTensorAddress
-
 cudaStream_t handle_of(c10::Stream stream) { return static_cast<cudaStream_t>(stream.native_handle()); }
 
 void* address_of(const at::Tensor& tensor, void* blank) {
@@ -25,9 +23,9 @@ void* address_of(const at::Tensor& tensor, void* blank) {
 /// Uninitialised host memory with the alignment that TensorRT wants of every address.
 at::Tensor aligned_host_memory(c10::IntArrayRef sizes, c10::ScalarType dtype) {
   const auto bytes = static_cast<int64_t>(c10::multiply_integers(sizes) * c10::elementSize(dtype));
-  const at::Tensor block = at::empty({bytes + kAlignment}, at::kByte);
+  const at::Tensor block = at::empty({bytes + kTensorAlignment}, at::kByte);
   const auto address = reinterpret_cast<uintptr_t>(block.const_data_ptr());
-  const auto offset = static_cast<int64_t>((kAlignment - address % kAlignment) % kAlignment);
+  const auto offset = static_cast<int64_t>((kTensorAlignment - address % kTensorAlignment) % kTensorAlignment);
   return block.narrow(0, offset, bytes).view(dtype).view(sizes);
 }
 
