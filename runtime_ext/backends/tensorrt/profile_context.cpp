@@ -15,8 +15,12 @@ using nvinfer1::ExecutionContextAllocationStrategy;
 
 cudaStream_t handle_of(c10::Stream stream) { return static_cast<cudaStream_t>(stream.native_handle()); }
 
-void* address_of(const at::Tensor& tensor, void* blank) {
-  // An address may not be null, not even of nothing.
+// An address may not be null, not even of nothing.
+const void* input_address(const at::Tensor& tensor, void* blank) {
+  return tensor.numel() == 0 ? blank : tensor.const_data_ptr();
+}
+
+void* output_address(const at::Tensor& tensor, void* blank) {
   return tensor.numel() == 0 ? blank : tensor.mutable_data_ptr();
 }
 
@@ -138,7 +142,7 @@ void ProfileContext::set_addresses(c10::ArrayRef<at::Tensor> inputs, const std::
   for (size_t i = 0; i < inputs.size(); ++i) {
     const auto& spec = tensors_.inputs[i];
     if (spec.on_host) continue;  // has its address since prepare()
-    if (!context_->setInputTensorAddress(spec.name.c_str(), address_of(inputs[i], blank))) {
+    if (!context_->setInputTensorAddress(spec.name.c_str(), input_address(inputs[i], blank))) {
       fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT takes no address for input '", spec.name, "'"));
     }
   }
@@ -146,7 +150,7 @@ void ProfileContext::set_addresses(c10::ArrayRef<at::Tensor> inputs, const std::
     const auto& spec = tensors_.outputs[i];
     output_allocators_[i]->reset();
     // Null: the memory comes from the output's allocator.
-    void* address = outputs[i].defined() ? address_of(outputs[i], blank) : nullptr;
+    void* address = outputs[i].defined() ? output_address(outputs[i], blank) : nullptr;
     if (!context_->setTensorAddress(spec.name.c_str(), address)) {
       fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT takes no address for output '", spec.name, "'"));
     }
