@@ -34,6 +34,7 @@ bool set_address(const Call<ContextState>& call, const char* function, const cha
     call->reporter.misuse(function, "the address of tensor '", name, "' is not aligned to ", kAlignment, " bytes");
     return false;
   }
+  ++*call->revision;
   call->addresses[*index] = data;
   call->seen_values.erase(*index);
   return true;
@@ -55,6 +56,7 @@ bool Context::setInputShape(char const* name, Dims const& dims) noexcept {
     call->reporter.misuse("setInputShape", wrong);
     return false;
   }
+  ++*call->revision;
   auto& before = call->input_shapes[*index];
   if (before != shape) call->changed = true;
   before = shape;
@@ -127,8 +129,10 @@ size_t Context::updateDeviceMemorySizeForShapes() noexcept {
 bool Context::setOutputAllocator(char const* name, nvinfer1::IOutputAllocator* allocator) noexcept {
   const Call call(object_, "setOutputAllocator");
   const auto index = find(call, "setOutputAllocator", name, Want::Output);
-  if (index) call->allocators[*index] = allocator;
-  return index.has_value();
+  if (!index) return false;
+  ++*call->revision;
+  call->allocators[*index] = allocator;
+  return true;
 }
 
 int64_t Context::getMaxOutputSize(char const* name) const noexcept {
@@ -147,6 +151,7 @@ bool Context::enqueueV3(cudaStream_t stream) noexcept {
   const Call call(object_, "enqueueV3");
   if (!call) return false;
   try {
+    check_usable();
     return enqueue(*call, stream);
   } catch (const std::exception& error) {
     const std::string reason = error.what();

@@ -162,9 +162,9 @@ class Enqueue {
 
   void launch() {
     const auto& engine = context_.engine;
-    auto execution = std::make_shared<Execution>(Execution::Setup{engine->plan, inference_.shapes, addresses_,
-                                                                  context_.scratch, scratch_bytes_, engine->weights,
-                                                                  context_.persistent, context_.flight});
+    auto execution = std::make_shared<Execution>(
+        Execution::Setup{engine->plan, inference_.shapes, addresses_, context_.scratch, scratch_bytes_, engine->weights,
+                         context_.persistent, context_.flight, context_.revision});
     if (stream_.capturing()) {
       add_to_capture(stream_, execution);
       stream_.enqueue(execution->work(true));

@@ -12,6 +12,9 @@
 namespace trtserve::fake::trt {
 
 void Execution::begin(const char* function, const Stream& stream) {
+  if (*setup_.revision != revision_) {
+    breached(function, ": the execution context was changed after the graph had been captured from it");
+  }
   const uint64_t number = setup_.flight->begin(function, stream, setup_.scratch, setup_.scratch_bytes);
   const std::lock_guard lock(mutex_);
   begun_.push_back(number);

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import runtime_ext
 from tests.seam.tensorrt.conftest import DOUBLE, TensorRt
@@ -68,3 +69,51 @@ def test_a_graph_is_captured_anew_when_the_scratch_memory_has_moved(trt: TensorR
 
 def test_another_word_is_refused(trt: TensorRt) -> None:
     assert "allowed are off, auto and on" in str(trt.refusal(DOUBLE, cuda_graphs="maybe"))
+
+
+def test_a_graph_is_captured_from_a_context_of_its_own(trt: TensorRt) -> None:
+    """Which nobody changes again: the fake knows a graph whose context was changed."""
+    engine = trt.load_plan(DOUBLE, instances=1, cuda_graphs="on")
+    for batch in (1, 2, 3, 1, 2, 3):
+        run(trt, engine, 1, batch)
+    assert trt.counters(engine)["cuda_graph_replays"] == 3
+    assert trt.live("context") == 1 + 3
+
+
+def test_graphs_outlive_an_execution_that_fails(trt: TensorRt) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\nfail_on 7", instances=1, cuda_graphs="on")
+    run(trt, engine, 2, batch=1)
+    (failed,) = trt.wait(trt.submit(engine, x=rows(2, 7)))
+    assert failed.kind == "ExecutionFailed"
+    assert trt.counters(engine)["contexts_discarded"] == 1
+    run(trt, engine, 2, batch=1)
+    assert trt.counters(engine)["cuda_graph_replays"] == 3
+
+
+def test_without_memory_for_a_graph_requests_are_served_without(trt: TensorRt) -> None:
+    engine = trt.load_plan("input x FP32 262144\noutput y scale x 2", instances=1, cuda_graphs="on")
+    x = np.ones(262144, np.float32)
+    trt.device.fake_device_limit(trt.device.fake_device_memory() + 2 * x.nbytes + (1 << 19))
+    for _ in range(3):
+        assert (trt.infer(engine, x=x)["y"] == 2).all()
+    assert trt.counters(engine)["cuda_graphs_disabled"] == 1
+    assert any("has no memory for a graph" in record.message for record in runtime_ext.take_log())
+
+
+def test_a_replay_without_memory_for_its_outputs_is_waited_for(trt: TensorRt) -> None:
+    """It has begun when that is asked for, so its context is busy, and the other one is leased next."""
+    engine = trt.load_plan("input x FP32 262144\noutput y scale x 2", instances=2, cuda_graphs="on")
+    module = trt.module(engine)
+    x = torch.ones(262144, device="fake")
+    assert module(x).cpu()[0] == 2
+    first, second = torch.Stream("fake"), torch.Stream("fake")
+    trt.device.fake_stream_hold(first.native_handle)
+    trt.device.fake_device_limit(trt.device.fake_device_memory())
+    with first, pytest.raises(RuntimeError, match="out of memory"):
+        module(x)
+    trt.device.fake_device_limit(-1)
+    with second:
+        y = module(x)
+    trt.device.fake_device_release()
+    assert y.cpu()[0] == 2
+    del x, y
