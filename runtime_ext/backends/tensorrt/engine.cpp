@@ -2,6 +2,7 @@
 
 #include <c10/core/DeviceGuard.h>
 
+#include "backends/tensorrt/device_scope.h"
 #include "backends/tensorrt/execution_context.h"
 #include "backends/tensorrt/logger.h"
 #include "core/error.h"
@@ -41,6 +42,11 @@ TensorRtEngine::TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime, std::un
   if (engine_->getStreamableWeightsSize() > 0) {
     graph_policy_.disable(label_, "it streams its weights, which cannot be captured");
   }
+}
+
+TensorRtEngine::~TensorRtEngine() {
+  const DeviceScope on(device_);
+  engine_.reset();
 }
 
 std::map<std::string, std::string> TensorRtEngine::properties() const {

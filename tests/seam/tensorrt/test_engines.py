@@ -75,6 +75,16 @@ def test_a_device_that_it_cannot_run_on_is_refused(trt: TensorRt, device: str, k
     assert trt.refusal(DOUBLE, device=device).kind == kind
 
 
+def test_an_engine_ends_on_its_own_device_whoever_unloads_it(trt: TensorRt) -> None:
+    trt.device.fake_device_count_set(5)
+    try:
+        engine = trt.load_plan(DOUBLE, device="cuda:4")
+        assert trt.infer(engine, x=np.ones((1, 4), np.float32))["y"].tolist() == [[2, 2, 2, 2]]
+        trt.runtime.unload(engine)
+    finally:
+        trt.device.fake_device_count_set(1)
+
+
 def test_without_a_device_nothing_is_asked_of_the_library(trt: TensorRt) -> None:
     created = trt.calls("createInferRuntime_INTERNAL")
     trt.device.fake_device_count_set(0)

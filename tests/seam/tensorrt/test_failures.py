@@ -78,7 +78,7 @@ def test_more_threads_than_contexts_share_an_engine(trt: TensorRt, run_in_thread
 
 
 def test_a_sticky_error_makes_the_device_dead_and_its_engines_unavailable(trt: TensorRt) -> None:
-    """On a device of its own: dead is for the rest of the process."""
+    """On a device of its own, as each that follows: dead is for the rest of the process."""
     trt.device.fake_device_count_set(2)
     try:
         good = trt.load_plan(DOUBLE, device="cuda:1")
@@ -93,6 +93,37 @@ def test_a_sticky_error_makes_the_device_dead_and_its_engines_unavailable(trt: T
         assert "device fake:1 is dead" in refused.message
         trt.device.fake_device_break(None)
         trt.runtime.close()
+    finally:
+        trt.device.fake_device_break(None)
+        trt.device.fake_device_count_set(1)
+
+
+def test_a_sticky_error_that_tensorrt_hears_of_first_makes_the_device_dead(trt: TensorRt) -> None:
+    trt.device.fake_device_count_set(3)
+    try:
+        engine = trt.load_plan(DOUBLE, device="cuda:2", cuda_graphs="off")
+        module = trt.module(engine)
+        x = torch.ones(1, 4, device="fake:2")
+        stream = torch.Stream("fake:2")
+        trt.device.fake_device_break(b"an illegal address")
+        with stream, pytest.raises(RuntimeError, match=r"could not run the engine: .*an illegal address"):
+            module(x)
+        assert "an illegal address" in trt.runtime.dead_devices()["fake:2"]
+        del x
+        trt.device.fake_device_break(None)
+        trt.runtime.close()
+    finally:
+        trt.device.fake_device_break(None)
+        trt.device.fake_device_count_set(1)
+
+
+def test_a_plan_is_not_blamed_for_a_device_that_has_died(trt: TensorRt) -> None:
+    trt.device.fake_device_count_set(4)
+    try:
+        trt.device.fake_device_break(b"an illegal address")
+        error = trt.refusal(DOUBLE, device="cuda:3")
+        assert (error.kind, "an illegal address" in str(error)) == ("Unavailable", True)
+        assert "fake:3" in trt.runtime.dead_devices()
     finally:
         trt.device.fake_device_break(None)
         trt.device.fake_device_count_set(1)
