@@ -179,7 +179,8 @@ void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const T
     const auto enqueue = [&] { context->enqueue(fixed_inputs, fixed_outputs, blank_.mutable_data_ptr(), handle); };
     enqueue();  // TensorRT puts off work after a change of shapes, which a capture must not hold
     CudaGraph graph(engine_.graph_api(), handle, enqueue);
-    for (auto& output : fixed_outputs) output.zero_();  // so that a graph that does nothing is seen
+    // Zero where it was not, one where it was: so that a graph that does nothing is seen, whatever it should do.
+    for (size_t i = 0; i < fixed_outputs.size(); ++i) fixed_outputs[i].copy_(expected[i].logical_not());
     graph.launch(handle);
     if (agree(expected, fixed_outputs)) {
       ++engine_.counters_of().cuda_graph_captures;

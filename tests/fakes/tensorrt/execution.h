@@ -42,14 +42,12 @@ class Execution : public std::enable_shared_from_this<Execution> {
   void run(bool replay);
   void compute_outputs();
   void spoil_outputs();
-  void repeat_outputs();
   size_t bytes_of(size_t tensor) const;
 
   const Setup setup_;
   const uint64_t revision_;  // of the context when this was made
   std::mutex mutex_;
-  std::deque<uint64_t> begun_;                  // guarded by mutex_; numbers of setup_.flight
-  std::vector<std::vector<char>> first_reply_;  // guarded by mutex_; of GraphMode::Fixed, one a tensor
+  std::deque<uint64_t> begun_;  // guarded by mutex_; numbers of setup_.flight
 };
 
 }  // namespace trtserve::fake::trt

@@ -41,7 +41,7 @@ struct Profile {
   std::map<std::string, Range> values;  ///< of every shape input
 };
 
-enum class GraphMode { Right, Refuse, Wrong, Fixed };
+enum class GraphMode { Right, Refuse, Wrong, Idle };
 
 /// A toy plan. Immutable once read.
 ///
@@ -74,7 +74,7 @@ enum class GraphMode { Right, Refuse, Wrong, Fixed };
 ///                                       for the stream to see it, and lets captures pass
 ///   graph refuse                        a capture fails
 ///   graph wrong                         replays compute something else
-///   graph fixed                         replays compute what the first one did, whatever the inputs have become
+///   graph idle                          replays compute nothing
 ///
 /// A datatype is FP32, FP16, BF16, INT8, UINT8, INT32, INT64 or BOOL; FP8, INT4, FP4 and E8M0 can be declared, but
 /// not executed.

@@ -207,7 +207,7 @@ void read_failure(Plan& plan, Words& words) {
 
 void read_graph(Plan& plan, Words& words) {
   static const std::map<std::string, GraphMode> modes = {
-      {"refuse", GraphMode::Refuse}, {"wrong", GraphMode::Wrong}, {"fixed", GraphMode::Fixed}};
+      {"refuse", GraphMode::Refuse}, {"wrong", GraphMode::Wrong}, {"idle", GraphMode::Idle}};
   const auto found = modes.find(words.word());
   if (found == modes.end()) words.fail();
   plan.graph = found->second;

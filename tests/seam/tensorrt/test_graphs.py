@@ -34,7 +34,7 @@ def test_off_captures_nothing_and_on_captures_at_once(trt: TensorRt) -> None:
     assert trt.counters(on)["cuda_graph_replays"] == 4
 
 
-@pytest.mark.parametrize("fault", ["refuse", "wrong"])
+@pytest.mark.parametrize("fault", ["refuse", "wrong", "idle"])
 def test_a_graph_that_cannot_be_trusted_is_given_up(trt: TensorRt, fault: str) -> None:
     engine = trt.load_plan(f"{DOUBLE}\ngraph {fault}", instances=1, cuda_graphs="on")
     run(trt, engine, 5)
@@ -65,6 +65,15 @@ def test_a_graph_is_captured_anew_when_the_scratch_memory_has_moved(trt: TensorR
     run(trt, engine, 2, batch=8)
     run(trt, engine, 3, batch=1)
     assert trt.counters(engine)["cuda_graph_captures"] >= 2
+
+
+def test_the_outputs_of_a_replay_are_the_callers_own(trt: TensorRt) -> None:
+    engine = trt.load_plan(DOUBLE, instances=1, cuda_graphs="on")
+    module = trt.module(engine)
+    first, second, third = (module(torch.full((1, 4), value, device="fake")) for value in (1.0, 2.0, 3.0))
+    assert trt.counters(engine)["cuda_graph_replays"] == 2
+    assert [int(y.cpu()[0, 0]) for y in (first, second, third)] == [2, 4, 6]
+    del first, second, third
 
 
 def test_another_word_is_refused(trt: TensorRt) -> None:
