@@ -29,8 +29,7 @@ std::optional<size_t> find(const Call<ContextState>& call, const char* function,
 bool set_address(const Call<ContextState>& call, const char* function, const char* name, void* data, Want want) {
   const auto index = find(call, function, name, want);
   if (!index) return false;
-  const auto& tensor = call->plan.tensors[*index];
-  if (!tensor.on_host() && reinterpret_cast<uintptr_t>(data) % kAlignment != 0) {
+  if (reinterpret_cast<uintptr_t>(data) % kAlignment != 0) {
     call->reporter.misuse(function, "the address of tensor '", name, "' is not aligned to ", kAlignment, " bytes");
     return false;
   }

@@ -161,6 +161,7 @@ class Enqueue {
   }
 
   void launch() {
+    count_call(("enqueueV3 on profile " + std::to_string(context_.profile)).c_str());
     const auto& engine = context_.engine;
     auto execution = std::make_shared<Execution>(
         Execution::Setup{engine->plan, inference_.shapes, addresses_, context_.scratch, scratch_bytes_, engine->weights,

@@ -138,6 +138,18 @@ def test_every_profile_is_usable(trt: TensorRt, batch: int) -> None:
     assert np.array_equal(trt.infer(engine, x=rows(batch), k=rows(batch))["y"], 2 * rows(batch))
 
 
+def test_of_the_profiles_that_fit_the_one_with_the_nearest_optimum_is_taken(trt: TensorRt) -> None:
+    engine = trt.load_plan(
+        "input x FP32 -1 4\nprofile\nrange x 1 4 / 32 4 / 32 4\nprofile\nrange x 1 4 / 2 4 / 8 4\n"
+        "output y scale x 2",
+        cuda_graphs="off",
+    )
+    for batch, profile in ((1, 1), (3, 1), (32, 0), (9, 0), (8, 1)):
+        taken = trt.calls(f"enqueueV3 on profile {profile}")
+        trt.infer(engine, x=rows(batch))
+        assert trt.calls(f"enqueueV3 on profile {profile}") == taken + 1, batch
+
+
 def test_profiles_are_never_switched_once_an_engine_is_loaded(trt: TensorRt) -> None:
     engine = trt.load_plan(PROFILES, instances=2)
     assert trt.live("context") == 4

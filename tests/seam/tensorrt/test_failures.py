@@ -37,6 +37,11 @@ def test_a_device_without_memory_for_the_weights_is_unavailable(trt: TensorRt) -
     trt.load_plan(f"{DOUBLE}\nweights 2097152")
 
 
+def test_an_allocation_of_tensorrts_own_that_fails_is_unavailable(trt: TensorRt) -> None:
+    error = trt.refusal(f"{DOUBLE}\nfail allocate no room for the weights")
+    assert (error.kind, "no room for the weights" in str(error)) == ("Unavailable", True)
+
+
 def test_a_device_without_memory_for_an_execution_is_unavailable_for_it_alone(trt: TensorRt) -> None:
     engine = trt.load_plan(f"{DOUBLE}\nscratch 1048576 per_item", cuda_graphs="off")
     trt.device.fake_device_limit(trt.device.fake_device_memory() + (3 << 20))
