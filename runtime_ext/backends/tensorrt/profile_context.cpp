@@ -148,7 +148,6 @@ void ProfileContext::set_addresses(c10::ArrayRef<at::Tensor> inputs, const std::
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
     const auto& spec = tensors_.outputs[i];
-    output_allocators_[i]->reset();
     // Null: the memory comes from the output's allocator.
     void* address = outputs[i].defined() ? output_address(outputs[i], blank) : nullptr;
     if (!context_->setTensorAddress(spec.name.c_str(), address)) {
