@@ -32,7 +32,8 @@ void* Allocator::allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::Allo
     const auto owner = known.value_or(guard.getStream(guard.getDevice()));
     const c10::StreamGuard on(owner);
     Block block{at::getDeviceAllocator(type_)->allocate(size), owner};
-    if (!known) owner.synchronize();  // the block may have work of that stream before it
+    // The block may have work of its stream before it. What is asked for without a stream may be used on any.
+    if (!known || stream == nullptr) owner.synchronize();
     void* address = block.memory.get();
     const std::lock_guard lock(mutex_);
     blocks_.emplace(address, std::move(block));
