@@ -39,7 +39,7 @@ TensorRtEngine::TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime, std::un
       label_(options.name.empty() ? "an engine" : options.name),
       tensors_(read_tensors(*engine_)),
       graph_policy_(parse_graph_mode(options.cuda_graphs), runtime_->graph_api(), counters_) {
-  if (engine_->getStreamableWeightsSize() > 0) {
+  if (engine_->getWeightStreamingBudgetV2() < engine_->getStreamableWeightsSize()) {
     graph_policy_.disable(label_, "it streams its weights, which cannot be captured");
   }
 }

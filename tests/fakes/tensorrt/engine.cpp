@@ -111,7 +111,12 @@ int32_t Engine::getNbAuxStreams() const noexcept {
 
 int64_t Engine::getStreamableWeightsSize() const noexcept {
   const Call call(object_, "getStreamableWeightsSize", Use::Shared);
-  return 0;
+  return call ? call->plan->weights : 0;
+}
+
+int64_t Engine::getWeightStreamingBudgetV2() const noexcept {
+  const Call call(object_, "getWeightStreamingBudgetV2", Use::Shared);
+  return call && !call->plan->streams_weights ? call->plan->weights : 0;
 }
 
 int64_t Engine::getEngineStat(nvinfer1::EngineStat stat) const noexcept {

@@ -32,7 +32,6 @@ class Enqueue {
       return false;
     }
     if (fails_on_value() || !size_outputs()) return false;
-    write_host_outputs(context_, inference_);
     launch();
     context_.changed = false;
     context_.seen_values.clear();
@@ -156,7 +155,9 @@ class Enqueue {
     if (reinterpret_cast<uintptr_t>(addresses_[index]) % kAlignment != 0) {
       return misuse("the memory for output '", output.name, "' is not aligned to ", kAlignment, " bytes");
     }
-    allocator.notifyShape(output.name.c_str(), to_dims(inference_.shapes[index]));
+    if (context_.plan.failure("notify") == nullptr) {
+      allocator.notifyShape(output.name.c_str(), to_dims(inference_.shapes[index]));
+    }
     return true;
   }
 

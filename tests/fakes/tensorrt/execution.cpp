@@ -56,8 +56,11 @@ size_t Execution::bytes_of(size_t tensor) const {
 void Execution::compute_outputs() {
   const auto& tensors = setup_.plan->tensors;
   for (size_t i = 0; i < tensors.size(); ++i) {
-    if (tensors[i].is_input() || tensors[i].on_host()) continue;
-    if (!compute(*setup_.plan, i, setup_.shapes, setup_.addresses)) {
+    if (tensors[i].is_input()) continue;
+    if (tensors[i].on_host()) {
+      const auto& shape = setup_.shapes[tensors[i].first];
+      std::memcpy(setup_.addresses[i], shape.data(), shape.size() * sizeof(int64_t));
+    } else if (!compute(*setup_.plan, i, setup_.shapes, setup_.addresses)) {
       breached("enqueueV3: the input of '", tensors[i].name, "' was modified before the work was done");
     }
   }

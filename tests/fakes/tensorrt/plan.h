@@ -67,8 +67,10 @@ enum class GraphMode { Right, Refuse, Wrong, Idle };
 ///   weights BYTES                       device memory of the engine
 ///   aux_streams N, layers N, hardware LEVEL      what the engine tells of itself
 ///   host_code                           the plan contains host code
+///   streams_weights                     they are copied to the device anew for every execution: no captures
 ///   gate NAME                           every execution waits for the gate on its stream; see gate.h
 ///   fail deserialize|context|shape|infer|enqueue|kernel|allocate SENTENCE
+///   fail notify SENTENCE                output allocators are told no shapes; nothing else fails, or says so
 ///   crash deserialize                   ends the process
 ///   fail_on VALUE                       enqueueV3 fails where the first input's first element is this; it waits
 ///                                       for the stream to see it, and lets captures pass
@@ -89,6 +91,7 @@ struct Plan {
   int32_t layers = 1;
   int32_t hardware = 0;
   bool host_code = false;
+  bool streams_weights = false;
   bool crashes = false;
   std::string gate;
   std::map<std::string, std::string> failures;  ///< where to sentence

@@ -37,7 +37,9 @@ def test_off_captures_nothing_and_on_captures_at_once(trt: TensorRt) -> None:
 @pytest.mark.parametrize("fault", ["refuse", "wrong", "idle"])
 def test_a_graph_that_cannot_be_trusted_is_given_up(trt: TensorRt, fault: str) -> None:
     engine = trt.load_plan(f"{DOUBLE}\ngraph {fault}", instances=1, cuda_graphs="on")
+    captures = trt.calls("cudaStreamBeginCapture")
     run(trt, engine, 5)
+    assert trt.calls("cudaStreamBeginCapture") == captures + 1
     counters = trt.counters(engine)
     assert (counters["cuda_graphs_disabled"], counters["cuda_graph_replays"]) == (1, 0)
     assert any("CUDA graphs are off" in record.message for record in runtime_ext.take_log())
@@ -48,6 +50,15 @@ def test_an_engine_whose_outputs_depend_on_values_is_not_captured(trt: TensorRt)
     for x in ([0, 1, 0, 1], [0, 0, 0, 1]):
         assert trt.infer(engine, x=np.float32(x))["where"].tolist() == np.flatnonzero(x).tolist()
     assert trt.counters(engine)["cuda_graphs_disabled"] == 1
+
+
+def test_an_engine_that_streams_its_weights_is_not_captured(trt: TensorRt) -> None:
+    streaming = trt.load_plan(f"{DOUBLE}\nweights 1024\nstreams_weights", instances=1, cuda_graphs="on")
+    resident = trt.load_plan(f"{DOUBLE}\nweights 1024", instances=1, cuda_graphs="on")
+    run(trt, streaming, 2)
+    run(trt, resident, 2)
+    assert trt.counters(streaming)["cuda_graphs_disabled"] == 1
+    assert trt.counters(resident)["cuda_graph_replays"] == 1
 
 
 def test_graphs_are_bounded_in_number(trt: TensorRt) -> None:
