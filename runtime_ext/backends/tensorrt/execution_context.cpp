@@ -8,7 +8,6 @@
 #include "backends/tensorrt/device_scope.h"
 #include "backends/tensorrt/logger.h"
 #include "backends/tensorrt/profiles.h"
-#include "core/device_health.h"
 #include "core/error.h"
 
 namespace trtserve::tensorrt {
@@ -104,10 +103,7 @@ std::vector<at::Tensor> TensorRtContext::execute(c10::ArrayRef<at::Tensor> input
     done_.record(scope.stream());
     throw;
   } catch (const Error& error) {
-    if (error.kind() == Kind::InvalidInput) throw;
-    discard(profile, scope.stream());
-    // TensorRT's "false" may be the first that is heard of a sticky error.
-    if (!still_alive(engine_.device(), error.what())) fail(Kind::Unavailable, error.what());
+    if (error.kind() != Kind::InvalidInput) discard(profile, scope.stream());
     throw;
   } catch (...) {
     discard(profile, scope.stream());
