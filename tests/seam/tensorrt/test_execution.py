@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.seam.conftest import NUMPY
+from tests.seam.conftest import NUMPY, RunInThread
 from tests.seam.tensorrt.conftest import DOUBLE, TensorRt
 
 
@@ -115,6 +115,26 @@ def test_values_outside_every_profile_are_refused(trt: TensorRt) -> None:
     assert "'size' [2] of values [5, 1]" in failed.message
     assert "values of 'size' from [1, 1] to [4, 8]" in failed.message
     assert trt.infer(engine, size=np.int64([1, 2]))["y"].shape == (1, 2)
+
+
+def test_an_output_on_the_host_is_waited_for(trt: TensorRt, run_in_thread: RunInThread) -> None:
+    module = trt.module(trt.load_plan(f"{DOUBLE}\noutput shape shape_of x"))
+    x = torch.ones(3, 4, device="fake")
+    torch.accelerator.synchronize()
+    stream = torch.Stream("fake")
+    trt.device.fake_stream_hold(stream.native_handle)
+
+    def call(x: torch.Tensor) -> list[int]:
+        with stream:
+            shape = module(x)[1].tolist()
+        stream.synchronize()
+        return shape
+
+    called = run_in_thread(call, x)
+    trt.device.fake_device_await_waiting(1)
+    trt.device.fake_device_release()
+    assert called.result() == [3, 4]
+    del x
 
 
 def test_an_output_on_the_host_is_there_when_the_call_returns(trt: TensorRt) -> None:

@@ -13,12 +13,33 @@ CYCLES = 200
 
 def test_an_enqueue_that_fails_fails_its_request_and_discards_the_context(trt: TensorRt) -> None:
     engine = trt.load_plan(f"{DOUBLE}\nfail_on 7", instances=1, cuda_graphs="off")
+    created = trt.calls("createExecutionContext")
     failed = trt.failure(engine, x=7 * ONES)
     assert failed.kind == "ExecutionFailed"
     assert "it met the value that it fails on" in failed.message
     assert trt.counters(engine)["contexts_discarded"] == 1
     assert trt.infer(engine, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
+    assert trt.calls("createExecutionContext") == created + 1
     assert trt.live("context") == 1
+
+
+def test_a_context_is_discarded_only_once_its_work_is_done(trt: TensorRt, run_in_thread: RunInThread) -> None:
+    gate = trt.new_gate()
+    engine = trt.load_plan(f"input x FP32 4\noutput where nonzero x\nfail notify no shape\ngate {gate}")
+    module = trt.module(engine)
+    x = torch.ones(4, device="fake")
+
+    def call(x: torch.Tensor) -> None:
+        with pytest.raises(RuntimeError, match="TensorRT told no shape of output 'where'"):
+            module(x)
+        torch.accelerator.synchronize()
+
+    called = run_in_thread(call, x)
+    trt.wait_for(gate, 1)
+    trt.device.fake_device_await_waiting(1)
+    trt.open(gate)
+    called.result()
+    del x
 
 
 @pytest.mark.parametrize(
