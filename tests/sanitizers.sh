@@ -26,6 +26,7 @@ case $kind in
 esac
 shift
 build=build/$kind
+mkdir -p "$build"
 
 python=$PWD/.venv/bin/python
 site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')

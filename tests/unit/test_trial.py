@@ -56,13 +56,16 @@ async def test_a_plan_that_loads_passes(child: Run, tmp_path: Path) -> None:
     await child("report(ok=True)")(tmp_path / "a.plan", ENGINE)
 
 
-async def test_the_child_is_told_the_plan_and_the_options(child: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("allow_host_code", [False, True])
+async def test_the_child_is_told_the_plan_and_the_options(
+    child: Run, tmp_path: Path, allow_host_code: bool
+) -> None:
     asked = tmp_path / "asked.json"
     trial = child(
         f"Path({str(asked)!r}).write_text(json.dumps(request)); report(ok=True)",
         library=Path("/opt/libnvinfer.so.11"),
         plugins=(Path("/p/a.so"),),
-        allow_host_code=True,
+        allow_host_code=allow_host_code,
     )
     await trial(tmp_path / "a.plan", ENGINE)
     assert json.loads(asked.read_text()) == {
@@ -71,7 +74,7 @@ async def test_the_child_is_told_the_plan_and_the_options(child: Run, tmp_path: 
         "cuda_graphs": "off",
         "library": "/opt/libnvinfer.so.11",
         "plugins": ["/p/a.so"],
-        "allow_host_code": True,
+        "allow_host_code": allow_host_code,
     }
 
 

@@ -31,8 +31,9 @@ void* Allocator::allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::Allo
     const auto known = torch_stream(guard, stream);
     const auto owner = known.value_or(guard.getStream(guard.getDevice()));
     const c10::StreamGuard on(owner);
-    Block block{at::getDeviceAllocator(type_)->allocate(size), size, owner};
-    if (!known) owner.synchronize();  // the block may have work of that stream before it
+    Block block{at::getDeviceAllocator(type_)->allocate(size), owner};
+    // The block may have work of its stream before it. What is asked for without a stream may be used on any.
+    if (!known || stream == nullptr) owner.synchronize();
     void* address = block.memory.get();
     const std::lock_guard lock(mutex_);
     blocks_.emplace(address, std::move(block));
@@ -68,13 +69,6 @@ bool Allocator::deallocateAsync(void* memory, cudaStream_t stream) noexcept {
     add_error(error.what());
     return false;
   }
-}
-
-int64_t Allocator::allocated() const {
-  const std::lock_guard lock(mutex_);
-  int64_t bytes = 0;
-  for (const auto& [address, block] : blocks_) bytes += static_cast<int64_t>(block.size);
-  return bytes;
 }
 
 }  // namespace trtserve::tensorrt

@@ -23,18 +23,14 @@ class Allocator final : public nvinfer1::IGpuAsyncAllocator {
                       cudaStream_t stream) noexcept override;
   bool deallocateAsync(void* memory, cudaStream_t stream) noexcept override;
 
-  /// Bytes that TensorRT holds now.
-  int64_t allocated() const;
-
  private:
   struct Block {
     at::DataPtr memory;
-    uint64_t size;
     c10::Stream stream;  // in whose order it is given out again
   };
 
   const c10::DeviceType type_;
-  mutable std::mutex mutex_;                 // protects blocks_; not held while torch allocates or frees
+  std::mutex mutex_;                         // protects blocks_; not held while torch allocates or frees
   std::unordered_map<void*, Block> blocks_;  // guarded by mutex_; by address
 };
 

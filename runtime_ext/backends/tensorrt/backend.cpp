@@ -68,8 +68,14 @@ class TensorRtBackend final : public Backend {
     check_alive(device);
     const c10::DeviceGuard on(device);
     const PlanFile plan(plan_path);
-    auto engine = runtime->deserialize(plan.data(), plan.size());
-    return std::make_unique<TensorRtEngine>(runtime, std::move(engine), device, options);
+    try {
+      auto engine = runtime->deserialize(plan.data(), plan.size());
+      return std::make_unique<TensorRtEngine>(runtime, std::move(engine), device, options);
+    } catch (const Error& error) {
+      // Not the plan's fault where the device has died.
+      if (!still_alive(device, error.what())) fail(Kind::Unavailable, error.what());
+      throw;
+    }
   }
 
  private:

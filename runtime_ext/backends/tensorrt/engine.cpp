@@ -2,6 +2,7 @@
 
 #include <c10/core/DeviceGuard.h>
 
+#include "backends/tensorrt/device_scope.h"
 #include "backends/tensorrt/execution_context.h"
 #include "backends/tensorrt/logger.h"
 #include "core/error.h"
@@ -38,9 +39,14 @@ TensorRtEngine::TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime, std::un
       label_(options.name.empty() ? "an engine" : options.name),
       tensors_(read_tensors(*engine_)),
       graph_policy_(parse_graph_mode(options.cuda_graphs), runtime_->graph_api(), counters_) {
-  if (engine_->getStreamableWeightsSize() > 0) {
+  if (engine_->getWeightStreamingBudgetV2() < engine_->getStreamableWeightsSize()) {
     graph_policy_.disable(label_, "it streams its weights, which cannot be captured");
   }
+}
+
+TensorRtEngine::~TensorRtEngine() {
+  const DeviceScope on(device_);
+  engine_.reset();
 }
 
 std::map<std::string, std::string> TensorRtEngine::properties() const {

@@ -17,6 +17,9 @@ class TensorRtEngine final : public BackendEngine {
  public:
   TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime, std::unique_ptr<nvinfer1::ICudaEngine> engine,
                  at::Device device, const LoadOptions& options);
+  ~TensorRtEngine() override;
+  TensorRtEngine(const TensorRtEngine&) = delete;
+  TensorRtEngine& operator=(const TensorRtEngine&) = delete;
 
   const std::vector<TensorSpec>& inputs() const override { return tensors_.inputs; }
   const std::vector<TensorSpec>& outputs() const override { return tensors_.outputs; }
@@ -37,7 +40,7 @@ class TensorRtEngine final : public BackendEngine {
 
  private:
   const std::shared_ptr<TensorRtRuntime> runtime_;  // before engine_, which ends first
-  const std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+  std::unique_ptr<nvinfer1::ICudaEngine> engine_;   // never null until the end
   const at::Device device_;
   const int instances_;
   const std::string label_;  // what the log calls it

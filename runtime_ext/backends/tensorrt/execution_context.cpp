@@ -5,9 +5,9 @@
 #include <ATen/Functions.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "backends/tensorrt/device_scope.h"
 #include "backends/tensorrt/logger.h"
 #include "backends/tensorrt/profiles.h"
-#include "backends/tensorrt/stream_scope.h"
 #include "core/error.h"
 
 namespace trtserve::tensorrt {
@@ -16,12 +16,10 @@ namespace {
 
 using TensorList = std::vector<at::Tensor>;
 
-constexpr uintptr_t kAlignment = 256;  // of every tensor's address: IExecutionContext::setTensorAddress
-
 TensorList aligned(c10::ArrayRef<at::Tensor> inputs) {
   TensorList tensors = inputs.vec();
   for (auto& tensor : tensors) {
-    if (!tensor.is_cpu() && reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % kAlignment != 0) {
+    if (!tensor.is_cpu() && reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % kTensorAlignment != 0) {
       tensor = tensor.clone();
     }
   }
@@ -62,7 +60,7 @@ TensorRtContext::TensorRtContext(TensorRtEngine& engine)
     : engine_(engine),
       stream_(pool_stream(engine.device())),
       done_(engine.device().type()),
-      blank_(at::empty({kAlignment}, at::TensorOptions().dtype(at::kByte).device(engine.device()))),
+      blank_(at::empty({kTensorAlignment}, at::TensorOptions().dtype(at::kByte).device(engine.device()))),
       scratch_(engine.device(), stream_, engine.counters_of().scratch_bytes) {
   const c10::StreamGuard on(stream_);
   clear_errors();
@@ -71,7 +69,12 @@ TensorRtContext::TensorRtContext(TensorRtEngine& engine)
   }
 }
 
-TensorRtContext::~TensorRtContext() { synchronize(); }
+TensorRtContext::~TensorRtContext() {
+  synchronize();
+  const DeviceScope on(engine_.device());
+  graphs_.clear();
+  contexts_.clear();
+}
 
 void TensorRtContext::synchronize() noexcept {
   try {
@@ -94,9 +97,11 @@ std::vector<at::Tensor> TensorRtContext::execute(c10::ArrayRef<at::Tensor> input
   const StreamScope scope(engine_.device(), stream_, inputs);
   TensorList outputs;
   try {
-    outputs = run(profile, aligned(inputs), scope.handle());
+    outputs = run(profile, aligned(inputs), scope);
   } catch (const c10::OutOfMemoryError&) {
-    throw;  // torch had no memory for the context, which is as it was
+    // torch had no memory, so the context is as it was; but a replay may have begun.
+    done_.record(scope.stream());
+    throw;
   } catch (const Error& error) {
     if (error.kind() != Kind::InvalidInput) discard(profile, scope.stream());
     throw;
@@ -112,26 +117,32 @@ std::vector<at::Tensor> TensorRtContext::execute(c10::ArrayRef<at::Tensor> input
   return outputs;
 }
 
-TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, cudaStream_t handle) {
+TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const StreamScope& scope) {
   auto& policy = engine_.graph_policy();
-  if (!policy.enabled()) return run_plain(profile, inputs, handle);
+  if (!policy.enabled()) return run_plain(profile, inputs, scope.handle());
   const auto key = GraphCache::key(profile, inputs);
-  if (auto* entry = graphs_.find(key, scratch_.data())) return replay(*entry, inputs, handle);
-  if (!graphs_.is_worth(key, policy.mode())) return run_plain(profile, inputs, handle);
-  if (!prepare(profile, inputs).has_fixed_outputs()) {
+  if (auto* entry = graphs_.find(key, scratch_.data())) return replay(*entry, inputs, scope.handle());
+  auto outputs = run_plain(profile, inputs, scope.handle());
+  if (!graphs_.is_worth(key, policy.mode())) return outputs;
+  if (contexts_[static_cast<size_t>(profile)]->has_fixed_outputs()) {
+    capture(profile, inputs, outputs, key, scope.stream());
+  } else {
     policy.disable(engine_.label(), "it has tensors on the host, or outputs whose shape depends on values");
-    return run_plain(profile, inputs, handle);
   }
-  return run_and_capture(profile, inputs, key, handle);
+  return outputs;
 }
 
 ProfileContext& TensorRtContext::prepare(int32_t profile, const TensorList& inputs) {
   auto& context = contexts_[static_cast<size_t>(profile)];
   if (!context) context = engine_.create_profile_context(profile, stream_);
-  context->prepare(inputs);
-  scratch_.reserve(context->scratch_bytes());
-  context->provide_scratch(scratch_.data(), scratch_.size());
+  prepare(*context, inputs);
   return *context;
+}
+
+void TensorRtContext::prepare(ProfileContext& context, const TensorList& inputs) {
+  context.prepare(inputs);
+  scratch_.reserve(context.scratch_bytes());
+  context.provide_scratch(scratch_.data(), scratch_.size());
 }
 
 TensorList TensorRtContext::run_plain(int32_t profile, const TensorList& inputs, cudaStream_t handle) {
@@ -148,34 +159,38 @@ TensorList TensorRtContext::replay(GraphCache::Entry& entry, const TensorList& i
   return copies(entry.outputs);
 }
 
-TensorList TensorRtContext::run_and_capture(int32_t profile, const TensorList& inputs, const GraphCache::Key& key,
-                                            cudaStream_t handle) {
-  auto& context = *contexts_[static_cast<size_t>(profile)];
-  void* blank = blank_.mutable_data_ptr();
-  const TensorList fixed_inputs = copies(inputs);
-  TensorList fixed_outputs = context.new_outputs();
-  // A plain execution first: TensorRT puts off work after a change of shapes, which a capture must not hold, and
-  // its outputs are what the graph has to come to.
-  context.enqueue(fixed_inputs, fixed_outputs, blank, handle);
-  TensorList expected = copies(fixed_outputs);
+/// `expected` is what the plain execution of the same inputs came to, which the request has: whatever fails here,
+/// it is only the graph that is not to be had.
+void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const TensorList& expected,
+                              const GraphCache::Key& key, c10::Stream stream) {
+  const auto handle = static_cast<cudaStream_t>(stream.native_handle());
   auto& policy = engine_.graph_policy();
+  std::unique_ptr<ProfileContext> context;  // outlives its work, also where that fails
+  stream.synchronize();                     // the plain execution, before the scratch memory is touched
   try {
-    CudaGraph graph(engine_.graph_api(), handle, [&] { context.enqueue(fixed_inputs, fixed_outputs, blank, handle); });
-    for (auto& output : fixed_outputs) output.zero_();  // so that a graph that does nothing is seen
+    context = engine_.create_profile_context(profile, stream_);
+    prepare(*context, inputs);
+    const TensorList fixed_inputs = copies(inputs);
+    TensorList fixed_outputs = context->new_outputs();
+    const auto enqueue = [&] { context->enqueue(fixed_inputs, fixed_outputs, blank_.mutable_data_ptr(), handle); };
+    enqueue();  // TensorRT puts off work after a change of shapes, which a capture must not hold
+    CudaGraph graph(engine_.graph_api(), handle, enqueue);
+    // Zero where it was not, one where it was: so that a graph that does nothing is seen, whatever it should do.
+    for (size_t i = 0; i < fixed_outputs.size(); ++i) fixed_outputs[i].copy_(expected[i].logical_not());
     graph.launch(handle);
     if (agree(expected, fixed_outputs)) {
       ++engine_.counters_of().cuda_graph_captures;
-      graphs_.put(key, {fixed_inputs, fixed_outputs, scratch_.data(), std::move(graph)});
-    } else {
-      policy.disable(engine_.label(), "a replay gave other outputs than the plain execution of the same inputs");
+      graphs_.put(key, {std::move(context), fixed_inputs, fixed_outputs, scratch_.data(), std::move(graph)});
+      return;
     }
+    policy.disable(engine_.label(), "a replay gave other outputs than the plain execution of the same inputs");
   } catch (const Error& error) {
-    // The request has its outputs; only the context may have been left in the middle of something.
     policy.disable(engine_.label(), error.what());
-    discard(profile, c10::impl::VirtualGuardImpl(engine_.device().type()).getStream(engine_.device()));
-    clear_errors();
+  } catch (const c10::OutOfMemoryError&) {
+    policy.disable(engine_.label(), "the device has no memory for a graph's inputs and outputs");
   }
-  return expected;
+  stream.synchronize();
+  clear_errors();
 }
 
 void TensorRtContext::discard(int32_t profile, c10::Stream stream) noexcept {

@@ -9,12 +9,13 @@
 #include "backends/tensorrt/graph_cache.h"
 #include "backends/tensorrt/profile_context.h"
 #include "backends/tensorrt/scratch.h"
+#include "backends/tensorrt/stream_scope.h"
 #include "core/backend.h"
 
 namespace trtserve::tensorrt {
 
-/// What one instance runs an engine in: a context a profile, so that no execution switches profiles, one block of
-/// scratch memory for all of them, a stream, and captured graphs.
+/// What one instance runs an engine in: a context a profile, so that no execution switches profiles, captured
+/// graphs with a context each, one block of scratch memory for all of them, and a stream.
 class TensorRtContext final : public ExecutionContext {
  public:
   /// `engine` outlives the context.
@@ -30,12 +31,13 @@ class TensorRtContext final : public ExecutionContext {
  private:
   using TensorList = std::vector<at::Tensor>;
 
-  TensorList run(int32_t profile, const TensorList& inputs, cudaStream_t handle);
+  TensorList run(int32_t profile, const TensorList& inputs, const StreamScope& scope);
   TensorList run_plain(int32_t profile, const TensorList& inputs, cudaStream_t handle);
   TensorList replay(GraphCache::Entry& entry, const TensorList& inputs, cudaStream_t handle);
-  TensorList run_and_capture(int32_t profile, const TensorList& inputs, const GraphCache::Key& key,
-                             cudaStream_t handle);
+  void capture(int32_t profile, const TensorList& inputs, const TensorList& expected, const GraphCache::Key& key,
+               c10::Stream stream);
   ProfileContext& prepare(int32_t profile, const TensorList& inputs);
+  void prepare(ProfileContext& context, const TensorList& inputs);
   void discard(int32_t profile, c10::Stream stream) noexcept;
 
   TensorRtEngine& engine_;

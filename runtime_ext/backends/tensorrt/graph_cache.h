@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <map>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -9,6 +10,7 @@
 
 #include "backends/tensorrt/counters.h"
 #include "backends/tensorrt/cuda_graph.h"
+#include "backends/tensorrt/profile_context.h"
 
 namespace trtserve::tensorrt {
 
@@ -44,8 +46,10 @@ class GraphCache {
   using Key = std::vector<int64_t>;
   static Key key(int32_t profile, c10::ArrayRef<at::Tensor> inputs);
 
-  /// A captured execution with the memory that it was captured on.
+  /// A captured execution with all that it goes by: the memory that it was captured on, and a context of its own,
+  /// since a graph is good only as long as nobody changes the context that it was captured from.
   struct Entry {
+    std::unique_ptr<ProfileContext> context;
     std::vector<at::Tensor> inputs;
     std::vector<at::Tensor> outputs;
     void* scratch = nullptr;

@@ -1,5 +1,7 @@
 #include "backends/tensorrt/output_allocator.h"
 
+#include <utility>
+
 #include <ATen/EmptyTensor.h>
 #include <ATen/Functions.h>
 #include <c10/core/TensorImpl.h>
@@ -26,23 +28,19 @@ void* OutputAllocator::reallocateOutputAsync(char const* tensor_name, void* /*cu
 
 void OutputAllocator::notifyShape(char const* /*tensor_name*/, nvinfer1::Dims const& dims) noexcept { shape_ = dims; }
 
-void OutputAllocator::reset() {
-  memory_.reset();
-  shape_.reset();
-}
-
 std::optional<at::Tensor> OutputAllocator::take() {
-  if (!shape_) return std::nullopt;
-  const c10::IntArrayRef sizes(shape_->d, static_cast<size_t>(shape_->nbDims));
+  const auto shape = std::exchange(shape_, std::nullopt);
+  const auto memory = std::exchange(memory_, at::Tensor());
+  if (!shape) return std::nullopt;
+  const c10::IntArrayRef sizes(shape->d, static_cast<size_t>(shape->nbDims));
   if (c10::multiply_integers(sizes) == 0) {
     return at::empty(sizes, at::TensorOptions().dtype(dtype_).device(device_));
   }
-  if (!memory_.defined()) return std::nullopt;
+  if (!memory.defined()) return std::nullopt;
   // The same storage under another dtype, so that torch still knows whose memory it is.
-  auto output = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(memory_.storage()), memory_.key_set(),
+  auto output = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(memory.storage()), memory.key_set(),
                                                          c10::scalarTypeToTypeMeta(dtype_));
   output.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
-  memory_.reset();
   return output;
 }
 

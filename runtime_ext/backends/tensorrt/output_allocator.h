@@ -17,11 +17,8 @@ class OutputAllocator final : public nvinfer1::IOutputAllocator {
                               cudaStream_t stream) override;
   void notifyShape(char const* tensor_name, nvinfer1::Dims const& dims) noexcept override;
 
-  /// Forgets the last execution's output.
-  void reset();
-
-  /// The output of the execution since reset(), which then owns its memory; nothing where TensorRT told no
-  /// shape or got no memory for it.
+  /// The output of the last execution, which then owns its memory; nothing where TensorRT told no shape or got no
+  /// memory for it. Leaves nothing behind for the next one.
   std::optional<at::Tensor> take();
 
  private:

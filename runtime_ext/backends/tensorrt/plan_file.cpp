@@ -47,21 +47,21 @@ PlanFile::PlanFile(const std::string& path) {
   const File file(path);
   size_ = file.size();
   if (size_ == 0) fail(Kind::InvalidInput, "the plan is empty");
-  mapping_ = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd(), 0);
-  if (mapping_ == MAP_FAILED) fail(Kind::Unavailable, "the plan file cannot be mapped: ", std::strerror(errno));
+  void* mapping = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd(), 0);
+  if (mapping == MAP_FAILED) fail(Kind::Unavailable, "the plan file cannot be mapped: ", std::strerror(errno));
+  mapping_ = {mapping, Unmap{size_}};
   if (!begins_with_magic(0) && size_ > sizeof(uint32_t)) {
     uint32_t length = 0;
-    std::memcpy(&length, mapping_, sizeof(length));
+    std::memcpy(&length, bytes(), sizeof(length));
     if (begins_with_magic(sizeof(length) + length)) offset_ = sizeof(length) + length;
   }
   if (!begins_with_magic(offset_)) {
-    munmap(mapping_, size_);
     fail(Kind::InvalidInput, "this is not a TensorRT plan: a plan begins with \"ftrt\"");
   }
   if (offset_ % kAlignment != 0) copy_.assign(bytes() + offset_, bytes() + size_);
 }
 
-PlanFile::~PlanFile() { munmap(mapping_, size_); }
+void PlanFile::Unmap::operator()(void* mapping) const { munmap(mapping, size); }
 
 bool PlanFile::begins_with_magic(size_t offset) const {
   return offset + kMagic.size() <= size_ && std::memcmp(bytes() + offset, kMagic.data(), kMagic.size()) == 0;

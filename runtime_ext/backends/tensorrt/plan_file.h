@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,19 +13,21 @@ class PlanFile {
  public:
   /// InvalidInput where the file is not a plan of TensorRT 8 or later, or a wrapper is longer than the file.
   explicit PlanFile(const std::string& path);
-  ~PlanFile();
-  PlanFile(const PlanFile&) = delete;
-  PlanFile& operator=(const PlanFile&) = delete;
 
   const void* data() const { return copy_.empty() ? bytes() + offset_ : copy_.data(); }
   size_t size() const { return size_ - offset_; }
 
  private:
-  const std::byte* bytes() const { return static_cast<const std::byte*>(mapping_); }
+  struct Unmap {
+    size_t size;
+    void operator()(void* mapping) const;
+  };
+
+  const std::byte* bytes() const { return static_cast<const std::byte*>(mapping_.get()); }
   bool begins_with_magic(size_t offset) const;
 
-  void* mapping_ = nullptr;
   size_t size_ = 0;
+  std::unique_ptr<void, Unmap> mapping_{nullptr, Unmap{0}};
   size_t offset_ = 0;            // of the plan in the file
   std::vector<std::byte> copy_;  // of a plan that begins at an unaligned offset; else empty
 };

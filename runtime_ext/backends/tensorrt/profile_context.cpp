@@ -13,21 +13,23 @@ namespace {
 
 using nvinfer1::ExecutionContextAllocationStrategy;
 
-constexpr int64_t kAlignment = 256;  // of every tensor's address: IExecutionContext::setTensorAddress
-
 cudaStream_t handle_of(c10::Stream stream) { return static_cast<cudaStream_t>(stream.native_handle()); }
 
-void* address_of(const at::Tensor& tensor, void* blank) {
-  // An address may not be null, not even of nothing.
+// An address may not be null, not even of nothing.
+const void* input_address(const at::Tensor& tensor, void* blank) {
+  return tensor.numel() == 0 ? blank : tensor.const_data_ptr();
+}
+
+void* output_address(const at::Tensor& tensor, void* blank) {
   return tensor.numel() == 0 ? blank : tensor.mutable_data_ptr();
 }
 
 /// Uninitialised host memory with the alignment that TensorRT wants of every address.
 at::Tensor aligned_host_memory(c10::IntArrayRef sizes, c10::ScalarType dtype) {
   const auto bytes = static_cast<int64_t>(c10::multiply_integers(sizes) * c10::elementSize(dtype));
-  const at::Tensor block = at::empty({bytes + kAlignment}, at::kByte);
+  const at::Tensor block = at::empty({bytes + kTensorAlignment}, at::kByte);
   const auto address = reinterpret_cast<uintptr_t>(block.const_data_ptr());
-  const auto offset = static_cast<int64_t>((kAlignment - address % kAlignment) % kAlignment);
+  const auto offset = static_cast<int64_t>((kTensorAlignment - address % kTensorAlignment) % kTensorAlignment);
   return block.narrow(0, offset, bytes).view(dtype).view(sizes);
 }
 
@@ -140,15 +142,14 @@ void ProfileContext::set_addresses(c10::ArrayRef<at::Tensor> inputs, const std::
   for (size_t i = 0; i < inputs.size(); ++i) {
     const auto& spec = tensors_.inputs[i];
     if (spec.on_host) continue;  // has its address since prepare()
-    if (!context_->setInputTensorAddress(spec.name.c_str(), address_of(inputs[i], blank))) {
+    if (!context_->setInputTensorAddress(spec.name.c_str(), input_address(inputs[i], blank))) {
       fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT takes no address for input '", spec.name, "'"));
     }
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
     const auto& spec = tensors_.outputs[i];
-    output_allocators_[i]->reset();
     // Null: the memory comes from the output's allocator.
-    void* address = outputs[i].defined() ? address_of(outputs[i], blank) : nullptr;
+    void* address = outputs[i].defined() ? output_address(outputs[i], blank) : nullptr;
     if (!context_->setTensorAddress(spec.name.c_str(), address)) {
       fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT takes no address for output '", spec.name, "'"));
     }

@@ -8,6 +8,9 @@
 
 namespace trtserve::tensorrt {
 
+/// Bytes that the address of every tensor is a multiple of: IExecutionContext::setTensorAddress.
+inline constexpr int64_t kTensorAlignment = 256;
+
 /// An engine's inputs and outputs, in the engine's own order, and how many profiles it has.
 struct Tensors {
   std::vector<TensorSpec> inputs;

@@ -30,6 +30,7 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "fake_device_release": (None, _NOTHING),
     "fake_device_pending": (ctypes.c_int64, _NOTHING),
     "fake_device_await_pending": (None, [ctypes.c_int64]),
+    "fake_device_await_waiting": (None, [ctypes.c_int64]),
     "fake_capture_begin": (None, [ctypes.c_void_p]),
     "fake_capture_end": (ctypes.c_int64, [ctypes.c_void_p]),
 }

@@ -81,6 +81,11 @@ void fake_device_await_pending(int64_t count) {
   machine().changed.wait(lock, [&] { return machine().pending >= count; });
 }
 
+void fake_device_await_waiting(int64_t count) {
+  std::unique_lock lock(machine().mutex);
+  machine().changed.wait(lock, [&] { return machine().waiting >= count; });
+}
+
 void fake_capture_begin(void* native_handle) {
   if (auto* stream = trtserve::fake::stream_of(native_handle)) stream->begin_capture();
 }

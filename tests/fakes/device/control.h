@@ -37,6 +37,8 @@ void fake_device_release();
 int64_t fake_device_pending();
 /// Blocks until that many pieces are pending, or more.
 void fake_device_await_pending(int64_t count);
+/// Blocks until that many threads wait for work on the device, in a synchronize or a blocking copy, or more.
+void fake_device_await_waiting(int64_t count);
 
 /// Capture on the stream of a native handle, which is not the default stream's. The end enqueues what was
 /// captured, once, and returns how many pieces that were.

@@ -32,10 +32,14 @@ int device_count() {
 }
 
 void wait_until(std::unique_lock<std::mutex>& lock, const std::function<bool()>& holds) {
+  const int waits = holds() ? 0 : 1;
+  machine().waiting += waits;
+  machine().changed.notify_all();
   machine().changed.wait(lock, [&] {
     if (machine().exiting) return *machine().exiting == std::this_thread::get_id();
     return holds() || machine().broken;
   });
+  machine().waiting -= waits;
   throw_if_broken();
 }
 

@@ -23,6 +23,7 @@ struct Machine {
   std::optional<std::string> broken;       // the reason, while the device is broken
   int devices = 1;
   int64_t pending = 0;  // pieces of work enqueued and unfinished
+  int64_t waiting = 0;  // threads that wait in wait_until()
   int64_t running = 0;  // items that a stream's thread is at
   std::vector<std::string> breaches;
 };

@@ -45,7 +45,7 @@ void Stream::synchronize() {
 bool Stream::query() const {
   check_usable();
   const std::lock_guard lock(machine().mutex);
-  return finished_ == enqueued_;
+  return pending_ == 0;
 }
 
 void Stream::begin_capture() {
@@ -90,7 +90,10 @@ c10::Stream Stream::as_torch() const {
 
 /// The machine's mutex is held by the caller.
 void Stream::push(Item item) {
-  if (item.pending) ++machine().pending;
+  if (item.pending) {
+    ++machine().pending;
+    ++pending_;
+  }
   ++enqueued_;
   queue_.push_back(std::move(item));
   // Detached, since nobody ends a stream: the thread waits for more until the process ends, and by then
@@ -125,7 +128,10 @@ void Stream::run() {
     lock.lock();
     --machine().running;
     ++finished_;
-    if (item.pending) --machine().pending;
+    if (item.pending) {
+      --machine().pending;
+      --pending_;
+    }
     machine().changed.notify_all();
   }
 }

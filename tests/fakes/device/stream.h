@@ -67,6 +67,7 @@ class Stream {
   std::optional<std::vector<Work>> captured_;  // nothing unless capturing
   uint64_t enqueued_ = 0;
   uint64_t finished_ = 0;
+  uint64_t pending_ = 0;  // of what is enqueued and unfinished, what counts as pending
   bool held_ = false;
   bool started_ = false;  // whether the thread runs
 };

@@ -75,7 +75,9 @@ std::shared_ptr<ContextState> create_context_state(std::shared_ptr<EngineState> 
 void Context::operator delete(Context* self, std::destroying_delete_t) {
   const auto state = destroy(self->object_);
   if (state == nullptr) return;
+  ++*state->revision;
   state->flight->end();
+  state->engine->check_device("delete: an execution context was destroyed");
   --state->engine->contexts;
   state->persistent->release();
   if (state->own_scratch != nullptr) state->own_scratch->release();
@@ -114,6 +116,7 @@ void Context::setDeviceMemoryV2(void* memory, int64_t size) noexcept {
   if (size < 0 || (memory == nullptr && size > 0)) {
     return call->reporter.misuse("setDeviceMemoryV2", memory, " is no memory of ", size, " bytes");
   }
+  ++*call->revision;
   call->scratch = memory;
   call->scratch_bytes = size;
 }
@@ -132,6 +135,7 @@ bool Context::setOptimizationProfileAsync(int32_t profile, cudaStream_t stream) 
     call->reporter.misuse("setOptimizationProfileAsync", "there is no profile ", profile);
     return false;
   }
+  ++*call->revision;
   if (!copy_profile(*call, stream)) return false;
   if (profile == call->profile) return true;
   call->profile = profile;

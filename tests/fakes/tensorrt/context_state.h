@@ -43,6 +43,9 @@ struct ContextState {
   /// capture does not take.
   bool changed = true;
 
+  /// Counts the calls that change the context, whatever to: graphs that were captured before one are no good.
+  const std::shared_ptr<std::atomic<uint64_t>> revision = std::make_shared<std::atomic<uint64_t>>(0);
+
   void* scratch = nullptr;
   int64_t scratch_bytes = 0;
   std::shared_ptr<DeviceBlock> own_scratch;  ///< null where the application manages the scratch memory

@@ -29,11 +29,11 @@ std::optional<size_t> find(const Call<ContextState>& call, const char* function,
 bool set_address(const Call<ContextState>& call, const char* function, const char* name, void* data, Want want) {
   const auto index = find(call, function, name, want);
   if (!index) return false;
-  const auto& tensor = call->plan.tensors[*index];
-  if (!tensor.on_host() && reinterpret_cast<uintptr_t>(data) % kAlignment != 0) {
+  if (reinterpret_cast<uintptr_t>(data) % kAlignment != 0) {
     call->reporter.misuse(function, "the address of tensor '", name, "' is not aligned to ", kAlignment, " bytes");
     return false;
   }
+  ++*call->revision;
   call->addresses[*index] = data;
   call->seen_values.erase(*index);
   return true;
@@ -55,6 +55,7 @@ bool Context::setInputShape(char const* name, Dims const& dims) noexcept {
     call->reporter.misuse("setInputShape", wrong);
     return false;
   }
+  ++*call->revision;
   auto& before = call->input_shapes[*index];
   if (before != shape) call->changed = true;
   before = shape;
@@ -127,8 +128,10 @@ size_t Context::updateDeviceMemorySizeForShapes() noexcept {
 bool Context::setOutputAllocator(char const* name, nvinfer1::IOutputAllocator* allocator) noexcept {
   const Call call(object_, "setOutputAllocator");
   const auto index = find(call, "setOutputAllocator", name, Want::Output);
-  if (index) call->allocators[*index] = allocator;
-  return index.has_value();
+  if (!index) return false;
+  ++*call->revision;
+  call->allocators[*index] = allocator;
+  return true;
 }
 
 int64_t Context::getMaxOutputSize(char const* name) const noexcept {
@@ -147,6 +150,7 @@ bool Context::enqueueV3(cudaStream_t stream) noexcept {
   const Call call(object_, "enqueueV3");
   if (!call) return false;
   try {
+    check_usable();
     return enqueue(*call, stream);
   } catch (const std::exception& error) {
     const std::string reason = error.what();

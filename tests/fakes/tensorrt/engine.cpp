@@ -16,6 +16,7 @@ void Engine::operator delete(Engine* self, std::destroying_delete_t) {
   const auto state = destroy(self->object_);
   if (state == nullptr) return;
   state->destroyed = true;
+  state->check_device("delete: the engine was destroyed");
   if (state->contexts > 0) breached("delete: the engine was destroyed before ", state->contexts, " of its contexts");
   if (state->inspectors > 0) breached("delete: the engine was destroyed before its inspector");
   if (state->runtime->destroyed) {
@@ -30,6 +31,7 @@ void Engine::operator delete(Engine* self, std::destroying_delete_t) {
 nvinfer1::IExecutionContext* Engine::createExecutionContext(ExecutionContextAllocationStrategy strategy) noexcept {
   const Call call(object_, "createExecutionContext", Use::Shared);
   if (!call) return nullptr;
+  call->check_device("createExecutionContext: called");
   if (const auto* reason = call->plan->failure("context")) {
     call->reporter.error(ErrorCode::kINTERNAL_ERROR, "createExecutionContext", "Internal Error", *reason);
     return nullptr;
@@ -109,7 +111,12 @@ int32_t Engine::getNbAuxStreams() const noexcept {
 
 int64_t Engine::getStreamableWeightsSize() const noexcept {
   const Call call(object_, "getStreamableWeightsSize", Use::Shared);
-  return 0;
+  return call ? call->plan->weights : 0;
+}
+
+int64_t Engine::getWeightStreamingBudgetV2() const noexcept {
+  const Call call(object_, "getWeightStreamingBudgetV2", Use::Shared);
+  return call && !call->plan->streams_weights ? call->plan->weights : 0;
 }
 
 int64_t Engine::getEngineStat(nvinfer1::EngineStat stat) const noexcept {

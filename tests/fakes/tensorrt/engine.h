@@ -47,6 +47,7 @@ class Engine final : public nvinfer1::ICudaEngine {
   nvinfer1::HardwareCompatibilityLevel getHardwareCompatibilityLevel() const noexcept override;
   int32_t getNbAuxStreams() const noexcept override;
   int64_t getStreamableWeightsSize() const noexcept override;
+  int64_t getWeightStreamingBudgetV2() const noexcept override;
   int64_t const* getProfileTensorValuesV2(char const* name, int32_t profile,
                                           nvinfer1::OptProfileSelector select) const noexcept override;
   int64_t getEngineStat(nvinfer1::EngineStat stat) const noexcept override;

@@ -32,7 +32,6 @@ class Enqueue {
       return false;
     }
     if (fails_on_value() || !size_outputs()) return false;
-    write_host_outputs(context_, inference_);
     launch();
     context_.changed = false;
     context_.seen_values.clear();
@@ -156,15 +155,18 @@ class Enqueue {
     if (reinterpret_cast<uintptr_t>(addresses_[index]) % kAlignment != 0) {
       return misuse("the memory for output '", output.name, "' is not aligned to ", kAlignment, " bytes");
     }
-    allocator.notifyShape(output.name.c_str(), to_dims(inference_.shapes[index]));
+    if (context_.plan.failure("notify") == nullptr) {
+      allocator.notifyShape(output.name.c_str(), to_dims(inference_.shapes[index]));
+    }
     return true;
   }
 
   void launch() {
+    count_call(("enqueueV3 on profile " + std::to_string(context_.profile)).c_str());
     const auto& engine = context_.engine;
-    auto execution = std::make_shared<Execution>(Execution::Setup{engine->plan, inference_.shapes, addresses_,
-                                                                  context_.scratch, scratch_bytes_, engine->weights,
-                                                                  context_.persistent, context_.flight});
+    auto execution = std::make_shared<Execution>(
+        Execution::Setup{engine->plan, inference_.shapes, addresses_, context_.scratch, scratch_bytes_, engine->weights,
+                         context_.persistent, context_.flight, context_.revision});
     if (stream_.capturing()) {
       add_to_capture(stream_, execution);
       stream_.enqueue(execution->work(true));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -25,11 +26,13 @@ class Execution : public std::enable_shared_from_this<Execution> {
     std::shared_ptr<DeviceBlock> weights;
     std::shared_ptr<DeviceBlock> persistent;  ///< the context's own memory
     std::shared_ptr<Flight> flight;
+    std::shared_ptr<const std::atomic<uint64_t>> revision;  ///< of the context
   };
 
-  explicit Execution(Setup setup) : setup_(std::move(setup)) {}
+  explicit Execution(Setup setup) : setup_(std::move(setup)), revision_(*setup_.revision) {}
 
-  /// To be called right before the work is enqueued, or a graph with it launched, on the stream.
+  /// To be called right before the work is enqueued, or a graph with it launched, on the stream. A breach where
+  /// the context has been changed since enqueueV3.
   void begin(const char* function, const Stream& stream);
 
   /// What the stream runs, once for each begin(). `replay`: as part of a graph.
@@ -39,13 +42,12 @@ class Execution : public std::enable_shared_from_this<Execution> {
   void run(bool replay);
   void compute_outputs();
   void spoil_outputs();
-  void repeat_outputs();
   size_t bytes_of(size_t tensor) const;
 
   const Setup setup_;
+  const uint64_t revision_;  // of the context when this was made
   std::mutex mutex_;
-  std::deque<uint64_t> begun_;                  // guarded by mutex_; numbers of setup_.flight
-  std::vector<std::vector<char>> first_reply_;  // guarded by mutex_; of GraphMode::Fixed, one a tensor
+  std::deque<uint64_t> begun_;  // guarded by mutex_; numbers of setup_.flight
 };
 
 }  // namespace trtserve::fake::trt

@@ -9,7 +9,7 @@
 
 extern "C" {
 /// Calls so far of the method, function or callback of that name, for example "enqueueV3"; of a class's method of
-/// a name that two have, both.
+/// a name that two have, both. "enqueueV3 on profile 1": executions of that profile, of all engines.
 FAKE_TRT_API int64_t fake_trt_count(const char* function);
 /// Objects that exist now: "runtime", "engine", "context", "inspector", "graph" or "graph_exec".
 FAKE_TRT_API int64_t fake_trt_live(const char* what);

@@ -41,7 +41,7 @@ struct Profile {
   std::map<std::string, Range> values;  ///< of every shape input
 };
 
-enum class GraphMode { Right, Refuse, Wrong, Fixed };
+enum class GraphMode { Right, Refuse, Wrong, Idle };
 
 /// A toy plan. Immutable once read.
 ///
@@ -67,14 +67,16 @@ enum class GraphMode { Right, Refuse, Wrong, Fixed };
 ///   weights BYTES                       device memory of the engine
 ///   aux_streams N, layers N, hardware LEVEL      what the engine tells of itself
 ///   host_code                           the plan contains host code
+///   streams_weights                     they are copied to the device anew for every execution: no captures
 ///   gate NAME                           every execution waits for the gate on its stream; see gate.h
 ///   fail deserialize|context|shape|infer|enqueue|kernel|allocate SENTENCE
+///   fail notify SENTENCE                output allocators are told no shapes; nothing else fails, or says so
 ///   crash deserialize                   ends the process
 ///   fail_on VALUE                       enqueueV3 fails where the first input's first element is this; it waits
 ///                                       for the stream to see it, and lets captures pass
 ///   graph refuse                        a capture fails
 ///   graph wrong                         replays compute something else
-///   graph fixed                         replays compute what the first one did, whatever the inputs have become
+///   graph idle                          replays compute nothing
 ///
 /// A datatype is FP32, FP16, BF16, INT8, UINT8, INT32, INT64 or BOOL; FP8, INT4, FP4 and E8M0 can be declared, but
 /// not executed.
@@ -89,6 +91,7 @@ struct Plan {
   int32_t layers = 1;
   int32_t hardware = 0;
   bool host_code = false;
+  bool streams_weights = false;
   bool crashes = false;
   std::string gate;
   std::map<std::string, std::string> failures;  ///< where to sentence

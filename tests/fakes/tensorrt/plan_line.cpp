@@ -198,8 +198,8 @@ void read_scratch(Plan& plan, Words& words) {
 }
 
 void read_failure(Plan& plan, Words& words) {
-  static constexpr std::array<std::string_view, 7> kPlaces = {"deserialize", "context", "shape",   "infer",
-                                                              "enqueue",     "kernel",  "allocate"};
+  static constexpr std::array<std::string_view, 8> kPlaces = {"deserialize", "context", "shape",    "infer",
+                                                              "enqueue",     "kernel",  "allocate", "notify"};
   const std::string where = words.word();
   if (std::find(kPlaces.begin(), kPlaces.end(), where) == kPlaces.end()) words.fail();
   plan.failures[where] = words.rest();
@@ -207,7 +207,7 @@ void read_failure(Plan& plan, Words& words) {
 
 void read_graph(Plan& plan, Words& words) {
   static const std::map<std::string, GraphMode> modes = {
-      {"refuse", GraphMode::Refuse}, {"wrong", GraphMode::Wrong}, {"fixed", GraphMode::Fixed}};
+      {"refuse", GraphMode::Refuse}, {"wrong", GraphMode::Wrong}, {"idle", GraphMode::Idle}};
   const auto found = modes.find(words.word());
   if (found == modes.end()) words.fail();
   plan.graph = found->second;
@@ -236,6 +236,7 @@ const std::map<std::string, Reader>& readers() {
       {"layers", [](Plan& plan, Words& words) { plan.layers = static_cast<int32_t>(words.natural()); }},
       {"hardware", [](Plan& plan, Words& words) { plan.hardware = static_cast<int32_t>(words.natural()); }},
       {"host_code", [](Plan& plan, Words&) { plan.host_code = true; }},
+      {"streams_weights", [](Plan& plan, Words&) { plan.streams_weights = true; }},
       {"gate", [](Plan& plan, Words& words) { plan.gate = words.word(); }},
       {"fail", read_failure},
       {"crash", read_crash},

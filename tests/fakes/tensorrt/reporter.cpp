@@ -19,9 +19,12 @@ void Reporter::report(ErrorCode code, const char* function, const char* kind, co
   std::ostringstream message;
   message << "[engine.cpp::" << function << "::1] Error Code " << static_cast<int32_t>(code) << ": " << kind << " ("
           << sentence << ")";
-  logger_.log(ILogger::Severity::kERROR, message.str().c_str());
   auto* const to = recorder();
-  if (to != nullptr) to->reportError(code, sentence.c_str());
+  if (to != nullptr) {
+    to->reportError(code, message.str().c_str());
+  } else {
+    logger_.log(ILogger::Severity::kERROR, message.str().c_str());
+  }
 }
 
 void Reporter::report_misuse(const char* function, const std::string& sentence) const {

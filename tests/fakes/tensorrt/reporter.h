@@ -9,8 +9,8 @@
 
 namespace trtserve::fake::trt {
 
-/// Where an object tells of errors: the runtime's logger, and the object's error recorder if it has one. Thread
-/// safe, but for set_recorder().
+/// Where an object tells of errors: its error recorder, or, as long as it has none, the runtime's logger, as the
+/// real library does it. Thread safe, but for set_recorder().
 class Reporter {
  public:
   explicit Reporter(nvinfer1::ILogger& logger) : logger_(logger) {}

@@ -17,6 +17,7 @@ std::shared_ptr<const Plan> read(const RuntimeState& runtime, const void* blob, 
     return nullptr;
   };
   try {
+    check_usable();
     auto plan = std::make_shared<const Plan>(read_plan(blob, size));
     if (plan->crashes) std::raise(SIGSEGV);
     if (const auto* reason = plan->failure("deserialize")) return refuse("Internal Error", *reason);
@@ -28,6 +29,8 @@ std::shared_ptr<const Plan> read(const RuntimeState& runtime, const void* blob, 
     return plan;
   } catch (const PlanError& error) {
     return refuse("Serialization", error.what());
+  } catch (const c10::Error& error) {
+    return refuse("Cuda Runtime", error.what_without_backtrace());
   }
 }
 

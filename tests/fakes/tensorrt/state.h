@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 
+#include "contract.h"
+#include "current.h"
 #include "device_block.h"
 #include "plan.h"
 #include "reporter.h"
@@ -40,11 +42,18 @@ struct EngineState {
 
   const char* gone_ancestor() const { return runtime->destroyed ? "runtime" : nullptr; }
 
+  /// A breach, which begins with the words given, where the thread's current device is not the engine's.
+  void check_device(const char* what) const {
+    const auto now = current_device();
+    if (now != device) breached(what, " while device ", now, " was current, and the engine is on ", device);
+  }
+
   const std::shared_ptr<RuntimeState> runtime;
   const std::shared_ptr<const Plan> plan;
   const std::shared_ptr<DeviceBlock> weights;
   nvinfer1::IGpuAllocator* const allocator;
   Reporter reporter;
+  const int device = current_device();
   std::atomic<bool> destroyed{false};
   std::atomic<int> contexts{0};    // that exist
   std::atomic<int> inspectors{0};  // that exist

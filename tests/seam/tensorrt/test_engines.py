@@ -26,6 +26,34 @@ def test_an_engine_tells_its_tensors_and_profiles(trt: TensorRt) -> None:
     assert info.properties["tensorrt"] == trt.runtime.backend_version("trt")
 
 
+def test_an_engine_tells_what_it_takes_and_was_built_for(trt: TensorRt) -> None:
+    engine = trt.load_plan(
+        f"name net\n{DOUBLE}\nscratch 512 per_item\nlayers 3\naux_streams 2\nhardware 1", instances=3
+    )
+    info = trt.runtime.engine(engine)
+    assert info.instances == 3
+    assert info.inputs[0].format == info.outputs[0].format
+    assert {
+        name: info.properties[name]
+        for name in ("network", "layers", "aux_streams", "device_memory_bytes", "hardware_compatibility")
+    } == {
+        "network": "net",
+        "layers": "3",
+        "aux_streams": "2",
+        "device_memory_bytes": str(8 * 512),
+        "hardware_compatibility": "Ampere and later",
+    }
+
+
+def test_every_profile_of_an_input_is_told(trt: TensorRt) -> None:
+    engine = trt.load_plan(
+        "input x FP32 -1 4\nprofile\nrange x 1 4 / 2 4 / 3 4\nprofile\nrange x 4 4 / 5 4 / 6 4\n"
+        "output y scale x 2"
+    )
+    (x,) = trt.runtime.engine(engine).inputs
+    assert [(p.min[0], p.opt[0], p.max[0]) for p in x.profiles] == [(1, 2, 3), (4, 5, 6)]
+
+
 def test_the_inspector_tells_of_the_layers(trt: TensorRt) -> None:
     engine = trt.load_plan(f"{DOUBLE}\nlayers 3")
     assert json.loads(trt.runtime.layers(engine))
@@ -55,14 +83,32 @@ def test_a_plan_that_cannot_be_served_is_refused(trt: TensorRt, plan: str, kind:
 
 @pytest.mark.parametrize("plan", [b"", b"ftrt", b"garbage that is no plan at all", b"ftrt" + bytes(200)])
 def test_garbage_is_refused(trt: TensorRt, plan: bytes) -> None:
+    seen = trt.calls("deserializeCudaEngine")
     with pytest.raises(runtime_ext.Error) as refused:
         trt.load_bytes(plan)
     assert refused.value.kind == "InvalidInput"
+    if not plan.startswith(b"ftrt"):
+        assert trt.calls("deserializeCudaEngine") == seen, "the library saw it"
 
 
 def test_host_code_runs_where_the_operator_allows_it(tmp_path: Path) -> None:
     with running(tmp_path, allow_host_code="1") as trt:
         trt.load_plan(f"{DOUBLE}\nhost_code")
+
+
+def test_libraries_of_plugins_are_loaded_where_they_are_named(tmp_path: Path) -> None:
+    with running(tmp_path, plugins=str(sdk.LIBRARY)) as trt:
+        before = trt.calls("loadLibrary")
+        trt.load_plan(DOUBLE)
+        trt.load_plan(DOUBLE)
+        assert trt.calls("loadLibrary") == before + 1
+
+
+def test_a_library_of_plugins_that_cannot_be_loaded_is_said(tmp_path: Path) -> None:
+    with running(tmp_path, plugins="/nonexistent/plugins.so") as trt:
+        error = trt.refusal(DOUBLE)
+    assert error.kind == "Unavailable"
+    assert "the TensorRT plugin library /nonexistent/plugins.so cannot be loaded: " in str(error)
 
 
 def test_what_tensorrt_says_reaches_the_log(trt: TensorRt) -> None:
@@ -73,6 +119,16 @@ def test_what_tensorrt_says_reaches_the_log(trt: TensorRt) -> None:
 @pytest.mark.parametrize(("device", "kind"), [("cpu", "Unsupported"), ("cuda:7", "InvalidInput")])
 def test_a_device_that_it_cannot_run_on_is_refused(trt: TensorRt, device: str, kind: str) -> None:
     assert trt.refusal(DOUBLE, device=device).kind == kind
+
+
+def test_an_engine_ends_on_its_own_device_whoever_unloads_it(trt: TensorRt) -> None:
+    trt.device.fake_device_count_set(5)
+    try:
+        engine = trt.load_plan(DOUBLE, device="cuda:4")
+        assert trt.infer(engine, x=np.ones((1, 4), np.float32))["y"].tolist() == [[2, 2, 2, 2]]
+        trt.runtime.unload(engine)
+    finally:
+        trt.device.fake_device_count_set(1)
 
 
 def test_without_a_device_nothing_is_asked_of_the_library(trt: TensorRt) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.seam.conftest import NUMPY
+from tests.seam.conftest import NUMPY, RunInThread
 from tests.seam.tensorrt.conftest import DOUBLE, TensorRt
 
 
@@ -117,6 +117,26 @@ def test_values_outside_every_profile_are_refused(trt: TensorRt) -> None:
     assert trt.infer(engine, size=np.int64([1, 2]))["y"].shape == (1, 2)
 
 
+def test_an_output_on_the_host_is_waited_for(trt: TensorRt, run_in_thread: RunInThread) -> None:
+    module = trt.module(trt.load_plan(f"{DOUBLE}\noutput shape shape_of x"))
+    x = torch.ones(3, 4, device="fake")
+    torch.accelerator.synchronize()
+    stream = torch.Stream("fake")
+    trt.device.fake_stream_hold(stream.native_handle)
+
+    def call(x: torch.Tensor) -> list[int]:
+        with stream:
+            shape = module(x)[1].tolist()
+        stream.synchronize()
+        return shape
+
+    called = run_in_thread(call, x)
+    trt.device.fake_device_await_waiting(1)
+    trt.device.fake_device_release()
+    assert called.result() == [3, 4]
+    del x
+
+
 def test_an_output_on_the_host_is_there_when_the_call_returns(trt: TensorRt) -> None:
     plan = f"{DOUBLE}\noutput shape shape_of x"
     engine = trt.load_plan(plan)
@@ -136,6 +156,18 @@ PROFILES = (
 def test_every_profile_is_usable(trt: TensorRt, batch: int) -> None:
     engine = trt.load_plan(PROFILES, instances=1)
     assert np.array_equal(trt.infer(engine, x=rows(batch), k=rows(batch))["y"], 2 * rows(batch))
+
+
+def test_of_the_profiles_that_fit_the_one_with_the_nearest_optimum_is_taken(trt: TensorRt) -> None:
+    engine = trt.load_plan(
+        "input x FP32 -1 4\nprofile\nrange x 1 4 / 32 4 / 32 4\nprofile\nrange x 1 4 / 2 4 / 8 4\n"
+        "output y scale x 2",
+        cuda_graphs="off",
+    )
+    for batch, profile in ((1, 1), (3, 1), (32, 0), (9, 0), (8, 1)):
+        taken = trt.calls(f"enqueueV3 on profile {profile}")
+        trt.infer(engine, x=rows(batch))
+        assert trt.calls(f"enqueueV3 on profile {profile}") == taken + 1, batch
 
 
 def test_profiles_are_never_switched_once_an_engine_is_loaded(trt: TensorRt) -> None:

@@ -13,20 +13,51 @@ CYCLES = 200
 
 def test_an_enqueue_that_fails_fails_its_request_and_discards_the_context(trt: TensorRt) -> None:
     engine = trt.load_plan(f"{DOUBLE}\nfail_on 7", instances=1, cuda_graphs="off")
+    created = trt.calls("createExecutionContext")
     failed = trt.failure(engine, x=7 * ONES)
     assert failed.kind == "ExecutionFailed"
     assert "it met the value that it fails on" in failed.message
     assert trt.counters(engine)["contexts_discarded"] == 1
     assert trt.infer(engine, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
+    assert trt.calls("createExecutionContext") == created + 1
     assert trt.live("context") == 1
 
 
-@pytest.mark.parametrize("step", ["shape", "infer", "enqueue"])
-def test_a_step_that_fails_says_why(trt: TensorRt, step: str) -> None:
-    engine = trt.load_plan(f"{DOUBLE}\nfail {step} the {step} broke")
+def test_a_context_is_discarded_only_once_its_work_is_done(trt: TensorRt, run_in_thread: RunInThread) -> None:
+    gate = trt.new_gate()
+    engine = trt.load_plan(f"input x FP32 4\noutput where nonzero x\nfail notify no shape\ngate {gate}")
+    module = trt.module(engine)
+    x = torch.ones(4, device="fake")
+
+    def call(x: torch.Tensor) -> None:
+        with pytest.raises(RuntimeError, match="TensorRT told no shape of output 'where'"):
+            module(x)
+        torch.accelerator.synchronize()
+
+    called = run_in_thread(call, x)
+    trt.wait_for(gate, 1)
+    trt.device.fake_device_await_waiting(1)
+    trt.open(gate)
+    called.result()
+    del x
+
+
+@pytest.mark.parametrize(
+    ("step", "kind", "sentence"),
+    [
+        ("shape", "InvalidInput", "TensorRT takes no shape [1, 4] for input 'x': "),
+        ("infer", "InvalidInput", "TensorRT cannot tell the outputs' shapes from these inputs: "),
+        ("enqueue", "ExecutionFailed", "TensorRT could not run the engine: "),
+    ],
+)
+def test_a_step_that_fails_ends_the_execution_and_says_why(
+    trt: TensorRt, step: str, kind: str, sentence: str
+) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\nfail {step} it broke")
     failed = trt.failure(engine, x=ONES)
-    assert failed.kind in {"InvalidInput", "ExecutionFailed"}
-    assert f"the {step} broke" in failed.message
+    assert failed.kind == kind
+    assert sentence in failed.message
+    assert "it broke" in failed.message
 
 
 def test_a_device_without_memory_for_the_weights_is_unavailable(trt: TensorRt) -> None:
@@ -35,6 +66,11 @@ def test_a_device_without_memory_for_the_weights_is_unavailable(trt: TensorRt) -
     assert error.kind == "Unavailable", str(error)
     trt.device.fake_device_limit(-1)
     trt.load_plan(f"{DOUBLE}\nweights 2097152")
+
+
+def test_an_allocation_of_tensorrts_own_that_fails_is_unavailable(trt: TensorRt) -> None:
+    error = trt.refusal(f"{DOUBLE}\nfail allocate no room for the weights")
+    assert (error.kind, "no room for the weights" in str(error)) == ("Unavailable", True)
 
 
 def test_a_device_without_memory_for_an_execution_is_unavailable_for_it_alone(trt: TensorRt) -> None:
@@ -78,7 +114,7 @@ def test_more_threads_than_contexts_share_an_engine(trt: TensorRt, run_in_thread
 
 
 def test_a_sticky_error_makes_the_device_dead_and_its_engines_unavailable(trt: TensorRt) -> None:
-    """On a device of its own: dead is for the rest of the process."""
+    """On a device of its own, as each that follows: dead is for the rest of the process."""
     trt.device.fake_device_count_set(2)
     try:
         good = trt.load_plan(DOUBLE, device="cuda:1")
@@ -93,6 +129,37 @@ def test_a_sticky_error_makes_the_device_dead_and_its_engines_unavailable(trt: T
         assert "device fake:1 is dead" in refused.message
         trt.device.fake_device_break(None)
         trt.runtime.close()
+    finally:
+        trt.device.fake_device_break(None)
+        trt.device.fake_device_count_set(1)
+
+
+def test_a_sticky_error_that_tensorrt_hears_of_first_makes_the_device_dead(trt: TensorRt) -> None:
+    trt.device.fake_device_count_set(3)
+    try:
+        engine = trt.load_plan(DOUBLE, device="cuda:2", cuda_graphs="off")
+        module = trt.module(engine)
+        x = torch.ones(1, 4, device="fake:2")
+        stream = torch.Stream("fake:2")
+        trt.device.fake_device_break(b"an illegal address")
+        with stream, pytest.raises(RuntimeError, match=r"could not run the engine: .*an illegal address"):
+            module(x)
+        assert "an illegal address" in trt.runtime.dead_devices()["fake:2"]
+        del x
+        trt.device.fake_device_break(None)
+        trt.runtime.close()
+    finally:
+        trt.device.fake_device_break(None)
+        trt.device.fake_device_count_set(1)
+
+
+def test_a_plan_is_not_blamed_for_a_device_that_has_died(trt: TensorRt) -> None:
+    trt.device.fake_device_count_set(4)
+    try:
+        trt.device.fake_device_break(b"an illegal address")
+        error = trt.refusal(DOUBLE, device="cuda:3")
+        assert (error.kind, "an illegal address" in str(error)) == ("Unavailable", True)
+        assert "fake:3" in trt.runtime.dead_devices()
     finally:
         trt.device.fake_device_break(None)
         trt.device.fake_device_count_set(1)

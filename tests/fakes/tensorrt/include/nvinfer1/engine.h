@@ -52,6 +52,7 @@ class ICudaEngine : public INoCopy {
   virtual HardwareCompatibilityLevel getHardwareCompatibilityLevel() const noexcept = 0;
   virtual int32_t getNbAuxStreams() const noexcept = 0;
   virtual int64_t getStreamableWeightsSize() const noexcept = 0;
+  virtual int64_t getWeightStreamingBudgetV2() const noexcept = 0;
   virtual int64_t const* getProfileTensorValuesV2(char const* tensorName, int32_t profileIndex,
                                                   OptProfileSelector select) const noexcept = 0;
   virtual int64_t getEngineStat(EngineStat stat) const noexcept = 0;
