@@ -30,8 +30,29 @@ TimePoint RequestQueue::Lane::oldest() const {
   return oldest;
 }
 
-RequestQueue::RequestQueue(const BatchRules& rules, size_t bound, size_t instances, Clock& clock)
-    : rules_(rules), bound_(bound), instances_(instances), clock_(clock), delay_(rules) {}
+std::optional<TimePoint> RequestQueue::Lane::earliest_deadline() const {
+  std::optional<TimePoint> earliest;
+  for (const auto& level : waiting) {
+    for (const auto& request : level) {
+      if (request.deadline && (!earliest || *request.deadline < *earliest)) earliest = request.deadline;
+    }
+  }
+  return earliest;
+}
+
+RequestQueue::RequestQueue(const BatchRules& rules, size_t bound, size_t instances, DeviceShare::Member& share,
+                           Clock& clock)
+    : rules_(rules),
+      bound_(bound),
+      instances_(std::max<size_t>(1, instances)),
+      share_(share),
+      clock_(clock),
+      delay_(rules) {}
+
+/// The request's items as far as they matter: no more than fill a batch, so that sums of them do not overflow.
+int64_t RequestQueue::counted(const Request& request) const {
+  return std::min(request.signature->items, rules_.max_items);
+}
 
 void RequestQueue::push(Request&& request) {
   bool wake = false;
@@ -56,21 +77,28 @@ void RequestQueue::push(Request&& request) {
 }
 
 std::optional<Batch> RequestQueue::pop() {
+  std::unique_ptr<DeviceShare::Turn> turn;
   std::unique_lock lock(mutex_);
   ++idle_;
   while (true) {
     const TimePoint now = clock_.now();
     std::optional<TimePoint> next;
-    if (Lane* lane = most_urgent(now, next)) {
+    Lane* lane = most_urgent(now, next);
+    if ((lane != nullptr) != (turn != nullptr)) {
+      // Without the lock: so look again then, at what may have come or gone.
+      lock.unlock();
+      turn = lane != nullptr ? std::make_unique<DeviceShare::Turn>(share_) : nullptr;
+      lock.lock();
+    } else if (lane != nullptr) {
       --idle_;
       Batch batch = take(*lane, now);
+      batch.turn = std::move(turn);
       // What is left may be ready too, or needs somebody else now who watches the time.
       const bool watch = waiting_ > 0 && idle_ > 0;
       lock.unlock();
       if (watch) changed_.notify_one();
       return batch;
-    }
-    if (next) {
+    } else if (next) {
       clock_.wait_until(lock, changed_, *next);
     } else if (closed_) {
       --idle_;
@@ -125,8 +153,7 @@ Batch RequestQueue::take(Lane& lane, TimePoint now) {
       const auto request = next++;
       if (has_expired(*request, now)) {
         took_out(lane, *request);
-        batch.expired.push_back(std::move(*request));
-        level.erase(request);
+        batch.expired.splice(batch.expired.end(), level, request);
         continue;
       }
       // The first one runs in any case: alone, if it must. Empty ones do too: there is nothing to join.
@@ -153,7 +180,7 @@ Batch RequestQueue::take(Lane& lane, TimePoint now) {
     level.erase(request);
   }
   running_ += batch.requests.size();
-  delay_.began(waiting_ + running_);
+  if (!batch.requests.empty()) delay_.began(waiting_ + running_);
   forget_empty_lanes();
   return batch;
 }
@@ -171,7 +198,7 @@ void RequestQueue::forget_empty_lanes() {
 void RequestQueue::done(size_t requests, Nanoseconds compute) {
   const std::lock_guard lock(mutex_);
   running_ -= requests;
-  if (requests == 0 || compute == Nanoseconds(0)) return;
+  if (compute == Nanoseconds(0)) return;
   delay_.executed(compute);
   const Nanoseconds each = compute / static_cast<int64_t>(requests);
   per_request_ += per_request_ == Nanoseconds(0) ? each : (each - per_request_) / kMemory;
