@@ -65,9 +65,10 @@ void RequestQueue::push(Request&& request) {
     }
     auto& lane = lanes_[request.signature->shape_class];
     if (lane.empty()) lane.limit = request.signature->most_items(rules_.max_items);
-    lane.items += request.signature->items;
-    with_deadline_ += request.deadline ? 1 : 0;
-    lane.waiting.at(static_cast<size_t>(request.priority)).push_back(std::move(request));
+    auto& level = lane.waiting.at(static_cast<size_t>(request.priority));
+    level.push_back(std::move(request));  // may throw, so all else comes after
+    lane.items += counted(level.back());
+    with_deadline_ += level.back().deadline ? 1 : 0;
     ++waiting_;
     delay_.arrived(waiting_ + running_);
     // An instance that waits looks at all lanes again, so that one which need not wait any longer is run.
@@ -157,11 +158,10 @@ Batch RequestQueue::take(Lane& lane, TimePoint now) {
         continue;
       }
       // The first one runs in any case: alone, if it must. Empty ones do too: there is nothing to join.
-      const int64_t with_it = items + request->signature->items;
-      full = !chosen.empty() && (with_it > target || request->signature->items == 0);
+      full = !chosen.empty() && (request->signature->items > target - items || request->signature->items == 0);
       if (full) break;
       chosen.push_back(request);
-      items = with_it;
+      items += request->signature->items;
       if (chosen.size() == 1 || request->signature->takes(items)) {
         fitting = chosen.size();
         fitting_items = items;
@@ -186,7 +186,7 @@ Batch RequestQueue::take(Lane& lane, TimePoint now) {
 }
 
 void RequestQueue::took_out(Lane& lane, const Request& request) {
-  lane.items -= request.signature->items;
+  lane.items -= counted(request);
   with_deadline_ -= request.deadline ? 1 : 0;
   --waiting_;
 }
@@ -209,16 +209,15 @@ Nanoseconds RequestQueue::time_to_drain() const {
 }
 
 template <typename Wanted>
-std::vector<Request> RequestQueue::take_out(const Wanted& wanted) {
-  std::vector<Request> taken;
+std::list<Request> RequestQueue::take_out(const Wanted& wanted) {
+  std::list<Request> taken;
   for (auto& [shape, lane] : lanes_) {
     for (auto& level : lane.waiting) {
       for (auto next = level.begin(); next != level.end();) {
         const auto request = next++;
         if (!wanted(*request)) continue;
         took_out(lane, *request);
-        taken.push_back(std::move(*request));
-        level.erase(request);
+        taken.splice(taken.end(), level, request);
       }
     }
   }
@@ -233,7 +232,7 @@ std::optional<Request> RequestQueue::remove(Ticket ticket) {
   return std::move(taken.front());
 }
 
-std::vector<Request> RequestQueue::expire(TimePoint now) {
+std::list<Request> RequestQueue::expire(TimePoint now) {
   const std::lock_guard lock(mutex_);
   if (with_deadline_ == 0) return {};
   return take_out([&](const Request& request) { return has_expired(request, now); });
@@ -261,7 +260,7 @@ void RequestQueue::close() {
   changed_.notify_all();
 }
 
-std::vector<Request> RequestQueue::abandon() {
+std::list<Request> RequestQueue::abandon() {
   close();
   const std::lock_guard lock(mutex_);
   return take_out([](const Request&) { return true; });

@@ -55,7 +55,7 @@ class RequestQueue {
   std::optional<Request> remove(Ticket ticket);
 
   /// Takes out every request whose deadline has come.
-  std::vector<Request> expire(TimePoint now);
+  std::list<Request> expire(TimePoint now);
 
   /// The earliest deadline that waits.
   std::optional<TimePoint> next_deadline() const;
@@ -64,14 +64,14 @@ class RequestQueue {
   void close();
 
   /// Closes, and takes out what waits.
-  std::vector<Request> abandon();
+  std::list<Request> abandon();
 
   size_t depth() const;
 
  private:
   struct Lane {
     std::array<std::list<Request>, kPriorities> waiting;  // each in the order of arrival
-    int64_t items = 0;                                    // of all that wait
+    int64_t items = 0;                                    // of all that wait, as counted()
     int64_t limit = 1;                                    // items that a batch of this shape may have
 
     bool empty() const;
@@ -83,12 +83,13 @@ class RequestQueue {
 
   Lane* most_urgent(TimePoint now, std::optional<TimePoint>& next);
   TimePoint ready_at(const Lane& lane, TimePoint now) const;
+  int64_t preferred_items(const Lane& lane) const;
   int64_t target_items(const Lane& lane, TimePoint now) const;
   int64_t counted(const Request& request) const;
   Batch take(Lane& lane, TimePoint now);
   void took_out(Lane& lane, const Request& request);
   template <typename Wanted>
-  std::vector<Request> take_out(const Wanted& wanted);
+  std::list<Request> take_out(const Wanted& wanted);
   void forget_empty_lanes();
   Nanoseconds time_to_drain() const;
 
