@@ -129,16 +129,36 @@ RequestQueue::Lane* RequestQueue::most_urgent(TimePoint now, std::optional<TimeP
 /// When a batch of the lane may run, if nothing more comes: `now` or earlier means at once.
 TimePoint RequestQueue::ready_at(const Lane& lane, TimePoint now) const {
   if (closed_ || lane.items >= lane.limit || !delay_.expects_more(waiting_ + running_)) return now;
-  if (!rules_.preferred.empty() && lane.items >= rules_.preferred.front()) return now;
-  return lane.oldest() + delay_.longest();
+  // One without items is joined with nothing.
+  if (lane.first().signature->items == 0 || preferred_items(lane) > 0) return now;
+  const TimePoint held_until = lane.oldest() + delay_.longest();
+  const auto deadline = with_deadline_ > 0 ? lane.earliest_deadline() : std::nullopt;
+  return deadline && *deadline <= held_until ? now : held_until;
+}
+
+/// The greatest preferred number of items that the lane's next requests have together; 0: none.
+int64_t RequestQueue::preferred_items(const Lane& lane) const {
+  int64_t preferred = 0;
+  int64_t items = 0;
+  if (rules_.preferred.empty()) return preferred;
+  for (const auto& level : lane.waiting) {
+    for (const auto& request : level) {
+      items += counted(request);
+      if (items > rules_.preferred.back()) return preferred;
+      if (std::binary_search(rules_.preferred.begin(), rules_.preferred.end(), items) &&
+          request.signature->takes(items)) {
+        preferred = items;
+      }
+    }
+  }
+  return preferred;
 }
 
 /// How many items the lane's next batch is to have: a preferred number, unless the time to wait for one is over.
 int64_t RequestQueue::target_items(const Lane& lane, TimePoint now) const {
-  if (rules_.preferred.empty() || lane.items >= lane.limit || closed_) return lane.limit;
-  if (lane.oldest() + delay_.longest() <= now) return lane.limit;
-  const auto above = std::upper_bound(rules_.preferred.begin(), rules_.preferred.end(), lane.items);
-  return above == rules_.preferred.begin() ? lane.limit : *std::prev(above);
+  if (lane.items >= lane.limit || closed_ || lane.oldest() + delay_.longest() <= now) return lane.limit;
+  const int64_t preferred = preferred_items(lane);
+  return preferred > 0 ? preferred : lane.limit;
 }
 
 Batch RequestQueue::take(Lane& lane, TimePoint now) {
@@ -243,11 +263,8 @@ std::optional<TimePoint> RequestQueue::next_deadline() const {
   std::optional<TimePoint> earliest;
   if (with_deadline_ == 0) return earliest;
   for (const auto& [shape, lane] : lanes_) {
-    for (const auto& level : lane.waiting) {
-      for (const auto& request : level) {
-        if (request.deadline && (!earliest || *request.deadline < *earliest)) earliest = request.deadline;
-      }
-    }
+    const auto deadline = lane.earliest_deadline();
+    if (deadline && (!earliest || *deadline < *earliest)) earliest = deadline;
   }
   return earliest;
 }
