@@ -66,14 +66,20 @@ std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShap
   }
 }
 
-std::shared_ptr<const Signature> ServedEngine::sign_anew(const Signature& former) {
+void ServedEngine::sign_anew(Request& request) {
   std::vector<TensorShape> tensors;
-  for (const auto& input : former.inputs) tensors.push_back({input.name, datatype_name(input.dtype), input.shape});
-  return sign(tensors);
+  for (const auto& input : request.signature->inputs) {
+    tensors.push_back({input.name, datatype_name(input.dtype), input.shape});
+  }
+  auto signature = sign(tensors);
+  // The data is in the order of the former inputs, which need not be that of these.
+  const auto data = request.data;
+  for (size_t i = 0; i < data.size(); ++i) request.data[signature->positions[i]] = data[i];
+  request.signature = std::move(signature);
 }
 
 void ServedEngine::submit(Request&& request) {
-  if (request.signature->maker != number_) request.signature = sign_anew(*request.signature);
+  if (request.signature->maker != number_) sign_anew(request);
   {
     const std::lock_guard lock(open_mutex_);
     ++open_;

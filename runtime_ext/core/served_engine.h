@@ -49,7 +49,7 @@ class ServedEngine final : private BatchHandler {
   size_t instances_busy() const { return busy_.load(std::memory_order_relaxed); }
 
  private:
-  std::shared_ptr<const Signature> sign_anew(const Signature& former);
+  void sign_anew(Request& request);
   void handle(Batch batch, DeviceLane& lane) override;
   void run(Batch batch, DeviceLane& lane);
   void run_one_by_one(Batch batch, DeviceLane& lane);
