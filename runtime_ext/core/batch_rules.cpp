@@ -8,6 +8,15 @@ namespace trtserve {
 
 namespace {
 
+// Beyond these a number is a mistake; within them sums of items and of times do not overflow.
+constexpr int64_t kMostItems = 1 << 20;
+constexpr int64_t kLongestUs = 3'600'000'000;
+
+void check_range(const char* option, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return;
+  fail(Kind::InvalidInput, option, " is ", value, "; allowed are numbers from ", least, " to ", most);
+}
+
 int64_t batch_dim(const TensorSpec& spec, const char* role, const BatchOptions& options) {
   const auto named = options.batch_dims.find(spec.name);
   const int64_t dim = named == options.batch_dims.end() ? 0 : named->second;
@@ -46,14 +55,19 @@ void check_names_known(const Engine& engine, const BatchOptions& options) {
 
 BatchRules batch_rules(const Engine& engine) {
   const auto& options = engine.options().batch;
+  check_range("max_batch_size", options.max_batch_size, 1, kMostItems);
   BatchRules rules;
-  rules.max_items = std::max<int64_t>(1, options.max_batch_size);
+  rules.max_items = options.max_batch_size;
   if (!rules.joins() || engine.inputs().empty()) return BatchRules{};
   check_names_known(engine, options);
   rules.input_batch_dim = batch_dims(engine.inputs(), "input", options);
   rules.output_batch_dim = batch_dims(engine.outputs(), "output", options);
   rules.adaptive = options.max_queue_delay_us == BatchOptions::kAutoDelay;
-  if (!rules.adaptive) rules.max_delay = std::chrono::microseconds(options.max_queue_delay_us);
+  if (!rules.adaptive) {
+    check_range("max_queue_delay_us", options.max_queue_delay_us, 0, kLongestUs);
+    rules.max_delay = std::chrono::microseconds(options.max_queue_delay_us);
+  }
+  check_range("latency_target_us", options.latency_target_us, 0, kLongestUs);
   rules.latency_target = std::chrono::microseconds(options.latency_target_us);
   rules.preferred = options.preferred_batch_sizes;
   std::sort(rules.preferred.begin(), rules.preferred.end());

@@ -21,7 +21,7 @@ struct BatchRules {
 };
 
 /// InvalidInput, naming the tensor, where the engine cannot be batched as its options ask: a tensor has no such
-/// dimension, or one of fixed size, or holds values that decide shapes.
+/// dimension, or one of fixed size, or holds values that decide shapes; or where a number is out of its range.
 BatchRules batch_rules(const Engine& engine);
 
 }  // namespace trtserve

@@ -50,7 +50,7 @@ at::Tensor join(const Batch& batch, size_t index, size_t batch_dim, bool pinned)
     at::Tensor part = at::empty({0});
     const auto& input = request.signature->inputs[index];
     // A view must be aligned for its datatype: what is not is copied once more.
-    if (reinterpret_cast<uintptr_t>(request.data[index]) % c10::elementSize(input.dtype) == 0) {
+    if (input.bytes == 0 || reinterpret_cast<uintptr_t>(request.data[index]) % c10::elementSize(input.dtype) == 0) {
       part = view(request.data[index], input);
     } else {
       part = at::empty(input.shape, at::TensorOptions().dtype(input.dtype));

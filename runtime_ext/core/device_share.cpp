@@ -29,12 +29,12 @@ DeviceShare::Member::~Member() {
 
 TimePoint DeviceShare::take(Member& member) {
   std::unique_lock lock(mutex_);
-  if (member.present_++ == 0) member.used_ = std::max(member.used_, time_);
-  ++member.waiting_;
+  if (member.waiting_++ == 0) member.used_ = std::max(member.used_, time_);
   ++waiting_;
-  changed_.wait(lock, [&] { return taken_ < turns_ && is_next(member); });
+  changed_.wait(lock, [&] { return may_take(member); });
   --member.waiting_;
   --waiting_;
+  ++member.taken_;
   ++taken_;
   time_ = std::max(time_, member.used_);
   const bool more = waiting_ > 0 && taken_ < turns_;
@@ -43,7 +43,9 @@ TimePoint DeviceShare::take(Member& member) {
   return clock_.now();
 }
 
-bool DeviceShare::is_next(const Member& member) const {
+bool DeviceShare::may_take(const Member& member) const {
+  if (member.taken_ == 0) return true;
+  if (taken_ >= turns_) return false;
   return std::none_of(members_.begin(), members_.end(), [&](const auto& entry) {
     return entry.first->waiting_ > 0 && entry.first->used_ < member.used_;
   });
@@ -55,7 +57,7 @@ void DeviceShare::give_back(Member& member, TimePoint began) {
   {
     const std::lock_guard lock(mutex_);
     member.used_ += used;
-    --member.present_;
+    --member.taken_;
     --taken_;
     waited_for = waiting_ > 0;
   }

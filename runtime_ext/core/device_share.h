@@ -11,10 +11,11 @@ namespace trtserve {
 /// Divides the time of one device fairly among the engines that use it: start-time fair queueing (Goyal, Vin, Cheng:
 /// "Start-time Fair Queueing", 1996) with equal weights.
 ///
-/// As many executions run at a time as the engine with the most instances may run alone. Where more are asked for,
-/// the next turn goes to the engine that has had the least time, so that an engine with many instances or a long
-/// queue does not keep another from the device. An engine that was idle starts at the time of the others: it has
-/// nothing saved up. Thread safe.
+/// Every engine may run one execution at any time, so that none waits for another that is slow or stuck. Beyond that,
+/// as many run at a time as the engine with the most instances may run alone: where more are asked for, the next turn
+/// goes to the engine that has had the least time, so that an engine with many instances or a long queue does not
+/// crowd another out. An engine that did not ask for more starts at the time of the others: it has nothing saved up.
+/// Thread safe.
 class DeviceShare {
  public:
   explicit DeviceShare(Clock& clock) : clock_(clock) {}
@@ -33,9 +34,10 @@ class DeviceShare {
     friend class DeviceShare;
     DeviceShare& share_;
     const size_t instances_;
-    Nanoseconds used_{0};  // guarded by share_.mutex_; virtual: device time, or the others' while it was idle
-    size_t present_ = 0;   // guarded by share_.mutex_; turns that are waited for or taken
-    size_t waiting_ = 0;   // guarded by share_.mutex_
+    // Guarded by share_.mutex_:
+    Nanoseconds used_{0};  // virtual: device time, or the others' while it did not wait for a turn
+    size_t taken_ = 0;
+    size_t waiting_ = 0;
   };
 
   /// The right to execute, from take() on for as long as it lives.
@@ -54,7 +56,7 @@ class DeviceShare {
  private:
   TimePoint take(Member& member);
   void give_back(Member& member, TimePoint began);
-  bool is_next(const Member& member) const;
+  bool may_take(const Member& member) const;
 
   Clock& clock_;
   std::mutex mutex_;  // protects all below and what members say it does; never held while anything executes

@@ -30,8 +30,29 @@ TimePoint RequestQueue::Lane::oldest() const {
   return oldest;
 }
 
-RequestQueue::RequestQueue(const BatchRules& rules, size_t bound, size_t instances, Clock& clock)
-    : rules_(rules), bound_(bound), instances_(instances), clock_(clock), delay_(rules) {}
+std::optional<TimePoint> RequestQueue::Lane::earliest_deadline() const {
+  std::optional<TimePoint> earliest;
+  for (const auto& level : waiting) {
+    for (const auto& request : level) {
+      if (request.deadline && (!earliest || *request.deadline < *earliest)) earliest = request.deadline;
+    }
+  }
+  return earliest;
+}
+
+RequestQueue::RequestQueue(const BatchRules& rules, size_t bound, size_t instances, DeviceShare::Member& share,
+                           Clock& clock)
+    : rules_(rules),
+      bound_(bound),
+      instances_(std::max<size_t>(1, instances)),
+      share_(share),
+      clock_(clock),
+      delay_(rules) {}
+
+/// The request's items as far as they matter: no more than fill a batch, so that sums of them do not overflow.
+int64_t RequestQueue::counted(const Request& request) const {
+  return std::min(request.signature->items, rules_.max_items);
+}
 
 void RequestQueue::push(Request&& request) {
   bool wake = false;
@@ -44,9 +65,10 @@ void RequestQueue::push(Request&& request) {
     }
     auto& lane = lanes_[request.signature->shape_class];
     if (lane.empty()) lane.limit = request.signature->most_items(rules_.max_items);
-    lane.items += request.signature->items;
-    with_deadline_ += request.deadline ? 1 : 0;
-    lane.waiting.at(static_cast<size_t>(request.priority)).push_back(std::move(request));
+    auto& level = lane.waiting.at(static_cast<size_t>(request.priority));
+    level.push_back(std::move(request));  // may throw, so all else comes after
+    lane.items += counted(level.back());
+    with_deadline_ += level.back().deadline ? 1 : 0;
     ++waiting_;
     delay_.arrived(waiting_ + running_);
     // An instance that waits looks at all lanes again, so that one which need not wait any longer is run.
@@ -56,21 +78,28 @@ void RequestQueue::push(Request&& request) {
 }
 
 std::optional<Batch> RequestQueue::pop() {
+  std::unique_ptr<DeviceShare::Turn> turn;
   std::unique_lock lock(mutex_);
   ++idle_;
   while (true) {
     const TimePoint now = clock_.now();
     std::optional<TimePoint> next;
-    if (Lane* lane = most_urgent(now, next)) {
+    Lane* lane = most_urgent(now, next);
+    if ((lane != nullptr) != (turn != nullptr)) {
+      // Without the lock: so look again then, at what may have come or gone.
+      lock.unlock();
+      turn = lane != nullptr ? std::make_unique<DeviceShare::Turn>(share_) : nullptr;
+      lock.lock();
+    } else if (lane != nullptr) {
       --idle_;
       Batch batch = take(*lane, now);
+      batch.turn = std::move(turn);
       // What is left may be ready too, or needs somebody else now who watches the time.
       const bool watch = waiting_ > 0 && idle_ > 0;
       lock.unlock();
       if (watch) changed_.notify_one();
       return batch;
-    }
-    if (next) {
+    } else if (next) {
       clock_.wait_until(lock, changed_, *next);
     } else if (closed_) {
       --idle_;
@@ -100,16 +129,36 @@ RequestQueue::Lane* RequestQueue::most_urgent(TimePoint now, std::optional<TimeP
 /// When a batch of the lane may run, if nothing more comes: `now` or earlier means at once.
 TimePoint RequestQueue::ready_at(const Lane& lane, TimePoint now) const {
   if (closed_ || lane.items >= lane.limit || !delay_.expects_more(waiting_ + running_)) return now;
-  if (!rules_.preferred.empty() && lane.items >= rules_.preferred.front()) return now;
-  return lane.oldest() + delay_.longest();
+  // One without items is joined with nothing.
+  if (lane.first().signature->items == 0 || preferred_items(lane) > 0) return now;
+  const TimePoint held_until = lane.oldest() + delay_.longest();
+  const auto deadline = with_deadline_ > 0 ? lane.earliest_deadline() : std::nullopt;
+  return deadline && *deadline <= held_until ? now : held_until;
+}
+
+/// The greatest preferred number of items that the lane's next requests have together; 0: none.
+int64_t RequestQueue::preferred_items(const Lane& lane) const {
+  int64_t preferred = 0;
+  int64_t items = 0;
+  if (rules_.preferred.empty()) return preferred;
+  for (const auto& level : lane.waiting) {
+    for (const auto& request : level) {
+      items += counted(request);
+      if (items > rules_.preferred.back()) return preferred;
+      if (std::binary_search(rules_.preferred.begin(), rules_.preferred.end(), items) &&
+          request.signature->takes(items)) {
+        preferred = items;
+      }
+    }
+  }
+  return preferred;
 }
 
 /// How many items the lane's next batch is to have: a preferred number, unless the time to wait for one is over.
 int64_t RequestQueue::target_items(const Lane& lane, TimePoint now) const {
-  if (rules_.preferred.empty() || lane.items >= lane.limit || closed_) return lane.limit;
-  if (lane.oldest() + delay_.longest() <= now) return lane.limit;
-  const auto above = std::upper_bound(rules_.preferred.begin(), rules_.preferred.end(), lane.items);
-  return above == rules_.preferred.begin() ? lane.limit : *std::prev(above);
+  if (lane.items >= lane.limit || closed_ || lane.oldest() + delay_.longest() <= now) return lane.limit;
+  const int64_t preferred = preferred_items(lane);
+  return preferred > 0 ? preferred : lane.limit;
 }
 
 Batch RequestQueue::take(Lane& lane, TimePoint now) {
@@ -125,16 +174,14 @@ Batch RequestQueue::take(Lane& lane, TimePoint now) {
       const auto request = next++;
       if (has_expired(*request, now)) {
         took_out(lane, *request);
-        batch.expired.push_back(std::move(*request));
-        level.erase(request);
+        batch.expired.splice(batch.expired.end(), level, request);
         continue;
       }
       // The first one runs in any case: alone, if it must. Empty ones do too: there is nothing to join.
-      const int64_t with_it = items + request->signature->items;
-      full = !chosen.empty() && (with_it > target || request->signature->items == 0);
+      full = !chosen.empty() && (request->signature->items > target - items || request->signature->items == 0);
       if (full) break;
       chosen.push_back(request);
-      items = with_it;
+      items += request->signature->items;
       if (chosen.size() == 1 || request->signature->takes(items)) {
         fitting = chosen.size();
         fitting_items = items;
@@ -153,13 +200,13 @@ Batch RequestQueue::take(Lane& lane, TimePoint now) {
     level.erase(request);
   }
   running_ += batch.requests.size();
-  delay_.began(waiting_ + running_);
+  if (!batch.requests.empty()) delay_.began(waiting_ + running_);
   forget_empty_lanes();
   return batch;
 }
 
 void RequestQueue::took_out(Lane& lane, const Request& request) {
-  lane.items -= request.signature->items;
+  lane.items -= counted(request);
   with_deadline_ -= request.deadline ? 1 : 0;
   --waiting_;
 }
@@ -171,7 +218,7 @@ void RequestQueue::forget_empty_lanes() {
 void RequestQueue::done(size_t requests, Nanoseconds compute) {
   const std::lock_guard lock(mutex_);
   running_ -= requests;
-  if (requests == 0 || compute == Nanoseconds(0)) return;
+  if (compute == Nanoseconds(0)) return;
   delay_.executed(compute);
   const Nanoseconds each = compute / static_cast<int64_t>(requests);
   per_request_ += per_request_ == Nanoseconds(0) ? each : (each - per_request_) / kMemory;
@@ -182,16 +229,15 @@ Nanoseconds RequestQueue::time_to_drain() const {
 }
 
 template <typename Wanted>
-std::vector<Request> RequestQueue::take_out(const Wanted& wanted) {
-  std::vector<Request> taken;
+std::list<Request> RequestQueue::take_out(const Wanted& wanted) {
+  std::list<Request> taken;
   for (auto& [shape, lane] : lanes_) {
     for (auto& level : lane.waiting) {
       for (auto next = level.begin(); next != level.end();) {
         const auto request = next++;
         if (!wanted(*request)) continue;
         took_out(lane, *request);
-        taken.push_back(std::move(*request));
-        level.erase(request);
+        taken.splice(taken.end(), level, request);
       }
     }
   }
@@ -206,7 +252,7 @@ std::optional<Request> RequestQueue::remove(Ticket ticket) {
   return std::move(taken.front());
 }
 
-std::vector<Request> RequestQueue::expire(TimePoint now) {
+std::list<Request> RequestQueue::expire(TimePoint now) {
   const std::lock_guard lock(mutex_);
   if (with_deadline_ == 0) return {};
   return take_out([&](const Request& request) { return has_expired(request, now); });
@@ -217,11 +263,8 @@ std::optional<TimePoint> RequestQueue::next_deadline() const {
   std::optional<TimePoint> earliest;
   if (with_deadline_ == 0) return earliest;
   for (const auto& [shape, lane] : lanes_) {
-    for (const auto& level : lane.waiting) {
-      for (const auto& request : level) {
-        if (request.deadline && (!earliest || *request.deadline < *earliest)) earliest = request.deadline;
-      }
-    }
+    const auto deadline = lane.earliest_deadline();
+    if (deadline && (!earliest || *deadline < *earliest)) earliest = deadline;
   }
   return earliest;
 }
@@ -234,7 +277,7 @@ void RequestQueue::close() {
   changed_.notify_all();
 }
 
-std::vector<Request> RequestQueue::abandon() {
+std::list<Request> RequestQueue::abandon() {
   close();
   const std::lock_guard lock(mutex_);
   return take_out([](const Request&) { return true; });

@@ -41,7 +41,7 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, Comp
       instance_count_(engine_->contexts().size()),
       output_names_(names_of(engine_->outputs())),
       share_(share, instance_count_),
-      queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), instance_count_, clock) {
+      queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), instance_count_, share_, clock) {
   BatchHandler& handler = *this;
   try {
     for (size_t i = 0; i < instance_count_; ++i)
@@ -66,14 +66,20 @@ std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShap
   }
 }
 
-std::shared_ptr<const Signature> ServedEngine::sign_anew(const Signature& former) {
+void ServedEngine::sign_anew(Request& request) {
   std::vector<TensorShape> tensors;
-  for (const auto& input : former.inputs) tensors.push_back({input.name, datatype_name(input.dtype), input.shape});
-  return sign(tensors);
+  for (const auto& input : request.signature->inputs) {
+    tensors.push_back({input.name, datatype_name(input.dtype), input.shape});
+  }
+  auto signature = sign(tensors);
+  // The data is in the order of the former inputs, which need not be that of these.
+  const auto data = request.data;
+  for (size_t i = 0; i < data.size(); ++i) request.data[signature->positions[i]] = data[i];
+  request.signature = std::move(signature);
 }
 
 void ServedEngine::submit(Request&& request) {
-  if (request.signature->maker != number_) request.signature = sign_anew(*request.signature);
+  if (request.signature->maker != number_) sign_anew(request);
   {
     const std::lock_guard lock(open_mutex_);
     ++open_;
@@ -110,49 +116,48 @@ std::optional<TimePoint> ServedEngine::expire(TimePoint now) {
 
 void ServedEngine::handle(Batch batch, DeviceLane& lane) {
   for (auto& request : batch.expired) refuse_expired(std::move(request));
-  if (batch.requests.empty()) return;
+  if (!batch.requests.empty()) run(std::move(batch), lane);
+}
+
+void ServedEngine::run(Batch batch, DeviceLane& lane) {
   ++busy_;
-  const size_t requests = batch.requests.size();
-  TimePoint start;
-  {
-    const DeviceShare::Turn turn(share_);
-    start = clock_.now();
-    run(std::move(batch), lane, start);
-  }
-  queue_.done(requests, clock_.now() - start);
+  const TimePoint start = clock_.now();
+  auto completions = answers(batch, lane);
+  const Nanoseconds compute = clock_.now() - start;
+  batch.turn.reset();
   --busy_;
-}
-
-void ServedEngine::run(Batch batch, DeviceLane& lane, TimePoint start) {
-  stats_.batch.observe(static_cast<double>(batch.items));
-  std::vector<Completion> completions;
-  try {
-    check_alive(engine_->device());
-    completions = scatter(batch, execute(batch, lane));
-  } catch (const Error& error) {
-    completions = same_for_all(batch, {error.kind(), error.what()});
-  } catch (const std::exception& error) {
-    completions = same_for_all(batch, failure(error));
-  } catch (...) {
-    completions =
-        same_for_all(batch, {Kind::ExecutionFailed, c10::str(engine_->label(), " failed and did not say why")});
-  }
-  const auto& failed = completions.front().failure;
-  // One of the requests may be to blame, and an execution has no effect but its outputs: each again by itself. What
-  // is Unavailable would be so for each of them.
-  if (failed && failed->kind != Kind::Unavailable && batch.requests.size() > 1) {
-    run_one_by_one(std::move(batch), lane, start);
+  // One of the requests may be to blame, or their number, and an execution has no effect but its outputs: each again
+  // by itself.
+  if (completions.front().failure && completions.size() > 1) {
+    run_one_by_one(std::move(batch), lane);
   } else {
-    end(std::move(batch), std::move(completions), start);
+    queue_.done(completions.size(), compute);
+    end(std::move(batch), std::move(completions), start, compute);
   }
 }
 
-void ServedEngine::run_one_by_one(Batch batch, DeviceLane& lane, TimePoint start) {
+void ServedEngine::run_one_by_one(Batch batch, DeviceLane& lane) {
   for (auto& request : batch.requests) {
     Batch single;
     single.items = request.signature->items;
     single.requests.push_back(std::move(request));
-    run(std::move(single), lane, start);
+    single.turn = std::make_unique<DeviceShare::Turn>(share_);
+    run(std::move(single), lane);
+  }
+}
+
+/// One execution's ends of its requests.
+std::vector<Completion> ServedEngine::answers(const Batch& batch, DeviceLane& lane) {
+  stats_.batch.observe(static_cast<double>(batch.items));
+  try {
+    check_alive(engine_->device());
+    return scatter(batch, execute(batch, lane));
+  } catch (const Error& error) {
+    return same_for_all(batch, {error.kind(), error.what()});
+  } catch (const std::exception& error) {
+    return same_for_all(batch, failure(error));
+  } catch (...) {
+    return same_for_all(batch, {Kind::ExecutionFailed, c10::str(engine_->label(), " failed and did not say why")});
   }
 }
 
@@ -221,8 +226,7 @@ Failure ServedEngine::failure(const std::exception& error) const {
           c10::str(engine_->label(), " failed: ", error.what())};
 }
 
-void ServedEngine::end(Batch batch, std::vector<Completion> completions, TimePoint start) {
-  const Nanoseconds compute = clock_.now() - start;
+void ServedEngine::end(Batch batch, std::vector<Completion> completions, TimePoint start, Nanoseconds compute) {
   for (size_t i = 0; i < completions.size(); ++i) {
     auto& completion = completions[i];
     completion.queue = start - batch.requests[i].arrival;

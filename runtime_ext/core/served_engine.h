@@ -49,16 +49,17 @@ class ServedEngine final : private BatchHandler {
   size_t instances_busy() const { return busy_.load(std::memory_order_relaxed); }
 
  private:
-  std::shared_ptr<const Signature> sign_anew(const Signature& former);
+  void sign_anew(Request& request);
   void handle(Batch batch, DeviceLane& lane) override;
-  void run(Batch batch, DeviceLane& lane, TimePoint start);
-  void run_one_by_one(Batch batch, DeviceLane& lane, TimePoint start);
+  void run(Batch batch, DeviceLane& lane);
+  void run_one_by_one(Batch batch, DeviceLane& lane);
+  std::vector<Completion> answers(const Batch& batch, DeviceLane& lane);
   std::vector<at::Tensor> execute(const Batch& batch, DeviceLane& lane);
   void check_outputs(const Batch& batch, const std::vector<at::Tensor>& outputs) const;
   std::vector<Completion> scatter(const Batch& batch, std::vector<at::Tensor> outputs) const;
   Failure failure(const std::exception& error) const;
   void close_some(size_t requests);
-  void end(Batch batch, std::vector<Completion> completions, TimePoint start);
+  void end(Batch batch, std::vector<Completion> completions, TimePoint start, Nanoseconds compute);
   Completion complete(Request request, Completion completion);
   void refuse(Request request, Kind kind, const std::string& message);
   void refuse_expired(Request request);

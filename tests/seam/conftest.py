@@ -19,7 +19,7 @@ RunInThread = Callable[..., "Future[object]"]
 
 
 class Gates:
-    """The toy backend's gates and counters; see tests/fakes/toy_backend/gate.h."""
+    """The toy backend's gates and counters; see tests/fakes/gate/gate.h."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(str(plugin_path("toy")))
@@ -30,6 +30,9 @@ class Gates:
 
     def open(self, gate: str) -> None:
         self._library.toy_gate_open(gate.encode())
+
+    def let_through(self, gate: str, executions: int) -> None:
+        self._library.toy_gate_let_through(gate.encode(), executions)
 
     def wait_for(self, gate: str, arrivals: int) -> None:
         self._library.toy_gate_await(gate.encode(), arrivals)
@@ -67,20 +70,31 @@ class Harness:
         self.runtime.load(engine_id, str(path), backend, runtime_ext.LoadOptions(**options))
         return engine_id
 
-    def submit(self, engine_id: int, timeout_ns: int | None = None, **inputs: np.ndarray) -> int:
+    def submit(
+        self, engine_id: int, timeout_ns: int | None = None, priority: int = 1, **inputs: np.ndarray
+    ) -> int:
         tensors = [(name, OIP[array.dtype.name], list(array.shape), array) for name, array in inputs.items()]
-        return self.runtime.submit(engine_id, tensors, timeout_ns)
+        return self.runtime.submit(engine_id, tensors, timeout_ns, priority)
 
     def wait(self, *tickets: int) -> list[runtime_ext.Completion]:
         """The completions of these tickets, in their order."""
         while not all(ticket in self._taken for ticket in tickets):
             ready, _, _ = select.select([self.runtime.completion_fd()], [], [], COMPLETION_TIMEOUT_S)
             assert ready, f"no completion came; open: {set(tickets) - set(self._taken)}"
-            for completion in self.runtime.take_completions():
-                assert completion.ticket not in self.order, "a request completed twice"
-                self._taken[completion.ticket] = completion
-                self.order.append(completion.ticket)
+            self._take()
         return [self._taken.pop(ticket) for ticket in tickets]
+
+    def taken(self) -> list[runtime_ext.Completion]:
+        """The completions that have come and were not waited for."""
+        self._take()
+        taken, self._taken = list(self._taken.values()), {}
+        return taken
+
+    def _take(self) -> None:
+        for completion in self.runtime.take_completions():
+            assert completion.ticket not in self.order, "a request completed twice"
+            self._taken[completion.ticket] = completion
+            self.order.append(completion.ticket)
 
     def infer(self, engine_id: int, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         (completion,) = self.wait(self.submit(engine_id, **inputs))

@@ -11,6 +11,7 @@ namespace {
 struct Gate {
   bool open = false;
   int arrivals = 0;
+  int let_through = 0;  // so many of the first arrivals
 };
 
 std::mutex mutex;
@@ -22,9 +23,9 @@ std::map<std::string, Gate> gates;  // guarded by mutex
 void pass_gate(const std::string& name) {
   std::unique_lock lock(mutex);
   auto& gate = gates[name];
-  ++gate.arrivals;
+  const int number = ++gate.arrivals;
   changed.notify_all();
-  changed.wait(lock, [&] { return gate.open; });
+  changed.wait(lock, [&] { return gate.open || number <= gate.let_through; });
 }
 
 }  // namespace trtserve::toy
@@ -32,6 +33,12 @@ void pass_gate(const std::string& name) {
 void toy_gate_open(const char* name) {
   const std::lock_guard lock(trtserve::toy::mutex);
   trtserve::toy::gates[name].open = true;
+  trtserve::toy::changed.notify_all();
+}
+
+void toy_gate_let_through(const char* name, int count) {
+  const std::lock_guard lock(trtserve::toy::mutex);
+  trtserve::toy::gates[name].let_through += count;
   trtserve::toy::changed.notify_all();
 }
 

@@ -2,18 +2,21 @@
 
 #include <string>
 
-// Gates hold executions until a test lets them go. A gate is shut until it is opened, and open from then on. Each
-// library that this is compiled into has gates of its own.
+// Gates hold executions until a test lets them go. A gate is shut until it is opened, and open from then on; a shut
+// one can let some through, in the order of their arrival. Each library that this is compiled into has gates of its
+// own.
 
 namespace trtserve::toy {
 
-/// Counts the arrival, then blocks until the gate is open.
+/// Counts the arrival, then blocks until the gate is open or lets this one through.
 void pass_gate(const std::string& name);
 
 }  // namespace trtserve::toy
 
 extern "C" {
 __attribute__((visibility("default"))) void toy_gate_open(const char* name);
+/// Lets `count` executions more through: those that have waited for longest, or the next to come.
+__attribute__((visibility("default"))) void toy_gate_let_through(const char* name, int count);
 /// Blocks until `count` executions in all have arrived at the gate.
 __attribute__((visibility("default"))) void toy_gate_await(const char* name, int count);
 }

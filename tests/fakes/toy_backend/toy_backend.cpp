@@ -43,31 +43,43 @@ class Presence {
 
 class ToyContext final : public ExecutionContext {
  public:
-  explicit ToyContext(const ToyPlan& plan) : plan_(plan) { ++contexts; }
+  ToyContext(const ToyPlan& plan, std::atomic<int64_t>& executions) : plan_(plan), executions_(executions) {
+    ++contexts;
+  }
   ~ToyContext() override { --contexts; }
 
   std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) override {
     const Presence presence(executing_);
+    ++executions_;
     return run(inputs);
   }
 
  private:
   std::vector<at::Tensor> run(c10::ArrayRef<at::Tensor> inputs) {
     if (!plan_.gate.empty()) pass_gate(plan_.gate);
-    const bool fails = !plan_.fail_on.empty() && inputs[0].flatten()[0].item<double>() == std::stod(plan_.fail_on);
-    if (fails || !plan_.failure.empty()) throw std::runtime_error(fails ? "it met " + plan_.fail_on : plan_.failure);
-    std::vector<at::Tensor> outputs;
-    for (const auto& output : plan_.outputs) {
-      const auto& input = inputs[output.input];
-      // A whole factor stays whole, so that integers are exact.
-      const bool whole = output.factor == std::trunc(output.factor);
-      const at::Scalar factor = whole ? at::Scalar(static_cast<int64_t>(output.factor)) : at::Scalar(output.factor);
-      outputs.push_back(at::mul(input, factor).to(input.scalar_type()));
+    if (!plan_.failure.empty()) throw std::runtime_error(plan_.failure);
+    if (!plan_.fail_on.empty() && at::eq(inputs[0], std::stod(plan_.fail_on)).any().item<bool>()) {
+      throw std::runtime_error("it met " + plan_.fail_on);
     }
+    if (plan_.fail_above && inputs[0].size(0) > *plan_.fail_above) {
+      fail(Kind::Unavailable, "there is no memory for ", inputs[0].size(0), " items");
+    }
+    std::vector<at::Tensor> outputs;
+    for (const auto& output : plan_.outputs) outputs.push_back(compute(output, inputs[output.input]));
     return outputs;
   }
 
+  static at::Tensor compute(const ToyPlan::Output& output, const at::Tensor& input) {
+    if (output.is == ToyPlan::Output::Is::Size) return at::full_like(input, input.size(output.dim));
+    if (output.is == ToyPlan::Output::Is::Sum) return at::sum(input, 0, /*keepdim=*/true).to(input.scalar_type());
+    // A whole factor stays whole, so that integers are exact.
+    const bool whole = output.factor == std::trunc(output.factor);
+    const at::Scalar factor = whole ? at::Scalar(static_cast<int64_t>(output.factor)) : at::Scalar(output.factor);
+    return at::mul(input, factor).to(input.scalar_type());
+  }
+
   const ToyPlan& plan_;
+  std::atomic<int64_t>& executions_;
   std::atomic<int> executing_{0};
 };
 
@@ -79,6 +91,7 @@ class ToyEngine final : public BackendEngine {
       auto spec = plan_.inputs[output.input];
       spec.name = output.name;
       spec.profiles.clear();
+      spec.values.clear();
       outputs_.push_back(std::move(spec));
     }
   }
@@ -87,12 +100,16 @@ class ToyEngine final : public BackendEngine {
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
   at::Device device() const override { return at::kCPU; }
   int instances() const override { return instances_; }
-  std::unique_ptr<ExecutionContext> create_context() override { return std::make_unique<ToyContext>(plan_); }
+  std::unique_ptr<ExecutionContext> create_context() override {
+    return std::make_unique<ToyContext>(plan_, executions_);
+  }
+  std::map<std::string, int64_t> counters() const override { return {{"executions", executions_}}; }
 
  private:
   const ToyPlan plan_;
   const int instances_;
   std::vector<TensorSpec> outputs_;
+  std::atomic<int64_t> executions_{0};
 };
 
 class ToyBackend final : public Backend {

@@ -24,14 +24,14 @@ void read_input(ToyPlan& plan, std::istringstream& words) {
   const auto dtype = parse_datatype(datatype);
   if (!dtype) fail(Kind::InvalidInput, "the toy plan has an input of datatype '", datatype, "'");
   spec.dtype = *dtype;
-  spec.shape.emplace();
-  for (int64_t dim = 0; words >> dim;) spec.shape->push_back(dim);
+  std::string dim;
+  words >> dim;
+  if (dim != "...") spec.shape.emplace();
+  for (; words && spec.shape; words >> dim) spec.shape->push_back(std::stoll(dim));
   plan.inputs.push_back(std::move(spec));
 }
 
-void read_profile(ToyPlan& plan, std::istringstream& words) {
-  std::string name;
-  words >> name;
+ShapeRange read_range(std::istringstream& words) {
   ShapeRange range;
   auto* bounds = &range.min;
   for (std::string word; words >> word;) {
@@ -42,15 +42,24 @@ void read_profile(ToyPlan& plan, std::istringstream& words) {
     }
   }
   range.opt = range.min;
-  plan.inputs[input_index(plan, name)].profiles.push_back(std::move(range));
+  return range;
 }
 
-void read_output(ToyPlan& plan, std::istringstream& words) {
+TensorSpec& read_which_input(ToyPlan& plan, std::istringstream& words) {
   std::string name;
+  words >> name;
+  return plan.inputs[input_index(plan, name)];
+}
+
+void read_output(ToyPlan& plan, std::istringstream& words, ToyPlan::Output::Is is) {
+  ToyPlan::Output output;
   std::string input;
-  double factor = 1;
-  words >> name >> input >> factor;
-  plan.outputs.push_back({name, input_index(plan, input), factor});
+  words >> output.name >> input;
+  output.input = input_index(plan, input);
+  output.is = is;
+  if (is == ToyPlan::Output::Is::Multiple) words >> output.factor;
+  if (is == ToyPlan::Output::Is::Size) words >> output.dim;
+  plan.outputs.push_back(std::move(output));
 }
 
 void read_line(ToyPlan& plan, const std::string& line) {
@@ -60,15 +69,25 @@ void read_line(ToyPlan& plan, const std::string& line) {
   if (key == "input") {
     read_input(plan, words);
   } else if (key == "profile") {
-    read_profile(plan, words);
+    auto& input = read_which_input(plan, words);
+    input.profiles.push_back(read_range(words));
+  } else if (key == "values") {
+    auto& input = read_which_input(plan, words);
+    input.values.push_back(read_range(words));
   } else if (key == "output") {
-    read_output(plan, words);
+    read_output(plan, words, ToyPlan::Output::Is::Multiple);
+  } else if (key == "size") {
+    read_output(plan, words, ToyPlan::Output::Is::Size);
+  } else if (key == "sum") {
+    read_output(plan, words, ToyPlan::Output::Is::Sum);
   } else if (key == "gate") {
     words >> plan.gate;
   } else if (key == "fail") {
     std::getline(words >> std::ws, plan.failure);
   } else if (key == "fail_on") {
     words >> plan.fail_on;
+  } else if (key == "fail_above") {
+    words >> plan.fail_above.emplace();
   } else if (key == "instances") {
     words >> plan.instances;
   } else {
