@@ -1,22 +1,27 @@
 """The application behind a protocol of uvicorn's on the loopback interface, and raw connections to it."""
 
 import asyncio
+import json
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
+import numpy as np
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.http_protocol import InferProtocol, ShortWay
-from tests.waiting import HANGS_AFTER_S
+from tests.waiting import HANGS_AFTER_S, until
 
 END = b"\r\n\r\n"
+IDLE_S = 60
+INFER = "/engines/net/infer"
 
 
 class Answer(NamedTuple):
@@ -53,21 +58,22 @@ class Listening:
 async def listening(
     app: FastAPI,
     protocol: type[HttpToolsProtocol] = InferProtocol,
-    keep_alive_s: int = 60,
+    clock: "Clock | None" = None,
 ) -> AsyncIterator[Listening]:
-    """`app` has been started."""
+    """`app` has been started. A connection is ended when it has been idle for IDLE_S."""
     held = app.state
     limit = held.settings.max_request_bytes
     short_way = ShortWay(held.inference, held.inflight, held.metrics.errors, limit)
     config = uvicorn.Config(
-        app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=keep_alive_s
+        app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=IDLE_S
     )
     config.load()
     state = ServerState()
     state.default_headers = [(b"server", b"test")]
     loop = asyncio.get_running_loop()
+    on: Any = clock or loop
     server = await loop.create_server(
-        lambda: protocol(config, state, {"short_way": short_way}), "127.0.0.1", 0
+        lambda: protocol(config, state, {"short_way": short_way}, on), "127.0.0.1", 0
     )
     try:
         yield Listening(server.sockets[0].getsockname()[1], state, short_way)
@@ -78,6 +84,44 @@ async def listening(
         async with asyncio.timeout(HANGS_AFTER_S):
             while state.connections or state.tasks:  # noqa: ASYNC110
                 await asyncio.sleep(0)
+
+
+class Clock:
+    """The running loop, but with a time that only `advance` moves."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._now = 0.0
+        self._timers: list[Timer] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def time(self) -> float:
+        return self._now
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> "Timer":
+        timer = Timer(self._now + delay, callback)
+        self._timers.append(timer)
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+        due = [timer for timer in self._timers if timer.at <= self._now]
+        self._timers = [timer for timer in self._timers if timer.at > self._now]
+        for timer in due:
+            if not timer.cancelled:
+                timer.callback()
+
+
+@dataclass
+class Timer:
+    at: float
+    callback: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
 
 
 class Connection:
@@ -161,7 +205,7 @@ async def turns(number: int) -> None:
 
 
 def request(
-    target: str | bytes = "/engines/net/infer",
+    target: str | bytes = INFER,
     body: bytes = b"",
     *headers: str | bytes,
     method: str = "POST",
@@ -178,3 +222,35 @@ def request(
 
 def _bytes(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("latin-1")
+
+
+GET = request("/engines/net", method="GET", length=None)
+
+
+def infer(value: float = 1.0, rows: int = 1, *headers: str, **members: object) -> bytes:
+    """A binary request with x of 4 * rows values; its answer is binary too."""
+    size = 16 * rows
+    x = {"name": "x", "shape": [rows, 4], "datatype": "FP32", "parameters": {"binary_data_size": size}}
+    document = json.dumps({"inputs": [x], "parameters": {"binary_data_output": True}} | members).encode()
+    body = document + np.full(4 * rows, value, np.float32).tobytes()
+    return request(INFER, body, f"Inference-Header-Content-Length: {len(document)}", *headers)
+
+
+def value(answer: Answer | None) -> float:
+    """The first value of y; the answer is a good one."""
+    assert answer is not None
+    assert answer.status == 200, answer
+    length = int(answer.header("inference-header-content-length") or 0)
+    return float(np.frombuffer(answer.body[length:], np.float32)[0])
+
+
+def counted(app: FastAPI) -> dict[str, float]:
+    """Errors answered, by code."""
+    samples = [s for family in app.state.metrics.errors.collect() for s in family.samples]
+    return {s.labels["code"]: s.value for s in samples if s.name.endswith("_total")}
+
+
+async def all_taken_back(app: FastAPI) -> None:
+    await until(lambda: app.state.inflight.taken == 0)
+    await turns(4)
+    assert app.state.inflight.taken == 0

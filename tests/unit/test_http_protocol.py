@@ -1,10 +1,6 @@
-"""The short way on its connections: order, pieces, clients that leave or do not read, the end."""
+"""The short way on its connections: order, pieces, what is refused."""
 
-import asyncio
-import gc
 import json
-import weakref
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,7 +9,18 @@ import pytest
 from fastapi import FastAPI
 
 from service.settings import Settings
-from tests.connections import Answer, Connection, Listening, listening, request, turns
+from tests.connections import (
+    GET,
+    INFER,
+    Connection,
+    all_taken_back,
+    counted,
+    infer,
+    listening,
+    request,
+    turns,
+    value,
+)
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, Output, error
 from tests.waiting import until
@@ -21,8 +28,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.anyio
 
 LIMIT = 1_000_000  # bytes of a body
-LARGE = 300_000  # bytes that no pipe of the kernel's here holds whole
-INFER = "/engines/net/infer"
+LARGE = 300_000  # bytes of an answer that is not written at once to who reads slowly
 
 
 @pytest.fixture(scope="module")
@@ -41,38 +47,6 @@ async def served(client: httpx.AsyncClient, app: FastAPI) -> FastAPI:
     """The application with the engine `net`."""
     (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
     return app
-
-
-def infer(value: float = 1.0, rows: int = 1, *headers: str, **members: object) -> bytes:
-    """A binary request with x of 4 * rows values; its answer is binary too."""
-    size = 16 * rows
-    x = {"name": "x", "shape": [rows, 4], "datatype": "FP32", "parameters": {"binary_data_size": size}}
-    document = json.dumps({"inputs": [x], "parameters": {"binary_data_output": True}} | members).encode()
-    body = document + np.full(4 * rows, value, np.float32).tobytes()
-    return request(INFER, body, f"Inference-Header-Content-Length: {len(document)}", *headers)
-
-
-GET = request("/engines/net", method="GET", length=None)
-
-
-def value(answer: Answer | None) -> float:
-    """The first value of y; the answer is a good one."""
-    assert answer is not None
-    assert answer.status == 200, answer
-    length = int(answer.header("inference-header-content-length") or 0)
-    return float(np.frombuffer(answer.body[length:], np.float32)[0])
-
-
-def counted(app: FastAPI) -> dict[str, float]:
-    """Errors answered, by code."""
-    samples = [s for family in app.state.metrics.errors.collect() for s in family.samples]
-    return {s.labels["code"]: s.value for s in samples if s.name.endswith("_total")}
-
-
-async def all_taken_back(app: FastAPI) -> None:
-    await until(lambda: app.state.inflight.taken == 0)
-    await turns(4)
-    assert app.state.inflight.taken == 0
 
 
 def large(_: object) -> list[Output]:
@@ -178,6 +152,31 @@ async def test_what_comes_behind_a_request_waits_for_its_answer(
         assert value(await connection.answer()) == 3
 
 
+async def test_a_request_waits_for_the_answer_of_one_on_the_long_way(
+    served: FastAPI, runtime: FakeRuntime
+) -> None:
+    runtime.hold()
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(infer(1, 1, "Expect: nothing"))
+        await until(lambda: len(runtime.waiting) == 1)
+        await connection.send(infer(2))
+        await turns(20)
+        assert len(runtime.timeouts) == 1
+        runtime.release()
+        assert [value(await connection.answer()) for _ in range(2)] == [1, 2]
+
+
+async def test_a_request_in_the_body_of_one_that_was_refused_is_only_its_body(
+    served: FastAPI, runtime: FakeRuntime
+) -> None:
+    async with listening(served) as server, Connection(server) as connection:
+        head = request("/engines/none/infer", length=str(len(infer(1))))
+        assert (await connection.ask(head)).status == 404
+        assert (await connection.ask(infer(1), GET)).header("content-type") == "application/json"
+        assert runtime.timeouts == []
+        assert value(await connection.ask(infer(2))) == 2
+
+
 @pytest.mark.parametrize("size", [1, 7, 100, 1000])
 async def test_requests_in_pieces_are_answered_each_with_its_own(served: FastAPI, size: int) -> None:
     whole = b"".join(infer(number, 1 + number % 3) for number in range(8)) + GET + infer(9)
@@ -202,6 +201,14 @@ async def test_a_body_in_pieces_lies_aligned_in_one_buffer(served: FastAPI, runt
     async with listening(served) as server, Connection(server) as connection:
         assert value(await connection.ask(whole[:300], whole[300:5000], whole[5000:])) == 3
     assert addresses == [0]
+
+
+async def test_an_answer_has_the_servers_headers_of_now(served: FastAPI) -> None:
+    async with listening(served) as server, Connection(server) as connection:
+        for date in ("1", "2"):
+            server.state.default_headers = [(b"date", date.encode())]
+            for sent in (infer(1), request(INFER, b"{"), GET):
+                assert (await connection.ask(sent)).header("date") == date
 
 
 # -- refusals
@@ -255,182 +262,3 @@ async def test_a_failure_behind_an_answer_ends_the_connection(
         assert value(await connection.answer()) == 1
         assert await connection.answer() is None
     await all_taken_back(served)
-
-
-# -- clients that leave
-
-
-@pytest.mark.parametrize("how", [Connection.leave, Connection.reset, Connection.end_sending])
-async def test_a_client_that_leaves_takes_its_request_out_of_the_queue(
-    served: FastAPI, runtime: FakeRuntime, how: Callable[[Connection], None]
-) -> None:
-    runtime.hold()
-    async with listening(served) as server, Connection(server) as connection:
-        await connection.send(infer(1))
-        await until(lambda: len(runtime.waiting) == 1)
-        (ticket,) = runtime.waiting
-        how(connection)
-        await until(lambda: runtime.cancelled == [ticket])
-        await until(lambda: not server.state.connections)
-        runtime.release()
-    await all_taken_back(served)
-    assert counted(served) == {"Cancelled": 1}
-
-
-@pytest.mark.parametrize("how", [Connection.leave, Connection.reset, Connection.end_sending])
-async def test_a_client_that_leaves_half_way_through_its_body_starts_nothing(
-    served: FastAPI, runtime: FakeRuntime, how: Callable[[Connection], None]
-) -> None:
-    async with listening(served) as server, Connection(server) as connection:
-        await connection.send(infer(1, 1000)[:-1])
-        await until(lambda: served.state.inflight.taken > 16_000)
-        how(connection)
-        await until(lambda: not server.state.connections)
-    await all_taken_back(served)
-    assert (runtime.timeouts, counted(served)) == ([], {"Cancelled": 1})
-
-
-async def test_an_answer_for_who_has_left_is_dropped(served: FastAPI, runtime: FakeRuntime) -> None:
-    runtime.hold()
-    async with listening(served) as server, Connection(server) as connection:
-        await connection.send(infer(1))
-        await until(lambda: len(runtime.waiting) == 1)
-        server.connection.transport.abort()  # lost, but the protocol has not heard of it yet
-        runtime.release()
-        served.state.completions._drain()
-        await until(lambda: not server.state.connections)
-    await all_taken_back(served)
-
-
-# -- clients that do not read
-
-
-async def not_reading(server: Listening) -> Callable[[], bool]:
-    protocol = server.connection
-    await until(lambda: protocol.flow is not None)
-    return lambda: protocol.flow.write_paused
-
-
-async def test_who_does_not_read_answers_makes_no_more_requests(
-    served: FastAPI, runtime: FakeRuntime
-) -> None:
-    runtime.compute = large
-    requests = 60
-    async with listening(served) as server, Connection(server, receive_buffer=4096) as connection:
-        sending = asyncio.create_task(connection.send(infer(1) * requests))
-        await until(lambda: bool(server.state.connections))
-        await until(await not_reading(server))
-        await turns(1000)
-        made = len(runtime.timeouts)
-        assert made < requests
-        assert server.connection.transport.get_write_buffer_size() <= 2 * LARGE
-        for _ in range(requests):
-            answer = await connection.answer()
-            assert answer is not None
-            assert len(answer.body) > LARGE
-        await sending
-        assert len(runtime.timeouts) == requests
-        assert value(await connection.ask(infer(1))) == 0
-    await all_taken_back(served)
-
-
-async def test_who_reads_late_is_served_again(served: FastAPI, runtime: FakeRuntime) -> None:
-    runtime.compute = lambda _: [Output.of("y", "FP32", [2_000_000], bytes(8_000_000))]
-    async with listening(served) as server, Connection(server, receive_buffer=4096) as connection:
-        for _ in range(3):
-            await connection.send(infer(1), infer(1))
-            await until(await not_reading(server))
-            for _ in range(2):
-                assert value(await connection.answer()) == 0
-
-
-# -- idle connections: with a time of 0 a connection is idle at once
-
-
-async def test_an_idle_connection_is_ended(served: FastAPI) -> None:
-    async with listening(served, keep_alive_s=0) as server, Connection(server) as connection:
-        assert value(await connection.ask(infer(1))) == 1
-        assert await connection.answer() is None
-
-
-@pytest.mark.parametrize("cut", [1, 40, 150, 300])
-async def test_a_connection_with_a_request_half_way_is_not_idle(served: FastAPI, cut: int) -> None:
-    whole = infer(2, 10)
-    async with listening(served, keep_alive_s=0) as server, Connection(server) as connection:
-        await connection.send(infer(1) + whole[:cut])
-        assert value(await connection.answer()) == 1
-        await turns(50)
-        assert value(await connection.ask(whole[cut:])) == 2
-        assert await connection.answer() is None
-
-
-@pytest.mark.parametrize("headers", [[], ["Expect: nothing"]], ids=["short way", "long way"])
-async def test_a_connection_whose_request_waits_is_not_idle(
-    served: FastAPI, runtime: FakeRuntime, headers: list[str]
-) -> None:
-    runtime.hold()
-    async with listening(served, keep_alive_s=0) as server, Connection(server) as connection:
-        await connection.send(infer(1) + infer(2, 1, *headers))
-        await until(lambda: len(runtime.waiting) == 1)
-        runtime.release()
-        runtime.hold()
-        assert value(await connection.answer()) == 1
-        await until(lambda: len(runtime.waiting) == 1)
-        await turns(50)
-        runtime.release()
-        assert value(await connection.answer()) == 2
-        assert await connection.answer() is None
-
-
-# -- the end of the server
-
-
-async def test_a_stop_answers_the_request_under_way_and_ends_its_connection(
-    served: FastAPI, runtime: FakeRuntime
-) -> None:
-    runtime.hold()
-    async with listening(served) as server, Connection(server) as connection:
-        await connection.send(infer(1) + infer(2))
-        await until(lambda: len(runtime.waiting) == 1)
-        server.shut_down()
-        runtime.release()
-        answer = await connection.answer()
-        assert value(answer) == 1
-        assert answer is not None
-        assert answer.header("connection") == "close"
-        assert await connection.answer() is None
-        await until(lambda: not server.state.connections)
-    assert len(runtime.timeouts) == 1
-
-
-async def test_a_stop_waits_for_a_body_that_is_coming(served: FastAPI) -> None:
-    whole = infer(1, 10)
-    async with listening(served) as server, Connection(server) as connection:
-        await connection.send(whole[:-1])
-        await until(lambda: served.state.inflight.taken > 0)
-        server.shut_down()
-        answer = await connection.ask(whole[-1:])
-        assert (value(answer), answer.header("connection")) == (1, "close")
-        assert await connection.answer() is None
-
-
-async def test_a_stop_ends_an_idle_connection(served: FastAPI) -> None:
-    async with listening(served) as server, Connection(server) as connection:
-        assert value(await connection.ask(infer(1))) == 1
-        server.shut_down()
-        assert await connection.answer() is None
-
-
-async def test_nothing_of_a_connection_stays_on_the_loop(served: FastAPI) -> None:
-    """An idle timer that outlives its connection would hold it for a minute."""
-    async with listening(served) as server:
-        async with Connection(server) as connection:
-            assert value(await connection.ask(infer(1))) == 1
-            protocol = weakref.ref(server.connection)
-        await until(lambda: not server.state.connections)
-
-        def gone() -> bool:
-            gc.collect()
-            return protocol() is None
-
-        await until(gone)

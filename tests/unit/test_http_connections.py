@@ -1,0 +1,254 @@
+"""Connections on the short way: clients that leave or do not read, idling, the end of the server."""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Callable
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.connections import (
+    IDLE_S,
+    Clock,
+    Connection,
+    Listening,
+    all_taken_back,
+    counted,
+    infer,
+    listening,
+    turns,
+    value,
+)
+from tests.fakes.plans import onnx_plan
+from tests.fakes.runtime import FakeRuntime, Output
+from tests.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+LARGE = 300_000  # bytes of an answer that is not written at once to who reads slowly
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+async def served(client: httpx.AsyncClient, app: FastAPI) -> FastAPI:
+    """The application with the engine `net`."""
+    (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
+    return app
+
+
+def large(_: object) -> list[Output]:
+    return [Output.of("y", "FP32", [LARGE // 4], bytes(LARGE))]
+
+
+def huge(_: object) -> list[Output]:
+    return [Output.of("y", "FP32", [2_000_000], bytes(8_000_000))]  # more than the kernel holds for a client
+
+
+# -- clients that leave
+
+
+@pytest.mark.parametrize("how", [Connection.leave, Connection.reset, Connection.end_sending])
+async def test_a_client_that_leaves_takes_its_request_out_of_the_queue(
+    served: FastAPI, runtime: FakeRuntime, how: Callable[[Connection], None]
+) -> None:
+    runtime.hold()
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(infer(1))
+        await until(lambda: len(runtime.waiting) == 1)
+        (ticket,) = runtime.waiting
+        how(connection)
+        await until(lambda: runtime.cancelled == [ticket])
+        await until(lambda: not server.state.connections)
+        runtime.release()
+    await all_taken_back(served)
+    assert counted(served) == {"Cancelled": 1}
+
+
+@pytest.mark.parametrize("how", [Connection.leave, Connection.reset, Connection.end_sending])
+async def test_a_client_that_leaves_half_way_through_its_body_starts_nothing(
+    served: FastAPI, runtime: FakeRuntime, how: Callable[[Connection], None]
+) -> None:
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(infer(1, 1000)[:-1])
+        await until(lambda: served.state.inflight.taken > 16_000)
+        how(connection)
+        await until(lambda: not server.state.connections)
+    await all_taken_back(served)
+    assert (runtime.timeouts, counted(served)) == ([], {"Cancelled": 1})
+
+
+async def test_an_answer_for_who_has_left_is_dropped(served: FastAPI, runtime: FakeRuntime) -> None:
+    runtime.hold()
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(infer(1))
+        await until(lambda: len(runtime.waiting) == 1)
+        server.connection.transport.abort()  # lost, but the protocol has not heard of it yet
+        runtime.release()
+        served.state.completions._drain()
+        await until(lambda: not server.state.connections)
+    await all_taken_back(served)
+
+
+# -- clients that do not read
+
+
+async def not_reading(server: Listening) -> Callable[[], bool]:
+    protocol = server.connection
+    await until(lambda: protocol.flow is not None)
+    return lambda: protocol.flow.write_paused
+
+
+async def test_who_does_not_read_answers_makes_no_more_requests(
+    served: FastAPI, runtime: FakeRuntime
+) -> None:
+    runtime.compute = large
+    requests = 60
+    async with listening(served) as server, Connection(server, receive_buffer=4096) as connection:
+        sending = asyncio.create_task(connection.send(infer(1) * requests))
+        await until(lambda: bool(server.state.connections))
+        await until(await not_reading(server))
+        await turns(1000)
+        made = len(runtime.timeouts)
+        assert made < requests
+        assert server.connection.transport.get_write_buffer_size() <= 2 * LARGE
+        for _ in range(requests):
+            answer = await connection.answer()
+            assert answer is not None
+            assert len(answer.body) > LARGE
+        await sending
+        assert len(runtime.timeouts) == requests
+        assert value(await connection.ask(infer(1))) == 0
+    await all_taken_back(served)
+
+
+async def test_who_reads_late_is_served_again(served: FastAPI, runtime: FakeRuntime) -> None:
+    runtime.compute = huge
+    async with listening(served) as server, Connection(server, receive_buffer=4096) as connection:
+        for _ in range(3):
+            await connection.send(infer(1), infer(1))
+            await until(await not_reading(server))
+            for _ in range(2):
+                assert value(await connection.answer()) == 0
+
+
+# -- idle connections
+
+
+async def test_a_connection_is_ended_once_it_has_been_idle(served: FastAPI) -> None:
+    clock = Clock()
+    async with listening(served, clock=clock) as server, Connection(server) as connection:
+        for number in range(4):
+            assert value(await connection.ask(infer(number))) == number
+            clock.advance(IDLE_S - 1)
+        clock.advance(1)
+        assert await connection.answer() is None
+
+
+@pytest.mark.parametrize("first", [infer(1), infer(1, 1, "Expect: nothing")], ids=["short", "long"])
+@pytest.mark.parametrize("cut", [1, 40, 150, 300])
+async def test_a_connection_with_a_request_half_way_is_not_idle(
+    served: FastAPI, first: bytes, cut: int
+) -> None:
+    clock = Clock()
+    whole = infer(2, 10)
+    async with listening(served, clock=clock) as server, Connection(server) as connection:
+        assert value(await connection.ask(first)) == 1
+        await connection.send(whole[:cut])
+        await turns(20)
+        clock.advance(2 * IDLE_S)
+        assert value(await connection.ask(whole[cut:])) == 2
+        clock.advance(IDLE_S)
+        assert await connection.answer() is None
+
+
+@pytest.mark.parametrize("headers", [[], ["Expect: nothing"]], ids=["short", "long"])
+async def test_a_connection_whose_request_waits_is_not_idle(
+    served: FastAPI, runtime: FakeRuntime, headers: list[str]
+) -> None:
+    clock = Clock()
+    async with listening(served, clock=clock) as server, Connection(server) as connection:
+        assert value(await connection.ask(infer(1))) == 1
+        runtime.hold()
+        await connection.send(infer(2, 1, *headers), infer(3))
+        await until(lambda: len(runtime.waiting) == 1)
+        clock.advance(2 * IDLE_S)
+        runtime.release()
+        assert value(await connection.answer()) == 2
+        assert value(await connection.answer()) == 3
+        clock.advance(IDLE_S)
+        assert await connection.answer() is None
+
+
+async def test_a_connection_whose_next_request_waits_for_its_client_is_not_idle(
+    served: FastAPI, runtime: FakeRuntime
+) -> None:
+    clock = Clock()
+    runtime.compute = huge
+    server_of = listening(served, clock=clock)
+    async with server_of as server, Connection(server, receive_buffer=4096) as connection:
+        await connection.send(infer(1) + infer(2))
+        await until(await not_reading(server))
+        await turns(20)
+        clock.advance(2 * IDLE_S)
+        assert value(await connection.answer()) == 0
+        assert value(await connection.answer()) == 0
+
+
+# -- the end of the server
+
+
+async def test_a_stop_answers_the_request_under_way_and_ends_its_connection(
+    served: FastAPI, runtime: FakeRuntime
+) -> None:
+    runtime.hold()
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(infer(1) + infer(2))
+        await until(lambda: len(runtime.waiting) == 1)
+        server.shut_down()
+        runtime.release()
+        answer = await connection.answer()
+        assert value(answer) == 1
+        assert answer is not None
+        assert answer.header("connection") == "close"
+        assert await connection.answer() is None
+        await until(lambda: not server.state.connections)
+    assert len(runtime.timeouts) == 1
+
+
+async def test_a_stop_waits_for_a_body_that_is_coming(served: FastAPI) -> None:
+    whole = infer(1, 10)
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(whole[:-1])
+        await until(lambda: served.state.inflight.taken > 0)
+        server.shut_down()
+        answer = await connection.ask(whole[-1:])
+        assert (value(answer), answer.header("connection")) == (1, "close")
+        assert await connection.answer() is None
+
+
+async def test_a_stop_ends_an_idle_connection(served: FastAPI) -> None:
+    async with listening(served) as server, Connection(server) as connection:
+        assert value(await connection.ask(infer(1))) == 1
+        server.shut_down()
+        assert await connection.answer() is None
+
+
+async def test_nothing_of_a_connection_stays_on_the_loop(served: FastAPI) -> None:
+    """An idle timer that outlives its connection would hold it for a minute."""
+    async with listening(served) as server:
+        async with Connection(server) as connection:
+            assert value(await connection.ask(infer(1))) == 1
+            protocol = weakref.ref(server.connection)
+        await until(lambda: not server.state.connections)
+
+        def gone() -> bool:
+            gc.collect()
+            return protocol() is None
+
+        await until(gone)
