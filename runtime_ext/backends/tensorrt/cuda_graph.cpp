@@ -19,8 +19,9 @@ void* loaded_cuda_runtime() {
 
 template <typename Function>
 bool look_up(Function*& function, void* runtime, const Library& library, const char* symbol) {
-  void* found = runtime == nullptr ? nullptr : dlsym(runtime, symbol);
-  if (found == nullptr) found = library.find(symbol);  // searches what the library depends on, too
+  // First where the library would find it, in itself and in what it depends on: it runs on that one's streams.
+  void* found = library.find(symbol);
+  if (found == nullptr && runtime != nullptr) found = dlsym(runtime, symbol);
   function = reinterpret_cast<Function*>(found);
   return found != nullptr;
 }
