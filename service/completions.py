@@ -1,9 +1,12 @@
 """Completions from C++ to the event loop: one eventfd, many requests."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from runtime_ext import Completion, Runtime
+
+logger = logging.getLogger(__name__)
 
 Done = Callable[[Completion], None]
 
@@ -45,5 +48,10 @@ class Completions:
     def _drain(self) -> None:
         for completion in self._runtime.take_completions():
             done = self._waiting.pop(completion.ticket, None)
-            if done is not None:
+            if done is None:
+                continue
+            try:
                 done(completion)
+            except Exception:
+                # The others that came with it are still to be told.
+                logger.exception("a completion was not taken")

@@ -110,6 +110,21 @@ async def test_who_has_been_answered_can_be_forgotten(
     assert loaded.cancelled == []
 
 
+async def test_one_that_fails_to_take_its_completion_keeps_it_from_no_other(
+    answers: Answers, completions: Completions, loaded: FakeRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(completion: Completion) -> None:
+        raise RuntimeError("broken")
+
+    loaded.hold()
+    answers.ask(1)
+    completions.expect(loaded.submit(ENGINE, x()), fail)
+    answers.ask(2)
+    loaded.release()
+    await until(lambda: len(answers.came) == 2)
+    assert "broken" in caplog.text
+
+
 async def test_what_has_ended_is_still_taken_at_detach(loaded: FakeRuntime) -> None:
     completions = Completions(loaded)
     completions.attach()
