@@ -1,22 +1,20 @@
 """The application: assembled here, started and drained here."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.datastructures import State
 
 from runtime_ext import Runtime, create_runtime
-from runtime_ext.backends import TensorRtOptions
 from service import problems
 from service.completions import Completions
 from service.http_protocol import ShortWay
 from service.inference import Inference
 from service.inflight import InflightBytes
+from service.load_options import tensorrt_options
 from service.metrics import Metrics
 from service.native_log import NativeLog
 from service.registry import Registry
@@ -43,7 +41,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     What it holds while it runs is in `app.state`: settings, store, runtime, registry, completions, metrics,
     inflight, inference. The lifespan's state has what InferProtocol needs.
     """
-    tensorrt = _tensorrt_options(settings)
+    tensorrt = tensorrt_options(settings)
     if trial is None and settings.trial_load:
         trial = ProcessTrial(tensorrt, settings.trial_load_timeout_s)
 
@@ -91,12 +89,3 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
 def _short_way(state: State) -> ShortWay:
     settings: Settings = state.settings
     return ShortWay(state.inference, state.inflight, state.metrics.errors, settings.max_request_bytes)
-
-
-def _tensorrt_options(settings: Settings) -> TensorRtOptions:
-    plugins = filter(None, settings.tensorrt_plugins.split(os.pathsep))
-    return TensorRtOptions(
-        library=settings.tensorrt_library,
-        plugins=tuple(map(Path, plugins)),
-        allow_host_code=settings.allow_host_code,
-    )

@@ -14,12 +14,13 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 
-from runtime_ext import Error, LoadOptions, Runtime
-from service.batching import batch_options, check_preferred
+from runtime_ext import Error, Runtime
+from service.batching import check_preferred
 from service.directory import Directory
 from service.engine import Engine, Resolved, State
 from service.errors import TrtserveError, Unavailable
 from service.keyed_lock import KeyedLock
+from service.load_options import load_options
 from service.metadata import StoredEngine, StoredName
 from service.options import Options
 from service.plan_format import BACKENDS, Format
@@ -224,15 +225,7 @@ class Registry:
         stored = engine.stored
         if name is None and engine.names:
             name = engine.names[0].name
-        options = LoadOptions(
-            name=name or "",
-            device=stored.device,
-            instances=stored.instances,
-            max_queue_size=stored.max_queue_size,
-            precision=stored.precision,
-            cuda_graphs=stored.cuda_graphs,
-            batch=batch_options(stored),
-        )
+        options = load_options(stored, name or "")
         path = self._store.plan_path(stored)
         shown = f"{engine.id} ({name})" if name else str(engine.id)
         logger.info("engine %s: loading (%s, %.1f MB)", shown, stored.format, stored.plan_bytes / 1e6)

@@ -5,26 +5,24 @@ one at a time, and all of them again in every round, so that what disturbs the m
 decide between them; one whose load takes long is measured for all rounds at once.
 """
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import Any, Protocol
 
 from runtime_ext import EngineInfo, Error, Runtime, create_runtime
-from runtime_ext.backends import TensorRtOptions
 from service.batching import read_dims
 from service.closed_loop import LEAD_IN, Clock, ClosedLoop, Request, Sample, read_shape, request_for
 from service.errors import TrtserveError, of_kind
+from service.load_options import load_options, tensorrt_options
 from service.plan_format import Format
 from service.preflight import explained
 from service.settings import Settings
 from service.tune_report import Row, advice, table
-from service.tune_target import Asked, Setting, Target, find_target, load_options
+from service.tune_target import Asked, Setting, Target, find_target
 
 ROUNDS = 3  # an odd number: the median is one of them
 WARM_UP = 0.25  # of a measurement's seconds, after each load
@@ -213,14 +211,7 @@ class Report:
 
 def run(ref: str, asked: Mapping[str, Any], settings: Settings, say: Say) -> Report:
     """tune() with a runtime of its own, which TensorRT's settings apply to; `asked` is of Asked."""
-    plugins = filter(None, settings.tensorrt_plugins.split(os.pathsep))
-    runtime = create_runtime(
-        tensorrt=TensorRtOptions(
-            library=settings.tensorrt_library,
-            plugins=tuple(map(Path, plugins)),
-            allow_host_code=settings.allow_host_code,
-        )
-    )
+    runtime = create_runtime(tensorrt=tensorrt_options(settings))
     try:
         return tune(ref, Asked(**asked), settings, runtime=runtime, say=say)
     finally:

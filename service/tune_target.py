@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runtime_ext import LoadOptions, Runtime
-from service.batching import AUTO, batch_options, read_sizes
+from runtime_ext import Runtime
+from service.batching import AUTO, read_sizes
 from service.directory import Directory
 from service.engine import Engine
 from service.errors import NotFound, Unavailable
@@ -82,17 +82,6 @@ class Target:
             preferred_batch_sizes=",".join(map(str, kept)),
             max_queue_size=max(self.stored.max_queue_size, most_waiting),
         )
-
-
-def load_options(stored: StoredEngine) -> LoadOptions:
-    return LoadOptions(
-        device=stored.device,
-        instances=stored.instances,
-        max_queue_size=stored.max_queue_size,
-        precision=stored.precision,
-        cuda_graphs=stored.cuda_graphs,
-        batch=batch_options(stored),
-    )
 
 
 def find_target(ref: str, settings: Settings, runtime: Runtime) -> Target:

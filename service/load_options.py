@@ -1,0 +1,33 @@
+"""Settings and stored options as the runtime takes them."""
+
+import os
+from pathlib import Path
+
+from runtime_ext import LoadOptions
+from runtime_ext.backends import TensorRtOptions
+from service.batching import batch_options
+from service.metadata import StoredEngine
+from service.settings import Settings
+
+
+def tensorrt_options(settings: Settings) -> TensorRtOptions:
+    """What the tensorrt backend is told."""
+    plugins = filter(None, settings.tensorrt_plugins.split(os.pathsep))
+    return TensorRtOptions(
+        library=settings.tensorrt_library,
+        plugins=tuple(map(Path, plugins)),
+        allow_host_code=settings.allow_host_code,
+    )
+
+
+def load_options(stored: StoredEngine, name: str = "") -> LoadOptions:
+    """How a stored engine is stood up, under this name if it has one."""
+    return LoadOptions(
+        name=name,
+        device=stored.device,
+        instances=stored.instances,
+        max_queue_size=stored.max_queue_size,
+        precision=stored.precision,
+        cuda_graphs=stored.cuda_graphs,
+        batch=batch_options(stored),
+    )
