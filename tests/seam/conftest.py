@@ -24,18 +24,26 @@ class Gates:
     def __init__(self) -> None:
         self._library = ctypes.CDLL(str(plugin_path("toy")))
         self._names = count()
+        self._shut: set[str] = set()
 
     def new(self) -> str:
-        return f"gate{id(self)}_{next(self._names)}"
+        gate = f"gate{id(self)}_{next(self._names)}"
+        self._shut.add(gate)
+        return gate
 
     def open(self, gate: str) -> None:
         self._library.toy_gate_open(gate.encode())
+        self._shut.discard(gate)
+
+    def open_all(self) -> None:
+        for gate in list(self._shut):
+            self.open(gate)
 
     def let_through(self, gate: str, executions: int) -> None:
         self._library.toy_gate_let_through(gate.encode(), executions)
 
     def wait_for(self, gate: str, arrivals: int) -> None:
-        self._library.toy_gate_await(gate.encode(), arrivals)
+        assert self._library.toy_gate_await(gate.encode(), arrivals), "the executions did not come"
 
     @property
     def contexts(self) -> int:
@@ -129,9 +137,10 @@ def gates() -> Gates:
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[Harness]:
+def harness(tmp_path: Path, gates: Gates) -> Iterator[Harness]:
     harness = Harness(tmp_path)
     yield harness
+    gates.open_all()  # a test that failed may have left executions waiting
     harness.runtime.close()
 
 
@@ -141,10 +150,11 @@ def clock() -> runtime_ext.ManualClock:
 
 
 @pytest.fixture
-def still_harness(tmp_path: Path, clock: runtime_ext.ManualClock) -> Iterator[Harness]:
+def still_harness(tmp_path: Path, gates: Gates, clock: runtime_ext.ManualClock) -> Iterator[Harness]:
     """A harness whose time stands still until the test moves `clock`."""
     harness = Harness(tmp_path, clock)
     yield harness
+    gates.open_all()
     harness.runtime.close()
 
 

@@ -51,6 +51,18 @@ def test_what_a_full_batch_leaves_waits_for_its_own_delay(
     assert engine.ran(tickets[1]) == [Ran(1, 3)]
 
 
+def test_what_a_full_batch_leaves_is_taken_at_once_by_an_instance_that_waits_for_the_time(
+    harness: Harness, gates: Gates
+) -> None:
+    """The clock is the real one, which wakes nobody within the hour of the delay."""
+    engine = GatedEngine(harness, gates, instances=2, max_batch_size=8, max_queue_delay_us=3_600_000_000)
+    for _ in range(20):
+        tickets = [engine.submit(), engine.submit(8)]
+        engine.wait_for(2)
+        engine.let_through(2)
+        assert engine.ran(*tickets) == [Ran(1, 1), Ran(1, 8)]
+
+
 def test_a_preferred_size_does_not_wait_and_what_it_leaves_does(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:

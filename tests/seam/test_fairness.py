@@ -56,8 +56,8 @@ def test_an_engine_that_was_idle_has_nothing_saved_up(
     more = [idle.submit() for _ in range(20)]
     waiting = [busy.submit() for _ in range(3)]
     busy.wait_for(1)
-    clock.advance(US)
-    # What the idle one now uses counts against it at once, not only when it has caught up with the other.
+    # More than the busy one's last three turns, but far less than its thirty.
+    clock.advance(4_000 * US)
     idle.let_through(2)
     busy.wait_for(1)
     busy.open()

@@ -231,8 +231,7 @@ class Scheduling(RuleBasedStateMachine):
         self.check(self.harness.taken())
 
     def check(self, completions: list[runtime_ext.Completion]) -> None:
-        for completion in completions:
-            sent = self.open.pop(completion.ticket)
+        for sent, completion in [(self.open.pop(end.ticket), end) for end in completions]:
             sent.life.ends[completion.kind or "Success"] += 1
             assert (completion.kind == "Cancelled") == sent.cancelled
             if completion.kind is None:

@@ -1,5 +1,6 @@
 #include "gate.h"
 
+#include <chrono>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -42,8 +43,8 @@ void toy_gate_let_through(const char* name, int count) {
   trtserve::toy::changed.notify_all();
 }
 
-void toy_gate_await(const char* name, int count) {
+int toy_gate_await(const char* name, int count) {
   std::unique_lock lock(trtserve::toy::mutex);
   auto& gate = trtserve::toy::gates[name];
-  trtserve::toy::changed.wait(lock, [&] { return gate.arrivals >= count; });
+  return trtserve::toy::changed.wait_for(lock, std::chrono::minutes(1), [&] { return gate.arrivals >= count; }) ? 1 : 0;
 }

@@ -17,6 +17,7 @@ extern "C" {
 __attribute__((visibility("default"))) void toy_gate_open(const char* name);
 /// Lets `count` executions more through: those that have waited for longest, or the next to come.
 __attribute__((visibility("default"))) void toy_gate_let_through(const char* name, int count);
-/// Blocks until `count` executions in all have arrived at the gate.
-__attribute__((visibility("default"))) void toy_gate_await(const char* name, int count);
+/// Blocks until `count` executions in all have arrived at the gate; 0 where they have not after a minute, so that a
+/// test that would never end fails.
+__attribute__((visibility("default"))) int toy_gate_await(const char* name, int count);
 }

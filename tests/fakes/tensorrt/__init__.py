@@ -39,5 +39,5 @@ _CONTROLS: list[tuple[str, object, list[type]]] = [
     ("fake_trt_driver_error", None, [ctypes.c_int]),
     ("fake_trt_version", None, [ctypes.c_int]),
     ("toy_gate_open", None, [ctypes.c_char_p]),
-    ("toy_gate_await", None, [ctypes.c_char_p, ctypes.c_int]),
+    ("toy_gate_await", ctypes.c_int, [ctypes.c_char_p, ctypes.c_int]),
 ]

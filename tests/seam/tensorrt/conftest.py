@@ -61,7 +61,7 @@ class TensorRt(Harness):
         self.sdk.toy_gate_open(gate.encode())
 
     def wait_for(self, gate: str, arrivals: int) -> None:
-        self.sdk.toy_gate_await(gate.encode(), arrivals)
+        assert self.sdk.toy_gate_await(gate.encode(), arrivals), "the executions did not come"
 
     def calls(self, function: str) -> int:
         return self.sdk.fake_trt_count(function.encode())
