@@ -34,7 +34,7 @@ def test_a_scrape_during_an_unload_does_not_keep_the_engine(harness: Harness, ga
 def test_close_waits_for_an_unload_that_is_under_way(
     harness: Harness, gates: Gates, run_in_thread: RunInThread
 ) -> None:
-    gate = gates.new()
+    gate, contexts = gates.new(), gates.contexts
     engine = harness.load_toy(f"{DOUBLE}\ngate {gate}")
     tickets = [harness.submit(engine, x=ONES) for _ in range(4)]
     gates.wait_for(gate, 1)
@@ -45,7 +45,8 @@ def test_close_waits_for_an_unload_that_is_under_way(
     closing = run_in_thread(harness.runtime.close)
     gates.open(gate)
     closing.result()
-    assert unloading.done()
+    assert gates.contexts == contexts, "closed before the engine was gone"
+    unloading.result()
     assert [completion.kind for completion in harness.wait(*tickets)] == [None] * len(tickets)
 
 
