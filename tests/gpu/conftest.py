@@ -7,9 +7,9 @@ import pytest
 
 import runtime_ext
 from runtime_ext.backends import plugin_path
-from tests.seam.conftest import Harness, harness
+from tests.seam.conftest import Harness, gates, harness
 
-__all__ = ["harness", "tensorrt"]
+__all__ = ["gates", "harness", "tensorrt"]
 
 
 @pytest.fixture
