@@ -88,7 +88,8 @@ def test_the_runtime_is_made_with_the_options_of_the_request(
 
 
 async def test_what_a_library_prints_does_not_spoil_the_report(plan: Path) -> None:
-    await ProcessTrial(TensorRtOptions(), 300.0, command("pass"))(plan, ENGINE)
+    unfinished = "os.write(1, b'without an end of line')"
+    await ProcessTrial(TensorRtOptions(), 300.0, command(unfinished))(plan, ENGINE)
     with pytest.raises(InvalidInput, match=r"^bad plan$"):
         await ProcessTrial(TensorRtOptions(), 300.0, command("raise error('InvalidInput', 'bad plan')"))(
             plan, ENGINE
