@@ -71,8 +71,10 @@ void RequestQueue::push(Request&& request) {
     with_deadline_ += level.back().deadline ? 1 : 0;
     ++waiting_;
     delay_.arrived(waiting_ + running_);
-    // An instance that waits looks at all lanes again, so that one which need not wait any longer is run.
-    wake = idle_ > 0;
+    // An instance that waits looks at all lanes again, so that one which need not wait any longer is run. One that
+    // is on its way to look sees this request, too, and wakes another for what it leaves.
+    wake = idle_ > 0 && !waking_;
+    waking_ = waking_ || wake;
   }
   if (wake) changed_.notify_one();
 }
@@ -82,6 +84,7 @@ std::optional<Batch> RequestQueue::pop() {
   std::unique_lock lock(mutex_);
   ++idle_;
   while (true) {
+    waking_ = false;
     const TimePoint now = clock_.now();
     std::optional<TimePoint> next;
     Lane* lane = most_urgent(now, next);

@@ -104,6 +104,7 @@ class RequestQueue {
   size_t waiting_ = 0;          // in all lanes
   size_t running_ = 0;          // given out by pop() and not done()
   size_t idle_ = 0;             // instances in pop()
+  bool waking_ = false;         // one of them was notified and has not looked yet
   size_t with_deadline_ = 0;    // of the waiting ones
   Nanoseconds per_request_{0};  // execution time a request: an average that forgets
   BatchDelay delay_;
