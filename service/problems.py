@@ -103,5 +103,6 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 def _sentence(text: str) -> str:
     """With a capital and a full stop: C++ gives its sentences without, as exceptions have them."""
-    text = text[:1].upper() + text[1:]
+    if "_" not in text.partition(" ")[0]:  # the name of an option stays as it is written
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?", "…")) else text + "."

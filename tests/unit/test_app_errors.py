@@ -108,3 +108,12 @@ async def test_every_error_is_documented_at_every_route(client: httpx.AsyncClien
         assert statuses <= route["responses"].keys(), route["summary"]
         assert route["tags"][0] in {tag["name"] for tag in document["tags"]}
         assert "422" not in route["responses"], f"{route['summary']}: a wrong query is a 400 here"
+
+
+async def test_a_sentence_that_begins_with_an_option_leaves_it_as_it_is_written(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    runtime.load_error = error("InvalidInput", "max_batch_size is 8, but input 'x' is of fixed size")
+    response = await client.post("/engines", content=onnx_plan())
+    told = refused(response, 400, "InvalidInput")
+    assert told == "max_batch_size is 8, but input 'x' is of fixed size."
