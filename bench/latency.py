@@ -1,4 +1,7 @@
-"""Latency under open-loop load at a share of the capacity, and what the queue's delay does to it."""
+"""Latency under open-loop load at a share of the capacity, and what the queue's delay does to it.
+
+The server has one core and the client the other, so that neither is measured with the other's stalls.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +10,7 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench import bodies, models, open_loop, wrk
+from bench.frontend import LOAD_CORE, SERVER_CORE
 from bench.serving import add, serving
 from tests.e2e.server import Server
 
@@ -16,17 +20,17 @@ SHARES = (0.2, 0.5, 0.7, 0.9)
 
 
 def measure(folder: Path, seconds: int) -> dict[str, Any]:
-    """LeNet, requests of one item, joined up to 64. Server and client share the cores."""
+    """LeNet, requests of one item, joined up to 64."""
     wrk.check()
     plan = models.network("lenet", folder / "lenet.onnx")
     request = bodies.binary(folder, "INPUT0", "OUTPUT0", np.random.rand(1, 1, 28, 28).astype(np.float32))
     curves: list[dict[str, Any]] = []
     capacity = 0.0
     for delay in DELAYS:
-        with serving(folder) as server:
+        with serving(folder, SERVER_CORE) as server:
             url = add(server, "lenet", plan, max_batch_size=64, max_queue_delay_us=delay, max_queue_size=8192)
-            wrk.load(url, request, 8, 1)  # warm
-            capacity = capacity or wrk.load(url, request, 64, seconds).per_second
+            wrk.load(url, request, 8, 1, LOAD_CORE)  # warm
+            capacity = capacity or wrk.load(url, request, 64, seconds, LOAD_CORE).per_second
             for share in SHARES:
                 curves.append(
                     {
@@ -42,7 +46,8 @@ def measure(folder: Path, seconds: int) -> dict[str, Any]:
 
 def _at(server: Server, url: str, request: wrk.Request, rate: float, seconds: int) -> dict[str, Any]:
     before = _sums(server)
-    result = open_loop.run(url, request, rate, seconds)
+    with wrk.on_core(LOAD_CORE):
+        result = open_loop.run(url, request, rate, seconds)
     after = _sums(server)
     count = after["count"] - before["count"]
     executions = after["executions"] - before["executions"]
