@@ -105,25 +105,16 @@ class Inference:
         template = None
         if 0 <= head.header_length <= DOCUMENT_BYTES:
             template = self._template(head, resolved, body, offset)
+        data: object
         if template is not None:
-            request, selected = template.request, template.selected
-            ticket = self._runtime.submit_prepared(
-                template.prepared,
-                body,
-                offset + head.header_length,
-                self._timeout_ns if request.timeout_ns is None else request.timeout_ns,
-                request.priority,
-            )
+            request, prepared, selected = template.request, template.prepared, template.selected
+            data, offset = body, offset + head.header_length
         else:
             request = codec.decode_body(head.form, memoryview(body)[offset:] if offset else body)
             prepared, selected = self._kind(head, resolved, request)
-            ticket = self._runtime.submit_prepared(
-                prepared,
-                tuple([data for _, _, _, data in request.inputs]),
-                0,
-                self._timeout_ns if request.timeout_ns is None else request.timeout_ns,
-                request.priority,
-            )
+            data, offset = tuple([tensor for _, _, _, tensor in request.inputs]), 0
+        timeout_ns = self._timeout_ns if request.timeout_ns is None else request.timeout_ns
+        ticket = self._runtime.submit_prepared(prepared, data, offset, timeout_ns, request.priority)
         self._completions.expect(ticket, done)
         return Call(resolved, ticket, request, selected, template)
 
