@@ -193,7 +193,8 @@ class EngineStats:
     @property
     def instances(self) -> int: ...
     @property
-    def instances_busy(self) -> int: ...
+    def instances_busy(self) -> int:
+        """Instances that execute, or wait for their turn on the device."""
 
 class ManualClock:
     """A clock for tests that stands still until it is told otherwise."""

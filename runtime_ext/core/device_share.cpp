@@ -27,6 +27,11 @@ DeviceShare::Member::~Member() {
   share_.turns_ = most(share_.members_);
 }
 
+size_t DeviceShare::Member::asking() const {
+  const std::lock_guard lock(share_.mutex_);
+  return waiting_;
+}
+
 TimePoint DeviceShare::take(Member& member) {
   std::unique_lock lock(mutex_);
   if (member.waiting_++ == 0) member.used_ = std::max(member.used_, time_);

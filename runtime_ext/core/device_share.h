@@ -30,6 +30,9 @@ class DeviceShare {
     Member(const Member&) = delete;
     Member& operator=(const Member&) = delete;
 
+    /// Instances of the engine that wait for a turn.
+    size_t asking() const;
+
    private:
     friend class DeviceShare;
     DeviceShare& share_;

@@ -46,7 +46,8 @@ class ServedEngine final : private BatchHandler {
   const RequestStats& stats() const { return stats_; }
   size_t queue_depth() const { return queue_.depth(); }
   size_t instances() const { return instance_count_; }
-  size_t instances_busy() const { return busy_.load(std::memory_order_relaxed); }
+  /// Instances that execute, or wait for their turn.
+  size_t instances_busy() const { return busy_.load(std::memory_order_relaxed) + share_.asking(); }
 
  private:
   void sign_anew(Request& request);

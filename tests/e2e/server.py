@@ -5,13 +5,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
+
+from tests.waiting import wait_until
 
 HANGS_AFTER_S = 120  # only to end a test that would never end
 COMMAND = Path(sys.executable).with_name("trtserve")
@@ -66,7 +66,7 @@ class Server:
 
     def wait_until_ready(self) -> None:
         """Return once every stored engine has been loaded, or has failed."""
-        until(lambda: self.client.get("/health/ready").status_code == 200, "the server is ready")
+        wait_until(lambda: self.client.get("/health/ready").status_code == 200, "the server is ready")
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
@@ -87,14 +87,6 @@ class Server:
         assert process.stdout is not None
         process.stdout.close()
         return code
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    """Return once a condition of the server holds, which only asking it can tell."""
-    deadline = time.monotonic() + HANGS_AFTER_S
-    while not holds():
-        assert time.monotonic() < deadline, f"this never came: {what}"
-        time.sleep(0.005)
 
 
 def environment() -> dict[str, str]:

@@ -17,8 +17,9 @@ import numpy as np
 import psutil
 from safetensors.numpy import load, save
 
-from tests.e2e.server import Server, until
+from tests.e2e.server import Server
 from tests.seam.models import scaling
+from tests.waiting import wait_until
 
 SAFETENSORS = {"Content-Type": "application/x-safetensors"}
 WARM_UP_SHARE = 0.25  # of the time: the first requests of a process fill caches and pools
@@ -36,7 +37,9 @@ class Held:
     def at_rest_by(cls, pid: int) -> "Held":
         """Once the server has seen its clients leave."""
         process = psutil.Process(pid)
-        until(lambda: all(c.status == psutil.CONN_LISTEN for c in process.net_connections()), "all have left")
+        wait_until(
+            lambda: all(c.status == psutil.CONN_LISTEN for c in process.net_connections()), "all have left"
+        )
         return cls(process.memory_info().rss / 2**20, process.num_threads(), process.num_fds())
 
 

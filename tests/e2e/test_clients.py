@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from tests.e2e.server import Server, until
+from tests.e2e.server import Server
+from tests.waiting import wait_until
 
 SAFETENSORS = {"Content-Type": "application/x-safetensors"}
 LARGE = save({"x": np.ones((2048, 512), np.float32)})  # some hundred milliseconds of the slow engine
@@ -49,11 +50,11 @@ def send(server: Server, body: bytes) -> socket.socket:
 
 def test_a_client_that_leaves_while_its_request_waits_frees_its_place(slow_engine: Server) -> None:
     connections = [send(slow_engine, LARGE) for _ in range(4)]
-    until(lambda: queue_depth(slow_engine) == 3, "one runs and three wait")
+    wait_until(lambda: queue_depth(slow_engine) == 3, "one runs and three wait")
     for connection in connections:
         connection.close()
-    until(lambda: outcomes(slow_engine)["Cancelled"] == 3, "the three that waited are cancelled")
-    until(lambda: outcomes(slow_engine)["Success"] == 1, "the one that ran is finished")
+    wait_until(lambda: outcomes(slow_engine)["Cancelled"] == 3, "the three that waited are cancelled")
+    wait_until(lambda: outcomes(slow_engine)["Success"] == 1, "the one that ran is finished")
     small = save({"x": np.ones((1, 512), np.float32)})
     answer = slow_engine.client.post("/engines/slow/infer", content=small, headers=SAFETENSORS)
     assert answer.status_code == 200
@@ -61,7 +62,7 @@ def test_a_client_that_leaves_while_its_request_waits_frees_its_place(slow_engin
 
 def test_a_full_queue_says_when_to_come_back(slow_engine: Server) -> None:
     connections = [send(slow_engine, LARGE) for _ in range(4)]
-    until(lambda: queue_depth(slow_engine) == 3, "the queue is full")
+    wait_until(lambda: queue_depth(slow_engine) == 3, "the queue is full")
     answer = slow_engine.client.post("/engines/slow/infer", content=LARGE, headers=SAFETENSORS)
     assert (answer.status_code, answer.json()["code"]) == (429, "QueueFull")
     assert int(answer.headers["retry-after"]) >= 1
@@ -71,7 +72,7 @@ def test_a_full_queue_says_when_to_come_back(slow_engine: Server) -> None:
 
 def test_a_request_in_a_hurry_is_not_kept_until_the_instance_is_free(slow_engine: Server) -> None:
     connections = [send(slow_engine, LARGE) for _ in range(3)]
-    until(lambda: queue_depth(slow_engine) == 2, "two wait")
+    wait_until(lambda: queue_depth(slow_engine) == 2, "two wait")
     hurry = SAFETENSORS | {"Inference-Timeout-Ms": "1"}
     answer = slow_engine.client.post("/engines/slow/infer", content=LARGE, headers=hurry)
     assert (answer.status_code, answer.json()["code"]) == (504, "DeadlineExceeded")
@@ -87,7 +88,7 @@ def ask(server: Server) -> int:
 def test_a_delete_finishes_what_was_accepted(slow_engine: Server) -> None:
     with ThreadPoolExecutor() as threads:
         answers = [threads.submit(ask, slow_engine) for _ in range(3)]
-        until(lambda: queue_depth(slow_engine) == 2, "two wait")
+        wait_until(lambda: queue_depth(slow_engine) == 2, "two wait")
         assert slow_engine.client.delete("/engines/slow").status_code == 204
         assert [answer.result() for answer in answers] == [200, 200, 200]
 
@@ -97,7 +98,7 @@ def test_a_stop_finishes_what_was_accepted(tmp_path: Path, big_plan: bytes) -> N
         options = {"name": "slow", "instances": 1}
         server.client.post("/engines", params=options, content=big_plan).raise_for_status()
         answers = [threads.submit(ask, server) for _ in range(3)]
-        until(lambda: queue_depth(server) == 2, "two wait")
+        wait_until(lambda: queue_depth(server) == 2, "two wait")
         assert server.stop() == 0
         assert [answer.result() for answer in answers] == [200, 200, 200]
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from tests.e2e.server import HANGS_AFTER_S, Server, until
+from tests.e2e.server import HANGS_AFTER_S, Server
+from tests.waiting import wait_until
 
 LARGE = np.ones((2048, 512), np.float32)  # some hundred milliseconds of the slow engine
 
@@ -131,15 +132,15 @@ def test_a_client_that_leaves_while_its_request_waits_is_counted_as_cancelled(
     connections = [Connection(server) for _ in range(3)]
     for connection in connections:
         connection.send(binary(LARGE, "slow"))
-    until(lambda: metric(server, "trtserve_queue_depth", engine="slow") == 2, "one runs and two wait")
+    wait_until(lambda: metric(server, "trtserve_queue_depth", engine="slow") == 2, "one runs and two wait")
     for connection in connections:
         connection.close()
 
     def cancelled() -> int:
         return metric(server, "trtserve_requests_total", engine="slow", outcome="Cancelled")
 
-    until(lambda: cancelled() == 2, "the two that waited are cancelled")
-    until(
+    wait_until(lambda: cancelled() == 2, "the two that waited are cancelled")
+    wait_until(
         lambda: metric(server, "trtserve_requests_total", engine="slow", outcome="Success") == 1,
         "the one that ran is finished",
     )
@@ -161,7 +162,7 @@ def test_a_stop_answers_what_is_under_way_on_every_kind_of_connection(
         for connection, headers in zip(busy, ("Connection: close", "Expect: nothing", "X: y"), strict=True):
             whole = f"{head}{headers}\r\nContent-Type: application/x-safetensors\r\n\r\n".encode() + body
             connection.send(whole)
-        until(lambda: metric(server, "trtserve_queue_depth", engine="slow") == 2, "two wait")
+        wait_until(lambda: metric(server, "trtserve_queue_depth", engine="slow") == 2, "two wait")
         begun.send(binary(LARGE, "slow")[:-4])
         server.client.get("/health/live")  # what came before it has been read by now
         server.process.terminate()

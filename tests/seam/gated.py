@@ -6,6 +6,7 @@ import numpy as np
 
 import runtime_ext
 from tests.seam.conftest import Gates, Harness, to_numpy
+from tests.waiting import wait_until
 
 PLAN = "input x FP32 -1 -1\noutput y x 2\nsize n x 0"
 
@@ -69,6 +70,10 @@ class GatedEngine:
         """Until so many more executions have begun."""
         self._arrivals += executions
         self._gates.wait_for(self._gate, self._arrivals)
+
+    def wait_until_busy(self, instances: int) -> None:
+        """Until so many of its instances execute or wait for a turn on the device."""
+        wait_until(lambda: self.stats.instances_busy == instances, f"{instances} instances are busy")
 
     def let_through(self, executions: int = 1) -> None:
         self._gates.let_through(self._gate, executions)

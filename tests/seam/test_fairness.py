@@ -28,10 +28,12 @@ def test_a_turn_that_is_free_goes_to_the_engine_that_has_had_less_time(
     more = [greedy.submit() for _ in range(50)]
     tickets = [modest.submit() for _ in range(4)]
     modest.wait_for(1)
+    modest.wait_until_busy(2)
     clock.advance(US)
     # The four turns were taken before there was another: so one more than four run, until one has ended.
     greedy.let_through(2)
     modest.wait_for(1)
+    modest.wait_until_busy(3)
     clock.advance(US)
     greedy.let_through()
     modest.wait_for(1)
@@ -56,6 +58,7 @@ def test_an_engine_that_was_idle_has_nothing_saved_up(
     more = [idle.submit() for _ in range(20)]
     waiting = [busy.submit() for _ in range(3)]
     busy.wait_for(1)
+    busy.wait_until_busy(2)
     # More than the busy one's last three turns, but far less than its thirty.
     clock.advance(4_000 * US)
     idle.let_through(2)
