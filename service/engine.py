@@ -13,8 +13,9 @@ from service.options import Options
 class State(StrEnum):
     LOADING = "LOADING"  # being stood up
     READY = "READY"  # takes requests
-    DRAINING = "DRAINING"  # removed; finishes the requests that it had accepted
-    FAILED = "FAILED"  # stored, but could not be stood up after a restart; `reason` says why
+    DRAINING = "DRAINING"  # removed or unloaded; finishes the requests that it had accepted
+    UNLOADED = "UNLOADED"  # kept, but not resident
+    FAILED = "FAILED"  # kept, but could not be stood up again; `reason` says why
 
 
 class EngineName(NamedTuple):
@@ -27,7 +28,7 @@ class EngineName(NamedTuple):
 
 @dataclass(eq=False)
 class Engine:
-    """One engine, resident or on its way. Belongs to the event loop; only the registry changes it."""
+    """One life of an engine; the next load begins another. Belongs to the event loop and the registry."""
 
     stored: StoredEngine
     state: State = State.LOADING
@@ -59,7 +60,10 @@ class Engine:
             case State.LOADING:
                 return f"Engine {self} is still loading: try again soon."
             case State.DRAINING:
-                return f"Engine {self} is being removed."
+                return f"Engine {self} is being removed or unloaded."
+            case State.UNLOADED:
+                ref = self.names[0].name if self.names else self.id
+                return f"Engine {self} is unloaded: load it with POST /v2/repository/models/{ref}/load."
             case _:
                 return f"Engine {self} could not be loaded: {self.reason}"
 
@@ -73,15 +77,15 @@ class Engine:
             )
 
     def check_options(self, asked: Options) -> None:
-        """Conflict where an upload asks for other options than this engine has."""
+        """Conflict where an upload or a load asks for other options than this engine has."""
         for option, value in asked.asked().items():
             stored = getattr(self.stored, option)
             # "auto" and 0 are stored as asked; what they came to is in info, and may be asked for as well.
             if value not in {stored, getattr(self.info, option, None)}:
                 raise Conflict(
-                    f"Engine {self} of this plan is resident with {option}={_shown(stored)}, "
-                    f"not {_shown(value)}. "
-                    f"Upload it without {option} to use it as it is, or remove it first."
+                    f"Engine {self} is resident with {option}={_shown(stored)}, not {_shown(value)}. "
+                    "Ask for what it has to use it as it is, or unload it first, so that it can be loaded "
+                    "with something else."
                 )
 
     def __str__(self) -> str:

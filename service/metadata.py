@@ -14,7 +14,7 @@ from pathlib import Path
 from service.errors import Unavailable
 from service.options import Options
 
-SCHEMA_VERSION = 3  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
+SCHEMA_VERSION = 4  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
 
 SCHEMA = """
 CREATE TABLE engine (
@@ -33,7 +33,8 @@ CREATE TABLE engine (
     preferred_batch_sizes TEXT NOT NULL,
     batch_dims            TEXT NOT NULL,
     plan_bytes            INTEGER NOT NULL,
-    created               TEXT NOT NULL
+    created               TEXT NOT NULL,
+    loaded                INTEGER NOT NULL DEFAULT 1  -- 0: a start leaves it as it is, on disk only
 ) STRICT;
 
 CREATE TABLE name (
@@ -62,6 +63,7 @@ MIGRATIONS = {
     ALTER TABLE engine ADD COLUMN preferred_batch_sizes TEXT NOT NULL DEFAULT '';
     ALTER TABLE engine ADD COLUMN batch_dims TEXT NOT NULL DEFAULT '';
     """,
+    3: "ALTER TABLE engine ADD COLUMN loaded INTEGER NOT NULL DEFAULT 1;",
 }
 """From each earlier version of the schema to the next; the order of a table's columns does not matter."""
 
@@ -146,17 +148,44 @@ class Metadata:
         with self._told():
             return _names(self._db)
 
-    def add(self, engine: StoredEngine, name: str | None) -> dict[str, StoredName]:
-        """Keep the engine; under a name, make it current there, as a new version if it is none."""
+    def unloaded(self) -> set[int]:
+        """The IDs of the engines that are to be kept, but not loaded."""
+        with self._told():
+            return {id for (id,) in self._db.execute("SELECT id FROM engine WHERE NOT loaded")}
+
+    def add(
+        self, engine: StoredEngine, name: str | None, version: int | None = None
+    ) -> dict[str, StoredName]:
+        """Keep the engine as a loaded one; under a name, make it current there.
+
+        If it is none of the name's versions, it becomes one, with the next number, or `version` where that
+        is greater.
+        """
         with self._transaction() as db:
             db.execute(f"INSERT OR IGNORE INTO engine ({_COLUMNS}) VALUES ({_MARKS})", astuple(engine))
-            # The same engine stood up anew, after it had failed: with the options of this time.
+            # The same engine stood up anew, after a failure or an unload: with the options of this time.
+            options = ", ".join(f"{option} = ?" for option in _OPTIONS)
             db.execute(
-                f"UPDATE engine SET {', '.join(f'{option} = ?' for option in _OPTIONS)} WHERE id = ?",
+                f"UPDATE engine SET {options}, loaded = 1 WHERE id = ?",
                 (*(getattr(engine, option) for option in _OPTIONS), engine.id),
             )
             if name is not None:
-                _point(db, name, engine.id)
+                _point(db, name, engine.id, version or 0)
+            return _names(db)
+
+    def unload(self, id: int) -> None:
+        """Keep the engine, its versions and their names, but not as a loaded one."""
+        with self._transaction() as db:
+            db.execute("UPDATE engine SET loaded = 0 WHERE id = ?", (id,))
+
+    def point(self, name: str, version: int) -> dict[str, StoredName]:
+        """Make a version that the name has its current one."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE name SET current = ?2 WHERE name = ?1 "
+                "AND EXISTS (SELECT 1 FROM version WHERE name = ?1 AND version = ?2)",
+                (name, version),
+            )
             return _names(db)
 
     def remove_engine(self, id: int) -> dict[str, StoredName]:
@@ -213,14 +242,15 @@ def _names(db: sqlite3.Connection) -> dict[str, StoredName]:
     return names
 
 
-def _point(db: sqlite3.Connection, name: str, engine: int) -> None:
-    """Make the engine the current version of the name."""
+def _point(db: sqlite3.Connection, name: str, engine: int, least: int) -> None:
+    """Make the engine the current version of the name; a new one has a number of `least` or more."""
     db.execute("INSERT OR IGNORE INTO name (name, current, newest) VALUES (?, 0, 0)", (name,))
     found = db.execute("SELECT version FROM version WHERE name = ? AND engine = ?", (name, engine)).fetchone()
     if found is not None:
         db.execute("UPDATE name SET current = ? WHERE name = ?", (found[0], name))
         return
-    db.execute("UPDATE name SET newest = newest + 1, current = newest + 1 WHERE name = ?", (name,))
+    db.execute("UPDATE name SET newest = max(newest + 1, ?) WHERE name = ?", (least, name))
+    db.execute("UPDATE name SET current = newest WHERE name = ?", (name,))
     db.execute(
         "INSERT INTO version (name, version, engine) SELECT name, current, ? FROM name WHERE name = ?",
         (engine, name),

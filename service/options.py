@@ -21,7 +21,7 @@ class Options:
     preferred_batch_sizes: str | None = None  # canonical, see service/batching.py
     batch_dims: str | None = None  # canonical
 
-    def asked(self) -> dict[str, int | str]:
+    def asked(self) -> dict[str, Any]:
         """What is asked for, by its name."""
         return {option: value for option, value in asdict(self).items() if value is not None}
 

@@ -17,6 +17,21 @@ Adding an engine                                 killed after this line, the nex
   4  commit the rows of engine and version       serves it
   5  answer 201                                  serves it
 
+Unloading an engine
+  1  commit that it is not loaded                keeps it unloaded
+  2  drain and unload it (the registry)          keeps it unloaded
+  3  answer                                      keeps it unloaded
+
+Loading it again, maybe with other options
+  1  load it (the registry)                      keeps it unloaded, with the options of before
+  2  commit that it is loaded, and the options   serves it
+  3  answer                                      serves it
+
+Making another version of a name current
+  1  load its engine again, where need be        as above; the name is as before
+  2  commit                                      serves the name by that version
+  3  answer                                      serves the name by that version
+
 Removing an engine
   1  commit the deletion of its rows             deletes the plan
   2  drain and unload it (the registry)          deletes the plan
@@ -88,6 +103,10 @@ class Store:
     def names(self) -> dict[str, StoredName]:
         return self._metadata.names()
 
+    def unloaded(self) -> set[int]:
+        """The IDs of the engines that a start does not load."""
+        return self._metadata.unloaded()
+
     def plan_path(self, engine: StoredEngine) -> Path:
         return self._plans / f"{engine.digest}.plan"
 
@@ -117,9 +136,19 @@ class Store:
         except OSError as failure:
             raise Unavailable(f"The store cannot keep the plan: {failure.strerror}.") from failure
 
-    def commit(self, engine: StoredEngine, name: str | None) -> dict[str, StoredName]:
+    def commit(
+        self, engine: StoredEngine, name: str | None, version: int | None = None
+    ) -> dict[str, StoredName]:
         """From here on the engine is served after every restart; under the name too, if there is one."""
-        return self._metadata.add(engine, name)
+        return self._metadata.add(engine, name, version)
+
+    def unload(self, id: int) -> None:
+        """From here on the engine is kept, but no start loads it, until it is committed again."""
+        self._metadata.unload(id)
+
+    def point(self, name: str, version: int) -> dict[str, StoredName]:
+        """From here on this version is the one that its name stands for."""
+        return self._metadata.point(name, version)
 
     def forget_engine(self, id: int) -> dict[str, StoredName]:
         return self._metadata.remove_engine(id)

@@ -32,8 +32,12 @@ class Server:
         return writer.finish()
 
     async def add(self, plan: bytes, name: str | None = None, **options: Any) -> tuple[Resolved, bool]:
+        return await self.registry.add(self.stage(plan), **self.asked(plan, name, **options))
+
+    def asked(self, plan: bytes, name: str | None = None, **options: Any) -> dict[str, Any]:
+        """What the registry is told of a plan."""
         format = Format.TENSORRT if b"ftrt" in plan else Format.ONNX
-        return await self.registry.add(self.stage(plan), name=name, format=format, options=Options(**options))
+        return {"name": name, "format": format, "options": Options(**options)}
 
     def files(self) -> list[Path]:
         return [file for folder in ("incoming", "plans") for file in (self.settings.store / folder).iterdir()]

@@ -11,7 +11,7 @@ from service.engine import EngineName, State
 from service.errors import Conflict, NotFound, Unavailable
 from service.options import Options
 from service.plan_format import Format
-from service.registry import DRAINS_AT_ONCE
+from service.residency import DRAINS_AT_ONCE
 from service.settings import Settings
 from service.store import Store
 from tests.fakes.plans import onnx_plan
@@ -316,7 +316,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("service.registry.time", clock)
+    monkeypatch.setattr("service.residency.time", clock)
     return clock
 
 

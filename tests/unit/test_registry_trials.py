@@ -8,7 +8,7 @@ import pytest
 from service.engine import State
 from service.errors import InvalidInput, Unavailable
 from service.metadata import StoredEngine
-from service.registry import LOADS_AT_ONCE
+from service.residency import LOADS_AT_ONCE
 from service.settings import Settings
 from tests.fakes.plans import tensorrt_plan
 from tests.fakes.runtime import FakeRuntime, error

@@ -308,6 +308,34 @@ def test_a_queue_delay_is_kept_as_the_number_or_the_word(metadata: Metadata, del
     assert kept.max_queue_delay_us == delay
 
 
+def test_a_version_may_ask_for_a_number_and_gets_no_smaller_one_than_the_next(metadata: Metadata) -> None:
+    assert metadata.add(engine(1), "net", 5) == {"net": StoredName(5, {5: 1})}
+    assert metadata.add(engine(2), "net", 2) == {"net": StoredName(6, {5: 1, 6: 2})}
+    assert metadata.add(engine(1), "net", 9) == {"net": StoredName(5, {5: 1, 6: 2})}
+    assert metadata.add(engine(3), "net") == {"net": StoredName(7, {5: 1, 6: 2, 7: 3})}
+
+
+def test_a_name_is_moved_to_a_version_that_it_has_and_to_no_other(metadata: Metadata) -> None:
+    metadata.add(engine(1), "net")
+    metadata.add(engine(2), "net")
+    metadata.add(engine(3), "other")
+    assert metadata.point("net", 1)["net"] == StoredName(1, {1: 1, 2: 2})
+    assert metadata.point("net", 3)["net"] == StoredName(1, {1: 1, 2: 2})
+    assert metadata.point("net", 2)["net"] == StoredName(2, {1: 1, 2: 2})
+    assert metadata.names()["other"] == StoredName(1, {1: 3})
+
+
+def test_an_unloaded_engine_keeps_its_rows_until_it_is_added_again(metadata: Metadata) -> None:
+    metadata.add(engine(1), "net")
+    metadata.add(engine(2), None)
+    metadata.unload(1)
+    assert metadata.unloaded() == {1}
+    assert metadata.engines() == [engine(1), engine(2)]
+    assert metadata.names() == {"net": StoredName(1, {1: 1})}
+    metadata.add(engine(1), None)
+    assert metadata.unloaded() == set()
+
+
 # -- staging
 
 
@@ -332,7 +360,8 @@ def test_a_disk_that_takes_no_more_is_told_and_nothing_stays(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-LACKED = {1: ("cuda_graphs", *BATCHED), 2: tuple(BATCHED)}  # columns, by the version of the schema
+LACKED = {1: ("cuda_graphs", *BATCHED, "loaded"), 2: (*BATCHED, "loaded"), 3: ("loaded",)}
+"""Columns, by the version of the schema."""
 
 
 def turn_back(path: Path, schema: int) -> None:
@@ -358,6 +387,7 @@ def test_a_database_of_an_earlier_schema_is_migrated_with_all_that_it_holds(
         migrated = Metadata(path)
         assert migrated.engines() == [engine(1)]
         assert migrated.names() == {"net": StoredName(1, {1: 1})}
+        assert migrated.unloaded() == set()
         migrated.close()
 
 

@@ -1,4 +1,4 @@
-"""The store of a process that is killed (SIGKILL) at any point of adding and removing."""
+"""The store of a process that is killed (SIGKILL) at any point of adding, unloading, moving and removing."""
 
 import json
 import random
@@ -32,6 +32,19 @@ for turn in itertools.count():
     store.adopt(plan, engine)
     store.commit(engine, f"name-{turn % 3}")
     told(added=engine.id)
+    if turn % 4 < 3:
+        told(unloading=engine.id)
+        store.unload(engine.id)
+        told(unloaded=engine.id)
+    if turn % 4 == 2:
+        told(loading=engine.id)
+        store.commit(engine, None)
+        told(loaded=engine.id)
+    if turn % 5 == 4:
+        name, version = f"name-{turn % 3}", min(store.names()[f"name-{turn % 3}"].versions)
+        told(moving=[name, version])
+        store.point(name, version)
+        told(moved=[name, version])
     if turn % 2:
         told(removing=engine.id)
         store.forget_engine(engine.id)
@@ -56,6 +69,8 @@ def test_what_was_answered_holds_and_the_rest_left_nothing(tmp_path: Path, round
             told += [line for line in server.stdout if line.endswith("\n")]
         for line in told:
             ((event, id),) = json.loads(line).items()
+            if event not in {"adding", "added", "removing", "removed"}:
+                continue
             (open_ended.add if event in {"adding", "removing"} else open_ended.discard)(id)
             (acknowledged.add if event == "added" else acknowledged.discard)(id)
 
@@ -67,5 +82,39 @@ def test_what_was_answered_holds_and_the_rest_left_nothing(tmp_path: Path, round
     plans = {file.name for file in (root / "plans").iterdir()}
     assert plans == {f"{engine.digest}.plan" for engine in found.values()}
     assert list((root / "incoming").iterdir()) == []
+    assert all(known.current in known.versions for known in store.names().values())
     pointed = {id for name in store.names().values() for id in name.versions.values()}
     assert pointed == set(found)
+
+
+@pytest.mark.parametrize("round", range(8))
+def test_what_was_unloaded_loaded_or_moved_stays_so(tmp_path: Path, round: int) -> None:
+    """Of one life: what was told last of each engine and name holds, or what was begun after that."""
+    root = tmp_path / "store"
+    churn = [sys.executable, "-c", CHURN, str(root), "0"]
+    with subprocess.Popen(churn, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        told = [server.stdout.readline() for _ in range(random.Random(round).randrange(1, 120))]
+        server.send_signal(signal.SIGKILL)
+        told += [line for line in server.stdout if line.endswith("\n")]
+    unloaded: set[int] = set()
+    current: dict[str, int] = {}
+    began, what = "", None
+    for line in told:
+        ((event, what),) = json.loads(line).items()
+        began = event if event.endswith("ing") else ""
+        if event == "unloaded":
+            unloaded.add(what)
+        elif event in {"loaded", "removed"}:
+            unloaded.discard(what)
+        elif event == "moved":
+            current[what[0]] = what[1]
+        elif event == "added":
+            current.clear()  # a name that gets a version is moved by that; which one is not told
+
+    store = Store(root)
+    open_ended = {what} if began in {"unloading", "loading", "removing"} else set()
+    assert unloaded - open_ended <= store.unloaded() <= unloaded | open_ended
+    if began == "":
+        for name, version in current.items():
+            assert store.names()[name].current == version

@@ -1,0 +1,257 @@
+"""What changes engines and names: from the store into the runtime, out of it again, and off the disk.
+
+What changes an engine holds the lock of its ID from the first step to the last; what changes names commits to
+the store, which gives all names back, under one lock for all of them. Under an ID's lock no version begins or
+ceases to point to the engine.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import ParamSpec, TypeVar
+
+from runtime_ext import Error
+from service.batching import check_preferred
+from service.directory import Directory
+from service.engine import Engine, Resolved, State
+from service.errors import TrtserveError, of_kind
+from service.keyed_lock import KeyedLock
+from service.metadata import StoredEngine, StoredName
+from service.options import Options
+from service.residency import Residency
+from service.staging import StagedPlan
+from service.store import Store
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Lifecycle:
+    """The steps of the registry's operations. Belongs to the event loop; the store is called in a thread."""
+
+    def __init__(self, store: Store, directory: Directory, residency: Residency) -> None:
+        self._store = store
+        self._directory = directory
+        self._residency = residency
+        self._id_locks: KeyedLock[int] = KeyedLock()
+        self._names_lock = asyncio.Lock()
+        self._store_thread = ThreadPoolExecutor(1, "trtserve-store")
+
+    async def recall(self) -> list[Engine]:
+        """Show what the store keeps, and give back the engines that are to be loaded."""
+        unloaded = await self._stored(self._store.unloaded)
+        engines = [
+            Engine(stored, State.UNLOADED if stored.id in unloaded else State.LOADING)
+            for stored in await self._stored(self._store.engines)
+        ]
+        names = await self._stored(self._store.names)
+        self._directory.show(*engines)
+        self._directory.rename(names)
+        return [engine for engine in engines if engine.state is State.LOADING]
+
+    def close(self) -> None:
+        self._store_thread.shutdown(wait=False)
+
+    # -- adding
+
+    async def add(
+        self, plan: StagedPlan, wanted: StoredEngine, name: str | None, asked: Options, version: int | None
+    ) -> tuple[Resolved, bool]:
+        try:
+            self._residency.refuse_when_stopping()
+            async with self._id_locks.hold(wanted.id):
+                there = self._directory.get(wanted.id)
+                if there is not None:
+                    there.check_same_plan(wanted)
+                # Under the ID's lock an engine that is there is READY, UNLOADED or FAILED.
+                if there is not None and there.state is State.READY:
+                    there.check_options(asked)
+                    await self._rename(self._store.commit, there.stored, name, version)
+                    engine = there
+                else:
+                    check_preferred(wanted)
+                    engine = await self._stand_up(plan, wanted, name, version, there)
+                return self._directory.label(engine, name), there is None
+        finally:
+            await asyncio.to_thread(plan.discard)
+
+    async def _stand_up(
+        self,
+        plan: StagedPlan,
+        wanted: StoredEngine,
+        name: str | None,
+        version: int | None,
+        kept: Engine | None,
+    ) -> Engine:
+        """Load and keep a new engine, or one that is kept but not resident; undo it all on a failure."""
+        engine = Engine(wanted, names=kept.names if kept else ())
+        self._directory.show(engine)
+        try:
+            await self._stored(self._store.adopt, plan, wanted)
+            await self._residency.load_first(engine, self._store.plan_path(wanted), name)
+            await self._commit(engine, name, version)
+        except BaseException as failure:
+            logger.warning("engine %s: not added: %s", engine, failure)
+            if kept is None:
+                self._directory.hide(engine)
+                await self._stored(self._store.delete_plan, wanted)
+            else:
+                self._directory.show(kept)
+            raise
+        engine.state = State.READY
+        return engine
+
+    async def _commit(self, engine: Engine, name: str | None, version: int | None = None) -> None:
+        """Keep an engine that has just been loaded, or else unload it again."""
+        try:
+            await self._rename(self._store.commit, engine.stored, name, version)
+        except BaseException:
+            await self._residency.unload(engine, drain=False)
+            raise
+
+    # -- loading what is kept
+
+    async def load(self, ref: str, asked: Options) -> None:
+        self._residency.refuse_when_stopping()
+        self._directory.resolve(ref)
+        failures: list[Exception] = []
+        for id in self._directory.ids(ref):
+            async with self._id_locks.hold(id):
+                there = self._still(ref, id)
+                if there is None:
+                    continue
+                try:
+                    await self._make_ready(there, asked)
+                except Exception as failure:
+                    failures.append(failure)
+        if failures:
+            raise failures[0]
+
+    async def _make_ready(self, there: Engine, asked: Options) -> None:
+        """Load a kept engine with these options, and those of before where they say nothing."""
+        if there.state is State.READY:
+            there.check_options(asked)
+            return
+        engine = Engine(replace(there.stored, **asked.asked()), names=there.names)
+        check_preferred(engine.stored)
+        self._directory.show(engine)
+        try:
+            await self._load_kept(engine)
+            await self._commit(engine, None)
+        except Exception as failure:
+            failed = Engine(there.stored, State.FAILED, _reason(engine, failure), names=there.names)
+            self._directory.show(failed)
+            raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure
+        engine.state = State.READY
+
+    async def restore(self, engine: Engine) -> None:
+        """Load a stored engine after a start; it is FAILED where that cannot be."""
+        async with self._id_locks.hold(engine.id):
+            try:
+                await self._load_kept(engine)
+                engine.state = State.READY
+            except Exception as failure:
+                engine.state, engine.reason = State.FAILED, _reason(engine, failure)
+
+    async def _load_kept(self, engine: Engine) -> None:
+        self._residency.refuse_when_stopping()
+        await self._stored(self._store.check_plan, engine.stored)
+        await self._residency.load(engine, self._store.plan_path(engine.stored))
+
+    # -- unloading
+
+    async def unload(self, ref: str) -> None:
+        self._residency.refuse_when_stopping()
+        self._directory.resolve(ref)
+        downs = (self._put_down(ref, id) for id in self._directory.ids(ref))
+        for end in await asyncio.gather(*downs, return_exceptions=True):
+            if end is not None:
+                raise end
+
+    async def _put_down(self, ref: str, id: int) -> None:
+        async with self._id_locks.hold(id):
+            engine = self._still(ref, id)
+            if engine is None or engine.state is State.UNLOADED:
+                return
+            await self._stored(self._store.unload, id)
+            was, engine.state = engine.state, State.DRAINING
+            try:
+                if was is State.READY:
+                    await self._residency.unload(engine)
+            finally:
+                self._directory.show(Engine(engine.stored, State.UNLOADED, names=engine.names))
+
+    def _still(self, ref: str, id: int) -> Engine | None:
+        """The engine, unless the reference has ceased to stand for it while its lock was waited for."""
+        return self._directory.get(id) if id in self._directory.ids(ref) else None
+
+    # -- pointing
+
+    async def point(self, name: str, version: int) -> None:
+        self._residency.refuse_when_stopping()
+        while True:
+            self._directory.name(name)
+            id = self._directory.resolve(name, str(version)).engine.id
+            async with self._id_locks.hold(id):
+                # While this waited for the lock, the version may have gone, or come to be another's.
+                engine = self._directory.resolve(name, str(version)).engine
+                if engine.id != id:
+                    continue
+                await self._make_ready(engine, Options())
+                await self._rename(self._store.point, name, version)
+                return
+
+    # -- removing
+
+    async def remove(self, ref: str) -> None:
+        self._residency.refuse_when_stopping()
+        while True:
+            target = self._directory.resolve(ref)
+            engine = target.engine
+            async with self._id_locks.hold(engine.id):
+                # While this waited for the lock, the name may have moved on.
+                if self._directory.resolve(ref) != target:
+                    continue
+                if ref == str(engine.id):
+                    await self._rename(self._store.forget_engine, engine.id)
+                elif target.version is not None:
+                    await self._rename(self._store.forget_version, ref, target.version)
+                if ref == str(engine.id) or not engine.names:
+                    await self._take_down(engine)
+                return
+
+    async def _take_down(self, engine: Engine) -> None:
+        """Drain and unload an engine that has no rows any more, and delete its plan."""
+        was, engine.state = engine.state, State.DRAINING
+        try:
+            if was is State.READY:
+                await self._residency.unload(engine)
+        finally:
+            self._directory.hide(engine)
+            await self._stored(self._store.delete_plan, engine.stored)
+
+    # -- the store
+
+    async def _rename(
+        self, change: Callable[P, dict[str, StoredName]], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Make a change of the store that gives all names back, and take them over."""
+        async with self._names_lock:
+            self._directory.rename(await self._stored(change, *args, **kwargs))
+
+    async def _stored(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the store, in its thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._store_thread, lambda: call(*args, **kwargs))
+
+
+def _reason(engine: Engine, failure: Exception) -> str:
+    """Why an engine could not be loaded: a sentence, which the log has too."""
+    told = isinstance(failure, (TrtserveError, Error))
+    reason = str(failure) if told else f"An unexpected {type(failure).__name__}; see the log."
+    logger.error("engine %s: %s", engine, reason, exc_info=None if told else failure)
+    return reason
