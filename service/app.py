@@ -16,9 +16,10 @@ from service.inference import Inference
 from service.inflight import InflightBytes
 from service.load_options import tensorrt_options
 from service.metrics import Metrics
+from service.models.repository import Repository
 from service.native_log import NativeLog
 from service.registry import Registry
-from service.routes import engines, health, infer, metrics
+from service.routes import engines, health, infer, metrics, names, repository
 from service.settings import Settings
 from service.store import Store
 from service.trial import ProcessTrial, Trial
@@ -28,7 +29,9 @@ DESCRIPTION = "Serves serialized TensorRT engines; on a machine with no GPU, ONN
 
 TAGS = [
     {"name": "engines", "description": "Upload plans, look at their engines, remove them."},
+    {"name": "names", "description": "Which versions a name has, and which of them is current."},
     {"name": "inference", "description": "Run an engine. Tensors as JSON, binary or safetensors."},
+    {"name": "repository", "description": "The same engines as models: list, load and unload them."},
     {"name": "server", "description": "Is it alive, is it ready, what is it, how is it doing."},
 ]
 
@@ -38,8 +41,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
 
     `runtime` and `trial` are for tests: else it makes its own at the start, as the settings say.
 
-    What it holds while it runs is in `app.state`: settings, store, runtime, registry, completions, metrics,
-    inflight, inference. The lifespan's state has what InferProtocol needs.
+    What it holds while it runs is in `app.state`: settings, store, runtime, registry, repository,
+    completions, metrics, inflight, inference. The lifespan's state has what InferProtocol needs.
     """
     tensorrt = tensorrt_options(settings)
     if trial is None and settings.trial_load:
@@ -55,6 +58,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
             state.runtime = runtime or create_runtime(tensorrt=tensorrt)
             state.completions = Completions(state.runtime)
             state.registry = Registry(settings, state.store, state.runtime, trial)
+            state.repository = Repository(settings, state.store, state.runtime, state.registry)
             state.metrics = Metrics(state.runtime, state.registry)
             state.inflight = InflightBytes(settings.max_inflight_bytes)
             state.inference = Inference(settings, state.runtime, state.registry, state.completions)
@@ -81,7 +85,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     )
     app.state.settings = settings
     problems.install(app)
-    for routes in (engines, infer, health, metrics):
+    for routes in (engines, names, infer, repository, health, metrics):
         app.include_router(routes.router)
     return app
 

@@ -1,0 +1,118 @@
+"""The repository extension: what models there are, and how they are loaded and unloaded.
+
+A model is a name with its versions, or an engine without a name, called by its ID and of version 1.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from runtime_ext import Runtime
+from service.engine import Engine, Resolved, State
+from service.errors import InvalidInput
+from service.models.load_config import LoadConfig
+from service.models.load_parameters import PlanFile, check_unload, read_load
+from service.options import Options
+from service.plan_format import Format
+from service.preflight import choose_format
+from service.registry import Registry
+from service.schemas import NAME_PATTERN
+from service.settings import Settings
+from service.staging import StagedPlan
+from service.store import Store
+from service.upload import receive_plan
+
+STATES = {
+    State.LOADING: "LOADING",
+    State.READY: "READY",
+    State.DRAINING: "UNLOADING",
+    State.UNLOADED: "UNAVAILABLE",
+    State.FAILED: "UNAVAILABLE",
+}
+
+
+def index(registry: Registry, ready_only: bool) -> list[dict[str, Any]]:
+    """All versions of all models, or those that are READY."""
+    models = [resolved for name in registry.names() for resolved in versions(registry, name)]
+    models += [Resolved(engine, None, None) for engine in registry.engines() if not engine.names]
+    return [
+        {
+            "name": name or str(engine.id),
+            "version": str(version or 1),
+            "state": STATES[engine.state],
+            "reason": _reason(engine),
+        }
+        for engine, name, version in models
+        if engine.state is State.READY or not ready_only
+    ]
+
+
+def versions(registry: Registry, name: str) -> list[Resolved]:
+    """All versions of a model, ascending. NotFound where there is no such model."""
+    known = registry.names().get(name)
+    if known is None:
+        return [registry.resolve(name)]
+    return [registry.resolve(name, str(version)) for version in known.versions]
+
+
+def _reason(engine: Engine) -> str:
+    return "unloaded" if engine.state is State.UNLOADED else engine.reason or ""
+
+
+class Repository:
+    def __init__(self, settings: Settings, store: Store, runtime: Runtime, registry: Registry) -> None:
+        self._settings = settings
+        self._store = store
+        self._runtime = runtime
+        self._registry = registry
+
+    async def load(self, name: str, parameters: Mapping[str, object]) -> None:
+        """Load what is kept of a model; or else the files among the parameters, as versions of it.
+
+        Files become engines in the order of their versions, and current in turn. Raises what an upload and
+        what registry.load() raise; a fault in what was sent leaves nothing.
+        """
+        asked = read_load(name, parameters)
+        options = asked.config.options if asked.config is not None else Options()
+        if not asked.files:
+            if asked.config is not None:
+                for resolved in versions(self._registry, name):
+                    asked.config.check_format(resolved.engine.format)
+            await self._registry.load(name, options)
+            return
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise InvalidInput(
+                f"{name!r} is no name that an engine can have: a letter or _, then letters, digits, _, . "
+                "and -, 128 at most."
+            )
+        staged: list[tuple[int, StagedPlan, Format]] = []
+        try:
+            for file in asked.files:
+                staged.append((file.version, *await self._stage(file, asked.config)))
+            while staged:
+                version, plan, format = staged.pop(0)  # add() discards it, however that ends
+                await self._registry.add(plan, name=name, format=format, options=options, version=version)
+        finally:
+            for _, plan, _ in staged:
+                await asyncio.to_thread(plan.discard)
+
+    async def _stage(self, file: PlanFile, config: LoadConfig | None) -> tuple[StagedPlan, Format]:
+        async def inspect(head: bytes) -> Format:
+            format = await choose_format(self._runtime, head, config.format if config is not None else "auto")
+            if config is not None:
+                config.check_format(format)
+            return format
+
+        return await receive_plan(
+            file.blocks(),
+            open_writer=self._store.new_upload,
+            inspect=inspect,
+            limit=self._settings.max_plan_bytes,
+            declared=file.size,
+        )
+
+    async def unload(self, name: str, parameters: Mapping[str, object]) -> None:
+        """Unload all versions of a model; they are kept, and can be loaded again."""
+        check_unload(parameters)
+        await self._registry.unload(name)

@@ -1,0 +1,94 @@
+"""The names resource over HTTP, with a fake runtime."""
+
+import httpx
+import pytest
+
+from tests.asgi import refused
+from tests.fakes.plans import onnx_plan
+from tests.fakes.runtime import FakeRuntime, error
+
+pytestmark = pytest.mark.anyio
+
+
+async def upload(client: httpx.AsyncClient, seed: int, name: str | None = None) -> int:
+    """The ID of a new engine."""
+    query = {"name": name} if name is not None else {}
+    response = await client.post("/engines", params=query, content=onnx_plan(seed))
+    assert response.status_code == 201, response.text
+    return int(response.json()["id"])
+
+
+async def test_a_name_shows_its_versions_and_which_is_current(client: httpx.AsyncClient) -> None:
+    first, second = await upload(client, 1, "net"), await upload(client, 2, "net")
+    shown = (await client.get("/names/net")).json()
+    ready = {"state": "READY", "reason": None}
+    assert shown == {
+        "name": "net",
+        "current": 2,
+        "versions": [{"version": 1, "id": first} | ready, {"version": 2, "id": second} | ready],
+    }
+    await upload(client, 3)
+    assert (await client.get("/names")).json() == {"names": [shown]}
+
+
+async def test_going_back_to_the_version_before_is_one_call(client: httpx.AsyncClient) -> None:
+    first, _ = await upload(client, 1, "net"), await upload(client, 2, "net")
+    moved = await client.put("/names/net", json={"current": 1})
+    assert (moved.status_code, moved.json()["current"]) == (200, 1)
+    assert moved.json() == (await client.get("/names/net")).json()
+    assert (await client.get("/engines/net")).json()["id"] == first
+    assert (await client.put("/names/net", json={"current": 2})).json()["current"] == 2
+
+
+async def test_a_version_that_cannot_be_loaded_is_told_and_shown_with_its_reason(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    first, _ = await upload(client, 1, "net"), await upload(client, 2, "net")
+    assert (await client.post(f"/v2/repository/models/{first}/unload")).status_code == 200
+    assert (await client.get("/names/net")).json()["versions"][0]["state"] == "UNLOADED"
+    runtime.load_error = error("Unavailable", "The device is lost.")
+    sentence = refused(await client.put("/names/net", json={"current": 1}), 503, "Unavailable")
+    assert sentence == f"Engine {first} (net) could not be loaded: The device is lost."
+    shown = (await client.get("/names/net")).json()
+    assert shown["current"] == 2
+    assert shown["versions"][0]["state"] == "FAILED"
+    assert shown["versions"][0]["reason"] == "The device is lost."
+
+
+async def test_what_there_is_not_is_told(client: httpx.AsyncClient) -> None:
+    id = await upload(client, 1, "net")
+    expected = "There is no name 'nat'. There is: net."
+    assert refused(await client.get("/names/nat"), 404, "NotFound") == expected
+    assert refused(await client.put("/names/nat", json={"current": 1}), 404, "NotFound") == expected
+    assert "no name" in refused(await client.get(f"/names/{id}"), 404, "NotFound")
+    sentence = refused(await client.put("/names/net", json={"current": 2}), 404, "NotFound")
+    assert sentence == "'net' has no version '2'. There is: 1."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b"2",
+        b'{"current": "1"}',
+        b'{"current": 1.0}',
+        b'{"current": true}',
+        b'{"current": null}',
+        b'{"current": 0}',
+        b'{"current": 9223372036854775808}',
+        b'{"current": 1, "name": "x"}',
+        b'{"current": 1',
+    ],
+)
+async def test_a_wrong_body_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+    await upload(client, 1, "net")
+    refused(await client.put("/names/net", content=body), 400, "InvalidInput")
+
+
+async def test_a_body_that_is_too_large_or_compressed_is_refused(client: httpx.AsyncClient) -> None:
+    await upload(client, 1, "net")
+    refused(await client.put("/names/net", content=b" " * 70_000), 413, "TooLarge")
+    encoded = await client.put("/names/net", content=b"{}", headers={"Content-Encoding": "br"})
+    refused(encoded, 501, "Unsupported")
