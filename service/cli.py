@@ -2,8 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -12,7 +11,9 @@ import orjson
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from service.client import SAFETENSORS, Client, ServerError, binary_request
+from service.cli_names import names
+from service.cli_server import print_table, server_option, talking_to
+from service.client import SAFETENSORS, binary_request
 from service.errors import TrtserveError
 from service.settings import MAX_BATCH_SIZE, MAX_DELAY_US, Settings
 from service.version import VERSION
@@ -174,24 +175,7 @@ def tune(ref: str, store: str | None, **asked: Any) -> None:
 
 # -- what talks to a server
 
-server_option = click.option(
-    "--server",
-    envvar="TRTSERVE_URL",
-    default="http://127.0.0.1:8000",
-    metavar="URL",
-    show_envvar=True,
-    help="The server to talk to.",
-)
-
-
-@contextmanager
-def _talking_to(server: str) -> Iterator[Client]:
-    """A client whose errors end the command with their sentence."""
-    try:
-        with Client(server) as client:
-            yield client
-    except ServerError as failure:
-        raise click.ClickException(str(failure)) from failure
+main.add_command(names)
 
 
 @main.group()
@@ -203,13 +187,10 @@ def engines() -> None:
 @server_option
 def list_engines(server: str) -> None:
     """List the engines."""
-    with _talking_to(server) as client:
+    with talking_to(server) as client:
         found = client.engines()
     columns = ["id", "name", "version", "state", "backend", "device", "instances"]
-    rows = [columns, *([str(e[c]) if e[c] is not None else "-" for c in columns] for e in found)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table(columns, [[engine[column] for column in columns] for engine in found])
 
 
 @engines.command("add")
@@ -236,7 +217,7 @@ def add_engine(server: str, plan: Path, **query: str | int | None) -> None:
     arrived = 0
 
     label = f"Sending {plan.name} ({size / 1e6:.1f} MB)"
-    with _talking_to(server) as client, click.progressbar(length=size, label=label, file=sys.stderr) as bar:
+    with talking_to(server) as client, click.progressbar(length=size, label=label, file=sys.stderr) as bar:
 
         def sent(count: int) -> None:
             nonlocal arrived
@@ -257,7 +238,7 @@ def add_engine(server: str, plan: Path, **query: str | int | None) -> None:
 @server_option
 def remove_engines(server: str, refs: tuple[str, ...]) -> None:
     """Remove engines; returns when they have drained."""
-    with _talking_to(server) as client:
+    with talking_to(server) as client:
         for ref in refs:
             client.remove(ref)
             click.echo(f"Removed {ref}.")
@@ -268,7 +249,7 @@ def remove_engines(server: str, refs: tuple[str, ...]) -> None:
 @server_option
 def show_engine(server: str, ref: str) -> None:
     """Show everything about an engine, as JSON."""
-    with _talking_to(server) as client:
+    with talking_to(server) as client:
         click.echo(orjson.dumps(client.engine(ref), option=orjson.OPT_INDENT_2))
 
 
@@ -292,7 +273,7 @@ def infer(server: str, ref: str, inputs: tuple[str, ...], output: Path | None) -
     """Run the engine once."""
     body, headers = _request(inputs)
     headers["Accept"] = SAFETENSORS if output else "application/json"
-    with _talking_to(server) as client:
+    with talking_to(server) as client:
         answer = client.infer(ref, body, headers)
     if output:
         output.write_bytes(answer)

@@ -61,6 +61,20 @@ class Client:
     def remove(self, ref: str) -> None:
         self._send("DELETE", _path(ref))
 
+    def names(self) -> list[dict[str, Any]]:
+        names: list[dict[str, Any]] = self._send("GET", "/names").json()["names"]
+        return names
+
+    def name(self, name: str) -> dict[str, Any]:
+        shown: dict[str, Any] = self._send("GET", f"/names/{quote(name, safe='')}").json()
+        return shown
+
+    def point(self, name: str, version: int) -> dict[str, Any]:
+        """Make a version of the name current; the name as it is then."""
+        path = f"/names/{quote(name, safe='')}"
+        shown: dict[str, Any] = self._send("PUT", path, json={"current": version}).json()
+        return shown
+
     def infer(self, ref: str, body: bytes, headers: Mapping[str, str]) -> bytes:
         """Send an inference request; the answer in the form that `headers` ask for."""
         return self._send("POST", f"{_path(ref)}/infer", content=body, headers=headers).content

@@ -73,6 +73,26 @@ def test_engines_are_added_listed_shown_and_removed(url: str, plan: Path) -> Non
     assert len(trtserve("engines", "ls", "--server", url).stdout.splitlines()) == 1
 
 
+def test_names_are_listed_shown_and_moved(url: str, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        (tmp_path / "net.onnx").write_bytes(onnx_plan(seed))
+        trtserve("engines", "add", tmp_path / "net.onnx", "--name", "net", "--server", url)
+    moved = trtserve("names", "set", "net", "1", "--server", url)
+    assert (moved.exit_code, moved.stdout) == (0, "net is version 1 now.\n")
+
+    header, *rows = trtserve("names", "ls", "--server", url).stdout.splitlines()
+    assert header.split() == ["name", "version", "current", "id", "state"]
+    assert rows[0].split()[:3] == ["net", "1", "*"]
+    assert rows[1].split()[:2] == ["net", "2"]
+    assert [row.split()[-1] for row in rows] == ["READY", "READY"]
+
+    shown = json.loads(trtserve("names", "show", "net", "--server", url).stdout)
+    assert (shown["current"], len(shown["versions"])) == (1, 2)
+    refused = trtserve("names", "set", "net", "3", "--server", url)
+    assert refused.exit_code == 1
+    assert refused.stderr == "Error: 'net' has no version '3'. There is: 1, 2.\n"
+
+
 def test_batches_are_asked_for_by_options(url: str, plan: Path) -> None:
     options = ["--max-batch-size", "8", "--max-queue-delay-us", "auto", "--latency-target-us", "4000"]
     options += ["--preferred-batch-sizes", "8,4", "--batch-dims", "x:1,y:1", "--name", "lenet"]
