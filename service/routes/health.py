@@ -8,7 +8,7 @@ import torch
 from fastapi import APIRouter, Request
 
 from runtime_ext import Error
-from service.errors import Unavailable
+from service import readiness
 from service.version import VERSION
 
 if TYPE_CHECKING:
@@ -29,12 +29,7 @@ async def ready(request: Request) -> dict[str, str]:
     """200 once every stored engine has been loaded, or has failed; 503 before, and once a device is dead."""
     registry: Registry = request.app.state.registry
     runtime: Runtime = request.app.state.runtime
-    dead = runtime.dead_devices()
-    if dead:
-        told = [f"Device {device} is dead: {reason.rstrip('.')}." for device, reason in sorted(dead.items())]
-        raise Unavailable(f"{' '.join(told)} Restart the server.")
-    if registry.loading:
-        raise Unavailable(f"Stored engines are still loading: {registry.loading} to go.")
+    readiness.check_server(runtime, registry)
     return {"status": "ready"}
 
 
