@@ -1,0 +1,79 @@
+"""The metadata of the server and of its models."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from runtime_ext import EngineInfo, TensorSpec
+from service.engine import Engine, Resolved, State
+from service.errors import Unavailable
+from service.plan_format import Format
+from service.registry import Registry
+from service.version import VERSION
+
+EXTENSIONS = (
+    "binary_tensor_data",
+    "logging",
+    "model_configuration",
+    "model_repository",
+    "schedule_policy",
+    "statistics",
+)
+SHARED_MEMORY = "system_shared_memory"
+PLATFORMS: dict[str, str] = {
+    Format.TENSORRT: "tensorrt_plan",
+    Format.ONNX: "openvino_onnx",
+    Format.OPENVINO: "openvino_blob",
+}
+"""As the protocol has it: what runs the model, and the format that it is in."""
+
+UNKNOWN_RANK = (-1,)  # the protocol has no word for it; an empty shape would be a scalar
+
+
+def server_metadata(*, shared_memory: bool = False) -> dict[str, Any]:
+    """`shared_memory`: whether clients may register any, see SharedMemory.enabled."""
+    extensions = [*EXTENSIONS, SHARED_MEMORY] if shared_memory else list(EXTENSIONS)
+    return {"name": "trtserve", "version": VERSION, "extensions": extensions}
+
+
+def metadata(resolved: Resolved, versions: Sequence[int]) -> dict[str, Any]:
+    """Name, versions and tensors of a model. Shapes have the batch dimension too; -1 is a dynamic dimension.
+
+    Unavailable where its engine has not been loaded.
+    """
+    info = loaded(resolved.engine)
+    return {
+        "name": name(resolved),
+        "versions": [str(version) for version in versions],
+        "platform": PLATFORMS[resolved.engine.format],
+        "inputs": [_tensor(spec) for spec in info.inputs],
+        "outputs": [_tensor(spec) for spec in info.outputs],
+    }
+
+
+def name(resolved: Resolved) -> str:
+    """What the protocol calls an engine: its name, or without one its ID."""
+    return resolved.name or str(resolved.engine.id)
+
+
+def versions(registry: Registry, resolved: Resolved) -> list[int]:
+    """The versions of a model that can be asked for now, ascending; an engine without a name has 1."""
+    if resolved.name is None:
+        return [1]
+    known = sorted(registry.names()[resolved.name].versions)
+    found = {version: registry.resolve(resolved.name, str(version)).engine for version in known}
+    return [version for version, engine in found.items() if engine.state is State.READY]
+
+
+def loaded(engine: Engine) -> EngineInfo:
+    """What is known of an engine once it has been loaded; before, it is Unavailable."""
+    if engine.info is None:
+        raise Unavailable(engine.why_not_ready())
+    return engine.info
+
+
+def shape(spec: TensorSpec) -> list[int]:
+    return list(UNKNOWN_RANK if spec.shape is None else spec.shape)
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": shape(spec)}

@@ -1,0 +1,81 @@
+"""What engines have done since they were loaded, as the protocol's statistics extension has it."""
+
+from typing import Any, Protocol
+
+from runtime_ext import EngineStats, Runtime
+from service.engine import Resolved
+from service.errors import Unavailable
+from service.models import describe
+from service.registry import Registry
+
+NONE = {"count": 0, "ns": 0}  # there is no cache
+
+
+class Duration(Protocol):
+    """How often something was timed, and how long it took together, in nanoseconds."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def ns(self) -> int: ...
+
+
+def statistics(registry: Registry, runtime: Runtime, name: str | None, version: str | None) -> dict[str, Any]:
+    """Of one version of a model, of all of them, or without a name of all models.
+
+    An engine that has several names is told under each, with the same numbers. One that is not resident has
+    none, and is left out; where nothing is left of what was asked for, that is NotFound or Unavailable.
+    """
+    stats = {engine.id: engine for engine in runtime.stats()}
+    asked = _all(registry) if name is None else _asked(registry, name, version)
+    found = [_entry(resolved, stats[resolved.engine.id]) for resolved in asked if resolved.engine.id in stats]
+    if name is not None and not found:
+        raise Unavailable(registry.resolve(name, version).engine.why_not_ready())
+    return {"model_stats": found}
+
+
+def _all(registry: Registry) -> list[Resolved]:
+    unnamed = [registry.resolve(str(engine.id)) for engine in registry.engines() if not engine.names]
+    return [*unnamed, *(found for name in registry.names() for found in _asked(registry, name, None))]
+
+
+def _asked(registry: Registry, name: str, version: str | None) -> list[Resolved]:
+    resolved = registry.resolve(name, version)
+    if version is not None or name not in registry.names():
+        return [resolved]
+    return [registry.resolve(name, str(each)) for each in sorted(registry.names()[name].versions)]
+
+
+def _entry(resolved: Resolved, stats: EngineStats) -> dict[str, Any]:
+    return {
+        "name": describe.name(resolved),
+        "version": str(resolved.version or 1),
+        "last_inference": stats.last_inference_ms,
+        "inference_count": stats.inference_count,
+        "execution_count": stats.execution_count,
+        "inference_stats": {
+            "success": _duration(stats.success),
+            "fail": _duration(stats.fail),
+            "queue": _duration(stats.queue_time),
+            "compute_input": _duration(stats.compute_input),
+            "compute_infer": _duration(stats.compute_infer),
+            "compute_output": _duration(stats.compute_output),
+            "cache_hit": NONE,
+            "cache_miss": NONE,
+        },
+        "response_stats": {},
+        "batch_stats": [
+            {
+                "batch_size": batch.size,
+                "compute_input": _duration(batch.compute_input),
+                "compute_infer": _duration(batch.compute_infer),
+                "compute_output": _duration(batch.compute_output),
+            }
+            for batch in stats.batches
+        ],
+        "memory_usage": [],
+    }
+
+
+def _duration(timed: Duration) -> dict[str, int]:
+    return {"count": timed.count, "ns": timed.ns}

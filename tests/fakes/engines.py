@@ -1,0 +1,41 @@
+"""Engines as the registry gives them, made without one."""
+
+from typing import Any
+
+from service.engine import Engine, Resolved, State
+from service.metadata import StoredEngine
+from tests.fakes.values import EngineInfo, TensorSpec
+
+X = TensorSpec("x", "FP32", [-1, 3, -1])
+Y = TensorSpec("y", "BF16", [-1, 10])
+ID = 3631100975371618
+
+
+def ready(
+    name: str | None = "net",
+    version: int | None = 2,
+    *,
+    inputs: list[TensorSpec] | None = None,
+    outputs: list[TensorSpec] | None = None,
+    device: str = "cpu",
+    **stored: Any,
+) -> Resolved:
+    """A READY engine; `stored` are fields of StoredEngine that are not as usual."""
+    fields: dict[str, Any] = {
+        "id": ID,
+        "digest": "ce67",
+        "format": "onnx",
+        "backend": "openvino",
+        "device": "auto",
+        "instances": 0,
+        "max_queue_size": 256,
+        "precision": "f16",
+        "cuda_graphs": "auto",
+        "plan_bytes": 100,
+        "created": "2026-01-31T12:00:00.000+00:00",
+    }
+    known = StoredEngine(**fields | stored)
+    info: Any = EngineInfo(
+        known.id, name or "", known.backend, device, 3, known.max_queue_size, inputs or [X], outputs or [Y]
+    )
+    return Resolved(Engine(known, state=State.READY, info=info), name, version)
