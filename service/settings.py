@@ -116,6 +116,11 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Time in which a request must have started, unless it says its own; none: no limit.",
     )
+    shared_memory: str = Field(
+        "",
+        description="Keys of POSIX shared memory objects that clients may register as regions: patterns with "
+        "commas between them, as trt_*,input_?.",
+    )
     drain_s: float = Field(
         30.0,
         ge=0,

@@ -1,0 +1,405 @@
+"""Shared memory regions, on real objects in /dev/shm."""
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import Conflict, InvalidInput, NotFound, TrtserveError, Unsupported
+from service.models import shared_memory
+from service.models.shared_memory import SharedMemory
+from service.settings import Settings
+
+SHM = Path("/dev/shm")
+DATA = bytes(range(100))
+
+
+@pytest.fixture
+def key() -> Iterator[str]:
+    """A key that no other test has, and nobody's after the test."""
+    key = f"trtserve-test-{uuid.uuid4().hex}"
+    yield key
+    for left in SHM.glob(f"{key}*"):
+        left.rmdir() if left.is_dir() and not left.is_symlink() else left.unlink()
+
+
+@pytest.fixture
+def memory() -> Iterator[SharedMemory]:
+    memory = SharedMemory(Settings(shared_memory="trtserve-test-*"))
+    yield memory
+    memory.close()
+
+
+def make(key: str, data: bytes = DATA) -> Path:
+    path = SHM / key
+    path.write_bytes(data)
+    return path
+
+
+def descriptors(path: Path) -> int:
+    """How many descriptors of this process are open on the object."""
+    found = path.stat()
+    same = 0
+    for number in Path("/proc/self/fd").iterdir():
+        try:
+            told = os.fstat(int(number.name))
+        except OSError:  # that of the listing itself
+            continue
+        same += (told.st_dev, told.st_ino) == (found.st_dev, found.st_ino)
+    return same
+
+
+# -- registering
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_region_is_a_part_of_an_object_whose_key_may_begin_with_a_slash(
+    memory: SharedMemory, key: str, slash: str
+) -> None:
+    make(key)
+    memory.register("in", slash + key, 10, 50)
+    assert memory.status() == [{"name": "in", "key": slash + key, "offset": 10, "byte_size": 50}]
+    assert memory.status("in") == memory.status("") == memory.status()
+    assert memory.read("in", 0, 50) == DATA[10:60]
+    assert memory.read("in", 49, 1) == DATA[59:60]
+    assert memory.read("in", 50, 0) == b""
+
+
+def test_it_is_off_until_there_are_keys_that_may_be_registered(key: str) -> None:
+    make(key)
+    for patterns in ("", " , "):
+        memory = SharedMemory(Settings(shared_memory=patterns))
+        assert not memory.enabled
+        with pytest.raises(Unsupported, match="--shared-memory"):
+            memory.register("in", key, 0, 1)
+        assert memory.status() == []
+        memory.unregister("in")
+        memory.unregister_all()
+
+
+@pytest.mark.parametrize("patterns", ["other", "other*,*-tes", "TRTSERVE-*", "trtserve-test-"])
+def test_a_key_that_no_pattern_allows_is_refused_with_those_that_there_are(key: str, patterns: str) -> None:
+    make(key)
+    memory = SharedMemory(Settings(shared_memory=patterns))
+    with pytest.raises(InvalidInput, match="Allowed are "):
+        memory.register("in", f"/{key}", 0, 1)
+    assert memory.status() == []
+
+
+@pytest.mark.parametrize("patterns", ["*", "other, trtserve-test-*", "/trtserve-?est-*"])
+def test_a_pattern_is_a_shell_s_and_a_slash_before_it_means_nothing(key: str, patterns: str) -> None:
+    make(key)
+    memory = SharedMemory(Settings(shared_memory=patterns))
+    memory.register("in", f"/{key}", 0, 100)
+    assert memory.read("in", 0, 100) == DATA
+
+
+def test_a_name_is_taken_until_it_is_unregistered_also_for_the_same_region(
+    memory: SharedMemory, key: str
+) -> None:
+    path = make(key)
+    memory.register("in", key, 0, 50)
+    for offset in (0, 1):
+        with pytest.raises(Conflict, match="'in' is registered already"):
+            memory.register("in", key, offset, 50)
+    memory.register("out", key, 0, 50)
+    assert descriptors(path) == 2
+    memory.unregister("in")
+    memory.register("in", key, 50, 50)
+    assert memory.read("in", 0, 50) == DATA[50:]
+
+
+@pytest.mark.parametrize(
+    ("offset", "byte_size", "kind"),
+    [
+        (0, 101, "has 100"),
+        (100, 1, "has 100"),
+        (1, 100, "has 100"),
+        (2**63, 2**63, "has 100"),
+        (2**64 - 1, 2, "has 100"),
+        (-1, 1, "offset"),
+        (0, 0, "byte_size"),
+        (0, -1, "byte_size"),
+        (True, 1, "offset"),
+        (0, True, "byte_size"),
+        (0.0, 1, "offset"),
+        (0, "1", "byte_size"),
+        (0, None, "byte_size"),
+    ],
+)
+def test_a_region_is_whole_numbers_of_bytes_within_the_object(
+    memory: SharedMemory, key: str, offset: Any, byte_size: Any, kind: str
+) -> None:
+    path = make(key)
+    with pytest.raises(InvalidInput, match=kind):
+        memory.register("in", key, offset, byte_size)
+    assert memory.status() == []
+    assert descriptors(path) == 0
+
+
+@pytest.mark.parametrize(
+    "given", ["", "a/b", "/a/b", "//a", ".", "..", "/..", "/", "a/", "a\0b", "\ud800", "a" * 300, 7, None]
+)
+@pytest.mark.parametrize("patterns", ["*"])
+def test_a_key_is_one_name(given: Any, patterns: str) -> None:
+    memory = SharedMemory(Settings(shared_memory=patterns))
+    with pytest.raises(InvalidInput):
+        memory.register("in", given, 0, 1)
+
+
+@pytest.mark.parametrize("name", ["", "a" * 256, "a\nb", 7, None, ["in"]])
+def test_a_region_has_a_printable_name(memory: SharedMemory, key: str, name: Any) -> None:
+    make(key)
+    with pytest.raises(InvalidInput, match="The name of a shared memory region is"):
+        memory.register(name, key, 0, 1)
+
+
+def test_a_key_with_too_many_bytes_is_refused(memory: SharedMemory) -> None:
+    with pytest.raises(InvalidInput, match="too long"):
+        memory.register("in", "trtserve-test-" + "ä" * 200, 0, 1)
+
+
+def test_a_key_without_an_object_is_not_found(memory: SharedMemory, key: str) -> None:
+    with pytest.raises(NotFound, match="no shared memory object"):
+        memory.register("in", key, 0, 1)
+
+
+def link(path: Path) -> None:
+    target = make(f"{path.name}-target")
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize("make_other", [link, os.mkfifo, os.mkdir])
+def test_only_a_regular_file_is_an_object(
+    memory: SharedMemory, key: str, make_other: Callable[[Path], None]
+) -> None:
+    make_other(SHM / key)
+    with pytest.raises(InvalidInput, match="a link, a folder or a device"):
+        memory.register("in", key, 0, 1)
+    assert memory.status() == []
+
+
+def test_there_is_room_for_so_many_regions_and_no_more(
+    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(key)
+    monkeypatch.setattr(shared_memory, "MOST_REGIONS", 3)
+    for name in "abc":
+        memory.register(name, key, 0, 1)
+    with pytest.raises(Conflict, match="3 shared memory regions"):
+        memory.register("d", key, 0, 1)
+    assert descriptors(path) == 3
+    memory.unregister("a")
+    memory.register("d", key, 0, 1)
+
+
+# -- letting go
+
+
+def test_unregistering_closes_the_object_and_is_no_error_for_what_is_not_there(
+    memory: SharedMemory, key: str
+) -> None:
+    path = make(key)
+    for name in "abc":
+        memory.register(name, key, 0, 1)
+    memory.unregister("a")
+    memory.unregister("a")
+    memory.unregister("nobody")
+    assert descriptors(path) == 2
+    assert [each["name"] for each in memory.status()] == ["b", "c"]
+    memory.unregister_all()
+    assert descriptors(path) == 0
+    assert memory.status() == []
+    with pytest.raises(NotFound, match="no shared memory region 'b'"):
+        memory.status("b")
+
+
+def test_closing_closes_every_object(key: str) -> None:
+    path = make(key)
+    memory = SharedMemory(Settings(shared_memory="*"))
+    memory.register("in", key, 0, 1)
+    memory.close()
+    assert descriptors(path) == 0
+
+
+def test_a_region_that_is_unregistered_while_it_is_read_is_read_to_its_end(
+    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(key)
+    memory.register("in", key, 0, 100)
+    pread = os.pread
+
+    def unregistered_meanwhile(number: int, length: int, offset: int) -> bytes:
+        memory.unregister("in")
+        # What is opened now would get the number of the object, if that had been closed.
+        other = os.open("/dev/zero", os.O_RDONLY)
+        try:
+            return pread(number, length, offset)
+        finally:
+            os.close(other)
+
+    monkeypatch.setattr(os, "pread", unregistered_meanwhile)
+    assert memory.read("in", 0, 100) == DATA
+    assert descriptors(path) == 0
+
+
+# -- reading and writing
+
+
+def test_what_is_written_is_in_the_object_and_nowhere_else(memory: SharedMemory, key: str) -> None:
+    path = make(key, bytes(100))
+    memory.register("out", key, 10, 50)
+    memory.write("out", 5, b"first")
+    memory.write("out", 48, memoryview(b"!?"))
+    memory.write("out", 50, b"")
+    expected = bytearray(100)
+    expected[15:20] = b"first"
+    expected[58:60] = b"!?"
+    assert path.read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("offset", "byte_size"),
+    [(0, 51), (50, 1), (2**63, 1), (1, 2**64), (-1, 2), (0, -1), (True, 1), (0, True), (0, 1.5)],
+)
+def test_no_byte_outside_of_the_region_is_read_or_promised(
+    memory: SharedMemory, key: str, offset: Any, byte_size: Any
+) -> None:
+    make(key)
+    memory.register("in", key, 10, 50)
+    for use in (memory.check, memory.read):
+        with pytest.raises(InvalidInput):
+            use("in", offset, byte_size)
+
+
+@pytest.mark.parametrize("offset", [41, -1, 2**63])
+def test_no_byte_outside_of_the_region_is_written(memory: SharedMemory, key: str, offset: int) -> None:
+    path = make(key)
+    memory.register("out", key, 10, 50)
+    with pytest.raises(InvalidInput):
+        memory.write("out", offset, bytes(10))
+    assert path.read_bytes() == DATA
+
+
+def uses(memory: SharedMemory) -> list[Callable[[], object]]:
+    return [
+        lambda: memory.check("in", 0, 1),
+        lambda: memory.read("in", 0, 1),
+        lambda: memory.write("in", 0, b"x"),
+    ]
+
+
+def failures(memory: SharedMemory, kind: type[TrtserveError]) -> list[str]:
+    told = []
+    for use in uses(memory):
+        with pytest.raises(kind) as failure:
+            use()
+        told.append(str(failure.value))
+    return told
+
+
+def test_a_region_that_nobody_registered_is_not_found(memory: SharedMemory) -> None:
+    assert set(failures(memory, NotFound)) == {"There is no shared memory region 'in': register it first."}
+
+
+def test_a_region_whose_object_was_removed_is_stale_also_when_there_is_a_new_one(
+    memory: SharedMemory, key: str
+) -> None:
+    path = make(key)
+    memory.register("in", key, 0, 100)
+    path.unlink()
+    make(key, bytes(100))
+    assert all("'in' is stale" in told for told in failures(memory, Conflict))
+    assert path.read_bytes() == bytes(100)
+    memory.unregister("in")
+    memory.register("in", key, 0, 100)
+    assert memory.read("in", 0, 100) == bytes(100)
+
+
+def test_a_region_whose_object_was_shortened_is_an_error_until_it_has_grown_again(
+    memory: SharedMemory, key: str
+) -> None:
+    path = make(key)
+    memory.register("in", key, 10, 50)
+    os.truncate(path, 59)
+    assert all("become shorter" in told for told in failures(memory, Conflict))
+    assert path.stat().st_size == 59
+    os.truncate(path, 60)
+    assert memory.read("in", 0, 50) == DATA[10:59] + b"\0"
+    os.truncate(path, 10_000)
+    memory.write("in", 49, b"x")
+    with pytest.raises(InvalidInput):
+        memory.read("in", 0, 51)
+
+
+def test_an_object_that_is_shortened_while_it_is_read_is_an_error_of_that_read(
+    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(key)
+    memory.register("in", key, 0, 100)
+    pread = os.pread
+
+    def shortened_before(number: int, length: int, offset: int) -> bytes:
+        os.truncate(path, 40)
+        return pread(number, length, offset)
+
+    monkeypatch.setattr(os, "pread", shortened_before)
+    with pytest.raises(Conflict, match="has only 40 now"):
+        memory.read("in", 0, 100)
+
+
+def test_a_copy_that_the_system_makes_in_pieces_is_whole(
+    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(key)
+    memory.register("in", key, 10, 80)
+    pread, pwrite = os.pread, os.pwrite
+    monkeypatch.setattr(os, "pread", lambda number, length, offset: pread(number, min(length, 7), offset))
+    monkeypatch.setattr(os, "pwrite", lambda number, data, offset: pwrite(number, data[:7], offset))
+    assert memory.read("in", 1, 79) == DATA[11:90]
+    memory.write("in", 0, DATA[20:100])
+    assert path.read_bytes() == DATA[:10] + DATA[20:100] + DATA[90:]
+
+
+def test_a_failure_of_the_system_is_a_sentence(
+    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(key)
+    memory.register("out", key, 0, 100)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(Conflict, match="'out' cannot be used: No space left on device"):
+        memory.write("out", 0, b"x")
+
+
+def test_threads_register_use_and_unregister_regions_without_a_wrong_byte(
+    memory: SharedMemory, key: str
+) -> None:
+    paths = [make(f"{key}-{number}", bytes([number]) * 1000) for number in range(4)]
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        try:
+            for round in range(200):
+                name = f"{number}-{round % 3}"
+                memory.register(name, paths[number].name, 0, 1000)
+                if memory.read(name, 0, 1000) != bytes([number]) * 1000:
+                    wrong.append(name)
+                memory.unregister(name)
+        except Exception as failure:
+            wrong.append(failure)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert [descriptors(path) for path in paths] == [0, 0, 0, 0]
