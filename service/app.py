@@ -17,9 +17,20 @@ from service.inflight import InflightBytes
 from service.load_options import tensorrt_options
 from service.metrics import Metrics
 from service.models.repository import Repository
+from service.models.shared_memory import SharedMemory
 from service.native_log import NativeLog
 from service.registry import Registry
-from service.routes import engines, health, infer, metrics, names, repository
+from service.routes import (
+    engines,
+    health,
+    infer,
+    metrics,
+    models,
+    names,
+    protocol_settings,
+    repository,
+    shared_memory,
+)
 from service.settings import Settings
 from service.store import Store
 from service.trial import ProcessTrial, Trial
@@ -31,7 +42,12 @@ TAGS = [
     {"name": "engines", "description": "Upload plans, look at their engines, remove them."},
     {"name": "names", "description": "Which versions a name has, and which of them is current."},
     {"name": "inference", "description": "Run an engine. Tensors as JSON, binary or safetensors."},
-    {"name": "repository", "description": "The same engines as models: list, load and unload them."},
+    {
+        "name": "models",
+        "description": "The Open Inference Protocol (KServe v2): the same engines, as its clients see them.",
+    },
+    {"name": "repository", "description": "Of the same protocol: list, load and unload models."},
+    {"name": "shared memory", "description": "Of the same protocol: tensors that stay on this machine."},
     {"name": "server", "description": "Is it alive, is it ready, what is it, how is it doing."},
 ]
 
@@ -42,7 +58,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     `runtime` and `trial` are for tests: else it makes its own at the start, as the settings say.
 
     What it holds while it runs is in `app.state`: settings, store, runtime, registry, repository,
-    completions, metrics, inflight, inference. The lifespan's state has what InferProtocol needs.
+    completions, metrics, inflight, inference, shared_memory. The lifespan's state has what InferProtocol
+    needs.
     """
     tensorrt = tensorrt_options(settings)
     if trial is None and settings.trial_load:
@@ -60,6 +77,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
             state.registry = Registry(settings, state.store, state.runtime, trial)
             state.repository = Repository(settings, state.store, state.runtime, state.registry)
             state.metrics = Metrics(state.runtime, state.registry)
+            state.shared_memory = SharedMemory(settings)
             state.inflight = InflightBytes(settings.max_inflight_bytes)
             state.inference = Inference(settings, state.runtime, state.registry, state.completions)
             state.completions.attach()
@@ -70,6 +88,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
                 await state.registry.close()
                 await asyncio.to_thread(state.runtime.close)
                 state.completions.detach()
+                state.shared_memory.close()
         finally:
             native_log.detach()
             await asyncio.to_thread(state.store.close)
@@ -85,7 +104,17 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     )
     app.state.settings = settings
     problems.install(app)
-    for routes in (engines, names, infer, repository, health, metrics):
+    for routes in (
+        engines,
+        names,
+        infer,
+        models,
+        repository,
+        shared_memory,
+        protocol_settings,
+        health,
+        metrics,
+    ):
         app.include_router(routes.router)
     return app
 
