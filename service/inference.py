@@ -48,17 +48,18 @@ class Head:
     """What a request's target and headers say; requests with the same head may share it."""
 
     ref: str
+    version: str | None  # as the target has it; None: the current one
     form: BodyForm
     header_length: int  # of the JSON in the binary form; -1: another form
     templates: dict[bytes, Template] = field(default_factory=dict)
     kinds: dict[object, Kind] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ref: str, form: BodyForm) -> "Head":
+    def of(cls, ref: str, version: str | None, form: BodyForm) -> "Head":
         length = form.header_length or ""
         # What is no such number is refused when the body is decoded.
         known = length.isascii() and length.isdecimal() and len(length) <= protocol.LENGTH_DIGITS
-        return cls(ref, form, int(length) if known else -1)
+        return cls(ref, version, form, int(length) if known else -1)
 
 
 @dataclass(slots=True)
@@ -94,14 +95,14 @@ class Inference:
 
     def check(self, head: Head) -> None:
         """Raise what a request with this head is refused with before its body has come."""
-        self._registry.ready(head.ref)
+        self._registry.ready(head.ref, head.version)
 
     def start(self, head: Head, body: Body, offset: int, done: Done) -> Call:
         """Submit the request whose body is `body` from `offset` on; `done` gets its completion.
 
         Raises what the request is refused with.
         """
-        resolved = self._registry.ready(head.ref)
+        resolved = self._registry.ready(head.ref, head.version)
         template = None
         if 0 <= head.header_length <= DOCUMENT_BYTES:
             template = self._template(head, resolved, body, offset)

@@ -10,8 +10,9 @@ from service import codec
 from service.errors import TrtserveError
 from service.inference import Head
 
-BEGIN = b"POST /engines/"
-TARGET = re.compile(rb"/engines/([^/?#]+)/infer")
+BEGIN = (b"POST /engines/", b"POST /v2/models/")
+# The paths of the routes in routes.infer: what is asked, and its version in the second kind.
+TARGET = re.compile(rb"/(?:engines/([^/?#]+)|v2/models/([^/?#]+)(?:/versions/([^/?#]+))?)/infer")
 HEAD_BYTES = 4096  # of a head that is kept
 HEADS = 256  # kept
 LENGTH_DIGITS = 18  # of a length that a body can have
@@ -75,12 +76,17 @@ class KnownHeads:
             return None
         try:
             form = codec.read_headers(headers)
-            ref = unquote(target.group(1).decode("ascii"), errors="strict")
+            engine, model, version = map(_unquoted, target.groups())
         except (TrtserveError, UnicodeDecodeError):
             return None
-        if "/" in ref:  # no part of a path, once it is decoded: the framework says that there is nothing
+        ref = engine or model or ""
+        if "/" in ref or "/" in (version or ""):  # no part of a path, once it is decoded: there is nothing
             return None
-        return KnownHead(Head.of(ref, form), int(length))
+        return KnownHead(Head.of(ref, version, form), int(length))
+
+
+def _unquoted(part: bytes | None) -> str | None:
+    return None if part is None else unquote(part.decode("ascii"), errors="strict")
 
 
 class _Reader:

@@ -1,7 +1,7 @@
 """Inference: the one route that every request of the product takes."""
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
@@ -62,21 +62,39 @@ TIMEOUT_HEADER = {
 }
 
 
-@router.post(
-    "/engines/{ref}/infer",
-    response_class=Response,
-    responses={200: ANSWER},
-    openapi_extra={"requestBody": REQUEST_BODY, "parameters": [TIMEOUT_HEADER]},
-)
+DESCRIBED: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: ANSWER},
+    "openapi_extra": {"requestBody": REQUEST_BODY, "parameters": [TIMEOUT_HEADER]},
+}
+
+
+@router.post("/engines/{ref}/infer", **DESCRIBED)
 async def infer(request: Request, ref: str) -> Response:
     """Run an engine once, by its ID or by the name whose current version it is."""
+    return await _infer(request, ref, None)
+
+
+@router.post("/v2/models/{name}/infer", **DESCRIBED)
+async def infer_model(request: Request, name: str) -> Response:
+    """The same, where the Open Inference Protocol has it."""
+    return await _infer(request, name, None)
+
+
+@router.post("/v2/models/{name}/versions/{version}/infer", **DESCRIBED)
+async def infer_model_version(request: Request, name: str, version: str) -> Response:
+    """The same with this version of the name, whichever is the current one."""
+    return await _infer(request, name, version)
+
+
+async def _infer(request: Request, ref: str, version: str | None) -> Response:
     registry: Registry = request.app.state.registry
     inference: Inference = request.app.state.inference
     settings: Settings = request.app.state.settings
     inflight: InflightBytes = request.app.state.inflight
 
-    registry.ready(ref)  # before the body has come
-    head = Head.of(ref, codec.read_headers(request.headers))
+    registry.ready(ref, version)  # before the body has come
+    head = Head.of(ref, version, codec.read_headers(request.headers))
     with inflight.share() as share:
         body = await _body(request, settings.max_request_bytes, share)
         ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()

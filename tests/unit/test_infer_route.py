@@ -74,6 +74,27 @@ async def test_the_version_of_the_answer_is_the_current_one(
     assert (response.json()["model_name"], response.json()["model_version"]) == ("net", "2")
 
 
+async def test_the_protocols_routes_are_the_same(client: httpx.AsyncClient, engine: dict[str, Any]) -> None:
+    response = await client.post("/v2/models/n%65t/infer", json={"inputs": [X]})
+    assert response.json() == {"model_name": "net", "model_version": "1", "outputs": [Y]}
+    response = await client.post(f"/v2/models/{engine['id']}/versions/1/infer", json={"inputs": [X]})
+    assert response.json() == {"model_name": "net", "model_version": "1", "outputs": [Y]}
+    response = await client.post("/v2/models/none/infer", json={"inputs": [X]})
+    assert "no engine 'none'" in refused(response, 404, "NotFound")
+
+
+async def test_a_version_is_answered_while_another_is_the_current_one(
+    client: httpx.AsyncClient, engine: dict[str, Any]
+) -> None:
+    await client.post("/engines?name=net", content=onnx_plan(1))
+    for path, version in (("net", "2"), ("net/versions/1", "1"), ("net/versions/2", "2")):
+        response = await client.post(f"/v2/models/{path}/infer", json={"inputs": [X]})
+        assert response.json()["model_version"] == version
+    for version in ("3", "01", "latest", "-1"):
+        response = await client.post(f"/v2/models/net/versions/{version}/infer", json={"inputs": [X]})
+        assert f"version '{version}'" in refused(response, 404, "NotFound")
+
+
 async def test_binary_is_answered_with_json_unless_binary_is_asked_for(
     client: httpx.AsyncClient, engine: dict[str, Any]
 ) -> None:
@@ -292,8 +313,12 @@ async def test_a_request_that_is_answered_waits_for_nothing_of_its_client(
     await until(lambda: asyncio.all_tasks() == before)
 
 
-async def test_the_route_is_described(client: httpx.AsyncClient) -> None:
-    described = (await client.get("/openapi.json")).json()["paths"]["/engines/{ref}/infer"]["post"]
+@pytest.mark.parametrize(
+    "path",
+    ["/engines/{ref}/infer", "/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"],
+)
+async def test_the_route_is_described(client: httpx.AsyncClient, path: str) -> None:
+    described = (await client.get("/openapi.json")).json()["paths"][path]["post"]
     forms = {"application/json", "application/octet-stream", "application/x-safetensors"}
     assert described["requestBody"]["content"].keys() == forms
     assert described["responses"]["200"]["content"].keys() == forms

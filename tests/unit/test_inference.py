@@ -41,10 +41,10 @@ def document(**members: object) -> bytes:
     return json.dumps({"inputs": [x], "parameters": {"binary_data_output": True}} | members).encode()
 
 
-def head_of(document: bytes, ref: str = "net", **headers: str) -> Head:
+def head_of(document: bytes, ref: str = "net", version: str | None = None, **headers: str) -> Head:
     length = {protocol.HEADER_LENGTH.lower(): str(len(document))}
     found = httpx.Headers(length | headers)
-    return Head.of(ref, codec.read_headers(found))
+    return Head.of(ref, version, codec.read_headers(found))
 
 
 async def answered(inference: Inference, head: Head, body: bytes) -> dict[str, Any]:
@@ -76,6 +76,17 @@ async def test_a_name_that_moves_is_followed_by_requests_with_the_same_head(
     assert (await answered(inference, head, document() + BLOB))["model_version"] == "1"
     (await client.post("/engines", params={"name": "net"}, content=onnx_plan(1))).raise_for_status()
     assert (await answered(inference, head, document() + BLOB))["model_version"] == "2"
+
+
+async def test_a_version_that_was_asked_for_stays_when_the_name_moves(
+    inference: Inference, client: httpx.AsyncClient
+) -> None:
+    head = head_of(document(), version="1")
+    for seed in (1, 2):
+        assert (await answered(inference, head, document() + BLOB))["model_version"] == "1"
+        (await client.post("/engines", params={"name": "net"}, content=onnx_plan(seed))).raise_for_status()
+    with pytest.raises(NotFound, match="version '9' of 'net'"):
+        inference.check(head_of(document(), version="9"))
 
 
 async def test_an_engine_that_is_removed_and_comes_again_is_met_by_the_same_head(
@@ -145,6 +156,23 @@ def test_a_head_is_read_once() -> None:
     assert heads.look_up(PREFIX + b"\r\n") is first
 
 
+@pytest.mark.parametrize(
+    ("target", "ref", "version"),
+    [
+        (b"/engines/net", "net", None),
+        (b"/v2/models/net", "net", None),
+        (b"/v2/models/n%65t", "net", None),
+        (b"/v2/models/net/versions/12", "net", "12"),
+        (b"/v2/models/net/versions/%31x", "net", "1x"),
+        (b"/v2/models/versions/versions/1", "versions", "1"),
+    ],
+)
+def test_a_target_says_the_engine_and_its_version(target: bytes, ref: str, version: str | None) -> None:
+    known = KnownHeads(100).look_up(PREFIX.replace(b"/engines/net", target) + b"\r\n")
+    assert known is not None
+    assert (known.head.ref, known.head.version) == (ref, version)
+
+
 def test_heads_are_bounded_in_number_and_size() -> None:
     heads = KnownHeads(100)
     for number in range(3 * HEADS):
@@ -183,6 +211,11 @@ def test_heads_are_bounded_in_number_and_size() -> None:
         PREFIX.replace(b"net", b"net%2Fa") + b"\r\n",
         PREFIX.replace(b"net", b"%FF") + b"\r\n",
         PREFIX.replace(b"net", b"\xc3\xa9") + b"\r\n",
+        PREFIX.replace(b"/infer", b"/versions/1/infer") + b"\r\n",
+        PREFIX.replace(b"/engines/net", b"/v2/models/net/versions") + b"\r\n",
+        PREFIX.replace(b"/engines/net", b"/v2/models/net/versions/1%2F2") + b"\r\n",
+        PREFIX.replace(b"/engines/net", b"/v2/models/net/versions/%FF") + b"\r\n",
+        PREFIX.replace(b"/engines/net", b"/v2/models/net/version/1") + b"\r\n",
         b"\r\n\r\n",
     ],
 )

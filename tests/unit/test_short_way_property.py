@@ -28,11 +28,11 @@ BLOB = np.arange(4, dtype=np.float32).tobytes()
 SAFETENSORS = "Content-Type: application/x-safetensors"
 
 
-def binary(blob: bytes = BLOB, header_length: object = None, **members: object) -> bytes:
+def binary(blob: bytes = BLOB, header_length: object = None, target: str = INFER, **members: object) -> bytes:
     x = {"name": "x", "shape": [1, 4], "datatype": "FP32", "parameters": {"binary_data_size": 16}}
     document = json.dumps({"inputs": [x]} | members).encode()
     length = len(document) if header_length is None else header_length
-    return request(INFER, document + blob, f"Inference-Header-Content-Length: {length}")
+    return request(target, document + blob, f"Inference-Header-Content-Length: {length}")
 
 
 def infer(*headers: str | bytes, **line: str) -> bytes:
@@ -90,6 +90,17 @@ KEPT = {  # after these the connection goes on
     "a fragment": request(INFER + "#a", JSON),
     "a slash more": request(INFER + "/", JSON),
     "an encoded name": request("/engines/n%65t/infer", JSON),
+    "a model": request("/v2/models/net/infer", JSON),
+    "a model's version": request("/v2/models/net/versions/1/infer", JSON),
+    "a version that is not there": request("/v2/models/net/versions/2/infer", JSON),
+    "a version that is no number": request("/v2/models/net/versions/%31%20x/infer", JSON),
+    "an empty version": request("/v2/models/net/versions//infer", JSON),
+    "a version with an encoded slash": request("/v2/models/net/versions/1%2F1/infer", JSON),
+    "a version of an engine": request("/engines/net/versions/1/infer", JSON),
+    "an encoded model": request("/v2/models/n%65t/infer", JSON),
+    "an unknown model": request("/v2/models/none/infer", JSON),
+    "a model's other page": request("/v2/models/net/infers", JSON),
+    "a model in binary": binary(target="/v2/models/net/versions/1/infer", **BLOBS),
     "an encoded slash": request("/engines/net%2Finfer/infer", JSON),
     "an encoded line feed": request("/engines/net%0A/infer", JSON),
     "an encoded question mark": request("/engines/net%3Fa/infer", JSON),
