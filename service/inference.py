@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from runtime_ext import Completion, Prepared, Runtime
 from service import codec
-from service.codec import Body, BodyForm, Form, InferRequest, protocol
+from service.batching import read_dims
+from service.codec import Body, BodyForm, Form, InferRequest, protocol, raw
 from service.completions import Completions
 from service.engine import Resolved
 from service.errors import of_kind
@@ -103,15 +104,20 @@ class Inference:
         Raises what the request is refused with.
         """
         resolved = self._registry.ready(head.ref, head.version)
-        template = None
-        if 0 <= head.header_length <= DOCUMENT_BYTES:
-            template = self._template(head, resolved, body, offset)
+        known = None
+        if 0 < head.header_length <= DOCUMENT_BYTES:
+            known = head.templates.get(bytes(body[offset : offset + head.header_length]))
+        read: Template | InferRequest
+        if known is not None and known.resolved is resolved:
+            read = known
+        else:
+            read = self._read(head, resolved, memoryview(body)[offset:] if offset else body)
         data: object
-        if template is not None:
-            request, prepared, selected = template.request, template.prepared, template.selected
+        if isinstance(read, Template):
+            template, request, prepared, selected = read, read.request, read.prepared, read.selected
             data, offset = body, offset + head.header_length
         else:
-            request = codec.decode_body(head.form, memoryview(body)[offset:] if offset else body)
+            template, request = None, read
             prepared, selected = self._kind(head, resolved, request)
             data, offset = tuple([tensor for _, _, _, tensor in request.inputs]), 0
         timeout_ns = self._timeout_ns if request.timeout_ns is None else request.timeout_ns
@@ -136,17 +142,31 @@ class Inference:
             model_version=str(version or 1),
         )
 
-    def _template(self, head: Head, resolved: Resolved, body: Body, offset: int) -> Template | None:
-        """The template of a binary body; None where there is none for its like, or a fault in it."""
-        document = bytes(body[offset : offset + head.header_length])
-        template = head.templates.get(document)
-        if template is not None and template.resolved is resolved:
-            return template
-        if len(document) != head.header_length:
-            return None
+    def _read(self, head: Head, resolved: Resolved, body: Body) -> Template | InferRequest:
+        """What is new in a body: a template where requests may be like it, else the one request."""
+        if head.header_length < 0:
+            return codec.decode_body(head.form, body)
+        if head.header_length == 0:
+            return head.form.complete(self._raw(resolved, body))
+        document, blobs = protocol.split(body, head.form.header_length or "")
         described = protocol.describe(document)
-        if not described.all_blobs or sum(described.blob_bytes) != len(body) - offset - len(document):
-            return None
+        whole = described.all_blobs and sum(described.blob_bytes) == len(blobs)
+        if whole and len(document) <= DOCUMENT_BYTES:
+            return self._template(head, resolved, bytes(document), described)
+        return head.form.complete(described.bind(blobs))
+
+    def _raw(self, resolved: Resolved, body: Body) -> InferRequest:
+        engine = resolved.engine
+        assert engine.info is not None, "a READY engine has been loaded"
+        specs = engine.info.inputs
+        batch_dim = None
+        if engine.stored.max_batch_size > 1:
+            batch_dim = read_dims(engine.stored.batch_dims).get(specs[0].name if specs else "", 0)
+        return raw.decode(specs, batch_dim, body)
+
+    def _template(
+        self, head: Head, resolved: Resolved, document: bytes, described: protocol.Described
+    ) -> Template:
         request = head.form.complete(described.request)
         selected = self._select(request, resolved)
         prepared = self._runtime.prepare(resolved.engine.id, described.tensors)

@@ -145,6 +145,48 @@ async def test_a_request_with_an_id_of_its_own_is_not_kept(inference: Inference)
     assert head.templates == {}
 
 
+async def test_a_body_with_data_in_its_json_is_described_once(
+    inference: Inference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described: list[bytes] = []
+    describe = protocol.describe
+    monkeypatch.setattr(protocol, "describe", lambda json: described.append(bytes(json)) or describe(json))
+    listed = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+    body = document(inputs=[listed])
+    assert (await answered(inference, head_of(body), body))["outputs"][0]["shape"] == [1, 4]
+    assert described == [body]
+
+
+# -- raw bodies
+
+
+async def test_a_raw_body_takes_the_engines_one_input(inference: Inference) -> None:
+    head = head_of(b"")
+    for rows in (1, 3, 1):
+        answer = await answered(inference, head, rows * BLOB)
+        assert answer["outputs"] == [
+            {
+                "name": "y",
+                "shape": [rows, 4],
+                "datatype": "FP32",
+                "parameters": {"binary_data_size": 16 * rows},
+            }
+        ]
+    with pytest.raises(InvalidInput, match="raw data of 15 bytes"):
+        inference.start(head, BLOB[1:], 0, lambda _: None)
+
+
+async def test_a_raw_body_is_a_batch_of_one_where_requests_are_joined(
+    inference: Inference, client: httpx.AsyncClient
+) -> None:
+    query: dict[str, str | int] = {"name": "joined", "max_batch_size": 4, "batch_dims": "x:0,y:0"}
+    (await client.post("/engines", params=query, content=onnx_plan(1))).raise_for_status()
+    head = head_of(b"", "joined")
+    assert (await answered(inference, head, BLOB))["outputs"][0]["shape"] == [1, 4]
+    with pytest.raises(InvalidInput, match="takes 16 bytes for a batch of one"):
+        inference.start(head, 2 * BLOB, 0, lambda _: None)
+
+
 # -- heads
 
 

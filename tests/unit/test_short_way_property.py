@@ -58,6 +58,14 @@ KEPT = {  # after these the connection goes on
     "binary, a byte more": binary(BLOB + b"1", **BLOBS),
     "binary, half its document": binary(header_length=20),
     "binary of no document": binary(header_length=0),
+    "raw": request(INFER, BLOB, "Inference-Header-Content-Length: 0"),
+    "raw of two rows": request(INFER, 2 * BLOB, "Inference-Header-Content-Length: 00"),
+    "raw of a wrong length": request(INFER, BLOB[1:], "Inference-Header-Content-Length: 0"),
+    "raw of nothing": request(INFER, b"", "Inference-Header-Content-Length: 0"),
+    "raw for safetensors": request(
+        INFER, BLOB, "Inference-Header-Content-Length: 0", "Accept: application/x-safetensors"
+    ),
+    "binary, some in the json": binary(b"", inputs=[X], **BLOBS),
     "binary, longer than it is": binary(header_length=99_999),
     "binary, no length": binary(header_length="many"),
     "binary, long document": binary(id="a" * 5_000, **BLOBS),
