@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from runtime_ext import Completion, Prepared, Runtime
-from service import codec
+from service import codec, shared_tensors
 from service.batching import read_dims
-from service.codec import Body, BodyForm, Form, InferRequest, protocol, raw
+from service.codec import Body, BodyForm, Form, InferRequest, Selected, protocol, raw
 from service.completions import Completions
 from service.engine import Resolved
 from service.errors import of_kind
 from service.registry import Registry
 from service.settings import Settings
+from service.shared_tensors import NoSharedMemory, SharedMemory
 
 DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
 TEMPLATES = 8  # kept for one head
@@ -30,7 +31,7 @@ class Template:
     resolved: Resolved
     prepared: Prepared
     request: InferRequest  # without inputs
-    selected: list[tuple[int, bool]]
+    selected: Selected
     alike: bool  # nothing but the outputs, which are all blobs, tells one of their answers from another
     rendered: dict[object, bytes] = field(default_factory=dict)  # for who writes answers: by output shapes
 
@@ -41,7 +42,7 @@ class Kind:
 
     resolved: Resolved
     prepared: Prepared
-    selected: list[tuple[int, bool]]
+    selected: Selected
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class Call:
     resolved: Resolved
     ticket: int
     request: InferRequest
-    selected: list[tuple[int, bool]]
+    selected: Selected
     template: Template | None
 
     @property
@@ -85,11 +86,19 @@ class Inference:
     """Belongs to the event loop."""
 
     def __init__(
-        self, settings: Settings, runtime: Runtime, registry: Registry, completions: Completions
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        registry: Registry,
+        completions: Completions,
+        shared_memory: SharedMemory | None = None,
     ) -> None:
+        """Without `shared_memory`, requests that name any are refused."""
         self._runtime = runtime
         self._registry = registry
         self._completions = completions
+        self._shared_memory = shared_memory or NoSharedMemory()
+        self._limit = settings.max_request_bytes
         self._timeout_ns = None
         if settings.request_timeout_s is not None:
             self._timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
@@ -120,6 +129,8 @@ class Inference:
             template, request = None, read
             prepared, selected = self._kind(head, resolved, request)
             data, offset = tuple([tensor for _, _, _, tensor in request.inputs]), 0
+            if request.shared:
+                data = self._shared(resolved, request, selected)
         timeout_ns = self._timeout_ns if request.timeout_ns is None else request.timeout_ns
         ticket = self._runtime.submit_prepared(prepared, data, offset, timeout_ns, request.priority)
         self._completions.expect(ticket, done)
@@ -133,6 +144,8 @@ class Inference:
         """The answer's body in parts, and its headers. Raises the error that the request ended with."""
         if completion.kind is not None:
             raise of_kind(completion.kind, completion.message)
+        if call.request.shared:
+            shared_tensors.write_outputs(self._shared_memory, call.selected, completion.outputs)
         engine, name, version = call.resolved
         return codec.encode_parts(
             call.request,
@@ -151,7 +164,7 @@ class Inference:
         document, blobs = protocol.split(body, head.form.header_length or "")
         described = protocol.describe(document)
         whole = described.all_blobs and sum(described.blob_bytes) == len(blobs)
-        if whole and len(document) <= DOCUMENT_BYTES:
+        if whole and len(document) <= DOCUMENT_BYTES and not described.request.shared:
             return self._template(head, resolved, bytes(document), described)
         return head.form.complete(described.bind(blobs))
 
@@ -177,13 +190,11 @@ class Inference:
             head.templates[document] = template
         return template
 
-    def _kind(
-        self, head: Head, resolved: Resolved, request: InferRequest
-    ) -> tuple[Prepared, list[tuple[int, bool]]]:
+    def _kind(self, head: Head, resolved: Resolved, request: InferRequest) -> tuple[Prepared, Selected]:
         """What is prepared, and selected, for requests that differ from this one in their data only."""
         key = (
             tuple([(name, datatype, *shape) for name, datatype, shape, _ in request.inputs]),
-            request.outputs and tuple([(output.name, output.binary) for output in request.outputs]),
+            request.outputs and tuple([(out.name, out.binary, out.region) for out in request.outputs]),
             request.binary_outputs,
         )
         known = head.kinds.get(key)
@@ -198,10 +209,18 @@ class Inference:
             head.kinds[key] = Kind(resolved, prepared, selected)
         return prepared, selected
 
-    def _select(self, request: InferRequest, resolved: Resolved) -> list[tuple[int, bool]]:
+    def _shared(self, resolved: Resolved, request: InferRequest, selected: Selected) -> tuple[object, ...]:
+        """The data of the inputs of a request that is about shared memory."""
+        assert resolved.engine.info is not None, "a READY engine has been loaded"
+        shared_tensors.check_outputs(self._shared_memory, selected, resolved.engine.info.outputs)
+        return shared_tensors.read_inputs(self._shared_memory, request, self._limit)
+
+    def _select(self, request: InferRequest, resolved: Resolved) -> Selected:
         assert resolved.engine.info is not None, "a READY engine has been loaded"
         return codec.select(request, resolved.engine.info.outputs)
 
 
-def _alike(request: InferRequest, selected: list[tuple[int, bool]]) -> bool:
-    return request.answer is Form.PROTOCOL and request.id is None and all(binary for _, binary in selected)
+def _alike(request: InferRequest, selected: Selected) -> bool:
+    return (
+        request.answer is Form.PROTOCOL and request.id is None and all(place is True for _, place in selected)
+    )

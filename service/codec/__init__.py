@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from runtime_ext import Output, TensorSpec
 from service.codec import protocol, safetensors
-from service.codec.request import LONGEST_NS, Form, InferRequest, RequestedOutput
+from service.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
 from service.codec.shown import shown
 from service.errors import InvalidInput, Unsupported
 
@@ -22,6 +22,7 @@ __all__ = [
     "BodyForm",
     "Form",
     "InferRequest",
+    "Selected",
     "check_encoding",
     "decode",
     "decode_body",
@@ -99,26 +100,31 @@ def check_encoding(headers: Mapping[str, str]) -> None:
         raise Unsupported(f"The body's Content-Encoding is {shown(encoding)}; send it as it is.")
 
 
-def select(request: InferRequest, specs: Sequence[TensorSpec]) -> list[tuple[int, bool]]:
-    """The indices of the outputs that the answer has, in its order, and whether each is binary."""
+def select(request: InferRequest, specs: Sequence[TensorSpec]) -> Selected:
+    """The outputs that the answer has. Raises InvalidInput."""
     if request.outputs is None:
         return [(index, request.binary_outputs) for index in range(len(specs))]
     by_name = {spec.name: index for index, spec in enumerate(specs)}
     # In the order of the request. One more than the engine's outputs is unknown or comes twice, so this
     # ends soon however long the list is.
-    selected: dict[int, bool] = {}
+    selected: dict[int, Place] = {}
     for output in request.outputs:
         index = _index(output, by_name)
         if index in selected:
             raise InvalidInput(f"The request asks for output {output.name!r} twice.")
-        selected[index] = output.binary
+        if output.region is not None and request.answer is Form.SAFETENSORS:
+            raise InvalidInput(
+                f"The request asks for output {output.name!r} in shared memory, and for an answer in "
+                "safetensors, which cannot say so; accept application/json."
+            )
+        selected[index] = output.binary if output.region is None else output.region
     return list(selected.items())
 
 
 def encode_parts(
     request: InferRequest,
     outputs: Sequence[Output],
-    selected: Sequence[tuple[int, bool]],
+    selected: Selected,
     *,
     model_name: str,
     model_version: str,
@@ -129,7 +135,7 @@ def encode_parts(
         chosen = [outputs[index] for index, _ in selected]
         return safetensors.encode(chosen, model_name=model_name, model_version=model_version)
     return protocol.encode(
-        [(outputs[index], binary) for index, binary in selected],
+        [(outputs[index], place) for index, place in selected],
         model_name=model_name,
         model_version=model_version,
         id=request.id,
@@ -139,7 +145,7 @@ def encode_parts(
 def encode(
     request: InferRequest,
     outputs: Sequence[Output],
-    selected: Sequence[tuple[int, bool]],
+    selected: Selected,
     *,
     model_name: str,
     model_version: str,

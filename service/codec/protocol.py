@@ -13,11 +13,21 @@ import numpy as np
 import orjson
 
 from runtime_ext import Output
-from service.codec import datatypes, json_data, large_json
-from service.codec.request import HIGH, LONGEST_NS, LOW, NORMAL, InferRequest, Input, RequestedOutput
+from service.codec import datatypes, json_data, large_json, shared_memory
+from service.codec.request import (
+    HIGH,
+    LONGEST_NS,
+    LOW,
+    NORMAL,
+    InferRequest,
+    Input,
+    Place,
+    Region,
+    RequestedOutput,
+)
 from service.codec.shown import shown
 from service.codec.tensor import check_bytes, check_name, check_shape
-from service.errors import InvalidInput
+from service.errors import InvalidInput, Unsupported
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LENGTH_DIGITS = 18  # of a number that a 64-bit length can be
@@ -31,7 +41,7 @@ class Described:
 
     request: InferRequest  # whose inputs have no data yet
     tensors: list[tuple[str, str, list[int]]]  # of each input: name, datatype, shape
-    data: list[Any]  # of each input its array, or None where it is a blob
+    data: list[Any]  # of each input its array, or its Region, or None where it is a blob
     blob_bytes: list[int]  # of each input; 0 where it is none
 
     @property
@@ -62,18 +72,18 @@ class Described:
 def describe(document: bytes | memoryview) -> Described:
     """A request from its JSON alone. Raises InvalidInput and Unsupported."""
     plain = large_json.parse(document) if len(document) >= large_json.LEAST_BYTES else None
-    request = _object(_parse(document), "The request") if plain is None else plain
-    parameters = _parameters(request, "the request")
-    tensors = _list(request, "inputs")
-    if not isinstance(request.get("id", ""), str):
-        raise InvalidInput(f"The request's id is {shown(request['id'])}; it must be a string.")
+    root = _object(_parse(document), "The request") if plain is None else plain
+    parameters = _parameters(root, "the request")
+    tensors = _list(root, "inputs")
+    if not isinstance(root.get("id", ""), str):
+        raise InvalidInput(f"The request's id is {shown(root['id'])}; it must be a string.")
     binary_outputs = _flag(parameters, "binary_data_output", False)
     described = Described(
         InferRequest(
             inputs=[],
-            outputs=_outputs(request, binary_outputs),
+            outputs=_outputs(root, binary_outputs),
             binary_outputs=binary_outputs,
-            id=request.get("id"),
+            id=root.get("id"),
             timeout_ns=_timeout_ns(parameters),
             priority=_priority(parameters),
         ),
@@ -83,6 +93,10 @@ def describe(document: bytes | memoryview) -> Described:
     )
     for number, tensor in enumerate(tensors):
         _describe_input(described, number, _object(tensor, f"Input {number}"))
+    request = described.request
+    request.shared = any(isinstance(data, Region) for data in described.data) or any(
+        output.region is not None for output in request.outputs or ()
+    )
     return described
 
 
@@ -104,15 +118,17 @@ def split(body: bytes | memoryview, header_length: str) -> tuple[memoryview, mem
 
 
 def encode(
-    outputs: Sequence[tuple[Output, bool]], *, model_name: str, model_version: str, id: str | None
+    outputs: Sequence[tuple[Output, Place]], *, model_name: str, model_version: str, id: str | None
 ) -> tuple[list[bytes | memoryview], dict[str, str]]:
-    """The answer in parts, and its headers; of each output whether it goes behind the JSON as a blob."""
+    """The answer in parts, and its headers; each output comes with its place."""
     described: list[dict[str, Any]] = []
     parts: list[bytes | memoryview] = [b""]
-    for output, binary in outputs:
+    for output, place in outputs:
         data = memoryview(output)
         tensor: dict[str, Any] = {"name": output.name, "shape": output.shape, "datatype": output.datatype}
-        if binary:
+        if isinstance(place, Region):
+            tensor["parameters"] = shared_memory.described(place, data.nbytes)
+        elif place:
             tensor["parameters"] = {"binary_data_size": data.nbytes}
             parts.append(data)
         else:
@@ -123,7 +139,7 @@ def encode(
         answer["id"] = id
     answer["outputs"] = described
     parts[0] = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-    if not any(binary for _, binary in outputs):
+    if len(parts) == 1:
         return parts, {"Content-Type": "application/json"}
     return parts, {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(parts[0]))}
 
@@ -141,19 +157,33 @@ def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -
     name = check_name(f"Input {number}", tensor.get("name"))
     datatype = datatypes.check(name, tensor.get("datatype"))
     shape = check_shape(name, tensor.get("shape"))
-    size = _parameters(tensor, f"tensor {name!r}").get("binary_data_size")
-    data = None
-    if size is None:
-        if "data" not in tensor:
-            raise InvalidInput(f"Tensor {name!r} has neither data nor parameters.binary_data_size.")
+    parameters = _parameters(tensor, f"tensor {name!r}")
+    size = parameters.get("binary_data_size")
+    region = shared_memory.region(f"tensor {name!r}", parameters)
+    there = {"data": "data" in tensor, "parameters.binary_data_size": size is not None}
+    _check_one(name, there | {"a shared memory region": region is not None})
+    data: Any = region
+    blob_bytes = 0
+    if region is not None:
+        check_bytes(name, datatype, shape, region.byte_size)
+    elif size is not None:
+        blob_bytes = check_bytes(name, datatype, shape, size)
+    else:
         data = tensor["data"]
         if not isinstance(data, np.ndarray):  # as large_json gives it
             data = json_data.to_array(name, datatype, shape, data)
-    elif "data" in tensor:
-        raise InvalidInput(f"Tensor {name!r} has both data and parameters.binary_data_size.")
     described.tensors.append((name, datatype, shape))
     described.data.append(data)
-    described.blob_bytes.append(0 if size is None else check_bytes(name, datatype, shape, size))
+    described.blob_bytes.append(blob_bytes)
+
+
+def _check_one(name: str, there: dict[str, bool]) -> None:
+    """Whether a tensor's data comes in one way of those."""
+    given = [what for what, is_there in there.items() if is_there]
+    if not given:
+        raise InvalidInput(f"Tensor {name!r} has neither {' nor '.join(there)}.")
+    if len(given) > 1:
+        raise InvalidInput(f"Tensor {name!r} has both {' and '.join(given)}; its data comes in one way.")
 
 
 def _outputs(request: dict[str, Any], binary_by_default: bool) -> list[RequestedOutput] | None:
@@ -164,8 +194,25 @@ def _outputs(request: dict[str, Any], binary_by_default: bool) -> list[Requested
         output = _object(described, f"Output {number}")
         name = check_name(f"Output {number}", output.get("name"))
         parameters = _parameters(output, f"output {name!r}")
-        outputs.append(RequestedOutput(name, _flag(parameters, "binary_data", binary_by_default)))
+        _check_classification(name, parameters)
+        binary = _flag(parameters, "binary_data", binary_by_default)
+        region = shared_memory.region(f"output {name!r}", parameters)
+        outputs.append(RequestedOutput(name, binary, region))
     return outputs or None  # an empty list asks for all, as no list does
+
+
+def _check_classification(name: str, parameters: dict[str, Any]) -> None:
+    """Source: Triton's "Classification Extension"; 0 asks for nothing there as well."""
+    classes = parameters.get("classification", 0)
+    if type(classes) is not int or classes < 0:
+        raise InvalidInput(
+            f"The parameter classification of output {name!r} is {shown(classes)}; it must be a whole number."
+        )
+    if classes > 0:
+        raise Unsupported(
+            f"The request asks for the best {shown(classes)} classes of output {name!r}: this server answers "
+            "with tensors only. Ask without classification, and sort what comes."
+        )
 
 
 def _timeout_ns(parameters: dict[str, Any]) -> int | None:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 Input = tuple[str, str, list[int], object]
-"""Name, datatype, shape, data (a buffer, C-contiguous and little-endian): what Runtime.submit takes."""
+"""Name, datatype, shape, data (a buffer, C-contiguous and little-endian): what Runtime.submit takes; or a
+Region where the data is still to be read from there."""
 
 LONGEST_NS = 10**18
 """Some thirty years: a longer time is no other, and would not fit the 64 bits that the seam has for it."""
@@ -21,10 +22,27 @@ class Form(Enum):
     SAFETENSORS = "a safetensors file"
 
 
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of a shared memory region that the client has registered; the numbers are bytes."""
+
+    name: str
+    offset: int
+    byte_size: int
+
+
+Place = bool | Region
+"""Where an output goes: behind the JSON as a blob (True), into it (False), or into shared memory."""
+
+Selected = list[tuple[int, Place]]
+"""The outputs of an answer in its order: their indices among the engine's, and where they go."""
+
+
 @dataclass(slots=True)
 class RequestedOutput:
     name: str
     binary: bool  # as a blob behind the JSON, not in it
+    region: Region | None = None  # into shared memory, neither in the JSON nor behind it
 
 
 @dataclass(slots=True)
@@ -36,3 +54,4 @@ class InferRequest:
     timeout_ns: int | None = None  # at most LONGEST_NS; None: the server's
     priority: int = NORMAL
     answer: Form = Form.PROTOCOL
+    shared: bool = False  # an input lies in shared memory, or an output is to

@@ -97,6 +97,19 @@ def test_what_is_missing_or_of_a_wrong_type_is_named(request_: object, sentence:
     assert sentence in refusal(request_)
 
 
+@pytest.mark.parametrize("classes", [-1, True, "3", 1.5, None])
+def test_a_number_of_classes_is_one(classes: object) -> None:
+    output = {"name": "y", "parameters": {"classification": classes}}
+    assert "classification of output 'y' is" in refusal({"inputs": [], "outputs": [output]})
+
+
+def test_classes_are_not_supported() -> None:
+    output = {"name": "y", "parameters": {"classification": 3}}
+    with pytest.raises(Unsupported, match="best 3 classes of output 'y'"):
+        decode({"inputs": [], "outputs": [output]})
+    assert decode({"inputs": [], "outputs": [output | {"parameters": {"classification": 0}}]}).outputs
+
+
 def test_strings_are_not_supported() -> None:
     with pytest.raises(Unsupported, match="'x' is of datatype BYTES"):
         decode({"inputs": [tensor(datatype="BYTES")]})

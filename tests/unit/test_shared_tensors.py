@@ -1,0 +1,156 @@
+"""Requests whose inputs lie in shared memory, and whose outputs are to be written there."""
+
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+
+from service.inference import Inference
+from service.settings import Settings
+from tests.asgi import refused
+from tests.fakes.plans import onnx_plan
+from tests.fakes.runtime import FakeRuntime, Output, TensorSpec, error
+from tests.fakes.shared_memory import FakeSharedMemory
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 1_000  # bytes of a body, and of inputs in shared memory
+BLOB = np.arange(4, dtype=np.float32).tobytes()
+INFER = "/v2/models/net/infer"
+
+
+def there(region: str = "in", size: int = 16, offset: int = 0) -> dict[str, object]:
+    place: dict[str, object] = {"shared_memory_region": region, "shared_memory_byte_size": size}
+    return {"parameters": place | ({"shared_memory_offset": offset} if offset else {})}
+
+
+X = {"name": "x", "shape": [1, 4], "datatype": "FP32"}
+IN = X | there()
+OUT: dict[str, object] = {"name": "y"} | there("out")
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"max_request_bytes": LIMIT})
+
+
+@pytest.fixture
+def memory() -> FakeSharedMemory:
+    return FakeSharedMemory(**{"in": BLOB + BLOB[::-1], "out": bytes(20)})
+
+
+@pytest.fixture(autouse=True)
+async def served(app: FastAPI, client: httpx.AsyncClient, memory: FakeSharedMemory) -> None:
+    state = app.state
+    state.inference = Inference(state.settings, state.runtime, state.registry, state.completions, memory)
+    (await client.post("/engines?name=net", content=onnx_plan())).raise_for_status()
+
+
+async def infer(client: httpx.AsyncClient, *outputs: object, **x: Any) -> httpx.Response:
+    request = {"inputs": [IN | x]} | ({"outputs": outputs} if outputs else {})
+    return await client.post(INFER, json=request)
+
+
+async def test_an_input_is_read_from_there(client: httpx.AsyncClient) -> None:
+    (y,) = (await infer(client)).json()["outputs"]
+    assert y["data"] == [0, 1, 2, 3]
+    (y,) = (await infer(client, **there("in", 16, 16))).json()["outputs"]
+    assert np.array(y["data"], np.float32).tobytes() == BLOB[::-1]
+
+
+async def test_an_output_is_written_there_and_not_answered(
+    client: httpx.AsyncClient, memory: FakeSharedMemory
+) -> None:
+    (y,) = (await infer(client, OUT)).json()["outputs"]
+    assert y == {"name": "y", "shape": [1, 4], "datatype": "FP32"} | there("out")
+    assert memory.regions["out"] == BLOB + bytes(4)
+    (y,) = (await infer(client, {"name": "y"} | there("out", 16, 4))).json()["outputs"]
+    assert y["parameters"]["shared_memory_offset"] == 4
+    assert memory.writes == [("out", 0, 16), ("out", 4, 16)]
+
+
+async def test_a_binary_request_may_have_its_output_there(
+    client: httpx.AsyncClient, memory: FakeSharedMemory
+) -> None:
+    x = X | {"parameters": {"binary_data_size": 16}}
+    header = json.dumps({"inputs": [x], "outputs": [OUT]}).encode()
+    for value in (1, 2):  # twice: nothing that is kept of the first may stand for the second
+        blob = np.full(4, value, np.float32).tobytes()
+        response = await client.post(
+            INFER, content=header + blob, headers={"Inference-Header-Content-Length": str(len(header))}
+        )
+        assert response.headers["content-type"] == "application/json"
+        assert memory.regions["out"] == blob + bytes(4)
+
+
+async def test_the_same_request_for_another_place_goes_there(
+    client: httpx.AsyncClient, memory: FakeSharedMemory
+) -> None:
+    memory.regions["other"] = bytearray(16)
+    for name in ("out", "other", "out"):
+        assert (await infer(client, {"name": "y"} | there(name))).status_code == 200
+    assert [name for name, *_ in memory.writes] == ["out", "other", "out"]
+
+
+async def test_a_region_that_is_not_there_or_too_small_is_told(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    assert "region 'none'" in refused(await infer(client, **there("none")), 404, "NotFound")
+    assert "32 bytes" in refused(await infer(client, **there("in", 16, 17)), 400, "InvalidInput")
+    response = await infer(client, {"name": "y"} | there("none"))
+    assert "region 'none'" in refused(response, 404, "NotFound")
+    response = await infer(client, {"name": "y"} | there("out", 21))
+    assert "20 bytes" in refused(response, 400, "InvalidInput")
+    assert runtime.timeouts == []
+
+
+async def test_a_place_that_is_known_to_be_too_small_is_told_before_the_execution(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    runtime.outputs = [TensorSpec("y", "FP32", [1, 4])]
+    (await client.post("/engines?name=net", content=onnx_plan(1))).raise_for_status()
+    response = await infer(client, {"name": "y"} | there("out", 15))
+    sentence = refused(response, 400, "InvalidInput")
+    assert sentence == (
+        "Output 'y', FP32 [1, 4], has 16 bytes; the request gives it 15 bytes of the shared memory region "
+        "'out'."
+    )
+    assert runtime.timeouts == []
+
+
+async def test_a_place_that_turns_out_too_small_is_told_and_nothing_is_written(
+    client: httpx.AsyncClient, runtime: FakeRuntime, memory: FakeSharedMemory
+) -> None:
+    runtime.outputs = [TensorSpec("a", "FP32", [-1]), TensorSpec("b", "FP32", [-1])]
+    runtime.compute = lambda _: [Output.of(name, "FP32", [4], BLOB) for name in "ab"]
+    (await client.post("/engines?name=net", content=onnx_plan(1))).raise_for_status()
+    response = await infer(client, {"name": "a"} | there("out", 16), {"name": "b"} | there("out", 4, 16))
+    assert "Output 'b', FP32 [4], has 16 bytes" in refused(response, 400, "InvalidInput")
+    assert memory.writes == []
+
+
+async def test_nothing_is_written_of_an_execution_that_failed(
+    client: httpx.AsyncClient, runtime: FakeRuntime, memory: FakeSharedMemory
+) -> None:
+    def fail(_: object) -> list[Output]:
+        raise error("ExecutionFailed", "it is so")
+
+    runtime.compute = fail
+    refused(await infer(client, OUT), 500, "ExecutionFailed")
+    assert memory.writes == []
+
+
+async def test_inputs_there_are_under_the_limit_of_a_body(client: httpx.AsyncClient) -> None:
+    response = await infer(client, shape=[100, 4], **there("in", 1_600))
+    assert "--max-request-bytes" in refused(response, 413, "TooLarge")
+
+
+async def test_a_server_that_shares_no_memory_says_so(app: FastAPI, client: httpx.AsyncClient) -> None:
+    state = app.state
+    state.inference = Inference(state.settings, state.runtime, state.registry, state.completions)
+    assert "shares no memory" in refused(await infer(client), 501, "Unsupported")
+    x = X | {"data": [1, 2, 3, 4], "parameters": {}}
+    assert "region 'out'" in refused(await infer(client, OUT, **x), 501, "Unsupported")
