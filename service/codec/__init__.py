@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runtime_ext import Output, TensorSpec
-from service.codec import protocol, safetensors
+from service.codec import compression, protocol, safetensors
 from service.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
 from service.codec.shown import shown
 from service.errors import InvalidInput, Unsupported
@@ -41,6 +41,8 @@ class BodyForm:
     header_length: str | None  # of the JSON in the binary form, as it came
     timeout: str | None  # as it came, and good
     answer: Form | None  # None: as the request's
+    coding: str | None  # of the body, before anything else is done with it: gzip, deflate or none
+    answer_coding: str | None  # that the client asks for
 
     def complete(self, request: InferRequest) -> InferRequest:
         """The same request with what the headers say of it."""
@@ -53,7 +55,7 @@ class BodyForm:
 
 def read_headers(headers: Mapping[str, str]) -> BodyForm:
     """`headers` must find a name in any case. Raises InvalidInput and Unsupported."""
-    check_encoding(headers)
+    coding = compression.body_coding(headers)
     header_length = headers.get(protocol.HEADER_LENGTH)
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if header_length is None and media_type == safetensors.MEDIA_TYPE:
@@ -74,11 +76,11 @@ def read_headers(headers: Mapping[str, str]) -> BodyForm:
         answer = Form.SAFETENSORS
     elif "application/json" in accepted:
         answer = Form.PROTOCOL
-    return BodyForm(form, header_length, timeout, answer)
+    return BodyForm(form, header_length, timeout, answer, coding, compression.answer_coding(headers))
 
 
 def decode(headers: Mapping[str, str], body: Body) -> InferRequest:
-    """The request in a body, in the form that its headers say; see read_headers and decode_body."""
+    """The request in a body that is not compressed any more; see read_headers and decode_body."""
     return decode_body(read_headers(headers), body)
 
 
@@ -94,7 +96,7 @@ def decode_body(form: BodyForm, body: Body) -> InferRequest:
 
 
 def check_encoding(headers: Mapping[str, str]) -> None:
-    """Raise Unsupported where the body is compressed: that is so of every body that this service takes."""
+    """Raise Unsupported where the body is compressed: for all that is no inference."""
     encoding = headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
         raise Unsupported(f"The body's Content-Encoding is {shown(encoding)}; send it as it is.")

@@ -8,10 +8,13 @@ from starlette.requests import ClientDisconnect
 
 from service import codec
 from service.codec import protocol, safetensors
+from service.compressed import compressed, decompressed
 from service.errors import Cancelled, TooLarge
 from service.inference import Head
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from runtime_ext import Completion
     from service.inference import Inference
     from service.inflight import InflightBytes, Share
@@ -28,7 +31,8 @@ TENSORS = {"type": "array", "items": {"type": "object"}}
 REQUEST_BODY = {
     "required": True,
     "description": "JSON of the Open Inference Protocol; or its binary form, with the header "
-    f"`{protocol.HEADER_LENGTH}`; or a safetensors file.",
+    f"`{protocol.HEADER_LENGTH}`; or a safetensors file. It may be compressed, with "
+    "`Content-Encoding: gzip` or `deflate`.",
     "content": {
         "application/json": {
             "schema": {"type": "object", "required": ["inputs"], "properties": {"inputs": TENSORS}},
@@ -94,9 +98,10 @@ async def _infer(request: Request, ref: str, version: str | None) -> Response:
     inflight: InflightBytes = request.app.state.inflight
 
     registry.ready(ref, version)  # before the body has come
-    head = Head.of(ref, version, codec.read_headers(request.headers))
+    form = codec.read_headers(request.headers)
+    head = Head.of(ref, version, form)
     with inflight.share() as share:
-        body = await _body(request, settings.max_request_bytes, share)
+        body = await _body(request, settings.max_request_bytes, share, form.coding)
         ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         call = inference.start(head, body, 0, ended.set_result)
         try:
@@ -104,28 +109,51 @@ async def _infer(request: Request, ref: str, version: str | None) -> Response:
         finally:
             inference.abandon(call)
         parts, headers = inference.answer(call, completion)
-        return Response(b"".join(parts), headers=headers)
+        content, headers = await compressed(parts, headers, form.answer_coding)
+        return Response(content, headers=headers)
 
 
-async def _body(request: Request, limit: int, share: "Share") -> bytes:
-    """The whole body; TooLarge or Unavailable as soon as it is known to be over the limit or the share."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal():
-        if int(declared) > limit:
-            raise _too_large(limit)
-        share.grow_to(int(declared))
+async def _body(request: Request, limit: int, share: "Share", coding: str | None) -> bytes:
+    """The whole body, decompressed.
+
+    TooLarge or Unavailable as soon as it is known to be over the limit or the share, compressed or not.
+    """
+    declared = _declared(request)
+    if declared > limit:
+        raise _too_large(limit)
+    pieces = _received(request, limit)
+    if coding is not None:
+        pieces = decompressed(pieces, coding)
+    else:
+        share.grow_to(declared)
     chunks: list[bytes] = []  # joined and dropped at the end: only there, and of one body at a time, twice
+    size = 0
+    async for piece in pieces:
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit)
+        share.grow_to(size)
+        chunks.append(piece)
+    return b"".join(chunks)
+
+
+async def _received(request: Request, limit: int) -> "AsyncIterator[bytes]":
+    """The body as it comes; TooLarge as soon as it is known to be over the limit."""
     received = 0
     try:
         async for chunk in request.stream():
             received += len(chunk)
             if received > limit:
                 raise _too_large(limit)
-            share.grow_to(received)
-            chunks.append(chunk)
+            yield chunk
     except ClientDisconnect:
         raise Cancelled("The client left before the request had come whole.") from None
-    return b"".join(chunks)
+
+
+def _declared(request: Request) -> int:
+    """The body's length that the headers say; 0 where they do not."""
+    declared = request.headers.get("content-length", "")
+    return int(declared) if declared.isdecimal() else 0
 
 
 async def _while_connected(request: Request, ended: asyncio.Future[T]) -> T:
@@ -143,6 +171,6 @@ async def _while_connected(request: Request, ended: asyncio.Future[T]) -> T:
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(
-        f"The request's body is over this server's limit of {limit} bytes: "
+        f"The request's body is over this server's limit of {limit} bytes, compressed or not: "
         "start it with a higher --max-request-bytes (TRTSERVE_MAX_REQUEST_BYTES)."
     )

@@ -153,11 +153,6 @@ def test_another_content_type_is_told_what_there_is() -> None:
         decode({"inputs": [tensor()]}, form)
 
 
-def test_a_compressed_body_is_not_supported() -> None:
-    with pytest.raises(Unsupported, match="Content-Encoding is 'gzip'"):
-        decode({"inputs": []}, Headers({"Content-Encoding": "gzip"}))
-
-
 @pytest.mark.parametrize(
     ("header", "parameter", "timeout_ns"),
     [

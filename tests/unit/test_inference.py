@@ -215,6 +215,13 @@ def test_a_target_says_the_engine_and_its_version(target: bytes, ref: str, versi
     assert (known.head.ref, known.head.version) == (ref, version)
 
 
+@pytest.mark.parametrize("accepted", [b"identity", b"*", b"br", b"gzip;q=0", b""])
+def test_a_head_that_asks_for_no_compression_is_ordinary(accepted: bytes) -> None:
+    heads = KnownHeads(100)
+    assert heads.look_up(PREFIX + b"Accept-Encoding: " + accepted + b"\r\n\r\n") is not None
+    assert heads.look_up(PREFIX + b"Content-Encoding: identity\r\n\r\n") is not None
+
+
 def test_heads_are_bounded_in_number_and_size() -> None:
     heads = KnownHeads(100)
     for number in range(3 * HEADS):
@@ -240,6 +247,10 @@ def test_heads_are_bounded_in_number_and_size() -> None:
         PREFIX + b"X: a\r\n b\r\n\r\n",
         PREFIX + b"X: a\n\r\n\r\n",
         PREFIX + b"Content-Encoding: gzip\r\n\r\n",
+        PREFIX + b"Content-Encoding: deflate\r\n\r\n",
+        PREFIX + b"Content-Encoding: br\r\n\r\n",
+        PREFIX + b"Accept-Encoding: gzip\r\n\r\n",
+        PREFIX + b"Accept-Encoding: br, Deflate;q=0.1\r\n\r\n",
         PREFIX + b"Inference-Timeout-Ms: soon\r\n\r\n",
         PREFIX.replace(b"Length: 1", b"Length: 101") + b"\r\n",
         PREFIX.replace(b"Length: 1", b"Length: +1") + b"\r\n",

@@ -1,7 +1,10 @@
 """With the short way and without it the service answers the same, whatever comes and however it is cut."""
 
+import gzip
 import json
+import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import numpy as np
@@ -28,17 +31,28 @@ BLOB = np.arange(4, dtype=np.float32).tobytes()
 SAFETENSORS = "Content-Type: application/x-safetensors"
 
 
-def binary(blob: bytes = BLOB, header_length: object = None, target: str = INFER, **members: object) -> bytes:
+def binary(
+    blob: bytes = BLOB,
+    header_length: object = None,
+    target: str = INFER,
+    accept: str = "identity",
+    **members: object,
+) -> bytes:
     x = {"name": "x", "shape": [1, 4], "datatype": "FP32", "parameters": {"binary_data_size": 16}}
     document = json.dumps({"inputs": [x]} | members).encode()
     length = len(document) if header_length is None else header_length
-    return request(target, document + blob, f"Inference-Header-Content-Length: {length}")
+    headers = [f"Inference-Header-Content-Length: {length}", f"Accept-Encoding: {accept}"]
+    return request(target, document + blob, *headers)
 
 
 def infer(*headers: str | bytes, **line: str) -> bytes:
     return request(INFER, JSON, *headers, **line)  # type: ignore[arg-type]
 
 
+ROWS: dict[str, Any] = {
+    "blob": b"",
+    "inputs": [X | {"shape": [100, 4], "data": [[1, 2, 3, 4]] * 100}],
+}
 BLOBS = {"parameters": {"binary_data_output": True}}
 KEPT = {  # after these the connection goes on
     "json": infer(),
@@ -79,7 +93,17 @@ KEPT = {  # after these the connection goes on
     "two types, the second wrong": infer("Content-Type: application/json", "Content-Type: text/plain"),
     "a wrong time": infer("Inference-Timeout-Ms: soon"),
     "a time": infer("INFERENCE-TIMEOUT-MS: 1000"),
-    "compressed": infer("Content-Encoding: gzip"),
+    "not compressed as it says": infer("Content-Encoding: gzip"),
+    "compressed": request(INFER, gzip.compress(JSON, mtime=0), "Content-Encoding: gzip"),
+    "compressed otherwise": request(INFER, zlib.compress(JSON), "Content-Encoding: Deflate"),
+    "compressed unknown": infer("Content-Encoding: br"),
+    "compressed not": infer("Content-Encoding: identity"),
+    "compressed twice": infer("Content-Encoding: gzip", "Content-Encoding: identity"),
+    "compressed maybe": infer("Content-Encoding: identity", "Content-Encoding: gzip"),
+    "compression asked for": binary(accept="gzip, deflate", **ROWS),
+    "compression asked for a little": infer("Accept-Encoding: gzip"),
+    "compression refused": binary(accept="gzip;q=0", **ROWS),
+    "any compression": binary(accept="*", **ROWS),
     "an empty header": infer("X-Empty:", "X-Last:"),
     "a header of other bytes": infer(b"X-Name: \xff\x80"),
     "a long head": infer("X-Long: " + "a" * 5_000),

@@ -1,0 +1,88 @@
+"""Compressed bodies: which coding a request has, which its answer may have, and both ways through zlib.
+
+Source: RFC 9110, sections 8.4.1 and 12.5.3. `deflate` there is the zlib format (RFC 1950), not bare deflate.
+"""
+
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+
+from service.codec.shown import shown
+from service.errors import InvalidInput, Unsupported
+
+WINDOW = {"gzip": 31, "deflate": 15}  # zlib's `wbits`, which also say the format
+LEVEL = 1  # tensors hardly get smaller with more
+LEAST_BYTES = 1024  # of an answer that is compressed
+
+QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*")
+
+
+def body_coding(headers: Mapping[str, str]) -> str | None:
+    """The coding of a request's body; None where it has none. Raises InvalidInput and Unsupported."""
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding == "identity":
+        return None
+    if "," in coding:
+        raise InvalidInput(f"The body's Content-Encoding is {shown(coding)}; compress it once.")
+    if coding not in WINDOW:
+        raise Unsupported(
+            f"The body's Content-Encoding is {shown(coding)}; send it with gzip or deflate, or as it is."
+        )
+    return coding
+
+
+def answer_coding(headers: Mapping[str, str]) -> str | None:
+    """The coding that a client asks an answer in; None where it names none, or rather wants none.
+
+    `*` asks for nothing: it says what is bearable, not what is understood.
+    """
+    wanted: dict[str, float] = {}
+    for item in headers.get("accept-encoding", "").lower().split(","):
+        coding, semicolon, parameter = item.partition(";")
+        quality = QUALITY.fullmatch(parameter) if semicolon else None
+        if quality is not None or not semicolon:  # one whose quality cannot be read is not asked for
+            wanted[coding.strip()] = float(quality[1]) if quality else 1.0
+    best = max(WINDOW, key=lambda coding: wanted.get(coding, 0.0))  # gzip, where they are equal
+    quality_of_best = wanted.get(best, 0.0)
+    asked = quality_of_best > 0 and quality_of_best >= wanted.get("identity", 0.0)
+    return best if asked else None
+
+
+class Decompressor:
+    """One compressed stream, taken and given in pieces. Safe to use from one thread at a time."""
+
+    def __init__(self, coding: str) -> None:
+        self._coding = coding
+        self._stream = zlib.decompressobj(WINDOW[coding])
+        self._input: bytes | memoryview = b""
+
+    def feed(self, piece: bytes | memoryview) -> None:
+        """To be called once take() has given all of the piece before."""
+        self._input = piece
+
+    def take(self, most: int) -> bytes:
+        """At most so many of the next bytes; none: feed the next piece. Raises InvalidInput."""
+        taken, rest = b"", self._input
+        if not self._stream.eof:
+            try:
+                taken = self._stream.decompress(rest, most)
+            except zlib.error as error:
+                wrapper = ", with its zlib header" if self._coding == "deflate" else ""
+                raise InvalidInput(
+                    f"The body is not what its Content-Encoding says, {self._coding}{wrapper}: {error}."
+                ) from None
+            rest = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
+        if self._stream.eof and rest:
+            raise InvalidInput(f"The body has bytes behind the end of its {self._coding} stream.")
+        self._input = rest
+        return taken
+
+    def finish(self) -> None:
+        """Raise InvalidInput where the stream is not at its end."""
+        if not self._stream.eof:
+            raise InvalidInput(f"The body ends before its {self._coding} stream does.")
+
+
+def compress(parts: Iterable[bytes | memoryview], coding: str) -> bytes:
+    stream = zlib.compressobj(LEVEL, zlib.DEFLATED, WINDOW[coding])
+    return b"".join([*(stream.compress(part) for part in parts), stream.flush()])
