@@ -8,7 +8,7 @@ submit, and a look-up for its answer.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from runtime_ext import Completion, Prepared, Runtime
+from runtime_ext import Completion, EngineInfo, Prepared, Runtime
 from service import codec, shared_tensors
 from service.batching import read_dims
 from service.codec import Body, BodyForm, Form, InferRequest, Selected, protocol, raw
@@ -166,23 +166,21 @@ class Inference:
         whole = described.all_blobs and sum(described.blob_bytes) == len(blobs)
         if whole and len(document) <= DOCUMENT_BYTES and not described.request.shared:
             return self._template(head, resolved, bytes(document), described)
+        codec.check_datatypes(described.tensors, _info(resolved).inputs)
         return head.form.complete(described.bind(blobs))
 
     def _raw(self, resolved: Resolved, body: Body) -> InferRequest:
-        engine = resolved.engine
-        assert engine.info is not None, "a READY engine has been loaded"
-        specs = engine.info.inputs
+        specs, stored = _info(resolved).inputs, resolved.engine.stored
         batch_dim = None
-        if engine.stored.max_batch_size > 1:
-            batch_dim = read_dims(engine.stored.batch_dims).get(specs[0].name if specs else "", 0)
+        if stored.max_batch_size > 1:
+            batch_dim = read_dims(stored.batch_dims).get(specs[0].name if specs else "", 0)
         return raw.decode(specs, batch_dim, body)
 
     def _template(
         self, head: Head, resolved: Resolved, document: bytes, described: protocol.Described
     ) -> Template:
         request = head.form.complete(described.request)
-        selected = self._select(request, resolved)
-        prepared = self._runtime.prepare(resolved.engine.id, described.tensors)
+        prepared, selected = self._prepare(resolved, request, described.tensors)
         template = Template(resolved, prepared, request, selected, _alike(request, selected))
         if request.id is None:  # an id is one request's own: it hardly comes again
             if len(head.templates) >= TEMPLATES:
@@ -200,9 +198,8 @@ class Inference:
         known = head.kinds.get(key)
         if known is not None and known.resolved is resolved:
             return known.prepared, known.selected
-        selected = self._select(request, resolved)
         tensors = [(name, datatype, shape) for name, datatype, shape, _ in request.inputs]
-        prepared = self._runtime.prepare(resolved.engine.id, tensors)
+        prepared, selected = self._prepare(resolved, request, tensors)
         if len(key[0]) + len(selected) <= KIND_TENSORS:
             if len(head.kinds) >= TEMPLATES:
                 head.kinds.clear()
@@ -211,13 +208,21 @@ class Inference:
 
     def _shared(self, resolved: Resolved, request: InferRequest, selected: Selected) -> tuple[object, ...]:
         """The data of the inputs of a request that is about shared memory."""
-        assert resolved.engine.info is not None, "a READY engine has been loaded"
-        shared_tensors.check_outputs(self._shared_memory, selected, resolved.engine.info.outputs)
+        shared_tensors.check_outputs(self._shared_memory, selected, _info(resolved).outputs)
         return shared_tensors.read_inputs(self._shared_memory, request, self._limit)
 
-    def _select(self, request: InferRequest, resolved: Resolved) -> Selected:
-        assert resolved.engine.info is not None, "a READY engine has been loaded"
-        return codec.select(request, resolved.engine.info.outputs)
+    def _prepare(
+        self, resolved: Resolved, request: InferRequest, tensors: list[tuple[str, str, list[int]]]
+    ) -> tuple[Prepared, Selected]:
+        info = _info(resolved)
+        selected = codec.select(request, info.outputs)
+        codec.check_datatypes(tensors, info.inputs)
+        return self._runtime.prepare(info.id, tensors), selected
+
+
+def _info(resolved: Resolved) -> EngineInfo:
+    assert resolved.engine.info is not None, "a READY engine has been loaded"
+    return resolved.engine.info
 
 
 def _alike(request: InferRequest, selected: Selected) -> bool:

@@ -1,9 +1,9 @@
 """Tensors on the wire: the body of an inference request in, the body of its answer out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from runtime_ext import Output, TensorSpec
+from runtime_ext import DATATYPES, Output, TensorSpec
 from service.codec import compression, protocol, safetensors
 from service.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
 from service.codec.shown import shown
@@ -23,6 +23,7 @@ __all__ = [
     "Form",
     "InferRequest",
     "Selected",
+    "check_datatypes",
     "check_encoding",
     "decode",
     "decode_body",
@@ -100,6 +101,23 @@ def check_encoding(headers: Mapping[str, str]) -> None:
     encoding = headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
         raise Unsupported(f"The body's Content-Encoding is {shown(encoding)}; send it as it is.")
+
+
+def check_datatypes(tensors: Iterable[tuple[str, str, list[int]]], specs: Sequence[TensorSpec]) -> None:
+    """Raise InvalidInput where an input, (name, datatype, shape), is of a datatype that engines do not have.
+
+    Before its data is looked at, and before the runtime, which knows only those that they have.
+    """
+    for name, datatype, shape in tensors:
+        if datatype not in DATATYPES:
+            shapes = ["of any rank" if spec.shape is None else spec.shape for spec in specs]
+            inputs = {s.name: f"{s.datatype} {shape}" for s, shape in zip(specs, shapes, strict=True)}
+            if name in inputs:
+                raise InvalidInput(
+                    f"Input {name!r} came as {datatype} {shape}; the engine's input is {inputs[name]}."
+                )
+            listed = ", ".join(f"{known!r} ({what})" for known, what in inputs.items())
+            raise InvalidInput(f"The engine has no input {name!r}; its inputs: {listed}.")
 
 
 def select(request: InferRequest, specs: Sequence[TensorSpec]) -> Selected:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from service.codec.shown import shown
-from service.errors import InvalidInput, Unsupported
+from service.errors import InvalidInput
 
 NUMPY: dict[str, np.dtype[np.generic]] = {
     "BOOL": np.dtype(np.bool_),
@@ -50,10 +50,18 @@ SAFETENSORS: dict[str, str] = {
 FROM_SAFETENSORS = {theirs: ours for ours, theirs in SAFETENSORS.items()}
 
 
+UNKNOWN = ("UINT16", "UINT32", "UINT64")
+"""Datatypes of the protocol that no engine has."""
+
+
 def check(name: str, datatype: object) -> str:
-    """The datatype of the tensor `name`, if it is one that an engine can have."""
-    if isinstance(datatype, str) and datatype in NUMPY:
+    """The datatype of the tensor `name`, if it is one that can be read here."""
+    if isinstance(datatype, str) and (datatype in NUMPY or datatype == "BYTES"):
         return datatype
-    if datatype == "BYTES":
-        raise Unsupported(f"Tensor {name!r} is of datatype BYTES: engines take numbers only.")
-    raise InvalidInput(f"Tensor {name!r} has the datatype {shown(datatype)}; allowed are {', '.join(NUMPY)}.")
+    allowed = f"allowed are {', '.join(NUMPY)}"
+    if datatype in UNKNOWN:
+        raise InvalidInput(
+            f"Tensor {name!r} has the datatype {datatype}, which the protocol has but no engine takes: send "
+            f"it in that of the engine's input; {allowed}."
+        )
+    raise InvalidInput(f"Tensor {name!r} has the datatype {shown(datatype)}; {allowed}.")

@@ -26,7 +26,7 @@ def to_array(name: str, datatype: str, shape: list[int], data: object) -> Array:
 
     Types are looked at before numpy sees the values: it would take `true` for 1 and 1.5 for a whole number.
     """
-    values = _flat(name, shape, data)
+    values = flat(name, shape, data)
     if datatype == "BOOL":
         return _to_bool(name, values)
     if datatype in INTEGERS:
@@ -42,7 +42,8 @@ def to_list(datatype: str, data: memoryview) -> Array:
     return values
 
 
-def _flat(name: str, shape: list[int], data: object) -> list[Any]:
+def flat(name: str, shape: list[int], data: object) -> list[Any]:
+    """The elements of a list that is flat, or nested as `shape` says."""
     if not isinstance(data, list):
         raise InvalidInput(f"The data of tensor {name!r} is {shown(data)}; it must be a list.")
     if list not in map(type, data):
@@ -130,12 +131,12 @@ def _refusal(name: str, datatype: str, values: list[Any], index: int) -> Invalid
     else:
         takes = f"numbers up to {FLOATS[datatype]:.8g}"
     return InvalidInput(
-        f"Tensor {name!r} has {_as_json(values[index])} at element {index} of its data; "
+        f"Tensor {name!r} has {as_json(values[index])} at element {index} of its data; "
         f"{datatype} takes {takes}."
     )
 
 
-def _as_json(value: object) -> str:
+def as_json(value: object) -> str:
     """An element for a sentence, in the words of the body that it came in."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from runtime_ext import Output
-from service.codec import datatypes, json_data, large_json, shared_memory
+from service.codec import datatypes, json_data, large_json, shared_memory, strings
 from service.codec.request import (
     HIGH,
     LONGEST_NS,
@@ -61,7 +61,10 @@ class Described:
             if end > len(blobs):
                 left = len(blobs) - offset
                 raise InvalidInput(f"Tensor {name!r} takes {size} bytes; only {left} are left in the body.")
-            inputs.append((name, datatype, shape, blobs[offset:end]))
+            blob = blobs[offset:end]
+            if datatype == "BYTES":
+                strings.check(name, shape, blob)
+            inputs.append((name, datatype, shape, blob))
             offset = end
         if offset != len(blobs):
             raise InvalidInput(f"{len(blobs) - offset} bytes of the body belong to no input.")
@@ -131,6 +134,8 @@ def encode(
         elif place:
             tensor["parameters"] = {"binary_data_size": data.nbytes}
             parts.append(data)
+        elif output.datatype == "BYTES":
+            tensor["data"] = strings.to_list(output.name, data)
         else:
             tensor["data"] = json_data.to_list(output.datatype, data)
         described.append(tensor)
@@ -170,7 +175,9 @@ def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -
         blob_bytes = check_bytes(name, datatype, shape, size)
     else:
         data = tensor["data"]
-        if not isinstance(data, np.ndarray):  # as large_json gives it
+        if datatype == "BYTES":
+            data = strings.to_bytes(name, shape, data)
+        elif not isinstance(data, np.ndarray):  # as large_json gives it
             data = json_data.to_array(name, datatype, shape, data)
     described.tensors.append((name, datatype, shape))
     described.data.append(data)

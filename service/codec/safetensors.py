@@ -58,6 +58,11 @@ def encode(
     blobs: list[memoryview] = []
     offset = 0
     for output in outputs:
+        if output.datatype not in SAFETENSORS:
+            raise InvalidInput(
+                f"Output {output.name!r} is of datatype {output.datatype}, which safetensors files do not "
+                "have; accept application/json."
+            )
         data = memoryview(output)
         end = offset + data.nbytes
         header[output.name] = {

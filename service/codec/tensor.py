@@ -9,6 +9,7 @@ from service.errors import InvalidInput
 # Far above what any engine has. They bound what a sentence quotes and how large a product can get.
 NAME_LENGTH = 1024
 RANK = 64
+BYTES_LENGTH = 4  # bytes of the length before each element of a BYTES tensor
 
 
 def check_name(what: str, name: object) -> str:
@@ -44,10 +45,16 @@ def check_elements(name: str, shape: list[int], elements: int) -> None:
 
 
 def check_bytes(name: str, datatype: str, shape: list[int], size: object) -> int:
-    """The number of bytes of a tensor's data, if it is the one that datatype and shape say."""
-    expected = math.prod(shape) * DATATYPES[datatype]
-    if type(size) is not int or size != expected:
-        raise InvalidInput(
-            f"Tensor {name!r} has {shown(size)} bytes of data; {datatype} {shape} takes {shown(expected)}."
-        )
-    return size
+    """The number of bytes of a tensor's data, if datatype and shape allow it."""
+    elements = math.prod(shape)
+    if datatype in DATATYPES:
+        expected = elements * DATATYPES[datatype]
+        if type(size) is int and size == expected:
+            return size
+        takes = shown(expected)
+    else:  # BYTES, whose elements are of any length
+        least = elements * BYTES_LENGTH
+        if type(size) is int and (size >= least if elements else size == 0):
+            return size
+        takes = f"{shown(least)} or more" if elements else "0"
+    raise InvalidInput(f"Tensor {name!r} has {shown(size)} bytes of data; {datatype} {shape} takes {takes}.")

@@ -166,6 +166,21 @@ async def test_what_the_runtime_refuses_is_answered_with_its_sentence(
     assert refused(response, 400, "InvalidInput") == f"The inputs of engine {engine['id']} are x."
 
 
+async def test_strings_for_numbers_are_told_what_the_engine_takes(
+    client: httpx.AsyncClient, engine: dict[str, Any]
+) -> None:
+    strings = X | {"datatype": "BYTES", "data": ["a", "b", "c", "d"]}
+    sentence = "Input 'x' came as BYTES [1, 4]; the engine's input is FP32 [-1, 4]."
+    assert refused(await client.post(INFER, json={"inputs": [strings]}), 400, "InvalidInput") == sentence
+    described = {key: value for key, value in strings.items() if key != "data"}
+    described["parameters"] = {"binary_data_size": 20}
+    for blob in (4 * b"\1\0\0\0a", bytes(20), b"\xff" * 20):  # what is in it does not matter any more
+        body, headers = binary(inputs=[described])
+        body = body[: int(headers["Inference-Header-Content-Length"])] + blob
+        response = await client.post(INFER, content=body, headers=headers)
+        assert refused(response, 400, "InvalidInput") == sentence
+
+
 @pytest.mark.parametrize(("kind", "status"), sorted(HTTP_STATUS.items()))
 async def test_what_an_execution_ends_with_is_answered(
     client: httpx.AsyncClient, engine: dict[str, Any], runtime: FakeRuntime, kind: str, status: int
