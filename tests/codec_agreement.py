@@ -1,0 +1,54 @@
+"""Whether the codec and the reference say the same of a body: for the property tests and the fuzzer."""
+
+from service import codec
+from service.codec import InferRequest
+from service.codec.request import Region, RequestedOutput
+from service.errors import TrtserveError
+from tests import reference_codec
+from tests.reference_codec import Refused, Request
+
+LONGEST_SENTENCE = 4_000  # characters; a name, which may be quoted, has 1024
+
+
+def decoded(body: bytes, header_length: int | None) -> InferRequest | None:
+    """What the codec makes of a body; None: it refuses it. Any other exception is a fault of its own."""
+    headers = {} if header_length is None else {"Inference-Header-Content-Length": str(header_length)}
+    try:
+        return codec.decode(headers, body)
+    except TrtserveError as refusal:
+        sentence = str(refusal)
+    assert 0 < len(sentence) < LONGEST_SENTENCE
+    return None
+
+
+def expected(body: bytes, header_length: int | None) -> Request | None:
+    try:
+        return reference_codec.parse_request(body, header_length)
+    except Refused:
+        return None
+
+
+def check_same(ours: InferRequest, theirs: Request) -> None:
+    assert [
+        (name, datatype, shape, place(data) if isinstance(data, Region) else bytes_of(data))
+        for name, datatype, shape, data in ours.inputs
+    ] == [(tensor.name, tensor.datatype, tensor.shape, tensor.data) for tensor in theirs.inputs]
+    assert ours.id == theirs.id
+    assert ours.binary_outputs == theirs.binary_outputs
+    outputs = ours.outputs
+    assert theirs.outputs == (outputs and [(out.name, output_place(out)) for out in outputs])
+    regions = [data for *_, data in ours.inputs if isinstance(data, Region)]
+    regions += [out.region for out in outputs or [] if out.region is not None]
+    assert ours.shared == bool(regions)
+
+
+def output_place(output: RequestedOutput) -> object:
+    return output.binary if output.region is None else place(output.region)
+
+
+def place(region: Region) -> tuple[str, int, int]:
+    return region.name, region.offset, region.byte_size
+
+
+def bytes_of(data: object) -> bytes:
+    return bytes(memoryview(data).cast("B"))  # type: ignore[call-overload]
