@@ -46,6 +46,8 @@ def _parse(document: bytes | memoryview) -> dict[str, Any] | None:
                 described = {key: _plain(tensor[key]) for key in _keys(tensor) if key != "data"}
                 lists += _lists(described)
                 data = tensor["data"]
+                if not isinstance(data, simdjson.Array):
+                    return None
                 shape = described["shape"]
                 lists += _check_nesting(data, shape)
                 described["data"] = _array(data, described["datatype"], int(np.prod(shape, dtype=object)))

@@ -18,7 +18,8 @@ NUMBERS = st.integers(-300, 300) | st.floats(allow_nan=False, allow_infinity=Fal
 ELEMENTS = NUMBERS | st.booleans() | st.none() | st.text(max_size=3) | st.lists(NUMBERS, max_size=2)
 DATATYPES = st.sampled_from(["BOOL", "INT8", "UINT8", "INT64", "FP16", "BF16", "FP32", "FP64"])
 DATA = (
-    st.lists(NUMBERS, max_size=6)
+    ELEMENTS
+    | st.lists(NUMBERS, max_size=6)
     | st.lists(ELEMENTS, max_size=6)
     | st.lists(st.lists(ELEMENTS, max_size=3), max_size=3)
     | st.lists(st.lists(NUMBERS, min_size=2, max_size=2), min_size=1, max_size=3)
@@ -53,6 +54,14 @@ def test_what_it_takes_the_strict_way_takes_with_the_same_values(
         array, strict = fast["inputs"][0]["data"], strictly(document)
         assert strict is not None
         assert (array.dtype, array.tobytes()) == (strict.dtype, strict.tobytes())
+
+
+@pytest.mark.parametrize("data", ["x", 1, None, True, {"a": [1]}])
+def test_data_that_is_no_list_is_left_to_the_strict_way(data: object) -> None:
+    document = of("FP32", [1], data)
+    assert large_json.parse(document) is None
+    with pytest.raises(InvalidInput, match="it must be a list"):
+        codec.decode(JSON, document.ljust(LEAST_BYTES))
 
 
 @pytest.mark.parametrize(
