@@ -7,6 +7,8 @@ PYTHON ?= python3
 CXX ?= g++
 # An extra index for torch, say https://download.pytorch.org/whl/cpu on a machine without an NVIDIA GPU.
 TORCH_INDEX ?=
+# How long `make fuzz` looks for faults.
+SECONDS ?= 600
 # What to add to the command behind `run` and `test`: make test ARGS="-k codec -x"
 ARGS ?=
 
@@ -20,7 +22,7 @@ CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test test-gpu test-asan test-tsan soak bench bench-steps lint format clean
+.PHONY: help check build demo run test test-gpu test-asan test-tsan fuzz soak bench bench-steps lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -54,6 +56,10 @@ test-asan: build ## run the C++ tests under AddressSanitizer and UndefinedBehavi
 
 test-tsan: build ## run the tests of scheduler and manager under ThreadSanitizer
 	@tests/sanitizers.sh tsan
+
+fuzz: build ## look for faults in the codec for ten minutes (SECONDS=60); needs a wheel of atheris
+	@$(PIP) install -qq $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["fuzz"])')
+	@$(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS) $(ARGS)
 
 lint: build ## check style, types and C++ (changes nothing)
 	@echo "== ruff"
