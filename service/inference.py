@@ -8,7 +8,7 @@ submit, and a look-up for its answer.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from runtime_ext import Completion, EngineInfo, Prepared, Runtime
+from runtime_ext import Completion, EngineInfo, Output, Prepared, Runtime
 from service import codec, shared_tensors
 from service.batching import read_dims
 from service.codec import Body, BodyForm, Form, InferRequest, Selected, protocol, raw
@@ -136,20 +136,45 @@ class Inference:
         self._completions.expect(ticket, done)
         return Call(resolved, ticket, request, selected, template)
 
+    def start_request(self, head: Head, request: InferRequest, left_ns: int | None, done: Done) -> Call:
+        """Submit a request that came as one; `done` gets its completion. Raises what it is refused with.
+
+        `left_ns`: until nobody waits for the answer any more, whatever else the request's time is.
+        """
+        resolved = self._registry.ready(head.ref, head.version)
+        prepared, selected = self._kind(head, resolved, request)
+        data: tuple[object, ...] = tuple([tensor for _, _, _, tensor in request.inputs])
+        if request.shared:
+            data = self._shared(resolved, request, selected)
+        times = (request.timeout_ns or self._timeout_ns, left_ns)
+        timeout_ns = min((time for time in times if time is not None), default=None)
+        ticket = self._runtime.submit_prepared(prepared, data, 0, timeout_ns, request.priority)
+        self._completions.expect(ticket, done)
+        return Call(resolved, ticket, request, selected, None)
+
     def abandon(self, call: Call) -> None:
         """Nobody waits for the call's answer any more."""
         self._completions.forget(call.engine_id, call.ticket)
 
-    def answer(self, call: Call, completion: Completion) -> tuple[list[Body], dict[str, str]]:
-        """The answer's body in parts, and its headers. Raises the error that the request ended with."""
+    def outputs(self, call: Call, completion: Completion) -> list[Output]:
+        """All outputs of the engine, once those that go into shared memory are there.
+
+        Raises the error that the request ended with.
+        """
         if completion.kind is not None:
             raise of_kind(completion.kind, completion.message)
+        outputs = completion.outputs
         if call.request.shared:
-            shared_tensors.write_outputs(self._shared_memory, call.selected, completion.outputs)
+            shared_tensors.write_outputs(self._shared_memory, call.selected, outputs)
+        return outputs
+
+    def answer(self, call: Call, completion: Completion) -> tuple[list[Body], dict[str, str]]:
+        """The answer's body in parts, and its headers. Raises the error that the request ended with."""
+        outputs = self.outputs(call, completion)
         engine, name, version = call.resolved
         return codec.encode_parts(
             call.request,
-            completion.outputs,
+            outputs,
             call.selected,
             model_name=name or str(engine.id),
             model_version=str(version or 1),

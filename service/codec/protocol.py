@@ -75,7 +75,11 @@ class Described:
 def describe(document: bytes | memoryview) -> Described:
     """A request from its JSON alone. Raises InvalidInput and Unsupported."""
     plain = large_json.parse(document) if len(document) >= large_json.LEAST_BYTES else None
-    root = _object(_parse(document), "The request") if plain is None else plain
+    return describe_object(_object(_parse(document), "The request") if plain is None else plain)
+
+
+def describe_object(root: dict[str, Any]) -> Described:
+    """The same from what the JSON holds; `data` may be an array, which is taken as it is."""
     parameters = _parameters(root, "the request")
     tensors = _list(root, "inputs")
     if not isinstance(root.get("id", ""), str):
