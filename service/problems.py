@@ -2,7 +2,7 @@
 
 import logging
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -42,16 +42,32 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def render(error: Exception) -> tuple[int, str, dict[str, str], bytes]:
-    """An error as an answer: its status, its kind, the answer's headers and its body."""
+class Told(NamedTuple):
+    """What an error's answer says, in whichever protocol."""
+
+    kind: str
+    sentence: str
+    retry_after: int | None  # seconds; None: it does not pass
+
+
+def tell(error: Exception) -> Told:
     kind: str = getattr(error, "kind", "ExecutionFailed")
     told = isinstance(error, (TrtserveError, Error))
     message = str(error) if told else "The server failed unexpectedly; its log says how."
-    headers = {"content-type": "application/json"}
+    retry_after = None
     if kind in RETRIED:
-        after = getattr(error, "retry_after", None)  # seconds
-        headers["retry-after"] = str(min(max(1, math.ceil(after or 0)), MOST_RETRY_AFTER))
-    return HTTP_STATUS[kind], kind, headers, orjson.dumps({"error": _sentence(message), "code": kind})
+        after = getattr(error, "retry_after", None)
+        retry_after = min(max(1, math.ceil(after or 0)), MOST_RETRY_AFTER)
+    return Told(kind, _sentence(message), retry_after)
+
+
+def render(error: Exception) -> tuple[int, str, dict[str, str], bytes]:
+    """An error as an answer: its status, its kind, the answer's headers and its body."""
+    kind, sentence, retry_after = tell(error)
+    headers = {"content-type": "application/json"}
+    if retry_after is not None:
+        headers["retry-after"] = str(retry_after)
+    return HTTP_STATUS[kind], kind, headers, orjson.dumps({"error": sentence, "code": kind})
 
 
 def _answer(request: Request, status: int, code: str, message: str) -> JSONResponse:
