@@ -14,7 +14,7 @@ RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))
  && pip install -r /tmp/build-requirements.txt 'cmake>=3.25' ninja
 
 COPY . ./
-RUN pip install --no-build-isolation '.[tensorrt]' && pip uninstall -y scikit-build-core cmake ninja
+RUN pip install --no-build-isolation '.[tensorrt]' && pip uninstall -y scikit-build-core cmake ninja grpcio-tools
 
 
 FROM python:3.11-slim-bookworm
@@ -29,12 +29,13 @@ ENV PATH=/opt/trtserve/bin:$PATH \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     TRTSERVE_HOST=0.0.0.0 \
     TRTSERVE_PORT=8000 \
+    TRTSERVE_GRPC_PORT=8001 \
     TRTSERVE_STORE=/var/lib/trtserve
 
 USER 10001:10001
 WORKDIR /tmp
 VOLUME /var/lib/trtserve
-EXPOSE 8000
+EXPOSE 8000 8001
 # Live, not ready: a container that still loads its engines is healthy.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
   CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"TRTSERVE_PORT\"]}/health/live', timeout=2)"]

@@ -17,6 +17,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CPP := $(shell find runtime_ext tests -name '*.cpp' -o -name '*.h')
 TIDY := $(patsubst %.cpp,build/tidy/%,$(filter runtime_ext/%.cpp,$(CPP)))
+PROTO := $(wildcard service/rpc/*.proto)
 CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -103,7 +104,7 @@ $(VENV)/.environment: pyproject.toml | check
 	@touch $@
 
 # An editable install: Python is used where it lies; C++ is compiled into build/, and again only what changed.
-$(VENV)/.built: $(VENV)/.environment $(CPP) $(CMAKE)
+$(VENV)/.built: $(VENV)/.environment $(CPP) $(CMAKE) $(PROTO)
 	@echo "== build: the C++ extension and the remaining packages (minutes at first, then seconds)"
 	@$(PIP) install -qq --no-build-isolation -e '.[dev]' \
 	  --config-settings=cmake.define.TRTSERVE_TEST_BACKENDS=ON
