@@ -20,7 +20,8 @@ STOP_S = 40.0  # more than the service's own drain_s
 @contextlib.contextmanager
 def service(store: Path) -> Iterator[str]:
     """A running service's URL; the service is stopped on the way out, whatever happened."""
-    arguments = ["serve", "--port", "0", "--store", str(store), "--log-level", "warning"]
+    arguments = ["serve", "--port", "0", "--grpc-port", "off", "--store", str(store)]
+    arguments += ["--log-level", "warning"]
     print(f"== start the service: trtserve {' '.join(arguments)}", flush=True)
     server = subprocess.Popen([str(TRTSERVE), *arguments], stdout=subprocess.PIPE, text=True)
     try:

@@ -20,7 +20,7 @@ class Metrics:
     def __init__(self, runtime: Runtime, registry: Registry) -> None:
         self.registry = CollectorRegistry()
         self.errors = Counter(
-            "trtserve_errors", "Errors answered over HTTP, by code.", ["code"], registry=self.registry
+            "trtserve_errors", "Errors answered, by code.", ["code"], registry=self.registry
         )
         self.registry.register(EngineCollector(runtime, registry))
         ProcessCollector(registry=self.registry)

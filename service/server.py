@@ -1,5 +1,6 @@
 """The server process: uvicorn around the application."""
 
+import asyncio
 import ctypes
 import logging
 import math
@@ -7,14 +8,19 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 import uvicorn
+from starlette.datastructures import State
 
 from service.app import create_app
 from service.http_protocol import InferProtocol
 from service.settings import MIB, Settings
 from service.store import Store
+
+if TYPE_CHECKING:
+    from service.rpc.server import RpcServer
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
@@ -31,8 +37,9 @@ def serve(settings: Settings) -> bool:
     # would make a traceback of it.
     Store(settings.store).close()
     _keep_large_blocks()
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -46,7 +53,7 @@ def serve(settings: Settings) -> bool:
     # uvicorn raises the signal that stopped it once more at its very end (Python makes a KeyboardInterrupt of
     # SIGINT): a stop that was asked for and went well is a success to whoever supervises this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = Server(config)
+    server = Server(config, settings, app.state)
     with suppress(KeyboardInterrupt):
         server.run()
     return server.started
@@ -66,11 +73,36 @@ def _keep_large_blocks() -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says where it listens as soon as it does: port 0 is known only then."""
+    """uvicorn's server with gRPC beside it. It says where both listen: port 0 is known only then."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, state: State) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._state = state
+        self._rpc: RpcServer | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Raises Conflict where gRPC's port is taken, before anything has been loaded."""
+        if self._settings.grpc_port != "off":
+            # Only here: its messages may be in a process once, and clients (and tests) have their own.
+            from service.rpc.server import RpcServer
+
+            self._rpc = RpcServer(self._settings)
         await super().startup(sockets)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            click.echo(f"trtserve listens on {url} (documentation: {url}/docs)")
+        if not self.started:
+            return
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        click.echo(f"trtserve listens on {url} (documentation: {url}/docs)")
+        if self._rpc is not None:
+            await self._rpc.start(self._state)
+            click.echo(f"trtserve listens on {self._rpc.address} for gRPC")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop both at the same time, and then the application."""
+        if self._rpc is not None:
+            stopping = asyncio.create_task(self._rpc.stop())
+            # uvicorn waits for these, as long as for its connections, before it ends the application.
+            self.server_state.tasks.add(stopping)
+            stopping.add_done_callback(self.server_state.tasks.discard)
+        await super().shutdown(sockets)

@@ -31,6 +31,17 @@ def _queue_delay(given: Any) -> Any:
     return int(digits)
 
 
+def _grpc_port(given: Any) -> Any:
+    if given == "off":
+        return given
+    digits = given.strip() if isinstance(given, str) else str(given)
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 5 or int(digits) > 65_535:
+        raise PydanticCustomError("grpc_port", "Input should be a port from 0 to 65535, or 'off'")
+    return int(digits)
+
+
+GrpcPort = Annotated[int | Literal["off"], BeforeValidator(_grpc_port)]
+
 QueueDelay = Annotated[int | Literal["auto"], BeforeValidator(_queue_delay)]
 """How long a request may wait for others to be joined with: microseconds, or as long as it pays."""
 
@@ -40,6 +51,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    grpc_port: GrpcPort = Field(
+        8001, description="Port to listen on for gRPC; 0 takes a free one, off does without."
+    )
     store: Path = Field(
         Path("trtserve-store"), description="Folder of the plans and their metadata; made if missing."
     )
@@ -105,6 +119,12 @@ class Settings(BaseSettings):
     )
     max_plan_bytes: int = Field(16 * GIB, ge=1, description="Largest plan that may be uploaded.")
     max_request_bytes: int = Field(256 * MIB, ge=1, description="Largest body of an inference request.")
+    grpc_max_message_bytes: int | None = Field(
+        None,
+        ge=1,
+        lt=2**31,
+        description="Largest message over gRPC, a request or an answer; none: as max_request_bytes.",
+    )
     max_inflight_bytes: int = Field(
         4 * GIB,
         ge=1,

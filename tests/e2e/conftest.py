@@ -16,15 +16,31 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def shared_grpc_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The same with gRPC."""
+    with Server(tmp_path_factory.mktemp("shared_grpc") / "store", grpc=True) as server:
+        yield server
+
+
 @pytest.fixture
 def server(shared_server: Server) -> Iterator[Server]:
     """A running server without engines; what a test leaves on it is removed."""
     yield shared_server
-    for engine in shared_server.client.get("/engines").json()["engines"]:
-        shared_server.client.delete(f"/engines/{engine['id']}").raise_for_status()
-    leftovers = [
-        path.name for folder in ("incoming", "plans") for path in (shared_server.store / folder).iterdir()
-    ]
+    remove_all(shared_server)
+
+
+@pytest.fixture
+def grpc_server(shared_grpc_server: Server) -> Iterator[Server]:
+    """The same with gRPC."""
+    yield shared_grpc_server
+    remove_all(shared_grpc_server)
+
+
+def remove_all(server: Server) -> None:
+    for engine in server.client.get("/engines").json()["engines"]:
+        server.client.delete(f"/engines/{engine['id']}").raise_for_status()
+    leftovers = [path.name for folder in ("incoming", "plans") for path in (server.store / folder).iterdir()]
     assert leftovers == []
 
 

@@ -20,8 +20,10 @@ COMMAND = Path(sys.executable).with_name("trtserve")
 class Server:
     """`trtserve serve` on a store; started by `with`, stopped with SIGTERM at its end."""
 
-    def __init__(self, store: Path, *options: str) -> None:
+    def __init__(self, store: Path, *options: str, grpc: bool = False) -> None:
         self.store = store
+        self.grpc_address = ""  # once it listens
+        self._grpc = grpc
         self._options = options
         self._process: subprocess.Popen[str] | None = None
         self.client = httpx.Client()
@@ -53,6 +55,7 @@ class Server:
     def start(self) -> None:
         """Start the process and return once it listens."""
         command = [str(COMMAND), "serve", "--port", "0", "--store", str(self.store)]
+        command += ["--grpc-port", "0" if self._grpc else "off"]
         with self._log_path.open("a") as log:
             self._process = subprocess.Popen(
                 [*command, *self._options], stdout=subprocess.PIPE, stderr=log, text=True, env=environment()
@@ -63,6 +66,11 @@ class Server:
         assert listening, f"the server did not start: {line!r}\n{self.log}"
         self.client.close()
         self.client = httpx.Client(base_url=listening.group(), timeout=120)
+        if self._grpc:
+            line = self._process.stdout.readline()
+            listening = re.search(r"(\S+:\d+) for gRPC", line)
+            assert listening, f"the server has no gRPC: {line!r}\n{self.log}"
+            self.grpc_address = listening.group(1)
 
     def wait_until_ready(self) -> None:
         """Return once every stored engine has been loaded, or has failed."""

@@ -6,6 +6,8 @@ stands, also in a function or for the type checker only.
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -77,6 +79,8 @@ def broken_by_import(use: Use) -> str | None:
         return None if allowed else "codec imports only codec, errors and runtime_ext"
     if within(name, "service.routes") and module not in ON_TOP:
         return "only app, cli and server import routes"
+    if within(name, "service.rpc") and not (within(module, "service.rpc") or module == "service.server"):
+        return "only server imports rpc"
     if within(name, *ON_TOP) and module not in ON_TOP:
         return "nothing imports app, cli and server but each other"
     return None
@@ -130,6 +134,15 @@ def test_every_import_goes_one_way() -> None:
     assert not broken, "\n".join(broken)
 
 
+def test_no_messages_of_the_protocol_are_loaded_before_a_server_starts() -> None:
+    """A process has them once: one that has a client's, as a test may, cannot have ours."""
+    script = "import sys, service.app, service.cli, service.server; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    modules = ended.stdout.split()
+    assert "service.server" in modules
+    assert not [name for name in modules if within(name, "service.rpc", "grpc", "google.protobuf")]
+
+
 def test_every_include_goes_one_way() -> None:
     sources = files("runtime_ext", [".h", ".cpp"])
     assert "runtime_ext/core/engine.h" in sources
@@ -151,6 +164,8 @@ def test_every_include_goes_one_way() -> None:
         ("service/routes/infer.py", "from service.routes.health import live", "import routes"),
         ("runtime_ext/operators.py", "if TYPE_CHECKING:\n    import service.errors", "nothing of service"),
         ("service/app.py", "from tests.fakes.runtime import FakeRuntime", "no test"),
+        ("service/app.py", "from service.rpc import server", "only server imports rpc"),
+        ("service/rpc/models.py", "from service.routes.models import router", "import routes"),
     ],
 )
 def test_a_wrong_import_is_told_with_its_file_line_and_rule(file: str, source: str, rule: str) -> None:

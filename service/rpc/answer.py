@@ -1,0 +1,46 @@
+"""The answer to an inference as the bytes of a ModelInferResponse."""
+
+from collections.abc import Sequence
+
+from runtime_ext import Output
+from service.codec import shared_memory
+from service.codec.request import Region
+from service.inference import Call
+from service.rpc import wire
+from service.rpc.open_inference_pb2 import ModelInferResponse, ModelStreamInferResponse
+
+NOTHING = memoryview(b"")
+
+
+def response(call: Call, outputs: Sequence[Output]) -> bytes:
+    """`outputs` are all of the engine's; the answer has those that were selected, each with its raw contents.
+
+    An output in shared memory has empty ones: clients find an output's by its number.
+    """
+    engine, name, version = call.resolved
+    answer = ModelInferResponse(
+        model_name=name or str(engine.id), model_version=str(version or 1), id=call.request.id or ""
+    )
+    raw: list[memoryview] = []
+    for index, place in call.selected:
+        output = outputs[index]
+        data = memoryview(output)
+        described = answer.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
+        if isinstance(place, Region):
+            for parameter, value in shared_memory.described(place, data.nbytes).items():
+                choice = "string_param" if isinstance(value, str) else "int64_param"
+                setattr(described.parameters[parameter], choice, value)
+            data = NOTHING
+        raw.append(data)
+    return b"".join(wire.with_outputs(answer.SerializeToString(), raw))
+
+
+def in_stream(answer: bytes) -> bytes:
+    return b"".join(wire.in_stream(answer))
+
+
+def error_in_stream(sentence: str, id: str) -> bytes:
+    message: bytes = ModelStreamInferResponse(
+        error_message=sentence, infer_response=ModelInferResponse(id=id)
+    ).SerializeToString()
+    return message

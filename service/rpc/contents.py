@@ -1,0 +1,49 @@
+"""Tensors whose elements are fields of their message: InferTensorContents."""
+
+from typing import Any
+
+import numpy as np
+
+from service.codec import datatypes
+from service.codec.tensor import check_elements
+from service.errors import InvalidInput
+
+FIELDS = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+}
+"""Where the elements of each datatype are. FP16 and BF16 have no field."""
+
+
+def read(name: str, datatype: str, shape: list[int], contents: Any) -> np.ndarray[Any, Any]:
+    """The tensor `name` of that datatype and shape, both checked, from its InferTensorContents."""
+    expected = FIELDS.get(datatype)
+    if expected is None:
+        raise InvalidInput(
+            f"Tensor {name!r} is of datatype {datatype}, for which contents have no field: "
+            "send it in raw_input_contents."
+        )
+    for field, _ in contents.ListFields():
+        if field.name != expected:
+            raise InvalidInput(
+                f"Tensor {name!r} has its data in {field.name}; that of datatype {datatype} "
+                f"belongs into {expected}."
+            )
+    elements = getattr(contents, expected)
+    check_elements(name, shape, len(elements))
+    if datatype not in datatypes.INTEGERS:
+        return np.array(elements, datatypes.NUMPY[datatype])
+    least, greatest = datatypes.INTEGERS[datatype]
+    wide = np.array(elements, np.int64)  # all that the fields of these hold
+    outside = wide[(wide < least) | (wide > greatest)]
+    if outside.size:
+        raise InvalidInput(
+            f"Tensor {name!r} has the element {outside[0]}; {datatype} is from {least} to {greatest}."
+        )
+    return wide.astype(datatypes.NUMPY[datatype])

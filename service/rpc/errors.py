@@ -1,0 +1,40 @@
+"""Errors as the end of a call: a status, a sentence, and trailing metadata for programs."""
+
+from collections.abc import Callable
+
+from grpc import StatusCode
+
+from service import problems
+from service.problems import Told
+
+GRPC_STATUS: dict[str, StatusCode] = {
+    "InvalidInput": StatusCode.INVALID_ARGUMENT,
+    "NotFound": StatusCode.NOT_FOUND,
+    "Conflict": StatusCode.FAILED_PRECONDITION,
+    "TooLarge": StatusCode.RESOURCE_EXHAUSTED,
+    "QueueFull": StatusCode.RESOURCE_EXHAUSTED,
+    "Cancelled": StatusCode.CANCELLED,
+    "ExecutionFailed": StatusCode.INTERNAL,
+    "Unsupported": StatusCode.UNIMPLEMENTED,
+    "Unavailable": StatusCode.UNAVAILABLE,
+    "DeadlineExceeded": StatusCode.DEADLINE_EXCEEDED,
+}
+"""The one table from a kind to the status of its call."""
+
+CODE = "code"  # the kind, which the status alone does not tell
+RETRY_AFTER = "retry-after"  # seconds
+
+Count = Callable[[str], None]
+"""Counts an error that is answered, by its kind."""
+
+
+def status(told: Told) -> tuple[StatusCode, str, tuple[tuple[str, str], ...]]:
+    """What a call is aborted with."""
+    metadata = [(CODE, told.kind)]
+    if told.retry_after is not None:
+        metadata.append((RETRY_AFTER, str(told.retry_after)))
+    return GRPC_STATUS[told.kind], told.sentence, tuple(metadata)
+
+
+def tell(error: Exception) -> Told:
+    return problems.tell(error)

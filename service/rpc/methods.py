@@ -1,0 +1,94 @@
+"""Every method of GRPCInferenceService by its name, and what answers it."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf import message_factory
+from google.protobuf.json_format import ParseDict
+from starlette.datastructures import State
+
+from service.rpc import errors, models, protocol_settings, repository, shared_memory
+from service.rpc.infer import Context, Infer
+from service.rpc.open_inference_pb2 import DESCRIPTOR
+from service.rpc.request import parse
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+SERVICE = DESCRIPTOR.services_by_name["GRPCInferenceService"]
+
+Behaviour = Callable[[State, Any], Awaitable[dict[str, Any]]]
+"""From the application's state and a request's message to what the answer's message holds."""
+
+BEHAVIOURS: dict[str, Behaviour] = {
+    "ServerLive": models.server_live,
+    "ServerReady": models.server_ready,
+    "ServerMetadata": models.server_metadata,
+    "ModelReady": models.model_ready,
+    "ModelMetadata": models.model_metadata,
+    "ModelConfig": models.model_config,
+    "ModelStatistics": models.model_statistics,
+    "RepositoryIndex": repository.index,
+    "RepositoryModelLoad": repository.load,
+    "RepositoryModelUnload": repository.unload,
+    "SystemSharedMemoryStatus": shared_memory.system_status,
+    "SystemSharedMemoryRegister": shared_memory.system_register,
+    "SystemSharedMemoryUnregister": shared_memory.system_unregister,
+    "CudaSharedMemoryStatus": shared_memory.cuda_status,
+    "CudaSharedMemoryRegister": shared_memory.cuda_register,
+    "CudaSharedMemoryUnregister": shared_memory.cuda_unregister,
+    "TraceSetting": protocol_settings.trace,
+    "LogSettings": protocol_settings.log,
+}
+"""All but inference."""
+
+
+def handlers(state: State, infer: Infer, count: errors.Count) -> "grpc.GenericRpcHandler[Any, Any]":
+    """What a server is given. Messages are read here, so that a faulty one is told as its client's fault."""
+
+    async def model_infer(message: bytes, context: Context) -> bytes:
+        return await _answered(infer.infer(message, context), context, count)
+
+    async def model_stream_infer(messages: AsyncIterator[bytes], context: Context) -> None:
+        await _answered(infer.stream(messages, context), context, count)
+
+    methods = {
+        "ModelInfer": grpc.unary_unary_rpc_method_handler(model_infer),
+        "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(model_stream_infer),
+    }
+    for method in SERVICE.methods:
+        if method.name not in methods:
+            methods[method.name] = _unary(method, BEHAVIOURS[method.name], state, count)
+    return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
+
+
+def _unary(
+    method: Any, behaviour: Behaviour, state: State, count: errors.Count
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    request_class = message_factory.GetMessageClass(method.input_type)
+    answer_class = message_factory.GetMessageClass(method.output_type)
+
+    async def answer(message: bytes) -> bytes:
+        told = await behaviour(state, parse(request_class, message))
+        return ParseDict(told, answer_class()).SerializeToString()
+
+    async def call(message: bytes, context: Context) -> bytes:
+        return await _answered(answer(message), context, count)
+
+    return grpc.unary_unary_rpc_method_handler(call)
+
+
+async def _answered(answer: Awaitable[T], context: Context, count: errors.Count) -> T:
+    """The answer; what it raises ends the call with its status and sentence."""
+    try:
+        return await answer
+    except Exception as failure:
+        told = errors.tell(failure)
+        if told.kind == "ExecutionFailed":
+            logger.error("a call failed", exc_info=failure)
+        count(told.kind)
+        await context.abort(*errors.status(told))
+        raise AssertionError("abort() raises") from failure

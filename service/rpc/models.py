@@ -1,0 +1,52 @@
+"""The server and its models, as gRPC asks for them: each is what HTTP answers, in a dict."""
+
+from typing import Any
+
+from starlette.datastructures import State
+
+from service import readiness
+from service.errors import NotFound, Unavailable
+from service.models import config, describe
+from service.models.statistics import statistics
+
+Answer = dict[str, Any]
+
+
+async def server_live(state: State, request: Any) -> Answer:
+    return {"live": True}
+
+
+async def server_ready(state: State, request: Any) -> Answer:
+    try:
+        readiness.check_server(state.runtime, state.registry)
+    except Unavailable:
+        return {"ready": False}
+    return {"ready": True}
+
+
+async def server_metadata(state: State, request: Any) -> Answer:
+    return describe.server_metadata(shared_memory=state.shared_memory.enabled)
+
+
+async def model_ready(state: State, request: Any) -> Answer:
+    """As with HTTP, where neither is a 200, a model that is not there is not ready."""
+    try:
+        readiness.check_model(state.runtime, state.registry, request.name, request.version or None)
+    except (NotFound, Unavailable):
+        return {"ready": False}
+    return {"ready": True}
+
+
+async def model_metadata(state: State, request: Any) -> Answer:
+    resolved = state.registry.ready(request.name, request.version or None)
+    return describe.metadata(resolved, describe.versions(state.registry, resolved))
+
+
+async def model_config(state: State, request: Any) -> Answer:
+    resolved = state.registry.ready(request.name, request.version or None)
+    return {"config": config.model_config(resolved, describe.versions(state.registry, resolved))}
+
+
+async def model_statistics(state: State, request: Any) -> Answer:
+    """Of all models where no name is given, and of all versions where none is."""
+    return statistics(state.registry, state.runtime, request.name or None, request.version or None)

@@ -1,0 +1,125 @@
+"""A ModelInferRequest as the codec has requests.
+
+What it says is put as the protocol's JSON says it, so that both are checked in one place and refused with
+the same sentences; its data stays where it is.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from service.codec import BodyForm, Form, InferRequest, protocol
+from service.codec.datatypes import check as check_datatype
+from service.codec.tensor import check_bytes, check_name, check_shape
+from service.errors import InvalidInput
+from service.inference import Head
+from service.rpc import contents, wire
+from service.rpc.open_inference_pb2 import ModelInferRequest
+
+FORM = BodyForm(Form.PROTOCOL, None, None, None)
+HEADS = 64  # kept
+SHARED = "shared_memory_region"
+
+
+class Requests:
+    """Reads the messages of requests, and keeps the heads that they share. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[str, str], Head] = {}
+
+    def read(self, message: bytes) -> tuple[Head, InferRequest]:
+        """Raises InvalidInput and Unsupported."""
+        rest, raw = wire.split(message)
+        given = parse(ModelInferRequest, rest)
+        return self._head(given.model_name, given.model_version), _request(given, raw)
+
+    def _head(self, name: str, version: str) -> Head:
+        head = self._heads.get((name, version))
+        if head is None:
+            if len(self._heads) >= HEADS:
+                self._heads.clear()
+            head = self._heads[name, version] = Head.of(name, version or None, FORM)
+        return head
+
+
+def id_of(message: bytes) -> str:
+    """The id of a request that may have faults; empty where it has none, or cannot be read at all."""
+    try:
+        return str(ModelInferRequest.FromString(wire.split(message)[0]).id)
+    except DecodeError:
+        return ""
+
+
+def parse(kind: Any, message: bytes) -> Any:
+    """A message of this kind from its bytes."""
+    try:
+        return kind.FromString(message)
+    except DecodeError:
+        raise InvalidInput(f"The message is no {kind.DESCRIPTOR.full_name}.") from None
+
+
+def _request(given: Any, raw: Sequence[object]) -> InferRequest:
+    raw = raw or given.raw_input_contents
+    inputs = [_input(number, tensor) for number, tensor in enumerate(given.inputs)]
+    data = _data(given, inputs, raw)
+    outputs = [
+        {"name": output.name, "parameters": _parameters(output.parameters)} for output in given.outputs
+    ]
+    root = {
+        "parameters": _parameters(given.parameters) | {"binary_data_output": True},
+        "inputs": inputs,
+        "outputs": outputs,
+    }
+    if given.id:
+        root["id"] = given.id
+    described = protocol.describe_object(root)
+    request = described.request
+    request.inputs = [
+        (*tensor, there if there is not None else data[number])
+        for number, (tensor, there) in enumerate(zip(described.tensors, described.data, strict=True))
+    ]
+    return request
+
+
+def _input(number: int, tensor: Any) -> dict[str, Any]:
+    """What JSON would say of an input, but for where its data is."""
+    parameters = _parameters(tensor.parameters)
+    parameters.pop("binary_data_size", None)
+    name = check_name(f"Input {number}", tensor.name)
+    return {
+        "name": name,
+        "datatype": check_datatype(name, tensor.datatype),
+        "shape": check_shape(name, list(tensor.shape)),
+        "parameters": parameters,
+    }
+
+
+def _data(given: Any, inputs: list[dict[str, Any]], raw: Sequence[Any]) -> dict[int, object]:
+    """The data of the inputs that lie in `raw`, by their numbers; the others' is put beside what they are."""
+    sent = [number for number, tensor in enumerate(inputs) if SHARED not in tensor["parameters"]]
+    if raw and len(raw) != len(sent):
+        raise InvalidInput(
+            f"The request has {len(raw)} raw_input_contents for {len(sent)} inputs: there must be one for "
+            "each, in their order, or none. An input in shared memory has none."
+        )
+    data: dict[int, object] = {}
+    for place, number in enumerate(sent):
+        tensor = inputs[number]
+        name, datatype, shape = tensor["name"], tensor["datatype"], tensor["shape"]
+        if not raw:
+            tensor["data"] = contents.read(name, datatype, shape, given.inputs[number].contents)
+            continue
+        if given.inputs[number].HasField("contents"):
+            raise InvalidInput(
+                f"Tensor {name!r} has contents, and the request has raw_input_contents too: "
+                "data comes in one way."
+            )
+        data[number] = raw[place]
+        tensor["parameters"]["binary_data_size"] = check_bytes(name, datatype, shape, len(raw[place]))
+    return data
+
+
+def _parameters(given: Any) -> dict[str, Any]:
+    chosen = {name: parameter.WhichOneof("parameter_choice") for name, parameter in given.items()}
+    return {name: getattr(given[name], choice) for name, choice in chosen.items() if choice}

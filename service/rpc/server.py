@@ -1,0 +1,69 @@
+"""The gRPC server: beside the HTTP server, on the same event loop, with the same state."""
+
+import logging
+import os
+
+# Before the library is loaded: what it would say on stderr of a taken port is said here, in a sentence.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from starlette.datastructures import State
+
+from service.errors import Conflict
+from service.rpc import methods
+from service.rpc.health import Health
+from service.rpc.infer import Infer
+from service.settings import Settings
+
+# With a line for every call, it would bury what the server itself has to say.
+logging.getLogger("grpc").setLevel(logging.INFO)
+
+MOST_MESSAGE_BYTES = 2**31 - 1  # gRPC has it in an int
+
+
+class RpcServer:
+    """Made, started and stopped once. Belongs to the event loop that it is made on."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the port. Raises Conflict where that cannot be had."""
+        self._settings = settings
+        size = settings.grpc_max_message_bytes or min(settings.max_request_bytes, MOST_MESSAGE_BYTES)
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", size),
+                ("grpc.max_send_message_length", size),
+                ("grpc.so_reuseport", 0),  # else two servers would share a port, and each other's clients
+            ]
+        )
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            port = self._server.add_insecure_port(f"{host}:{settings.grpc_port}")
+        except RuntimeError:
+            raise Conflict(
+                f"gRPC cannot listen on {host}:{settings.grpc_port}: the port is taken, or the address is "
+                "none of this machine's. Choose another with --grpc-port (TRTSERVE_GRPC_PORT): 0 takes a "
+                "free one, off does without."
+            ) from None
+        self.address = f"{host}:{port}"
+
+    async def start(self, state: State) -> None:
+        """Serve what the running application has in its state."""
+
+        def count(kind: str) -> None:
+            state.metrics.errors.labels(kind).inc()
+
+        self._infer = Infer(state.inference, state.inflight, count)
+        self._health = Health(state, methods.SERVICE.full_name)
+        self._server.add_generic_rpc_handlers((methods.handlers(state, self._infer, count),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (methods.SERVICE.full_name, "grpc.health.v1.Health", reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Take no more calls, and end when those under way have been answered, after drain_s at most."""
+        self._health.stop()
+        self._infer.stop()
+        await self._server.stop(self._settings.drain_s)

@@ -1,0 +1,44 @@
+"""Requests over gRPC as the tests write them, with the stubs of tritonclient."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
+
+from tests.e2e.server import Server
+
+
+@contextmanager
+def stub(server: Server, **options: int) -> Iterator[Any]:
+    """The service of a server; `options` of the channel without their `grpc.`."""
+    arguments = [(f"grpc.{name}", value) for name, value in options.items()]
+    with grpc.insecure_channel(server.grpc_address, arguments) as channel:
+        yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+def raw(name: str, x: np.ndarray[Any, Any], datatype: str = "FP32", input: str = "x", **more: Any) -> Any:
+    """A request for the model `name` with one input."""
+    return pb.ModelInferRequest(
+        model_name=name,
+        inputs=[{"name": input, "datatype": datatype, "shape": x.shape}],
+        raw_input_contents=[x.tobytes()],
+        **more,
+    )
+
+
+def only_output(answer: Any, dtype: Any = np.float32) -> np.ndarray[Any, Any]:
+    (output,), (data,) = answer.outputs, answer.raw_output_contents
+    return np.frombuffer(data, dtype).reshape(output.shape)
+
+
+def refusal(call: Any, *arguments: Any, **options: Any) -> grpc.RpcError:
+    """The error that a call ends with."""
+    try:
+        call(*arguments, **options)
+    except grpc.RpcError as error:
+        return error
+    raise AssertionError("the call went well")

@@ -1,0 +1,340 @@
+"""Inference over gRPC: the same requests, and the same refusals, as over HTTP."""
+
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.grpc as client
+import tritonclient.grpc.aio as aio_client
+from onnx import TensorProto, helper
+from tritonclient.grpc import service_pb2 as pb
+
+from tests.e2e.grpc_calls import only_output, raw, refusal, stub
+from tests.e2e.server import Server, until
+from tests.seam.models import write_onnx
+
+X = np.arange(8, dtype=np.float32).reshape(2, 4)
+
+
+@pytest.fixture
+def double(grpc_server: Server, plan: bytes) -> Server:
+    """A server with the engine `double`."""
+    return add(grpc_server, plan, name="double")
+
+
+def add(server: Server, plan: bytes, **options: object) -> Server:
+    server.client.post("/engines", params=options, content=plan).raise_for_status()
+    return server
+
+
+def error_count(server: Server, code: str) -> float:
+    text = server.client.get("/metrics").text
+    found = re.search(rf'^trtserve_errors_total\{{code="{code}"\}} (\S+)$', text, re.MULTILINE)
+    return float(found.group(1)) if found else 0.0
+
+
+# -- what comes back
+
+
+def test_raw_contents_in_raw_contents_out(double: Server) -> None:
+    with stub(double) as service:
+        answer = service.ModelInfer(raw("double", X, id="7"))
+    assert (answer.model_name, answer.model_version, answer.id) == ("double", "1", "7")
+    assert [(o.name, o.datatype, list(o.shape)) for o in answer.outputs] == [("y", "FP32", [2, 4])]
+    assert np.array_equal(only_output(answer), 2 * X)
+
+
+def test_an_engine_without_a_name_is_called_by_its_id_and_has_version_1(
+    grpc_server: Server, plan: bytes
+) -> None:
+    id = str(grpc_server.client.post("/engines", content=plan).json()["id"])
+    with stub(grpc_server) as service:
+        answer = service.ModelInfer(raw(id, X, model_version="1"))
+    assert (answer.model_name, answer.model_version) == (id, "1")
+
+
+def test_the_client_library_gets_an_answer(double: Server) -> None:
+    x = client.InferInput("x", X.shape, "FP32").set_data_from_numpy(X)
+    with client.InferenceServerClient(double.grpc_address) as service:
+        answer = service.infer("double", [x], outputs=[client.InferRequestedOutput("y")], priority=1)
+        compressed = service.infer("double", [x], compression_algorithm="gzip")
+    assert np.array_equal(answer.as_numpy("y"), 2 * X)
+    assert np.array_equal(compressed.as_numpy("y"), 2 * X)
+
+
+def test_the_asynchronous_client_library_gets_answers(double: Server) -> None:
+    async def ask() -> list[Any]:
+        x = aio_client.InferInput("x", X.shape, "FP32").set_data_from_numpy(X)
+        async with aio_client.InferenceServerClient(double.grpc_address) as service:
+            return await asyncio.gather(*(service.infer("double", [x], request_id=str(i)) for i in range(50)))
+
+    answers = asyncio.run(ask())
+    assert [answer.get_response().id for answer in answers] == [str(i) for i in range(50)]
+    assert all(np.array_equal(answer.as_numpy("y"), 2 * X) for answer in answers)
+
+
+def test_many_clients_at_once_get_each_their_own_answer(double: Server) -> None:
+    def ask(value: int) -> bool:
+        x = np.full((1 + value % 5, 4), value, np.float32)
+        return np.array_equal(only_output(service.ModelInfer(raw("double", x))), 2 * x)
+
+    with stub(double) as service, ThreadPoolExecutor(16) as threads:
+        assert all(threads.map(ask, range(300)))
+
+
+def test_a_message_may_have_its_raw_contents_anywhere_and_fields_that_nobody_knows(double: Server) -> None:
+    whole = raw("double", X)
+    tensor = whole.raw_input_contents.pop()
+    raw_field = pb.ModelInferRequest(raw_input_contents=[tensor]).SerializeToString()
+    message = raw_field + whole.SerializeToString()
+    unknown = [b"\x98\x06\x01", b"\x45\0\0\0\0"]  # number 99 as a varint, number 8 as four bytes
+    with grpc.insecure_channel(double.grpc_address) as channel:
+        infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        for sent in (message, unknown[0] + message, message + unknown[1]):
+            answer = pb.ModelInferResponse.FromString(infer(sent))
+            assert np.array_equal(only_output(answer), 2 * X)
+
+
+def test_outputs_are_those_that_were_asked_for_in_that_order(grpc_server: Server, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Add", ["x", "x"], ["double"]), helper.make_node("Neg", ["x"], ["minus"])]
+    spec = (TensorProto.FLOAT, ["batch", 4])
+    path = write_onnx(tmp_path / "two.onnx", nodes, {"x": spec}, {"double": spec, "minus": spec})
+    add(grpc_server, path.read_bytes(), name="two")
+    with stub(grpc_server) as service:
+        both = service.ModelInfer(raw("two", X, outputs=[{"name": "minus"}, {"name": "double"}]))
+        one = service.ModelInfer(raw("two", X, outputs=[{"name": "minus"}]))
+        error = refusal(service.ModelInfer, raw("two", X, outputs=[{"name": "half"}]))
+    assert [output.name for output in both.outputs] == ["minus", "double"]
+    assert [np.frombuffer(data, np.float32)[1] for data in both.raw_output_contents] == [-1, 2]
+    assert np.array_equal(only_output(one), -X)
+    assert (error.code(), "no output 'half'" in error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "types", "field"),
+    [
+        ("BOOL", (TensorProto.BOOL, np.bool_), "bool_contents"),
+        ("UINT8", (TensorProto.UINT8, np.uint8), "uint_contents"),
+        ("INT8", (TensorProto.INT8, np.int8), "int_contents"),
+        ("INT16", (TensorProto.INT16, np.int16), "int_contents"),
+        ("INT32", (TensorProto.INT32, np.int32), "int_contents"),
+        ("INT64", (TensorProto.INT64, np.int64), "int64_contents"),
+        ("FP16", (TensorProto.FLOAT16, np.float16), None),
+        ("BF16", (TensorProto.BFLOAT16, np.uint16), None),
+        ("FP32", (TensorProto.FLOAT, np.float32), "fp32_contents"),
+        ("FP64", (TensorProto.DOUBLE, np.float64), "fp64_contents"),
+    ],
+)
+def test_every_datatype_comes_through(
+    grpc_server: Server, tmp_path: Path, datatype: str, types: tuple[int, Any], field: str | None
+) -> None:
+    element_type, dtype = types
+    identity = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [-1, 4])
+    spec = (element_type, ["batch", 4])
+    path = write_onnx(tmp_path / "same.onnx", [identity], {"x": spec}, {"y": spec}, [shape])
+    add(grpc_server, path.read_bytes(), name="same")
+    x = np.array([[0, 1, 1, 0]], dtype)
+    with stub(grpc_server) as service:
+        assert np.array_equal(only_output(service.ModelInfer(raw("same", x, datatype)), dtype), x)
+        typed = raw("same", x, datatype)
+        del typed.raw_input_contents[:]
+        if field is None:
+            error = refusal(service.ModelInfer, typed)
+            assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+            assert f"{datatype}, for which contents have no field" in error.details()
+        else:
+            getattr(typed.inputs[0].contents, field).extend(x.ravel().tolist())
+            assert np.array_equal(only_output(service.ModelInfer(typed), dtype), x)
+
+
+# -- what is refused
+
+
+def request(**changed: Any) -> Any:
+    """A good request but for what is changed; `x` is of its one input."""
+    x = {"name": "x", "datatype": "FP32", "shape": [1, 4]} | changed.pop("x", {})
+    fields: dict[str, Any] = {"model_name": "double", "raw_input_contents": [bytes(16)]}
+    return pb.ModelInferRequest(inputs=[x], **(fields | changed))
+
+
+WRONG = {
+    "too few bytes": (request(raw_input_contents=[bytes(12)]), "12 bytes of data; FP32 [1, 4] takes 16"),
+    "too many raw contents": (request(raw_input_contents=[bytes(16)] * 2), "2 raw_input_contents for 1"),
+    "no data": (request(raw_input_contents=[]), "0 elements in its data; shape [1, 4] takes 4"),
+    "data twice": (request(x={"contents": {"fp32_contents": [0] * 4}}), "data comes in one way"),
+    "data in another field": (
+        request(raw_input_contents=[], x={"contents": {"int_contents": [0] * 4}}),
+        "data in int_contents; that of datatype FP32 belongs into fp32_contents",
+    ),
+    "too few elements": (
+        request(raw_input_contents=[], x={"contents": {"fp32_contents": [0] * 3}}),
+        "3 elements in its data",
+    ),
+    "an element out of range": (
+        request(raw_input_contents=[], x={"datatype": "INT8", "contents": {"int_contents": [0, 128, 0, 0]}}),
+        "the element 128; INT8 is from -128 to 127",
+    ),
+    "an unknown datatype": (request(x={"datatype": "FP31"}), "'FP31'"),
+    "another datatype": (request(x={"datatype": "INT32"}), "INT32"),
+    "an unknown input": (request(x={"name": "z"}), "'z'"),
+    "no input": (pb.ModelInferRequest(model_name="double"), "Input 'x' is missing"),
+    "a negative dimension": (request(x={"shape": [-1, 4]}), "whole numbers from 0"),
+    "another rank": (request(x={"shape": [4]}), "shape [4]; the engine takes [?, 4]"),
+    "a wrong priority": (request(parameters={"priority": {"uint64_param": 4}}), "priority is 4"),
+    "a wrong timeout": (request(parameters={"timeout": {"string_param": "x"}}), "timeout is 'x'"),
+    "an output twice": (request(outputs=[{"name": "y"}, {"name": "y"}]), "twice"),
+    "half a shared memory region": (
+        request(x={"parameters": {"shared_memory_region": {"string_param": "r"}}}, raw_input_contents=[]),
+        "shared_memory_byte_size",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_request_is_an_invalid_argument_with_a_sentence(double: Server, wrong: str) -> None:
+    sent, sentence = WRONG[wrong]
+    before = error_count(double, "InvalidInput")
+    with stub(double) as service:
+        error = refusal(service.ModelInfer, sent)
+    assert (error.code(), dict(error.trailing_metadata())["code"]) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "InvalidInput",
+    )
+    assert sentence in error.details()
+    assert error.details().endswith(".")
+    assert error_count(double, "InvalidInput") == before + 1
+
+
+def test_what_is_no_message_is_an_invalid_argument(double: Server) -> None:
+    whole = raw("double", X).SerializeToString()
+    with grpc.insecure_channel(double.grpc_address) as channel:
+        for method in ("ModelInfer", "ModelMetadata"):
+            call = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+            for sent in (whole[:-1], b"\x0a", b"\x0a\xff\xff\xff\xff\xff\xff", b"\x0a\x02\xff\xff"):
+                error = refusal(call, sent)
+                assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+                assert f"is no inference.{method}Request" in error.details()
+
+
+def test_errors_have_the_status_that_goes_with_their_kind(double: Server) -> None:
+    bytes_tensor = request(x={"datatype": "BYTES"})
+    classes = request(outputs=[{"name": "y", "parameters": {"classification": {"int64_param": 3}}}])
+    with stub(double) as service:
+        missing = refusal(service.ModelInfer, raw("nobody", X))
+        version = refusal(service.ModelInfer, raw("double", X, model_version="9"))
+        unsupported = [refusal(service.ModelInfer, sent).code() for sent in (bytes_tensor, classes)]
+    assert (missing.code(), version.code()) == (grpc.StatusCode.NOT_FOUND,) * 2
+    assert "There is no engine 'nobody'" in missing.details()
+    assert unsupported == [grpc.StatusCode.UNIMPLEMENTED] * 2
+
+
+def test_a_request_that_is_refused_for_its_size_says_the_limit(tmp_path: Path, plan: bytes) -> None:
+    limits = ("--max-request-bytes", "4096", "--max-inflight-bytes", "4096")
+    with Server(tmp_path / "store", *limits, grpc=True) as server:
+        add(server, plan, name="double")
+        with stub(server) as service:
+            error = refusal(service.ModelInfer, raw("double", np.zeros((256, 4), np.float32)))
+            assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "4096" in error.details()
+            fits = np.ones((250, 4), np.float32)
+            assert np.array_equal(only_output(service.ModelInfer(raw("double", fits))), 2 * fits)
+
+
+def test_the_limit_of_a_message_is_that_of_answers_too(tmp_path: Path, plan: bytes) -> None:
+    with Server(tmp_path / "store", "--grpc-max-message-bytes", "64", grpc=True) as server:
+        add(server, plan, name="double")
+        with stub(server) as service:
+            request = raw("double", np.zeros((1, 4), np.float32))
+            assert len(request.SerializeToString()) <= 64
+            assert only_output(service.ModelInfer(request)).shape == (1, 4)
+            request.id = "a long one" * 2
+            assert refusal(service.ModelInfer, request).code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+# -- time
+
+
+@pytest.fixture
+def slow(grpc_server: Server, big_plan: bytes) -> Server:
+    """A server with the engine `slow`, of one instance and a queue of three."""
+    return add(grpc_server, big_plan, name="slow", instances=1, max_queue_size=3)
+
+
+LONG = raw("slow", np.ones((2048, 512), np.float32))  # some hundred milliseconds
+
+
+def queue_depth(server: Server) -> int:
+    (found,) = re.findall(
+        r'^trtserve_queue_depth\{engine="slow".*\} (\S+)$', server.client.get("/metrics").text, re.MULTILINE
+    )
+    return int(float(found))
+
+
+def outcome(server: Server, kind: str) -> int:
+    text = server.client.get("/metrics").text
+    found = re.search(rf'^trtserve_requests_total\{{engine="slow",.*outcome="{kind}"\}} (\S+)$', text, re.M)
+    return int(float(found.group(1))) if found else 0
+
+
+def test_a_call_that_is_cancelled_while_its_request_waits_frees_its_place(slow: Server) -> None:
+    before = error_count(slow, "Cancelled")
+    with stub(slow) as service:
+        calls = [service.ModelInfer.future(LONG) for _ in range(4)]
+        until(lambda: queue_depth(slow) == 3, "one runs and three wait")
+        for call in calls:
+            call.cancel()
+        until(lambda: outcome(slow, "Cancelled") == 3, "the three that waited are cancelled")
+        until(lambda: error_count(slow, "Cancelled") == before + 4, "four clients have left")
+
+
+def test_a_full_queue_says_when_to_come_back(slow: Server) -> None:
+    with stub(slow) as service:
+        calls = [service.ModelInfer.future(LONG) for _ in range(4)]
+        until(lambda: queue_depth(slow) == 3, "the queue is full")
+        error = refusal(service.ModelInfer, LONG)
+        metadata = dict(error.trailing_metadata())
+        assert (error.code(), metadata["code"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QueueFull")
+        assert int(metadata["retry-after"]) >= 1
+        for call in calls:
+            call.cancel()
+
+
+def test_a_request_whose_own_time_is_over_is_answered_before_its_turn(slow: Server) -> None:
+    hurry = pb.ModelInferRequest()
+    hurry.CopyFrom(LONG)
+    hurry.parameters["timeout"].int64_param = 1000  # microseconds
+    with stub(slow) as service:
+        calls = [service.ModelInfer.future(LONG) for _ in range(3)]
+        until(lambda: queue_depth(slow) == 2, "two wait")
+        error = refusal(service.ModelInfer, hurry)
+        assert (error.code(), dict(error.trailing_metadata())["code"]) == (
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            "DeadlineExceeded",
+        )
+        for call in calls:
+            call.cancel()
+
+
+def test_the_deadline_of_a_call_is_its_requests_time(grpc_server: Server, big_plan: bytes) -> None:
+    """Also where the request says a longer one: whoever waits has left by then."""
+    add(grpc_server, big_plan, name="slow", instances=1)
+    patient = raw("slow", np.ones((1, 512), np.float32))
+    patient.parameters["timeout"].int64_param = 10**9
+
+    def expired() -> bool:
+        calls = [service.ModelInfer.future(LONG) for _ in range(8)]
+        until(lambda: queue_depth(grpc_server) > 0, "some wait")
+        ended = service.ModelInfer.future(patient, timeout=0.2).code()
+        for call in calls:
+            call.cancel()
+        until(lambda: queue_depth(grpc_server) == 0, "none waits")
+        return ended == grpc.StatusCode.DEADLINE_EXCEEDED and outcome(grpc_server, "DeadlineExceeded") > 0
+
+    with stub(grpc_server) as service:
+        until(expired, "a request is queued, and its deadline over before its turn")

@@ -1,0 +1,128 @@
+"""The gRPC server's own life: its port, its start and stop, health and reflection."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from tritonclient.grpc import model_config_pb2, service_pb2
+
+from tests.e2e.grpc_calls import raw, refusal, stub
+from tests.e2e.server import COMMAND, Server, environment, until
+from tests.e2e.test_grpc_infer import LONG, add, queue_depth
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService"])
+def test_health_is_served(grpc_server: Server, service: str) -> None:
+    with grpc.insecure_channel(grpc_server.grpc_address) as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
+    assert answer.status == SERVING
+
+
+def test_messages_are_those_that_are_published(grpc_server: Server) -> None:
+    """Every method, message and field that reflection tells of has the number and type that clients know."""
+    known = described(service_pb2.DESCRIPTOR, model_config_pb2.DESCRIPTOR)
+    with grpc.insecure_channel(grpc_server.grpc_address) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        assert "inference.GRPCInferenceService" in database.get_services()
+        pool = DescriptorPool(database)
+        service = pool.FindServiceByName("inference.GRPCInferenceService")
+        served = described(service.file, *service.file.dependencies)
+    assert served <= known
+    assert all(of_configuration(entry) for entry in known - served), "only of that is anything left out"
+
+
+def described(*files: Any) -> set[tuple[Any, ...]]:
+    """What files describe, as one entry for each method and each field."""
+    found: set[tuple[Any, ...]] = set()
+
+    def walk(scope: str, message: Any) -> None:
+        found.update(
+            (f"{scope}.{message.name}", f.name, f.number, f.type, f.label, f.type_name) for f in message.field
+        )
+        for nested in message.nested_type:
+            walk(f"{scope}.{message.name}", nested)
+
+    for file in files:
+        copy = descriptor_pb2.FileDescriptorProto()
+        file.CopyToProto(copy)
+        for message in copy.message_type:
+            walk(copy.package, message)
+        for service in copy.service:
+            found.update(
+                (service.name, m.name, m.input_type, m.output_type, m.client_streaming, m.server_streaming)
+                for m in service.method
+            )
+    return found
+
+
+def of_configuration(entry: tuple[Any, ...]) -> bool:
+    return entry[0].split(".")[1] in model_config_pb2.DESCRIPTOR.message_types_by_name
+
+
+def test_a_taken_port_is_told_in_one_sentence(grpc_server: Server, tmp_path: Path) -> None:
+    port = grpc_server.grpc_address.rpartition(":")[2]
+    options = ["--port", "0", "--grpc-port", port, "--store", str(tmp_path / "store")]
+    ended = subprocess.run(
+        [COMMAND, "serve", *options], check=False, capture_output=True, text=True, env=environment()
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"Error: gRPC cannot listen on 127.0.0.1:{port}: the port is taken")
+    assert "--grpc-port" in line
+
+
+def test_off_is_off(tmp_path: Path) -> None:
+    with Server(tmp_path / "store") as server:
+        process = server.process
+        process.terminate()
+        assert process.stdout is not None
+        assert process.stdout.read() == "", "there was one line, of HTTP"
+
+
+def test_a_stop_answers_calls_and_lets_go_who_only_watches(tmp_path: Path, big_plan: bytes) -> None:
+    """With an hour to drain: who held the server up would be waited for until the test gives up."""
+    with Server(tmp_path / "store", "--drain-s", "3600", grpc=True) as server:
+        add(server, big_plan, name="slow", instances=1)
+        with stub(server, max_receive_message_length=-1) as service:
+            channel = grpc.insecure_channel(server.grpc_address)
+            watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            assert next(watched).status == SERVING
+            calls = [service.ModelInfer.future(LONG) for _ in range(3)]
+            until(lambda: queue_depth(server) == 2, "two wait")
+            assert server.stop() == 0
+            assert [call.code() for call in calls] == [grpc.StatusCode.OK] * 3
+            assert [answer.status for answer in watched] == [NOT_SERVING]
+            channel.close()
+        assert "Traceback" not in server.log
+
+
+def test_what_is_left_when_the_drain_time_is_over_is_cut(tmp_path: Path, big_plan: bytes) -> None:
+    with Server(tmp_path / "store", "--drain-s", "0", grpc=True) as server:
+        add(server, big_plan, name="slow", instances=1)
+        with stub(server) as service:
+            calls = [service.ModelInfer.future(LONG) for _ in range(6)]
+            until(lambda: queue_depth(server) > 0, "some wait")
+            assert server.stop() == 0
+            codes = [call.code() for call in calls]
+        assert grpc.StatusCode.OK not in codes[1:]
+        assert "Traceback" not in server.log
+
+
+def test_a_stopped_server_is_unavailable(tmp_path: Path, plan: bytes) -> None:
+    with Server(tmp_path / "store", grpc=True) as server:
+        add(server, plan, name="double")
+        with stub(server) as service:
+            service.ModelInfer(raw("double", np.ones((1, 4), np.float32)))
+            assert server.interrupt() == 0
+            error = refusal(service.ModelInfer, raw("double", np.ones((1, 4), np.float32)))
+    assert error.code() == grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,92 @@
+"""ModelStreamInfer: many requests on one call, their answers in the same order, errors among them."""
+
+import queue
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.grpc as client
+
+from tests.e2e.grpc_calls import only_output, raw, stub
+from tests.e2e.server import Server, until
+from tests.e2e.test_grpc_infer import LONG, X, add, outcome, queue_depth
+
+
+@pytest.fixture
+def double(grpc_server: Server, plan: bytes) -> Server:
+    return add(grpc_server, plan, name="double")
+
+
+def test_answers_come_in_the_order_of_the_requests(double: Server, big_plan: bytes) -> None:
+    add(double, big_plan, name="slow")
+    requests = [LONG, *(raw("double", np.full((1, 4), i, np.float32), id=str(i)) for i in range(600))]
+    with stub(double, max_receive_message_length=-1) as service:
+        first, *others = service.ModelStreamInfer(iter(requests))
+    assert first.infer_response.model_name == "slow"
+    assert [answer.infer_response.id for answer in others] == [str(i) for i in range(600)]
+    assert [only_output(answer.infer_response)[0, 0] for answer in others] == [2 * i for i in range(600)]
+
+
+def test_an_error_is_an_answer_and_the_stream_goes_on(double: Server) -> None:
+    requests = [raw("double", X, id="1"), raw("nobody", X, id="2"), raw("double", X, id="3")]
+    with stub(double) as service:
+        first, second, third = service.ModelStreamInfer(iter(requests))
+    assert (first.error_message, third.error_message) == ("", "")
+    assert second.error_message.startswith("There is no engine 'nobody'.")
+    assert [answer.infer_response.id for answer in (first, second, third)] == ["1", "2", "3"]
+    assert np.array_equal(only_output(third.infer_response), 2 * X)
+
+
+def test_an_answer_comes_before_the_next_request(double: Server) -> None:
+    requests: queue.Queue[Any] = queue.Queue()
+    with stub(double) as service:
+        answers = service.ModelStreamInfer(iter(requests.get, None))
+        for number in range(5):
+            requests.put(raw("double", X, id=str(number)))
+            assert next(answers).infer_response.id == str(number)
+        requests.put(None)
+        assert list(answers) == []
+
+
+def test_the_client_library_streams(double: Server) -> None:
+    answers: queue.Queue[Any] = queue.Queue()
+    x = client.InferInput("x", X.shape, "FP32").set_data_from_numpy(X)
+    with client.InferenceServerClient(double.grpc_address) as service:
+        service.start_stream(lambda result, error: answers.put((result, error)))
+        service.async_stream_infer("double", [x], request_id="1")
+        service.async_stream_infer("nobody", [x])
+        (result, none), (nothing, error) = answers.get(), answers.get()
+        service.stop_stream()
+    assert (none, nothing) == (None, None)
+    assert np.array_equal(result.as_numpy("y"), 2 * X)
+    assert "There is no engine 'nobody'." in error.message()
+
+
+def test_a_stream_that_is_cancelled_takes_its_requests_out_of_the_queue(
+    grpc_server: Server, big_plan: bytes
+) -> None:
+    add(grpc_server, big_plan, name="slow", instances=1)
+    endless: queue.Queue[Any] = queue.Queue()
+    with stub(grpc_server) as service:
+        answers = service.ModelStreamInfer(iter(endless.get, None))
+        for _ in range(4):
+            endless.put(LONG)
+        until(lambda: queue_depth(grpc_server) == 3, "one runs and three wait")
+        answers.cancel()
+        endless.put(None)
+        until(lambda: outcome(grpc_server, "Cancelled") == 3, "the three that waited are cancelled")
+
+
+def test_a_stop_answers_what_was_read_and_ends_streams(tmp_path: Any, plan: bytes) -> None:
+    open_one: queue.Queue[Any] = queue.Queue()
+    with Server(tmp_path / "store", grpc=True) as server, stub(add(server, plan, name="double")) as service:
+        answers = service.ModelStreamInfer(iter(open_one.get, None))
+        open_one.put(raw("double", X))
+        assert np.array_equal(only_output(next(answers).infer_response), 2 * X)
+        assert server.stop() == 0
+        with pytest.raises(grpc.RpcError) as ended:
+            next(answers)
+        open_one.put(None)
+    assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert "stopping" in ended.value.details()
