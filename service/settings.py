@@ -17,33 +17,30 @@ MAX_BATCH_SIZE = 65_536
 MAX_DELAY_US = 10_000_000
 
 
-def _queue_delay(given: Any) -> Any:
+def _number_or(word: str, most: int, what: str) -> BeforeValidator:
     """The word, or the number; one sentence for what is neither, where a union would have two."""
-    if given == "auto":
-        return given
-    digits = given.strip() if isinstance(given, str) else str(given)
-    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 8 or int(digits) > MAX_DELAY_US:
-        raise PydanticCustomError(
-            "queue_delay",
-            "Input should be a whole number of microseconds from 0 to {longest}, or 'auto'",
-            {"longest": MAX_DELAY_US},
-        )
-    return int(digits)
+
+    def read(given: Any) -> Any:
+        if given == word:
+            return given
+        digits = given.strip() if isinstance(given, str) else str(given)
+        if not (digits.isascii() and digits.isdecimal()) or len(digits) > 8 or int(digits) > most:
+            raise PydanticCustomError(
+                "number_or_word",
+                "Input should be {what} from 0 to {most}, or '{word}'",
+                {"what": what, "most": most, "word": word},
+            )
+        return int(digits)
+
+    return BeforeValidator(read)
 
 
-def _grpc_port(given: Any) -> Any:
-    if given == "off":
-        return given
-    digits = given.strip() if isinstance(given, str) else str(given)
-    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 5 or int(digits) > 65_535:
-        raise PydanticCustomError("grpc_port", "Input should be a port from 0 to 65535, or 'off'")
-    return int(digits)
-
-
-GrpcPort = Annotated[int | Literal["off"], BeforeValidator(_grpc_port)]
-
-QueueDelay = Annotated[int | Literal["auto"], BeforeValidator(_queue_delay)]
+QueueDelay = Annotated[
+    int | Literal["auto"], _number_or("auto", MAX_DELAY_US, "a whole number of microseconds")
+]
 """How long a request may wait for others to be joined with: microseconds, or as long as it pays."""
+
+GrpcPort = Annotated[int | Literal["off"], _number_or("off", 65_535, "a port")]
 
 
 class Settings(BaseSettings):

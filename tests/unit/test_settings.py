@@ -34,6 +34,25 @@ def test_another_queue_delay_is_refused_in_one_sentence(given: object) -> None:
     assert fault["msg"] == "Input should be a whole number of microseconds from 0 to 10000000, or 'auto'"
 
 
+@pytest.mark.parametrize(("given", "meant"), [("off", "off"), ("0", 0), (8001, 8001), ("65535", 65535)])
+def test_the_port_of_grpc_is_a_port_or_off(given: str | int, meant: str | int) -> None:
+    assert Settings.model_validate({"grpc_port": given}).grpc_port == meant
+
+
+@pytest.mark.parametrize("given", ["-1", "65536", "http", "", "OFF", 80.5])
+def test_another_port_of_grpc_is_refused_in_one_sentence(given: object) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate({"grpc_port": given})
+    (fault,) = refused.value.errors()
+    assert fault["msg"] == "Input should be a port from 0 to 65535, or 'off'"
+
+
+def test_a_message_of_grpc_is_less_than_2_gib() -> None:
+    assert Settings().grpc_max_message_bytes is None
+    with pytest.raises(ValidationError, match="less than 2147483648"):
+        Settings(grpc_max_message_bytes=2 * GIB)
+
+
 def test_requests_are_not_joined_unless_somebody_says_so() -> None:
     assert Settings().max_batch_size == 1
     assert Settings().max_queue_delay_us == 0
