@@ -79,7 +79,14 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
             state.metrics = Metrics(state.runtime, state.registry)
             state.shared_memory = SharedMemory(settings)
             state.inflight = InflightBytes(settings.max_inflight_bytes)
-            state.inference = Inference(settings, state.runtime, state.registry, state.completions)
+            state.inference = Inference(
+                settings,
+                state.runtime,
+                state.registry,
+                state.completions,
+                inflight=state.inflight,
+                shared_memory=state.shared_memory,
+            )
             state.completions.attach()
             try:
                 await state.registry.start()

@@ -37,13 +37,16 @@ class Completions:
         """
         self._waiting[ticket] = done
 
-    def forget(self, engine_id: int, ticket: int) -> None:
+    def forget(self, engine_id: int, ticket: int) -> bool:
         """Nobody waits for a request any more: it is cancelled, if it still waits itself.
 
-        Its completion comes all the same, and is dropped: until then it owns the inputs.
+        Its completion comes all the same, and is dropped: until then it owns the inputs. False where it has
+        come already.
         """
-        if self._waiting.pop(ticket, None) is not None:
-            self._runtime.cancel(engine_id, ticket)
+        if self._waiting.pop(ticket, None) is None:
+            return False
+        self._runtime.cancel(engine_id, ticket)
+        return True
 
     def _drain(self) -> None:
         for completion in self._runtime.take_completions():

@@ -15,9 +15,10 @@ from service.codec import Body, BodyForm, Form, InferRequest, Selected, protocol
 from service.completions import Completions
 from service.engine import Resolved
 from service.errors import of_kind
+from service.inflight import InflightBytes
 from service.registry import Registry
 from service.settings import Settings
-from service.shared_tensors import NoSharedMemory, SharedMemory
+from service.shared_tensors import SharedMemory
 
 DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
 TEMPLATES = 8  # kept for one head
@@ -73,6 +74,7 @@ class Call:
     request: InferRequest
     selected: Selected
     template: Template | None
+    copied: int = 0  # bytes out of shared memory, which count as under way until the completion
 
     @property
     def engine_id(self) -> int:
@@ -91,13 +93,15 @@ class Inference:
         runtime: Runtime,
         registry: Registry,
         completions: Completions,
-        shared_memory: SharedMemory | None = None,
+        *,
+        inflight: InflightBytes,
+        shared_memory: SharedMemory,
     ) -> None:
-        """Without `shared_memory`, requests that name any are refused."""
         self._runtime = runtime
         self._registry = registry
         self._completions = completions
-        self._shared_memory = shared_memory or NoSharedMemory()
+        self._inflight = inflight  # of what is read from shared memory; who has a body has counted it
+        self._shared_memory = shared_memory
         self._limit = settings.max_request_bytes
         self._timeout_ns = None
         if settings.request_timeout_s is not None:
@@ -121,20 +125,14 @@ class Inference:
             read = known
         else:
             read = self._read(head, resolved, memoryview(body)[offset:] if offset else body)
-        data: object
-        if isinstance(read, Template):
-            template, request, prepared, selected = read, read.request, read.prepared, read.selected
-            data, offset = body, offset + head.header_length
-        else:
-            template, request = None, read
-            prepared, selected = self._kind(head, resolved, request)
-            data, offset = tuple([tensor for _, _, _, tensor in request.inputs]), 0
-            if request.shared:
-                data = self._shared(resolved, request, selected)
-        timeout_ns = self._timeout_ns if request.timeout_ns is None else request.timeout_ns
-        ticket = self._runtime.submit_prepared(prepared, data, offset, timeout_ns, request.priority)
+        if not isinstance(read, Template):
+            return self._submit(head, resolved, read, read.timeout_ns or self._timeout_ns, done)
+        request = read.request
+        timeout_ns = request.timeout_ns or self._timeout_ns
+        offset += head.header_length
+        ticket = self._runtime.submit_prepared(read.prepared, body, offset, timeout_ns, request.priority)
         self._completions.expect(ticket, done)
-        return Call(resolved, ticket, request, selected, template)
+        return Call(resolved, ticket, request, read.selected, read)
 
     def start_request(self, head: Head, request: InferRequest, left_ns: int | None, done: Done) -> Call:
         """Submit a request that came as one; `done` gets its completion. Raises what it is refused with.
@@ -142,19 +140,43 @@ class Inference:
         `left_ns`: until nobody waits for the answer any more, whatever else the request's time is.
         """
         resolved = self._registry.ready(head.ref, head.version)
-        prepared, selected = self._kind(head, resolved, request)
-        data: tuple[object, ...] = tuple([tensor for _, _, _, tensor in request.inputs])
-        if request.shared:
-            data = self._shared(resolved, request, selected)
         times = (request.timeout_ns or self._timeout_ns, left_ns)
         timeout_ns = min((time for time in times if time is not None), default=None)
-        ticket = self._runtime.submit_prepared(prepared, data, 0, timeout_ns, request.priority)
-        self._completions.expect(ticket, done)
-        return Call(resolved, ticket, request, selected, None)
+        return self._submit(head, resolved, request, timeout_ns, done)
 
     def abandon(self, call: Call) -> None:
         """Nobody waits for the call's answer any more."""
-        self._completions.forget(call.engine_id, call.ticket)
+        if self._completions.forget(call.engine_id, call.ticket):
+            self._inflight.give_back(call.copied)
+
+    def _submit(
+        self, head: Head, resolved: Resolved, request: InferRequest, timeout_ns: int | None, done: Done
+    ) -> Call:
+        """Submit a request that has no template."""
+        prepared, selected = self._kind(head, resolved, request)
+        call = Call(resolved, 0, request, selected, None)
+        data: tuple[object, ...] = tuple([tensor for _, _, _, tensor in request.inputs])
+        if request.shared:
+            shared_tensors.check_outputs(self._shared_memory, selected, _info(resolved).outputs)
+            copied = shared_tensors.input_bytes(request, self._limit)
+            self._inflight.take(copied)
+            try:
+                data = shared_tensors.read_inputs(self._shared_memory, request)
+                call.ticket = self._runtime.submit_prepared(prepared, data, 0, timeout_ns, request.priority)
+            except BaseException:
+                self._inflight.give_back(copied)
+                raise
+            call.copied = copied
+
+            def ended(completion: Completion) -> None:
+                self._inflight.give_back(copied)
+                done(completion)
+
+            self._completions.expect(call.ticket, ended)
+        else:
+            call.ticket = self._runtime.submit_prepared(prepared, data, 0, timeout_ns, request.priority)
+            self._completions.expect(call.ticket, done)
+        return call
 
     def outputs(self, call: Call, completion: Completion) -> list[Output]:
         """All outputs of the engine, once those that go into shared memory are there.
@@ -230,11 +252,6 @@ class Inference:
                 head.kinds.clear()
             head.kinds[key] = Kind(resolved, prepared, selected)
         return prepared, selected
-
-    def _shared(self, resolved: Resolved, request: InferRequest, selected: Selected) -> tuple[object, ...]:
-        """The data of the inputs of a request that is about shared memory."""
-        shared_tensors.check_outputs(self._shared_memory, selected, _info(resolved).outputs)
-        return shared_tensors.read_inputs(self._shared_memory, request, self._limit)
 
     def _prepare(
         self, resolved: Resolved, request: InferRequest, tensors: list[tuple[str, str, list[int]]]

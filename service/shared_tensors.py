@@ -11,7 +11,7 @@ from typing import Protocol
 from runtime_ext import DATATYPES, Output, TensorSpec
 from service.codec import InferRequest, Selected
 from service.codec.request import Region
-from service.errors import InvalidInput, TooLarge, Unsupported
+from service.errors import InvalidInput, TooLarge
 
 
 class SharedMemory(Protocol):
@@ -25,19 +25,6 @@ class SharedMemory(Protocol):
     def write(self, name: str, offset: int, data: memoryview) -> None: ...
 
 
-class NoSharedMemory:
-    """Of a server that shares none."""
-
-    def read(self, name: str, offset: int, byte_size: int) -> bytes:
-        raise _off(name)
-
-    def check(self, name: str, offset: int, byte_size: int) -> None:
-        raise _off(name)
-
-    def write(self, name: str, offset: int, data: memoryview) -> None:
-        raise _off(name)
-
-
 def check_outputs(memory: SharedMemory, selected: Selected, specs: Sequence[TensorSpec]) -> None:
     """Refuse, before anything is executed, what is known not to fit the places that outputs have."""
     for index, place in selected:
@@ -49,15 +36,19 @@ def check_outputs(memory: SharedMemory, selected: Selected, specs: Sequence[Tens
                 _check_room(spec, spec.shape, size, place)
 
 
-def read_inputs(memory: SharedMemory, request: InferRequest, limit: int) -> tuple[object, ...]:
-    """The data of every input, in their order. `limit` is that of all that are read, in bytes."""
-    regions = [data for *_, data in request.inputs if isinstance(data, Region)]
-    size = sum(region.byte_size for region in regions)
+def input_bytes(request: InferRequest, limit: int) -> int:
+    """How much the request's inputs have there; TooLarge where that is over the limit of a body."""
+    size = sum(data.byte_size for *_, data in request.inputs if isinstance(data, Region))
     if size > limit:
         raise TooLarge(
             f"The request's inputs in shared memory have {size} bytes, over this server's limit of {limit}: "
             "start it with a higher --max-request-bytes (TRTSERVE_MAX_REQUEST_BYTES)."
         )
+    return size
+
+
+def read_inputs(memory: SharedMemory, request: InferRequest) -> tuple[object, ...]:
+    """The data of every input, in their order."""
     return tuple(
         memory.read(data.name, data.offset, data.byte_size) if isinstance(data, Region) else data
         for *_, data in request.inputs
@@ -79,10 +70,3 @@ def _check_room(output: Output | TensorSpec, shape: list[int], size: int, place:
             f"Output {output.name!r}, {output.datatype} {shape}, has {size} bytes; the request gives it "
             f"{place.byte_size} bytes of the shared memory region {place.name!r}."
         )
-
-
-def _off(name: str) -> Unsupported:
-    return Unsupported(
-        f"The request names the shared memory region {name!r}, and this server shares no memory with its "
-        "clients: send tensors in the body."
-    )

@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from service.inference import Inference
+
 Message = dict[str, Any]
 
 
@@ -13,6 +15,19 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
     """A client of a started application; what it raises unexpectedly is answered, as by a server."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://trtserve")
+
+
+def inference_of(app: FastAPI, **others: Any) -> Inference:
+    """An Inference on what a started application has, but for settings or shared memory of a test's own."""
+    state = app.state
+    return Inference(
+        others.get("settings", state.settings),
+        state.runtime,
+        state.registry,
+        state.completions,
+        inflight=state.inflight,
+        shared_memory=others.get("shared_memory", state.shared_memory),
+    )
 
 
 def refused(response: httpx.Response, status: int, code: str) -> str:

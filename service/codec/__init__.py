@@ -42,8 +42,8 @@ class BodyForm:
     header_length: str | None  # of the JSON in the binary form, as it came
     timeout: str | None  # as it came, and good
     answer: Form | None  # None: as the request's
-    coding: str | None  # of the body, before anything else is done with it: gzip, deflate or none
-    answer_coding: str | None  # that the client asks for
+    coding: str | None = None  # of the body, before anything else is done with it: gzip, deflate or none
+    answer_coding: str | None = None  # that the client asks for
 
     def complete(self, request: InferRequest) -> InferRequest:
         """The same request with what the headers say of it."""

@@ -90,10 +90,7 @@ class SharedMemory:
         without an object, InvalidInput for what can never be a region.
         """
         if not self.enabled:
-            raise Unsupported(
-                "System shared memory is off. Start the server with --shared-memory "
-                "(TRTSERVE_SHARED_MEMORY) and patterns of the keys that clients may register."
-            )
+            raise _off()
         name, key = _text(name, "name"), _text(key, "key")
         offset, byte_size = _number(offset, "offset", 0), _number(byte_size, "byte_size", 1)
         self._check_allowed(key)
@@ -179,6 +176,8 @@ class SharedMemory:
     def _find(self, name: str) -> _Region:
         """Needs the lock."""
         region = self._regions.get(name)
+        if region is None and not self.enabled:
+            raise _off()
         if region is None:
             raise NotFound(f"There is no shared memory region {name!r}: register it first.")
         return region
@@ -196,6 +195,13 @@ class SharedMemory:
             raise Conflict(f"Shared memory region {name!r} is registered already: unregister it first.")
         if len(self._regions) >= MOST_REGIONS:
             raise Conflict(f"There are {MOST_REGIONS} shared memory regions, the most there may be.")
+
+
+def _off() -> Unsupported:
+    return Unsupported(
+        "System shared memory is off. Start the server with --shared-memory "
+        "(TRTSERVE_SHARED_MEMORY) and patterns of the keys that clients may register."
+    )
 
 
 def _open(key: str) -> _Descriptor:

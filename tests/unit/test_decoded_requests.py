@@ -11,6 +11,7 @@ from service.codec import BodyForm, Form, InferRequest
 from service.errors import NotFound
 from service.inference import Head, Inference
 from service.settings import Settings
+from tests.asgi import inference_of
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.waiting import until
@@ -78,9 +79,7 @@ async def test_a_version_is_asked_for(inference: Inference) -> None:
 async def test_the_servers_time_is_that_of_a_request_without_one(
     inference: Inference, app: FastAPI, runtime: FakeRuntime
 ) -> None:
-    state = app.state
-    settings = Settings(request_timeout_s=1.0)
-    limited = Inference(settings, runtime, state.registry, state.completions)
+    limited = inference_of(app, settings=Settings(request_timeout_s=1.0))
     for left, expected in ((None, SECOND), (2 * SECOND, SECOND), (SECOND // 2, SECOND // 2)):
         limited.start_request(Head.of("net", None, FORM), request(), left, lambda _: None)
         assert runtime.timeouts[-1] == expected

@@ -85,7 +85,7 @@ async def test_a_version_that_was_asked_for_stays_when_the_name_moves(
     for seed in (1, 2):
         assert (await answered(inference, head, document() + BLOB))["model_version"] == "1"
         (await client.post("/engines", params={"name": "net"}, content=onnx_plan(seed))).raise_for_status()
-    with pytest.raises(NotFound, match="version '9' of 'net'"):
+    with pytest.raises(NotFound, match="'net' has no version '9'"):
         inference.check(head_of(document(), version="9"))
 
 

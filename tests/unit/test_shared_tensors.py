@@ -1,5 +1,6 @@
 """Requests whose inputs lie in shared memory, and whose outputs are to be written there."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,12 +9,12 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.inference import Inference
 from service.settings import Settings
-from tests.asgi import refused
+from tests.asgi import inference_of, refused
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, Output, TensorSpec, error
 from tests.fakes.shared_memory import FakeSharedMemory
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -44,8 +45,7 @@ def memory() -> FakeSharedMemory:
 
 @pytest.fixture(autouse=True)
 async def served(app: FastAPI, client: httpx.AsyncClient, memory: FakeSharedMemory) -> None:
-    state = app.state
-    state.inference = Inference(state.settings, state.runtime, state.registry, state.completions, memory)
+    app.state.inference = inference_of(app, shared_memory=memory)
     (await client.post("/engines?name=net", content=onnx_plan())).raise_for_status()
 
 
@@ -148,9 +148,42 @@ async def test_inputs_there_are_under_the_limit_of_a_body(client: httpx.AsyncCli
     assert "--max-request-bytes" in refused(response, 413, "TooLarge")
 
 
+async def test_inputs_there_count_as_bytes_under_way(
+    app: FastAPI, client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    inflight = app.state.inflight
+    (await infer(client)).raise_for_status()
+    assert inflight.taken == 0
+    runtime.hold()
+    waiting = asyncio.create_task(infer(client))
+    await until(lambda: runtime.waiting)
+    body = len(httpx.Request("POST", INFER, json={"inputs": [IN]}).content)
+    assert inflight.taken == body + 16
+    runtime.release()
+    (await waiting).raise_for_status()
+    assert inflight.taken == 0
+
+
+async def test_inputs_there_that_are_abandoned_count_no_more(
+    app: FastAPI, client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    runtime.hold()
+    waiting = asyncio.create_task(infer(client))
+    await until(lambda: runtime.waiting)
+    waiting.cancel()
+    await until(lambda: runtime.cancelled)
+    assert app.state.inflight.taken == 0
+
+
+async def test_inputs_there_that_are_not_accepted_count_no_more(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    refused(await infer(client, **there("none")), 404, "NotFound")
+    assert app.state.inflight.taken == 0
+
+
 async def test_a_server_that_shares_no_memory_says_so(app: FastAPI, client: httpx.AsyncClient) -> None:
-    state = app.state
-    state.inference = Inference(state.settings, state.runtime, state.registry, state.completions)
-    assert "shares no memory" in refused(await infer(client), 501, "Unsupported")
+    app.state.inference = inference_of(app)
+    assert "System shared memory is off" in refused(await infer(client), 501, "Unsupported")
     x = X | {"data": [1, 2, 3, 4], "parameters": {}}
-    assert "region 'out'" in refused(await infer(client, OUT, **x), 501, "Unsupported")
+    assert "System shared memory is off" in refused(await infer(client, OUT, **x), 501, "Unsupported")
