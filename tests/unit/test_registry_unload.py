@@ -75,7 +75,9 @@ async def test_unloading_what_is_unloaded_and_loading_what_is_ready_do_nothing(s
         await server.registry.load("net")
         assert server.registry.ready("net").engine is engine
         await server.registry.unload("net")
+        unloaded = server.registry.resolve("net").engine
         await server.registry.unload("net")
+        assert server.registry.resolve("net").engine is unloaded
         assert len(server.runtime.loads) == len(server.runtime.unloads) == 1
 
 
