@@ -1,5 +1,6 @@
 """The command `trtserve`: start a server, or talk to one."""
 
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from service.version import VERSION
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PLAN = click.Path(exists=True, dir_okay=False, path_type=Path)
+FORMAT = click.Choice(["auto", "tensorrt", "onnx", "openvino"])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -108,12 +110,26 @@ def _numbers(least: int, most: int, word: str | None = None) -> Callable[..., tu
     return read
 
 
+class _Amount(click.FloatRange):
+    """A number above 0. Of click's own range, nan is a member: it is neither below nor above."""
+
+    def __init__(self, most: float) -> None:
+        super().__init__(0, most, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        amount = float(super().convert(value, param, ctx))
+        if math.isnan(amount):
+            self.fail(f"{value!r} is no number above 0, and {self.max:g} at most.", param, ctx)
+        return amount
+
+
 @main.command()
 @click.argument("ref", metavar="NAME|ID|PLAN")
 @click.option("--store", metavar="DIR", help="Where the engine is.  [env: TRTSERVE_STORE]")
+@click.option("--format", type=FORMAT, default="auto", help="Format of the plan, where a file is given.")
 @click.option(
     "--latency-ms",
-    type=click.FloatRange(0, min_open=True, max=10_000),
+    type=_Amount(10_000),
     default=10.0,
     metavar="MS",
     help="What the 99th percentile must be within.",
@@ -127,7 +143,7 @@ def _numbers(least: int, most: int, word: str | None = None) -> Callable[..., tu
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, min_open=True, max=3600),
+    type=_Amount(3600),
     default=1.0,
     metavar="S",
     help="Length of one measurement.",
@@ -196,9 +212,7 @@ def list_engines(server: str) -> None:
 @engines.command("add")
 @click.argument("plan", type=PLAN)
 @click.option("--name", help="What to call the engine.")
-@click.option(
-    "--format", type=click.Choice(["auto", "tensorrt", "onnx", "openvino"]), help="Format of the plan."
-)
+@click.option("--format", type=FORMAT, help="Format of the plan.")
 @click.option("--instances", type=int, help="How many requests run at the same time; 0: the backend chooses.")
 @click.option("--max-queue-size", type=int, help="How many requests may wait.")
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")

@@ -76,7 +76,7 @@ def sniff(head: bytes) -> Sniffed:
     return Sniffed(
         f"something unknown that begins with the bytes {head[:16].hex(' ')}",
         advice="Plans are TensorRT engines, ONNX models and blobs exported by OpenVINO; "
-        "if it is one of them all the same, say which with ?format=tensorrt, onnx or openvino.",
+        "if it is one of them all the same, say which with format=tensorrt, onnx or openvino.",
         known=False,
     )
 

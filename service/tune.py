@@ -231,7 +231,7 @@ def tune(
 
     Raises TrtserveError where there is nothing that can be measured.
     """
-    target = find_target(ref, settings, runtime)
+    target = find_target(ref, settings, runtime, asked.format)
     bench = EngineBench(runtime, target, asked, clock)
     try:
         limit, reason = bench.examine(asked.shapes)

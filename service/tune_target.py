@@ -52,6 +52,7 @@ class Asked:
     instances: Sequence[int]
     batch: Sequence[int]
     delay_us: Sequence[Delay]
+    format: str = "auto"  # of a plan file
     shapes: Sequence[str] = ()  # x:1,3,224,224
 
     @property
@@ -84,8 +85,10 @@ class Target:
         )
 
 
-def find_target(ref: str, settings: Settings, runtime: Runtime) -> Target:
+def find_target(ref: str, settings: Settings, runtime: Runtime, format: str = "auto") -> Target:
     """The plan file at the path `ref`, or else the engine of that name or ID in the settings' store.
+
+    `format` is that of a plan file; the store knows that of its engines.
 
     Raises InvalidInput and Unsupported for a file that is no plan for this machine, NotFound for what there
     is not, and Unavailable for what cannot be read.
@@ -93,17 +96,18 @@ def find_target(ref: str, settings: Settings, runtime: Runtime) -> Target:
     path = Path(ref)
     if not path.is_file():
         return _in_store(ref, settings.store)
-    format = asyncio.run(choose_format(runtime, _head(path), "auto"))
+    head = _head(path)
+    chosen = asyncio.run(choose_format(runtime, head, format))
     stored = StoredEngine(
         id=ENGINE_ID,
         digest="",
-        format=format,
-        backend=BACKENDS[format],
+        format=chosen,
+        backend=BACKENDS[chosen],
         **Options().decided(settings),
         plan_bytes=path.stat().st_size,
         created="",
     )
-    return Target(path, stored, _name(path))
+    return Target(path, stored, _name(path), format_told=sniff(head).format == chosen)
 
 
 def _head(plan: Path) -> bytes:

@@ -238,7 +238,10 @@ def trtserve(*arguments: str | Path) -> Result:
         (("--delay-us", "soon"), "'soon' is no number from 0 to 10000000 or auto."),
         (("--concurrency", "0"), "'0' is no number from 1 to 10000."),
         (("--instances", ""), "'' is no number from 1 to 256."),
-        (("--seconds", "0"), "0"),
+        (("--seconds", "0"), "0.0 is not in the range 0<x<=3600."),
+        (("--seconds", "nan"), "'nan' is no number above 0, and 3600 at most."),
+        (("--seconds", "inf"), "inf is not in the range 0<x<=3600."),
+        (("--latency-ms", "NaN"), "'NaN' is no number above 0, and 10000 at most."),
     ],
 )
 def test_a_wrong_option_is_told(option: tuple[str, str], told: str) -> None:
@@ -266,6 +269,7 @@ def test_an_interrupt_is_told_by_the_exit_code(monkeypatch: pytest.MonkeyPatch) 
         "instances": (1, 2),
         "batch": (1, 4, 16, 64),
         "delay_us": (0, 500, "auto"),
+        "format": "auto",
         "shapes": ("x:1", "y:2"),
     }
 

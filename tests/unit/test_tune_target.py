@@ -28,8 +28,8 @@ def store(settings: Settings) -> Iterator[Metadata]:
     metadata.close()
 
 
-def find(ref: str | Path, settings: Settings) -> Target:
-    return find_target(str(ref), settings, FakeRuntime())  # type: ignore[arg-type]
+def find(ref: str | Path, settings: Settings, format: str = "auto") -> Target:
+    return find_target(str(ref), settings, FakeRuntime(), format)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("serving", [True, False])
@@ -86,3 +86,19 @@ def test_a_plan_file_has_the_options_of_the_settings(tmp_path: Path, settings: S
     plan.write_bytes(b"something else")
     with pytest.raises(InvalidInput, match="The plan is"):
         find(plan, settings)
+
+
+def test_a_plan_file_that_is_not_recognised_is_tuned_as_the_format_that_is_given(
+    tmp_path: Path, settings: Settings
+) -> None:
+    plan = tmp_path / "net.plan"
+    plan.write_bytes(b"\xde\xad\xbe\xef" * 10)
+    with pytest.raises(InvalidInput, match=r"say which with format=tensorrt, onnx or openvino\.$"):
+        find(plan, settings)
+    target = find(plan, settings, "openvino")
+    assert (target.stored.format, target.stored.backend) == ("openvino", "openvino")
+    assert not target.format_told
+    plan.write_bytes(onnx_plan())
+    assert find(plan, settings, "onnx").format_told
+    with pytest.raises(InvalidInput, match=r"an ONNX model .*, but format=openvino was asked for"):
+        find(plan, settings, "openvino")
