@@ -18,6 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CPP := $(shell find runtime_ext tests -name '*.cpp' -o -name '*.h')
 TIDY := $(patsubst %.cpp,build/tidy/%,$(filter runtime_ext/%.cpp,$(CPP)))
 PROTO := $(wildcard service/rpc/*.proto)
+BENCH_CPP := $(wildcard bench/*.cpp)
 CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -69,14 +70,14 @@ lint: build ## check style, types and C++ (changes nothing)
 	@echo "== mypy"
 	@$(BIN)/mypy
 	@echo "== clang-format"
-	@$(BIN)/clang-format --dry-run --Werror $(CPP)
+	@$(BIN)/clang-format --dry-run --Werror $(CPP) $(BENCH_CPP)
 	@echo "== clang-tidy (minutes at first, then only what changed)"
 	@$(MAKE) --no-print-directory -j "$$(nproc)" $(TIDY)
 
 format: build ## format Python and C++ in place
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
-	@$(BIN)/clang-format -i $(CPP)
+	@$(BIN)/clang-format -i $(CPP) $(BENCH_CPP)
 
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -75,6 +75,7 @@ def latency(result: Row) -> None:
             "queue us": lambda row: f"{row['queue_us']:,.0f}",
             "compute us": lambda row: f"{row['compute_us']:,.0f}",
             "items an execution": lambda row: f"{row['items_per_execution']:.1f}",
+            "client late p99 us": lambda row: f"{row['client_late_p99_us']:,.0f}",
             "lost": lambda row: str(row["lost"] + row["errors"]),
         },
     )

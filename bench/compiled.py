@@ -1,0 +1,25 @@
+"""The C++ of the benchmarks: compiled into build/bench on first use, and again when its source is newer."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BUILD = HERE.parent / "build" / "bench"
+
+
+def compiled(source: str, target: str, *options: str) -> Path:
+    """The `target` made of `source`, a file beside this one. Ends the program where it cannot be made."""
+    path, program = HERE / source, BUILD / target
+    if program.exists() and program.stat().st_mtime >= path.stat().st_mtime:
+        return program
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise SystemExit(f"error: the compiler {compiler} is missing; on Debian: apt-get install g++")
+    BUILD.mkdir(parents=True, exist_ok=True)
+    part = program.with_suffix(f".{os.getpid()}.part")  # a run beside this one shall not see half of it
+    command = [compiler, "-std=c++17", "-O2", "-Wall", "-Wextra", *options, str(path), "-o", str(part)]
+    if subprocess.run(command, check=False).returncode != 0:
+        raise SystemExit(f"error: {path} was not compiled")
+    return part.replace(program)
