@@ -6,10 +6,11 @@ is the machine's.
 """
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 
-from bench import efficiency, frontend, latency, memory, report
+from bench import efficiency, frontend, latency, memory, report, triton
 
 DOCS = Path(__file__).parents[1] / "docs"
 PARTS = ("frontend", "efficiency", "latency", "memory")
@@ -25,6 +26,13 @@ def main() -> None:
         "--peer", action="append", default=[], metavar="NAME=URL", help="see bench/frontend.py"
     )
     parser.add_argument(
+        "--triton",
+        type=Path,
+        metavar="VENV",
+        default=os.environ.get("TRITON_VENV") or None,
+        help="venv with nvidia-pytriton, whose Triton is a peer too (TRITON_VENV)",
+    )
+    parser.add_argument(
         "--out", type=Path, default=DOCS, help="folder of performance.json and performance.svg"
     )
     options = parser.parse_args()
@@ -38,7 +46,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="trtserve-bench-") as name:
         folder = Path(name)
         if "frontend" in parts:
-            results["frontend"] = frontend.measure(folder, options.rounds, options.seconds, peers)
+            with triton.peers(options.triton, folder, frontend.SERVER_CORE) as own:
+                given = {**peers, **own}
+                results["frontend"] = frontend.measure(folder, options.rounds, options.seconds, given)
             report.frontend(results["frontend"])
         if "efficiency" in parts:
             results["efficiency"] = efficiency.measure(folder, options.rounds, options.seconds)
