@@ -22,7 +22,7 @@ LONGER = {"resnet50": 4}  # times: with seconds for an answer, a short load woul
 
 def measure(folder: Path, rounds: int, seconds: int) -> list[dict[str, Any]]:
     wrk.check()
-    return [_network(folder, name, rounds, seconds * LONGER.get(name, 1)) for name in models.NETWORKS]
+    return [_network(folder, name, rounds, seconds * LONGER.get(name, 1)) for name in BATCHES]
 
 
 def _network(folder: Path, name: str, rounds: int, seconds: int) -> dict[str, Any]:

@@ -1,5 +1,9 @@
 """Latency under open-loop load at a share of the capacity, and what the queue's delay does to it.
 
+And whether the queue time in the metrics is what clients wait: with one instance and no batches, requests
+differ from those of an idle server only by their time in the queue, so how much longer they took is that
+time, seen from outside.
+
 The server has one core and the client the other, so that neither is measured with the other's stalls.
 """
 
@@ -17,11 +21,17 @@ from tests.e2e.server import Server
 SHARE = 0.7
 DELAYS: tuple[str, ...] = ("0", "500", "2000", "auto")
 SHARES = (0.2, 0.5, 0.7, 0.9)
+QUEUEING = (0.7, 0.9)  # shares at which there is a queue
+IDLE = 0.05  # of the capacity: hardly a request meets another
 
 
 def measure(folder: Path, seconds: int) -> dict[str, Any]:
-    """LeNet, requests of one item, joined up to 64."""
     wrk.check()
+    return _latency(folder, seconds) | {"queue_time_agreement": _agreement(folder, seconds)}
+
+
+def _latency(folder: Path, seconds: int) -> dict[str, Any]:
+    """LeNet, requests of one item, joined up to 64."""
     plan = models.network("lenet", folder / "lenet.onnx")
     request = bodies.binary(folder, "INPUT0", "OUTPUT0", np.random.rand(1, 1, 28, 28).astype(np.float32))
     curves: list[dict[str, Any]] = []
@@ -42,6 +52,24 @@ def measure(folder: Path, seconds: int) -> dict[str, Any]:
             server.client.delete("/engines/lenet").raise_for_status()
     at_share = next(row for row in curves if row["delay_us"] == "0" and row["share"] == SHARE)
     return {"capacity_per_second": capacity, "at_70_percent": at_share, "curves": curves}
+
+
+def _agreement(folder: Path, seconds: int) -> list[dict[str, Any]]:
+    """An engine that takes milliseconds, so that waiting for it is what requests do."""
+    plan = models.network("tower", folder / "tower.onnx")
+    request = bodies.binary(folder, "INPUT0", "OUTPUT0", np.random.rand(1, 1, 28, 28).astype(np.float32))
+    with serving(folder, SERVER_CORE) as server:
+        url = add(server, "tower", plan, instances=1, max_batch_size=1, max_queue_size=8192)
+        capacity = wrk.load(url, request, 8, seconds, LOAD_CORE).per_second
+        idle = _at(server, url, request, capacity * IDLE, seconds)
+        rows = [_at(server, url, request, capacity * share, seconds) | {"share": share} for share in QUEUEING]
+        server.client.delete("/engines/tower").raise_for_status()
+    for row in rows:
+        row["idle_mean_us"], row["idle_compute_us"] = idle["mean_us"], idle["compute_us"]
+        row["client_queue_us"] = row["mean_us"] - idle["mean_us"]
+        row["metrics_queue_us"] = row["queue_us"] - idle["queue_us"]
+        row["agreement"] = row["metrics_queue_us"] / row["client_queue_us"]
+    return rows
 
 
 def _at(server: Server, url: str, request: wrk.Request, rate: float, seconds: int) -> dict[str, Any]:

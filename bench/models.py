@@ -1,4 +1,4 @@
-"""The engines of the benchmarks, built here: y = 2x, and three networks with random weights, as ONNX."""
+"""The engines of the benchmarks, built here: y = 2x, and networks with random weights, as ONNX."""
 
 import logging
 import warnings
@@ -12,7 +12,7 @@ from torch import nn
 
 def doubling(path: Path, shape: list[int]) -> Path:
     """INPUT0 -> OUTPUT0 = INPUT0 + INPUT0, FP32 [?, *shape]."""
-    dims = ["batch", *shape]
+    dims: list[str | int | None] = ["batch", *shape]
     add = helper.make_node("Add", ["INPUT0", "INPUT0"], ["OUTPUT0"])
     x = helper.make_tensor_value_info("INPUT0", TensorProto.FLOAT, dims)
     y = helper.make_tensor_value_info("OUTPUT0", TensorProto.FLOAT, dims)
@@ -43,6 +43,14 @@ def lenet() -> nn.Module:
         nn.ReLU(),
         nn.Linear(84, 10),
     )
+
+
+def tower() -> nn.Module:
+    """Milliseconds of work for an input of 3 KB: beside that, the rest of a request is little."""
+    layers: list[nn.Module] = [nn.Conv2d(1, 64, 3, padding=1), nn.ReLU()]
+    for _ in range(6):
+        layers += [nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
 class Bottleneck(nn.Module):
@@ -79,7 +87,12 @@ def resnet50() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 1000))
 
 
-NETWORKS = {"mlp": (mlp, [16]), "lenet": (lenet, [1, 28, 28]), "resnet50": (resnet50, [3, 224, 224])}
+NETWORKS = {
+    "mlp": (mlp, [16]),
+    "lenet": (lenet, [1, 28, 28]),
+    "tower": (tower, [1, 28, 28]),
+    "resnet50": (resnet50, [3, 224, 224]),
+}
 
 
 def network(name: str, path: Path) -> Path:

@@ -79,6 +79,21 @@ def latency(result: Row) -> None:
             "lost": lambda row: str(row["lost"] + row["errors"]),
         },
     )
+    table(
+        "Queue time, in the metrics and as a client sees it (means)",
+        result["queue_time_agreement"],
+        {
+            "load": lambda row: f"{row['share']:.0%}",
+            "requests": lambda row: f"{row['sent']:,}",
+            "latency us": lambda row: f"{row['mean_us']:,.0f}",
+            "latency idle us": lambda row: f"{row['idle_mean_us']:,.0f}",
+            "queue us, by the client": lambda row: f"{row['client_queue_us']:,.0f}",
+            "by the metrics": lambda row: f"{row['metrics_queue_us']:,.0f}",
+            "metrics / client": lambda row: f"{row['agreement']:.3f}",
+            "client late p99 us": lambda row: f"{row['client_late_p99_us']:,.0f}",
+            "lost": lambda row: str(row["lost"] + row["errors"]),
+        },
+    )
 
 
 def memory(result: Row) -> None:
@@ -140,7 +155,8 @@ def chart(results: dict[str, Any], path: Path) -> None:
     left.set_xticks(
         range(len(groups)), [f"{payload}\nc={c}" for payload, c in groups], fontsize=7, rotation=45
     )
-    left.legend()
+    if rows:
+        left.legend()
     curves = results.get("latency", {}).get("curves", [])
     for delay in dict.fromkeys(row["delay_us"] for row in curves):
         points = [(row["rate_per_second"], row["p99_us"]) for row in curves if row["delay_us"] == delay]
