@@ -106,4 +106,8 @@ def _sums(server: Server) -> dict[str, float]:
     }
     text = server.client.get("/metrics").text
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return {wanted[sample.name]: sample.value for sample in samples if sample.name in wanted}
+    sums = dict.fromkeys(wanted.values(), 0.0)
+    for sample in samples:
+        if sample.name in wanted:
+            sums[wanted[sample.name]] += sample.value
+    return sums

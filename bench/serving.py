@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 
 from bench.wrk import on_core
 from tests.e2e.server import Server
@@ -10,7 +11,8 @@ from tests.e2e.server import Server
 
 @contextmanager
 def serving(folder: Path, core: int | None = None, *options: str) -> Iterator[Server]:
-    server = Server(folder / "store", "--log-level", "warning", *options)
+    """With a store of its own: engines of a measurement before would be loaded, and counted, too."""
+    server = Server(Path(mkdtemp(dir=folder)) / "store", "--log-level", "warning", *options)
     with on_core(core):
         server.start()
     try:
