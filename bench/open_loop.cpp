@@ -5,8 +5,9 @@
 // Sends the bytes of the file REQUEST, a whole HTTP/1.1 request, at the moments of a Poisson process of RATE a second,
 // whether or not the requests before are answered. A latency counts from the moment when its request was due, so a
 // stall of the server, or of this program, is in the figures of all requests that it held up: nothing is omitted.
-// As many kept connections are opened as it takes, CONNECTIONS at most; what finds none waits here, in order, for the
-// first that is free or new. After the last arrival it waits PATIENCE seconds for answers.
+// It begins with connections that have had an answer each, and opens as many more as it takes, CONNECTIONS at most;
+// what finds none waits here, in order, for the first that is free or new. After the last arrival it waits PATIENCE
+// seconds for answers.
 //
 // One thread, which never sleeps: it needs a core of its own, and is on time for that. How late it was all the same is
 // among the results. To stdout: one JSON object, times in microseconds, in the order in which they were taken.
@@ -144,8 +145,7 @@ class Client {
   Results run() {
     std::mt19937_64 random(0);  // the same arrivals in every run
     std::exponential_distribution<double> gap(options_.rate);
-    open(std::min(kOpening, options_.connections));
-    while (connecting_ > 0) take_events();
+    warm_up();
     const Time began = Clock::now();
     const Time last = after(began, options_.seconds);
     const Time end = after(last, options_.patience);
@@ -155,7 +155,7 @@ class Client {
         waiting_.push_back(due);
         ++results_.sent;
       }
-      while (!waiting_.empty() && !idle_.empty()) begin();
+      begin_waiting();
       open(std::min(kOpening, waiting_.size()));
       take_events();
     }
@@ -167,8 +167,31 @@ class Client {
   using State = Connection::State;
   // Being opened at a time: no storm of them at a server that is late.
   static constexpr std::size_t kOpening = 64;
+  static constexpr std::size_t kWarm = 256;
 
   std::size_t unanswered() const { return waiting_.size() + connections_.size() - idle_.size() - connecting_; }
+
+  // An answer on each of many connections, to a request that is none of the load. One that is open as the kernel has it
+  // may wait for long until a busy server accepts it: uvloop accepts one each time around its loop.
+  void warm_up() {
+    const auto count = std::min(kWarm, options_.connections);
+    while (connections_.size() < count || connecting_ > 0) {
+      open(std::min(kOpening, count - connections_.size()));
+      take_events();
+    }
+    const std::string load = std::exchange(options_.request, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    const Time began = Clock::now();
+    waiting_.assign(count, began);
+    for (begin_waiting(); unanswered() > 0; take_events())
+      if (Clock::now() > after(began, options_.patience)) throw std::runtime_error("the server does not answer");
+    options_.request = load;
+    results_ = {};
+    results_.connections = connections_.size();
+  }
+
+  void begin_waiting() {
+    while (!waiting_.empty() && !idle_.empty()) begin();
+  }
 
   // Until so many are being opened, or there are as many as there may be.
   void open(std::size_t count) {
