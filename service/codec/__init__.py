@@ -11,6 +11,9 @@ from service.errors import InvalidInput, Unsupported
 
 TIMEOUT = "Inference-Timeout-Ms"
 
+# Without a type HTTP has octets, and some libraries say so of a body that they were given without one.
+JSON_TYPES = {"", "application/json", "application/octet-stream"}
+
 TIMEOUT_DIGITS = 18  # more are no time
 
 Body = bytes | memoryview
@@ -61,7 +64,7 @@ def read_headers(headers: Mapping[str, str]) -> BodyForm:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if header_length is None and media_type == safetensors.MEDIA_TYPE:
         form = Form.SAFETENSORS
-    elif header_length is not None or media_type in {"", "application/json"} or media_type.endswith("+json"):
+    elif header_length is not None or media_type in JSON_TYPES or media_type.endswith("+json"):
         form = Form.PROTOCOL
     else:
         raise InvalidInput(

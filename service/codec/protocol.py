@@ -159,7 +159,10 @@ def _parse(document: bytes | memoryview) -> object:
     except orjson.JSONDecodeError as error:
         if not document:
             raise InvalidInput("The body is empty; it must be JSON with the inputs.") from None
-        raise InvalidInput(f"The body is not JSON (NaN and Infinity are none): {error}.") from None
+        raise InvalidInput(
+            f"The body is not JSON (NaN and Infinity are none): {error}. If it is the protocol's binary form, "
+            f"{HEADER_LENGTH} says how much of it is JSON."
+        ) from None
 
 
 def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -> None:

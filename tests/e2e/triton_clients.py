@@ -1,0 +1,78 @@
+"""The four clients of the package tritonclient, unmodified, behind one surface.
+
+They differ in what is awaited and in how answers come: as JSON over HTTP, as messages over gRPC.
+"""
+
+import asyncio
+import importlib
+import inspect
+from collections.abc import Coroutine, Sequence
+from types import ModuleType
+from typing import Any, Self
+
+import numpy as np
+from tritonclient.utils import InferenceServerException
+
+from tests.e2e.server import Server
+
+KINDS = ("http", "http.aio", "grpc", "grpc.aio")
+
+__all__ = ["KINDS", "InferenceServerException", "TritonClient", "client_methods"]
+
+
+def module_of(kind: str) -> ModuleType:
+    return importlib.import_module(f"tritonclient.{kind}")
+
+
+def client_methods(kind: str) -> set[str]:
+    """The public methods of a client."""
+    client = module_of(kind).InferenceServerClient
+    return {name for name, _ in inspect.getmembers(client, callable) if not name.startswith("_")}
+
+
+class TritonClient:
+    """One of the clients; a call of a method awaits it where it must be awaited."""
+
+    def __init__(self, kind: str, server: Server) -> None:
+        self.kind = kind
+        self.is_grpc = kind.startswith("grpc")
+        self.module = module_of(kind)
+        self._loop = asyncio.new_event_loop() if kind.endswith(".aio") else None
+        address = server.grpc_address if self.is_grpc else server.client.base_url.netloc.decode()
+        self.client = self.run(self._made(address))
+
+    async def _made(self, address: str) -> Any:
+        return self.module.InferenceServerClient(address)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """The result of a coroutine, on the client's loop if it has one."""
+        loop = self._loop or asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(coroutine)
+        finally:
+            if loop is not self._loop:
+                loop.close()
+
+    def call(self, method: str, *args: Any, **options: Any) -> Any:
+        """Call a method; what a message says comes as JSON."""
+        function = getattr(self.client, method)
+        if self.is_grpc and "as_json" in inspect.signature(function).parameters:
+            options["as_json"] = True
+        result = function(*args, **options)
+        return self.run(result) if inspect.isawaitable(result) else result
+
+    def input(self, name: str, array: np.ndarray, datatype: str = "FP32", **how: Any) -> Any:
+        tensor = self.module.InferInput(name, list(array.shape), datatype)
+        tensor.set_data_from_numpy(array, **how)
+        return tensor
+
+    def infer(self, model: str, inputs: Sequence[Any], **options: Any) -> Any:
+        return self.call("infer", model, inputs, **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.call("close")
+        if self._loop is not None:
+            self._loop.close()
