@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from service import codec
+from service.codec.protocol import HEADER_LENGTH
+from service.errors import NotFound
+from service.inference import Head
 from service.settings import Settings
 from tests.asgi import inference_of, refused
 from tests.fakes.plans import onnx_plan
@@ -86,13 +90,32 @@ async def test_a_binary_request_may_have_its_output_there(
         assert memory.regions["out"] == blob + bytes(4)
 
 
-async def test_the_same_request_for_another_place_goes_there(
-    client: httpx.AsyncClient, memory: FakeSharedMemory
+def binary_to(region: str) -> bytes:
+    x = X | {"parameters": {"binary_data_size": 16}}
+    return json.dumps({"inputs": [x], "outputs": [{"name": "y"} | there(region)]}).encode()
+
+
+async def test_requests_with_one_head_go_each_to_its_place(app: FastAPI, memory: FakeSharedMemory) -> None:
+    memory.regions["two"] = bytearray(16)
+    head = Head.of("net", None, codec.read_headers({HEADER_LENGTH: str(len(binary_to("out")))}))
+    for region in ("out", "two", "out"):
+        ended: list[Any] = []
+        call = app.state.inference.start(head, binary_to(region) + BLOB, 0, ended.append)
+        await until(lambda ended=ended: len(ended) == 1)
+        app.state.inference.answer(call, ended[0])
+    assert [name for name, *_ in memory.writes] == ["out", "two", "out"]
+
+
+async def test_a_place_that_is_gone_is_told_to_the_next_request_with_the_same_head(
+    app: FastAPI, memory: FakeSharedMemory, runtime: FakeRuntime
 ) -> None:
-    memory.regions["other"] = bytearray(16)
-    for name in ("out", "other", "out"):
-        assert (await infer(client, {"name": "y"} | there(name))).status_code == 200
-    assert [name for name, *_ in memory.writes] == ["out", "other", "out"]
+    body = binary_to("out")
+    head = Head.of("net", None, codec.read_headers({HEADER_LENGTH: str(len(body))}))
+    app.state.inference.start(head, body + BLOB, 0, lambda _: None)
+    del memory.regions["out"]
+    with pytest.raises(NotFound, match="region 'out'"):
+        app.state.inference.start(head, body + BLOB, 0, lambda _: None)
+    assert len(runtime.timeouts) == 1
 
 
 async def test_a_region_that_is_not_there_or_too_small_is_told(
