@@ -87,16 +87,34 @@ def test_many_clients_at_once_get_each_their_own_answer(double: Server) -> None:
         assert all(threads.map(ask, range(300)))
 
 
-def test_a_message_may_have_its_raw_contents_anywhere_and_fields_that_nobody_knows(double: Server) -> None:
-    whole = raw("double", X)
-    tensor = whole.raw_input_contents.pop()
-    raw_field = pb.ModelInferRequest(raw_input_contents=[tensor]).SerializeToString()
-    message = raw_field + whole.SerializeToString()
-    unknown = [b"\x98\x06\x01", b"\x45\0\0\0\0"]  # number 99 as a varint, number 8 as four bytes
-    with grpc.insecure_channel(double.grpc_address) as channel:
+def test_a_message_may_have_its_raw_contents_anywhere_and_fields_that_nobody_knows(
+    grpc_server: Server, tmp_path: Path
+) -> None:
+    spec = (TensorProto.FLOAT, ["batch", 4])
+    minus = helper.make_node("Sub", ["a", "b"], ["y"])
+    path = write_onnx(tmp_path / "minus.onnx", [minus], {"a": spec, "b": spec}, {"y": spec})
+    add(grpc_server, path.read_bytes(), name="minus")
+    name, b, a = (
+        pb.ModelInferRequest(**part).SerializeToString()
+        for part in (
+            {"model_name": "minus"},
+            {"inputs": [{"name": "b", "datatype": "FP32", "shape": X.shape}]},
+            {"inputs": [{"name": "a", "datatype": "FP32", "shape": X.shape}]},
+        )
+    )
+    data_b, data_a = (
+        pb.ModelInferRequest(raw_input_contents=[x.tobytes()]).SerializeToString() for x in (X, 3 * X)
+    )
+    varint, four_bytes = b"\x98\x06\x01", b"\x45\0\0\0\0"  # fields of the numbers 99 and 8
+    with grpc.insecure_channel(grpc_server.grpc_address) as channel:
         infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-        for sent in (message, unknown[0] + message, message + unknown[1]):
-            answer = pb.ModelInferResponse.FromString(infer(sent))
+        for parts in (
+            [name, b, a, data_b, data_a],
+            [data_b, b, name, data_a, a],
+            [varint, name, b, data_b, a, data_a],
+            [data_b, data_a, four_bytes, b, a, name],
+        ):
+            answer = pb.ModelInferResponse.FromString(infer(b"".join(parts)))
             assert np.array_equal(only_output(answer), 2 * X)
 
 
@@ -244,6 +262,18 @@ def test_a_request_that_is_refused_for_its_size_says_the_limit(tmp_path: Path, p
             assert "4096" in error.details()
             fits = np.ones((250, 4), np.float32)
             assert np.array_equal(only_output(service.ModelInfer(raw("double", fits))), 2 * fits)
+
+
+def test_requests_under_way_have_their_limit_together(tmp_path: Path, big_plan: bytes) -> None:
+    limits = ("--max-request-bytes", "5000000", "--max-inflight-bytes", "5000000")
+    with Server(tmp_path / "store", *limits, grpc=True) as server:
+        add(server, big_plan, name="slow", instances=1)
+        with stub(server) as service:
+            calls = [service.ModelInfer.future(LONG) for _ in range(4)]
+            ends = {call.code(): call.details() for call in calls}
+            assert grpc.StatusCode.UNAVAILABLE in ends
+            assert "--max-inflight-bytes" in ends[grpc.StatusCode.UNAVAILABLE]
+            assert len(only_output(service.ModelInfer(raw("slow", np.ones((1, 512), np.float32))))) == 1
 
 
 def test_the_limit_of_a_message_is_that_of_answers_too(tmp_path: Path, plan: bytes) -> None:

@@ -10,7 +10,7 @@ import tritonclient.grpc as client
 
 from tests.e2e.grpc_calls import only_output, raw, stub
 from tests.e2e.server import Server, until
-from tests.e2e.test_grpc_infer import LONG, X, add, outcome, queue_depth
+from tests.e2e.test_grpc_infer import LONG, X, add, error_count, outcome, queue_depth
 
 
 @pytest.fixture
@@ -68,6 +68,7 @@ def test_a_stream_that_is_cancelled_takes_its_requests_out_of_the_queue(
 ) -> None:
     add(grpc_server, big_plan, name="slow", instances=1)
     endless: queue.Queue[Any] = queue.Queue()
+    before = error_count(grpc_server, "Cancelled")
     with stub(grpc_server) as service:
         answers = service.ModelStreamInfer(iter(endless.get, None))
         for _ in range(4):
@@ -76,6 +77,7 @@ def test_a_stream_that_is_cancelled_takes_its_requests_out_of_the_queue(
         answers.cancel()
         endless.put(None)
         until(lambda: outcome(grpc_server, "Cancelled") == 3, "the three that waited are cancelled")
+        until(lambda: error_count(grpc_server, "Cancelled") == before + 4, "nobody waits for any answer")
 
 
 def test_a_stop_answers_what_was_read_and_ends_streams(tmp_path: Any, plan: bytes) -> None:
