@@ -160,7 +160,7 @@ def _parse(document: bytes | memoryview) -> object:
         if not document:
             raise InvalidInput("The body is empty; it must be JSON with the inputs.") from None
         raise InvalidInput(
-            f"The body is not JSON (NaN and Infinity are none): {error}. If it is the protocol's binary form, "
+            f"The body is not JSON (NaN and Infinity are none): {error}. If it is in the binary form, "
             f"{HEADER_LENGTH} says how much of it is JSON."
         ) from None
 

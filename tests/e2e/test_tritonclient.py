@@ -399,7 +399,8 @@ test_unregister_system_shared_memory = test_register_system_shared_memory
 
 @EVERYWHERE
 def test_register_cuda_shared_memory(client: TritonClient) -> None:
-    assert is_unsupported(refused(client, "register_cuda_shared_memory", "mine", base64.b64encode(bytes(64)), 0, 64))
+    handle = base64.b64encode(bytes(64))
+    assert is_unsupported(refused(client, "register_cuda_shared_memory", "mine", handle, 0, 64))
 
 
 @EVERYWHERE
