@@ -15,8 +15,9 @@ from onnx import TensorProto, helper
 from tritonclient.grpc import service_pb2 as pb
 
 from tests.e2e.grpc_calls import only_output, raw, refusal, stub
-from tests.e2e.server import Server, until
+from tests.e2e.server import Server
 from tests.seam.models import write_onnx
+from tests.waiting import wait_until
 
 X = np.arange(8, dtype=np.float32).reshape(2, 4)
 
@@ -316,17 +317,17 @@ def test_a_call_that_is_cancelled_while_its_request_waits_frees_its_place(slow: 
     before = error_count(slow, "Cancelled")
     with stub(slow) as service:
         calls = [service.ModelInfer.future(LONG) for _ in range(4)]
-        until(lambda: queue_depth(slow) == 3, "one runs and three wait")
+        wait_until(lambda: queue_depth(slow) == 3, "one runs and three wait")
         for call in calls:
             call.cancel()
-        until(lambda: outcome(slow, "Cancelled") == 3, "the three that waited are cancelled")
-        until(lambda: error_count(slow, "Cancelled") == before + 4, "four clients have left")
+        wait_until(lambda: outcome(slow, "Cancelled") == 3, "the three that waited are cancelled")
+        wait_until(lambda: error_count(slow, "Cancelled") == before + 4, "four clients have left")
 
 
 def test_a_full_queue_says_when_to_come_back(slow: Server) -> None:
     with stub(slow) as service:
         calls = [service.ModelInfer.future(LONG) for _ in range(4)]
-        until(lambda: queue_depth(slow) == 3, "the queue is full")
+        wait_until(lambda: queue_depth(slow) == 3, "the queue is full")
         error = refusal(service.ModelInfer, LONG)
         metadata = dict(error.trailing_metadata())
         assert (error.code(), metadata["code"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QueueFull")
@@ -341,7 +342,7 @@ def test_a_request_whose_own_time_is_over_is_answered_before_its_turn(slow: Serv
     hurry.parameters["timeout"].int64_param = 1000  # microseconds
     with stub(slow) as service:
         calls = [service.ModelInfer.future(LONG) for _ in range(3)]
-        until(lambda: queue_depth(slow) == 2, "two wait")
+        wait_until(lambda: queue_depth(slow) == 2, "two wait")
         error = refusal(service.ModelInfer, hurry)
         assert (error.code(), dict(error.trailing_metadata())["code"]) == (
             grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -359,12 +360,12 @@ def test_the_deadline_of_a_call_is_its_requests_time(grpc_server: Server, big_pl
 
     def expired() -> bool:
         calls = [service.ModelInfer.future(LONG) for _ in range(8)]
-        until(lambda: queue_depth(grpc_server) > 0, "some wait")
+        wait_until(lambda: queue_depth(grpc_server) > 0, "some wait")
         ended = service.ModelInfer.future(patient, timeout=0.2).code()
         for call in calls:
             call.cancel()
-        until(lambda: queue_depth(grpc_server) == 0, "none waits")
+        wait_until(lambda: queue_depth(grpc_server) == 0, "none waits")
         return ended == grpc.StatusCode.DEADLINE_EXCEEDED and outcome(grpc_server, "DeadlineExceeded") > 0
 
     with stub(grpc_server) as service:
-        until(expired, "a request is queued, and its deadline over before its turn")
+        wait_until(expired, "a request is queued, and its deadline over before its turn")

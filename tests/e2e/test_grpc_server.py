@@ -14,8 +14,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from tests.e2e.grpc_calls import raw, refusal, stub
-from tests.e2e.server import COMMAND, Server, environment, until
+from tests.e2e.server import COMMAND, Server, environment
 from tests.e2e.test_grpc_infer import LONG, add, queue_depth
+from tests.waiting import wait_until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -98,7 +99,7 @@ def test_a_stop_answers_calls_and_lets_go_who_only_watches(tmp_path: Path, big_p
             watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
             assert next(watched).status == SERVING
             calls = [service.ModelInfer.future(LONG) for _ in range(3)]
-            until(lambda: queue_depth(server) == 2, "two wait")
+            wait_until(lambda: queue_depth(server) == 2, "two wait")
             assert server.stop() == 0
             assert [call.code() for call in calls] == [grpc.StatusCode.OK] * 3
             assert [answer.status for answer in watched] == [NOT_SERVING]
@@ -111,7 +112,7 @@ def test_what_is_left_when_the_drain_time_is_over_is_cut(tmp_path: Path, big_pla
         add(server, big_plan, name="slow", instances=1)
         with stub(server) as service:
             calls = [service.ModelInfer.future(LONG) for _ in range(6)]
-            until(lambda: queue_depth(server) > 0, "some wait")
+            wait_until(lambda: queue_depth(server) > 0, "some wait")
             assert server.stop() == 0
             codes = [call.code() for call in calls]
         assert grpc.StatusCode.OK not in codes[1:]

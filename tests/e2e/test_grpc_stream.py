@@ -9,8 +9,9 @@ import pytest
 import tritonclient.grpc as client
 
 from tests.e2e.grpc_calls import only_output, raw, stub
-from tests.e2e.server import Server, until
+from tests.e2e.server import Server
 from tests.e2e.test_grpc_infer import LONG, X, add, error_count, outcome, queue_depth
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -73,11 +74,11 @@ def test_a_stream_that_is_cancelled_takes_its_requests_out_of_the_queue(
         answers = service.ModelStreamInfer(iter(endless.get, None))
         for _ in range(4):
             endless.put(LONG)
-        until(lambda: queue_depth(grpc_server) == 3, "one runs and three wait")
+        wait_until(lambda: queue_depth(grpc_server) == 3, "one runs and three wait")
         answers.cancel()
         endless.put(None)
-        until(lambda: outcome(grpc_server, "Cancelled") == 3, "the three that waited are cancelled")
-        until(lambda: error_count(grpc_server, "Cancelled") == before + 4, "nobody waits for any answer")
+        wait_until(lambda: outcome(grpc_server, "Cancelled") == 3, "the three that waited are cancelled")
+        wait_until(lambda: error_count(grpc_server, "Cancelled") == before + 4, "nobody waits for any answer")
 
 
 def test_a_stop_answers_what_was_read_and_ends_streams(tmp_path: Any, plan: bytes) -> None:
