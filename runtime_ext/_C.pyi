@@ -168,7 +168,36 @@ class Histogram:
     @property
     def sum(self) -> float: ...
 
+class Duration:
+    """How often something was timed, and how many nanoseconds it took together: nothing is rounded."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def ns(self) -> int: ...
+
+class BatchStats:
+    """The executions that had `size` items, each of them counted once, however many requests it had."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def compute_input(self) -> Duration: ...
+    @property
+    def compute_infer(self) -> Duration: ...
+    @property
+    def compute_output(self) -> Duration: ...
+
 class EngineStats:
+    """The numbers of one engine since it was loaded.
+
+    Executions, and times of requests in them, are of those that succeeded: a request of a batch that failed
+    counts for the execution that it then had by itself, and the time of the first is queue time. So `queue`,
+    `compute` and `total` have one observation for each success, and in nanoseconds success = queue_time +
+    compute_input + compute_infer + compute_output. All is of one moment but `counters`, `queue_depth` and
+    `instances_busy`.
+    """
+
     @property
     def id(self) -> int: ...
     @property
@@ -177,14 +206,51 @@ class EngineStats:
     def outcomes(self) -> dict[str, int]:
         """Requests by end: "Success" or a kind. Refusals at submit count too."""
     @property
-    def queue(self) -> Histogram: ...
+    def queue(self) -> Histogram:
+        """`queue_time` as a histogram."""
     @property
-    def compute(self) -> Histogram: ...
+    def compute(self) -> Histogram:
+        """The execution, of each request in it; the phases together."""
     @property
-    def total(self) -> Histogram: ...
+    def total(self) -> Histogram:
+        """`success` as a histogram."""
+    @property
+    def failed(self) -> Histogram:
+        """`fail` as a histogram."""
     @property
     def batch(self) -> Histogram:
         """Items of an execution; one observation an execution."""
+    @property
+    def success(self) -> Duration:
+        """Requests that succeeded, from arrival to completion."""
+    @property
+    def fail(self) -> Duration:
+        """Requests that failed, from arrival to completion, whether they ran or not; refusals, in no time."""
+    @property
+    def queue_time(self) -> Duration:
+        """From arrival to the start of the execution."""
+    @property
+    def compute_input(self) -> Duration:
+        """Joining the inputs; on a GPU up to where their copies are enqueued."""
+    @property
+    def compute_infer(self) -> Duration:
+        """The engine; on a GPU up to where its work is enqueued, not until it is done."""
+    @property
+    def compute_output(self) -> Duration:
+        """Bringing the outputs to the host and dividing them; on a GPU with the wait for all that was
+        enqueued before, so that most of its time is here."""
+    @property
+    def inference_count(self) -> int:
+        """Items of all executions together; where the engine does not batch, a request is one item."""
+    @property
+    def execution_count(self) -> int: ...
+    @property
+    def last_inference_ms(self) -> int:
+        """When the last execution ended, in milliseconds since 1970 by the wall clock; 0: none has."""
+    @property
+    def batches(self) -> list[BatchStats]:
+        """Executions by number of items, ascending. The first 256 sizes are told apart; each other is counted
+        as the next power of two."""
     @property
     def counters(self) -> dict[str, int]:
         """The backend's numbers by name; those that end in _bytes are gauges, the others only grow."""
@@ -197,9 +263,10 @@ class EngineStats:
         """Instances that execute, or wait for their turn on the device."""
 
 class ManualClock:
-    """A clock for tests that stands still until it is told otherwise."""
+    """A clock for tests that stands still until it is told otherwise; with `tick_ns` it moves on by that much
+    whenever the runtime has looked at it. Its wall clock begins with 1970."""
 
-    def __init__(self) -> None: ...
+    def __init__(self, *, tick_ns: int = ...) -> None: ...
     def advance(self, ns: int) -> None: ...
 
 class Prepared:

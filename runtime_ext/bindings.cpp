@@ -1,7 +1,7 @@
 // The seam between Python and C++; _C.pyi describes it.
 //
 // The GIL: whatever may block or take long runs without it, and so does every worker thread for all of its
-// life. Python objects are touched only here and in bindings_tensors.cpp: made and destroyed with the GIL.
+// life. Python objects are touched only here and in bindings_*.cpp: made and destroyed with the GIL.
 
 #include <algorithm>
 #include <chrono>
@@ -12,6 +12,7 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/api/module.h>
 
+#include "bindings_stats.h"
 #include "bindings_tensors.h"
 #include "core/device_health.h"
 #include "core/log.h"
@@ -55,36 +56,6 @@ struct EngineInfo {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::map<std::string, std::string> properties;
-};
-
-/// An engine's numbers at one time: a copy, so that it keeps no engine resident.
-struct EngineStats {
-  explicit EngineStats(const ServedEngine& served)
-      : id(served.engine().id()),
-        name(served.engine().name()),
-        counters(served.engine().backend_engine().counters()),
-        queue(served.stats().queue.snapshot()),
-        compute(served.stats().compute.snapshot()),
-        total(served.stats().total.snapshot()),
-        batch(served.stats().batch.snapshot()),
-        queue_depth(served.queue_depth()),
-        instances(served.instances()),
-        instances_busy(served.instances_busy()) {
-    outcomes["Success"] = served.stats().outcomes(std::nullopt);
-    for (const Kind kind : kAllKinds) outcomes[std::string(trtserve::name(kind))] = served.stats().outcomes(kind);
-  }
-
-  EngineId id;
-  std::string name;
-  std::map<std::string, uint64_t> outcomes;
-  std::map<std::string, int64_t> counters;
-  Histogram::Snapshot queue;
-  Histogram::Snapshot compute;
-  Histogram::Snapshot total;
-  Histogram::Snapshot batch;
-  size_t queue_depth;
-  size_t instances;
-  size_t instances_busy;
 };
 
 /// Closes the runtime when Python lets go of it: without the GIL, since it waits for threads; a failure has
@@ -236,27 +207,6 @@ void bind_completion(py::module_& module) {
       .def_readonly("batch_requests", &Completion::batch_requests);
 }
 
-void bind_stats(py::module_& module) {
-  using Snapshot = Histogram::Snapshot;
-  py::class_<Snapshot>(module, "Histogram")
-      .def_readonly("bounds", &Snapshot::bounds)
-      .def_readonly("counts", &Snapshot::counts)
-      .def_readonly("sum", &Snapshot::sum);
-
-  py::class_<EngineStats>(module, "EngineStats")
-      .def_readonly("id", &EngineStats::id)
-      .def_readonly("name", &EngineStats::name)
-      .def_readonly("outcomes", &EngineStats::outcomes)
-      .def_readonly("counters", &EngineStats::counters)
-      .def_readonly("queue", &EngineStats::queue)
-      .def_readonly("compute", &EngineStats::compute)
-      .def_readonly("total", &EngineStats::total)
-      .def_readonly("batch", &EngineStats::batch)
-      .def_readonly("queue_depth", &EngineStats::queue_depth)
-      .def_readonly("instances", &EngineStats::instances)
-      .def_readonly("instances_busy", &EngineStats::instances_busy);
-}
-
 void bind_log(py::module_& module) {
   py::class_<LogRecord>(module, "LogRecord")
       .def_property_readonly("severity",
@@ -272,7 +222,8 @@ void bind_log(py::module_& module) {
 
 void bind_clock(py::module_& module) {
   py::class_<ManualClock, std::shared_ptr<ManualClock>>(module, "ManualClock")
-      .def(py::init<>())
+      .def(py::init([](int64_t tick_ns) { return std::make_shared<ManualClock>(Nanoseconds(tick_ns)); }), py::kw_only(),
+           "tick_ns"_a = 0)
       .def("advance", [](ManualClock& clock, int64_t ns) { clock.advance(Nanoseconds(ns)); }, "ns"_a);
 }
 

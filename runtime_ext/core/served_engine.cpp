@@ -61,7 +61,7 @@ std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShap
     signature->maker = number_;
     return signature;
   } catch (const Error& error) {
-    stats_.count(error.kind());
+    stats_.refused(error.kind());
     throw;
   }
 }
@@ -87,7 +87,7 @@ void ServedEngine::submit(Request&& request) {
   try {
     queue_.push(std::move(request));
   } catch (const Error& error) {
-    stats_.count(error.kind());
+    stats_.refused(error.kind());
     close_some(1);
     throw;
   } catch (...) {
@@ -121,9 +121,10 @@ void ServedEngine::handle(Batch batch, DeviceLane& lane) {
 
 void ServedEngine::run(Batch batch, DeviceLane& lane) {
   ++busy_;
-  const TimePoint start = clock_.now();
-  auto completions = answers(batch, lane);
-  const Nanoseconds compute = clock_.now() - start;
+  ExecutionTimes times;
+  times.start = clock_.now();
+  auto completions = answers(batch, lane, times);
+  times.end = clock_.now();
   batch.turn.reset();
   --busy_;
   // One of the requests may be to blame, or their number, and an execution has no effect but its outputs: each again
@@ -131,8 +132,8 @@ void ServedEngine::run(Batch batch, DeviceLane& lane) {
   if (completions.front().failure && completions.size() > 1) {
     run_one_by_one(std::move(batch), lane);
   } else {
-    queue_.done(completions.size(), compute);
-    end(std::move(batch), std::move(completions), start, compute);
+    queue_.done(completions.size(), times.compute());
+    end(std::move(batch), std::move(completions), times);
   }
 }
 
@@ -146,12 +147,12 @@ void ServedEngine::run_one_by_one(Batch batch, DeviceLane& lane) {
   }
 }
 
-/// One execution's ends of its requests.
-std::vector<Completion> ServedEngine::answers(const Batch& batch, DeviceLane& lane) {
-  stats_.batch.observe(static_cast<double>(batch.items));
+/// One execution's ends of its requests: all are results, and all but the first and the last of `times` are known then,
+/// or all are failures.
+std::vector<Completion> ServedEngine::answers(const Batch& batch, DeviceLane& lane, ExecutionTimes& times) {
   try {
     check_alive(engine_->device());
-    return scatter(batch, execute(batch, lane));
+    return scatter(batch, execute(batch, lane, times));
   } catch (const Error& error) {
     return same_for_all(batch, {error.kind(), error.what()});
   } catch (const std::exception& error) {
@@ -161,7 +162,7 @@ std::vector<Completion> ServedEngine::answers(const Batch& batch, DeviceLane& la
   }
 }
 
-std::vector<at::Tensor> ServedEngine::execute(const Batch& batch, DeviceLane& lane) {
+std::vector<at::Tensor> ServedEngine::execute(const Batch& batch, DeviceLane& lane, ExecutionTimes& times) {
   const auto& specs = engine_->inputs();
   std::vector<at::Tensor> inputs;
   inputs.reserve(specs.size());
@@ -169,7 +170,10 @@ std::vector<at::Tensor> ServedEngine::execute(const Batch& batch, DeviceLane& la
     const size_t batch_dim = rules_.joins() ? static_cast<size_t>(rules_.input_batch_dim[i]) : 0;
     inputs.push_back(lane.gather(batch, i, batch_dim, specs[i].on_host));
   }
-  auto outputs = lane.to_host(forward_(inputs));
+  times.gathered = clock_.now();
+  auto outputs = forward_(inputs);
+  times.inferred = clock_.now();
+  outputs = lane.to_host(outputs);
   if (batch.requests.size() > 1) check_outputs(batch, outputs);
   return outputs;
 }
@@ -226,15 +230,20 @@ Failure ServedEngine::failure(const std::exception& error) const {
           c10::str(engine_->label(), " failed: ", error.what())};
 }
 
-void ServedEngine::end(Batch batch, std::vector<Completion> completions, TimePoint start, Nanoseconds compute) {
+void ServedEngine::end(Batch batch, std::vector<Completion> completions, const ExecutionTimes& times) {
+  // Counted before it is told: who has an answer finds it in the statistics.
+  if (completions.front().failure) {
+    for (const auto& request : batch.requests) {
+      stats_.failed(completions.front().failure->kind, times.end - request.arrival);
+    }
+  } else {
+    stats_.succeeded(batch.requests, batch.items, times, clock_.wall_time());
+  }
   for (size_t i = 0; i < completions.size(); ++i) {
     auto& completion = completions[i];
-    completion.queue = start - batch.requests[i].arrival;
-    completion.compute = compute;
+    completion.queue = times.start - batch.requests[i].arrival;
+    completion.compute = times.compute();
     completion.batch_requests = completions.size();
-    stats_.queue.observe(completion.queue);
-    stats_.compute.observe(compute);
-    if (!completion.failure) stats_.total.observe(completion.queue + compute);
     completion = complete(std::move(batch.requests[i]), std::move(completion));
   }
   const size_t ended = completions.size();
@@ -242,11 +251,10 @@ void ServedEngine::end(Batch batch, std::vector<Completion> completions, TimePoi
   close_some(ended);
 }
 
-/// The request's end, ready to be pushed; counts it.
+/// The request's end, ready to be pushed.
 Completion ServedEngine::complete(Request request, Completion completion) {
   completion.ticket = request.ticket;
   completion.owner = std::move(request.owner);
-  stats_.count(completion.failure ? std::optional(completion.failure->kind) : std::nullopt);
   return completion;
 }
 
@@ -254,6 +262,7 @@ void ServedEngine::refuse(Request request, Kind kind, const std::string& message
   Completion completion;
   completion.failure = Failure{kind, message};
   completion.queue = clock_.now() - request.arrival;
+  stats_.failed(kind, completion.queue);
   std::vector<Completion> one;
   one.push_back(complete(std::move(request), std::move(completion)));
   completions_.push(std::move(one));

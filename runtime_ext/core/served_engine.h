@@ -43,7 +43,7 @@ class ServedEngine final : private BatchHandler {
   /// waits for what runs: an execution cannot be interrupted. Every completion has been pushed afterwards.
   void stop(Nanoseconds drain);
 
-  const RequestStats& stats() const { return stats_; }
+  RequestNumbers stats() const { return stats_.snapshot(); }
   size_t queue_depth() const { return queue_.depth(); }
   size_t instances() const { return instance_count_; }
   /// Instances that execute, or wait for their turn.
@@ -54,14 +54,14 @@ class ServedEngine final : private BatchHandler {
   void handle(Batch batch, DeviceLane& lane) override;
   void run(Batch batch, DeviceLane& lane);
   void run_one_by_one(Batch batch, DeviceLane& lane);
-  std::vector<Completion> answers(const Batch& batch, DeviceLane& lane);
-  std::vector<at::Tensor> execute(const Batch& batch, DeviceLane& lane);
+  std::vector<Completion> answers(const Batch& batch, DeviceLane& lane, ExecutionTimes& times);
+  std::vector<at::Tensor> execute(const Batch& batch, DeviceLane& lane, ExecutionTimes& times);
   void check_outputs(const Batch& batch, const std::vector<at::Tensor>& outputs) const;
   std::vector<Completion> scatter(const Batch& batch, std::vector<at::Tensor> outputs) const;
   Failure failure(const std::exception& error) const;
   void close_some(size_t requests);
-  void end(Batch batch, std::vector<Completion> completions, TimePoint start, Nanoseconds compute);
-  Completion complete(Request request, Completion completion);
+  void end(Batch batch, std::vector<Completion> completions, const ExecutionTimes& times);
+  static Completion complete(Request request, Completion completion);
   void refuse(Request request, Kind kind, const std::string& message);
   void refuse_expired(Request request);
   void wait_until_idle(Nanoseconds at_most);

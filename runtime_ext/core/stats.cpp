@@ -1,21 +1,61 @@
 #include "core/stats.h"
 
 #include <algorithm>
+#include <bit>
+#include <numeric>
 
 namespace trtserve {
 
-void Histogram::observe(double value) {
-  const auto* bucket = std::lower_bound(bounds_.begin(), bounds_.end(), value);
-  counts_[static_cast<size_t>(bucket - bounds_.begin())].fetch_add(1, std::memory_order_relaxed);
-  sum_.fetch_add(value, std::memory_order_relaxed);
+void Duration::add(Nanoseconds duration, uint64_t times) {
+  count += times;
+  ns += times * static_cast<uint64_t>(duration.count());
 }
 
-Histogram::Snapshot Histogram::snapshot() const {
-  Snapshot snapshot;
-  snapshot.bounds = bounds_.vec();
-  for (const auto& count : counts_) snapshot.counts.push_back(count.load(std::memory_order_relaxed));
-  snapshot.sum = sum_.load(std::memory_order_relaxed);
-  return snapshot;
+void Histogram::observe(uint64_t value, uint64_t times) {
+  const auto* bucket = std::lower_bound(bounds_.begin(), bounds_.end(), value);
+  counts_[static_cast<size_t>(bucket - bounds_.begin())] += times;
+  sum_ += times * value;
+}
+
+uint64_t Histogram::count() const { return std::accumulate(counts_.begin(), counts_.end(), uint64_t{0}); }
+
+void Phases::add(const ExecutionTimes& times, uint64_t executions) {
+  input.add(times.input(), executions);
+  infer.add(times.infer(), executions);
+  output.add(times.output(), executions);
+}
+
+void RequestStats::succeeded(const std::vector<Request>& requests, int64_t items, const ExecutionTimes& times,
+                             std::chrono::milliseconds wall_time) {
+  const auto size = static_cast<uint64_t>(items);
+  const std::lock_guard lock(mutex_);
+  numbers_.batches[size_kept(size)].add(times);  // may throw, so all else comes after
+  for (const auto& request : requests) {
+    numbers_.queue.observe(times.start - request.arrival);
+    numbers_.total.observe(times.end - request.arrival);
+  }
+  numbers_.compute.observe(times.compute(), requests.size());
+  numbers_.phases.add(times, requests.size());
+  numbers_.batch.observe(size);
+  numbers_.last_inference = wall_time;
+}
+
+/// The size that an execution of so many items counts for: its own, and once kSizes are kept and it is none of them the
+/// next power of two, of which there are few.
+uint64_t RequestStats::size_kept(uint64_t items) const {
+  const auto& batches = numbers_.batches;
+  return items == 0 || batches.size() < kSizes || batches.count(items) != 0 ? items : std::bit_ceil(items);
+}
+
+void RequestStats::failed(Kind kind, Nanoseconds after) {
+  const std::lock_guard lock(mutex_);
+  ++numbers_.failures.at(static_cast<size_t>(kind));
+  numbers_.failed.observe(after);
+}
+
+RequestNumbers RequestStats::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  return numbers_;
 }
 
 }  // namespace trtserve

@@ -250,7 +250,6 @@ class FakeRuntime:
     # -- one request
 
     def _run(self, waiting: Waiting) -> None:
-        self._stats[waiting.engine].batch.observe(1)
         try:
             outputs = self.compute(waiting.inputs)
         except Error as failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,12 @@ from runtime_ext import DATATYPES, Error
 PRIORITIES = 3
 NORMAL = 1
 COPIED_BYTES = 16_384  # up to here Completion.data() is a copy
+
+# How long everything takes here, in nanoseconds.
+QUEUE_NS = 1_000
+INPUT_NS, INFER_NS, OUTPUT_NS = 200, 1_500, 300
+COMPUTE_NS = INPUT_NS + INFER_NS + OUTPUT_NS
+FAILURE_NS = 500
 
 
 def error(kind: str, sentence: str, retry_after: float | None = None) -> Error:
@@ -92,8 +99,8 @@ class Completion:
     kind: str | None = None
     message: str = ""
     outputs: list[Output] = field(default_factory=list)
-    queue_ns: int = 1_000
-    compute_ns: int = 2_000
+    queue_ns: int = QUEUE_NS
+    compute_ns: int = COMPUTE_NS
     batch_requests: int = 0
 
     @property
@@ -111,9 +118,27 @@ class Histogram:
     counts: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     sum: float = 0.0
 
-    def observe(self, value: float = 0.0005) -> None:
+    def observe(self, value: float) -> None:
         self.counts[sum(bound < value for bound in self.bounds)] += 1
         self.sum += value
+
+
+@dataclass
+class Duration:
+    count: int = 0
+    ns: int = 0
+
+    def add(self, ns: int) -> None:
+        self.count += 1
+        self.ns += ns
+
+
+@dataclass
+class BatchStats:
+    size: int
+    compute_input: Duration = field(default_factory=Duration)
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
 
 
 @dataclass
@@ -125,7 +150,18 @@ class EngineStats:
     queue: Histogram = field(default_factory=Histogram)
     compute: Histogram = field(default_factory=Histogram)
     total: Histogram = field(default_factory=Histogram)
+    failed: Histogram = field(default_factory=Histogram)
     batch: Histogram = field(default_factory=lambda: Histogram([1.0, 2.0, 4.0]))
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    queue_time: Duration = field(default_factory=Duration)
+    compute_input: Duration = field(default_factory=Duration)
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
+    inference_count: int = 0
+    execution_count: int = 0
+    last_inference_ms: int = 0
+    batches: list[BatchStats] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     queue_depth: int = 0
     instances_busy: int = 0
@@ -133,8 +169,28 @@ class EngineStats:
     def count(self, kind: str | None) -> None:
         outcome = kind or "Success"
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        for histogram in (self.queue, self.compute, self.total):
-            histogram.observe()
+        if kind is None:
+            self._succeeded()
+        else:
+            self.fail.add(FAILURE_NS)
+            self.failed.observe(FAILURE_NS / 1e9)
+
+    def _succeeded(self) -> None:
+        """An execution of one request of one item."""
+        self.queue_time.add(QUEUE_NS)
+        self.queue.observe(QUEUE_NS / 1e9)
+        self.compute.observe(COMPUTE_NS / 1e9)
+        self.success.add(QUEUE_NS + COMPUTE_NS)
+        self.total.observe((QUEUE_NS + COMPUTE_NS) / 1e9)
+        self.batch.observe(1)
+        self.batches = self.batches or [BatchStats(1)]
+        for counted in (self, self.batches[0]):
+            counted.compute_input.add(INPUT_NS)
+            counted.compute_infer.add(INFER_NS)
+            counted.compute_output.add(OUTPUT_NS)
+        self.inference_count += 1
+        self.execution_count += 1
+        self.last_inference_ms = time.time_ns() // 1_000_000
 
 
 Tensor = tuple[str, str, Sequence[int]]

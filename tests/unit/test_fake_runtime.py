@@ -101,7 +101,12 @@ def test_a_completion_tells_shapes_data_and_the_requests_of_its_batch(loaded: Fa
     (stats,) = loaded.stats()
     assert (stats.batch.counts[0], stats.batch.sum) == (1, 1)
 
+    assert stats.success.ns == stats.queue_time.ns + completion.compute_ns
+    assert (stats.inference_count, stats.execution_count, stats.fail.count) == (1, 1, 0)
+    assert [(batch.size, batch.compute_infer) for batch in stats.batches] == [(1, stats.compute_infer)]
+
     loaded.hold()
     loaded.cancel(ENGINE, loaded.submit(ENGINE, inputs))
     (completion,) = loaded.take_completions()
     assert (completion.shapes, completion.batch_requests) == ((), 0)
+    assert (stats.outcomes, stats.fail.count) == ({"Success": 1, "Cancelled": 1}, 1)

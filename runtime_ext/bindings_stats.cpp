@@ -1,0 +1,95 @@
+#include "bindings_stats.h"
+
+#include <pybind11/stl.h>
+
+namespace py = pybind11;
+
+namespace trtserve {
+
+namespace {
+
+constexpr double kNanosecond = 1e9;  // of them a second has so many
+constexpr double kItem = 1;
+
+std::map<std::string, uint64_t> outcomes_of(const RequestNumbers& numbers) {
+  std::map<std::string, uint64_t> outcomes{{"Success", numbers.total.count()}};
+  for (const Kind kind : kAllKinds) outcomes[std::string(name(kind))] = numbers.failures.at(static_cast<size_t>(kind));
+  return outcomes;
+}
+
+std::vector<BatchStats> batches_of(const RequestNumbers& numbers) {
+  std::vector<BatchStats> batches;
+  batches.reserve(numbers.batches.size());
+  for (const auto& [size, phases] : numbers.batches) batches.push_back({size, phases});
+  return batches;
+}
+
+}  // namespace
+
+HistogramInfo::HistogramInfo(const Histogram& histogram, double unit)
+    : counts(histogram.counts()), sum(static_cast<double>(histogram.sum()) / unit) {
+  for (const uint64_t bound : histogram.bounds()) bounds.push_back(static_cast<double>(bound) / unit);
+}
+
+EngineStats::EngineStats(const ServedEngine& served, const RequestNumbers& numbers)
+    : id(served.engine().id()),
+      name(served.engine().name()),
+      outcomes(outcomes_of(numbers)),
+      queue(numbers.queue, kNanosecond),
+      compute(numbers.compute, kNanosecond),
+      total(numbers.total, kNanosecond),
+      failed(numbers.failed, kNanosecond),
+      batch(numbers.batch, kItem),
+      success(numbers.total.duration()),
+      fail(numbers.failed.duration()),
+      queue_time(numbers.queue.duration()),
+      phases(numbers.phases),
+      inference_count(numbers.batch.sum()),
+      execution_count(numbers.batch.count()),
+      last_inference_ms(numbers.last_inference.count()),
+      batches(batches_of(numbers)),
+      counters(served.engine().backend_engine().counters()),
+      queue_depth(served.queue_depth()),
+      instances(served.instances()),
+      instances_busy(served.instances_busy()) {}
+
+void bind_stats(py::module_& module) {
+  py::class_<HistogramInfo>(module, "Histogram")
+      .def_readonly("bounds", &HistogramInfo::bounds)
+      .def_readonly("counts", &HistogramInfo::counts)
+      .def_readonly("sum", &HistogramInfo::sum);
+
+  py::class_<Duration>(module, "Duration").def_readonly("count", &Duration::count).def_readonly("ns", &Duration::ns);
+
+  py::class_<BatchStats>(module, "BatchStats")
+      .def_readonly("size", &BatchStats::size)
+      .def_property_readonly("compute_input", [](const BatchStats& batch) { return batch.phases.input; })
+      .def_property_readonly("compute_infer", [](const BatchStats& batch) { return batch.phases.infer; })
+      .def_property_readonly("compute_output", [](const BatchStats& batch) { return batch.phases.output; });
+
+  py::class_<EngineStats>(module, "EngineStats")
+      .def_readonly("id", &EngineStats::id)
+      .def_readonly("name", &EngineStats::name)
+      .def_readonly("outcomes", &EngineStats::outcomes)
+      .def_readonly("queue", &EngineStats::queue)
+      .def_readonly("compute", &EngineStats::compute)
+      .def_readonly("total", &EngineStats::total)
+      .def_readonly("failed", &EngineStats::failed)
+      .def_readonly("batch", &EngineStats::batch)
+      .def_readonly("success", &EngineStats::success)
+      .def_readonly("fail", &EngineStats::fail)
+      .def_readonly("queue_time", &EngineStats::queue_time)
+      .def_property_readonly("compute_input", [](const EngineStats& stats) { return stats.phases.input; })
+      .def_property_readonly("compute_infer", [](const EngineStats& stats) { return stats.phases.infer; })
+      .def_property_readonly("compute_output", [](const EngineStats& stats) { return stats.phases.output; })
+      .def_readonly("inference_count", &EngineStats::inference_count)
+      .def_readonly("execution_count", &EngineStats::execution_count)
+      .def_readonly("last_inference_ms", &EngineStats::last_inference_ms)
+      .def_readonly("batches", &EngineStats::batches)
+      .def_readonly("counters", &EngineStats::counters)
+      .def_readonly("queue_depth", &EngineStats::queue_depth)
+      .def_readonly("instances", &EngineStats::instances)
+      .def_readonly("instances_busy", &EngineStats::instances_busy);
+}
+
+}  // namespace trtserve

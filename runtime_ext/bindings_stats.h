@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <pybind11/pybind11.h>
+
+#include "core/served_engine.h"
+
+namespace trtserve {
+
+/// A histogram as Python and Prometheus see it: of durations in seconds, of items as they are.
+struct HistogramInfo {
+  HistogramInfo(const Histogram& histogram, double unit);
+
+  std::vector<double> bounds;
+  std::vector<uint64_t> counts;
+  double sum;
+};
+
+/// The executions of one number of items.
+struct BatchStats {
+  uint64_t size;
+  Phases phases;
+};
+
+/// An engine's numbers: a copy, so that it keeps no engine resident. What its requests did is of one moment; the
+/// backend's counters, the queue's depth and the instances are looked at after it.
+struct EngineStats {
+  explicit EngineStats(const ServedEngine& served) : EngineStats(served, served.stats()) {}
+  EngineStats(const ServedEngine& served, const RequestNumbers& numbers);
+
+  EngineId id;
+  std::string name;
+  std::map<std::string, uint64_t> outcomes;
+  HistogramInfo queue;
+  HistogramInfo compute;
+  HistogramInfo total;
+  HistogramInfo failed;
+  HistogramInfo batch;
+  Duration success;
+  Duration fail;
+  Duration queue_time;
+  Phases phases;
+  uint64_t inference_count;
+  uint64_t execution_count;
+  int64_t last_inference_ms;
+  std::vector<BatchStats> batches;
+  std::map<std::string, int64_t> counters;
+  size_t queue_depth;
+  size_t instances;
+  size_t instances_busy;
+};
+
+void bind_stats(pybind11::module_& module);
+
+}  // namespace trtserve
