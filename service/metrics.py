@@ -12,6 +12,7 @@ from service.engine import State
 from service.registry import Registry
 
 ENGINE_LABELS = ("engine", "id")
+NANOSECONDS = 1e9  # of them a second has so many
 
 
 class Metrics:
@@ -36,15 +37,17 @@ class EngineCollector(Collector):
         stats = self._runtime.stats()
         yield _requests(stats)
         for part, meaning in (
-            ("queue", "Seconds from a request's arrival to the start of its execution."),
-            ("compute", "Seconds of a request's execution, with those it was joined with."),
+            ("queue", "Seconds from a successful request's arrival to the start of its execution."),
+            ("compute", "Seconds of a successful request's execution, with those it was joined with."),
             ("total", "Seconds from a successful request's arrival to its completion."),
+            ("failed", "Seconds from a failed request's arrival to its completion; 0 for a refused one."),
         ):
             histograms = ((engine, getattr(engine, part)) for engine in stats)
             yield _histogram(f"trtserve_request_{part}_seconds", meaning, histograms)
+        yield from _phases(stats)
         yield _histogram(
             "trtserve_batch_items",
-            "Items of an execution: those of all requests that were joined.",
+            "Items of a successful execution: those of all requests that were joined.",
             ((engine, engine.batch) for engine in stats),
         )
         yield _gauge("trtserve_queue_depth", "Requests that wait.", stats, "queue_depth")
@@ -96,6 +99,18 @@ def _requests(stats: Iterable[EngineStats]) -> Metric:
         for outcome, count in engine.outcomes.items():
             requests.add_metric([*_labels(engine), outcome], count)
     return requests
+
+
+def _phases(stats: Sequence[EngineStats]) -> Iterator[Metric]:
+    """What compute_seconds is made of."""
+    for phase, what in (("input", "joining the inputs"), ("infer", "the engine"), ("output", "the outputs")):
+        meaning = f"Seconds of successful requests' executions that {what} took, for each request."
+        metric = CounterMetricFamily(
+            f"trtserve_request_compute_{phase}_seconds", meaning, labels=ENGINE_LABELS
+        )
+        for engine in stats:
+            metric.add_metric(_labels(engine), getattr(engine, f"compute_{phase}").ns / NANOSECONDS)
+        yield metric
 
 
 def _backend(stats: Sequence[EngineStats]) -> Iterator[Metric]:

@@ -62,7 +62,7 @@ async def test_requests_are_counted_by_engine_and_outcome(
     assert page.value("trtserve_requests_total", outcome="InvalidInput", **of_engine) == 1
 
 
-@pytest.mark.parametrize("part", ["queue", "compute", "total"])
+@pytest.mark.parametrize("part", ["queue", "compute", "total", "failed"])
 async def test_times_are_cumulative_histograms(
     client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any], part: str
 ) -> None:
@@ -76,6 +76,17 @@ async def test_times_are_cumulative_histograms(
     assert buckets == [5, 5, 7, 8]
     assert (page.value(f"{name}_count"), page.value(f"{name}_sum")) == (8, 1.5)
     assert page.labels(f"{name}_count") == [{"engine": "net", "id": str(engine["id"])}]
+
+
+@pytest.mark.parametrize("phase", ["input", "infer", "output"])
+async def test_the_phases_of_executions_are_counters_in_seconds(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any], phase: str
+) -> None:
+    (stats,) = runtime.stats()
+    getattr(stats, f"compute_{phase}").ns = 1_234_567_891
+    page = await scrape(client)
+    of_engine = {"engine": "net", "id": str(engine["id"])}
+    assert page.value(f"trtserve_request_compute_{phase}_seconds_total", **of_engine) == 1.234567891
 
 
 async def test_items_of_batches_are_a_histogram_of_executions(
