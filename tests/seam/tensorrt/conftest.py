@@ -24,8 +24,8 @@ DOUBLE = "input x FP32 -1 4\nprofile\nrange x 1 4 / 4 4 / 8 4\noutput y scale x 
 class TensorRt(Harness):
     """A runtime with the backend `trt`, and the controls of the fakes below it."""
 
-    def __init__(self, folder: Path, **config: str) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, clock: runtime_ext.ManualClock | None = None, **config: str) -> None:
+        super().__init__(folder, clock)
         self.device: CDLL = device.load()
         self.sdk: CDLL = sdk.load()
         self._gates = count()
@@ -77,9 +77,9 @@ class TensorRt(Harness):
 
 
 @contextmanager
-def running(folder: Path, **config: str) -> Iterator[TensorRt]:
+def running(folder: Path, clock: runtime_ext.ManualClock | None = None, **config: str) -> Iterator[TensorRt]:
     """Afterwards nothing of TensorRT's is left, no memory, and no breach of its contract was seen."""
-    trt = TensorRt(folder, **config)
+    trt = TensorRt(folder, clock, **config)
     trt.device.fake_breaches_clear()
     runtime_ext.take_log()
     try:
