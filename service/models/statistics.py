@@ -1,23 +1,14 @@
 """What engines have done since they were loaded, as the protocol's statistics extension has it."""
 
-from typing import Any, Protocol
+from typing import Any
 
-from runtime_ext import EngineStats, Runtime
+from runtime_ext import Duration, EngineStats, Runtime
 from service.engine import Resolved
 from service.errors import Unavailable
 from service.models import describe
 from service.registry import Registry
 
 NONE = {"count": 0, "ns": 0}  # there is no cache
-
-
-class Duration(Protocol):
-    """How often something was timed, and how long it took together, in nanoseconds."""
-
-    @property
-    def count(self) -> int: ...
-    @property
-    def ns(self) -> int: ...
 
 
 def statistics(registry: Registry, runtime: Runtime, name: str | None, version: str | None) -> dict[str, Any]:
