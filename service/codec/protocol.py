@@ -79,7 +79,7 @@ def describe(document: bytes | memoryview) -> Described:
 
 
 def describe_object(root: dict[str, Any]) -> Described:
-    """The same from what the JSON holds; `data` may be an array, which is taken as it is."""
+    """The same from what the JSON holds."""
     parameters = _parameters(root, "the request")
     tensors = _list(root, "inputs")
     if not isinstance(root.get("id", ""), str):

@@ -1,5 +1,6 @@
 """Tensors whose elements are fields of their message: InferTensorContents."""
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,16 @@ FIELDS = {
     "INT64": "int64_contents",
     "FP32": "fp32_contents",
     "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
 }
 """Where the elements of each datatype are. FP16 and BF16 have no field."""
 
 
-def read(name: str, datatype: str, shape: list[int], contents: Any) -> np.ndarray[Any, Any]:
-    """The tensor `name` of that datatype and shape, both checked, from its InferTensorContents."""
+def read(name: str, datatype: str, shape: list[int], contents: Any) -> bytes:
+    """What raw contents would be for a tensor of that datatype and shape, which are checked.
+
+    `contents` are its InferTensorContents.
+    """
     expected = FIELDS.get(datatype)
     if expected is None:
         raise InvalidInput(
@@ -37,8 +42,10 @@ def read(name: str, datatype: str, shape: list[int], contents: Any) -> np.ndarra
             )
     elements = getattr(contents, expected)
     check_elements(name, shape, len(elements))
+    if datatype == "BYTES":  # each element behind its length
+        return b"".join(part for element in elements for part in (struct.pack("<I", len(element)), element))
     if datatype not in datatypes.INTEGERS:
-        return np.array(elements, datatypes.NUMPY[datatype])
+        return np.array(elements, datatypes.NUMPY[datatype]).tobytes()
     least, greatest = datatypes.INTEGERS[datatype]
     wide = np.array(elements, np.int64)  # all that the fields of these hold
     outside = wide[(wide < least) | (wide > greatest)]
@@ -46,4 +53,4 @@ def read(name: str, datatype: str, shape: list[int], contents: Any) -> np.ndarra
         raise InvalidInput(
             f"Tensor {name!r} has the element {outside[0]}; {datatype} is from {least} to {greatest}."
         )
-    return wide.astype(datatypes.NUMPY[datatype])
+    return wide.astype(datatypes.NUMPY[datatype]).tobytes()

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from service.codec import BodyForm, Form, InferRequest, protocol
 from service.codec.datatypes import check as check_datatype
-from service.codec.tensor import check_bytes, check_name, check_shape
+from service.codec.tensor import check_name, check_shape
 from service.errors import InvalidInput
 from service.inference import Head
 from service.rpc import contents, wire
@@ -96,27 +96,24 @@ def _input(number: int, tensor: Any) -> dict[str, Any]:
 
 
 def _data(given: Any, inputs: list[dict[str, Any]], raw: Sequence[Any]) -> dict[int, object]:
-    """The data of the inputs that lie in `raw`, by their numbers; the others' is put beside what they are."""
+    """The data of the inputs that are not in shared memory, by their numbers."""
     sent = [number for number, tensor in enumerate(inputs) if SHARED not in tensor["parameters"]]
     if raw and len(raw) != len(sent):
         raise InvalidInput(
             f"The request has {len(raw)} raw_input_contents for {len(sent)} inputs: there must be one for "
             "each, in their order, or none. An input in shared memory has none."
         )
+    for number, tensor in enumerate(given.inputs):
+        if tensor.HasField("contents") and (raw or number not in sent):
+            other = "the request has raw_input_contents too" if raw else "lies in shared memory too"
+            raise InvalidInput(f"Tensor {tensor.name!r} has contents, and {other}: data comes in one way.")
     data: dict[int, object] = {}
     for place, number in enumerate(sent):
         tensor = inputs[number]
         name, datatype, shape = tensor["name"], tensor["datatype"], tensor["shape"]
-        if not raw:
-            tensor["data"] = contents.read(name, datatype, shape, given.inputs[number].contents)
-            continue
-        if given.inputs[number].HasField("contents"):
-            raise InvalidInput(
-                f"Tensor {name!r} has contents, and the request has raw_input_contents too: "
-                "data comes in one way."
-            )
-        data[number] = raw[place]
-        tensor["parameters"]["binary_data_size"] = check_bytes(name, datatype, shape, len(raw[place]))
+        its = raw[place] if raw else contents.read(name, datatype, shape, given.inputs[number].contents)
+        tensor["parameters"]["binary_data_size"] = len(its)  # to the codec, it lies behind the JSON
+        data[number] = its
     return data
 
 

@@ -208,6 +208,19 @@ WRONG = {
     "a wrong priority": (request(parameters={"priority": {"uint64_param": 4}}), "priority is 4"),
     "a wrong timeout": (request(parameters={"timeout": {"string_param": "x"}}), "timeout is 'x'"),
     "an output twice": (request(outputs=[{"name": "y"}, {"name": "y"}]), "twice"),
+    "data in shared memory too": (
+        request(
+            x={
+                "contents": {"fp32_contents": [0] * 4},
+                "parameters": {
+                    "shared_memory_region": {"string_param": "r"},
+                    "shared_memory_byte_size": {"int64_param": 16},
+                },
+            },
+            raw_input_contents=[],
+        ),
+        "lies in shared memory too",
+    ),
     "half a shared memory region": (
         request(x={"parameters": {"shared_memory_region": {"string_param": "r"}}}, raw_input_contents=[]),
         "shared_memory_byte_size",
@@ -242,15 +255,15 @@ def test_what_is_no_message_is_an_invalid_argument(double: Server) -> None:
 
 
 def test_errors_have_the_status_that_goes_with_their_kind(double: Server) -> None:
-    bytes_tensor = request(x={"datatype": "BYTES"})
     classes = request(outputs=[{"name": "y", "parameters": {"classification": {"int64_param": 3}}}])
     with stub(double) as service:
         missing = refusal(service.ModelInfer, raw("nobody", X))
         version = refusal(service.ModelInfer, raw("double", X, model_version="9"))
-        unsupported = [refusal(service.ModelInfer, sent).code() for sent in (bytes_tensor, classes)]
+        unsupported = refusal(service.ModelInfer, classes)
     assert (missing.code(), version.code()) == (grpc.StatusCode.NOT_FOUND,) * 2
     assert "There is no engine 'nobody'" in missing.details()
-    assert unsupported == [grpc.StatusCode.UNIMPLEMENTED] * 2
+    assert unsupported.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert "classes of output 'y'" in unsupported.details()
 
 
 def test_a_request_that_is_refused_for_its_size_says_the_limit(tmp_path: Path, plan: bytes) -> None:

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from tritonclient.grpc import model_config_pb2, service_pb2
 
 from tests.e2e.grpc_calls import raw, refusal, stub
-from tests.e2e.server import COMMAND, Server, environment
+from tests.e2e.server import COMMAND, HANGS_AFTER_S, Server, environment
 from tests.e2e.test_grpc_infer import LONG, add, queue_depth
 from tests.waiting import wait_until
 
@@ -74,7 +74,12 @@ def test_a_taken_port_is_told_in_one_sentence(grpc_server: Server, tmp_path: Pat
     port = grpc_server.grpc_address.rpartition(":")[2]
     options = ["--port", "0", "--grpc-port", port, "--store", str(tmp_path / "store")]
     ended = subprocess.run(
-        [COMMAND, "serve", *options], check=False, capture_output=True, text=True, env=environment()
+        [COMMAND, "serve", *options],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=HANGS_AFTER_S,
     )
     assert (ended.returncode, ended.stdout) == (1, "")
     (line,) = ended.stderr.splitlines()
