@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -180,11 +181,20 @@ async def test_a_version_that_is_removed_while_it_is_waited_for_is_told(settings
 
 
 class Gated(FakeRuntime):
-    """Each engine's unload has a gate of its own."""
+    """Each engine's unload may have a gate of its own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gates: dict[int, threading.Event] = {}
+
+    @contextmanager
+    def gated(self, *ids: int) -> Iterator[None]:
+        self.gates |= {id: threading.Event() for id in ids}
+        try:
+            yield
+        finally:
+            for id in ids:
+                self.gates[id].set()
 
     def unload(self, id: int, drain_seconds: float = 30.0) -> None:
         if id in self.gates:
@@ -197,28 +207,25 @@ async def test_a_version_that_has_come_to_be_anothers_is_moved_to_as_that(settin
     async with serving(settings, runtime) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
         await server.registry.unload("net")
-        runtime.gates[first.id] = threading.Event()
-        runtime.load_gate.clear()
-        loading = asyncio.create_task(server.registry.load("net"))
-        await until_loading(server, loads=2)
-        removing = asyncio.create_task(server.registry.remove(str(first.id)))
-        await asyncio.sleep(0)
-        pointing = asyncio.create_task(server.registry.point("net", 1))
-        await asyncio.sleep(0)
-        runtime.load_gate.set()
-        await until(lambda: "net" not in server.registry.names())
-        # The removal still holds the first one's lock, and the move waits for that.
-        (second, *_), _ = await server.add(onnx_plan(2), "net")
-        runtime.gates[second.id] = threading.Event()
-        unloading = asyncio.create_task(server.registry.unload(str(second.id)))
-        await until(lambda: second.state is State.DRAINING)
-        runtime.gates[first.id].set()
-        await removing
-        await server.add(
-            onnx_plan(3)
-        )  # for as long as a load takes, the move waits for the second one's lock
-        assert not pointing.done()
-        runtime.gates[second.id].set()
+        with runtime.gated(first.id):
+            runtime.load_gate.clear()
+            loading = asyncio.create_task(server.registry.load("net"))
+            await until_loading(server, loads=2)
+            removing = asyncio.create_task(server.registry.remove(str(first.id)))
+            await asyncio.sleep(0)
+            pointing = asyncio.create_task(server.registry.point("net", 1))
+            await asyncio.sleep(0)
+            runtime.load_gate.set()
+            await until(lambda: "net" not in server.registry.names())
+            # The removal still holds the first one's lock, and the move waits for that.
+            (second, *_), _ = await server.add(onnx_plan(2), "net")
+            with runtime.gated(second.id):
+                unloading = asyncio.create_task(server.registry.unload(str(second.id)))
+                await until(lambda: second.state is State.DRAINING)
+                runtime.gates[first.id].set()
+                await removing
+                await server.add(onnx_plan(3))  # for as long as a load takes, the second's lock is waited for
+                assert not pointing.done()
         await asyncio.gather(loading, pointing, unloading)
         assert server.registry.ready("net").engine.id == second.id
 
