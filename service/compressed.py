@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from service.codec import Body
 from service.codec.compression import LEAST_BYTES, Decompressor, compress
 
+Answer = tuple[bytes, dict[str, str]]
+
 HERE_BYTES = 65_536  # that are worked on, on the event loop; what is more, in a thread
 FEED_BYTES = 65_536
 STEP_BYTES = 1_048_576  # that come of one step in a thread
@@ -31,17 +33,25 @@ async def decompressed(pieces: AsyncIterator[bytes], coding: str) -> AsyncIterat
     stream.finish()
 
 
-async def compressed(
-    parts: Sequence[Body], headers: dict[str, str], coding: str | None
-) -> tuple[bytes, dict[str, str]]:
+async def compressed(parts: Sequence[Body], headers: dict[str, str], coding: str) -> Answer:
     """An answer and its headers, in the coding that its client asks for; as it is where that is no gain."""
-    if coding is None:
-        return b"".join(parts), headers
+    if is_short(parts):
+        return compressed_here(parts, headers, coding)
+    return await asyncio.to_thread(compressed_here, parts, headers, coding)
+
+
+def is_short(parts: Sequence[Body]) -> bool:
+    """Whether an answer is short enough to be compressed on the event loop."""
+    return sum(map(len, parts)) <= HERE_BYTES
+
+
+def compressed_here(parts: Sequence[Body], headers: dict[str, str], coding: str) -> Answer:
+    """The same, now."""
     headers = headers | {"Vary": "Accept-Encoding"}
     size = sum(map(len, parts))
     if size < LEAST_BYTES:
         return b"".join(parts), headers
-    body = compress(parts, coding) if size <= HERE_BYTES else await asyncio.to_thread(compress, parts, coding)
+    body = compress(parts, coding)
     if len(body) >= size:
         return b"".join(parts), headers
     return body, headers | {"Content-Encoding": coding}

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from runtime_ext import Completion, Error
 from service import problems
 from service.codec import Body
+from service.compressed import compressed, compressed_here, is_short
 from service.errors import TrtserveError
 from service.inference import Call, Head, Inference
 from service.inflight import InflightBytes
@@ -63,6 +64,8 @@ class InferProtocol(HttpToolsProtocol):
         self._short: ShortWay = self.app_state["short_way"]
         self._in_parser = 0  # messages that uvicorn has begun to read and not read to their end
         self._call: Call | None = None  # the request on the short way, once its body is here
+        self._coding: str | None = None  # that its client asks the answer in
+        self._compressing: asyncio.Task[None] | None = None  # of its answer
         self._body: _Body | None = None  # or its body, until then
         self._share = 0  # bytes of it that are counted as under way
         # What came behind a request that is not answered yet. While there is any, reading is paused.
@@ -125,6 +128,7 @@ class InferProtocol(HttpToolsProtocol):
         self._run(body.known.head, body.view, 0)
 
     def _run(self, head: Head, body: Body, offset: int) -> None:
+        self._coding = head.form.answer_coding
         try:
             self._call = self._short.inference.start(head, body, offset, self._done)
         except Exception as failure:
@@ -135,16 +139,30 @@ class InferProtocol(HttpToolsProtocol):
     def _done(self, completion: Completion) -> None:
         call = self._call
         assert call is not None, "a completion comes once, and not after abandon()"
-        self._call = None
         try:
             parts = self._rendered(call, completion) if completion.kind is None else None
             if parts is None:
                 body, headers = self._short.inference.answer(call, completion)
+                if self._coding is not None:
+                    if not is_short(body):
+                        self._compressing = self.loop.create_task(self._compress(body, headers, self._coding))
+                        return
+                    content, headers = compressed_here(body, headers, self._coding)
+                    body = [content]
                 parts = [_tail(headers, body), *body]
         except Exception as failure:
+            self._call = None
             self._refuse(failure)
             return
+        self._call = None
         self._write(self._short.ok(self.server_state.default_headers), parts)
+
+    async def _compress(self, body: list[Body], headers: dict[str, str], coding: str) -> None:
+        """Compress an answer in a thread, and write it. Its request is under way until then."""
+        content, headers = await compressed(body, headers, coding)
+        self._call = None
+        begin = self._short.ok(self.server_state.default_headers)
+        self._write(begin, [_tail(headers, [content]), content])
 
     def _rendered(self, call: Call, completion: Completion) -> list[Body] | None:
         """The answer of a request like one that was answered before; None for another."""

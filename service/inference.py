@@ -228,7 +228,8 @@ class Inference:
     ) -> Template:
         request = head.form.complete(described.request)
         prepared, selected = self._prepare(resolved, request, described.tensors)
-        template = Template(resolved, prepared, request, selected, _alike(request, selected))
+        alike = head.form.answer_coding is None and _alike(request, selected)
+        template = Template(resolved, prepared, request, selected, alike)
         if request.id is None:  # an id is one request's own: it hardly comes again
             if len(head.templates) >= TEMPLATES:
                 head.templates.clear()

@@ -76,7 +76,7 @@ class KnownHeads:
             return None
         try:
             form = codec.read_headers(headers)
-            if form.coding is not None or form.answer_coding is not None:
+            if form.coding is not None:
                 return None
             engine, model, version = map(_unquoted, target.groups())
         except (TrtserveError, UnicodeDecodeError):

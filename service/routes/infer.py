@@ -109,6 +109,8 @@ async def _infer(request: Request, ref: str, version: str | None) -> Response:
         finally:
             inference.abandon(call)
         parts, headers = inference.answer(call, completion)
+        if form.answer_coding is None:
+            return Response(b"".join(parts), headers=headers)
         content, headers = await compressed(parts, headers, form.answer_coding)
         return Response(content, headers=headers)
 

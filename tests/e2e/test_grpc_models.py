@@ -85,9 +85,9 @@ def test_a_model_is_unloaded_and_loaded_again(service: Any) -> None:
 
 
 def test_a_plan_is_uploaded_by_a_load(service: Any, plan: bytes) -> None:
-    config = '{"max_batch_size": 4, "dynamic_batching": {}}'
+    config = '{"max_batch_size": 8, "dynamic_batching": {}}'
     service.load_model("more", config=config, files={"file:1/model.onnx": plan})
-    assert service.get_model_config("more").config.max_batch_size == 4
+    assert service.get_model_config("more").config.max_batch_size == 8
     with pytest.raises(InferenceServerException) as refused:
         service.load_model("more", files={"file:one/model.onnx": plan})
     assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 from collections.abc import Callable
 
@@ -66,6 +67,28 @@ async def test_a_client_that_leaves_takes_its_request_out_of_the_queue(
         await until(lambda: runtime.cancelled == [ticket])
         await until(lambda: not server.state.connections)
         runtime.release()
+    await all_taken_back(served)
+    assert counted(served) == {"Cancelled": 1}
+
+
+async def test_a_client_that_leaves_while_its_answer_is_compressed_leaves_nothing_behind(
+    served: FastAPI, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.compute = large
+    begun, left = threading.Event(), threading.Event()
+
+    def compress(*_: object) -> bytes:
+        begun.set()
+        left.wait()
+        return b"compressed"
+
+    monkeypatch.setattr("service.compressed.compress", compress)
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(infer(1, 1, "Accept-Encoding: gzip"))
+        await until(begun.is_set)
+        connection.leave()
+        await until(lambda: not server.state.connections)
+        left.set()
     await all_taken_back(served)
     assert counted(served) == {"Cancelled": 1}
 

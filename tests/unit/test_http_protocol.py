@@ -1,6 +1,8 @@
 """The short way on its connections: order, pieces, what is refused."""
 
+import gzip
 import json
+import zlib
 from typing import Any
 
 import httpx
@@ -91,6 +93,27 @@ async def test_an_unusual_request_goes_through_the_framework(served: FastAPI, he
     async with listening(watched) as server, Connection(server) as connection:  # type: ignore[arg-type]
         await connection.ask(infer(1, 1, header))
         assert watched.targets == [INFER]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_a_client_that_takes_compressed_answers_needs_no_framework(
+    served: FastAPI, runtime: FakeRuntime, coding: str
+) -> None:
+    watched = Watched(served)
+    decompress = {"gzip": gzip.decompress, "deflate": zlib.decompress}[coding]
+    async with listening(watched) as server, Connection(server) as connection:  # type: ignore[arg-type]
+        asking = infer(5, 1, f"Accept-Encoding: {coding}")
+        answer = await connection.ask(asking)
+        assert (value(answer), answer.header("vary")) == (5, "Accept-Encoding")
+        runtime.compute = large
+        await connection.send(asking + asking)  # compressed in a thread, and in the order of the requests
+        for _ in range(2):
+            compressed = await connection.answer()
+            assert compressed is not None
+            assert compressed.header("content-encoding") == coding
+            assert decompress(compressed.body).endswith(bytes(LARGE))
+        assert watched.targets == []
+    await all_taken_back(served)
 
 
 async def test_a_close_without_a_body_ends_the_connection(served: FastAPI) -> None:
