@@ -72,8 +72,8 @@ class GatedEngine:
         self._gates.wait_for(self._gate, self._arrivals)
 
     def wait_until_busy(self, instances: int) -> None:
-        """Until so many of its instances execute or wait for a turn on the device."""
-        wait_until(lambda: self.stats.instances_busy == instances, f"{instances} instances are busy")
+        """Until at least so many of its instances execute or wait for a turn on the device."""
+        wait_until(lambda: self.stats.instances_busy >= instances, f"{instances} instances are busy")
 
     def let_through(self, executions: int = 1) -> None:
         self._gates.let_through(self._gate, executions)
