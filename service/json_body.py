@@ -4,11 +4,10 @@ from typing import Any
 
 import orjson
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
-from service import codec
+from service import body, codec
 from service.codec.shown import shown
-from service.errors import Cancelled, InvalidInput, TooLarge
+from service.errors import InvalidInput, TooLarge
 from service.inflight import Share
 
 LARGEST = 65_536  # bytes, unless a route takes more
@@ -23,22 +22,16 @@ async def json_object(
     the share can get, as soon as either is known.
     """
     codec.check_encoding(request.headers)
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal():
-        _count(int(declared), limit, share)
-    chunks: list[bytes] = []
-    received = 0
-    try:
-        async for chunk in request.stream():
-            received += len(chunk)
-            _count(received, limit, share)
-            chunks.append(chunk)
-    except ClientDisconnect:
-        raise Cancelled("The client left before the request had come whole.") from None
+    length = body.declared(request) or 0
+    if length > limit:
+        raise _too_large(limit)
+    if share is not None:
+        share.grow_to(length)
+    received = await body.joined(body.within(body.chunks(request), limit, _too_large), share)
     if optional and not received:
         return {}
     try:
-        given = orjson.loads(b"".join(chunks))
+        given = orjson.loads(received)
     except orjson.JSONDecodeError as failure:
         raise InvalidInput(f"The request's body is no JSON: {failure}.") from None
     if not isinstance(given, dict):
@@ -46,8 +39,5 @@ async def json_object(
     return given
 
 
-def _count(size: int, limit: int, share: Share | None) -> None:
-    if size > limit:
-        raise TooLarge(f"The request's body is over {limit} bytes, the most that such a request takes here.")
-    if share is not None:
-        share.grow_to(size)
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The request's body is over {limit} bytes, the most that such a request takes here.")

@@ -1,15 +1,12 @@
 """The engines resource: upload a plan, look at engines, remove them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
-from starlette.requests import ClientDisconnect
 
-from service import codec
-from service.errors import Cancelled
+from service import body, codec
 from service.options import Options
 from service.preflight import choose_format
 from service.schemas import EngineList, EngineModel, UploadQuery
@@ -52,14 +49,13 @@ async def upload(request: Request, response: Response, query: Annotated[UploadQu
     registry: Registry = request.app.state.registry
     runtime: Runtime = request.app.state.runtime
     codec.check_encoding(request.headers)
-    length = request.headers.get("content-length", "")
 
     plan, format = await receive_plan(
-        _body(request),
+        body.chunks(request, "plan"),
         open_writer=store.new_upload,
         inspect=lambda head: choose_format(runtime, head, query.format),
         limit=settings.max_plan_bytes,
-        declared=int(length) if length.isdecimal() else None,
+        declared=body.declared(request),
     )
     resolved, created = await registry.add(
         plan,
@@ -70,14 +66,6 @@ async def upload(request: Request, response: Response, query: Annotated[UploadQu
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/engines/{resolved.engine.id}"
     return EngineModel.of(resolved)
-
-
-async def _body(request: Request) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in request.stream():
-            yield chunk
-    except ClientDisconnect:
-        raise Cancelled("The client left before the plan had come whole.") from None
 
 
 @router.get("/engines")

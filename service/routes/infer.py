@@ -4,17 +4,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 
-from service import codec
+from service import body, codec
 from service.codec import protocol, safetensors
 from service.compressed import compressed, decompressed
 from service.errors import Cancelled, TooLarge
 from service.inference import Head
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from runtime_ext import Completion
     from service.inference import Inference
     from service.inflight import InflightBytes, Share
@@ -101,9 +98,9 @@ async def _infer(request: Request, ref: str, version: str | None) -> Response:
     form = codec.read_headers(request.headers)
     head = Head.of(ref, version, form)
     with inflight.share() as share:
-        body = await _body(request, settings.max_request_bytes, share, form.coding)
+        content = await _body(request, settings.max_request_bytes, share, form.coding)
         ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
-        call = inference.start(head, body, 0, ended.set_result)
+        call = inference.start(head, content, 0, ended.set_result)
         try:
             completion = await _while_connected(request, ended)
         finally:
@@ -111,8 +108,8 @@ async def _infer(request: Request, ref: str, version: str | None) -> Response:
         parts, headers = inference.answer(call, completion)
         if form.answer_coding is None:
             return Response(b"".join(parts), headers=headers)
-        content, headers = await compressed(parts, headers, form.answer_coding)
-        return Response(content, headers=headers)
+        answer, headers = await compressed(parts, headers, form.answer_coding)
+        return Response(answer, headers=headers)
 
 
 async def _body(request: Request, limit: int, share: "Share", coding: str | None) -> bytes:
@@ -120,42 +117,15 @@ async def _body(request: Request, limit: int, share: "Share", coding: str | None
 
     TooLarge or Unavailable as soon as it is known to be over the limit or the share, compressed or not.
     """
-    declared = _declared(request)
-    if declared > limit:
+    length = body.declared(request) or 0
+    if length > limit:
         raise _too_large(limit)
-    pieces = _received(request, limit)
-    if coding is not None:
-        pieces = decompressed(pieces, coding)
+    pieces = body.within(body.chunks(request), limit, _too_large)
+    if coding is None:
+        share.grow_to(length)
     else:
-        share.grow_to(declared)
-    chunks: list[bytes] = []  # joined and dropped at the end: only there, and of one body at a time, twice
-    size = 0
-    async for piece in pieces:
-        size += len(piece)
-        if size > limit:
-            raise _too_large(limit)
-        share.grow_to(size)
-        chunks.append(piece)
-    return b"".join(chunks)
-
-
-async def _received(request: Request, limit: int) -> "AsyncIterator[bytes]":
-    """The body as it comes; TooLarge as soon as it is known to be over the limit."""
-    received = 0
-    try:
-        async for chunk in request.stream():
-            received += len(chunk)
-            if received > limit:
-                raise _too_large(limit)
-            yield chunk
-    except ClientDisconnect:
-        raise Cancelled("The client left before the request had come whole.") from None
-
-
-def _declared(request: Request) -> int:
-    """The body's length that the headers say; 0 where they do not."""
-    declared = request.headers.get("content-length", "")
-    return int(declared) if declared.isdecimal() else 0
+        pieces = body.within(decompressed(pieces, coding), limit, _too_large)
+    return await body.joined(pieces, share)
 
 
 async def _while_connected(request: Request, ended: asyncio.Future[T]) -> T:
