@@ -102,3 +102,13 @@ class Resolved(NamedTuple):
     engine: Engine
     name: str | None
     version: int | None
+
+    @property
+    def model_name(self) -> str:
+        """What the Open Inference Protocol calls it: its name, or without one its ID."""
+        return self.name or str(self.engine.id)
+
+    @property
+    def model_version(self) -> str:
+        """The same of its version: an engine without a name has 1."""
+        return str(self.version or 1)

@@ -193,13 +193,12 @@ class Inference:
     def answer(self, call: Call, completion: Completion) -> tuple[list[Body], dict[str, str]]:
         """The answer's body in parts, and its headers. Raises the error that the request ended with."""
         outputs = self.outputs(call, completion)
-        engine, name, version = call.resolved
         return codec.encode_parts(
             call.request,
             outputs,
             call.selected,
-            model_name=name or str(engine.id),
-            model_version=str(version or 1),
+            model_name=call.resolved.model_name,
+            model_version=call.resolved.model_version,
         )
 
     def _read(self, head: Head, resolved: Resolved, body: Body) -> Template | InferRequest:

@@ -25,7 +25,7 @@ def model_config(resolved: Resolved, versions: Sequence[int]) -> dict[str, Any]:
     engine = resolved.engine
     stored, info = engine.stored, describe.loaded(engine)
     batched = stored.max_batch_size > 1 and not any(read_dims(stored.batch_dims).values())
-    name = describe.name(resolved)
+    name = resolved.model_name
     config: dict[str, Any] = {
         "name": name,
         "platform": describe.PLATFORMS[engine.format],

@@ -42,7 +42,7 @@ def metadata(resolved: Resolved, versions: Sequence[int]) -> dict[str, Any]:
     """
     info = loaded(resolved.engine)
     return {
-        "name": name(resolved),
+        "name": resolved.model_name,
         "versions": [str(version) for version in versions],
         "platform": PLATFORMS[resolved.engine.format],
         "inputs": [_tensor(spec) for spec in info.inputs],
@@ -50,18 +50,18 @@ def metadata(resolved: Resolved, versions: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def name(resolved: Resolved) -> str:
-    """What the protocol calls an engine: its name, or without one its ID."""
-    return resolved.name or str(resolved.engine.id)
-
-
 def versions(registry: Registry, resolved: Resolved) -> list[int]:
-    """The versions of a model that can be asked for now, ascending; an engine without a name has 1."""
-    if resolved.name is None:
-        return [1]
-    known = sorted(registry.names()[resolved.name].versions)
-    found = {version: registry.resolve(resolved.name, str(version)).engine for version in known}
-    return [version for version, engine in found.items() if engine.state is State.READY]
+    """The versions of a model that can be asked for now, ascending."""
+    found = all_versions(registry, resolved.model_name)
+    return [version or 1 for engine, _, version in found if engine.state is State.READY]
+
+
+def all_versions(registry: Registry, name: str) -> list[Resolved]:
+    """Whatever their states, ascending; an engine called by its ID is the one there is. NotFound."""
+    known = registry.names().get(name)
+    if known is None:
+        return [registry.resolve(name)]
+    return [registry.resolve(name, str(version)) for version in sorted(known.versions)]
 
 
 def loaded(engine: Engine) -> EngineInfo:

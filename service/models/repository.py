@@ -11,6 +11,7 @@ from typing import Any
 from runtime_ext import Runtime
 from service.engine import Engine, Resolved, State
 from service.errors import InvalidInput
+from service.models import describe
 from service.models.load_config import LoadConfig
 from service.models.load_parameters import PlanFile, check_unload, read_load
 from service.options import Options
@@ -34,26 +35,18 @@ STATES = {
 
 def index(registry: Registry, ready_only: bool) -> list[dict[str, Any]]:
     """All versions of all models, or those that are READY."""
-    models = [resolved for name in registry.names() for resolved in versions(registry, name)]
+    models = [resolved for name in registry.names() for resolved in describe.all_versions(registry, name)]
     models += [Resolved(engine, None, None) for engine in registry.engines() if not engine.names]
     return [
         {
-            "name": name or str(engine.id),
-            "version": str(version or 1),
-            "state": STATES[engine.state],
-            "reason": _reason(engine),
+            "name": model.model_name,
+            "version": model.model_version,
+            "state": STATES[model.engine.state],
+            "reason": _reason(model.engine),
         }
-        for engine, name, version in models
-        if engine.state is State.READY or not ready_only
+        for model in models
+        if model.engine.state is State.READY or not ready_only
     ]
-
-
-def versions(registry: Registry, name: str) -> list[Resolved]:
-    """All versions of a model, ascending. NotFound where there is no such model."""
-    known = registry.names().get(name)
-    if known is None:
-        return [registry.resolve(name)]
-    return [registry.resolve(name, str(version)) for version in known.versions]
 
 
 def _reason(engine: Engine) -> str:
@@ -77,7 +70,7 @@ class Repository:
         options = asked.config.options if asked.config is not None else Options()
         if not asked.files:
             if asked.config is not None:
-                for resolved in versions(self._registry, name):
+                for resolved in describe.all_versions(self._registry, name):
                     asked.config.check_format(resolved.engine.format)
             await self._registry.load(name, options)
             return

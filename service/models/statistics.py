@@ -31,16 +31,13 @@ def _all(registry: Registry) -> list[Resolved]:
 
 
 def _asked(registry: Registry, name: str, version: str | None) -> list[Resolved]:
-    resolved = registry.resolve(name, version)
-    if version is not None or name not in registry.names():
-        return [resolved]
-    return [registry.resolve(name, str(each)) for each in sorted(registry.names()[name].versions)]
+    return describe.all_versions(registry, name) if version is None else [registry.resolve(name, version)]
 
 
 def _entry(resolved: Resolved, stats: EngineStats) -> dict[str, Any]:
     return {
-        "name": describe.name(resolved),
-        "version": str(resolved.version or 1),
+        "name": resolved.model_name,
+        "version": resolved.model_version,
         "last_inference": stats.last_inference_ms,
         "inference_count": stats.inference_count,
         "execution_count": stats.execution_count,

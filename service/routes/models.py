@@ -84,7 +84,7 @@ def model_ready(state: State, name: str, version: str | None) -> Answer:
     """200 if the model takes requests; else 503 with the reason, or 404."""
     runtime: Runtime = state.runtime
     resolved = readiness.check_model(runtime, state.registry, name, version)
-    return {"name": describe.name(resolved), "ready": True}
+    return {"name": resolved.model_name, "ready": True}
 
 
 @of_model("/config")
