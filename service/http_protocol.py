@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from runtime_ext import Completion, Error
+from runtime_ext import Completion
 from service import problems
 from service.codec import Body
 from service.compressed import compressed, compressed_here, is_short
@@ -181,7 +181,7 @@ class InferProtocol(HttpToolsProtocol):
         return [tail, *(completion.data(index) for index, _ in call.selected)]
 
     def _refuse(self, failure: Exception) -> None:
-        if not isinstance(failure, (TrtserveError, Error)):
+        if problems.is_fault(failure):
             logger.error("inference failed", exc_info=failure)
         status, code, headers, body = problems.render(failure)
         self._short.errors.labels(code).inc()

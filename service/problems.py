@@ -50,10 +50,14 @@ class Told(NamedTuple):
     retry_after: int | None  # seconds; None: it does not pass
 
 
+def is_fault(error: Exception) -> bool:
+    """Whether nobody meant to raise it: its sentence is then none for a client, and belongs into the log."""
+    return not isinstance(error, (TrtserveError, Error))
+
+
 def tell(error: Exception) -> Told:
-    kind: str = getattr(error, "kind", "ExecutionFailed")
-    told = isinstance(error, (TrtserveError, Error))
-    message = str(error) if told else "The server failed unexpectedly; its log says how."
+    kind: str = "ExecutionFailed" if is_fault(error) else getattr(error, "kind", "ExecutionFailed")
+    message = str(error) if not is_fault(error) else "The server failed unexpectedly; its log says how."
     retry_after = None
     if kind in RETRIED:
         after = getattr(error, "retry_after", None)

@@ -1,11 +1,14 @@
 """Errors as the end of a call: a status, a sentence, and trailing metadata for programs."""
 
+import logging
 from collections.abc import Callable
 
 from grpc import StatusCode
 
 from service import problems
 from service.problems import Told
+
+logger = logging.getLogger(__name__)
 
 GRPC_STATUS: dict[str, StatusCode] = {
     "InvalidInput": StatusCode.INVALID_ARGUMENT,
@@ -36,5 +39,10 @@ def status(told: Told) -> tuple[StatusCode, str, tuple[tuple[str, str], ...]]:
     return GRPC_STATUS[told.kind], told.sentence, tuple(metadata)
 
 
-def tell(error: Exception) -> Told:
-    return problems.tell(error)
+def tell(error: Exception, count: Count) -> Told:
+    """What a client is told of an error, counted here; a fault is logged, too."""
+    told = problems.tell(error)
+    if problems.is_fault(error):
+        logger.error("a call failed", exc_info=error)
+    count(told.kind)
+    return told

@@ -1,7 +1,6 @@
 """ModelInfer and ModelStreamInfer: the same requests, on the same way into the scheduler, as over HTTP."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,8 +13,6 @@ from service.inference import Inference
 from service.inflight import InflightBytes
 from service.rpc import answer, errors
 from service.rpc.request import Requests, id_of
-
-logger = logging.getLogger(__name__)
 
 STREAM_DEPTH = 256  # requests of one stream that are under way, or whose answers wait for those before
 
@@ -96,8 +93,7 @@ class Infer:
         try:
             return answer.in_stream(await self.infer(message, context))
         except Exception as failure:
-            told = errors.tell(failure)
-            self._count(told.kind)
+            told = errors.tell(failure, self._count)
             return answer.error_in_stream(told.sentence, id_of(message))
 
 

@@ -1,6 +1,5 @@
 """Every method of GRPCInferenceService by its name, and what answers it."""
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -15,8 +14,6 @@ from service.rpc.open_inference_pb2 import DESCRIPTOR
 from service.rpc.request import parse
 
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 SERVICE = DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
@@ -86,9 +83,6 @@ async def _answered(answer: Awaitable[T], context: Context, count: errors.Count)
     try:
         return await answer
     except Exception as failure:
-        told = errors.tell(failure)
-        if told.kind == "ExecutionFailed":
-            logger.error("a call failed", exc_info=failure)
-        count(told.kind)
+        told = errors.tell(failure, count)
         await context.abort(*errors.status(told))
         raise AssertionError("abort() raises") from failure

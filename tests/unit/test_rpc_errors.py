@@ -1,0 +1,43 @@
+"""Errors as the ends of calls, and of requests in a stream, over gRPC."""
+
+import pytest
+from grpc import StatusCode
+
+from service.errors import HTTP_STATUS, ExecutionFailed, NotFound
+from service.rpc import errors
+from tests.fakes.values import error
+
+
+def test_every_kind_has_its_status() -> None:
+    assert errors.GRPC_STATUS.keys() == HTTP_STATUS.keys()
+
+
+def test_a_fault_of_the_server_is_in_its_log_and_not_in_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    counted: list[str] = []
+    told = errors.tell(KeyError("secret"), counted.append)
+    assert told.kind == "ExecutionFailed"
+    assert "secret" not in told.sentence
+    assert counted == ["ExecutionFailed"]
+    assert "secret" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "failure", [NotFound("No."), ExecutionFailed("Broken."), error("QueueFull", "Full.")]
+)
+def test_what_was_meant_to_be_raised_is_counted_and_not_logged(
+    caplog: pytest.LogCaptureFixture, failure: Exception
+) -> None:
+    counted: list[str] = []
+    told = errors.tell(failure, counted.append)
+    assert told.sentence == str(failure)
+    assert counted == [told.kind]
+    assert caplog.text == ""
+
+
+def test_a_call_ends_with_a_status_a_sentence_and_what_programs_read() -> None:
+    told = errors.tell(error("Unavailable", "Not now."), lambda kind: None)
+    assert errors.status(told) == (
+        StatusCode.UNAVAILABLE,
+        "Not now.",
+        (("code", "Unavailable"), ("retry-after", "1")),
+    )
