@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 
-from service.errors import NotFound, Unsupported
 from service.json_body import json_object
+from service.models import cuda_shared_memory
 
 if TYPE_CHECKING:
     from service.models.shared_memory import SharedMemory
@@ -81,28 +81,25 @@ async def system_unregister(request: Request, name: str) -> dict[str, Any]:
     return {}
 
 
-# -- CUDA: there is none. Clients unregister all regions as they begin and end, whether they use any or not.
+# -- CUDA: there is none.
 
 
 @router.get("/v2/cudasharedmemory/status")
 async def cuda_status() -> Status:
     """None: regions in the memory of a GPU are not supported."""
-    return []
+    return cuda_shared_memory.status(None)
 
 
 @router.get("/v2/cudasharedmemory/region/{name:path}/status")
 async def cuda_region_status(name: str) -> Status:
     """404."""
-    raise NotFound(f"There is no CUDA shared memory region {name!r}.")
+    return cuda_shared_memory.status(name)
 
 
 @router.post("/v2/cudasharedmemory/region/{name:path}/register")
 async def cuda_register(name: str) -> dict[str, Any]:
     """501: regions in the memory of a GPU are not supported."""
-    raise Unsupported(
-        f"CUDA shared memory region {name!r} is not registered: this server takes none. Use system shared "
-        "memory, or binary tensors in the requests."
-    )
+    cuda_shared_memory.register(name)
 
 
 @router.post("/v2/cudasharedmemory/unregister")

@@ -17,9 +17,10 @@ def response(call: Call, outputs: Sequence[Output]) -> bytes:
 
     An output in shared memory has empty ones: clients find an output's by its number.
     """
-    engine, name, version = call.resolved
     answer = ModelInferResponse(
-        model_name=name or str(engine.id), model_version=str(version or 1), id=call.request.id or ""
+        model_name=call.resolved.model_name,
+        model_version=call.resolved.model_version,
+        id=call.request.id or "",
     )
     raw: list[memoryview] = []
     for index, place in call.selected:

@@ -1,11 +1,11 @@
 """The repository: which models there are, and loading and unloading them."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.datastructures import State
 
 from service.models import repository
+from service.rpc.parameters import plain
 
 Answer = dict[str, Any]
 
@@ -16,15 +16,10 @@ async def index(state: State, request: Any) -> Answer:
 
 async def load(state: State, request: Any) -> Answer:
     """The content of a file comes as bytes, where JSON has base64."""
-    await state.repository.load(request.model_name, _parameters(request.parameters))
+    await state.repository.load(request.model_name, plain(request.parameters))
     return {}
 
 
 async def unload(state: State, request: Any) -> Answer:
-    await state.repository.unload(request.model_name, _parameters(request.parameters))
+    await state.repository.unload(request.model_name, plain(request.parameters))
     return {}
-
-
-def _parameters(given: Mapping[str, Any]) -> dict[str, object]:
-    chosen = {name: parameter.WhichOneof("parameter_choice") for name, parameter in given.items()}
-    return {name: getattr(given[name], choice) for name, choice in chosen.items() if choice}

@@ -11,15 +11,16 @@ from google.protobuf.message import DecodeError
 
 from service.codec import BodyForm, Form, InferRequest, protocol
 from service.codec.datatypes import check as check_datatype
+from service.codec.shared_memory import REGION
 from service.codec.tensor import check_name, check_shape
 from service.errors import InvalidInput
 from service.inference import Head
 from service.rpc import contents, wire
 from service.rpc.open_inference_pb2 import ModelInferRequest
+from service.rpc.parameters import plain
 
 FORM = BodyForm(Form.PROTOCOL, None, None, None)
 HEADS = 64  # kept
-SHARED = "shared_memory_region"
 
 
 class Requests:
@@ -63,11 +64,9 @@ def _request(given: Any, raw: Sequence[object]) -> InferRequest:
     raw = raw or given.raw_input_contents
     inputs = [_input(number, tensor) for number, tensor in enumerate(given.inputs)]
     data = _data(given, inputs, raw)
-    outputs = [
-        {"name": output.name, "parameters": _parameters(output.parameters)} for output in given.outputs
-    ]
+    outputs = [{"name": output.name, "parameters": plain(output.parameters)} for output in given.outputs]
     root = {
-        "parameters": _parameters(given.parameters) | {"binary_data_output": True},
+        "parameters": plain(given.parameters) | {"binary_data_output": True},
         "inputs": inputs,
         "outputs": outputs,
     }
@@ -84,7 +83,7 @@ def _request(given: Any, raw: Sequence[object]) -> InferRequest:
 
 def _input(number: int, tensor: Any) -> dict[str, Any]:
     """What JSON would say of an input, but for where its data is."""
-    parameters = _parameters(tensor.parameters)
+    parameters = plain(tensor.parameters)
     parameters.pop("binary_data_size", None)
     name = check_name(f"Input {number}", tensor.name)
     return {
@@ -97,7 +96,7 @@ def _input(number: int, tensor: Any) -> dict[str, Any]:
 
 def _data(given: Any, inputs: list[dict[str, Any]], raw: Sequence[Any]) -> dict[int, object]:
     """The data of the inputs that are not in shared memory, by their numbers."""
-    sent = [number for number, tensor in enumerate(inputs) if SHARED not in tensor["parameters"]]
+    sent = [number for number, tensor in enumerate(inputs) if REGION not in tensor["parameters"]]
     if raw and len(raw) != len(sent):
         raise InvalidInput(
             f"The request has {len(raw)} raw_input_contents for {len(sent)} inputs: there must be one for "
@@ -115,8 +114,3 @@ def _data(given: Any, inputs: list[dict[str, Any]], raw: Sequence[Any]) -> dict[
         tensor["parameters"]["binary_data_size"] = len(its)  # to the codec, it lies behind the JSON
         data[number] = its
     return data
-
-
-def _parameters(given: Any) -> dict[str, Any]:
-    chosen = {name: parameter.WhichOneof("parameter_choice") for name, parameter in given.items()}
-    return {name: getattr(given[name], choice) for name, choice in chosen.items() if choice}

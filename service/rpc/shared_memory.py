@@ -5,15 +5,13 @@ from typing import Any
 
 from starlette.datastructures import State
 
-from service.errors import NotFound, Unsupported
+from service.models import cuda_shared_memory
 
 Answer = dict[str, Any]
 
 
 async def system_status(state: State, request: Any) -> Answer:
-    return {
-        "regions": {region["name"]: region for region in state.shared_memory.status(request.name or None)}
-    }
+    return {"regions": _by_name(state.shared_memory.status(request.name or None))}
 
 
 async def system_register(state: State, request: Any) -> Answer:
@@ -32,21 +30,20 @@ async def system_unregister(state: State, request: Any) -> Answer:
     return {}
 
 
-# -- CUDA: clients ask for the status, and unregister all regions, whether they use any or not.
+# -- CUDA: there is none.
 
 
 async def cuda_status(state: State, request: Any) -> Answer:
-    if request.name:
-        raise NotFound(f"There is no CUDA shared memory region {request.name!r}.")
-    return {"regions": {}}
+    return {"regions": _by_name(cuda_shared_memory.status(request.name))}
 
 
 async def cuda_register(state: State, request: Any) -> Answer:
-    raise Unsupported(
-        f"CUDA shared memory region {request.name!r} is not registered: this server takes none. Use system "
-        "shared memory, or raw_input_contents."
-    )
+    cuda_shared_memory.register(request.name)
 
 
 async def cuda_unregister(state: State, request: Any) -> Answer:
     return {}
+
+
+def _by_name(regions: list[Answer]) -> dict[str, Answer]:
+    return {region["name"]: region for region in regions}
