@@ -84,13 +84,15 @@ class LoadConfig:
 def read_config(text: object, name: str) -> LoadConfig:
     """Of a load of the model `name`. Raises InvalidInput, and Unsupported for what this server has not."""
     if not isinstance(text, str):
-        raise InvalidInput("The parameter 'config' of a load is a string with the config's JSON in it.")
+        raise InvalidInput(
+            f"The parameter 'config' is {shown(text)}; it is a string with the config's JSON in it."
+        )
     try:
         given = orjson.loads(text)
     except orjson.JSONDecodeError as failure:
         raise InvalidInput(f"The parameter 'config' is no JSON: {failure}.") from None
     if not isinstance(given, dict):
-        raise InvalidInput("The parameter 'config' is no JSON object.")
+        raise InvalidInput(f"The parameter 'config' has {shown(given)} in it; that is a JSON object.")
     try:
         config = ModelConfig.model_validate(given)
     except ValidationError as failure:

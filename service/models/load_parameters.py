@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 
+from service.codec.shown import shown
 from service.errors import InvalidInput
 from service.models.load_config import LoadConfig, read_config
 
@@ -80,7 +81,7 @@ def check_unload(parameters: Mapping[str, object]) -> None:
         if parameter != "unload_dependents":
             raise _unknown(parameter, "An unload", ["unload_dependents"])
         if not isinstance(value, bool):
-            raise InvalidInput("The parameter 'unload_dependents' is true or false.")
+            raise InvalidInput(f"The parameter 'unload_dependents' is {shown(value)}; it is true or false.")
 
 
 def _file(parameter: str, value: object) -> PlanFile:
@@ -91,7 +92,9 @@ def _file(parameter: str, value: object) -> PlanFile:
             "file:1/model.plan: a version is a number from 1 to 9999999999, and a name has no /."
         )
     if not isinstance(value, (str, bytes)):
-        raise InvalidInput(f"The parameter {parameter!r} is a string with the file's bytes in base64.")
+        raise InvalidInput(
+            f"The parameter {parameter!r} is {shown(value)}; it is a string with the file's bytes in base64."
+        )
     return PlanFile(parameter, int(path[1]), value)
 
 

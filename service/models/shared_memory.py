@@ -65,7 +65,8 @@ class _Region:
     def too_short(self, size: int) -> Conflict:
         return Conflict(
             f"Shared memory region {self.name!r} is bytes {self.offset} to {self.offset + self.byte_size} of "
-            f"the object {self.key!r}, which has only {size} now: it has become shorter since then."
+            f"the object {self.key!r}, which has only {size} now: it has become shorter since then. "
+            "Make it long enough again, or register a smaller region."
         )
 
 
@@ -194,7 +195,10 @@ class SharedMemory:
         if name in self._regions:
             raise Conflict(f"Shared memory region {name!r} is registered already: unregister it first.")
         if len(self._regions) >= MOST_REGIONS:
-            raise Conflict(f"There are {MOST_REGIONS} shared memory regions, the most there may be.")
+            raise Conflict(
+                f"There are {MOST_REGIONS} shared memory regions, the most there may be: "
+                "unregister one first."
+            )
 
 
 def _off() -> Unsupported:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 
+from service.codec.shown import shown
 from service.errors import InvalidInput
 from service.json_body import json_object
 from service.schemas_names import NameList, NameModel, PointModel
@@ -44,7 +45,10 @@ async def point_name(request: Request, name: str) -> NameModel:
     asked = await json_object(request)
     version = asked.get("current")
     if asked.keys() != {"current"} or type(version) is not int or not 1 <= version <= LARGEST_VERSION:
-        raise InvalidInput('The request\'s body is {"current": VERSION}, with the number of a version.')
+        raise InvalidInput(
+            f'The request\'s body is {shown(asked)}; it is {{"current": VERSION}}, '
+            "with the number of a version."
+        )
     await registry.point(name, version)
     return _shown(registry, name)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 
+from service.codec.shown import shown
 from service.errors import InvalidInput
 from service.json_body import json_object
 from service.models import repository
@@ -36,7 +37,7 @@ async def index(request: Request) -> list[dict[str, str]]:
     asked = await json_object(request, optional=True)
     ready = asked.get("ready", False)
     if not isinstance(ready, bool):
-        raise InvalidInput("The field 'ready' is true or false.")
+        raise InvalidInput(f"The field 'ready' is {shown(ready)}; it is true or false.")
     return repository.index(registry, ready)
 
 
@@ -73,5 +74,5 @@ async def unload(request: Request, name: str) -> dict[str, str]:
 def _parameters(body: Mapping[str, Any]) -> dict[str, Any]:
     parameters = body.get("parameters", {})
     if not isinstance(parameters, dict):
-        raise InvalidInput("The field 'parameters' is a JSON object.")
+        raise InvalidInput(f"The field 'parameters' is {shown(parameters)}; it is a JSON object.")
     return parameters

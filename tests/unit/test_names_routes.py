@@ -87,6 +87,12 @@ async def test_a_wrong_body_is_refused(client: httpx.AsyncClient, body: bytes) -
     refused(await client.put("/names/net", content=body), 400, "InvalidInput")
 
 
+async def test_a_refusal_of_a_body_says_what_came_and_what_is_taken(client: httpx.AsyncClient) -> None:
+    await upload(client, 1, "net")
+    sentence = refused(await client.put("/names/net", json={"current": "1"}), 400, "InvalidInput")
+    assert "is {'current': '1'}; it is {\"current\": VERSION}" in sentence
+
+
 async def test_a_body_that_is_too_large_or_compressed_is_refused(client: httpx.AsyncClient) -> None:
     await upload(client, 1, "net")
     refused(await client.put("/names/net", content=b" " * 70_000), 413, "TooLarge")

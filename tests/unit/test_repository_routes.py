@@ -210,6 +210,25 @@ async def test_a_file_that_cannot_be_loaded_leaves_the_versions_before_it(
     assert len(files(settings)) == 1
 
 
+@pytest.mark.parametrize(
+    ("operation", "body", "sentence"),
+    [
+        ("index", {"ready": 1}, "The field 'ready' is 1; it is true or false."),
+        ("models/net/load", {"parameters": [1]}, "The field 'parameters' is [1]; it is a JSON object."),
+        (
+            "models/net/unload",
+            {"parameters": {"unload_dependents": "true"}},
+            "The parameter 'unload_dependents' is 'true'; it is true or false.",
+        ),
+    ],
+)
+async def test_a_refusal_says_what_came_and_what_is_taken(
+    client: httpx.AsyncClient, operation: str, body: dict[str, Any], sentence: str
+) -> None:
+    response = await client.post(f"/v2/repository/{operation}", json=body)
+    assert refused(response, 400, "InvalidInput") == sentence
+
+
 PLAN = encoded(onnx_plan(1))
 
 
@@ -222,8 +241,8 @@ PLAN = encoded(onnx_plan(1))
         ({"file:2/m.onnx": "ä" * 8}, "The parameter 'file:2/m.onnx' is no base64: "),
         ({"file:2/m.onnx": "AAA=" * 2}, "The parameter 'file:2/m.onnx' is no base64: "),
         ({"file:2/m.onnx": ""}, "The plan is empty"),
-        ({"file:2/m.onnx": 5}, "is a string with the file's bytes in base64"),
-        ({"file:2/m.onnx": None}, "is a string with the file's bytes in base64"),
+        ({"file:2/m.onnx": 5}, "is 5; it is a string with the file's bytes in base64"),
+        ({"file:2/m.onnx": None}, "is None; it is a string with"),
         ({"file:m.onnx": PLAN}, "does not name a file as file:<version>/<name>"),
         ({"file:0/m.onnx": PLAN}, "does not name a file"),
         ({"file:01/m.onnx": PLAN}, "does not name a file"),
@@ -234,6 +253,11 @@ PLAN = encoded(onnx_plan(1))
         ({"file:/etc/passwd": PLAN}, "does not name a file"),
         ({"file:2/m.onnx": PLAN, "file:2/m.data": PLAN}, "Version 2 has two files"),
         ({"file:2/m.onnx": PLAN, "config": "{"}, "The parameter 'config' is no JSON"),
+        (
+            {"file:2/m.onnx": PLAN, "config": "[]"},
+            "The parameter 'config' has [] in it; that is a JSON object",
+        ),
+        ({"file:2/m.onnx": PLAN, "config": {"a": 1}}, "The parameter 'config' is {'a': 1}; it is a string"),
         ({"file:2/m.onnx": PLAN, "config": '{"backend": "tensorrt"}'}, "format=tensorrt was asked for"),
         ({"file:2/m.onnx": PLAN, "other": 1}, "A load has no parameter 'other'"),
         ({"file:2/m.onnx": encoded(b"\x1f\x8b" + bytes(100))}, "The plan is gzip-compressed. Unpack it"),
