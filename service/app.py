@@ -61,9 +61,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     completions, metrics, inflight, inference, shared_memory. The lifespan's state has what InferProtocol
     needs.
     """
-    tensorrt = tensorrt_options(settings)
     if trial is None and settings.trial_load:
-        trial = ProcessTrial(tensorrt, settings.trial_load_timeout_s)
+        trial = ProcessTrial(tensorrt_options(settings), settings.trial_load_timeout_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ShortWay]]:
@@ -72,21 +71,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
         native_log = NativeLog()
         try:
             native_log.attach()
-            state.runtime = runtime or create_runtime(tensorrt=tensorrt)
-            state.completions = Completions(state.runtime)
-            state.registry = Registry(settings, state.store, state.runtime, trial)
-            state.repository = Repository(settings, state.store, state.runtime, state.registry)
-            state.metrics = Metrics(state.runtime, state.registry)
-            state.shared_memory = SharedMemory(settings)
-            state.inflight = InflightBytes(settings.max_inflight_bytes)
-            state.inference = Inference(
-                settings,
-                state.runtime,
-                state.registry,
-                state.completions,
-                inflight=state.inflight,
-                shared_memory=state.shared_memory,
-            )
+            _assemble(state, runtime or create_runtime(tensorrt=tensorrt_options(settings)), trial)
             state.completions.attach()
             try:
                 await state.registry.start()
@@ -124,6 +109,26 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     ):
         app.include_router(routes.router)
     return app
+
+
+def _assemble(state: State, runtime: Runtime, trial: Trial | None) -> None:
+    """Make what stands on settings and store, which the state has."""
+    settings: Settings = state.settings
+    state.runtime = runtime
+    state.completions = Completions(runtime)
+    state.registry = Registry(settings, state.store, runtime, trial)
+    state.repository = Repository(settings, state.store, runtime, state.registry)
+    state.metrics = Metrics(runtime, state.registry)
+    state.shared_memory = SharedMemory(settings)
+    state.inflight = InflightBytes(settings.max_inflight_bytes)
+    state.inference = Inference(
+        settings,
+        runtime,
+        state.registry,
+        state.completions,
+        inflight=state.inflight,
+        shared_memory=state.shared_memory,
+    )
 
 
 def _short_way(state: State) -> ShortWay:
