@@ -11,13 +11,17 @@ from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
+import pytest
 from tritonclient.utils import InferenceServerException
 
 from tests.e2e.server import Server
 
 KINDS = ("http", "http.aio", "grpc", "grpc.aio")
-
-__all__ = ["KINDS", "InferenceServerException", "TritonClient", "client_methods"]
+EVERYWHERE = pytest.mark.parametrize("kind", KINDS)
+HTTP = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("http")])
+GRPC = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("grpc")])
+SHARED = "trtserve-test-"  # how the keys begin that the server allows
+X = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 
 def module_of(kind: str) -> ModuleType:
@@ -76,3 +80,24 @@ class TritonClient:
         self.call("close")
         if self._loop is not None:
             self._loop.close()
+
+
+def upload(server: Server, plan: bytes, name: str = "net", **options: str | int) -> None:
+    server.client.post("/engines", params={"name": name, **options}, content=plan).raise_for_status()
+
+
+def refused(client: TritonClient, method: str, *args: Any, **options: Any) -> InferenceServerException:
+    with pytest.raises(InferenceServerException) as raised:
+        client.call(method, *args, **options)
+    assert raised.value.message().strip().endswith((".", "?")), "a sentence"
+    return raised.value
+
+
+def is_unsupported(error: InferenceServerException) -> bool:
+    return error.status() in {"501", "StatusCode.UNIMPLEMENTED"}
+
+
+def doubled(client: TritonClient, factor: int = 2, **options: Any) -> None:
+    """The model answers with `factor` times its input."""
+    result = client.infer("net", [client.input("x", X)], **options)
+    np.testing.assert_array_equal(result.as_numpy("y"), factor * X)

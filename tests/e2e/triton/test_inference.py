@@ -1,0 +1,153 @@
+"""Inference by the clients: at once, asynchronously, in streams, in every form."""
+
+import queue
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.e2e.server import Server
+from tests.e2e.triton.clients import (
+    EVERYWHERE,
+    GRPC,
+    HTTP,
+    TritonClient,
+    X,
+    doubled,
+    refused,
+    upload,
+)
+
+
+@EVERYWHERE
+def test_infer(client: TritonClient, server: Server, plans: dict[int, bytes]) -> None:
+    result = client.infer("net", [client.input("x", X)], request_id="mine")
+    np.testing.assert_array_equal(result.as_numpy("y"), 2 * X)
+    response = result.get_response()
+    if client.is_grpc:
+        assert (response.id, response.model_name, response.model_version) == ("mine", "net", "1")
+    else:
+        assert (response["id"], response["model_name"], response["model_version"]) == ("mine", "net", "1")
+    upload(server, plans[3])
+    doubled(client, factor=3)
+    doubled(client, model_version="1")
+    doubled(
+        client, factor=3, priority=1, timeout=60_000_000, outputs=[client.module.InferRequestedOutput("y")]
+    )
+
+
+@EVERYWHERE
+def test_infer_says_what_is_wrong_with_a_request(client: TritonClient) -> None:
+    wrong = {
+        "There is no engine 'nobody'": ("nobody", client.input("x", X), {}),
+        "'net' has no version '9'": ("net", client.input("x", X), {"model_version": "9"}),
+        "'z'": ("net", client.input("z", X), {}),
+        "INT32": ("net", client.input("x", X.astype(np.int32), "INT32"), {}),
+        "[2, 3]": ("net", client.input("x", X[:, :3].copy()), {}),
+        "'w'": ("net", client.input("x", X), {"outputs": [client.module.InferRequestedOutput("w")]}),
+        "BYTES": ("net", client.input("x", np.array([b"a", b"bc"], np.object_), "BYTES"), {}),
+    }
+    for told, (model, tensor, options) in wrong.items():
+        assert told in refused(client, "infer", model, [tensor], **options).message()
+    doubled(client)
+
+
+@HTTP
+@pytest.mark.parametrize("way", ["binary", "json", "binary in, json out", "json in, binary out"])
+def test_infer_with_tensors_in_either_form(client: TritonClient, way: str) -> None:
+    tensor = client.input("x", X, binary_data=way.startswith("binary"))
+    output = client.module.InferRequestedOutput("y", binary_data=way in {"binary", "json in, binary out"})
+    result = client.infer("net", [tensor], outputs=[output])
+    np.testing.assert_array_equal(result.as_numpy("y"), 2 * X)
+
+
+@HTTP
+@pytest.mark.parametrize("asked", ["gzip", "deflate"])
+def test_infer_with_compressed_bodies(client: TritonClient, asked: str) -> None:
+    x = np.arange(4096, dtype=np.float32).reshape(1024, 4)
+    result = client.infer(
+        "net",
+        [client.input("x", x)],
+        request_compression_algorithm=asked,
+        response_compression_algorithm=asked,
+    )
+    np.testing.assert_array_equal(result.as_numpy("y"), 2 * x)
+
+
+@GRPC
+def test_infer_over_a_compressed_channel(client: TritonClient) -> None:
+    doubled(client, compression_algorithm="gzip")
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_async_infer(client: TritonClient) -> None:
+    if client.is_grpc:
+        answers: queue.Queue[Any] = queue.Queue()
+        for _ in range(4):
+            client.client.async_infer(
+                "net", [client.input("x", X)], lambda result, error: answers.put((result, error))
+            )
+        results = []
+        for _ in range(4):
+            result, error = answers.get(timeout=60)
+            assert error is None
+            results.append(result)
+    else:
+        asked = [client.client.async_infer("net", [client.input("x", X)]) for _ in range(4)]
+        results = [request.get_result() for request in asked]
+    for result in results:
+        np.testing.assert_array_equal(result.as_numpy("y"), 2 * X)
+
+
+@pytest.mark.parametrize("kind", ["grpc"])
+def test_async_stream_infer(client: TritonClient) -> None:
+    answers: queue.Queue[Any] = queue.Queue()
+    client.client.start_stream(lambda result, error: answers.put((result, error)))
+    for n in (1, 2, 3):
+        client.client.async_stream_infer("net", [client.input("x", n * X)], request_id=str(n))
+    client.client.async_stream_infer("nobody", [client.input("x", X)])
+    client.client.async_stream_infer("net", [client.input("x", X)])
+    for n in (1, 2, 3):
+        result, error = answers.get(timeout=60)
+        assert error is None
+        assert result.get_response().id == str(n)
+        np.testing.assert_array_equal(result.as_numpy("y"), 2 * n * X)
+    _, error = answers.get(timeout=60)
+    assert "There is no engine 'nobody'" in error.message()
+    result, error = answers.get(timeout=60)
+    assert error is None, "a request that fails does not end the stream"
+    client.client.stop_stream()
+
+
+test_start_stream = test_stop_stream = test_async_stream_infer
+
+
+@pytest.mark.parametrize("kind", ["grpc.aio"])
+def test_stream_infer(client: TritonClient) -> None:
+    async def requests() -> AsyncIterator[dict[str, Any]]:
+        for n in (1, 2, 3):
+            yield {"model_name": "net", "inputs": [client.input("x", n * X)], "request_id": str(n)}
+
+    async def answers() -> list[tuple[Any, Any]]:
+        return [answer async for answer in client.client.stream_infer(requests())]
+
+    for n, (result, error) in enumerate(client.run(answers()), start=1):
+        assert error is None
+        np.testing.assert_array_equal(result.as_numpy("y"), 2 * n * X)
+
+
+@HTTP
+def test_generate_request_body(client: TritonClient, server: Server) -> None:
+    body, length = client.client.generate_request_body([client.input("x", X)])
+    answer = server.client.post(
+        "/v2/models/net/infer", content=body, headers={"Inference-Header-Content-Length": str(length)}
+    )
+    assert answer.status_code == 200
+    result = client.client.parse_response_body(
+        answer.content, header_length=int(answer.headers.get("Inference-Header-Content-Length", 0)) or None
+    )
+    np.testing.assert_array_equal(result.as_numpy("y"), 2 * X)
+
+
+test_parse_response_body = test_generate_request_body

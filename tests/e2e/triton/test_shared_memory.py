@@ -1,0 +1,88 @@
+"""Shared memory as the clients register and use it."""
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from tritonclient.utils import shared_memory
+
+from tests.e2e.triton.clients import (
+    EVERYWHERE,
+    SHARED,
+    TritonClient,
+    X,
+    is_unsupported,
+    refused,
+)
+
+
+@contextmanager
+def region(name: str, size: int) -> Iterator[Any]:
+    handle = shared_memory.create_shared_memory_region(name, f"{SHARED}{name}", size)
+    try:
+        yield handle
+    finally:
+        shared_memory.destroy_shared_memory_region(handle)
+
+
+def regions(client: TritonClient, *name: str) -> dict[str, Any]:
+    """The registered regions by name, as either protocol tells them."""
+    status = client.call("get_system_shared_memory_status", *name)
+    if client.is_grpc:
+        return status.get("regions", {})
+    return {found["name"]: found for found in status}
+
+
+@EVERYWHERE
+def test_register_system_shared_memory(client: TritonClient) -> None:
+    assert regions(client) == {}
+    with region("a", 64):
+        client.call("register_system_shared_memory", "mine", f"{SHARED}a", 32, 16)
+        found = regions(client)["mine"]
+        assert found["key"].lstrip("/") == f"{SHARED}a"
+        assert (int(found["offset"]), int(found["byte_size"])) == (16, 32)
+        assert regions(client, "mine").keys() == {"mine"}
+        assert refused(client, "register_system_shared_memory", "large", f"{SHARED}a", 65)
+        assert refused(client, "register_system_shared_memory", "other", "somebody-elses", 8)
+        client.call("unregister_system_shared_memory", "mine")
+    assert regions(client) == {}
+
+
+test_get_system_shared_memory_status = test_register_system_shared_memory
+test_unregister_system_shared_memory = test_register_system_shared_memory
+
+
+@EVERYWHERE
+def test_register_cuda_shared_memory(client: TritonClient) -> None:
+    handle = base64.b64encode(bytes(64))
+    assert is_unsupported(refused(client, "register_cuda_shared_memory", "mine", handle, 0, 64))
+
+
+@EVERYWHERE
+def test_get_cuda_shared_memory_status(client: TritonClient) -> None:
+    assert client.call("get_cuda_shared_memory_status") in ([], {})
+
+
+@EVERYWHERE
+def test_unregister_cuda_shared_memory(client: TritonClient) -> None:
+    client.call("unregister_cuda_shared_memory")
+
+
+@EVERYWHERE
+def test_infer_through_shared_memory(client: TritonClient) -> None:
+    with region("in", X.nbytes) as inputs, region("out", X.nbytes) as outputs:
+        shared_memory.set_shared_memory_region(inputs, [X])
+        client.call("register_system_shared_memory", "in", f"{SHARED}in", X.nbytes)
+        client.call("register_system_shared_memory", "out", f"{SHARED}out", X.nbytes)
+        tensor = client.module.InferInput("x", list(X.shape), "FP32")
+        tensor.set_shared_memory("in", X.nbytes)
+        output = client.module.InferRequestedOutput("y")
+        output.set_shared_memory("out", X.nbytes)
+        result = client.infer("net", [tensor], outputs=[output])
+        assert result.get_output("y") is not None
+        np.testing.assert_array_equal(
+            shared_memory.get_contents_as_numpy(outputs, np.float32, X.shape), 2 * X
+        )
+        client.call("unregister_system_shared_memory")
