@@ -89,7 +89,10 @@ def decode(headers: Mapping[str, str], body: Body) -> InferRequest:
 
 
 def decode_body(form: BodyForm, body: Body) -> InferRequest:
-    """The request in a body; its inputs are views on it where they can be. Raises as decode."""
+    """The request in a body; its inputs are views on it where they can be.
+
+    Raises InvalidInput and Unsupported.
+    """
     if form.header_length is not None:
         request = protocol.decode(*protocol.split(body, form.header_length))
     elif form.body is Form.SAFETENSORS:

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 Input = tuple[str, str, list[int], object]
-"""Name, datatype, shape, data (a buffer, C-contiguous and little-endian): what Runtime.submit takes; or a
-Region where the data is still to be read from there."""
+"""Name, datatype, shape, data (a buffer, C-contiguous and little-endian): what the runtime takes; or a Region
+where the data is still to be read from there."""
 
 LONGEST_NS = 10**18
 """Some thirty years: a longer time is no other, and would not fit the 64 bits that the seam has for it."""
 
 
 HIGH, NORMAL, LOW = 0, 1, 2
-"""The priorities, as Runtime.submit takes them."""
+"""The priorities, as the runtime takes them."""
 
 
 class Form(Enum):
