@@ -1,6 +1,7 @@
 """Fixtures of tests that go through the whole application, with a fake runtime; how properties are tested."""
 
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -9,9 +10,11 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.models.shared_memory import SharedMemory
 from service.settings import Settings
 from tests.asgi import client_of
 from tests.fakes.runtime import FakeRuntime
+from tests.unit.shared_objects import SHM
 
 # Nothing is asserted about time: a slow machine is no failure.
 hypothesis.settings.register_profile(
@@ -44,3 +47,20 @@ async def app(settings: Settings, runtime: FakeRuntime) -> AsyncIterator[FastAPI
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(app) as client:
         yield client
+
+
+@pytest.fixture
+def key() -> Iterator[str]:
+    """Of a shared memory object: no other test has it, and nobody after the test."""
+    key = f"trtserve-test-{uuid.uuid4().hex}"
+    yield key
+    for left in SHM.glob(f"{key}*"):
+        left.rmdir() if left.is_dir() and not left.is_symlink() else left.unlink()
+
+
+@pytest.fixture
+def memory() -> Iterator[SharedMemory]:
+    """Regions of the objects that `key` names."""
+    memory = SharedMemory(Settings(shared_memory="trtserve-test-*"))
+    yield memory
+    memory.close()

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +15,16 @@ from service.version import VERSION
 from tests.asgi import client_of, refused
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, error
+from tests.unit.shared_objects import make
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def key() -> Iterator[str]:
-    path = Path("/dev/shm") / f"trtserve-test-{uuid.uuid4().hex}"
-    path.write_bytes(bytes(64))
-    yield path.name
-    path.unlink()
+def key(key: str) -> str:
+    """Of an object of 64 bytes."""
+    return make(key, bytes(64)).name
 
 
 async def upload(client: httpx.AsyncClient, query: str = "", seed: object = 0) -> dict[str, Any]:
