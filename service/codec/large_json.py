@@ -5,6 +5,7 @@ the strict way through orjson (protocol and json_data), which then takes or refu
 this decides nothing, it is only faster.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import simdjson
 
 from service.codec.datatypes import FLOATS, INTEGERS, NUMPY
 from service.codec.json_data import Array
+from service.codec.tensor import RANK, TENSORS
 
 LEAST_BYTES = 16_384  # of a body that is worth it
+MOST_KEYS = 64  # of an object: simdjson looks each up from the first on
 
 _parser = simdjson.Parser()  # keeps its memory from one body to the next
 
@@ -38,6 +41,8 @@ def _parse(document: bytes | memoryview) -> dict[str, Any] | None:
     for key in _keys(root):
         value = root[key]
         if key == "inputs" and isinstance(value, simdjson.Array):
+            if len(value) > TENSORS:
+                return None
             lists += 1
             plain[key] = []
             for tensor in value:
@@ -49,8 +54,9 @@ def _parse(document: bytes | memoryview) -> dict[str, Any] | None:
                 if not isinstance(data, simdjson.Array):
                     return None
                 shape = described["shape"]
+                elements = _elements(shape)
                 lists += _check_nesting(data, shape)
-                described["data"] = _array(data, described["datatype"], int(np.prod(shape, dtype=object)))
+                described["data"] = _array(data, described["datatype"], elements)
                 plain[key].append(described)
         else:
             plain[key] = _plain(value)
@@ -60,6 +66,8 @@ def _parse(document: bytes | memoryview) -> dict[str, Any] | None:
 
 
 def _keys(value: Any) -> list[str]:
+    if len(value) > MOST_KEYS:
+        raise ValueError("more keys than anything plain has")
     keys = list(value.keys())
     if len(set(keys)) != len(keys):
         raise ValueError("a key comes twice: simdjson would take the first, and JSON's readers the last")
@@ -77,6 +85,13 @@ def _lists(value: object) -> int:
     if isinstance(value, dict):
         return sum(map(_lists, value.values()))
     return 1 + sum(map(_lists, value)) if isinstance(value, list) else 0
+
+
+def _elements(shape: Any) -> int:
+    """How many elements the shape says. ValueError or TypeError where it is none, before it is multiplied."""
+    if len(shape) > RANK or not {int}.issuperset(map(type, shape)):
+        raise ValueError("no shape")
+    return math.prod(shape)
 
 
 def _check_nesting(data: Any, shape: list[int]) -> int:

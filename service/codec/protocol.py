@@ -26,7 +26,7 @@ from service.codec.request import (
     RequestedOutput,
 )
 from service.codec.shown import shown
-from service.codec.tensor import check_bytes, check_name, check_shape
+from service.codec.tensor import check_bytes, check_name, check_shape, check_tensors
 from service.errors import InvalidInput, Unsupported
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -258,6 +258,7 @@ def _list(described: dict[str, Any], key: str) -> list[Any]:
     value = described.get(key)
     if not isinstance(value, list):
         raise InvalidInput(f"The request must have `{key}`, a list.")
+    check_tensors(key, len(value))
     return value
 
 

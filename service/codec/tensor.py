@@ -9,6 +9,7 @@ from service.errors import InvalidInput
 # Far above what any engine has. They bound what a sentence quotes and how large a product can get.
 NAME_LENGTH = 1024
 RANK = 64
+TENSORS = 4096  # inputs, or outputs, of a request
 BYTES_LENGTH = 4  # bytes of the length before each element of a BYTES tensor
 
 
@@ -19,6 +20,12 @@ def check_name(what: str, name: object) -> str:
             f"{what} has the name {shown(name)}; it must be a string of at most {NAME_LENGTH} characters."
         )
     return name
+
+
+def check_tensors(key: str, tensors: int) -> None:
+    """Whether a request can have so many `inputs` or `outputs`, before any work is done for each."""
+    if tensors > TENSORS:
+        raise InvalidInput(f"The request has {tensors} {key}; it must have at most {TENSORS}.")
 
 
 def check_shape(name: str, shape: object) -> list[int]:

@@ -173,3 +173,9 @@ def test_what_json_has_no_number_for_is_null(datatype: str) -> None:
     stored = (array.view(np.uint32) >> 16).astype(np.uint16) if datatype == "BF16" else array
     (y,) = answer((datatype, stored.astype(NUMPY[datatype])))["outputs"]
     assert y["data"] == [None, None, 1.0]
+
+
+@pytest.mark.parametrize("key", ["inputs", "outputs"])
+def test_no_request_has_thousands_of_tensors(key: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^The request has 4097 {key}; it must have at most 4096.$"):
+        codec.decode(JSON, json.dumps({"inputs": [], key: [{}] * 4097}).encode())

@@ -121,3 +121,18 @@ def test_a_large_body_is_decoded_and_its_faults_are_told_as_those_of_a_small_one
     data[7] = True
     with pytest.raises(InvalidInput, match="'x' has true at element 7 of its data; FP32 takes numbers"):
         codec.decode(JSON, of("FP32", [LEAST_BYTES], data))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {f"key {number}": number for number in range(large_json.MOST_KEYS + 1)},
+        {"inputs": [{f"key {number}": number for number in range(large_json.MOST_KEYS)}]},
+        {"inputs": [{"shape": [1] * 65, "data": [1]}]},
+        {"inputs": [{"data": [1]}] * (large_json.TENSORS + 1)},
+    ],
+)
+def test_what_would_take_it_more_than_linear_time_is_left_to_the_strict_way(more: dict[str, Any]) -> None:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
+    document = more | {"inputs": [tensor | each for each in more.get("inputs", [tensor])]}
+    assert large_json.parse(json.dumps(document).encode()) is None
