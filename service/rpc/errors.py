@@ -24,6 +24,8 @@ GRPC_STATUS: dict[str, StatusCode] = {
 }
 """The one table from a kind to the status of its call."""
 
+SENTENCE_BYTES = 2048  # in UTF-8; three times as many where each is escaped, and a client takes 8 KiB in all
+
 CODE = "code"  # the kind, which the status alone does not tell
 RETRY_AFTER = "retry-after"  # seconds
 
@@ -36,7 +38,7 @@ def status(told: Told) -> tuple[StatusCode, str, tuple[tuple[str, str], ...]]:
     metadata = [(CODE, told.kind)]
     if told.retry_after is not None:
         metadata.append((RETRY_AFTER, str(told.retry_after)))
-    return GRPC_STATUS[told.kind], told.sentence, tuple(metadata)
+    return GRPC_STATUS[told.kind], _short(told.sentence), tuple(metadata)
 
 
 def tell(error: Exception, count: Count) -> Told:
@@ -46,3 +48,11 @@ def tell(error: Exception, count: Count) -> Told:
         logger.error("a call failed", exc_info=error)
     count(told.kind)
     return told
+
+
+def _short(sentence: str) -> str:
+    """A sentence that quotes a lot, cut: clients refuse a status that is too large, and see none of it."""
+    written = sentence.encode()
+    if len(written) <= SENTENCE_BYTES:
+        return sentence
+    return written[:SENTENCE_BYTES].decode(errors="ignore") + "…"

@@ -9,39 +9,30 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from service.codec import BodyForm, Form, InferRequest, protocol
+from service.codec import InferRequest, protocol
 from service.codec.datatypes import check as check_datatype
 from service.codec.shared_memory import REGION
-from service.codec.tensor import check_name, check_shape
+from service.codec.tensor import check_name, check_shape, check_tensors
 from service.errors import InvalidInput
 from service.inference import Head
 from service.rpc import contents, wire
+from service.rpc.heads import Heads
 from service.rpc.open_inference_pb2 import ModelInferRequest
 from service.rpc.parameters import plain
 
-FORM = BodyForm(Form.PROTOCOL, None, None, None)
-HEADS = 64  # kept
 
 
 class Requests:
     """Reads the messages of requests, and keeps the heads that they share. Belongs to the event loop."""
 
     def __init__(self) -> None:
-        self._heads: dict[tuple[str, str], Head] = {}
+        self._heads = Heads()
 
     def read(self, message: bytes) -> tuple[Head, InferRequest]:
         """Raises InvalidInput and Unsupported."""
         rest, raw = wire.split(message)
         given = parse(ModelInferRequest, rest)
-        return self._head(given.model_name, given.model_version), _request(given, raw)
-
-    def _head(self, name: str, version: str) -> Head:
-        head = self._heads.get((name, version))
-        if head is None:
-            if len(self._heads) >= HEADS:
-                self._heads.clear()
-            head = self._heads[name, version] = Head.of(name, version or None, FORM)
-        return head
+        return self._heads.of(given.model_name, given.model_version), _request(given, raw)
 
 
 def id_of(message: bytes) -> str:
@@ -62,6 +53,8 @@ def parse(kind: Any, message: bytes) -> Any:
 
 def _request(given: Any, raw: Sequence[object]) -> InferRequest:
     raw = raw or given.raw_input_contents
+    check_tensors("inputs", len(given.inputs))
+    check_tensors("outputs", len(given.outputs))
     inputs = [_input(number, tensor) for number, tensor in enumerate(given.inputs)]
     data = _data(given, inputs, raw)
     outputs = [{"name": output.name, "parameters": plain(output.parameters)} for output in given.outputs]

@@ -8,6 +8,7 @@ they belong to it. Source: protobuf's "Encoding".
 
 from collections.abc import Iterable
 
+MOST_FIELDS = 4096  # of a message that is looked through here: each takes longer than it does in protobuf
 LENGTH_DELIMITED = 2
 RAW_INPUT_CONTENTS = 7 << 3 | LENGTH_DELIMITED
 RAW_OUTPUT_CONTENTS = bytes([6 << 3 | LENGTH_DELIMITED])
@@ -23,11 +24,13 @@ def split(message: bytes) -> tuple[bytes, list[memoryview]]:
     rest: list[memoryview] = []
     raw: list[memoryview] = []
     at = kept = 0  # `kept`: where what is to be kept begins
+    fields = 0
     while at < len(message):
+        fields += 1
         tag = message[at]
         size, begin = _length(message, at + 1)
         end = begin + size
-        if tag & 0x87 != LENGTH_DELIMITED or size < 0 or end > len(message):
+        if tag & 0x87 != LENGTH_DELIMITED or size < 0 or end > len(message) or fields > MOST_FIELDS:
             return message, []
         if tag == RAW_INPUT_CONTENTS:
             rest.append(view[kept:at])

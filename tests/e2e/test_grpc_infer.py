@@ -207,6 +207,14 @@ WRONG = {
     "another rank": (request(x={"shape": [4]}), "shape [4]; the engine takes [?, 4]"),
     "a wrong priority": (request(parameters={"priority": {"uint64_param": 4}}), "priority is 4"),
     "a wrong timeout": (request(parameters={"timeout": {"string_param": "x"}}), "timeout is 'x'"),
+    "thousands of inputs": (
+        pb.ModelInferRequest(model_name="double", inputs=[{}] * 4097),
+        "The request has 4097 inputs; it must have at most 4096.",
+    ),
+    "more raw contents than are looked through": (
+        request(raw_input_contents=[b""] * 5000),
+        "5000 raw_input_contents for 1",
+    ),
     "an output twice": (request(outputs=[{"name": "y"}, {"name": "y"}]), "twice"),
     "data in shared memory too": (
         request(
@@ -226,6 +234,16 @@ WRONG = {
         "shared_memory_byte_size",
     ),
 }
+
+
+def test_a_sentence_that_quotes_a_long_name_reaches_its_client(double: Server) -> None:
+    with stub(double) as service:
+        error = refusal(service.ModelInfer, raw("n" * 100_000, X))
+    assert (error.code(), dict(error.trailing_metadata())["code"]) == (
+        grpc.StatusCode.NOT_FOUND,
+        "NotFound",
+    )
+    assert error.details().startswith("There is no engine 'nnn")
 
 
 @pytest.mark.parametrize("wrong", WRONG)

@@ -1,0 +1,30 @@
+"""The heads that requests over gRPC share: the name and the version of their model."""
+
+from service.codec import BodyForm, Form
+from service.inference import Head
+
+FORM = BodyForm(Form.PROTOCOL, None, None, None)
+MOST = 64  # kept
+CHARACTERS = 256  # of the name and the version of one that is kept
+
+
+class Heads:
+    """Belongs to the event loop. What it keeps is bounded in number and size, whatever clients send."""
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[str, str], Head] = {}
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def of(self, name: str, version: str) -> Head:
+        """`version` is empty for the current one."""
+        head = self._heads.get((name, version))
+        if head is None:
+            head = Head.of(name, version or None, FORM)
+            if len(name) + len(version) > CHARACTERS:
+                return head
+            if len(self._heads) >= MOST:
+                self._heads.clear()
+            self._heads[name, version] = head
+        return head
