@@ -10,7 +10,7 @@ from runtime_ext import Completion
 from service.codec import LONGEST_NS
 from service.errors import Cancelled, DeadlineExceeded, Unavailable
 from service.inference import Inference
-from service.inflight import InflightBytes
+from service.inflight import InflightBytes, Share
 from service.rpc import answer, errors
 from service.rpc.request import Requests, id_of
 
@@ -33,35 +33,39 @@ class Infer:
     async def infer(self, message: bytes, context: Context) -> bytes:
         """The answer's message. Raises what the request is refused with, or ended with."""
         with self._inflight.share() as share:
-            share.grow_to(len(message))
-            head, request = self._requests.read(message)
-            ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+            return await self._infer(message, context, share)
 
-            def done(completion: Completion) -> None:
-                if not ended.done():  # cancelled, and abandon() is still to come
-                    ended.set_result(completion)
+    async def _infer(self, message: bytes, context: Context, share: Share) -> bytes:
+        share.grow_to(len(message))
+        head, request = self._requests.read(message)
+        ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
 
-            call = self._inference.start_request(head, request, _left_ns(context), done)
-            try:
-                completion = await ended
-            except asyncio.CancelledError:
-                # What cancels a call is its client, or its deadline: then nobody hears this.
-                self._count(_left(context).kind)
-                raise
-            finally:
-                self._inference.abandon(call)
-            return answer.response(call, self._inference.outputs(call, completion))
+        def done(completion: Completion) -> None:
+            if not ended.done():  # cancelled, and abandon() is still to come
+                ended.set_result(completion)
+
+        call = self._inference.start_request(head, request, _left_ns(context), done)
+        try:
+            completion = await ended
+        except asyncio.CancelledError:
+            # What cancels a call is its client, or its deadline: then nobody hears this.
+            self._count(_left(context).kind)
+            raise
+        finally:
+            self._inference.abandon(call)
+        return answer.response(call, self._inference.outputs(call, completion))
 
     async def stream(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Answer the requests of a stream in their order; each is on its way as soon as it has come."""
-        answers: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
+        answers: asyncio.Queue[tuple[asyncio.Task[bytes], Share] | None] = asyncio.Queue()
         free = asyncio.Semaphore(STREAM_DEPTH)
 
         async def read() -> None:
             try:
                 async for message in messages:
                     await free.acquire()
-                    answers.put_nowait(asyncio.create_task(self._in_stream(message, context)))
+                    share = Share(self._inflight)
+                    answers.put_nowait((asyncio.create_task(self._in_stream(message, context, share)), share))
             finally:
                 answers.put_nowait(None)
 
@@ -71,14 +75,22 @@ class Infer:
             reader.cancel()
         try:
             while (next_one := await answers.get()) is not None:
-                await context.write(await next_one)
+                task, share = next_one
+                try:
+                    await context.write(await task)
+                finally:
+                    self._inflight.give_back(share.size)
                 free.release()
+        except grpc.aio.InternalError:  # of write(), which nobody takes any more
+            raise _left(context) from None
         finally:
             self._readers.discard(reader)
             reader.cancel()
             while not answers.empty():
                 if (left := answers.get_nowait()) is not None:
-                    left.cancel()
+                    task, share = left
+                    task.cancel()
+                    self._inflight.give_back(share.size)
         if self._stopping:
             raise Unavailable("The server is stopping; all requests that it has read are answered.")
 
@@ -88,10 +100,15 @@ class Infer:
         for reader in self._readers:
             reader.cancel()
 
-    async def _in_stream(self, message: bytes, context: Context) -> bytes:
-        """The answer in a stream, where an error is one too."""
+    async def _in_stream(self, message: bytes, context: Context, share: Share) -> bytes:
+        """The answer in a stream, where an error is one too.
+
+        It counts as under way until its client has taken it: so many may wait for a client that takes none.
+        """
         try:
-            return answer.in_stream(await self.infer(message, context))
+            written = answer.in_stream(await self._infer(message, context, share))
+            share.grow_to(len(written))
+            return written
         except Exception as failure:
             told = errors.tell(failure, self._count)
             return answer.error_in_stream(told.sentence, id_of(message))

@@ -1,6 +1,7 @@
 """ModelStreamInfer: many requests on one call, their answers in the same order, errors among them."""
 
 import queue
+from functools import partial
 from typing import Any
 
 import grpc
@@ -79,6 +80,48 @@ def test_a_stream_that_is_cancelled_takes_its_requests_out_of_the_queue(
         endless.put(None)
         wait_until(lambda: outcome(grpc_server, "Cancelled") == 3, "the three that waited are cancelled")
         wait_until(lambda: error_count(grpc_server, "Cancelled") == before + 4, "nobody waits for any answer")
+
+
+def ran(server: Server) -> int:
+    """How many requests `double` has answered."""
+    (stats,) = server.client.get("/v2/models/double/stats").json()["model_stats"]
+    return int(stats["inference_stats"]["success"]["count"])
+
+
+def test_answers_that_a_client_does_not_take_are_under_way(tmp_path: Any, plan: bytes) -> None:
+    number, mib = 20, 1024**2
+    large = raw("double", np.zeros((mib // 16, 4), np.float32))
+    limits = ("--max-request-bytes", str(4 * mib), "--max-inflight-bytes", str(8 * mib), "--drain-s", "0")
+    with (
+        Server(tmp_path / "store", *limits, grpc=True) as server,
+        stub(add(server, plan, name="double")) as service,
+    ):
+        answers = service.ModelStreamInfer(iter([large] * number))
+        wait_until(lambda: ran(server) + error_count(server, "Unavailable") == number, "all are answered")
+        body = np.zeros(mib, np.float32).tobytes()[:-64]
+        infer = partial(
+            server.client.post,
+            "/v2/models/double/infer",
+            content=body,
+            headers={"Inference-Header-Content-Length": "0"},
+        )
+        assert infer().status_code == 503
+        told = [answer.error_message for answer in answers]
+        assert infer().status_code == 200
+    assert len(told) == number
+    assert {bool(sentence) for sentence in told} == {False, True}
+    assert all("under way hold" in sentence for sentence in told if sentence)
+
+
+def test_a_client_that_leaves_without_its_answers_is_no_failure(double: Server) -> None:
+    large = raw("double", np.zeros((100_000, 4), np.float32))
+    before, left = ran(double), error_count(double, "Cancelled")
+    with stub(double) as service:
+        answers = service.ModelStreamInfer(iter([large] * 20))
+        wait_until(lambda: ran(double) == before + 20, "all have run")
+        answers.cancel()
+        wait_until(lambda: error_count(double, "Cancelled") == left + 1, "the stream has ended")
+    assert "Traceback" not in double.log
 
 
 def test_a_stop_answers_what_was_read_and_ends_streams(tmp_path: Any, plan: bytes) -> None:
