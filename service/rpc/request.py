@@ -21,7 +21,6 @@ from service.rpc.open_inference_pb2 import ModelInferRequest
 from service.rpc.parameters import plain
 
 
-
 class Requests:
     """Reads the messages of requests, and keeps the heads that they share. Belongs to the event loop."""
 
