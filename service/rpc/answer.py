@@ -12,6 +12,17 @@ from service.rpc.open_inference_pb2 import ModelInferResponse, ModelStreamInferR
 NOTHING = memoryview(b"")
 
 
+def _final() -> bytes:
+    message = ModelInferResponse()
+    message.parameters["triton_final_response"].bool_param = True
+    written: bytes = message.SerializeToString()
+    return written
+
+
+FINAL = _final()
+"""An answer in a stream says so: its request has no other. Source: Triton's "Parameters Extension"."""
+
+
 def response(call: Call, outputs: Sequence[Output]) -> bytes:
     """`outputs` are all of the engine's; the answer has those that were selected, each with its raw contents.
 
@@ -37,7 +48,8 @@ def response(call: Call, outputs: Sequence[Output]) -> bytes:
 
 
 def in_stream(answer: bytes) -> bytes:
-    return b"".join(wire.in_stream(answer))
+    """An answer in a stream, marked as the last of its request, for clients that wait for a last one."""
+    return b"".join(wire.in_stream(FINAL, answer))
 
 
 def error_in_stream(sentence: str, id: str) -> bytes:

@@ -48,9 +48,9 @@ def with_outputs(response: bytes, outputs: Iterable[memoryview]) -> list[bytes |
     return parts
 
 
-def in_stream(response: bytes) -> list[bytes]:
-    """A ModelStreamInferResponse with this response, in parts."""
-    return [INFER_RESPONSE + _varint(len(response)), response]
+def in_stream(*response: bytes) -> list[bytes]:
+    """A ModelStreamInferResponse with a response, in parts as its own come in parts."""
+    return [INFER_RESPONSE + _varint(sum(map(len, response))), *response]
 
 
 def _length(message: bytes, at: int) -> tuple[int, int]:
