@@ -2,10 +2,13 @@
 
 import queue
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from tests.e2e.server import Server
 from tests.e2e.triton.clients import (
@@ -18,6 +21,7 @@ from tests.e2e.triton.clients import (
     refused,
     upload,
 )
+from tests.seam.models import doubling
 
 
 @EVERYWHERE
@@ -51,6 +55,37 @@ def test_infer_says_what_is_wrong_with_a_request(client: TritonClient) -> None:
     for told, (model, tensor, options) in wrong.items():
         assert told in refused(client, "infer", model, [tensor], **options).message()
     doubled(client)
+
+
+ARRAYS = {
+    "FP16": (TensorProto.FLOAT16, np.array([[1.5], [-2]], np.float16)),
+    "BF16": (TensorProto.BFLOAT16, np.array([[1.5], [-2]], ml_dtypes.bfloat16)),
+    "FP64": (TensorProto.DOUBLE, np.array([[0.5]], np.float64)),
+    "INT64": (TensorProto.INT64, np.array([[7], [-1]], np.int64)),
+    "FP32": (TensorProto.FLOAT, np.zeros((0, 4), np.float32)),  # without elements
+}
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("datatype", ARRAYS)
+def test_infer_with_arrays_of_a_datatype(
+    client: TritonClient, server: Server, tmp_path: Path, datatype: str
+) -> None:
+    element_type, x = ARRAYS[datatype]
+    upload(
+        server, doubling(tmp_path / "typed.onnx", element_type, ["n", x.shape[1]]).read_bytes(), name="typed"
+    )
+    y = client.infer("typed", [client.input("x", x, datatype)]).as_numpy("y")
+    assert y.dtype == x.dtype
+    np.testing.assert_array_equal(y, x + x)
+
+
+@EVERYWHERE
+def test_infer_with_a_scalar(client: TritonClient, server: Server, tmp_path: Path) -> None:
+    upload(server, doubling(tmp_path / "scalar.onnx", shape=[]).read_bytes(), name="scalar")
+    assert client.call("get_model_metadata", "scalar")["inputs"][0].get("shape", []) == []
+    y = client.infer("scalar", [client.input("x", np.array(3, np.float32))]).as_numpy("y")
+    assert (y.shape, y) == ((), 6)
 
 
 @HTTP
@@ -121,6 +156,23 @@ def test_async_stream_infer(client: TritonClient) -> None:
 
 
 test_start_stream = test_stop_stream = test_async_stream_infer
+
+
+@pytest.mark.parametrize("kind", ["grpc"])
+@pytest.mark.parametrize("asked", [True, False])
+def test_async_stream_infer_says_that_an_answer_is_the_last_of_its_request(
+    client: TritonClient, asked: bool
+) -> None:
+    """Clients that are written for decoupled models, too, wait for that."""
+    answers: queue.Queue[Any] = queue.Queue()
+    client.client.start_stream(lambda result, error: answers.put((result, error)))
+    client.client.async_stream_infer("net", [client.input("x", X)], enable_empty_final_response=asked)
+    result, error = answers.get(timeout=60)
+    client.client.stop_stream()
+    assert error is None
+    assert result.get_response().parameters["triton_final_response"].bool_param is True
+    np.testing.assert_array_equal(result.as_numpy("y"), 2 * X)
+    assert answers.empty(), "there is one answer to a request"
 
 
 @pytest.mark.parametrize("kind", ["grpc.aio"])

@@ -45,19 +45,6 @@ def test_get_model_config(client: TritonClient) -> None:
     assert [int(dim) for dim in config["output"][0]["dims"]] == [-1, 4]
 
 
-@EVERYWHERE
-def test_get_inference_statistics(client: TritonClient) -> None:
-    for _ in range(3):
-        doubled(client)
-    for arguments in ((), ("net",), ("net", "1")):
-        (stats,) = client.call("get_inference_statistics", *arguments)["model_stats"]
-        assert (stats["name"], stats["version"]) == ("net", "1")
-        assert int(stats["inference_stats"]["success"]["count"]) == 3
-        assert int(stats["inference_stats"]["success"]["ns"]) > 0
-        assert int(stats["execution_count"]) == 3
-    assert "There is no" in refused(client, "get_inference_statistics", "nobody").message()
-
-
 # -- the repository
 
 
@@ -90,8 +77,7 @@ def test_load_model(client: TritonClient, plans: dict[int, bytes]) -> None:
 @EVERYWHERE
 def test_unload_model(client: TritonClient) -> None:
     client.call("unload_model", "net")
-    if not client.is_grpc:
-        assert client.call("is_model_ready", "net") is False
+    assert client.call("is_model_ready", "net") is False
     index = client.call("get_model_repository_index")
     (model,) = index["models"] if client.is_grpc else index
     assert (model["state"], model["reason"]) == ("UNAVAILABLE", "unloaded")

@@ -40,24 +40,49 @@ def test_get_trace_settings(client: TritonClient) -> None:
     answer = client.call("get_trace_settings")
     level = answer["settings"]["trace_level"]["value"] if client.is_grpc else answer["trace_level"]
     assert level == ["OFF"]
+    assert client.call("get_trace_settings", "net") == answer
+    assert "There is no" in refused(client, "get_trace_settings", "nobody").message()
 
 
 @EVERYWHERE
 def test_update_trace_settings(client: TritonClient) -> None:
     error = refused(client, "update_trace_settings", settings={"trace_level": ["TIMESTAMPS"]})
     assert is_unsupported(error)
+    now = client.call("get_trace_settings")
+    for off in ({"trace_level": ["OFF"]}, {"trace_level": None, "trace_rate": None}):
+        assert client.call("update_trace_settings", "net", off) == now
+
+
+LOGGED = {
+    "log_file": "",
+    "log_info": True,
+    "log_warning": True,
+    "log_error": True,
+    "log_verbose_level": 0,
+    "log_format": "default",
+}
+
+
+def log_settings(client: TritonClient, method: str, *args: Any) -> dict[str, Any]:
+    """The settings that a method answers with; over gRPC each is a choice of one value."""
+    answer = client.call(method, *args)
+    if not client.is_grpc:
+        return dict(answer)
+    return {name: value for name, choice in answer["settings"].items() for value in choice.values()}
 
 
 @EVERYWHERE
 def test_get_log_settings(client: TritonClient) -> None:
-    answer = client.call("get_log_settings")
-    assert ("settings" in answer) if client.is_grpc else (answer["log_error"] is True)
+    assert log_settings(client, "get_log_settings") == LOGGED
 
 
 @EVERYWHERE
 def test_update_log_settings(client: TritonClient) -> None:
-    client.call("update_log_settings", {"log_info": False})
-    client.call("update_log_settings", {"log_info": True})
+    off = log_settings(client, "update_log_settings", {"log_info": False})
+    assert off == LOGGED | {"log_info": False} == log_settings(client, "get_log_settings")
+    verbose = {"log_info": True, "log_verbose_level": 1}
+    assert log_settings(client, "update_log_settings", verbose) == LOGGED | verbose
+    assert log_settings(client, "update_log_settings", {"log_verbose_level": 0}) == LOGGED
     assert is_unsupported(refused(client, "update_log_settings", {"log_file": "/tmp/elsewhere"}))
 
 

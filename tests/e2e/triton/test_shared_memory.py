@@ -81,7 +81,12 @@ def test_infer_through_shared_memory(client: TritonClient) -> None:
         output = client.module.InferRequestedOutput("y")
         output.set_shared_memory("out", X.nbytes)
         result = client.infer("net", [tensor], outputs=[output])
-        assert result.get_output("y") is not None
+        output = result.get_output("y")
+        assert output is not None
+        told = output.parameters if client.is_grpc else output["parameters"]
+        assert set(told) == {"shared_memory_region", "shared_memory_byte_size"}, "and no data"
+        size = told["shared_memory_byte_size"]
+        assert (size.int64_param if client.is_grpc else size) == X.nbytes
         np.testing.assert_array_equal(
             shared_memory.get_contents_as_numpy(outputs, np.float32, X.shape), 2 * X
         )
