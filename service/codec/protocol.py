@@ -32,7 +32,7 @@ from service.errors import InvalidInput, Unsupported
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LENGTH_DIGITS = 18  # of a number that a 64-bit length can be
 PRIORITIES = {0: NORMAL, 1: HIGH, 2: NORMAL, 3: LOW}
-"""`parameters.priority`, where 0 is the default and 1 the highest as Triton has it."""
+"""`parameters.priority`: 1 is the highest; 0 and what is beyond the lowest are the default, as in Triton."""
 
 
 @dataclass(slots=True)
@@ -241,11 +241,11 @@ def _timeout_ns(parameters: dict[str, Any]) -> int | None:
 
 def _priority(parameters: dict[str, Any]) -> int:
     priority = parameters.get("priority", 0)
-    if type(priority) is not int or priority not in PRIORITIES:
+    if type(priority) is not int or priority < 0:
         raise InvalidInput(
             f"The parameter priority is {shown(priority)}; it must be 1 (high), 2 (normal) or 3 (low)."
         )
-    return PRIORITIES[priority]
+    return PRIORITIES.get(priority, NORMAL)
 
 
 def _object(value: object, what: str) -> dict[str, Any]:

@@ -205,7 +205,7 @@ WRONG = {
     "no input": (pb.ModelInferRequest(model_name="double"), "Input 'x' is missing"),
     "a negative dimension": (request(x={"shape": [-1, 4]}), "whole numbers from 0"),
     "another rank": (request(x={"shape": [4]}), "shape [4]; the engine takes [?, 4]"),
-    "a wrong priority": (request(parameters={"priority": {"uint64_param": 4}}), "priority is 4"),
+    "a wrong priority": (request(parameters={"priority": {"int64_param": -1}}), "priority is -1"),
     "a wrong timeout": (request(parameters={"timeout": {"string_param": "x"}}), "timeout is 'x'"),
     "thousands of inputs": (
         pb.ModelInferRequest(model_name="double", inputs=[{}] * 4097),

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from service import codec
 from service.codec import Form, InferRequest
 from service.codec.datatypes import NUMPY
-from service.codec.request import RequestedOutput
+from service.codec.request import HIGH, LOW, NORMAL, RequestedOutput
 from service.errors import InvalidInput, TrtserveError, Unsupported
 from tests.fakes.runtime import TensorSpec
 
@@ -91,6 +91,8 @@ def test_a_shape_beyond_any_memory_is_refused() -> None:
         ({"inputs": [], "parameters": {"timeout": -1}}, "parameter timeout is -1"),
         ({"inputs": [], "parameters": {"timeout": 1.5}}, "parameter timeout is 1.5"),
         ({"inputs": [], "parameters": {"timeout": True}}, "parameter timeout is True"),
+        ({"inputs": [], "parameters": {"priority": -1}}, "parameter priority is -1"),
+        ({"inputs": [], "parameters": {"priority": 1.0}}, "parameter priority is 1.0"),
     ],
 )
 def test_what_is_missing_or_of_a_wrong_type_is_named(request_: object, sentence: str) -> None:
@@ -282,3 +284,8 @@ def test_any_json_is_a_request_or_refused(request: object) -> None:
 def test_any_bytes_are_a_request_or_refused(body: bytes) -> None:
     with suppress(TrtserveError):
         assert isinstance(codec.decode(JSON, body), InferRequest)
+
+
+@pytest.mark.parametrize(("given", "priority"), [(0, NORMAL), (1, HIGH), (2, NORMAL), (3, LOW), (4, NORMAL)])
+def test_a_priority_that_is_none_of_the_three_is_the_default(given: int, priority: int) -> None:
+    assert decode({"inputs": [tensor()], "parameters": {"priority": given}}).priority == priority
