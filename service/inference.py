@@ -117,22 +117,20 @@ class Inference:
         Raises what the request is refused with.
         """
         resolved = self._registry.ready(head.ref, head.version)
-        known = None
+        end = offset + head.header_length
+        template = None
         if 0 < head.header_length <= DOCUMENT_BYTES:
-            known = head.templates.get(bytes(body[offset : offset + head.header_length]))
-        read: Template | InferRequest
-        if known is not None and known.resolved is resolved:
-            read = known
-        else:
+            template = head.templates.get(bytes(body[offset:end]))
+        if template is None or template.resolved is not resolved:
             read = self._read(head, resolved, memoryview(body)[offset:] if offset else body)
-        if not isinstance(read, Template):
-            return self._submit(head, resolved, read, read.timeout_ns or self._timeout_ns, done)
-        request = read.request
+            if not isinstance(read, Template):
+                return self._submit(head, resolved, read, read.timeout_ns or self._timeout_ns, done)
+            template = read
+        request = template.request
         timeout_ns = request.timeout_ns or self._timeout_ns
-        offset += head.header_length
-        ticket = self._runtime.submit_prepared(read.prepared, body, offset, timeout_ns, request.priority)
+        ticket = self._runtime.submit_prepared(template.prepared, body, end, timeout_ns, request.priority)
         self._completions.expect(ticket, done)
-        return Call(resolved, ticket, request, read.selected, read)
+        return Call(resolved, ticket, request, template.selected, template)
 
     def start_request(self, head: Head, request: InferRequest, left_ns: int | None, done: Done) -> Call:
         """Submit a request that came as one; `done` gets its completion. Raises what it is refused with.

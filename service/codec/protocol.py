@@ -85,14 +85,16 @@ def describe_object(root: dict[str, Any]) -> Described:
     if not isinstance(root.get("id", ""), str):
         raise InvalidInput(f"The request's id is {shown(root['id'])}; it must be a string.")
     binary_outputs = _flag(parameters, "binary_data_output", False)
+    outputs, shared = _outputs(root, binary_outputs) if "outputs" in root else (None, False)
     described = Described(
         InferRequest(
             inputs=[],
-            outputs=_outputs(root, binary_outputs),
+            outputs=outputs,
             binary_outputs=binary_outputs,
             id=root.get("id"),
             timeout_ns=_timeout_ns(parameters),
             priority=_priority(parameters),
+            shared=shared,
         ),
         [],
         [],
@@ -100,10 +102,6 @@ def describe_object(root: dict[str, Any]) -> Described:
     )
     for number, tensor in enumerate(tensors):
         _describe_input(described, number, _object(tensor, f"Input {number}"))
-    request = described.request
-    request.shared = any(isinstance(data, Region) for data in described.data) or any(
-        output.region is not None for output in request.outputs or ()
-    )
     return described
 
 
@@ -169,14 +167,17 @@ def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -
     name = check_name(f"Input {number}", tensor.get("name"))
     datatype = datatypes.check(name, tensor.get("datatype"))
     shape = check_shape(name, tensor.get("shape"))
-    parameters = _parameters(tensor, f"tensor {name!r}")
-    size = parameters.get("binary_data_size")
-    region = shared_memory.region(f"tensor {name!r}", parameters)
-    there = {"data": "data" in tensor, "parameters.binary_data_size": size is not None}
-    _check_one(name, there | {"a shared memory region": region is not None})
+    size = region = None
+    if "parameters" in tensor:
+        parameters = _parameters(tensor, f"tensor {name!r}")
+        size = parameters.get("binary_data_size")
+        region = shared_memory.region(f"tensor {name!r}", parameters)
+    if ("data" in tensor) + (size is not None) + (region is not None) != 1:
+        raise _not_one_way(name, tensor, size, region)
     data: Any = region
     blob_bytes = 0
     if region is not None:
+        described.request.shared = True
         check_bytes(name, datatype, shape, region.byte_size)
     elif size is not None:
         blob_bytes = check_bytes(name, datatype, shape, size)
@@ -191,28 +192,35 @@ def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -
     described.blob_bytes.append(blob_bytes)
 
 
-def _check_one(name: str, there: dict[str, bool]) -> None:
-    """Whether a tensor's data comes in one way of those."""
+def _not_one_way(name: str, tensor: dict[str, Any], size: object, region: Region | None) -> InvalidInput:
+    """What is wrong with a tensor whose data does not come in one way."""
+    there = {
+        "data": "data" in tensor,
+        "parameters.binary_data_size": size is not None,
+        "a shared memory region": region is not None,
+    }
     given = [what for what, is_there in there.items() if is_there]
     if not given:
-        raise InvalidInput(f"Tensor {name!r} has neither {' nor '.join(there)}.")
-    if len(given) > 1:
-        raise InvalidInput(f"Tensor {name!r} has both {' and '.join(given)}; its data comes in one way.")
+        return InvalidInput(f"Tensor {name!r} has neither {' nor '.join(there)}.")
+    return InvalidInput(f"Tensor {name!r} has both {' and '.join(given)}; its data comes in one way.")
 
 
-def _outputs(request: dict[str, Any], binary_by_default: bool) -> list[RequestedOutput] | None:
-    if "outputs" not in request:
-        return None
+def _outputs(root: dict[str, Any], binary_by_default: bool) -> tuple[list[RequestedOutput] | None, bool]:
+    """The outputs that are listed, and whether any of them is to go into shared memory."""
     outputs = []
-    for number, described in enumerate(_list(request, "outputs")):
+    shared = False
+    for number, described in enumerate(_list(root, "outputs")):
         output = _object(described, f"Output {number}")
         name = check_name(f"Output {number}", output.get("name"))
-        parameters = _parameters(output, f"output {name!r}")
-        _check_classification(name, parameters)
-        binary = _flag(parameters, "binary_data", binary_by_default)
-        region = shared_memory.region(f"output {name!r}", parameters)
+        binary, region = binary_by_default, None
+        if "parameters" in output:
+            parameters = _parameters(output, f"output {name!r}")
+            _check_classification(name, parameters)
+            binary = _flag(parameters, "binary_data", binary_by_default)
+            region = shared_memory.region(f"output {name!r}", parameters)
+            shared = shared or region is not None
         outputs.append(RequestedOutput(name, binary, region))
-    return outputs or None  # an empty list asks for all, as no list does
+    return outputs or None, shared  # an empty list asks for all, as no list does
 
 
 def _check_classification(name: str, parameters: dict[str, Any]) -> None:

@@ -1,12 +1,14 @@
-"""A start that fails half-way."""
+"""The start of a server: one that fails half-way, and what is done at its end."""
 
 import asyncio
+import gc
 
 import pytest
 
 from service.app import create_app
 from service.errors import Unavailable
 from service.registry import Registry
+from service.server import keep_what_is_there
 from service.settings import Settings
 from service.store import Store
 from tests.fakes.runtime import FakeRuntime
@@ -28,3 +30,11 @@ async def test_a_start_that_fails_closes_what_it_had_opened(
     assert runtime.closed
     assert not asyncio.get_running_loop().remove_reader(runtime.completion_fd())  # there is none any more
     Store(settings.store).close()
+
+
+def test_what_is_there_when_a_server_has_started_is_spared_by_the_garbage_collector() -> None:
+    try:
+        keep_what_is_there()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
