@@ -1,5 +1,6 @@
 """Requests over gRPC as the tests write them, with the stubs of tritonclient."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,3 +43,31 @@ def refusal(call: Any, *arguments: Any, **options: Any) -> grpc.RpcError:
     except grpc.RpcError as error:
         return error
     raise AssertionError("the call went well")
+
+
+X = np.arange(8, dtype=np.float32).reshape(2, 4)
+LONG = raw("slow", np.ones((2048, 512), np.float32))  # some hundred milliseconds
+
+
+def add(server: Server, plan: bytes, **options: object) -> Server:
+    server.client.post("/engines", params=options, content=plan).raise_for_status()
+    return server
+
+
+def error_count(server: Server, code: str) -> float:
+    text = server.client.get("/metrics").text
+    found = re.search(rf'^trtserve_errors_total\{{code="{code}"\}} (\S+)$', text, re.MULTILINE)
+    return float(found.group(1)) if found else 0.0
+
+
+def queue_depth(server: Server) -> int:
+    (found,) = re.findall(
+        r'^trtserve_queue_depth\{engine="slow".*\} (\S+)$', server.client.get("/metrics").text, re.MULTILINE
+    )
+    return int(float(found))
+
+
+def outcome(server: Server, kind: str) -> int:
+    text = server.client.get("/metrics").text
+    found = re.search(rf'^trtserve_requests_total\{{engine="slow",.*outcome="{kind}"\}} (\S+)$', text, re.M)
+    return int(float(found.group(1))) if found else 0

@@ -1,7 +1,6 @@
 """Inference over gRPC: the same requests, and the same refusals, as over HTTP."""
 
 import asyncio
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,29 +13,27 @@ import tritonclient.grpc.aio as aio_client
 from onnx import TensorProto, helper
 from tritonclient.grpc import service_pb2 as pb
 
-from tests.e2e.grpc_calls import only_output, raw, refusal, stub
+from tests.e2e.grpc_calls import (
+    LONG,
+    X,
+    add,
+    error_count,
+    only_output,
+    outcome,
+    queue_depth,
+    raw,
+    refusal,
+    stub,
+)
 from tests.e2e.server import Server
 from tests.seam.models import write_onnx
 from tests.waiting import wait_until
-
-X = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 
 @pytest.fixture
 def double(grpc_server: Server, plan: bytes) -> Server:
     """A server with the engine `double`."""
     return add(grpc_server, plan, name="double")
-
-
-def add(server: Server, plan: bytes, **options: object) -> Server:
-    server.client.post("/engines", params=options, content=plan).raise_for_status()
-    return server
-
-
-def error_count(server: Server, code: str) -> float:
-    text = server.client.get("/metrics").text
-    found = re.search(rf'^trtserve_errors_total\{{code="{code}"\}} (\S+)$', text, re.MULTILINE)
-    return float(found.group(1)) if found else 0.0
 
 
 # -- what comes back
@@ -326,22 +323,6 @@ def test_the_limit_of_a_message_is_that_of_answers_too(tmp_path: Path, plan: byt
 def slow(grpc_server: Server, big_plan: bytes) -> Server:
     """A server with the engine `slow`, of one instance and a queue of three."""
     return add(grpc_server, big_plan, name="slow", instances=1, max_queue_size=3)
-
-
-LONG = raw("slow", np.ones((2048, 512), np.float32))  # some hundred milliseconds
-
-
-def queue_depth(server: Server) -> int:
-    (found,) = re.findall(
-        r'^trtserve_queue_depth\{engine="slow".*\} (\S+)$', server.client.get("/metrics").text, re.MULTILINE
-    )
-    return int(float(found))
-
-
-def outcome(server: Server, kind: str) -> int:
-    text = server.client.get("/metrics").text
-    found = re.search(rf'^trtserve_requests_total\{{engine="slow",.*outcome="{kind}"\}} (\S+)$', text, re.M)
-    return int(float(found.group(1))) if found else 0
 
 
 def test_a_call_that_is_cancelled_while_its_request_waits_frees_its_place(slow: Server) -> None:

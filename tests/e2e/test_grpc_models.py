@@ -13,9 +13,8 @@ import tritonclient.grpc as client
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import InferenceServerException
 
-from tests.e2e.grpc_calls import only_output, raw, refusal, stub
+from tests.e2e.grpc_calls import X, add, only_output, raw, refusal, stub
 from tests.e2e.server import Server
-from tests.e2e.test_grpc_infer import X, add
 
 UNSUPPORTED = "StatusCode.UNIMPLEMENTED"
 

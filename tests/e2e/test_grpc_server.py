@@ -13,9 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from tests.e2e.grpc_calls import raw, refusal, stub
+from tests.e2e.grpc_calls import LONG, add, queue_depth, raw, refusal, stub
 from tests.e2e.server import COMMAND, HANGS_AFTER_S, Server, environment
-from tests.e2e.test_grpc_infer import LONG, add, queue_depth
 from tests.waiting import wait_until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc as client
 
-from tests.e2e.grpc_calls import only_output, raw, stub
+from tests.e2e.grpc_calls import LONG, X, add, error_count, only_output, outcome, queue_depth, raw, stub
 from tests.e2e.server import Server
-from tests.e2e.test_grpc_infer import LONG, X, add, error_count, outcome, queue_depth
 from tests.waiting import wait_until
 
 
