@@ -48,11 +48,11 @@ def module_step(runtime: runtime_ext.Runtime, x: np.ndarray) -> Step:
 
 
 def submit_step(runtime: runtime_ext.Runtime, x: np.ndarray) -> Step:
-    inputs = [("x", "FP32", list(x.shape), x)]
+    prepared = runtime.prepare(ENGINE, [("x", "FP32", list(x.shape))])
     fd = runtime.completion_fd()
 
     def step() -> object:
-        runtime.submit(ENGINE, inputs)
+        runtime.submit(prepared, (x,))
         select.select([fd], [], [])
         return runtime.take_completions()
 

@@ -312,7 +312,7 @@ class Runtime:
     def prepare(self, id: int, tensors: Sequence[tuple[str, str, Sequence[int]]]) -> Prepared:
         """Check what requests say of their inputs, (name, datatype, shape) in any order, once for all that
         are alike. Stays of use for as long as the engine is loaded."""
-    def submit_prepared(
+    def submit(
         self,
         prepared: Prepared,
         data: object,
@@ -328,14 +328,6 @@ class Runtime:
         has been taken. `timeout_ns`: a request that has not started by then ends as DeadlineExceeded.
         `priority`: 0 (high), 1 or 2 (low).
         """
-    def submit(
-        self,
-        id: int,
-        inputs: Sequence[tuple[str, str, Sequence[int], object]],
-        timeout_ns: int | None = ...,
-        priority: int = ...,
-    ) -> int:
-        """prepare() and submit_prepared() in one: (name, datatype, shape, buffer) of each input."""
     def cancel(self, id: int, ticket: int) -> bool:
         """Take a request out of the queue: it ends as Cancelled. False when it has started or ended."""
     def completion_fd(self) -> int:

@@ -90,8 +90,8 @@ std::string module_file(const Engine& engine) {
 
 using Seconds = std::chrono::duration<double>;
 
-Ticket submit_prepared(Runtime& runtime, const Prepared& prepared, py::handle data, size_t offset,
-                       std::optional<int64_t> timeout_ns, int priority) {
+Ticket submit(Runtime& runtime, const Prepared& prepared, py::handle data, size_t offset,
+              std::optional<int64_t> timeout_ns, int priority) {
   if (priority < 0 || priority >= static_cast<int>(kPriorities)) {
     fail(Kind::InvalidInput, "priority is ", priority, "; allowed are 0 (high), 1 (normal) and 2 (low)");
   }
@@ -106,21 +106,6 @@ Ticket submit_prepared(Runtime& runtime, const Prepared& prepared, py::handle da
 
 Prepared prepare(const Runtime& runtime, EngineId id, const std::vector<DescribedTensor>& tensors) {
   return {id, runtime.scheduler().sign(id, tensor_shapes(tensors))};
-}
-
-/// Name, datatype, shape, buffer.
-using InputTuple = std::tuple<std::string, std::string, std::vector<int64_t>, py::object>;
-
-Ticket submit(Runtime& runtime, EngineId id, const std::vector<InputTuple>& inputs, std::optional<int64_t> timeout_ns,
-              int priority) {
-  std::vector<DescribedTensor> tensors;
-  py::tuple buffers(inputs.size());
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const auto& [name, datatype, shape, buffer] = inputs[i];
-    tensors.emplace_back(name, datatype, shape);
-    buffers[i] = buffer;
-  }
-  return submit_prepared(runtime, prepare(runtime, id, tensors), buffers, 0, timeout_ns, priority);
 }
 
 void bind_error(py::module_& module) {
@@ -293,9 +278,7 @@ void bind_runtime(py::module_& module) {
           "script_module",
           [](const Runtime& runtime, EngineId id) { return make_wrapper(*runtime.manager().find(id)); }, "id"_a)
       .def("prepare", &prepare, "id"_a, "tensors"_a)
-      .def("submit", &submit, "id"_a, "inputs"_a, "timeout_ns"_a = std::nullopt, "priority"_a = 1)
-      .def("submit_prepared", &submit_prepared, "prepared"_a, "data"_a, "offset"_a = 0, "timeout_ns"_a = std::nullopt,
-           "priority"_a = 1)
+      .def("submit", &submit, "prepared"_a, "data"_a, "offset"_a = 0, "timeout_ns"_a = std::nullopt, "priority"_a = 1)
       .def(
           "cancel", [](Runtime& runtime, EngineId id, Ticket ticket) { return runtime.scheduler().cancel(id, ticket); },
           "id"_a, "ticket"_a, NoGil())

@@ -177,7 +177,7 @@ class ClosedLoop:
 
     def _submit(self, count: int) -> None:
         for _ in range(count):
-            self._runtime.submit_prepared(self._prepared, self._request.data)
+            self._runtime.submit(self._prepared, self._request.data)
             self._outstanding += 1
 
     def _take(self) -> list[Completion]:

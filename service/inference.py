@@ -128,7 +128,7 @@ class Inference:
             template = read
         request = template.request
         timeout_ns = request.timeout_ns or self._timeout_ns
-        ticket = self._runtime.submit_prepared(template.prepared, body, end, timeout_ns, request.priority)
+        ticket = self._runtime.submit(template.prepared, body, end, timeout_ns, request.priority)
         self._completions.expect(ticket, done)
         return Call(resolved, ticket, request, template.selected, template)
 
@@ -152,29 +152,27 @@ class Inference:
     ) -> Call:
         """Submit a request that has no template."""
         prepared, selected = self._kind(head, resolved, request)
-        call = Call(resolved, 0, request, selected, None)
-        data: tuple[object, ...] = tuple([tensor for _, _, _, tensor in request.inputs])
-        if request.shared:
-            shared_tensors.check_outputs(self._shared_memory, selected, _info(resolved).outputs)
-            copied = shared_tensors.input_bytes(request, self._limit)
-            self._inflight.take(copied)
-            try:
-                data = shared_tensors.read_inputs(self._shared_memory, request)
-                call.ticket = self._runtime.submit_prepared(prepared, data, 0, timeout_ns, request.priority)
-            except BaseException:
-                self._inflight.give_back(copied)
-                raise
-            call.copied = copied
+        copied = self._take_room(resolved, request, selected) if request.shared else 0
+        try:
+            data = shared_tensors.read_inputs(self._shared_memory, request)
+            ticket = self._runtime.submit(prepared, data, 0, timeout_ns, request.priority)
+        except BaseException:
+            self._inflight.give_back(copied)
+            raise
 
-            def ended(completion: Completion) -> None:
-                self._inflight.give_back(copied)
-                done(completion)
+        def ended(completion: Completion) -> None:
+            self._inflight.give_back(copied)
+            done(completion)
 
-            self._completions.expect(call.ticket, ended)
-        else:
-            call.ticket = self._runtime.submit_prepared(prepared, data, 0, timeout_ns, request.priority)
-            self._completions.expect(call.ticket, done)
-        return call
+        self._completions.expect(ticket, ended if copied else done)
+        return Call(resolved, ticket, request, selected, None, copied)
+
+    def _take_room(self, resolved: Resolved, request: InferRequest, selected: Selected) -> int:
+        """Take the bytes that a request's inputs in shared memory have, once its outputs fit there."""
+        shared_tensors.check_outputs(self._shared_memory, selected, _info(resolved).outputs)
+        copied = shared_tensors.input_bytes(request, self._limit)
+        self._inflight.take(copied)
+        return copied
 
     def outputs(self, call: Call, completion: Completion) -> list[Output]:
         """All outputs of the engine, once those that go into shared memory are there.

@@ -5,7 +5,8 @@ from typing import Any
 import orjson
 from fastapi import Request
 
-from service import body, codec
+from service import body
+from service.codec import compression
 from service.codec.shown import shown
 from service.errors import InvalidInput, TooLarge
 from service.inflight import Share
@@ -21,7 +22,7 @@ async def json_object(
     Raises InvalidInput, Unsupported, Cancelled; TooLarge beyond `limit` bytes, and Unavailable beyond what
     the share can get, as soon as either is known.
     """
-    codec.check_encoding(request.headers)
+    compression.check_plain(request.headers)
     length = body.declared(request) or 0
     if length > limit:
         raise _too_large(limit)

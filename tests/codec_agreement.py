@@ -1,10 +1,9 @@
 """Whether the codec and the reference say the same of a body: for the property tests and the fuzzer."""
 
-from service import codec
 from service.codec import InferRequest
 from service.codec.request import Region, RequestedOutput
 from service.errors import TrtserveError
-from tests import reference_codec
+from tests import bodies, reference_codec
 from tests.reference_codec import Refused, Request
 
 LONGEST_SENTENCE = 4_000  # characters; a name, which may be quoted, has 1024
@@ -14,7 +13,7 @@ def decoded(body: bytes, header_length: int | None) -> InferRequest | None:
     """What the codec makes of a body; None: it refuses it. Any other exception is a fault of its own."""
     headers = {} if header_length is None else {"Inference-Header-Content-Length": str(header_length)}
     try:
-        return codec.decode(headers, body)
+        return bodies.decode(headers, body)
     except TrtserveError as refusal:
         sentence = str(refusal)
     assert 0 < len(sentence) < LONGEST_SENTENCE

@@ -7,7 +7,7 @@ from runtime_ext import DATATYPES, Output, TensorSpec
 from service.codec import compression, protocol, safetensors
 from service.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
 from service.codec.shown import shown
-from service.errors import InvalidInput, Unsupported
+from service.errors import InvalidInput
 
 TIMEOUT = "Inference-Timeout-Ms"
 
@@ -27,10 +27,7 @@ __all__ = [
     "InferRequest",
     "Selected",
     "check_datatypes",
-    "check_encoding",
-    "decode",
     "decode_body",
-    "encode",
     "encode_parts",
     "read_headers",
     "select",
@@ -83,11 +80,6 @@ def read_headers(headers: Mapping[str, str]) -> BodyForm:
     return BodyForm(form, header_length, timeout, answer, coding, compression.answer_coding(headers))
 
 
-def decode(headers: Mapping[str, str], body: Body) -> InferRequest:
-    """The request in a body that is not compressed any more; see read_headers and decode_body."""
-    return decode_body(read_headers(headers), body)
-
-
 def decode_body(form: BodyForm, body: Body) -> InferRequest:
     """The request in a body; its inputs are views on it where they can be.
 
@@ -100,13 +92,6 @@ def decode_body(form: BodyForm, body: Body) -> InferRequest:
     else:
         request = protocol.decode(body, memoryview(b""))
     return form.complete(request)
-
-
-def check_encoding(headers: Mapping[str, str]) -> None:
-    """Raise Unsupported where the body is compressed: for all that is no inference."""
-    encoding = headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
-        raise Unsupported(f"The body's Content-Encoding is {shown(encoding)}; send it as it is.")
 
 
 def check_datatypes(tensors: Iterable[tuple[str, str, list[int]]], specs: Sequence[TensorSpec]) -> None:
@@ -166,21 +151,6 @@ def encode_parts(
         model_version=model_version,
         id=request.id,
     )
-
-
-def encode(
-    request: InferRequest,
-    outputs: Sequence[Output],
-    selected: Selected,
-    *,
-    model_name: str,
-    model_version: str,
-) -> tuple[bytes, dict[str, str]]:
-    """encode_parts with its parts joined."""
-    parts, headers = encode_parts(
-        request, outputs, selected, model_name=model_name, model_version=model_version
-    )
-    return b"".join(parts), headers
 
 
 def _index(output: RequestedOutput, by_name: Mapping[str, int]) -> int:

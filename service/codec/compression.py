@@ -19,8 +19,8 @@ QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*")
 
 def body_coding(headers: Mapping[str, str]) -> str | None:
     """The coding of a request's body; None where it has none. Raises InvalidInput and Unsupported."""
-    coding = headers.get("content-encoding", "identity").strip().lower()
-    if coding == "identity":
+    coding = _named(headers)
+    if coding is None:
         return None
     if "," in coding:
         raise InvalidInput(f"The body's Content-Encoding is {shown(coding)}; compress it once.")
@@ -29,6 +29,13 @@ def body_coding(headers: Mapping[str, str]) -> str | None:
             f"The body's Content-Encoding is {shown(coding)}; send it with gzip or deflate, or as it is."
         )
     return coding
+
+
+def check_plain(headers: Mapping[str, str]) -> None:
+    """Raise Unsupported where a body has a coding: for all that is no inference."""
+    coding = _named(headers)
+    if coding is not None:
+        raise Unsupported(f"The body's Content-Encoding is {shown(coding)}; send it as it is.")
 
 
 def answer_coding(headers: Mapping[str, str]) -> str | None:
@@ -46,6 +53,11 @@ def answer_coding(headers: Mapping[str, str]) -> str | None:
     quality_of_best = wanted.get(best, 0.0)
     asked = quality_of_best > 0 and quality_of_best >= wanted.get("identity", 0.0)
     return best if asked else None
+
+
+def _named(headers: Mapping[str, str]) -> str | None:
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    return None if coding == "identity" else coding
 
 
 class Decompressor:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from service import body, codec
+from service import body
+from service.codec import compression
 from service.options import Options
 from service.preflight import choose_format
 from service.schemas import EngineList, EngineModel, UploadQuery
@@ -48,7 +49,7 @@ async def upload(request: Request, response: Response, query: Annotated[UploadQu
     store: Store = request.app.state.store
     registry: Registry = request.app.state.registry
     runtime: Runtime = request.app.state.runtime
-    codec.check_encoding(request.headers)
+    compression.check_plain(request.headers)
 
     plan, format = await receive_plan(
         body.chunks(request, "plan"),

@@ -182,17 +182,6 @@ class FakeRuntime:
 
     def submit(
         self,
-        id: int,
-        inputs: Sequence[Input],
-        timeout_ns: int | None = None,
-        priority: int = NORMAL,
-    ) -> int:
-        prepared = self.prepare(id, [(name, datatype, shape) for name, datatype, shape, _ in inputs])
-        buffers = tuple(buffer for *_, buffer in inputs)
-        return self.submit_prepared(prepared, buffers, 0, timeout_ns, priority)
-
-    def submit_prepared(
-        self,
         prepared: Prepared,
         data: object,
         offset: int = 0,

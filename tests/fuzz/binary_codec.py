@@ -15,8 +15,8 @@ from service import codec
 from service.codec import Form, InferRequest, compression, large_json, raw
 from service.codec.request import Region
 from service.errors import TrtserveError
+from tests import bodies, reference_codec
 from tests import codec_agreement as agreement
-from tests import reference_codec
 from tests.fakes.values import Output, TensorSpec
 
 JSON_ALONE = 1
@@ -66,7 +66,7 @@ def check_answer(request: InferRequest) -> None:
     specs = [TensorSpec(output.name, output.datatype, list(output.shape)) for output in outputs]
     try:
         selected = codec.select(request, specs)  # type: ignore[arg-type]
-        body, headers = codec.encode(request, outputs, selected, model_name="net", model_version="1")  # type: ignore[arg-type]
+        body, headers = bodies.encode(request, outputs, selected)  # type: ignore[arg-type]
     except TrtserveError:
         return
     if request.answer is Form.SAFETENSORS:

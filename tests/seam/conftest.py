@@ -12,6 +12,7 @@ import pytest
 
 import runtime_ext
 from runtime_ext.backends import plugin_path
+from tests.submitting import submit
 
 COMPLETION_TIMEOUT_S = 60
 
@@ -82,7 +83,7 @@ class Harness:
         self, engine_id: int, timeout_ns: int | None = None, priority: int = 1, **inputs: np.ndarray
     ) -> int:
         tensors = [(name, OIP[array.dtype.name], list(array.shape), array) for name, array in inputs.items()]
-        return self.runtime.submit(engine_id, tensors, timeout_ns, priority)
+        return submit(self.runtime, engine_id, tensors, timeout_ns, priority)
 
     def wait(self, *tickets: int) -> list[runtime_ext.Completion]:
         """The completions of these tickets, in their order."""

@@ -6,6 +6,7 @@ import pytest
 import runtime_ext
 from tests.seam.conftest import Gates, Harness, to_numpy
 from tests.seam.gated import GatedEngine, Ran
+from tests.submitting import submit
 
 MS = 1_000_000  # nanoseconds
 
@@ -72,7 +73,7 @@ def test_more_items_than_can_be_added_up_are_no_request_of_many(harness: Harness
         f"input x INT8 -1 -1\noutput y x 2\ngate {gate}", batch=runtime_ext.BatchOptions(max_batch_size=4)
     )
     items = 2**63 - 1
-    tickets = [harness.runtime.submit(engine, [("x", "INT8", [items, 0], b"")]) for _ in range(4)]
+    tickets = [submit(harness.runtime, engine, [("x", "INT8", [items, 0], b"")]) for _ in range(4)]
     gates.open(gate)
     for completion in harness.wait(*tickets):
         assert completion.kind is None, completion.message
@@ -140,7 +141,7 @@ def test_data_is_joined_along_any_dimension_whatever_its_datatype_and_alignment(
         shape[dim] = items
         x = rng.integers(0, 2, shape).astype(dtype)
         buffer = memoryview(b"-" * (number % 3) + x.tobytes())[number % 3 :]
-        sent[harness.runtime.submit(engine, [("x", name, shape, buffer)])] = x
+        sent[submit(harness.runtime, engine, [("x", name, shape, buffer)])] = x
         gates.wait_for(gate, 1)  # the first keeps the instance busy
     gates.open(gate)
     completions = harness.wait(*sent)
@@ -200,7 +201,7 @@ def test_a_prepared_request_is_checked_anew_by_an_engine_that_was_loaded_again(
     options = runtime_ext.LoadOptions(batch=runtime_ext.BatchOptions(max_batch_size=8))
     harness.runtime.load(first, str(plan), "toy", options)
     a, b = np.array([1, 2], np.float32), np.array([3, 4], np.float32)
-    tickets = [harness.runtime.submit_prepared(prepared, (b, a)) for _ in range(3)]
+    tickets = [harness.runtime.submit(prepared, (b, a)) for _ in range(3)]
     gates.wait_for(gate, 1)
     gates.open(gate)
     for completion in harness.wait(*tickets):
@@ -211,7 +212,7 @@ def test_a_prepared_request_is_checked_anew_by_an_engine_that_was_loaded_again(
     plan.write_text("toy 1\ninput a FP32 3\ninput b FP32 2\noutput c a 2\n")
     harness.runtime.load(first, str(plan), "toy", runtime_ext.LoadOptions())
     with pytest.raises(runtime_ext.Error, match=r"input 'a' has shape \[2\]; the engine takes \[3\]"):
-        harness.runtime.submit_prepared(prepared, (b, a))
+        harness.runtime.submit(prepared, (b, a))
 
 
 def test_a_full_queue_says_when_to_come_again_by_how_fast_it_drains(

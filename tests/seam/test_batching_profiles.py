@@ -5,6 +5,7 @@ import pytest
 import runtime_ext
 from tests.seam.conftest import Gates, Harness
 from tests.seam.gated import PLAN, GatedEngine, Ran
+from tests.submitting import submit
 
 
 def with_profiles(*profiles: str) -> str:
@@ -89,7 +90,7 @@ def test_of_several_inputs_each_has_its_say(harness: Harness, gates: Gates) -> N
     tickets = []
     for _ in range(7):
         tensors = [("x", "FP32", [1, 1], b"four"), ("z", "FP32", [1], b"more")]
-        tickets.append(harness.runtime.submit(engine, tensors))
+        tickets.append(submit(harness.runtime, engine, tensors))
         gates.wait_for(gate, 1)
     gates.open(gate)
     assert [completion.batch_requests for completion in harness.wait(*tickets)] == [1, *[3] * 6]

@@ -5,8 +5,7 @@ import pytest
 
 import runtime_ext
 from tests.seam.conftest import Harness
-
-Tensor = tuple[str, str, list[int], object]
+from tests.submitting import Tensor, submit
 
 
 @pytest.fixture
@@ -50,32 +49,32 @@ def test_a_wrong_input_is_refused_with_a_sentence_that_names_it(
     harness: Harness, engine: int, tensors: list[Tensor], sentence: str
 ) -> None:
     with pytest.raises(runtime_ext.Error, match=sentence) as refused:
-        harness.runtime.submit(engine, tensors)
+        submit(harness.runtime, engine, tensors)
     assert refused.value.kind == "InvalidInput"
 
 
 def test_a_shape_whose_product_overflows_is_refused(harness: Harness) -> None:
     engine = harness.load_toy("input x FP32 -1 -1\noutput y x 2")
     with pytest.raises(runtime_ext.Error, match="no memory holds that many elements"):
-        harness.runtime.submit(engine, [("x", "FP32", [2**40, 2**40], b"")])
+        submit(harness.runtime, engine, [("x", "FP32", [2**40, 2**40], b"")])
 
 
 def test_an_empty_tensor_whose_other_dimensions_overflow_is_refused(harness: Harness) -> None:
     engine = harness.load_toy("input x FP32 -1 -1 -1\noutput y x 2")
     with pytest.raises(runtime_ext.Error, match="no memory holds that many elements") as refused:
-        harness.runtime.submit(engine, [("x", "FP32", [0, 2**62, 4], b"")])
+        submit(harness.runtime, engine, [("x", "FP32", [0, 2**62, 4], b"")])
     assert refused.value.kind == "InvalidInput"
     assert harness.stats(engine).outcomes["InvalidInput"] == 1
 
 
 @pytest.mark.parametrize("batch", [1, 8, 16, 32])
 def test_every_profile_of_an_engine_is_usable(harness: Harness, engine: int, batch: int) -> None:
-    (done,) = harness.wait(harness.runtime.submit(engine, [x(batch), K]))
+    (done,) = harness.wait(submit(harness.runtime, engine, [x(batch), K]))
     assert done.outputs[0].shape == [batch, 4]
 
 
 def test_inputs_may_come_in_any_order_and_outputs_keep_the_engines(harness: Harness, engine: int) -> None:
-    (done,) = harness.wait(harness.runtime.submit(engine, [K, x()]))
+    (done,) = harness.wait(submit(harness.runtime, engine, [K, x()]))
     assert [(o.name, o.datatype, o.shape) for o in done.outputs] == [
         ("y", "FP32", [1, 4]),
         ("n", "INT64", []),
@@ -86,13 +85,13 @@ def test_inputs_may_come_in_any_order_and_outputs_keep_the_engines(harness: Harn
 def test_a_buffer_that_is_not_aligned_is_taken(harness: Harness, engine: int) -> None:
     body = b"." + np.arange(4, dtype=np.float32).tobytes()
     view = memoryview(body)[1:]
-    (done,) = harness.wait(harness.runtime.submit(engine, [("x", "FP32", [1, 4], view), K]))
+    (done,) = harness.wait(submit(harness.runtime, engine, [("x", "FP32", [1, 4], view), K]))
     assert np.frombuffer(done.outputs[0], np.float32).tolist() == [0, 2, 4, 6]
 
 
 def test_an_empty_tensor_is_taken(harness: Harness) -> None:
     engine = harness.load_toy("input x FP32 -1 4\noutput y x 2")
-    (done,) = harness.wait(harness.runtime.submit(engine, [("x", "FP32", [0, 4], b"")]))
+    (done,) = harness.wait(submit(harness.runtime, engine, [("x", "FP32", [0, 4], b"")]))
     assert (done.outputs[0].shape, bytes(done.outputs[0])) == ([0, 4], b"")
 
 
@@ -100,6 +99,6 @@ def test_an_empty_tensor_is_taken(harness: Harness) -> None:
 def test_every_datatype_crosses_both_ways(harness: Harness, datatype: str) -> None:
     engine = harness.load_toy(f"input x {datatype} 3\noutput y x 1")
     data = bytes([1, 0, 1] if datatype == "BOOL" else range(3 * runtime_ext.DATATYPES[datatype]))
-    (done,) = harness.wait(harness.runtime.submit(engine, [("x", datatype, [3], data)]))
+    (done,) = harness.wait(submit(harness.runtime, engine, [("x", datatype, [3], data)]))
     assert done.outputs[0].datatype == datatype
     assert bytes(done.outputs[0]) == data

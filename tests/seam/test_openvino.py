@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 import runtime_ext
 from tests.seam.conftest import Harness, RunInThread, to_numpy
 from tests.seam.models import as_blob, doubling, scaling, write_onnx
+from tests.submitting import submit
 
 
 def test_an_onnx_model_runs(harness: Harness, tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ def test_numbers_of_every_datatype_are_doubled(
 def test_bfloat16_is_doubled(harness: Harness, tmp_path: Path) -> None:
     engine = harness.load_file(doubling(tmp_path / "m.plan", TensorProto.BFLOAT16, [2]))
     one_and_minus_two = np.array([0x3F80, 0xC000], np.uint16)  # the upper halves of the float32 values
-    ticket = harness.runtime.submit(engine, [("x", "BF16", [2], one_and_minus_two)])
+    ticket = submit(harness.runtime, engine, [("x", "BF16", [2], one_and_minus_two)])
     (done,) = harness.wait(ticket)
     assert done.outputs[0].datatype == "BF16"
     assert np.frombuffer(done.outputs[0], np.uint16).tolist() == [0x4000, 0xC080]

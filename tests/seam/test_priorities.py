@@ -50,7 +50,7 @@ def test_a_request_is_of_normal_priority_unless_it_says_otherwise(harness: Harne
     busy = engine.occupy()
     low = engine.submit(priority=LOW)
     prepared = harness.runtime.prepare(engine.id, [("x", "FP32", [1, 1])])
-    usual = harness.runtime.submit_prepared(prepared, (b"four",))
+    usual = harness.runtime.submit(prepared, (b"four",))
     high = engine.submit(priority=HIGH)
     engine.open()
     harness.wait(*busy, low, usual, high)

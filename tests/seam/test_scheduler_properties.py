@@ -169,7 +169,7 @@ class Scheduling(RuleBasedStateMachine):
         x = np.full((items, width), POISON if poison else number % 1024, np.float32)
         try:
             prepared = self.prepare(life.id, items, width, again=again)
-            ticket = self.harness.runtime.submit_prepared(prepared, (x,), 0, timeout, priority)
+            ticket = self.harness.runtime.submit(prepared, (x,), 0, timeout, priority)
         except runtime_ext.Error as refused:
             self.check_refusal(life, x, refused)
             return None

@@ -10,6 +10,7 @@ from service.errors import HTTP_STATUS
 from tests.asgi import refused
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, error
+from tests.submitting import submit
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +61,7 @@ async def test_a_full_queue_says_in_whole_seconds_when_to_come_again(
     runtime.retry_after = seconds
     runtime.hold()
     inputs = [("x", "FP32", [1, 4], bytes(16))]
-    runtime.submit(runtime.engines()[0].id, inputs)
+    submit(runtime, runtime.engines()[0].id, inputs)
     response = await client.post("/engines/net/infer", json={"inputs": [X]})
     refused(response, 429, "QueueFull")
     assert response.headers["retry-after"] == told

@@ -125,8 +125,8 @@ class Watched(FakeRuntime):
         self.outstanding: list[int] = []
         self.hold()
 
-    def submit_prepared(self, *given: Any) -> int:
-        ticket = super().submit_prepared(*given)
+    def submit(self, *given: Any) -> int:
+        ticket = super().submit(*given)
         self.outstanding.append(len(self.waiting))
         self._signal()
         return ticket

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from service import codec
 from service.codec import InferRequest
 from service.errors import InvalidInput, TrtserveError
+from tests import bodies
 from tests.fakes.runtime import Output
 from tests.tensors import Tensor, output, same, tensors
 
@@ -29,12 +29,12 @@ def body_of(inputs: list[dict[str, object]], blobs: bytes, **request: object) ->
 
 def decode(inputs: list[dict[str, object]], blobs: bytes, **request: object) -> InferRequest:
     body, headers = body_of(inputs, blobs, **request)
-    return codec.decode(headers, body)
+    return bodies.decode(headers, body)
 
 
 def encode(outputs: list[Output], *, binary: list[bool]) -> tuple[dict[str, Any], memoryview]:
     """The answer's JSON, and what is behind it."""
-    body, headers = codec.encode(
+    body, headers = bodies.encode(
         decode([], b""), outputs, list(enumerate(binary)), model_name="net", model_version="1"
     )
     assert headers["Content-Type"] == "application/octet-stream"
@@ -56,7 +56,7 @@ def test_every_datatype_and_shape_survives_both_ways(sent: list[Tensor]) -> None
 
 def test_blobs_are_views_on_the_body() -> None:
     body, headers = body_of([described()], np.arange(4, dtype=np.float32).tobytes())
-    ((*_, buffer),) = codec.decode(headers, body).inputs
+    ((*_, buffer),) = bodies.decode(headers, body).inputs
     assert np.shares_memory(np.frombuffer(body, np.uint8), np.frombuffer(buffer, np.uint8))
 
 
@@ -89,20 +89,20 @@ def test_a_header_of_the_whole_body_is_json_alone() -> None:
 def test_the_header_length_counts_whatever_the_content_type() -> None:
     body, headers = body_of([described()], bytes(16))
     for content_type in ("application/octet-stream", "application/json", "application/x-safetensors"):
-        assert codec.decode(Headers({**headers, "content-type": content_type}), body).inputs
+        assert bodies.decode(Headers({**headers, "content-type": content_type}), body).inputs
 
 
 @pytest.mark.parametrize("length", ["abc", "-1", "1.5", "", "+5", "²", "100000", "9" * 5_000])
 def test_a_header_length_that_is_none_is_refused(length: str) -> None:
     body, _ = body_of([described()], bytes(16))
     with pytest.raises(InvalidInput, match=r"Inference-Header-Content-Length is .*the body, which has \d+"):
-        codec.decode(Headers({"Inference-Header-Content-Length": length}), body)
+        bodies.decode(Headers({"Inference-Header-Content-Length": length}), body)
 
 
 def test_a_header_length_that_cuts_the_json_is_refused() -> None:
     body, _ = body_of([described()], bytes(16))
     with pytest.raises(InvalidInput, match="not JSON"):
-        codec.decode(Headers({"Inference-Header-Content-Length": "10"}), body)
+        bodies.decode(Headers({"Inference-Header-Content-Length": "10"}), body)
 
 
 @pytest.mark.parametrize("size", [15, 17, 0, -16, 16.0, "16", True, [16], 2**63])
@@ -140,7 +140,7 @@ def test_a_blob_without_its_size_is_refused() -> None:
 @given(st.binary(max_size=100), st.text(max_size=8) | st.integers(-1, 120).map(str))
 def test_any_bytes_are_a_request_or_refused(body: bytes, length: str) -> None:
     with suppress(TrtserveError):
-        assert isinstance(codec.decode({"Inference-Header-Content-Length": length}, body), InferRequest)
+        assert isinstance(bodies.decode({"Inference-Header-Content-Length": length}, body), InferRequest)
 
 
 @given(st.integers(-20, 40), st.binary(max_size=40), st.lists(st.integers(0, 2**64), max_size=70))

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from service import codec
 from service.codec import InferRequest
 from service.codec.datatypes import NUMPY
 from service.errors import InvalidInput
+from tests import bodies
 from tests.tensors import Array, Tensor, bfloat16_to_float32, output, same, tensors
 
 JSON = Headers({"Content-Type": "application/json"})
 
 
 def decode(*inputs: dict[str, object], **request: object) -> InferRequest:
-    return codec.decode(JSON, json.dumps({"inputs": inputs} | request).encode())
+    return bodies.decode(JSON, json.dumps({"inputs": inputs} | request).encode())
 
 
 def values(datatype: str, data: object, shape: list[int] | None = None) -> Array:
@@ -33,7 +33,7 @@ def values(datatype: str, data: object, shape: list[int] | None = None) -> Array
 
 def answer(*outputs: tuple[str, Array], request: InferRequest | None = None) -> dict[str, Any]:
     made = [output(datatype, array, f"y{n}") for n, (datatype, array) in enumerate(outputs)]
-    body, headers = codec.encode(
+    body, headers = bodies.encode(
         request or decode(),
         made,
         [(index, False) for index in range(len(made))],
@@ -178,4 +178,4 @@ def test_what_json_has_no_number_for_is_null(datatype: str) -> None:
 @pytest.mark.parametrize("key", ["inputs", "outputs"])
 def test_no_request_has_thousands_of_tensors(key: str) -> None:
     with pytest.raises(InvalidInput, match=f"^The request has 4097 {key}; it must have at most 4096.$"):
-        codec.decode(JSON, json.dumps({"inputs": [], key: [{}] * 4097}).encode())
+        bodies.decode(JSON, json.dumps({"inputs": [], key: [{}] * 4097}).encode())

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import codec
 from service.codec import large_json, protocol
 from service.codec.large_json import LEAST_BYTES
 from service.errors import InvalidInput
+from tests import bodies
 
 JSON = {"content-type": "application/json"}
 NUMBERS = st.integers(-300, 300) | st.floats(allow_nan=False, allow_infinity=False)
@@ -61,7 +61,7 @@ def test_data_that_is_no_list_is_left_to_the_strict_way(data: object) -> None:
     document = of("FP32", [1], data)
     assert large_json.parse(document) is None
     with pytest.raises(InvalidInput, match="it must be a list"):
-        codec.decode(JSON, document.ljust(LEAST_BYTES))
+        bodies.decode(JSON, document.ljust(LEAST_BYTES))
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_what_is_no_request_is_left_to_the_strict_way(document: bytes) -> None:
 
 def test_a_large_body_is_decoded_and_its_faults_are_told_as_those_of_a_small_one() -> None:
     data: list[Any] = [0.5] * LEAST_BYTES
-    ((_, _, shape, array),) = codec.decode(JSON, of("FP32", [LEAST_BYTES], data)).inputs
+    ((_, _, shape, array),) = bodies.decode(JSON, of("FP32", [LEAST_BYTES], data)).inputs
     assert isinstance(array, np.ndarray)
     assert (shape, array.tolist()) == ([LEAST_BYTES], data)
     data[7] = True
     with pytest.raises(InvalidInput, match="'x' has true at element 7 of its data; FP32 takes numbers"):
-        codec.decode(JSON, of("FP32", [LEAST_BYTES], data))
+        bodies.decode(JSON, of("FP32", [LEAST_BYTES], data))
 
 
 @pytest.mark.parametrize(

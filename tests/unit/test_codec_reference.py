@@ -8,10 +8,9 @@ import numpy as np
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from service import codec
 from service.codec import InferRequest
+from tests import bodies, reference_codec
 from tests import codec_agreement as agreement
-from tests import reference_codec
 from tests.fakes.runtime import Output
 from tests.tensors import Tensor, output, tensors
 
@@ -151,7 +150,7 @@ def test_a_request_is_what_the_reference_says_or_refused_by_both(request: tuple[
 def test_an_answer_is_read_back_by_the_reference(sent: list[tuple[Tensor, bool]], id: str | None) -> None:
     outputs = [output(datatype, array, f"y{n}") for n, ((datatype, array), _) in enumerate(sent)]
     order = list(reversed(range(len(sent))))
-    body, headers = codec.encode(
+    body, headers = bodies.encode(
         InferRequest(inputs=[], id=id),
         outputs,
         [(index, sent[index][1]) for index in order],
@@ -173,7 +172,7 @@ def test_an_answer_is_read_back_by_the_reference(sent: list[tuple[Tensor, bool]]
 def test_strings_are_read_back_by_the_reference(strings: list[str], binary: bool) -> None:
     blob = b"".join(len(text.encode()).to_bytes(4, "little") + text.encode() for text in strings)
     outputs = [Output.of("y", "BYTES", [len(strings)], blob)]
-    body, headers = codec.encode(
+    body, headers = bodies.encode(
         InferRequest(inputs=[]), outputs, [(0, binary)], model_name="net", model_version="1"
     )
     length = headers.get("Inference-Header-Content-Length")

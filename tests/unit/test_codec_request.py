@@ -14,6 +14,7 @@ from service.codec import Form, InferRequest
 from service.codec.datatypes import NUMPY
 from service.codec.request import HIGH, LOW, NORMAL, RequestedOutput
 from service.errors import InvalidInput, TrtserveError, Unsupported
+from tests import bodies
 from tests.fakes.runtime import TensorSpec
 
 JSON = Headers({"Content-Type": "application/json"})
@@ -26,7 +27,7 @@ def tensor(**changes: object) -> dict[str, object]:
 
 
 def decode(request: object, headers: Headers = JSON) -> InferRequest:
-    return codec.decode(headers, json.dumps(request).encode())
+    return bodies.decode(headers, json.dumps(request).encode())
 
 
 def refusal(request: object) -> str:
@@ -131,7 +132,7 @@ def test_a_datatype_that_only_the_protocol_has_is_told(datatype: str) -> None:
 )
 def test_a_body_that_is_not_json_is_refused(body: bytes, sentence: str) -> None:
     with pytest.raises(InvalidInput, match=sentence):
-        codec.decode(JSON, body)
+        bodies.decode(JSON, body)
 
 
 def test_what_a_sentence_quotes_is_short_however_large_it_came() -> None:
@@ -283,7 +284,7 @@ def test_any_json_is_a_request_or_refused(request: object) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_request_or_refused(body: bytes) -> None:
     with suppress(TrtserveError):
-        assert isinstance(codec.decode(JSON, body), InferRequest)
+        assert isinstance(bodies.decode(JSON, body), InferRequest)
 
 
 @pytest.mark.parametrize(("given", "priority"), [(0, NORMAL), (1, HIGH), (2, NORMAL), (3, LOW), (4, NORMAL)])

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from service import codec
 from service.codec import Form, InferRequest
 from service.codec.datatypes import SAFETENSORS
 from service.errors import InvalidInput, TrtserveError
+from tests import bodies
 from tests.fakes.runtime import Output
 from tests.tensors import Tensor, output, same, tensors
 
@@ -41,11 +41,11 @@ def file_of(header: object, data: bytes = b"") -> bytes:
 
 
 def decode(file: bytes) -> InferRequest:
-    return codec.decode(HEADERS, file)
+    return bodies.decode(HEADERS, file)
 
 
 def encode(outputs: list[Output]) -> bytes:
-    file, headers = codec.encode(
+    file, headers = bodies.encode(
         decode(file_of({})),
         outputs,
         [(index, False) for index in range(len(outputs))],
@@ -101,7 +101,7 @@ def test_the_answer_tells_the_model_and_its_data_is_aligned() -> None:
 def test_the_answer_to_a_file_is_a_file_unless_json_is_accepted() -> None:
     assert decode(file_of({})).answer is Form.SAFETENSORS
     both = Headers({**HEADERS, "accept": "application/json"})
-    assert codec.decode(both, file_of({})).answer is Form.PROTOCOL
+    assert bodies.decode(both, file_of({})).answer is Form.PROTOCOL
 
 
 def test_metadata_is_no_tensor() -> None:

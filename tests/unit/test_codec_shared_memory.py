@@ -9,6 +9,7 @@ from service import codec
 from service.codec import InferRequest
 from service.codec.request import Region
 from service.errors import InvalidInput
+from tests import bodies
 from tests.fakes.runtime import Output, TensorSpec
 
 REGION = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
@@ -20,7 +21,7 @@ def tensor(**changes: object) -> dict[str, object]:
 
 
 def decode(**request: object) -> InferRequest:
-    return codec.decode(Headers(), json.dumps({"inputs": []} | request).encode())
+    return bodies.decode(Headers(), json.dumps({"inputs": []} | request).encode())
 
 
 def refusal(**request: object) -> str:
@@ -40,7 +41,7 @@ def test_inputs_in_shared_memory_and_elsewhere_may_be_mixed() -> None:
     blob = tensor(name="y", parameters={"binary_data_size": 16})
     header = json.dumps({"inputs": [tensor(), blob, tensor(name="z", parameters={}, data=[1] * 4)]}).encode()
     headers = Headers({"Inference-Header-Content-Length": str(len(header))})
-    x, y, z = (data for *_, data in codec.decode(headers, header + bytes(range(16))).inputs)
+    x, y, z = (data for *_, data in bodies.decode(headers, header + bytes(range(16))).inputs)
     assert x == Region("r", 0, 16)
     assert bytes(memoryview(y)) == bytes(range(16))  # type: ignore[arg-type]
     assert len(memoryview(z)) == 4  # type: ignore[arg-type]
@@ -90,7 +91,7 @@ def test_an_output_that_says_it_wrongly_is_refused() -> None:
 
 def test_an_output_there_cannot_be_in_safetensors() -> None:
     body = json.dumps({"inputs": [], "outputs": [{"name": "a", "parameters": REGION}]}).encode()
-    request = codec.decode(Headers({"Accept": "application/x-safetensors"}), body)
+    request = bodies.decode(Headers({"Accept": "application/x-safetensors"}), body)
     with pytest.raises(InvalidInput, match="accept application/json"):
         codec.select(request, SPECS)  # type: ignore[arg-type]
 
@@ -98,7 +99,7 @@ def test_an_output_there_cannot_be_in_safetensors() -> None:
 def test_an_answer_says_where_an_output_lies_and_has_no_data_of_it() -> None:
     outputs = [Output.of(name, "INT8", [2], b"\1\2") for name in "abc"]
     selected: codec.Selected = [(0, Region("r", 0, 16)), (1, True), (2, Region("s", 8, 2))]
-    body, headers = codec.encode(decode(), outputs, selected, model_name="net", model_version="1")
+    body, headers = bodies.encode(decode(), outputs, selected)
     length = int(headers["Inference-Header-Content-Length"])
     assert body[length:] == b"\1\2"
     described = {"shape": [2], "datatype": "INT8"}
@@ -115,6 +116,6 @@ def test_an_answer_says_where_an_output_lies_and_has_no_data_of_it() -> None:
             },
         },
     ]
-    body, headers = codec.encode(decode(), outputs, selected[:1], model_name="net", model_version="1")
+    body, headers = bodies.encode(decode(), outputs, selected[:1])
     assert headers == {"Content-Type": "application/json"}
     assert "data" not in json.loads(body)["outputs"][0]

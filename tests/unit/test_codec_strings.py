@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from service import codec
 from service.codec import InferRequest
 from service.errors import ExecutionFailed, InvalidInput
+from tests import bodies
 from tests.fakes.runtime import Output, TensorSpec
 
 LONE_LENGTH = struct.pack("<I", 2**32 - 1)
@@ -24,7 +25,7 @@ def packed(*elements: bytes) -> bytes:
 def listed(data: object, shape: list[int]) -> bytes:
     """The binary form of what came in JSON."""
     x = {"name": "x", "shape": shape, "datatype": "BYTES", "data": data}
-    ((*_, buffer),) = codec.decode(Headers(), json.dumps({"inputs": [x]}).encode()).inputs
+    ((*_, buffer),) = bodies.decode(Headers(), json.dumps({"inputs": [x]}).encode()).inputs
     return bytes(memoryview(buffer))  # type: ignore[arg-type]
 
 
@@ -32,12 +33,12 @@ def decode(blob: bytes, shape: list[int], size: object = None) -> InferRequest:
     parameters = {"binary_data_size": len(blob) if size is None else size}
     x = {"name": "x", "shape": shape, "datatype": "BYTES", "parameters": parameters}
     header = json.dumps({"inputs": [x]}).encode()
-    return codec.decode(Headers({"Inference-Header-Content-Length": str(len(header))}), header + blob)
+    return bodies.decode(Headers({"Inference-Header-Content-Length": str(len(header))}), header + blob)
 
 
 def encode(blob: bytes, *, binary: bool) -> dict[str, Any]:
     outputs = [Output.of("y", "BYTES", [2], blob)]
-    body, headers = codec.encode(
+    body, headers = bodies.encode(
         InferRequest(inputs=[]), outputs, [(0, binary)], model_name="net", model_version="1"
     )
     length = int(headers.get("Inference-Header-Content-Length", len(body)))
@@ -123,7 +124,7 @@ def test_safetensors_have_no_strings() -> None:
     request = InferRequest(inputs=[], answer=codec.Form.SAFETENSORS)
     outputs = [Output.of("y", "BYTES", [1], packed(b"a"))]
     with pytest.raises(InvalidInput, match="'y' is of datatype BYTES"):
-        codec.encode(request, outputs, [(0, False)], model_name="net", model_version="1")
+        bodies.encode(request, outputs, [(0, False)])
 
 
 def test_an_input_that_engines_do_not_take_is_told_what_the_engine_has() -> None:

@@ -11,6 +11,7 @@ from service.codec.request import Input
 from service.completions import Completions
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import Completion, FakeRuntime, LoadOptions
+from tests.submitting import submit
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +52,7 @@ class Answers:
             assert number not in self.came
             self.came[number] = float(np.frombuffer(completion.outputs[0], np.float32)[0])
 
-        ticket = self._runtime.submit(ENGINE, x(number) if inputs is None else inputs)
+        ticket = submit(self._runtime, ENGINE, x(number) if inputs is None else inputs)
         self._completions.expect(ticket, done)
         return ticket
 
@@ -118,7 +119,7 @@ async def test_one_that_fails_to_take_its_completion_keeps_it_from_no_other(
 
     loaded.hold()
     answers.ask(1)
-    completions.expect(loaded.submit(ENGINE, x()), fail)
+    completions.expect(submit(loaded, ENGINE, x()), fail)
     answers.ask(2)
     loaded.release()
     await until(lambda: len(answers.came) == 2)

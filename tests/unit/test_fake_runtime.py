@@ -10,6 +10,7 @@ from runtime_ext import Error
 from tests.fakes import log, values
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, LoadOptions, TensorSpec
+from tests.submitting import submit
 
 SEAM = ast.parse((Path(__file__).parents[2] / "runtime_ext" / "_C.pyi").read_text())
 CLASSES = {node.name: node for node in SEAM.body if isinstance(node, ast.ClassDef)}
@@ -57,8 +58,8 @@ def test_one_buffer_is_cut_by_shape_and_datatype_from_the_offset(loaded: FakeRun
     prepared = loaded.prepare(ENGINE, [("b", "INT8", [3]), ("a", "FP32", [1, 4])])
     seen: list[values.Input] = []
     loaded.compute = lambda inputs: seen.extend(inputs) or []
-    loaded.submit_prepared(prepared, b"head" + b"bbb" + ROW, 4)
-    loaded.submit_prepared(prepared, (b"bbb", ROW))
+    loaded.submit(prepared, b"head" + b"bbb" + ROW, 4)
+    loaded.submit(prepared, (b"bbb", ROW))
     assert [(name, bytes(data)) for name, _, _, data in seen] == [("b", b"bbb"), ("a", ROW)] * 2  # type: ignore[call-overload]
 
 
@@ -66,7 +67,7 @@ def test_one_buffer_is_cut_by_shape_and_datatype_from_the_offset(loaded: FakeRun
 def test_data_of_another_length_is_refused(loaded: FakeRuntime, data: object) -> None:
     prepared = loaded.prepare(ENGINE, [("b", "INT8", [3]), ("a", "FP32", [1, 4])])
     with pytest.raises(Error) as refusal:
-        loaded.submit_prepared(prepared, data)
+        loaded.submit(prepared, data)
     assert refusal.value.kind == "InvalidInput"
     assert loaded.waiting == []
 
@@ -75,26 +76,26 @@ def test_a_prepared_request_ends_with_its_engine(loaded: FakeRuntime) -> None:
     prepared = loaded.prepare(ENGINE, [("b", "INT8", [3]), ("a", "FP32", [1, 4])])
     loaded.unload(ENGINE)
     with pytest.raises(Error) as refusal:
-        loaded.submit_prepared(prepared, b"bbb" + ROW)
+        loaded.submit(prepared, b"bbb" + ROW)
     assert refusal.value.kind == "NotFound"
 
 
 def test_held_requests_run_by_priority_and_then_by_arrival(loaded: FakeRuntime) -> None:
     loaded.hold()
     inputs = [("a", "FP32", [1, 4], ROW), ("b", "INT8", [3], b"bbb")]
-    tickets = [loaded.submit(ENGINE, inputs, None, priority) for priority in (2, 1, 0, 1)]
+    tickets = [submit(loaded, ENGINE, inputs, None, priority) for priority in (2, 1, 0, 1)]
     loaded.release()
     low, first, high, second = tickets
     assert [completion.ticket for completion in loaded.take_completions()] == [high, first, second, low]
     with pytest.raises(Error) as refusal:
-        loaded.submit(ENGINE, inputs, None, 3)
+        submit(loaded, ENGINE, inputs, None, 3)
     assert refusal.value.kind == "InvalidInput"
 
 
 def test_a_completion_tells_shapes_data_and_the_requests_of_its_batch(loaded: FakeRuntime) -> None:
     big = bytes(4 * 8192)
     inputs = [("a", "FP32", [2048, 4], big), ("b", "INT8", [3], b"bbb")]
-    loaded.submit(ENGINE, inputs)
+    submit(loaded, ENGINE, inputs)
     (completion,) = loaded.take_completions()
     assert (completion.shapes, completion.batch_requests) == (((2048, 4),), 1)
     assert isinstance(completion.data(0), memoryview)
@@ -106,7 +107,7 @@ def test_a_completion_tells_shapes_data_and_the_requests_of_its_batch(loaded: Fa
     assert [(batch.size, batch.compute_infer) for batch in stats.batches] == [(1, stats.compute_infer)]
 
     loaded.hold()
-    loaded.cancel(ENGINE, loaded.submit(ENGINE, inputs))
+    loaded.cancel(ENGINE, submit(loaded, ENGINE, inputs))
     (completion,) = loaded.take_completions()
     assert (completion.shapes, completion.batch_requests) == ((), 0)
     assert (stats.outcomes, stats.fail.count) == ({"Success": 1, "Cancelled": 1}, 1)
