@@ -356,5 +356,5 @@ def log_fd() -> int:
 def take_log() -> list[LogRecord]:
     """Every log record since the last call; never blocks."""
 
-def fake_outputs(id: int) -> list[TensorSpec]:
+def output_specs(id: int) -> list[TensorSpec]:
     """The outputs of the engine `id` of the current runtime: for the fake kernel of the typed operator."""

@@ -171,7 +171,11 @@ void bind_engine(py::module_& module) {
       .def_readonly("max_queue_size", &EngineInfo::max_queue_size)
       .def_readonly("inputs", &EngineInfo::inputs)
       .def_readonly("outputs", &EngineInfo::outputs)
-      .def_readonly("properties", &EngineInfo::properties);
+      .def_property_readonly("properties", [](const EngineInfo& info) {
+        py::dict properties;  // whose values may quote the plan
+        for (const auto& [name, value] : info.properties) properties[py::str(name)] = sentence(value);
+        return properties;
+      });
 }
 
 void bind_completion(py::module_& module) {
@@ -301,7 +305,7 @@ void bind_runtime(py::module_& module) {
           NoGil())
       .def("close", &Runtime::close, NoGil());
 
-  module.def("fake_outputs", [](EngineId id) { return find_engine(id)->outputs(); }, "id"_a);
+  module.def("output_specs", [](EngineId id) { return find_engine(id)->outputs(); }, "id"_a);
 }
 
 }  // namespace

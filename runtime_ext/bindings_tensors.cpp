@@ -68,10 +68,12 @@ Request make_request(const Prepared& prepared, py::handle data, size_t offset) {
     }
   } else {
     const auto [bytes, length] = owner->hold(data);
+    if (offset > length) {
+      fail(Kind::InvalidInput, "the data begins at byte ", offset, " of a buffer that has ", length);
+    }
     for (const size_t position : signature.positions) {
       const size_t size = signature.inputs[position].bytes;
-      if (offset > length || length - offset < size)
-        check_bytes(signature, position, length - std::min(offset, length));
+      if (length - offset < size) check_bytes(signature, position, length - offset);
       request.data[position] = bytes + offset;
       offset += size;
     }
@@ -109,6 +111,7 @@ py::tuple shapes_of(const Completion& completion) {
 }
 
 py::object data_of(const Completion& completion, size_t index) {
+  if (index >= completion.outputs.size()) throw py::index_error("the completion has no such output");
   const auto& view = completion.outputs[index];
   if (view.bytes <= kCopied) return py::bytes(static_cast<const char*>(view.data), view.bytes);
   return py::memoryview(py::cast(Output{completion.output_names->at(index), view, completion.memory}));

@@ -32,7 +32,7 @@ def _fake_execute_engine_list(id: int, inputs: list[torch.Tensor]) -> list[torch
         shape = [dim if dim >= 0 else torch.library.get_ctx().new_dynamic_size() for dim in spec.shape]
         return torch.empty(shape, dtype=_DTYPES[spec.datatype], device=device)
 
-    return [empty(spec) for spec in _C.fake_outputs(id)]
+    return [empty(spec) for spec in _C.output_specs(id)]
 
 
 def module(runtime: _C.Runtime, id: int) -> torch.jit.ScriptModule:

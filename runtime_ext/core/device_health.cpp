@@ -23,11 +23,12 @@ DeadDevices& dead() {
   return dead;
 }
 
-/// A query of a stream does not wait, and returns a sticky error as every call does.
+/// A query of a stream does not wait, and returns a sticky error as every call does. Not of the current stream: one
+/// that a caller is capturing may not be queried.
 bool answers(at::Device device) {
   try {
     const c10::impl::VirtualGuardImpl guard(device.type());
-    guard.queryStream(guard.getStream(device));
+    guard.queryStream(guard.getDefaultStream(device));
     return true;
   } catch (const std::exception&) {
     return false;
@@ -52,6 +53,27 @@ bool still_alive(at::Device device, const std::string& reason) {
     log(Severity::Error, "device", c10::str("device ", device.str(), " is dead: ", line));
   }
   return false;
+}
+
+Error explained(at::Device device, const std::string& label, const std::exception_ptr& failure) {
+  const auto failed = [&](const std::string& reason) {
+    const Kind kind = still_alive(device, reason) ? Kind::ExecutionFailed : Kind::Unavailable;
+    return Error(kind, c10::str(label, " failed: ", reason));
+  };
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return still_alive(device, error.what()) ? error : Error(Kind::Unavailable, error.what());
+  } catch (const c10::OutOfMemoryError& error) {
+    return {Kind::Unavailable,
+            c10::str(label, " needs more memory than ", device, " has: ", error.what_without_backtrace())};
+  } catch (const c10::Error& error) {
+    return failed(error.what_without_backtrace());  // what() has addresses, and the paths of the build
+  } catch (const std::exception& error) {
+    return failed(error.what());
+  } catch (...) {
+    return failed("it did not say why");
+  }
 }
 
 std::map<std::string, std::string> dead_devices() {

@@ -4,27 +4,17 @@
 
 namespace trtserve {
 
-namespace {
-
-size_t most(const std::map<DeviceShare::Member*, size_t>& members) {
-  size_t most = 0;
-  for (const auto& [member, instances] : members) most = std::max(most, instances);
-  return most;
-}
-
-}  // namespace
-
 DeviceShare::Member::Member(DeviceShare& share, size_t instances) : share_(share), instances_(instances) {
   const std::lock_guard lock(share_.mutex_);
-  share_.members_.emplace(this, instances_);
-  share_.turns_ = most(share_.members_);
+  share_.members_.insert(this);
+  share_.count_turns();
   share_.changed_.notify_all();
 }
 
 DeviceShare::Member::~Member() {
   const std::lock_guard lock(share_.mutex_);
   share_.members_.erase(this);
-  share_.turns_ = most(share_.members_);
+  share_.count_turns();
 }
 
 size_t DeviceShare::Member::asking() const {
@@ -51,9 +41,13 @@ TimePoint DeviceShare::take(Member& member) {
 bool DeviceShare::may_take(const Member& member) const {
   if (member.taken_ == 0) return true;
   if (taken_ >= turns_) return false;
-  return std::none_of(members_.begin(), members_.end(), [&](const auto& entry) {
-    return entry.first->waiting_ > 0 && entry.first->used_ < member.used_;
-  });
+  return std::none_of(members_.begin(), members_.end(),
+                      [&](const Member* other) { return other->waiting_ > 0 && other->used_ < member.used_; });
+}
+
+void DeviceShare::count_turns() {
+  turns_ = 0;
+  for (const auto* member : members_) turns_ = std::max(turns_, member->instances_);
 }
 
 void DeviceShare::give_back(Member& member, TimePoint began) {

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <condition_variable>
-#include <map>
 #include <mutex>
+#include <set>
 
 #include "core/clock.h"
 
@@ -60,12 +60,13 @@ class DeviceShare {
   TimePoint take(Member& member);
   void give_back(Member& member, TimePoint began);
   bool may_take(const Member& member) const;
+  void count_turns();
 
   Clock& clock_;
   std::mutex mutex_;  // protects all below and what members say it does; never held while anything executes
   std::condition_variable changed_;
-  std::map<Member*, size_t> members_;  // and their instances
-  size_t turns_ = 0;                   // that may be taken at a time
+  std::set<Member*> members_;
+  size_t turns_ = 0;  // that may be taken at a time
   size_t taken_ = 0;
   size_t waiting_ = 0;
   Nanoseconds time_{0};  // virtual: of the member that took the last turn

@@ -1,16 +1,23 @@
 #include "core/engine.h"
 
+#include "core/device_health.h"
 #include "core/error.h"
 
 namespace trtserve {
 
 namespace {
 
-std::vector<std::unique_ptr<ExecutionContext>> create_contexts(BackendEngine& engine) {
-  std::vector<std::unique_ptr<ExecutionContext>> contexts;
-  contexts.reserve(static_cast<size_t>(engine.instances()));
-  for (int i = 0; i < engine.instances(); ++i) contexts.push_back(engine.create_context());
-  return contexts;
+std::vector<std::unique_ptr<ExecutionContext>> create_contexts(BackendEngine& engine, const std::string& label) {
+  check_names(engine.inputs());  // before it takes memory of the device
+  check_names(engine.outputs());
+  try {
+    std::vector<std::unique_ptr<ExecutionContext>> contexts;
+    contexts.reserve(static_cast<size_t>(engine.instances()));
+    for (int i = 0; i < engine.instances(); ++i) contexts.push_back(engine.create_context());
+    return contexts;
+  } catch (...) {
+    throw explained(engine.device(), c10::str("an execution context of ", label), std::current_exception());
+  }
 }
 
 }  // namespace
@@ -23,10 +30,7 @@ Engine::Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> b
       backend_(std::move(backend)),
       backend_engine_(backend_->load(plan_path, options_)),
       properties_(backend_engine_->properties()),
-      contexts_(create_contexts(*backend_engine_)) {
-  check_names(inputs());
-  check_names(outputs());
-}
+      contexts_(create_contexts(*backend_engine_, label())) {}
 
 std::string Engine::label() const {
   return name().empty() ? c10::str("engine ", id_) : c10::str("engine ", id_, " (", name(), ")");

@@ -2,6 +2,7 @@
 
 #include <mutex>
 
+#include "core/device_health.h"
 #include "core/error.h"
 
 namespace trtserve {
@@ -56,9 +57,12 @@ std::shared_ptr<Engine> EngineManager::load(EngineId id, const std::string& plan
   try {
     engine = std::make_shared<Engine>(id, backend, plugin(backend).backend(), plan_path, std::move(options));
   } catch (...) {
-    std::unique_lock lock(mutex_);
-    loading_.erase(id);
-    throw;
+    {
+      std::unique_lock lock(mutex_);
+      loading_.erase(id);
+    }
+    // A backend has asked its device itself.
+    throw explained(at::kCPU, c10::str("the ", backend, " backend"), std::current_exception());
   }
   std::unique_lock lock(mutex_);
   loading_.erase(id);

@@ -153,12 +153,9 @@ std::vector<Completion> ServedEngine::answers(const Batch& batch, DeviceLane& la
   try {
     check_alive(engine_->device());
     return scatter(batch, execute(batch, lane, times));
-  } catch (const Error& error) {
-    return same_for_all(batch, {error.kind(), error.what()});
-  } catch (const std::exception& error) {
-    return same_for_all(batch, failure(error));
   } catch (...) {
-    return same_for_all(batch, {Kind::ExecutionFailed, c10::str(engine_->label(), " failed and did not say why")});
+    const Error error = explained(engine_->device(), engine_->label(), std::current_exception());
+    return same_for_all(batch, {error.kind(), error.what()});
   }
 }
 
@@ -221,13 +218,6 @@ std::vector<Completion> ServedEngine::scatter(const Batch& batch, std::vector<at
     completion.output_names = output_names_;
   }
   return completions;
-}
-
-Failure ServedEngine::failure(const std::exception& error) const {
-  const bool for_now = dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr;
-  const bool alive = still_alive(engine_->device(), error.what());
-  return {for_now || !alive ? Kind::Unavailable : Kind::ExecutionFailed,
-          c10::str(engine_->label(), " failed: ", error.what())};
 }
 
 void ServedEngine::end(Batch batch, std::vector<Completion> completions, const ExecutionTimes& times) {

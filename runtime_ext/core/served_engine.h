@@ -58,7 +58,6 @@ class ServedEngine final : private BatchHandler {
   std::vector<at::Tensor> execute(const Batch& batch, DeviceLane& lane, ExecutionTimes& times);
   void check_outputs(const Batch& batch, const std::vector<at::Tensor>& outputs) const;
   std::vector<Completion> scatter(const Batch& batch, std::vector<at::Tensor> outputs) const;
-  Failure failure(const std::exception& error) const;
   void close_some(size_t requests);
   void end(Batch batch, std::vector<Completion> completions, const ExecutionTimes& times);
   static Completion complete(Request request, Completion completion);

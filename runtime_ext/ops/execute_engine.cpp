@@ -44,23 +44,14 @@ at::Tensor ready(at::Tensor input, at::Device device) {
   return input.is_contiguous() ? input : input.contiguous();
 }
 
-/// Runs the engine, and turns what may go wrong on a device into the kind of failure that it is.
+/// Runs the engine. Throws nothing but Error.
 std::vector<at::Tensor> run(Engine& engine, const std::vector<at::Tensor>& inputs) {
   check_alive(engine.device());
   try {
     auto lease = engine.contexts().acquire();
     return lease->execute(inputs);
-  } catch (const c10::OutOfMemoryError& error) {
-    fail(Kind::Unavailable, engine.label(), " needs more memory than ", engine.device(),
-         " has: ", error.what_without_backtrace());
-  } catch (const Error& error) {
-    if (error.kind() == Kind::ExecutionFailed && !still_alive(engine.device(), error.what())) {
-      fail(Kind::Unavailable, error.what());
-    }
-    throw;
-  } catch (const std::exception& error) {
-    if (!still_alive(engine.device(), error.what())) fail(Kind::Unavailable, engine.label(), " failed: ", error.what());
-    throw;
+  } catch (...) {
+    throw explained(engine.device(), engine.label(), std::current_exception());
   }
 }
 
@@ -79,7 +70,7 @@ std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs) 
   }
   auto outputs = run(engine, inputs);
   for (auto& output : outputs) {
-    // What the engine leaves on the host stays there for a caller who takes it from there.
+    // What the engine leaves on the host too: one rule, which the fake kernel can follow.
     if (output.device() != caller) output = output.to(caller);
   }
   return outputs;

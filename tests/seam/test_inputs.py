@@ -89,6 +89,20 @@ def test_a_buffer_that_is_not_aligned_is_taken(harness: Harness, engine: int) ->
     assert np.frombuffer(done.outputs[0], np.float32).tolist() == [0, 2, 4, 6]
 
 
+def test_data_that_begins_behind_its_buffer_is_refused(harness: Harness) -> None:
+    prepared = harness.runtime.prepare(
+        harness.load_toy("input x FP32 -1\noutput y x 2"), [("x", "FP32", [0])]
+    )
+    with pytest.raises(runtime_ext.Error, match="begins at byte 5 of a buffer that has 4"):
+        harness.runtime.submit(prepared, b"four", 5)
+
+
+def test_an_output_that_a_completion_has_not_is_an_index_error(harness: Harness, engine: int) -> None:
+    (done,) = harness.wait(submit(harness.runtime, engine, [x(), K]))
+    with pytest.raises(IndexError):
+        done.data(2)
+
+
 def test_an_empty_tensor_is_taken(harness: Harness) -> None:
     engine = harness.load_toy("input x FP32 -1 4\noutput y x 2")
     (done,) = harness.wait(submit(harness.runtime, engine, [("x", "FP32", [0, 4], b"")]))

@@ -38,8 +38,10 @@ void* Allocator::allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::Allo
     const std::lock_guard lock(mutex_);
     blocks_.emplace(address, std::move(block));
     return address;
-  } catch (const c10::Error& error) {
+  } catch (const c10::OutOfMemoryError& error) {
     mark_out_of_memory();
+    add_error(error.what_without_backtrace());
+  } catch (const c10::Error& error) {
     add_error(error.what_without_backtrace());
   } catch (const std::exception& error) {
     add_error(error.what());

@@ -71,10 +71,8 @@ class TensorRtBackend final : public Backend {
     try {
       auto engine = runtime->deserialize(plan.data(), plan.size());
       return std::make_unique<TensorRtEngine>(runtime, std::move(engine), device, options);
-    } catch (const Error& error) {
-      // Not the plan's fault where the device has died.
-      if (!still_alive(device, error.what())) fail(Kind::Unavailable, error.what());
-      throw;
+    } catch (...) {
+      throw explained(device, "the load", std::current_exception());
     }
   }
 

@@ -50,9 +50,10 @@ TensorRtEngine::~TensorRtEngine() {
 }
 
 std::map<std::string, std::string> TensorRtEngine::properties() const {
+  const char* network = engine_->getName();
   return {
       {"tensorrt", runtime_->library().version()},
-      {"network", engine_->getName()},
+      {"network", network == nullptr ? "" : network},
       {"profiles", std::to_string(tensors_.profiles)},
       {"layers", std::to_string(engine_->getNbLayers())},
       {"aux_streams", std::to_string(engine_->getNbAuxStreams())},

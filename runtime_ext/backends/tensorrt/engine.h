@@ -33,7 +33,7 @@ class TensorRtEngine final : public BackendEngine {
   // For its contexts.
   const Tensors& tensors() const { return tensors_; }
   const std::string& label() const { return label_; }
-  Counters& counters_of() { return counters_; }
+  Counters& mutable_counters() { return counters_; }
   GraphPolicy& graph_policy() { return graph_policy_; }
   const CudaGraphApi& graph_api() const { return runtime_->graph_api(); }
   std::unique_ptr<ProfileContext> create_profile_context(int32_t profile, c10::Stream stream);
@@ -45,7 +45,7 @@ class TensorRtEngine final : public BackendEngine {
   const int instances_;
   const std::string label_;  // what the log calls it
   const Tensors tensors_;
-  mutable Counters counters_;
+  Counters counters_;
   GraphPolicy graph_policy_;
   mutable std::mutex making_;  // one context or inspector is made at a time: ICudaEngine promises no more
 };

@@ -50,6 +50,19 @@ bool agree(const TensorList& a, const TensorList& b) {
   return true;
 }
 
+/// Waits for what was enqueued, which may use what is discarded next.
+void wait(c10::Stream stream) noexcept {
+  try {
+    stream.synchronize();
+  } catch (...) {  // NOLINT(bugprone-empty-catch): on a dead device nothing runs any more
+  }
+}
+
+std::string reason_of(const std::exception& error) {
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);
+  return torch == nullptr ? error.what() : torch->what_without_backtrace();
+}
+
 c10::Stream pool_stream(at::Device device) {
   return c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
 }
@@ -61,7 +74,7 @@ TensorRtContext::TensorRtContext(TensorRtEngine& engine)
       stream_(pool_stream(engine.device())),
       done_(engine.device().type()),
       blank_(at::empty({kTensorAlignment}, at::TensorOptions().dtype(at::kByte).device(engine.device()))),
-      scratch_(engine.device(), stream_, engine.counters_of().scratch_bytes) {
+      scratch_(engine.device(), stream_, engine.mutable_counters().scratch_bytes) {
   const c10::StreamGuard on(stream_);
   clear_errors();
   for (int32_t profile = 0; profile < engine.tensors().profiles; ++profile) {
@@ -99,14 +112,7 @@ std::vector<at::Tensor> TensorRtContext::execute(c10::ArrayRef<at::Tensor> input
   try {
     outputs = run(profile, aligned(inputs), scope);
   } catch (const c10::OutOfMemoryError&) {
-    // torch had no memory, so the context is as it was; but a replay may have begun.
-    done_.record(scope.stream());
-    throw;
-  } catch (const Error& error) {
-    if (error.kind() != Kind::InvalidInput) discard(profile, scope.stream());
-    throw;
-  } catch (...) {
-    discard(profile, scope.stream());
+    done_.record(scope.stream());  // a replay may have begun
     throw;
   }
   done_.record(scope.stream());
@@ -119,10 +125,23 @@ std::vector<at::Tensor> TensorRtContext::execute(c10::ArrayRef<at::Tensor> input
 
 TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const StreamScope& scope) {
   auto& policy = engine_.graph_policy();
-  if (!policy.enabled()) return run_plain(profile, inputs, scope.handle());
+  if (!policy.enabled()) return run_plain(profile, inputs, scope.stream());
   const auto key = GraphCache::key(profile, inputs);
-  if (auto* entry = graphs_.find(key, scratch_.data())) return replay(*entry, inputs, scope.handle());
-  auto outputs = run_plain(profile, inputs, scope.handle());
+  if (auto* entry = graphs_.find(key, scratch_.generation())) {
+    try {
+      return replay(*entry, inputs, scope.handle());
+    } catch (const c10::OutOfMemoryError&) {
+      throw;  // the graph is as good as before
+    } catch (const std::exception& error) {
+      // An execution has no effect but its outputs, so the plain one can be had yet.
+      wait(scope.stream());
+      policy.disable(engine_.label(), c10::str("a replay failed: ", reason_of(error)));
+      graphs_.clear();
+      clear_errors();
+      return run_plain(profile, inputs, scope.stream());
+    }
+  }
+  auto outputs = run_plain(profile, inputs, scope.stream());
   if (!graphs_.is_worth(key, policy.mode())) return outputs;
   if (contexts_[static_cast<size_t>(profile)]->has_fixed_outputs()) {
     capture(profile, inputs, outputs, key, scope.stream());
@@ -145,17 +164,31 @@ void TensorRtContext::prepare(ProfileContext& context, const TensorList& inputs)
   context.provide_scratch(scratch_.data(), scratch_.size());
 }
 
-TensorList TensorRtContext::run_plain(int32_t profile, const TensorList& inputs, cudaStream_t handle) {
-  auto& context = prepare(profile, inputs);
-  auto outputs = context.new_outputs();
-  context.enqueue(inputs, outputs, blank_.mutable_data_ptr(), handle);
-  return outputs;
+TensorList TensorRtContext::run_plain(int32_t profile, const TensorList& inputs, c10::Stream stream) {
+  try {
+    auto& context = prepare(profile, inputs);
+    auto outputs = context.new_outputs();
+    context.enqueue(inputs, outputs, blank_.mutable_data_ptr(), static_cast<cudaStream_t>(stream.native_handle()));
+    return outputs;
+  } catch (const c10::OutOfMemoryError&) {
+    throw;  // torch had no memory, so the context is as it was
+  } catch (const Error& error) {
+    if (error.kind() != Kind::InvalidInput) discard(profile, stream);
+    throw;
+  } catch (...) {
+    discard(profile, stream);
+    throw;
+  }
 }
 
 TensorList TensorRtContext::replay(GraphCache::Entry& entry, const TensorList& inputs, cudaStream_t handle) {
-  for (size_t i = 0; i < inputs.size(); ++i) entry.inputs[i].copy_(inputs[i], /*non_blocking=*/true);
+  {
+    // One thread captures and another replays, under this guard or not: only with it may both write to the inputs.
+    const c10::InferenceMode inference;
+    for (size_t i = 0; i < inputs.size(); ++i) entry.inputs[i].copy_(inputs[i], /*non_blocking=*/true);
+  }
   entry.graph.launch(handle);
-  ++engine_.counters_of().cuda_graph_replays;
+  ++engine_.mutable_counters().cuda_graph_replays;
   return copies(entry.outputs);
 }
 
@@ -179,27 +212,24 @@ void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const T
     for (size_t i = 0; i < fixed_outputs.size(); ++i) fixed_outputs[i].copy_(expected[i].logical_not());
     graph.launch(handle);
     if (agree(expected, fixed_outputs)) {
-      ++engine_.counters_of().cuda_graph_captures;
-      graphs_.put(key, {std::move(context), fixed_inputs, fixed_outputs, scratch_.data(), std::move(graph)});
+      ++engine_.mutable_counters().cuda_graph_captures;
+      graphs_.put(key, {std::move(context), fixed_inputs, fixed_outputs, scratch_.generation(), std::move(graph)});
       return;
     }
     policy.disable(engine_.label(), "a replay gave other outputs than the plain execution of the same inputs");
-  } catch (const Error& error) {
-    policy.disable(engine_.label(), error.what());
   } catch (const c10::OutOfMemoryError&) {
     policy.disable(engine_.label(), "the device has no memory for a graph's inputs and outputs");
+  } catch (const std::exception& error) {
+    policy.disable(engine_.label(), reason_of(error));
   }
   stream.synchronize();
   clear_errors();
 }
 
 void TensorRtContext::discard(int32_t profile, c10::Stream stream) noexcept {
-  try {
-    stream.synchronize();  // what was enqueued may still use the context
-  } catch (...) {          // NOLINT(bugprone-empty-catch): on a dead device nothing runs any more
-  }
+  wait(stream);
   auto& context = contexts_[static_cast<size_t>(profile)];
-  if (context) ++engine_.counters_of().contexts_discarded;
+  if (context) ++engine_.mutable_counters().contexts_discarded;
   context.reset();
 }
 

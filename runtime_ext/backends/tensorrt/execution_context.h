@@ -32,7 +32,7 @@ class TensorRtContext final : public ExecutionContext {
   using TensorList = std::vector<at::Tensor>;
 
   TensorList run(int32_t profile, const TensorList& inputs, const StreamScope& scope);
-  TensorList run_plain(int32_t profile, const TensorList& inputs, cudaStream_t handle);
+  TensorList run_plain(int32_t profile, const TensorList& inputs, c10::Stream stream);
   TensorList replay(GraphCache::Entry& entry, const TensorList& inputs, cudaStream_t handle);
   void capture(int32_t profile, const TensorList& inputs, const TensorList& expected, const GraphCache::Key& key,
                c10::Stream stream);

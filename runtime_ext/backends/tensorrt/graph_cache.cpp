@@ -11,6 +11,14 @@ namespace {
 
 constexpr int kUsesBeforeCapture = 3;  // in auto: a capture costs some executions, and shapes may never come again
 
+/// Drops the least recently used of `most` where the key is a new one.
+template <typename ByKey>
+void make_room(ByKey& by_key, const GraphCache::Key& key, size_t most) {
+  if (by_key.size() < most || by_key.count(key) != 0) return;
+  by_key.erase(std::min_element(by_key.begin(), by_key.end(),
+                                [](const auto& a, const auto& b) { return a.second.last_use < b.second.last_use; }));
+}
+
 }  // namespace
 
 GraphMode parse_graph_mode(const std::string& word) {
@@ -36,31 +44,27 @@ GraphCache::Key GraphCache::key(int32_t profile, c10::ArrayRef<at::Tensor> input
   return key;
 }
 
-GraphCache::Slot& GraphCache::touch(const Key& key) {
-  if (slots_.size() >= kMostGraphs && slots_.count(key) == 0) {
-    slots_.erase(std::min_element(slots_.begin(), slots_.end(),
-                                  [](const auto& a, const auto& b) { return a.second.last_use < b.second.last_use; }));
-  }
-  auto& slot = slots_[key];
-  slot.last_use = ++clock_;
-  return slot;
-}
-
-GraphCache::Entry* GraphCache::find(const Key& key, const void* scratch) {
-  const auto found = slots_.find(key);
-  if (found == slots_.end() || !found->second.entry) return nullptr;
-  auto& slot = touch(key);
-  if (slot.entry->scratch != scratch) {
-    slot.entry.reset();
+GraphCache::Entry* GraphCache::find(const Key& key, uint64_t scratch_generation) {
+  const auto found = graphs_.find(key);
+  if (found == graphs_.end()) return nullptr;
+  if (found->second.entry.scratch_generation != scratch_generation) {
+    graphs_.erase(found);
     return nullptr;
   }
-  return &*slot.entry;
+  found->second.last_use = ++clock_;
+  return &found->second.entry;
 }
 
 bool GraphCache::is_worth(const Key& key, GraphMode mode) {
-  return ++touch(key).uses >= (mode == GraphMode::On ? 1 : kUsesBeforeCapture);
+  make_room(counts_, key, kMostCounted);
+  auto& count = counts_[key];
+  count.last_use = ++clock_;
+  return ++count.uses >= (mode == GraphMode::On ? 1 : kUsesBeforeCapture);
 }
 
-void GraphCache::put(const Key& key, Entry entry) { touch(key).entry.emplace(std::move(entry)); }
+void GraphCache::put(const Key& key, Entry entry) {
+  make_room(graphs_, key, kMostGraphs);
+  graphs_.emplace(key, Graph{std::move(entry), ++clock_});
+}
 
 }  // namespace trtserve::tensorrt

@@ -37,11 +37,13 @@ class GraphPolicy {
   std::atomic<bool> enabled_;
 };
 
-/// The graphs of one instance, by profile and input shapes: at most kMostGraphs, the least recently used goes
-/// first. Not thread safe, and changed only while no graph of it runs.
+/// The graphs of one instance, by profile and input shapes, and the uses of those that have none yet: at most
+/// kMostGraphs and kMostCounted, the least recently used of each goes first. Not thread safe, and changed only
+/// while no graph of it runs.
 class GraphCache {
  public:
   static constexpr size_t kMostGraphs = 16;
+  static constexpr size_t kMostCounted = 256;
 
   using Key = std::vector<int64_t>;
   static Key key(int32_t profile, c10::ArrayRef<at::Tensor> inputs);
@@ -52,28 +54,32 @@ class GraphCache {
     std::unique_ptr<ProfileContext> context;
     std::vector<at::Tensor> inputs;
     std::vector<at::Tensor> outputs;
-    void* scratch = nullptr;
+    uint64_t scratch_generation = 0;
     CudaGraph graph;
   };
 
   /// The graph for the key if it was captured with this scratch memory; another one is dropped.
-  Entry* find(const Key& key, const void* scratch);
+  Entry* find(const Key& key, uint64_t scratch_generation);
 
   /// Counts a use of the key without a graph; whether it is time to capture one.
   bool is_worth(const Key& key, GraphMode mode);
 
+  /// For a key that has none.
   void put(const Key& key, Entry entry);
-  void clear() { slots_.clear(); }
+  void clear() { graphs_.clear(); }
 
  private:
-  struct Slot {
-    uint64_t last_use = 0;
-    int uses = 0;
-    std::optional<Entry> entry;  // nothing while the key is only counted
+  struct Graph {
+    Entry entry;
+    uint64_t last_use;
   };
-  Slot& touch(const Key& key);
+  struct Count {
+    int uses = 0;
+    uint64_t last_use = 0;
+  };
 
-  std::map<Key, Slot> slots_;
+  std::map<Key, Graph> graphs_;
+  std::map<Key, Count> counts_;
   uint64_t clock_ = 0;  // counts uses
 };
 

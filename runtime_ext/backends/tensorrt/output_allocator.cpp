@@ -17,9 +17,11 @@ void* OutputAllocator::reallocateOutputAsync(char const* tensor_name, void* /*cu
   try {
     memory_ = at::empty({static_cast<int64_t>(size)}, at::TensorOptions().dtype(at::kByte).device(device_));
     return memory_.mutable_data_ptr();
-  } catch (const c10::Error& error) {
+  } catch (const c10::OutOfMemoryError& error) {
     mark_out_of_memory();
     add_error(c10::str("no memory for output '", tensor_name, "': ", error.what_without_backtrace()));
+  } catch (const c10::Error& error) {
+    add_error(error.what_without_backtrace());
   } catch (const std::exception& error) {
     add_error(error.what());
   }

@@ -54,7 +54,7 @@ ProfileContext::ProfileContext(nvinfer1::ICudaEngine& engine, const Tensors& ten
 void ProfileContext::prepare(c10::ArrayRef<at::Tensor> inputs) {
   const auto same = [&](const at::Tensor& input, const std::vector<int64_t>& shape) { return input.sizes() == shape; };
   const bool known = std::equal(inputs.begin(), inputs.end(), shapes_.begin(), shapes_.end(), same);
-  if (known && !tensors_.values_decide_shapes && !output_shapes_.empty()) return;
+  if (known && !tensors_.told_values && !output_shapes_.empty()) return;
   shapes_.clear();
   output_shapes_.clear();  // on a failure the context has some of the shapes
   for (size_t i = 0; i < inputs.size(); ++i) set_shape(tensors_.inputs[i], inputs[i], host_inputs_[i]);

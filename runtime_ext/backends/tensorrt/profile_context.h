@@ -21,7 +21,7 @@ class ProfileContext {
   /// ExecutionFailed where TensorRT makes none.
   ProfileContext(nvinfer1::ICudaEngine& engine, const Tensors& tensors, int32_t profile, c10::Stream stream);
 
-  /// Tells the context the inputs' shapes (and values, where they decide shapes). InvalidInput where TensorRT
+  /// Tells the context the inputs' shapes, and the values of those on the host. InvalidInput where TensorRT
   /// takes them not, though each is within the profile.
   void prepare(c10::ArrayRef<at::Tensor> inputs);
 

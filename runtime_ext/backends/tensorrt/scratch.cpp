@@ -15,6 +15,7 @@ void Scratch::reserve(int64_t bytes) {
   // The smaller one first: on a full device both together may not fit.
   total_ -= size();
   memory_.reset();
+  ++generation_;
   {
     const c10::StreamGuard on(stream_);
     memory_ = at::empty({bytes}, at::TensorOptions().dtype(at::kByte).device(device_));

@@ -18,8 +18,12 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  /// Makes it at least so large; what was captured with the memory before must then be captured anew.
+  /// Makes it at least so large. Where that fails there is none, and the next one may be smaller.
   void reserve(int64_t bytes);
+
+  /// Changes with the memory, also where another block has the same address: what was captured with another
+  /// generation must be captured anew.
+  uint64_t generation() const { return generation_; }
 
   /// Null where nothing was ever needed.
   void* data() const { return memory_.defined() ? memory_.mutable_data_ptr() : nullptr; }
@@ -30,6 +34,7 @@ class Scratch {
   const c10::Stream stream_;
   std::atomic<int64_t>& total_;
   at::Tensor memory_;  // bytes
+  uint64_t generation_ = 0;
 };
 
 }  // namespace trtserve::tensorrt

@@ -83,7 +83,7 @@ Tensors read_tensors(const ICudaEngine& engine) {
     auto spec = read(engine, name);
     if (engine.getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT) {
       read_profiles(engine, spec);
-      tensors.values_decide_shapes |= engine.isShapeInferenceIO(name);
+      tensors.told_values |= spec.on_host || engine.isShapeInferenceIO(name);
       tensors.inputs.push_back(std::move(spec));
     } else {
       if (const char* input = engine.getAliasedInputTensor(name)) {

@@ -16,8 +16,9 @@ struct Tensors {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   int32_t profiles = 1;
-  /// Whether the values of an input decide shapes, which must then be inferred anew for every execution.
-  bool values_decide_shapes = false;
+  /// Whether the context is told the values of an input, not only its shape: those that lie on the host, whether
+  /// they decide an output's shape or not. Then it must be told anew for every execution.
+  bool told_values = false;
 };
 
 /// Unsupported, naming the tensor, for a datatype, a memory format or an aliasing that no request can carry.

@@ -45,6 +45,7 @@ void Stream::synchronize() {
 bool Stream::query() const {
   check_usable();
   const std::lock_guard lock(machine().mutex);
+  TORCH_CHECK(!captured_, "A stream that is capturing was queried.");
   return pending_ == 0;
 }
 

@@ -71,7 +71,7 @@ TensorLocation Engine::getTensorLocation(char const* name) const noexcept {
 bool Engine::isShapeInferenceIO(char const* name) const noexcept {
   const Call call(object_, "isShapeInferenceIO", Use::Shared);
   const auto* const tensor = find(call, name);
-  return tensor != nullptr && tensor->on_host();
+  return tensor != nullptr && tensor->on_host() && !tensor->quiet;
 }
 
 TensorIOMode Engine::getTensorIOMode(char const* name) const noexcept {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "contract.h"
 #include "control.h"
@@ -18,6 +19,11 @@ void Execution::begin(const char* function, const Stream& stream) {
   const uint64_t number = setup_.flight->begin(function, stream, setup_.scratch, setup_.scratch_bytes);
   const std::lock_guard lock(mutex_);
   begun_.push_back(number);
+}
+
+bool Execution::may_launch() {
+  const std::lock_guard lock(mutex_);
+  return !std::exchange(launched_, true) || setup_.plan->graph != GraphMode::Once;
 }
 
 Work Execution::work(bool replay) {

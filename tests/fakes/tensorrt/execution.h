@@ -35,6 +35,9 @@ class Execution : public std::enable_shared_from_this<Execution> {
   /// the context has been changed since enqueueV3.
   void begin(const char* function, const Stream& stream);
 
+  /// Whether a graph with the work may be launched once more.
+  bool may_launch();
+
   /// What the stream runs, once for each begin(). `replay`: as part of a graph.
   Work work(bool replay);
 
@@ -47,6 +50,7 @@ class Execution : public std::enable_shared_from_this<Execution> {
   const Setup setup_;
   const uint64_t revision_;  // of the context when this was made
   std::mutex mutex_;
+  bool launched_ = false;       // guarded by mutex_
   std::deque<uint64_t> begun_;  // guarded by mutex_; numbers of setup_.flight
 };
 

@@ -139,6 +139,9 @@ cudaError_t launch(cudaGraphExec_t executable, cudaStream_t handle) {
     breached("cudaGraphLaunch: the graph was destroyed, or nothing was captured");
     return cudaErrorInvalidValue;
   }
+  for (const auto& execution : graph.executions) {
+    if (!execution->may_launch()) return cudaErrorIllegalState;
+  }
   for (const auto& execution : graph.executions) execution->begin("cudaGraphLaunch", *stream);
   for (auto& work : graph.works) stream->enqueue(std::move(work));
   return cudaSuccess;

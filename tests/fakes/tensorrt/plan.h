@@ -27,6 +27,7 @@ struct Tensor {
   size_t second = 0;  ///< of Add: the other one
   double number = 0;  ///< of Scale: the factor; of Fill: the value
   bool chw32 = false;
+  bool quiet = false;  ///< of ShapeInput: isShapeInferenceIO does not tell of it
 
   bool is_input() const { return kind == Kind::Input || kind == Kind::ShapeInput; }
   bool on_host() const { return kind == Kind::ShapeInput || kind == Kind::ShapeOf; }
@@ -41,7 +42,7 @@ struct Profile {
   std::map<std::string, Range> values;  ///< of every shape input
 };
 
-enum class GraphMode { Right, Refuse, Wrong, Idle };
+enum class GraphMode { Right, Refuse, Wrong, Idle, Once };
 
 /// A toy plan. Immutable once read.
 ///
@@ -53,6 +54,7 @@ enum class GraphMode { Right, Refuse, Wrong, Idle };
 ///   name TEXT
 ///   input NAME DATATYPE DIM...          a dimension of -1 is dynamic
 ///   shape_input NAME INT32|INT64 N      N values, on the host
+///   quiet SHAPE_INPUT                   its values decide a shape, and isShapeInferenceIO does not tell of it
 ///   profile                             begins the next profile; without any there is one, and nothing is dynamic
 ///   range INPUT MIN... / OPT... / MAX...         for every dynamic input of every profile
 ///   values SHAPE_INPUT MIN... / OPT... / MAX...  for every shape input of every profile
@@ -77,6 +79,7 @@ enum class GraphMode { Right, Refuse, Wrong, Idle };
 ///   graph refuse                        a capture fails
 ///   graph wrong                         replays compute something else
 ///   graph idle                          replays compute nothing
+///   graph once                          every launch of a graph but its first fails
 ///
 /// A datatype is FP32, FP16, BF16, INT8, UINT8, INT32, INT64 or BOOL; FP8, INT4, FP4 and E8M0 can be declared, but
 /// not executed.

@@ -207,7 +207,7 @@ void read_failure(Plan& plan, Words& words) {
 
 void read_graph(Plan& plan, Words& words) {
   static const std::map<std::string, GraphMode> modes = {
-      {"refuse", GraphMode::Refuse}, {"wrong", GraphMode::Wrong}, {"idle", GraphMode::Idle}};
+      {"refuse", GraphMode::Refuse}, {"wrong", GraphMode::Wrong}, {"idle", GraphMode::Idle}, {"once", GraphMode::Once}};
   const auto found = modes.find(words.word());
   if (found == modes.end()) words.fail();
   plan.graph = found->second;
@@ -225,6 +225,7 @@ const std::map<std::string, Reader>& readers() {
       {"name", [](Plan& plan, Words& words) { plan.name = words.rest(); }},
       {"input", read_input},
       {"shape_input", read_shape_input},
+      {"quiet", [](Plan& plan, Words& words) { plan.tensors[words.tensor(plan, Kind::ShapeInput)].quiet = true; }},
       {"output", read_output},
       {"profile", [](Plan& plan, Words&) { plan.profiles.emplace_back(); }},
       {"range", [](Plan& plan, Words& words) { read_range(plan, words, Kind::Input); }},

@@ -108,6 +108,13 @@ def test_a_shape_tensor_decides_a_shape_from_the_host(trt: TensorRt) -> None:
     assert trt.module(engine)(torch.tensor([2, 2])).shape == (2, 2)
 
 
+def test_values_on_the_host_are_told_anew_whatever_the_engine_says_of_them(trt: TensorRt) -> None:
+    """isShapeInferenceIO tells of what an output's shape needs; other inputs may lie on the host too."""
+    engine = trt.load_plan(f"{SHAPED}quiet size\n")
+    for shape in ((2, 3), (4, 8), (2, 3)):
+        assert trt.infer(engine, size=np.int64(shape))["y"].shape == shape
+
+
 def test_values_outside_every_profile_are_refused(trt: TensorRt) -> None:
     engine = trt.load_plan(SHAPED)
     failed = trt.failure(engine, size=np.int64([5, 1]))

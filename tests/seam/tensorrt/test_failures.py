@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.fakes import tensorrt as sdk
 from tests.seam.conftest import RunInThread
 from tests.seam.tensorrt.conftest import DOUBLE, TensorRt
 
@@ -163,3 +164,38 @@ def test_a_plan_is_not_blamed_for_a_device_that_has_died(trt: TensorRt) -> None:
     finally:
         trt.device.fake_device_break(None)
         trt.device.fake_device_count_set(1)
+
+
+def test_an_engine_whose_contexts_find_no_memory_is_not_loaded_for_now(trt: TensorRt) -> None:
+    plan = f"{DOUBLE}\nweights 1048576"
+    trt.runtime.unload(trt.load_plan(plan))
+    trt.device.fake_device_limit(trt.device.fake_device_memory() + 1048576)
+    assert trt.refusal(plan).kind == "Unavailable"
+
+
+def test_a_failure_for_want_of_memory_is_a_sentence_and_no_stack_trace(trt: TensorRt) -> None:
+    engine = trt.load_plan("input x FP32 1048576\noutput y scale x 2", instances=1)
+    trt.device.fake_device_limit(trt.device.fake_device_memory())
+    failed = trt.failure(engine, x=np.ones(1048576, np.float32))
+    trt.device.fake_device_limit(-1)
+    assert (failed.kind, "\n" in failed.message) == ("Unavailable", False)
+    assert "needs more memory than fake:0 has" in failed.message
+
+
+def test_a_name_that_is_no_text_is_shown_as_far_as_it_is_one(trt: TensorRt) -> None:
+    plan = sdk.toy_plan(f"name caf?\n{DOUBLE}").replace(b"caf?", b"caf\xe9")
+    info = trt.runtime.engine(trt.load_bytes(plan))
+    assert info.properties["network"] == "caf\ufffd"
+
+
+def test_a_device_is_not_taken_for_dead_by_a_caller_who_captures(trt: TensorRt) -> None:
+    module = trt.module(trt.load_plan(f"{DOUBLE}\nfail enqueue it broke"))
+    x = torch.ones(1, 4, device="fake")
+    stream = torch.Stream("fake")
+    trt.device.fake_capture_begin(stream.native_handle)
+    with stream, pytest.raises(RuntimeError, match="it broke"):
+        module(x)
+    trt.device.fake_capture_end(stream.native_handle)
+    trt.device.fake_breaches_clear()  # of the capture, which waits for nothing
+    assert "fake:0" not in trt.runtime.dead_devices()
+    del x

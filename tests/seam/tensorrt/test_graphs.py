@@ -87,6 +87,49 @@ def test_the_outputs_of_a_replay_are_the_callers_own(trt: TensorRt) -> None:
     del first, second, third
 
 
+def test_a_graph_whose_replay_fails_is_given_up_and_its_request_served(trt: TensorRt) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\ngraph once", instances=1, cuda_graphs="on")
+    run(trt, engine, 4)
+    counters = trt.counters(engine)
+    assert (counters["cuda_graphs_disabled"], counters["contexts_discarded"]) == (1, 0)
+    assert trt.live("graph_exec") == 0
+    assert any("a replay failed" in record.message for record in runtime_ext.take_log())
+
+
+def test_a_graph_that_a_request_left_serves_callers_of_the_module(trt: TensorRt) -> None:
+    """Whose tensors are no inference tensors, as those of the service's threads are."""
+    engine = trt.load_plan(DOUBLE, instances=1, cuda_graphs="on")
+    run(trt, engine, 1, batch=1)
+    y = trt.module(engine)(torch.full((1, 4), 3.0, device="fake"))
+    assert trt.counters(engine)["cuda_graph_replays"] == 1
+    assert not y.is_inference()
+    assert y.cpu().tolist() == [[6, 6, 6, 6]]
+    del y
+
+
+def test_shapes_that_never_come_again_do_not_push_out_a_graph(trt: TensorRt) -> None:
+    plan = "input x FP32 -1 4\nprofile\nrange x 1 4 / 4 4 / 64 4\noutput y scale x 2"
+    engine = trt.load_plan(plan, instances=1)
+    run(trt, engine, 3, batch=64)
+    for batch in range(1, 33):
+        run(trt, engine, 1, batch)
+    run(trt, engine, 1, batch=64)
+    assert trt.counters(engine)["cuda_graph_replays"] == 1
+
+
+def test_no_graph_is_replayed_on_scratch_memory_that_has_become_smaller(trt: TensorRt) -> None:
+    """After a failure to enlarge it, it may begin again where the larger block was."""
+    engine = trt.load_plan(f"{DOUBLE}\nscratch 4194304 per_item", instances=1, cuda_graphs="on")
+    run(trt, engine, 2, batch=4)
+    trt.device.fake_device_limit(trt.device.fake_device_memory() + 4194304)
+    assert trt.failure(engine, x=rows(8)).kind == "Unavailable"
+    trt.device.fake_device_limit(-1)
+    run(trt, engine, 1, batch=2)
+    replays = trt.counters(engine)["cuda_graph_replays"]
+    run(trt, engine, 1, batch=4)
+    assert trt.counters(engine)["cuda_graph_replays"] == replays
+
+
 def test_another_word_is_refused(trt: TensorRt) -> None:
     assert "allowed are off, auto and on" in str(trt.refusal(DOUBLE, cuda_graphs="maybe"))
 
