@@ -23,13 +23,20 @@ DeadDevices& dead() {
   return dead;
 }
 
-/// A query of a stream does not wait, and returns a sticky error as every call does. Not of the current stream: one
-/// that a caller is capturing may not be queried.
+/// CUDA's cudaErrorStreamCapture...: while a stream is captured much is not permitted, a query too, and that says
+/// nothing of the device.
+bool is_of_capture(const c10::AcceleratorError& error) {
+  return error.get_error_code() >= 900 && error.get_error_code() <= 908;
+}
+
+/// A query of a stream does not wait, and returns a sticky error as every call does.
 bool answers(at::Device device) {
   try {
     const c10::impl::VirtualGuardImpl guard(device.type());
     guard.queryStream(guard.getDefaultStream(device));
     return true;
+  } catch (const c10::AcceleratorError& error) {
+    return is_of_capture(error);
   } catch (const std::exception&) {
     return false;
   }

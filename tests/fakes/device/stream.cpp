@@ -44,8 +44,11 @@ void Stream::synchronize() {
 
 bool Stream::query() const {
   check_usable();
+  if (capturing() || current_is_capturing()) {
+    // As on CUDA: cudaErrorStreamCaptureUnsupported.
+    throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, 900, "A stream was queried while one was capturing.");
+  }
   const std::lock_guard lock(machine().mutex);
-  TORCH_CHECK(!captured_, "A stream that is capturing was queried.");
   return pending_ == 0;
 }
 

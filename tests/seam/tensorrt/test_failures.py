@@ -188,7 +188,7 @@ def test_a_name_that_is_no_text_is_shown_as_far_as_it_is_one(trt: TensorRt) -> N
     assert info.properties["network"] == "caf\ufffd"
 
 
-def test_a_device_is_not_taken_for_dead_by_a_caller_who_captures(trt: TensorRt) -> None:
+def test_a_device_is_not_taken_for_dead_while_a_caller_captures(trt: TensorRt) -> None:
     module = trt.module(trt.load_plan(f"{DOUBLE}\nfail enqueue it broke"))
     x = torch.ones(1, 4, device="fake")
     stream = torch.Stream("fake")
