@@ -132,5 +132,4 @@ def _assemble(state: State, runtime: Runtime, trial: Trial | None) -> None:
 
 
 def _short_way(state: State) -> ShortWay:
-    settings: Settings = state.settings
-    return ShortWay(state.inference, state.inflight, state.metrics.errors, settings.max_request_bytes)
+    return ShortWay(state.inference, state.inflight, state.metrics.errors, state.settings)

@@ -1,12 +1,17 @@
 """The body of a request as it comes from its client, within bounds."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from service.errors import Cancelled, TooLarge
+from service.errors import Cancelled, DeadlineExceeded, TooLarge
 from service.inflight import Share
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
 def declared(request: Request) -> int | None:
@@ -16,12 +21,31 @@ def declared(request: Request) -> int | None:
 
 
 async def chunks(request: Request, what: str = "request") -> AsyncIterator[bytes]:
-    """The body in the pieces that it comes in. Cancelled where the client leaves before its end."""
+    """The body in the pieces that it comes in.
+
+    Cancelled where the client leaves before its end, DeadlineExceeded where it sends nothing for too long.
+    """
+    settings: Settings = request.app.state.settings
+    stream = request.stream()
     try:
-        async for chunk in request.stream():
+        while True:
+            async with asyncio.timeout(settings.body_timeout_s):  # not around what is done with a piece
+                chunk = await anext(stream, None)
+            if chunk is None:
+                return
             yield chunk
+    except TimeoutError:
+        raise stalled(settings.body_timeout_s, what) from None
     except ClientDisconnect:
         raise Cancelled(f"The client left before the {what} had come whole.") from None
+
+
+def stalled(seconds: float, what: str = "request") -> DeadlineExceeded:
+    """What a body is refused with of which nothing came for so long."""
+    return DeadlineExceeded(
+        f"Nothing more of the {what} came for {seconds:g} s, and it had not come whole. Send it again "
+        "without such a pause, or start the server with a longer --body-timeout-s (TRTSERVE_BODY_TIMEOUT_S)."
+    )
 
 
 async def within(

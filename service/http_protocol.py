@@ -19,12 +19,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from runtime_ext import Completion
 from service import problems
+from service.body import stalled
 from service.codec import Body
 from service.compressed import compressed, compressed_here, is_short
 from service.errors import TrtserveError
 from service.inference import Call, Head, Inference
 from service.inflight import InflightBytes
 from service.known_heads import KnownHead, KnownHeads
+from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +40,15 @@ ALIGNMENT = 64  # bytes; where a body's tensors begin, so that they can be used 
 class ShortWay:
     """What the connections of a server share. Belongs to the event loop."""
 
-    def __init__(self, inference: Inference, inflight: InflightBytes, errors: Any, limit: int) -> None:
-        """`errors` counts the errors that are answered, by code; `limit` is that of a body in bytes."""
+    def __init__(
+        self, inference: Inference, inflight: InflightBytes, errors: Any, settings: Settings
+    ) -> None:
+        """`errors` counts the errors that are answered, by code."""
         self.inference = inference
         self.inflight = inflight
         self.errors = errors
-        self.heads = KnownHeads(limit)
+        self.body_timeout_s = settings.body_timeout_s
+        self.heads = KnownHeads(settings.max_request_bytes)
         self.known = self.heads.look_up
         self._default_headers: Any = None
         self._ok = b""
@@ -112,7 +117,7 @@ class InferProtocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()
         if missing > 0:
-            self._body = _Body(self, known, memoryview(data)[end:])
+            self._body = _Body(self, known, memoryview(data)[end:], self._short.body_timeout_s)
             self.transport.set_protocol(self._body)
         else:
             if missing < 0:
@@ -123,9 +128,21 @@ class InferProtocol(HttpToolsProtocol):
         return True
 
     def body_complete(self, body: "_Body") -> None:
-        self._body = None
-        self.transport.set_protocol(self)
+        self._take_back()
         self._run(body.known.head, body.view, 0)
+
+    def body_stalled(self) -> None:
+        """Refuse the request; what may come of its body still is nobody's, so the connection ends."""
+        self._take_back()
+        self._closing = True
+        self._refuse(stalled(self._short.body_timeout_s))
+
+    def _take_back(self) -> None:
+        """Have the connection again, which was the body's."""
+        if self._body is not None:
+            self._body.end()
+            self._body = None
+            self.transport.set_protocol(self)
 
     def _run(self, head: Head, body: Body, offset: int) -> None:
         self._coding = head.form.answer_coding
@@ -256,7 +273,8 @@ class InferProtocol(HttpToolsProtocol):
             self._short.inference.abandon(self._call)
         if self._call is not None or self._body is not None:
             self._short.errors.labels("Cancelled").inc()
-        self._call = self._body = None
+        self._call = None
+        self._take_back()
         self._early = b""
         self._short.inflight.give_back(self._share)
         self._share = 0
@@ -274,7 +292,8 @@ class InferProtocol(HttpToolsProtocol):
 class _Body(asyncio.BufferedProtocol):
     """Reads the rest of a body into one buffer, and then gives the connection back."""
 
-    def __init__(self, owner: InferProtocol, known: KnownHead, begun: memoryview) -> None:
+    def __init__(self, owner: InferProtocol, known: KnownHead, begun: memoryview, timeout_s: float) -> None:
+        """`timeout_s`: in which something of the body has to come."""
         self._owner = owner
         self.known = known
         # Not filled before it is read into; and begun so that the first tensor is aligned.
@@ -283,6 +302,9 @@ class _Body(asyncio.BufferedProtocol):
         self.view = memoryview(buffer.data)[first : first + known.length]
         self._received = len(begun)
         self.view[: len(begun)] = begun
+        self._timeout_s = timeout_s
+        self._seen = self._received
+        self._timer = owner.loop.call_later(timeout_s, self._look_back)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self.view[self._received :]
@@ -291,6 +313,17 @@ class _Body(asyncio.BufferedProtocol):
         self._received += nbytes
         if self._received == len(self.view):
             self._owner.body_complete(self)
+
+    def _look_back(self) -> None:
+        """End a body of which nothing came since the last look: one timer, not one a piece."""
+        if self._received == self._seen:
+            self._owner.body_stalled()
+            return
+        self._seen = self._received
+        self._timer = self._owner.loop.call_later(self._timeout_s, self._look_back)
+
+    def end(self) -> None:
+        self._timer.cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owner.connection_lost(exc)

@@ -133,6 +133,12 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Time in which a request must have started, unless it says its own; none: no limit.",
     )
+    body_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time in which nothing may come of a body before its request is ended.",
+    )
     shared_memory: str = Field(
         "",
         description="Keys of POSIX shared memory objects that clients may register as regions: patterns with "

@@ -62,8 +62,7 @@ async def listening(
 ) -> AsyncIterator[Listening]:
     """`app` has been started. A connection is ended when it has been idle for IDLE_S."""
     held = app.state
-    limit = held.settings.max_request_bytes
-    short_way = ShortWay(held.inference, held.inflight, held.metrics.errors, limit)
+    short_way = ShortWay(held.inference, held.inflight, held.metrics.errors, held.settings)
     config = uvicorn.Config(
         app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=IDLE_S
     )

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from service.settings import Settings
 from tests.connections import (
     IDLE_S,
     Clock,
@@ -34,6 +35,11 @@ LARGE = 300_000  # bytes of an answer that is not written at once to who reads s
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"body_timeout_s": 10.0 * IDLE_S})  # not what is tested here
 
 
 @pytest.fixture

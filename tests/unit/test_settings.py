@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from service.settings import GIB, Settings
 
 
-@pytest.mark.parametrize("name", ["drain_s", "request_timeout_s"])
+@pytest.mark.parametrize("name", ["drain_s", "request_timeout_s", "body_timeout_s"])
 @pytest.mark.parametrize("value", ["inf", "nan", "-1"])
 def test_a_time_is_a_finite_number(name: str, value: str) -> None:
     with pytest.raises(ValidationError, match=name):
