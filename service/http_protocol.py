@@ -176,7 +176,12 @@ class InferProtocol(HttpToolsProtocol):
 
     async def _compress(self, body: list[Body], headers: dict[str, str], coding: str) -> None:
         """Compress an answer in a thread, and write it. Its request is under way until then."""
-        content, headers = await compressed(body, headers, coding)
+        try:
+            content, headers = await compressed(body, headers, coding)
+        except Exception as failure:
+            self._call = None
+            self._refuse(failure)
+            return
         self._call = None
         begin = self._short.ok(self.server_state.default_headers)
         self._write(begin, [_tail(headers, [content]), content])
@@ -274,6 +279,8 @@ class InferProtocol(HttpToolsProtocol):
         if self._call is not None or self._body is not None:
             self._short.errors.labels("Cancelled").inc()
         self._call = None
+        if self._compressing is not None:
+            self._compressing.cancel()
         self._take_back()
         self._early = b""
         self._short.inflight.give_back(self._share)

@@ -269,6 +269,22 @@ async def test_what_fails_unexpectedly_is_answered_and_logged(
     await all_taken_back(served)
 
 
+async def test_an_answer_that_cannot_be_compressed_is_an_error(
+    served: FastAPI, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compress(*_: object) -> bytes:
+        raise MemoryError
+
+    runtime.compute = large
+    monkeypatch.setattr("service.compressed.compress", compress)
+    async with listening(served) as server, Connection(server) as connection:
+        answer = await connection.ask(infer(1, 1, "Accept-Encoding: gzip"))
+        assert (answer.status, json.loads(answer.body)["code"]) == (500, "ExecutionFailed")
+        assert counted(served) == {"ExecutionFailed": 1}
+        assert value(await connection.ask(infer(2))) == 0
+    await all_taken_back(served)
+
+
 async def test_a_failure_behind_an_answer_ends_the_connection(
     served: FastAPI, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
