@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from runtime_ext import Completion
 from service import problems
 from service.body import stalled
+from service.bounded_http import BoundedHttp, lines
 from service.codec import Body
 from service.compressed import compressed, compressed_here, is_short
 from service.errors import TrtserveError
@@ -56,12 +57,12 @@ class ShortWay:
     def ok(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
         """How a good answer begins. uvicorn makes the list anew when its date changes."""
         if default_headers is not self._default_headers:
-            self._ok = STATUS_LINE[200] + _lines(default_headers)
+            self._ok = STATUS_LINE[200] + lines(default_headers)
             self._default_headers = default_headers
         return self._ok
 
 
-class InferProtocol(HttpToolsProtocol):
+class InferProtocol(BoundedHttp):
     """One connection. The ASGI lifespan's state has the server's `short_way`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -207,7 +208,7 @@ class InferProtocol(HttpToolsProtocol):
             logger.error("inference failed", exc_info=failure)
         status, code, headers, body = problems.render(failure)
         self._short.errors.labels(code).inc()
-        begin = STATUS_LINE[status] + _lines(self.server_state.default_headers)
+        begin = STATUS_LINE[status] + lines(self.server_state.default_headers)
         self._write(begin, [_tail(headers, [body]), body])
 
     def _write(self, begin: bytes, parts: list[Body]) -> None:
@@ -342,12 +343,8 @@ class _Body(asyncio.BufferedProtocol):
         self._owner.resume_writing()
 
 
-def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:
-    return b"".join(b"%b: %b\r\n" % header for header in headers)
-
-
 def _tail(headers: Mapping[str, str], body: list[Body]) -> bytes:
     """The headers of an answer's own, up to its body."""
     own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     own.append((b"content-length", b"%d" % sum(map(len, body))))
-    return _lines(own) + b"\r\n"
+    return lines(own) + b"\r\n"

@@ -7,6 +7,7 @@ import httptools
 from starlette.datastructures import Headers
 
 from service import codec
+from service.bounded_http import MOST_HEAD_BYTES
 from service.errors import TrtserveError
 from service.inference import Head
 
@@ -46,7 +47,7 @@ class KnownHeads:
             return self._known[raw]
         except KeyError:
             pass
-        if not raw.startswith(BEGIN):
+        if not raw.startswith(BEGIN) or len(raw) > MOST_HEAD_BYTES:
             return None
         known = self._read(raw)
         if len(raw) <= HEAD_BYTES:

@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, example, given, strategies
 from hypothesis import settings as how
 from safetensors.numpy import save
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.bounded_http import BoundedHttp
 from service.http_protocol import InferProtocol
 from service.settings import Settings
 from tests.connections import Answer, Connection, listening, request
@@ -107,6 +107,7 @@ KEPT = {  # after these the connection goes on
     "an empty header": infer("X-Empty:", "X-Last:"),
     "a header of other bytes": infer(b"X-Name: \xff\x80"),
     "a long head": infer("X-Long: " + "a" * 5_000),
+    "a head almost too long": infer("X-Long: " + "a" * 65_000),
     "length with zeros": infer(length=f"000{len(JSON)}"),
     "length with a space": infer(length=f"{len(JSON)} "),
     "chunked": infer("Transfer-Encoding: chunked", length=None).removesuffix(JSON)
@@ -184,6 +185,7 @@ ALONE = {  # uvicorn answers these at once, or drops what is behind them: they c
     "an upgrade to websocket": request(INFER, b"", "Upgrade: websocket", "Connection: Upgrade"),
     "1.2": infer(version="1.2"),
     "0.9": b"POST /engines/net/infer\r\n\r\n",
+    "a head too long": infer("X-Long: " + "a" * 65_536),
 }
 LAST = request("/health/live", b"", "Connection: close", method="GET")
 
@@ -265,7 +267,7 @@ class Counted:
         return {**errors, **ends, "inflight": self._app.state.inflight.taken}
 
 
-async def told(app: FastAPI, protocol: type[HttpToolsProtocol], talk: list[Sent]) -> list[Answer]:
+async def told(app: FastAPI, protocol: type[BoundedHttp], talk: list[Sent]) -> list[Answer]:
     """All that a server with this protocol answers, up to the end of the connection."""
     answers = []
     async with listening(app, protocol) as server, Connection(server) as connection:
@@ -293,7 +295,7 @@ async def test_the_answers_are_those_of_the_framework(
     counted = Counted(served, runtime)
     steps = [counted.now()]
     answers = []
-    for protocol in (HttpToolsProtocol, InferProtocol):
+    for protocol in (BoundedHttp, InferProtocol):
         answers.append(await told(served, protocol, talk))
         steps.append(counted.now())
     framework, ours = answers
@@ -310,4 +312,4 @@ async def test_a_request_is_answered_as_by_the_framework(served: FastAPI, name: 
     every = KEPT | ENDING | ALONE
     talk = [*[Sent.of({name: every[name]}, [])] * 2, Sent.of({"last": LAST}, [])]
     ours = await told(served, InferProtocol, talk)
-    assert ours == await told(served, HttpToolsProtocol, talk)
+    assert ours == await told(served, BoundedHttp, talk)
