@@ -32,6 +32,7 @@ from service.routes import (
     shared_memory,
 )
 from service.settings import Settings
+from service.stopping import AnswerCancelled
 from service.store import Store
 from service.trial import ProcessTrial, Trial
 from service.version import VERSION
@@ -75,7 +76,9 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
             state.completions.attach()
             try:
                 await state.registry.start()
-                yield {"short_way": _short_way(state)}
+                short_way = _short_way(state)
+                yield {"short_way": short_way}
+                short_way.stop()
             finally:
                 await state.registry.close()
                 await asyncio.to_thread(state.runtime.close)
@@ -96,6 +99,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     )
     app.state.settings = settings
     problems.install(app)
+    app.add_middleware(AnswerCancelled)
     for routes in (
         engines,
         names,

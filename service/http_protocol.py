@@ -28,6 +28,7 @@ from service.inference import Call, Head, Inference
 from service.inflight import InflightBytes
 from service.known_heads import KnownHead, KnownHeads
 from service.settings import Settings
+from service.stopping import stopping
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class ShortWay:
         self.body_timeout_s = settings.body_timeout_s
         self.heads = KnownHeads(settings.max_request_bytes)
         self.known = self.heads.look_up
+        self.connections: set[InferProtocol] = set()
         self._default_headers: Any = None
         self._ok = b""
 
@@ -60,6 +62,11 @@ class ShortWay:
             self._ok = STATUS_LINE[200] + lines(default_headers)
             self._default_headers = default_headers
         return self._ok
+
+    def stop(self) -> None:
+        """Refuse what is under way still: the drain time is over. uvicorn cancels only what it knows of."""
+        for connection in list(self.connections):
+            connection.give_up()
 
 
 class InferProtocol(BoundedHttp):
@@ -268,21 +275,38 @@ class InferProtocol(BoundedHttp):
         elif self.timeout_keep_alive_task is None:
             self.transport.close()
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._short.connections.add(self)
+
     def shutdown(self) -> None:
         if self._call is not None or self._body is not None:
             self._closing = True
         else:
             super().shutdown()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def give_up(self) -> None:
+        """Refuse the request under way, if there is one, and end the connection."""
+        if self._abandon():
+            self._closing = True
+            self._refuse(stopping())
+
+    def _abandon(self) -> bool:
+        """Have no request under way any more; False where there was none."""
+        if self._call is None and self._body is None:
+            return False
         if self._call is not None:
             self._short.inference.abandon(self._call)
-        if self._call is not None or self._body is not None:
-            self._short.errors.labels("Cancelled").inc()
-        self._call = None
+            self._call = None
         if self._compressing is not None:
             self._compressing.cancel()
         self._take_back()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._short.connections.discard(self)
+        if self._abandon():
+            self._short.errors.labels("Cancelled").inc()
         self._early = b""
         self._short.inflight.give_back(self._share)
         self._share = 0

@@ -74,6 +74,13 @@ def render(error: Exception) -> tuple[int, str, dict[str, str], bytes]:
     return HTTP_STATUS[kind], kind, headers, orjson.dumps({"error": sentence, "code": kind})
 
 
+def answer(app: FastAPI, error: Exception) -> Response:
+    """The answer to a request of this application's, counted."""
+    status, kind, headers, body = render(error)
+    app.state.metrics.errors.labels(kind).inc()
+    return Response(body, status, headers)
+
+
 def _answer(request: Request, status: int, code: str, message: str) -> JSONResponse:
     request.app.state.metrics.errors.labels(code).inc()
     return JSONResponse({"error": _sentence(message), "code": code}, status)
@@ -81,9 +88,7 @@ def _answer(request: Request, status: int, code: str, message: str) -> JSONRespo
 
 async def _known(request: Request, error: Exception) -> Response:
     """TrtserveError from here, Error from C++: both have a kind."""
-    status, kind, headers, body = render(error)
-    request.app.state.metrics.errors.labels(kind).inc()
-    return Response(body, status, headers)
+    return answer(request.app, error)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -105,14 +110,14 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     path, method = request.url.path, request.method
     if error.status_code == 404:
         return _answer(request, 404, "NotFound", f"There is nothing at {path}; /docs lists what there is.")
-    answer = _answer(
+    refusal = _answer(
         request,
         error.status_code,
         "InvalidInput",
         f"{error.detail}: {method} {path}; /docs lists what there is.",
     )
-    answer.headers.update(error.headers or {})
-    return answer
+    refusal.headers.update(error.headers or {})
+    return refusal
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

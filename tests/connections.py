@@ -53,6 +53,12 @@ class Listening:
         for protocol in list(self.state.connections):
             protocol.shutdown()
 
+    def end_drain(self) -> None:
+        """What it does with the requests that are under way still when the drain time is over."""
+        for task in list(self.state.tasks):
+            task.cancel()
+        self.short_way.stop()
+
 
 @asynccontextmanager
 async def listening(

@@ -147,6 +147,27 @@ def test_a_client_that_leaves_while_its_request_waits_is_counted_as_cancelled(
     assert metric(server, "trtserve_errors_total", code="Cancelled") == before + 3
 
 
+def test_a_stop_waits_for_no_request_beyond_the_drain_time(tmp_path: Path, plan: bytes) -> None:
+    with Server(tmp_path / "store", "--drain-s", "1") as server:
+        server.client.post("/engines", params={"name": "double"}, content=plan).raise_for_status()
+        half = binary(np.ones((1, 4), np.float32))[:-1]
+        ways = (half, half.replace(b"\r\n", b"\r\nExpect: nothing\r\n", 1))
+        held = [Connection(server) for _ in ways]
+        for connection, sent in zip(held, ways, strict=True):
+            connection.send(sent)
+        server.client.get("/health/live")  # what came before it has been read by now
+        server.process.terminate()
+        answers = [connection.answer() for connection in held]
+        for answer in answers:
+            assert answer is not None
+            assert (answer[0], answer[1]["connection"]) == (503, "close")
+            assert json.loads(answer[2])["code"] == "Unavailable"
+            assert json.loads(answer[2])["error"].startswith("The server is stopping")
+        server.process.wait(HANGS_AFTER_S)
+        assert server.stop() == 0
+        assert "Traceback" not in server.log
+
+
 def test_a_stop_answers_what_is_under_way_on_every_kind_of_connection(
     tmp_path: Path, big_plan: bytes
 ) -> None:

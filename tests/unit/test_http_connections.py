@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import threading
 import weakref
 from collections.abc import Callable
@@ -259,6 +260,31 @@ async def test_a_stop_waits_for_a_body_that_is_coming(served: FastAPI) -> None:
         answer = await connection.ask(whole[-1:])
         assert (value(answer), answer.header("connection")) == (1, "close")
         assert await connection.answer() is None
+
+
+@pytest.mark.parametrize("headers", [[], ["Expect: nothing"]], ids=["short", "long"])
+@pytest.mark.parametrize("missing", [0, 1], ids=["waits", "half way"])
+async def test_a_request_that_outlasts_the_drain_time_is_told(
+    served: FastAPI, runtime: FakeRuntime, caplog: pytest.LogCaptureFixture, headers: list[str], missing: int
+) -> None:
+    runtime.hold()
+    whole = infer(1, 10, *headers)
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(whole[: len(whole) - missing])
+        await until(lambda: served.state.inflight.taken > 0 and len(runtime.waiting) == 1 - missing)
+        server.shut_down()
+        server.end_drain()
+        answer = await connection.answer()
+        assert answer is not None
+        assert (answer.status, json.loads(answer.body)["code"]) == (503, "Unavailable")
+        assert "The server is stopping" in json.loads(answer.body)["error"]
+        assert (answer.header("connection"), answer.header("retry-after")) == ("close", "1")
+        assert await connection.answer() is None
+        await until(lambda: len(runtime.cancelled) == 1 - missing)
+        runtime.release()
+    await all_taken_back(served)
+    assert counted(served) == {"Unavailable": 1}
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_stop_ends_an_idle_connection(served: FastAPI) -> None:
