@@ -24,7 +24,7 @@ class InflightBytes:
         try:
             yield share
         finally:
-            self.give_back(share.size)
+            share.close()
 
     def give_back(self, size: int) -> None:
         self._taken -= size
@@ -41,7 +41,7 @@ class InflightBytes:
 
 
 class Share:
-    """What one request has of the bytes; made by InflightBytes.share."""
+    """What one request has of the bytes, until close(); InflightBytes.share closes what it made itself."""
 
     def __init__(self, whole: InflightBytes) -> None:
         self._whole = whole
@@ -52,3 +52,8 @@ class Share:
         if size > self.size:
             self._whole.take(size - self.size)
             self.size = size
+
+    def close(self) -> None:
+        """Give the bytes back."""
+        self._whole.give_back(self.size)
+        self.size = 0

@@ -79,7 +79,7 @@ class Infer:
                 try:
                     await context.write(await task)
                 finally:
-                    self._inflight.give_back(share.size)
+                    share.close()
                 free.release()
         except grpc.aio.InternalError:  # of write(), which nobody takes any more
             raise _left(context) from None
@@ -90,7 +90,7 @@ class Infer:
                 if (left := answers.get_nowait()) is not None:
                     task, share = left
                     task.cancel()
-                    self._inflight.give_back(share.size)
+                    share.close()
         if self._stopping:
             raise Unavailable("The server is stopping; all requests that it has read are answered.")
 
