@@ -77,10 +77,10 @@ class InferProtocol(BoundedHttp):
         self._short: ShortWay = self.app_state["short_way"]
         self._in_parser = 0  # messages that uvicorn has begun to read and not read to their end
         self._call: Call | None = None  # the request on the short way, once its body is here
-        self._coding: str | None = None  # that its client asks the answer in
-        self._compressing: asyncio.Task[None] | None = None  # of its answer
         self._body: _Body | None = None  # or its body, until then
-        self._share = 0  # bytes of it that are counted as under way
+        self._share = 0  # bytes of the body that are counted as under way
+        self._coding: str | None = None  # that the request's client asks the answer in
+        self._compressing: asyncio.Task[None] | None = None  # of the answer
         # What came behind a request that is not answered yet. While there is any, reading is paused.
         self._early = b""
         self._stalled = False  # reading is paused until the client has taken its answers

@@ -28,7 +28,10 @@ M_MMAP_THRESHOLD = -3
 
 
 def serve(settings: Settings) -> bool:
-    """Serve until SIGINT or SIGTERM; False where the start failed. Raises TrtserveError for a bad store."""
+    """Serve until SIGINT or SIGTERM; False where the start failed.
+
+    Raises TrtserveError for a bad store, Conflict where gRPC's port is taken.
+    """
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
