@@ -140,8 +140,9 @@ def _text(head: bytes) -> Foreign | None:
 
 
 def _html(text: str) -> Foreign:
-    title = re.search(r"<title[^>]*>\s*([^<]{1,80}?)\s*</title>", text[:4096], re.IGNORECASE)
-    titled = f" titled “{title[1]}”" if title else ""
+    # Each part ends where the next begins: what two of them could take would be tried in every division.
+    title = re.search(r"<title[^<>]*>\s*([^<\s][^<]{0,79})", text[:4096], re.IGNORECASE)
+    titled = f" titled “{title[1].strip()}”" if title else ""
     return Foreign(
         f"an HTML page{titled}", "A download went wrong (a login, an error?): fetch the file again."
     )

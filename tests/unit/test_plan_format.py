@@ -196,6 +196,21 @@ def test_an_unknown_binary_is_shown_in_hex() -> None:
         decide(b"\xde\xad\xbe\xef" * 10, "auto", BOTH)
 
 
+@pytest.mark.parametrize(
+    ("title", "told"),
+    [
+        (" \n Sign in \n </title>", "an HTML page titled “Sign in”. "),
+        (" Sign", "an HTML page titled “Sign”. "),  # cut off where the head is
+        ("a" * 200 + "</title>", f"an HTML page titled “{'a' * 80}”. "),
+        (" " * 4083, "an HTML page. "),
+        ("</title>", "an HTML page. "),
+    ],
+)
+def test_a_page_is_told_by_what_its_title_begins_with(title: str, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        decide(f"<html><title>{title}".encode(), "auto", BOTH)
+
+
 def test_an_unknown_binary_is_what_it_is_said_to_be() -> None:
     assert decide(b"\xde\xad\xbe\xef" * 10, "openvino", BOTH) is Format.OPENVINO
 
