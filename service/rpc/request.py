@@ -38,7 +38,7 @@ def id_of(message: bytes) -> str:
     """The id of a request that may have faults; empty where it has none, or cannot be read at all."""
     try:
         return str(ModelInferRequest.FromString(wire.split(message)[0]).id)
-    except DecodeError:
+    except (DecodeError, InvalidInput):
         return ""
 
 

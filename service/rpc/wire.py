@@ -8,7 +8,14 @@ they belong to it. Source: protobuf's "Encoding".
 
 from collections.abc import Iterable
 
-MOST_FIELDS = 4096  # of a message that is looked through here: each takes longer than it does in protobuf
+from service.codec.tensor import TENSORS
+from service.errors import InvalidInput
+
+OTHERS = 1024  # fields of a request that are no tensors: a few, and its parameters
+MOST_FIELDS = 3 * TENSORS + OTHERS  # inputs, outputs, raw contents; protobuf makes 80 bytes of two
+LEAST_FIELD = 2  # bytes: a tag and a length
+LENGTH_BYTES = 5  # of a number, 7 bits in each: a message has less than 2 GiB
+NUMBER_BYTES = 10  # of one with 64 bits
 LENGTH_DELIMITED = 2
 RAW_INPUT_CONTENTS = 7 << 3 | LENGTH_DELIMITED
 RAW_OUTPUT_CONTENTS = bytes([6 << 3 | LENGTH_DELIMITED])
@@ -18,7 +25,8 @@ INFER_RESPONSE = bytes([2 << 3 | LENGTH_DELIMITED])  # in a ModelStreamInferResp
 def split(message: bytes) -> tuple[bytes, list[memoryview]]:
     """A ModelInferRequest without its raw_input_contents, and these as views on it.
 
-    A message with anything unusual in it comes back whole: then protobuf has all of it, and every fault.
+    What is faulty comes back whole, for protobuf to refuse. Raises InvalidInput where it could have more
+    fields than a request has.
     """
     view = memoryview(message)
     rest: list[memoryview] = []
@@ -27,10 +35,23 @@ def split(message: bytes) -> tuple[bytes, list[memoryview]]:
     fields = 0
     while at < len(message):
         fields += 1
+        if fields > MOST_FIELDS:
+            raise InvalidInput(
+                f"The request has more than {MOST_FIELDS} fields: it must have at most {TENSORS} each of "
+                f"inputs, outputs and raw_input_contents, and {OTHERS} others."
+            )
         tag = message[at]
-        size, begin = _length(message, at + 1)
-        end = begin + size
-        if tag & 0x87 != LENGTH_DELIMITED or size < 0 or end > len(message) or fields > MOST_FIELDS:
+        if tag & 0x87 == LENGTH_DELIMITED:
+            size, begin = _number(message, at + 1, LENGTH_BYTES)
+            end = begin + size if size >= 0 else -1
+        else:
+            end = _end_of_unknown(message, at)
+        if not at < end <= len(message):
+            if len(message) - at > MOST_FIELDS * LEAST_FIELD:
+                raise InvalidInput(
+                    f"The message is no inference.ModelInferRequest: what is at its byte {at} is no field of "
+                    "one, or not whole."
+                )
             return message, []
         if tag == RAW_INPUT_CONTENTS:
             rest.append(view[kept:at])
@@ -53,10 +74,31 @@ def in_stream(*response: bytes) -> list[bytes]:
     return [INFER_RESPONSE + _varint(sum(map(len, response))), *response]
 
 
-def _length(message: bytes, at: int) -> tuple[int, int]:
-    """The number that is written at `at`, and where what follows it begins; -1 where there is none."""
+def _end_of_unknown(message: bytes, at: int) -> int:
+    """Where a field ends that the protocol has not, and protobuf passes over; -1 where that cannot be told.
+
+    One that it has is written otherwise.
+    """
+    tag, begin = _number(message, at, LENGTH_BYTES)
+    match tag & 7 if tag > RAW_INPUT_CONTENTS else None:
+        case 0:
+            number, end = _number(message, begin, NUMBER_BYTES)
+            return end if number >= 0 else -1
+        case 1:
+            return begin + 8
+        case 5:
+            return begin + 4
+        case 2:
+            size, begin = _number(message, begin, LENGTH_BYTES)
+            return begin + size if size >= 0 else -1
+        case _:  # a group, which proto3 has no more, or a fault
+            return -1
+
+
+def _number(message: bytes, at: int, most: int) -> tuple[int, int]:
+    """The number in at most so many bytes from `at` on, and where what follows it begins; -1 for none."""
     number = 0
-    for place, byte in enumerate(message[at : at + 5]):  # a message has less than 2 GiB
+    for place, byte in enumerate(message[at : at + most]):
         number |= (byte & 0x7F) << 7 * place
         if byte < 0x80:
             return number, at + place + 1

@@ -208,7 +208,7 @@ WRONG = {
         pb.ModelInferRequest(model_name="double", inputs=[{}] * 4097),
         "The request has 4097 inputs; it must have at most 4096.",
     ),
-    "more raw contents than are looked through": (
+    "thousands of raw contents": (
         request(raw_input_contents=[b""] * 5000),
         "5000 raw_input_contents for 1",
     ),

@@ -2,10 +2,12 @@
 
 import pytest
 
-from service.errors import NotFound
+from service.errors import InvalidInput, NotFound
 from service.problems import tell
 from service.rpc import errors, wire
 from service.rpc.heads import Heads
+
+INPUT = b"\x2a\x00"  # an empty one, and the smallest field that there is
 
 
 def test_heads_of_long_names_are_not_kept() -> None:
@@ -17,12 +19,34 @@ def test_heads_of_long_names_are_not_kept() -> None:
     assert len(heads) == 1
 
 
-def test_a_message_of_very_many_fields_is_left_to_protobuf() -> None:
+def test_a_message_of_more_fields_than_a_request_has_is_refused_before_protobuf_reads_it() -> None:
     field = bytes([wire.RAW_INPUT_CONTENTS, 1]) + b"x"
     rest, raw = wire.split(field * wire.MOST_FIELDS)
     assert (rest, raw) == (b"", [b"x"] * wire.MOST_FIELDS)
-    more = field * (wire.MOST_FIELDS + 1)
-    assert wire.split(more) == (more, [])
+    for many in (field, INPUT):
+        with pytest.raises(InvalidInput, match="more than 13312 fields: it must have at most 4096 each of"):
+            wire.split(many * (wire.MOST_FIELDS + 1))
+
+
+@pytest.mark.parametrize(
+    "unknown", [b"\x50\xff\x01", b"\x51" + bytes(8), b"\x55" + bytes(4), b"\x98\x06\x01", b"\xda\x02\x01x"]
+)
+def test_fields_that_nobody_knows_are_left_to_protobuf_and_counted(unknown: bytes) -> None:
+    large = bytes([wire.RAW_INPUT_CONTENTS, 0x80, 0x80, 0x04]) + bytes(65_536)
+    rest, (raw,) = wire.split(INPUT + unknown + large + unknown)
+    assert (rest, raw) == (INPUT + unknown * 2, bytes(65_536))
+    with pytest.raises(InvalidInput, match="more than 13312 fields"):
+        wire.split(unknown + INPUT * wire.MOST_FIELDS)
+
+
+@pytest.mark.parametrize("fault", [b"\x53\x54", b"\x50", b"\x2a\xff\xff\xff\xff\x07", b"\xba\x00\x01x"])
+def test_fields_behind_a_fault_are_not_more_either(fault: bytes) -> None:
+    """A group, a number without an end, a length that the message has not, and a known tag in two bytes."""
+    few = INPUT + fault
+    assert wire.split(few) == (few, [])
+    many = INPUT + fault + b"\x80" * 10 + INPUT * wire.MOST_FIELDS
+    with pytest.raises(InvalidInput, match=r"at its byte 2 is no field of one, or not whole\."):
+        wire.split(many)
 
 
 @pytest.mark.parametrize("character", ["a", "é", "😀"])
