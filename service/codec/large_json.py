@@ -18,7 +18,9 @@ from service.codec.tensor import RANK, TENSORS
 LEAST_BYTES = 16_384  # of a body that is worth it
 MOST_KEYS = 64  # of an object: simdjson looks each up from the first on
 
-_parser = simdjson.Parser()  # keeps its memory from one body to the next
+SHARED_BYTES = 1024**2  # of a body, at most, that is read by the parser that all share
+
+_shared = simdjson.Parser()  # keeps seven times the largest body that it has read
 
 
 def parse(document: bytes | memoryview) -> dict[str, Any] | None:
@@ -33,7 +35,8 @@ def parse(document: bytes | memoryview) -> dict[str, Any] | None:
 
 
 def _parse(document: bytes | memoryview) -> dict[str, Any] | None:
-    root = _parser.parse(document)
+    parser = _shared if len(document) <= SHARED_BYTES else simdjson.Parser()
+    root = parser.parse(document)
     if not isinstance(root, simdjson.Object):
         return None
     plain: dict[str, Any] = {}

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,6 +122,15 @@ def test_a_large_body_is_decoded_and_its_faults_are_told_as_those_of_a_small_one
     data[7] = True
     with pytest.raises(InvalidInput, match="'x' has true at element 7 of its data; FP32 takes numbers"):
         bodies.decode(JSON, of("FP32", [LEAST_BYTES], data))
+
+
+def test_the_memory_that_a_very_large_body_took_is_not_kept() -> None:
+    elements = 4 * 1024**2
+    document = of("FP32", [elements], [0.5] * elements)
+    process = psutil.Process()
+    before = process.memory_info().rss
+    assert large_json.parse(document) is not None
+    assert process.memory_info().rss - before < 3 * len(document)
 
 
 @pytest.mark.parametrize(
