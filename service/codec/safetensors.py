@@ -16,7 +16,7 @@ from runtime_ext import Output
 from service.codec.datatypes import FROM_SAFETENSORS, SAFETENSORS
 from service.codec.request import Form, InferRequest, Input
 from service.codec.shown import shown
-from service.codec.tensor import check_bytes, check_name, check_shape
+from service.codec.tensor import check_bytes, check_name, check_shape, check_tensors
 from service.errors import InvalidInput
 
 MEDIA_TYPE = "application/x-safetensors"
@@ -86,6 +86,7 @@ def _header(document: memoryview) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise InvalidInput("The header of the safetensors file is not a JSON object.")
     header.pop("__metadata__", None)
+    check_tensors("inputs", len(header))
     return header
 
 

@@ -179,6 +179,14 @@ def test_a_name_longer_than_any_is_refused() -> None:
     assert len(str(refused.value)) < 500
 
 
+def test_more_tensors_than_a_request_may_have_are_refused() -> None:
+    empty = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
+    header = {"__metadata__": {}} | {f"x{number}": empty for number in range(4096)}
+    assert len(decode(file_of(header)).inputs) == 4096
+    with pytest.raises(InvalidInput, match="The request has 4097 inputs; it must have at most 4096"):
+        decode(file_of(header | {"x": empty}))
+
+
 @given(st.binary(max_size=100))
 def test_any_bytes_are_a_request_or_refused(body: bytes) -> None:
     with suppress(TrtserveError):
