@@ -18,6 +18,8 @@ from service.codec.tensor import RANK, TENSORS
 LEAST_BYTES = 16_384  # of a body that is worth it
 MOST_KEYS = 64  # of an object: simdjson looks each up from the first on
 
+READ = {"id", "parameters", "inputs", "outputs"}  # keys of a request
+READ_OF_INPUT = {"name", "datatype", "shape", "parameters"}  # and "data", which is read here
 SHARED_BYTES = 1024**2  # of a body, at most, that is read by the parser that all share
 
 _shared = simdjson.Parser()  # keeps seven times the largest body that it has read
@@ -51,7 +53,9 @@ def _parse(document: bytes | memoryview) -> dict[str, Any] | None:
             for tensor in value:
                 if not isinstance(tensor, simdjson.Object):
                     return None
-                described = {key: _plain(tensor[key]) for key in _keys(tensor) if key != "data"}
+                described = {
+                    key: _plain(tensor[key], key in READ_OF_INPUT) for key in _keys(tensor) if key != "data"
+                }
                 lists += _lists(described)
                 data = tensor["data"]
                 if not isinstance(data, simdjson.Array):
@@ -62,7 +66,7 @@ def _parse(document: bytes | memoryview) -> dict[str, Any] | None:
                 described["data"] = _array(data, described["datatype"], elements)
                 plain[key].append(described)
         else:
-            plain[key] = _plain(value)
+            plain[key] = _plain(value, key in READ)
             lists += _lists(plain[key])
     # simdjson flattens what is nested: no list is where none was looked for, if there are not more than seen.
     return plain if bytes(document).count(b"[") == lists else None
@@ -77,7 +81,9 @@ def _keys(value: Any) -> list[str]:
     return keys
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, is_read: bool) -> Any:
+    if not is_read and isinstance(value, (simdjson.Array, simdjson.Object)):
+        raise ValueError("nobody reads it, and to make Python objects of it takes longer than orjson does")
     if isinstance(value, simdjson.Array):
         return value.as_list()
     return value.as_dict() if isinstance(value, simdjson.Object) else value

@@ -114,6 +114,18 @@ def test_what_is_no_request_is_left_to_the_strict_way(document: bytes) -> None:
     assert large_json.parse(document) is None
 
 
+@pytest.mark.parametrize("unread", [[0.5], {"a": 1}, 1, "x", None])
+@pytest.mark.parametrize("of_input", [False, True])
+def test_lists_and_objects_that_nobody_reads_are_left_to_the_strict_way(
+    unread: object, of_input: bool
+) -> None:
+    tensor: dict[str, Any] = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
+    tensor |= {"more": unread} if of_input else {}
+    document = {"inputs": [tensor]} | ({} if of_input else {"more": unread})
+    taken = large_json.parse(json.dumps(document).encode())
+    assert (taken is None) == isinstance(unread, (list, dict))
+
+
 def test_a_large_body_is_decoded_and_its_faults_are_told_as_those_of_a_small_one() -> None:
     data: list[Any] = [0.5] * LEAST_BYTES
     ((_, _, shape, array),) = bodies.decode(JSON, of("FP32", [LEAST_BYTES], data)).inputs
