@@ -59,13 +59,16 @@ class Infer:
         """Answer the requests of a stream in their order; each is on its way as soon as it has come."""
         answers: asyncio.Queue[tuple[asyncio.Task[bytes], Share] | None] = asyncio.Queue()
         free = asyncio.Semaphore(STREAM_DEPTH)
+        whole = False  # whether its client has said that no more requests come
 
         async def read() -> None:
+            nonlocal whole
             try:
                 async for message in messages:
                     await free.acquire()
                     share = Share(self._inflight)
                     answers.put_nowait((asyncio.create_task(self._in_stream(message, context, share)), share))
+                whole = True
             finally:
                 answers.put_nowait(None)
 
@@ -91,7 +94,7 @@ class Infer:
                     task, share = left
                     task.cancel()
                     share.close()
-        if self._stopping:
+        if self._stopping and not whole:
             raise Unavailable("The server is stopping; all requests that it has read are answered.")
 
     def stop(self) -> None:

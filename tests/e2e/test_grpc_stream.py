@@ -1,6 +1,7 @@
 """ModelStreamInfer: many requests on one call, their answers in the same order, errors among them."""
 
 import queue
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -135,3 +136,17 @@ def test_a_stop_answers_what_was_read_and_ends_streams(tmp_path: Any, plan: byte
         open_one.put(None)
     assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
     assert "stopping" in ended.value.details()
+
+
+def test_a_stop_ends_a_stream_whose_requests_are_all_answered_well(tmp_path: Any, big_plan: bytes) -> None:
+    with (
+        Server(tmp_path / "store", grpc=True) as server,
+        stub(add(server, big_plan, name="slow", instances=1), max_receive_message_length=-1) as service,
+    ):
+        answers = service.ModelStreamInfer(iter([LONG] * 3))
+        wait_until(lambda: queue_depth(server) == 2, "one runs and two wait")
+        with ThreadPoolExecutor(1) as stopping:  # it ends once the answers have been taken
+            stopped = stopping.submit(server.stop)
+            assert [answer.error_message for answer in answers] == ["", "", ""]
+            assert stopped.result() == 0
+        assert answers.code() == grpc.StatusCode.OK
