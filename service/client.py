@@ -12,6 +12,7 @@ import orjson
 
 CHUNK_BYTES = 1024**2
 SAFETENSORS = "application/x-safetensors"
+WRONG_URL = (httpx.InvalidURL, UnicodeError)  # the second of a host's name that is none
 
 
 class ServerError(Exception):
@@ -20,15 +21,21 @@ class ServerError(Exception):
 
 class Client:
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
-        """`transport` is httpx's own way to the server unless a test gives another."""
+        """`transport` is httpx's own way to the server unless a test gives another.
+
+        Raises ServerError where `url` cannot be read.
+        """
         # A load and an execution take the time that they take; only the connection has a limit.
-        self._http = httpx.Client(
-            base_url=url,
-            # httpx would ask for compressed answers, which take longer to make than to send.
-            headers={"Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(None, connect=10.0),
-            transport=transport,
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=url,
+                # httpx would ask for compressed answers, which take longer to make than to send.
+                headers={"Accept-Encoding": "identity"},
+                timeout=httpx.Timeout(None, connect=10.0),
+                transport=transport,
+            )
+        except WRONG_URL as failure:
+            raise _wrong_url(url, failure) from failure
 
     def __enter__(self) -> Self:
         return self
@@ -86,16 +93,20 @@ class Client:
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **request)
-        except httpx.InvalidURL as failure:
-            raise ServerError(f"{self._http.base_url} is no URL of a server: {failure}.") from failure
+        except WRONG_URL as failure:
+            raise _wrong_url(str(self._http.base_url), failure) from failure
         except httpx.TransportError as failure:
             raise ServerError(
-                f"No answer from {self._http.base_url}: {failure}. "
+                f"No answer from {self._http.base_url}: {str(failure).rstrip('.')}. "
                 "Is a server running there (trtserve serve)? Another one: --server or TRTSERVE_URL."
             ) from failure
         if response.is_error:
             raise ServerError(_sentence(response))
         return response
+
+
+def _wrong_url(url: str, failure: Exception) -> ServerError:
+    return ServerError(f"{url} is no URL of a server: {str(failure).rstrip('.')}.")
 
 
 def _path(ref: str) -> str:

@@ -133,10 +133,14 @@ def test_no_server_is_told() -> None:
     assert "Is a server running there (trtserve serve)?" in result.stderr
 
 
-def test_a_url_that_is_none_is_told() -> None:
-    result = trtserve("engines", "ls", "--server", "localhost:8000")
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "http://host:port", "http://[::1", "http://xn--a.x", f"http://{'a' * 64}", ""]
+)
+def test_a_url_that_is_none_is_told(url: str) -> None:
+    result = trtserve("engines", "ls", "--server", url)
     assert result.exit_code == 1
-    assert "localhost:8000" in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert url in result.stderr
 
 
 def test_an_engine_is_run_on_npy_files(url: str, plan: Path, tmp_path: Path) -> None:
