@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from runtime_ext import ShapeRange, TensorSpec
 from service.batching import canonical_dims, canonical_sizes, read_dims, read_sizes
 from service.engine import Engine, Resolved, State
-from service.settings import MAX_BATCH_SIZE, MAX_DELAY_US, QueueDelay
+from service.settings import MAX_BATCH_SIZE, MAX_DELAY_US, Device, QueueDelay
 
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$"  # never all digits, so never taken for an engine ID
 
@@ -39,8 +39,11 @@ class UploadQuery(BaseModel):
         Field(ge=1, le=1_000_000, description="How many requests may wait before the next gets a 429."),
     ] = None
     device: Annotated[
-        str | None,
-        Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$", description="`auto`, `cpu`, `cuda` or `cuda:N`."),
+        Device | None,
+        Field(
+            description="`auto`, `cpu`, `cuda` or `cuda:N`; `auto` is the first GPU for a TensorRT plan, "
+            "the CPU for others."
+        ),
     ] = None
     precision: Annotated[
         Literal["f32", "f16", "bf16"] | None,

@@ -4,10 +4,11 @@ Each field is an environment variable `TRTSERVE_<NAME>` and an option `--<name>`
 the option wins.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -40,6 +41,20 @@ QueueDelay = Annotated[
 ]
 """How long a request may wait for others to be joined with: microseconds, or as long as it pays."""
 
+DEVICE = "auto|cpu|cuda(:[0-9]{1,3})?"
+
+
+def _device(given: str) -> str:
+    if not re.fullmatch(DEVICE, given):
+        raise PydanticCustomError("device", "Input should be 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    return given
+
+
+Device = Annotated[
+    str, AfterValidator(_device), WithJsonSchema({"type": "string", "pattern": f"^({DEVICE})$"})
+]
+"""Where an engine runs; auto is the first GPU for the tensorrt backend, and the CPU for openvino."""
+
 GrpcPort = Annotated[int | Literal["off"], _number_or("off", 65_535, "a port")]
 
 
@@ -54,7 +69,7 @@ class Settings(BaseSettings):
     store: Path = Field(
         Path("trtserve-store"), description="Folder of the plans and their metadata; made if missing."
     )
-    device: str = Field(
+    device: Device = Field(
         "auto", description="Where engines run unless an upload says otherwise: auto, cpu, cuda or cuda:N."
     )
     instances: int = Field(

@@ -250,6 +250,7 @@ async def test_a_plan_that_does_not_load_is_answered_with_the_backends_sentence(
         ("instances=many", "instances"),
         ("max_queue_size=0", "max_queue_size"),
         ("device=tpu", "device"),
+        ("device=cuda:%D9%A3", "device"),
         ("precision=f8", "precision"),
         ("cuda_graphs=always", "cuda_graphs"),
         ("instance=2", "instance"),

@@ -34,6 +34,19 @@ def test_another_queue_delay_is_refused_in_one_sentence(given: object) -> None:
     assert fault["msg"] == "Input should be a whole number of microseconds from 0 to 10000000, or 'auto'"
 
 
+@pytest.mark.parametrize("given", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
+def test_a_device_is_one_of_a_kind_that_there_is(given: str) -> None:
+    assert Settings(device=given).device == given
+
+
+@pytest.mark.parametrize(
+    "given", ["gpu", "", "CPU", "cuda:", "cuda:x", "cuda:1000", "cuda:²", "cuda:٣", "cpu\n"]
+)
+def test_another_device_is_refused_before_an_engine_is_loaded_there(given: str) -> None:
+    with pytest.raises(ValidationError, match="Input should be 'auto', 'cpu', 'cuda' or 'cuda:N'"):
+        Settings(device=given)
+
+
 @pytest.mark.parametrize(("given", "meant"), [("off", "off"), ("0", 0), (8001, 8001), ("65535", 65535)])
 def test_the_port_of_grpc_is_a_port_or_off(given: str | int, meant: str | int) -> None:
     assert Settings.model_validate({"grpc_port": given}).grpc_port == meant
