@@ -1,15 +1,32 @@
 """What the REST resources look like as JSON; tensors are the business of codec/."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from runtime_ext import ShapeRange, TensorSpec
 from service.batching import canonical_dims, canonical_sizes, read_dims, read_sizes
 from service.engine import Engine, Resolved, State
 from service.settings import MAX_BATCH_SIZE, MAX_DELAY_US, Device, QueueDelay
 
-NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$"  # never all digits, so never taken for an engine ID
+NAME = "[A-Za-z_][A-Za-z0-9_.-]{0,127}"  # never all digits, so never taken for an engine ID
+NAME_RULE = "a letter or _, then letters, digits, _, . and -, 128 at most"
+
+
+def is_name(given: str) -> bool:
+    """Whether an engine can have it as its name."""
+    return re.fullmatch(NAME, given) is not None
+
+
+def _name(given: str) -> str:
+    if not is_name(given):
+        raise PydanticCustomError("name", "Input should be {rule}", {"rule": NAME_RULE})
+    return given
+
+
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
 
 
 class UploadQuery(BaseModel):
@@ -18,9 +35,8 @@ class UploadQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[
-        str | None,
+        Name | None,
         Field(
-            pattern=NAME_PATTERN,
             description="What to call the engine: a letter or `_`, then up to 127 letters, digits, `_`, `.`, "
             "`-`. A new plan becomes the next version of the name. Without it the engine has its ID only.",
             examples=["lenet"],

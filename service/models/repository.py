@@ -4,7 +4,6 @@ A model is a name with its versions, or an engine without a name, called by its 
 """
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ from service.options import Options
 from service.plan_format import Format
 from service.preflight import choose_format
 from service.registry import Registry
-from service.schemas import NAME_PATTERN
+from service.schemas import NAME_RULE, is_name
 from service.settings import Settings
 from service.staging import StagedPlan
 from service.store import Store
@@ -74,11 +73,8 @@ class Repository:
                     asked.config.check_format(resolved.engine.format)
             await self._registry.load(name, options)
             return
-        if not re.fullmatch(NAME_PATTERN, name):
-            raise InvalidInput(
-                f"{name!r} is no name that an engine can have: a letter or _, then letters, digits, _, . "
-                "and -, 128 at most."
-            )
+        if not is_name(name):
+            raise InvalidInput(f"{name!r} is no name that an engine can have: {NAME_RULE}.")
         staged: list[tuple[int, StagedPlan, Format]] = []
         try:
             for file in asked.files:

@@ -245,6 +245,7 @@ async def test_a_plan_that_does_not_load_is_answered_with_the_backends_sentence(
         ("name=a/b", "name"),
         ("name=" + "x" * 129, "name"),
         ("name=", "name"),
+        ("name=net%0A", "name"),
         ("format=pickle", "format"),
         ("instances=-1", "instances"),
         ("instances=many", "instances"),
@@ -272,6 +273,16 @@ async def test_a_wrong_query_is_refused_before_the_body_is_read(
     assert status == 400
     assert parameter in body
     assert files(settings) == []
+
+
+async def test_a_refused_name_or_device_is_told_in_words(client: httpx.AsyncClient) -> None:
+    name = refused(await client.post("/engines?name=2nd", content=onnx_plan()), 400, "InvalidInput")
+    assert name == (
+        "The query parameter 'name' is '2nd': Input should be a letter or _, then letters, digits, _, . and "
+        "-, 128 at most."
+    )
+    device = refused(await client.post("/engines?device=gpu", content=onnx_plan()), 400, "InvalidInput")
+    assert device.endswith("is 'gpu': Input should be 'auto', 'cpu', 'cuda' or 'cuda:N'.")
 
 
 async def test_a_compressed_plan_is_refused_before_it_is_read(app: FastAPI, settings: Settings) -> None:
