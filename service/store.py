@@ -78,7 +78,8 @@ class Store:
         self._plans = root / "plans"
         try:
             with ExitStack() as opened:
-                self._incoming.mkdir(parents=True, exist_ok=True)
+                _make_folder(root)
+                self._incoming.mkdir(exist_ok=True)
                 self._plans.mkdir(exist_ok=True)
                 self._lock = opened.enter_context(_lock(root / "LOCK"))
                 plans = len(_named(self._plans, PLAN_NAME))
@@ -193,6 +194,14 @@ def _lock(path: Path) -> BinaryIO:
     file.write(f"{os.getpid()}\n".encode())
     file.flush()
     return file
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder with those above it, unless it is there: on the disk itself, as what comes into it."""
+    made = [missing for missing in (folder, *folder.parents) if not missing.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for new in made:
+        _sync_folder(new.parent)
 
 
 def _sync_folder(folder: Path) -> None:

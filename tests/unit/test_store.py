@@ -170,6 +170,22 @@ def test_a_start_that_the_disk_fails_is_told_and_leaves_nothing_open(
     Store(root).close()
 
 
+def test_a_store_that_is_made_is_on_the_disk_with_the_folders_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    root = tmp_path / "new" / "store"
+    Store(root).close()
+    assert synced == [root.parent, tmp_path, root]
+    Store(root).close()
+    assert synced[3:] == [root]
+
+
 def open_files() -> list[Path]:
     """The files that this process has open."""
     own = Path("/proc/self/fd")
