@@ -54,6 +54,12 @@ class Engine:
     def backend(self) -> str:
         return self.stored.backend
 
+    @property
+    def loaded(self) -> EngineInfo:
+        """What is known of an engine once it has been loaded, as every READY one has."""
+        assert self.info is not None, "a READY engine has been loaded"
+        return self.info
+
     def why_not_ready(self) -> str:
         """A sentence for the person whose request this engine cannot take now."""
         match self.state:

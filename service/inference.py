@@ -8,7 +8,7 @@ submit, and a look-up for its answer.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from runtime_ext import Completion, EngineInfo, Output, Prepared, Runtime
+from runtime_ext import Completion, Output, Prepared, Runtime
 from service import codec, shared_tensors
 from service.batching import read_dims
 from service.codec import Body, BodyForm, Form, InferRequest, Selected, protocol, raw
@@ -169,7 +169,7 @@ class Inference:
 
     def _take_room(self, resolved: Resolved, request: InferRequest, selected: Selected) -> int:
         """Take the bytes that a request's inputs in shared memory have, once its outputs fit there."""
-        shared_tensors.check_outputs(self._shared_memory, selected, _info(resolved).outputs)
+        shared_tensors.check_outputs(self._shared_memory, selected, resolved.engine.loaded.outputs)
         copied = shared_tensors.input_bytes(request, self._limit)
         self._inflight.take(copied)
         return copied
@@ -208,11 +208,11 @@ class Inference:
         whole = described.all_blobs and sum(described.blob_bytes) == len(blobs)
         if whole and len(document) <= DOCUMENT_BYTES and not described.request.shared:
             return self._template(head, resolved, bytes(document), described)
-        codec.check_datatypes(described.tensors, _info(resolved).inputs)
+        codec.check_datatypes(described.tensors, resolved.engine.loaded.inputs)
         return head.form.complete(described.bind(blobs))
 
     def _raw(self, resolved: Resolved, body: Body) -> InferRequest:
-        specs, stored = _info(resolved).inputs, resolved.engine.stored
+        specs, stored = resolved.engine.loaded.inputs, resolved.engine.stored
         batch_dim = None
         if stored.max_batch_size > 1:
             batch_dim = read_dims(stored.batch_dims).get(specs[0].name if specs else "", 0)
@@ -252,15 +252,10 @@ class Inference:
     def _prepare(
         self, resolved: Resolved, request: InferRequest, tensors: list[tuple[str, str, list[int]]]
     ) -> tuple[Prepared, Selected]:
-        info = _info(resolved)
+        info = resolved.engine.loaded
         selected = codec.select(request, info.outputs)
         codec.check_datatypes(tensors, info.inputs)
         return self._runtime.prepare(info.id, tensors), selected
-
-
-def _info(resolved: Resolved) -> EngineInfo:
-    assert resolved.engine.info is not None, "a READY engine has been loaded"
-    return resolved.engine.info
 
 
 def _alike(request: InferRequest, selected: Selected) -> bool:

@@ -21,9 +21,9 @@ DEFAULT_PRIORITY = 2
 
 
 def model_config(resolved: Resolved, versions: Sequence[int]) -> dict[str, Any]:
-    """Unavailable where its engine has not been loaded. A rank that is unknown is one dynamic dimension."""
+    """Of a READY model. A rank that is unknown is one dynamic dimension."""
     engine = resolved.engine
-    stored, info = engine.stored, describe.loaded(engine)
+    stored, info = engine.stored, engine.loaded
     batched = stored.max_batch_size > 1 and not any(read_dims(stored.batch_dims).values())
     name = resolved.model_name
     config: dict[str, Any] = {

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from runtime_ext import EngineInfo, TensorSpec
-from service.engine import Engine, Resolved, State
-from service.errors import Unavailable
+from runtime_ext import TensorSpec
+from service.engine import Resolved, State
 from service.plan_format import Format
 from service.registry import Registry
 from service.version import VERSION
@@ -36,11 +35,8 @@ def server_metadata(*, shared_memory: bool = False) -> dict[str, Any]:
 
 
 def metadata(resolved: Resolved, versions: Sequence[int]) -> dict[str, Any]:
-    """Name, versions and tensors of a model. Shapes have the batch dimension too; -1 is a dynamic dimension.
-
-    Unavailable where its engine has not been loaded.
-    """
-    info = loaded(resolved.engine)
+    """Name, versions and tensors of a READY model. Shapes have the batch dimension too; -1 is dynamic."""
+    info = resolved.engine.loaded
     return {
         "name": resolved.model_name,
         "versions": [str(version) for version in versions],
@@ -62,13 +58,6 @@ def all_versions(registry: Registry, name: str) -> list[Resolved]:
     if known is None:
         return [registry.resolve(name)]
     return [registry.resolve(name, str(version)) for version in sorted(known.versions)]
-
-
-def loaded(engine: Engine) -> EngineInfo:
-    """What is known of an engine once it has been loaded; before, it is Unavailable."""
-    if engine.info is None:
-        raise Unavailable(engine.why_not_ready())
-    return engine.info
 
 
 def shape(spec: TensorSpec) -> list[int]:

@@ -2,8 +2,6 @@
 
 import pytest
 
-from service.engine import State
-from service.errors import Unavailable
 from service.models import describe
 from service.version import VERSION
 from tests.fakes import engines
@@ -47,10 +45,3 @@ def test_an_engine_without_a_name_is_called_by_its_id() -> None:
 )
 def test_every_format_has_its_platform(format: str, platform: str) -> None:
     assert describe.metadata(engines.ready(format=format), [1])["platform"] == platform
-
-
-def test_what_has_not_been_loaded_is_unavailable_with_the_reason() -> None:
-    resolved = engines.ready()
-    resolved.engine.state, resolved.engine.info, resolved.engine.reason = State.FAILED, None, "no driver"
-    with pytest.raises(Unavailable, match="could not be loaded: no driver"):
-        describe.metadata(resolved, [1])
