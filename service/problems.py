@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from runtime_ext import Error
-from service.errors import HTTP_STATUS, TrtserveError
+from service.errors import HTTP_STATUS, TrtserveError, sentence
 from service.schemas import UploadQuery
 
 logger = logging.getLogger(__name__)
@@ -62,16 +62,16 @@ def tell(error: Exception) -> Told:
     if kind in RETRIED:
         after = getattr(error, "retry_after", None)
         retry_after = min(max(1, math.ceil(after or 0)), MOST_RETRY_AFTER)
-    return Told(kind, _sentence(message), retry_after)
+    return Told(kind, sentence(message), retry_after)
 
 
 def render(error: Exception) -> tuple[int, str, dict[str, str], bytes]:
     """An error as an answer: its status, its kind, the answer's headers and its body."""
-    kind, sentence, retry_after = tell(error)
+    kind, text, retry_after = tell(error)
     headers = {"content-type": "application/json"}
     if retry_after is not None:
         headers["retry-after"] = str(retry_after)
-    return HTTP_STATUS[kind], kind, headers, orjson.dumps({"error": sentence, "code": kind})
+    return HTTP_STATUS[kind], kind, headers, orjson.dumps({"error": text, "code": kind})
 
 
 def answer(app: FastAPI, error: Exception) -> Response:
@@ -83,7 +83,7 @@ def answer(app: FastAPI, error: Exception) -> Response:
 
 def _answer(request: Request, status: int, code: str, message: str) -> JSONResponse:
     request.app.state.metrics.errors.labels(code).inc()
-    return JSONResponse({"error": _sentence(message), "code": code}, status)
+    return JSONResponse({"error": sentence(message), "code": code}, status)
 
 
 async def _known(request: Request, error: Exception) -> Response:
@@ -124,10 +124,3 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     # Without the traceback: Starlette raises the error again, and uvicorn logs it.
     logger.error("%s %s failed: %r", request.method, request.url.path, error)
     return await _known(request, error)
-
-
-def _sentence(text: str) -> str:
-    """With a capital and a full stop: C++ gives its sentences without, as exceptions have them."""
-    if "_" not in text.partition(" ")[0]:  # the name of an option stays as it is written
-        text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?", "…")) else text + "."

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from runtime_ext import EngineInfo, Error, Runtime, create_runtime
 from service.batching import read_dims
 from service.closed_loop import LEAD_IN, Clock, ClosedLoop, Request, Sample, read_shape, request_for
-from service.errors import TrtserveError, of_kind
+from service.errors import TrtserveError, of_kind, sentence
 from service.load_options import load_options, tensorrt_options
 from service.plan_format import Format
 from service.preflight import explained
@@ -186,18 +186,12 @@ class Sweep:
                         outcome.samples.setdefault(concurrency, []).append(sample)
                     outcome.rounds += 1
         except (Error, TrtserveError) as failure:
-            outcome.failure = sentence(failure)
+            outcome.failure = sentence(str(failure))
             self._say(outcome.failure)
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def sentence(failure: Exception) -> str:
-    """With a capital and a full stop: C++ gives its sentences without."""
-    text = str(failure)
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
 # -- all of it

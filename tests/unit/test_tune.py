@@ -104,18 +104,25 @@ def test_a_setting_whose_load_takes_long_is_loaded_once() -> None:
     assert measured == [8, *[1, 8] * ROUNDS]
 
 
-def test_a_setting_that_fails_does_not_keep_the_others_from_being_measured() -> None:
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("no memory is left", "No memory is left."),
+        ("max_batch_size is 8, but …", "max_batch_size is 8, but …"),
+    ],
+)
+def test_a_setting_that_fails_does_not_keep_the_others_from_being_measured(words: str, told: str) -> None:
     said: list[str] = []
     bench = FakeBench()
-    bench.failing[ONE] = error("Unavailable", "no memory is left")
+    bench.failing[ONE] = error("Unavailable", words)
     sweep = Sweep(bench, [ONE, TWO], ASKED, said.append)
     sweep.run()
     assert bench.loads == [ONE, *[TWO] * ROUNDS]
-    assert [outcome.failure for outcome in sweep.outcomes] == ["No memory is left.", None]
+    assert [outcome.failure for outcome in sweep.outcomes] == [told, None]
     assert said[:3] == [
         "2 settings at concurrency 1, 8, 3 rounds of 1 s: about 16 s, besides the loads.",
         "round 1/3, 1/2: instances 1, max_batch_size 1, max_queue_delay_us 0",
-        "No memory is left.",
+        told,
     ]
 
 
