@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
+from service.body import within
 from service.errors import InvalidInput, TooLarge
 from service.staging import PlanWriter, StagedPlan
 
@@ -27,11 +28,11 @@ async def receive_plan(
     nothing stays on disk.
     """
     if declared is not None and declared > limit:
-        raise TooLarge(_over_limit(f"The plan of {declared} bytes", limit))
+        raise _too_large(limit, f"The plan of {declared} bytes")
     opening = asyncio.ensure_future(asyncio.to_thread(open_writer))
     try:
         writer = await asyncio.shield(opening)
-        blocks = _blocks(body, limit)
+        blocks = _blocks(within(body, limit, _too_large))
         block: list[bytes] = await anext(blocks, [])
         found = await inspect(b"".join(block))
         received = 0
@@ -54,14 +55,11 @@ async def _discard(opening: asyncio.Future[PlanWriter]) -> None:
         await asyncio.to_thread(opening.result().discard)
 
 
-async def _blocks(body: AsyncIterator[bytes], limit: int) -> AsyncIterator[list[bytes]]:
-    """The chunks of a body in lists of about BLOCK_BYTES; TooLarge as soon as it is over the limit."""
-    received = size = 0
+async def _blocks(body: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """The chunks of a body in lists of about BLOCK_BYTES."""
+    size = 0
     block: list[bytes] = []
     async for chunk in body:
-        received += len(chunk)
-        if received > limit:
-            raise TooLarge(_over_limit("The plan", limit))
         if chunk:
             block.append(chunk)
             size += len(chunk)
@@ -72,8 +70,8 @@ async def _blocks(body: AsyncIterator[bytes], limit: int) -> AsyncIterator[list[
         yield block
 
 
-def _over_limit(what: str, limit: int) -> str:
-    return (
+def _too_large(limit: int, what: str = "The plan") -> TooLarge:
+    return TooLarge(
         f"{what} is over this server's limit of {limit} bytes: "
         "start it with a higher --max-plan-bytes (TRTSERVE_MAX_PLAN_BYTES)."
     )
