@@ -114,12 +114,12 @@ def test_a_stop_answers_calls_and_lets_go_who_only_watches(tmp_path: Path, big_p
 def test_what_is_left_when_the_drain_time_is_over_is_cut(tmp_path: Path, big_plan: bytes) -> None:
     with Server(tmp_path / "store", "--drain-s", "0", grpc=True) as server:
         add(server, big_plan, name="slow", instances=1)
-        with stub(server) as service:
+        with stub(server, max_receive_message_length=-1) as service:
             calls = [service.ModelInfer.future(LONG) for _ in range(6)]
             wait_until(lambda: queue_depth(server) > 0, "some wait")
             assert server.stop() == 0
             codes = [call.code() for call in calls]
-        assert grpc.StatusCode.OK not in codes[1:]
+        assert codes.count(grpc.StatusCode.OK) <= 1, "that of the request that ran"
         assert "Traceback" not in server.log
 
 
