@@ -6,9 +6,9 @@ They differ in what is awaited and in how answers come: as JSON over HTTP, as me
 import asyncio
 import importlib
 import inspect
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import ModuleType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pytest
@@ -22,6 +22,24 @@ HTTP = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswit
 GRPC = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("grpc")])
 SHARED = "trtserve-test-"  # how the keys begin that the server allows
 X = np.arange(8, dtype=np.float32).reshape(2, 4)
+
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def also_holds(*methods: str) -> Callable[[Test], Test]:
+    """Of a test: it holds the rows of these methods, too, beside that of its name."""
+
+    def told(test: Test) -> Test:
+        test.also_holds = methods  # type: ignore[attr-defined]
+        return test
+
+    return told
+
+
+def rows_of(test: Callable[..., None]) -> set[str]:
+    """The methods whose rows a test holds."""
+    return {test.__name__.removeprefix("test_"), *getattr(test, "also_holds", ())}
 
 
 def module_of(kind: str) -> ModuleType:

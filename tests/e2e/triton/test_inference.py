@@ -17,6 +17,7 @@ from tests.e2e.triton.clients import (
     HTTP,
     TritonClient,
     X,
+    also_holds,
     doubled,
     refused,
     upload,
@@ -135,6 +136,7 @@ def test_async_infer(client: TritonClient) -> None:
         np.testing.assert_array_equal(result.as_numpy("y"), 2 * X)
 
 
+@also_holds("start_stream", "stop_stream")
 @pytest.mark.parametrize("kind", ["grpc"])
 def test_async_stream_infer(client: TritonClient) -> None:
     answers: queue.Queue[Any] = queue.Queue()
@@ -153,9 +155,6 @@ def test_async_stream_infer(client: TritonClient) -> None:
     result, error = answers.get(timeout=60)
     assert error is None, "a request that fails does not end the stream"
     client.client.stop_stream()
-
-
-test_start_stream = test_stop_stream = test_async_stream_infer
 
 
 @pytest.mark.parametrize("kind", ["grpc"])
@@ -189,6 +188,7 @@ def test_stream_infer(client: TritonClient) -> None:
         np.testing.assert_array_equal(result.as_numpy("y"), 2 * n * X)
 
 
+@also_holds("parse_response_body")
 @HTTP
 def test_generate_request_body(client: TritonClient, server: Server) -> None:
     body, length = client.client.generate_request_body([client.input("x", X)])
@@ -200,6 +200,3 @@ def test_generate_request_body(client: TritonClient, server: Server) -> None:
         answer.content, header_length=int(answer.headers.get("Inference-Header-Content-Length", 0)) or None
     )
     np.testing.assert_array_equal(result.as_numpy("y"), 2 * X)
-
-
-test_parse_response_body = test_generate_request_body

@@ -8,6 +8,7 @@ from tests.e2e.server import Server
 from tests.e2e.triton.clients import (
     EVERYWHERE,
     TritonClient,
+    also_holds,
     doubled,
     is_unsupported,
     refused,
@@ -102,6 +103,7 @@ class Plugin(triton_http.InferenceServerClientPlugin):  # type: ignore[misc]
         request.headers["x-from"] = "a plugin"
 
 
+@also_holds("plugin", "unregister_plugin")
 @EVERYWHERE
 def test_register_plugin(client: TritonClient) -> None:
     plugin = Plugin()
@@ -110,6 +112,3 @@ def test_register_plugin(client: TritonClient) -> None:
     assert client.call("is_server_live")
     doubled(client)
     client.client.unregister_plugin()
-
-
-test_plugin = test_unregister_plugin = test_register_plugin

@@ -13,6 +13,7 @@ from tests.e2e.triton.clients import (
     SHARED,
     TritonClient,
     X,
+    also_holds,
     is_unsupported,
     refused,
 )
@@ -35,6 +36,7 @@ def regions(client: TritonClient, *name: str) -> dict[str, Any]:
     return {found["name"]: found for found in status}
 
 
+@also_holds("get_system_shared_memory_status", "unregister_system_shared_memory")
 @EVERYWHERE
 def test_register_system_shared_memory(client: TritonClient) -> None:
     assert regions(client) == {}
@@ -48,10 +50,6 @@ def test_register_system_shared_memory(client: TritonClient) -> None:
         assert refused(client, "register_system_shared_memory", "other", "somebody-elses", 8)
         client.call("unregister_system_shared_memory", "mine")
     assert regions(client) == {}
-
-
-test_get_system_shared_memory_status = test_register_system_shared_memory
-test_unregister_system_shared_memory = test_register_system_shared_memory
 
 
 @EVERYWHERE

@@ -1,21 +1,66 @@
-"""The table of clients in docs/protocol.md: `test_<method>` in this folder holds the row of each method."""
+"""The table of clients in docs/protocol.md: `test_<method>` in this folder holds the row of each method.
+
+A test that holds more rows than that of its name says so with `also_holds`.
+"""
 
 import re
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from tests.e2e.triton.clients import KINDS, client_methods
+from tests.e2e.triton.clients import KINDS, client_methods, is_unsupported, rows_of
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "protocol.md"
-ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+)` \|(.*)\|$", re.MULTILINE)
+NO_METHOD = "–"
 MODULES = [path.stem for path in sorted(Path(__file__).parent.glob("test_*.py"))]
 
 
+def table() -> dict[str, dict[str, str]]:
+    """What the cells of each method say, by client; and its note, as `here`."""
+    found = {}
+    for method, cells in ROW.findall(DOCUMENT.read_text()):
+        found[method] = dict(zip((*KINDS, "here"), (cell.strip() for cell in cells.split("|")), strict=True))
+    return found
+
+
+def holders() -> dict[str, Callable[..., None]]:
+    """The test of each method."""
+    found = {}
+    for module in MODULES:
+        for name, test in vars(import_module(f"{__package__}.{module}")).items():
+            if name.startswith("test_") and callable(test):
+                found |= dict.fromkeys(rows_of(test), test)
+    return found
+
+
+def kinds_of(test: Any) -> set[str]:
+    """The clients that a test runs with."""
+    return {kind for mark in test.pytestmark if mark.args[0] == "kind" for kind in mark.args[1]}
+
+
 def test_the_table_has_every_method_of_every_client() -> None:
-    methods = set.union(*map(client_methods, KINDS))
-    assert set(ROW.findall(DOCUMENT.read_text())) == methods
+    has = {method: {kind for kind in KINDS if row[kind] != NO_METHOD} for method, row in table().items()}
+    methods = {kind: client_methods(kind) for kind in KINDS}
+    assert has == {
+        method: {kind for kind in KINDS if method in methods[kind]} for method in set.union(*methods.values())
+    }
 
 
-def test_every_row_of_the_table_is_held_by_a_test() -> None:
-    held = {name for module in MODULES for name in vars(import_module(f"{__package__}.{module}"))}
-    assert [method for method in ROW.findall(DOCUMENT.read_text()) if f"test_{method}" not in held] == []
+def test_every_cell_of_the_table_is_held_by_a_test() -> None:
+    held = {method: kinds_of(test) for method, test in holders().items() if method in table()}
+    for method, row in table().items():
+        asked = {kind for kind in KINDS if row[kind] in {"✓", "501"}}
+        assert asked | {kind for kind in KINDS if row[kind] == NO_METHOD} == set(KINDS), f"{method}: {row}"
+        assert asked <= held.get(method, set()), method
+
+
+def test_what_the_table_calls_unsupported_is_what_the_tests_find_unsupported() -> None:
+    found = {
+        method for method, test in holders().items() if is_unsupported.__name__ in test.__code__.co_names
+    }
+    rows = table().items()
+    refused = {method for method, row in rows if "501" in (row[kind] for kind in KINDS)}
+    assert refused <= found
+    assert found - refused == {method for method, row in rows if "501 for" in row["here"]}
