@@ -97,9 +97,13 @@ def test_close(kind: str, server: Server) -> None:
 
 
 class Plugin(triton_http.InferenceServerClientPlugin):  # type: ignore[misc]
-    """Adds a header to every request."""
+    """Adds a header to every request, and counts them."""
+
+    def __init__(self) -> None:
+        self.calls = 0
 
     def __call__(self, request: Any) -> None:
+        self.calls += 1
         request.headers["x-from"] = "a plugin"
 
 
@@ -111,4 +115,8 @@ def test_register_plugin(client: TritonClient) -> None:
     assert client.client.plugin() is plugin
     assert client.call("is_server_live")
     doubled(client)
+    assert plugin.calls == 2
     client.client.unregister_plugin()
+    assert client.client.plugin() is None
+    doubled(client)
+    assert plugin.calls == 2
