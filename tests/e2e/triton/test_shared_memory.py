@@ -1,6 +1,7 @@
 """Shared memory as the clients register and use it."""
 
 import base64
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,10 +21,12 @@ from tests.e2e.triton.clients import (
 
 
 @contextmanager
-def region(name: str, size: int) -> Iterator[Any]:
-    handle = shared_memory.create_shared_memory_region(name, f"{SHARED}{name}", size)
+def region(name: str, size: int) -> Iterator[tuple[Any, str]]:
+    """Memory that no other test has, and its key."""
+    key = f"{SHARED}{name}-{uuid.uuid4().hex}"
+    handle = shared_memory.create_shared_memory_region(name, key, size, create_only=True)
     try:
-        yield handle
+        yield handle, key
     finally:
         shared_memory.destroy_shared_memory_region(handle)
 
@@ -40,14 +43,14 @@ def regions(client: TritonClient, *name: str) -> dict[str, Any]:
 @EVERYWHERE
 def test_register_system_shared_memory(client: TritonClient) -> None:
     assert regions(client) == {}
-    with region("a", 64):
-        client.call("register_system_shared_memory", "mine", f"{SHARED}a", 32, 16)
+    with region("a", 64) as (_, key):
+        client.call("register_system_shared_memory", "mine", key, 32, 16)
         found = regions(client)["mine"]
-        assert found["key"].lstrip("/") == f"{SHARED}a"
+        assert found["key"].lstrip("/") == key
         assert (int(found["offset"]), int(found["byte_size"])) == (16, 32)
         assert regions(client, "mine").keys() == {"mine"}
-        large = refused(client, "register_system_shared_memory", "large", f"{SHARED}a", 65)
-        assert "64" in large.message()
+        large = refused(client, "register_system_shared_memory", "large", key, 65)
+        assert "which has 64:" in large.message()
         other = refused(client, "register_system_shared_memory", "other", "somebody-elses", 8)
         assert "Allowed are" in other.message()
         client.call("unregister_system_shared_memory", "mine")
@@ -72,10 +75,10 @@ def test_unregister_cuda_shared_memory(client: TritonClient) -> None:
 
 @EVERYWHERE
 def test_infer_through_shared_memory(client: TritonClient) -> None:
-    with region("in", X.nbytes) as inputs, region("out", X.nbytes) as outputs:
+    with region("in", X.nbytes) as (inputs, in_key), region("out", X.nbytes) as (outputs, out_key):
         shared_memory.set_shared_memory_region(inputs, [X])
-        client.call("register_system_shared_memory", "in", f"{SHARED}in", X.nbytes)
-        client.call("register_system_shared_memory", "out", f"{SHARED}out", X.nbytes)
+        client.call("register_system_shared_memory", "in", in_key, X.nbytes)
+        client.call("register_system_shared_memory", "out", out_key, X.nbytes)
         tensor = client.module.InferInput("x", list(X.shape), "FP32")
         tensor.set_shared_memory("in", X.nbytes)
         output = client.module.InferRequestedOutput("y")
