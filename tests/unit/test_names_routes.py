@@ -1,11 +1,14 @@
 """The names resource over HTTP, with a fake runtime."""
 
+import asyncio
+
 import httpx
 import pytest
 
 from tests.asgi import refused
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, error
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +41,21 @@ async def test_going_back_to_the_version_before_is_one_call(client: httpx.AsyncC
     assert moved.json() == (await client.get("/names/net")).json()
     assert (await client.get("/engines/net")).json()["id"] == first
     assert (await client.put("/names/net", json={"current": 2})).json()["current"] == 2
+
+
+async def test_a_request_under_way_when_its_name_moves_is_answered_by_the_version_before(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    await upload(client, 1, "net")
+    await upload(client, 2, "net")
+    x = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+    runtime.hold()
+    asked = asyncio.create_task(client.post("/engines/net/infer", json={"inputs": [x]}))
+    await until(lambda: len(runtime.waiting) == 1)
+    assert (await client.put("/names/net", json={"current": 1})).status_code == 200
+    runtime.release()
+    assert (await asked).json()["model_version"] == "2"
+    assert (await client.post("/engines/net/infer", json={"inputs": [x]})).json()["model_version"] == "1"
 
 
 async def test_a_version_that_cannot_be_loaded_is_told_and_shown_with_its_reason(
