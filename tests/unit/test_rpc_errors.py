@@ -1,5 +1,8 @@
 """Errors as the ends of calls, and of requests in a stream, over gRPC."""
 
+import re
+from pathlib import Path
+
 import pytest
 from grpc import StatusCode
 
@@ -7,9 +10,19 @@ from service.errors import HTTP_STATUS, ExecutionFailed, NotFound
 from service.rpc import errors
 from tests.fakes.values import error
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
+ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*) \|$", re.MULTILINE)
 
-def test_every_kind_has_its_status() -> None:
-    assert errors.GRPC_STATUS.keys() == HTTP_STATUS.keys()
+
+def test_every_kind_has_the_status_that_is_documented() -> None:
+    table = DOCUMENT.read_text().partition("\n| status | code |\n")[2].partition("\n\n")[0]
+    told = {
+        kind: StatusCode[status]
+        for status, cell in ROW.findall(table)
+        for kind in re.findall(r"`(\w+)`", cell.partition(";")[0])
+    }
+    assert told == errors.GRPC_STATUS
+    assert told.keys() == HTTP_STATUS.keys()
 
 
 def test_a_fault_of_the_server_is_in_its_log_and_not_in_the_answer(caplog: pytest.LogCaptureFixture) -> None:
