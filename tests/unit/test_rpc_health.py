@@ -51,8 +51,9 @@ async def test_a_service_that_is_not_here_is_not_found(stub: Any) -> None:
 
 
 async def test_who_watches_is_told_of_changes_and_let_go_at_the_end(
-    stub: Any, health: Health, runtime: FakeRuntime
+    stub: Any, health: Health, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.rpc.health.LOOK_S", 0.001)
     watched = stub.Watch(Request())
     also = stub.Watch(Request(service="other"))
     assert (await watched.read()).status == Answer.SERVING
