@@ -1,6 +1,5 @@
 """Requests over gRPC as the tests write them, with the stubs of tritonclient."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,7 +45,8 @@ def refusal(call: Any, *arguments: Any, **options: Any) -> grpc.RpcError:
 
 
 X = np.arange(8, dtype=np.float32).reshape(2, 4)
-LONG = raw("slow", np.ones((2048, 512), np.float32))  # some hundred milliseconds
+LONG = raw("slow", np.ones((4096, 512), np.float32))  # a second or two, where cores are few
+SHORT = raw("slow", np.ones((1, 512), np.float32))
 
 
 def add(server: Server, plan: bytes, **options: object) -> Server:
@@ -54,20 +54,18 @@ def add(server: Server, plan: bytes, **options: object) -> Server:
     return server
 
 
+def occupied(server: Server, service: Any, waiting: int) -> list[Any]:
+    """Calls of `slow`, which has one instance: a long one that runs, and so many that wait behind it."""
+    calls = [service.ModelInfer.future(LONG)]
+    server.wait_until_busy("slow")
+    calls += [service.ModelInfer.future(SHORT) for _ in range(waiting)]
+    server.wait_until_queued("slow", waiting)
+    return calls
+
+
 def error_count(server: Server, code: str) -> float:
-    text = server.client.get("/metrics").text
-    found = re.search(rf'^trtserve_errors_total\{{code="{code}"\}} (\S+)$', text, re.MULTILINE)
-    return float(found.group(1)) if found else 0.0
+    return server.metric("trtserve_errors_total", code=code)
 
 
-def queue_depth(server: Server) -> int:
-    (found,) = re.findall(
-        r'^trtserve_queue_depth\{engine="slow".*\} (\S+)$', server.client.get("/metrics").text, re.MULTILINE
-    )
-    return int(float(found))
-
-
-def outcome(server: Server, kind: str) -> int:
-    text = server.client.get("/metrics").text
-    found = re.search(rf'^trtserve_requests_total\{{engine="slow",.*outcome="{kind}"\}} (\S+)$', text, re.M)
-    return int(float(found.group(1))) if found else 0
+def outcome(server: Server, kind: str) -> float:
+    return server.metric("trtserve_requests_total", engine="slow", outcome=kind)

@@ -72,6 +72,22 @@ class Server:
             assert listening, f"the server has no gRPC: {line!r}\n{self.log}"
             self.grpc_address = listening.group(1)
 
+    def metric(self, name: str, **labels: str) -> float:
+        """The value in /metrics that has this name and, among others, these labels; 0 where there is none."""
+        wanted = {f'{key}="{value}"' for key, value in labels.items()}
+        series = re.findall(rf"^{name}\{{(.*)\}} (\S+)$", self.client.get("/metrics").text, re.MULTILINE)
+        found = [float(value) for has, value in series if wanted <= set(re.findall(r'\w+="[^"]*"', has))]
+        assert len(found) <= 1, f"{name} is there {len(found)} times with {labels}"
+        return sum(found)
+
+    def wait_until_busy(self, engine: str) -> None:
+        """Return once an instance of the engine runs a request."""
+        wait_until(lambda: self.metric("trtserve_instances_busy", engine=engine) == 1, f"{engine} runs")
+
+    def wait_until_queued(self, engine: str, requests: int) -> None:
+        """Return once so many requests wait for the engine."""
+        wait_until(lambda: self.metric("trtserve_queue_depth", engine=engine) == requests, f"{requests} wait")
+
     def wait_until_ready(self) -> None:
         """Return once every stored engine has been loaded, or has failed."""
         wait_until(lambda: self.client.get("/health/ready").status_code == 200, "the server is ready")

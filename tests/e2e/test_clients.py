@@ -1,8 +1,7 @@
 """Clients that leave, hurry, or come in numbers."""
 
-import re
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,10 @@ from tests.e2e.server import Server
 from tests.waiting import wait_until
 
 SAFETENSORS = {"Content-Type": "application/x-safetensors"}
-LARGE = save({"x": np.ones((2048, 512), np.float32)})  # some hundred milliseconds of the slow engine
+LARGE = save(
+    {"x": np.ones((4096, 512), np.float32)}
+)  # a second or two, where cores are few
+SMALL = save({"x": np.ones((1, 512), np.float32)})
 
 
 @pytest.fixture
@@ -24,19 +26,8 @@ def slow_engine(server: Server, big_plan: bytes) -> Server:
     return server
 
 
-def outcomes(server: Server) -> dict[str, int]:
-    text = server.client.get("/metrics").text
-    found = re.findall(
-        r'^trtserve_requests_total\{engine="slow",.*outcome="(\w+)"\} (\S+)$', text, re.MULTILINE
-    )
-    return {outcome: int(float(count)) for outcome, count in found}
-
-
-def queue_depth(server: Server) -> int:
-    (found,) = re.findall(
-        r'^trtserve_queue_depth\{engine="slow".*\} (\S+)$', server.client.get("/metrics").text, re.M
-    )
-    return int(float(found))
+def outcome(server: Server, kind: str) -> float:
+    return server.metric("trtserve_requests_total", engine="slow", outcome=kind)
 
 
 def send(server: Server, body: bytes) -> socket.socket:
@@ -48,22 +39,27 @@ def send(server: Server, body: bytes) -> socket.socket:
     return connection
 
 
+def occupied(server: Server, waiting: int) -> list[socket.socket]:
+    """A long request that runs, and so many that wait behind it."""
+    connections = [send(server, LARGE)]
+    server.wait_until_busy("slow")
+    connections += [send(server, SMALL) for _ in range(waiting)]
+    server.wait_until_queued("slow", waiting)
+    return connections
+
+
 def test_a_client_that_leaves_while_its_request_waits_frees_its_place(slow_engine: Server) -> None:
-    connections = [send(slow_engine, LARGE) for _ in range(4)]
-    wait_until(lambda: queue_depth(slow_engine) == 3, "one runs and three wait")
+    connections = occupied(slow_engine, waiting=3)
     for connection in connections:
         connection.close()
-    wait_until(lambda: outcomes(slow_engine)["Cancelled"] == 3, "the three that waited are cancelled")
-    wait_until(lambda: outcomes(slow_engine)["Success"] == 1, "the one that ran is finished")
-    small = save({"x": np.ones((1, 512), np.float32)})
-    answer = slow_engine.client.post("/engines/slow/infer", content=small, headers=SAFETENSORS)
-    assert answer.status_code == 200
+    wait_until(lambda: outcome(slow_engine, "Cancelled") == 3, "the three that waited are cancelled")
+    wait_until(lambda: outcome(slow_engine, "Success") == 1, "the one that ran is finished")
+    assert ask(slow_engine, SMALL) == 200
 
 
 def test_a_full_queue_says_when_to_come_back(slow_engine: Server) -> None:
-    connections = [send(slow_engine, LARGE) for _ in range(4)]
-    wait_until(lambda: queue_depth(slow_engine) == 3, "the queue is full")
-    answer = slow_engine.client.post("/engines/slow/infer", content=LARGE, headers=SAFETENSORS)
+    connections = occupied(slow_engine, waiting=3)  # and the queue is full
+    answer = slow_engine.client.post("/engines/slow/infer", content=SMALL, headers=SAFETENSORS)
     assert (answer.status_code, answer.json()["code"]) == (429, "QueueFull")
     assert int(answer.headers["retry-after"]) >= 1
     for connection in connections:
@@ -71,24 +67,32 @@ def test_a_full_queue_says_when_to_come_back(slow_engine: Server) -> None:
 
 
 def test_a_request_in_a_hurry_is_not_kept_until_the_instance_is_free(slow_engine: Server) -> None:
-    connections = [send(slow_engine, LARGE) for _ in range(3)]
-    wait_until(lambda: queue_depth(slow_engine) == 2, "two wait")
+    connections = occupied(slow_engine, waiting=2)
     hurry = SAFETENSORS | {"Inference-Timeout-Ms": "1"}
-    answer = slow_engine.client.post("/engines/slow/infer", content=LARGE, headers=hurry)
+    answer = slow_engine.client.post("/engines/slow/infer", content=SMALL, headers=hurry)
     assert (answer.status_code, answer.json()["code"]) == (504, "DeadlineExceeded")
-    assert queue_depth(slow_engine) > 0, "others still wait: the answer came before its turn"
+    depth = slow_engine.metric("trtserve_queue_depth", engine="slow")
+    assert depth > 0, "others still wait: the answer came before its turn"
     for connection in connections:
         connection.close()
 
 
-def ask(server: Server) -> int:
-    return server.client.post("/engines/slow/infer", content=LARGE, headers=SAFETENSORS).status_code
+def ask(server: Server, body: bytes) -> int:
+    return server.client.post("/engines/slow/infer", content=body, headers=SAFETENSORS).status_code
+
+
+def asked(server: Server, threads: ThreadPoolExecutor) -> list[Future[int]]:
+    """The statuses of a long request that runs, and of two that wait behind it."""
+    answers = [threads.submit(ask, server, LARGE)]
+    server.wait_until_busy("slow")
+    answers += [threads.submit(ask, server, SMALL) for _ in range(2)]
+    server.wait_until_queued("slow", 2)
+    return answers
 
 
 def test_a_delete_finishes_what_was_accepted(slow_engine: Server) -> None:
     with ThreadPoolExecutor() as threads:
-        answers = [threads.submit(ask, slow_engine) for _ in range(3)]
-        wait_until(lambda: queue_depth(slow_engine) == 2, "two wait")
+        answers = asked(slow_engine, threads)
         assert slow_engine.client.delete("/engines/slow").status_code == 204
         assert [answer.result() for answer in answers] == [200, 200, 200]
 
@@ -97,8 +101,7 @@ def test_a_stop_finishes_what_was_accepted(tmp_path: Path, big_plan: bytes) -> N
     with Server(tmp_path / "store") as server, ThreadPoolExecutor() as threads:
         options = {"name": "slow", "instances": 1}
         server.client.post("/engines", params=options, content=big_plan).raise_for_status()
-        answers = [threads.submit(ask, server) for _ in range(3)]
-        wait_until(lambda: queue_depth(server) == 2, "two wait")
+        answers = asked(server, threads)
         assert server.stop() == 0
         assert [answer.result() for answer in answers] == [200, 200, 200]
 

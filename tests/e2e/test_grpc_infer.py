@@ -15,12 +15,13 @@ from tritonclient.grpc import service_pb2 as pb
 
 from tests.e2e.grpc_calls import (
     LONG,
+    SHORT,
     X,
     add,
     error_count,
+    occupied,
     only_output,
     outcome,
-    queue_depth,
     raw,
     refusal,
     stub,
@@ -294,7 +295,7 @@ def test_a_request_that_is_refused_for_its_size_says_the_limit(tmp_path: Path, p
 
 
 def test_requests_under_way_have_their_limit_together(tmp_path: Path, big_plan: bytes) -> None:
-    limits = ("--max-request-bytes", "5000000", "--max-inflight-bytes", "5000000")
+    limits = ("--max-request-bytes", "10000000", "--max-inflight-bytes", "10000000")
     with Server(tmp_path / "store", *limits, grpc=True) as server:
         add(server, big_plan, name="slow", instances=1)
         with stub(server) as service:
@@ -328,8 +329,7 @@ def slow(grpc_server: Server, big_plan: bytes) -> Server:
 def test_a_call_that_is_cancelled_while_its_request_waits_frees_its_place(slow: Server) -> None:
     before = error_count(slow, "Cancelled")
     with stub(slow) as service:
-        calls = [service.ModelInfer.future(LONG) for _ in range(4)]
-        wait_until(lambda: queue_depth(slow) == 3, "one runs and three wait")
+        calls = occupied(slow, service, waiting=3)
         for call in calls:
             call.cancel()
         wait_until(lambda: outcome(slow, "Cancelled") == 3, "the three that waited are cancelled")
@@ -338,9 +338,8 @@ def test_a_call_that_is_cancelled_while_its_request_waits_frees_its_place(slow: 
 
 def test_a_full_queue_says_when_to_come_back(slow: Server) -> None:
     with stub(slow) as service:
-        calls = [service.ModelInfer.future(LONG) for _ in range(4)]
-        wait_until(lambda: queue_depth(slow) == 3, "the queue is full")
-        error = refusal(service.ModelInfer, LONG)
+        calls = occupied(slow, service, waiting=3)
+        error = refusal(service.ModelInfer, SHORT)
         metadata = dict(error.trailing_metadata())
         assert (error.code(), metadata["code"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QueueFull")
         assert int(metadata["retry-after"]) >= 1
@@ -350,11 +349,10 @@ def test_a_full_queue_says_when_to_come_back(slow: Server) -> None:
 
 def test_a_request_whose_own_time_is_over_is_answered_before_its_turn(slow: Server) -> None:
     hurry = pb.ModelInferRequest()
-    hurry.CopyFrom(LONG)
+    hurry.CopyFrom(SHORT)
     hurry.parameters["timeout"].int64_param = 1000  # microseconds
     with stub(slow) as service:
-        calls = [service.ModelInfer.future(LONG) for _ in range(3)]
-        wait_until(lambda: queue_depth(slow) == 2, "two wait")
+        calls = occupied(slow, service, waiting=2)
         error = refusal(service.ModelInfer, hurry)
         assert (error.code(), dict(error.trailing_metadata())["code"]) == (
             grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -371,12 +369,12 @@ def test_the_deadline_of_a_call_is_its_requests_time(grpc_server: Server, big_pl
     patient.parameters["timeout"].int64_param = 10**9
 
     def expired() -> bool:
-        calls = [service.ModelInfer.future(LONG) for _ in range(8)]
-        wait_until(lambda: queue_depth(grpc_server) > 0, "some wait")
+        calls = [service.ModelInfer.future(LONG) for _ in range(4)]
+        grpc_server.wait_until_queued("slow", 3)
         ended = service.ModelInfer.future(patient, timeout=0.2).code()
         for call in calls:
             call.cancel()
-        wait_until(lambda: queue_depth(grpc_server) == 0, "none waits")
+        grpc_server.wait_until_queued("slow", 0)
         return ended == grpc.StatusCode.DEADLINE_EXCEEDED and outcome(grpc_server, "DeadlineExceeded") > 0
 
     with stub(grpc_server) as service:

@@ -13,9 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from tests.e2e.grpc_calls import LONG, add, queue_depth, raw, refusal, stub
+from tests.e2e.grpc_calls import add, occupied, raw, refusal, stub
 from tests.e2e.server import COMMAND, HANGS_AFTER_S, Server, environment
-from tests.waiting import wait_until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -102,8 +101,7 @@ def test_a_stop_answers_calls_and_lets_go_who_only_watches(tmp_path: Path, big_p
             channel = grpc.insecure_channel(server.grpc_address)
             watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
             assert next(watched).status == SERVING
-            calls = [service.ModelInfer.future(LONG) for _ in range(3)]
-            wait_until(lambda: queue_depth(server) == 2, "two wait")
+            calls = occupied(server, service, waiting=2)
             assert server.stop() == 0
             assert [call.code() for call in calls] == [grpc.StatusCode.OK] * 3
             assert [answer.status for answer in watched] == [NOT_SERVING]
@@ -115,8 +113,7 @@ def test_what_is_left_when_the_drain_time_is_over_is_cut(tmp_path: Path, big_pla
     with Server(tmp_path / "store", "--drain-s", "0", grpc=True) as server:
         add(server, big_plan, name="slow", instances=1)
         with stub(server, max_receive_message_length=-1) as service:
-            calls = [service.ModelInfer.future(LONG) for _ in range(6)]
-            wait_until(lambda: queue_depth(server) > 0, "some wait")
+            calls = occupied(server, service, waiting=5)
             assert server.stop() == 0
             codes = [call.code() for call in calls]
         assert codes.count(grpc.StatusCode.OK) <= 1, "that of the request that ran"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as client
 
-from tests.e2e.grpc_calls import LONG, X, add, error_count, only_output, outcome, queue_depth, raw, stub
+from tests.e2e.grpc_calls import LONG, SHORT, X, add, error_count, only_output, outcome, raw, stub
 from tests.e2e.server import Server
 from tests.waiting import wait_until
 
@@ -73,9 +73,9 @@ def test_a_stream_that_is_cancelled_takes_its_requests_out_of_the_queue(
     before = error_count(grpc_server, "Cancelled")
     with stub(grpc_server) as service:
         answers = service.ModelStreamInfer(iter(endless.get, None))
-        for _ in range(4):
-            endless.put(LONG)
-        wait_until(lambda: queue_depth(grpc_server) == 3, "one runs and three wait")
+        for request in (LONG, SHORT, SHORT, SHORT):
+            endless.put(request)
+        grpc_server.wait_until_queued("slow", 3)  # behind the long one
         answers.cancel()
         endless.put(None)
         wait_until(lambda: outcome(grpc_server, "Cancelled") == 3, "the three that waited are cancelled")

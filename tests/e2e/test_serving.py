@@ -4,6 +4,7 @@ import io
 import json
 import re
 import threading
+from functools import partial
 
 import numpy as np
 import torch
@@ -105,22 +106,11 @@ def test_metrics_tell_what_happened(server: Server, plan: bytes) -> None:
         server.client.post("/engines/metered/infer", json=body).raise_for_status()
     body["inputs"][0]["shape"] = [4]
     assert server.client.post("/engines/metered/infer", json=body).status_code == 400
-    text = server.client.get("/metrics").text
-    series = dict(re.findall(r"^(\w+\{[^}]*\}) (\S+)$", text, re.MULTILINE))
-
-    def value(name: str, **labels: str) -> float:
-        wanted = {f'{k}="{v}"' for k, v in labels.items()} | {f'id="{engine["id"]}"'}
-        (found,) = [
-            v
-            for k, v in series.items()
-            if k.startswith(name + "{") and wanted <= set(re.findall(r'\w+="[^"]*"', k))
-        ]
-        return float(found)
-
-    assert value("trtserve_requests_total", outcome="Success") == 3
-    assert value("trtserve_requests_total", outcome="InvalidInput") == 1
-    assert value("trtserve_request_total_seconds_count") == 3
-    assert value("trtserve_queue_depth") == 0
+    metric = partial(server.metric, id=str(engine["id"]))
+    assert metric("trtserve_requests_total", outcome="Success") == 3
+    assert metric("trtserve_requests_total", outcome="InvalidInput") == 1
+    assert metric("trtserve_request_total_seconds_count") == 3
+    assert metric("trtserve_queue_depth") == 0
 
 
 def test_the_documentation_page_needs_no_other_host(server: Server) -> None:

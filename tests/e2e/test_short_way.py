@@ -1,7 +1,6 @@
 """Inference over raw connections to a whole server: pipelined, in pieces, left alone, stopped."""
 
 import json
-import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ from safetensors.numpy import save
 from tests.e2e.server import HANGS_AFTER_S, Server
 from tests.waiting import wait_until
 
-LARGE = np.ones((2048, 512), np.float32)  # some hundred milliseconds of the slow engine
+LARGE = np.ones((4096, 512), np.float32)  # a second or two of the slow engine, where cores are few
+SMALL = LARGE[:1]
 
 
 class Connection:
@@ -79,15 +79,6 @@ def connection(server: Server) -> Iterator[Connection]:
     connection.close()
 
 
-def metric(server: Server, name: str, **labels: str) -> int:
-    """The value of a series; 0 where there is none."""
-    wanted = {f'{key}="{value}"' for key, value in labels.items()}
-    for found, value in re.findall(rf"^{name}\{{(.*)\}} (\S+)$", server.client.get("/metrics").text, re.M):
-        if wanted <= set(re.findall(r'\w+="[^"]*"', found)):
-            return int(float(value))
-    return 0
-
-
 def test_pipelined_requests_of_every_kind_are_answered_in_their_order(
     double: Server, connection: Connection
 ) -> None:
@@ -128,23 +119,22 @@ def test_a_client_that_leaves_while_its_request_waits_is_counted_as_cancelled(
 ) -> None:
     options = {"name": "slow", "instances": 1}
     server.client.post("/engines", params=options, content=big_plan).raise_for_status()
-    before = metric(server, "trtserve_errors_total", code="Cancelled")
+    before = server.metric("trtserve_errors_total", code="Cancelled")
     connections = [Connection(server) for _ in range(3)]
-    for connection in connections:
-        connection.send(binary(LARGE, "slow"))
-    wait_until(lambda: metric(server, "trtserve_queue_depth", engine="slow") == 2, "one runs and two wait")
+    connections[0].send(binary(LARGE, "slow"))
+    server.wait_until_busy("slow")
+    for connection in connections[1:]:
+        connection.send(binary(SMALL, "slow"))
+    server.wait_until_queued("slow", 2)
     for connection in connections:
         connection.close()
 
-    def cancelled() -> int:
-        return metric(server, "trtserve_requests_total", engine="slow", outcome="Cancelled")
+    def ended(outcome: str) -> float:
+        return server.metric("trtserve_requests_total", engine="slow", outcome=outcome)
 
-    wait_until(lambda: cancelled() == 2, "the two that waited are cancelled")
-    wait_until(
-        lambda: metric(server, "trtserve_requests_total", engine="slow", outcome="Success") == 1,
-        "the one that ran is finished",
-    )
-    assert metric(server, "trtserve_errors_total", code="Cancelled") == before + 3
+    wait_until(lambda: ended("Cancelled") == 2, "the two that waited are cancelled")
+    wait_until(lambda: ended("Success") == 1, "the one that ran is finished")
+    assert server.metric("trtserve_errors_total", code="Cancelled") == before + 3
 
 
 def test_a_stop_waits_for_no_request_beyond_the_drain_time(tmp_path: Path, plan: bytes) -> None:
@@ -175,20 +165,22 @@ def test_a_stop_answers_what_is_under_way_on_every_kind_of_connection(
         options = {"name": "slow", "instances": 1}
         server.client.post("/engines", params=options, content=big_plan).raise_for_status()
         idle, begun, *busy = [Connection(server) for _ in range(5)]
-        small = binary(LARGE[:1], "slow")
+        small = binary(SMALL, "slow")
         idle.send(small)
         assert len(y_of(idle.answer())) == 512
-        body = save({"x": LARGE})
-        head = f"POST /engines/slow/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
-        for connection, headers in zip(busy, ("Connection: close", "Expect: nothing", "X: y"), strict=True):
+        kinds = ("Connection: close", "Expect: nothing", "X: y")
+        for connection, headers, x in zip(busy, kinds, (LARGE, SMALL, SMALL), strict=True):
+            body = save({"x": x})
+            head = f"POST /engines/slow/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
             whole = f"{head}{headers}\r\nContent-Type: application/x-safetensors\r\n\r\n".encode() + body
             connection.send(whole)
-        wait_until(lambda: metric(server, "trtserve_queue_depth", engine="slow") == 2, "two wait")
-        begun.send(binary(LARGE, "slow")[:-4])
+            server.wait_until_busy("slow")
+        server.wait_until_queued("slow", 2)
+        begun.send(small[:-4])
         server.client.get("/health/live")  # what came before it has been read by now
         server.process.terminate()
         assert idle.answer() is None
-        begun.send(LARGE.tobytes()[-4:])
+        begun.send(small[-4:])
         for connection in (begun, *busy):
             answer = connection.answer()
             assert answer is not None
