@@ -82,6 +82,17 @@ def test_a_stream_that_is_cancelled_takes_its_requests_out_of_the_queue(
         wait_until(lambda: error_count(grpc_server, "Cancelled") == before + 4, "nobody waits for any answer")
 
 
+def test_a_stream_has_no_more_than_256_requests_under_way(grpc_server: Server, big_plan: bytes) -> None:
+    add(grpc_server, big_plan, name="slow", instances=1, max_queue_size=1000)
+    requests = [LONG, *([SHORT] * 299)]
+    with stub(grpc_server, max_receive_message_length=-1) as service:
+        answers = service.ModelStreamInfer(iter(requests))
+        grpc_server.wait_until_queued("slow", 255)  # behind the one that runs
+        while outcome(grpc_server, "Success") == 0:
+            assert grpc_server.metric("trtserve_queue_depth", engine="slow") <= 255
+        assert [answer.error_message for answer in answers] == [""] * 300
+
+
 def ran(server: Server) -> int:
     """How many requests `double` has answered."""
     (stats,) = server.client.get("/v2/models/double/stats").json()["model_stats"]
