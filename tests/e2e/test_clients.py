@@ -12,9 +12,7 @@ from tests.e2e.server import Server
 from tests.waiting import wait_until
 
 SAFETENSORS = {"Content-Type": "application/x-safetensors"}
-LARGE = save(
-    {"x": np.ones((4096, 512), np.float32)}
-)  # a second or two, where cores are few
+LARGE = save({"x": np.ones((4096, 512), np.float32)})  # a second or two, where cores are few
 SMALL = save({"x": np.ones((1, 512), np.float32)})
 
 

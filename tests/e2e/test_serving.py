@@ -137,8 +137,12 @@ def test_other_engines_answer_while_one_is_loading(server: Server, plan: bytes, 
     status: list[int] = []
 
     def upload() -> None:
-        status.append(server.client.post("/engines", params={"name": "big"}, content=big_plan).status_code)
-        done.set()
+        try:
+            status.append(
+                server.client.post("/engines", params={"name": "big"}, content=big_plan).status_code
+            )
+        finally:
+            done.set()
 
     thread = threading.Thread(target=upload)
     thread.start()

@@ -31,6 +31,7 @@ from tests.fakes.values import (
     as_fake_options,
     error,
 )
+from tests.waiting import HANGS_AFTER_S
 
 
 def echo(inputs: Sequence[Input]) -> list[Output]:
@@ -118,7 +119,7 @@ class FakeRuntime:
 
     def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
         self.loads.append((id, plan, backend, as_fake_options(options)))
-        self.load_gate.wait()
+        assert self.load_gate.wait(HANGS_AFTER_S), "the test did not open the gate of loads"
         with self._lock:
             if id in self._engines:
                 raise error("Conflict", f"Engine {id} is resident already.")
@@ -143,7 +144,7 @@ class FakeRuntime:
     def unload(self, id: int, drain_seconds: float = 30.0) -> None:
         self.engine(id)
         self.unloading.append(id)
-        self.unload_gate.wait()
+        assert self.unload_gate.wait(HANGS_AFTER_S), "the test did not open the gate of unloads"
         with self._lock:
             self.unloads.append((id, drain_seconds))
             del self._engines[id]

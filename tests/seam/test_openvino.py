@@ -196,10 +196,12 @@ def test_engines_come_and_go_while_another_serves(
     stop = threading.Event()
 
     def come_and_go() -> int:
-        for _ in range(20):
-            harness.runtime.load(999, str(tmp_path / "m.plan"), "openvino", runtime_ext.LoadOptions())
-            harness.runtime.unload(999)
-        stop.set()
+        try:
+            for _ in range(20):
+                harness.runtime.load(999, str(tmp_path / "m.plan"), "openvino", runtime_ext.LoadOptions())
+                harness.runtime.unload(999)
+        finally:
+            stop.set()
         return 20
 
     churn = run_in_thread(come_and_go)

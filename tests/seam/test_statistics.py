@@ -279,10 +279,12 @@ def test_a_snapshot_has_all_of_an_execution_or_nothing(harness: Harness, run_in_
         return snapshots
 
     readers = [run_in_thread(read) for _ in range(2)]
-    for round in range(200):
-        values = [13.0 if (round + number) % 17 == 0 else 1.0 for number in range(24)]
-        harness.wait(*(harness.submit(engine, x=np.full((1, 2), value, np.float32)) for value in values))
-    done.set()
+    try:
+        for round in range(200):
+            values = [13.0 if (round + number) % 17 == 0 else 1.0 for number in range(24)]
+            harness.wait(*(harness.submit(engine, x=np.full((1, 2), value, np.float32)) for value in values))
+    finally:
+        done.set()
     assert all(reader.result() for reader in readers)
     stats = harness.stats(engine)
     check(stats)

@@ -43,14 +43,17 @@ def test_every_request_of_many_clients_completes_exactly_once_whatever_happens(
                 harness.runtime.cancel(engine, ticket)
 
     def come_and_go() -> None:
+        rng = random.Random(0)
         while not finished.is_set():
             harness.runtime.load(passing, str(plan), "toy", runtime_ext.LoadOptions(instances=2))
-            harness.runtime.unload(passing, random.choice([0, 1]))
+            harness.runtime.unload(passing, rng.choice([0, 1]))
 
     churn = run_in_thread(come_and_go)
-    for client_done in [run_in_thread(client, number) for number in range(CLIENTS)]:
-        client_done.result()
-    finished.set()
+    try:
+        for client_done in [run_in_thread(client, number) for number in range(CLIENTS)]:
+            client_done.result()
+    finally:
+        finished.set()
     churn.result()
 
     assert refusals <= {"QueueFull", "NotFound", "Unavailable"}
@@ -111,17 +114,20 @@ def test_every_request_gets_its_own_answer_from_batches_whatever_happens(
     finished = threading.Event()
 
     def come_and_go() -> None:
+        rng = random.Random(0)
         while not finished.is_set():
             harness.runtime.load(passing, str(plan), "toy", runtime_ext.LoadOptions(instances=2, batch=batch))
-            harness.runtime.unload(passing, random.choice([0, 1]))
+            harness.runtime.unload(passing, rng.choice([0, 1]))
 
     churn = run_in_thread(come_and_go)
     clients = [
         run_in_thread(submit_all_sorts, harness, number, [*steady, passing], refusals)
         for number in range(CLIENTS)
     ]
-    sent = {ticket: x for done in clients for ticket, x in done.result().items()}
-    finished.set()
+    try:
+        sent = {ticket: x for done in clients for ticket, x in done.result().items()}
+    finally:
+        finished.set()
     churn.result()
 
     assert refusals <= {"QueueFull", "NotFound", "Unavailable"}
