@@ -9,20 +9,24 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import numpy as np
 import psutil
-from safetensors.numpy import load, save
+from safetensors.numpy import load as decode
+from safetensors.numpy import save
 
 from tests.e2e.server import Server
 from tests.seam.models import scaling
 from tests.waiting import wait_until
 
 SAFETENSORS = {"Content-Type": "application/x-safetensors"}
-WARM_UP_SHARE = 0.25  # of the time: the first requests of a process fill caches and pools
+# The first requests and uploads of a process fill caches and pools.
+WARM_UP_REQUESTS = 2000
+WARM_UP_ROUNDS = 20
 
 
 @dataclass
@@ -44,11 +48,21 @@ class Held:
 
 
 @dataclass
+class Load:
+    """What has been answered so far, and how often the third engine came and went."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    churned: int = 0
+
+    def is_warm(self) -> bool:
+        return self.statuses.total() >= WARM_UP_REQUESTS and self.churned >= WARM_UP_ROUNDS
+
+
+@dataclass
 class Report:
-    statuses: Counter[str]
+    load: Load
     before: Held
     after: Held
-    churned: int
 
 
 def soak(folder: Path, *, clients: int, seconds: float) -> Report:
@@ -58,41 +72,40 @@ def soak(folder: Path, *, clients: int, seconds: float) -> Report:
         for name, plan in zip(("a", "b"), plans, strict=False):
             server.client.post("/engines", params={"name": name}, content=plan).raise_for_status()
         url = str(server.client.base_url)
-        asyncio.run(_load(url, plans[2], clients, seconds * WARM_UP_SHARE))
+        asyncio.run(_load(url, plans[2], clients, Load.is_warm))
         before = Held.at_rest_by(server.process.pid)
-        statuses, churned = asyncio.run(_load(url, plans[2], clients, seconds))
-        return Report(statuses, before, Held.at_rest_by(server.process.pid), churned)
+        end = time.monotonic() + seconds
+        load = asyncio.run(_load(url, plans[2], clients, lambda _: time.monotonic() >= end))
+        return Report(load, before, Held.at_rest_by(server.process.pid))
 
 
-async def _load(url: str, plan: bytes, clients: int, seconds: float) -> tuple[Counter[str], int]:
-    end = time.monotonic() + seconds
-    statuses: Counter[str] = Counter()
+async def _load(url: str, plan: bytes, clients: int, over: Callable[[Load], bool]) -> Load:
+    load = Load()
     limits = httpx.Limits(max_connections=clients + 1)
     async with httpx.AsyncClient(base_url=url, limits=limits, timeout=60) as client:
-        churning = asyncio.create_task(_churn(client, plan, end))
-        await asyncio.gather(*(_ask(client, number, end, statuses) for number in range(clients)))
-        return statuses, await churning
+        await asyncio.gather(
+            _churn(client, plan, load, over), *(_ask(client, number, load, over) for number in range(clients))
+        )
+    return load
 
 
-async def _ask(client: httpx.AsyncClient, number: int, end: float, statuses: Counter[str]) -> None:
+async def _ask(client: httpx.AsyncClient, number: int, load: Load, over: Callable[[Load], bool]) -> None:
     """One client: asks one of the engines again and again, and checks each answer."""
     name, factor = (("a", 2), ("b", 3))[number % 2]
     x = np.full((1 + number % 7, 4), number, np.float32)
     body = save({"x": x})
-    while time.monotonic() < end:
+    while not over(load):
         answer = await client.post(f"/engines/{name}/infer", content=body, headers=SAFETENSORS)
-        wrong = answer.status_code == 200 and not np.array_equal(load(answer.content)["y"], factor * x)
-        statuses["wrong answer" if wrong else str(answer.status_code)] += 1
+        wrong = answer.status_code == 200 and not np.array_equal(decode(answer.content)["y"], factor * x)
+        load.statuses["wrong answer" if wrong else str(answer.status_code)] += 1
 
 
-async def _churn(client: httpx.AsyncClient, plan: bytes, end: float) -> int:
-    """Uploads and deletes a third engine; how often."""
-    rounds = 0
-    while time.monotonic() < end:
+async def _churn(client: httpx.AsyncClient, plan: bytes, load: Load, over: Callable[[Load], bool]) -> None:
+    """Uploads and deletes a third engine."""
+    while not over(load):
         (await client.post("/engines", params={"name": "c"}, content=plan)).raise_for_status()
         (await client.delete("/engines/c")).raise_for_status()
-        rounds += 1
-    return rounds
+        load.churned += 1
 
 
 def main() -> int:
@@ -102,11 +115,11 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trtserve-soak-") as folder:
         report = soak(Path(folder), clients=options.clients, seconds=options.seconds)
-    print(f"answers       {dict(report.statuses)}")
-    print(f"third engine  uploaded and deleted {report.churned} times")
+    print(f"answers       {dict(report.load.statuses)}")
+    print(f"third engine  uploaded and deleted {report.load.churned} times")
     print(f"before        {report.before}")
     print(f"after         {report.after}")
-    return 0 if set(report.statuses) == {"200"} else 1
+    return 0 if set(report.load.statuses) == {"200"} else 1
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The soak, short: see soak.py for the long one."""
 
+import os
 from pathlib import Path
 
 from tests.e2e.soak import soak
@@ -9,9 +10,11 @@ def test_nothing_fails_and_nothing_grows_under_many_clients_while_an_engine_come
     tmp_path: Path,
 ) -> None:
     report = soak(tmp_path, clients=40, seconds=6)
-    assert set(report.statuses) == {"200"}
-    assert report.churned > 0
+    assert set(report.load.statuses) == {"200"}
+    assert report.load.churned > 0
     assert report.after.descriptors <= report.before.descriptors
-    assert report.after.threads <= report.before.threads
+    # The pool of asyncio takes on threads for as long as it has fewer than it may have.
+    pool = min(32, (os.cpu_count() or 1) + 4)
+    assert report.after.threads <= report.before.threads + pool
     # An allocator never gives back quite all; a leak of one request's memory a request would be far more.
     assert report.after.rss_mib < 1.05 * report.before.rss_mib
