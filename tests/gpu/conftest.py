@@ -1,7 +1,9 @@
 """The seam's fixtures, for tests that need a GPU as well, and the real TensorRT backend."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -12,16 +14,22 @@ from tests.seam.conftest import Harness, gates, harness
 __all__ = ["gates", "harness", "tensorrt"]
 
 
+def cannot_run(reason: str) -> NoReturn:
+    if os.environ.get("REQUIRE_GPU") == "1":
+        pytest.fail(f"REQUIRE_GPU=1, but {reason}")
+    pytest.skip(reason)
+
+
 @pytest.fixture
 def tensorrt(tmp_path: Path) -> Iterator[Harness]:
-    """A harness whose tensorrt backend runs on the real library; skips where there is none."""
+    """A harness whose tensorrt backend runs on the real library; skips or fails where there is none."""
     if not plugin_path("tensorrt").exists():
-        pytest.skip("the tensorrt backend was not built: it needs TENSORRT_INCLUDE_DIR")
+        cannot_run("the tensorrt backend was not built: it needs TENSORRT_INCLUDE_DIR")
     made = Harness(tmp_path)
     try:
         made.runtime.backend_version("tensorrt")
     except runtime_ext.Error as error:
         made.runtime.close()
-        pytest.skip(str(error))
+        cannot_run(str(error))
     yield made
     made.runtime.close()
