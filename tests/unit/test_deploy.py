@@ -1,0 +1,61 @@
+"""What deploy/ says of the server is so: settings, paths, times."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+MANIFEST = ROOT / "deploy" / "kubernetes.yaml"
+
+
+def manifest(kind: str) -> dict[str, Any]:
+    """The manifest's only object of this kind."""
+    (found,) = (item for item in yaml.safe_load_all(MANIFEST.read_text()) if item["kind"] == kind)
+    return dict(found)
+
+
+@pytest.fixture
+def pod() -> dict[str, Any]:
+    return dict(manifest("Deployment")["spec"]["template"]["spec"])
+
+
+@pytest.fixture
+def container(pod: dict[str, Any]) -> dict[str, Any]:
+    (container,) = pod["containers"]
+    return dict(container)
+
+
+@pytest.fixture
+def in_the_pod(monkeypatch: pytest.MonkeyPatch, pod: dict[str, Any], container: dict[str, Any]) -> Settings:
+    """The settings of the server in the pod, with the variables that Kubernetes adds for a Service."""
+    service = manifest("Service")
+    if pod.get("enableServiceLinks", True):
+        prefix = service["metadata"]["name"].upper().replace("-", "_")
+        monkeypatch.setenv(f"{prefix}_PORT", f"tcp://10.96.0.7:{service['spec']['ports'][0]['port']}")
+    for variable in container["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    return Settings()
+
+
+def test_no_variable_of_a_service_becomes_a_setting(pod: dict[str, Any]) -> None:
+    assert pod["enableServiceLinks"] is False
+
+
+def test_every_variable_of_the_pod_is_a_setting(container: dict[str, Any]) -> None:
+    assert {variable["name"] for variable in container["env"]} <= {
+        f"TRTSERVE_{name.upper()}" for name in Settings.model_fields
+    }
+
+
+def test_the_ports_of_the_pod_are_those_that_the_server_listens_on(
+    in_the_pod: Settings, container: dict[str, Any]
+) -> None:
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": in_the_pod.port, "grpc": in_the_pod.grpc_port}
+    assert {port["targetPort"] for port in manifest("Service")["spec"]["ports"]} == ports.keys()
+    annotations = manifest("Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(in_the_pod.port)
