@@ -3,10 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from service.settings import Settings
+from tests.asgi import refused
+from tests.fakes.runtime import FakeRuntime
+
+pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = ROOT / "deploy" / "kubernetes.yaml"
@@ -59,3 +64,33 @@ def test_the_ports_of_the_pod_are_those_that_the_server_listens_on(
     assert {port["targetPort"] for port in manifest("Service")["spec"]["ports"]} == ports.keys()
     annotations = manifest("Deployment")["spec"]["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(in_the_pod.port)
+
+
+def test_the_pod_is_not_killed_while_it_drains(
+    in_the_pod: Settings, pod: dict[str, Any], container: dict[str, Any]
+) -> None:
+    before = float(container["lifecycle"]["preStop"]["exec"]["command"][-1])
+    assert pod["terminationGracePeriodSeconds"] > before + 2 * in_the_pod.drain_s
+
+
+async def test_a_pod_without_engines_passes_every_probe(
+    client: httpx.AsyncClient, container: dict[str, Any]
+) -> None:
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["port"] == "http"
+        assert (await client.get(container[probe]["httpGet"]["path"])).status_code == 200
+
+
+async def test_a_pod_with_a_dead_device_is_restarted(
+    client: httpx.AsyncClient, runtime: FakeRuntime, container: dict[str, Any]
+) -> None:
+    runtime.dead = {"cuda:0": "the GPU fell off the bus"}
+    path = container["livenessProbe"]["httpGet"]["path"]
+    assert "is dead" in refused(await client.get(path), 503, "Unavailable")
+
+
+def test_a_pod_that_still_loads_is_given_time(container: dict[str, Any]) -> None:
+    # Liveness is probed once the start's probe has passed, so it may be one that a loading server fails.
+    start = container["startupProbe"]
+    assert start["httpGet"] == container["livenessProbe"]["httpGet"]
+    assert start["periodSeconds"] * start["failureThreshold"] >= 3600
