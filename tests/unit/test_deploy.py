@@ -1,5 +1,6 @@
 """What deploy/ says of the server is so: settings, paths, times."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,12 @@ def test_the_pod_is_not_killed_while_it_drains(
 ) -> None:
     before = float(container["lifecycle"]["preStop"]["exec"]["command"][-1])
     assert pod["terminationGracePeriodSeconds"] > before + 2 * in_the_pod.drain_s
+
+
+def test_docker_does_not_kill_a_server_that_drains() -> None:
+    given = re.search(r"docker run .*--stop-timeout (\d+)", (ROOT / "deploy" / "README.md").read_text())
+    assert given is not None
+    assert float(given[1]) > 2 * float(Settings.model_fields["drain_s"].default)
 
 
 async def test_a_pod_without_engines_passes_every_probe(
