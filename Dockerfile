@@ -1,20 +1,40 @@
 # The GPU image. torch's own packages carry CUDA; the driver comes from the host through the NVIDIA
 # container toolkit, so a CUDA base image would only be a second copy.
 
+# What pyproject.toml asks for, as files of their own: where another of its lines changes, these stay the same, and so do
+# the layers that are made of them, which are gigabytes.
+FROM python:3.11-slim-bookworm AS requirements
+WORKDIR /requirements
+COPY pyproject.toml ./
+RUN python -c 'import tomllib; asked = tomllib.load(open("pyproject.toml", "rb")); \
+      print(*asked["build-system"]["requires"], *asked["project"]["dependencies"], sep="\n")' > trtserve.txt \
+ && python -c 'import tomllib; asked = tomllib.load(open("pyproject.toml", "rb")); \
+      print(*asked["project"]["optional-dependencies"]["tensorrt"], sep="\n")' > tensorrt.txt
+
+
 FROM python:3.11-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/trtserve
 ENV PATH=/opt/trtserve/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 
-# What is built against, in a layer of its own: it changes far less often than the sources.
-COPY pyproject.toml ./
-RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
-      > /tmp/build-requirements.txt \
- && pip install -r /tmp/build-requirements.txt 'cmake>=3.25' ninja
+COPY --from=requirements /requirements/trtserve.txt /requirements/
+RUN pip install -r /requirements/trtserve.txt 'cmake>=3.25' ninja
 
+# With build isolation, which trtserve itself is installed without: what PyPI has of TensorRT's libraries is a package
+# whose build fetches them from NVIDIA's own index, with a build backend that is nowhere declared but there.
+COPY --from=requirements /requirements/tensorrt.txt /requirements/
+RUN pip install -r /requirements/tensorrt.txt
+
+# What the CUDA runtime's headers include and its package has not, of the CUDA that torch came with.
+RUN cuda=$(python -c 'from importlib.metadata import version; print(version("nvidia-cuda-runtime"))') \
+ && pip install "nvidia-cuda-crt==${cuda%.*}.*"
+
+# Without headers the backend is left out and the rest is built; this image is nothing without it.
 COPY . ./
-RUN pip install --no-build-isolation '.[tensorrt]' && pip uninstall -y scikit-build-core cmake ninja grpcio-tools
+RUN pip install --no-build-isolation '.[tensorrt]' \
+ && test -f /opt/trtserve/lib/python3.11/site-packages/runtime_ext/backends/libtrtserve_backend_tensorrt.so \
+ && pip uninstall -y scikit-build-core cmake ninja grpcio-tools
 
 
 FROM python:3.11-slim-bookworm
