@@ -20,6 +20,8 @@ TIDY := $(patsubst %.cpp,build/tidy/%,$(filter runtime_ext/%.cpp,$(CPP)))
 PROTO := $(wildcard service/rpc/*.proto)
 BENCH_CPP := $(wildcard bench/*.cpp)
 CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
+# With them the backend tensorrt can be built: so build again when their package comes.
+CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt/host_defines.h)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -105,7 +107,7 @@ $(VENV)/.environment: pyproject.toml | check
 	@touch $@
 
 # An editable install: Python is used where it lies; C++ is compiled into build/, and again only what changed.
-$(VENV)/.built: $(VENV)/.environment $(CPP) $(CMAKE) $(PROTO)
+$(VENV)/.built: $(VENV)/.environment $(CPP) $(CMAKE) $(PROTO) $(CUDA_CRT)
 	@echo "== build: the C++ extension and the remaining packages (minutes at first, then seconds)"
 	@$(PIP) install -qq --no-build-isolation -e '.[dev]' \
 	  --config-settings=cmake.define.TRTSERVE_TEST_BACKENDS=ON

@@ -1,7 +1,8 @@
 # The headers of TensorRT and of the CUDA runtime that they include; the libraries are opened at run time.
 # TENSORRT_HEADERS is both folders, or empty where the backend cannot be built.
 
-set(TENSORRT_INCLUDE_DIR "" CACHE PATH "Folder of NvInferRuntime.h, of TensorRT 10.16 or later; empty: look for it")
+set(TENSORRT_INCLUDE_DIR "" CACHE PATH
+  "Folder of NvInferRuntime.h, of TensorRT 10.16 or later; empty: that in the environment, else look for it")
 set(CUDA_INCLUDE_DIR "" CACHE PATH "Folder of cuda_runtime_api.h; empty: look for it")
 option(TRTSERVE_DOWNLOAD_TENSORRT_HEADERS "Download the headers of TensorRT where none are found" ON)
 
@@ -46,6 +47,10 @@ endfunction()
 
 set(TENSORRT_HEADERS "")
 set(tensorrt_include ${TENSORRT_INCLUDE_DIR})
+if(NOT tensorrt_include)
+  # Read at each configuration and not kept: a build folder has many lives, and the environment is of one.
+  set(tensorrt_include $ENV{TENSORRT_INCLUDE_DIR})
+endif()
 if(NOT tensorrt_include)
   find_path(tensorrt_system NvInferRuntime.h PATH_SUFFIXES tensorrt NO_CACHE)
   set(tensorrt_include ${tensorrt_system})
