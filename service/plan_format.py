@@ -59,8 +59,9 @@ def decide(head: bytes, asked: str, backends: Sequence[str]) -> Format:
 def _remedy(format: Format) -> str:
     if format is Format.TENSORRT:
         return (
-            "Install it with `pip install 'trtserve[tensorrt]'` on a machine with an NVIDIA GPU, "
-            "or upload the ONNX model that the plan was built from."
+            "It is compiled where TensorRT's and CUDA's headers are found: build the server again with them, "
+            'on a machine with an NVIDIA GPU (README, "On a GPU"), or upload the ONNX model that the plan '
+            "was built from."
         )
     return "Install it with `pip install openvino`."
 

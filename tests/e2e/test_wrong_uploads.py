@@ -56,7 +56,7 @@ def test_a_tensorrt_plan_is_told_what_this_server_lacks_for_it(server: Server, p
     if plugin_path("tensorrt").exists():
         check_refusal(server, plan, 503, "TensorRT.*(needs an NVIDIA GPU|runtime library)")
     else:
-        check_refusal(server, plan, 501, r"10\.13\.2\.6.*trtserve\[tensorrt\]")
+        check_refusal(server, plan, 501, r"10\.13\.2\.6.*README, \"On a GPU\"")
 
 
 def check_refusal(server: Server, plan: bytes, status: int, sentence: str) -> None:

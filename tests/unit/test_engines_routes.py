@@ -222,10 +222,10 @@ async def test_a_wrong_file_is_refused_before_it_has_come_whole(app: FastAPI, se
     assert files(settings) == []
 
 
-async def test_a_tensorrt_plan_without_its_backend_says_what_to_install(client: httpx.AsyncClient) -> None:
+async def test_a_tensorrt_plan_without_its_backend_says_how_to_get_it(client: httpx.AsyncClient) -> None:
     sentence = refused(await client.post("/engines", content=tensorrt_plan()), 501, "Unsupported")
     assert "TensorRT 10.13.2.6" in sentence
-    assert "trtserve[tensorrt]" in sentence
+    assert 'README, "On a GPU"' in sentence
 
 
 async def test_a_plan_that_does_not_load_is_answered_with_the_backends_sentence(

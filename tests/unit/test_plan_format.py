@@ -222,11 +222,13 @@ def test_another_format_than_asked_for_is_refused() -> None:
         decide(gzip.compress(onnx_plan()), "onnx", BOTH)
 
 
-def test_a_tensorrt_plan_without_the_backend_says_what_to_install() -> None:
+def test_a_tensorrt_plan_without_the_backend_says_how_to_get_it() -> None:
     with pytest.raises(Unsupported) as refused:
         decide(tensorrt_plan((10, 9, 0, 34)), "auto", ["openvino"])
     assert "TensorRT 10.9.0.34" in str(refused.value)
-    assert "pip install 'trtserve[tensorrt]'" in str(refused.value)
+    assert 'build the server again with them, on a machine with an NVIDIA GPU (README, "On a GPU")' in str(
+        refused.value
+    )
     assert decide(tensorrt_plan(), "auto", BOTH) is Format.TENSORRT
 
 

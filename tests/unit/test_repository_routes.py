@@ -288,7 +288,7 @@ async def test_base64_that_is_wrong_far_behind_is_refused_as_well(
 
 async def test_a_backend_that_is_not_here_is_told(client: httpx.AsyncClient, settings: Settings) -> None:
     response = await load(client, "net", **{"file:1/model.plan": encoded(tensorrt_plan())})
-    assert "pip install 'trtserve[tensorrt]'" in refused(response, 501, "Unsupported")
+    assert 'README, "On a GPU"' in refused(response, 501, "Unsupported")
     response = await load(client, "net", config='{"backend": "python"}', **{"file:1/model.py": PLAN})
     assert "nothing for the config's backend 'python'" in refused(response, 501, "Unsupported")
     assert files(settings) == []
