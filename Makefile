@@ -1,4 +1,4 @@
-# What CI runs is what a person runs: .ci/run calls `make lint` and `make test`.
+# What CI runs is what a person runs: .ci/run calls `make lint`, `make test` and `make demo`.
 #
 # Needs python3 (3.11 or newer, with venv and headers), g++ and make. Everything else, cmake and ninja
 # included, is installed into .venv in this folder.
