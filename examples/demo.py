@@ -14,7 +14,7 @@ from pathlib import Path
 
 EXAMPLE = Path(__file__).parent / "lenet_digits" / "main.py"
 TRTSERVE = Path(sys.executable).with_name("trtserve")  # of the same environment
-STOP_S = 40.0  # more than the service's own drain_s
+STOP_S = 75.0  # more than twice the service's own drain_s, which is what an orderly stop may take
 
 
 @contextlib.contextmanager
