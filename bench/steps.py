@@ -8,7 +8,7 @@ The same model and the same inputs, one request after the other, on
 
 Every round times each of them in turn; the table has the medians of the rounds, and their ratio to the floor.
 
-make bench ARGS="--rounds 9 --requests 500"
+make bench-steps ARGS="--rounds 9 --requests 500"
 """
 
 import argparse
