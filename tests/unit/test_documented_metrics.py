@@ -1,0 +1,83 @@
+"""The metrics that deploy/ and docs/ speak of are there."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from fastapi import FastAPI
+
+from service.engine import State
+from service.errors import HTTP_STATUS
+from tests.fakes.plans import onnx_plan
+from tests.fakes.runtime import FakeRuntime
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+ALERTS = ROOT / "deploy" / "alerts.yml"
+SAMPLES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+SELECTED = re.compile(r'\b(state|outcome|code)="(\w+)"')
+TENSORRT_COUNTERS = (
+    "contexts_discarded",
+    "cuda_graph_captures",
+    "cuda_graph_replays",
+    "cuda_graphs_disabled",
+    "scratch_bytes",
+)
+NAME = re.compile(r"\btrtserve_\w*[a-z](?!\w|_\*)")
+
+
+@pytest.fixture
+async def families(app: FastAPI, client: httpx.AsyncClient, runtime: FakeRuntime) -> dict[str, str]:
+    """The type of each metric of a server with an engine of the tensorrt backend, by its name."""
+    await client.post("/engines?name=net", content=onnx_plan())
+    (engine,) = runtime.stats()
+    engine.counters = dict.fromkeys(TENSORRT_COUNTERS, 0)
+    return {metric.name: metric.type for metric in app.state.metrics.registry.collect()}
+
+
+@pytest.fixture
+def samples(families: dict[str, str]) -> set[str]:
+    return {name + end for name, type in families.items() for end in SAMPLES.get(type, ())}
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+async def test_every_metric_that_the_docs_name_is_there(families: dict[str, str], samples: set[str]) -> None:
+    histograms = {name for name, type in families.items() if type == "histogram"}
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")]:
+        named = set(NAME.findall(page.read_text()))
+        assert named <= samples | histograms, page.name
+
+
+async def test_every_metric_of_the_docs_table_has_its_type(families: dict[str, str]) -> None:
+    table = re.findall(r"^\| `(trtserve_\w+)` \| (\w+) \|", (ROOT / "docs/operations.md").read_text(), re.M)
+    told = {name.removesuffix("_total") if type == "counter" else name: type for name, type in table}
+    ours = {name: type for name, type in families.items() if name.startswith("trtserve_")}
+    assert told == {name: type for name, type in ours.items() if not name.startswith("trtserve_backend_")}
+
+
+async def test_every_alert_is_on_a_metric_that_is_there(samples: set[str]) -> None:
+    for rule in rules():
+        named = set(NAME.findall(rule["expr"]))
+        assert named <= samples, rule["alert"]
+        assert named or re.search(r"\bup\{|\bprocess_start_time_seconds\b", rule["expr"])
+
+
+def test_every_label_of_an_alert_has_a_value_that_is_there() -> None:
+    values = {"state": set(State), "outcome": {"Success", *HTTP_STATUS}, "code": set(HTTP_STATUS)}
+    selected = [found for rule in rules() for found in SELECTED.findall(rule["expr"])]
+    assert {label for label, _ in selected} == values.keys()
+    for label, value in selected:
+        assert value in values[label]
+
+
+def test_prometheus_loads_the_alerts() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())
+    assert config["rule_files"] == [ALERTS.name]
+    assert {job["job_name"] for job in config["scrape_configs"]} == {"trtserve"}
