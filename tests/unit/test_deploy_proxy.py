@@ -1,0 +1,73 @@
+"""The proxy of deploy/ lets clients ask, and nothing else: its locations against the application's routes."""
+
+import re
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+NGINX = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
+LOCATIONS = re.findall(r"^    location ([^{]*?) ?(\S+) \{\n(.*?)^    \}", NGINX, re.M | re.S)
+EXAMPLES = {"ref": "net", "name": "net", "version": "1", "name:path": "net"}
+
+pytestmark = pytest.mark.anyio
+
+
+def open_to_clients(path: str, method: str) -> bool:
+    """As nginx decides: an exact location, else the first expression that matches, else what is for all."""
+    for kind, pattern, body in LOCATIONS:
+        if (kind == "=" and path == pattern) or (kind == "~" and re.search(pattern, path)):
+            refused = "limit_except GET" in body and method not in {"GET", "HEAD"}
+            return "trtserve-admins" not in body and not refused
+    return False
+
+
+def test_what_no_location_is_for_is_for_administrators() -> None:
+    (body,) = [body for kind, pattern, body in LOCATIONS if (kind, pattern) == ("", "/")]
+    assert "auth_basic_user_file /etc/nginx/trtserve-admins;" in body
+    assert 'auth_basic "' in NGINX.split("location")[0]
+
+
+async def test_a_client_can_ask_models_and_change_nothing(app: FastAPI) -> None:
+    allowed = set()
+    for path, methods in app.openapi()["paths"].items():
+        shown = re.sub(r"\{([^}]+)\}", lambda found: EXAMPLES[found[1]], path)
+        allowed |= {
+            f"{method.upper()} {path}" for method in methods if open_to_clients(shown, method.upper())
+        }
+    models = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+    assert allowed == {
+        "POST /engines/{ref}/infer",
+        *(f"POST {model}/infer" for model in models),
+        *(f"GET {model}{part}" for model in models for part in ("", "/ready", "/config", "/stats")),
+        "GET /v2/models/stats",
+        "GET /v2",
+        "GET /v2/health/live",
+        "GET /v2/health/ready",
+    }
+
+
+def test_a_client_can_call_what_asks_over_grpc_and_nothing_else() -> None:
+    proto = (Path(__file__).parents[2] / "service" / "rpc" / "open_inference.proto").read_text()
+    methods = set(re.findall(r"^  rpc (\w+)\(", proto, re.M))
+    open_ones = {
+        name for name in methods if open_to_clients(f"/inference.GRPCInferenceService/{name}", "POST")
+    }
+    changing = re.compile("Repository|SharedMemory|Setting")
+    assert open_ones == {name for name in methods if not changing.search(name)}
+
+
+@pytest.mark.parametrize(
+    ("uri", "passed"),
+    [
+        ("/engines/net/infer", True),
+        ("/engines?name=a%20b/../c", True),
+        ("/v2/repository/index/../../../engines/net/infer", False),
+        ("/v2/repository/models/net/unload%3F/infer", False),
+        ("/./metrics", False),
+        ("//metrics", False),
+    ],
+)
+def test_a_path_that_nginx_would_read_otherwise_is_refused(uri: str, passed: bool) -> None:
+    (refused,) = re.findall(r'if \(\$request_uri ~ "(.*)"\)', NGINX)
+    assert (re.search(refused, uri) is None) is passed
