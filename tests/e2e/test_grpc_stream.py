@@ -155,7 +155,7 @@ def test_a_stop_ends_a_stream_whose_requests_are_all_answered_well(tmp_path: Any
         stub(add(server, big_plan, name="slow", instances=1), max_receive_message_length=-1) as service,
     ):
         answers = service.ModelStreamInfer(iter([LONG] * 3))
-        wait_until(lambda: queue_depth(server) == 2, "one runs and two wait")
+        server.wait_until_queued("slow", 2)
         with ThreadPoolExecutor(1) as stopping:  # it ends once the answers have been taken
             stopped = stopping.submit(server.stop)
             assert [answer.error_message for answer in answers] == ["", "", ""]
