@@ -1,34 +1,23 @@
 """Completions from C++ to the event loop: one eventfd, many requests."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 
 from runtime_ext import Completion, Runtime
+from service.fd_reader import FdReader
 
 logger = logging.getLogger(__name__)
 
 Done = Callable[[Completion], None]
 
 
-class Completions:
+class Completions(FdReader):
     """Hands each completion to who waits for its ticket. Belongs to one loop, from attach() to detach()."""
 
     def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime.completion_fd)
         self._runtime = runtime
         self._waiting: dict[int, Done] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def attach(self) -> None:
-        """Begin to listen, on the running loop."""
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._runtime.completion_fd(), self._drain)
-
-    def detach(self) -> None:
-        """Take what has come, and listen no more."""
-        if self._loop is not None:
-            self._loop.remove_reader(self._runtime.completion_fd())
-            self._drain()
 
     def expect(self, ticket: int, done: Done) -> None:
         """Call `done` with the completion of a request that was submitted just now.

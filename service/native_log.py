@@ -1,10 +1,10 @@
 """What the libraries below the seam say, into Python's logging: one eventfd, records taken when it tells."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
 from runtime_ext import LogRecord, log_fd, take_log
+from service.fd_reader import FdReader
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -14,28 +14,15 @@ LEVELS = {
 }
 
 
-class NativeLog:
+class NativeLog(FdReader):
     """Logs as trtserve.<component>. Belongs to one loop, from attach() to detach()."""
 
     def __init__(
         self, fd: Callable[[], int] = log_fd, take: Callable[[], Sequence[LogRecord]] = take_log
     ) -> None:
         """`fd` and `take` are the seam's unless a test gives others."""
-        self._fd = fd
+        super().__init__(fd)
         self._take = take
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def attach(self) -> None:
-        """Begin to listen, on the running loop."""
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._fd(), self._drain)
-
-    def detach(self) -> None:
-        """Log what has come, and listen no more."""
-        if self._loop is not None:
-            self._loop.remove_reader(self._fd())
-            self._loop = None
-            self._drain()
 
     def _drain(self) -> None:
         for record in self._take():

@@ -126,10 +126,13 @@ async def test_one_that_fails_to_take_its_completion_keeps_it_from_no_other(
     assert "broken" in caplog.text
 
 
-async def test_what_has_ended_is_still_taken_at_detach(loaded: FakeRuntime) -> None:
+async def test_what_has_ended_is_still_taken_at_detach_and_nothing_after(loaded: FakeRuntime) -> None:
     completions = Completions(loaded)
     completions.attach()
     answers = Answers(completions, loaded)
     answers.ask(4)
     completions.detach()
     assert answers.came == {4: 4.0}
+    answers.ask(5)
+    completions.detach()
+    assert answers.came == {4: 4.0}, "it has listened no more"
