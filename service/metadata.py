@@ -83,11 +83,11 @@ class StoredEngine:
     cuda_graphs: str
     plan_bytes: int
     created: str  # ISO 8601, UTC
-    max_batch_size: int = 1
-    max_queue_delay_us: int | str = 0  # or "auto"
-    latency_target_us: int = 10_000
-    preferred_batch_sizes: str = ""  # canonical, see service/batching.py
-    batch_dims: str = ""  # canonical
+    max_batch_size: int
+    max_queue_delay_us: int | str  # or "auto"
+    latency_target_us: int
+    preferred_batch_sizes: str  # canonical, see service/batching.py
+    batch_dims: str  # canonical
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,14 @@ from tests.fakes.values import EngineInfo, TensorSpec
 X = TensorSpec("x", "FP32", [-1, 3, -1])
 Y = TensorSpec("y", "BF16", [-1, 10])
 ID = 3631100975371618
+UNBATCHED: dict[str, Any] = {
+    "max_batch_size": 1,
+    "max_queue_delay_us": 0,
+    "latency_target_us": 10_000,
+    "preferred_batch_sizes": "",
+    "batch_dims": "",
+}
+"""Fields of a StoredEngine whose requests are not joined."""
 
 
 def ready(
@@ -33,6 +41,7 @@ def ready(
         "cuda_graphs": "auto",
         "plan_bytes": 100,
         "created": "2026-01-31T12:00:00.000+00:00",
+        **UNBATCHED,
     }
     known = StoredEngine(**fields | stored)
     info: Any = EngineInfo(

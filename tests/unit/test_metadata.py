@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from service.metadata import Metadata, StoredEngine, StoredName
+from tests.fakes.engines import UNBATCHED
 
 
 @pytest.fixture
@@ -26,7 +27,9 @@ BATCHED: dict[str, Any] = {
 
 def engine(id: int) -> StoredEngine:
     created = f"2030-01-0{id}"
-    return StoredEngine(id, f"digest-{id}", "onnx", "openvino", "auto", 1, 8, "f32", "auto", 10, created)
+    return StoredEngine(
+        id, f"digest-{id}", "onnx", "openvino", "auto", 1, 8, "f32", "auto", 10, created, **UNBATCHED
+    )
 
 
 def test_a_new_plan_under_a_name_is_its_next_version(metadata: Metadata) -> None:

@@ -13,6 +13,7 @@ from service.errors import Conflict, Unavailable
 from service.metadata import StoredEngine, StoredName
 from service.staging import PlanWriter, StagedPlan, engine_id
 from service.store import Store
+from tests.fakes.engines import UNBATCHED
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ def stored(plan: StagedPlan) -> StoredEngine:
         cuda_graphs="auto",
         plan_bytes=plan.size,
         created="2030-01-01T00:00:00+00:00",
+        **UNBATCHED,
     )
 
 

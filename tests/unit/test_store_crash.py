@@ -27,7 +27,8 @@ for turn in itertools.count():
     writer.write([f"plan {sys.argv[2]} {turn} ".encode() * 1000])
     plan = writer.finish()
     id = engine_id(plan.digest)
-    engine = StoredEngine(id, plan.digest, "onnx", "openvino", "auto", 1, 8, "f32", "auto", plan.size, "")
+    options = ("auto", 1, 8, "f32", "auto")
+    engine = StoredEngine(id, plan.digest, "onnx", "openvino", *options, plan.size, "", 1, 0, 10_000, "", "")
     name = f"name-{turn % 3}"
     told(naming=name)
     told(adding=engine.id)

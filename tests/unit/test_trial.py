@@ -15,11 +15,14 @@ from runtime_ext.backends import TensorRtOptions
 from service.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, Unsupported
 from service.metadata import StoredEngine
 from service.trial import ProcessTrial, TrialLoads
+from tests.fakes.engines import UNBATCHED
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
-ENGINE = StoredEngine(7, "d", "tensorrt", "tensorrt", "cuda:0", 4, 8, "f32", "off", 10, "2030-01-01")
+ENGINE = StoredEngine(
+    7, "d", "tensorrt", "tensorrt", "cuda:0", 4, 8, "f32", "off", 10, "2030-01-01", **UNBATCHED
+)
 
 CHILD = """
 import json, os, signal, sys

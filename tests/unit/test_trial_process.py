@@ -13,11 +13,14 @@ from runtime_ext.backends import TensorRtOptions
 from service.errors import ExecutionFailed, InvalidInput
 from service.metadata import StoredEngine
 from service.trial import ProcessTrial
+from tests.fakes.engines import UNBATCHED
 from tests.fakes.runtime import FakeRuntime, error
 
 pytestmark = pytest.mark.anyio
 
-ENGINE = StoredEngine(7, "d", "tensorrt", "tensorrt", "cuda:0", 4, 8, "f32", "off", 10, "2030-01-01")
+ENGINE = StoredEngine(
+    7, "d", "tensorrt", "tensorrt", "cuda:0", 4, 8, "f32", "off", 10, "2030-01-01", **UNBATCHED
+)
 
 CHILD = """
 import os, signal

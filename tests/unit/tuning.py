@@ -7,6 +7,7 @@ from typing import Any
 from service.cli import main
 from service.metadata import StoredEngine
 from service.tune_target import Asked, Setting, Target
+from tests.fakes.engines import UNBATCHED
 
 ASKED = Asked(
     latency_ms=10.0, concurrency=[1, 8], seconds=1.0, instances=[1, 2], batch=[1, 4], delay_us=[0, "auto"]
@@ -23,6 +24,7 @@ STORED = StoredEngine(
     cuda_graphs="auto",
     plan_bytes=1,
     created="2026-01-31T12:00:00.000+00:00",
+    **UNBATCHED,
 )
 PLAN_FILE = Target(Path("net.onnx"), STORED, "net")
 IN_STORE = Target(Path("store/plans/d.plan"), STORED, "net", in_store=True, names=("net",))
