@@ -135,12 +135,14 @@ class Settings(BaseSettings):
         None,
         ge=1,
         lt=2**31,
-        description="Largest message over gRPC, a request or an answer; none: as max_request_bytes.",
+        description="Largest message over gRPC, a request or an answer; none: as max_request_bytes, "
+        "2147483647 at most.",
     )
     max_inflight_bytes: int = Field(
         4 * GIB,
         ge=1,
-        description="Bodies of all inference requests under way, together; at least max_request_bytes.",
+        description="Bodies of all inference requests under way, and of loads over HTTP, with inputs in shared "
+        "memory, together; at least max_request_bytes.",
     )
     request_timeout_s: float | None = Field(
         None,
