@@ -1,13 +1,15 @@
 """What outlives what: statistics, engines and requests at the end of their runtime."""
 
-import threading
 from itertools import count
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 import runtime_ext
 from tests.seam.conftest import Gates, Harness, RunInThread
+from tests.waiting import wait_until
 
 DOUBLE = "input x FP32 -1 4\noutput y x 2"
 ONES = np.ones((1, 4), np.float32)
@@ -51,13 +53,15 @@ def test_close_waits_for_an_unload_that_is_under_way(
     assert [completion.kind for completion in harness.wait(*tickets)] == [None] * len(tickets)
 
 
-def test_a_runtime_that_python_lets_go_of_closes_itself(harness: Harness, gates: Gates) -> None:
+def test_a_runtime_that_python_lets_go_of_closes_itself(tmp_path: Path, gates: Gates) -> None:
     contexts = gates.contexts
-    harness.load_toy(DOUBLE)
-    harness.runtime.close()
-    runtime = runtime_ext.create_runtime()
-    threads = threading.active_count()
-    del runtime
+    process = psutil.Process()
+    threads = process.num_threads()
+    harness = Harness(tmp_path)
+    harness.load_toy(DOUBLE, instances=2)
+    assert gates.contexts == contexts + 2
+    assert process.num_threads() > threads
+    del harness
     assert gates.contexts == contexts
-    assert threading.active_count() == threads
+    wait_until(lambda: process.num_threads() <= threads, "the end of its threads")
     runtime_ext.create_runtime().close()
