@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import openvino
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -115,6 +116,8 @@ def test_results_are_exact_float32_unless_asked_otherwise(harness: Harness, tmp_
     assert harness.runtime.engine(engine).properties["precision"] == "f32"
     assert np.abs(harness.infer(engine, x=x)["y"] - exact).max() < 1e-3
     rounded = harness.load_file(plan, precision="bf16")
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        assert harness.runtime.engine(rounded).properties["precision"] == "bf16"
     assert np.abs(harness.infer(rounded, x=x)["y"] - exact).max() < 2
 
 
