@@ -33,11 +33,20 @@ def tensor(**changes: object) -> dict[str, object]:
         (json.dumps({"inputs": [tensor(name="z")]}).encode(), "'z'.*'x'"),
         (json.dumps({"inputs": [tensor(datatype="FP64")]}).encode(), "'x'.*FP64.*FP32"),
         (json.dumps({"inputs": [tensor(shape=[4])]}).encode(), r"'x'.*\[4\]"),
-        (json.dumps({"inputs": [tensor(shape=[1, 5])]}).encode(), "'x'"),
-        (json.dumps({"inputs": [tensor(shape=[-1, 4])]}).encode(), "'x'"),
+        (
+            json.dumps({"inputs": [tensor(shape=[1, 5], data=[1] * 5)]}).encode(),
+            r"^Input 'x' has shape \[1, 5\]; the engine takes \[\?, 4\]\.$",
+        ),
+        (
+            json.dumps({"inputs": [tensor(shape=[-1, 4])]}).encode(),
+            r"'x' has the shape \[-1, 4\]",
+        ),
         (b'{"inputs": [{"name": "x", "shape": [NaN, 4], "datatype": "FP32", "data": []}]}', "JSON"),
         (json.dumps({"inputs": [tensor(data=[1, "two", 3, 4])]}).encode(), "'x'"),
-        (json.dumps({"inputs": [tensor(data=[1, 2, 3])]}).encode(), "'x'"),
+        (
+            json.dumps({"inputs": [tensor(data=[1, 2, 3])]}).encode(),
+            r"'x' has 3 elements in its data; shape \[1, 4\] takes 4\.",
+        ),
         (json.dumps({"inputs": [tensor(), tensor()]}).encode(), "'x'"),
         (json.dumps({"inputs": [tensor()], "outputs": [{"name": "q"}]}).encode(), "'q'.*'y'"),
     ],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+import runtime_ext
 from service import codec
 from service.codec import protocol
 from service.errors import InvalidInput, NotFound
@@ -118,7 +119,7 @@ async def test_a_fault_is_told_the_same_each_time(inference: Inference) -> None:
     bad = document().replace(b'"x"', b'"z"')
     head = head_of(bad)
     for _ in range(2):
-        with pytest.raises(Exception, match="inputs of engine"):
+        with pytest.raises(runtime_ext.Error, match="inputs of engine"):
             inference.start(head, bad + BLOB, 0, lambda _: None)
     assert head.templates == {}
     for _ in range(2):

@@ -222,6 +222,8 @@ async def test_a_region_is_registered_told_and_unregistered(
     assert await told(client, f"{SYSTEM}/region/a%2Fb%20c/status") == [second]
     app.state.shared_memory.write("in", 0, b"x")
     refused(await register(client, "in", key=key, offset=16, byte_size=32), 409, "Conflict")
+    large = refused(await register(client, "large", key=key, byte_size=65), 400, "InvalidInput")
+    assert "which has 64:" in large
 
     for _ in range(2):
         assert (await client.post(f"{SYSTEM}/region/in/unregister")).status_code == 200
@@ -237,7 +239,7 @@ async def test_a_region_is_registered_told_and_unregistered(
     [
         ({"key": "else", "byte_size": 1}, 400, "InvalidInput"),
         ({"key": "trtserve-test-nobody's", "byte_size": 1}, 404, "NotFound"),
-        ({"key": None, "byte_size": 65}, 400, "InvalidInput"),
+        ({"key": None, "byte_size": 1}, 400, "InvalidInput"),
         ({"byte_size": 1}, 400, "InvalidInput"),
         ({"key": "trtserve-test-x"}, 400, "InvalidInput"),
         ({"key": "trtserve-test-x", "byte_size": "1"}, 400, "InvalidInput"),
