@@ -44,6 +44,7 @@ async def post(
     path: str,
     receive: Callable[[], Awaitable[Message]],
     headers: Mapping[str, str] | None = None,
+    query: str = "",
 ) -> httpx.Response:
     """POST with a body and a connection that behave as `receive` says, message by message."""
     scope = {
@@ -54,7 +55,7 @@ async def post(
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
         "server": ("trtserve", 80),
         "client": ("client", 1),

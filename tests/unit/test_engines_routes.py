@@ -11,8 +11,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from service.app import create_app
 from service.settings import Settings
+from tests.asgi import post, refused
 from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import FakeRuntime, ShapeRange, TensorSpec, error
 from tests.waiting import until
@@ -25,31 +25,8 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(store=tmp_path / "store", drain_s=1.0, max_plan_bytes=10_000_000)
 
 
-@pytest.fixture
-async def app(settings: Settings, runtime: FakeRuntime) -> AsyncIterator[FastAPI]:
-    app = create_app(settings, runtime=runtime)
-    async with app.router.lifespan_context(app):
-        yield app
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://trtserve") as client:
-        yield client
-
-
 def files(settings: Settings) -> list[str]:
     return [file.name for folder in ("incoming", "plans") for file in (settings.store / folder).iterdir()]
-
-
-def refused(response: httpx.Response, status: int, code: str) -> str:
-    """The sentence of an error answer."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/json"
-    assert response.json().keys() == {"error", "code"}
-    assert response.json()["code"] == code
-    return str(response.json()["error"])
 
 
 async def test_an_upload_answers_with_the_engine_that_is_ready(client: httpx.AsyncClient) -> None:
@@ -216,8 +193,8 @@ async def test_a_wrong_file_is_refused_before_it_has_come_whole(app: FastAPI, se
         sent += 1
         return {"type": "http.request", "body": b"<html>" + bytes(1_000_000), "more_body": True}
 
-    status, _ = await asgi_post(app, "/engines", receive)
-    assert status == 400
+    response = await post(app, "/engines", receive)
+    assert response.status_code == 400
     assert sent < 10
     assert files(settings) == []
 
@@ -269,9 +246,8 @@ async def test_a_wrong_query_is_refused_before_the_body_is_read(
     async def receive() -> dict[str, Any]:
         raise AssertionError("the body was read")
 
-    status, body = await asgi_post(app, "/engines", receive, query)
-    assert status == 400
-    assert parameter in body
+    response = await post(app, "/engines", receive, query=query)
+    assert parameter in refused(response, 400, "InvalidInput")
     assert files(settings) == []
 
 
@@ -289,9 +265,8 @@ async def test_a_compressed_plan_is_refused_before_it_is_read(app: FastAPI, sett
     async def receive() -> dict[str, Any]:
         raise AssertionError("the body was read")
 
-    status, body = await asgi_post(app, "/engines", receive, headers=[(b"content-encoding", b"gzip")])
-    assert status == 501
-    assert "Content-Encoding is 'gzip'" in body
+    response = await post(app, "/engines", receive, {"Content-Encoding": "gzip"})
+    assert "Content-Encoding is 'gzip'" in refused(response, 501, "Unsupported")
     assert files(settings) == []
 
 
@@ -304,8 +279,8 @@ async def test_a_client_that_leaves_half_way_leaves_nothing(app: FastAPI, settin
     async def receive() -> dict[str, Any]:
         return messages.pop(0)
 
-    status, _ = await asgi_post(app, "/engines", receive, headers=[(b"content-length", b"5000000")])
-    assert status == 499
+    response = await post(app, "/engines", receive, {"Content-Length": "5000000"})
+    assert response.status_code == 499
     assert files(settings) == []
 
 
@@ -313,9 +288,8 @@ async def test_fewer_bytes_than_declared_are_refused(app: FastAPI, settings: Set
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": onnx_plan(), "more_body": False}
 
-    status, body = await asgi_post(app, "/engines", receive, headers=[(b"content-length", b"1000")])
-    assert status == 400
-    assert "Content-Length is 1000" in body
+    response = await post(app, "/engines", receive, {"Content-Length": "1000"})
+    assert "Content-Length is 1000" in refused(response, 400, "InvalidInput")
     assert files(settings) == []
 
 
@@ -370,30 +344,3 @@ async def test_cuda_graphs_are_asked_for_kept_and_shown(
 async def test_a_backend_without_an_inspector_says_so(client: httpx.AsyncClient) -> None:
     await client.post("/engines?name=net", content=onnx_plan())
     refused(await client.get("/engines/net/layers"), 501, "Unsupported")
-
-
-async def asgi_post(
-    app: FastAPI, path: str, receive: Any, query: str = "", headers: list[tuple[bytes, bytes]] | None = None
-) -> tuple[int, str]:
-    """POST with a body that arrives as `receive` says; returns the status and the answer's text."""
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "headers": headers or [],
-        "server": ("trtserve", 80),
-        "client": ("client", 1),
-    }
-    sent: list[dict[str, Any]] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    body = b"".join(message.get("body", b"") for message in sent[1:])
-    return sent[0]["status"], body.decode()
