@@ -99,6 +99,12 @@ def test_the_index_may_be_of_ready_models_only(grpc_server: Server, service: Any
     service.load_model("double")
 
 
+def test_the_name_of_a_repository_is_not_looked_at(grpc_server: Server, service: Any) -> None:
+    with stub(grpc_server) as calls:
+        index = calls.RepositoryIndex(pb.RepositoryIndexRequest(repository_name="mine"))
+    assert [model.name for model in index.models] == ["double"]
+
+
 # -- shared memory
 
 

@@ -80,6 +80,10 @@ async def test_the_index_has_all_versions_with_their_states_and_reasons(
     assert (await client.post("/v2/repository/index")).status_code == 200  # without a body
 
 
+async def test_there_is_one_repository_without_a_name(client: httpx.AsyncClient) -> None:
+    refused(await client.post("/v2/repository/mine/index"), 404, "NotFound")
+
+
 async def test_the_index_shows_what_is_on_its_way(client: httpx.AsyncClient, runtime: FakeRuntime) -> None:
     await load_files(client, "net", v1=onnx_plan(1))
     runtime.unload_gate.clear()

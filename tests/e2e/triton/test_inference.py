@@ -43,6 +43,13 @@ def test_infer(client: TritonClient, server: Server, plans: dict[int, bytes]) ->
 
 
 @EVERYWHERE
+def test_infer_of_a_sequence_is_that_of_its_requests(client: TritonClient) -> None:
+    for first, last in ((True, False), (False, False), (False, True)):
+        doubled(client, sequence_id=7, sequence_start=first, sequence_end=last)
+    doubled(client, sequence_id=8, sequence_end=True)
+
+
+@EVERYWHERE
 def test_infer_says_what_is_wrong_with_a_request(client: TritonClient) -> None:
     wrong = {
         "There is no engine 'nobody'": ("nobody", client.input("x", X), {}),
