@@ -141,8 +141,8 @@ class Settings(BaseSettings):
     max_inflight_bytes: int = Field(
         4 * GIB,
         ge=1,
-        description="Bodies of all inference requests under way, and of loads over HTTP, with inputs in shared "
-        "memory, together; at least max_request_bytes.",
+        description="Bodies of all inference requests under way, and of loads over HTTP, with inputs in "
+        "shared memory, together; at least max_request_bytes.",
     )
     request_timeout_s: float | None = Field(
         None,

@@ -25,7 +25,7 @@ Library::Library(const std::vector<std::string>& candidates) {
     reasons += c10::str("; ", reason);
   }
   fail(Kind::Unavailable, "no TensorRT ", NV_TENSORRT_MAJOR,
-       " runtime library was found (install trtserve[tensorrt] or trtserve[lean], or name the library with "
+       " runtime library was found (install tensorrt or tensorrt_lean of that version, or name the library with "
        "--tensorrt-library)",
        reasons);
 }
