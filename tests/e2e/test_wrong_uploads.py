@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import re
 import socket
 import zipfile
@@ -12,7 +11,7 @@ import torch
 
 from runtime_ext.backends import plugin_path
 from tests.e2e.server import Server
-from tests.fakes.plans import tensorrt_plan
+from tests.fakes.plans import tensorrt_plan, ultralytics_plan
 
 
 def zip_file() -> bytes:
@@ -21,11 +20,6 @@ def zip_file() -> bytes:
         archive.writestr("model/data.pkl", b"\x80\x02.")
         archive.writestr("model/version", b"3\n")
     return file.getvalue()
-
-
-def ultralytics_plan() -> bytes:
-    metadata = json.dumps({"description": "Ultralytics YOLO model"}).encode()
-    return len(metadata).to_bytes(4, "little") + metadata + tensorrt_plan()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Small plans that look like the real thing to `plan_format`; the fake runtime serves them."""
 
+import json
+
 
 def _field(number: int, payload: bytes) -> bytes:
     """One length-delimited protobuf field; payloads here stay under 128 bytes."""
@@ -15,3 +17,9 @@ def onnx_plan(seed: object = 0, padding: int = 0) -> bytes:
 def tensorrt_plan(version: tuple[int, int, int, int] = (10, 13, 2, 6)) -> bytes:
     """The head of a TensorRT plan, whose bytes 24 to 27 tell the version that built it."""
     return b"ftrt" + bytes(20) + bytes(version) + bytes(100)
+
+
+def ultralytics_plan() -> bytes:
+    """A TensorRT plan behind the length of a JSON object and that object, as Ultralytics writes it."""
+    metadata = json.dumps({"description": "Ultralytics YOLO11n model", "stride": 32}).encode()
+    return len(metadata).to_bytes(4, "little") + metadata + tensorrt_plan()

@@ -15,7 +15,7 @@ from openvino import opset13
 from service.errors import InvalidInput, Unsupported
 from service.foreign_file import HEAD_BYTES
 from service.plan_format import Format, decide, sniff
-from tests.fakes.plans import onnx_plan, tensorrt_plan
+from tests.fakes.plans import onnx_plan, tensorrt_plan, ultralytics_plan
 
 BOTH = ["openvino", "tensorrt"]
 
@@ -26,11 +26,6 @@ def zip_of(*names: str) -> bytes:
         for name in names:
             archive.writestr(name, b"content")
     return file.getvalue()
-
-
-def ultralytics_plan() -> bytes:
-    metadata = json.dumps({"description": "Ultralytics YOLO11n model", "stride": 32}).encode()
-    return struct.pack("<I", len(metadata)) + metadata + tensorrt_plan()
 
 
 def exported_blob() -> bytes:
