@@ -1,1 +1,1 @@
-"""The tests: unit tests here need no build."""
+"""The tests, by what they need: unit, seam, e2e and gpu."""

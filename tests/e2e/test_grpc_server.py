@@ -85,7 +85,7 @@ def test_a_taken_port_is_told_in_one_sentence(grpc_server: Server, tmp_path: Pat
     assert "--grpc-port" in line
 
 
-def test_off_is_off(tmp_path: Path) -> None:
+def test_a_server_without_a_grpc_port_tells_of_http_only(tmp_path: Path) -> None:
     with Server(tmp_path / "store") as server:
         process = server.process
         process.terminate()

@@ -121,7 +121,7 @@ def test_the_documentation_page_needs_no_other_host(server: Server) -> None:
         server.client.get(asset).raise_for_status()
 
 
-def test_health_and_version(server: Server) -> None:
+def test_a_server_that_runs_is_live_and_ready_and_tells_its_versions(server: Server) -> None:
     assert server.client.get("/health/live").status_code == 200
     assert server.client.get("/health/ready").status_code == 200
     version = server.client.get("/version").json()

@@ -83,7 +83,7 @@ def test_a_device_that_is_not_there_is_refused(tensorrt: Harness, tmp_path: Path
         tensorrt.load_file(file, "tensorrt", device="cuda:99")
 
 
-def test_the_same_over_http(tensorrt: Harness, tmp_path: Path) -> None:
+def test_a_server_does_not_grow_with_what_it_refuses(tensorrt: Harness, tmp_path: Path) -> None:
     """The service itself on the real library: its version, its refusals, and no growth from them."""
     tensorrt.runtime.close()
     with Server(tmp_path / "store", "--trial-load", "off") as server:

@@ -47,7 +47,7 @@ def trtserve(*arguments: str | Path, env: dict[str, str] | None = None) -> Resul
     return result
 
 
-def test_the_version() -> None:
+def test_the_command_tells_its_version() -> None:
     assert trtserve("--version").stdout.startswith("trtserve, version ")
 
 

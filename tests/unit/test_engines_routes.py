@@ -90,7 +90,7 @@ async def test_the_same_plan_again_is_200_with_the_same_engine(client: httpx.Asy
     assert again.headers["location"] == first.headers["location"]
 
 
-async def test_versions_of_a_name(client: httpx.AsyncClient) -> None:
+async def test_a_second_plan_under_a_name_becomes_its_current_version(client: httpx.AsyncClient) -> None:
     first = (await client.post("/engines?name=net", content=onnx_plan(1))).json()
     second = (await client.post("/engines?name=net", content=onnx_plan(2))).json()
     assert (second["name"], second["version"]) == ("net", 2)

@@ -130,7 +130,7 @@ def test_no_graph_is_replayed_on_scratch_memory_that_has_become_smaller(trt: Ten
     assert trt.counters(engine)["cuda_graph_replays"] == replays
 
 
-def test_another_word_is_refused(trt: TensorRt) -> None:
+def test_a_choice_that_is_none_of_off_auto_and_on_is_refused(trt: TensorRt) -> None:
     assert "allowed are off, auto and on" in str(trt.refusal(DOUBLE, cuda_graphs="maybe"))
 
 
