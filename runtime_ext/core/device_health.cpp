@@ -62,6 +62,11 @@ bool still_alive(at::Device device, const std::string& reason) {
   return false;
 }
 
+std::string reason_of(const std::exception& error) {
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);
+  return torch == nullptr ? error.what() : torch->what_without_backtrace();
+}
+
 Error explained(at::Device device, const std::string& label, const std::exception_ptr& failure) {
   const auto failed = [&](const std::string& reason) {
     const Kind kind = still_alive(device, reason) ? Kind::ExecutionFailed : Kind::Unavailable;
@@ -72,12 +77,9 @@ Error explained(at::Device device, const std::string& label, const std::exceptio
   } catch (const Error& error) {
     return still_alive(device, error.what()) ? error : Error(Kind::Unavailable, error.what());
   } catch (const c10::OutOfMemoryError& error) {
-    return {Kind::Unavailable,
-            c10::str(label, " needs more memory than ", device, " has: ", error.what_without_backtrace())};
-  } catch (const c10::Error& error) {
-    return failed(error.what_without_backtrace());  // what() has addresses, and the paths of the build
+    return {Kind::Unavailable, c10::str(label, " needs more memory than ", device, " has: ", reason_of(error))};
   } catch (const std::exception& error) {
-    return failed(error.what());
+    return failed(reason_of(error));
   } catch (...) {
     return failed("it did not say why");
   }

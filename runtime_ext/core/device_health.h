@@ -21,6 +21,9 @@ void check_alive(at::Device device);
 /// reason given, if it does not. Does not wait for work on the device.
 bool still_alive(at::Device device, const std::string& reason);
 
+/// What an exception says, for a sentence: torch's without its stack trace, which has addresses and paths of the build.
+std::string reason_of(const std::exception& error);
+
 /// What an exception is to those who wait for an answer: an Error as it is, Unavailable where the device has not the
 /// memory or has died, else ExecutionFailed. `label` is of what failed.
 Error explained(at::Device device, const std::string& label, const std::exception_ptr& failure);

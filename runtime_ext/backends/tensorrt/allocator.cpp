@@ -5,6 +5,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include "backends/tensorrt/logger.h"
+#include "core/device_health.h"
 
 namespace trtserve::tensorrt {
 
@@ -40,11 +41,9 @@ void* Allocator::allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::Allo
     return address;
   } catch (const c10::OutOfMemoryError& error) {
     mark_out_of_memory();
-    add_error(error.what_without_backtrace());
-  } catch (const c10::Error& error) {
-    add_error(error.what_without_backtrace());
+    add_error(reason_of(error));
   } catch (const std::exception& error) {
-    add_error(error.what());
+    add_error(reason_of(error));
   }
   return nullptr;
 }

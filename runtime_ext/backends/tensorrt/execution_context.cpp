@@ -8,6 +8,7 @@
 #include "backends/tensorrt/device_scope.h"
 #include "backends/tensorrt/logger.h"
 #include "backends/tensorrt/profiles.h"
+#include "core/device_health.h"
 #include "core/error.h"
 
 namespace trtserve::tensorrt {
@@ -56,11 +57,6 @@ void wait(c10::Stream stream) noexcept {
     stream.synchronize();
   } catch (...) {  // NOLINT(bugprone-empty-catch): on a dead device nothing runs any more
   }
-}
-
-std::string reason_of(const std::exception& error) {
-  const auto* torch = dynamic_cast<const c10::Error*>(&error);
-  return torch == nullptr ? error.what() : torch->what_without_backtrace();
 }
 
 c10::Stream pool_stream(at::Device device) {

@@ -7,6 +7,7 @@
 #include <c10/core/TensorImpl.h>
 
 #include "backends/tensorrt/logger.h"
+#include "core/device_health.h"
 
 namespace trtserve::tensorrt {
 
@@ -19,11 +20,9 @@ void* OutputAllocator::reallocateOutputAsync(char const* tensor_name, void* /*cu
     return memory_.mutable_data_ptr();
   } catch (const c10::OutOfMemoryError& error) {
     mark_out_of_memory();
-    add_error(c10::str("no memory for output '", tensor_name, "': ", error.what_without_backtrace()));
-  } catch (const c10::Error& error) {
-    add_error(error.what_without_backtrace());
+    add_error(c10::str("no memory for output '", tensor_name, "': ", reason_of(error)));
   } catch (const std::exception& error) {
-    add_error(error.what());
+    add_error(reason_of(error));
   }
   return nullptr;
 }
