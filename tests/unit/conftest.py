@@ -13,6 +13,7 @@ from service.app import create_app
 from service.models.shared_memory import SharedMemory
 from service.settings import Settings
 from tests.asgi import client_of
+from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.unit.shared_objects import SHM
 
@@ -47,6 +48,13 @@ async def app(settings: Settings, runtime: FakeRuntime) -> AsyncIterator[FastAPI
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(app) as client:
         yield client
+
+
+@pytest.fixture
+async def served(client: httpx.AsyncClient, app: FastAPI) -> FastAPI:
+    """The application with the engine `net`."""
+    (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
+    return app
 
 
 @pytest.fixture

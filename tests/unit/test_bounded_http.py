@@ -2,7 +2,6 @@
 
 import json
 
-import httpx
 import pytest
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -10,7 +9,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.bounded_http import MOST_HEAD_BYTES, BoundedHttp
 from service.http_protocol import InferProtocol
 from tests.connections import GET, INFER, Answer, Connection, counted, infer, listening, request
-from tests.fakes.plans import onnx_plan
 
 pytestmark = pytest.mark.anyio
 
@@ -22,13 +20,6 @@ CHUNKED = request(INFER, b"", "Transfer-Encoding: chunked", length=None)
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture
-async def served(client: httpx.AsyncClient, app: FastAPI) -> FastAPI:
-    """The application with the engine `net`."""
-    (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
-    return app
 
 
 def pieces(whole: bytes, size: int = PIECE) -> list[bytes]:

@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections.abc import Callable
 
-import httpx
 import pytest
 from fastapi import FastAPI
 
@@ -24,7 +23,6 @@ from tests.connections import (
     turns,
     value,
 )
-from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, Output
 from tests.waiting import until
 
@@ -41,13 +39,6 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"body_timeout_s": 10.0 * IDLE_S})  # not what is tested here
-
-
-@pytest.fixture
-async def served(client: httpx.AsyncClient, app: FastAPI) -> FastAPI:
-    """The application with the engine `net`."""
-    (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
-    return app
 
 
 def large(_: object) -> list[Output]:

@@ -5,7 +5,6 @@ import json
 import zlib
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
@@ -23,7 +22,6 @@ from tests.connections import (
     turns,
     value,
 )
-from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, Output, error
 from tests.waiting import until
 
@@ -42,13 +40,6 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 def settings(settings: Settings) -> Settings:
     limits = {"max_request_bytes": LIMIT, "max_inflight_bytes": LIMIT}
     return settings.model_copy(update=limits)
-
-
-@pytest.fixture
-async def served(client: httpx.AsyncClient, app: FastAPI) -> FastAPI:
-    """The application with the engine `net`."""
-    (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
-    return app
 
 
 def large(_: object) -> list[Output]:

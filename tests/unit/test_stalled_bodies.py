@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 
-import httpx
 import pytest
 from fastapi import FastAPI
 
@@ -41,13 +40,6 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 def settings(settings: Settings) -> Settings:
     limits = {"max_request_bytes": LIMIT, "max_inflight_bytes": LIMIT, "body_timeout_s": STALLED_S}
     return settings.model_copy(update=limits)
-
-
-@pytest.fixture
-async def served(client: httpx.AsyncClient, app: FastAPI) -> FastAPI:
-    """The application with the engine `net`."""
-    (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
-    return app
 
 
 def sending(*pieces: bytes) -> Callable[[], Awaitable[Message]]:
