@@ -151,7 +151,7 @@ def test_an_output_stays_as_it_was_when_the_next_request_runs(harness: Harness, 
 def test_a_garbage_plan_is_refused(harness: Harness, tmp_path: Path) -> None:
     plan = tmp_path / "m.plan"
     plan.write_bytes(b"\x08\x07\x12garbage" * 100)
-    with pytest.raises(runtime_ext.Error, match="OpenVINO cannot load the plan") as refused:
+    with pytest.raises(runtime_ext.Error, match="cut off or damaged") as refused:
         harness.load_file(plan)
     assert refused.value.kind == "InvalidInput"
     assert "Exception from" not in str(refused.value)

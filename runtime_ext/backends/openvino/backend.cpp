@@ -8,6 +8,7 @@
 
 #include "backends/openvino/engine.h"
 #include "backends/openvino/lone_file.h"
+#include "backends/openvino/onnx_file.h"
 #include "backends/openvino/reason.h"
 #include "core/error.h"
 
@@ -30,6 +31,7 @@ bool is_blob(std::ifstream& file) {
 
 /// Asks the ONNX frontend alone: the others take several files, or run what is in them.
 std::shared_ptr<ov::Model> read_onnx(const std::string& plan_path) {
+  read_onnx_file(plan_path);
   const LoneFile file(plan_path);
   const auto frontend = ov::frontend::FrontEndManager().load_by_framework("onnx");
   const auto model = frontend ? frontend->load(file.path()) : nullptr;

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace trtserve::openvino {
+
+/// An input or output as the graph of an ONNX file declares it.
+struct DeclaredTensor {
+  std::string name;
+  int32_t elem_type = 0;                      // a TensorProto.DataType; 0 where the file does not say
+  std::optional<std::vector<int64_t>> shape;  // -1 for a dynamic dimension; nothing where the file does not say
+  std::vector<std::string> symbols;           // a name for each dimension of `shape`, or ""
+};
+
+/// What an ONNX file says of itself.
+struct OnnxFile {
+  int64_t ir_version = 0;
+  std::map<std::string, int64_t> opsets;  // version by domain; "" is ai.onnx
+  std::vector<DeclaredTensor> inputs;     // in the file's order, without those that initializers give a value
+  std::vector<DeclaredTensor> outputs;    // in the file's order
+};
+
+/// Reads and checks an ONNX file, before anything else does: see docs/security.md. InvalidInput for a file that is
+/// damaged, incomplete, or takes data from elsewhere; Unsupported for what only a newer release could read;
+/// Unavailable where it cannot be read.
+OnnxFile read_onnx_file(const std::string& path);
+
+}  // namespace trtserve::openvino
