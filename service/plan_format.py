@@ -129,7 +129,7 @@ def _onnx(head: bytes) -> Sniffed | None:
     if len(fields) < 2:
         return None
     number, ir_version = fields[0]
-    if number != 1 or not isinstance(ir_version, int) or not 1 <= ir_version <= 1000:
+    if number != 1 or not isinstance(ir_version, int):
         return None
     for number, value in fields[1:]:
         if number not in _ONNX_FIELDS or isinstance(value, int) != (number == 5):
@@ -137,7 +137,9 @@ def _onnx(head: bytes) -> Sniffed | None:
         if number in {2, 3, 4} and isinstance(value, bytes) and not is_text(value):
             # TensorFlow's saved_model.pb begins alike: a schema version, then a message.
             return Sniffed("a TensorFlow SavedModel", advice=CONVERT_TO_ONNX)
-    return Sniffed(f"an ONNX model (IR version {ir_version})", Format.ONNX)
+    # An int64, as its bits are written. The backend refuses what no release has.
+    shown = int.from_bytes((ir_version % 2**64).to_bytes(8), signed=True)
+    return Sniffed(f"an ONNX model (IR version {shown})", Format.ONNX)
 
 
 def _protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

@@ -8,23 +8,11 @@ import onnx
 import pytest
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-import runtime_ext
 from tests.seam.conftest import Harness
 from tests.seam.models import doubling, scaling
+from tests.seam.refused import refusal
 
 FLOATS = np.arange(4, dtype=np.float32)
-
-
-def refusal(harness: Harness, folder: Path, content: bytes) -> runtime_ext.Error:
-    """The error for a file with this content, after a look at what every sentence must keep to itself."""
-    path = folder / "refused.plan"
-    path.write_bytes(content)
-    with pytest.raises(runtime_ext.Error) as refused:
-        harness.load_file(path)
-    sentence = str(refused.value)
-    for internal in (str(folder), "/src/", ".cpp", "ov::", "std::", "Exception", "Check '"):
-        assert internal not in sentence
-    return refused.value
 
 
 def valid(folder: Path) -> ModelProto:

@@ -1,6 +1,7 @@
 """The openvino backend on real models."""
 
 import os
+import struct
 import threading
 from pathlib import Path
 
@@ -179,6 +180,14 @@ def test_a_damaged_blob_is_refused(harness: Harness, tmp_path: Path) -> None:
     with pytest.raises(runtime_ext.Error) as refused:
         harness.load_file(blob)
     assert refused.value.kind == "InvalidInput"
+
+
+def test_a_blob_of_an_older_openvino_is_not_supported(harness: Harness, tmp_path: Path) -> None:
+    plan = tmp_path / "m.plan"
+    plan.write_bytes(struct.pack("<6Q", 48, 56, 104, 0, 104, 1000) + b"<?xml version='1.0'?><cnndata/>")
+    with pytest.raises(runtime_ext.Error, match="a blob of an older OpenVINO: export it again") as refused:
+        harness.load_file(plan)
+    assert refused.value.kind == "Unsupported"
 
 
 def test_an_input_without_a_rank_is_refused(harness: Harness, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from openvino import opset13
 
 from service.errors import InvalidInput, Unsupported
 from service.foreign_file import HEAD_BYTES
-from service.plan_format import Format, decide, sniff
+from service.plan_format import Format, Sniffed, decide, sniff
 from tests.fakes.plans import onnx_plan, tensorrt_plan, ultralytics_plan
 
 BOTH = ["openvino", "tensorrt"]
@@ -97,6 +97,13 @@ def test_a_blob_that_openvino_exports_is_told() -> None:
 def test_a_blob_of_an_older_openvino_is_told() -> None:
     head = struct.pack("<6Q", 48, 56, 104, 0, 104, 1000) + b'<?xml version="1.0"?>\n<cnndata>\n\t<outputs />'
     assert sniff(head).format is Format.OPENVINO
+
+
+@pytest.mark.parametrize("version", [-1, 99, 2**31, 2**63 - 1])
+def test_an_onnx_model_of_any_ir_version_is_left_to_its_backend(version: int) -> None:
+    onnx = pytest.importorskip("onnx")
+    head = onnx.ModelProto(ir_version=version, producer_name="somebody").SerializeToString()
+    assert sniff(head) == Sniffed(f"an ONNX model (IR version {version})", Format.ONNX)
 
 
 def test_a_real_onnx_model_is_told() -> None:

@@ -3,13 +3,12 @@
 #include <thread>
 
 #include <openvino/core/version.hpp>
-#include <openvino/frontend/manager.hpp>
 #include <openvino/runtime/core.hpp>
 
 #include "backends/openvino/engine.h"
-#include "backends/openvino/lone_file.h"
+#include "backends/openvino/load_failure.h"
 #include "backends/openvino/onnx_file.h"
-#include "backends/openvino/reason.h"
+#include "backends/openvino/onnx_frontend.h"
 #include "core/error.h"
 
 namespace trtserve::openvino {
@@ -20,23 +19,16 @@ namespace {
 /// machine's byte order).
 constexpr std::string_view kBlobMagic = "RR_UPCVO";
 
-bool is_blob(std::ifstream& file) {
-  std::string head(kBlobMagic.size(), '\0');
+/// How they began before: six u64, of which the first is their own length.
+constexpr std::string_view kOldBlobMagic("\x30\0\0\0\0\0\0\0", 8);
+
+bool begins_with(std::ifstream& file, std::string_view magic) {
+  std::string head(magic.size(), '\0');
   file.read(head.data(), static_cast<std::streamsize>(head.size()));
-  const bool blob = file.gcount() == static_cast<std::streamsize>(head.size()) && head == kBlobMagic;
+  const bool begins = file.gcount() == static_cast<std::streamsize>(head.size()) && head == magic;
   file.clear();
   file.seekg(0);
-  return blob;
-}
-
-/// Asks the ONNX frontend alone: the others take several files, or run what is in them.
-std::shared_ptr<ov::Model> read_onnx(const std::string& plan_path) {
-  read_onnx_file(plan_path);
-  const LoneFile file(plan_path);
-  const auto frontend = ov::frontend::FrontEndManager().load_by_framework("onnx");
-  const auto model = frontend ? frontend->load(file.path()) : nullptr;
-  if (!model) fail(Kind::InvalidInput, "the plan is neither an ONNX model nor a blob that OpenVINO exported");
-  return frontend->convert(model);
+  return begins;
 }
 
 ov::element::Type precision(const LoadOptions& options) {
@@ -73,7 +65,7 @@ class OpenVinoBackend final : public Backend {
     try {
       return std::make_unique<OpenVinoEngine>(compile(plan_path, properties), instances);
     } catch (const ov::Exception& error) {
-      fail(Kind::InvalidInput, "OpenVINO cannot load the plan: ", reason(error));
+      fail_load(error);
     }
   }
 
@@ -81,8 +73,12 @@ class OpenVinoBackend final : public Backend {
   ov::CompiledModel compile(const std::string& plan_path, const ov::AnyMap& properties) {
     std::ifstream file(plan_path, std::ios::binary);
     if (!file) fail(Kind::Unavailable, "the plan file cannot be read");
-    if (is_blob(file)) return core_.import_model(file, "CPU", properties);
-    return core_.compile_model(read_onnx(plan_path), "CPU", properties);
+    if (begins_with(file, kBlobMagic)) return core_.import_model(file, "CPU", properties);
+    if (begins_with(file, kOldBlobMagic)) {
+      fail(Kind::Unsupported, "the plan is a blob of an older OpenVINO: export it again with version ", version());
+    }
+    const OnnxFile onnx = read_onnx_file(plan_path);
+    return core_.compile_model(read_onnx(plan_path, onnx), "CPU", properties);
   }
 
   ov::Core core_;

@@ -5,6 +5,8 @@
 #include <unordered_set>
 
 #include "backends/openvino/mapped_file.h"
+#include "backends/openvino/onnx_fields.h"
+#include "backends/openvino/onnx_graph.h"
 #include "backends/openvino/onnx_messages.h"
 #include "backends/openvino/onnx_tensors.h"
 #include "backends/openvino/onnx_versions.h"
@@ -19,7 +21,12 @@ namespace {
 /// protobuf counts bytes with 31 bits.
 constexpr size_t kMostBytes = std::numeric_limits<int32_t>::max();
 
-/// What read_declared() takes from the file's top message.
+/// Of TensorProto.DataType.
+constexpr int32_t kComplex64 = 14;
+constexpr int32_t kComplex128 = 15;
+constexpr int32_t kNewestType = 28;
+
+/// The parts of the file's ModelProto that are read here.
 struct Model {
   int64_t ir_version = 0;
   std::vector<std::string_view> opset_imports;
@@ -30,48 +37,78 @@ Model read_model(std::string_view file) {
   Model model;
   for (Fields fields(file); fields.next();) {
     const auto& field = fields.field();
-    if (field.number == 1) model.ir_version = static_cast<int64_t>(field.value);
-    if (field.number == 7) model.graph = field.bytes;
-    if (field.number == 8) model.opset_imports.push_back(field.bytes);
+    if (field.number == model_field::kIrVersion) model.ir_version = static_cast<int64_t>(field.value);
+    if (field.number == model_field::kGraph) model.graph = field.bytes;
+    if (field.number == model_field::kOpsetImport) model.opset_imports.push_back(field.bytes);
   }
   return model;
-}
-
-std::string_view bytes_of(std::string_view message, uint32_t number) {
-  for (Fields fields(message); fields.next();) {
-    if (fields.field().number == number) return fields.field().bytes;
-  }
-  return {};
 }
 
 void add_dimension(DeclaredTensor& tensor, std::string_view dimension) {
   int64_t size = -1;
   std::string symbol;
   for (Fields fields(dimension); fields.next();) {
-    if (fields.field().number == 1) size = static_cast<int64_t>(fields.field().value);
-    if (fields.field().number == 2) symbol = fields.field().bytes;
+    const auto& field = fields.field();
+    if (field.number == dimension_field::kValue) size = static_cast<int64_t>(field.value);
+    if (field.number == dimension_field::kSymbol) symbol = field.bytes;
   }
   // Some exporters write a dynamic dimension as a negative one.
   tensor.shape->push_back(std::max<int64_t>(size, -1));
   tensor.symbols.push_back(std::move(symbol));
 }
 
-DeclaredTensor read_declared(std::string_view value_info, const char* role) {
-  DeclaredTensor tensor;
-  tensor.name = bytes_of(value_info, 1);
-  if (tensor.name.empty()) fail(Kind::InvalidInput, "the ONNX file is damaged: an ", role, " of its graph has no name");
-  if (!is_text(tensor.name)) {
-    fail(Kind::InvalidInput, "the name of the ", role, " '", shown(tensor.name), "' is not UTF-8");
-  }
-  const auto tensor_type = bytes_of(bytes_of(value_info, 2), 1);
-  for (Fields fields(tensor_type); fields.next();) {
+void add_tensor_type(DeclaredTensor& tensor, std::string_view type) {
+  for (Fields fields(type); fields.next();) {
     const auto& field = fields.field();
-    if (field.number == 1) tensor.elem_type = static_cast<int32_t>(field.value);
-    if (field.number != 2) continue;
+    if (field.number == tensor_type_field::kElementType) tensor.elem_type = static_cast<int32_t>(field.value);
+    if (field.number != tensor_type_field::kShape) continue;
     tensor.shape.emplace();
     for (Fields dims(field.bytes); dims.next();) add_dimension(tensor, dims.field().bytes);
   }
+}
+
+DeclaredTensor read_declared(std::string_view value_info, const char* role) {
+  DeclaredTensor tensor;
+  tensor.name = bytes_of(value_info, value_info_field::kName);
+  if (tensor.name.empty())
+    fail(Kind::InvalidInput, "an ", role, " of the ONNX file's graph has no name: export it again");
+  if (!is_text(tensor.name)) {
+    fail(Kind::InvalidInput, "the name of the ", role, " '", shown(tensor.name), "' is not UTF-8: rename it");
+  }
+  for (Fields fields(bytes_of(value_info, value_info_field::kType)); fields.next();) {
+    const auto& field = fields.field();
+    if (field.number == type_field::kDenotation) continue;
+    if (field.number != type_field::kTensor) {
+      fail(
+          Kind::Unsupported, "the ", role, " '", shown(tensor.name),
+          "' of the ONNX file is a sequence, a map, an optional or a sparse tensor, which no request can carry: export "
+          "the model with dense tensors in its place");
+    }
+    add_tensor_type(tensor, field.bytes);
+  }
   return tensor;
+}
+
+/// What is known of a tensor here to be of no use to a request, or to OpenVINO.
+void check_type(const DeclaredTensor& tensor, const char* role) {
+  const bool complex = tensor.elem_type == kComplex64 || tensor.elem_type == kComplex128;
+  if (complex || tensor.elem_type < 0 || tensor.elem_type > kNewestType) {
+    fail(Kind::Unsupported, "the ", role, " '", shown(tensor.name), "' of the ONNX file is of ",
+         complex ? "a complex type" : c10::str("the data type ", tensor.elem_type),
+         ", which no request can carry: export the model with another there");
+  }
+}
+
+void check_input(const DeclaredTensor& input) {
+  check_type(input, "input");
+  if (input.elem_type == 0) {
+    fail(Kind::InvalidInput, "the input '", shown(input.name), "' of the ONNX file has no data type: export it again");
+  }
+  if (!input.shape) {
+    fail(Kind::InvalidInput, "the input '", shown(input.name),
+         "' of the ONNX file has no shape, and OpenVINO cannot "
+         "run with a dynamic rank: export it with one, of dynamic dimensions where sizes change");
+  }
 }
 
 /// The names that initializers of a graph have.
@@ -79,24 +116,38 @@ std::unordered_set<std::string_view> initializers(std::string_view graph) {
   std::unordered_set<std::string_view> names;
   for (Fields fields(graph); fields.next();) {
     const auto& field = fields.field();
-    if (field.number == 5) names.insert(bytes_of(field.bytes, 8));
-    if (field.number == 15) names.insert(bytes_of(bytes_of(field.bytes, 1), 8));
+    if (field.number == graph_field::kInitializer) names.insert(bytes_of(field.bytes, tensor_field::kName));
   }
   return names;
 }
 
+void check_names(const std::vector<DeclaredTensor>& tensors, const char* role) {
+  std::unordered_set<std::string_view> names;
+  for (const auto& tensor : tensors) {
+    if (names.insert(tensor.name).second) continue;
+    fail(Kind::InvalidInput, "the ONNX file declares the ", role, " '", shown(tensor.name), "' twice: export it again");
+  }
+}
+
 void read_graph(std::string_view graph, OnnxFile& file) {
   const auto given = initializers(graph);
-  std::unordered_set<std::string_view> names;
   for (Fields fields(graph); fields.next();) {
     const auto& field = fields.field();
-    if (field.number == 11 && given.count(bytes_of(field.bytes, 1)) == 0) {
+    if (field.number == graph_field::kInput && given.count(bytes_of(field.bytes, value_info_field::kName)) == 0) {
       file.inputs.push_back(read_declared(field.bytes, "input"));
-      if (!names.insert(bytes_of(field.bytes, 1)).second) {
-        fail(Kind::InvalidInput, "the ONNX file declares the input '", shown(file.inputs.back().name), "' twice");
-      }
+      check_input(file.inputs.back());
     }
-    if (field.number == 12) file.outputs.push_back(read_declared(field.bytes, "output"));
+    if (field.number == graph_field::kOutput) {
+      file.outputs.push_back(read_declared(field.bytes, "output"));
+      check_type(file.outputs.back(), "output");
+    }
+  }
+  check_names(file.inputs, "input");
+  check_names(file.outputs, "output");
+  if (file.outputs.empty()) {
+    fail(Kind::InvalidInput,
+         "the graph of the ONNX file has no outputs: it is cut off or damaged. Fetch or export it "
+         "again");
   }
 }
 
@@ -122,6 +173,7 @@ OnnxFile read_onnx_file(const std::string& path) {
          "it seems: fetch or export it again");
   }
   read_graph(*model.graph, file);
+  check_graph(bytes, file.opsets, file.ir_version);
   return file;
 }
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "backends/openvino/onnx_fields.h"
 #include "backends/openvino/protobuf.h"
 #include "backends/openvino/shown.h"
 #include "core/error.h"
@@ -56,8 +57,8 @@ std::map<std::string, int64_t> read_opsets(const std::vector<std::string_view>& 
     std::string domain;
     int64_t version = 0;
     for (Fields fields(import); fields.next();) {
-      if (fields.field().number == 1) domain = fields.field().bytes;
-      if (fields.field().number == 2) version = static_cast<int64_t>(fields.field().value);
+      if (fields.field().number == opset_field::kDomain) domain = fields.field().bytes;
+      if (fields.field().number == opset_field::kVersion) version = static_cast<int64_t>(fields.field().value);
     }
     if (domain == "ai.onnx") domain.clear();
     if (version < 1 || version > newest(domain)) {

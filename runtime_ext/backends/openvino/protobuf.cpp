@@ -40,6 +40,13 @@ uint64_t take_varint(std::string_view& bytes) {
   damaged("it ends within a number");
 }
 
+std::string_view bytes_of(std::string_view message, uint32_t number) {
+  for (Fields fields(message); fields.next();) {
+    if (fields.field().number == number) return fields.field().bytes;
+  }
+  return {};
+}
+
 bool Fields::next() {
   if (rest_.empty()) return false;
   const uint64_t tag = take_varint(rest_);

@@ -31,6 +31,9 @@ class Fields {
   Field field_;
 };
 
+/// The bytes of the field of this number, which comes at most once; none where it does not come.
+std::string_view bytes_of(std::string_view message, uint32_t number);
+
 /// Takes a varint from the front of `bytes`, however many bytes it is padded to. InvalidInput where there is none.
 uint64_t take_varint(std::string_view& bytes);
 

@@ -1,19 +1,94 @@
 #include "backends/openvino/reason.h"
 
-#include <sstream>
+#include <algorithm>
+#include <array>
+#include <new>
+
+#include "backends/openvino/shown.h"
 
 namespace trtserve::openvino {
 
-std::string reason(const std::exception& error) {
-  std::istringstream lines(error.what());
-  std::string text;
-  for (std::string line; std::getline(lines, line);) {
-    const auto begin = line.find_first_not_of(" \t\r");
-    if (begin == std::string::npos || line.rfind("Exception from ", 0) == 0 || line.rfind("Check '", 0) == 0) continue;
-    if (!text.empty()) text += "; ";
-    text += line.substr(begin);
+namespace {
+
+constexpr size_t kLongest = 500;
+
+/// Lines that begin so frame what the error is, and do not tell it.
+constexpr std::array<std::string_view, 9> kFrames = {
+    "FrontEnd API failed with",
+    "Model wasn't fully converted",
+    "Summary:",
+    "-- Conversion is failed for",
+    "Loading input model",
+    "To facilitate the conversion",
+    "Converting input model",
+    "Failed operations detailed log",
+    "Unexpected exception",
+};
+
+/// Words of a line that only somebody with the source code can use.
+constexpr std::array<std::string_view, 15> kInternals = {
+    "std::", "ov::",     "vector::", "_M_",  "basic_string", "bad_",         "nullptr", "stol",
+    "stoi",  "Any was ", ".cpp",     ".hpp", "dynamic_cast", "Bad any cast", "::",
+};
+
+constexpr std::array<std::string_view, 4> kNoMemory = {"bad_alloc", "bad allocation", "ailed to allocate",
+                                                       "annot allocate memory"};
+
+template <size_t N>
+bool has_any(std::string_view text, const std::array<std::string_view, N>& parts) {
+  return std::any_of(parts.begin(), parts.end(), [&](auto part) { return text.find(part) != std::string_view::npos; });
+}
+
+/// `text` without `begin` and all up to the next "<file>:<line>:", or to the end of the line where none follows.
+std::string without_place(std::string text, std::string_view begin) {
+  for (size_t from = text.find(begin); from != std::string::npos; from = text.find(begin, from)) {
+    size_t to = text.find("pp:", from);  // of ".cpp:" and ".hpp:"
+    if (to != std::string::npos) to = text.find(':', to + 3);
+    text.erase(from, to == std::string::npos ? to : to + 1 - from);
   }
-  return text.empty() ? error.what() : text;
+  return text;
+}
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kBlank = " \t\r\n;.";
+  const auto begin = text.find_first_not_of(" \t\r\n;");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kBlank) + 1 - begin);
+}
+
+/// A line without internals; nothing where it is no more than them.
+std::string plain_line(std::string_view line) {
+  std::string text(line);
+  text = without_place(std::move(text), "Check '");
+  text = without_place(std::move(text), "Exception from ");
+  text.erase(std::min(text.find("While validating node"), text.size()));
+  text.erase(std::min(text.find("[ONNX Frontend]"), text.size()));
+  const auto told = trimmed(text);
+  const bool frame =
+      std::any_of(kFrames.begin(), kFrames.end(), [&](auto frame) { return told.substr(0, frame.size()) == frame; });
+  return frame || has_any(told, kInternals) ? "" : std::string(told);
+}
+
+}  // namespace
+
+std::string plain(std::string_view text) {
+  std::string plain;
+  while (!text.empty()) {
+    const auto end = std::min(text.find('\n'), text.size());
+    const auto line = plain_line(text.substr(0, end));
+    if (!line.empty()) plain += (plain.empty() ? "" : "; ") + line;
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return shown(plain, kLongest);
+}
+
+bool says_no_memory(std::string_view text) { return has_any(text, kNoMemory); }
+
+std::string reason(const std::exception& error) {
+  const std::string_view text = error.what();
+  if (says_no_memory(text)) throw std::bad_alloc();
+  const auto told = plain(text);
+  return told.empty() ? "it gives no reason" : told;
 }
 
 }  // namespace trtserve::openvino

@@ -1,12 +1,11 @@
 #include "backends/openvino/shown.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace trtserve::openvino {
 
 namespace {
-
-constexpr size_t kLongest = 100;
 
 /// The length of the character that `bytes` begin with, or 0 where they begin with none:
 /// https://www.unicode.org/versions/Unicode15.0.0/ch03.pdf, table 3-7.
@@ -36,20 +35,20 @@ bool is_text(std::string_view bytes) {
   return true;
 }
 
-std::string shown(std::string_view name) {
-  std::string text;
-  while (!name.empty()) {
-    const size_t length = character(name);
-    if (text.size() + length > kLongest) return text + "…";
-    const bool printable = length > 1 || (length == 1 && name[0] >= ' ' && name[0] != '\x7F');
+std::string shown(std::string_view text, size_t longest) {
+  std::string shown;
+  while (!text.empty()) {
+    const size_t length = character(text);
+    if (shown.size() + length > longest) return shown + "…";
+    const bool printable = length > 1 || (length == 1 && text[0] >= ' ' && text[0] != '\x7F');
     if (printable) {
-      text += name.substr(0, length);
+      shown += text.substr(0, length);
     } else {
-      text += '?';
+      shown += '?';
     }
-    name.remove_prefix(length == 0 ? 1 : length);
+    text.remove_prefix(std::max<size_t>(length, 1));
   }
-  return text;
+  return shown;
 }
 
 }  // namespace trtserve::openvino
