@@ -153,9 +153,9 @@ void read_graph(std::string_view graph, OnnxFile& file) {
 
 }  // namespace
 
-OnnxFile read_onnx_file(const std::string& path) {
-  const MappedFile mapped(path);
-  const auto bytes = mapped.bytes();
+OnnxFile read_onnx_file(const std::string& path) { return read_onnx_bytes(MappedFile(path).bytes()); }
+
+OnnxFile read_onnx_bytes(std::string_view bytes) {
   if (bytes.empty()) fail(Kind::InvalidInput, "the plan is empty");
   if (bytes.size() > kMostBytes) {
     fail(Kind::InvalidInput, "the ONNX file has ", bytes.size(), " bytes, and protobuf reads no more than ", kMostBytes,

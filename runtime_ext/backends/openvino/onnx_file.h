@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace trtserve::openvino {
@@ -28,5 +29,8 @@ struct OnnxFile {
 /// damaged, incomplete, or takes data from elsewhere; Unsupported for what only a newer release could read;
 /// Unavailable where it cannot be read.
 OnnxFile read_onnx_file(const std::string& path);
+
+/// The same for a file that is in memory.
+OnnxFile read_onnx_bytes(std::string_view bytes);
 
 }  // namespace trtserve::openvino
