@@ -141,6 +141,27 @@ def test_all_instances_together_use_no_more_threads_than_there_are_cores(
     assert int(info.properties["streams"]) <= cores
 
 
+def test_the_threads_of_many_engines_are_bounded(harness: Harness, tmp_path: Path) -> None:
+    most = max(64, 4 * (os.cpu_count() or 1))
+    plan = doubling(tmp_path / "m.plan")
+
+    def threads() -> int:
+        tasks = list(Path("/proc/self/task").iterdir())
+        return sum((task / "comm").read_text() != "trt-instance\n" for task in tasks)
+
+    first = harness.load_file(plan)
+    before = threads()
+    engines = [harness.load_file(plan) for _ in range(most // 3 + 10)]
+    assert threads() - before <= most
+    streams = [harness.runtime.engine(engine).properties["streams"] for engine in engines]
+    assert (streams[0], streams[-1]) == (harness.runtime.engine(first).properties["streams"], "0")
+    assert harness.infer(engines[-1], x=np.ones((1, 4), np.float32))["y"].tolist() == [[2, 2, 2, 2]]
+    for engine in engines:
+        harness.runtime.unload(engine)
+    again = harness.load_file(plan)
+    assert harness.runtime.engine(again).properties["streams"] == streams[0]
+
+
 def test_an_output_stays_as_it_was_when_the_next_request_runs(harness: Harness, tmp_path: Path) -> None:
     engine = harness.load_file(doubling(tmp_path / "m.plan"), instances=1)
     (first,) = harness.wait(harness.submit(engine, x=np.full((1, 4), 1, np.float32)))

@@ -9,6 +9,7 @@
 #include "backends/openvino/load_failure.h"
 #include "backends/openvino/onnx_file.h"
 #include "backends/openvino/onnx_frontend.h"
+#include "backends/openvino/stream_threads.h"
 #include "core/error.h"
 
 namespace trtserve::openvino {
@@ -38,6 +39,8 @@ ov::element::Type precision(const LoadOptions& options) {
   fail(Kind::InvalidInput, "precision is '", options.precision, "'; allowed are f32, f16 and bf16");
 }
 
+int cores() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
+
 void check_device(const LoadOptions& options) {
   if (options.device != "auto" && options.device != "cpu") {
     fail(Kind::Unsupported, "device is '", options.device, "'; the openvino backend runs on cpu");
@@ -50,20 +53,22 @@ class OpenVinoBackend final : public Backend {
 
   std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) override {
     check_device(options);
-    const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-    const int threads = options.threads > 0 ? options.threads : cores;
+    const int threads = options.threads > 0 ? options.threads : cores();
     // Two, so that one computes while the other's answer is taken away.
     const int instances = options.instances > 0 ? options.instances : std::min(2, threads);
+    const int streams = std::min(instances, threads);
+    auto stream_threads = stream_threads_.take(streams);
     const ov::AnyMap properties = {
         ov::hint::inference_precision(precision(options)),
-        // The streams share the threads, so that all instances together never want more than there are.
-        ov::num_streams(ov::streams::Num(std::min(instances, threads))),
+        // The streams share the threads, so that all instances together never want more than there are. Without a
+        // stream, executions run one at a time, each on as many cores as are free.
+        ov::num_streams(ov::streams::Num(stream_threads ? streams : 0)),
         ov::inference_num_threads(threads),
         // Several engines pinned to the same cores would wait for each other while other cores idle.
         ov::hint::enable_cpu_pinning(false),
     };
     try {
-      return std::make_unique<OpenVinoEngine>(compile(plan_path, properties), instances);
+      return std::make_unique<OpenVinoEngine>(compile(plan_path, properties), instances, std::move(stream_threads));
     } catch (const ov::Exception& error) {
       fail_load(error);
     }
@@ -81,6 +86,7 @@ class OpenVinoBackend final : public Backend {
     return core_.compile_model(read_onnx(plan_path, onnx), "CPU", properties);
   }
 
+  StreamThreads stream_threads_{std::max(64, 4 * cores())};
   ov::Core core_;
 };
 

@@ -52,8 +52,9 @@ std::vector<TensorSpec> specs(const std::vector<Port>& ports, const char* role) 
 
 }  // namespace
 
-OpenVinoEngine::OpenVinoEngine(ov::CompiledModel model, int instances)
-    : model_(std::move(model)),
+OpenVinoEngine::OpenVinoEngine(ov::CompiledModel model, int instances, std::shared_ptr<const int> stream_threads)
+    : stream_threads_(std::move(stream_threads)),
+      model_(std::move(model)),
       instances_(instances),
       inputs_(specs(model_.inputs(), "input")),
       outputs_(specs(model_.outputs(), "output")) {}

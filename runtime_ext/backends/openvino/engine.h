@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+
 #include <openvino/runtime/compiled_model.hpp>
 
 #include "core/backend.h"
@@ -9,7 +11,8 @@ namespace trtserve::openvino {
 /// A compiled model on the CPU.
 class OpenVinoEngine final : public BackendEngine {
  public:
-  OpenVinoEngine(ov::CompiledModel model, int instances);
+  /// `stream_threads` are those that the model keeps; null where it keeps none.
+  OpenVinoEngine(ov::CompiledModel model, int instances, std::shared_ptr<const int> stream_threads);
 
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
@@ -19,6 +22,7 @@ class OpenVinoEngine final : public BackendEngine {
   std::unique_ptr<ExecutionContext> create_context() override;
 
  private:
+  const std::shared_ptr<const int> stream_threads_;  // first, so that they are given back once the model is gone
   ov::CompiledModel model_;
   const int instances_;
   const std::vector<TensorSpec> inputs_;
