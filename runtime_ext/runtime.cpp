@@ -2,6 +2,8 @@
 
 #include <mutex>
 
+#include "core/device_health.h"
+#include "core/shortage.h"
 #include "ops/wrapper.h"
 
 namespace trtserve {
@@ -14,14 +16,17 @@ Runtime::~Runtime() { close(); }
 
 std::shared_ptr<Engine> Runtime::load(EngineId id, const std::string& plan_path, const std::string& backend,
                                       LoadOptions options) {
-  std::shared_lock lock(lifecycle_mutex_);
-  if (closed_) fail(Kind::Unavailable, "the runtime is closed");
+  // Without the lock: a load may take for ever, and close() does not wait for it.
   auto engine = manager_.load(id, plan_path, backend, std::move(options));
+  std::shared_lock lock(lifecycle_mutex_);
   try {
+    if (closed_) fail(Kind::Unavailable, "the runtime is closed");
     scheduler_.serve(engine, make_forward(make_wrapper(*engine)));
   } catch (...) {
     manager_.unload(id);
-    throw;
+    const auto failure = std::current_exception();
+    if (const auto shortage = shortage_behind(engine->label(), failure)) throw Error(*shortage);
+    throw explained(engine->device(), engine->label(), failure);
   }
   return engine;
 }
@@ -39,7 +44,7 @@ void Runtime::take_down(EngineId id, Nanoseconds drain) {
 void Runtime::close() {
   std::unique_lock lock(lifecycle_mutex_);
   closed_ = true;
-  for (const auto& engine : manager_.engines()) take_down(engine->id(), Nanoseconds(0));
+  for (const auto& served : scheduler_.served()) take_down(served->engine().id(), Nanoseconds(0));
   manager_.withdraw();
 }
 

@@ -33,15 +33,16 @@ class Runtime {
   /// See ServedEngine::stop; then releases the engine.
   void unload(EngineId id, Nanoseconds drain);
 
-  /// Unloads everything, without waiting for queued requests but for loads and unloads that are under way.
-  /// Later loads are Unavailable.
+  /// Unloads everything, without waiting for queued requests but for unloads that are under way. Later loads are
+  /// Unavailable, and so are those under way: what they have loaded is released when they end.
   void close();
 
  private:
   void take_down(EngineId id, Nanoseconds drain);
 
-  std::shared_mutex lifecycle_mutex_;  // held shared by a load and an unload, so that close() leaves none behind
-  bool closed_ = false;                // guarded by lifecycle_mutex_
+  std::shared_mutex
+      lifecycle_mutex_;  // held shared by the end of a load and by an unload, so that close() leaves none behind
+  bool closed_ = false;  // guarded by lifecycle_mutex_
   const std::shared_ptr<Clock> clock_;
   CompletionQueue completions_;
   EngineManager manager_;

@@ -77,7 +77,8 @@ Error explained(at::Device device, const std::string& label, const std::exceptio
   } catch (const Error& error) {
     return still_alive(device, error.what()) ? error : Error(Kind::Unavailable, error.what());
   } catch (const c10::OutOfMemoryError& error) {
-    return {Kind::Unavailable, c10::str(label, " needs more memory than ", device, " has: ", reason_of(error))};
+    return {Kind::Unavailable, c10::str(label, " needs more memory than ", device, " has: ", reason_of(error)),
+            std::chrono::seconds(5)};  // what others hold may come free
   } catch (const std::exception& error) {
     return failed(reason_of(error));
   } catch (...) {

@@ -1,9 +1,11 @@
 #include "core/engine_manager.h"
 
+#include <filesystem>
 #include <mutex>
 
 #include "core/device_health.h"
 #include "core/error.h"
+#include "core/shortage.h"
 
 namespace trtserve {
 
@@ -12,6 +14,26 @@ namespace {
 // Plain storage with no destructor to run at exit: the manager belongs to its owner, not to this pointer.
 std::shared_mutex published_mutex;           // held shared for a look-up, so that withdraw() waits for it
 EngineManager* published_manager = nullptr;  // guarded by published_mutex
+
+/// Address space that a load takes at the least beside the plan: the stacks of its threads, and what a library
+/// reserves.
+constexpr size_t kLoadBytes = size_t{128} << 20;
+
+/// What a load asks of the address space: the plan once more, and that.
+size_t bytes_for(const std::string& plan_path) {
+  std::error_code unknown;
+  const auto bytes = std::filesystem::file_size(plan_path, unknown);
+  return unknown ? kLoadBytes : kLoadBytes + static_cast<size_t>(bytes);
+}
+
+/// What a failed load is to those who wait for it. A library that is short of something blames the plan, or itself.
+Error load_failure(const std::string& label, size_t bytes, const std::exception_ptr& failure) {
+  if (auto shortage = shortage_behind(label, failure)) return *shortage;
+  // A backend has asked its device itself.
+  Error error = explained(at::kCPU, label, failure);
+  if (error.retry_after()) return error;
+  return shortage_for(label, bytes).value_or(error);
+}
 
 [[noreturn]] void fail_unknown(EngineId id) {
   fail(Kind::NotFound, "there is no engine ", id, ": it was never loaded here, or it was unloaded");
@@ -53,16 +75,19 @@ std::shared_ptr<Engine> EngineManager::load(EngineId id, const std::string& plan
     if (engines_.count(id) != 0) fail(Kind::Conflict, "engine ", id, " is resident already");
     if (!loading_.insert(id).second) fail(Kind::Conflict, "engine ", id, " is being loaded already");
   }
+  const std::string label = c10::str("the ", backend, " backend");
+  const size_t bytes = bytes_for(plan_path);
   std::shared_ptr<Engine> engine;
   try {
+    // Found out before: a library that runs short of threads on its way may end the process.
+    if (const auto shortage = shortage_for(label, bytes)) throw Error(*shortage);
     engine = std::make_shared<Engine>(id, backend, plugin(backend).backend(), plan_path, std::move(options));
   } catch (...) {
     {
       std::unique_lock lock(mutex_);
       loading_.erase(id);
     }
-    // A backend has asked its device itself.
-    throw explained(at::kCPU, c10::str("the ", backend, " backend"), std::current_exception());
+    throw load_failure(label, bytes, std::current_exception());
   }
   std::unique_lock lock(mutex_);
   loading_.erase(id);

@@ -30,7 +30,8 @@ class EngineManager {
   /// The backend's library version. Opens the plugin.
   std::string backend_version(const std::string& name) const;
 
-  /// Blocks for as long as the backend takes. Conflict where the ID is resident or being loaded.
+  /// Blocks for as long as the backend takes. Conflict where the ID is resident or being loaded; Unavailable with a
+  /// `retry_after` where memory, threads or descriptors are short, whatever the backend makes of that.
   std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
                                LoadOptions options);
 

@@ -53,6 +53,22 @@ def test_close_waits_for_an_unload_that_is_under_way(
     assert [completion.kind for completion in harness.wait(*tickets)] == [None] * len(tickets)
 
 
+def test_close_does_not_wait_for_a_load_which_is_released_when_it_ends(
+    harness: Harness, gates: Gates, run_in_thread: RunInThread
+) -> None:
+    contexts = gates.contexts
+    gate = gates.new()
+    loading = run_in_thread(harness.load_toy, f"{DOUBLE}\nload_gate {gate}")
+    gates.wait_for(gate, 1)
+    harness.runtime.close()
+    gates.open(gate)
+    with pytest.raises(runtime_ext.Error, match="the runtime is closed") as refused:
+        loading.result()
+    assert refused.value.kind == "Unavailable"
+    assert gates.contexts == contexts
+    assert harness.runtime.engines() == []
+
+
 def test_a_runtime_that_python_lets_go_of_closes_itself(tmp_path: Path, gates: Gates) -> None:
     contexts = gates.contexts
     process = psutil.Process()

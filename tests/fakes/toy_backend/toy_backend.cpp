@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <new>
+#include <stdexcept>
+#include <system_error>
 
 #include <ATen/Functions.h>
 
@@ -112,11 +115,21 @@ class ToyEngine final : public BackendEngine {
   std::atomic<int64_t> executions_{0};
 };
 
+[[noreturn]] void throw_at_load(const std::string& what) {
+  if (what == "memory") throw std::bad_alloc();
+  if (what == "threads") throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+  if (what == "descriptors") throw std::system_error(std::make_error_code(std::errc::too_many_files_open));
+  throw std::runtime_error(what);
+}
+
 class ToyBackend final : public Backend {
  public:
   std::string version() const override { return "1"; }
   std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) override {
-    return std::make_unique<ToyEngine>(read_toy_plan(plan_path), options);
+    auto plan = read_toy_plan(plan_path);
+    if (!plan.load_gate.empty()) pass_gate(plan.load_gate);
+    if (!plan.load_throws.empty()) throw_at_load(plan.load_throws);
+    return std::make_unique<ToyEngine>(std::move(plan), options);
   }
 };
 

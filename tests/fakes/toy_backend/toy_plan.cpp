@@ -82,6 +82,10 @@ void read_line(ToyPlan& plan, const std::string& line) {
     read_output(plan, words, ToyPlan::Output::Is::Sum);
   } else if (key == "gate") {
     words >> plan.gate;
+  } else if (key == "load_gate") {
+    words >> plan.load_gate;
+  } else if (key == "load_throws") {
+    std::getline(words >> std::ws, plan.load_throws);
   } else if (key == "fail") {
     std::getline(words >> std::ws, plan.failure);
   } else if (key == "fail_on") {

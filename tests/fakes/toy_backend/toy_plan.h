@@ -20,6 +20,9 @@ namespace trtserve::toy {
 ///   fail SENTENCE                  fail at every execution
 ///   fail_on VALUE                  fail at an execution whose first input has this among its elements
 ///   fail_above N                   fail at an execution of more than N items in dimension 0 of the first input
+///   load_gate NAME                 wait for the gate at the load
+///   load_throws WHAT...            memory, threads or descriptors: throw what C++ throws then at the load; else an
+///                                  exception with these words
 ///   instances N                    unless the load says otherwise
 ///
 /// A line of anything else fails the load. The engine counts its executions: the counter `executions`.
@@ -36,6 +39,8 @@ struct ToyPlan {
   std::vector<TensorSpec> inputs;
   std::vector<Output> outputs;
   std::string gate;
+  std::string load_gate;
+  std::string load_throws;
   std::string failure;
   std::string fail_on;
   std::optional<int64_t> fail_above;
