@@ -56,14 +56,15 @@ TAGS = [
 def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial | None = None) -> FastAPI:
     """The application with these settings.
 
-    `runtime` and `trial` are for tests: else it makes its own at the start, as the settings say.
+    Without a `runtime` it makes its own at the start, and a trial unless there is one, as the settings say.
 
     What it holds while it runs is in `app.state`: settings, store, runtime, registry, repository,
     completions, metrics, inflight, inference, shared_memory. The lifespan's state has what InferProtocol
     needs.
     """
-    if trial is None and settings.trial_load:
-        trial = ProcessTrial(tensorrt_options(settings), settings.trial_load_timeout_s)
+    own_trial = None
+    if trial is None and runtime is None and settings.trial_load:
+        trial = own_trial = ProcessTrial(tensorrt_options(settings), settings.trial_load_timeout_s)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ShortWay]]:
@@ -81,6 +82,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
                 short_way.stop()
             finally:
                 await state.registry.close()
+                if own_trial is not None:
+                    await own_trial.close()
                 await asyncio.to_thread(state.runtime.close)
                 state.completions.detach()
                 state.shared_memory.close()

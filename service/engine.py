@@ -32,7 +32,7 @@ class Engine:
 
     stored: StoredEngine
     state: State = State.LOADING
-    reason: str | None = None  # of FAILED
+    reason: str | None = None  # of FAILED, and of LOADING where its load is tried again
     info: EngineInfo | None = None  # once loaded
     load_seconds: float | None = None  # once loaded
     metadata: dict[str, Any] | None = None  # once loaded, where the plan has any
@@ -64,6 +64,8 @@ class Engine:
         """A sentence for the person whose request this engine cannot take now."""
         match self.state:
             case State.LOADING:
+                if self.reason:
+                    return f"Engine {self} is not loaded yet, and is tried again: {self.reason}"
                 return f"Engine {self} is still loading: try again soon."
             case State.DRAINING:
                 return f"Engine {self} is being removed or unloaded."

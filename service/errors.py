@@ -17,9 +17,17 @@ from typing import ClassVar
 
 
 class TrtserveError(Exception):
-    """Base of all; str() is a sentence for the person who reads it."""
+    """Base of all; str() is a sentence for the person who reads it.
+
+    `retry_after`: seconds until it is worth the while to try again. An Unavailable that has it is a shortage,
+    which may pass; one without stays until somebody does something, or is about to end by itself.
+    """
 
     kind: ClassVar[str]
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class InvalidInput(TrtserveError):
@@ -79,9 +87,9 @@ HTTP_STATUS: dict[str, int] = {
 _BY_KIND: dict[str, type[TrtserveError]] = {cls.kind: cls for cls in TrtserveError.__subclasses__()}
 
 
-def of_kind(kind: str, message: str) -> TrtserveError:
+def of_kind(kind: str, message: str, retry_after: float | None = None) -> TrtserveError:
     """The error of a kind that crossed the seam; an unknown kind is an ExecutionFailed."""
-    return _BY_KIND.get(kind, ExecutionFailed)(message)
+    return _BY_KIND.get(kind, ExecutionFailed)(message, retry_after=retry_after)
 
 
 def sentence(text: str) -> str:

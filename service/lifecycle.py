@@ -7,16 +7,16 @@ ceases to point to the engine.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from runtime_ext import Error
 from service.batching import check_preferred
 from service.directory import Directory
 from service.engine import Engine, Resolved, State
-from service.errors import TrtserveError, of_kind
+from service.errors import TrtserveError, Unavailable, of_kind
 from service.keyed_lock import KeyedLock
 from service.metadata import StoredEngine, StoredName
 from service.options import Options
@@ -30,11 +30,36 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+Sleep = Callable[[float], Coroutine[Any, Any, None]]
+
+FIRST_RETRY_S = 1.0
+LAST_RETRY_S = 60.0
+
+
+def retry_delays() -> Iterator[float]:
+    """Seconds between the loads of an engine that gets no memory, threads or descriptors, without an end."""
+    delay = FIRST_RETRY_S
+    while True:
+        yield delay
+        delay = min(2 * delay, LAST_RETRY_S)
+
+
+def passes(failure: Exception) -> bool:
+    """Whether it is of something that the server is short of now."""
+    return (
+        getattr(failure, "kind", "") == Unavailable.kind and getattr(failure, "retry_after", None) is not None
+    )
+
+
 class Lifecycle:
     """The steps of the registry's operations. Belongs to the event loop; the store is called in a thread."""
 
-    def __init__(self, store: Store, directory: Directory, residency: Residency) -> None:
+    def __init__(
+        self, store: Store, directory: Directory, residency: Residency, sleep: Sleep = asyncio.sleep
+    ) -> None:
+        """`sleep` is what lets a load wait before it is tried again."""
         self._store = store
+        self._sleep = sleep
         self._directory = directory
         self._residency = residency
         self._id_locks: KeyedLock[int] = KeyedLock()
@@ -49,6 +74,7 @@ class Lifecycle:
             for stored in await self._stored(self._store.engines)
         ]
         names = await self._stored(self._store.names)
+        self._store.marks.keep_only({engine.digest for engine in engines})
         self._directory.show(*engines)
         self._directory.rename(names)
         return [engine for engine in engines if engine.state is State.LOADING]
@@ -63,11 +89,13 @@ class Lifecycle:
     ) -> tuple[Resolved, bool]:
         try:
             self._residency.refuse_when_stopping()
+            self._residency.turns.check_room()
             async with self._id_locks.hold(wanted.id):
                 there = self._directory.get(wanted.id)
                 if there is not None:
                     there.check_same_plan(wanted)
-                # Under the ID's lock an engine that is there is READY, UNLOADED or FAILED.
+                # Under the ID's lock an engine that is there is READY, UNLOADED or FAILED, or its load waits
+                # to be tried again.
                 if there is not None and there.state is State.READY:
                     there.check_options(asked)
                     await self._rename(self._store.commit, there.stored, name, version)
@@ -140,27 +168,63 @@ class Lifecycle:
         check_preferred(engine.stored)
         self._directory.show(engine)
         try:
-            await self._load_kept(engine)
+            await self._load_kept(engine, after_trial=there.state is State.FAILED)
             await self._commit(engine, None)
         except Exception as failure:
+            if there.state is State.LOADING and passes(failure):  # then it is tried again as before
+                self._directory.show(there)
+                raise
             failed = Engine(there.stored, State.FAILED, _reason(engine, failure), names=there.names)
             self._directory.show(failed)
             raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure
         engine.state = State.READY
 
     async def restore(self, engine: Engine) -> None:
-        """Load a stored engine after a start; it is FAILED where that cannot be."""
-        async with self._id_locks.hold(engine.id):
-            try:
-                await self._load_kept(engine)
-                engine.state = State.READY
-            except Exception as failure:
-                engine.state, engine.reason = State.FAILED, _reason(engine, failure)
+        """Load a stored engine after a start; it is FAILED where that cannot be.
 
-    async def _load_kept(self, engine: Engine) -> None:
+        For want of memory, threads or descriptors it is tried again, until it is loaded, or somebody changes
+        it.
+        """
+        for delay in retry_delays():
+            async with self._id_locks.hold(engine.id):
+                if self._directory.get(engine.id) is not engine:
+                    return
+                try:
+                    await self._restore_once(engine)
+                    engine.state, engine.reason = State.READY, None
+                    return
+                except Exception as failure:
+                    engine.reason = _reason(engine, failure)
+                    if not passes(failure):
+                        engine.state = State.FAILED
+                        return
+            logger.warning("engine %s: is tried again in %g s", engine, delay)
+            await self._pause(delay)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but not into the server's end."""
+        waits = [asyncio.ensure_future(wait) for wait in (self._sleep(seconds), self._residency.stopped())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _restore_once(self, engine: Engine) -> None:
+        mark = await self._stored(self._store.marks.of, engine.digest)
+        if mark is None:
+            await self._load_kept(engine)
+            return
         self._residency.refuse_when_stopping()
         await self._stored(self._store.check_plan, engine.stored)
-        await self._residency.load(engine, self._store.plan_path(engine.stored))
+        await self._residency.load_suspect(engine, self._store.plan_path(engine.stored), mark)
+
+    async def _load_kept(self, engine: Engine, after_trial: bool = False) -> None:
+        self._residency.refuse_when_stopping()
+        await self._stored(self._store.check_plan, engine.stored)
+        plan = self._store.plan_path(engine.stored)
+        if after_trial:
+            await self._residency.load_first(engine, plan, None)
+        else:
+            await self._residency.load(engine, plan)
 
     # -- unloading
 

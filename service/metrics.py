@@ -77,6 +77,24 @@ class EngineCollector(Collector):
         for state in State:
             states.add_metric([state.value], sum(engine.state is state for engine in engines))
         yield states
+        for name, meaning, value in (
+            (
+                "trtserve_engines_retried",
+                "Stored engines whose load is tried again, as memory, threads or descriptors are short.",
+                len(self._registry.load_problems()),
+            ),
+            (
+                "trtserve_loads_waiting",
+                "Uploads and loads that wait for their turn.",
+                self._registry.loads_waiting,
+            ),
+            (
+                "trtserve_loads_given_up",
+                "Loads that took too long and were given up, and have not ended.",
+                self._registry.loads_given_up,
+            ),
+        ):
+            yield GaugeMetricFamily(name, meaning, value)
         seconds = GaugeMetricFamily(
             "trtserve_engine_load_seconds", "Seconds that the engine's load took.", labels=ENGINE_LABELS
         )

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from runtime_ext import Error
 from service.errors import HTTP_STATUS, TrtserveError, sentence
 from service.schemas import UploadQuery
+from service.shortage import shortage_behind
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ def is_fault(error: Exception) -> bool:
 
 
 def tell(error: Exception) -> Told:
+    if is_fault(error):
+        error = shortage_behind(error) or error
     kind: str = "ExecutionFailed" if is_fault(error) else getattr(error, "kind", "ExecutionFailed")
     message = str(error) if not is_fault(error) else "The server failed unexpectedly; its log says how."
     retry_after = None

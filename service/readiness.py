@@ -13,7 +13,8 @@ def check_server(runtime: Runtime, registry: Registry) -> None:
         told = [_is_dead(device, reason) for device, reason in sorted(dead.items())]
         raise Unavailable(f"{' '.join(told)} Restart the server.")
     if registry.loading:
-        raise Unavailable(f"Stored engines are still loading: {registry.loading} to go.")
+        told = [f"Stored engines are still loading: {registry.loading} to go.", *registry.load_problems()]
+        raise Unavailable(" ".join(told))
 
 
 def check_model(runtime: Runtime, registry: Registry, ref: str, version: str | None) -> Resolved:

@@ -14,7 +14,7 @@ from runtime_ext import Runtime
 from service.directory import Directory
 from service.engine import Engine, Resolved, State
 from service.errors import Unavailable
-from service.lifecycle import Lifecycle
+from service.lifecycle import Lifecycle, Sleep
 from service.metadata import StoredEngine, StoredName
 from service.options import Options
 from service.plan_format import BACKENDS, Format
@@ -31,13 +31,21 @@ T = TypeVar("T")
 
 class Registry:
     def __init__(
-        self, settings: Settings, store: Store, runtime: Runtime, trial: Trial | None = None
+        self,
+        settings: Settings,
+        store: Store,
+        runtime: Runtime,
+        trial: Trial | None = None,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`trial` is what a TensorRT plan must stand before it is loaded here; None: nothing."""
+        """`trial` is what a plan must stand before it is loaded here for the first time; None: nothing.
+
+        `sleep` is what lets a load wait before it is tried again.
+        """
         self._settings = settings
         self._directory = Directory()
-        self._residency = Residency(runtime, settings.drain_s, trial)
-        self._lifecycle = Lifecycle(store, self._directory, self._residency)
+        self._residency = Residency(runtime, settings, store.marks, trial)
+        self._lifecycle = Lifecycle(store, self._directory, self._residency, sleep)
         self._loading = 0  # stored engines whose load after a start has not ended
         self._operations: set[asyncio.Task[Any]] = set()
 
@@ -57,8 +65,8 @@ class Registry:
     async def close(self) -> None:
         """Wait for what is under way, then drain and unload every engine. Refuses everything else.
 
-        A load or an execution that has begun is waited for, however long it takes, but a trial load is
-        ended; what is left of the drain time, which begins now, is for all engines together.
+        An execution that has begun is waited for, however long it takes; a trial load is ended, and a load is
+        given up when the drain time is over, which begins now and is for all of them together.
         """
         self._residency.stop()
         while self._operations:
@@ -104,6 +112,21 @@ class Registry:
     def loading(self) -> int:
         """Stored engines that are still loading after a start; a load by an upload does not count."""
         return self._loading
+
+    def load_problems(self) -> list[str]:
+        """What keeps stored engines from being loaded after a start, a sentence each."""
+        waiting = (engine for engine in self.engines() if engine.state is State.LOADING and engine.reason)
+        return [f"Engine {engine}: {engine.reason}" for engine in waiting]
+
+    @property
+    def loads_waiting(self) -> int:
+        """Uploads and loads that wait for their turn."""
+        return self._residency.turns.waiting
+
+    @property
+    def loads_given_up(self) -> int:
+        """Loads that were given up as they took too long, and have not ended."""
+        return self._residency.given_up
 
     # -- changing; each returns once it is done
 

@@ -15,10 +15,14 @@ import click
 import uvicorn
 from starlette.datastructures import State
 
+from runtime_ext.trial import fork_host
 from service.app import create_app
 from service.http_protocol import InferProtocol
+from service.load_marks import record_crashes
+from service.load_options import tensorrt_options
 from service.settings import MIB, Settings
 from service.store import Store
+from service.trial import ProcessTrial, TrialHost
 
 if TYPE_CHECKING:
     from service.rpc.server import RpcServer
@@ -37,11 +41,17 @@ def serve(settings: Settings) -> bool:
     )
     if settings.log_level == "info":
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start is told by Server below
+    trial = None
+    if settings.trial_load:
+        # First: a copy of this process before it has threads, files and a GPU.
+        host = TrialHost(fork_host())
+        trial = ProcessTrial(tensorrt_options(settings), settings.trial_load_timeout_s, host)
     # A store that cannot be opened is told here in one sentence; in the application's start uvicorn
     # would make a traceback of it.
     Store(settings.store).close()
+    record_crashes(settings.store)
     _keep_large_blocks()
-    app = create_app(settings)
+    app = create_app(settings, trial=trial)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -124,10 +124,22 @@ class Settings(BaseSettings):
     )
     trial_load: bool = Field(
         True,
-        description="Load an uploaded TensorRT plan in a process of its own first, which it may crash.",
+        description="Load an uploaded plan in a process of its own first, which it may crash.",
     )
     trial_load_timeout_s: float = Field(
         300.0, gt=0, allow_inf_nan=False, description="Time that a trial load may take."
+    )
+    load_timeout_s: float = Field(
+        300.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time after which a load in the server is given up; its thread is left behind.",
+    )
+    max_waiting_loads: int = Field(
+        64,
+        ge=1,
+        le=100_000,
+        description="Uploads and loads that may wait for their turn before the next gets a 503.",
     )
     max_plan_bytes: int = Field(16 * GIB, ge=1, description="Largest plan that may be uploaded.")
     max_request_bytes: int = Field(256 * MIB, ge=1, description="Largest body of an inference request.")

@@ -4,6 +4,7 @@
     <store>/metadata.sqlite3      engines, names and versions (metadata.py)
     <store>/incoming/<uuid>.part  uploads under way (staging.py)
     <store>/plans/<digest>.plan   plans, each named by the SHA-256 of its bytes
+    <store>/loading/              which plans are being loaded (load_marks.py)
 
 One rule: the rows are the truth. A plan that no row knows was never added, or has been removed. That
 holds only where there are rows: with plans and no database the start is refused. Files that are not
@@ -52,6 +53,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.errors import Conflict, Unavailable
+from service.load_marks import LoadMarks
 from service.metadata import Metadata, StoredEngine, StoredName
 from service.staging import PlanWriter, StagedPlan
 
@@ -85,6 +87,7 @@ class Store:
                 plans = len(_named(self._plans, PLAN_NAME))
                 self._metadata = Metadata(root / "metadata.sqlite3", plans_beside=plans)
                 opened.callback(self._metadata.close)
+                self.marks = LoadMarks(root / "loading")  # from any thread
                 _sync_folder(root)
                 self._clear_leftovers()
                 opened.pop_all()

@@ -1,15 +1,20 @@
 """Trial loads: a plan that nobody has deserialized here before is loaded in a process of its own first.
 
-TensorRT trusts the plans that it reads: a damaged or hostile one may crash the process, or never come back.
-Then it is a child's process (runtime_ext/trial.py), and the server goes on with what it serves.
+Backends trust the plans that they read: a damaged or hostile one may crash the process, take all of its
+memory, or never come back. Then it is a child's process (runtime_ext/trial.py), and the server goes on with
+what it serves. The child loads the plan and runs nothing. It has no limit of memory of its own, since what a
+plan takes of the address space cannot be told (CUDA alone reserves terabytes of it), but is the first that
+the kernel ends when memory runs out.
 """
 
 import asyncio
 import json
 import logging
+import os
 import signal
+import socket
+import subprocess
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,43 +22,55 @@ from pathlib import Path
 from runtime_ext.backends import TensorRtOptions
 from service.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, of_kind
 from service.metadata import StoredEngine
+from service.shortage import RETRY_AFTER_S, shortage_behind, shortage_in
 
 logger = logging.getLogger(__name__)
 
 # -P: the folder that the server was started in is no place to import from.
 COMMAND = (sys.executable, "-P", "-m", "runtime_ext.trial")
-REPORT_BYTES = 64 * 1024  # kept of what the child writes to stdout, whose last line is the report
-STDERR_CHARACTERS = 2000  # kept of what it writes to stderr
+REPORT_BYTES = 64 * 1024  # kept of what comes on the connection: the report, and how the child ended
+STDERR_CHARACTERS = 2000  # kept of what the child prints
 CHUNK_BYTES = 64 * 1024
+KILLED_WITHIN_S = 5.0  # a child that was ended has gone by then, or is stuck in the kernel
+
+LIBRARIES = {"tensorrt": "TensorRT", "openvino": "OpenVINO"}
+ADVICE = {
+    "tensorrt": "It is damaged, or was built for another TensorRT or GPU: build it again with this server's "
+    "TensorRT (GET /version) on such a GPU as this server has.",
+    "openvino": "It is damaged, or holds what this version of OpenVINO (GET /version) cannot take: export it "
+    "again, or simplify the model.",
+}
 
 Trial = Callable[[Path, StoredEngine], Awaitable[None]]
 """Loads the plan at a path with the options of an engine; raises a TrtserveError where that fails."""
 
 
-class TrialLoads:
-    """Runs trials, so many at once, until stop(). Belongs to one event loop."""
+class PlanCrashed(InvalidInput):
+    """The plan ended the process that loaded it."""
 
-    def __init__(self, trial: Trial, at_once: int) -> None:
+
+class Trials:
+    """Runs trials until stop(). Belongs to one event loop."""
+
+    def __init__(self, trial: Trial) -> None:
         self._trial = trial
-        self._free = asyncio.Semaphore(at_once)
         self._running: set[asyncio.Future[None]] = set()
         self._stopped = False
 
     async def run(self, plan: Path, engine: StoredEngine) -> None:
         """Raises what the trial raises, and Unavailable once stop() was called."""
-        async with self._free:
+        if self._stopped:
+            raise Unavailable("The server is stopping.")
+        trial = asyncio.ensure_future(self._trial(plan, engine))
+        self._running.add(trial)
+        try:
+            await trial
+        except asyncio.CancelledError:
             if self._stopped:
-                raise Unavailable("The server is stopping.")
-            trial = asyncio.ensure_future(self._trial(plan, engine))
-            self._running.add(trial)
-            try:
-                await trial
-            except asyncio.CancelledError:
-                if self._stopped:
-                    raise Unavailable("The server is stopping.") from None
-                raise
-            finally:
-                self._running.discard(trial)
+                raise Unavailable("The server is stopping.") from None
+            raise
+        finally:
+            self._running.discard(trial)
 
     def stop(self) -> None:
         """End the trials that run, and refuse the next."""
@@ -62,25 +79,100 @@ class TrialLoads:
             trial.cancel()
 
 
-class ProcessTrial:
-    """A Trial in a child process. Without state: any number may run at the same time."""
+class TrialHost:
+    """The process that trials are forked from. Without another it is begun with the first, and anew when it
+    is gone.
 
-    def __init__(self, tensorrt: TensorRtOptions, timeout_s: float, command: Sequence[str] = COMMAND) -> None:
-        """`command` is what the child runs unless a test gives another."""
+    `connect` blocks, and is called by one thread at a time.
+    """
+
+    def __init__(
+        self, forked: tuple[int, socket.socket] | None = None, command: Sequence[str] = COMMAND
+    ) -> None:
+        """`forked` is what fork_host() returned; `command` is what a host runs unless a test gives
+        another."""
+        self._command = tuple(command)
+        self._process: int | None = None  # its ID
+        self._control: socket.socket | None = None
+        self._begun: subprocess.Popen[bytes] | None = None  # where it was not forked
+        if forked is not None:
+            self._process, self._control = forked
+
+    def connect(self) -> tuple[socket.socket, socket.socket]:
+        """Begin a trial: the connection to its child, and what the child prints."""
+        connection, theirs = socket.socketpair()
+        said, their_said = socket.socketpair()
+        with theirs, their_said:
+            try:
+                descriptors = [theirs.fileno(), their_said.fileno()]
+                with suppress(OSError):
+                    if self._control is not None:
+                        socket.send_fds(self._control, [b"?"], descriptors)
+                        return connection, said
+                self._begin()
+                assert self._control is not None
+                socket.send_fds(self._control, [b"?"], descriptors)
+            except BaseException:
+                connection.close()
+                said.close()
+                raise
+        return connection, said
+
+    def close(self) -> None:
+        """End the host, and with it the trials that run."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._begun is not None:
+            self._begun.kill()
+            self._begun.wait()
+        elif self._process is not None:
+            os.kill(self._process, signal.SIGKILL)
+            os.waitpid(self._process, 0)
+        self._begun = self._process = None
+
+    def _begin(self) -> None:
+        if self._control is not None:
+            logger.warning("the process of the trial loads is gone: another is begun")
+        self.close()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            number = theirs.fileno()
+            self._begun = subprocess.Popen(
+                [*self._command, str(number)], stdin=subprocess.DEVNULL, pass_fds=[number]
+            )
+        self._control = ours
+
+
+class ProcessTrial:
+    """A Trial in a child process. Belongs to the event loop; any number may run at the same time."""
+
+    def __init__(self, tensorrt: TensorRtOptions, timeout_s: float, host: TrialHost | None = None) -> None:
         self._tensorrt = tensorrt
         self._timeout_s = timeout_s
-        self._command = tuple(command)
+        self._host = host or TrialHost()
+        self._connecting = asyncio.Lock()
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._host.close)
 
     async def __call__(self, plan: Path, engine: StoredEngine) -> None:
         """However it ends, and being cancelled is one way, it leaves no child behind."""
-        # A session of its own: a Ctrl-C in the server's terminal is not meant for the child.
-        child = await asyncio.create_subprocess_exec(
-            *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
-        )
         report, said = bytearray(), bytearray()
         try:
+            async with self._connecting:
+                connection, printed = await asyncio.shield(asyncio.to_thread(self._host.connect))
+            child, asking = await asyncio.open_unix_connection(sock=connection)
+            words, writing = await asyncio.open_unix_connection(sock=printed)
+        except OSError as broken:
+            raise shortage_behind(broken) or _no_host(str(broken)) from broken
+        reading = asyncio.gather(
+            _keep_last(REPORT_BYTES, child, report), _keep_last(4 * STDERR_CHARACTERS, words, said)
+        )
+        try:
+            asking.write(self._request(plan, engine))
             async with asyncio.timeout(self._timeout_s):
-                await _converse(child, self._request(plan, engine), report, said)
+                await asyncio.shield(reading)
         except TimeoutError:
             raise Unavailable(
                 f"The plan's trial load in a process of its own took longer than {self._timeout_s:g} s and "
@@ -88,12 +180,15 @@ class ProcessTrial:
                 "server with a higher --trial-load-timeout-s."
             ) from None
         finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
-            words = said.decode(errors="replace")[-STDERR_CHARACTERS:]
-            logger.debug("trial load of engine %d: exit code %s: %s", engine.id, child.returncode, words)
-        failure = _failure(bytes(report), await child.wait(), words)
+            with suppress(OSError, RuntimeError):  # it has ended
+                asking.write_eof()
+            await asyncio.wait((reading,), timeout=KILLED_WITHIN_S)
+            reading.cancel()
+            for end in (asking, writing):
+                end.close()
+            text = said.decode(errors="replace")[-STDERR_CHARACTERS:]
+            logger.debug("trial load of engine %d: %s: %s", engine.id, bytes(report[-200:]), text)
+        failure = _failure(bytes(report), text, engine.backend)
         if failure is not None:
             raise failure
 
@@ -101,7 +196,9 @@ class ProcessTrial:
         library = self._tensorrt.library
         request = {
             "plan": str(plan.absolute()),
+            "backend": engine.backend,
             "device": engine.device,
+            "precision": engine.precision,
             "cuda_graphs": engine.cuda_graphs,
             "library": None if library is None else str(library),
             "plugins": [str(plugin) for plugin in self._tensorrt.plugins],
@@ -110,56 +207,57 @@ class ProcessTrial:
         return json.dumps(request).encode() + b"\n"
 
 
-async def _converse(child: Process, request: bytes, report: bytearray, said: bytearray) -> None:
-    """Ask, and take what the child writes until it has ended."""
-    assert child.stdin is not None
-    assert child.stdout is not None
-    assert child.stderr is not None
-    async with asyncio.TaskGroup() as reading:
-        reading.create_task(_keep_last(REPORT_BYTES, child.stdout, report))
-        reading.create_task(_keep_last(4 * STDERR_CHARACTERS, child.stderr, said))
-        child.stdin.write(request)
-        with suppress(ConnectionError):  # a child that ended without reading: its exit code tells more
-            await child.stdin.drain()
-        await child.wait()  # stdin stays open until then: the child takes its closing as the server's end
-
-
 async def _keep_last(count: int, stream: asyncio.StreamReader, kept: bytearray) -> None:
-    while chunk := await stream.read(CHUNK_BYTES):
-        kept += chunk
-        del kept[:-count]
+    with suppress(ConnectionError):
+        while chunk := await stream.read(CHUNK_BYTES):
+            kept += chunk
+            del kept[:-count]
 
 
-def _failure(report: bytes, exit_code: int, words: str) -> TrtserveError | None:
+def _failure(said: bytes, words: str, backend: str) -> TrtserveError | None:
     """What is wrong with the plan after its trial; None where nothing is."""
+    lines = [line for line in said.splitlines() if line]
+    match _parsed(lines[-1:]):
+        case {"exit": int(exit_code)}:
+            pass
+        case _:
+            return _no_host("the process that they are forked from is gone")
+    library = LIBRARIES.get(backend, backend)
     if exit_code == -signal.SIGKILL:
         return Unavailable(
             "The plan's trial load in a process of its own was killed (signal SIGKILL), as it happens when "
-            "memory runs out: nothing was loaded. Free memory, or give the server more, and upload it again."
+            "memory runs out: nothing was loaded. Free memory, or give the server more, and upload it again.",
+            retry_after=RETRY_AFTER_S,
         )
     if exit_code < 0:
-        return InvalidInput(
-            "The plan crashed TensorRT in a trial load in a process of its own (signal "
-            f"{_signal_name(-exit_code)}): nothing was loaded. It is damaged, or was built for another "
-            "TensorRT or GPU: build it again with this server's TensorRT (GET /version) on such a GPU as "
-            "this server has."
+        return shortage_in(words) or PlanCrashed(
+            f"The plan crashed {library} in a trial load in a process of its own (signal "
+            f"{_signal_name(-exit_code)}): nothing was loaded. {ADVICE.get(backend, '')}".rstrip()
         )
-    match _last_line(report):
+    match _parsed(lines[-2:-1]):
         case {"ok": True}:
             return None
-        case {"kind": str(kind), "message": str(message)}:
-            return of_kind(kind, message)
+        case {"kind": str(kind), "message": str(message), **more}:
+            after = more.get("retry_after")
+            return of_kind(kind, message, after if isinstance(after, float) else None)
     last = (words.strip().splitlines() or ["it said nothing"])[-1]
-    return ExecutionFailed(
+    return shortage_in(words) or ExecutionFailed(
         "The plan's trial load in a process of its own ended without a report "
         f"(exit code {exit_code}; {last}): nothing was loaded. The log says more at --log-level debug."
     )
 
 
-def _last_line(report: bytes) -> object:
-    """The JSON in the last line; None where it is none."""
+def _no_host(why: str) -> Unavailable:
+    return Unavailable(
+        f"The plan had no trial load in a process of its own, as {why}: nothing was loaded. Try again.",
+        retry_after=RETRY_AFTER_S,
+    )
+
+
+def _parsed(line: Sequence[bytes]) -> object:
+    """The JSON in the line; None where it is none."""
     try:
-        return json.loads((report.splitlines() or [b""])[-1])
+        return json.loads(b"".join(line))
     except (ValueError, RecursionError):
         return None
 

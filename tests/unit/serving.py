@@ -1,11 +1,13 @@
 """A registry on its store, without HTTP, for tests of the life of engines."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from service.engine import Resolved
+from service.lifecycle import Sleep
 from service.options import Options
 from service.plan_format import Format
 from service.registry import Registry
@@ -20,11 +22,17 @@ from tests.waiting import until
 class Server:
     """A registry on its store, without HTTP; `stop` and `start` are a restart."""
 
-    def __init__(self, settings: Settings, runtime: FakeRuntime, trial: Trial | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: FakeRuntime,
+        trial: Trial | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
         self.settings = settings
         self.runtime = runtime
         self.store = Store(settings.store)
-        self.registry = Registry(settings, self.store, runtime, trial)
+        self.registry = Registry(settings, self.store, runtime, trial, sleep)
 
     def stage(self, plan: bytes) -> StagedPlan:
         writer = self.store.new_upload()
@@ -45,9 +53,12 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, runtime: FakeRuntime | None = None, trial: Trial | None = None
+    settings: Settings,
+    runtime: FakeRuntime | None = None,
+    trial: Trial | None = None,
+    sleep: Sleep = asyncio.sleep,
 ) -> AsyncIterator[Server]:
-    server = Server(settings, runtime or FakeRuntime(), trial)
+    server = Server(settings, runtime or FakeRuntime(), trial, sleep)
     await server.registry.start()
     try:
         yield server

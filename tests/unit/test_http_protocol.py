@@ -264,7 +264,7 @@ async def test_an_answer_that_cannot_be_compressed_is_an_error(
     served: FastAPI, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def compress(*_: object) -> bytes:
-        raise MemoryError
+        raise ValueError
 
     runtime.compute = large
     monkeypatch.setattr("service.compressed.compress", compress)

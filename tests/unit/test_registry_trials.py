@@ -8,8 +8,8 @@ import pytest
 from service.engine import State
 from service.errors import InvalidInput, Unavailable
 from service.metadata import StoredEngine
-from service.residency import LOADS_AT_ONCE
 from service.settings import Settings
+from service.turns import AT_ONCE
 from tests.fakes.plans import tensorrt_plan
 from tests.fakes.runtime import FakeRuntime, error
 from tests.unit.serving import loaded, serving
@@ -71,7 +71,7 @@ async def test_closing_ends_the_trials(settings: Settings) -> None:
     trial.gate.clear()
     async with serving(settings, trial=trial) as server:
         adding = [asyncio.create_task(server.add(tensorrt_plan((10, 0, 0, n)))) for n in range(4)]
-        await until(lambda: len(trial.tried) == LOADS_AT_ONCE)
+        await until(lambda: len(trial.tried) == AT_ONCE)
         await server.registry.close()
         ends = await asyncio.gather(*adding, return_exceptions=True)
         assert [(type(end), str(end)) for end in ends] == [(Unavailable, "The server is stopping.")] * 4

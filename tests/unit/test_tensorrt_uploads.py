@@ -33,12 +33,16 @@ class FakeTrial:
         self.gate = asyncio.Event()
         self.gate.set()
         self.tried: list[tuple[Path, StoredEngine]] = []
+        self.closed = False
 
     async def __call__(self, plan: Path, engine: StoredEngine) -> None:
         self.tried.append((plan, engine))
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
+
+    async def close(self) -> None:
+        self.closed = True
 
 
 @pytest.fixture
@@ -72,9 +76,10 @@ async def test_a_plan_that_stands_the_trial_is_loaded(
     assert (tried.device, tried.cuda_graphs) == ("cuda:1", "off")
 
 
-async def test_only_tensorrt_plans_are_tried(client: httpx.AsyncClient, trial: FakeTrial) -> None:
+async def test_plans_of_the_other_backends_are_tried_too(client: httpx.AsyncClient, trial: FakeTrial) -> None:
     assert (await client.post("/engines", content=onnx_plan())).status_code == 201
-    assert trial.tried == []
+    ((_, engine),) = trial.tried
+    assert (engine.format, engine.backend) == ("onnx", "openvino")
 
 
 async def test_a_plan_is_loading_while_it_is_tried(
@@ -202,6 +207,7 @@ async def test_the_settings_reach_the_backend_and_the_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
+    trial = FakeTrial()
 
     def create_runtime(*, tensorrt: TensorRtOptions) -> FakeRuntime:
         made.append(tensorrt)
@@ -209,7 +215,7 @@ async def test_the_settings_reach_the_backend_and_the_trial(
 
     def process_trial(tensorrt: TensorRtOptions, timeout_s: float) -> FakeTrial:
         made.extend((tensorrt, timeout_s))
-        return FakeTrial()
+        return trial
 
     monkeypatch.setattr("service.app.create_runtime", create_runtime)
     monkeypatch.setattr("service.app.ProcessTrial", process_trial)
@@ -226,6 +232,7 @@ async def test_the_settings_reach_the_backend_and_the_trial(
     plugins = (Path("/p/a.so"), Path("/p/b.so"))
     told = TensorRtOptions(Path("/opt/libnvinfer.so.11"), plugins, allow_host_code=True)
     assert made == [told, 7.0, told]
+    assert trial.closed
 
 
 async def test_without_trial_loads_a_plan_is_loaded_at_once(

@@ -4,8 +4,9 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from runtime_ext.backends import TensorRtOptions
 from service.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, Unsupported
 from service.metadata import StoredEngine
-from service.trial import ProcessTrial, TrialLoads
+from service.trial import PlanCrashed, ProcessTrial, TrialHost, Trials
 from tests.fakes.engines import UNBATCHED
 from tests.waiting import until
 
@@ -24,27 +25,44 @@ ENGINE = StoredEngine(
     7, "d", "tensorrt", "tensorrt", "cuda:0", 4, 8, "f32", "off", 10, "2030-01-01", **UNBATCHED
 )
 
-CHILD = """
+HOST = """
 import json, os, signal, sys
 from pathlib import Path
-request = json.loads(sys.stdin.readline())
-def report(**said):
-    print(json.dumps(said), flush=True)
+from runtime_ext import trial
+def attempt(request):
+    scope = {"request": request, "json": json, "os": os, "signal": signal, "sys": sys, "Path": Path}
+    exec(Path(request["plan"]).read_text(), scope)
+    return scope.get("report", {"ok": True})
+trial.attempt = attempt
+trial.main()
 """
+"""A host whose children run the statements that a plan holds, and give `report` back."""
 
 Run = Callable[..., Any]
 
 
+@pytest.fixture(scope="module")
+def host() -> Iterator[TrialHost]:
+    host = TrialHost(command=(sys.executable, "-c", HOST))
+    yield host
+    host.close()
+
+
 @pytest.fixture
-def child(tmp_path: Path) -> Callable[..., ProcessTrial]:
-    """A trial whose child runs the given statements once it has read the request."""
+def plan(tmp_path: Path) -> Callable[[str], Path]:
+    """A plan that makes the child run these statements."""
 
-    def trial(statements: str, timeout_s: float = 300.0, **options: Any) -> ProcessTrial:
-        file = tmp_path / "child.py"
-        file.write_text(CHILD + statements)
-        return ProcessTrial(TensorRtOptions(**options), timeout_s, (sys.executable, str(file)))
+    def written(statements: str) -> Path:
+        file = tmp_path / "a.plan"
+        file.write_text(statements)
+        return file
 
-    return trial
+    return written
+
+
+@pytest.fixture
+def trial(host: TrialHost) -> ProcessTrial:
+    return ProcessTrial(TensorRtOptions(), 300.0, host)
 
 
 def is_there(process: int) -> bool:
@@ -55,25 +73,23 @@ def is_there(process: int) -> bool:
     return True
 
 
-async def test_a_plan_that_loads_passes(child: Run, tmp_path: Path) -> None:
-    await child("report(ok=True)")(tmp_path / "a.plan", ENGINE)
+async def test_a_plan_that_loads_passes(trial: ProcessTrial, plan: Run) -> None:
+    await trial(plan(""), ENGINE)
 
 
 @pytest.mark.parametrize("allow_host_code", [False, True])
 async def test_the_child_is_told_the_plan_and_the_options(
-    child: Run, tmp_path: Path, allow_host_code: bool
+    host: TrialHost, plan: Run, tmp_path: Path, allow_host_code: bool
 ) -> None:
     asked = tmp_path / "asked.json"
-    trial = child(
-        f"Path({str(asked)!r}).write_text(json.dumps(request)); report(ok=True)",
-        library=Path("/opt/libnvinfer.so.11"),
-        plugins=(Path("/p/a.so"),),
-        allow_host_code=allow_host_code,
-    )
-    await trial(tmp_path / "a.plan", ENGINE)
+    options = TensorRtOptions(Path("/opt/libnvinfer.so.11"), (Path("/p/a.so"),), allow_host_code)
+    file = plan(f"Path({str(asked)!r}).write_text(json.dumps(request))")
+    await ProcessTrial(options, 300.0, host)(file, ENGINE)
     assert json.loads(asked.read_text()) == {
-        "plan": str(tmp_path / "a.plan"),
+        "plan": str(file),
+        "backend": "tensorrt",
         "device": "cuda:0",
+        "precision": "f32",
         "cuda_graphs": "off",
         "library": "/opt/libnvinfer.so.11",
         "plugins": ["/p/a.so"],
@@ -84,74 +100,110 @@ async def test_the_child_is_told_the_plan_and_the_options(
 @pytest.mark.parametrize(
     ("said", "raised"),
     [
-        ("report(kind='InvalidInput', message='bad magic')", InvalidInput),
-        ("report(kind='Unsupported', message='bad magic')", Unsupported),
-        ("print('a library wrote this'); report(kind='Unavailable', message='bad magic')", Unavailable),
+        ("report = dict(kind='InvalidInput', message='bad magic')", InvalidInput),
+        ("report = dict(kind='Unsupported', message='bad magic')", Unsupported),
+        (
+            "os.write(1, b'a library wrote this'); report = dict(kind='Unavailable', message='bad magic')",
+            Unavailable,
+        ),
     ],
 )
 async def test_what_the_child_reports_is_raised(
-    child: Run, tmp_path: Path, said: str, raised: type[TrtserveError]
+    trial: ProcessTrial, plan: Run, said: str, raised: type[TrtserveError]
 ) -> None:
-    with pytest.raises(raised, match=r"^bad magic$"):
-        await child(said)(tmp_path / "a.plan", ENGINE)
+    with pytest.raises(raised, match=r"^bad magic$") as failed:
+        await trial(plan(said), ENGINE)
+    assert failed.value.retry_after is None
+
+
+async def test_a_shortage_that_the_child_reports_is_one_that_passes(trial: ProcessTrial, plan: Run) -> None:
+    with pytest.raises(Unavailable, match="no threads") as failed:
+        await trial(plan("report = dict(kind='Unavailable', message='no threads', retry_after=2.5)"), ENGINE)
+    assert failed.value.retry_after == 2.5
 
 
 @pytest.mark.parametrize("number", ["SIGSEGV", "SIGABRT", "SIGBUS"])
+@pytest.mark.parametrize(("backend", "library"), [("tensorrt", "TensorRT"), ("openvino", "OpenVINO")])
 async def test_a_plan_that_crashes_the_child_is_refused_with_the_signal(
-    child: Run, tmp_path: Path, number: str
+    trial: ProcessTrial, plan: Run, number: str, backend: str, library: str
 ) -> None:
-    with pytest.raises(InvalidInput, match=rf"crashed TensorRT .* \(signal {number}\): nothing was loaded"):
-        await child(f"os.kill(os.getpid(), signal.{number})")(tmp_path / "a.plan", ENGINE)
+    engine = StoredEngine(7, "d", "f", backend, "auto", 4, 8, "f32", "off", 10, "2030-01-01", **UNBATCHED)
+    said = rf"crashed {library} .* \(signal {number}\): nothing was loaded"
+    with pytest.raises(PlanCrashed, match=said) as failed:
+        await trial(plan(f"os.kill(os.getpid(), signal.{number})"), engine)
+    assert failed.value.kind == "InvalidInput"
 
 
-async def test_a_child_that_crashes_after_its_report_has_crashed(child: Run, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="SIGSEGV"):
-        await child("report(ok=True); os.kill(os.getpid(), signal.SIGSEGV)")(tmp_path / "a.plan", ENGINE)
+async def test_a_child_that_crashes_at_its_end_has_crashed(trial: ProcessTrial, plan: Run) -> None:
+    # It has said that all is well, as far as a child can.
+    crash = "os._exit = lambda code: os.kill(os.getpid(), signal.SIGSEGV)"
+    with pytest.raises(PlanCrashed, match="SIGSEGV"):
+        await trial(plan(crash), ENGINE)
 
 
-async def test_a_child_that_the_system_killed_says_nothing_about_the_plan(child: Run, tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"SIGKILL.*memory"):
-        await child("os.kill(os.getpid(), signal.SIGKILL)")(tmp_path / "a.plan", ENGINE)
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("terminate called after throwing an instance of 'std::bad_alloc'", "memory"),
+        ("terminate called: what(): Resource temporarily unavailable", "threads"),
+        ("cannot open shared object file: Too many open files", "file descriptors"),
+    ],
+)
+async def test_a_child_that_crashes_for_want_of_something_does_not_blame_the_plan(
+    trial: ProcessTrial, plan: Run, words: str, what: str
+) -> None:
+    with pytest.raises(Unavailable, match=f"no more {what}") as failed:
+        await trial(plan(f"os.write(2, {words.encode()!r}); os.abort()"), ENGINE)
+    assert failed.value.retry_after is not None
+
+
+async def test_a_child_that_the_system_killed_says_nothing_about_the_plan(
+    trial: ProcessTrial, plan: Run
+) -> None:
+    with pytest.raises(Unavailable, match=r"SIGKILL.*memory") as failed:
+        await trial(plan("os.kill(os.getpid(), signal.SIGKILL)"), ENGINE)
+    assert failed.value.retry_after is not None
 
 
 @pytest.mark.parametrize(
     ("statements", "code", "last"),
     [
-        ("raise MemoryError('no memory')", 1, "MemoryError: no memory"),
-        ("sys.exit(3)", 3, "it said nothing"),
-        ("print('{\"ok\": 1}')", 0, "it said nothing"),
-        ("print('[' * 50_000)", 0, "it said nothing"),
-        ("", 0, "it said nothing"),
+        ("raise RuntimeError('what?')", 1, "RuntimeError: what?"),
+        ("os._exit(3)", 3, "it said nothing"),
+        ("os._exit(0)", 0, "it said nothing"),
+        ("report = {'ok': 1}", 0, "it said nothing"),
+        ("report = []", 0, "it said nothing"),
     ],
 )
 async def test_a_child_without_a_report_is_a_failure(
-    child: Run, tmp_path: Path, statements: str, code: int, last: str
+    trial: ProcessTrial, plan: Run, statements: str, code: int, last: str
 ) -> None:
     with pytest.raises(ExecutionFailed) as failed:
-        await child(statements)(tmp_path / "a.plan", ENGINE)
+        await trial(plan(statements), ENGINE)
     assert f"(exit code {code}; {last})" in str(failed.value)
 
 
-async def test_a_child_that_does_not_read_its_request_is_a_failure(tmp_path: Path) -> None:
-    trial = ProcessTrial(TensorRtOptions(), 300.0, (sys.executable, "-c", "raise SystemExit(4)"))
-    with pytest.raises(ExecutionFailed, match="exit code 4"):
-        await trial(tmp_path / ("x" * 10_000_000), ENGINE)
-
-
-async def test_a_child_that_takes_too_long_is_ended(child: Run, tmp_path: Path) -> None:
+async def test_a_child_that_takes_too_long_is_ended(host: TrialHost, plan: Run) -> None:
+    await ProcessTrial(TensorRtOptions(), 300.0, host)(plan(""), ENGINE)  # the host is up
     with pytest.raises(Unavailable, match=r"longer than 0\.01 s and was ended: nothing was loaded"):
-        await child("signal.pause()", timeout_s=0.01)(tmp_path / "a.plan", ENGINE)
+        await ProcessTrial(TensorRtOptions(), 0.01, host)(plan("signal.pause()"), ENGINE)
 
 
-async def test_a_trial_that_is_cancelled_leaves_no_child(child: Run, tmp_path: Path) -> None:
-    begun = tmp_path / "begun"
-    hang = f"""
-begun = Path({str(begun)!r})
-begun.with_suffix(".part").write_text(str(os.getpid()))
-begun.with_suffix(".part").rename(begun)
+def hanging(begun: Path) -> str:
+    """Statements that tell the process in a file, and never end."""
+    return f"""
+part = Path({str(begun)!r}).with_suffix(".part")
+part.write_text(str(os.getpid()))
+part.rename({str(begun)!r})
 signal.pause()
 """
-    trying = asyncio.create_task(child(hang)(tmp_path / "a.plan", ENGINE))
+
+
+async def test_a_trial_that_is_cancelled_leaves_no_child(
+    trial: ProcessTrial, plan: Run, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    trying = asyncio.create_task(trial(plan(hanging(begun)), ENGINE))
     await until(begun.exists)
     process = int(begun.read_text())
     assert is_there(process)
@@ -161,31 +213,82 @@ signal.pause()
     assert not is_there(process)
 
 
+async def test_trials_run_beside_each_other(trial: ProcessTrial, plan: Run, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    hangs = asyncio.create_task(trial(plan(hanging(begun)), ENGINE))
+    await until(begun.exists)
+    await trial(plan(""), ENGINE)
+    assert not hangs.done()
+    hangs.cancel()
+    await asyncio.wait((hangs,))
+
+
+async def test_the_children_end_with_the_host_and_another_host_is_begun(plan: Run, tmp_path: Path) -> None:
+    host = TrialHost(command=(sys.executable, "-c", HOST))
+    trial = ProcessTrial(TensorRtOptions(), 300.0, host)
+    begun = tmp_path / "begun"
+    file = plan(hanging(begun).replace("os.getpid())", "os.getpid()) + ' ' + str(os.getppid())"))
+    trying = asyncio.create_task(trial(file, ENGINE))
+    await until(begun.exists)
+    child, parent = map(int, begun.read_text().split())
+    os.kill(parent, signal.SIGKILL)
+    with pytest.raises(Unavailable, match="the process that they are forked from is gone") as failed:
+        await trying
+    assert failed.value.retry_after is not None
+    await until(lambda: not is_there(child))
+    await trial(plan(""), ENGINE)
+    await trial.close()
+
+
+async def test_closing_the_host_ends_its_children(plan: Run, tmp_path: Path) -> None:
+    trial = ProcessTrial(TensorRtOptions(), 300.0, TrialHost(command=(sys.executable, "-c", HOST)))
+    begun = tmp_path / "begun"
+    trying = asyncio.create_task(trial(plan(hanging(begun)), ENGINE))
+    await until(begun.exists)
+    await trial.close()
+    with pytest.raises(Unavailable):
+        await trying
+    await until(lambda: not is_there(int(begun.read_text())))
+
+
+async def test_a_host_that_cannot_be_begun_is_unavailable(plan: Run) -> None:
+    trial = ProcessTrial(TensorRtOptions(), 300.0, TrialHost(command=("/nowhere/python",)))
+    with pytest.raises(Unavailable, match="no trial load"):
+        await trial(plan(""), ENGINE)
+
+
+async def test_the_child_is_the_first_to_be_killed_when_memory_runs_out(
+    trial: ProcessTrial, plan: Run
+) -> None:
+    score = "Path('/proc/self/oom_score_adj').read_text().strip()"
+    file = plan(f"report = dict(kind='InvalidInput', message={score})")
+    with pytest.raises(InvalidInput, match=r"^1000$"):
+        await trial(file, ENGINE)
+
+
 async def test_the_last_words_of_the_child_are_logged_for_debugging(
-    child: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    trial: ProcessTrial, plan: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "service.trial")
-    await child("sys.stderr.write('x' * 1_000_000 + 'the end'); report(ok=True)")(tmp_path / "p", ENGINE)
+    await trial(plan("sys.stderr.write('x' * 1_000_000 + 'the end'); sys.stderr.flush()"), ENGINE)
     (message,) = caplog.messages
     assert message.endswith("x" * (2000 - len("the end")) + "the end")
-    assert len(message) < 2100
+    assert len(message) < 2300
 
 
-# -- so many at once, until the end
+# -- until the end
 
 
-class Trials:
+class FakeTrial:
     """A trial that goes on until `gate` is set."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.running = 0
-        self.most = 0
         self.ended = 0
 
     async def __call__(self, plan: Path, engine: StoredEngine) -> None:
         self.running += 1
-        self.most = max(self.most, self.running)
         try:
             await self.gate.wait()
         finally:
@@ -193,35 +296,22 @@ class Trials:
             self.ended += 1
 
 
-async def test_no_more_trials_run_at_once_than_allowed() -> None:
-    trial = Trials()
-    loads = TrialLoads(trial, at_once=2)
-    tasks = [asyncio.create_task(loads.run(Path("p"), ENGINE)) for _ in range(5)]
-    await until(lambda: trial.running == 2)
-    trial.gate.set()
-    await asyncio.gather(*tasks)
-    assert (trial.most, trial.ended) == (2, 5)
-
-
-async def test_stopping_ends_what_runs_and_refuses_what_waits() -> None:
-    trial = Trials()
-    loads = TrialLoads(trial, at_once=1)
-    tasks = [asyncio.create_task(loads.run(Path("p"), ENGINE)) for _ in range(3)]
-    await until(lambda: trial.running == 1)
-    loads.stop()
-    ends = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [(type(end), str(end)) for end in ends] == [(Unavailable, "The server is stopping.")] * 3
-    assert (trial.running, trial.ended) == (0, 1)
+async def test_stopping_ends_what_runs_and_refuses_the_next() -> None:
+    trial = FakeTrial()
+    trials = Trials(trial)
+    tasks = [asyncio.create_task(trials.run(Path("p"), ENGINE)) for _ in range(3)]
+    await until(lambda: trial.running == 3)
+    trials.stop()
+    ends = await asyncio.gather(*tasks, trials.run(Path("p"), ENGINE), return_exceptions=True)
+    assert [(type(end), str(end)) for end in ends] == [(Unavailable, "The server is stopping.")] * 4
+    assert (trial.running, trial.ended) == (0, 3)
 
 
 async def test_a_caller_who_is_cancelled_ends_the_trial() -> None:
-    trial = Trials()
-    loads = TrialLoads(trial, at_once=1)
-    running = asyncio.create_task(loads.run(Path("p"), ENGINE))
+    trial = FakeTrial()
+    running = asyncio.create_task(Trials(trial).run(Path("p"), ENGINE))
     await until(lambda: trial.running == 1)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert trial.running == 0
-    trial.gate.set()
-    await loads.run(Path("p"), ENGINE)  # its place is free again

@@ -1,0 +1,43 @@
+"""What the server has no more of, as exceptions and last words tell it."""
+
+import errno
+import os
+
+import pytest
+
+from service.problems import tell
+from service.shortage import shortage_behind, shortage_in
+
+
+@pytest.mark.parametrize(
+    ("failure", "what"),
+    [
+        (MemoryError(), "memory"),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "file descriptors"),
+        (OSError(errno.ENFILE, os.strerror(errno.ENFILE)), "file descriptors"),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "memory"),
+        (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "threads"),
+        (RuntimeError("can't start new thread"), "threads"),
+    ],
+)
+def test_an_exception_of_a_shortage_is_told_as_unavailable(failure: Exception, what: str) -> None:
+    shortage = shortage_behind(failure)
+    assert shortage is not None
+    assert f"got no more {what}: " in str(shortage)
+    told = tell(failure)
+    assert (told.kind, told.sentence, told.retry_after) == ("Unavailable", str(shortage), 5)
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError(errno.ENOENT, "no"), RuntimeError("what?"), ValueError("x"), OSError()]
+)
+def test_another_exception_is_none(failure: Exception) -> None:
+    assert shortage_behind(failure) is None
+    assert tell(failure).kind == "ExecutionFailed"
+
+
+def test_last_words_are_read() -> None:
+    assert (
+        shortage_in("terminate called after throwing an instance of 'std::bad_alloc'\n  what():") is not None
+    )
+    assert shortage_in("Segmentation fault") is None
