@@ -40,6 +40,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Error, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    for short in (OSError, MemoryError, RuntimeError):
+        app.add_exception_handler(short, _short)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -91,6 +93,14 @@ def _answer(request: Request, status: int, code: str, message: str) -> JSONRespo
 
 async def _known(request: Request, error: Exception) -> Response:
     """TrtserveError from here, Error from C++: both have a kind."""
+    return answer(request.app, error)
+
+
+async def _short(request: Request, error: Exception) -> Response:
+    """What may be a shortage, and is as unexpected as any other where it is none."""
+    if shortage_behind(error) is None:
+        raise error
+    logger.warning("%s %s: %r", request.method, request.url.path, error)
     return answer(request.app, error)
 
 

@@ -48,7 +48,7 @@ import logging
 import os
 import re
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -162,8 +162,13 @@ class Store:
         return self._metadata.remove_version(name, version)
 
     def delete_plan(self, engine: StoredEngine) -> None:
-        """Delete the plan of an engine that has no row (any more)."""
-        self.plan_path(engine).unlink(missing_ok=True)
+        """Delete the plan of an engine that has no row (any more), with what an ended load left of it."""
+        plan = self.plan_path(engine)
+        plan.unlink(missing_ok=True)
+        with suppress(OSError):  # what cannot be cleared away now is by the next start
+            for folder in _named(self._plans, LOAD_NAME):
+                if folder.name.startswith(plan.name):
+                    shutil.rmtree(folder)
 
     def _clear_leftovers(self) -> None:
         known = {self.plan_path(engine) for engine in self.engines()}

@@ -251,6 +251,19 @@ async def test_plans_of_every_backend_have_a_trial_before_they_are_loaded(settin
         assert len(server.runtime.loads) == 2
 
 
+async def test_what_a_trial_that_crashed_left_beside_the_plan_goes_with_it(settings: Settings) -> None:
+    async def crash(plan: Path, engine: StoredEngine) -> None:
+        folder = plan.with_name(f"{plan.name}.aB3xY9")  # as the openvino backend makes one
+        folder.mkdir()
+        (folder / "model.onnx").hardlink_to(plan)
+        raise PlanCrashed("It crashed.")
+
+    async with serving(settings, trial=crash) as server:
+        with pytest.raises(InvalidInput, match="crashed"):
+            await server.add(onnx_plan())
+        assert server.files() == []
+
+
 # -- hanging
 
 

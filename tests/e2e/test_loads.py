@@ -1,0 +1,88 @@
+"""Loads of a whole server: in which processes they happen, and what the server's own end leaves of them."""
+
+import resource
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.server import Server
+from tests.seam.models import scaling
+from tests.waiting import wait_until
+
+
+def open_files(server: Server) -> int:
+    return psutil.Process(server.process.pid).num_fds()
+
+
+def limit_files(server: Server, soft: int) -> None:
+    _, hard = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_kill_of_the_server_leaves_no_process_behind(tmp_path: Path, plan: bytes) -> None:
+    with Server(tmp_path / "store") as server:
+        server.client.post("/engines", content=plan).raise_for_status()
+        (host,) = psutil.Process(server.process.pid).children(recursive=True)
+        assert host.name() == "trtserve-trials"
+        server.kill()
+        wait_until(lambda: not host.is_running(), "the end of the process of trials")
+        server.start()
+
+
+def test_a_server_whose_process_of_trials_is_gone_begins_another(server: Server, tmp_path: Path) -> None:
+    (host,) = psutil.Process(server.process.pid).children(recursive=True)
+    host.kill()
+    answer = server.client.post("/engines", content=scaling(tmp_path / "m.onnx", 77).read_bytes())
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_server_that_ends_during_its_loads_serves_all_engines_after_the_next_start(
+    tmp_path: Path, plan: bytes, big_plan: bytes, number: signal.Signals
+) -> None:
+    with Server(tmp_path / "store") as server:
+        for name, each in (("small", plan), ("big", big_plan)):
+            server.client.post("/engines", params={"name": name}, content=each).raise_for_status()
+        marks = server.store / "loading"
+        for _ in range(3):
+            server.stop()
+            server.start()
+            wait_until(lambda: any(marks.glob("*.json")) or is_ready(server), "a load")
+            server.process.send_signal(number)
+            server.kill()
+            server.start()
+            server.wait_until_ready()
+            engines = server.client.get("/engines").json()["engines"]
+            assert [(e["name"], e["state"]) for e in engines] == [("small", "READY"), ("big", "READY")]
+        assert ("the server before this one crashed" in server.log) is (number == signal.SIGSEGV)
+
+
+def is_ready(server: Server) -> bool:
+    return server.client.get("/health/ready").status_code == 200
+
+
+def test_a_server_without_descriptors_takes_no_plan_for_now(
+    server: Server, tmp_path: Path, plan: bytes
+) -> None:
+    server.client.post("/engines", content=plan).raise_for_status()  # its threads and files are there
+    another = scaling(tmp_path / "m.onnx", 78).read_bytes()
+    before, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    refused = []
+    for free in range(16):
+        limit_files(server, before)
+        server.client.get("/health/live").raise_for_status()  # the connection is there
+        limit_files(server, open_files(server) + free)
+        answer = server.client.post("/engines", content=another)
+        if answer.status_code == 201:
+            server.client.delete(answer.headers["Location"]).raise_for_status()
+        else:
+            refused.append(answer)
+    limit_files(server, before)
+    assert len(refused) > 4
+    for answer in refused:
+        assert (answer.status_code, answer.json()["code"]) == (503, "Unavailable"), answer.text
+        assert int(answer.headers["Retry-After"]) > 0
+        assert str(server.store) not in answer.text
+    assert server.client.post("/engines", content=another).status_code == 201
