@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from runtime_ext import AUTO_DELAY, BatchOptions
 from service.errors import InvalidInput
-from service.metadata import StoredEngine
 from service.settings import MAX_BATCH_SIZE
+from service.stored import StoredEngine
 
 AUTO = "auto"
 LAST_DIM = 63  # a request's tensor has 64 dimensions at most

@@ -3,17 +3,18 @@
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 import orjson
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from service.cli_names import names
 from service.cli_server import print_table, server_option, talking_to
+from service.cli_settings import settings_of
+from service.cli_store import store
 from service.client import SAFETENSORS, binary_request
 from service.errors import TrtserveError
 from service.settings import MAX_BATCH_SIZE, MAX_DELAY_US, Settings
@@ -65,7 +66,7 @@ def _shown(default: object) -> str:
 @_settings_options
 def serve(**given: str | None) -> None:
     """Start the server; it runs until it is told to stop (SIGINT, SIGTERM)."""
-    settings = _settings(given)
+    settings = settings_of(given)
 
     from service.server import serve as run  # imports torch: seconds that no other command should take
 
@@ -74,19 +75,6 @@ def serve(**given: str | None) -> None:
     except TrtserveError as failure:
         raise click.ClickException(str(failure)) from failure
     sys.exit(0 if started else 1)
-
-
-def _settings(given: Mapping[str, str | None]) -> Settings:
-    """An option wins over the environment, which Settings reads; both are checked there."""
-    try:
-        return Settings.model_validate({name: value for name, value in given.items() if value is not None})
-    except ValidationError as failure:
-        raise click.UsageError("\n".join(_complaint(error) for error in failure.errors())) from None
-
-
-def _complaint(error: Any) -> str:
-    name = str(error["loc"][0])
-    return f"--{name.replace('_', '-')} or TRTSERVE_{name.upper()}: {error['msg']}, not {error['input']!r}."
 
 
 # -- trtserve tune
@@ -177,7 +165,7 @@ def tune(ref: str, store: str | None, **asked: Any) -> None:
 
     A plan file, or an engine of a store, also while a server runs on that.
     """
-    settings = _settings({"store": store})
+    settings = settings_of({"store": store})
 
     from service.tune import run  # imports torch: seconds that no other command should take
 
@@ -187,6 +175,9 @@ def tune(ref: str, store: str | None, **asked: Any) -> None:
         raise click.ClickException(str(failure)) from failure
     click.echo("\n".join(report.lines))
     sys.exit(0 if report.complete else 130)  # as a shell tells of Ctrl-C
+
+
+main.add_command(store)
 
 
 # -- what talks to a server

@@ -26,6 +26,8 @@ from service.store import Store
 
 logger = logging.getLogger(__name__)
 
+PLANS_READ_AT_ONCE = 2  # as many as are loaded at once
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -65,6 +67,7 @@ class Lifecycle:
         self._id_locks: KeyedLock[int] = KeyedLock()
         self._names_lock = asyncio.Lock()
         self._store_thread = ThreadPoolExecutor(1, "trtserve-store")
+        self._reading_threads = ThreadPoolExecutor(PLANS_READ_AT_ONCE, "trtserve-read")
 
     async def recall(self) -> list[Engine]:
         """Show what the store keeps, and give back the engines that are to be loaded."""
@@ -74,13 +77,15 @@ class Lifecycle:
             for stored in await self._stored(self._store.engines)
         ]
         names = await self._stored(self._store.names)
-        self._store.marks.keep_only({engine.digest for engine in engines})
+        await self._stored(self._store.marks.keep_only, {engine.digest for engine in engines})
+        await self._stored(self._store.aside.warn)
         self._directory.show(*engines)
         self._directory.rename(names)
         return [engine for engine in engines if engine.state is State.LOADING]
 
     def close(self) -> None:
         self._store_thread.shutdown(wait=False)
+        self._reading_threads.shutdown(wait=False)
 
     # -- adding
 
@@ -98,14 +103,36 @@ class Lifecycle:
                 # to be tried again.
                 if there is not None and there.state is State.READY:
                     there.check_options(asked)
+                    await self._repair(plan, there)
                     await self._rename(self._store.commit, there.stored, name, version)
-                    engine = there
+                    engine = self._directory.get(wanted.id) or there
                 else:
                     check_preferred(wanted)
                     engine = await self._stand_up(plan, wanted, name, version, there)
                 return self._directory.label(engine, name), there is None
         finally:
             await asyncio.to_thread(plan.discard)
+
+    async def _repair(self, plan: StagedPlan, there: Engine) -> None:
+        """Where the stored plan of a READY engine is damaged, put this one there and load the engine anew.
+
+        What it has loaded may be the damaged bytes, which a library may have mapped.
+        """
+        try:
+            await self._read(self._store.check_plan, there.stored)
+            return
+        except Unavailable as damage:
+            logger.warning("engine %s: repaired by an upload: %s", there, damage)
+        await self._stored(self._store.adopt, plan, there.stored)
+        engine = Engine(there.stored, names=there.names)
+        self._directory.show(engine)
+        try:
+            await self._residency.unload(there)
+            await self._residency.load(engine, self._store.plan_path(engine.stored))
+        except Exception as failure:
+            engine.state, engine.reason = State.FAILED, _reason(engine, failure)
+            raise
+        engine.state = State.READY
 
     async def _stand_up(
         self,
@@ -214,17 +241,23 @@ class Lifecycle:
             await self._load_kept(engine)
             return
         self._residency.refuse_when_stopping()
-        await self._stored(self._store.check_plan, engine.stored)
+        await self._check(engine)
         await self._residency.load_suspect(engine, self._store.plan_path(engine.stored), mark)
 
     async def _load_kept(self, engine: Engine, after_trial: bool = False) -> None:
         self._residency.refuse_when_stopping()
-        await self._stored(self._store.check_plan, engine.stored)
+        await self._check(engine)
         plan = self._store.plan_path(engine.stored)
         if after_trial:
             await self._residency.load_first(engine, plan, None)
         else:
             await self._residency.load(engine, plan)
+
+    async def _check(self, engine: Engine) -> None:
+        """Raise Unavailable where the engine's row or its plan is damaged."""
+        if engine.stored.damage:
+            raise Unavailable(engine.stored.damage)
+        await self._read(self._store.check_plan, engine.stored)
 
     # -- unloading
 
@@ -306,6 +339,11 @@ class Lifecycle:
         """Make a change of the store that gives all names back, and take them over."""
         async with self._names_lock:
             self._directory.rename(await self._stored(change, *args, **kwargs))
+
+    async def _read(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call what reads a whole plan: in other threads, so that the store's own waits for nobody."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reading_threads, lambda: call(*args, **kwargs))
 
     async def _stored(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call the store, in its thread."""

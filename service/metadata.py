@@ -1,140 +1,53 @@
 """What the store knows of its plans besides their bytes: engines, names and versions, in SQLite.
 
 Every method that changes something is one transaction, on the disk itself when it returns (WAL with
-synchronous=FULL). It gives back all names as they are then, read before the commit: once that has
-succeeded nothing can fail any more.
+synchronous=FULL), in the database and in its copy (metadata_copy.py). The copy is written before the commit
+and put in its place after it: so it is never ahead, one change behind at most, and has all that was answered.
+A method gives back all names as they are then, read before the commit: once that has succeeded nothing can
+fail any more.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import astuple, fields
 from pathlib import Path
 
-from service.errors import Unavailable
-from service.options import Options
+from service.metadata_copy import Copy, CopyFile
+from service.metadata_file import MetadataFile, told
+from service.metadata_opening import Beside, Opening
+from service.metadata_schema import read_rows, seal
+from service.stored import StoredEngine, StoredName
 
-SCHEMA_VERSION = 4  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
+__all__ = ["Metadata", "StoredEngine", "StoredName"]
 
-SCHEMA = """
-CREATE TABLE engine (
-    id                    INTEGER PRIMARY KEY,
-    digest                TEXT NOT NULL UNIQUE,
-    format                TEXT NOT NULL,
-    backend               TEXT NOT NULL,
-    device                TEXT NOT NULL,
-    instances             INTEGER NOT NULL,
-    max_queue_size        INTEGER NOT NULL,
-    precision             TEXT NOT NULL,
-    cuda_graphs           TEXT NOT NULL,
-    max_batch_size        INTEGER NOT NULL,
-    max_queue_delay_us    ANY NOT NULL,  -- an integer, or 'auto'
-    latency_target_us     INTEGER NOT NULL,
-    preferred_batch_sizes TEXT NOT NULL,
-    batch_dims            TEXT NOT NULL,
-    plan_bytes            INTEGER NOT NULL,
-    created               TEXT NOT NULL,
-    loaded                INTEGER NOT NULL DEFAULT 1  -- 0: a start leaves it as it is, on disk only
-) STRICT;
-
-CREATE TABLE name (
-    name    TEXT PRIMARY KEY,
-    current INTEGER NOT NULL,
-    newest  INTEGER NOT NULL  -- ever given, also where it has been removed: a number is not given twice
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE version (
-    name    TEXT NOT NULL REFERENCES name,
-    version INTEGER NOT NULL,
-    engine  INTEGER NOT NULL REFERENCES engine,
-    PRIMARY KEY (name, version),
-    UNIQUE (name, engine)
-) STRICT, WITHOUT ROWID;
-"""
-
-
-MIGRATIONS = {
-    1: "ALTER TABLE engine ADD COLUMN cuda_graphs TEXT NOT NULL DEFAULT 'auto';",
-    # What those engines were stood up with: no request was ever joined with another.
-    2: """
-    ALTER TABLE engine ADD COLUMN max_batch_size INTEGER NOT NULL DEFAULT 1;
-    ALTER TABLE engine ADD COLUMN max_queue_delay_us ANY NOT NULL DEFAULT 0;
-    ALTER TABLE engine ADD COLUMN latency_target_us INTEGER NOT NULL DEFAULT 10000;
-    ALTER TABLE engine ADD COLUMN preferred_batch_sizes TEXT NOT NULL DEFAULT '';
-    ALTER TABLE engine ADD COLUMN batch_dims TEXT NOT NULL DEFAULT '';
-    """,
-    3: "ALTER TABLE engine ADD COLUMN loaded INTEGER NOT NULL DEFAULT 1;",
-}
-"""From each earlier version of the schema to the next; the order of a table's columns does not matter."""
-
-
-@dataclass(frozen=True)
-class StoredEngine:
-    """What must be known to stand an engine up again; the options are those that were asked for."""
-
-    id: int
-    digest: str  # SHA-256 of the plan, hex
-    format: str
-    backend: str
-    device: str
-    instances: int
-    max_queue_size: int
-    precision: str
-    cuda_graphs: str
-    plan_bytes: int
-    created: str  # ISO 8601, UTC
-    max_batch_size: int
-    max_queue_delay_us: int | str  # or "auto"
-    latency_target_us: int
-    preferred_batch_sizes: str  # canonical, see service/batching.py
-    batch_dims: str  # canonical
-
-
-@dataclass(frozen=True)
-class StoredName:
-    current: int  # a key of versions
-    versions: dict[int, int]  # version -> engine ID
-
+logger = logging.getLogger(__name__)
 
 _COLUMNS = ", ".join(field.name for field in fields(StoredEngine))
 _MARKS = ", ".join("?" for _ in fields(StoredEngine))
-_OPTIONS = [field.name for field in fields(Options)]
+_RENEWED = [field.name for field in fields(StoredEngine) if field.name not in {"id", "created"}]
 
 
 class Metadata:
     """The database. Not thread safe: its owner calls it from one thread at a time."""
 
-    def __init__(self, path: Path, *, plans_beside: int = 0) -> None:
+    _db: sqlite3.Connection
+    _path: Path
+
+    def __init__(self, path: Path, beside: Beside | None = None, opening: Opening = Opening.USUAL) -> None:
         """Open the database, made if missing, but not where plans lie beside it: then it has been lost.
 
-        Raises Unavailable for that, for the database of a newer version, and for what is none.
+        Afterwards `notes` has a sentence for each thing that was not in order, and `sound` says whether the
+        database and its copy agreed. Raises DamagedDatabase where it cannot be read and is not to be rebuilt,
+        and Unavailable for the database of a newer version, and where the disk is at fault.
         """
         self._path = path
-        with self._told():
-            # isolation_level None: no transaction begins unless this file says BEGIN.
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            (found,) = self._db.execute("PRAGMA user_version").fetchone()
-        if found == 0 and plans_beside:
-            self._db.close()  # before anything is written: a database put back finds no journal of this one
-            raise Unavailable(
-                f"{path} is missing or empty beside {plans_beside} plans: nothing says which engines and "
-                "names they are. Put the database back from a backup, or move the plans out of "
-                f"{path.parent / 'plans'} to start with an empty store."
-            )
-        with self._told():
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            if found < SCHEMA_VERSION:
-                steps = [SCHEMA] if found == 0 else [MIGRATIONS[v] for v in range(found, SCHEMA_VERSION)]
-                change = " ".join([*steps, f"PRAGMA user_version = {SCHEMA_VERSION};"])
-                self._db.executescript(f"BEGIN; {change} COMMIT;")
-        if found > SCHEMA_VERSION:
-            self._db.close()
-            raise Unavailable(
-                f"{path} was written by a newer trtserve (schema {found}; this one knows {SCHEMA_VERSION}). "
-                "Start that version, or another store."
-            )
+        file = MetadataFile(path)
+        self._db, decision = file.open(beside or Beside(), opening)
+        self._copy: CopyFile = file.copy
+        self._store, self._generation = decision.store, decision.generation
+        self.notes, self.sound = decision.notes, decision.sound
 
     def close(self) -> None:
         self._db.close()
@@ -147,6 +60,29 @@ class Metadata:
     def names(self) -> dict[str, StoredName]:
         with self._told():
             return _names(self._db)
+
+    def knows(self, digest: str) -> bool:
+        """Whether an engine has this plan."""
+        with self._told():
+            return self._db.execute("SELECT 1 FROM engine WHERE digest = ?", (digest,)).fetchone() is not None
+
+    def digest(self, id: int) -> str:
+        """The digest of an engine's plan; empty where there is no such engine."""
+        return self._one("SELECT digest FROM engine WHERE id = ?", id)
+
+    def digest_under(self, name: str, version: int) -> str:
+        """The digest of the plan that this version stands for; empty where there is no such version."""
+        return self._one(
+            "SELECT digest FROM engine WHERE id IN "
+            "(SELECT engine FROM version WHERE name = ? AND version = ?)",
+            name,
+            version,
+        )
+
+    def _one(self, query: str, *values: object) -> str:
+        with self._told():
+            found = self._db.execute(query, values).fetchone()
+        return str(found[0]) if found is not None else ""
 
     def unloaded(self) -> set[int]:
         """The IDs of the engines that are to be kept, but not loaded."""
@@ -162,12 +98,12 @@ class Metadata:
         is greater.
         """
         with self._transaction() as db:
-            db.execute(f"INSERT OR IGNORE INTO engine ({_COLUMNS}) VALUES ({_MARKS})", astuple(engine))
-            # The same engine stood up anew, after a failure or an unload: with the options of this time.
-            options = ", ".join(f"{option} = ?" for option in _OPTIONS)
+            # The same engine may be stood up anew, after a failure or an unload: with what it is this time.
+            renewed = ", ".join(f"{column} = excluded.{column}" for column in _RENEWED)
             db.execute(
-                f"UPDATE engine SET {options}, loaded = 1 WHERE id = ?",
-                (*(getattr(engine, option) for option in _OPTIONS), engine.id),
+                f"INSERT INTO engine ({_COLUMNS}) VALUES ({_MARKS}) "
+                f"ON CONFLICT (id) DO UPDATE SET {renewed}, loaded = 1",
+                astuple(engine),
             )
             if name is not None:
                 _point(db, name, engine.id, version or 0)
@@ -210,24 +146,39 @@ class Metadata:
             )
             return _names(db)
 
+    def copy_bytes(self) -> int:
+        """How large the copy is, which every change writes anew."""
+        return self._copy.size()
+
+    def shrink_log(self) -> None:
+        """Give the space of the write-ahead log back, as far as that can be now."""
+        with self._told():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._told():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                generation = self._generation + 1
+                rows = read_rows(self._db)
+                seal(self._db, rows, self._store, generation)
+                self._copy.prepare(Copy(self._store, generation, rows))
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+                self._copy.drop()
                 raise
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
+        self._generation = generation
         try:
-            yield
-        except sqlite3.Error as failure:
-            raise Unavailable(f"The store's metadata in {self._path} cannot be used: {failure}.") from failure
+            self._copy.put()
+        except OSError as failure:  # it is committed all the same, and the next change makes the copy anew
+            logger.error("store: the copy of the metadata cannot be put in its place: %s", failure)
+
+    def _told(self) -> AbstractContextManager[None]:
+        return told(self._path)
 
 
 def _names(db: sqlite3.Connection) -> dict[str, StoredName]:

@@ -1,6 +1,5 @@
 """What the REST resources look like as JSON; tensors are the business of codec/."""
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
@@ -9,15 +8,8 @@ from pydantic_core import PydanticCustomError
 from runtime_ext import ShapeRange, TensorSpec
 from service.batching import canonical_dims, canonical_sizes, read_dims, read_sizes
 from service.engine import Engine, Resolved, State
+from service.name_rule import NAME, NAME_RULE, is_name
 from service.settings import MAX_BATCH_SIZE, MAX_DELAY_US, Device, QueueDelay
-
-NAME = "[A-Za-z_][A-Za-z0-9_.-]{0,127}"  # never all digits, so never taken for an engine ID
-NAME_RULE = "a letter or _, then letters, digits, _, . and -, 128 at most"
-
-
-def is_name(given: str) -> bool:
-    """Whether an engine can have it as its name."""
-    return re.fullmatch(NAME, given) is not None
 
 
 def _name(given: str) -> str:

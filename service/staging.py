@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.errors import Unavailable
+from service.reserve import disk_full, is_full
 
 ID_HEX_DIGITS = 13  # 52 bits: exact in JSON and in JavaScript's numbers
 
@@ -52,7 +53,7 @@ class PlanWriter:
                     self._hash.update(chunk)
                     self._size += len(chunk)
             except OSError as failure:
-                raise _unwritable(failure) from failure
+                raise self._unwritable(failure) from failure
 
     def finish(self) -> StagedPlan:
         """Bring everything written to the disk itself."""
@@ -62,7 +63,7 @@ class PlanWriter:
                 os.fsync(self._file.fileno())
                 self._file.close()
             except OSError as failure:
-                raise _unwritable(failure) from failure
+                raise self._unwritable(failure) from failure
         return StagedPlan(self._path, self._hash.hexdigest(), self._size)
 
     def discard(self) -> None:
@@ -72,6 +73,11 @@ class PlanWriter:
             with suppress(OSError):  # what cannot be flushed, as the disk is full, is not wanted any more
                 self._file.close()
 
-
-def _unwritable(failure: OSError) -> Unavailable:
-    return Unavailable(f"The plan cannot be written to this server's store: {failure.strerror or failure}.")
+    def _unwritable(self, failure: OSError) -> Unavailable:
+        folder = self._path.parent
+        if is_full(failure, folder):
+            come = f"{self._size / 1e6:.1f} MB of it had come"
+            return disk_full(folder, f"The plan cannot be written to this server's store ({come})")
+        return Unavailable(
+            f"The plan cannot be written to this server's store: {failure.strerror or failure}."
+        )

@@ -15,7 +15,9 @@ from service.batching import AUTO, read_sizes
 from service.directory import Directory
 from service.engine import Engine
 from service.errors import NotFound, Unavailable
-from service.metadata import SCHEMA_VERSION, Metadata, StoredEngine
+from service.metadata import Metadata, StoredEngine
+from service.metadata_file import told
+from service.metadata_schema import SCHEMA_VERSION
 from service.options import Options
 from service.plan_format import BACKENDS, Format, sniff
 from service.preflight import choose_format
@@ -136,7 +138,7 @@ class ReadOnlyMetadata(Metadata):
         # Without its journal nobody has it open. A plain read would make one, and could not remove it.
         journal = path.with_name(f"{path.name}-wal")
         how = "mode=ro" if journal.exists() else "mode=ro&immutable=1"
-        with self._told():
+        with told(path, opening=True):
             self._db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)
             (found,) = self._db.execute("PRAGMA user_version").fetchone()
         if found != SCHEMA_VERSION:

@@ -13,11 +13,11 @@ from service.errors import InvalidInput
 from service.models import describe
 from service.models.load_config import LoadConfig
 from service.models.load_parameters import PlanFile, check_unload, read_load
+from service.name_rule import NAME_RULE, is_name
 from service.options import Options
 from service.plan_format import Format
 from service.preflight import choose_format
 from service.registry import Registry
-from service.schemas import NAME_RULE, is_name
 from service.settings import Settings
 from service.staging import StagedPlan
 from service.store import Store

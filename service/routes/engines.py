@@ -51,12 +51,13 @@ async def upload(request: Request, response: Response, query: Annotated[UploadQu
     runtime: Runtime = request.app.state.runtime
     compression.check_plain(request.headers)
 
+    declared = body.declared(request)
     plan, format = await receive_plan(
         body.chunks(request, "plan"),
-        open_writer=store.new_upload,
+        open_writer=lambda: store.new_upload(declared),
         inspect=lambda head: choose_format(runtime, head, query.format),
         limit=settings.max_plan_bytes,
-        declared=body.declared(request),
+        declared=declared,
     )
     resolved, created = await registry.add(
         plan,

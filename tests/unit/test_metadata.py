@@ -25,10 +25,14 @@ BATCHED: dict[str, Any] = {
 }
 
 
+def digest(id: int) -> str:
+    return f"{id:013x}".ljust(64, "a")
+
+
 def engine(id: int) -> StoredEngine:
     created = f"2030-01-0{id}"
     return StoredEngine(
-        id, f"digest-{id}", "onnx", "openvino", "auto", 1, 8, "f32", "auto", 10, created, **UNBATCHED
+        id, digest(id), "onnx", "openvino", "auto", 1, 8, "f32", "auto", 10, created, **UNBATCHED
     )
 
 
@@ -85,7 +89,7 @@ def test_an_engine_takes_every_version_that_points_to_it_along(metadata: Metadat
 
 def test_an_engine_stood_up_anew_has_the_new_options(metadata: Metadata) -> None:
     metadata.add(engine(1), None)
-    anew = StoredEngine(1, "digest-1", "onnx", "openvino", "cpu", 4, 9, "f16", "on", 10, "later", **BATCHED)
+    anew = StoredEngine(1, digest(1), "onnx", "openvino", "cpu", 4, 9, "f16", "on", 10, "later", **BATCHED)
     metadata.add(anew, None)
     assert metadata.engines() == [replace(anew, created="2030-01-01")]
 
@@ -128,7 +132,12 @@ def test_an_unloaded_engine_keeps_its_rows_until_it_is_added_again(metadata: Met
 # -- earlier versions of the schema
 
 
-LACKED = {1: ("cuda_graphs", *BATCHED, "loaded"), 2: (*BATCHED, "loaded"), 3: ("loaded",)}
+LACKED = {
+    1: ("cuda_graphs", *BATCHED, "loaded", "damage"),
+    2: (*BATCHED, "loaded", "damage"),
+    3: ("loaded", "damage"),
+    4: ("damage",),
+}
 """Columns, by the version of the schema."""
 
 
@@ -137,8 +146,10 @@ def turn_back(path: Path, schema: int) -> None:
     with sqlite3.connect(path) as db:
         for column in LACKED[schema]:
             db.execute(f"ALTER TABLE engine DROP COLUMN {column}")
+        db.execute("DROP TABLE store")
         db.execute(f"PRAGMA user_version = {schema}")
     db.close()
+    path.with_name("metadata.copy").unlink()
 
 
 @pytest.mark.parametrize("schema", LACKED)

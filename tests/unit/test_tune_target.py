@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from service.errors import InvalidInput, NotFound, Unavailable
-from service.metadata import SCHEMA_VERSION, Metadata
+from service.metadata import Metadata
+from service.metadata_schema import SCHEMA_VERSION
 from service.settings import Settings
 from service.tune_target import Target, find_target
 from tests.fakes.plans import onnx_plan

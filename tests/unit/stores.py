@@ -1,0 +1,62 @@
+"""Stores as tests make them, killed, and looked at."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from service.metadata import StoredEngine
+from service.staging import StagedPlan, engine_id
+from service.store import Store
+from tests.fakes.engines import UNBATCHED
+from tests.fakes.plans import onnx_plan
+
+
+def stage(store: Store, plan: bytes) -> StagedPlan:
+    writer = store.new_upload()
+    writer.write([plan[:3], plan[3:]])
+    return writer.finish()
+
+
+def stored(plan: StagedPlan, **other: Any) -> StoredEngine:
+    """What a plan is kept as; `other` are fields that are not as usual."""
+    fields: dict[str, Any] = {
+        "id": engine_id(plan.digest),
+        "digest": plan.digest,
+        "format": "onnx",
+        "backend": "openvino",
+        "device": "auto",
+        "instances": 2,
+        "max_queue_size": 8,
+        "precision": "f32",
+        "cuda_graphs": "auto",
+        "plan_bytes": plan.size,
+        "created": "2030-01-01T00:00:00.000+00:00",
+        **UNBATCHED,
+    }
+    return StoredEngine(**fields | other)
+
+
+def add(store: Store, seed: object, name: str | None = None, **other: Any) -> StoredEngine:
+    """Keep the engine of onnx_plan(seed)."""
+    staged = stage(store, onnx_plan(seed))
+    engine = stored(staged, **other)
+    store.adopt(staged, engine)
+    store.commit(engine, name)
+    return engine
+
+
+def killed(root: Path, into: Path) -> Path:
+    """A copy of a store that is open: what a server leaves that is killed now."""
+    shutil.rmtree(into, ignore_errors=True)
+    return shutil.copytree(root, into)
+
+
+def whole_plans(root: Path) -> set[str]:
+    """The digests of the plans that are anywhere in the store."""
+    return {path.name.partition(".")[0] for path in root.rglob("*.plan*") if path.is_file()}
+
+
+def aside(root: Path) -> list[str]:
+    """The names of what is set aside."""
+    folder = root / "set-aside"
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
