@@ -13,6 +13,7 @@ from service.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 LEAST_BYTES = 4 * 1024**2  # of the reserve: SQLite's log grows to about as much, and the copy has its size
+USEFUL_BYTES = LEAST_BYTES // 16  # less than this is not worth to be kept
 NEARLY_NOTHING = 256 * 1024  # bytes: with less than this, SQLite's own errors come of the full disk
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -53,22 +54,31 @@ class Reserve:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def held(self, size: int = LEAST_BYTES) -> bool:
+    def hold(self, wanted: int = LEAST_BYTES) -> bool:
+        """Have so many bytes, or what the disk has of them; False where that is too little to be of use."""
+        size = wanted
+        while size >= USEFUL_BYTES:
+            if self._has(size) or self._allocate(size):
+                break
+            size //= 2
+        else:
+            self.release()
+            size = 0
+        if size < wanted:
+            logger.warning("store: the disk is full: %d bytes instead of %d are kept", size, wanted)
+        return size > 0
+
+    def _has(self, size: int) -> bool:
         return self._path.is_file() and self._path.stat().st_size >= size
 
-    def hold(self, size: int = LEAST_BYTES) -> bool:
-        """Have so many bytes; False where the disk is too full for them."""
-        if self.held(size):
-            return True
+    def _allocate(self, size: int) -> bool:
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
             try:
                 os.posix_fallocate(descriptor, 0, size)
             finally:
                 os.close(descriptor)
-        except OSError as failure:
-            self.release()  # a part of it would be nobody's
-            logger.warning("store: no space can be reserved for removals: %s", failure.strerror)
+        except OSError:
             return False
         return True
 
