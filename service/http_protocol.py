@@ -20,10 +20,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from runtime_ext import Completion
 from service import problems
 from service.body import stalled
-from service.bounded_http import BoundedHttp, lines
+from service.bounded_http import lines
 from service.codec import Body
 from service.compressed import compressed, compressed_here, is_short
 from service.errors import TrtserveError
+from service.half_closed import HalfClosedHttp
 from service.inference import Call, Head, Inference
 from service.inflight import InflightBytes
 from service.known_heads import KnownHead, KnownHeads
@@ -69,7 +70,7 @@ class ShortWay:
             connection.give_up()
 
 
-class InferProtocol(BoundedHttp):
+class InferProtocol(HalfClosedHttp):
     """One connection. The ASGI lifespan's state has the server's `short_way`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -240,6 +241,8 @@ class InferProtocol(BoundedHttp):
             flow.pause_reading()
         elif flow.read_paused:
             self.loop.call_soon(self._go_on)
+        if self._ended:
+            self.loop.call_soon(self.end_if_answered)  # after _go_on, which may begin the next request
 
     def _go_on(self) -> None:
         """Take what came behind the last request, and read again."""
@@ -256,6 +259,9 @@ class InferProtocol(BoundedHttp):
                 self.transport.abort()
 
     # -- the connection's life
+
+    def owes(self) -> bool:
+        return self._call is not None or bool(self._early) or super().owes()
 
     def _keep_alive(self) -> None:
         """Close the connection once it has been idle: one timer that looks back, not one a request."""

@@ -52,7 +52,7 @@ def huge(_: object) -> list[Output]:
 # -- clients that leave
 
 
-@pytest.mark.parametrize("how", [Connection.leave, Connection.reset, Connection.end_sending])
+@pytest.mark.parametrize("how", [Connection.leave, Connection.reset])
 async def test_a_client_that_leaves_takes_its_request_out_of_the_queue(
     served: FastAPI, runtime: FakeRuntime, how: Callable[[Connection], None]
 ) -> None:

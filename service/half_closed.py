@@ -1,0 +1,86 @@
+"""HTTP for clients that end their side of a connection once they have sent their requests.
+
+They get their answers, and then the connection ends. On the wire such a client looks like one that has left
+altogether: either sends a FIN. So while the answer is not there, the server asks now and then with an interim
+answer, `100 Continue`, which clients of HTTP/1.1 read over (RFC 9110, 15.2): the system of one that has left
+answers with a reset, and its request is given up.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from service.bounded_http import BoundedHttp
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+
+FIRST_LOOK_S = 0.25  # after the end of what the client sends; most answers are written before
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class HalfClosedHttp(BoundedHttp):
+    """One connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ended = False  # the client sends no more
+        self._look: TimerHandle | None = None
+        self._running: RequestResponseCycle | None = (
+            None  # the last that was begun; `cycle` may wait behind it
+        )
+
+    def owes(self) -> bool:
+        """Whether a request that came whole has no answer yet."""
+        running = self._running
+        return bool(self.pipeline) or (running is not None and not running.response_complete)
+
+    def may_interrupt(self) -> bool:
+        """Whether an interim answer may be written now: none has begun, and its client reads HTTP/1.1."""
+        running = self._running
+        if running is None or running.response_complete:
+            return True
+        return not running.response_started and running.scope["http_version"] == "1.1"
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """True keeps the connection open for what is owed; a request that is cut off will never be whole."""
+        cut_off = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
+        if cut_off and self.cycle is self._running:
+            return False
+        if cut_off:
+            self.pipeline.popleft()
+        if not self.owes():
+            return False
+        if not self._ended:
+            self._ended = True
+            self._look_again(FIRST_LOOK_S)
+        return True
+
+    def end_if_answered(self) -> None:
+        """End the connection of a client that sends no more, once it has its answers."""
+        if self._ended and not self.owes() and not self.transport.is_closing():
+            self.transport.close()
+
+    def _look_again(self, after: float) -> None:
+        def look() -> None:
+            if self.transport.is_closing() or not self.owes():
+                return
+            if self.may_interrupt():
+                self.transport.write(INTERIM)
+            self._look_again(2 * after)
+
+        self._look = self.loop.call_later(after, look)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.end_if_answered()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        super().connection_lost(exc)

@@ -1,0 +1,211 @@
+"""Clients that end their side of a connection once they have sent their requests get their answers."""
+
+import pytest
+from fastapi import FastAPI
+
+from tests.connections import (
+    GET,
+    Clock,
+    Connection,
+    all_taken_back,
+    counted,
+    infer,
+    listening,
+    turns,
+    value,
+)
+from tests.fakes.runtime import FakeRuntime
+from tests.waiting import until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["uvloop", "asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
+WAYS = {"short": (), "ordinary": ("Expect: nothing",)}
+"""Headers with which an inference takes the short way, or that through the framework."""
+
+
+async def ended(connection: Connection) -> None:
+    """End the client's side, and let the server see it."""
+    connection.end_sending()
+    await turns(20)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("when", ["at once", "while it runs"])
+async def test_a_request_is_answered_also_after_its_client_sends_no_more(
+    served: FastAPI, runtime: FakeRuntime, way: str, when: str
+) -> None:
+    async with listening(served) as server, Connection(server) as connection:
+        if when == "while it runs":
+            runtime.hold()
+        await connection.send(infer(3, 1, *WAYS[way]))
+        if when == "while it runs":
+            await until(lambda: len(runtime.waiting) == 1)
+        await ended(connection)
+        runtime.release()
+        assert value(await connection.answer()) == 3
+        assert await connection.answer() is None
+        await until(lambda: not server.state.connections)
+    await all_taken_back(served)
+    assert counted(served) == {}
+
+
+@pytest.mark.parametrize("first", WAYS)
+@pytest.mark.parametrize("last", WAYS)
+async def test_pipelined_requests_are_all_answered_in_their_order(
+    served: FastAPI, runtime: FakeRuntime, first: str, last: str
+) -> None:
+    runtime.hold()
+    requests = [infer(1, 1, *WAYS[first]), infer(2, 1, *WAYS[last]), GET, infer(4, 1, *WAYS[last])]
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(b"".join(requests))
+        await ended(connection)
+        runtime.release()
+        assert value(await connection.answer()) == 1
+        assert value(await connection.answer()) == 2
+        described = await connection.answer()
+        assert described is not None
+        assert described.status == 200
+        assert value(await connection.answer()) == 4
+        assert await connection.answer() is None
+        await until(lambda: not server.state.connections)
+    await all_taken_back(served)
+
+
+@pytest.mark.parametrize("first", WAYS)
+@pytest.mark.parametrize("last", WAYS)
+@pytest.mark.parametrize("cut", ["in its head", "in its body"])
+async def test_a_request_that_is_cut_off_ends_the_connection_after_those_before_it(
+    served: FastAPI, runtime: FakeRuntime, first: str, last: str, cut: str
+) -> None:
+    runtime.hold()
+    whole = infer(2, 1, *WAYS[last])
+    half = whole[:30] if cut == "in its head" else whole[:-1]
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(infer(1, 1, *WAYS[first]), half)
+        await ended(connection)
+        runtime.release()
+        assert value(await connection.answer()) == 1
+        assert await connection.answer() is None
+        await until(lambda: not server.state.connections)
+    await all_taken_back(served)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_request_that_is_cut_off_alone_ends_the_connection(served: FastAPI, way: str) -> None:
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(infer(1, 1, *WAYS[way])[:-1])
+        await ended(connection)
+        assert await connection.answer() is None
+        await until(lambda: not server.state.connections)
+    await all_taken_back(served)
+
+
+async def test_who_sends_nothing_and_ends_is_let_go(served: FastAPI) -> None:
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.ask(GET)
+        await ended(connection)
+        assert await connection.answer() is None
+        await until(lambda: not server.state.connections)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_server_that_stops_answers_it_and_ends_the_connection(
+    served: FastAPI, runtime: FakeRuntime, way: str
+) -> None:
+    runtime.hold()
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(infer(1, 1, *WAYS[way]))
+        await until(lambda: len(runtime.waiting) == 1)
+        await ended(connection)
+        server.shut_down()
+        runtime.release()
+        answer = await connection.answer()
+        assert value(answer) == 1
+        assert answer is not None
+        assert answer.header("connection") == "close"
+        assert await connection.answer() is None
+        await until(lambda: not server.state.connections)
+    await all_taken_back(served)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_request_that_outlasts_the_drain_is_refused(
+    served: FastAPI, runtime: FakeRuntime, way: str
+) -> None:
+    runtime.hold()
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(infer(1, 1, *WAYS[way]))
+        await until(lambda: len(runtime.waiting) == 1)
+        await ended(connection)
+        server.shut_down()
+        server.end_drain()
+        answer = await connection.answer()
+        assert answer is not None
+        assert answer.status == 503
+        assert await connection.answer() is None
+        runtime.release()
+    await all_taken_back(served)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_who_waits_long_is_asked_with_an_interim_answer_and_then_answered(
+    served: FastAPI, runtime: FakeRuntime, way: str
+) -> None:
+    runtime.hold()
+    clock = Clock()
+    async with listening(served, clock=clock) as server, Connection(server) as connection:
+        await connection.send(infer(1, 1, *WAYS[way]))
+        await until(lambda: len(runtime.waiting) == 1)
+        await ended(connection)
+        for seconds in (0.25, 0.5, 1):
+            clock.advance(seconds)
+            interim = await connection.answer()
+            assert interim is not None
+            assert (interim.status, interim.headers, interim.body) == (100, (), b"")
+        clock.advance(1)
+        runtime.release()
+        assert value(await connection.answer()) == 1
+        assert await connection.answer() is None
+        clock.advance(60)
+        await until(lambda: not server.state.connections)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_who_has_left_is_noticed_by_it_and_the_request_given_up(
+    served: FastAPI, runtime: FakeRuntime, way: str
+) -> None:
+    runtime.hold()
+    clock = Clock()
+    async with listening(served, clock=clock) as server, Connection(server) as connection:
+        await connection.send(infer(1, 1, *WAYS[way]))
+        await until(lambda: len(runtime.waiting) == 1)
+        (ticket,) = runtime.waiting
+        connection.leave()
+        await turns(20)
+        clock.advance(0.25)
+        await turns(20)
+        clock.advance(0.5)
+        await until(lambda: runtime.cancelled == [ticket])
+        await until(lambda: not server.state.connections)
+        runtime.release()
+    await all_taken_back(served)
+    assert counted(served) == {"Cancelled": 1}
+
+
+async def test_a_client_of_http_1_0_gets_no_interim_answer(served: FastAPI, runtime: FakeRuntime) -> None:
+    runtime.hold()
+    clock = Clock()
+    async with listening(served, clock=clock) as server, Connection(server) as connection:
+        await connection.send(infer(1).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        await until(lambda: len(runtime.waiting) == 1)
+        await ended(connection)
+        clock.advance(0.25)
+        runtime.release()
+        assert value(await connection.answer()) == 1
+        assert await connection.answer() is None
