@@ -38,8 +38,8 @@ struct LoadOptions {
   BatchOptions batch;                ///< how requests are joined; the core's business, not the backend's
 };
 
-/// The state of one execution of an engine at a time. Not thread safe: the context pool leases it to one
-/// thread at a time.
+/// The state of one execution of an engine at a time. Not thread safe but for interrupt(): the context pool leases it
+/// to one thread at a time.
 class ExecutionContext {
  public:
   virtual ~ExecutionContext() = default;
@@ -57,6 +57,12 @@ class ExecutionContext {
 
   /// Whether synchronize() would not have to wait.
   virtual bool idle() const noexcept { return true; }
+
+  /// Asks execute() to end soon, if another thread is in it: nobody waits for its outputs any more. It then throws an
+  /// Error, and the context stays good for the next one; an execution that begins later is not touched. Called from any
+  /// thread while the context is leased, with locks held, so it must not block; more than once where one has no effect.
+  /// A backend that cannot stop an execution leaves it running.
+  virtual void interrupt() noexcept {}
 };
 
 /// A plan, deserialized. Thread safe but for create_context().

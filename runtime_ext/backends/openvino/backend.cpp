@@ -6,6 +6,8 @@
 #include <openvino/runtime/core.hpp>
 
 #include "backends/openvino/engine.h"
+#include "backends/openvino/guard.h"
+#include "backends/openvino/guards.h"
 #include "backends/openvino/load_failure.h"
 #include "backends/openvino/onnx_file.h"
 #include "backends/openvino/onnx_frontend.h"
@@ -39,6 +41,25 @@ ov::element::Type precision(const LoadOptions& options) {
   fail(Kind::InvalidInput, "precision is '", options.precision, "'; allowed are f32, f16 and bf16");
 }
 
+/// What the backend is told when it is first opened.
+struct BackendOptions {
+  size_t max_tensor_bytes = size_t{1} << 30;  ///< of a tensor whose size the values of a request choose
+  int shape_cache = 0;                        ///< shapes for which each operation keeps what it prepared
+  bool allow_blobs = true;                    ///< run blobs, which have no guards
+};
+
+BackendOptions read_options(const BackendConfig& config) {
+  const auto number = [&](const char* name, long long unless_given) {
+    const auto found = config.find(name);
+    return found == config.end() || found->second.empty() ? unless_given : std::stoll(found->second);
+  };
+  BackendOptions options;
+  options.max_tensor_bytes = static_cast<size_t>(number("max_tensor_bytes", 1LL << 30));
+  options.shape_cache = static_cast<int>(number("shape_cache", 64));
+  options.allow_blobs = number("allow_blobs", 1) != 0;
+  return options;
+}
+
 int cores() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
 
 void check_device(const LoadOptions& options) {
@@ -49,6 +70,8 @@ void check_device(const LoadOptions& options) {
 
 class OpenVinoBackend final : public Backend {
  public:
+  explicit OpenVinoBackend(BackendOptions options) : options_(options) {}
+
   std::string version() const override { return ov::get_openvino_version().buildNumber; }
 
   std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) override {
@@ -66,16 +89,21 @@ class OpenVinoBackend final : public Backend {
         ov::inference_num_threads(threads),
         // Several engines pinned to the same cores would wait for each other while other cores idle.
         ov::hint::enable_cpu_pinning(false),
+        {"CPU_RUNTIME_CACHE_CAPACITY", options_.shape_cache},
     };
     try {
-      return std::make_unique<OpenVinoEngine>(compile(plan_path, properties), instances, std::move(stream_threads));
+      Safety safety;
+      auto model = compile(plan_path, properties, safety);
+      return std::make_unique<OpenVinoEngine>(std::move(model), instances, std::move(safety),
+                                              std::move(stream_threads));
     } catch (const ov::Exception& error) {
+      if (auto refused = refusal(error)) throw Error(*refused);
       fail_load(error);
     }
   }
 
  private:
-  ov::CompiledModel compile(const std::string& plan_path, const ov::AnyMap& properties) {
+  ov::CompiledModel compile(const std::string& plan_path, const ov::AnyMap& properties, Safety& safety) {
     std::ifstream file(plan_path, std::ios::binary);
     if (!file) fail(Kind::Unavailable, "the plan file cannot be read");
     if (begins_with(file, kBlobMagic)) return core_.import_model(file, "CPU", properties);
@@ -83,9 +111,14 @@ class OpenVinoBackend final : public Backend {
       fail(Kind::Unsupported, "the plan is a blob of an older OpenVINO: export it again with version ", version());
     }
     const OnnxFile onnx = read_onnx_file(plan_path);
-    return core_.compile_model(read_onnx(plan_path, onnx), "CPU", properties);
+    const auto model = read_onnx(plan_path, onnx);
+    safety.shapes = std::make_shared<const ShapeModel>(model);
+    add_guards(model, options_.max_tensor_bytes);
+    safety.stops = add_loop_guards(model);
+    return core_.compile_model(model, "CPU", properties);
   }
 
+  const BackendOptions options_;
   StreamThreads stream_threads_{std::max(64, 4 * cores())};
   ov::Core core_;
 };
@@ -95,6 +128,7 @@ class OpenVinoBackend final : public Backend {
 }  // namespace trtserve::openvino
 
 int trtserve_backend_abi() { return trtserve::kBackendAbi; }
-trtserve::Backend* trtserve_backend_create(const trtserve::BackendConfig& /*config*/) {
-  return std::make_unique<trtserve::openvino::OpenVinoBackend>().release();
+trtserve::Backend* trtserve_backend_create(const trtserve::BackendConfig& config) {
+  using trtserve::openvino::OpenVinoBackend;
+  return std::make_unique<OpenVinoBackend>(trtserve::openvino::read_options(config)).release();
 }

@@ -3,7 +3,6 @@
 #include <openvino/runtime/properties.hpp>
 
 #include "backends/openvino/datatypes.h"
-#include "backends/openvino/execution_context.h"
 
 namespace trtserve::openvino {
 
@@ -50,14 +49,22 @@ std::vector<TensorSpec> specs(const std::vector<Port>& ports, const char* role) 
   return specs;
 }
 
+/// Those of the file: the last is ours where the model has loops to stop.
+std::vector<Port> declared_inputs(const ov::CompiledModel& model, const Safety& safety) {
+  auto inputs = model.inputs();
+  if (safety.stops) inputs.pop_back();
+  return inputs;
+}
+
 }  // namespace
 
-OpenVinoEngine::OpenVinoEngine(ov::CompiledModel model, int instances, std::shared_ptr<const int> stream_threads)
+OpenVinoEngine::OpenVinoEngine(ov::CompiledModel model, int instances, Safety safety,
+                               std::shared_ptr<const int> stream_threads)
     : stream_threads_(std::move(stream_threads)),
       model_(std::move(model)),
       instances_(instances),
-      inputs_(specs(model_.inputs(), "input")),
-      outputs_(specs(model_.outputs(), "output")) {}
+      served_{specs(declared_inputs(model_, safety), "input"), specs(model_.outputs(), "output"),
+              std::move(safety.shapes), std::move(safety.stops)} {}
 
 std::map<std::string, std::string> OpenVinoEngine::properties() const {
   return {
@@ -68,7 +75,7 @@ std::map<std::string, std::string> OpenVinoEngine::properties() const {
 }
 
 std::unique_ptr<ExecutionContext> OpenVinoEngine::create_context() {
-  return std::make_unique<OpenVinoContext>(model_.create_infer_request(), outputs_);
+  return std::make_unique<OpenVinoContext>(model_.create_infer_request(), served_);
 }
 
 }  // namespace trtserve::openvino

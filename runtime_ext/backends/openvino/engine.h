@@ -4,18 +4,25 @@
 
 #include <openvino/runtime/compiled_model.hpp>
 
+#include "backends/openvino/execution_context.h"
 #include "core/backend.h"
 
 namespace trtserve::openvino {
+
+/// What was made of a model beside the compiled one, so that no request can harm the server. Nothing for a blob.
+struct Safety {
+  std::shared_ptr<const ShapeModel> shapes;
+  std::shared_ptr<StopFlags> stops;
+};
 
 /// A compiled model on the CPU.
 class OpenVinoEngine final : public BackendEngine {
  public:
   /// `stream_threads` are those that the model keeps; null where it keeps none.
-  OpenVinoEngine(ov::CompiledModel model, int instances, std::shared_ptr<const int> stream_threads);
+  OpenVinoEngine(ov::CompiledModel model, int instances, Safety safety, std::shared_ptr<const int> stream_threads);
 
-  const std::vector<TensorSpec>& inputs() const override { return inputs_; }
-  const std::vector<TensorSpec>& outputs() const override { return outputs_; }
+  const std::vector<TensorSpec>& inputs() const override { return served_.inputs; }
+  const std::vector<TensorSpec>& outputs() const override { return served_.outputs; }
   at::Device device() const override { return at::kCPU; }
   int instances() const override { return instances_; }
   std::map<std::string, std::string> properties() const override;
@@ -25,8 +32,7 @@ class OpenVinoEngine final : public BackendEngine {
   const std::shared_ptr<const int> stream_threads_;  // first, so that they are given back once the model is gone
   ov::CompiledModel model_;
   const int instances_;
-  const std::vector<TensorSpec> inputs_;
-  const std::vector<TensorSpec> outputs_;
+  const Served served_;
 };
 
 }  // namespace trtserve::openvino

@@ -1,10 +1,11 @@
 #include "backends/openvino/execution_context.h"
 
+#include <algorithm>
+
 #include <ATen/Functions.h>
-#include <openvino/core/except.hpp>
 
 #include "backends/openvino/datatypes.h"
-#include "backends/openvino/reason.h"
+#include "backends/openvino/failure.h"
 #include "core/error.h"
 
 namespace trtserve::openvino {
@@ -39,22 +40,52 @@ at::Tensor wrap(ov::Tensor output, c10::ScalarType dtype) {
 
 }  // namespace
 
-OpenVinoContext::OpenVinoContext(ov::InferRequest request, const std::vector<TensorSpec>& outputs)
-    : request_(std::move(request)), outputs_(outputs) {}
+OpenVinoContext::OpenVinoContext(ov::InferRequest request, const Served& served)
+    : request_(std::move(request)), served_(served) {
+  if (!served_.stops) return;
+  stop_place_ = served_.stops->add();
+  ov::Tensor place(ov::element::i32, {1});
+  *place.data<int32_t>() = stop_place_;
+  request_.set_input_tensor(served_.inputs.size(), place);
+}
 
 std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> inputs) {
+  const auto& specs = served_.outputs;
+  check_empty(inputs);
+  if (served_.stops) served_.stops->set(stop_place_, false);
   try {
     for (size_t i = 0; i < inputs.size(); ++i) request_.set_input_tensor(i, view(inputs[i]));
-    for (size_t i = 0; i < outputs_.size(); ++i) request_.set_output_tensor(i, new_output(outputs_[i]));
+    for (size_t i = 0; i < specs.size(); ++i) request_.set_output_tensor(i, new_output(specs[i]));
     request_.infer();
     std::vector<at::Tensor> outputs;
-    outputs.reserve(outputs_.size());
-    for (size_t i = 0; i < outputs_.size(); ++i) {
-      outputs.push_back(wrap(request_.get_output_tensor(i), outputs_[i].dtype));
+    outputs.reserve(specs.size());
+    for (size_t i = 0; i < specs.size(); ++i) {
+      outputs.push_back(wrap(request_.get_output_tensor(i), specs[i].dtype));
     }
     return outputs;
-  } catch (const ov::Exception& error) {
-    fail(Kind::ExecutionFailed, "OpenVINO could not run the engine: ", reason(error));
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw failure(error, served_.inputs, inputs, served_.shapes.get());
+  }
+}
+
+void OpenVinoContext::check_empty(c10::ArrayRef<at::Tensor> inputs) const {
+  if (!served_.shapes) return;
+  if (std::all_of(inputs.begin(), inputs.end(), [](const auto& input) { return input.numel() > 0; })) return;
+  std::vector<ov::Shape> shapes;
+  for (const auto& input : inputs) shapes.emplace_back(input.sizes().begin(), input.sizes().end());
+  const auto objection = served_.shapes->objection(shapes);
+  if (objection.empty()) return;
+  fail(Kind::InvalidInput, "the model cannot take ", listed(served_.inputs, inputs), ": ", objection);
+}
+
+void OpenVinoContext::interrupt() noexcept {
+  try {
+    if (served_.stops) served_.stops->set(stop_place_, true);
+    request_.cancel();  // takes effect between two operations outside of loops
+  } catch (const std::exception&) {
+    // The execution goes on to its end.
   }
 }
 

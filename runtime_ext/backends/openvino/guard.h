@@ -1,0 +1,38 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <openvino/op/op.hpp>
+
+#include "core/error.h"
+
+namespace trtserve::openvino {
+
+/// Looks at the tensors that a guard gets, and refuses the request with an Error. Any number of threads call it at
+/// once.
+using Check = std::function<void(const ov::TensorVector&)>;
+
+/// An operation that hands on its first input as it is, once a check of all its inputs has passed. It stands in a model
+/// before an operation that trusts its inputs. Thread safe: executions share it.
+class Guard final : public ov::op::Op {
+ public:
+  OPENVINO_OP("Guard", "trtserve")
+
+  Guard(const ov::OutputVector& inputs, std::shared_ptr<const Check> check);
+
+  void validate_and_infer_types() override;
+  std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& inputs) const override;
+  bool evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const override;
+  bool has_evaluate() const override { return true; }
+
+ private:
+  std::shared_ptr<const Check> check_;
+};
+
+/// What a guard refused with, found again in the exception that OpenVINO made of it.
+std::optional<Error> refusal(const std::exception& error);
+
+}  // namespace trtserve::openvino

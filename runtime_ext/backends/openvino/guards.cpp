@@ -1,0 +1,206 @@
+#include "backends/openvino/guards.h"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <set>
+#include <unordered_set>
+
+#include <openvino/op/constant.hpp>
+#include <openvino/op/convert.hpp>
+#include <openvino/op/gather_elements.hpp>
+#include <openvino/op/parameter.hpp>
+#include <openvino/op/reverse_sequence.hpp>
+#include <openvino/op/shape_of.hpp>
+#include <openvino/op/util/gather_base.hpp>
+#include <openvino/op/util/gather_nd_base.hpp>
+#include <openvino/op/util/multi_subgraph_base.hpp>
+#include <openvino/op/util/shape_of_base.hpp>
+
+#include "backends/openvino/checks.h"
+#include "core/error.h"
+
+namespace trtserve::openvino {
+
+namespace {
+
+using NodePtr = std::shared_ptr<ov::Node>;
+using Port = ov::Output<ov::Node>;
+
+bool is_constant(const Port& port) { return ov::is_type<ov::op::v0::Constant>(port.get_node_shared_ptr()); }
+
+/// The shape of a tensor as a tensor.
+Port shape_of(const Port& port) {
+  const auto& shape = port.get_partial_shape();
+  if (shape.is_dynamic()) return std::make_shared<ov::op::v3::ShapeOf>(port, ov::element::i64);
+  const auto dims = shape.to_shape();
+  return std::make_shared<ov::op::v0::Constant>(ov::element::i64, ov::Shape{dims.size()}, dims);
+}
+
+/// What the file calls the tensor, or that from which it was converted.
+std::string tensor_name(Port port) {
+  while (port.get_names().empty() && port.get_node()->get_input_size() > 0 &&
+         (ov::is_type<ov::op::v0::Convert>(port.get_node()) || ov::is_type<Guard>(port.get_node()))) {
+    port = port.get_node()->input_value(0);
+  }
+  const auto& names = port.get_names();
+  return names.empty() ? port.get_node()->get_friendly_name() : *std::min_element(names.begin(), names.end());
+}
+
+Subject subject_of(const NodePtr& node, size_t port) {
+  return {node->get_friendly_name(), node->get_type_name(), tensor_name(node->input_value(port))};
+}
+
+void put_guard(const NodePtr& node, size_t port, const ov::OutputVector& others, Check check) {
+  ov::OutputVector inputs = {node->input_value(port)};
+  inputs.insert(inputs.end(), others.begin(), others.end());
+  const auto guard = std::make_shared<Guard>(inputs, std::make_shared<const Check>(std::move(check)));
+  guard->set_friendly_name(c10::str(node->get_friendly_name(), "/guard", port));
+  node->input(port).replace_source_output(guard->output(0));
+}
+
+size_t along(const NodePtr& node, size_t data_port, int64_t axis) {
+  const auto rank = node->get_input_partial_shape(data_port).rank();
+  if (rank.is_dynamic()) {
+    fail(Kind::Unsupported, "node '", node->get_friendly_name(), "' (", node->get_type_name(),
+         ") has data of an unknown number of dimensions: export the model with known ranks");
+  }
+  return static_cast<size_t>(axis < 0 ? axis + rank.get_length() : axis);
+}
+
+/// Whether constant indices are within the dimension in every request that has anything in it.
+bool known_to_fit(const Port& indices, const ov::Dimension& dim) {
+  if (!is_constant(indices)) return false;
+  const auto values = ov::as_type_ptr<ov::op::v0::Constant>(indices.get_node_shared_ptr())->cast_vector<int64_t>();
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  return values.empty() || std::max(*most + 1, -*least) <= std::max<int64_t>(1, dim.get_min_length());
+}
+
+void guard_indices(const NodePtr& node, int64_t given_axis) {
+  const size_t axis = along(node, 0, given_axis);
+  const auto data = node->input_value(0);
+  if (known_to_fit(node->input_value(1), data.get_partial_shape()[axis])) return;
+  put_guard(node, 1, {shape_of(data)}, indices_along(subject_of(node, 1), axis));
+}
+
+int64_t constant_axis(const NodePtr& node, size_t port) {
+  const auto axis = ov::as_type_ptr<ov::op::v0::Constant>(node->get_input_node_shared_ptr(port));
+  if (!axis) {
+    fail(Kind::Unsupported, "node '", node->get_friendly_name(), "' (", node->get_type_name(),
+         ") takes its axis from a tensor: export the model with a constant axis");
+  }
+  return axis->cast_vector<int64_t>().at(0);
+}
+
+void guard_rows(const NodePtr& node, size_t batch_dims) {
+  along(node, 0, 0);
+  put_guard(node, 1, {shape_of(node->input_value(0))}, index_rows(subject_of(node, 1), batch_dims));
+}
+
+/// Guards the nodes of one model. What is needed of a node's surroundings is looked up here.
+class Guards {
+ public:
+  Guards(const std::shared_ptr<ov::Model>& model, size_t most_bytes) : model_(model), most_bytes_(most_bytes) {}
+
+  void add() {
+    const auto nodes = model_->get_ordered_ops();
+    for (const auto& node : nodes) note_origin(*node);
+    for (const auto& node : nodes) {
+      if (const auto parent = ov::as_type_ptr<ov::op::util::MultiSubGraphOp>(node)) {
+        for (const auto& body : parent->get_functions()) add_guards(body, most_bytes_);
+      }
+      guard(node);
+    }
+  }
+
+ private:
+  /// Values that come of the inputs' values, and not of their shapes alone, are the client's.
+  void note_origin(const ov::Node& node) {
+    if (ov::is_type<ov::op::util::ShapeOfBase>(&node)) return;
+    const auto inputs = node.input_values();
+    if (ov::is_type<ov::op::v0::Parameter>(&node) ||
+        std::any_of(inputs.begin(), inputs.end(), [this](const Port& port) { return is_clients(port); })) {
+      clients_.insert(&node);
+    }
+  }
+
+  bool is_clients(const Port& port) const { return clients_.count(port.get_node()) > 0; }
+
+  void guard(const NodePtr& node) {
+    static const std::map<std::string, std::function<void(const NodePtr&)>> index_rules = {
+        {"Gather",
+         [](const NodePtr& n) { guard_indices(n, ov::as_type_ptr<ov::op::util::GatherBase>(n)->get_axis()); }},
+        {"GatherElements",
+         [](const NodePtr& n) { guard_indices(n, ov::as_type_ptr<ov::op::v6::GatherElements>(n)->get_axis()); }},
+        {"GatherND",
+         [](const NodePtr& n) { guard_rows(n, ov::as_type_ptr<ov::op::util::GatherNDBase>(n)->get_batch_dims()); }},
+        {"ScatterElementsUpdate", [](const NodePtr& n) { guard_indices(n, constant_axis(n, 3)); }},
+        {"ScatterUpdate", [](const NodePtr& n) { guard_indices(n, constant_axis(n, 3)); }},
+        {"ScatterNDUpdate", [](const NodePtr& n) { guard_rows(n, 0); }},
+    };
+    const std::string type = node->get_type_name();
+    if (const auto rule = index_rules.find(type); rule != index_rules.end()) rule->second(node);
+    guard_lengths(node, type);
+    guard_size(node, type);
+  }
+
+  void guard_lengths(const NodePtr& node, const std::string& type) {
+    const auto guard = [&](size_t port, size_t axis, int64_t least, int64_t more) {
+      if (!is_clients(node->input_value(port))) return;
+      put_guard(node, port, {shape_of(node->input_value(0))}, up_to_size(subject_of(node, port), least, axis, more));
+    };
+    if (type == "LSTMSequence") guard(3, 1, 0, 0);
+    if (type == "GRUSequence" || type == "RNNSequence") guard(2, 1, 0, 0);
+    if (type == "ReverseSequence") {
+      guard(1, along(node, 0, ov::as_type_ptr<ov::op::v0::ReverseSequence>(node)->get_origin_sequence_axis()), 0, 0);
+    }
+    if (type == "ROIAlign") guard(2, 0, 0, -1);
+    const bool divides = type == "Divide" || type == "Mod" || type == "FloorMod";
+    if (divides && node->get_input_element_type(1).is_integral_number() && is_clients(node->input_value(1))) {
+      put_guard(node, 1, {}, no_zero(subject_of(node, 1)));
+    }
+  }
+
+  /// Which inputs of an operation, by their ports, choose the size of its output.
+  void guard_size(const NodePtr& node, const std::string& type) {
+    static const std::map<std::string, std::vector<size_t>> size_ports = {
+        {"Tile", {1}},          {"Broadcast", {1}}, {"Pad", {1, 2}},  {"Range", {0, 1, 2}}, {"Interpolate", {1, 2}},
+        {"Eye", {0, 1, 2}},     {"OneHot", {1}},    {"TopK", {1}},    {"DFT", {2}},         {"IDFT", {2}},
+        {"RDFT", {2}},          {"IRDFT", {2}},     {"STFT", {2, 3}}, {"Col2Im", {1, 2}},   {"ISTFT", {2, 3}},
+        {"RandomUniform", {0}},
+    };
+    const auto found = size_ports.find(type);
+    if (found == size_ports.end()) return;
+    const auto chosen = [&](size_t port) {
+      return std::count(found->second.begin(), found->second.end(), port) > 0 && is_clients(node->input_value(port));
+    };
+    std::vector<OperationInput> told;
+    ov::OutputVector sources;
+    auto apart = node->input_values();
+    for (size_t port = 0; port < node->get_input_size(); ++port) {
+      const auto source = node->input_value(port);
+      if (is_constant(source)) continue;
+      const bool is_value = std::count(found->second.begin(), found->second.end(), port) > 0;
+      apart[port] = std::make_shared<ov::op::v0::Parameter>(source.get_element_type(), source.get_partial_shape());
+      // The guard hands on its first input: that must be one that the client chose.
+      const bool first = chosen(port) && (told.empty() || !chosen(told.front().port));
+      told.insert(first ? told.begin() : told.end(), {port, is_value});
+      sources.insert(first ? sources.begin() : sources.end(), is_value ? source : shape_of(source));
+    }
+    if (told.empty() || !chosen(told.front().port)) return;
+    const size_t port = told.front().port;
+    const std::shared_ptr<const ov::Node> operation = node->clone_with_new_inputs(apart);
+    put_guard(node, port, {sources.begin() + 1, sources.end()},
+              output_size(subject_of(node, port), operation, std::move(told), most_bytes_));
+  }
+
+  const std::shared_ptr<ov::Model> model_;
+  const size_t most_bytes_;
+  std::unordered_set<const ov::Node*> clients_;
+};
+
+}  // namespace
+
+void add_guards(const std::shared_ptr<ov::Model>& model, size_t most_bytes) { Guards(model, most_bytes).add(); }
+
+}  // namespace trtserve::openvino

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <memory>
+
+#include <openvino/core/model.hpp>
+
+namespace trtserve::openvino {
+
+/// Puts a guard before every operation of the model, and of the models within it, that would trust values which are
+/// known only when a request comes: indices, lengths, divisors, and the sizes of what it makes. A tensor whose size
+/// such values choose may have `most_bytes`.
+void add_guards(const std::shared_ptr<ov::Model>& model, size_t most_bytes);
+
+}  // namespace trtserve::openvino

@@ -1,0 +1,85 @@
+#include "backends/openvino/shape_model.h"
+
+#include <algorithm>
+#include <array>
+
+#include <c10/util/StringUtil.h>
+#include <openvino/op/constant.hpp>
+#include <openvino/op/parameter.hpp>
+
+#include "backends/openvino/failure.h"
+#include "core/tensor_spec.h"
+
+namespace trtserve::openvino {
+
+namespace {
+
+/// Constants with more elements are weights; smaller ones may be shapes, which are needed.
+constexpr size_t kFewElements = 1024;
+
+/// Operations that OpenVINO runs on empty tensors as ONNX has it, or whose output does not come of the empty one.
+constexpr std::array<std::string_view, 12> kTakeEmpty = {"Concat",    "ShapeOf",  "Reshape",   "Squeeze",
+                                                         "Unsqueeze", "Constant", "Parameter", "Result",
+                                                         "If",        "Loop",     "Pad",       "TensorIterator"};
+
+std::shared_ptr<ov::Model> without_weights(const ov::Model& model) {
+  auto light = model.clone();
+  for (const auto& node : light->get_ordered_ops()) {
+    const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node);
+    if (!constant || ov::shape_size(constant->get_shape()) <= kFewElements) continue;
+    const auto stand_in =
+        std::make_shared<ov::op::v0::Parameter>(constant->get_element_type(), constant->get_output_partial_shape(0));
+    constant->output(0).replace(stand_in->output(0));
+    light->add_parameters({stand_in});
+  }
+  return light;
+}
+
+bool is_empty(const ov::PartialShape& shape) {
+  return shape.rank().is_static() &&
+         std::any_of(shape.begin(), shape.end(), [](const auto& dim) { return dim.get_max_length() == 0; });
+}
+
+bool has_elements(const ov::PartialShape& shape) {
+  return shape.rank().is_static() &&
+         std::all_of(shape.begin(), shape.end(), [](const auto& dim) { return dim.get_min_length() > 0; });
+}
+
+/// An empty constant is a list of no axes, or the like: it is part of the model.
+bool gets_nothing(const ov::Node& node) {
+  const auto inputs = node.input_values();
+  return std::any_of(inputs.begin(), inputs.end(), [](const auto& input) {
+    return is_empty(input.get_partial_shape()) && !ov::is_type<ov::op::v0::Constant>(input.get_node());
+  });
+}
+
+}  // namespace
+
+ShapeModel::ShapeModel(const std::shared_ptr<const ov::Model>& model) : model_(without_weights(*model)) {}
+
+std::string ShapeModel::objection(const std::vector<ov::Shape>& shapes) const {
+  const std::lock_guard lock(mutex_);
+  std::map<ov::Output<ov::Node>, ov::PartialShape> wanted;
+  for (size_t i = 0; i < shapes.size(); ++i) wanted[model_->get_parameters().at(i)->output(0)] = shapes[i];
+  try {
+    model_->reshape(wanted);
+  } catch (const std::exception& error) {
+    return core_of(error);
+  }
+  return objection_of_nodes();
+}
+
+std::string ShapeModel::objection_of_nodes() const {
+  for (const auto& node : model_->get_ordered_ops()) {
+    const std::string_view type = node->get_type_name();
+    if (std::find(kTakeEmpty.begin(), kTakeEmpty.end(), type) != kTakeEmpty.end() || !gets_nothing(*node)) continue;
+    for (const auto& output : node->outputs()) {
+      if (!has_elements(output.get_partial_shape())) continue;
+      return c10::str("node '", node->get_friendly_name(), "' (", type, ") would have to make an output of shape ",
+                      output.get_partial_shape(), " of an empty tensor");
+    }
+  }
+  return "";
+}
+
+}  // namespace trtserve::openvino
