@@ -261,6 +261,30 @@ class EngineStats:
     @property
     def instances_busy(self) -> int:
         """Instances that execute, or wait for their turn on the device."""
+    @property
+    def failed_executions(self) -> int:
+        """Executions that failed, but for those of which a request's own input was at fault."""
+    @property
+    def undivided_batches(self) -> int:
+        """Batches whose outputs had no item for each that went in: their requests were run one by one."""
+    @property
+    def executions_stuck(self) -> int:
+        """Executions that have taken `stuck_after_s` and have not ended."""
+
+class Condition:
+    """How an engine is doing now."""
+
+    @property
+    def instances(self) -> int: ...
+    @property
+    def executions_stuck(self) -> int:
+        """Executions that have taken `stuck_after_s` and have not ended; each keeps an instance."""
+    @property
+    def longest_stuck_seconds(self) -> float:
+        """How long the longest of them has taken; 0 where none is stuck."""
+    @property
+    def joins_requests(self) -> bool:
+        """False where the options do not ask for it, and once a few batches could not be divided."""
 
 class ManualClock:
     """A clock for tests that stands still until it is told otherwise; with `tick_ns` it moves on by that much
@@ -282,7 +306,8 @@ class Runtime:
     Every method raises `Error`.
     """
 
-    def __init__(self, *, clock: ManualClock | None = None) -> None: ...
+    def __init__(self, *, clock: ManualClock | None = None, stuck_after_s: float = 60.0) -> None:
+        """An execution that has not ended after `stuck_after_s` is said to be stuck."""
     def register_backend(
         self, name: str, plugin: str, libraries: Sequence[str] = ..., config: Mapping[str, str] = ...
     ) -> None:
@@ -296,7 +321,8 @@ class Runtime:
         """Blocks. Deserialize the plan file, build the wrapper, start the instances."""
     def unload(self, id: int, drain_seconds: float = ...) -> None:
         """Blocks. Refuse new requests, finish the accepted ones for up to `drain_seconds`, complete the
-        rest as Unavailable, and release the engine. NotFound for an unknown ID."""
+        rest as Unavailable, and release the engine. What has not ended by then is interrupted and left behind:
+        it keeps its thread and memory until it ends. NotFound for an unknown ID."""
     def engines(self) -> list[EngineInfo]: ...
     def engine(self, id: int) -> EngineInfo: ...
     def graph(self, id: int) -> str:
@@ -325,7 +351,8 @@ class Runtime:
         `data`: a tuple with a buffer for each tensor, in the order of prepare(); or one buffer that has them
         one after the other from `offset` to its end. Buffers are C-contiguous, little-endian, exactly as long
         as shape and datatype say, of any alignment, and are kept (not copied) until the request's completion
-        has been taken. `timeout_ns`: a request that has not started by then ends as DeadlineExceeded.
+        has been taken, and an execution that reads them has ended. `timeout_ns`: a request that has no
+        answer by then ends as DeadlineExceeded, also while it executes.
         `priority`: 0 (high), 1 or 2 (low).
         """
     def cancel(self, id: int, ticket: int) -> bool:
@@ -335,8 +362,14 @@ class Runtime:
     def take_completions(self) -> list[Completion]:
         """Every completion since the last call; never blocks."""
     def stats(self) -> list[EngineStats]: ...
+    def condition(self, id: int) -> Condition:
+        """NotFound for an unknown ID."""
+    def left_behind(self) -> tuple[int, int]:
+        """How many instances unloads have left behind, each with an execution that had not ended; and how many of
+        them have not ended yet."""
     def close(self) -> None:
-        """Blocks. Unload everything, stop every thread. Completions can still be taken afterwards."""
+        """Blocks. Unload everything, stop every thread but those that are left behind. Completions can still be
+        taken afterwards."""
 
 class LogRecord:
     """What a library below the seam said."""
@@ -356,5 +389,5 @@ def log_fd() -> int:
 def take_log() -> list[LogRecord]:
     """Every log record since the last call; never blocks."""
 
-def output_specs(id: int) -> list[TensorSpec]:
-    """The outputs of the engine `id` of the current runtime: for the fake kernel of the typed operator."""
+def engine_info(id: int) -> EngineInfo:
+    """The engine `id` of the current runtime: for the fake kernel of the typed operator."""

@@ -218,11 +218,11 @@ void bind_clock(py::module_& module) {
 
 void bind_runtime(py::module_& module) {
   py::class_<Runtime, RuntimeHolder>(module, "Runtime")
-      .def(py::init([](const std::shared_ptr<ManualClock>& manual) {
-             if (manual) return RuntimeHolder(std::make_unique<Runtime>(manual).release());
-             return RuntimeHolder(std::make_unique<Runtime>(std::make_shared<SteadyClock>()).release());
+      .def(py::init([](const std::shared_ptr<ManualClock>& manual, double stuck_after_s) {
+             const auto clock = manual ? std::shared_ptr<Clock>(manual) : std::make_shared<SteadyClock>();
+             return RuntimeHolder(std::make_unique<Runtime>(clock, nanoseconds(stuck_after_s)).release());
            }),
-           py::kw_only(), "clock"_a = nullptr)
+           py::kw_only(), "clock"_a = nullptr, "stuck_after_s"_a = 60.0)
       .def(
           "register_backend",
           [](Runtime& runtime, const std::string& name, std::string plugin, std::vector<std::string> libraries,
@@ -291,6 +291,7 @@ void bind_runtime(py::module_& module) {
            [](Runtime& runtime) {
              std::vector<std::shared_ptr<Completion>> taken;
              for (auto& completion : runtime.completions().take()) {
+               if (completion.ticket == 0) continue;  // its owner ends here, with the GIL
                taken.push_back(std::make_shared<Completion>(std::move(completion)));
              }
              return taken;
@@ -303,9 +304,17 @@ void bind_runtime(py::module_& module) {
             return stats;
           },
           NoGil())
+      .def(
+          "condition",
+          [](const Runtime& runtime, EngineId id) { return Condition(*runtime.scheduler().find(id)); }, "id"_a)
+      .def("left_behind",
+           [](const Runtime& runtime) {
+             const auto& left_behind = runtime.scheduler().left_behind();
+             return std::pair(left_behind.ever.load(), left_behind.running.load());
+           })
       .def("close", &Runtime::close, NoGil());
 
-  module.def("output_specs", [](EngineId id) { return find_engine(id)->outputs(); }, "id"_a);
+  module.def("engine_info", [](EngineId id) { return EngineInfo(*find_engine(id)); }, "id"_a);
 }
 
 }  // namespace

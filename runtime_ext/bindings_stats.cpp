@@ -51,7 +51,16 @@ EngineStats::EngineStats(const ServedEngine& served, const RequestNumbers& numbe
       counters(served.engine().backend_engine().counters()),
       queue_depth(served.queue_depth()),
       instances(served.instances()),
-      instances_busy(served.instances_busy()) {}
+      instances_busy(served.instances_busy()),
+      failed_executions(numbers.failed_executions),
+      undivided_batches(numbers.undivided_batches),
+      executions_stuck(served.stuck().executions) {}
+
+Condition::Condition(const ServedEngine& served, const Stuck& stuck)
+    : instances(served.instances()),
+      executions_stuck(stuck.executions),
+      longest_stuck_seconds(std::chrono::duration<double>(stuck.longest).count()),
+      joins_requests(served.joins_requests()) {}
 
 void bind_stats(py::module_& module) {
   py::class_<HistogramInfo>(module, "Histogram")
@@ -89,7 +98,16 @@ void bind_stats(py::module_& module) {
       .def_readonly("counters", &EngineStats::counters)
       .def_readonly("queue_depth", &EngineStats::queue_depth)
       .def_readonly("instances", &EngineStats::instances)
-      .def_readonly("instances_busy", &EngineStats::instances_busy);
+      .def_readonly("instances_busy", &EngineStats::instances_busy)
+      .def_readonly("failed_executions", &EngineStats::failed_executions)
+      .def_readonly("undivided_batches", &EngineStats::undivided_batches)
+      .def_readonly("executions_stuck", &EngineStats::executions_stuck);
+
+  py::class_<Condition>(module, "Condition")
+      .def_readonly("instances", &Condition::instances)
+      .def_readonly("executions_stuck", &Condition::executions_stuck)
+      .def_readonly("longest_stuck_seconds", &Condition::longest_stuck_seconds)
+      .def_readonly("joins_requests", &Condition::joins_requests);
 }
 
 }  // namespace trtserve

@@ -49,6 +49,20 @@ struct EngineStats {
   size_t queue_depth;
   size_t instances;
   size_t instances_busy;
+  uint64_t failed_executions;
+  uint64_t undivided_batches;
+  size_t executions_stuck;
+};
+
+/// How an engine is doing now, without its numbers: cheap to ask.
+struct Condition {
+  explicit Condition(const ServedEngine& served) : Condition(served, served.stuck()) {}
+  Condition(const ServedEngine& served, const Stuck& stuck);
+
+  size_t instances;
+  size_t executions_stuck;
+  double longest_stuck_seconds;
+  bool joins_requests;
 };
 
 void bind_stats(pybind11::module_& module);

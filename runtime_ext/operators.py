@@ -21,8 +21,14 @@ _DTYPES = {
 
 @torch.library.register_fake("trt::execute_engine_list")
 def _fake_execute_engine_list(id: int, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Outputs without data, for tracing: a dimension that the engine decides at run time is a new symbol."""
-    device = inputs[0].device if inputs else torch.device("cpu")
+    """Outputs without data, for tracing: a dimension that the engine decides at run time is a new symbol.
+
+    They are where the operator leaves them: on the device of the first input that the engine reads on its own
+    device, and where there is no such input on the engine's.
+    """
+    engine = _C.engine_info(id)
+    read_there = (given for spec, given in zip(engine.inputs, inputs, strict=False) if spec.location == "device")
+    device = next((given.device for given in read_there), torch.device(engine.device))
 
     def empty(spec: _C.TensorSpec) -> torch.Tensor:
         if spec.shape is None:
@@ -32,13 +38,14 @@ def _fake_execute_engine_list(id: int, inputs: list[torch.Tensor]) -> list[torch
         shape = [dim if dim >= 0 else torch.library.get_ctx().new_dynamic_size() for dim in spec.shape]
         return torch.empty(shape, dtype=_DTYPES[spec.datatype], device=device)
 
-    return [empty(spec) for spec in _C.output_specs(id)]
+    return [empty(spec) for spec in engine.outputs]
 
 
 def module(runtime: _C.Runtime, id: int) -> torch.jit.ScriptModule:
     """The wrapper of an engine: call it with the engine's inputs, in their order.
 
-    Inputs may live on any device; outputs come back on that of the first. One output comes as a tensor,
+    Inputs may live on any device; outputs come back on that of the first that the engine reads on its own
+    device, and where there is no such input on the engine's. One output comes as a tensor,
     several as a tuple. Raises RuntimeError with a sentence that names the tensor that is at fault.
     """
     return wrap_cpp_module(runtime.script_module(id))

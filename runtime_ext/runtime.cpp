@@ -8,11 +8,15 @@
 
 namespace trtserve {
 
-Runtime::Runtime(std::shared_ptr<Clock> clock) : clock_(std::move(clock)), scheduler_(completions_, *clock_) {
+Runtime::Runtime(std::shared_ptr<Clock> clock, Nanoseconds stuck_after)
+    : clock_(std::move(clock)), scheduler_({.completions = completions_, .clock = clock_, .stuck_after = stuck_after}) {
   manager_.publish();
 }
 
-Runtime::~Runtime() { close(); }
+Runtime::~Runtime() {
+  close();
+  completions_->close();
+}
 
 std::shared_ptr<Engine> Runtime::load(EngineId id, const std::string& plan_path, const std::string& backend,
                                       LoadOptions options) {
@@ -23,7 +27,7 @@ std::shared_ptr<Engine> Runtime::load(EngineId id, const std::string& plan_path,
     if (closed_) fail(Kind::Unavailable, "the runtime is closed");
     scheduler_.serve(engine, make_forward(make_wrapper(*engine)));
   } catch (...) {
-    manager_.unload(id);
+    manager_.unload(id, *clock_, clock_->now());
     const auto failure = std::current_exception();
     if (const auto shortage = shortage_behind(engine->label(), failure)) throw Error(*shortage);
     throw explained(engine->device(), engine->label(), failure);
@@ -37,8 +41,9 @@ void Runtime::unload(EngineId id, Nanoseconds drain) {
 }
 
 void Runtime::take_down(EngineId id, Nanoseconds drain) {
-  scheduler_.stop(id, drain);
-  manager_.unload(id);
+  const TimePoint deadline = clock_->now() + drain;
+  const size_t left_behind = scheduler_.stop(id, drain);
+  manager_.unload(id, *clock_, deadline, left_behind > 0);
 }
 
 void Runtime::close() {

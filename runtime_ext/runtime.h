@@ -15,7 +15,7 @@ namespace trtserve {
 class Runtime {
  public:
   /// Conflict where this process has one already.
-  explicit Runtime(std::shared_ptr<Clock> clock);
+  Runtime(std::shared_ptr<Clock> clock, Nanoseconds stuck_after);
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
@@ -24,7 +24,7 @@ class Runtime {
   const EngineManager& manager() const { return manager_; }
   Scheduler& scheduler() { return scheduler_; }
   const Scheduler& scheduler() const { return scheduler_; }
-  CompletionQueue& completions() { return completions_; }
+  CompletionQueue& completions() { return *completions_; }
 
   /// Stands an engine up and serves it; on an Error nothing is left of it.
   std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
@@ -33,8 +33,8 @@ class Runtime {
   /// See ServedEngine::stop; then releases the engine.
   void unload(EngineId id, Nanoseconds drain);
 
-  /// Unloads everything, without waiting for queued requests but for unloads that are under way. Later loads are
-  /// Unavailable, and so are those under way: what they have loaded is released when they end.
+  /// Unloads everything, without waiting for requests but for unloads that are under way. Later loads are Unavailable,
+  /// and so are those under way: what they have loaded is released when they end.
   void close();
 
  private:
@@ -44,7 +44,7 @@ class Runtime {
       lifecycle_mutex_;  // held shared by the end of a load and by an unload, so that close() leaves none behind
   bool closed_ = false;  // guarded by lifecycle_mutex_
   const std::shared_ptr<Clock> clock_;
-  CompletionQueue completions_;
+  const std::shared_ptr<CompletionQueue> completions_ = std::make_shared<CompletionQueue>();
   EngineManager manager_;
   Scheduler scheduler_;
 };

@@ -1,8 +1,10 @@
 """The application: assembled here, started and drained here."""
 
 import asyncio
+import logging
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -37,6 +39,10 @@ from service.store import Store
 from service.trial import ProcessTrial, Trial
 from service.version import VERSION
 
+logger = logging.getLogger(__name__)
+
+CLOSES_WITHIN_S = 5.0  # a runtime whose engines have been unloaded
+
 DESCRIPTION = "Serves serialized TensorRT engines; on a machine with no GPU, ONNX models with OpenVINO."
 
 TAGS = [
@@ -59,8 +65,8 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     Without a `runtime` it makes its own at the start, and a trial unless there is one, as the settings say.
 
     What it holds while it runs is in `app.state`: settings, store, runtime, registry, repository,
-    completions, metrics, inflight, inference, shared_memory. The lifespan's state has what InferProtocol
-    needs.
+    completions, metrics, inflight, inference, shared_memory. Once it has ended, `left_behind` says whether
+    something still runs in the process that may never end. The lifespan's state has what InferProtocol needs.
     """
     own_trial = None
     if trial is None and runtime is None and settings.trial_load:
@@ -73,7 +79,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
         native_log = NativeLog()
         try:
             native_log.attach()
-            _assemble(state, runtime or create_runtime(tensorrt=tensorrt_options(settings)), trial)
+            _assemble(state, runtime or _new_runtime(settings), trial)
             state.completions.attach()
             try:
                 await state.registry.start()
@@ -84,7 +90,12 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
                 await state.registry.close()
                 if own_trial is not None:
                     await own_trial.close()
-                await asyncio.to_thread(state.runtime.close)
+                closed = await _closed(state.runtime)
+                state.left_behind = (
+                    not closed
+                    or state.runtime.left_behind()[1] > 0
+                    or state.registry.loads_given_up > 0
+                )
                 state.completions.detach()
                 state.shared_memory.close()
         finally:
@@ -116,6 +127,33 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     ):
         app.include_router(routes.router)
     return app
+
+
+def _new_runtime(settings: Settings) -> Runtime:
+    return create_runtime(stuck_after_s=settings.stuck_after_s, tensorrt=tensorrt_options(settings))
+
+
+async def _closed(runtime: Runtime) -> bool:
+    """Close the runtime; False where it does not come to that: a load that does not end holds it up."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+
+    def close() -> None:
+        try:
+            runtime.close()
+        except Exception:
+            logger.exception("the runtime was not closed")
+        with suppress(RuntimeError):  # the loop has ended before
+            loop.call_soon_threadsafe(ended.set)
+
+    # A thread that nobody waits for, as one of the loop's own would be.
+    threading.Thread(target=close, name="trtserve-close", daemon=True).start()
+    try:
+        async with asyncio.timeout(CLOSES_WITHIN_S):
+            await ended.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _assemble(state: State, runtime: Runtime, trial: Trial | None) -> None:

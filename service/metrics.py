@@ -58,9 +58,41 @@ class EngineCollector(Collector):
             stats,
             "instances_busy",
         )
+        yield _gauge(
+            "trtserve_executions_stuck",
+            "Executions that have not ended within stuck_after_s.",
+            stats,
+            "executions_stuck",
+        )
+        yield _counter(
+            "trtserve_execution_failures",
+            "Executions that failed, but for those that a request's own input was to blame for.",
+            stats,
+            "failed_executions",
+        )
+        yield _counter(
+            "trtserve_batches_undivided",
+            "Batches whose outputs had no item for each that went in, so that requests ran one by one.",
+            stats,
+            "undivided_batches",
+        )
+        yield from self._left_behind()
         yield from _backend(stats)
         yield self._devices()
         yield from self._engines()
+
+    def _left_behind(self) -> Iterator[Metric]:
+        ever, running = self._runtime.left_behind()
+        yield CounterMetricFamily(
+            "trtserve_instances_abandoned",
+            "Instances that an unload left behind with an execution that had not ended.",
+            value=ever,
+        )
+        yield GaugeMetricFamily(
+            "trtserve_instances_left_behind",
+            "Those of them whose execution has not ended yet: they keep threads and memory.",
+            value=running,
+        )
 
     def _devices(self) -> Metric:
         dead = self._runtime.dead_devices()
@@ -148,6 +180,13 @@ def _gauge(name: str, meaning: str, stats: Iterable[EngineStats], attribute: str
     for engine in stats:
         gauge.add_metric(_labels(engine), getattr(engine, attribute))
     return gauge
+
+
+def _counter(name: str, meaning: str, stats: Iterable[EngineStats], attribute: str) -> Metric:
+    counter = CounterMetricFamily(name, meaning, labels=ENGINE_LABELS)
+    for engine in stats:
+        counter.add_metric(_labels(engine), getattr(engine, attribute))
+    return counter
 
 
 def _histogram(name: str, meaning: str, histograms: Iterable[tuple[EngineStats, Histogram]]) -> Metric:

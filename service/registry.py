@@ -62,15 +62,21 @@ class Registry:
         finally:
             self._loading -= 1
 
+    def begin_drain(self) -> None:
+        """The drain time begins now, not only with close(): the server has been told to stop."""
+        self._residency.begin_drain()
+
     async def close(self) -> None:
         """Wait for what is under way, then drain and unload every engine. Refuses everything else.
 
-        An execution that has begun is waited for, however long it takes; a trial load is ended, and a load is
-        given up when the drain time is over, which begins now and is for all of them together.
+        All of it has the drain time, which begins now unless it has begun: what has not ended by then, a load
+        or an execution, is left behind. A trial load is ended at once.
         """
         self._residency.stop()
-        while self._operations:
-            await asyncio.wait(self._operations)
+        while self._operations and (left_s := self._residency.drain_left_s) > 0:
+            await asyncio.wait(self._operations, timeout=left_s)
+        if self._operations:
+            logger.warning("%d operations have not ended within the drain time", len(self._operations))
         ready = [engine for engine in self.engines() if engine.state is State.READY]
         for engine in ready:
             engine.state = State.DRAINING

@@ -73,14 +73,24 @@ class Residency:
         if self._stopping:
             raise Unavailable("The server is stopping.")
 
+    def begin_drain(self) -> None:
+        """The drain time, of all engines together, begins now, unless it has begun."""
+        if self._drained_by is None:
+            self._drained_by = time.monotonic() + self._drain_s
+
+    @property
+    def drain_left_s(self) -> float:
+        """What is left of the drain time, once it has begun."""
+        return self._drain_s if self._drained_by is None else max(0.0, self._drained_by - time.monotonic())
+
     def stop(self) -> None:
-        """Load nothing more and end the trials; the drain time, of engines and loads together, begins now."""
+        """Load nothing more and end the trials; the drain time begins, unless it has."""
         self._stopping = True
         self._stopped.set()
         if self._trials is not None:
             self._trials.stop()
-        self._drained_by = time.monotonic() + self._drain_s
-        asyncio.get_running_loop().call_later(self._drain_s, self._give_up_all)
+        self.begin_drain()
+        asyncio.get_running_loop().call_later(self.drain_left_s, self._give_up_all)
 
     def _give_up_all(self) -> None:
         for load in self._loads.values():
@@ -195,10 +205,8 @@ class Residency:
         """Finish what the engine has accepted, within the drain time, and release it."""
 
         def unload() -> None:
-            seconds = self._drain_s if drain else 0.0
-            if self._drained_by is not None:  # looked at here, not before: it may have waited for a thread
-                seconds = min(seconds, max(0.0, self._drained_by - time.monotonic()))
-            self._runtime.unload(engine.id, seconds)
+            # What is left is looked at here, not before: it may have waited for a thread.
+            self._runtime.unload(engine.id, self.drain_left_s if drain else 0.0)
 
         await self._in(self._drain_threads, unload)
         logger.info("engine %s: unloaded", engine)

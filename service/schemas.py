@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from runtime_ext import ShapeRange, TensorSpec
+from runtime_ext import Condition, ShapeRange, TensorSpec
 from service.batching import canonical_dims, canonical_sizes, read_dims, read_sizes
 from service.engine import Engine, Resolved, State
 from service.name_rule import NAME, NAME_RULE, is_name
@@ -181,6 +181,13 @@ class EngineModel(BaseModel):
     batch_dims: dict[str, int] = Field(
         description="The batch dimension by tensor, as it was asked for; 0 where there is none."
     )
+    joins_requests: bool | None = Field(
+        description="Whether requests are joined now: false too where max_batch_size asks for it, but the "
+        "outputs of a few batches had no item for each that went in. Null where it is not READY."
+    )
+    executions_stuck: int = Field(
+        description="Executions that have not ended within `stuck_after_s`; each keeps an instance."
+    )
     plan_bytes: int
     created: str = Field(description="ISO 8601, UTC.")
     load_seconds: float | None
@@ -192,7 +199,8 @@ class EngineModel(BaseModel):
     )
 
     @classmethod
-    def of(cls, resolved: Resolved) -> Self:
+    def of(cls, resolved: Resolved, condition: Condition | None) -> Self:
+        """`condition`: how it is doing, where it is READY."""
         engine: Engine = resolved.engine
         stored, info = engine.stored, engine.info
         return cls(
@@ -214,6 +222,8 @@ class EngineModel(BaseModel):
             latency_target_us=stored.latency_target_us,
             preferred_batch_sizes=read_sizes(stored.preferred_batch_sizes),
             batch_dims=read_dims(stored.batch_dims),
+            joins_requests=condition.joins_requests if condition else None,
+            executions_stuck=condition.executions_stuck if condition else 0,
             plan_bytes=stored.plan_bytes,
             created=stored.created,
             load_seconds=engine.load_seconds,

@@ -5,6 +5,7 @@ import ctypes
 import gc
 import logging
 import math
+import os
 import signal
 import socket
 import sys
@@ -26,6 +27,8 @@ from service.trial import ProcessTrial, TrialHost
 
 if TYPE_CHECKING:
     from service.rpc.server import RpcServer
+
+logger = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
@@ -96,6 +99,15 @@ def keep_what_is_there() -> None:
     gc.freeze()
 
 
+def _exit_now() -> None:
+    """End the process with success, whatever its threads do."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(0)
+
+
 class Server(uvicorn.Server):
     """uvicorn's server with gRPC beside it. It says where both listen: port 0 is known only then."""
 
@@ -124,10 +136,19 @@ class Server(uvicorn.Server):
         keep_what_is_there()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop both at the same time, and then the application."""
+        """Stop both at the same time, and then the application, within the drain time, which begins now.
+
+        Does not return where something still runs that may never end, a load or an execution: Python would
+        wait for its thread.
+        """
+        if self.started:
+            self._state.registry.begin_drain()
         if self._rpc is not None:
             stopping = asyncio.create_task(self._rpc.stop())
             # uvicorn waits for these, as long as for its connections, before it ends the application.
             self.server_state.tasks.add(stopping)
             stopping.add_done_callback(self.server_state.tasks.discard)
         await super().shutdown(sockets)
+        if getattr(self._state, "left_behind", False):
+            logger.warning("the server ends while loads or executions have not ended")
+            _exit_now()

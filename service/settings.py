@@ -160,7 +160,7 @@ class Settings(BaseSettings):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="Time in which a request must have started, unless it says its own; none: no limit.",
+        description="Time in which a request must have its answer, unless it says its own; none: no limit.",
     )
     body_timeout_s: float = Field(
         30.0,
@@ -178,6 +178,13 @@ class Settings(BaseSettings):
         ge=0,
         allow_inf_nan=False,
         description="Time that accepted requests get when their engine is unloaded or the server stops.",
+    )
+    stuck_after_s: float = Field(
+        60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time after which an execution that has not ended is said to be stuck: in the log, the "
+        "metrics and /health/ready. More than the slowest that is right.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level that is logged."

@@ -27,10 +27,16 @@ class TensorRtOptions:
 
 
 def create_runtime(
-    *, clock: _C.ManualClock | None = None, tensorrt: TensorRtOptions | None = None
+    *,
+    clock: _C.ManualClock | None = None,
+    stuck_after_s: float = 60.0,
+    tensorrt: TensorRtOptions | None = None,
 ) -> _C.Runtime:
-    """The runtime of this process, with every backend that was built registered; none is opened yet."""
-    runtime = _C.Runtime(clock=clock)
+    """The runtime of this process, with every backend that was built registered; none is opened yet.
+
+    An execution that has not ended after `stuck_after_s` seconds is said to be stuck.
+    """
+    runtime = _C.Runtime(clock=clock, stuck_after_s=stuck_after_s)
     openvino = plugin_path("openvino")
     if openvino.exists():
         runtime.register_backend("openvino", str(openvino), openvino_libraries())

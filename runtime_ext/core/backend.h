@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -83,6 +84,11 @@ class BackendEngine {
   /// What an engine inspector tells of the engine's layers, as JSON. Unsupported where there is none.
   virtual std::string layers() const { fail(Kind::Unsupported, "this engine's backend tells nothing of its layers"); }
 
+  /// The shapes of the outputs for these shapes of the inputs, where that can be told without an execution; -1 for a
+  /// dimension that is not known, on either side.
+  using Shapes = std::vector<std::optional<std::vector<int64_t>>>;
+  virtual std::optional<Shapes> output_shapes(const Shapes& /*inputs*/) const { return std::nullopt; }
+
   /// Numbers for monitoring by name; those that end in _bytes are gauges, the others only grow.
   virtual std::map<std::string, int64_t> counters() const { return {}; }
 
@@ -105,7 +111,7 @@ class Backend {
 };
 
 /// Raised whenever this header changes; a plugin of another number is refused.
-inline constexpr int kBackendAbi = 3;
+inline constexpr int kBackendAbi = 4;
 
 }  // namespace trtserve
 

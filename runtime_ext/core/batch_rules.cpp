@@ -51,6 +51,43 @@ void check_names_known(const Engine& engine, const BatchOptions& options) {
   }
 }
 
+/// Two numbers of items that a batch may have by the first profile: a shape that is right for one of them only is none
+/// that follows the batch.
+std::vector<int64_t> two_batches(const Engine& engine, const BatchRules& rules) {
+  int64_t least = 2;
+  int64_t most = rules.max_items;
+  for (size_t i = 0; i < engine.inputs().size(); ++i) {
+    const auto& profiles = engine.inputs()[i].profiles;
+    if (profiles.empty()) continue;
+    const auto dim = static_cast<size_t>(rules.input_batch_dim[i]);
+    least = std::max(least, profiles[0].min[dim]);
+    if (profiles[0].max[dim] >= 0) most = std::min(most, profiles[0].max[dim]);
+  }
+  if (least > most) return {};
+  return least == most ? std::vector{least} : std::vector{least, least + 1};
+}
+
+/// Refuses an output of which the backend knows that it does not follow the batch.
+void check_told_shapes(const Engine& engine, const BatchRules& rules) {
+  for (const int64_t items : two_batches(engine, rules)) {
+    BackendEngine::Shapes inputs;
+    for (size_t i = 0; i < engine.inputs().size(); ++i) {
+      inputs.push_back(engine.inputs()[i].shape);
+      inputs.back()->at(static_cast<size_t>(rules.input_batch_dim[i])) = items;
+    }
+    const auto told = engine.backend_engine().output_shapes(inputs);
+    if (!told) return;
+    for (size_t i = 0; i < told->size(); ++i) {
+      const auto& shape = (*told)[i];
+      const auto dim = static_cast<size_t>(rules.output_batch_dim[i]);
+      if (!shape || dim >= shape->size() || (*shape)[dim] < 0 || (*shape)[dim] == items) continue;
+      fail(Kind::InvalidInput, "max_batch_size is ", rules.max_items, ", but output '", engine.outputs()[i].name,
+           "' has shape ", format_shape(*shape), " for a batch of ", items,
+           ": it has no item for each that goes in, so load the engine with max_batch_size 1");
+    }
+  }
+}
+
 }  // namespace
 
 BatchRules batch_rules(const Engine& engine) {
@@ -77,6 +114,7 @@ BatchRules batch_rules(const Engine& engine) {
            rules.max_items);
     }
   }
+  check_told_shapes(engine, rules);
   return rules;
 }
 

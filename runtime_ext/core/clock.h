@@ -16,6 +16,9 @@ class Clock {
   virtual ~Clock() = default;
   virtual TimePoint now() const = 0;
 
+  /// The same, for who only compares it and measures nothing with it.
+  virtual TimePoint glance() const { return now(); }
+
   /// The wall clock's time since 1970, to tell people a date: it may be set, so nothing is measured with it.
   virtual std::chrono::milliseconds wall_time() const = 0;
 
@@ -31,11 +34,12 @@ class SteadyClock final : public Clock {
 };
 
 /// Stands still until it is told otherwise, at 1970 first; for tests. With a tick it moves on by that much whenever it
-/// has been looked at, so that also a time in which nothing can be held has a length that is known.
+/// has been looked at with now(), so that also a time in which nothing can be held has a length that is known.
 class ManualClock final : public Clock {
  public:
   explicit ManualClock(Nanoseconds tick = Nanoseconds(0)) : tick_ns_(tick.count()) {}
   TimePoint now() const override { return TimePoint(Nanoseconds(now_ns_.fetch_add(tick_ns_))); }
+  TimePoint glance() const override { return TimePoint(Nanoseconds(now_ns_.load())); }
   std::chrono::milliseconds wall_time() const override;
   void advance(Nanoseconds by) { now_ns_ += by.count(); }
   void wait_until(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, TimePoint deadline) override;

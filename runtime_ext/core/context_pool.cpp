@@ -8,15 +8,17 @@ namespace trtserve {
 
 ContextPool::ContextPool(std::vector<std::unique_ptr<ExecutionContext>> contexts) : contexts_(std::move(contexts)) {
   for (const auto& context : contexts_) free_.push_back(context.get());
+  leased_.reserve(contexts_.size());
 }
 
-ContextPool::~ContextPool() { close(); }
+ContextPool::~ContextPool() { synchronize(); }
 
 ContextPool::Lease ContextPool::acquire() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return closed_ || !free_.empty(); });
   if (closed_) fail(Kind::NotFound, "the engine was unloaded");
   Lease lease(this, take_free());
+  leased_.emplace_back(lease.context_, std::this_thread::get_id());
   lock.unlock();
   lease->synchronize();
   return lease;
@@ -33,18 +35,30 @@ ExecutionContext* ContextPool::take_free() {
 }
 
 void ContextPool::release(ExecutionContext* context) {
-  // Notified under the lock: close() may destroy this pool as soon as it sees the last context return.
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
+  std::erase_if(leased_, [&](const auto& lease) { return lease.first == context; });
   free_.push_back(context);
   changed_.notify_all();
 }
 
-void ContextPool::close() {
+bool ContextPool::close(Clock& clock, TimePoint deadline) {
   std::unique_lock lock(mutex_);
   closed_ = true;
   changed_.notify_all();
-  changed_.wait(lock, [this] { return free_.size() == contexts_.size(); });
+  while (!leased_.empty() && clock.glance() < deadline) clock.wait_until(lock, changed_, deadline);
+  for (const auto& lease : leased_) lease.first->interrupt();
+  return leased_.empty();
+}
+
+void ContextPool::synchronize() {
   for (const auto& context : contexts_) context->synchronize();
+}
+
+void ContextPool::interrupt(std::thread::id thread) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& lease : leased_) {
+    if (lease.second == thread) lease.first->interrupt();
+  }
 }
 
 }  // namespace trtserve

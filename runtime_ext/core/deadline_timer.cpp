@@ -29,14 +29,14 @@ void DeadlineTimer::run() {
   while (!stopping_) {
     if (!next_) {
       changed_.wait(lock);
-    } else if (clock_.now() < *next_) {
+    } else if (clock_.glance() < *next_) {
       clock_.wait_until(lock, changed_, *next_);
     } else {
       // Forgotten before the call: a deadline that is told during it is then kept, and the call need not
       // know whether it has seen it.
       next_.reset();
       lock.unlock();
-      const auto wanted = on_time_(clock_.now());
+      const auto wanted = on_time_(clock_.glance());
       lock.lock();
       if (wanted && (!next_ || *wanted < *next_)) next_ = wanted;
     }

@@ -2,6 +2,8 @@
 
 #include <memory>
 #include <mutex>
+#include <new>
+#include <system_error>
 
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -67,6 +69,25 @@ std::string reason_of(const std::exception& error) {
   return torch == nullptr ? error.what() : torch->what_without_backtrace();
 }
 
+namespace {
+
+/// torch's allocator on the host says so in words only.
+bool is_out_of_host_memory(const std::exception& error) {
+  return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
+         std::string_view(error.what()).find("DefaultCPUAllocator: ") != std::string_view::npos;
+}
+
+/// Threads, memory or file descriptors that the system does not give now, but may later.
+bool is_out_of_resources(const std::exception& error) {
+  const auto* system = dynamic_cast<const std::system_error*>(&error);
+  if (system == nullptr) return false;
+  const auto code = system->code().default_error_condition();
+  return code == std::errc::resource_unavailable_try_again || code == std::errc::not_enough_memory ||
+         code == std::errc::too_many_files_open || code == std::errc::too_many_files_open_in_system;
+}
+
+}  // namespace
+
 Error explained(at::Device device, const std::string& label, const std::exception_ptr& failure) {
   const auto failed = [&](const std::string& reason) {
     const Kind kind = still_alive(device, reason) ? Kind::ExecutionFailed : Kind::Unavailable;
@@ -80,6 +101,10 @@ Error explained(at::Device device, const std::string& label, const std::exceptio
     return {Kind::Unavailable, c10::str(label, " needs more memory than ", device, " has: ", reason_of(error)),
             std::chrono::seconds(5)};  // what others hold may come free
   } catch (const std::exception& error) {
+    if (is_out_of_host_memory(error)) return {Kind::Unavailable, c10::str(label, " needs more memory than there is")};
+    if (is_out_of_resources(error)) {
+      return {Kind::Unavailable, c10::str(label, " did not get what it needs of the system: ", error.what())};
+    }
     return failed(reason_of(error));
   } catch (...) {
     return failed("it did not say why");

@@ -28,13 +28,13 @@ at::Tensor view(const void* data, const Signature::Input& input) {
 bool aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % kAlignment == 0; }
 
 /// The requests' data one after the other: that is the batch where its dimension is the first.
-at::Tensor append(const Batch& batch, size_t index, bool pinned) {
-  const auto& first = batch.requests[0].signature->inputs[index];
+at::Tensor append(const Part& part, size_t index, bool pinned) {
+  const auto& first = part.requests[0].signature->inputs[index];
   auto shape = first.shape;
-  if (batch.requests.size() > 1) shape[0] = batch.items;
+  if (part.requests.size() > 1) shape[0] = part.items;
   at::Tensor staged = new_host_tensor(shape, first.dtype, pinned);
   auto* to = static_cast<std::byte*>(staged.mutable_data_ptr());
-  for (const auto& request : batch.requests) {
+  for (const auto& request : part.requests) {
     const size_t bytes = request.signature->inputs[index].bytes;
     if (bytes != 0) std::memcpy(to, request.data[index], bytes);
     to += bytes;
@@ -42,24 +42,24 @@ at::Tensor append(const Batch& batch, size_t index, bool pinned) {
   return staged;
 }
 
-at::Tensor join(const Batch& batch, size_t index, size_t batch_dim, bool pinned) {
-  std::vector<at::Tensor> parts;
-  auto shape = batch.requests[0].signature->inputs[index].shape;
-  shape[batch_dim] = batch.items;
-  for (const auto& request : batch.requests) {
-    at::Tensor part = at::empty({0});
+at::Tensor join(const Part& part, size_t index, size_t batch_dim, bool pinned) {
+  std::vector<at::Tensor> pieces;
+  auto shape = part.requests[0].signature->inputs[index].shape;
+  shape[batch_dim] = part.items;
+  for (const auto& request : part.requests) {
+    at::Tensor piece = at::empty({0});
     const auto& input = request.signature->inputs[index];
     // A view must be aligned for its datatype: what is not is copied once more.
     if (input.bytes == 0 || reinterpret_cast<uintptr_t>(request.data[index]) % c10::elementSize(input.dtype) == 0) {
-      part = view(request.data[index], input);
+      piece = view(request.data[index], input);
     } else {
-      part = at::empty(input.shape, at::TensorOptions().dtype(input.dtype));
-      std::memcpy(part.mutable_data_ptr(), request.data[index], input.bytes);
+      piece = at::empty(input.shape, at::TensorOptions().dtype(input.dtype));
+      std::memcpy(piece.mutable_data_ptr(), request.data[index], input.bytes);
     }
-    parts.push_back(std::move(part));
+    pieces.push_back(std::move(piece));
   }
-  at::Tensor staged = new_host_tensor(shape, batch.requests[0].signature->inputs[index].dtype, pinned);
-  return at::cat_out(staged, parts, static_cast<int64_t>(batch_dim));
+  at::Tensor staged = new_host_tensor(shape, part.requests[0].signature->inputs[index].dtype, pinned);
+  return at::cat_out(staged, pieces, static_cast<int64_t>(batch_dim));
 }
 
 }  // namespace
@@ -71,13 +71,13 @@ DeviceLane::DeviceLane(at::Device device) : device_(device) {
   current_.emplace(guard.getStreamFromGlobalPool(device));
 }
 
-at::Tensor DeviceLane::gather(const Batch& batch, size_t index, size_t batch_dim, bool stays_on_host) {
+at::Tensor DeviceLane::gather(const Part& part, size_t index, size_t batch_dim, bool stays_on_host) {
   const bool to_device = current_.has_value() && !stays_on_host;
-  const auto& first = batch.requests[0];
-  const bool alone = batch.requests.size() == 1;
+  const auto& first = part.requests[0];
+  const bool alone = part.requests.size() == 1;
   if (alone && !to_device && aligned(first.data[index])) return view(first.data[index], first.signature->inputs[index]);
   at::Tensor staged =
-      alone || batch_dim == 0 ? append(batch, index, to_device) : join(batch, index, batch_dim, to_device);
+      alone || batch_dim == 0 ? append(part, index, to_device) : join(part, index, batch_dim, to_device);
   return to_device ? staged.to(device_, /*non_blocking=*/true) : staged;
 }
 

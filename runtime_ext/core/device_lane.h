@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -18,10 +19,9 @@ class DeviceLane {
  public:
   explicit DeviceLane(at::Device device);
 
-  /// Input `index` of a batch's requests as one tensor, joined along `batch_dim`: staged on the host in one copy
-  /// and, unless it is to stay there, copied on to the device in the stream's order. Of a single request it may
-  /// be a view on its data.
-  at::Tensor gather(const Batch& batch, size_t index, size_t batch_dim, bool stays_on_host);
+  /// Input `index` of requests as one tensor, joined along `batch_dim`: staged on the host in one copy and, unless it
+  /// is to stay there, copied on to the device in the stream's order. Of a single request it may be a view on its data.
+  at::Tensor gather(const Part& part, size_t index, size_t batch_dim, bool stays_on_host);
 
   /// The tensors on the host, contiguous. Waits for the stream.
   std::vector<at::Tensor> to_host(const std::vector<at::Tensor>& tensors);

@@ -4,21 +4,24 @@
 
 namespace trtserve {
 
-DeviceShare::Member::Member(DeviceShare& share, size_t instances) : share_(share), instances_(instances) {
-  const std::lock_guard lock(share_.mutex_);
-  share_.members_.insert(this);
-  share_.count_turns();
-  share_.changed_.notify_all();
+DeviceShare::Member::Member(std::shared_ptr<DeviceShare> share, size_t instances)
+    : share_(std::move(share)), instances_(instances) {
+  const std::lock_guard lock(share_->mutex_);
+  share_->members_.insert(this);
+  share_->count_turns();
+  share_->changed_.notify_all();
 }
 
-DeviceShare::Member::~Member() {
-  const std::lock_guard lock(share_.mutex_);
-  share_.members_.erase(this);
-  share_.count_turns();
+DeviceShare::Member::~Member() { leave(); }
+
+void DeviceShare::Member::leave() {
+  const std::lock_guard lock(share_->mutex_);
+  share_->members_.erase(this);
+  share_->count_turns();
 }
 
 size_t DeviceShare::Member::asking() const {
-  const std::lock_guard lock(share_.mutex_);
+  const std::lock_guard lock(share_->mutex_);
   return waiting_;
 }
 
@@ -35,7 +38,7 @@ TimePoint DeviceShare::take(Member& member) {
   const bool more = waiting_ > 0 && taken_ < turns_;
   lock.unlock();
   if (more) changed_.notify_all();
-  return clock_.now();
+  return clock_->now();
 }
 
 bool DeviceShare::may_take(const Member& member) const {
@@ -50,13 +53,14 @@ void DeviceShare::count_turns() {
   for (const auto* member : members_) turns_ = std::max(turns_, member->instances_);
 }
 
-void DeviceShare::give_back(Member& member, TimePoint began) {
-  const Nanoseconds used = clock_.now() - began;
+void DeviceShare::give_back(Turn& turn) {
   bool waited_for = false;
   {
     const std::lock_guard lock(mutex_);
-    member.used_ += used;
-    --member.taken_;
+    if (turn.given_back_) return;
+    turn.given_back_ = true;
+    turn.member_.used_ += clock_->now() - turn.began_;
+    --turn.member_.taken_;
     --taken_;
     waited_for = waiting_ > 0;
   }

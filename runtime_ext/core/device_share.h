@@ -1,6 +1,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <set>
 
@@ -18,14 +19,14 @@ namespace trtserve {
 /// Thread safe.
 class DeviceShare {
  public:
-  explicit DeviceShare(Clock& clock) : clock_(clock) {}
+  explicit DeviceShare(std::shared_ptr<Clock> clock) : clock_(std::move(clock)) {}
   DeviceShare(const DeviceShare&) = delete;
   DeviceShare& operator=(const DeviceShare&) = delete;
 
   /// One engine's part in the share; it outlives its turns.
   class Member {
    public:
-    Member(DeviceShare& share, size_t instances);
+    Member(std::shared_ptr<DeviceShare> share, size_t instances);
     ~Member();
     Member(const Member&) = delete;
     Member& operator=(const Member&) = delete;
@@ -33,36 +34,44 @@ class DeviceShare {
     /// Instances of the engine that wait for a turn.
     size_t asking() const;
 
+    /// The engine asks for nothing more; turns that it still has may be given back later.
+    void leave();
+
    private:
     friend class DeviceShare;
-    DeviceShare& share_;
+    const std::shared_ptr<DeviceShare> share_;
     const size_t instances_;
-    // Guarded by share_.mutex_:
+    // Guarded by share_->mutex_:
     Nanoseconds used_{0};  // virtual: device time, or the others' while it did not wait for a turn
     size_t taken_ = 0;
     size_t waiting_ = 0;
   };
 
-  /// The right to execute, from take() on for as long as it lives.
+  /// The right to execute, until it is given back.
   class Turn {
    public:
-    explicit Turn(Member& member) : member_(member), began_(member.share_.take(member)) {}
-    ~Turn() { member_.share_.give_back(member_, began_); }
+    explicit Turn(Member& member) : member_(member), began_(member.share_->take(member)) {}
+    ~Turn() { give_back(); }
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
 
+    /// From any thread; once is enough.
+    void give_back() { member_.share_->give_back(*this); }
+
    private:
+    friend class DeviceShare;
     Member& member_;
     const TimePoint began_;
+    bool given_back_ = false;  // guarded by the share's mutex_
   };
 
  private:
   TimePoint take(Member& member);
-  void give_back(Member& member, TimePoint began);
+  void give_back(Turn& turn);
   bool may_take(const Member& member) const;
   void count_turns();
 
-  Clock& clock_;
+  const std::shared_ptr<Clock> clock_;
   std::mutex mutex_;  // protects all below and what members say it does; never held while anything executes
   std::condition_variable changed_;
   std::set<Member*> members_;

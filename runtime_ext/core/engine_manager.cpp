@@ -95,7 +95,7 @@ std::shared_ptr<Engine> EngineManager::load(EngineId id, const std::string& plan
   return engine;
 }
 
-void EngineManager::unload(EngineId id) {
+void EngineManager::unload(EngineId id, Clock& clock, TimePoint deadline, bool left_behind) {
   std::shared_ptr<Engine> engine;
   {
     std::unique_lock lock(mutex_);
@@ -104,7 +104,8 @@ void EngineManager::unload(EngineId id) {
     engine = std::move(found->second);
     engines_.erase(found);
   }
-  engine->contexts().close();
+  const bool ended = engine->contexts().close(clock, left_behind ? TimePoint::min() : deadline);
+  if (ended && !left_behind) engine->contexts().synchronize();
 }
 
 std::shared_ptr<Engine> EngineManager::find(EngineId id) const {

@@ -35,8 +35,10 @@ class EngineManager {
   std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
                                LoadOptions options);
 
-  /// Takes the engine out, then blocks until its last lease has ended and its work is complete. NotFound.
-  void unload(EngineId id);
+  /// Takes the engine out, then blocks until its last lease has ended and its work is complete. Leases that have not
+  /// ended by `deadline` are left behind: they keep the engine until they end. Where some of its executions have been
+  /// left behind already, nothing is waited for. NotFound.
+  void unload(EngineId id, Clock& clock, TimePoint deadline, bool left_behind = false);
 
   /// NotFound.
   std::shared_ptr<Engine> find(EngineId id) const;

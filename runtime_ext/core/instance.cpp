@@ -8,7 +8,8 @@ namespace trtserve {
 
 namespace {
 
-void serve(at::Device device, RequestQueue& queue, BatchHandler& handler, std::promise<void> ready) {
+void serve(at::Device device, const std::shared_ptr<BatchHandler>& handler, std::promise<void> ready,
+           const std::shared_ptr<std::atomic<bool>>& ended) {
   pthread_setname_np(pthread_self(), "trt-instance");
   // A batch thread does not interrupt who wakes it: where they share a core, the event loop first hands over all the
   // requests that have come, and they run as one batch. Its share of the core is the same, and so are its waits.
@@ -22,15 +23,17 @@ void serve(at::Device device, RequestQueue& queue, BatchHandler& handler, std::p
     ready.set_exception(std::current_exception());
     return;
   }
-  while (auto batch = queue.pop()) handler.handle(std::move(*batch), *lane);
+  while (handler->handle_next(*lane)) continue;
+  ended->store(true);
+  handler->instance_ended();
 }
 
 }  // namespace
 
-Instance::Instance(at::Device device, RequestQueue& queue, BatchHandler& handler) {
+Instance::Instance(at::Device device, std::shared_ptr<BatchHandler> handler) {
   std::promise<void> ready;
   auto begun = ready.get_future();
-  thread_ = std::thread(&serve, device, std::ref(queue), std::ref(handler), std::move(ready));
+  thread_ = std::thread(&serve, device, std::move(handler), std::move(ready), ended_);
   try {
     begun.get();
   } catch (...) {
@@ -39,6 +42,12 @@ Instance::Instance(at::Device device, RequestQueue& queue, BatchHandler& handler
   }
 }
 
-Instance::~Instance() { thread_.join(); }
+Instance::~Instance() {
+  if (*ended_) {
+    thread_.join();
+  } else {
+    thread_.detach();
+  }
+}
 
 }  // namespace trtserve

@@ -37,8 +37,9 @@ struct Request {
   c10::SmallVector<const void*, 2> data;
   std::unique_ptr<InputOwner> owner;
   TimePoint arrival;
-  std::optional<TimePoint> deadline;  ///< by when its execution must have begun
+  std::optional<TimePoint> deadline;  ///< by when its answer must be there
   Priority priority = Priority::Normal;
+  bool ended = false;  ///< while it executed: its completion has been pushed, and only its owner is still to be given
 };
 
 struct Failure {
@@ -54,7 +55,8 @@ struct OutputView {
   c10::SmallVector<int64_t, 5> shape;
 };
 
-/// The one end of a request.
+/// The one end of a request. One without a ticket only brings back the owner of a request that ended before its
+/// execution did: whose memory was still read.
 struct Completion {
   Ticket ticket = 0;
   std::optional<Failure> failure;

@@ -47,7 +47,8 @@ RequestQueue::RequestQueue(const BatchRules& rules, size_t bound, size_t instanc
       instances_(std::max<size_t>(1, instances)),
       share_(share),
       clock_(clock),
-      delay_(rules) {}
+      delay_(rules),
+      max_items_(rules.max_items) {}
 
 /// The request's items as far as they matter: no more than fill a batch, so that sums of them do not overflow.
 int64_t RequestQueue::counted(const Request& request) const {
@@ -64,7 +65,7 @@ void RequestQueue::push(Request&& request) {
                   time_to_drain());
     }
     auto& lane = lanes_[request.signature->shape_class];
-    if (lane.empty()) lane.limit = request.signature->most_items(rules_.max_items);
+    if (lane.empty()) lane.limit = request.signature->most_items(max_items_);
     auto& level = lane.waiting.at(static_cast<size_t>(request.priority));
     level.push_back(std::move(request));  // may throw, so all else comes after
     lane.items += counted(level.back());
@@ -143,7 +144,7 @@ TimePoint RequestQueue::ready_at(const Lane& lane, TimePoint now) const {
 int64_t RequestQueue::preferred_items(const Lane& lane) const {
   int64_t preferred = 0;
   int64_t items = 0;
-  if (rules_.preferred.empty()) return preferred;
+  if (rules_.preferred.empty() || max_items_ == 1) return preferred;
   for (const auto& level : lane.waiting) {
     for (const auto& request : level) {
       items += counted(request);
@@ -270,6 +271,15 @@ std::optional<TimePoint> RequestQueue::next_deadline() const {
     if (deadline && (!earliest || *deadline < *earliest)) earliest = deadline;
   }
   return earliest;
+}
+
+void RequestQueue::stop_joining() {
+  {
+    const std::lock_guard lock(mutex_);
+    max_items_ = 1;
+    for (auto& [shape, lane] : lanes_) lane.limit = 1;
+  }
+  changed_.notify_all();
 }
 
 void RequestQueue::close() {

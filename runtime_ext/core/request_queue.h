@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "core/batch_delay.h"
@@ -21,6 +22,12 @@ struct Batch {
   std::list<Request> expired;               ///< whose deadline came before they could run
   int64_t items = 0;                        ///< of `requests`
   std::unique_ptr<DeviceShare::Turn> turn;  ///< to execute them
+};
+
+/// Those of a batch's requests that run together: all of them, or one.
+struct Part {
+  std::span<Request> requests;  ///< at least one
+  int64_t items = 0;            ///< of `requests`
 };
 
 /// Where the requests of one engine wait until they are joined into a batch.
@@ -59,6 +66,9 @@ class RequestQueue {
 
   /// The earliest deadline that waits.
   std::optional<TimePoint> next_deadline() const;
+
+  /// Gives out each request by itself from now on.
+  void stop_joining();
 
   /// Refuses new requests; what waits can still be taken, and no batch waits for more.
   void close();
@@ -108,6 +118,7 @@ class RequestQueue {
   size_t with_deadline_ = 0;    // of the waiting ones
   Nanoseconds per_request_{0};  // execution time a request: an average that forgets
   BatchDelay delay_;
+  int64_t max_items_;  // the rules', until joining stops
   bool closed_ = false;
 };
 

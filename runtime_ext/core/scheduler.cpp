@@ -4,20 +4,28 @@
 
 namespace trtserve {
 
-Scheduler::Scheduler(CompletionQueue& completions, Clock& clock)
-    : completions_(completions), clock_(clock), timer_(clock, [this](TimePoint now) { return expire(now); }) {}
+Scheduler::Scheduler(Surroundings surroundings)
+    : surroundings_(std::move(surroundings)),
+      timer_(*surroundings_.clock, [this](TimePoint now) { return on_time(now); }) {}
 
 void Scheduler::serve(std::shared_ptr<Engine> engine, Forward forward) {
   const EngineId id = engine->id();
-  auto& share = share_of(engine->device());
-  auto served = std::make_shared<ServedEngine>(std::move(engine), std::move(forward), completions_, share, clock_);
-  std::unique_lock lock(mutex_);
-  if (!served_.emplace(id, std::move(served)).second) fail(Kind::Conflict, "engine ", id, " is served already");
+  auto share = share_of(engine->device());
+  const auto served = ServedEngine::start(std::move(engine), std::move(forward), surroundings_, std::move(share),
+                                          [this](TimePoint time) { timer_.wake_by(time); });
+  {
+    const std::unique_lock lock(mutex_);
+    if (served_.emplace(id, served).second) return;
+  }
+  served->stop(Nanoseconds(0));
+  fail(Kind::Conflict, "engine ", id, " is served already");
 }
 
-DeviceShare& Scheduler::share_of(at::Device device) {
+std::shared_ptr<DeviceShare> Scheduler::share_of(at::Device device) {
   const std::lock_guard lock(shares_mutex_);
-  return shares_.try_emplace(device.str(), clock_).first->second;
+  auto& share = shares_[device.str()];
+  if (!share) share = std::make_shared<DeviceShare>(surroundings_.clock);
+  return share;
 }
 
 std::shared_ptr<const Signature> Scheduler::sign(EngineId id, const std::vector<TensorShape>& tensors) const {
@@ -28,7 +36,7 @@ Ticket Scheduler::submit(EngineId id, Request&& request, std::optional<Nanosecon
   const auto served = find(id);
   const Ticket ticket = ++last_ticket_;
   request.ticket = ticket;
-  request.arrival = clock_.now();
+  request.arrival = surroundings_.clock->now();
   const auto deadline = timeout ? std::optional(request.arrival + *timeout) : std::nullopt;
   request.deadline = deadline;
   served->submit(std::move(request));
@@ -45,7 +53,7 @@ bool Scheduler::cancel(EngineId id, Ticket ticket) {
   return served->cancel(ticket);
 }
 
-void Scheduler::stop(EngineId id, Nanoseconds drain) {
+size_t Scheduler::stop(EngineId id, Nanoseconds drain) {
   std::shared_ptr<ServedEngine> served;
   {
     std::unique_lock lock(mutex_);
@@ -56,10 +64,11 @@ void Scheduler::stop(EngineId id, Nanoseconds drain) {
   }
   // Left in the map while it drains, so that a late request hears that the engine is being unloaded, and
   // that deadlines and cancellations still reach the waiting ones.
-  served->stop(drain);
-  std::unique_lock lock(mutex_);
+  const size_t left_behind = served->stop(drain);
+  const std::unique_lock lock(mutex_);
   stopping_.erase(id);
   served_.erase(id);
+  return left_behind;
 }
 
 std::vector<std::shared_ptr<ServedEngine>> Scheduler::served() const {
@@ -78,10 +87,10 @@ std::shared_ptr<ServedEngine> Scheduler::find(EngineId id) const {
   return found->second;
 }
 
-std::optional<TimePoint> Scheduler::expire(TimePoint now) {
+std::optional<TimePoint> Scheduler::on_time(TimePoint now) {
   std::optional<TimePoint> earliest;
   for (const auto& served : served()) {
-    const auto next = served->expire(now);
+    const auto next = served->on_time(now);
     if (next && (!earliest || *next < *earliest)) earliest = next;
   }
   return earliest;

@@ -16,8 +16,7 @@ namespace trtserve {
 /// Takes requests to the queues of their engines. Thread safe.
 class Scheduler {
  public:
-  /// `completions` and `clock` outlive the scheduler.
-  Scheduler(CompletionQueue& completions, Clock& clock);
+  explicit Scheduler(Surroundings surroundings);
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
@@ -35,24 +34,27 @@ class Scheduler {
   bool cancel(EngineId id, Ticket ticket);
 
   /// Takes the engine out of service; see ServedEngine::stop. NotFound; Conflict where another call is at it.
-  void stop(EngineId id, Nanoseconds drain);
+  size_t stop(EngineId id, Nanoseconds drain);
 
   std::vector<std::shared_ptr<ServedEngine>> served() const;
 
- private:
+  /// NotFound.
   std::shared_ptr<ServedEngine> find(EngineId id) const;
-  std::optional<TimePoint> expire(TimePoint now);
-  DeviceShare& share_of(at::Device device);
 
-  CompletionQueue& completions_;
-  Clock& clock_;
+  const LeftBehind& left_behind() const { return *surroundings_.left_behind; }
+
+ private:
+  std::optional<TimePoint> on_time(TimePoint now);
+  std::shared_ptr<DeviceShare> share_of(at::Device device);
+
+  const Surroundings surroundings_;
   std::atomic<Ticket> last_ticket_{0};
   std::mutex shares_mutex_;
-  std::map<std::string, DeviceShare> shares_;                 // guarded by shares_mutex_; by device, never removed
+  std::map<std::string, std::shared_ptr<DeviceShare>> shares_;  // guarded by shares_mutex_; by device, never removed
   mutable std::shared_mutex mutex_;                           // held for look-ups and changes only
   std::map<EngineId, std::shared_ptr<ServedEngine>> served_;  // guarded by mutex_
   std::set<EngineId> stopping_;                               // guarded by mutex_; a part of served_
-  DeadlineTimer timer_;                                       // last: its thread calls expire()
+  DeadlineTimer timer_;                                       // last: its thread calls on_time()
 };
 
 }  // namespace trtserve

@@ -1,59 +1,75 @@
 #include "core/served_engine.h"
 
-#include <ATen/Functions.h>
-
 #include "core/device_health.h"
+#include "core/log.h"
 
 namespace trtserve {
 
 namespace {
 
+/// So many batches whose outputs cannot be divided are no accident.
+constexpr uint64_t kUndividedBatches = 3;
+
 std::atomic<uint64_t> last_number{0};
 
-std::shared_ptr<const std::vector<std::string>> names_of(const std::vector<TensorSpec>& specs) {
+OutputNames names_of(const std::vector<TensorSpec>& specs) {
   std::vector<std::string> names;
   for (const auto& spec : specs) names.push_back(spec.name);
   return std::make_shared<const std::vector<std::string>>(std::move(names));
 }
 
-std::vector<Completion> same_for_all(const Batch& batch, const Failure& failure) {
-  std::vector<Completion> completions(batch.requests.size());
+std::vector<Completion> same_for_all(const Part& part, const Failure& failure) {
+  std::vector<Completion> completions(part.requests.size());
   for (auto& completion : completions) completion.failure = failure;
   return completions;
 }
 
-OutputView view(const void* data, size_t bytes, const at::Tensor& of) {
-  OutputView view{data, bytes, of.scalar_type(), {}};
-  view.shape.assign(of.sizes().begin(), of.sizes().end());
-  return view;
+/// What only gives the owner of a request back that ended before its execution.
+Completion release(Request& request) {
+  Completion completion;
+  completion.owner = std::move(request.owner);
+  return completion;
 }
 
 }  // namespace
 
-ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, CompletionQueue& completions,
-                           DeviceShare& share, Clock& clock)
+ServedEngine::ServedEngine(Private /*only start() has one*/, std::shared_ptr<Engine> engine, Forward forward, const Surroundings& surroundings,
+                           std::shared_ptr<DeviceShare> share, Executions::WakeBy wake_by)
     : number_(++last_number),
       engine_(std::move(engine)),
       forward_(std::move(forward)),
-      completions_(completions),
-      clock_(clock),
+      completions_(surroundings.completions),
+      clock_(surroundings.clock),
       rules_(batch_rules(*engine_)),
       instance_count_(engine_->contexts().size()),
       output_names_(names_of(engine_->outputs())),
-      share_(share, instance_count_),
-      queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), instance_count_, share_, clock) {
-  BatchHandler& handler = *this;
+      share_(std::move(share), instance_count_),
+      failures_(engine_->label()),
+      queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), instance_count_, share_, *clock_),
+      executions_(*engine_, surroundings.left_behind, surroundings.stuck_after, std::move(wake_by)),
+      joins_requests_(rules_.joins()) {}
+
+std::shared_ptr<ServedEngine> ServedEngine::start(std::shared_ptr<Engine> engine, Forward forward,
+                                                  const Surroundings& surroundings, std::shared_ptr<DeviceShare> share,
+                                                  Executions::WakeBy wake_by) {
+  const auto served = std::make_shared<ServedEngine>(Private(), std::move(engine), std::move(forward), surroundings,
+                                                     std::move(share), std::move(wake_by));
+  served->start_instances(served);
+  return served;
+}
+
+void ServedEngine::start_instances(const std::shared_ptr<ServedEngine>& self) {
+  const std::shared_ptr<BatchHandler> handler(self, this);
   try {
-    for (size_t i = 0; i < instance_count_; ++i)
-      instances_.push_back(std::make_unique<Instance>(engine_->device(), queue_, handler));
+    for (size_t i = 0; i < instance_count_; ++i) {
+      instances_.push_back(std::make_unique<Instance>(engine_->device(), handler));
+      executions_.instance_began();
+    }
   } catch (...) {
-    queue_.close();  // the threads that did start must end before the members that they use
-    instances_.clear();
+    stop(Nanoseconds(0));
     throw;
   }
 }
-
-ServedEngine::~ServedEngine() { stop(Nanoseconds(0)); }
 
 std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShape>& tensors) {
   try {
@@ -80,26 +96,17 @@ void ServedEngine::sign_anew(Request& request) {
 
 void ServedEngine::submit(Request&& request) {
   if (request.signature->maker != number_) sign_anew(request);
-  {
-    const std::lock_guard lock(open_mutex_);
-    ++open_;
-  }
+  executions_.accepted();
   try {
     queue_.push(std::move(request));
   } catch (const Error& error) {
     stats_.refused(error.kind());
-    close_some(1);
+    executions_.ended(1);
     throw;
   } catch (...) {
-    close_some(1);
+    executions_.ended(1);
     throw;
   }
-}
-
-void ServedEngine::close_some(size_t requests) {
-  const std::lock_guard lock(open_mutex_);
-  open_ -= requests;
-  if (open_ == 0) drained_.notify_all();
 }
 
 bool ServedEngine::cancel(Ticket ticket) {
@@ -109,176 +116,209 @@ bool ServedEngine::cancel(Ticket ticket) {
   return true;
 }
 
-std::optional<TimePoint> ServedEngine::expire(TimePoint now) {
+std::optional<TimePoint> ServedEngine::on_time(TimePoint now) {
   for (auto& request : queue_.expire(now)) refuse_expired(std::move(request));
-  return queue_.next_deadline();
+  end_early(executions_.expire(now), Kind::DeadlineExceeded, "the request's time was over before its execution ended");
+  std::optional<TimePoint> next;
+  if (const auto told = executions_.tell(now, next)) log(Severity::Warning, "executions", *told);
+  for (const auto& other : {failures_.tell(now), queue_.next_deadline(), executions_.next_deadline()}) {
+    if (other && (!next || *other < *next)) next = other;
+  }
+  return next;
 }
 
-void ServedEngine::handle(Batch batch, DeviceLane& lane) {
-  for (auto& request : batch.expired) refuse_expired(std::move(request));
-  if (!batch.requests.empty()) run(std::move(batch), lane);
+bool ServedEngine::handle_next(DeviceLane& lane) {
+  auto batch = queue_.pop();
+  if (!batch) return false;
+  for (auto& request : batch->expired) refuse_expired(std::move(request));
+  if (batch->requests.empty()) return true;
+  run(std::move(*batch), lane);
+  return true;
 }
 
 void ServedEngine::run(Batch batch, DeviceLane& lane) {
-  ++busy_;
+  Execution execution(std::move(batch));
+  const Part all{execution.batch.requests, execution.batch.items};
   ExecutionTimes times;
-  times.start = clock_.now();
-  auto completions = answers(batch, lane, times);
-  times.end = clock_.now();
-  batch.turn.reset();
-  --busy_;
+  times.start = clock_->now();
+  if (!executions_.add(execution, times.start)) {
+    for (auto& request : all.requests) refuse(std::move(request), Kind::Unavailable, unloaded_before("ran"));
+    return;
+  }
+  size_t told = 0;
   // One of the requests may be to blame, or their number, and an execution has no effect but its outputs: each again
   // by itself.
-  if (completions.front().failure && completions.size() > 1) {
-    run_one_by_one(std::move(batch), lane);
-  } else {
-    queue_.done(completions.size(), times.compute());
-    end(std::move(batch), std::move(completions), times);
+  if (!run_part(execution, all, lane, times, told)) run_one_by_one(execution, lane, told);
+  if (!executions_.remove(execution, told)) {
+    log(Severity::Info, "executions", c10::str("an execution of ", engine_->label(), " that was left behind has ended"));
   }
 }
 
-void ServedEngine::run_one_by_one(Batch batch, DeviceLane& lane) {
-  for (auto& request : batch.requests) {
-    Batch single;
-    single.items = request.signature->items;
-    single.requests.push_back(std::move(request));
-    single.turn = std::make_unique<DeviceShare::Turn>(share_);
-    run(std::move(single), lane);
+/// Runs what has begun, and ends its requests, counted in `told`; false where it failed and should be run one by one.
+bool ServedEngine::run_part(Execution& execution, const Part& part, DeviceLane& lane, ExecutionTimes times,
+                            size_t& told) {
+  ++busy_;
+  auto completions = answers(part, lane, times);
+  times.end = clock_->now();
+  --busy_;
+  const auto& failure = completions.front().failure;
+  const bool once_more = failure && part.requests.size() > 1;
+  const bool waited_for = once_more ? executions_.pause(execution) : executions_.finish(execution);
+  if (failure && waited_for) failed(*failure, times.end);
+  if (once_more) return false;
+  queue_.done(part.requests.size(), times.compute());
+  told += end(part, std::move(completions), times);
+  return true;
+}
+
+void ServedEngine::run_one_by_one(Execution& execution, DeviceLane& lane, size_t& told) {
+  auto& requests = execution.batch.requests;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const Part single{std::span(requests).subspan(i, 1), requests[i].signature->items};
+    auto turn = std::make_unique<DeviceShare::Turn>(share_);
+    ExecutionTimes times;
+    times.start = clock_->now();
+    if (executions_.begin_next(execution, times.start, std::move(turn))) {
+      run_part(execution, single, lane, times, told);
+    } else {
+      queue_.done(1, Nanoseconds(0));
+      end(single, std::vector<Completion>(1), times);
+    }
   }
 }
 
 /// One execution's ends of its requests: all are results, and all but the first and the last of `times` are known then,
 /// or all are failures.
-std::vector<Completion> ServedEngine::answers(const Batch& batch, DeviceLane& lane, ExecutionTimes& times) {
+std::vector<Completion> ServedEngine::answers(const Part& part, DeviceLane& lane, ExecutionTimes& times) {
   try {
     check_alive(engine_->device());
-    return scatter(batch, execute(batch, lane, times));
+    auto outputs = execute(part, lane, times);
+    if (part.requests.size() > 1) {
+      if (const auto why = why_undivided(part, outputs, rules_, *output_names_)) {
+        batch_undivided();
+        return same_for_all(part, {Kind::ExecutionFailed, *why});
+      }
+    }
+    return divide(part, std::move(outputs), rules_, output_names_);
   } catch (...) {
     const Error error = explained(engine_->device(), engine_->label(), std::current_exception());
-    return same_for_all(batch, {error.kind(), error.what()});
+    return same_for_all(part, {error.kind(), error.what()});
   }
 }
 
-std::vector<at::Tensor> ServedEngine::execute(const Batch& batch, DeviceLane& lane, ExecutionTimes& times) {
+std::vector<at::Tensor> ServedEngine::execute(const Part& part, DeviceLane& lane, ExecutionTimes& times) {
   const auto& specs = engine_->inputs();
   std::vector<at::Tensor> inputs;
   inputs.reserve(specs.size());
   for (size_t i = 0; i < specs.size(); ++i) {
     const size_t batch_dim = rules_.joins() ? static_cast<size_t>(rules_.input_batch_dim[i]) : 0;
-    inputs.push_back(lane.gather(batch, i, batch_dim, specs[i].on_host));
+    inputs.push_back(lane.gather(part, i, batch_dim, specs[i].on_host));
   }
-  times.gathered = clock_.now();
+  times.gathered = clock_->now();
   auto outputs = forward_(inputs);
-  times.inferred = clock_.now();
-  outputs = lane.to_host(outputs);
-  if (batch.requests.size() > 1) check_outputs(batch, outputs);
-  return outputs;
+  times.inferred = clock_->now();
+  return lane.to_host(outputs);
 }
 
-void ServedEngine::check_outputs(const Batch& batch, const std::vector<at::Tensor>& outputs) const {
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    const int64_t dim = rules_.output_batch_dim[i];
-    if (dim < outputs[i].dim() && outputs[i].size(dim) == batch.items) continue;
-    fail(Kind::ExecutionFailed, engine_->label(), " gave output '", (*output_names_)[i], "' of shape ",
-         format_shape(outputs[i].sizes()), " for a batch of ", batch.items,
-         ": it has no item for each that went in, so load it with max_batch_size 1");
-  }
+void ServedEngine::failed(const Failure& failure, TimePoint now) {
+  // What a request's own input is to blame for is told to who sent it.
+  if (failure.kind == Kind::InvalidInput) return;
+  stats_.execution_failed();
+  if (const auto next = failures_.failed(now, failure.message)) executions_.wake_by(*next);
 }
 
-std::vector<Completion> ServedEngine::scatter(const Batch& batch, std::vector<at::Tensor> outputs) const {
-  const bool alone = batch.requests.size() == 1;
-  std::vector<Completion> completions(batch.requests.size());
-  std::vector<at::Tensor> memory;
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    const auto& output = outputs[i];
-    const int64_t dim = alone ? 0 : rules_.output_batch_dim[i];
-    const size_t item_bytes = alone || batch.items == 0 ? 0 : output.nbytes() / static_cast<size_t>(batch.items);
-    const auto* data = static_cast<const std::byte*>(output.const_data_ptr());
-    int64_t begin = 0;
-    for (size_t r = 0; r < completions.size(); ++r) {
-      const int64_t items = batch.requests[r].signature->items;
-      auto& views = completions[r].outputs;
-      if (alone) {
-        views.push_back(view(data, output.nbytes(), output));
-      } else if (dim == 0) {
-        views.push_back(view(data, item_bytes * static_cast<size_t>(items), output));
-        views.back().shape[0] = items;
-        data += views.back().bytes;
-      } else {
-        memory.push_back(output.narrow(dim, begin, items).contiguous());
-        views.push_back(view(memory.back().const_data_ptr(), memory.back().nbytes(), memory.back()));
-      }
-      begin += items;
-    }
-  }
-  memory.insert(memory.end(), std::make_move_iterator(outputs.begin()), std::make_move_iterator(outputs.end()));
-  const auto shared = std::make_shared<const std::vector<at::Tensor>>(std::move(memory));
-  for (auto& completion : completions) {
-    completion.memory = shared;
-    completion.output_names = output_names_;
-  }
-  return completions;
+void ServedEngine::batch_undivided() {
+  if (stats_.batch_undivided() != kUndividedBatches) return;
+  joins_requests_ = false;
+  queue_.stop_joining();
+  log(Severity::Warning, "executions",
+      c10::str("requests for ", engine_->label(), " run one by one from now on: the outputs of ", kUndividedBatches,
+               " batches had no item for each that went in; load it with max_batch_size 1, or say with batch_dims which "
+               "dimension is the batch"));
 }
 
-void ServedEngine::end(Batch batch, std::vector<Completion> completions, const ExecutionTimes& times) {
+/// Ends the requests that have not ended, and gives back the owners of the others; the number of the former.
+size_t ServedEngine::end(const Part& part, std::vector<Completion> completions, const ExecutionTimes& times) {
   // Counted before it is told: who has an answer finds it in the statistics.
   if (completions.front().failure) {
-    for (const auto& request : batch.requests) {
-      stats_.failed(completions.front().failure->kind, times.end - request.arrival);
+    for (const auto& request : part.requests) {
+      if (!request.ended) stats_.failed(completions.front().failure->kind, times.end - request.arrival);
     }
   } else {
-    stats_.succeeded(batch.requests, batch.items, times, clock_.wall_time());
+    stats_.succeeded(part.requests, part.items, times, clock_->wall_time());
   }
+  size_t told = 0;
   for (size_t i = 0; i < completions.size(); ++i) {
     auto& completion = completions[i];
-    completion.queue = times.start - batch.requests[i].arrival;
+    auto& request = part.requests[i];
+    if (request.ended) {
+      completion = release(request);
+      continue;
+    }
+    ++told;
+    completion.ticket = request.ticket;
+    completion.owner = std::move(request.owner);
+    completion.queue = times.start - request.arrival;
     completion.compute = times.compute();
     completion.batch_requests = completions.size();
-    completion = complete(std::move(batch.requests[i]), std::move(completion));
   }
-  const size_t ended = completions.size();
-  completions_.push(std::move(completions));
-  close_some(ended);
-}
-
-/// The request's end, ready to be pushed.
-Completion ServedEngine::complete(Request request, Completion completion) {
-  completion.ticket = request.ticket;
-  completion.owner = std::move(request.owner);
-  return completion;
+  completions_->push(std::move(completions));
+  return told;
 }
 
 void ServedEngine::refuse(Request request, Kind kind, const std::string& message) {
-  Completion completion;
-  completion.failure = Failure{kind, message};
-  completion.queue = clock_.now() - request.arrival;
-  stats_.failed(kind, completion.queue);
-  std::vector<Completion> one;
-  one.push_back(complete(std::move(request), std::move(completion)));
-  completions_.push(std::move(one));
-  close_some(1);
+  std::vector<Completion> one(1);
+  one[0].ticket = request.ticket;
+  one[0].owner = std::move(request.owner);
+  one[0].failure = Failure{kind, message};
+  one[0].queue = clock_->now() - request.arrival;
+  stats_.failed(kind, one[0].queue);
+  completions_->push(std::move(one));
+  executions_.ended(1);
 }
 
 void ServedEngine::refuse_expired(Request request) {
   refuse(std::move(request), Kind::DeadlineExceeded, "the request's time was over before its execution began");
 }
 
-void ServedEngine::stop(Nanoseconds drain) {
-  queue_.close();
-  wait_until_idle(drain);
-  for (auto& request : queue_.abandon()) {
-    refuse(std::move(request), Kind::Unavailable, c10::str(engine_->label(), " was unloaded before the request ran"));
+void ServedEngine::end_early(const std::vector<Executions::Early>& early, Kind kind, const std::string& message) {
+  if (early.empty()) return;
+  const TimePoint now = clock_->glance();
+  std::vector<Completion> completions(early.size());
+  for (size_t i = 0; i < early.size(); ++i) {
+    completions[i].ticket = early[i].ticket;
+    completions[i].failure = Failure{kind, message};
+    completions[i].queue = early[i].began - early[i].arrival;
+    completions[i].compute = now - early[i].began;
+    completions[i].batch_requests = early[i].requests;
+    stats_.failed(kind, now - early[i].arrival);
   }
-  instances_.clear();
-  // What cancel() or expire() took out of the queue before is completed on their threads.
-  std::unique_lock lock(open_mutex_);
-  drained_.wait(lock, [this] { return open_ == 0; });
+  completions_->push(std::move(completions));
+  executions_.ended(early.size());
 }
 
-void ServedEngine::wait_until_idle(Nanoseconds at_most) {
-  const TimePoint deadline = clock_.now() + at_most;
-  std::unique_lock lock(open_mutex_);
-  while (open_ != 0 && clock_.now() < deadline) clock_.wait_until(lock, drained_, deadline);
+std::string ServedEngine::unloaded_before(const char* what) const {
+  return c10::str(engine_->label(), " was unloaded before the request ", what);
+}
+
+size_t ServedEngine::stop(Nanoseconds drain) {
+  queue_.close();
+  executions_.wait_until_idle(*clock_, drain);
+  for (auto& request : queue_.abandon()) {
+    refuse(std::move(request), Kind::Unavailable, unloaded_before("ran"));
+  }
+  end_early(executions_.leave_behind(), Kind::Unavailable, unloaded_before("was answered"));
+  const size_t left_behind = executions_.wait_for_instances();
+  instances_.clear();
+  share_.leave();
+  // What cancel() or on_time() took out of the queue before is completed on their threads.
+  executions_.wait_until_idle();
+  if (left_behind > 0) {
+    log(Severity::Warning, "executions",
+        c10::str(engine_->label(), " was unloaded while ", left_behind,
+                 " of its instances executed: they were left behind, and keep their threads and memory until they end"));
+  }
+  return left_behind;
 }
 
 }  // namespace trtserve

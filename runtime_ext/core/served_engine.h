@@ -1,26 +1,44 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "core/batch_outputs.h"
 #include "core/completion_queue.h"
 #include "core/device_share.h"
+#include "core/executions.h"
+#include "core/failure_log.h"
 #include "core/instance.h"
 #include "core/stats.h"
 
 namespace trtserve {
 
+/// What the served engines of a process have in common. Shared, since an instance that was left behind still uses it.
+struct Surroundings {
+  std::shared_ptr<CompletionQueue> completions;
+  std::shared_ptr<Clock> clock;
+  std::shared_ptr<LeftBehind> left_behind = std::make_shared<LeftBehind>();
+  Nanoseconds stuck_after = std::chrono::minutes(1);  ///< an execution that takes longer is said to be stuck
+};
+
 /// An engine with its queue and its instances. Every request that submit() accepts ends as exactly one
-/// completion. Thread safe, but for stop(): one call at a time.
+/// completion. Its instances keep it, and so all that they use, until they end. Thread safe, but for stop(): one call
+/// at a time.
 class ServedEngine final : private BatchHandler {
  public:
-  /// InvalidInput where the engine cannot be batched as its options ask. All but the engine outlive this.
-  ServedEngine(std::shared_ptr<Engine> engine, Forward forward, CompletionQueue& completions, DeviceShare& share,
-               Clock& clock);
-  ~ServedEngine() override;
+  /// Starts the instances. `wake_by` has on_time() called at that time at the latest; it is there until stop() returns.
+  /// InvalidInput where the engine cannot be batched as its options ask.
+  static std::shared_ptr<ServedEngine> start(std::shared_ptr<Engine> engine, Forward forward,
+                                             const Surroundings& surroundings, std::shared_ptr<DeviceShare> share,
+                                             Executions::WakeBy wake_by);
+  class Private {
+    explicit Private() = default;
+    friend class ServedEngine;
+  };
+  ServedEngine(Private, std::shared_ptr<Engine> engine, Forward forward, const Surroundings& surroundings,
+               std::shared_ptr<DeviceShare> share, Executions::WakeBy wake_by);
+  ~ServedEngine() override = default;
   ServedEngine(const ServedEngine&) = delete;
   ServedEngine& operator=(const ServedEngine&) = delete;
 
@@ -36,53 +54,59 @@ class ServedEngine final : private BatchHandler {
   /// Ends a waiting request as Cancelled; false where it does not wait.
   bool cancel(Ticket ticket);
 
-  /// Ends every waiting request whose deadline has come; the earliest deadline that is left.
-  std::optional<TimePoint> expire(TimePoint now);
+  /// Ends every request whose deadline has come, whether it waits or executes, and tells the log what is to be told;
+  /// when to be called again.
+  std::optional<TimePoint> on_time(TimePoint now);
 
-  /// Refuses new requests, finishes the accepted ones for up to `drain`, ends the rest as Unavailable, and
-  /// waits for what runs: an execution cannot be interrupted. Every completion has been pushed afterwards.
-  void stop(Nanoseconds drain);
+  /// Refuses new requests, finishes the accepted ones for up to `drain`, and ends the rest as Unavailable. Every
+  /// completion has been pushed afterwards. Executions that have not ended are interrupted and left behind: their
+  /// number.
+  size_t stop(Nanoseconds drain);
 
   RequestNumbers stats() const { return stats_.snapshot(); }
   size_t queue_depth() const { return queue_.depth(); }
   size_t instances() const { return instance_count_; }
   /// Instances that execute, or wait for their turn.
   size_t instances_busy() const { return busy_.load(std::memory_order_relaxed) + share_.asking(); }
+  Stuck stuck() const { return executions_.stuck(clock_->glance()); }
+  /// Whether requests are joined: not where the options do not ask for it, nor once outputs could not be divided.
+  bool joins_requests() const { return joins_requests_; }
 
  private:
+  void start_instances(const std::shared_ptr<ServedEngine>& self);
   void sign_anew(Request& request);
-  void handle(Batch batch, DeviceLane& lane) override;
+  bool handle_next(DeviceLane& lane) override;
+  void instance_ended() noexcept override { executions_.instance_ended(); }
   void run(Batch batch, DeviceLane& lane);
-  void run_one_by_one(Batch batch, DeviceLane& lane);
-  std::vector<Completion> answers(const Batch& batch, DeviceLane& lane, ExecutionTimes& times);
-  std::vector<at::Tensor> execute(const Batch& batch, DeviceLane& lane, ExecutionTimes& times);
-  void check_outputs(const Batch& batch, const std::vector<at::Tensor>& outputs) const;
-  std::vector<Completion> scatter(const Batch& batch, std::vector<at::Tensor> outputs) const;
-  void close_some(size_t requests);
-  void end(Batch batch, std::vector<Completion> completions, const ExecutionTimes& times);
-  static Completion complete(Request request, Completion completion);
+  bool run_part(Execution& execution, const Part& part, DeviceLane& lane, ExecutionTimes times, size_t& told);
+  void run_one_by_one(Execution& execution, DeviceLane& lane, size_t& told);
+  std::vector<Completion> answers(const Part& part, DeviceLane& lane, ExecutionTimes& times);
+  std::vector<at::Tensor> execute(const Part& part, DeviceLane& lane, ExecutionTimes& times);
+  void failed(const Failure& failure, TimePoint now);
+  void batch_undivided();
+  size_t end(const Part& part, std::vector<Completion> completions, const ExecutionTimes& times);
+  std::string unloaded_before(const char* what) const;
   void refuse(Request request, Kind kind, const std::string& message);
   void refuse_expired(Request request);
-  void wait_until_idle(Nanoseconds at_most);
+  void end_early(const std::vector<Executions::Early>& early, Kind kind, const std::string& message);
 
   const uint64_t number_;  // of this object in the process
   const std::shared_ptr<Engine> engine_;
   const Forward forward_;
-  CompletionQueue& completions_;
-  Clock& clock_;
+  const std::shared_ptr<CompletionQueue> completions_;
+  const std::shared_ptr<Clock> clock_;
   const BatchRules rules_;
   const size_t instance_count_;
-  const std::shared_ptr<const std::vector<std::string>> output_names_;
+  const OutputNames output_names_;
   DeviceShare::Member share_;
   RequestStats stats_;
+  FailureLog failures_;
   RequestQueue queue_;
+  Executions executions_;
   std::atomic<size_t> busy_{0};
+  std::atomic<bool> joins_requests_;
 
-  std::mutex open_mutex_;            // protects open_, so that stop() can wait for it to reach zero
-  std::condition_variable drained_;  // open_ has reached zero
-  size_t open_ = 0;                  // guarded by open_mutex_; accepted and not completed
-
-  std::vector<std::unique_ptr<Instance>> instances_;  // last: their threads use everything above
+  std::vector<std::unique_ptr<Instance>> instances_;  // empty once stopped
 };
 
 }  // namespace trtserve

@@ -128,6 +128,11 @@ Signature sign(const Engine& engine, const BatchRules& rules, const std::vector<
     }
     signature.inputs.push_back(std::move(*inputs[i]));
   }
+  if (need_one_profile(specs)) {
+    std::vector<c10::IntArrayRef> shapes;
+    for (const auto& input : signature.inputs) shapes.emplace_back(input.shape);
+    check_profiles(specs, shapes);
+  }
   if (rules.joins()) add_batch(signature, engine, rules);
   return signature;
 }

@@ -25,17 +25,21 @@ void Phases::add(const ExecutionTimes& times, uint64_t executions) {
   output.add(times.output(), executions);
 }
 
-void RequestStats::succeeded(const std::vector<Request>& requests, int64_t items, const ExecutionTimes& times,
+void RequestStats::succeeded(std::span<const Request> requests, int64_t items, const ExecutionTimes& times,
                              std::chrono::milliseconds wall_time) {
   const auto size = static_cast<uint64_t>(items);
+  const auto successes = static_cast<uint64_t>(
+      std::count_if(requests.begin(), requests.end(), [](const Request& request) { return !request.ended; }));
+  if (successes == 0) return;
   const std::lock_guard lock(mutex_);
   numbers_.batches[size_kept(size)].add(times);  // may throw, so all else comes after
   for (const auto& request : requests) {
+    if (request.ended) continue;
     numbers_.queue.observe(times.start - request.arrival);
     numbers_.total.observe(times.end - request.arrival);
   }
-  numbers_.compute.observe(times.compute(), requests.size());
-  numbers_.phases.add(times, requests.size());
+  numbers_.compute.observe(times.compute(), successes);
+  numbers_.phases.add(times, successes);
   numbers_.batch.observe(size);
   numbers_.last_inference = wall_time;
 }
@@ -51,6 +55,16 @@ void RequestStats::failed(Kind kind, Nanoseconds after) {
   const std::lock_guard lock(mutex_);
   ++numbers_.failures.at(static_cast<size_t>(kind));
   numbers_.failed.observe(after);
+}
+
+void RequestStats::execution_failed() {
+  const std::lock_guard lock(mutex_);
+  ++numbers_.failed_executions;
+}
+
+uint64_t RequestStats::batch_undivided() {
+  const std::lock_guard lock(mutex_);
+  return ++numbers_.undivided_batches;
 }
 
 RequestNumbers RequestStats::snapshot() const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include <c10/util/ArrayRef.h>
@@ -92,6 +93,8 @@ struct RequestNumbers {
   Phases phases;                                      ///< of compute: for each request
   Histogram batch{kItems};                            ///< items of an execution; one observation an execution
   std::map<uint64_t, Phases> batches;                 ///< by items, see kSizes: for each execution
+  uint64_t failed_executions = 0;                     ///< but for those of which a request's input was at fault
+  uint64_t undivided_batches = 0;                     ///< of these, whose outputs had no item for each that went in
   std::chrono::milliseconds last_inference{0};        ///< when the last execution ended, since 1970; 0: never
 };
 
@@ -103,9 +106,14 @@ class RequestStats {
   /// the next power of two: a client cannot make this grow without bound.
   static constexpr size_t kSizes = 256;
 
-  /// An execution of `requests` with `items` in all has succeeded, just now by the wall clock.
-  void succeeded(const std::vector<Request>& requests, int64_t items, const ExecutionTimes& times,
+  /// An execution of `requests` with `items` in all has succeeded, just now by the wall clock. Those that had ended
+  /// before are not successes; an execution of nothing else is not counted.
+  void succeeded(std::span<const Request> requests, int64_t items, const ExecutionTimes& times,
                  std::chrono::milliseconds wall_time);
+
+  void execution_failed();
+  /// The number of them so far.
+  uint64_t batch_undivided();
 
   /// A request has ended as a failure so long after its arrival.
   void failed(Kind kind, Nanoseconds after);

@@ -115,4 +115,47 @@ void check_input(const TensorSpec& spec, c10::ScalarType dtype, c10::IntArrayRef
   }
 }
 
+bool need_one_profile(const std::vector<TensorSpec>& specs) {
+  return std::count_if(specs.begin(), specs.end(), [](const TensorSpec& spec) { return spec.profiles.size() > 1; }) > 1;
+}
+
+namespace {
+
+/// The inputs with what `of` says of each, but for those whose shapes are not bounded.
+template <typename Of>
+std::string list_bounded(const std::vector<TensorSpec>& specs, const Of& of) {
+  std::string text;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (!specs[i].profiles.empty()) text += c10::str(text.empty() ? "'" : " with '", specs[i].name, "' ", of(i));
+  }
+  return text;
+}
+
+}  // namespace
+
+void check_profiles(const std::vector<TensorSpec>& specs, const std::vector<c10::IntArrayRef>& shapes) {
+  size_t profiles = 0;
+  for (const auto& spec : specs) profiles = std::max(profiles, spec.profiles.size());
+  const auto fits_profile = [&](size_t index, size_t i) {
+    return index >= specs[i].profiles.size() || !specs[i].shape || fits(specs[i].profiles[index], shapes[i]);
+  };
+  for (size_t index = 0; index < profiles; ++index) {
+    size_t fitting = 0;
+    while (fitting < specs.size() && fits_profile(index, fitting)) ++fitting;
+    if (fitting == specs.size()) return;
+  }
+  if (profiles == 0) return;
+  std::string taken;
+  for (size_t index = 0; index < profiles; ++index) {
+    taken += index == 0 ? "" : "; or ";
+    taken += list_bounded(specs, [&](size_t i) {
+      if (index >= specs[i].profiles.size()) return std::string("of any shape");
+      const auto& range = specs[i].profiles[index];
+      return c10::str("from ", format_shape(range.min), " to ", format_shape(range.max));
+    });
+  }
+  fail(Kind::InvalidInput, "no profile of the engine takes ",
+       list_bounded(specs, [&](size_t i) { return format_shape(shapes[i]); }), " together; its profiles take ", taken);
+}
+
 }  // namespace trtserve

@@ -32,7 +32,7 @@ void check_count(const Engine& engine, size_t count) {
 /// Where the caller's tensors live; those that the engine reads on the host say nothing of it.
 at::Device caller_device(const Engine& engine, const std::vector<at::Tensor>& inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].defined() && !engine.inputs()[i].on_host) return inputs[i].device();
+    if (!engine.inputs()[i].on_host) return inputs[i].device();
   }
   return engine.device();
 }
@@ -44,36 +44,44 @@ at::Tensor ready(at::Tensor input, at::Device device) {
   return input.is_contiguous() ? input : input.contiguous();
 }
 
-/// Runs the engine. Throws nothing but Error.
-std::vector<at::Tensor> run(Engine& engine, const std::vector<at::Tensor>& inputs) {
-  check_alive(engine.device());
-  try {
-    auto lease = engine.contexts().acquire();
-    return lease->execute(inputs);
-  } catch (...) {
-    throw explained(engine.device(), engine.label(), std::current_exception());
-  }
-}
-
-}  // namespace
-
-std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs) {
+void check(const Engine& engine, const std::vector<at::Tensor>& inputs) {
   check_count(engine, inputs.size());
-  const auto caller = caller_device(engine, inputs);
   for (size_t i = 0; i < inputs.size(); ++i) {
     const auto& spec = engine.inputs()[i];
-    auto& input = inputs[i];
+    const auto& input = inputs[i];
     if (!input.defined()) fail(Kind::InvalidInput, "input '", spec.name, "' is an undefined tensor");
     if (input.layout() != at::kStrided) fail(Kind::InvalidInput, "input '", spec.name, "' is not a dense tensor");
     check_input(spec, input.scalar_type(), input.sizes());
-    input = ready(std::move(input), spec.on_host ? at::Device(at::kCPU) : engine.device());
   }
-  auto outputs = run(engine, inputs);
+  if (!need_one_profile(engine.inputs())) return;
+  std::vector<c10::IntArrayRef> shapes;
+  for (const auto& input : inputs) shapes.push_back(input.sizes());
+  check_profiles(engine.inputs(), shapes);
+}
+
+std::vector<at::Tensor> run(Engine& engine, std::vector<at::Tensor> inputs) {
+  const auto caller = caller_device(engine, inputs);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    inputs[i] = ready(std::move(inputs[i]), engine.inputs()[i].on_host ? at::Device(at::kCPU) : engine.device());
+  }
+  auto outputs = engine.contexts().acquire()->execute(inputs);
   for (auto& output : outputs) {
     // What the engine leaves on the host too: one rule, which the fake kernel can follow.
     if (output.device() != caller) output = output.to(caller);
   }
   return outputs;
+}
+
+}  // namespace
+
+std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs) {
+  check(engine, inputs);
+  check_alive(engine.device());
+  try {
+    return run(engine, std::move(inputs));
+  } catch (...) {
+    throw explained(engine.device(), engine.label(), std::current_exception());
+  }
 }
 
 void execute_engine(torch::jit::Stack& stack) {

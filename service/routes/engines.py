@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from service import body
+from service import body, readiness
 from service.codec import compression
 from service.options import Options
 from service.preflight import choose_format
@@ -15,6 +15,7 @@ from service.upload import receive_plan
 
 if TYPE_CHECKING:
     from runtime_ext import Runtime
+    from service.engine import Resolved
     from service.registry import Registry
     from service.settings import Settings
     from service.store import Store
@@ -67,22 +68,27 @@ async def upload(request: Request, response: Response, query: Annotated[UploadQu
     )
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/engines/{resolved.engine.id}"
-    return EngineModel.of(resolved)
+    return _model(runtime, resolved)
 
 
 @router.get("/engines")
 async def list_engines(request: Request) -> EngineList:
     """Every engine, with its state."""
     registry: Registry = request.app.state.registry
+    runtime: Runtime = request.app.state.runtime
     found = [registry.resolve(str(engine.id)) for engine in registry.engines()]
-    return EngineList(engines=[EngineModel.of(resolved) for resolved in found])
+    return EngineList(engines=[_model(runtime, resolved) for resolved in found])
 
 
 @router.get("/engines/{ref}")
 async def get_engine(request: Request, ref: str) -> EngineModel:
     """One engine, by ID or by the name whose current version it is."""
     registry: Registry = request.app.state.registry
-    return EngineModel.of(registry.resolve(ref))
+    return _model(request.app.state.runtime, registry.resolve(ref))
+
+
+def _model(runtime: "Runtime", resolved: "Resolved") -> EngineModel:
+    return EngineModel.of(resolved, readiness.condition(runtime, resolved.engine))
 
 
 @router.delete("/engines/{ref}", status_code=204)

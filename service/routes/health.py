@@ -25,12 +25,16 @@ async def live() -> dict[str, str]:
 
 
 @router.get("/health/ready")
-async def ready(request: Request) -> dict[str, str]:
-    """200 once every stored engine has been loaded, or has failed; 503 before, and once a device is dead."""
+async def ready(request: Request) -> dict[str, str | list[str]]:
+    """200 once every stored engine has been loaded, or has failed; 503 before, and once a device is dead.
+
+    503 too while all instances of an engine are stuck in executions that do not end; where only some are, the
+    answer has a sentence on each such engine in `stuck`.
+    """
     registry: Registry = request.app.state.registry
     runtime: Runtime = request.app.state.runtime
-    readiness.check_server(runtime, registry)
-    return {"status": "ready"}
+    stuck = readiness.check_server(runtime, registry)
+    return {"status": "ready", "stuck": stuck} if stuck else {"status": "ready"}
 
 
 @router.get("/version")

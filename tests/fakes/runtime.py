@@ -19,6 +19,7 @@ from tests.fakes.values import (
     NORMAL,
     PRIORITIES,
     Completion,
+    Condition,
     EngineInfo,
     EngineStats,
     Input,
@@ -59,6 +60,10 @@ class FakeRuntime:
         self.retry_after: float | None = None  # of a full queue, in seconds
         self.versions: dict[str, str | Error] = {"openvino": "2026.4-fake", "tensorrt": "11.1.0.106"}
         self.dead: dict[str, str] = {}  # device -> reason
+        self.conditions: dict[int, Condition] = {}  # of engines that are not doing well
+        self.abandoned = (0, 0)  # instances that unloads left behind: ever, and still
+        self.close_gate = threading.Event()  # cleared: close() blocks until it is set
+        self.close_gate.set()
         self.load_gate = threading.Event()  # cleared: loads block until it is set
         self.load_gate.set()
         self.unload_gate = threading.Event()  # cleared: unloads block until it is set
@@ -232,7 +237,14 @@ class FakeRuntime:
     def stats(self) -> list[EngineStats]:
         return list(self._stats.values())
 
+    def condition(self, id: int) -> Condition:
+        return self.conditions.get(id, Condition(self.engine(id).instances))
+
+    def left_behind(self) -> tuple[int, int]:
+        return self.abandoned
+
     def close(self) -> None:
+        assert self.close_gate.wait(HANGS_AFTER_S), "the test did not open the gate of close()"
         for id in list(self._engines):
             self.unload(id, 0.0)
         self.closed = True

@@ -165,6 +165,9 @@ class EngineStats:
     counters: dict[str, int] = field(default_factory=dict)
     queue_depth: int = 0
     instances_busy: int = 0
+    failed_executions: int = 0
+    undivided_batches: int = 0
+    executions_stuck: int = 0
 
     def count(self, kind: str | None) -> None:
         outcome = kind or "Success"
@@ -191,6 +194,14 @@ class EngineStats:
         self.inference_count += 1
         self.execution_count += 1
         self.last_inference_ms = time.time_ns() // 1_000_000
+
+
+@dataclass
+class Condition:
+    instances: int
+    executions_stuck: int = 0
+    longest_stuck_seconds: float = 0.0
+    joins_requests: bool = False
 
 
 Tensor = tuple[str, str, Sequence[int]]

@@ -58,9 +58,11 @@ class Gates:
 class Harness:
     """A runtime, and the little that every test does with it."""
 
-    def __init__(self, folder: Path, clock: runtime_ext.ManualClock | None = None) -> None:
+    def __init__(
+        self, folder: Path, clock: runtime_ext.ManualClock | None = None, stuck_after_s: float = 60.0
+    ) -> None:
         self.folder = folder
-        self.runtime = runtime_ext.create_runtime(clock=clock)
+        self.runtime = runtime_ext.create_runtime(clock=clock, stuck_after_s=stuck_after_s)
         self.runtime.register_backend("toy", str(plugin_path("toy")))
         self._ids = count(1)
         self._taken: dict[int, runtime_ext.Completion] = {}

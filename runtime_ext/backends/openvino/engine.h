@@ -26,6 +26,9 @@ class OpenVinoEngine final : public BackendEngine {
   at::Device device() const override { return at::kCPU; }
   int instances() const override { return instances_; }
   std::map<std::string, std::string> properties() const override;
+  std::optional<Shapes> output_shapes(const Shapes& inputs) const override {
+    return served_.shapes ? served_.shapes->output_shapes(inputs) : std::nullopt;
+  }
   std::unique_ptr<ExecutionContext> create_context() override;
 
  private:

@@ -53,20 +53,50 @@ bool gets_nothing(const ov::Node& node) {
   });
 }
 
+ov::PartialShape to_partial(const std::optional<std::vector<int64_t>>& shape) {
+  if (!shape) return ov::PartialShape::dynamic();
+  return {std::vector<ov::Dimension>(shape->begin(), shape->end())};
+}
+
+std::optional<std::vector<int64_t>> from_partial(const ov::PartialShape& shape) {
+  if (shape.rank().is_dynamic()) return std::nullopt;
+  std::vector<int64_t> dims;
+  for (const auto& dim : shape) dims.push_back(dim.is_dynamic() ? -1 : dim.get_length());
+  return dims;
+}
+
 }  // namespace
 
 ShapeModel::ShapeModel(const std::shared_ptr<const ov::Model>& model) : model_(without_weights(*model)) {}
 
 std::string ShapeModel::objection(const std::vector<ov::Shape>& shapes) const {
   const std::lock_guard lock(mutex_);
-  std::map<ov::Output<ov::Node>, ov::PartialShape> wanted;
-  for (size_t i = 0; i < shapes.size(); ++i) wanted[model_->get_parameters().at(i)->output(0)] = shapes[i];
   try {
-    model_->reshape(wanted);
+    reshape({shapes.begin(), shapes.end()});
   } catch (const std::exception& error) {
     return core_of(error);
   }
   return objection_of_nodes();
+}
+
+std::optional<BackendEngine::Shapes> ShapeModel::output_shapes(const BackendEngine::Shapes& inputs) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<ov::PartialShape> shapes;
+  for (const auto& input : inputs) shapes.push_back(to_partial(input));
+  try {
+    reshape(shapes);
+  } catch (const std::exception&) {
+    return std::nullopt;  // what the model does not take is found by the first batch
+  }
+  BackendEngine::Shapes outputs;
+  for (const auto& output : model_->outputs()) outputs.push_back(from_partial(output.get_partial_shape()));
+  return outputs;
+}
+
+void ShapeModel::reshape(const std::vector<ov::PartialShape>& inputs) const {
+  std::map<ov::Output<ov::Node>, ov::PartialShape> wanted;
+  for (size_t i = 0; i < inputs.size(); ++i) wanted[model_->get_parameters().at(i)->output(0)] = inputs[i];
+  model_->reshape(wanted);
 }
 
 std::string ShapeModel::objection_of_nodes() const {

@@ -2,10 +2,13 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <openvino/core/model.hpp>
+
+#include "core/backend.h"
 
 namespace trtserve::openvino {
 
@@ -19,7 +22,12 @@ class ShapeModel {
   /// OpenVINO skips an operation that gets an empty tensor: where its output is not empty, nothing writes that output.
   std::string objection(const std::vector<ov::Shape>& shapes) const;
 
+  /// The shapes of the outputs for these of the inputs; -1: not known, on either side. Nothing where OpenVINO cannot say.
+  std::optional<BackendEngine::Shapes> output_shapes(const BackendEngine::Shapes& inputs) const;
+
  private:
+  /// With mutex_ held. Throws where the model does not take these shapes.
+  void reshape(const std::vector<ov::PartialShape>& inputs) const;
   std::string objection_of_nodes() const;
 
   mutable std::mutex mutex_;

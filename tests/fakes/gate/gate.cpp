@@ -21,12 +21,24 @@ std::map<std::string, Gate> gates;  // guarded by mutex
 
 }  // namespace
 
-void pass_gate(const std::string& name) {
+bool pass_gate(const std::string& name, const std::atomic<bool>& interrupted) {
   std::unique_lock lock(mutex);
   auto& gate = gates[name];
   const int number = ++gate.arrivals;
   changed.notify_all();
-  changed.wait(lock, [&] { return gate.open || number <= gate.let_through; });
+  const auto may_pass = [&] { return gate.open || number <= gate.let_through; };
+  changed.wait(lock, [&] { return may_pass() || interrupted; });
+  return may_pass();
+}
+
+void pass_gate(const std::string& name) {
+  static const std::atomic<bool> never{false};
+  pass_gate(name, never);
+}
+
+void look_at_gates() {
+  const std::lock_guard lock(mutex);
+  changed.notify_all();
 }
 
 }  // namespace trtserve::toy

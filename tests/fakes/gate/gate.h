@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <string>
 
 // Gates hold executions until a test lets them go. A gate is shut until it is opened, and open from then on; a shut
@@ -8,8 +9,11 @@
 
 namespace trtserve::toy {
 
-/// Counts the arrival, then blocks until the gate is open or lets this one through.
+/// Counts the arrival, then blocks until the gate is open or lets this one through. False where `interrupted` became
+/// true before, and look_at_gates() was called.
+bool pass_gate(const std::string& name, const std::atomic<bool>& interrupted);
 void pass_gate(const std::string& name);
+void look_at_gates();
 
 }  // namespace trtserve::toy
 

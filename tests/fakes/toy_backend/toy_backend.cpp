@@ -54,12 +54,19 @@ class ToyContext final : public ExecutionContext {
   std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) override {
     const Presence presence(executing_);
     ++executions_;
+    interrupted_ = false;
     return run(inputs);
+  }
+
+  void interrupt() noexcept override {
+    interrupted_ = plan_.interruptible;
+    look_at_gates();
   }
 
  private:
   std::vector<at::Tensor> run(c10::ArrayRef<at::Tensor> inputs) {
-    if (!plan_.gate.empty()) pass_gate(plan_.gate);
+    if (!plan_.gate.empty() && !pass_gate(plan_.gate, interrupted_)) fail(Kind::Cancelled, "it was interrupted");
+    throw_what_is_told();
     if (!plan_.failure.empty()) throw std::runtime_error(plan_.failure);
     if (!plan_.fail_on.empty() && at::eq(inputs[0], std::stod(plan_.fail_on)).any().item<bool>()) {
       throw std::runtime_error("it met " + plan_.fail_on);
@@ -70,6 +77,12 @@ class ToyContext final : public ExecutionContext {
     std::vector<at::Tensor> outputs;
     for (const auto& output : plan_.outputs) outputs.push_back(compute(output, inputs[output.input]));
     return outputs;
+  }
+
+  void throw_what_is_told() const {
+    if (plan_.thrown == "bad_alloc") throw std::bad_alloc();
+    if (plan_.thrown == "no_threads") throw std::system_error(std::make_error_code(std::errc(EAGAIN)));
+    if (plan_.thrown == "number") throw 13;  // NOLINT(hicpp-exception-baseclass): what no handler expects
   }
 
   static at::Tensor compute(const ToyPlan::Output& output, const at::Tensor& input) {
@@ -84,6 +97,7 @@ class ToyContext final : public ExecutionContext {
   const ToyPlan& plan_;
   std::atomic<int64_t>& executions_;
   std::atomic<int> executing_{0};
+  std::atomic<bool> interrupted_{false};
 };
 
 class ToyEngine final : public BackendEngine {
@@ -95,6 +109,7 @@ class ToyEngine final : public BackendEngine {
       spec.name = output.name;
       spec.profiles.clear();
       spec.values.clear();
+      spec.on_host = false;
       outputs_.push_back(std::move(spec));
     }
   }
@@ -105,6 +120,15 @@ class ToyEngine final : public BackendEngine {
   int instances() const override { return instances_; }
   std::unique_ptr<ExecutionContext> create_context() override {
     return std::make_unique<ToyContext>(plan_, executions_);
+  }
+  std::optional<Shapes> output_shapes(const Shapes& inputs) const override {
+    if (!plan_.tells_shapes) return std::nullopt;
+    Shapes outputs;
+    for (const auto& output : plan_.outputs) {
+      outputs.push_back(inputs[output.input]);
+      if (output.is == ToyPlan::Output::Is::Sum) outputs.back()->at(0) = 1;
+    }
+    return outputs;
   }
   std::map<std::string, int64_t> counters() const override { return {{"executions", executions_}}; }
 

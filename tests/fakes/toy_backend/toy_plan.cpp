@@ -86,6 +86,14 @@ void read_line(ToyPlan& plan, const std::string& line) {
     words >> plan.load_gate;
   } else if (key == "load_throws") {
     std::getline(words >> std::ws, plan.load_throws);
+  } else if (key == "host") {
+    read_which_input(plan, words).on_host = true;
+  } else if (key == "interruptible") {
+    plan.interruptible = true;
+  } else if (key == "tells_shapes") {
+    plan.tells_shapes = true;
+  } else if (key == "throw") {
+    words >> plan.thrown;
   } else if (key == "fail") {
     std::getline(words >> std::ws, plan.failure);
   } else if (key == "fail_on") {

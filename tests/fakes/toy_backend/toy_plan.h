@@ -15,8 +15,12 @@ namespace trtserve::toy {
 ///   values NAME MIN... / MAX...    bounds for the values of an input: it decides shapes
 ///   output NAME INPUT FACTOR       the input times the factor, in the input's datatype
 ///   size NAME INPUT DIM            of the input's shape; each element is how long its dimension DIM is
+///   host NAME                      the engine reads the input on the host, not on its device
 ///   sum NAME INPUT                 the input's sum over dimension 0, whose length is 1 then
 ///   gate NAME                      wait for the gate at every execution, see gate.h
+///   interruptible                  an interrupt ends the wait for the gate
+///   tells_shapes                   the engine tells at the load of which shapes outputs will be
+///   throw WHAT                     throw bad_alloc, no_threads (a system_error) or number at every execution
 ///   fail SENTENCE                  fail at every execution
 ///   fail_on VALUE                  fail at an execution whose first input has this among its elements
 ///   fail_above N                   fail at an execution of more than N items in dimension 0 of the first input
@@ -41,6 +45,9 @@ struct ToyPlan {
   std::string gate;
   std::string load_gate;
   std::string load_throws;
+  bool interruptible = false;
+  bool tells_shapes = false;
+  std::string thrown;
   std::string failure;
   std::string fail_on;
   std::optional<int64_t> fail_above;
