@@ -123,10 +123,10 @@ namespace {
 
 /// The inputs with what `of` says of each, but for those whose shapes are not bounded.
 template <typename Of>
-std::string list_bounded(const std::vector<TensorSpec>& specs, const Of& of) {
+std::string list_bounded(const std::vector<TensorSpec>& specs, const char* between, const Of& of) {
   std::string text;
   for (size_t i = 0; i < specs.size(); ++i) {
-    if (!specs[i].profiles.empty()) text += c10::str(text.empty() ? "'" : " with '", specs[i].name, "' ", of(i));
+    if (!specs[i].profiles.empty()) text += c10::str(text.empty() ? "" : between, "'", specs[i].name, "' ", of(i));
   }
   return text;
 }
@@ -148,14 +148,14 @@ void check_profiles(const std::vector<TensorSpec>& specs, const std::vector<c10:
   std::string taken;
   for (size_t index = 0; index < profiles; ++index) {
     taken += index == 0 ? "" : "; or ";
-    taken += list_bounded(specs, [&](size_t i) {
+    taken += list_bounded(specs, " with ", [&](size_t i) {
       if (index >= specs[i].profiles.size()) return std::string("of any shape");
       const auto& range = specs[i].profiles[index];
       return c10::str("from ", format_shape(range.min), " to ", format_shape(range.max));
     });
   }
-  fail(Kind::InvalidInput, "no profile of the engine takes ",
-       list_bounded(specs, [&](size_t i) { return format_shape(shapes[i]); }), " together; its profiles take ", taken);
+  fail(Kind::InvalidInput, "no profile of the engine takes these inputs together: ",
+       list_bounded(specs, ", ", [&](size_t i) { return format_shape(shapes[i]); }), "; its profiles take ", taken);
 }
 
 }  // namespace trtserve

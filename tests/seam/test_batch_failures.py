@@ -95,3 +95,67 @@ def test_an_engine_that_cannot_be_batched_runs_without_batching(harness: Harness
     for shape in ((), (3,), (2, 2)):
         x = np.ones(shape, np.float32)
         assert np.array_equal(harness.infer(engine, x=x)["y"], 2 * x)
+
+
+UNDIVIDED = "input x FP32 -1 2\noutput y x 2\nsum s x"
+
+
+def fail_batches(harness: Harness, gates: Gates, engine: int, gate: str, batches: int) -> None:
+    """Have pairs of requests joined, whose outputs cannot be divided."""
+    arrivals = 0
+    for _ in range(batches):
+        tickets = [harness.submit(engine, x=np.ones((1, 2), np.float32))]
+        arrivals += 1
+        gates.wait_for(gate, arrivals)
+        tickets += [harness.submit(engine, x=np.ones((1, 2), np.float32)) for _ in range(2)]
+        gates.let_through(gate, 1 + 1 + 2)
+        arrivals += 1 + 2
+        assert [completion.kind for completion in harness.wait(*tickets)] == [None] * 3
+
+
+def test_requests_are_no_longer_joined_once_the_outputs_of_three_batches_could_not_be_divided(
+    harness: Harness, gates: Gates
+) -> None:
+    runtime_ext.take_log()
+    gate = gates.new()
+    engine = harness.load_toy(f"{UNDIVIDED}\ngate {gate}", batch=runtime_ext.BatchOptions(max_batch_size=8))
+    fail_batches(harness, gates, engine, gate, 2)
+    assert harness.runtime.condition(engine).joins_requests
+    runtime_ext.take_log()
+    fail_batches(harness, gates, engine, gate, 1)
+    assert not harness.runtime.condition(engine).joins_requests
+    told = [record.message for record in runtime_ext.take_log() if "one by one" in record.message]
+    assert len(told) == 1
+    assert told[0].startswith(f"requests for engine {engine} run one by one from now on")
+    assert harness.stats(engine).undivided_batches == 3
+    executions = harness.stats(engine).counters["executions"]
+    tickets = [harness.submit(engine, x=np.ones((1, 2), np.float32)) for _ in range(9)]
+    gates.open(gate)
+    assert [completion.kind for completion in harness.wait(*tickets)] == [None] * 9
+    assert harness.stats(engine).counters["executions"] == executions + 9
+    assert harness.stats(engine).undivided_batches == 3
+
+
+def test_batches_that_fail_for_one_of_their_requests_are_still_joined(harness: Harness, gates: Gates) -> None:
+    engine = GatedEngine(harness, gates, f"{PLAN}\nfail_on 13", max_batch_size=8)
+    for _ in range(5):
+        engine.occupy()
+        bad, good = engine.submit(value=13), engine.submit()
+        engine.let_through(4)
+        engine.wait_for(3)
+        assert harness.wait(bad)[0].kind == "ExecutionFailed"
+        assert engine.ran(good) == [Ran(1, 1)]
+    assert harness.runtime.condition(engine.id).joins_requests
+    assert engine.stats.undivided_batches == 0
+
+
+def test_an_output_that_is_known_not_to_follow_the_batch_is_refused_at_the_load(harness: Harness) -> None:
+    with pytest.raises(runtime_ext.Error) as refused:
+        harness.load_toy(f"{UNDIVIDED}\ntells_shapes", batch=runtime_ext.BatchOptions(max_batch_size=8))
+    assert refused.value.kind == "InvalidInput"
+    assert "output 's' has shape [1, 2] for a batch of 2" in str(refused.value)
+    assert "load the engine with max_batch_size 1" in str(refused.value)
+    harness.load_toy(f"{UNDIVIDED}\ntells_shapes")
+    harness.load_toy(
+        "input x FP32 -1 2\noutput y x 2\ntells_shapes", batch=runtime_ext.BatchOptions(max_batch_size=8)
+    )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import runtime_ext
 from tests.seam.conftest import Harness
@@ -116,3 +117,43 @@ def test_every_datatype_crosses_both_ways(harness: Harness, datatype: str) -> No
     (done,) = harness.wait(submit(harness.runtime, engine, [("x", datatype, [3], data)]))
     assert done.outputs[0].datatype == datatype
     assert bytes(done.outputs[0]) == data
+
+
+PAIRED = """input a FP32 -1 -1
+input b FP32 -1 -1
+profile a 1 1 / 4 4
+profile b 1 1 / 4 4
+profile a 1 5 / 8 8
+profile b 1 5 / 8 8
+output y a 1
+output z b 1"""
+
+
+@pytest.mark.parametrize("max_batch_size", [1, 8])
+@pytest.mark.parametrize(("a", "b"), [([2, 2], [2, 6]), ([2, 6], [2, 2]), ([3, 8], [3, 4])])
+def test_inputs_that_no_profile_takes_together_are_refused_before_they_are_queued(
+    harness: Harness, max_batch_size: int, a: list[int], b: list[int]
+) -> None:
+    engine = harness.load_toy(PAIRED, batch=runtime_ext.BatchOptions(max_batch_size=max_batch_size))
+    with pytest.raises(runtime_ext.Error) as refused:
+        harness.runtime.prepare(engine, [("a", "FP32", a), ("b", "FP32", b)])
+    assert refused.value.kind == "InvalidInput"
+    assert str(refused.value) == (
+        f"no profile of the engine takes these inputs together: 'a' {a}, 'b' {b}; its profiles take "
+        "'a' from [1, 1] to [4, 4] with 'b' from [1, 1] to [4, 4]; or "
+        "'a' from [1, 5] to [8, 8] with 'b' from [1, 5] to [8, 8]"
+    )
+    assert harness.stats(engine).outcomes["InvalidInput"] == 1
+    with pytest.raises(runtime_ext.Error, match="no profile of the engine takes these inputs together"):
+        torch.ops.trt.execute_engine_list(engine, [torch.ones(a), torch.ones(b)])
+    assert harness.stats(engine).counters["executions"] == 0
+
+
+@pytest.mark.parametrize("max_batch_size", [1, 8])
+@pytest.mark.parametrize("shape", [(2, 2), (8, 8)])
+def test_inputs_that_a_profile_takes_together_are_run(
+    harness: Harness, max_batch_size: int, shape: tuple[int, int]
+) -> None:
+    engine = harness.load_toy(PAIRED, batch=runtime_ext.BatchOptions(max_batch_size=max_batch_size))
+    ones = np.ones(shape, np.float32)
+    assert np.array_equal(harness.infer(engine, a=ones, b=ones)["z"], ones)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import runtime_ext
 from tests.seam.conftest import Gates, Harness, RunInThread
@@ -194,3 +195,21 @@ def test_a_caller_that_waits_for_a_context_hears_of_the_unloading(
     unloading.result()
     assert running.result()[0].sum() == 8
     assert gates.contexts == 0
+
+
+def fake_device_of(engine: int, *devices: str) -> torch.device:
+    """Where the fake kernel says that the outputs are, for inputs of one float on these devices."""
+    with FakeTensorMode():
+        inputs = [torch.ones(1, device=device) for device in devices]
+        return torch.ops.trt.execute_engine_list(engine, inputs)[0].device
+
+
+def test_the_fake_kernel_leaves_outputs_where_the_operator_does_whatever_the_inputs(harness: Harness) -> None:
+    on_device = harness.load_toy("input a FP32 1\ninput b FP32 1\noutput y a 2")
+    assert fake_device_of(on_device, "cpu", "meta").type == "cpu"
+    assert fake_device_of(on_device, "meta", "cpu").type == "meta"
+    first_on_host = harness.load_toy("input a FP32 1\ninput b FP32 1\nhost a\noutput y b 2")
+    assert fake_device_of(first_on_host, "meta", "cpu").type == "cpu"
+    assert fake_device_of(first_on_host, "cpu", "meta").type == "meta"
+    all_on_host = harness.load_toy("input a FP32 1\nhost a\noutput y a 2")
+    assert fake_device_of(all_on_host, "meta").type == "cpu"
