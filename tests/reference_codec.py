@@ -12,6 +12,9 @@ from typing import Any
 
 FORMATS = {
     "UINT8": "<B",
+    "UINT16": "<H",
+    "UINT32": "<I",
+    "UINT64": "<Q",
     "INT8": "<b",
     "INT16": "<h",
     "INT32": "<i",

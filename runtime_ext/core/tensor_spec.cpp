@@ -11,11 +11,13 @@ namespace trtserve {
 namespace {
 
 constexpr std::array kDatatypes = {
-    Datatype{"BOOL", c10::ScalarType::Bool},  Datatype{"UINT8", c10::ScalarType::Byte},
-    Datatype{"INT8", c10::ScalarType::Char},  Datatype{"INT16", c10::ScalarType::Short},
-    Datatype{"INT32", c10::ScalarType::Int},  Datatype{"INT64", c10::ScalarType::Long},
-    Datatype{"FP16", c10::ScalarType::Half},  Datatype{"BF16", c10::ScalarType::BFloat16},
-    Datatype{"FP32", c10::ScalarType::Float}, Datatype{"FP64", c10::ScalarType::Double},
+    Datatype{"BOOL", c10::ScalarType::Bool},     Datatype{"UINT8", c10::ScalarType::Byte},
+    Datatype{"UINT16", c10::ScalarType::UInt16}, Datatype{"UINT32", c10::ScalarType::UInt32},
+    Datatype{"UINT64", c10::ScalarType::UInt64}, Datatype{"INT8", c10::ScalarType::Char},
+    Datatype{"INT16", c10::ScalarType::Short},   Datatype{"INT32", c10::ScalarType::Int},
+    Datatype{"INT64", c10::ScalarType::Long},    Datatype{"FP16", c10::ScalarType::Half},
+    Datatype{"BF16", c10::ScalarType::BFloat16}, Datatype{"FP32", c10::ScalarType::Float},
+    Datatype{"FP64", c10::ScalarType::Double},
 };
 
 bool fits(const ShapeRange& range, c10::IntArrayRef shape) {

@@ -8,6 +8,9 @@ from service.errors import InvalidInput
 NUMPY: dict[str, np.dtype[np.generic]] = {
     "BOOL": np.dtype(np.bool_),
     "UINT8": np.dtype("<u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
     "INT8": np.dtype("<i1"),
     "INT16": np.dtype("<i2"),
     "INT32": np.dtype("<i4"),
@@ -20,6 +23,9 @@ NUMPY: dict[str, np.dtype[np.generic]] = {
 
 INTEGERS: dict[str, tuple[int, int]] = {
     "UINT8": (0, 2**8 - 1),
+    "UINT16": (0, 2**16 - 1),
+    "UINT32": (0, 2**32 - 1),
+    "UINT64": (0, 2**64 - 1),
     "INT8": (-(2**7), 2**7 - 1),
     "INT16": (-(2**15), 2**15 - 1),
     "INT32": (-(2**31), 2**31 - 1),
@@ -38,6 +44,9 @@ FLOATS: dict[str, float] = {
 SAFETENSORS: dict[str, str] = {
     "BOOL": "BOOL",
     "UINT8": "U8",
+    "UINT16": "U16",
+    "UINT32": "U32",
+    "UINT64": "U64",
     "INT8": "I8",
     "INT16": "I16",
     "INT32": "I32",
@@ -50,18 +59,9 @@ SAFETENSORS: dict[str, str] = {
 FROM_SAFETENSORS = {theirs: ours for ours, theirs in SAFETENSORS.items()}
 
 
-UNKNOWN = ("UINT16", "UINT32", "UINT64")
-"""Datatypes of the protocol that no engine has."""
-
-
 def check(name: str, datatype: object) -> str:
     """The datatype of the tensor `name`, if it is one that can be read here."""
     if isinstance(datatype, str) and (datatype in NUMPY or datatype == "BYTES"):
         return datatype
     allowed = f"allowed are {', '.join(NUMPY)}"
-    if datatype in UNKNOWN:
-        raise InvalidInput(
-            f"Tensor {name!r} has the datatype {datatype}, which the protocol has but no engine takes: send "
-            f"it in that of the engine's input; {allowed}."
-        )
     raise InvalidInput(f"Tensor {name!r} has the datatype {shown(datatype)}; {allowed}.")

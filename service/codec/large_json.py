@@ -125,7 +125,9 @@ def _array(data: Any, datatype: str, elements: int) -> Array:
             array = np.frombuffer(data.as_buffer(of_type="d"), np.float64).astype(NUMPY[datatype])
         fits = bool(np.isfinite(array).all())
     elif datatype in INTEGERS:
-        wide = np.frombuffer(data.as_buffer(of_type="i"), np.int64)
+        # simdjson refuses a negative number as an unsigned one, and one beyond 63 bits as a signed one.
+        kind, wide_dtype = ("u", np.uint64) if datatype == "UINT64" else ("i", np.int64)
+        wide = np.frombuffer(data.as_buffer(of_type=kind), wide_dtype)
         least, greatest = INTEGERS[datatype]
         fits = len(wide) > 0 and bool(wide.min() >= least and wide.max() <= greatest)
         array = wide.astype(NUMPY[datatype])

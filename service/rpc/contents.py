@@ -12,6 +12,9 @@ from service.errors import InvalidInput
 FIELDS = {
     "BOOL": "bool_contents",
     "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
     "INT8": "int_contents",
     "INT16": "int_contents",
     "INT32": "int_contents",
@@ -47,7 +50,8 @@ def read(name: str, datatype: str, shape: list[int], contents: Any) -> bytes:
     if datatype not in datatypes.INTEGERS:
         return np.array(elements, datatypes.NUMPY[datatype]).tobytes()
     least, greatest = datatypes.INTEGERS[datatype]
-    wide = np.array(elements, np.int64)  # all that the fields of these hold
+    # All that the fields of these hold.
+    wide = np.array(elements, np.uint64 if datatype == "UINT64" else np.int64)
     outside = wide[(wide < least) | (wide > greatest)]
     if outside.size:
         raise InvalidInput(

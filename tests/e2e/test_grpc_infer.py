@@ -137,6 +137,9 @@ def test_outputs_are_those_that_were_asked_for_in_that_order(grpc_server: Server
     [
         ("BOOL", (TensorProto.BOOL, np.bool_), "bool_contents"),
         ("UINT8", (TensorProto.UINT8, np.uint8), "uint_contents"),
+        ("UINT16", (TensorProto.UINT16, np.uint16), "uint_contents"),
+        ("UINT32", (TensorProto.UINT32, np.uint32), "uint_contents"),
+        ("UINT64", (TensorProto.UINT64, np.uint64), "uint64_contents"),
         ("INT8", (TensorProto.INT8, np.int8), "int_contents"),
         ("INT16", (TensorProto.INT16, np.int16), "int_contents"),
         ("INT32", (TensorProto.INT32, np.int32), "int_contents"),
@@ -196,6 +199,12 @@ WRONG = {
     "an element out of range": (
         request(raw_input_contents=[], x={"datatype": "INT8", "contents": {"int_contents": [0, 128, 0, 0]}}),
         "the element 128; INT8 is from -128 to 127",
+    ),
+    "an element out of an unsigned range": (
+        request(
+            raw_input_contents=[], x={"datatype": "UINT16", "contents": {"uint_contents": [0, 65536, 0, 0]}}
+        ),
+        "the element 65536; UINT16 is from 0 to 65535",
     ),
     "an unknown datatype": (request(x={"datatype": "FP31"}), "'FP31'"),
     "another datatype": (request(x={"datatype": "INT32"}), "INT32"),

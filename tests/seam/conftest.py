@@ -119,6 +119,9 @@ class Harness:
 OIP = {
     "bool": "BOOL",
     "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
     "int8": "INT8",
     "int16": "INT16",
     "int32": "INT32",

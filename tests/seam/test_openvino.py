@@ -40,6 +40,9 @@ def test_batch_sizes_may_change_from_request_to_request(harness: Harness, tmp_pa
     ("datatype", "element_type", "data"),
     [
         ("UINT8", TensorProto.UINT8, np.array([1, 100], np.uint8)),
+        ("UINT16", TensorProto.UINT16, np.array([1, 30000], np.uint16)),
+        ("UINT32", TensorProto.UINT32, np.array([1, 2**30 - 1], np.uint32)),
+        ("UINT64", TensorProto.UINT64, np.array([1, 2**30 - 1], np.uint64)),
         ("INT8", TensorProto.INT8, np.array([-3, 50], np.int8)),
         ("INT16", TensorProto.INT16, np.array([-300, 5000], np.int16)),
         ("INT32", TensorProto.INT32, np.array([-(2**30), 7], np.int32)),
@@ -247,3 +250,27 @@ def test_engines_come_and_go_while_another_serves(
     assert served > 0
     assert [e.id for e in harness.runtime.engines()] == [serving]
     del module
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64])
+@pytest.mark.parametrize("batch_dim", [0, 1])
+def test_unsigned_numbers_are_joined_and_divided(
+    harness: Harness, tmp_path: Path, dtype: type[np.unsignedinteger], batch_dim: int
+) -> None:
+    element_type = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    shape: list[int | str] = ["batch", 3] if batch_dim == 0 else [3, "batch"]
+    batch = runtime_ext.BatchOptions(
+        max_batch_size=4,
+        max_queue_delay_us=10_000_000,
+        preferred_batch_sizes=[4],
+        batch_dims={"x": batch_dim, "y": batch_dim},
+    )
+    engine = harness.load_file(doubling(tmp_path / "m.plan", element_type, shape), instances=1, batch=batch)
+    sent = [
+        np.arange(3, dtype=dtype).reshape((1, 3) if batch_dim == 0 else (3, 1)) + dtype(n) for n in range(4)
+    ]
+    done = harness.wait(*[harness.submit(engine, x=x) for x in sent])
+    assert [completion.kind for completion in done] == [None] * 4
+    assert done[0].batch_requests == 4
+    for x, completion in zip(sent, done, strict=True):
+        assert np.array_equal(to_numpy(completion.outputs[0]), x + x)

@@ -17,7 +17,9 @@ from tests import bodies
 JSON = {"content-type": "application/json"}
 NUMBERS = st.integers(-300, 300) | st.floats(allow_nan=False, allow_infinity=False)
 ELEMENTS = NUMBERS | st.booleans() | st.none() | st.text(max_size=3) | st.lists(NUMBERS, max_size=2)
-DATATYPES = st.sampled_from(["BOOL", "INT8", "UINT8", "INT64", "FP16", "BF16", "FP32", "FP64"])
+DATATYPES = st.sampled_from(
+    ["BOOL", "INT8", "UINT8", "INT64", "UINT16", "UINT64", "FP16", "BF16", "FP32", "FP64"]
+)
 DATA = (
     ELEMENTS
     | st.lists(NUMBERS, max_size=6)

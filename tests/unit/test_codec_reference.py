@@ -19,6 +19,9 @@ SHAPES = st.lists(st.integers(0, 3), max_size=3)
 ELEMENTS: dict[str, st.SearchStrategy[Any]] = {
     "BOOL": st.booleans() | st.integers(0, 1),
     "UINT8": st.integers(0, 255),
+    "UINT16": st.integers(0, 2**16 - 1),
+    "UINT32": st.integers(0, 2**32 - 1),
+    "UINT64": st.integers(0, 2**64 - 1),
     "INT8": st.integers(-128, 127),
     "INT16": st.integers(-(2**15), 2**15 - 1),
     "INT32": st.integers(-(2**31), 2**31 - 1),

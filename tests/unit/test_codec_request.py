@@ -113,12 +113,6 @@ def test_classes_are_not_supported() -> None:
     assert decode({"inputs": [], "outputs": [output | {"parameters": {"classification": 0}}]}).outputs
 
 
-@pytest.mark.parametrize("datatype", ["UINT16", "UINT32", "UINT64"])
-def test_a_datatype_that_only_the_protocol_has_is_told(datatype: str) -> None:
-    message = refusal({"inputs": [tensor(datatype=datatype)]})
-    assert f"has the datatype {datatype}, which the protocol has but no engine takes" in message
-
-
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [

@@ -10,9 +10,12 @@ namespace trtserve::openvino {
 
 namespace {
 
-const std::array<std::pair<ov::element::Type, c10::ScalarType>, 10> kTypes = {{
+const std::array<std::pair<ov::element::Type, c10::ScalarType>, 13> kTypes = {{
     {ov::element::boolean, c10::ScalarType::Bool},
     {ov::element::u8, c10::ScalarType::Byte},
+    {ov::element::u16, c10::ScalarType::UInt16},
+    {ov::element::u32, c10::ScalarType::UInt32},
+    {ov::element::u64, c10::ScalarType::UInt64},
     {ov::element::i8, c10::ScalarType::Char},
     {ov::element::i16, c10::ScalarType::Short},
     {ov::element::i32, c10::ScalarType::Int},
