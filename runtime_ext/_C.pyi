@@ -51,6 +51,10 @@ class TensorSpec:
     @property
     def format(self) -> str:
         """How it lies in memory, in the backend's words; empty where there is nothing to say."""
+    @property
+    def computed_as(self) -> str | None:
+        """The datatype that the backend computes with in place of `datatype`; None where it keeps that, or
+        does not tell. A request with a value that it does not hold ends as InvalidInput."""
 
 class EngineInfo:
     @property

@@ -136,7 +136,10 @@ void bind_tensors(py::module_& module) {
       .def_readonly("profiles", &TensorSpec::profiles)
       .def_readonly("values", &TensorSpec::values)
       .def_property_readonly("location", [](const TensorSpec& spec) { return spec.on_host ? "host" : "device"; })
-      .def_readonly("format", &TensorSpec::format);
+      .def_readonly("format", &TensorSpec::format)
+      .def_property_readonly("computed_as", [](const TensorSpec& spec) {
+        return spec.computed_as ? std::optional(datatype_name(*spec.computed_as)) : std::nullopt;
+      });
 
   py::class_<Output>(module, "Output", py::buffer_protocol())
       .def_readonly("name", &Output::name)

@@ -124,6 +124,11 @@ class OutputModel(BaseModel):
         description="How it lies in the engine's memory, in the backend's words; empty: nothing to say. "
         "On the wire it is always row-major."
     )
+    computed_as: str | None = Field(
+        description="The datatype that the backend computes with in place of `datatype`, as OpenVINO does "
+        "with INT64; null: it keeps that, or does not tell. On the wire it is always `datatype`.",
+        examples=[None],
+    )
 
     @classmethod
     def of(cls, spec: TensorSpec) -> Self:

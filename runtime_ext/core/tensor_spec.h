@@ -32,6 +32,8 @@ struct TensorSpec {
   bool on_host = false;
   /// How it lies in memory, in the backend's words; empty where there is nothing to say.
   std::string format = {};
+  /// The datatype that the backend computes with in place of `dtype`; nothing where it does not tell, or keeps it.
+  std::optional<c10::ScalarType> computed_as = std::nullopt;
 };
 
 /// A datatype that an engine may use, by its name in the Open Inference Protocol (version 2,

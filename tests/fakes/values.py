@@ -43,6 +43,7 @@ class TensorSpec:
     values: list[ShapeRange] = field(default_factory=list)
     location: str = "host"
     format: str = ""
+    computed_as: str | None = None
 
 
 @dataclass

@@ -11,9 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 def write_onnx(
     path: Path,
     nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int, list[int | str]]],
+    inputs: dict[str, tuple[int, list[int | str] | None]],
     outputs: dict[str, tuple[int, list[int | str] | None]],
     initializers: list[TensorProto] | None = None,
+    *,
+    opset: int = 17,
 ) -> Path:
     """An ONNX file; inputs and outputs by name as (element type, shape), a string is a dynamic dimension."""
     graph = helper.make_graph(
@@ -23,7 +25,7 @@ def write_onnx(
         [helper.make_tensor_value_info(name, *spec) for name, spec in outputs.items()],
         initializers or [],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
     path.write_bytes(model.SerializeToString())
     return path
 

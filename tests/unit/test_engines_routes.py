@@ -67,9 +67,19 @@ async def test_an_upload_answers_with_the_engine_that_is_ready(client: httpx.Asy
                 "values": [],
                 "location": "host",
                 "format": "",
+                "computed_as": None,
             }
         ],
-        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4], "location": "host", "format": ""}],
+        "outputs": [
+            {
+                "name": "y",
+                "datatype": "FP32",
+                "shape": [-1, 4],
+                "location": "host",
+                "format": "",
+                "computed_as": None,
+            }
+        ],
         "properties": {"made_by": "the fake runtime"},
         "metadata": None,
     }

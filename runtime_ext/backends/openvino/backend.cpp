@@ -5,6 +5,8 @@
 #include <openvino/core/version.hpp>
 #include <openvino/runtime/core.hpp>
 
+#include "backends/openvino/constants.h"
+#include "backends/openvino/declared.h"
 #include "backends/openvino/engine.h"
 #include "backends/openvino/guard.h"
 #include "backends/openvino/guards.h"
@@ -12,6 +14,8 @@
 #include "backends/openvino/onnx_file.h"
 #include "backends/openvino/onnx_frontend.h"
 #include "backends/openvino/stream_threads.h"
+#include "backends/openvino/tensor_names.h"
+#include "backends/openvino/value_range.h"
 #include "core/error.h"
 
 namespace trtserve::openvino {
@@ -92,10 +96,7 @@ class OpenVinoBackend final : public Backend {
         {"CPU_RUNTIME_CACHE_CAPACITY", options_.shape_cache},
     };
     try {
-      Safety safety;
-      auto model = compile(plan_path, properties, safety);
-      return std::make_unique<OpenVinoEngine>(std::move(model), instances, std::move(safety),
-                                              std::move(stream_threads));
+      return stand_up(plan_path, properties, instances, std::move(stream_threads));
     } catch (const ov::Exception& error) {
       if (auto refused = refusal(error)) throw Error(*refused);
       fail_load(error);
@@ -103,19 +104,29 @@ class OpenVinoBackend final : public Backend {
   }
 
  private:
-  ov::CompiledModel compile(const std::string& plan_path, const ov::AnyMap& properties, Safety& safety) {
+  std::unique_ptr<OpenVinoEngine> stand_up(const std::string& plan_path, const ov::AnyMap& properties, int instances,
+                                           std::shared_ptr<const int> stream_threads) {
     std::ifstream file(plan_path, std::ios::binary);
     if (!file) fail(Kind::Unavailable, "the plan file cannot be read");
-    if (begins_with(file, kBlobMagic)) return core_.import_model(file, "CPU", properties);
+    if (begins_with(file, kBlobMagic)) {
+      const auto blob = core_.import_model(file, "CPU", properties);
+      return std::make_unique<OpenVinoEngine>(blob, names_of(blob), std::vector<ov::element::Type>(), Safety(),
+                                              instances, std::move(stream_threads));
+    }
     if (begins_with(file, kOldBlobMagic)) {
       fail(Kind::Unsupported, "the plan is a blob of an older OpenVINO: export it again with version ", version());
     }
     const OnnxFile onnx = read_onnx_file(plan_path);
-    const auto model = read_onnx(plan_path, onnx);
+    const auto model = with_empty_inputs(read_onnx(plan_path, onnx), onnx);
+    check_declared(*model, onnx);
+    check_constants(*model);
+    const auto cast = cast_first(*model);
+    Safety safety;
     safety.shapes = std::make_shared<const ShapeModel>(model);
     add_guards(model, options_.max_tensor_bytes);
     safety.stops = add_loop_guards(model);
-    return core_.compile_model(model, "CPU", properties);
+    return std::make_unique<OpenVinoEngine>(core_.compile_model(model, "CPU", properties), names_of(onnx), cast,
+                                            std::move(safety), instances, std::move(stream_threads));
   }
 
   const BackendOptions options_;

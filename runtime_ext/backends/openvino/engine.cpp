@@ -1,18 +1,17 @@
 #include "backends/openvino/engine.h"
 
+#include <algorithm>
+
 #include <openvino/runtime/properties.hpp>
 
 #include "backends/openvino/datatypes.h"
+#include "backends/openvino/value_range.h"
 
 namespace trtserve::openvino {
 
 namespace {
 
 using Port = ov::Output<const ov::Node>;
-
-std::string port_name(const Port& port, const char* role, size_t index) {
-  return port.get_names().empty() ? c10::str(role, index) : port.get_any_name();
-}
 
 std::optional<std::vector<int64_t>> dims(const ov::PartialShape& shape) {
   if (shape.rank().is_dynamic()) return std::nullopt;
@@ -35,15 +34,17 @@ std::vector<ShapeRange> profiles(const ov::PartialShape& shape) {
   return {range};
 }
 
-std::vector<TensorSpec> specs(const std::vector<Port>& ports, const char* role) {
+std::vector<TensorSpec> specs(const std::vector<Port>& ports, const std::vector<std::string>& names,
+                              const ov::element::Type& float_type) {
   std::vector<TensorSpec> specs;
   for (size_t i = 0; i < ports.size(); ++i) {
     const auto& shape = ports[i].get_partial_shape();
     TensorSpec spec;
-    spec.name = port_name(ports[i], role, i);
+    spec.name = names[i];
     spec.dtype = to_torch(ports[i].get_element_type(), spec.name);
     spec.shape = dims(shape);
     if (spec.shape) spec.profiles = profiles(shape);
+    spec.computed_as = computed_as(spec.dtype, float_type);
     specs.push_back(std::move(spec));
   }
   return specs;
@@ -56,15 +57,51 @@ std::vector<Port> declared_inputs(const ov::CompiledModel& model, const Safety& 
   return inputs;
 }
 
+std::vector<TensorSpec> input_specs(const ov::CompiledModel& model, const TensorNames& names,
+                                    const std::vector<ov::element::Type>& cast_first, const Safety& safety) {
+  auto inputs =
+      specs(declared_inputs(model, safety), names.inputs, model.get_property(ov::hint::inference_precision));
+  for (size_t i = 0; i < cast_first.size(); ++i) {
+    // What is beyond FP32 is beyond the narrower types, too: it becomes infinite there, as it should.
+    const auto& cast = cast_first[i];
+    const bool any_size = cast.is_real() && (inputs[i].dtype != c10::ScalarType::Double || cast.bitwidth() < 32);
+    if (any_size && may_not_fit(inputs[i])) {
+      inputs[i].computed_as = cast.bitwidth() > 32 ? c10::ScalarType::Float : to_torch(cast, inputs[i].name);
+    }
+  }
+  return inputs;
+}
+
+std::vector<OutputPlace> output_places(const ov::CompiledModel& model) {
+  std::vector<OutputPlace> places;
+  const auto& inputs = model.inputs();
+  const auto& outputs = model.outputs();
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const auto same = [&](const Port& port) { return &port.get_tensor() == &outputs[i].get_tensor(); };
+    const auto input = std::find_if(inputs.begin(), inputs.end(), same);
+    const auto output = std::find_if(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(i), same);
+    if (input != inputs.end()) {
+      places.push_back({OutputPlace::Input, static_cast<size_t>(input - inputs.begin())});
+    } else if (output != outputs.begin() + static_cast<std::ptrdiff_t>(i)) {
+      places.push_back({OutputPlace::Output, static_cast<size_t>(output - outputs.begin())});
+    } else {
+      places.push_back({OutputPlace::Own, i});
+    }
+  }
+  return places;
+}
+
 }  // namespace
 
-OpenVinoEngine::OpenVinoEngine(ov::CompiledModel model, int instances, Safety safety,
+OpenVinoEngine::OpenVinoEngine(ov::CompiledModel model, const TensorNames& names,
+                               const std::vector<ov::element::Type>& cast_first, Safety safety, int instances,
                                std::shared_ptr<const int> stream_threads)
     : stream_threads_(std::move(stream_threads)),
       model_(std::move(model)),
       instances_(instances),
-      served_{specs(declared_inputs(model_, safety), "input"), specs(model_.outputs(), "output"),
-              std::move(safety.shapes), std::move(safety.stops)} {}
+      served_{input_specs(model_, names, cast_first, safety),
+              specs(model_.outputs(), names.outputs, model_.get_property(ov::hint::inference_precision)),
+              output_places(model_), std::move(safety.shapes), std::move(safety.stops)} {}
 
 std::map<std::string, std::string> OpenVinoEngine::properties() const {
   return {

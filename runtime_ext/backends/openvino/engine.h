@@ -5,6 +5,7 @@
 #include <openvino/runtime/compiled_model.hpp>
 
 #include "backends/openvino/execution_context.h"
+#include "backends/openvino/tensor_names.h"
 #include "core/backend.h"
 
 namespace trtserve::openvino {
@@ -18,8 +19,10 @@ struct Safety {
 /// A compiled model on the CPU.
 class OpenVinoEngine final : public BackendEngine {
  public:
-  /// `stream_threads` are those that the model keeps; null where it keeps none.
-  OpenVinoEngine(ov::CompiledModel model, int instances, Safety safety, std::shared_ptr<const int> stream_threads);
+  /// `cast_first` is that of value_range.h; empty where it is not known. `stream_threads` are those that the model
+  /// keeps; null where it keeps none.
+  OpenVinoEngine(ov::CompiledModel model, const TensorNames& names, const std::vector<ov::element::Type>& cast_first,
+                 Safety safety, int instances, std::shared_ptr<const int> stream_threads);
 
   const std::vector<TensorSpec>& inputs() const override { return served_.inputs; }
   const std::vector<TensorSpec>& outputs() const override { return served_.outputs; }

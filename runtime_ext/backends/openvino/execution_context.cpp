@@ -6,6 +6,7 @@
 
 #include "backends/openvino/datatypes.h"
 #include "backends/openvino/failure.h"
+#include "backends/openvino/value_range.h"
 #include "core/error.h"
 
 namespace trtserve::openvino {
@@ -41,7 +42,10 @@ at::Tensor wrap(ov::Tensor output, c10::ScalarType dtype) {
 }  // namespace
 
 OpenVinoContext::OpenVinoContext(ov::InferRequest request, const Served& served)
-    : request_(std::move(request)), served_(served) {
+    : request_(std::move(request)), served_(served), has_state_(!request_.query_state().empty()) {
+  for (size_t i = 0; i < served_.inputs.size(); ++i) {
+    if (may_not_fit(served_.inputs[i])) checked_.push_back(i);
+  }
   if (!served_.stops) return;
   stop_place_ = served_.stops->add();
   ov::Tensor place(ov::element::i32, {1});
@@ -50,19 +54,15 @@ OpenVinoContext::OpenVinoContext(ov::InferRequest request, const Served& served)
 }
 
 std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> inputs) {
-  const auto& specs = served_.outputs;
+  for (const size_t i : checked_) check_values(served_.inputs[i], inputs[i]);
   check_empty(inputs);
   if (served_.stops) served_.stops->set(stop_place_, false);
   try {
-    for (size_t i = 0; i < inputs.size(); ++i) request_.set_input_tensor(i, view(inputs[i]));
-    for (size_t i = 0; i < specs.size(); ++i) request_.set_output_tensor(i, new_output(specs[i]));
+    bind(inputs);
+    // What one request leaves in the variables is no business of the next, which may be another client's.
+    if (has_state_) request_.reset_state();
     request_.infer();
-    std::vector<at::Tensor> outputs;
-    outputs.reserve(specs.size());
-    for (size_t i = 0; i < specs.size(); ++i) {
-      outputs.push_back(wrap(request_.get_output_tensor(i), specs[i].dtype));
-    }
-    return outputs;
+    return outputs(inputs);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
@@ -87,6 +87,32 @@ void OpenVinoContext::interrupt() noexcept {
   } catch (const std::exception&) {
     // The execution goes on to its end.
   }
+}
+
+void OpenVinoContext::bind(c10::ArrayRef<at::Tensor> inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) request_.set_input_tensor(i, view(inputs[i]));
+  for (size_t i = 0; i < served_.outputs.size(); ++i) {
+    if (served_.places[i].of == OutputPlace::Own) request_.set_output_tensor(i, new_output(served_.outputs[i]));
+  }
+}
+
+std::vector<at::Tensor> OpenVinoContext::outputs(c10::ArrayRef<at::Tensor> inputs) {
+  std::vector<at::Tensor> outputs;
+  outputs.reserve(served_.outputs.size());
+  for (size_t i = 0; i < served_.outputs.size(); ++i) {
+    switch (served_.places[i].of) {
+      case OutputPlace::Own:
+        outputs.push_back(wrap(request_.get_output_tensor(i), served_.outputs[i].dtype));
+        break;
+      case OutputPlace::Input:
+        outputs.push_back(inputs[served_.places[i].index].clone());
+        break;
+      case OutputPlace::Output:
+        outputs.push_back(outputs[served_.places[i].index].clone());
+        break;
+    }
+  }
+  return outputs;
 }
 
 }  // namespace trtserve::openvino

@@ -11,15 +11,24 @@
 
 namespace trtserve::openvino {
 
+/// Where an execution's output is found: in memory of its own, or, of an output that is an input or another output
+/// under a second name, in the memory of that one. OpenVINO has one tensor for both then, and binds both at once.
+struct OutputPlace {
+  enum { Own, Input, Output } of = Own;
+  size_t index = 0;  // of the input, or of the earlier output
+};
+
 /// What the contexts of an engine share. Immutable but for what is thread safe itself.
 struct Served {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
+  std::vector<OutputPlace> places;           ///< of the outputs
   std::shared_ptr<const ShapeModel> shapes;  ///< null for a blob
   std::shared_ptr<StopFlags> stops;          ///< null where nothing loops; else the model's last input is for them
 };
 
-/// One InferRequest. Inputs are read where they lie, and outputs are written where the caller finds them.
+/// One InferRequest. Inputs are read where they lie, and outputs are written where the caller finds them. Not thread
+/// safe but for interrupt().
 class OpenVinoContext final : public ExecutionContext {
  public:
   /// `served` outlives the context: it is the engine's.
@@ -29,10 +38,14 @@ class OpenVinoContext final : public ExecutionContext {
   void interrupt() noexcept override;
 
  private:
+  void bind(c10::ArrayRef<at::Tensor> inputs);
+  std::vector<at::Tensor> outputs(c10::ArrayRef<at::Tensor> inputs);
   void check_empty(c10::ArrayRef<at::Tensor> inputs) const;
 
   ov::InferRequest request_;
   const Served& served_;
+  std::vector<size_t> checked_;  // inputs with values that may not fit
+  const bool has_state_;         // variables that would outlive an execution
   int32_t stop_place_ = 0;
 };
 

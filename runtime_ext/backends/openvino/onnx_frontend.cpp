@@ -5,6 +5,7 @@
 #include <openvino/frontend/manager.hpp>
 
 #include "backends/openvino/load_failure.h"
+#include "backends/openvino/reductions.h"
 #include "backends/openvino/shown.h"
 #include "core/error.h"
 
@@ -29,6 +30,7 @@ void check_inputs(const ov::Model& model, const OnnxFile& file) {
 std::shared_ptr<ov::Model> read_onnx(const std::string& path, const OnnxFile& file) {
   const auto frontend = ov::frontend::FrontEndManager().load_by_framework("onnx");
   if (!frontend) fail(Kind::Unsupported, "this server's OpenVINO has no frontend for ONNX");
+  frontend->add_extension(reductions());
   try {
     const auto loaded = frontend->load(path);
     if (!loaded) fail(Kind::InvalidInput, "OpenVINO does not take the plan for an ONNX model");

@@ -1,0 +1,119 @@
+#include "backends/openvino/declared.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <openvino/op/parameter.hpp>
+
+#include "core/error.h"
+#include "core/tensor_spec.h"
+
+namespace trtserve::openvino {
+
+namespace {
+
+/// The element types of onnx.proto3 (TensorProto.DataType) that OpenVINO has, under OpenVINO's names.
+const std::array<std::pair<int32_t, ov::element::Type>, 14> kElementTypes = {{
+    {1, ov::element::f32},
+    {2, ov::element::u8},
+    {3, ov::element::i8},
+    {4, ov::element::u16},
+    {5, ov::element::i16},
+    {6, ov::element::i32},
+    {7, ov::element::i64},
+    {8, ov::element::string},
+    {9, ov::element::boolean},
+    {10, ov::element::f16},
+    {11, ov::element::f64},
+    {12, ov::element::u32},
+    {13, ov::element::u64},
+    {16, ov::element::bf16},
+}};
+
+/// Dynamic where the file does not say, or says one that has its own refusal.
+ov::element::Type type_of(int32_t declared) {
+  const auto* found = std::find_if(kElementTypes.begin(), kElementTypes.end(),
+                                   [&](const auto& pair) { return pair.first == declared; });
+  return found == kElementTypes.end() ? ov::element::dynamic : found->second;
+}
+
+bool same_type(const ov::element::Type& declared, const ov::element::Type& made) {
+  return declared == ov::element::dynamic || declared == made;
+}
+
+bool same_shape(const std::optional<std::vector<int64_t>>& declared, const ov::PartialShape& made) {
+  if (!declared || made.rank().is_dynamic()) return true;
+  if (declared->size() != made.size()) return false;
+  for (size_t i = 0; i < made.size(); ++i) {
+    const bool both_known = (*declared)[i] >= 0 && made[i].is_static();
+    if (both_known && (*declared)[i] != made[i].get_length()) return false;
+  }
+  return true;
+}
+
+std::string described(const ov::element::Type& type, const std::vector<int64_t>& shape) {
+  return c10::str(type.to_string(), " ", format_shape(shape));
+}
+
+std::string described(const DeclaredTensor& tensor) {
+  const auto declared = type_of(tensor.elem_type);
+  return tensor.shape ? described(declared, *tensor.shape) : declared.to_string();
+}
+
+std::string described(const ov::Output<const ov::Node>& port) {
+  std::vector<int64_t> shape;
+  if (port.get_partial_shape().rank().is_static()) {
+    for (const auto& dim : port.get_partial_shape()) shape.push_back(dim.is_static() ? dim.get_length() : -1);
+  }
+  return described(port.get_element_type(), shape);
+}
+
+void check(const char* role, const std::vector<DeclaredTensor>& declared,
+           const std::vector<ov::Output<const ov::Node>>& made) {
+  if (declared.size() != made.size()) {
+    fail(Kind::InvalidInput, "the file declares ", declared.size(), " ", role, "s, and OpenVINO finds ", made.size(),
+         ": export the model again without optional inputs and outputs");
+  }
+  for (size_t i = 0; i < declared.size(); ++i) {
+    if (same_type(type_of(declared[i].elem_type), made[i].get_element_type()) &&
+        same_shape(declared[i].shape, made[i].get_partial_shape())) {
+      continue;
+    }
+    fail(Kind::InvalidInput, role, " '", declared[i].name, "' is ", described(declared[i]),
+         " by the file's own declaration, and ", described(made[i]),
+         " as OpenVINO reads the graph: either the declaration is wrong, or OpenVINO takes a node on the way to it "
+         "otherwise than ONNX defines it. Export the model again, if need be with another opset version");
+  }
+}
+
+bool is_empty(const DeclaredTensor& tensor) {
+  return tensor.shape && std::find(tensor.shape->begin(), tensor.shape->end(), 0) != tensor.shape->end();
+}
+
+}  // namespace
+
+std::shared_ptr<ov::Model> with_empty_inputs(const std::shared_ptr<ov::Model>& model, const OnnxFile& file) {
+  const auto& made = model->get_parameters();
+  const auto empty = std::count_if(file.inputs.begin(), file.inputs.end(), is_empty);
+  if (empty == 0 || made.size() + static_cast<size_t>(empty) != file.inputs.size()) return model;
+  ov::ParameterVector parameters;
+  auto next = made.begin();
+  for (const auto& declared : file.inputs) {
+    if (is_empty(declared)) {
+      const ov::PartialShape shape(std::vector<ov::Dimension>(declared.shape->begin(), declared.shape->end()));
+      parameters.push_back(std::make_shared<ov::op::v0::Parameter>(type_of(declared.elem_type), shape));
+      parameters.back()->set_friendly_name(declared.name);
+    } else {
+      parameters.push_back(*next++);
+    }
+  }
+  return std::make_shared<ov::Model>(model->get_results(), model->get_sinks(), parameters, model->get_friendly_name());
+}
+
+void check_declared(const ov::Model& model, const OnnxFile& file) {
+  check("input", file.inputs, model.inputs());
+  check("output", file.outputs, model.outputs());
+}
+
+}  // namespace trtserve::openvino
