@@ -107,6 +107,12 @@ def an_input_without_a_type() -> ModelProto:
     return whole
 
 
+def an_input_of_more_elements_than_64_bits_count() -> ModelProto:
+    whole = model([RELU])
+    whole.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, [2**32, 2**32]))
+    return whole
+
+
 def a_node_without_an_operator() -> ModelProto:
     return model([NodeProto(input=["x"], output=["y"], name="node")])
 
@@ -131,6 +137,7 @@ def a_domain_that_is_not_imported() -> ModelProto:
         (an_input_declared_twice, "declares the input 'x' twice"),
         (an_input_without_a_name, "has no name"),
         (an_input_without_a_type, "'x' of the ONNX file has no data type"),
+        (an_input_of_more_elements_than_64_bits_count, "the input 'x' of the ONNX file has more than"),
         (a_node_without_an_operator, "the node 'node' of the ONNX file has no operator"),
         (
             a_domain_that_is_not_imported,

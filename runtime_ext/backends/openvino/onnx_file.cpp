@@ -21,6 +21,8 @@ namespace {
 /// protobuf counts bytes with 31 bits.
 constexpr size_t kMostBytes = std::numeric_limits<int32_t>::max();
 
+constexpr uint64_t kMostElements = uint64_t{1} << 31;
+
 /// Of TensorProto.DataType.
 constexpr int32_t kComplex64 = 14;
 constexpr int32_t kComplex128 = 15;
@@ -67,6 +69,30 @@ void add_tensor_type(DeclaredTensor& tensor, std::string_view type) {
   }
 }
 
+/// What is known of a tensor here to be of no use to a request, or to OpenVINO.
+void check_type(const DeclaredTensor& tensor, const char* role) {
+  const bool complex = tensor.elem_type == kComplex64 || tensor.elem_type == kComplex128;
+  if (complex || tensor.elem_type < 0 || tensor.elem_type > kNewestType) {
+    fail(Kind::Unsupported, "the ", role, " '", shown(tensor.name), "' of the ONNX file is of ",
+         complex ? "a complex type" : c10::str("the data type ", tensor.elem_type),
+         ", which no request can carry: export the model with another there");
+  }
+}
+
+/// A product beyond 64 bits would be a small number to OpenVINO.
+void check_size(const DeclaredTensor& tensor, const char* role) {
+  uint64_t elements = 1;
+  for (const int64_t dim : tensor.shape.value_or(std::vector<int64_t>{})) {
+    const auto size = static_cast<uint64_t>(std::max<int64_t>(dim, 1));
+    if (size <= kMostElements && elements * size <= kMostElements) {
+      elements *= size;
+      continue;
+    }
+    fail(Kind::InvalidInput, "the ", role, " '", shown(tensor.name), "' of the ONNX file has more than ", kMostElements,
+         " elements, which is no size that a request could have");
+  }
+}
+
 DeclaredTensor read_declared(std::string_view value_info, const char* role) {
   DeclaredTensor tensor;
   tensor.name = bytes_of(value_info, value_info_field::kName);
@@ -86,21 +112,12 @@ DeclaredTensor read_declared(std::string_view value_info, const char* role) {
     }
     add_tensor_type(tensor, field.bytes);
   }
+  check_type(tensor, role);
+  check_size(tensor, role);
   return tensor;
 }
 
-/// What is known of a tensor here to be of no use to a request, or to OpenVINO.
-void check_type(const DeclaredTensor& tensor, const char* role) {
-  const bool complex = tensor.elem_type == kComplex64 || tensor.elem_type == kComplex128;
-  if (complex || tensor.elem_type < 0 || tensor.elem_type > kNewestType) {
-    fail(Kind::Unsupported, "the ", role, " '", shown(tensor.name), "' of the ONNX file is of ",
-         complex ? "a complex type" : c10::str("the data type ", tensor.elem_type),
-         ", which no request can carry: export the model with another there");
-  }
-}
-
 void check_input(const DeclaredTensor& input) {
-  check_type(input, "input");
   if (input.elem_type == 0) {
     fail(Kind::InvalidInput, "the input '", shown(input.name), "' of the ONNX file has no data type: export it again");
   }
@@ -139,7 +156,6 @@ void read_graph(std::string_view graph, OnnxFile& file) {
     }
     if (field.number == graph_field::kOutput) {
       file.outputs.push_back(read_declared(field.bytes, "output"));
-      check_type(file.outputs.back(), "output");
     }
   }
   check_names(file.inputs, "input");
