@@ -24,7 +24,7 @@ from service.plan_format import Format
 from service.preflight import explained
 from service.running_load import RunningLoad
 from service.settings import Settings
-from service.shortage import shortage_behind
+from service.shortage import check_memory, shortage_behind
 from service.tensorrt_plan import read_metadata
 from service.trial import PlanCrashed, Trial, Trials
 from service.turns import Turns
@@ -117,6 +117,7 @@ class Residency:
 
     async def _load_after_trial(self, engine: Engine, plan: Path, name: str | None) -> None:
         async with self.turns.turn():
+            check_memory()
             self._refuse_twice(engine)
             if self._trials is not None:
                 logger.info("engine %s: trial load in a process of its own", engine)
@@ -152,6 +153,7 @@ class Residency:
     async def _load(self, engine: Engine, plan: Path, name: str | None) -> None:
         self.refuse_when_stopping()  # again: it may have waited for its turn for long
         self._refuse_twice(engine)
+        check_memory()
         stored = engine.stored
         if name is None and engine.names:
             name = engine.names[0].name

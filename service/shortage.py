@@ -1,10 +1,12 @@
 """What this machine has no more of: the Unavailable that an exception of Python means, where it means one."""
 
 import errno
+import mmap
 
 from service.errors import Unavailable
 
 RETRY_AFTER_S = 5.0
+THREAD_BYTES = 64 * 1024**2  # of the address space: a stack, and what glibc's malloc reserves for a thread
 
 _BY_ERRNO = {
     errno.EMFILE: "file descriptors: close connections, or raise the limit of open files (ulimit -n)",
@@ -35,6 +37,17 @@ def shortage_behind(failure: BaseException) -> Unavailable | None:
         case RuntimeError() if "can't start new thread" in str(failure):
             return short_of(_THREADS)
     return None
+
+
+def check_memory() -> None:
+    """Unavailable where a thread's memory is not to be had.
+
+    To be asked before a thread is started: Python waits for ever for one that has no memory to begin with.
+    """
+    try:
+        mmap.mmap(-1, THREAD_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, MemoryError):
+        raise short_of(_MEMORY) from None
 
 
 def shortage_in(words: str) -> Unavailable | None:

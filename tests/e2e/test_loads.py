@@ -86,3 +86,20 @@ def test_a_server_without_descriptors_takes_no_plan_for_now(
         assert int(answer.headers["Retry-After"]) > 0
         assert str(server.store) not in answer.text
     assert server.client.post("/engines", content=another).status_code == 201
+
+
+@pytest.mark.parametrize("free_mib", [100, 30, 4])
+def test_a_server_without_memory_takes_no_plan_for_now(
+    server: Server, tmp_path: Path, plan: bytes, free_mib: int
+) -> None:
+    server.client.post("/engines", content=plan).raise_for_status()
+    another = scaling(tmp_path / "m.onnx", 79).read_bytes()
+    process = psutil.Process(server.process.pid)
+    before = resource.prlimit(process.pid, resource.RLIMIT_AS)
+    limit = process.memory_info().vms + free_mib * 2**20
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, before[1]))
+    answer = server.client.post("/engines", content=another)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, before)
+    assert (answer.status_code, answer.json()["code"]) == (503, "Unavailable"), answer.text
+    assert int(answer.headers["Retry-After"]) > 0
+    assert server.client.post("/engines", content=another).status_code == 201

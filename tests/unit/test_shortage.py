@@ -2,11 +2,14 @@
 
 import errno
 import os
+import resource
+from pathlib import Path
 
 import pytest
 
+from service.errors import Unavailable
 from service.problems import tell
-from service.shortage import shortage_behind, shortage_in
+from service.shortage import check_memory, shortage_behind, shortage_in
 
 
 @pytest.mark.parametrize(
@@ -41,3 +44,16 @@ def test_last_words_are_read() -> None:
         shortage_in("terminate called after throwing an instance of 'std::bad_alloc'\n  what():") is not None
     )
     assert shortage_in("Segmentation fault") is None
+
+
+def test_the_memory_of_a_thread_is_looked_for_before_one_is_started() -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    check_memory()
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**24, before[1]))
+    try:
+        with pytest.raises(Unavailable, match="no more memory"):
+            check_memory()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    check_memory()
