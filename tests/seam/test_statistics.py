@@ -294,7 +294,7 @@ def test_a_snapshot_has_all_of_an_execution_or_nothing(harness: Harness, run_in_
 
 def scraped(harness: Harness, engine: int) -> dict[str, float]:
     """What Prometheus reads of an engine, by the samples' names; of outcomes: by these."""
-    registry: Any = SimpleNamespace(engines=list)
+    registry: Any = SimpleNamespace(engines=list, load_problems=list, loads_waiting=0, loads_given_up=0)
     page = generate_latest(Metrics(harness.runtime, registry).registry).decode()
     samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
     return {
