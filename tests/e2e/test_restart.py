@@ -1,14 +1,16 @@
 """Engines, names and versions outlive the process, however it ends."""
 
 import random
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
-from tests.e2e.server import HANGS_AFTER_S, Server
+from tests.e2e.server import COMMAND, HANGS_AFTER_S, Server
 from tests.seam.models import scaling
 from tests.waiting import wait_until
 
@@ -91,6 +93,74 @@ def test_an_engine_whose_plan_file_is_gone_is_failed_with_its_reason(
         assert engine["reason"] in refused.json()["error"]
         again = server.client.post("/engines", params={"name": "net"}, content=plans[0])
         assert (again.status_code, again.json()["state"]) == (200, "READY")
+
+
+@pytest.mark.parametrize("damage", ["removed", "cut", "flipped"])
+def test_a_damaged_log_after_a_kill_loses_no_engine(stopped: Server, plans: list[bytes], damage: str) -> None:
+    with stopped as server:
+        for number, plan in enumerate(plans[:3], start=1):
+            server.client.post("/engines", params={"name": f"net{number}"}, content=plan).raise_for_status()
+        server.kill()
+        wal = server.store / "metadata.sqlite3-wal"
+        whole = bytearray(wal.read_bytes())
+        if damage == "flipped":
+            whole[len(whole) // 2] ^= 1
+            wal.write_bytes(whole)
+        elif damage == "cut":
+            wal.write_bytes(whole[: len(whole) // 2])
+        else:
+            wal.unlink()
+        server.start()
+        server.wait_until_ready()
+        assert [answer_of(server, f"net{number}") for number in (1, 2, 3)] == [1, 2, 3]
+        assert "The database is older than what was acknowledged" in server.log
+        assert "Traceback" not in server.log
+
+
+def test_a_plan_that_was_damaged_in_its_size_gives_no_answers_until_an_upload_repairs_it(
+    stopped: Server, plans: list[bytes]
+) -> None:
+    with stopped as server:
+        server.client.post("/engines", params={"name": "net"}, content=plans[1]).raise_for_status()
+        server.stop()
+        (file,) = (server.store / "plans").iterdir()
+        damaged = bytearray(plans[1])
+        at = damaged.index(np.float32(2).tobytes())
+        damaged[at + 2] ^= 0x40  # the factor is another one
+        file.write_bytes(damaged)
+        server.start()
+        server.wait_until_ready()
+        engine = server.client.get("/engines/net").json()
+        assert (engine["state"], "is damaged" in engine["reason"]) == ("FAILED", True)
+        for _ in range(2):  # once as it is, and once more under the READY engine
+            again = server.client.post("/engines", params={"name": "net"}, content=plans[1])
+            assert (again.status_code, again.json()["state"]) == (200, "READY")
+            assert answer_of(server, "net") == 2
+            assert file.read_bytes() == plans[1]
+            file.write_bytes(damaged)
+
+
+@pytest.mark.parametrize("content", [b"garbage " * 2000, b"", None], ids=["garbage", "empty", "folder"])
+def test_a_database_that_cannot_be_read_ends_the_start_with_a_sentence_and_is_repaired(
+    stopped: Server, plans: list[bytes], content: bytes | None
+) -> None:
+    with stopped as server:
+        server.client.post("/engines", params={"name": "net"}, content=plans[0]).raise_for_status()
+        server.stop()
+        database = server.store / "metadata.sqlite3"
+        database.unlink()
+        database.mkdir() if content is None else database.write_bytes(content)
+        with pytest.raises(AssertionError, match=r"Error: .*trtserve store check") as refused:
+            server.start()
+        assert "Traceback" not in str(refused.value)
+        assert server.process.wait(HANGS_AFTER_S) == 1
+        server.kill()  # it has ended: this only closes what it wrote to
+        check = [str(COMMAND), "store", "check", "--store", str(server.store)]
+        assert subprocess.run(check, check=False).returncode == 1
+        assert subprocess.run([*check, "--repair"], check=False).returncode == 0
+        server.start()
+        server.wait_until_ready()
+        assert answer_of(server, "net") == 1
 
 
 def test_a_store_is_served_by_one_process_at_a_time(stopped: Server) -> None:
