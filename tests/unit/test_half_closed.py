@@ -55,6 +55,20 @@ async def test_a_request_is_answered_also_after_its_client_sends_no_more(
     assert counted(served) == {}
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("pieces", [2, 30])
+async def test_a_body_that_came_in_pieces_is_answered(served: FastAPI, way: str, pieces: int) -> None:
+    whole = infer(5, 2000, *WAYS[way])
+    size = len(whole) // pieces
+    async with listening(served) as server, Connection(server) as connection:
+        await connection.send(*(whole[at : at + size] for at in range(0, len(whole), size)))
+        connection.end_sending()
+        assert value(await connection.answer()) == 5
+        assert await connection.answer() is None
+        await until(lambda: not server.state.connections)
+    await all_taken_back(served)
+
+
 @pytest.mark.parametrize("first", WAYS)
 @pytest.mark.parametrize("last", WAYS)
 async def test_pipelined_requests_are_all_answered_in_their_order(
