@@ -45,11 +45,9 @@ bool same_type(const ov::element::Type& declared, const ov::element::Type& made)
 bool same_shape(const std::optional<std::vector<int64_t>>& declared, const ov::PartialShape& made) {
   if (!declared || made.rank().is_dynamic()) return true;
   if (declared->size() != made.size()) return false;
-  for (size_t i = 0; i < made.size(); ++i) {
-    const bool both_known = (*declared)[i] >= 0 && made[i].is_static();
-    if (both_known && (*declared)[i] != made[i].get_length()) return false;
-  }
-  return true;
+  return std::equal(made.begin(), made.end(), declared->begin(), [](const ov::Dimension& dim, int64_t said) {
+    return said < 0 || dim.is_dynamic() || dim.get_length() == said;
+  });
 }
 
 std::string described(const ov::element::Type& type, const std::vector<int64_t>& shape) {

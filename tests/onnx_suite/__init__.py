@@ -1,0 +1,1 @@
+"""ONNX's own conformance cases, through trtserve and through OpenVINO alone: `python -m tests.onnx_suite`."""
