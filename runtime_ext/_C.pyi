@@ -325,8 +325,8 @@ class Runtime:
         """Blocks. Deserialize the plan file, build the wrapper, start the instances."""
     def unload(self, id: int, drain_seconds: float = ...) -> None:
         """Blocks. Refuse new requests, finish the accepted ones for up to `drain_seconds`, complete the
-        rest as Unavailable, and release the engine. What has not ended by then is interrupted and left behind:
-        it keeps its thread and memory until it ends. NotFound for an unknown ID."""
+        rest as Unavailable, and release the engine. What has not ended by then is interrupted and left
+        behind: it keeps its thread and memory until it ends. NotFound for an unknown ID."""
     def engines(self) -> list[EngineInfo]: ...
     def engine(self, id: int) -> EngineInfo: ...
     def graph(self, id: int) -> str:
@@ -369,11 +369,11 @@ class Runtime:
     def condition(self, id: int) -> Condition:
         """NotFound for an unknown ID."""
     def left_behind(self) -> tuple[int, int]:
-        """How many instances unloads have left behind, each with an execution that had not ended; and how many of
-        them have not ended yet."""
+        """How many instances unloads have left behind, each with an execution that had not ended; and how
+        many of them have not ended yet."""
     def close(self) -> None:
-        """Blocks. Unload everything, stop every thread but those that are left behind. Completions can still be
-        taken afterwards."""
+        """Blocks. Unload everything, stop every thread but those that are left behind. Completions can
+        still be taken afterwards."""
 
 class LogRecord:
     """What a library below the seam said."""

@@ -305,8 +305,8 @@ void bind_runtime(py::module_& module) {
           },
           NoGil())
       .def(
-          "condition",
-          [](const Runtime& runtime, EngineId id) { return Condition(*runtime.scheduler().find(id)); }, "id"_a)
+          "condition", [](const Runtime& runtime, EngineId id) { return Condition(*runtime.scheduler().find(id)); },
+          "id"_a)
       .def("left_behind",
            [](const Runtime& runtime) {
              const auto& left_behind = runtime.scheduler().left_behind();

@@ -30,7 +30,9 @@ def _fake_execute_engine_list(id: int, inputs: list[torch.Tensor]) -> list[torch
     device, and where there is no such input on the engine's.
     """
     engine = _C.engine_info(id)
-    read_there = (given for spec, given in zip(engine.inputs, inputs, strict=False) if spec.location == "device")
+    read_there = (
+        given for spec, given in zip(engine.inputs, inputs, strict=False) if spec.location == "device"
+    )
     device = next((given.device for given in read_there), torch.device(engine.device))
 
     def empty(spec: _C.TensorSpec) -> torch.Tensor:

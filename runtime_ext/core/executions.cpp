@@ -23,12 +23,8 @@ bool have_ended(std::span<const Request> requests) {
 
 }  // namespace
 
-Executions::Executions(Engine& engine, std::shared_ptr<LeftBehind> left_behind, Nanoseconds stuck_after,
-                       WakeBy wake_by)
-    : engine_(engine),
-      left_behind_(std::move(left_behind)),
-      stuck_after_(stuck_after),
-      wake_by_(std::move(wake_by)) {}
+Executions::Executions(Engine& engine, std::shared_ptr<LeftBehind> left_behind, Nanoseconds stuck_after, WakeBy wake_by)
+    : engine_(engine), left_behind_(std::move(left_behind)), stuck_after_(stuck_after), wake_by_(std::move(wake_by)) {}
 
 void Executions::accepted() {
   const std::lock_guard lock(mutex_);
@@ -190,8 +186,8 @@ size_t Executions::wait_for_instances() {
 
 /// With the lock.
 size_t Executions::left_behind() const {
-  return static_cast<size_t>(
-      std::count_if(running_.begin(), running_.end(), [](const Execution* execution) { return execution->left_behind; }));
+  return static_cast<size_t>(std::count_if(running_.begin(), running_.end(),
+                                           [](const Execution* execution) { return execution->left_behind; }));
 }
 
 Stuck Executions::stuck(TimePoint now) const {

@@ -24,11 +24,11 @@ struct Execution {
   const std::thread::id thread = std::this_thread::get_id();
 
   // Guarded:
-  size_t begin = 0;                ///< requests before it are the thread's alone
-  size_t end = 0;                  ///< those from `begin` to here are executing
-  TimePoint began;                 ///< when these began, if there are any
-  TimePoint tell;                  ///< when to tell of it, or to tell again
-  bool left_behind = false;        ///< nobody waits for its thread any more
+  size_t begin = 0;          ///< requests before it are the thread's alone
+  size_t end = 0;            ///< those from `begin` to here are executing
+  TimePoint began;           ///< when these began, if there are any
+  TimePoint tell;            ///< when to tell of it, or to tell again
+  bool left_behind = false;  ///< nobody waits for its thread any more
 
   bool executing() const { return begin < end; }
 };

@@ -51,10 +51,10 @@ class Scheduler {
   std::atomic<Ticket> last_ticket_{0};
   std::mutex shares_mutex_;
   std::map<std::string, std::shared_ptr<DeviceShare>> shares_;  // guarded by shares_mutex_; by device, never removed
-  mutable std::shared_mutex mutex_;                           // held for look-ups and changes only
-  std::map<EngineId, std::shared_ptr<ServedEngine>> served_;  // guarded by mutex_
-  std::set<EngineId> stopping_;                               // guarded by mutex_; a part of served_
-  DeadlineTimer timer_;                                       // last: its thread calls on_time()
+  mutable std::shared_mutex mutex_;                             // held for look-ups and changes only
+  std::map<EngineId, std::shared_ptr<ServedEngine>> served_;    // guarded by mutex_
+  std::set<EngineId> stopping_;                                 // guarded by mutex_; a part of served_
+  DeadlineTimer timer_;                                         // last: its thread calls on_time()
 };
 
 }  // namespace trtserve

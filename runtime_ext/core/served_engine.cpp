@@ -33,8 +33,9 @@ Completion release(Request& request) {
 
 }  // namespace
 
-ServedEngine::ServedEngine(Private /*only start() has one*/, std::shared_ptr<Engine> engine, Forward forward, const Surroundings& surroundings,
-                           std::shared_ptr<DeviceShare> share, Executions::WakeBy wake_by)
+ServedEngine::ServedEngine(Private /*only start() has one*/, std::shared_ptr<Engine> engine, Forward forward,
+                           const Surroundings& surroundings, std::shared_ptr<DeviceShare> share,
+                           Executions::WakeBy wake_by)
     : number_(++last_number),
       engine_(std::move(engine)),
       forward_(std::move(forward)),
@@ -150,7 +151,8 @@ void ServedEngine::run(Batch batch, DeviceLane& lane) {
   // by itself.
   if (!run_part(execution, all, lane, times, told)) run_one_by_one(execution, lane, told);
   if (!executions_.remove(execution, told)) {
-    log(Severity::Info, "executions", c10::str("an execution of ", engine_->label(), " that was left behind has ended"));
+    log(Severity::Info, "executions",
+        c10::str("an execution of ", engine_->label(), " that was left behind has ended"));
   }
 }
 
@@ -232,9 +234,10 @@ void ServedEngine::batch_undivided() {
   joins_requests_ = false;
   queue_.stop_joining();
   log(Severity::Warning, "executions",
-      c10::str("requests for ", engine_->label(), " run one by one from now on: the outputs of ", kUndividedBatches,
-               " batches had no item for each that went in; load it with max_batch_size 1, or say with batch_dims which "
-               "dimension is the batch"));
+      c10::str(
+          "requests for ", engine_->label(), " run one by one from now on: the outputs of ", kUndividedBatches,
+          " batches had no item for each that went in; load it with max_batch_size 1, or say with batch_dims which "
+          "dimension is the batch"));
 }
 
 /// Ends the requests that have not ended, and gives back the owners of the others; the number of the former.
@@ -315,8 +318,9 @@ size_t ServedEngine::stop(Nanoseconds drain) {
   executions_.wait_until_idle();
   if (left_behind > 0) {
     log(Severity::Warning, "executions",
-        c10::str(engine_->label(), " was unloaded while ", left_behind,
-                 " of its instances executed: they were left behind, and keep their threads and memory until they end"));
+        c10::str(
+            engine_->label(), " was unloaded while ", left_behind,
+            " of its instances executed: they were left behind, and keep their threads and memory until they end"));
   }
   return left_behind;
 }

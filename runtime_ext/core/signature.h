@@ -39,8 +39,8 @@ struct Signature {
 };
 
 /// Checks `tensors`, in any order. InvalidInput, naming the tensor, what came and what is allowed, for an unknown,
-/// missing or repeated name, a wrong datatype, rank or shape, for inputs that no profile takes together, and for inputs of
-/// different batch sizes.
+/// missing or repeated name, a wrong datatype, rank or shape, for inputs that no profile takes together, and for inputs
+/// of different batch sizes.
 Signature sign(const Engine& engine, const BatchRules& rules, const std::vector<TensorShape>& tensors);
 
 }  // namespace trtserve

@@ -61,8 +61,8 @@ void check_names(const std::vector<TensorSpec>& specs);
 /// and shape can be the input `spec` under one of its profiles.
 void check_input(const TensorSpec& spec, c10::ScalarType dtype, c10::IntArrayRef shape);
 
-/// Throws InvalidInput, naming the inputs, their shapes and the profiles, unless one profile takes all of them: each may
-/// fit a profile by itself, and no one of them all. `shapes` are one a spec, and have passed check_input().
+/// Throws InvalidInput, naming the inputs, their shapes and the profiles, unless one profile takes all of them: each
+/// may fit a profile by itself, and no one of them all. `shapes` are one a spec, and have passed check_input().
 void check_profiles(const std::vector<TensorSpec>& specs, const std::vector<c10::IntArrayRef>& shapes);
 
 /// Whether check_profiles() can fail where every check_input() has passed.

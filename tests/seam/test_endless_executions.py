@@ -298,8 +298,8 @@ class TestWatch:
         clock.advance(60 * S)
         wait_until(lambda: tells(60), "a line of the log")
         assert told == [
-            f"engine {engine.id}: 1 of 2 instances are stuck in an execution; the longest has taken 60 s so far, "
-            "with 1 requests, the first of them with 'x' [3, 2]"
+            f"engine {engine.id}: 1 of 2 instances are stuck in an execution; "
+            "the longest has taken 60 s so far, with 1 requests, the first of them with 'x' [3, 2]"
         ]
         clock.advance(59 * S)
         clock.advance(1 * S)

@@ -57,6 +57,8 @@ async def test_an_upload_answers_with_the_engine_that_is_ready(client: httpx.Asy
         "latency_target_us": 10_000,
         "preferred_batch_sizes": [],
         "batch_dims": {},
+        "joins_requests": False,
+        "executions_stuck": 0,
         "plan_bytes": len(plan),
         "inputs": [
             {

@@ -13,6 +13,7 @@ from service.version import VERSION
 from tests.asgi import client_of, refused
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, error
+from tests.fakes.values import Condition
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -81,3 +82,41 @@ async def test_versions_and_what_is_wrong_with_a_backend(settings: Settings) -> 
             "torch": torch.__version__,
             "backends": {"openvino": "2026.4-fake", "tensorrt": "libnvinfer.so.10 is not there."},
         }
+
+
+async def test_a_server_is_not_ready_while_all_instances_of_an_engine_are_stuck(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    id = (await client.post("/engines?name=net&instances=2", content=onnx_plan(1))).json()["id"]
+    await client.post("/engines?name=other", content=onnx_plan(2))
+    runtime.conditions[id] = Condition(2, executions_stuck=1, longest_stuck_seconds=61.4)
+    ready = await client.get("/health/ready")
+    sentence = (
+        f"1 of 2 instances of engine {id} (net) are stuck in executions that do not end, "
+        "the longest for 61 s: unload the engine and load it again, or restart the server."
+    )
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "stuck": [sentence]})
+    assert (await client.get("/v2/models/net/ready")).status_code == 200
+    assert (await client.get("/engines/net")).json()["executions_stuck"] == 1
+
+    runtime.conditions[id] = Condition(2, executions_stuck=2, longest_stuck_seconds=61.4)
+    lost = refused(await client.get("/health/ready"), 503, "Unavailable")
+    assert lost == sentence.replace("1 of 2", "2 of 2")
+    assert refused(await client.get("/v2/models/net/ready"), 503, "Unavailable") == lost
+    assert (await client.get("/v2/models/other/ready")).status_code == 200
+    assert (await client.get("/health/live")).status_code == 200
+
+    assert (await client.delete("/engines/net")).status_code == 204
+    assert (await client.get("/health/ready")).json() == {"status": "ready"}
+
+
+async def test_an_engine_says_whether_its_requests_are_joined(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    id = (await client.post("/engines?name=net&max_batch_size=8", content=onnx_plan())).json()["id"]
+    runtime.conditions[id] = Condition(1, joins_requests=True)
+    assert (await client.get("/engines/net")).json()["joins_requests"] is True
+    runtime.conditions[id] = Condition(1, joins_requests=False)
+    assert (await client.get("/engines/net")).json()["joins_requests"] is False
+    await client.post("/v2/repository/models/net/unload")
+    assert (await client.get("/engines/net")).json()["joins_requests"] is None

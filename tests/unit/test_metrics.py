@@ -194,3 +194,18 @@ async def test_a_dead_device_is_told_beside_those_that_live(
     page = await scrape(client)
     assert page.value("trtserve_device_dead", device="cuda:0") == 1
     assert page.value("trtserve_device_dead", device="cpu") == 0
+
+
+async def test_executions_that_fail_or_never_end_are_counted(
+    client: httpx.AsyncClient, engine: dict[str, Any], runtime: FakeRuntime
+) -> None:
+    (stats,) = runtime.stats()
+    stats.failed_executions, stats.undivided_batches, stats.executions_stuck = 5, 3, 1
+    runtime.abandoned = (4, 2)
+    page = await scrape(client)
+    of_engine = {"engine": "net", "id": str(engine["id"])}
+    assert page.value("trtserve_execution_failures_total", **of_engine) == 5
+    assert page.value("trtserve_batches_undivided_total", **of_engine) == 3
+    assert page.value("trtserve_executions_stuck", **of_engine) == 1
+    assert page.value("trtserve_instances_abandoned_total") == 4
+    assert page.value("trtserve_instances_left_behind") == 2

@@ -1,0 +1,79 @@
+"""A model whose client sets how often a loop runs: an execution that does not end within anybody's life."""
+
+import threading
+from pathlib import Path
+
+import httpx
+from onnx import TensorProto, helper
+
+from tests.e2e.server import Server
+from tests.waiting import wait_until
+
+FOREVER = 2**31 - 1  # iterations; OpenVINO counts in 32 bits
+
+
+def looping_plan() -> bytes:
+    """y is x plus `times`, one at a time."""
+    scalar, truth = (TensorProto.INT64, []), (TensorProto.BOOL, [])
+    number = (TensorProto.FLOAT, [1])
+
+    def info(name: str, of: tuple[int, list[int]]) -> object:
+        return helper.make_tensor_value_info(name, *of)
+
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["goes"]), helper.make_node("Add", ["v", "one"], ["w"])],
+        "body",
+        [info("i", scalar), info("go", truth), info("v", number)],
+        [info("goes", truth), info("w", number)],
+        [helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])],
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["times", "always", "x"], ["y"], body=body)],
+        "loop",
+        [info("times", scalar), info("x", number)],
+        [info("y", number)],
+        [helper.make_tensor("always", TensorProto.BOOL, [], [True])],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString())
+
+
+def infer(server: Server, times: int, timeout_ms: int | None = None) -> httpx.Response:
+    inputs = [
+        {"name": "times", "shape": [], "datatype": "INT64", "data": [times]},
+        {"name": "x", "shape": [1], "datatype": "FP32", "data": [0]},
+    ]
+    headers = {} if timeout_ms is None else {"Inference-Timeout-Ms": str(timeout_ms)}
+    with httpx.Client(base_url=server.client.base_url, timeout=120) as client:
+        return client.post("/engines/loop/infer", json={"inputs": inputs}, headers=headers)
+
+
+def test_an_execution_that_never_ends_holds_up_neither_its_client_nor_a_removal_nor_the_stop(
+    tmp_path: Path,
+) -> None:
+    options = ("--drain-s", "1", "--stuck-after-s", "0.5", "--instances", "2")
+    with Server(tmp_path / "store", *options) as server:
+        server.client.post("/engines?name=loop", content=looping_plan()).raise_for_status()
+        assert infer(server, 3).json()["outputs"][0]["data"] == [3]
+
+        late = infer(server, FOREVER, timeout_ms=300)
+        assert (late.status_code, late.json()["code"]) == (504, "DeadlineExceeded")
+
+        assert server.client.delete("/engines/loop").status_code == 204
+        assert server.client.get("/engines/loop").status_code == 404
+        again = server.client.post("/engines?name=loop", content=looping_plan())
+        assert again.status_code == 201, again.text
+        assert infer(server, 4).json()["outputs"][0]["data"] == [4]
+
+        waiting = threading.Thread(target=infer, args=(server, FOREVER))
+        waiting.start()
+        wait_until(
+            lambda: server.metric("trtserve_executions_stuck", engine="loop") == 1, "a stuck execution"
+        )
+        assert server.client.get("/engines/loop").json()["executions_stuck"] == 1
+        ready = server.client.get("/health/ready")
+        assert ready.status_code == 200
+        assert "1 of 2 instances of engine" in ready.json()["stuck"][0]
+        assert server.stop() == 0
+        waiting.join()
+    assert "are stuck in an execution" in server.log
