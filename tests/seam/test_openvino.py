@@ -274,3 +274,24 @@ def test_unsigned_numbers_are_joined_and_divided(
     assert done[0].batch_requests == 4
     for x, completion in zip(sent, done, strict=True):
         assert np.array_equal(to_numpy(completion.outputs[0]), x + x)
+
+
+def reshaping(path: Path, shape: list[int]) -> Path:
+    """y is x: FP32 [?, 4] in another shape."""
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    constant = numpy_helper.from_array(np.int64(shape), "shape")
+    spec = (TensorProto.FLOAT, ["batch", 4])
+    return write_onnx(path, [node], {"x": spec}, {"y": (TensorProto.FLOAT, None)}, [constant])
+
+
+def test_an_output_that_has_not_as_many_items_as_the_batch_is_refused_at_the_load(
+    harness: Harness, tmp_path: Path
+) -> None:
+    batch = runtime_ext.BatchOptions(max_batch_size=8)
+    twice = reshaping(tmp_path / "twice.onnx", [-1, 2])
+    with pytest.raises(runtime_ext.Error, match=r"'y' has shape \[4, 2\] for a batch of 2: ") as refused:
+        harness.load_file(twice, batch=batch)
+    assert refused.value.kind == "InvalidInput"
+    harness.load_file(twice)
+    same = harness.load_file(reshaping(tmp_path / "same.onnx", [-1, 2, 2]), batch=batch)
+    assert harness.infer(same, x=np.ones((3, 4), np.float32))["y"].shape == (3, 2, 2)
