@@ -16,7 +16,7 @@ from service.completions import Completions
 from service.http_protocol import ShortWay
 from service.inference import Inference
 from service.inflight import InflightBytes
-from service.load_options import tensorrt_options
+from service.load_options import openvino_options, tensorrt_options
 from service.metrics import Metrics
 from service.models.repository import Repository
 from service.models.shared_memory import SharedMemory
@@ -130,7 +130,11 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
 
 
 def _new_runtime(settings: Settings) -> Runtime:
-    return create_runtime(stuck_after_s=settings.stuck_after_s, tensorrt=tensorrt_options(settings))
+    return create_runtime(
+        stuck_after_s=settings.stuck_after_s,
+        tensorrt=tensorrt_options(settings),
+        openvino=openvino_options(settings),
+    )
 
 
 async def _closed(runtime: Runtime) -> bool:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from runtime_ext import LoadOptions
-from runtime_ext.backends import TensorRtOptions
+from runtime_ext.backends import OpenVinoOptions, TensorRtOptions
 from service.batching import batch_options
 from service.metadata import StoredEngine
 from service.settings import Settings
@@ -17,6 +17,15 @@ def tensorrt_options(settings: Settings) -> TensorRtOptions:
         library=settings.tensorrt_library,
         plugins=tuple(map(Path, plugins)),
         allow_host_code=settings.allow_host_code,
+    )
+
+
+def openvino_options(settings: Settings) -> OpenVinoOptions:
+    """What the openvino backend is told."""
+    return OpenVinoOptions(
+        shape_cache=settings.shape_cache,
+        max_tensor_bytes=settings.max_tensor_bytes,
+        allow_blobs=settings.allow_blobs,
     )
 
 

@@ -106,6 +106,24 @@ class Settings(BaseSettings):
     precision: Literal["f32", "f16", "bf16"] = Field(
         "f32", description="Inference precision of the openvino backend unless an upload says otherwise."
     )
+    shape_cache: int = Field(
+        256,
+        ge=0,
+        le=100_000,
+        description="Operations of an engine, each with its shapes, for which every stream of the openvino "
+        "backend keeps what it prepared; 0: none. More of them make new shapes cheaper and cost memory.",
+    )
+    max_tensor_bytes: int = Field(
+        256 * MIB,
+        ge=1,
+        description="Largest tensor within an engine of the openvino backend whose size the values of a "
+        "request choose.",
+    )
+    allow_blobs: bool = Field(
+        True,
+        description="Load blobs that OpenVINO exported. Nothing guards them against the values of requests: "
+        "off where you do not trust everybody who may infer.",
+    )
     cuda_graphs: Literal["off", "auto", "on"] = Field(
         "auto",
         description="CUDA graphs of the tensorrt backend unless an upload says otherwise: on captures a "

@@ -17,7 +17,7 @@ from runtime_ext import EngineInfo, Error, Runtime, create_runtime
 from service.batching import read_dims
 from service.closed_loop import LEAD_IN, Clock, ClosedLoop, Request, Sample, read_shape, request_for
 from service.errors import TrtserveError, of_kind, sentence
-from service.load_options import load_options, tensorrt_options
+from service.load_options import load_options, openvino_options, tensorrt_options
 from service.plan_format import Format
 from service.preflight import explained
 from service.settings import Settings
@@ -205,7 +205,7 @@ class Report:
 
 def run(ref: str, asked: Mapping[str, Any], settings: Settings, say: Say) -> Report:
     """tune() with a runtime of its own, which TensorRT's settings apply to; `asked` is of Asked."""
-    runtime = create_runtime(tensorrt=tensorrt_options(settings))
+    runtime = create_runtime(tensorrt=tensorrt_options(settings), openvino=openvino_options(settings))
     try:
         return tune(ref, Asked(**asked), settings, runtime=runtime, say=say)
     finally:

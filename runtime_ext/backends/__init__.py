@@ -26,24 +26,43 @@ class TensorRtOptions:
         }
 
 
+@dataclass(frozen=True)
+class OpenVinoOptions:
+    """What the openvino backend is told when it is first opened."""
+
+    shape_cache: int = 256  # shapes for which each of an engine's streams keeps what it prepared; 0: none
+    max_tensor_bytes: int = 256 * 1024**2  # of a tensor whose size the values of a request choose
+    allow_blobs: bool = True  # run blobs, which nothing guards against the values of requests
+
+    def config(self) -> dict[str, str]:
+        """In the words of the backend."""
+        return {
+            "shape_cache": str(self.shape_cache),
+            "max_tensor_bytes": str(self.max_tensor_bytes),
+            "allow_blobs": "1" if self.allow_blobs else "0",
+        }
+
+
 def create_runtime(
     *,
     clock: _C.ManualClock | None = None,
     stuck_after_s: float = 60.0,
     tensorrt: TensorRtOptions | None = None,
+    openvino: OpenVinoOptions | None = None,
 ) -> _C.Runtime:
     """The runtime of this process, with every backend that was built registered; none is opened yet.
 
     An execution that has not ended after `stuck_after_s` seconds is said to be stuck.
     """
     runtime = _C.Runtime(clock=clock, stuck_after_s=stuck_after_s)
-    openvino = plugin_path("openvino")
-    if openvino.exists():
-        runtime.register_backend("openvino", str(openvino), openvino_libraries())
+    plugin = plugin_path("openvino")
+    if plugin.exists():
+        config = (openvino or OpenVinoOptions()).config()
+        runtime.register_backend("openvino", str(plugin), openvino_libraries(), config)
     plugin = plugin_path("tensorrt")
     if plugin.exists():
-        options = tensorrt or TensorRtOptions()
-        runtime.register_backend("tensorrt", str(plugin), config=options.config())
+        config = (tensorrt or TensorRtOptions()).config()
+        runtime.register_backend("tensorrt", str(plugin), config=config)
     return runtime
 
 

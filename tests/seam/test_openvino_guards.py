@@ -8,8 +8,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import runtime_ext
+from runtime_ext.backends import OpenVinoOptions
 from tests.seam.conftest import Harness, to_numpy
-from tests.seam.models import write_onnx
+from tests.seam.models import as_blob, doubling, write_onnx
 
 FLOAT, INT64, INT32, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL
 
@@ -106,3 +107,202 @@ def test_a_loop_ends_when_its_condition_says_so(harness: Harness, tmp_path: Path
     bounded = harness.load_file(counting(tmp_path / "n.plan"), instances=1)
     assert harness.infer(bounded, m=np.int64(100), limit=np.float32([7]))["y"].tolist() == [7]
     assert [tensor.name for tensor in harness.runtime.engine(bounded).inputs] == ["limit", "m"]
+
+
+@pytest.mark.parametrize("free", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_failed_execution_is_an_error_however_many_threads_run_it(
+    harness: Harness, tmp_path: Path, threads: int, free: bool
+) -> None:
+    engine = harness.load_file(indexing(tmp_path / "m.plan", "GatherND", free), threads=threads)
+    kind, sentence = refusal(harness, engine, x=np.zeros((3, 2), np.float32), i=np.int64([[0], [3]]))
+    assert (kind, "has the value 3" in sentence) == ("InvalidInput", True)
+
+
+@pytest.mark.parametrize("operator", ["TopK", "ArgMax", "ArgMin"])
+def test_the_greatest_of_nothing_is_refused(harness: Harness, tmp_path: Path, operator: str) -> None:
+    x = (FLOAT, ["a", "b"])
+    if operator == "TopK":
+        node = helper.make_node("TopK", ["x", "k"], ["values", "y"], axis=1)
+        k = [numpy_helper.from_array(np.int64([2]), "k")]
+    else:
+        node = helper.make_node(operator, ["x"], ["y"], axis=1)
+        k = []
+    plan = write_onnx(tmp_path / "m.plan", [node], {"x": x}, {"y": (INT64, ["c", "d"])}, k)
+    engine = harness.load_file(plan, instances=1)
+    good = np.float32([[1, 3, 2], [6, 5, 4]])
+    before = harness.infer(engine, x=good)["y"]
+    kind, sentence = refusal(harness, engine, x=np.zeros((2, 0), np.float32))
+    assert kind == "InvalidInput"
+    assert "'x'" in sentence
+    assert harness.infer(engine, x=np.zeros((0, 3), np.float32))["y"].shape[0] == 0
+    assert np.array_equal(harness.infer(engine, x=good)["y"], before)
+
+
+def test_the_greatest_of_what_an_earlier_operation_left_is_refused_where_that_is_nothing(
+    harness: Harness, tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node("Compress", ["x", "keep"], ["kept"]),
+        helper.make_node("ArgMax", ["kept"], ["y"], axis=0),
+    ]
+    plan = write_onnx(
+        tmp_path / "m.plan", nodes, {"x": (FLOAT, [4]), "keep": (BOOL, [4])}, {"y": (INT64, [1])}
+    )
+    engine = harness.load_file(plan, instances=1)
+    x = np.float32([1, 4, 3, 2])
+    assert harness.infer(engine, x=x, keep=np.array([True, False, True, True]))["y"].tolist() == [1]
+    kind, _ = refusal(harness, engine, x=x, keep=np.zeros(4, bool))
+    assert kind == "InvalidInput"
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("operator", "empty", "full"),
+    [("ReduceSum", 0, 3), ("ReduceMax", None, 1), ("MatMul", None, 3)],
+    ids=["sum", "max", "product"],
+)
+def test_what_comes_of_nothing_is_as_onnx_has_it_or_refused(
+    harness: Harness, tmp_path: Path, operator: str, empty: float | None, full: float, rows: int
+) -> None:
+    if operator == "MatMul":
+        node = helper.make_node("MatMul", ["x", "x2"], ["y"])
+        inputs = {"x": (FLOAT, ["a", "b"]), "x2": (FLOAT, ["b", 1])}
+    else:
+        node = helper.make_node(operator, ["x", "axes"] if operator == "ReduceSum" else ["x"], ["y"])
+        if operator != "ReduceSum":
+            node.attribute.append(helper.make_attribute("axes", [1]))
+        inputs = {"x": (FLOAT, ["a", "b"])}
+    axes = [numpy_helper.from_array(np.int64([1]), "axes")] if operator == "ReduceSum" else []
+    plan = write_onnx(tmp_path / "m.plan", [node], inputs, {"y": (FLOAT, ["c", 1])}, axes)
+    engine = harness.load_file(plan, instances=1)
+
+    def ask(columns: int) -> tuple[str | None, list[list[float]]]:
+        given = {"x": np.ones((rows, columns), np.float32)}
+        if operator == "MatMul":
+            given["x2"] = np.ones((columns, 1), np.float32)
+        (done,) = harness.wait(harness.submit(engine, **given))
+        return done.kind, to_numpy(done.outputs[0]).tolist() if done.kind is None else []
+
+    assert ask(3) == (None, [[full]] * rows)
+    kind, answer = ask(0)
+    assert kind == "InvalidInput" or answer == [[empty]] * rows
+    assert ask(3) == (None, [[full]] * rows)
+
+
+def test_an_input_that_only_the_model_refuses_is_answered_in_plain_words(
+    harness: Harness, tmp_path: Path
+) -> None:
+    plan = write_onnx(
+        tmp_path / "m.plan",
+        [helper.make_node("Add", ["ids", "mask"], ["sum"]), helper.make_node("Add", ["sum", "table"], ["y"])],
+        {"ids": (FLOAT, ["n", "m"]), "mask": (FLOAT, ["n", "k"])},
+        {"y": (FLOAT, ["n", 512])},
+        [numpy_helper.from_array(np.zeros((1, 512), np.float32), "table")],
+    )
+    engine = harness.load_file(plan, instances=1)
+    for ids, mask in ((513, 513), (512, 511)):
+        kind, sentence = refusal(
+            harness, engine, ids=np.zeros((1, ids), np.float32), mask=np.zeros((1, mask), np.float32)
+        )
+        assert kind == "InvalidInput"
+        assert f"'ids' of shape [1, {ids}] and 'mask' of shape [1, {mask}]" in sentence
+        for internal in ("Exception", "Check", ".cpp", ".hpp", "/src", "opset", "ov::", "\n"):
+            assert internal not in sentence
+    good = np.ones((2, 512), np.float32)
+    assert np.array_equal(harness.infer(engine, ids=good, mask=good)["y"], 2 * good)
+
+
+@pytest.mark.parametrize("operator", ["Div", "Mod"])
+def test_an_integer_is_not_divided_by_zero(harness: Harness, tmp_path: Path, operator: str) -> None:
+    spec = (INT32, ["n"])
+    plan = write_onnx(
+        tmp_path / "m.plan",
+        [helper.make_node(operator, ["a", "b"], ["y"])],
+        {"a": spec, "b": spec},
+        {"y": spec},
+    )
+    engine = harness.load_file(plan, instances=1)
+    kind, sentence = refusal(harness, engine, a=np.int32([7, 8]), b=np.int32([2, 0]))
+    assert (kind, "'b'" in sentence) == ("InvalidInput", True)
+    assert harness.infer(engine, a=np.int32([7, 9]), b=np.int32([2, 3]))["y"].tolist()[1] in {3, 0}
+
+
+@pytest.mark.parametrize(
+    ("operator", "sizes"),
+    [
+        ("Tile", [10**9]),
+        ("ConstantOfShape", [10**6, 10**6]),
+        ("Expand", [10**9, 4]),
+        ("Pad", [10**9, 10**9]),
+        ("Range", [10**9]),
+    ],
+)
+def test_a_size_without_measure_is_refused(
+    harness: Harness, tmp_path: Path, operator: str, sizes: list[int]
+) -> None:
+    inputs = {"x": (FLOAT, [4]), "sizes": (INT64, [len(sizes)])}
+    more = []
+    if operator == "ConstantOfShape":
+        nodes = [helper.make_node(operator, ["sizes"], ["made"])]
+    elif operator == "Range":
+        nodes = [
+            helper.make_node("Squeeze", ["sizes"], ["stop"]),
+            helper.make_node("Range", ["zero", "stop", "one"], ["numbers"]),
+            helper.make_node("Cast", ["numbers"], ["made"], to=FLOAT),
+        ]
+        more = [numpy_helper.from_array(np.int64(n), name) for n, name in ((0, "zero"), (1, "one"))]
+    else:
+        nodes = [helper.make_node(operator, ["x", "sizes"], ["made"])]
+    nodes.append(helper.make_node("ReduceSum", ["made"], ["y"], keepdims=0))
+    plan = write_onnx(tmp_path / "m.plan", nodes, inputs, {"y": (FLOAT, [])}, more)
+    engine = harness.load_file(plan, instances=1)
+    kind, sentence = refusal(harness, engine, x=np.ones(4, np.float32), sizes=np.int64(sizes))
+    assert (kind, "268435456" in sentence or "67108864" in sentence or "33554432" in sentence) == (
+        "InvalidInput",
+        True,
+    ), sentence
+    (done,) = harness.wait(
+        harness.submit(engine, x=np.ones(4, np.float32), sizes=np.int64([3, 4][-len(sizes) :]))
+    )
+    assert done.kind is None, done.message
+
+
+def test_a_range_that_steps_away_from_its_end_is_empty(harness: Harness, tmp_path: Path) -> None:
+    inputs: dict[str, tuple[int, list[int | str]]] = {name: (INT64, []) for name in ("start", "stop", "step")}
+    node = helper.make_node("Range", list(inputs), ["y"])
+    engine = harness.load_file(write_onnx(tmp_path / "m.plan", [node], inputs, {"y": (INT64, ["n"])}))
+    for start, stop, step in ((0, 5, 1), (5, 0, -2), (5, 0, 1), (0, 5, -1), (3, 3, 1)):
+        answer = harness.infer(engine, start=np.int64(start), stop=np.int64(stop), step=np.int64(step))["y"]
+        assert answer.tolist() == list(range(start, stop, step))
+    kind, _ = refusal(harness, engine, start=np.int64(0), stop=np.int64(5), step=np.int64(0))
+    assert kind == "InvalidInput"
+
+
+def test_a_constant_index_outside_the_data_is_refused_at_load(harness: Harness, tmp_path: Path) -> None:
+    node = helper.make_node("Gather", ["x", "i"], ["y"])
+    far = numpy_helper.from_array(np.int64([0, 7]), "i")
+    plan = write_onnx(tmp_path / "m.plan", [node], {"x": (FLOAT, [4, 2])}, {"y": (FLOAT, [2, 2])}, [far])
+    with pytest.raises(runtime_ext.Error, match="value 7"):
+        harness.load_file(plan)
+
+
+def test_a_refused_request_leaves_others_in_their_contexts_alone(harness: Harness, tmp_path: Path) -> None:
+    engine = harness.load_file(indexing(tmp_path / "m.plan", "GatherND", True), instances=4, threads=2)
+    x = np.arange(6, dtype=np.float32).reshape(3, 2)
+    tickets = [harness.submit(engine, x=x, i=np.int64([[n % 4]])) for n in range(200)]
+    for n, completion in enumerate(harness.wait(*tickets)):
+        if n % 4 == 3:
+            assert completion.kind == "InvalidInput"
+        else:
+            assert to_numpy(completion.outputs[0]).tolist() == [x[n % 4].tolist()]
+
+
+def test_the_options_reach_the_backend(tmp_path: Path) -> None:
+    options = OpenVinoOptions(shape_cache=3, max_tensor_bytes=100, allow_blobs=False)
+    runtime = runtime_ext.create_runtime(openvino=options)
+    plan = doubling(tmp_path / "m.onnx")
+    runtime.load(1, str(plan), "openvino", runtime_ext.LoadOptions())
+    with pytest.raises(runtime_ext.Error, match="allow_blobs"):
+        runtime.load(2, str(as_blob(plan, tmp_path / "m.blob")), "openvino", runtime_ext.LoadOptions())
+    runtime.close()

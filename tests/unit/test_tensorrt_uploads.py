@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from runtime_ext.backends import TensorRtOptions
+from runtime_ext.backends import OpenVinoOptions, TensorRtOptions
 from service.app import create_app
 from service.errors import InvalidInput, TrtserveError, Unavailable
 from service.metadata import StoredEngine
@@ -209,8 +209,9 @@ async def test_the_settings_reach_the_backend_and_the_trial(
     made: list[object] = []
     trial = FakeTrial()
 
-    def create_runtime(*, tensorrt: TensorRtOptions) -> FakeRuntime:
+    def create_runtime(*, tensorrt: TensorRtOptions, openvino: OpenVinoOptions) -> FakeRuntime:
         made.append(tensorrt)
+        assert openvino == OpenVinoOptions(shape_cache=7, max_tensor_bytes=1000, allow_blobs=False)
         return FakeRuntime()
 
     def process_trial(tensorrt: TensorRtOptions, timeout_s: float) -> FakeTrial:
@@ -224,6 +225,9 @@ async def test_the_settings_reach_the_backend_and_the_trial(
         tensorrt_library=Path("/opt/libnvinfer.so.11"),
         tensorrt_plugins="/p/a.so:/p/b.so",
         allow_host_code=True,
+        shape_cache=7,
+        max_tensor_bytes=1000,
+        allow_blobs=False,
         trial_load_timeout_s=7.0,
     )
     app = create_app(settings)

@@ -47,9 +47,9 @@ ov::element::Type precision(const LoadOptions& options) {
 
 /// What the backend is told when it is first opened.
 struct BackendOptions {
-  size_t max_tensor_bytes = size_t{1} << 30;  ///< of a tensor whose size the values of a request choose
-  int shape_cache = 0;                        ///< shapes for which each operation keeps what it prepared
-  bool allow_blobs = true;                    ///< run blobs, which have no guards
+  size_t max_tensor_bytes = size_t{256} << 20;  ///< of a tensor whose size the values of a request choose
+  int shape_cache = 256;                        ///< shapes for which each operation keeps what it prepared
+  bool allow_blobs = true;                      ///< run blobs, which have no guards
 };
 
 BackendOptions read_options(const BackendConfig& config) {
@@ -58,8 +58,8 @@ BackendOptions read_options(const BackendConfig& config) {
     return found == config.end() || found->second.empty() ? unless_given : std::stoll(found->second);
   };
   BackendOptions options;
-  options.max_tensor_bytes = static_cast<size_t>(number("max_tensor_bytes", 1LL << 30));
-  options.shape_cache = static_cast<int>(number("shape_cache", 64));
+  options.max_tensor_bytes = static_cast<size_t>(number("max_tensor_bytes", 256LL << 20));
+  options.shape_cache = static_cast<int>(number("shape_cache", 256));
   options.allow_blobs = number("allow_blobs", 1) != 0;
   return options;
 }
@@ -70,6 +70,13 @@ void check_device(const LoadOptions& options) {
   if (options.device != "auto" && options.device != "cpu") {
     fail(Kind::Unsupported, "device is '", options.device, "'; the openvino backend runs on cpu");
   }
+}
+
+/// Where one thread is all there is, OpenVINO 2026.4 defers the work of infer() and drops its exceptions: the outputs
+/// would be memory that nobody has written, and the next infer() would find what is left of the failed one.
+bool infer_throws(const ov::CompiledModel& model) {
+  return std::thread::hardware_concurrency() > 1 && model.get_property(ov::inference_num_threads) > 1 &&
+         model.get_property(ov::num_streams).num > 0;
 }
 
 class OpenVinoBackend final : public Backend {
@@ -108,10 +115,17 @@ class OpenVinoBackend final : public Backend {
                                            std::shared_ptr<const int> stream_threads) {
     std::ifstream file(plan_path, std::ios::binary);
     if (!file) fail(Kind::Unavailable, "the plan file cannot be read");
+    Safety safety;
     if (begins_with(file, kBlobMagic)) {
+      if (!options_.allow_blobs) {
+        fail(Kind::Unsupported,
+             "the plan is a blob of OpenVINO's, which nothing can guard against the values of requests: upload the ONNX "
+             "file, or have the operator turn on allow_blobs");
+      }
       const auto blob = core_.import_model(file, "CPU", properties);
-      return std::make_unique<OpenVinoEngine>(blob, names_of(blob), std::vector<ov::element::Type>(), Safety(),
-                                              instances, std::move(stream_threads));
+      safety.infer_throws = infer_throws(blob);
+      return std::make_unique<OpenVinoEngine>(blob, names_of(blob), std::vector<ov::element::Type>(),
+                                              std::move(safety), instances, std::move(stream_threads));
     }
     if (begins_with(file, kOldBlobMagic)) {
       fail(Kind::Unsupported, "the plan is a blob of an older OpenVINO: export it again with version ", version());
@@ -121,12 +135,13 @@ class OpenVinoBackend final : public Backend {
     check_declared(*model, onnx);
     check_constants(*model);
     const auto cast = cast_first(*model);
-    Safety safety;
     safety.shapes = std::make_shared<const ShapeModel>(model);
     add_guards(model, options_.max_tensor_bytes);
     safety.stops = add_loop_guards(model);
-    return std::make_unique<OpenVinoEngine>(core_.compile_model(model, "CPU", properties), names_of(onnx), cast,
-                                            std::move(safety), instances, std::move(stream_threads));
+    const auto compiled = core_.compile_model(model, "CPU", properties);
+    safety.infer_throws = infer_throws(compiled);
+    return std::make_unique<OpenVinoEngine>(compiled, names_of(onnx), cast, std::move(safety), instances,
+                                            std::move(stream_threads));
   }
 
   const BackendOptions options_;

@@ -153,6 +153,21 @@ Check no_zero(Subject subject) {
   };
 }
 
+Check range_length(Subject subject, size_t most_elements) {
+  return [subject = std::move(subject), most_elements](const ov::TensorVector& tensors) {
+    const auto number_of = [&](size_t i) {
+      double number = 0;
+      with_numbers(tensors.at(i), [&](const auto* numbers, size_t) { number = static_cast<double>(numbers[0]); });
+      return number;
+    };
+    const double length = std::ceil(std::abs(number_of(1) - number_of(0)) / std::abs(number_of(2)));
+    if (length <= static_cast<double>(most_elements)) return;
+    fail(Kind::InvalidInput, "node '", subject.node, "' (", subject.operation, ") gets the start ", number_of(0),
+         ", the stop ", number_of(1), " and the step ", number_of(2), ", which are ", length, " numbers; it may make ",
+         most_elements);
+  };
+}
+
 Check output_size(Subject subject, std::shared_ptr<const ov::Node> operation, std::vector<OperationInput> inputs,
                   size_t most_bytes) {
   return [=, subject = std::move(subject), inputs = std::move(inputs)](const ov::TensorVector& tensors) {

@@ -30,6 +30,9 @@ Check up_to_size(Subject subject, int64_t least, size_t axis, int64_t more);
 /// No number that is 0.
 Check no_zero(Subject subject);
 
+/// Start, stop and step of a range of `most_elements` at most.
+Check range_length(Subject subject, size_t most_elements);
+
 /// What a tensor tells of an input of an operation.
 struct OperationInput {
   size_t port;

@@ -101,7 +101,7 @@ OpenVinoEngine::OpenVinoEngine(ov::CompiledModel model, const TensorNames& names
       instances_(instances),
       served_{input_specs(model_, names, cast_first, safety),
               specs(model_.outputs(), names.outputs, model_.get_property(ov::hint::inference_precision)),
-              output_places(model_), std::move(safety.shapes), std::move(safety.stops)} {}
+              output_places(model_), std::move(safety.shapes), std::move(safety.stops), safety.infer_throws} {}
 
 std::map<std::string, std::string> OpenVinoEngine::properties() const {
   return {

@@ -10,10 +10,12 @@
 
 namespace trtserve::openvino {
 
-/// What was made of a model beside the compiled one, so that no request can harm the server. Nothing for a blob.
+/// What was made of a model beside the compiled one, so that no request can harm the server. A blob has no more than
+/// the last.
 struct Safety {
   std::shared_ptr<const ShapeModel> shapes;
   std::shared_ptr<StopFlags> stops;
+  bool infer_throws = true;
 };
 
 /// A compiled model on the CPU.

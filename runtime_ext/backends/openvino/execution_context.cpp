@@ -57,17 +57,26 @@ std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> input
   for (const size_t i : checked_) check_values(served_.inputs[i], inputs[i]);
   check_empty(inputs);
   if (served_.stops) served_.stops->set(stop_place_, false);
+  interrupted_ = false;
   try {
     bind(inputs);
     // What one request leaves in the variables is no business of the next, which may be another client's.
     if (has_state_) request_.reset_state();
-    request_.infer();
+    infer();
+    // OpenVINO may end a cancelled inference without an exception, and without its outputs.
+    if (interrupted_) fail(Kind::Cancelled, "the execution was stopped");
     return outputs(inputs);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
     throw failure(error, served_.inputs, inputs, served_.shapes.get());
   }
+}
+
+void OpenVinoContext::infer() {
+  if (served_.infer_throws) return request_.infer();
+  request_.start_async();
+  request_.wait();
 }
 
 void OpenVinoContext::check_empty(c10::ArrayRef<at::Tensor> inputs) const {
@@ -82,6 +91,7 @@ void OpenVinoContext::check_empty(c10::ArrayRef<at::Tensor> inputs) const {
 
 void OpenVinoContext::interrupt() noexcept {
   try {
+    interrupted_ = true;
     if (served_.stops) served_.stops->set(stop_place_, true);
     request_.cancel();  // takes effect between two operations outside of loops
   } catch (const std::exception&) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct Served {
   std::vector<OutputPlace> places;           ///< of the outputs
   std::shared_ptr<const ShapeModel> shapes;  ///< null for a blob
   std::shared_ptr<StopFlags> stops;          ///< null where nothing loops; else the model's last input is for them
+  bool infer_throws = true;                  ///< false: a failed execution is only told of by wait()
 };
 
 /// One InferRequest. Inputs are read where they lie, and outputs are written where the caller finds them. Not thread
@@ -40,6 +42,7 @@ class OpenVinoContext final : public ExecutionContext {
  private:
   void bind(c10::ArrayRef<at::Tensor> inputs);
   std::vector<at::Tensor> outputs(c10::ArrayRef<at::Tensor> inputs);
+  void infer();
   void check_empty(c10::ArrayRef<at::Tensor> inputs) const;
 
   ov::InferRequest request_;
@@ -47,6 +50,7 @@ class OpenVinoContext final : public ExecutionContext {
   std::vector<size_t> checked_;  // inputs with values that may not fit
   const bool has_state_;         // variables that would outlive an execution
   int32_t stop_place_ = 0;
+  std::atomic<bool> interrupted_{false};
 };
 
 }  // namespace trtserve::openvino

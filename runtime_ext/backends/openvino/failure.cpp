@@ -27,11 +27,9 @@ bool wants_memory(const std::exception& error) {
 /// The plugin checks shapes in many places, each with its own words, and throws one type for all.
 bool speaks_of_inputs(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return has_any(text,
-                 {"while validating node", "shape infer", "shape_infer", "mismatch", "incompatible", "inconsistent",
-                  "not consistent",        "broadcast",   "dimension",   " dims",    "rank",         "out of range",
-                  "out of bound",          "incorrect",   "invalid",     "must be",  "should be",    "doesn't match",
-                  "not supported",         "unsupported"});
+  return has_any(text, {"while validating node", "shape infer", "shape_infer", "mismatch", "incompatible", "consistent",
+                        "broadcast", "dimension", " dim", "rank", "out of range", "out of bound", "must be",
+                        "should be", "match", "memsize"});
 }
 
 }  // namespace
@@ -42,6 +40,7 @@ std::string core_of(const std::exception& error) {
   static const std::regex thrown(R"(Exception from [^ ]*:\d+:?)");
   static const std::regex in_plugin(R"(\[CPU\] (\w+) node with name '([^']*)')");
   static const std::regex place(R"([\w./-]*/[\w.-]+\.[ch]pp(:\d+)?:?)");
+  static const std::regex scoped(R"((\w+::)+\w+)");
   std::istringstream lines(error.what());
   std::string text;
   for (std::string line; std::getline(lines, line);) {
@@ -50,6 +49,7 @@ std::string core_of(const std::exception& error) {
     line = std::regex_replace(line, thrown, "");
     line = std::regex_replace(line, in_plugin, "node '$2' ($1):");
     line = std::regex_replace(line, place, "");
+    line = std::regex_replace(line, scoped, "OpenVINO");
     const auto begin = line.find_first_not_of(" \t\r");
     if (begin == std::string::npos) continue;
     line = line.substr(begin, line.find_last_not_of(" \t\r") - begin + 1);

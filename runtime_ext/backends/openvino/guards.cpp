@@ -9,13 +9,18 @@
 #include <openvino/op/constant.hpp>
 #include <openvino/op/convert.hpp>
 #include <openvino/op/gather_elements.hpp>
+#include <openvino/op/less.hpp>
+#include <openvino/op/logical_and.hpp>
+#include <openvino/op/logical_or.hpp>
 #include <openvino/op/parameter.hpp>
 #include <openvino/op/reverse_sequence.hpp>
+#include <openvino/op/select.hpp>
 #include <openvino/op/shape_of.hpp>
 #include <openvino/op/util/gather_base.hpp>
 #include <openvino/op/util/gather_nd_base.hpp>
 #include <openvino/op/util/multi_subgraph_base.hpp>
 #include <openvino/op/util/shape_of_base.hpp>
+#include <openvino/op/util/topk_base.hpp>
 
 #include "backends/openvino/checks.h"
 #include "core/error.h"
@@ -51,12 +56,24 @@ Subject subject_of(const NodePtr& node, size_t port) {
   return {node->get_friendly_name(), node->get_type_name(), tensor_name(node->input_value(port))};
 }
 
+/// The plugin computes wide integers in 32 bits. It narrows what comes of an operation that it does not know apart from
+/// the other inputs of the next one, whose types then differ: so a guard sees, and gives, what is narrow already.
+Port narrowed(const Port& port) {
+  const auto type = port.get_element_type();
+  const bool wide = type == ov::element::i64 || type == ov::element::u64 || type == ov::element::u32;
+  return wide ? std::make_shared<ov::op::v0::Convert>(port, ov::element::i32)->output(0) : port;
+}
+
 void put_guard(const NodePtr& node, size_t port, const ov::OutputVector& others, Check check) {
-  ov::OutputVector inputs = {node->input_value(port)};
-  inputs.insert(inputs.end(), others.begin(), others.end());
+  const auto source = node->input_value(port);
+  ov::OutputVector inputs = {narrowed(source)};
+  for (const auto& other : others) inputs.push_back(narrowed(other));
   const auto guard = std::make_shared<Guard>(inputs, std::make_shared<const Check>(std::move(check)));
   guard->set_friendly_name(c10::str(node->get_friendly_name(), "/guard", port));
-  node->input(port).replace_source_output(guard->output(0));
+  Port checked = guard->output(0);
+  const auto type = source.get_element_type();
+  if (checked.get_element_type() != type) checked = std::make_shared<ov::op::v0::Convert>(checked, type);
+  node->input(port).replace_source_output(checked);
 }
 
 size_t along(const NodePtr& node, size_t data_port, int64_t axis) {
@@ -97,6 +114,42 @@ void guard_rows(const NodePtr& node, size_t batch_dims) {
   put_guard(node, 1, {shape_of(node->input_value(0))}, index_rows(subject_of(node, 1), batch_dims));
 }
 
+/// A range that steps away from its end is empty in ONNX; OpenVINO's goes on for as many steps as the distance is long.
+void end_range(const NodePtr& node) {
+  using namespace ov::op;
+  const auto start = node->input_value(0);
+  const auto stop = node->input_value(1);
+  const auto step = node->input_value(2);
+  const auto zero = v0::Constant::create(step.get_element_type(), {}, {0});
+  const auto less = [](const Port& a, const Port& b) { return std::make_shared<v1::Less>(a, b); };
+  const auto up = std::make_shared<v1::LogicalAnd>(less(zero, step), less(stop, start));
+  const auto down = std::make_shared<v1::LogicalAnd>(less(step, zero), less(start, stop));
+  const auto away = std::make_shared<v1::LogicalOr>(up, down);
+  node->input(1).replace_source_output(std::make_shared<v1::Select>(away, start, stop));
+}
+
+void guard_range(const NodePtr& node, size_t most_bytes) {
+  const size_t most = most_bytes / std::max<size_t>(1, node->get_output_element_type(0).size());
+  const auto subject = subject_of(node, 0);
+  end_range(node);
+  put_guard(node, 0, {node->input_value(1), node->input_value(2)}, range_length(subject, most));
+}
+
+/// Which inputs of an operation, by their ports, choose the size of its output.
+const std::map<std::string, std::vector<size_t>>& size_ports() {
+  static const std::map<std::string, std::vector<size_t>> ports = {
+      {"Tile", {1}},          {"Broadcast", {1}}, {"Pad", {1, 2}},  {"Range", {0, 1, 2}}, {"Interpolate", {1, 2}},
+      {"Eye", {0, 1, 2}},     {"OneHot", {1}},    {"TopK", {1}},    {"DFT", {2}},         {"IDFT", {2}},
+      {"RDFT", {2}},          {"IRDFT", {2}},     {"STFT", {2, 3}}, {"Col2Im", {1, 2}},   {"ISTFT", {2, 3}},
+      {"RandomUniform", {0}},
+  };
+  return ports;
+}
+
+bool contains(const std::vector<size_t>& ports, size_t port) {
+  return std::find(ports.begin(), ports.end(), port) != ports.end();
+}
+
 /// Guards the nodes of one model. What is needed of a node's surroundings is looked up here.
 class Guards {
  public:
@@ -114,14 +167,35 @@ class Guards {
   }
 
  private:
-  /// Values that come of the inputs' values, and not of their shapes alone, are the client's.
+  /// Values that come of the inputs' values, and not of their shapes alone, are the client's. So are the shapes that
+  /// such values choose, and so the values that come of these shapes.
   void note_origin(const ov::Node& node) {
-    if (ov::is_type<ov::op::util::ShapeOfBase>(&node)) return;
     const auto inputs = node.input_values();
-    if (ov::is_type<ov::op::v0::Parameter>(&node) ||
-        std::any_of(inputs.begin(), inputs.end(), [this](const Port& port) { return is_clients(port); })) {
-      clients_.insert(&node);
+    const bool free_shape = std::any_of(inputs.begin(), inputs.end(),
+                                        [this](const Port& port) { return free_shapes_.count(port.get_node()) > 0; });
+    if (ov::is_type<ov::op::util::ShapeOfBase>(&node)) {
+      if (free_shape) clients_.insert(&node);
+      return;
     }
+    const bool clients =
+        std::any_of(inputs.begin(), inputs.end(), [this](const Port& port) { return is_clients(port); });
+    if (clients || ov::is_type<ov::op::v0::Parameter>(&node)) clients_.insert(&node);
+    if (free_shape || (clients && shape_is_of_values(node))) free_shapes_.insert(&node);
+  }
+
+  /// Whether the values of the node's inputs choose the shape of its output; of most operations their shapes do.
+  bool shape_is_of_values(const ov::Node& node) const {
+    static const std::set<std::string> of_all = {"NonZero", "NonMaxSuppression", "Unique", "If", "Loop"};
+    static const std::set<std::string> of_others = {"Reshape", "Slice", "StridedSlice", "VariadicSplit"};
+    const std::string type = node.get_type_name();
+    if (of_all.count(type) > 0) return true;
+    const auto sizes = size_ports().find(type);
+    for (size_t port = 0; port < node.get_input_size(); ++port) {
+      if (!is_clients(node.input_value(port))) continue;
+      if (of_others.count(type) > 0 && port > 0) return true;
+      if (sizes != size_ports().end() && contains(sizes->second, port)) return true;
+    }
+    return false;
   }
 
   bool is_clients(const Port& port) const { return clients_.count(port.get_node()) > 0; }
@@ -155,24 +229,25 @@ class Guards {
       guard(1, along(node, 0, ov::as_type_ptr<ov::op::v0::ReverseSequence>(node)->get_origin_sequence_axis()), 0, 0);
     }
     if (type == "ROIAlign") guard(2, 0, 0, -1);
+    if (type == "TopK" && !is_clients(node->input_value(1))) {
+      // OpenVINO makes as many as it is asked for, however few there are.
+      const auto axis = along(node, 0, static_cast<int64_t>(ov::as_type_ptr<ov::op::util::TopKBase>(node)->get_axis()));
+      const auto k = ov::as_type_ptr<ov::op::v0::Constant>(node->get_input_node_shared_ptr(1));
+      const auto size = node->get_input_partial_shape(0)[axis];
+      if (k && k->cast_vector<int64_t>().at(0) <= size.get_min_length()) return;
+      put_guard(node, 1, {shape_of(node->input_value(0))}, up_to_size(subject_of(node, 1), 0, axis, 0));
+    }
     const bool divides = type == "Divide" || type == "Mod" || type == "FloorMod";
     if (divides && node->get_input_element_type(1).is_integral_number() && is_clients(node->input_value(1))) {
       put_guard(node, 1, {}, no_zero(subject_of(node, 1)));
     }
   }
 
-  /// Which inputs of an operation, by their ports, choose the size of its output.
   void guard_size(const NodePtr& node, const std::string& type) {
-    static const std::map<std::string, std::vector<size_t>> size_ports = {
-        {"Tile", {1}},          {"Broadcast", {1}}, {"Pad", {1, 2}},  {"Range", {0, 1, 2}}, {"Interpolate", {1, 2}},
-        {"Eye", {0, 1, 2}},     {"OneHot", {1}},    {"TopK", {1}},    {"DFT", {2}},         {"IDFT", {2}},
-        {"RDFT", {2}},          {"IRDFT", {2}},     {"STFT", {2, 3}}, {"Col2Im", {1, 2}},   {"ISTFT", {2, 3}},
-        {"RandomUniform", {0}},
-    };
-    const auto found = size_ports.find(type);
-    if (found == size_ports.end()) return;
+    const auto found = size_ports().find(type);
+    if (found == size_ports().end()) return;
     const auto chosen = [&](size_t port) {
-      return std::count(found->second.begin(), found->second.end(), port) > 0 && is_clients(node->input_value(port));
+      return contains(found->second, port) && is_clients(node->input_value(port));
     };
     std::vector<OperationInput> told;
     ov::OutputVector sources;
@@ -180,7 +255,7 @@ class Guards {
     for (size_t port = 0; port < node->get_input_size(); ++port) {
       const auto source = node->input_value(port);
       if (is_constant(source)) continue;
-      const bool is_value = std::count(found->second.begin(), found->second.end(), port) > 0;
+      const bool is_value = contains(found->second, port);
       apart[port] = std::make_shared<ov::op::v0::Parameter>(source.get_element_type(), source.get_partial_shape());
       // The guard hands on its first input: that must be one that the client chose.
       const bool first = chosen(port) && (told.empty() || !chosen(told.front().port));
@@ -188,6 +263,7 @@ class Guards {
       sources.insert(first ? sources.begin() : sources.end(), is_value ? source : shape_of(source));
     }
     if (told.empty() || !chosen(told.front().port)) return;
+    if (type == "Range") return guard_range(node, most_bytes_);
     const size_t port = told.front().port;
     const std::shared_ptr<const ov::Node> operation = node->clone_with_new_inputs(apart);
     put_guard(node, port, {sources.begin() + 1, sources.end()},
@@ -196,7 +272,8 @@ class Guards {
 
   const std::shared_ptr<ov::Model> model_;
   const size_t most_bytes_;
-  std::unordered_set<const ov::Node*> clients_;
+  std::unordered_set<const ov::Node*> clients_;      // whose values are the client's
+  std::unordered_set<const ov::Node*> free_shapes_;  // whose shapes the client's values choose
 };
 
 }  // namespace
