@@ -1,9 +1,8 @@
-"""What clients send to the openvino backend ends neither the process nor others' requests, and shows no foreign memory."""
+"""Hostile values end neither the process nor other requests, and show no foreign memory."""
 
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -306,3 +305,29 @@ def test_the_options_reach_the_backend(tmp_path: Path) -> None:
     with pytest.raises(runtime_ext.Error, match="allow_blobs"):
         runtime.load(2, str(as_blob(plan, tmp_path / "m.blob")), "openvino", runtime_ext.LoadOptions())
     runtime.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_right_answers_come_after_refused_ones_of_every_shape(
+    harness: Harness, tmp_path: Path, threads: int
+) -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["positive"]),
+        helper.make_node("Gather", ["positive", "i"], ["rows"], axis=0),
+        helper.make_node("Add", ["rows", "z"], ["sum"]),
+        helper.make_node("Transpose", ["x"], ["turned"]),
+        helper.make_node("MatMul", ["sum", "turned"], ["y"]),
+    ]
+    inputs = {"x": (FLOAT, ["n", "m"]), "i": (INT64, ["k"]), "z": (FLOAT, ["k", "m"])}
+    plan = write_onnx(tmp_path / "m.plan", nodes, inputs, {"y": (FLOAT, ["k", "n"])})
+    engine = harness.load_file(plan, threads=threads)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        n, m, k = rng.integers(1, 6, 3)
+        x, z = rng.random((n, m), np.float32), rng.random((k, m), np.float32)
+        i = rng.integers(0, n, k)
+        outside = np.append(i[:-1], n)
+        assert refusal(harness, engine, x=x, i=outside, z=z)[0] == "InvalidInput"
+        unfit = np.zeros((k + 1, m + 2), np.float32)
+        assert refusal(harness, engine, x=x, i=i, z=unfit)[0] == "InvalidInput"
+        assert np.allclose(harness.infer(engine, x=x, i=i, z=z)["y"], (x[i] + z) @ x.T, rtol=1e-4)

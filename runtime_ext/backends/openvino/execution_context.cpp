@@ -55,7 +55,7 @@ OpenVinoContext::OpenVinoContext(ov::InferRequest request, const Served& served)
 
 std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> inputs) {
   for (const size_t i : checked_) check_values(served_.inputs[i], inputs[i]);
-  check_empty(inputs);
+  check_shapes(inputs);
   if (served_.stops) served_.stops->set(stop_place_, false);
   interrupted_ = false;
   try {
@@ -69,7 +69,7 @@ std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> input
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    throw failure(error, served_.inputs, inputs, served_.shapes.get());
+    throw failure(error, served_.inputs, inputs);
   }
 }
 
@@ -79,14 +79,20 @@ void OpenVinoContext::infer() {
   request_.wait();
 }
 
-void OpenVinoContext::check_empty(c10::ArrayRef<at::Tensor> inputs) const {
-  if (!served_.shapes) return;
-  if (std::all_of(inputs.begin(), inputs.end(), [](const auto& input) { return input.numel() > 0; })) return;
+/// An execution that fails on its shapes leaves the plugin's graph half shaped for them, and what comes next may fail
+/// or be wrong: so shapes are tried apart from it when they first come.
+void OpenVinoContext::check_shapes(c10::ArrayRef<at::Tensor> inputs) {
+  if (!served_.shapes || !served_.shapes->is_dynamic()) return;
+  const auto same = [](const at::Tensor& input, const ov::Shape& shape) {
+    return std::equal(input.sizes().begin(), input.sizes().end(), shape.begin(), shape.end(),
+                      [](int64_t a, size_t b) { return static_cast<size_t>(a) == b; });
+  };
+  if (std::equal(inputs.begin(), inputs.end(), good_shapes_.begin(), good_shapes_.end(), same)) return;
   std::vector<ov::Shape> shapes;
   for (const auto& input : inputs) shapes.emplace_back(input.sizes().begin(), input.sizes().end());
   const auto objection = served_.shapes->objection(shapes);
-  if (objection.empty()) return;
-  fail(Kind::InvalidInput, "the model cannot take ", listed(served_.inputs, inputs), ": ", objection);
+  if (!objection.empty()) throw refused_shapes(served_.inputs, inputs, objection);
+  good_shapes_ = std::move(shapes);
 }
 
 void OpenVinoContext::interrupt() noexcept {

@@ -43,12 +43,13 @@ class OpenVinoContext final : public ExecutionContext {
   void bind(c10::ArrayRef<at::Tensor> inputs);
   std::vector<at::Tensor> outputs(c10::ArrayRef<at::Tensor> inputs);
   void infer();
-  void check_empty(c10::ArrayRef<at::Tensor> inputs) const;
+  void check_shapes(c10::ArrayRef<at::Tensor> inputs);
 
   ov::InferRequest request_;
   const Served& served_;
   std::vector<size_t> checked_;  // inputs with values that may not fit
   const bool has_state_;         // variables that would outlive an execution
+  std::vector<ov::Shape> good_shapes_;  // of the last inputs that were tried
   int32_t stop_place_ = 0;
   std::atomic<bool> interrupted_{false};
 };

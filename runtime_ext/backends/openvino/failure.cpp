@@ -70,23 +70,19 @@ std::string listed(const std::vector<TensorSpec>& specs, c10::ArrayRef<at::Tenso
   return text;
 }
 
-Error failure(const std::exception& error, const std::vector<TensorSpec>& specs, c10::ArrayRef<at::Tensor> inputs,
-              const ShapeModel* shapes) {
+Error refused_shapes(const std::vector<TensorSpec>& specs, c10::ArrayRef<at::Tensor> inputs,
+                     const std::string& reason) {
+  const char* together = inputs.size() > 1 ? " together: " : ": ";
+  return {Kind::InvalidInput, c10::str("the model cannot take ", listed(specs, inputs), together, reason)};
+}
+
+Error failure(const std::exception& error, const std::vector<TensorSpec>& specs, c10::ArrayRef<at::Tensor> inputs) {
   if (auto refused = refusal(error)) return *refused;
   if (dynamic_cast<const ov::Cancelled*>(&error) != nullptr) return {Kind::Cancelled, "the execution was stopped"};
   if (wants_memory(error)) {
     return {Kind::Unavailable, c10::str("there is not enough memory to run the model on ", listed(specs, inputs))};
   }
-  const auto cannot = [&](const std::string& reason) {
-    return Error(Kind::InvalidInput, c10::str("the model cannot take ", listed(specs, inputs),
-                                              inputs.size() > 1 ? " together: " : ": ", reason));
-  };
-  if (shapes != nullptr) {
-    std::vector<ov::Shape> asked;
-    for (const auto& input : inputs) asked.emplace_back(input.sizes().begin(), input.sizes().end());
-    if (const auto objection = shapes->objection(asked); !objection.empty()) return cannot(objection);
-  }
-  if (speaks_of_inputs(error.what())) return cannot(core_of(error));
+  if (speaks_of_inputs(error.what())) return refused_shapes(specs, inputs, core_of(error));
   return {Kind::ExecutionFailed, c10::str("OpenVINO could not run the model: ", core_of(error))};
 }
 

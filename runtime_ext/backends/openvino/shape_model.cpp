@@ -17,6 +17,8 @@ namespace {
 /// Constants with more elements are weights; smaller ones may be shapes, which are needed.
 constexpr size_t kFewElements = 1024;
 
+constexpr size_t kShapesKept = 4096;
+
 /// Operations that OpenVINO runs on empty tensors as ONNX has it, or whose output does not come of the empty one.
 constexpr std::array<std::string_view, 12> kTakeEmpty = {"Concat",    "ShapeOf",  "Reshape",   "Squeeze",
                                                          "Unsqueeze", "Constant", "Parameter", "Result",
@@ -67,16 +69,23 @@ std::optional<std::vector<int64_t>> from_partial(const ov::PartialShape& shape) 
 
 }  // namespace
 
-ShapeModel::ShapeModel(const std::shared_ptr<const ov::Model>& model) : model_(without_weights(*model)) {}
+ShapeModel::ShapeModel(const std::shared_ptr<const ov::Model>& model)
+    : dynamic_(model->is_dynamic()), model_(without_weights(*model)) {}
 
 std::string ShapeModel::objection(const std::vector<ov::Shape>& shapes) const {
   const std::lock_guard lock(mutex_);
+  if (good_.count(shapes) > 0) return "";
   try {
     reshape({shapes.begin(), shapes.end()});
   } catch (const std::exception& error) {
     return core_of(error);
   }
-  return objection_of_nodes();
+  auto objection = objection_of_nodes();
+  if (objection.empty()) {
+    if (good_.size() >= kShapesKept) good_.clear();
+    good_.insert(shapes);
+  }
+  return objection;
 }
 
 std::optional<BackendEngine::Shapes> ShapeModel::output_shapes(const BackendEngine::Shapes& inputs) const {

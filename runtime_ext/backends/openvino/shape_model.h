@@ -3,6 +3,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,12 +26,17 @@ class ShapeModel {
   /// The shapes of the outputs for these of the inputs; -1: not known, on either side. Nothing where OpenVINO cannot say.
   std::optional<BackendEngine::Shapes> output_shapes(const BackendEngine::Shapes& inputs) const;
 
+  /// Whether requests may come with different shapes.
+  bool is_dynamic() const { return dynamic_; }
+
  private:
   /// With mutex_ held. Throws where the model does not take these shapes.
   void reshape(const std::vector<ov::PartialShape>& inputs) const;
   std::string objection_of_nodes() const;
 
   mutable std::mutex mutex_;
+  mutable std::set<std::vector<ov::Shape>> good_;  // guarded by mutex_: without objection, so many at most
+  const bool dynamic_;
   const std::shared_ptr<ov::Model> model_;  // guarded by mutex_: each question shapes it anew
 };
 
