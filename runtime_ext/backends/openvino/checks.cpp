@@ -96,6 +96,9 @@ std::shared_ptr<ov::Node> with_inputs(const Subject& subject, const ov::Node& op
   }
 }
 
+/// Sizes beyond it overflow OpenVINO's 32 bits where two of them are added.
+constexpr int64_t kLargestSize = (int64_t{1} << 30) - 1;
+
 std::string of_shape(const std::vector<int64_t>& shape) { return c10::str(" for data of shape ", format_shape(shape)); }
 
 }  // namespace
@@ -171,6 +174,9 @@ Check range_length(Subject subject, size_t most_elements) {
 Check output_size(Subject subject, std::shared_ptr<const ov::Node> operation, std::vector<OperationInput> inputs,
                   size_t most_bytes) {
   return [=, subject = std::move(subject), inputs = std::move(inputs)](const ov::TensorVector& tensors) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i].is_value) check_range(subject, tensors[i], -kLargestSize, kLargestSize);
+    }
     const auto tried = with_inputs(subject, *operation, inputs, tensors);
     for (const auto& output : tried->outputs()) {
       if (output.get_partial_shape().rank().is_dynamic()) continue;

@@ -20,9 +20,11 @@ constexpr size_t kFewElements = 1024;
 constexpr size_t kShapesKept = 4096;
 
 /// Operations that OpenVINO runs on empty tensors as ONNX has it, or whose output does not come of the empty one.
-constexpr std::array<std::string_view, 12> kTakeEmpty = {"Concat",    "ShapeOf",  "Reshape",   "Squeeze",
-                                                         "Unsqueeze", "Constant", "Parameter", "Result",
-                                                         "If",        "Loop",     "Pad",       "TensorIterator"};
+constexpr std::array<std::string_view, 9> kTakeEmpty = {"Concat",   "ShapeOf",   "Reshape", "Squeeze", "Unsqueeze",
+                                                        "Constant", "Parameter", "Result",  "Pad"};
+
+/// Operations that OpenVINO cannot run on an empty tensor at all: it divides by the number of iterations.
+constexpr std::array<std::string_view, 4> kIterate = {"TensorIterator", "LSTMSequence", "GRUSequence", "RNNSequence"};
 
 std::shared_ptr<ov::Model> without_weights(const ov::Model& model) {
   auto light = model.clone();
@@ -112,6 +114,9 @@ std::string ShapeModel::objection_of_nodes() const {
   for (const auto& node : model_->get_ordered_ops()) {
     const std::string_view type = node->get_type_name();
     if (std::find(kTakeEmpty.begin(), kTakeEmpty.end(), type) != kTakeEmpty.end() || !gets_nothing(*node)) continue;
+    if (std::find(kIterate.begin(), kIterate.end(), type) != kIterate.end()) {
+      return c10::str("node '", node->get_friendly_name(), "' (", type, ") cannot run on an empty tensor");
+    }
     for (const auto& output : node->outputs()) {
       if (!has_elements(output.get_partial_shape())) continue;
       return c10::str("node '", node->get_friendly_name(), "' (", type, ") would have to make an output of shape ",
