@@ -92,9 +92,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
                     await own_trial.close()
                 closed = await _closed(state.runtime)
                 state.left_behind = (
-                    not closed
-                    or state.runtime.left_behind()[1] > 0
-                    or state.registry.loads_given_up > 0
+                    not closed or state.runtime.left_behind()[1] > 0 or state.registry.loads_given_up > 0
                 )
                 state.completions.detach()
                 state.shared_memory.close()
