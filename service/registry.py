@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+CLEAR_UP_S = 5.0  # for operations whose load was given up to undo what they did
+
 
 class Registry:
     def __init__(
@@ -73,8 +75,9 @@ class Registry:
         or an execution, is left behind. A trial load is ended at once.
         """
         self._residency.stop()
-        while self._operations and (left_s := self._residency.drain_left_s) > 0:
-            await asyncio.wait(self._operations, timeout=left_s)
+        await self._settled(self._residency.drain_left_s)
+        self._residency.give_up_loads()
+        await self._settled(CLEAR_UP_S)
         if self._operations:
             logger.warning("%d operations have not ended within the drain time", len(self._operations))
         ready = [engine for engine in self.engines() if engine.state is State.READY]
@@ -87,6 +90,12 @@ class Registry:
                 logger.error("engine %s: not unloaded: %s", engine, failure)
         self._lifecycle.close()
         self._residency.close()
+
+    async def _settled(self, within_s: float) -> None:
+        """Wait until nothing is under way, for at most so long."""
+        deadline = asyncio.get_running_loop().time() + within_s
+        while self._operations and (left_s := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._operations, timeout=left_s)
 
     # -- asking; every request asks, so these are look-ups and nothing more
 

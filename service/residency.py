@@ -90,9 +90,9 @@ class Residency:
         if self._trials is not None:
             self._trials.stop()
         self.begin_drain()
-        asyncio.get_running_loop().call_later(self.drain_left_s, self._give_up_all)
 
-    def _give_up_all(self) -> None:
+    def give_up_loads(self) -> None:
+        """Wait for no load any more: the drain time is over."""
         for load in self._loads.values():
             load.stop()
 

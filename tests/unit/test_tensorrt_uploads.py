@@ -209,8 +209,11 @@ async def test_the_settings_reach_the_backend_and_the_trial(
     made: list[object] = []
     trial = FakeTrial()
 
-    def create_runtime(*, tensorrt: TensorRtOptions, openvino: OpenVinoOptions) -> FakeRuntime:
+    def create_runtime(
+        *, stuck_after_s: float, tensorrt: TensorRtOptions, openvino: OpenVinoOptions
+    ) -> FakeRuntime:
         made.append(tensorrt)
+        assert stuck_after_s == 9.0
         assert openvino == OpenVinoOptions(shape_cache=7, max_tensor_bytes=1000, allow_blobs=False)
         return FakeRuntime()
 
@@ -228,6 +231,7 @@ async def test_the_settings_reach_the_backend_and_the_trial(
         shape_cache=7,
         max_tensor_bytes=1000,
         allow_blobs=False,
+        stuck_after_s=9.0,
         trial_load_timeout_s=7.0,
     )
     app = create_app(settings)
