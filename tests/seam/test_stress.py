@@ -141,7 +141,7 @@ def test_every_request_gets_its_own_answer_from_batches_whatever_happens(
             assert POISON in x
         else:
             assert completion.kind in {"Cancelled", "DeadlineExceeded", "Unavailable"}
-            assert completion.batch_requests == 0
+            assert completion.batch_requests == 0 or completion.kind != "Cancelled"
     assert any(completion.batch_requests > 1 for completion in completions)
     assert harness.runtime.take_completions() == []
     assert len(harness.order) == len(set(harness.order)) == len(sent)
