@@ -16,7 +16,7 @@ case $kind in
   tsan)
     sanitize=thread
     # OpenVINO's own threads synchronise in ways that only an instrumented build of it would show.
-    tests=(tests/seam --ignore=tests/seam/test_openvino.py)
+    tests=(tests/seam --ignore-glob='*/test_openvino*.py' --ignore-glob='*/test_onnx_*.py' --ignore=tests/seam/test_declared.py)
     export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:ignore_noninstrumented_modules=1
     ;;
   *)
