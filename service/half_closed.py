@@ -16,7 +16,7 @@ from service.bounded_http import BoundedHttp
 if TYPE_CHECKING:
     from asyncio import TimerHandle
 
-FIRST_LOOK_S = 0.25  # after the end of what the client sends; most answers are written before
+FIRST_LOOK_S = 0.05  # after the end of what the client sends; most answers are written before
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

@@ -39,7 +39,7 @@ class CopyFile:
     def read(self) -> Copy | None:
         """What was written last; None where there is no file. Raises DamagedCopy."""
         if self.path.exists() and not self.path.is_file():
-            raise DamagedCopy("is no file")
+            raise DamagedCopy("is not a file")
         try:
             checksum, _, body = self.path.read_bytes().partition(b"\n")
         except FileNotFoundError:

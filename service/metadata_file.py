@@ -62,7 +62,7 @@ class MetadataFile:
         """Connect, bring an earlier schema up to date, and read; the last is what SQLite complains of."""
         path = self._path
         if (path.exists() or path.is_symlink()) and not path.is_file():
-            raise unusable(path, "it is no file")
+            raise unusable(path, "it is not a file")
         # Nothing may be made where this refuses: a database put back finds no journal of this one.
         version = self._version() if path.exists() else 0
         if version == 0 and plans:

@@ -35,7 +35,7 @@ class Opening(Enum):
 
 
 class DamagedDatabase(Unavailable):
-    """The file is no database of ours that can be read, or it has gone."""
+    """The file cannot be read as a trtserve database, or it is missing."""
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ def digest_of(path: Path) -> tuple[str, int]:
         with os.fdopen(descriptor, "rb") as file:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
-                raise Unavailable(f"Its plan in the store is no file but {_kind(mode)}. {AGAIN}")
+                raise Unavailable(f"Its plan in the store is not a file but {_kind(mode)}. {AGAIN}")
             return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
     except IsADirectoryError as failure:
-        raise Unavailable(f"Its plan in the store is no file but a folder. {AGAIN}") from failure
+        raise Unavailable(f"Its plan in the store is not a file but a folder. {AGAIN}") from failure
     except OSError as failure:
         if path.is_symlink():
-            raise Unavailable(f"Its plan in the store is no file but a symbolic link. {AGAIN}") from failure
+            raise Unavailable(f"Its plan in the store is not a file but a symbolic link. {AGAIN}") from failure
         raise Unavailable(f"Its plan in the store cannot be read: {failure.strerror}. {AGAIN}") from failure
 
 

@@ -284,9 +284,9 @@ class Store:
             (self._pending / digest).unlink(missing_ok=True)
 
     def _make_room(self, place: Path) -> None:
-        """Set aside what is no file, and lies where a plan has to be."""
+        """Set aside whatever lies in a plan's place without being a file."""
         if not is_plain(place):
-            logger.warning("store: %s is no file: set aside as %s", place.name, self.aside.take(place))
+            logger.warning("store: %s is not a file: set aside as %s", place.name, self.aside.take(place))
 
     def _clear_leftovers(self) -> None:
         marked = {mark.name for mark in named(self._pending, MARK_NAME)} if self._metadata.sound else set()

@@ -78,7 +78,7 @@ def read_metadata(root: Path) -> tuple[list[StoredEngine], list[str], bool]:
     beside = beside_metadata(root / "plans") if (root / "plans").is_dir() else None
     path = root / DATABASE
     if path.exists() and not path.is_file():
-        raise Unavailable(f"The store's metadata in {path} cannot be used: it is no file.")
+        raise Unavailable(f"The store's metadata in {path} cannot be used: it is not a file.")
     with tempfile.TemporaryDirectory(prefix="trtserve-check-") as scratch:
         for name in READ:
             if (root / name).is_file():

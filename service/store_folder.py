@@ -26,7 +26,7 @@ def lock(path: Path, *, reading: bool = False) -> BinaryIO:
     Raises Conflict where another process has it. `reading`: the file is there, and is left as it is.
     """
     if path.exists() and not path.is_file():
-        raise Unavailable(f"The store {path.parent} cannot be used: {path} is no file.")
+        raise Unavailable(f"The store {path.parent} cannot be used: {path} is not a file.")
     file = path.open("rb" if reading else "a+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ class Clock {
   virtual ~Clock() = default;
   virtual TimePoint now() const = 0;
 
-  /// The same, for who only compares it and measures nothing with it.
+  /// The time for callers that only compare it with a deadline, and measure nothing with it.
   virtual TimePoint glance() const { return now(); }
 
   /// The wall clock's time since 1970, to tell people a date: it may be set, so nothing is measured with it.

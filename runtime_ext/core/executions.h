@@ -85,7 +85,7 @@ class Executions {
   /// not. The turn is given back. Whether any of them had not ended.
   bool finish(Execution& execution);
 
-  /// The same, but these requests will execute again, and can still end before that.
+  /// Ends an execution whose requests will execute again: until then, each of them can still end otherwise.
   bool pause(Execution& execution);
 
   /// To be called when all requests are the thread's alone, and those of them that had not ended have been told so:

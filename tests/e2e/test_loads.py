@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.server import Server
 from tests.seam.models import scaling
-from tests.waiting import wait_until
+from tests.waiting import HANGS_AFTER_S, wait_until
 
 
 def open_files(server: Server) -> int:
@@ -51,6 +51,7 @@ def test_a_server_that_ends_during_its_loads_serves_all_engines_after_the_next_s
             server.start()
             wait_until(lambda: any(marks.glob("*.json")) or is_ready(server), "a load")
             server.process.send_signal(number)
+            server.process.wait(HANGS_AFTER_S)  # before it is killed: it writes down why it ends
             server.kill()
             server.start()
             server.wait_until_ready()

@@ -48,7 +48,7 @@ class OpenVino:
 
 
 class Trtserve:
-    """The same through the seam: names, datatypes and shapes as the file declares them."""
+    """The seam tells names, datatypes and shapes as the file declares them."""
 
     def __init__(self, folder: Path) -> None:
         self._runtime = runtime_ext.create_runtime()

@@ -177,12 +177,12 @@ async def test_who_waits_long_is_asked_with_an_interim_answer_and_then_answered(
         await connection.send(infer(1, 1, *WAYS[way]))
         await until(lambda: len(runtime.waiting) == 1)
         await ended(connection)
-        for seconds in (0.25, 0.5, 1):
+        for seconds in (0.05, 0.1, 0.2):
             clock.advance(seconds)
             interim = await connection.answer()
             assert interim is not None
             assert (interim.status, interim.headers, interim.body) == (100, (), b"")
-        clock.advance(1)
+        clock.advance(0.3)
         runtime.release()
         assert value(await connection.answer()) == 1
         assert await connection.answer() is None
@@ -202,9 +202,9 @@ async def test_who_has_left_is_noticed_by_it_and_the_request_given_up(
         (ticket,) = runtime.waiting
         connection.leave()
         await turns(20)
-        clock.advance(0.25)
+        clock.advance(0.05)
         await turns(20)
-        clock.advance(0.5)
+        clock.advance(0.1)
         await until(lambda: runtime.cancelled == [ticket])
         await until(lambda: not server.state.connections)
         runtime.release()
@@ -219,7 +219,7 @@ async def test_a_client_of_http_1_0_gets_no_interim_answer(served: FastAPI, runt
         await connection.send(infer(1).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
         await until(lambda: len(runtime.waiting) == 1)
         await ended(connection)
-        clock.advance(0.25)
+        clock.advance(0.05)
         runtime.release()
         assert value(await connection.answer()) == 1
         assert await connection.answer() is None

@@ -53,10 +53,10 @@ DAMAGES: dict[str, tuple[Any, str, int]] = {
     "shorter": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "has 15 bytes instead of 16", 0),
     "empty": (lambda path: path.write_bytes(b""), "has 0 bytes instead of 16", 0),
     "missing": (Path.unlink, "cannot be read: No such file", 0),
-    "a folder": (folder, "is no file but a folder", 1),
-    "a link": (link, "is no file but a symbolic link", 1),
-    "a dangling link": (dangling, "is no file but a symbolic link", 1),
-    "a pipe": (pipe, "is no file but a pipe", 1),
+    "a folder": (folder, "is not a file but a folder", 1),
+    "a link": (link, "is not a file but a symbolic link", 1),
+    "a dangling link": (dangling, "is not a file but a symbolic link", 1),
+    "a pipe": (pipe, "is not a file but a pipe", 1),
 }
 """How it is done, what is told, and how many things are set aside by the repair."""
 

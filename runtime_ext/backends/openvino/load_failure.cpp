@@ -7,11 +7,11 @@
 #include <string_view>
 #include <vector>
 
-#include "backends/openvino/mapped_file.h"
 #include "backends/openvino/onnx_node.h"
 #include "backends/openvino/reason.h"
 #include "backends/openvino/shown.h"
 #include "core/error.h"
+#include "core/mapped_file.h"
 
 namespace trtserve::openvino {
 

@@ -11,7 +11,7 @@ namespace trtserve::openvino {
 /// names them, and what of OpenVINO's reason helps. Unsupported where OpenVINO lacks something, else InvalidInput.
 [[noreturn]] void fail_conversion(const std::exception& error, const std::string& path, const Opsets& opsets);
 
-/// The same for a failure to import or to compile, which names no node of a file.
+/// Throws what a client is told of a failure to import or to compile a model, which names no node of a file.
 [[noreturn]] void fail_load(const std::exception& error);
 
 }  // namespace trtserve::openvino

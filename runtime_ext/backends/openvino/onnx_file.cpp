@@ -4,7 +4,6 @@
 #include <limits>
 #include <unordered_set>
 
-#include "backends/openvino/mapped_file.h"
 #include "backends/openvino/onnx_fields.h"
 #include "backends/openvino/onnx_graph.h"
 #include "backends/openvino/onnx_messages.h"
@@ -13,6 +12,7 @@
 #include "backends/openvino/protobuf.h"
 #include "backends/openvino/shown.h"
 #include "core/error.h"
+#include "core/mapped_file.h"
 
 namespace trtserve::openvino {
 

@@ -30,7 +30,7 @@ struct OnnxFile {
 /// Unavailable where it cannot be read.
 OnnxFile read_onnx_file(const std::string& path);
 
-/// The same for a file that is in memory.
+/// Reads a file that is in memory already.
 OnnxFile read_onnx_bytes(std::string_view bytes);
 
 }  // namespace trtserve::openvino

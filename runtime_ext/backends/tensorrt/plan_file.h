@@ -1,9 +1,10 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <vector>
+
+#include "core/mapped_file.h"
 
 namespace trtserve::tensorrt {
 
@@ -15,19 +16,13 @@ class PlanFile {
   explicit PlanFile(const std::string& path);
 
   const void* data() const { return copy_.empty() ? bytes() + offset_ : copy_.data(); }
-  size_t size() const { return size_ - offset_; }
+  size_t size() const { return file_.bytes().size() - offset_; }
 
  private:
-  struct Unmap {
-    size_t size;
-    void operator()(void* mapping) const;
-  };
-
-  const std::byte* bytes() const { return static_cast<const std::byte*>(mapping_.get()); }
+  const std::byte* bytes() const { return reinterpret_cast<const std::byte*>(file_.bytes().data()); }
   bool begins_with_magic(size_t offset) const;
 
-  size_t size_ = 0;
-  std::unique_ptr<void, Unmap> mapping_{nullptr, Unmap{0}};
+  const MappedFile file_;
   size_t offset_ = 0;            // of the plan in the file
   std::vector<std::byte> copy_;  // of a plan that begins at an unaligned offset; else empty
 };

@@ -1,4 +1,4 @@
-#include "backends/openvino/mapped_file.h"
+#include "core/mapped_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 
-namespace trtserve::openvino {
+namespace trtserve {
 
 namespace {
 
@@ -49,4 +49,4 @@ MappedFile::MappedFile(const std::string& path) {
 
 void MappedFile::Unmap::operator()(void* mapping) const { munmap(mapping, size); }
 
-}  // namespace trtserve::openvino
+}  // namespace trtserve

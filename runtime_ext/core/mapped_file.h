@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace trtserve::openvino {
+namespace trtserve {
 
 /// A file in memory, read only, page by page as it is looked at. Immutable: any thread may read it.
 class MappedFile {
@@ -24,4 +24,4 @@ class MappedFile {
   std::unique_ptr<void, Unmap> mapping_{nullptr, Unmap{0}};  // null for an empty file
 };
 
-}  // namespace trtserve::openvino
+}  // namespace trtserve
