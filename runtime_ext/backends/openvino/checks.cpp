@@ -130,7 +130,7 @@ Check index_rows(Subject subject, size_t batch_dims) {
     with_numbers(tensors[0], [&](const auto* numbers, size_t count) {
       for (size_t i = 0; i < count; ++i) {
         const int64_t size = shape[batch_dims + i % width];
-        const auto index = static_cast<int64_t>(numbers[i]);
+        const auto index = static_cast<int64_t>(numbers[i]);  // NOLINT(bugprone-signed-char-misuse): a number
         if (index >= -size && index < size) continue;
         refuse(subject, static_cast<double>(index),
                c10::str("indices from ", -size, " to ", size - 1, " in column ", i % width, of_shape(shape)));
@@ -173,7 +173,7 @@ Check range_length(Subject subject, size_t most_elements) {
 
 Check output_size(Subject subject, std::shared_ptr<const ov::Node> operation, std::vector<OperationInput> inputs,
                   size_t most_bytes) {
-  return [=, subject = std::move(subject), inputs = std::move(inputs)](const ov::TensorVector& tensors) {
+  return [most_bytes, subject = std::move(subject), operation = std::move(operation), inputs = std::move(inputs)](const ov::TensorVector& tensors) {
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i].is_value) check_range(subject, tensors[i], -kLargestSize, kLargestSize);
     }

@@ -96,7 +96,7 @@ bool known_to_fit(const Port& indices, const ov::Dimension& dim) {
 void guard_indices(const NodePtr& node, int64_t given_axis) {
   const size_t axis = along(node, 0, given_axis);
   const auto data = node->input_value(0);
-  if (known_to_fit(node->input_value(1), data.get_partial_shape()[axis])) return;
+  if (known_to_fit(node->input_value(1), data.get_partial_shape()[static_cast<std::ptrdiff_t>(axis)])) return;
   put_guard(node, 1, {shape_of(data)}, indices_along(subject_of(node, 1), axis));
 }
 
@@ -233,7 +233,7 @@ class Guards {
       // OpenVINO makes as many as it is asked for, however few there are.
       const auto axis = along(node, 0, static_cast<int64_t>(ov::as_type_ptr<ov::op::util::TopKBase>(node)->get_axis()));
       const auto k = ov::as_type_ptr<ov::op::v0::Constant>(node->get_input_node_shared_ptr(1));
-      const auto size = node->get_input_partial_shape(0)[axis];
+      const auto size = node->get_input_partial_shape(0)[static_cast<std::ptrdiff_t>(axis)];
       if (k && k->cast_vector<int64_t>().at(0) <= size.get_min_length()) return;
       put_guard(node, 1, {shape_of(node->input_value(0))}, up_to_size(subject_of(node, 1), 0, axis, 0));
     }
