@@ -118,14 +118,15 @@ class OpenVinoBackend final : public Backend {
     Safety safety;
     if (begins_with(file, kBlobMagic)) {
       if (!options_.allow_blobs) {
-        fail(Kind::Unsupported,
-             "the plan is a blob of OpenVINO's, which nothing can guard against the values of requests: upload the ONNX "
-             "file, or have the operator turn on allow_blobs");
+        fail(
+            Kind::Unsupported,
+            "the plan is a blob of OpenVINO's, which nothing can guard against the values of requests: upload the ONNX "
+            "file, or have the operator turn on allow_blobs");
       }
       const auto blob = core_.import_model(file, "CPU", properties);
       safety.infer_throws = infer_throws(blob);
-      return std::make_unique<OpenVinoEngine>(blob, names_of(blob), std::vector<ov::element::Type>(),
-                                              std::move(safety), instances, std::move(stream_threads));
+      return std::make_unique<OpenVinoEngine>(blob, names_of(blob), std::vector<ov::element::Type>(), std::move(safety),
+                                              instances, std::move(stream_threads));
     }
     if (begins_with(file, kOldBlobMagic)) {
       fail(Kind::Unsupported, "the plan is a blob of an older OpenVINO: export it again with version ", version());

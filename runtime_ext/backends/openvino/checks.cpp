@@ -173,7 +173,8 @@ Check range_length(Subject subject, size_t most_elements) {
 
 Check output_size(Subject subject, std::shared_ptr<const ov::Node> operation, std::vector<OperationInput> inputs,
                   size_t most_bytes) {
-  return [most_bytes, subject = std::move(subject), operation = std::move(operation), inputs = std::move(inputs)](const ov::TensorVector& tensors) {
+  return [most_bytes, subject = std::move(subject), operation = std::move(operation),
+          inputs = std::move(inputs)](const ov::TensorVector& tensors) {
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i].is_value) check_range(subject, tensors[i], -kLargestSize, kLargestSize);
     }

@@ -59,8 +59,7 @@ std::vector<Port> declared_inputs(const ov::CompiledModel& model, const Safety& 
 
 std::vector<TensorSpec> input_specs(const ov::CompiledModel& model, const TensorNames& names,
                                     const std::vector<ov::element::Type>& cast_first, const Safety& safety) {
-  auto inputs =
-      specs(declared_inputs(model, safety), names.inputs, model.get_property(ov::hint::inference_precision));
+  auto inputs = specs(declared_inputs(model, safety), names.inputs, model.get_property(ov::hint::inference_precision));
   for (size_t i = 0; i < cast_first.size(); ++i) {
     // What is beyond FP32 is beyond the narrower types, too: it becomes infinite there, as it should.
     const auto& cast = cast_first[i];
@@ -101,7 +100,10 @@ OpenVinoEngine::OpenVinoEngine(ov::CompiledModel model, const TensorNames& names
       instances_(instances),
       served_{input_specs(model_, names, cast_first, safety),
               specs(model_.outputs(), names.outputs, model_.get_property(ov::hint::inference_precision)),
-              output_places(model_), std::move(safety.shapes), std::move(safety.stops), safety.infer_throws} {}
+              output_places(model_),
+              std::move(safety.shapes),
+              std::move(safety.stops),
+              safety.infer_throws} {}
 
 std::map<std::string, std::string> OpenVinoEngine::properties() const {
   return {

@@ -100,7 +100,7 @@ void OpenVinoContext::interrupt() noexcept {
     interrupted_ = true;
     if (served_.stops) served_.stops->set(stop_place_, true);
     request_.cancel();  // takes effect between two operations outside of loops
-  } catch (...) {  // NOLINT(bugprone-empty-catch): the execution goes on to its end
+  } catch (...) {       // NOLINT(bugprone-empty-catch): the execution goes on to its end
   }
 }
 

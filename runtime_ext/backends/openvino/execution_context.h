@@ -47,8 +47,8 @@ class OpenVinoContext final : public ExecutionContext {
 
   ov::InferRequest request_;
   const Served& served_;
-  std::vector<size_t> checked_;  // inputs with values that may not fit
-  const bool has_state_;         // variables that would outlive an execution
+  std::vector<size_t> checked_;         // inputs with values that may not fit
+  const bool has_state_;                // variables that would outlive an execution
   std::vector<ov::Shape> good_shapes_;  // of the last inputs that were tried
   int32_t stop_place_ = 0;
   std::atomic<bool> interrupted_{false};

@@ -23,7 +23,8 @@ class ShapeModel {
   /// OpenVINO skips an operation that gets an empty tensor: where its output is not empty, nothing writes that output.
   std::string objection(const std::vector<ov::Shape>& shapes) const;
 
-  /// The shapes of the outputs for these of the inputs; -1: not known, on either side. Nothing where OpenVINO cannot say.
+  /// The shapes of the outputs for these of the inputs; -1: not known, on either side. Nothing where OpenVINO cannot
+  /// say.
   std::optional<BackendEngine::Shapes> output_shapes(const BackendEngine::Shapes& inputs) const;
 
   /// Whether requests may come with different shapes.
