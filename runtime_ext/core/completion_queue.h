@@ -15,7 +15,8 @@ class CompletionQueue {
     queue_.push_with([&](std::vector<Completion>& all) {
       if (closed_) {
         // Nobody takes them any more, and a worker thread must not destroy an owner: so it stays for ever.
-        for (auto& completion : completions) static_cast<void>(completion.owner.release());
+        for (auto& completion : completions) [[maybe_unused]]
+          const auto* kept = completion.owner.release();
       } else {
         all.insert(all.end(), std::make_move_iterator(completions.begin()), std::make_move_iterator(completions.end()));
       }
