@@ -141,6 +141,24 @@ def test_an_output_that_is_an_input_is_a_copy_of_it(
         assert np.array_equal(answer[third], other)
 
 
+def test_an_input_keeps_its_name_where_a_dropout_takes_it_first(harness: Harness, tmp_path: Path) -> None:
+    spec = (FLOAT, ["batch", 4])
+    nodes = [
+        node("Dropout", ["x"], ["dropped"]),
+        node("Dropout", ["u"], ["kept", "mask"]),
+        node("Sub", ["dropped", "kept"], ["y"]),
+    ]
+    inputs = {"u": spec, "x": spec}
+    plan = write_onnx(
+        tmp_path / "m.plan", nodes, inputs, {"y": spec, "mask": (TensorProto.BOOL, ["batch", 4])}
+    )
+    engine = harness.load_file(plan)
+    assert tensor_names(harness.runtime.engine(engine).inputs) == ["u", "x"]
+    answer = harness.infer(engine, u=X, x=3 * X)
+    assert np.array_equal(answer["y"], 2 * X)
+    assert answer["mask"].all()
+
+
 def test_an_output_that_is_an_input_outlives_the_request_data(harness: Harness, tmp_path: Path) -> None:
     spec = (FLOAT, ["batch", 4])
     plan = write_onnx(tmp_path / "m.plan", [node("Dropout", ["x"], ["y"])], {"x": spec}, {"y": spec})
