@@ -307,10 +307,8 @@ def test_the_options_reach_the_backend(tmp_path: Path) -> None:
     runtime.close()
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_right_answers_come_after_refused_ones_of_every_shape(
-    harness: Harness, tmp_path: Path, threads: int
-) -> None:
+def gathering(path: Path) -> Path:
+    """y = (relu(x)[i] + z) @ x.T: operations of every shape before and behind a guarded one."""
     nodes = [
         helper.make_node("Relu", ["x"], ["positive"]),
         helper.make_node("Gather", ["positive", "i"], ["rows"], axis=0),
@@ -319,7 +317,37 @@ def test_right_answers_come_after_refused_ones_of_every_shape(
         helper.make_node("MatMul", ["sum", "turned"], ["y"]),
     ]
     inputs = {"x": (FLOAT, ["n", "m"]), "i": (INT64, ["k"]), "z": (FLOAT, ["k", "m"])}
-    plan = write_onnx(tmp_path / "m.plan", nodes, inputs, {"y": (FLOAT, ["k", "n"])})
+    return write_onnx(path, nodes, inputs, {"y": (FLOAT, ["k", "n"])})
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_shape_is_answered_right_again_after_a_refusal_at_another_shape(
+    harness: Harness, tmp_path: Path, threads: int
+) -> None:
+    engine = harness.load_file(gathering(tmp_path / "m.plan"), instances=1, threads=threads)
+    rng = np.random.default_rng(0)
+
+    def ask(n: int, m: int, k: int, beyond: int) -> tuple[str | None, bool]:
+        x, z, i = rng.random((n, m), np.float32), rng.random((k, m), np.float32), rng.integers(0, n, k)
+        i[-1] += beyond
+        (done,) = harness.wait(harness.submit(engine, x=x, i=i, z=z))
+        if done.kind is not None:
+            return done.kind, False
+        y = to_numpy(done.outputs[0])
+        return None, y.shape == (k, n) and np.allclose(y, (x[i] + z) @ x.T, rtol=1e-4)
+
+    for shape in ((3, 2, 2), (2, 5, 3), (5, 4, 1), (1, 1, 4)):
+        assert ask(3, 4, 2, 0) == (None, True)
+        assert ask(*shape, 100) == ("InvalidInput", False)
+        assert ask(3, 4, 2, 0) == (None, True)
+        assert ask(*shape, 0) == (None, True)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_right_answers_come_after_refused_ones_of_every_shape(
+    harness: Harness, tmp_path: Path, threads: int
+) -> None:
+    plan = gathering(tmp_path / "m.plan")
     engine = harness.load_file(plan, threads=threads)
     rng = np.random.default_rng(0)
     for _ in range(100):

@@ -3,6 +3,7 @@
 #include <thread>
 
 #include <openvino/core/version.hpp>
+#include <openvino/op/util/multi_subgraph_base.hpp>
 #include <openvino/runtime/core.hpp>
 
 #include "backends/openvino/constants.h"
@@ -72,6 +73,20 @@ void check_device(const LoadOptions& options) {
   }
 }
 
+bool shapes_vary(const ov::Model& model) {
+  for (const auto& node : model.get_ops()) {
+    for (const auto& output : node->outputs()) {
+      if (output.get_partial_shape().is_dynamic()) return true;
+    }
+    const auto parent = ov::as_type_ptr<ov::op::util::MultiSubGraphOp>(node);
+    if (!parent) continue;
+    for (const auto& body : parent->get_functions()) {
+      if (shapes_vary(*body)) return true;
+    }
+  }
+  return false;
+}
+
 /// Where one thread is all there is, OpenVINO 2026.4 defers the work of infer() and drops its exceptions: the outputs
 /// would be memory that nobody has written, and the next infer() would find what is left of the failed one.
 bool infer_throws(const ov::CompiledModel& model) {
@@ -124,6 +139,10 @@ class OpenVinoBackend final : public Backend {
             "file, or have the operator turn on allow_blobs");
       }
       const auto blob = core_.import_model(file, "CPU", properties);
+      safety.again = [core = core_, plan_path, properties]() mutable {
+        std::ifstream again(plan_path, std::ios::binary);
+        return core.import_model(again, "CPU", properties);
+      };
       safety.infer_throws = infer_throws(blob);
       return std::make_unique<OpenVinoEngine>(blob, names_of(blob), std::vector<ov::element::Type>(), std::move(safety),
                                               instances, std::move(stream_threads));
@@ -138,11 +157,25 @@ class OpenVinoBackend final : public Backend {
     const auto cast = cast_first(*model);
     safety.shapes = std::make_shared<const ShapeModel>(model);
     add_guards(model, options_.max_tensor_bytes);
-    safety.stops = add_loop_guards(model);
+    safety.stops = std::make_shared<StopFlags>();
+    if (!add_loop_guards(model, safety.stops)) safety.stops.reset();
+    if (shapes_vary(*model)) safety.again = compile_again(plan_path, properties, safety.stops);
     const auto compiled = core_.compile_model(model, "CPU", properties);
     safety.infer_throws = infer_throws(compiled);
     return std::make_unique<OpenVinoEngine>(compiled, names_of(onnx), cast, std::move(safety), instances,
                                             std::move(stream_threads));
+  }
+
+  /// From the plan's file: a model that were kept for this would keep its weights.
+  std::function<ov::CompiledModel()> compile_again(const std::string& plan_path, const ov::AnyMap& properties,
+                                                   const std::shared_ptr<StopFlags>& stops) {
+    return [core = core_, plan_path, properties, stops, most_bytes = options_.max_tensor_bytes]() mutable {
+      const OnnxFile onnx = read_onnx_file(plan_path);
+      const auto model = with_empty_inputs(read_onnx(plan_path, onnx), onnx);
+      add_guards(model, most_bytes);
+      if (stops) add_loop_guards(model, stops);
+      return core.compile_model(model, "CPU", properties);
+    };
   }
 
   const BackendOptions options_;

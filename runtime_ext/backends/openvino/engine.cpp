@@ -90,31 +90,32 @@ std::vector<OutputPlace> output_places(const ov::CompiledModel& model) {
   return places;
 }
 
-}  // namespace
-
-OpenVinoEngine::OpenVinoEngine(ov::CompiledModel model, const TensorNames& names,
-                               const std::vector<ov::element::Type>& cast_first, Safety safety, int instances,
-                               std::shared_ptr<const int> stream_threads)
-    : stream_threads_(std::move(stream_threads)),
-      model_(std::move(model)),
-      instances_(instances),
-      served_{input_specs(model_, names, cast_first, safety),
-              specs(model_.outputs(), names.outputs, model_.get_property(ov::hint::inference_precision)),
-              output_places(model_),
-              std::move(safety.shapes),
-              std::move(safety.stops),
-              safety.infer_throws} {}
-
-std::map<std::string, std::string> OpenVinoEngine::properties() const {
+std::map<std::string, std::string> properties_of(const ov::CompiledModel& model) {
   return {
-      {"streams", std::to_string(model_.get_property(ov::num_streams).num)},
-      {"threads", std::to_string(model_.get_property(ov::inference_num_threads))},
-      {"precision", model_.get_property(ov::hint::inference_precision).get_type_name()},
+      {"streams", std::to_string(model.get_property(ov::num_streams).num)},
+      {"threads", std::to_string(model.get_property(ov::inference_num_threads))},
+      {"precision", model.get_property(ov::hint::inference_precision).get_type_name()},
   };
 }
 
+}  // namespace
+
+OpenVinoEngine::OpenVinoEngine(const ov::CompiledModel& model, const TensorNames& names,
+                               const std::vector<ov::element::Type>& cast_first, Safety safety, int instances,
+                               std::shared_ptr<const int> stream_threads)
+    : stream_threads_(std::move(stream_threads)),
+      instances_(instances),
+      properties_(properties_of(model)),
+      served_{input_specs(model, names, cast_first, safety),
+              specs(model.outputs(), names.outputs, model.get_property(ov::hint::inference_precision)),
+              output_places(model),
+              std::move(safety.shapes),
+              std::move(safety.stops),
+              safety.infer_throws},
+      compilation_(model, std::move(safety.again)) {}
+
 std::unique_ptr<ExecutionContext> OpenVinoEngine::create_context() {
-  return std::make_unique<OpenVinoContext>(model_.create_infer_request(), served_);
+  return std::make_unique<OpenVinoContext>(compilation_, served_);
 }
 
 }  // namespace trtserve::openvino

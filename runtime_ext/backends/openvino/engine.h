@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include <openvino/runtime/compiled_model.hpp>
@@ -16,6 +17,7 @@ struct Safety {
   std::shared_ptr<const ShapeModel> shapes;
   std::shared_ptr<StopFlags> stops;
   bool infer_throws = true;
+  std::function<ov::CompiledModel()> again;  ///< compiles the model anew; null where no execution can damage it
 };
 
 /// A compiled model on the CPU.
@@ -23,14 +25,15 @@ class OpenVinoEngine final : public BackendEngine {
  public:
   /// `cast_first` is that of value_range.h; empty where it is not known. `stream_threads` are those that the model
   /// keeps; null where it keeps none.
-  OpenVinoEngine(ov::CompiledModel model, const TensorNames& names, const std::vector<ov::element::Type>& cast_first,
-                 Safety safety, int instances, std::shared_ptr<const int> stream_threads);
+  OpenVinoEngine(const ov::CompiledModel& model, const TensorNames& names,
+                 const std::vector<ov::element::Type>& cast_first, Safety safety, int instances,
+                 std::shared_ptr<const int> stream_threads);
 
   const std::vector<TensorSpec>& inputs() const override { return served_.inputs; }
   const std::vector<TensorSpec>& outputs() const override { return served_.outputs; }
   at::Device device() const override { return at::kCPU; }
   int instances() const override { return instances_; }
-  std::map<std::string, std::string> properties() const override;
+  std::map<std::string, std::string> properties() const override { return properties_; }
   std::optional<Shapes> output_shapes(const Shapes& inputs) const override {
     return served_.shapes ? served_.shapes->output_shapes(inputs) : std::nullopt;
   }
@@ -38,9 +41,10 @@ class OpenVinoEngine final : public BackendEngine {
 
  private:
   const std::shared_ptr<const int> stream_threads_;  // first, so that they are given back once the model is gone
-  ov::CompiledModel model_;
   const int instances_;
+  const std::map<std::string, std::string> properties_;
   const Served served_;
+  Compilation compilation_;
 };
 
 }  // namespace trtserve::openvino

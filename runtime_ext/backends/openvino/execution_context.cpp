@@ -13,6 +13,9 @@ namespace trtserve::openvino {
 
 namespace {
 
+/// How often an execution runs before it gives up because others broke off beside it.
+constexpr int kAttempts = 16;
+
 ov::Tensor view(const at::Tensor& tensor) {
   const auto sizes = tensor.sizes();
   const ov::Shape shape(sizes.begin(), sizes.end());
@@ -41,16 +44,27 @@ at::Tensor wrap(ov::Tensor output, c10::ScalarType dtype) {
 
 }  // namespace
 
-OpenVinoContext::OpenVinoContext(ov::InferRequest request, const Served& served)
-    : request_(std::move(request)), served_(served), has_state_(!request_.query_state().empty()) {
+OpenVinoContext::OpenVinoContext(Compilation& compilation, const Served& served)
+    : compilation_(compilation), served_(served) {
   for (size_t i = 0; i < served_.inputs.size(); ++i) {
     if (may_not_fit(served_.inputs[i])) checked_.push_back(i);
   }
-  if (!served_.stops) return;
-  stop_place_ = served_.stops->add();
-  ov::Tensor place(ov::element::i32, {1});
-  *place.data<int32_t>() = stop_place_;
-  request_.set_input_tensor(served_.inputs.size(), place);
+  if (served_.stops) stop_place_ = served_.stops->add();
+  renew_request();
+}
+
+void OpenVinoContext::renew_request() {
+  auto made = compilation_.sound();
+  auto request = made->model.create_infer_request();
+  has_state_ = !request.query_state().empty();
+  if (served_.stops) {
+    ov::Tensor place(ov::element::i32, {1});
+    *place.data<int32_t>() = stop_place_;
+    request.set_input_tensor(served_.inputs.size(), place);
+  }
+  const std::lock_guard lock(request_mutex_);
+  request_ = std::move(request);
+  made_ = std::move(made);
 }
 
 std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> inputs) {
@@ -59,13 +73,16 @@ std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> input
   if (served_.stops) served_.stops->set(stop_place_, false);
   interrupted_ = false;
   try {
-    bind(inputs);
-    // What one request leaves in the variables is no business of the next, which may be another client's.
-    if (has_state_) request_.reset_state();
-    infer();
-    // OpenVINO may end a cancelled inference without an exception, and without its outputs.
-    if (interrupted_) fail(Kind::Cancelled, "the execution was stopped");
-    return outputs(inputs);
+    // Another context's execution may break off in the graph that this one waits for.
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      if (made_->damaged) renew_request();
+      bind(inputs);
+      // What one request leaves in the variables is no business of the next, which may be another client's.
+      if (has_state_) request_.reset_state();
+      infer();
+      if (!made_->damaged) return outputs(inputs);
+    }
+    fail(Kind::Unavailable, "executions of other requests keep failing in the model: try again");
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
@@ -74,9 +91,19 @@ std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> input
 }
 
 void OpenVinoContext::infer() {
-  if (served_.infer_throws) return request_.infer();
-  request_.start_async();
-  request_.wait();
+  try {
+    if (served_.infer_throws) {
+      request_.infer();
+    } else {
+      request_.start_async();
+      request_.wait();
+    }
+    // OpenVINO may end a cancelled inference without an exception, and without its outputs.
+    if (interrupted_) fail(Kind::Cancelled, "the execution was stopped");
+  } catch (...) {
+    compilation_.note_broken_off(*made_);
+    throw;
+  }
 }
 
 /// An execution that fails on its shapes leaves the plugin's graph half shaped for them, and what comes next may fail
@@ -99,6 +126,7 @@ void OpenVinoContext::interrupt() noexcept {
   try {
     interrupted_ = true;
     if (served_.stops) served_.stops->set(stop_place_, true);
+    const std::lock_guard lock(request_mutex_);
     request_.cancel();  // takes effect between two operations outside of loops
   } catch (...) {       // NOLINT(bugprone-empty-catch): the execution goes on to its end
   }

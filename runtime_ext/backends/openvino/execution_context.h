@@ -2,10 +2,12 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include <openvino/runtime/infer_request.hpp>
 
+#include "backends/openvino/compilation.h"
 #include "backends/openvino/loops.h"
 #include "backends/openvino/shape_model.h"
 #include "core/backend.h"
@@ -29,12 +31,12 @@ struct Served {
   bool infer_throws = true;                  ///< false: a failed execution is only told of by wait()
 };
 
-/// One InferRequest. Inputs are read where they lie, and outputs are written where the caller finds them. Not thread
-/// safe but for interrupt().
+/// One InferRequest at a time: a new one once the compiled model has been made anew. Inputs are read where they lie,
+/// and outputs are written where the caller finds them. Not thread safe but for interrupt().
 class OpenVinoContext final : public ExecutionContext {
  public:
-  /// `served` outlives the context: it is the engine's.
-  OpenVinoContext(ov::InferRequest request, const Served& served);
+  /// Both outlive the context: they are the engine's.
+  OpenVinoContext(Compilation& compilation, const Served& served);
 
   std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) override;
   void interrupt() noexcept override;
@@ -43,12 +45,16 @@ class OpenVinoContext final : public ExecutionContext {
   void bind(c10::ArrayRef<at::Tensor> inputs);
   std::vector<at::Tensor> outputs(c10::ArrayRef<at::Tensor> inputs);
   void infer();
+  void renew_request();
   void check_shapes(c10::ArrayRef<at::Tensor> inputs);
 
-  ov::InferRequest request_;
+  Compilation& compilation_;
   const Served& served_;
+  std::shared_ptr<Compilation::Made> made_;  // what request_ belongs to
+  std::mutex request_mutex_;
+  ov::InferRequest request_;            // written under request_mutex_; interrupt() reads it from another thread
   std::vector<size_t> checked_;         // inputs with values that may not fit
-  const bool has_state_;                // variables that would outlive an execution
+  bool has_state_ = false;              // variables that would outlive an execution
   std::vector<ov::Shape> good_shapes_;  // of the last inputs that were tried
   int32_t stop_place_ = 0;
   std::atomic<bool> interrupted_{false};

@@ -128,12 +128,11 @@ bool StopFlags::is_set(int32_t place) const {
   return flags_.at(static_cast<size_t>(place));
 }
 
-std::shared_ptr<StopFlags> add_loop_guards(const std::shared_ptr<ov::Model>& model) {
-  if (!has_long_loop(*model)) return nullptr;
-  auto flags = std::make_shared<StopFlags>();
+bool add_loop_guards(const std::shared_ptr<ov::Model>& model, const std::shared_ptr<StopFlags>& flags) {
+  if (!has_long_loop(*model)) return false;
   watch(model, add_parameter(model), flags);
   model->validate_nodes_and_infer_types();
-  return flags;
+  return true;
 }
 
 }  // namespace trtserve::openvino

@@ -23,8 +23,8 @@ class StopFlags {
 };
 
 /// Makes every loop of the model end: no iterations where the trip count is negative, as ONNX has it, and before each
-/// iteration a look at the execution's stop flag. Gives the model one more input, the last, for the flag's place; null
+/// iteration a look at the execution's stop flag. Gives the model one more input, the last, for the flag's place; false
 /// and no input where nothing loops as long as a request likes.
-std::shared_ptr<StopFlags> add_loop_guards(const std::shared_ptr<ov::Model>& model);
+bool add_loop_guards(const std::shared_ptr<ov::Model>& model, const std::shared_ptr<StopFlags>& flags);
 
 }  // namespace trtserve::openvino
