@@ -343,6 +343,16 @@ def test_a_shape_is_answered_right_again_after_a_refusal_at_another_shape(
         assert ask(*shape, 0) == (None, True)
 
 
+def test_a_refused_index_does_not_have_the_plan_compiled_anew(harness: Harness, tmp_path: Path) -> None:
+    plan = gathering(tmp_path / "m.plan")
+    engine = harness.load_file(plan, instances=1)
+    plan.unlink()
+    x, z = np.ones((3, 2), np.float32), np.ones((2, 2), np.float32)
+    for _ in range(3):
+        assert refusal(harness, engine, x=x, i=np.int64([0, 3]), z=z)[0] == "InvalidInput"
+        assert harness.infer(engine, x=x, i=np.int64([0, 2]), z=z)["y"].tolist() == [[4, 4, 4]] * 2
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_right_answers_come_after_refused_ones_of_every_shape(
     harness: Harness, tmp_path: Path, threads: int

@@ -12,6 +12,7 @@
 #include "backends/openvino/guard.h"
 #include "backends/openvino/guards.h"
 #include "backends/openvino/load_failure.h"
+#include "backends/openvino/loops.h"
 #include "backends/openvino/onnx_file.h"
 #include "backends/openvino/onnx_frontend.h"
 #include "backends/openvino/stream_threads.h"
@@ -71,6 +72,11 @@ void check_device(const LoadOptions& options) {
   if (options.device != "auto" && options.device != "cpu") {
     fail(Kind::Unsupported, "device is '", options.device, "'; the openvino backend runs on cpu");
   }
+}
+
+/// Puts all guards into the model. Whether it has a hidden input for an execution's place among the marks.
+bool guarded(const std::shared_ptr<ov::Model>& model, size_t most_bytes, const std::shared_ptr<Marks>& marks) {
+  return add_loop_guards(model, add_guards(model, most_bytes, marks), marks) != nullptr;
 }
 
 bool shapes_vary(const ov::Model& model) {
@@ -156,10 +162,9 @@ class OpenVinoBackend final : public Backend {
     check_constants(*model);
     const auto cast = cast_first(*model);
     safety.shapes = std::make_shared<const ShapeModel>(model);
-    add_guards(model, options_.max_tensor_bytes);
-    safety.stops = std::make_shared<StopFlags>();
-    if (!add_loop_guards(model, safety.stops)) safety.stops.reset();
-    if (shapes_vary(*model)) safety.again = compile_again(plan_path, properties, safety.stops);
+    const auto marks = std::make_shared<Marks>();
+    if (guarded(model, options_.max_tensor_bytes, marks)) safety.marks = marks;
+    if (shapes_vary(*model)) safety.again = compile_again(plan_path, properties, marks);
     const auto compiled = core_.compile_model(model, "CPU", properties);
     safety.infer_throws = infer_throws(compiled);
     return std::make_unique<OpenVinoEngine>(compiled, names_of(onnx), cast, std::move(safety), instances,
@@ -168,12 +173,11 @@ class OpenVinoBackend final : public Backend {
 
   /// From the plan's file: a model that were kept for this would keep its weights.
   std::function<ov::CompiledModel()> compile_again(const std::string& plan_path, const ov::AnyMap& properties,
-                                                   const std::shared_ptr<StopFlags>& stops) {
-    return [core = core_, plan_path, properties, stops, most_bytes = options_.max_tensor_bytes]() mutable {
+                                                   const std::shared_ptr<Marks>& marks) {
+    return [core = core_, plan_path, properties, marks, most_bytes = options_.max_tensor_bytes]() mutable {
       const OnnxFile onnx = read_onnx_file(plan_path);
       const auto model = with_empty_inputs(read_onnx(plan_path, onnx), onnx);
-      add_guards(model, most_bytes);
-      if (stops) add_loop_guards(model, stops);
+      guarded(model, most_bytes, marks);
       return core.compile_model(model, "CPU", properties);
     };
   }

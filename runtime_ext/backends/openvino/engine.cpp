@@ -50,10 +50,10 @@ std::vector<TensorSpec> specs(const std::vector<Port>& ports, const std::vector<
   return specs;
 }
 
-/// Those of the file: the last is ours where the model has loops to stop.
+/// Those of the file: the last is ours where guards need to know the execution.
 std::vector<Port> declared_inputs(const ov::CompiledModel& model, const Safety& safety) {
   auto inputs = model.inputs();
-  if (safety.stops) inputs.pop_back();
+  if (safety.marks) inputs.pop_back();
   return inputs;
 }
 
@@ -110,7 +110,7 @@ OpenVinoEngine::OpenVinoEngine(const ov::CompiledModel& model, const TensorNames
               specs(model.outputs(), names.outputs, model.get_property(ov::hint::inference_precision)),
               output_places(model),
               std::move(safety.shapes),
-              std::move(safety.stops),
+              std::move(safety.marks),
               safety.infer_throws},
       compilation_(model, std::move(safety.again)) {}
 

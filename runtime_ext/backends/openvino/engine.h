@@ -15,7 +15,7 @@ namespace trtserve::openvino {
 /// the last.
 struct Safety {
   std::shared_ptr<const ShapeModel> shapes;
-  std::shared_ptr<StopFlags> stops;
+  std::shared_ptr<Marks> marks;
   bool infer_throws = true;
   std::function<ov::CompiledModel()> again;  ///< compiles the model anew; null where no execution can damage it
 };

@@ -49,7 +49,7 @@ OpenVinoContext::OpenVinoContext(Compilation& compilation, const Served& served)
   for (size_t i = 0; i < served_.inputs.size(); ++i) {
     if (may_not_fit(served_.inputs[i])) checked_.push_back(i);
   }
-  if (served_.stops) stop_place_ = served_.stops->add();
+  if (served_.marks) place_ = served_.marks->add();
   renew_request();
 }
 
@@ -57,9 +57,9 @@ void OpenVinoContext::renew_request() {
   auto made = compilation_.sound();
   auto request = made->model.create_infer_request();
   has_state_ = !request.query_state().empty();
-  if (served_.stops) {
+  if (served_.marks) {
     ov::Tensor place(ov::element::i32, {1});
-    *place.data<int32_t>() = stop_place_;
+    *place.data<int32_t>() = place_;
     request.set_input_tensor(served_.inputs.size(), place);
   }
   const std::lock_guard lock(request_mutex_);
@@ -70,7 +70,7 @@ void OpenVinoContext::renew_request() {
 std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> inputs) {
   for (const size_t i : checked_) check_values(served_.inputs[i], inputs[i]);
   check_shapes(inputs);
-  if (served_.stops) served_.stops->set(stop_place_, false);
+  if (served_.marks) served_.marks->clear(place_);
   interrupted_ = false;
   try {
     // Another context's execution may break off in the graph that this one waits for.
@@ -80,12 +80,15 @@ std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> input
       // What one request leaves in the variables is no business of the next, which may be another client's.
       if (has_state_) request_.reset_state();
       infer();
+      if (const auto refusal = served_.marks ? served_.marks->refusal(place_) : std::nullopt) throw Error(*refusal);
       if (!made_->damaged) return outputs(inputs);
     }
     fail(Kind::Unavailable, "executions of other requests keep failing in the model: try again");
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
+    // What failed after a guard's refusal failed of the zeros that it handed on.
+    if (const auto refusal = served_.marks ? served_.marks->refusal(place_) : std::nullopt) throw Error(*refusal);
     throw failure(error, served_.inputs, inputs);
   }
 }
@@ -125,7 +128,7 @@ void OpenVinoContext::check_shapes(c10::ArrayRef<at::Tensor> inputs) {
 void OpenVinoContext::interrupt() noexcept {
   try {
     interrupted_ = true;
-    if (served_.stops) served_.stops->set(stop_place_, true);
+    if (served_.marks) served_.marks->stop(place_);
     const std::lock_guard lock(request_mutex_);
     request_.cancel();  // takes effect between two operations outside of loops
   } catch (...) {       // NOLINT(bugprone-empty-catch): the execution goes on to its end

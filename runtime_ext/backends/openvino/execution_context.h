@@ -8,7 +8,7 @@
 #include <openvino/runtime/infer_request.hpp>
 
 #include "backends/openvino/compilation.h"
-#include "backends/openvino/loops.h"
+#include "backends/openvino/marks.h"
 #include "backends/openvino/shape_model.h"
 #include "core/backend.h"
 
@@ -27,8 +27,8 @@ struct Served {
   std::vector<TensorSpec> outputs;
   std::vector<OutputPlace> places;           ///< of the outputs
   std::shared_ptr<const ShapeModel> shapes;  ///< null for a blob
-  std::shared_ptr<StopFlags> stops;          ///< null where nothing loops; else the model's last input is for them
-  bool infer_throws = true;                  ///< false: a failed execution is only told of by wait()
+  std::shared_ptr<Marks> marks;  ///< null where no guard uses them; else the model's last input is for the place
+  bool infer_throws = true;      ///< false: a failed execution is only told of by wait()
 };
 
 /// One InferRequest at a time: a new one once the compiled model has been made anew. Inputs are read where they lie,
@@ -56,7 +56,7 @@ class OpenVinoContext final : public ExecutionContext {
   std::vector<size_t> checked_;         // inputs with values that may not fit
   bool has_state_ = false;              // variables that would outlive an execution
   std::vector<ov::Shape> good_shapes_;  // of the last inputs that were tried
-  int32_t stop_place_ = 0;
+  int32_t place_ = 0;
   std::atomic<bool> interrupted_{false};
 };
 

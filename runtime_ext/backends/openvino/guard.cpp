@@ -12,21 +12,27 @@ constexpr char kEnd = '\x03';
 
 }  // namespace
 
-Guard::Guard(const ov::OutputVector& inputs, std::shared_ptr<const Check> check)
-    : Op(inputs), check_(std::move(check)) {
+Guard::Guard(const ov::OutputVector& inputs, std::shared_ptr<const Check> check, std::shared_ptr<Marks> marks)
+    : Op(inputs), check_(std::move(check)), marks_(std::move(marks)) {
   constructor_validate_and_infer_types();
 }
 
 void Guard::validate_and_infer_types() { set_output_type(0, get_input_element_type(0), get_input_partial_shape(0)); }
 
 std::shared_ptr<ov::Node> Guard::clone_with_new_inputs(const ov::OutputVector& inputs) const {
-  return std::make_shared<Guard>(inputs, check_);
+  return std::make_shared<Guard>(inputs, check_, marks_);
 }
 
 bool Guard::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const {
   try {
     (*check_)(inputs);
   } catch (const Error& error) {
+    if (marks_) {
+      marks_->refuse(*inputs.back().data<const int32_t>(), error);
+      outputs[0].set_shape(inputs[0].get_shape());
+      if (outputs[0].get_byte_size() > 0) std::memset(outputs[0].data(), 0, outputs[0].get_byte_size());
+      return true;
+    }
     throw std::runtime_error(c10::str(kBegin, name(error.kind()), ' ', error.what(), kEnd));
   }
   outputs[0].set_shape(inputs[0].get_shape());

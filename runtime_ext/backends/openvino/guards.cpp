@@ -20,9 +20,11 @@
 #include <openvino/op/util/gather_nd_base.hpp>
 #include <openvino/op/util/multi_subgraph_base.hpp>
 #include <openvino/op/util/shape_of_base.hpp>
+#include <openvino/op/util/sub_graph_base.hpp>
 #include <openvino/op/util/topk_base.hpp>
 
 #include "backends/openvino/checks.h"
+#include "backends/openvino/loops.h"
 #include "core/error.h"
 
 namespace trtserve::openvino {
@@ -64,11 +66,22 @@ Port narrowed(const Port& port) {
   return wide ? std::make_shared<ov::op::v0::Convert>(port, ov::element::i32)->output(0) : port;
 }
 
-void put_guard(const NodePtr& node, size_t port, const ov::OutputVector& others, Check check) {
+/// Where the guards of a model tell of what they refuse. Zeros are within all indices, so the execution goes on with
+/// them.
+struct Telling {
+  std::shared_ptr<ov::op::v0::Parameter> place;
+  std::shared_ptr<Marks> marks;
+};
+
+void put_guard(const NodePtr& node, size_t port, const ov::OutputVector& others, Check check,
+               const Telling* telling = nullptr) {
   const auto source = node->input_value(port);
+  const bool tells = telling != nullptr && telling->place && !is_constant(source);
   ov::OutputVector inputs = {narrowed(source)};
   for (const auto& other : others) inputs.push_back(narrowed(other));
-  const auto guard = std::make_shared<Guard>(inputs, std::make_shared<const Check>(std::move(check)));
+  if (tells) inputs.push_back(telling->place);
+  const auto guard = std::make_shared<Guard>(inputs, std::make_shared<const Check>(std::move(check)),
+                                             tells ? telling->marks : nullptr);
   guard->set_friendly_name(c10::str(node->get_friendly_name(), "/guard", port));
   Port checked = guard->output(0);
   const auto type = source.get_element_type();
@@ -93,11 +106,11 @@ bool known_to_fit(const Port& indices, const ov::Dimension& dim) {
   return values.empty() || std::max(*most + 1, -*least) <= std::max<int64_t>(1, dim.get_min_length());
 }
 
-void guard_indices(const NodePtr& node, int64_t given_axis) {
+void guard_indices(const NodePtr& node, int64_t given_axis, const Telling& telling) {
   const size_t axis = along(node, 0, given_axis);
   const auto data = node->input_value(0);
   if (known_to_fit(node->input_value(1), data.get_partial_shape()[static_cast<std::ptrdiff_t>(axis)])) return;
-  put_guard(node, 1, {shape_of(data)}, indices_along(subject_of(node, 1), axis));
+  put_guard(node, 1, {shape_of(data)}, indices_along(subject_of(node, 1), axis), &telling);
 }
 
 int64_t constant_axis(const NodePtr& node, size_t port) {
@@ -109,9 +122,9 @@ int64_t constant_axis(const NodePtr& node, size_t port) {
   return axis->cast_vector<int64_t>().at(0);
 }
 
-void guard_rows(const NodePtr& node, size_t batch_dims) {
+void guard_rows(const NodePtr& node, size_t batch_dims, const Telling& telling) {
   along(node, 0, 0);
-  put_guard(node, 1, {shape_of(node->input_value(0))}, index_rows(subject_of(node, 1), batch_dims));
+  put_guard(node, 1, {shape_of(node->input_value(0))}, index_rows(subject_of(node, 1), batch_dims), &telling);
 }
 
 /// A range that steps away from its end is empty in ONNX; OpenVINO's goes on for as many steps as the distance is long.
@@ -153,16 +166,38 @@ bool contains(const std::vector<size_t>& ports, size_t port) {
 /// Guards the nodes of one model. What is needed of a node's surroundings is looked up here.
 class Guards {
  public:
-  Guards(const std::shared_ptr<ov::Model>& model, size_t most_bytes) : model_(model), most_bytes_(most_bytes) {}
+  Guards(const std::shared_ptr<ov::Model>& model, size_t most_bytes, Telling telling)
+      : model_(model), most_bytes_(most_bytes), telling_(std::move(telling)) {}
 
   void add() {
     const auto nodes = model_->get_ordered_ops();
     for (const auto& node : nodes) note_origin(*node);
     for (const auto& node : nodes) {
       if (const auto parent = ov::as_type_ptr<ov::op::util::MultiSubGraphOp>(node)) {
-        for (const auto& body : parent->get_functions()) add_guards(body, most_bytes_);
+        for (const auto& body : parent->get_functions()) {
+          Guards within(body, most_bytes_, {});
+          within.add();
+          if (const auto loop = ov::as_type_ptr<ov::op::util::SubGraphOp>(node)) within.check_scanned(*loop);
+        }
       }
       guard(node);
+    }
+  }
+
+  /// OpenVINO joins what the iterations leave as if all were of one shape, and writes beyond it where they are not.
+  void check_scanned(const ov::op::util::SubGraphOp& loop) const {
+    using Loop = ov::op::util::SubGraphOp;
+    bool grows = false;  // what one iteration hands to the next may be of another shape
+    for (const auto& input : loop.get_input_descriptions()) {
+      if (!ov::as_type_ptr<Loop::MergedInputDescription>(input)) continue;
+      grows |= model_->get_parameters().at(input->m_body_parameter_index)->get_output_partial_shape(0).is_dynamic();
+    }
+    for (const auto& output : loop.get_output_descriptions()) {
+      if (!ov::as_type_ptr<Loop::ConcatOutputDescription>(output)) continue;
+      const auto scanned = model_->get_results().at(output->m_body_value_index)->input_value(0);
+      if (scanned.get_partial_shape().is_static() || (!grows && free_shapes_.count(scanned.get_node()) == 0)) continue;
+      fail(Kind::Unsupported, "node '", loop.get_friendly_name(), "' (", loop.get_type_name(), ") joins what its ",
+           "iterations leave, which may differ in shape: export the model with fixed shapes within the loop");
     }
   }
 
@@ -201,19 +236,25 @@ class Guards {
   bool is_clients(const Port& port) const { return clients_.count(port.get_node()) > 0; }
 
   void guard(const NodePtr& node) {
-    static const std::map<std::string, std::function<void(const NodePtr&)>> index_rules = {
+    static const std::map<std::string, std::function<void(const NodePtr&, const Telling&)>> index_rules = {
         {"Gather",
-         [](const NodePtr& n) { guard_indices(n, ov::as_type_ptr<ov::op::util::GatherBase>(n)->get_axis()); }},
+         [](const NodePtr& n, const Telling& t) {
+           guard_indices(n, ov::as_type_ptr<ov::op::util::GatherBase>(n)->get_axis(), t);
+         }},
         {"GatherElements",
-         [](const NodePtr& n) { guard_indices(n, ov::as_type_ptr<ov::op::v6::GatherElements>(n)->get_axis()); }},
+         [](const NodePtr& n, const Telling& t) {
+           guard_indices(n, ov::as_type_ptr<ov::op::v6::GatherElements>(n)->get_axis(), t);
+         }},
         {"GatherND",
-         [](const NodePtr& n) { guard_rows(n, ov::as_type_ptr<ov::op::util::GatherNDBase>(n)->get_batch_dims()); }},
-        {"ScatterElementsUpdate", [](const NodePtr& n) { guard_indices(n, constant_axis(n, 3)); }},
-        {"ScatterUpdate", [](const NodePtr& n) { guard_indices(n, constant_axis(n, 3)); }},
-        {"ScatterNDUpdate", [](const NodePtr& n) { guard_rows(n, 0); }},
+         [](const NodePtr& n, const Telling& t) {
+           guard_rows(n, ov::as_type_ptr<ov::op::util::GatherNDBase>(n)->get_batch_dims(), t);
+         }},
+        {"ScatterElementsUpdate", [](const NodePtr& n, const Telling& t) { guard_indices(n, constant_axis(n, 3), t); }},
+        {"ScatterUpdate", [](const NodePtr& n, const Telling& t) { guard_indices(n, constant_axis(n, 3), t); }},
+        {"ScatterNDUpdate", [](const NodePtr& n, const Telling& t) { guard_rows(n, 0, t); }},
     };
     const std::string type = node->get_type_name();
-    if (const auto rule = index_rules.find(type); rule != index_rules.end()) rule->second(node);
+    if (const auto rule = index_rules.find(type); rule != index_rules.end()) rule->second(node, telling_);
     guard_lengths(node, type);
     guard_size(node, type);
   }
@@ -272,12 +313,24 @@ class Guards {
 
   const std::shared_ptr<ov::Model> model_;
   const size_t most_bytes_;
+  const Telling telling_;
   std::unordered_set<const ov::Node*> clients_;      // whose values are the client's
   std::unordered_set<const ov::Node*> free_shapes_;  // whose shapes the client's values choose
 };
 
 }  // namespace
 
-void add_guards(const std::shared_ptr<ov::Model>& model, size_t most_bytes) { Guards(model, most_bytes).add(); }
+std::shared_ptr<ov::op::v0::Parameter> add_guards(const std::shared_ptr<ov::Model>& model, size_t most_bytes,
+                                                  const std::shared_ptr<Marks>& marks) {
+  const auto nodes = model->get_ordered_ops();
+  const bool indexes = std::any_of(nodes.begin(), nodes.end(), [](const NodePtr& node) {
+    const std::string type = node->get_type_name();
+    return (type.rfind("Gather", 0) == 0 || type.rfind("Scatter", 0) == 0) && node->get_input_size() > 1 &&
+           !is_constant(node->input_value(1));
+  });
+  const auto place = indexes ? add_place(model) : nullptr;
+  Guards(model, most_bytes, {place, marks}).add();
+  return place;
+}
 
 }  // namespace trtserve::openvino

@@ -50,13 +50,6 @@ bool has_long_loop(const ov::Model& model) {
   return false;
 }
 
-std::shared_ptr<Parameter> add_parameter(const std::shared_ptr<ov::Model>& model) {
-  auto parameter = std::make_shared<Parameter>(ov::element::i32, ov::Shape{1});
-  parameter->set_friendly_name("trtserve/stop");
-  model->add_parameters({parameter});
-  return parameter;
-}
-
 /// To OpenVINO a negative trip count means without end. The frontend writes one where the file has no count.
 void bound_trips(Loop& loop) {
   const auto trips = loop.input_value(0);
@@ -70,39 +63,40 @@ void bound_trips(Loop& loop) {
   }
 }
 
-Check stop_check(std::shared_ptr<const StopFlags> flags) {
-  return [flags = std::move(flags)](const ov::TensorVector& tensors) {
-    if (flags->is_set(*tensors[1].data<const int32_t>())) fail(Kind::Cancelled, "the execution was stopped in a loop");
+Check stop_check(std::shared_ptr<const Marks> marks) {
+  return [marks = std::move(marks)](const ov::TensorVector& tensors) {
+    if (marks->is_stopped(*tensors[1].data<const int32_t>()))
+      fail(Kind::Cancelled, "the execution was stopped in a loop");
   };
 }
 
-void watch(const std::shared_ptr<ov::Model>& model, const Port& place, const std::shared_ptr<StopFlags>& flags);
+void watch(const std::shared_ptr<ov::Model>& model, const Port& place, const std::shared_ptr<Marks>& marks);
 
 void watch_loop(const std::shared_ptr<Loop>& loop, const std::shared_ptr<Parameter>& place,
-                const std::shared_ptr<StopFlags>& flags) {
+                const std::shared_ptr<Marks>& marks) {
   const auto condition = loop->get_special_body_ports().body_condition_output_idx;
   const auto result = loop->get_function()->get_results().at(static_cast<size_t>(condition));
   const auto guard = std::make_shared<Guard>(ov::OutputVector{result->input_value(0), place},
-                                             std::make_shared<const Check>(stop_check(flags)));
+                                             std::make_shared<const Check>(stop_check(marks)));
   result->input(0).replace_source_output(guard->output(0));
   bound_trips(*loop);
 }
 
-void watch(const std::shared_ptr<ov::Model>& model, const Port& place, const std::shared_ptr<StopFlags>& flags) {
+void watch(const std::shared_ptr<ov::Model>& model, const Port& place, const std::shared_ptr<Marks>& marks) {
   for (const auto& node : model->get_ordered_ops()) {
     if (const auto branch = ov::as_type_ptr<ov::op::v8::If>(node)) {
       if (!has_long_loop(*branch->get_then_body()) && !has_long_loop(*branch->get_else_body())) continue;
-      const auto in_then = add_parameter(branch->get_then_body());
-      const auto in_else = add_parameter(branch->get_else_body());
+      const auto in_then = add_place(branch->get_then_body());
+      const auto in_else = add_place(branch->get_else_body());
       branch->set_input(place, in_then, in_else);
-      watch(branch->get_then_body(), in_then, flags);
-      watch(branch->get_else_body(), in_else, flags);
+      watch(branch->get_then_body(), in_then, marks);
+      watch(branch->get_else_body(), in_else, marks);
     } else if (const auto parent = ov::as_type_ptr<ov::op::util::SubGraphOp>(node)) {
       if (!may_be_long(*parent) && !has_long_loop(*parent->get_function())) continue;
-      const auto within = add_parameter(parent->get_function());
+      const auto within = add_place(parent->get_function());
       parent->set_invariant_input(within, place);
-      watch(parent->get_function(), within, flags);
-      if (may_be_long(*parent)) watch_loop(ov::as_type_ptr<Loop>(parent), within, flags);
+      watch(parent->get_function(), within, marks);
+      if (may_be_long(*parent)) watch_loop(ov::as_type_ptr<Loop>(parent), within, marks);
     } else {
       continue;
     }
@@ -112,27 +106,20 @@ void watch(const std::shared_ptr<ov::Model>& model, const Port& place, const std
 
 }  // namespace
 
-int32_t StopFlags::add() {
-  const std::lock_guard lock(mutex_);
-  flags_.push_back(false);
-  return static_cast<int32_t>(flags_.size()) - 1;
+std::shared_ptr<Parameter> add_place(const std::shared_ptr<ov::Model>& model) {
+  auto parameter = std::make_shared<Parameter>(ov::element::i32, ov::Shape{1});
+  parameter->set_friendly_name("trtserve/place");
+  model->add_parameters({parameter});
+  return parameter;
 }
 
-void StopFlags::set(int32_t place, bool stop) {
-  const std::lock_guard lock(mutex_);
-  flags_.at(static_cast<size_t>(place)) = stop;
-}
-
-bool StopFlags::is_set(int32_t place) const {
-  const std::lock_guard lock(mutex_);
-  return flags_.at(static_cast<size_t>(place));
-}
-
-bool add_loop_guards(const std::shared_ptr<ov::Model>& model, const std::shared_ptr<StopFlags>& flags) {
-  if (!has_long_loop(*model)) return false;
-  watch(model, add_parameter(model), flags);
+std::shared_ptr<Parameter> add_loop_guards(const std::shared_ptr<ov::Model>& model, std::shared_ptr<Parameter> place,
+                                           const std::shared_ptr<Marks>& marks) {
+  if (!has_long_loop(*model)) return place;
+  if (!place) place = add_place(model);
+  watch(model, place, marks);
   model->validate_nodes_and_infer_types();
-  return true;
+  return place;
 }
 
 }  // namespace trtserve::openvino
