@@ -26,7 +26,7 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test test-gpu test-asan test-tsan onnx-suite fuzz soak bench bench-steps lint format clean
+.PHONY: help check build demo run test test-gpu test-asan test-tsan onnx-suite hostile fuzz soak bench bench-steps lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -63,6 +63,9 @@ test-tsan: build ## run the tests of scheduler and manager under ThreadSanitizer
 
 onnx-suite: build ## run ONNX's conformance cases here and in OpenVINO, print a table (ARGS="--only 'test_reduce*'")
 	@$(BIN)/python -m tests.onnx_suite $(ARGS)
+
+hostile: build ## send hostile values to every ONNX operator, print the bad endings (ARGS="--only gather"); minutes
+	@timeout 600 $(BIN)/python -m tests.hostile --per-operator 1 $(ARGS)
 
 fuzz: build ## look for faults in the codec for ten minutes (SECONDS=60); needs a wheel of atheris
 	@$(PIP) install -qq $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["fuzz"])')

@@ -369,3 +369,50 @@ def test_right_answers_come_after_refused_ones_of_every_shape(
         unfit = np.zeros((k + 1, m + 2), np.float32)
         assert refusal(harness, engine, x=x, i=i, z=unfit)[0] == "InvalidInput"
         assert np.allclose(harness.infer(engine, x=x, i=i, z=z)["y"], (x[i] + z) @ x.T, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scanned", ["carried", "counted"])
+def test_a_loop_that_joins_what_may_differ_in_shape_is_refused_at_load(
+    harness: Harness, tmp_path: Path, scanned: str
+) -> None:
+    growing = [
+        helper.make_node("Concat", ["v", "v"], ["v_out"], axis=0),
+        helper.make_node("Identity", ["v_out"], ["scan"]),
+    ]
+    counting_up = [
+        helper.make_node("Range", ["zero", "iteration", "one"], ["numbers"]),
+        helper.make_node("Cast", ["numbers"], ["scan"], to=FLOAT),
+        helper.make_node("Identity", ["v"], ["v_out"]),
+    ]
+    body = helper.make_graph(
+        [
+            *(growing if scanned == "carried" else counting_up),
+            helper.make_node("Identity", ["go_on"], ["go_on_out"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("iteration", INT64, []),
+            helper.make_tensor_value_info("go_on", BOOL, []),
+            helper.make_tensor_value_info("v", FLOAT, ["a"]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on_out", BOOL, []),
+            helper.make_tensor_value_info("v_out", FLOAT, ["b"]),
+            helper.make_tensor_value_info("scan", FLOAT, ["c"]),
+        ],
+        [numpy_helper.from_array(np.int64(n), name) for n, name in ((0, "zero"), (1, "one"))],
+    )
+    loop = helper.make_node("Loop", ["m", "", "x"], ["y", "s"], "the_loop", body=body)
+    outputs: dict[str, tuple[int, list[int | str]]] = {"y": (FLOAT, ["d"]), "s": (FLOAT, ["e", "f"])}
+    plan = write_onnx(tmp_path / "m.plan", [loop], {"m": (INT64, []), "x": (FLOAT, ["n"])}, outputs)
+    with pytest.raises(runtime_ext.Error, match="may differ in shape") as refused:
+        harness.load_file(plan)
+    assert refused.value.kind == "Unsupported"
+
+
+def test_an_unload_ends_a_loop_that_would_run_for_hours(harness: Harness, tmp_path: Path) -> None:
+    engine = harness.load_file(counting(tmp_path / "m.plan"), instances=1)
+    endless = harness.submit(engine, m=np.int64(2**31 - 1), limit=np.float32([1e30]))
+    harness.runtime.unload(engine, 0)
+    (completion,) = harness.wait(endless)
+    assert completion.kind in {"Cancelled", "Unavailable"}
