@@ -27,7 +27,9 @@ def digest_of(path: Path) -> tuple[str, int]:
         raise Unavailable(f"Its plan in the store is not a file but a folder. {AGAIN}") from failure
     except OSError as failure:
         if path.is_symlink():
-            raise Unavailable(f"Its plan in the store is not a file but a symbolic link. {AGAIN}") from failure
+            raise Unavailable(
+                f"Its plan in the store is not a file but a symbolic link. {AGAIN}"
+            ) from failure
         raise Unavailable(f"Its plan in the store cannot be read: {failure.strerror}. {AGAIN}") from failure
 
 

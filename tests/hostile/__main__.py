@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import runtime_ext
 from tests.hostile import child
@@ -88,7 +89,7 @@ def main() -> int:
     given = options.parse_args()
     endings = sweep([seed for seed in seeds(given.older, given.per_operator) if given.only in seed.name])
     if given.json:
-        with open(given.json, "w") as file:
+        with Path(given.json).open("w") as file:
             json.dump(endings, file)
     bad = [e for e in endings if not e[2].startswith(GOOD)]
     for seed, case, ending, sentence in bad:

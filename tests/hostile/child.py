@@ -1,4 +1,4 @@
-"""Runs the hostile cases of some seeds in this process, which they may end, and tells of each as it begins and ends."""
+"""Runs the hostile cases of some seeds in this process, which they may end, and tells of each of them."""
 
 import ctypes
 import json

@@ -39,7 +39,7 @@ class Seed:
 
 
 def seeds(older: bool = False, per_operator: int = 10_000) -> Iterator[Seed]:
-    """Tensor cases of the suite, each with its shapes and with dynamic ones; with `older`, in older opsets too."""
+    """Tensor cases of the suite, each with its shapes and with dynamic ones; `older`: in older opsets too."""
     taken: Counter[str] = Counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

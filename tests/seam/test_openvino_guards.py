@@ -21,7 +21,7 @@ def refusal(harness: Harness, engine: int, **inputs: np.ndarray) -> tuple[str | 
 
 
 def indexing(path: Path, operator: str, free: bool, **attributes: object) -> Path:
-    """y = operator(x, i, updates): one node whose indices are an input; with `free`, all its shapes are dynamic."""
+    """y = operator(x, i, updates): one node whose indices are an input; `free`: all shapes are dynamic."""
     shape = ["a", "b"] if free else [3, 2]
     of_indices = ["c", 1 if "ND" in operator else "d"] if free else [2, 1 if "ND" in operator else 2]
     inputs = {"x": (FLOAT, shape), "i": (INT64, of_indices)}
@@ -45,7 +45,7 @@ INDEXING = [
 @pytest.mark.parametrize(("operator", "attributes"), INDEXING, ids=[name for name, _ in INDEXING])
 @pytest.mark.parametrize("index", [3, -4, 2**31 - 1, -(2**31), 10**9])
 def test_an_index_outside_the_data_is_refused_and_the_next_request_is_right(
-    harness: Harness, tmp_path: Path, operator: str, attributes: dict[str, int], free: bool, index: int
+    harness: Harness, tmp_path: Path, *, operator: str, attributes: dict[str, int], free: bool, index: int
 ) -> None:
     engine = harness.load_file(indexing(tmp_path / "m.plan", operator, free, **attributes), instances=1)
     width = 1 if "ND" in operator else 2
@@ -62,50 +62,6 @@ def test_an_index_outside_the_data_is_refused_and_the_next_request_is_right(
     for part in ("'i'", "node 'y'", str(index), "from -3 to 2"):
         assert part in sentence
     assert np.array_equal(harness.infer(engine, x=x, i=good, **more)["y"], before)
-
-
-def counting(path: Path, *, trip_count: bool = True, start_below: bool = False) -> Path:
-    """y = how often the loop ran: `m` times at most, and while the count is below `limit`."""
-    body = helper.make_graph(
-        [
-            helper.make_node("Add", ["count_in", "one"], ["count_out"]),
-            helper.make_node("Less", ["count_out", "limit"], ["go_on_out"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("iteration", INT64, []),
-            helper.make_tensor_value_info("go_on_in", BOOL, []),
-            helper.make_tensor_value_info("count_in", FLOAT, [1]),
-        ],
-        [
-            helper.make_tensor_value_info("go_on_out", BOOL, [1]),
-            helper.make_tensor_value_info("count_out", FLOAT, [1]),
-        ],
-        [numpy_helper.from_array(np.float32([1]), "one")],
-    )
-    loop = helper.make_node("Loop", ["m" if trip_count else "", "", "zero"], ["y"], "the_loop", body=body)
-    inputs: dict[str, tuple[int, list[int | str]]] = {"limit": (FLOAT, [1])}
-    if trip_count:
-        inputs["m"] = (INT64, [])
-    zero = numpy_helper.from_array(np.float32([0]), "zero")
-    return write_onnx(path, [loop], inputs, {"y": (FLOAT, [1])}, [zero])
-
-
-@pytest.mark.parametrize(("trips", "runs"), [(3, 3), (1, 1), (0, 0), (-1, 0), (-(2**31), 0)])
-def test_a_loop_runs_as_often_as_its_trip_count_says_and_not_at_all_below_one(
-    harness: Harness, tmp_path: Path, trips: int, runs: int
-) -> None:
-    engine = harness.load_file(counting(tmp_path / "m.plan"), instances=1)
-    answer = harness.infer(engine, m=np.int64(trips), limit=np.float32([1e30]))
-    assert answer["y"].tolist() == [runs]
-
-
-def test_a_loop_ends_when_its_condition_says_so(harness: Harness, tmp_path: Path) -> None:
-    engine = harness.load_file(counting(tmp_path / "m.plan", trip_count=False), instances=1)
-    assert harness.infer(engine, limit=np.float32([5]))["y"].tolist() == [5]
-    bounded = harness.load_file(counting(tmp_path / "n.plan"), instances=1)
-    assert harness.infer(bounded, m=np.int64(100), limit=np.float32([7]))["y"].tolist() == [7]
-    assert [tensor.name for tensor in harness.runtime.engine(bounded).inputs] == ["limit", "m"]
 
 
 @pytest.mark.parametrize("free", [False, True], ids=["static", "dynamic"])
@@ -162,7 +118,7 @@ def test_the_greatest_of_what_an_earlier_operation_left_is_refused_where_that_is
     ids=["sum", "max", "product"],
 )
 def test_what_comes_of_nothing_is_as_onnx_has_it_or_refused(
-    harness: Harness, tmp_path: Path, operator: str, empty: float | None, full: float, rows: int
+    harness: Harness, tmp_path: Path, *, operator: str, empty: float | None, full: float, rows: int
 ) -> None:
     if operator == "MatMul":
         node = helper.make_node("MatMul", ["x", "x2"], ["y"])
@@ -369,50 +325,3 @@ def test_right_answers_come_after_refused_ones_of_every_shape(
         unfit = np.zeros((k + 1, m + 2), np.float32)
         assert refusal(harness, engine, x=x, i=i, z=unfit)[0] == "InvalidInput"
         assert np.allclose(harness.infer(engine, x=x, i=i, z=z)["y"], (x[i] + z) @ x.T, rtol=1e-4)
-
-
-@pytest.mark.parametrize("scanned", ["carried", "counted"])
-def test_a_loop_that_joins_what_may_differ_in_shape_is_refused_at_load(
-    harness: Harness, tmp_path: Path, scanned: str
-) -> None:
-    growing = [
-        helper.make_node("Concat", ["v", "v"], ["v_out"], axis=0),
-        helper.make_node("Identity", ["v_out"], ["scan"]),
-    ]
-    counting_up = [
-        helper.make_node("Range", ["zero", "iteration", "one"], ["numbers"]),
-        helper.make_node("Cast", ["numbers"], ["scan"], to=FLOAT),
-        helper.make_node("Identity", ["v"], ["v_out"]),
-    ]
-    body = helper.make_graph(
-        [
-            *(growing if scanned == "carried" else counting_up),
-            helper.make_node("Identity", ["go_on"], ["go_on_out"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("iteration", INT64, []),
-            helper.make_tensor_value_info("go_on", BOOL, []),
-            helper.make_tensor_value_info("v", FLOAT, ["a"]),
-        ],
-        [
-            helper.make_tensor_value_info("go_on_out", BOOL, []),
-            helper.make_tensor_value_info("v_out", FLOAT, ["b"]),
-            helper.make_tensor_value_info("scan", FLOAT, ["c"]),
-        ],
-        [numpy_helper.from_array(np.int64(n), name) for n, name in ((0, "zero"), (1, "one"))],
-    )
-    loop = helper.make_node("Loop", ["m", "", "x"], ["y", "s"], "the_loop", body=body)
-    outputs: dict[str, tuple[int, list[int | str]]] = {"y": (FLOAT, ["d"]), "s": (FLOAT, ["e", "f"])}
-    plan = write_onnx(tmp_path / "m.plan", [loop], {"m": (INT64, []), "x": (FLOAT, ["n"])}, outputs)
-    with pytest.raises(runtime_ext.Error, match="may differ in shape") as refused:
-        harness.load_file(plan)
-    assert refused.value.kind == "Unsupported"
-
-
-def test_an_unload_ends_a_loop_that_would_run_for_hours(harness: Harness, tmp_path: Path) -> None:
-    engine = harness.load_file(counting(tmp_path / "m.plan"), instances=1)
-    endless = harness.submit(engine, m=np.int64(2**31 - 1), limit=np.float32([1e30]))
-    harness.runtime.unload(engine, 0)
-    (completion,) = harness.wait(endless)
-    assert completion.kind in {"Cancelled", "Unavailable"}
