@@ -3,7 +3,13 @@
 #include <thread>
 
 #include <openvino/core/version.hpp>
+#include <openvino/op/constant.hpp>
+#include <openvino/op/matmul.hpp>
+#include <openvino/op/parameter.hpp>
+#include <openvino/op/result.hpp>
+#include <openvino/op/util/binary_elementwise_arithmetic.hpp>
 #include <openvino/op/util/multi_subgraph_base.hpp>
+#include <openvino/op/util/unary_elementwise_arithmetic.hpp>
 #include <openvino/runtime/core.hpp>
 
 #include "backends/openvino/constants.h"
@@ -100,6 +106,17 @@ bool infer_throws(const ov::CompiledModel& model) {
          model.get_property(ov::num_streams).num > 0;
 }
 
+/// Whether no request can make an execution fail: of shapes that ShapeModel has tried, arithmetic fails for no values.
+bool cannot_fail(const ov::Model& model) {
+  const auto nodes = model.get_ops();
+  return std::all_of(nodes.begin(), nodes.end(), [](const auto& node) {
+    return ov::is_type<ov::op::v0::Parameter>(node) || ov::is_type<ov::op::v0::Constant>(node) ||
+           ov::is_type<ov::op::v0::Result>(node) || ov::is_type<ov::op::v0::MatMul>(node) ||
+           ov::is_type<ov::op::util::UnaryElementwiseArithmetic>(node) ||
+           (ov::is_type<ov::op::util::BinaryElementwiseArithmetic>(node) && node->get_output_element_type(0).is_real());
+  });
+}
+
 class OpenVinoBackend final : public Backend {
  public:
   explicit OpenVinoBackend(BackendOptions options) : options_(options) {}
@@ -166,7 +183,7 @@ class OpenVinoBackend final : public Backend {
     if (guarded(model, options_.max_tensor_bytes, marks)) safety.marks = marks;
     if (shapes_vary(*model)) safety.again = compile_again(plan_path, properties, marks);
     const auto compiled = core_.compile_model(model, "CPU", properties);
-    safety.infer_throws = infer_throws(compiled);
+    safety.infer_throws = infer_throws(compiled) || cannot_fail(*model);
     return std::make_unique<OpenVinoEngine>(compiled, names_of(onnx), cast, std::move(safety), instances,
                                             std::move(stream_threads));
   }

@@ -130,9 +130,15 @@ void guard_rows(const NodePtr& node, size_t batch_dims, const Telling& telling) 
 /// A range that steps away from its end is empty in ONNX; OpenVINO's goes on for as many steps as the distance is long.
 void end_range(const NodePtr& node) {
   using namespace ov::op;
-  const auto start = node->input_value(0);
-  const auto stop = node->input_value(1);
-  const auto step = node->input_value(2);
+  // OpenVINO's own Range takes numbers of different types; what compares them does not.
+  const auto as_made = [&](size_t port) {
+    const auto& type = node->get_output_element_type(0);
+    const auto given = node->input_value(port);
+    return given.get_element_type() == type ? given : std::make_shared<v0::Convert>(given, type)->output(0);
+  };
+  const auto start = as_made(0);
+  const auto stop = as_made(1);
+  const auto step = as_made(2);
   const auto zero = v0::Constant::create(step.get_element_type(), {}, {0});
   const auto less = [](const Port& a, const Port& b) { return std::make_shared<v1::Less>(a, b); };
   const auto up = std::make_shared<v1::LogicalAnd>(less(zero, step), less(stop, start));
