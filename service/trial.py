@@ -49,6 +49,10 @@ class PlanCrashed(InvalidInput):
     """The plan ended the process that loaded it."""
 
 
+class HostGone(Unavailable):
+    """The process that trials are forked from ended, and said nothing of the plan."""
+
+
 class Trials:
     """Runs trials until stop(). Belongs to one event loop."""
 
@@ -95,6 +99,7 @@ class TrialHost:
         self._process: int | None = None  # its ID
         self._control: socket.socket | None = None
         self._begun: subprocess.Popen[bytes] | None = None  # where it was not forked
+        self._closed = False
         if forked is not None:
             self._process, self._control = forked
 
@@ -119,7 +124,11 @@ class TrialHost:
         return connection, said
 
     def close(self) -> None:
-        """End the host, and with it the trials that run."""
+        """End the host, and with it the trials that run. No other is begun."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -132,9 +141,11 @@ class TrialHost:
         self._begun = self._process = None
 
     def _begin(self) -> None:
+        if self._closed:
+            raise OSError("the server is stopping")
         if self._control is not None:
             logger.warning("the process of the trial loads is gone: another is begun")
-        self.close()
+        self._end()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()
@@ -158,6 +169,12 @@ class ProcessTrial:
 
     async def __call__(self, plan: Path, engine: StoredEngine) -> None:
         """However it ends, and being cancelled is one way, it leaves no child behind."""
+        try:
+            await self._try(plan, engine)
+        except HostGone:  # it may have ended after it was asked, and not because of this plan
+            await self._try(plan, engine)
+
+    async def _try(self, plan: Path, engine: StoredEngine) -> None:
         report, said = bytearray(), bytearray()
         try:
             async with self._connecting:
@@ -247,8 +264,8 @@ def _failure(said: bytes, words: str, backend: str) -> TrtserveError | None:
     )
 
 
-def _no_host(why: str) -> Unavailable:
-    return Unavailable(
+def _no_host(why: str) -> HostGone:
+    return HostGone(
         f"The plan had no trial load in a process of its own, as {why}: nothing was loaded. Try again.",
         retry_after=RETRY_AFTER_S,
     )

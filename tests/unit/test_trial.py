@@ -223,19 +223,37 @@ async def test_trials_run_beside_each_other(trial: ProcessTrial, plan: Run, tmp_
     await asyncio.wait((hangs,))
 
 
-async def test_the_children_end_with_the_host_and_another_host_is_begun(plan: Run, tmp_path: Path) -> None:
-    host = TrialHost(command=(sys.executable, "-c", HOST))
-    trial = ProcessTrial(TensorRtOptions(), 300.0, host)
+async def test_the_children_end_with_the_host_and_their_trials_are_made_in_another(
+    plan: Run, tmp_path: Path
+) -> None:
+    trial = ProcessTrial(TensorRtOptions(), 300.0, TrialHost(command=(sys.executable, "-c", HOST)))
     begun = tmp_path / "begun"
-    file = plan(hanging(begun).replace("os.getpid())", "os.getpid()) + ' ' + str(os.getppid())"))
-    trying = asyncio.create_task(trial(file, ENGINE))
+    hangs_at_first = f"""
+if not Path({str(begun)!r}).exists():
+    part = Path({str(begun)!r}).with_suffix(".part")
+    part.write_text(f"{{os.getpid()}} {{os.getppid()}}")
+    part.rename({str(begun)!r})
+    signal.pause()
+"""
+    trying = asyncio.create_task(trial(plan(hangs_at_first), ENGINE))
     await until(begun.exists)
     child, parent = map(int, begun.read_text().split())
     os.kill(parent, signal.SIGKILL)
-    with pytest.raises(Unavailable, match="the process that they are forked from is gone") as failed:
-        await trying
-    assert failed.value.retry_after is not None
+    await trying
     await until(lambda: not is_there(child))
+    await trial.close()
+
+
+async def test_a_plan_whose_trials_end_two_hosts_is_not_tried_in_a_third(plan: Run, tmp_path: Path) -> None:
+    trial = ProcessTrial(TensorRtOptions(), 300.0, TrialHost(command=(sys.executable, "-c", HOST)))
+    tries = tmp_path / "tries"
+    file = plan(
+        f"Path({str(tries)!r}).open('a').write('.'); os.kill(os.getppid(), signal.SIGKILL); signal.pause()"
+    )
+    with pytest.raises(Unavailable, match="the process that they are forked from is gone") as failed:
+        await trial(file, ENGINE)
+    assert failed.value.retry_after is not None
+    assert tries.read_text() == ".."
     await trial(plan(""), ENGINE)
     await trial.close()
 
@@ -245,10 +263,11 @@ async def test_closing_the_host_ends_its_children(plan: Run, tmp_path: Path) -> 
     begun = tmp_path / "begun"
     trying = asyncio.create_task(trial(plan(hanging(begun)), ENGINE))
     await until(begun.exists)
+    process = int(begun.read_text())
     await trial.close()
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="the server is stopping"):
         await trying
-    await until(lambda: not is_there(int(begun.read_text())))
+    await until(lambda: not is_there(process))
 
 
 async def test_a_host_that_cannot_be_begun_is_unavailable(plan: Run) -> None:
