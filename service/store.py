@@ -57,7 +57,6 @@ step 4 from meeting an addition's step 3.
 """
 
 import logging
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -73,7 +72,6 @@ from service.reserve import LEAST_BYTES, DiskFull, Reserve, disk_full, free_byte
 from service.set_aside import SetAside
 from service.staging import PlanWriter, StagedPlan
 from service.store_folder import (
-    LOAD_NAME,
     MARK_NAME,
     PART_NAME,
     PLAN_NAME,
@@ -230,7 +228,7 @@ class Store:
         return names
 
     def delete_plan(self, engine: StoredEngine) -> None:
-        """Delete the plan of an engine that has no row (any more), with what an ended load left of it."""
+        """Delete the plan of an engine that has no row (any more)."""
         place = self.plan_path(engine)
         try:
             self._make_room(place)
@@ -238,10 +236,6 @@ class Store:
             self._unmark(engine.digest)
         except OSError as failure:  # the next start tries again
             logger.error("store: the plan %s cannot be deleted: %s", place.name, failure.strerror)
-        with suppress(OSError):  # what cannot be cleared away now is by the next start
-            for folder in named(self._plans, LOAD_NAME):
-                if folder.name.startswith(place.name):
-                    shutil.rmtree(folder)
         self._reserve.hold(self._reserved())
 
     def bring_back(self, path: Path, engine: StoredEngine) -> None:
@@ -309,9 +303,6 @@ class Store:
                 leftover.unlink()
             else:
                 self.aside.take(leftover)
-        for folder in named(self._plans, LOAD_NAME):
-            logger.info("store: deleting %s, left by a load that an earlier server did not end", folder.name)
-            shutil.rmtree(folder) if folder.is_dir() and not folder.is_symlink() else folder.unlink()
         for mark in named(self._pending, MARK_NAME):
             mark.unlink() if is_plain(mark) else self.aside.take(mark)
 

@@ -14,7 +14,7 @@ from service.plan_file import check_plan, digest_of, is_plain
 from service.plan_format import Format, sniff
 from service.set_aside import SetAside
 from service.store import beside_metadata
-from service.store_folder import LOAD_NAME, MARK_NAME, PART_NAME, PLAN_NAME, lock, named
+from service.store_folder import MARK_NAME, PART_NAME, PLAN_NAME, lock, named
 from service.tensorrt_plan import HEAD_BYTES
 
 DATABASE = "metadata.sqlite3"
@@ -151,12 +151,12 @@ def _named(folder: Path, name: re.Pattern[str]) -> list[Path]:
 def _leftovers(root: Path) -> Iterator[Finding]:
     left = [
         path.relative_to(root)
-        for folder, name in (("incoming", PART_NAME), ("plans", LOAD_NAME), ("pending", MARK_NAME))
+        for folder, name in (("incoming", PART_NAME), ("pending", MARK_NAME))
         for path in _named(root / folder, name)
     ]
     if left:
         yield Finding(
-            f"{len(left)} files of uploads, removals and loads that did not end ({left[0]} …): the next "
+            f"{len(left)} files of uploads and removals that did not end ({left[0]} …): the next "
             "start clears them away.",
             wrong=False,
         )

@@ -10,7 +10,6 @@ from typing import BinaryIO
 from service.errors import Conflict, Unavailable
 
 PLAN_NAME = re.compile(r"[0-9a-f]{64}\.plan")
-LOAD_NAME = re.compile(PLAN_NAME.pattern + r"\.[0-9A-Za-z]{6}")  # a folder that a backend loads a plan from
 PART_NAME = re.compile(r"[0-9a-f]{32}\.part")
 MARK_NAME = re.compile(r"[0-9a-f]{64}")
 

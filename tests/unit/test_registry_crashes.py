@@ -1,13 +1,10 @@
 """Plans that crashed a former server, and the trials that plans have before they are loaded."""
 
-from pathlib import Path
-
 import pytest
 
 from service import readiness
 from service.engine import State
 from service.errors import InvalidInput
-from service.metadata import StoredEngine
 from service.settings import Settings
 from service.trial import PlanCrashed
 from tests.fakes.plans import onnx_plan, tensorrt_plan
@@ -142,16 +139,3 @@ async def test_plans_of_every_backend_have_a_trial_before_they_are_loaded(settin
         with pytest.raises(InvalidInput, match="crashed"):
             await server.add(onnx_plan())
         assert len(server.runtime.loads) == 2
-
-
-async def test_what_a_trial_that_crashed_left_beside_the_plan_goes_with_it(settings: Settings) -> None:
-    async def crash(plan: Path, engine: StoredEngine) -> None:
-        folder = plan.with_name(f"{plan.name}.aB3xY9")  # as the openvino backend makes one
-        folder.mkdir()
-        (folder / "model.onnx").hardlink_to(plan)
-        raise PlanCrashed("It crashed.")
-
-    async with serving(settings, trial=crash) as server:
-        with pytest.raises(InvalidInput, match="crashed"):
-            await server.add(onnx_plan())
-        assert server.files() == []

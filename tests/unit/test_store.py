@@ -239,16 +239,19 @@ def test_a_store_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "store")
 
 
-def test_the_folder_of_a_load_that_was_killed_is_cleared(tmp_path: Path) -> None:
+def test_what_is_not_named_as_the_store_names_its_own_is_left_alone(tmp_path: Path) -> None:
     Store(tmp_path).close()
-    folder = tmp_path / "plans" / f"{'a' * 64}.plan.x1Y2z3"
-    folder.mkdir()
-    (folder / "model.onnx").write_bytes(b"half")
-    mine = tmp_path / "plans" / "mine.plan.folder"
-    mine.mkdir()
+    mine = [
+        tmp_path / "plans" / "mine.plan",
+        tmp_path / "plans" / f"{'a' * 64}.plan.x1Y2z3",
+        tmp_path / "incoming" / "mine.part",
+        tmp_path / "pending" / "mine",
+    ]
+    for path in mine:
+        path.mkdir()
+        (path / "file").write_bytes(b"mine")
     Store(tmp_path).close()
-    assert not folder.exists()
-    assert mine.exists()
+    assert all((path / "file").exists() for path in mine)
 
 
 # -- staging
