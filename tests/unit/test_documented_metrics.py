@@ -69,6 +69,19 @@ async def test_every_alert_is_on_a_metric_that_is_there(samples: set[str]) -> No
         assert named or re.search(r"\bup\{|\bprocess_start_time_seconds\b", rule["expr"])
 
 
+async def test_every_gauge_that_is_above_zero_only_in_trouble_has_an_alert(samples: set[str]) -> None:
+    trouble = {
+        "trtserve_device_dead",
+        "trtserve_executions_stuck",
+        "trtserve_instances_left_behind",
+        "trtserve_engines_retried",
+        "trtserve_loads_waiting",
+        "trtserve_loads_given_up",
+    }
+    assert trouble <= samples
+    assert trouble <= {name for rule in rules() for name in NAME.findall(rule["expr"])}
+
+
 def test_every_label_of_an_alert_has_a_value_that_is_there() -> None:
     values = {"state": set(State), "outcome": {"Success", *HTTP_STATUS}, "code": set(HTTP_STATUS)}
     selected = [found for rule in rules() for found in SELECTED.findall(rule["expr"])]
