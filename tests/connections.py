@@ -17,11 +17,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.http_protocol import InferProtocol, ShortWay
+from tests.fakes.runtime import FakeRuntime
 from tests.waiting import HANGS_AFTER_S, until
 
 END = b"\r\n\r\n"
 IDLE_S = 60
 INFER = "/engines/net/infer"
+WAYS = {"short": (), "ordinary": ("Expect: nothing",)}
+"""Headers with which an inference takes the short way, or that through the framework."""
 
 
 class Answer(NamedTuple):
@@ -89,6 +92,18 @@ async def listening(
         async with asyncio.timeout(HANGS_AFTER_S):
             while state.connections or state.tasks:  # noqa: ASYNC110
                 await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def held(
+    app: FastAPI, runtime: FakeRuntime, request: bytes, clock: "Clock | None" = None
+) -> AsyncIterator[tuple[Listening, "Connection"]]:
+    """A server and a connection to it whose request has begun; the runtime holds it until it is released."""
+    runtime.hold()
+    async with listening(app, clock=clock) as server, Connection(server) as connection:
+        await connection.send(request)
+        await until(lambda: len(runtime.waiting) == 1)
+        yield server, connection
 
 
 class Clock:

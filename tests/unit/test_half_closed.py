@@ -5,10 +5,12 @@ from fastapi import FastAPI
 
 from tests.connections import (
     GET,
+    WAYS,
     Clock,
     Connection,
     all_taken_back,
     counted,
+    held,
     infer,
     listening,
     turns,
@@ -23,10 +25,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(scope="module", params=[True, False], ids=["uvloop", "asyncio"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": request.param}
-
-
-WAYS = {"short": (), "ordinary": ("Expect: nothing",)}
-"""Headers with which an inference takes the short way, or that through the framework."""
 
 
 async def ended(connection: Connection) -> None:
@@ -132,10 +130,7 @@ async def test_who_sends_nothing_and_ends_is_let_go(served: FastAPI) -> None:
 async def test_a_server_that_stops_answers_it_and_ends_the_connection(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
-    runtime.hold()
-    async with listening(served) as server, Connection(server) as connection:
-        await connection.send(infer(1, 1, *WAYS[way]))
-        await until(lambda: len(runtime.waiting) == 1)
+    async with held(served, runtime, infer(1, 1, *WAYS[way])) as (server, connection):
         await ended(connection)
         server.shut_down()
         runtime.release()
@@ -152,10 +147,7 @@ async def test_a_server_that_stops_answers_it_and_ends_the_connection(
 async def test_a_request_that_outlasts_the_drain_is_refused(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
-    runtime.hold()
-    async with listening(served) as server, Connection(server) as connection:
-        await connection.send(infer(1, 1, *WAYS[way]))
-        await until(lambda: len(runtime.waiting) == 1)
+    async with held(served, runtime, infer(1, 1, *WAYS[way])) as (server, connection):
         await ended(connection)
         server.shut_down()
         server.end_drain()
@@ -171,11 +163,8 @@ async def test_a_request_that_outlasts_the_drain_is_refused(
 async def test_who_waits_long_is_asked_with_an_interim_answer_and_then_answered(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
-    runtime.hold()
     clock = Clock()
-    async with listening(served, clock=clock) as server, Connection(server) as connection:
-        await connection.send(infer(1, 1, *WAYS[way]))
-        await until(lambda: len(runtime.waiting) == 1)
+    async with held(served, runtime, infer(1, 1, *WAYS[way]), clock) as (server, connection):
         await ended(connection)
         for seconds in (0.05, 0.1, 0.2):
             clock.advance(seconds)
@@ -194,11 +183,8 @@ async def test_who_waits_long_is_asked_with_an_interim_answer_and_then_answered(
 async def test_who_has_left_is_noticed_by_it_and_the_request_given_up(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
-    runtime.hold()
     clock = Clock()
-    async with listening(served, clock=clock) as server, Connection(server) as connection:
-        await connection.send(infer(1, 1, *WAYS[way]))
-        await until(lambda: len(runtime.waiting) == 1)
+    async with held(served, runtime, infer(1, 1, *WAYS[way]), clock) as (server, connection):
         (ticket,) = runtime.waiting
         connection.leave()
         await turns(20)
@@ -213,11 +199,9 @@ async def test_who_has_left_is_noticed_by_it_and_the_request_given_up(
 
 
 async def test_a_client_of_http_1_0_gets_no_interim_answer(served: FastAPI, runtime: FakeRuntime) -> None:
-    runtime.hold()
     clock = Clock()
-    async with listening(served, clock=clock) as server, Connection(server) as connection:
-        await connection.send(infer(1).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
-        await until(lambda: len(runtime.waiting) == 1)
+    old = infer(1).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+    async with held(served, runtime, old, clock) as (_, connection):
         await ended(connection)
         clock.advance(0.05)
         runtime.release()

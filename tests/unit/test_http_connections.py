@@ -13,11 +13,13 @@ from fastapi import FastAPI
 from service.settings import Settings
 from tests.connections import (
     IDLE_S,
+    WAYS,
     Clock,
     Connection,
     Listening,
     all_taken_back,
     counted,
+    held,
     infer,
     listening,
     turns,
@@ -56,10 +58,7 @@ def huge(_: object) -> list[Output]:
 async def test_a_client_that_leaves_takes_its_request_out_of_the_queue(
     served: FastAPI, runtime: FakeRuntime, how: Callable[[Connection], None]
 ) -> None:
-    runtime.hold()
-    async with listening(served) as server, Connection(server) as connection:
-        await connection.send(infer(1))
-        await until(lambda: len(runtime.waiting) == 1)
+    async with held(served, runtime, infer(1)) as (server, connection):
         (ticket,) = runtime.waiting
         how(connection)
         await until(lambda: runtime.cancelled == [ticket])
@@ -105,10 +104,7 @@ async def test_a_client_that_leaves_half_way_through_its_body_starts_nothing(
 
 
 async def test_an_answer_for_who_has_left_is_dropped(served: FastAPI, runtime: FakeRuntime) -> None:
-    runtime.hold()
-    async with listening(served) as server, Connection(server) as connection:
-        await connection.send(infer(1))
-        await until(lambda: len(runtime.waiting) == 1)
+    async with held(served, runtime, infer(1)) as (server, _):
         server.connection.transport.abort()  # lost, but the protocol has not heard of it yet
         runtime.release()
         served.state.completions._drain()
@@ -171,15 +167,13 @@ async def test_a_connection_is_ended_once_it_has_been_idle(served: FastAPI) -> N
         assert await connection.answer() is None
 
 
-@pytest.mark.parametrize("first", [infer(1), infer(1, 1, "Expect: nothing")], ids=["short", "long"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("cut", [1, 40, 150, 300])
-async def test_a_connection_with_a_request_half_way_is_not_idle(
-    served: FastAPI, first: bytes, cut: int
-) -> None:
+async def test_a_connection_with_a_request_half_way_is_not_idle(served: FastAPI, way: str, cut: int) -> None:
     clock = Clock()
     whole = infer(2, 10)
     async with listening(served, clock=clock) as server, Connection(server) as connection:
-        assert value(await connection.ask(first)) == 1
+        assert value(await connection.ask(infer(1, 1, *WAYS[way]))) == 1
         await connection.send(whole[:cut])
         await turns(20)
         clock.advance(2 * IDLE_S)
@@ -188,15 +182,15 @@ async def test_a_connection_with_a_request_half_way_is_not_idle(
         assert await connection.answer() is None
 
 
-@pytest.mark.parametrize("headers", [[], ["Expect: nothing"]], ids=["short", "long"])
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_connection_whose_request_waits_is_not_idle(
-    served: FastAPI, runtime: FakeRuntime, headers: list[str]
+    served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
     clock = Clock()
     async with listening(served, clock=clock) as server, Connection(server) as connection:
         assert value(await connection.ask(infer(1))) == 1
         runtime.hold()
-        await connection.send(infer(2, 1, *headers), infer(3))
+        await connection.send(infer(2, 1, *WAYS[way]), infer(3))
         await until(lambda: len(runtime.waiting) == 1)
         clock.advance(2 * IDLE_S)
         runtime.release()
@@ -227,10 +221,7 @@ async def test_a_connection_whose_next_request_waits_for_its_client_is_not_idle(
 async def test_a_stop_answers_the_request_under_way_and_ends_its_connection(
     served: FastAPI, runtime: FakeRuntime
 ) -> None:
-    runtime.hold()
-    async with listening(served) as server, Connection(server) as connection:
-        await connection.send(infer(1) + infer(2))
-        await until(lambda: len(runtime.waiting) == 1)
+    async with held(served, runtime, infer(1) + infer(2)) as (server, connection):
         server.shut_down()
         runtime.release()
         answer = await connection.answer()
@@ -253,13 +244,13 @@ async def test_a_stop_waits_for_a_body_that_is_coming(served: FastAPI) -> None:
         assert await connection.answer() is None
 
 
-@pytest.mark.parametrize("headers", [[], ["Expect: nothing"]], ids=["short", "long"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("missing", [0, 1], ids=["waits", "half way"])
 async def test_a_request_that_outlasts_the_drain_time_is_told(
-    served: FastAPI, runtime: FakeRuntime, caplog: pytest.LogCaptureFixture, headers: list[str], missing: int
+    served: FastAPI, runtime: FakeRuntime, caplog: pytest.LogCaptureFixture, way: str, missing: int
 ) -> None:
     runtime.hold()
-    whole = infer(1, 10, *headers)
+    whole = infer(1, 10, *WAYS[way])
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(whole[: len(whole) - missing])
         await until(lambda: served.state.inflight.taken > 0 and len(runtime.waiting) == 1 - missing)
