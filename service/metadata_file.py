@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.errors import Unavailable
 from service.metadata_copy import Copy, CopyFile
-from service.metadata_opening import Beside, DamagedDatabase, Decision, Found, Opening, decide, look
+from service.metadata_opening import Beside, DamagedDatabase, Decision, Found, Opening, decide, look, one_line
 from service.metadata_schema import SCHEMA_VERSION, bring_up_to_date, new_store, seal, write_rows
 from service.reserve import disk_full, is_full
 from service.set_aside import SetAside
@@ -172,22 +172,22 @@ def told(path: Path, *, opening: bool = False) -> Iterator[None]:
     """Make an error of SQLite or of the disk a sentence: with the path only for who starts the server."""
     try:
         yield
-    except (sqlite3.Error, OSError) as failure:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as failure:  # the last: SQLite quotes the file
         if is_full(failure, path.parent):
             raise disk_full(path.parent, "The store's metadata cannot be changed") from failure
         code = getattr(failure, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if opening and isinstance(failure, sqlite3.Error) and code in DAMAGED:
-            raise unusable(path, failure) from failure
-        said = failure.strerror if isinstance(failure, OSError) else failure
+        said = failure.strerror if isinstance(failure, OSError) else one_line(failure)
+        if opening and not isinstance(failure, OSError) and code in DAMAGED:
+            raise unusable(path, said) from failure
         if opening:
             raise Unavailable(f"The store's metadata in {path} cannot be used: {said}.") from failure
         logger.error("store: the metadata in %s: %s", path, failure)
         raise Unavailable(f"The store's metadata cannot be used: {said}.") from failure
 
 
-def unusable(path: Path, failure: object) -> DamagedDatabase:
+def unusable(path: Path, why: str | None) -> DamagedDatabase:
     return DamagedDatabase(
-        f"The store's metadata in {path} cannot be used: {failure}. Put it back from a backup, or run "
+        f"The store's metadata in {path} cannot be used: {why}. Put it back from a backup, or run "
         f"`trtserve store check --store {path.parent}`, which says what is left; with --repair it sets the "
         "file aside and builds a new one from its copy and the plans."
     )

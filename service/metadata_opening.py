@@ -25,6 +25,8 @@ from service.metadata_copy import Copy, CopyFile, DamagedCopy
 from service.metadata_schema import TABLES, read_rows
 from service.stored import Rows
 
+LONGEST_COMPLAINT = 120  # characters: SQLite quotes whole tables
+
 
 class Opening(Enum):
     """What to make of a database and a copy that do not agree."""
@@ -69,6 +71,15 @@ class Decision:
     copy_aside: bool = False  # the copy is damaged, or another store's: it is to be kept
 
 
+def one_line(said: object) -> str:
+    """What SQLite says of a damaged file, without the lines and the bytes of the file that it quotes."""
+    if isinstance(said, UnicodeError):
+        return "it is damaged"
+    words = " ".join(str(said).split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in words)
+    return line if len(line) <= LONGEST_COMPLAINT else f"{line[:LONGEST_COMPLAINT]} …"
+
+
 def look(db: sqlite3.Connection, migrated: bool) -> tuple[Found, str | None]:
     """Everything, and the first thing that SQLite's own check complains of.
 
@@ -90,7 +101,7 @@ def _look(db: sqlite3.Connection, migrated: bool) -> tuple[Found, str | None]:
     if db.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone() != (0,):
         raise sqlite3.DatabaseError("it has triggers, which are not ours")
     (checked,) = db.execute("PRAGMA integrity_check(1)").fetchone()
-    complaint = None if checked == "ok" else " ".join(str(checked).split())
+    complaint = None if checked == "ok" else one_line(checked)
     rows = read_rows(db)
     told = db.execute("SELECT id, generation, checksum FROM store").fetchall()
     if migrated:
@@ -110,7 +121,7 @@ def decide(
     aside = False
     try:
         copy = file.read() if opening is not Opening.DATABASE else None
-        if copy is None and opening is Opening.USUAL and found.store and found.generation > 0:
+        if copy is None and opening is Opening.USUAL and found.store and (found.generation or beside.plans):
             notes.append("The copy of the metadata is missing; it was made anew from the database.")
     except DamagedCopy as damage:
         copy, aside = None, True

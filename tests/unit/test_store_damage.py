@@ -1,5 +1,6 @@
 """A store whose metadata was damaged, cut or put back: nothing that was acknowledged is lost in silence."""
 
+import errno
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import Unavailable
+from service.metadata_copy import CopyFile
 from service.metadata_opening import DamagedDatabase, Opening
 from service.store import Store
 from tests.fakes.plans import onnx_plan
@@ -102,6 +104,7 @@ def test_without_log_and_copy_the_plans_that_no_row_knows_are_set_aside(left: Pa
     (left / COPY).unlink()
     store = Store(left)
     assert (store.engines(), whole_plans(left)) == ([], plans)
+    assert store.notes == ["The copy of the metadata is missing; it was made anew from the database."]
     assert aside(left) == sorted(f"{digest}.plan" for digest in plans)
     store.close()
 
@@ -219,6 +222,28 @@ def test_a_kill_between_commit_and_copy_keeps_what_was_committed(root: Path, tmp
     again.close()
 
 
+def test_a_copy_that_cannot_be_put_in_its_place_is_logged_and_made_by_the_next_change(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(root)
+    with monkeypatch.context() as patched:
+        patched.setattr(CopyFile, "put", failing)
+        first = add(store, 1, "net")
+    assert "the copy of the metadata cannot be put in its place" in caplog.text
+    assert store.engines() == [first]
+    add(store, 2, "net")
+    told = state(store)
+    store.close()
+    (root / DATABASE).write_bytes(b"garbage")
+    repaired = Store(root, Opening.REBUILD)
+    assert state(repaired) == told
+    repaired.close()
+
+
+def failing(_: object) -> None:
+    raise OSError(errno.EIO, "the disk is broken")
+
+
 @pytest.mark.parametrize("known", ["copy and database agree", "the copy is lost"])
 def test_an_upload_that_was_never_acknowledged_is_deleted_only_where_that_is_certain(
     root: Path, tmp_path: Path, known: str
@@ -323,6 +348,39 @@ def test_a_database_with_other_tables_is_one_sentence(root: Path, altered: str) 
         Store(root)
     repaired = Store(root, Opening.REBUILD)
     assert state(repaired) == told
+    repaired.close()
+
+
+QUOTED = {
+    "bytes that are no text": (b"    backend ", b'  "\xccbackend '),
+    "a quote that ends nowhere": (b"    backend ", b'   "backend '),
+    "what a terminal would obey": (b"    backend ", b"   \x1bbackend "),
+}
+"""SQLite quotes the damaged schema in its error: what of the file becomes what."""
+
+
+@pytest.mark.parametrize("damage", QUOTED)
+@pytest.mark.parametrize("copy", ["whole", "missing"])
+def test_a_damaged_schema_is_one_short_sentence(root: Path, damage: str, copy: str) -> None:
+    store = Store(root)
+    add(store, 1, "net")
+    told = state(store)
+    store.close()
+    plans = whole_plans(root)
+    whole = (root / DATABASE).read_bytes()
+    was, now = QUOTED[damage]
+    assert len(was) == len(now)
+    (root / DATABASE).write_bytes(whole.replace(was, now))
+    if copy == "missing":
+        (root / COPY).unlink()
+    with pytest.raises(DamagedDatabase, match=r"trtserve store check") as refused:
+        Store(root)
+    sentence = str(refused.value)
+    assert sentence.isprintable()
+    assert len(sentence) < 500 + 2 * len(str(root))
+    repaired = Store(root, Opening.REBUILD)
+    assert state(repaired) == told or copy == "missing"
+    assert whole_plans(root) == plans
     repaired.close()
 
 
