@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,29 @@ async def test_a_plan_that_is_not_what_was_uploaded_fails_its_engine_and_an_uplo
     async with serving(settings) as server:
         await loaded(server)
         assert server.registry.ready("net").engine.stored.instances == 3
+
+
+async def test_an_engine_whose_options_were_lost_is_failed_and_an_upload_says_them_again(
+    settings: Settings,
+) -> None:
+    async with serving(settings) as server:
+        await server.add(onnx_plan(), "net", instances=3)
+    db = sqlite3.connect(settings.store / "metadata.sqlite3")
+    db.execute("UPDATE engine SET instances = -3")
+    db.commit()
+    db.close()
+    (settings.store / "metadata.copy").unlink()
+    async with serving(settings) as server:
+        await loaded(server)
+        with pytest.raises(Unavailable, match=r"damaged \(instances\): upload its plan again"):
+            server.registry.ready("net")
+        assert server.runtime.loads == []
+        with pytest.raises(Exception, match=r"damaged \(instances\)"):
+            await server.registry.load("net")
+        await server.add(onnx_plan(), "net", instances=5)
+    async with serving(settings) as server:
+        await loaded(server)
+        assert server.registry.ready("net").engine.stored.instances == 5
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -1,7 +1,10 @@
 """`trtserve store check`: what it says of a stopped store, and what --repair does."""
 
 import hashlib
+import json
 import shutil
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,8 @@ from click.testing import CliRunner, Result
 
 from service.cli import main
 from service.store import Store
-from tests.unit.stores import add, aside, whole_plans
+from tests.fakes.plans import onnx_plan
+from tests.unit.stores import add, aside, killed, stage, stored, whole_plans
 
 
 @pytest.fixture
@@ -173,3 +177,110 @@ def test_the_database_is_used_only_by_a_repair(root: Path) -> None:
     result = check(root, "--use-database")
     assert result.exit_code == 2
     assert "goes with --repair" in result.output
+
+
+def test_what_a_killed_server_left_is_in_order(root: Path, tmp_path: Path) -> None:
+    """Its last changes are in the write-ahead log alone."""
+    store = Store(root)
+    add(store, 1, "net")
+    left = killed(root, tmp_path / "left")
+    store.close()
+    assert (left / "metadata.sqlite3-wal").stat().st_size > 0
+    assert check(left).output == f"The store {left} is in order.\n"
+
+
+def test_an_engine_whose_options_were_lost_is_told(root: Path) -> None:
+    first, second = filled(root)
+    db = sqlite3.connect(root / "metadata.sqlite3")
+    db.execute("UPDATE engine SET precision = 'f99' WHERE id = ?", (first,))
+    db.commit()
+    db.close()
+    (root / "metadata.copy").unlink()
+    result = check(root)
+    assert result.exit_code == 1
+    assert f"wrong: Engine {first}: Its row in the metadata is damaged (precision)" in result.output
+    assert f"Engine {second}: " not in result.output
+
+
+@pytest.mark.parametrize("known", ["copy and database agree", "the copy is lost"])
+def test_what_was_half_done_is_a_note_only_where_that_is_certain(
+    root: Path, tmp_path: Path, known: str
+) -> None:
+    store = Store(root)
+    add(store, 1)
+    plan = stage(store, onnx_plan(2))
+    store.adopt(plan, stored(plan))
+    stage(store, onnx_plan(3))
+    left = killed(root, tmp_path / "left")
+    store.close()
+    certain = known == "copy and database agree"
+    if not certain:
+        (left / "metadata.copy").unlink()
+    result = check(left)
+    assert "note: 2 files of uploads and removals that did not end (incoming/" in result.output
+    assert (f"wrong: plans/{plan.digest}.plan is a whole onnx plan" in result.output) is not certain
+    assert result.exit_code == (0 if certain else 1)
+
+
+def under_another_name(path: Path) -> None:
+    path.write_bytes(onnx_plan(7))
+
+
+def link(path: Path) -> None:
+    path.symlink_to(sorted(path.parent.iterdir())[0].name)
+
+
+@pytest.mark.parametrize("spoil", [under_another_name, link, Path.mkdir])
+def test_what_is_not_the_plan_that_its_name_tells_of_is_never_served(
+    root: Path, spoil: Callable[[Path], None]
+) -> None:
+    ids = filled(root)
+    name = f"{hashlib.sha256(onnx_plan(1)).hexdigest()[:-1]}x.plan".replace("x", "0")
+    if (root / "plans" / name).exists():
+        name = name.replace("0.plan", "1.plan")
+    spoil(root / "plans" / name)
+    assert f"wrong: plans/{name} is no whole plan" in check(root).output
+    assert check(root, "--repair").exit_code == 0
+    assert aside(root) == [name]
+    assert f"note: set-aside/{name} is kept until you delete it." in check(root).output
+    store = Store(root)
+    assert {engine.id for engine in store.engines()} == set(ids)
+    store.close()
+
+
+@pytest.mark.parametrize("folder", ["incoming", "pending"])
+def test_a_file_in_place_of_a_folder_is_told(root: Path, folder: str) -> None:
+    filled(root)
+    (root / folder).rmdir()
+    (root / folder).write_text("mine")
+    result = check(root)
+    assert result.exit_code == 1
+    assert f"wrong: {root / folder} is no folder" in result.output
+
+
+def test_a_repair_leaves_a_plan_that_is_whole_in_its_place(root: Path) -> None:
+    filled(root)
+    place = sorted((root / "plans").iterdir())[0]
+    (root / "set-aside").mkdir()
+    shutil.copyfile(place, root / "set-aside" / place.name)
+    before = everything(root)
+    assert check(root, "--repair").output.count("repaired") == 0
+    assert aside(root) == [place.name]
+    after = everything(root)
+    assert [after[name] for name in before if name.startswith("plans")] == [
+        before[name] for name in before if name.startswith("plans")
+    ]
+
+
+def test_a_copy_of_another_version_is_told_and_not_read(root: Path) -> None:
+    filled(root)
+    copy = root / "metadata.copy"
+    body = json.loads(copy.read_bytes().partition(b"\n")[2])
+    anew = json.dumps({**body, "schema": 99, "engines": "another form"}).encode()
+    copy.write_bytes(hashlib.sha256(anew).hexdigest().encode() + b"\n" + anew)
+    result = check(root)
+    assert "copy of the metadata is that of another version of trtserve (schema 99)" in result.output
+    store = Store(root)
+    assert len(store.engines()) == 2
+    assert aside(root) == ["metadata.copy"]
+    store.close()
