@@ -31,7 +31,8 @@ COMMAND = (sys.executable, "-P", "-m", "runtime_ext.trial")
 REPORT_BYTES = 64 * 1024  # kept of what comes on the connection: the report, and how the child ended
 STDERR_CHARACTERS = 2000  # kept of what the child prints
 CHUNK_BYTES = 64 * 1024
-KILLED_WITHIN_S = 5.0  # a child that was ended has gone by then, or is stuck in the kernel
+KILLED_WITHIN_S = 5.0  # a child that was ended has gone by then, or it or its host is stuck
+FROM_OUTSIDE = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}  # no plan raises these
 
 LIBRARIES = {"tensorrt": "TensorRT", "openvino": "OpenVINO"}
 ADVICE = {
@@ -158,9 +159,16 @@ class TrialHost:
 class ProcessTrial:
     """A Trial in a child process. Belongs to the event loop; any number may run at the same time."""
 
-    def __init__(self, tensorrt: TensorRtOptions, timeout_s: float, host: TrialHost | None = None) -> None:
+    def __init__(
+        self,
+        tensorrt: TensorRtOptions,
+        timeout_s: float,
+        host: TrialHost | None = None,
+        killed_within_s: float = KILLED_WITHIN_S,
+    ) -> None:
         self._tensorrt = tensorrt
         self._timeout_s = timeout_s
+        self._killed_within_s = killed_within_s
         self._host = host or TrialHost()
         self._connecting = asyncio.Lock()
 
@@ -183,13 +191,14 @@ class ProcessTrial:
             words, writing = await asyncio.open_unix_connection(sock=printed)
         except OSError as broken:
             raise shortage_behind(broken) or _no_host(str(broken)) from broken
-        reading = asyncio.gather(
-            _keep_last(REPORT_BYTES, child, report), _keep_last(4 * STDERR_CHARACTERS, words, said)
-        )
+        reading = [
+            asyncio.create_task(_keep_last(REPORT_BYTES, child, report)),
+            asyncio.create_task(_keep_last(4 * STDERR_CHARACTERS, words, said)),
+        ]
         try:
             asking.write(self._request(plan, engine))
             async with asyncio.timeout(self._timeout_s):
-                await asyncio.shield(reading)
+                await asyncio.wait(reading)
         except TimeoutError:
             raise Unavailable(
                 f"The plan's trial load in a process of its own took longer than {self._timeout_s:g} s and "
@@ -199,8 +208,11 @@ class ProcessTrial:
         finally:
             with suppress(OSError, RuntimeError):  # it has ended
                 asking.write_eof()
-            await asyncio.wait((reading,), timeout=KILLED_WITHIN_S)
-            reading.cancel()
+            _, stuck = await asyncio.wait(reading, timeout=self._killed_within_s)
+            for read in stuck:
+                read.cancel()
+            if stuck:
+                await self._replace_host()
             for end in (asking, writing):
                 end.close()
             text = said.decode(errors="replace")[-STDERR_CHARACTERS:]
@@ -208,6 +220,12 @@ class ProcessTrial:
         failure = _failure(bytes(report), text, engine.backend)
         if failure is not None:
             raise failure
+
+    async def _replace_host(self) -> None:
+        """End a host that does not end its children, as it hangs: the next trial begins another."""
+        logger.warning("a trial load cannot be ended: the process that they are forked from is")
+        async with self._connecting:
+            await asyncio.to_thread(self._host.close)
 
     def _request(self, plan: Path, engine: StoredEngine) -> bytes:
         library = self._tensorrt.library
@@ -244,6 +262,12 @@ def _failure(said: bytes, words: str, backend: str) -> TrtserveError | None:
         return Unavailable(
             "The plan's trial load in a process of its own was killed (signal SIGKILL), as it happens when "
             "memory runs out: nothing was loaded. Free memory, or give the server more, and upload it again.",
+            retry_after=RETRY_AFTER_S,
+        )
+    if -exit_code in FROM_OUTSIDE:
+        return Unavailable(
+            "The plan's trial load in a process of its own was ended from outside (signal "
+            f"{_signal_name(-exit_code)}): nothing was loaded. Upload it again.",
             retry_after=RETRY_AFTER_S,
         )
     if exit_code < 0:

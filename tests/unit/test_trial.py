@@ -165,6 +165,15 @@ async def test_a_child_that_the_system_killed_says_nothing_about_the_plan(
     assert failed.value.retry_after is not None
 
 
+@pytest.mark.parametrize("number", ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"])
+async def test_a_child_that_somebody_ended_says_nothing_about_the_plan(
+    trial: ProcessTrial, plan: Run, number: str
+) -> None:
+    with pytest.raises(Unavailable, match=rf"ended from outside \(signal {number}\)") as failed:
+        await trial(plan(f"os.kill(os.getpid(), signal.{number})"), ENGINE)
+    assert failed.value.retry_after is not None
+
+
 @pytest.mark.parametrize(
     ("statements", "code", "last"),
     [
@@ -268,6 +277,27 @@ async def test_closing_the_host_ends_its_children(plan: Run, tmp_path: Path) -> 
     with pytest.raises(Unavailable, match="the server is stopping"):
         await trying
     await until(lambda: not is_there(process))
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTERM])
+async def test_a_host_that_hangs_or_has_gone_is_replaced(
+    plan: Run, caplog: pytest.LogCaptureFixture, number: signal.Signals
+) -> None:
+    host = TrialHost(command=(sys.executable, "-c", HOST))
+    trial = ProcessTrial(TensorRtOptions(), 300.0, host, killed_within_s=0.1)
+    with pytest.raises(InvalidInput) as told:
+        await trial(plan("report = dict(kind='InvalidInput', message=str(os.getppid()))"), ENGINE)
+    process = int(str(told.value))
+    os.kill(process, number)
+    if number == signal.SIGTERM:
+        await until(lambda: Path(f"/proc/{process}/stat").read_text().split()[2] == "Z")
+    else:
+        with pytest.raises(Unavailable, match="took longer"):
+            await ProcessTrial(TensorRtOptions(), 0.01, host, killed_within_s=0.1)(plan(""), ENGINE)
+    await trial(plan(""), ENGINE)
+    assert not is_there(process)
+    assert "never retrieved" not in caplog.text
+    await trial.close()
 
 
 async def test_a_host_that_cannot_be_begun_is_unavailable(plan: Run) -> None:
