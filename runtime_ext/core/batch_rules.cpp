@@ -12,6 +12,9 @@ namespace {
 constexpr int64_t kMostItems = 1 << 20;
 constexpr int64_t kLongestUs = 3'600'000'000;
 
+// Of a dynamic dimension, to ask what a backend makes of shapes that are known; it may refuse this one.
+constexpr int64_t kAnySize = 32;
+
 void check_range(const char* option, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return;
   fail(Kind::InvalidInput, option, " is ", value, "; allowed are numbers from ", least, " to ", most);
@@ -67,23 +70,34 @@ std::vector<int64_t> two_batches(const Engine& engine, const BatchRules& rules) 
   return least == most ? std::vector{least} : std::vector{least, least + 1};
 }
 
-/// Refuses an output of which the backend knows that it does not follow the batch.
+/// The shapes of a batch of so many items; what else is dynamic is unknown, or `other`.
+BackendEngine::Shapes batch_shapes(const Engine& engine, const BatchRules& rules, int64_t items, int64_t other) {
+  BackendEngine::Shapes inputs;
+  for (size_t i = 0; i < engine.inputs().size(); ++i) {
+    inputs.push_back(engine.inputs()[i].shape);
+    for (auto& dim : *inputs.back()) dim = dim < 0 ? other : dim;
+    inputs.back()->at(static_cast<size_t>(rules.input_batch_dim[i])) = items;
+  }
+  return inputs;
+}
+
+/// Refuses an output of which the backend knows that it does not follow the batch, or that its values decide how many
+/// items it has: some of these numbers are the batch's by chance, and then strangers' items would be mixed up.
 void check_told_shapes(const Engine& engine, const BatchRules& rules) {
   for (const int64_t items : two_batches(engine, rules)) {
-    BackendEngine::Shapes inputs;
-    for (size_t i = 0; i < engine.inputs().size(); ++i) {
-      inputs.push_back(engine.inputs()[i].shape);
-      inputs.back()->at(static_cast<size_t>(rules.input_batch_dim[i])) = items;
-    }
-    const auto told = engine.backend_engine().output_shapes(inputs);
-    if (!told) return;
-    for (size_t i = 0; i < told->size(); ++i) {
-      const auto& shape = (*told)[i];
-      const auto dim = static_cast<size_t>(rules.output_batch_dim[i]);
-      if (!shape || dim >= shape->size() || (*shape)[dim] < 0 || (*shape)[dim] == items) continue;
-      fail(Kind::InvalidInput, "max_batch_size is ", rules.max_items, ", but output '", engine.outputs()[i].name,
-           "' has shape ", format_shape(*shape), " for a batch of ", items,
-           ": it has no item for each that goes in, so load the engine with max_batch_size 1");
+    for (const int64_t other : {int64_t{-1}, kAnySize}) {
+      const auto told = engine.backend_engine().output_shapes(batch_shapes(engine, rules, items, other));
+      if (!told) continue;
+      for (size_t i = 0; i < told->size(); ++i) {
+        const auto& shape = (*told)[i];
+        const auto dim = static_cast<size_t>(rules.output_batch_dim[i]);
+        if (!shape || dim >= shape->size() || (*shape)[dim] == items) continue;
+        const bool unknown = (*shape)[dim] < 0;
+        if (unknown && other < 0) continue;
+        fail(Kind::InvalidInput, "max_batch_size is ", rules.max_items, ", but output '", engine.outputs()[i].name,
+             "' has ", unknown ? "a shape that values decide, " : "shape ", format_shape(*shape), " for a batch of ",
+             items, ": it has no item for each that goes in, so load the engine with max_batch_size 1");
+      }
     }
   }
 }
