@@ -241,3 +241,21 @@ async def test_a_thread_that_cannot_be_started_is_a_shortage(
             with pytest.raises(Unavailable, match="no more threads") as refused:
                 await server.add(onnx_plan())
         assert refused.value.retry_after is not None
+
+
+async def test_without_memory_for_a_thread_no_trial_is_begun(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = Trial()
+
+    def fail() -> None:
+        raise Unavailable("no memory", retry_after=5.0)
+
+    async with serving(settings, trial=trial) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr("service.residency.check_memory", fail)
+            with pytest.raises(Unavailable, match="no memory"):
+                await server.add(onnx_plan())
+        assert (trial.tried, server.files()) == ([], [])
+        await server.add(onnx_plan())
+        assert len(trial.tried) == 1

@@ -84,6 +84,22 @@ async def test_one_that_is_given_up_and_fails_has_nothing_to_let_go() -> None:
     assert let_go == []
 
 
+async def test_one_that_cannot_be_let_go_is_gone_all_the_same() -> None:
+    slow = Slow()
+
+    def fail() -> None:
+        slow.let_go += 1
+        raise ValueError("it is not there")
+
+    load = RunningLoad("a-load", slow.load, fail)
+    with pytest.raises(TimeoutError):
+        await load.result(0.0)
+    load.when_gone(slow.has_gone)
+    slow.gate.set()
+    await until(lambda: slow.gone == 1)
+    assert slow.let_go == 1
+
+
 def test_one_that_ends_after_its_event_loop_has_nobody_to_tell() -> None:
     slow = Slow()
 

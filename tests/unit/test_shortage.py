@@ -39,10 +39,25 @@ def test_another_exception_is_none(failure: Exception) -> None:
     assert tell(failure).kind == "ExecutionFailed"
 
 
-def test_last_words_are_read() -> None:
-    assert (
-        shortage_in("terminate called after throwing an instance of 'std::bad_alloc'\n  what():") is not None
-    )
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("terminate called after throwing an instance of 'std::bad_alloc'\n  what():", "memory"),
+        ("libtorch.so: failed to map segment: Cannot allocate memory", "memory"),
+        ("Traceback (most recent call last):\n  ...\nMemoryError", "memory"),
+        ("terminate called: what(): Resource temporarily unavailable", "threads"),
+        ("RuntimeError: can't start new thread", "threads"),
+        ("libtbb.so: cannot open shared object file: Too many open files", "file descriptors"),
+    ],
+)
+def test_last_words_are_read(words: str, what: str) -> None:
+    shortage = shortage_in(words)
+    assert shortage is not None
+    assert f"got no more {what}: " in str(shortage)
+    assert shortage.retry_after is not None
+
+
+def test_other_last_words_tell_of_no_shortage() -> None:
     assert shortage_in("Segmentation fault") is None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from service.mending import Mending
 from service.metadata import StoredName
 from service.metadata_copy import Copy, CopyFile
 from service.metadata_opening import Beside, Decision, Found, Opening, decide, look
@@ -303,3 +304,63 @@ def test_a_name_of_the_version_before_that_points_nowhere_is_told(before: Path) 
     assert store.names()["net"].current == 2
     assert len(store.notes) == 3
     store.close()
+
+
+# -- what only some damage shows
+
+
+def test_two_whole_states_of_one_change_are_told_and_the_copy_holds(rows: Rows, tmp_path: Path) -> None:
+    """As after a backup of one file of the two was put back, and the server ran on."""
+    other = Rows(rows.engines, [[*rows.names[0][:1], 2, 2], *rows.names[1:]], rows.versions)
+    file = CopyFile(tmp_path / "copy", SCHEMA_VERSION)
+    file.prepare(Copy(STORE, 7, other))
+    file.put()
+    decision = decide(Found(STORE, 7, True, rows), file, beside(rows), Opening.USUAL, lambda: "new")
+    assert (decision.rows, decision.generation, decision.sound) == (other, 8, False)
+    assert decision.notes != []
+
+
+def test_a_copy_from_before_other_changes_makes_nothing_certain(rows: Rows, tmp_path: Path) -> None:
+    file = CopyFile(tmp_path / "copy", SCHEMA_VERSION)
+    file.prepare(Copy(STORE, 5, rows))
+    file.put()
+    for generation, sound in ((6, True), (7, False), (1000, False)):
+        found = Found(STORE, generation, True, rows)
+        decision = decide(found, file, beside(rows), Opening.USUAL, lambda: "new")
+        assert (decision.generation, decision.sound, decision.copied) == (generation, sound, False)
+
+
+def mended(rows: Rows, format: str = "onnx") -> Mending:
+    return Mending(rows, beside(rows).plans, lambda _: format)
+
+
+def test_of_two_rows_of_one_engine_the_first_is_kept_and_it_is_told(rows: Rows) -> None:
+    first, second = rows.engines
+    twice = Rows([first, second, {**second, "id": first["id"], "digest": first["digest"]}], [], [])
+    mending = mended(twice)
+    assert mending.rows.engines == [first, second]
+    assert mending.notes == [f"Engine {first['id']} has two rows; the second was dropped."]
+
+
+@pytest.mark.parametrize("format", ["onnx", "tensorrt"])
+def test_a_format_that_was_lost_is_what_the_plan_tells(rows: Rows, format: str) -> None:
+    first, second = rows.engines
+    mending = mended(Rows([{**first, "format": "omnx"}, second], [], []), format)
+    assert mending.rows.engines[0]["format"] == format
+    assert mending.rows.engines[0]["backend"] == {"onnx": "openvino", "tensorrt": "tensorrt"}[format]
+    assert mending.rows.engines[1] == second
+
+
+@pytest.mark.parametrize("loaded", [-1, 2, 2**40, None, "1"])
+def test_an_engine_is_loaded_where_its_row_does_not_tell(rows: Rows, loaded: object) -> None:
+    mending = mended(Rows([{**rows.engines[0], "loaded": loaded}], [], []))
+    assert mending.rows.engines[0]["loaded"] == 1
+    assert len(mending.notes) == 1
+
+
+@pytest.mark.parametrize("name", ["", "../..", "a b", "a/b", "nä\n", "x" * 5000])
+def test_a_name_that_none_may_have_is_dropped_and_told(rows: Rows, name: str) -> None:
+    id = rows.engines[0]["id"]
+    mending = mended(Rows(rows.engines, [[name, 1, 1], ["good", 1, 1]], [[name, 1, id], ["good", 1, id]]))
+    assert (mending.rows.names, mending.rows.versions) == ([["good", 1, 1]], [["good", 1, id]])
+    assert mending.notes != []

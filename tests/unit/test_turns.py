@@ -1,6 +1,7 @@
 """Whose turn it is to load."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -124,3 +125,35 @@ async def test_so_many_may_wait_and_the_next_is_told_when_to_come_again() -> Non
     await settled()
     check()
     await loads.end(1, 2, 3, 4)
+
+
+async def test_who_leaves_while_waiting_waits_no_more() -> None:
+    loads = Loads(Turns(1, FOR_EVER))
+    loads.begin(*range(3))
+    await settled()
+    with pytest.raises(Unavailable):
+        loads.turns.check_room()
+    loads.tasks[2].cancel()
+    await settled()
+    assert loads.turns.waiting == 0
+    loads.turns.check_room()
+    await loads.end(0, 1)
+
+
+async def test_a_load_that_took_long_leaves_one_place_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = Loads(Turns(64, FOR_EVER))
+    patience: list[Callable[[], None]] = []
+
+    def call_later(_: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        patience.append(callback)
+        return asyncio.TimerHandle(0.0, callback, (), asyncio.get_running_loop())
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
+    loads.begin(0)
+    await settled()
+    patience[0]()
+    await loads.end(0)
+    loads.begin(*range(1, 6))
+    await settled()
+    assert loads.running == [1, 2]
+    await loads.end(*range(1, 6))
