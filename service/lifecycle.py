@@ -20,6 +20,7 @@ from service.errors import TrtserveError, Unavailable, of_kind
 from service.keyed_lock import KeyedLock
 from service.metadata import StoredEngine, StoredName
 from service.options import Options
+from service.reserve import DiskFull
 from service.residency import Residency
 from service.staging import StagedPlan
 from service.store import Store
@@ -198,8 +199,8 @@ class Lifecycle:
             await self._load_kept(engine, after_trial=there.state is State.FAILED)
             await self._commit(engine, None)
         except Exception as failure:
-            if there.state is State.LOADING and passes(failure):  # then it is tried again as before
-                self._directory.show(there)
+            if isinstance(failure, DiskFull) or (there.state is not State.FAILED and passes(failure)):
+                self._directory.show(there)  # nothing is wrong with it: it is, or waits, as before
                 raise
             failed = Engine(there.stored, State.FAILED, _reason(engine, failure), names=there.names)
             self._directory.show(failed)

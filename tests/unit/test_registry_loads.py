@@ -10,6 +10,7 @@ import pytest
 from service import readiness
 from service.engine import State
 from service.errors import Unavailable
+from service.reserve import DiskFull
 from service.settings import Settings
 from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import FakeRuntime, error
@@ -228,6 +229,30 @@ async def test_an_upload_that_is_short_of_something_is_refused_for_now(settings:
         assert server.files() == []
 
 
+@pytest.mark.parametrize("short_of", ["threads", "the disk"])
+async def test_an_unloaded_engine_that_is_short_of_something_stays_unloaded(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, short_of: str
+) -> None:
+    def full(*_: object) -> None:
+        raise DiskFull("The store's disk is full.")
+
+    async with serving(settings) as server:
+        (engine, *_), _ = await server.add(onnx_plan(), "net")
+        await server.registry.unload("net")
+        with monkeypatch.context() as patched:
+            if short_of == "threads":
+                server.runtime.load_error = error("Unavailable", SHORT, 5.0)
+            else:
+                patched.setattr(server.store, "commit", full)
+            with pytest.raises(Exception, match=r"full|threads") as refused:
+                await server.registry.load("net")
+        assert getattr(refused.value, "kind", "") == "Unavailable"
+        assert (state(server, engine.id), server.runtime.engines()) == (State.UNLOADED, [])
+        server.runtime.load_error = None
+        await server.registry.load("net")
+        assert server.registry.ready("net")
+
+
 async def test_a_thread_that_cannot_be_started_is_a_shortage(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,3 +284,21 @@ async def test_without_memory_for_a_thread_no_trial_is_begun(
         assert (trial.tried, server.files()) == ([], [])
         await server.add(onnx_plan())
         assert len(trial.tried) == 1
+
+
+async def test_without_memory_for_a_thread_no_load_is_begun(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise Unavailable("no memory", retry_after=5.0)
+
+    async with serving(settings) as server:
+        await server.add(onnx_plan(), "net")
+        await server.registry.unload("net")
+        with monkeypatch.context() as patched:
+            patched.setattr("service.residency.check_memory", fail)
+            with pytest.raises(Exception, match="no memory"):
+                await server.registry.load("net")
+        assert len(server.runtime.loads) == 1
+        await server.registry.load("net")
+        assert server.registry.ready("net")
