@@ -5,6 +5,7 @@ import hashlib
 import os
 import resource
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from service.metadata import StoredEngine, StoredName
 from service.staging import PlanWriter, StagedPlan, engine_id
 from service.store import Store
 from tests.fakes.engines import UNBATCHED
+from tests.unit.stores import aside
 
 
 @pytest.fixture
@@ -252,6 +254,33 @@ def test_what_is_not_named_as_the_store_names_its_own_is_left_alone(tmp_path: Pa
         (path / "file").write_bytes(b"mine")
     Store(tmp_path).close()
     assert all((path / "file").exists() for path in mine)
+
+
+@pytest.mark.parametrize("odd", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_what_is_named_as_the_store_names_its_own_and_is_no_file_is_set_aside(
+    tmp_path: Path, odd: Callable[[Path], None]
+) -> None:
+    Store(tmp_path).close()
+    there = [
+        tmp_path / "plans" / f"{'a' * 64}.plan",
+        tmp_path / "incoming" / f"{'b' * 32}.part",
+        tmp_path / "pending" / ("c" * 64),
+    ]
+    for path in there:
+        odd(path)
+    Store(tmp_path).close()
+    assert aside(tmp_path) == [path.name for path in there]
+    Store(tmp_path).close()
+
+
+def test_a_version_that_goes_leaves_no_mark_of_an_engine_that_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    engine = add(store, b"plan", "net")
+    add(store, b"plan", "other")
+    store.forget_version("net", 1)
+    assert list((tmp_path / "pending").iterdir()) == []
+    assert store.engines() == [engine]
+    store.close()
 
 
 # -- staging
