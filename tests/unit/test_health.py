@@ -110,6 +110,29 @@ async def test_a_server_is_not_ready_while_all_instances_of_an_engine_are_stuck(
     assert (await client.get("/health/ready")).json() == {"status": "ready"}
 
 
+async def test_an_engine_without_instances_or_that_is_just_being_unloaded_is_not_stuck(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    id = (await client.post("/engines?name=net", content=onnx_plan())).json()["id"]
+    runtime.conditions[id] = Condition(0)
+    assert (await client.get("/health/ready")).status_code == 200
+    assert (await client.get("/v2/models/net/ready")).status_code == 200
+    del runtime.conditions[id]
+    runtime.unload(id, 0.0)
+    assert (await client.get("/health/ready")).json() == {"status": "ready"}
+    assert (await client.get("/engines/net")).json()["id"] == id
+
+
+async def test_a_model_on_a_dead_device_is_not_ready(client: httpx.AsyncClient, runtime: FakeRuntime) -> None:
+    await client.post("/engines?name=net", content=onnx_plan())
+    (info,) = runtime.engines()
+    runtime.dead = {"cuda:7": "it is another's"}
+    assert (await client.get("/v2/models/net/ready")).status_code == 200
+    runtime.dead[info.device] = "the GPU fell off the bus"
+    sentence = refused(await client.get("/v2/models/net/ready"), 503, "Unavailable")
+    assert sentence == f"Device {info.device} is dead: the GPU fell off the bus. Restart the server."
+
+
 async def test_an_engine_says_whether_its_requests_are_joined(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
