@@ -127,9 +127,10 @@ class TrialHost:
     def close(self) -> None:
         """End the host, and with it the trials that run. No other is begun."""
         self._closed = True
-        self._end()
+        self.end()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End the host, and with it the trials that run; the next trial begins another."""
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -146,7 +147,7 @@ class TrialHost:
             raise OSError("the server is stopping")
         if self._control is not None:
             logger.warning("the process of the trial loads is gone: another is begun")
-        self._end()
+        self.end()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()
@@ -225,7 +226,7 @@ class ProcessTrial:
         """End a host that does not end its children, as it hangs: the next trial begins another."""
         logger.warning("a trial load cannot be ended: the process that they are forked from is")
         async with self._connecting:
-            await asyncio.to_thread(self._host.close)
+            await asyncio.to_thread(self._host.end)
 
     def _request(self, plan: Path, engine: StoredEngine) -> bytes:
         library = self._tensorrt.library
