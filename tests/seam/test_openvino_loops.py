@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-import runtime_ext
 from tests.seam.conftest import Harness
 from tests.seam.models import write_onnx
+from tests.waiting import wait_until
 
 FLOAT, INT64, INT32, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL
 
@@ -57,24 +58,10 @@ def test_a_loop_ends_when_its_condition_says_so(harness: Harness, tmp_path: Path
     assert [tensor.name for tensor in harness.runtime.engine(bounded).inputs] == ["limit", "m"]
 
 
-@pytest.mark.parametrize("scanned", ["carried", "counted"])
-def test_a_loop_that_joins_what_may_differ_in_shape_is_refused_at_load(
-    harness: Harness, tmp_path: Path, scanned: str
-) -> None:
-    growing = [
-        helper.make_node("Concat", ["v", "v"], ["v_out"], axis=0),
-        helper.make_node("Identity", ["v_out"], ["scan"]),
-    ]
-    counting_up = [
-        helper.make_node("Range", ["zero", "iteration", "one"], ["numbers"]),
-        helper.make_node("Cast", ["numbers"], ["scan"], to=FLOAT),
-        helper.make_node("Identity", ["v"], ["v_out"]),
-    ]
+def joining(path: Path, nodes: list[onnx.NodeProto]) -> Path:
+    """s = what each of `m` iterations leaves in `scan`; `v` is handed from one to the next, x at first."""
     body = helper.make_graph(
-        [
-            *(growing if scanned == "carried" else counting_up),
-            helper.make_node("Identity", ["go_on"], ["go_on_out"]),
-        ],
+        [*nodes, helper.make_node("Identity", ["go_on"], ["go_on_out"])],
         "body",
         [
             helper.make_tensor_value_info("iteration", INT64, []),
@@ -89,16 +76,59 @@ def test_a_loop_that_joins_what_may_differ_in_shape_is_refused_at_load(
         [numpy_helper.from_array(np.int64(n), name) for n, name in ((0, "zero"), (1, "one"))],
     )
     loop = helper.make_node("Loop", ["m", "", "x"], ["y", "s"], "the_loop", body=body)
-    outputs: dict[str, tuple[int, list[int | str]]] = {"y": (FLOAT, ["d"]), "s": (FLOAT, ["e", "f"])}
-    plan = write_onnx(tmp_path / "m.plan", [loop], {"m": (INT64, []), "x": (FLOAT, ["n"])}, outputs)
-    with pytest.raises(runtime_ext.Error, match="may differ in shape") as refused:
-        harness.load_file(plan)
-    assert refused.value.kind == "Unsupported"
+    outputs: dict[str, tuple[int, list[int | str] | None]] = {"y": (FLOAT, ["d"]), "s": (FLOAT, ["e", "f"])}
+    return write_onnx(path, [loop], {"m": (INT64, []), "x": (FLOAT, ["n"])}, outputs)
+
+
+GROWING = {
+    "carried": [
+        helper.make_node("Concat", ["v", "v"], ["v_out"], axis=0),
+        helper.make_node("Identity", ["v_out"], ["scan"]),
+    ],
+    "counted": [
+        helper.make_node("Range", ["zero", "iteration", "one"], ["numbers"]),
+        helper.make_node("Cast", ["numbers"], ["scan"], to=FLOAT),
+        helper.make_node("Identity", ["v"], ["v_out"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("scanned", GROWING)
+def test_what_a_loop_joins_must_be_of_one_shape(harness: Harness, tmp_path: Path, scanned: str) -> None:
+    engine = harness.load_file(joining(tmp_path / "m.plan", GROWING[scanned]), instances=1)
+    x = np.arange(1, 100, dtype=np.float32)
+    for _ in range(2):
+        for trips in (2, 10):
+            (refused,) = harness.wait(harness.submit(engine, m=np.int64(trips), x=x))
+            assert refused.kind == "InvalidInput"
+            assert "(Loop) joins what its iterations leave to 's'" in refused.message
+            assert "must all be of one shape" in refused.message
+        assert harness.infer(engine, m=np.int64(1), x=x)["s"].shape == (
+            (1, 198) if scanned == "carried" else (1, 0)
+        )
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_loop_that_hands_on_a_batch_of_any_size_joins_what_it_leaves(
+    harness: Harness, tmp_path: Path, batch: int
+) -> None:
+    halving = [
+        helper.make_node("Add", ["v", "v"], ["v_out"]),
+        helper.make_node("Relu", ["v_out"], ["scan"]),
+    ]
+    engine = harness.load_file(joining(tmp_path / "m.plan", halving), instances=1)
+    x = np.arange(1, batch + 1, dtype=np.float32)
+    for trips in (4, 1, 7):
+        answer = harness.infer(engine, m=np.int64(trips), x=x)
+        assert np.array_equal(answer["s"], [x * 2 ** (n + 1) for n in range(trips)])
+        assert np.array_equal(answer["y"], x * 2**trips)
 
 
 def test_an_unload_ends_a_loop_that_would_run_for_hours(harness: Harness, tmp_path: Path) -> None:
     engine = harness.load_file(counting(tmp_path / "m.plan"), instances=1)
     endless = harness.submit(engine, m=np.int64(2**31 - 1), limit=np.float32([1e30]))
+    wait_until(lambda: harness.stats(engine).instances_busy == 1, "the loop runs")
     harness.runtime.unload(engine, 0)
     (completion,) = harness.wait(endless)
     assert completion.kind in {"Cancelled", "Unavailable"}
+    wait_until(lambda: harness.runtime.left_behind()[1] == 0, "the end of the loop")

@@ -21,6 +21,7 @@
 #include "backends/openvino/loops.h"
 #include "backends/openvino/onnx_file.h"
 #include "backends/openvino/onnx_frontend.h"
+#include "backends/openvino/places.h"
 #include "backends/openvino/stream_threads.h"
 #include "backends/openvino/tensor_names.h"
 #include "backends/openvino/value_range.h"
@@ -82,7 +83,22 @@ void check_device(const LoadOptions& options) {
 
 /// Puts all guards into the model. Whether it has a hidden input for an execution's place among the marks.
 bool guarded(const std::shared_ptr<ov::Model>& model, size_t most_bytes, const std::shared_ptr<Marks>& marks) {
-  return add_loop_guards(model, add_guards(model, most_bytes, marks), marks) != nullptr;
+  Places places(model);
+  add_guards(model, most_bytes, places, marks);
+  add_loop_guards(model, places, marks);
+  model->validate_nodes_and_infer_types();
+  return places.are_used();
+}
+
+/// The model with the inputs and outputs that the file declares, before anything of it has been checked.
+std::shared_ptr<ov::Model> read_model(const std::string& plan_path, const OnnxFile& onnx) {
+  auto model = with_empty_inputs(read_onnx(plan_path, onnx), onnx);
+  return model;
+}
+
+ov::CompiledModel import_blob(ov::Core& core, const std::string& plan_path, const ov::AnyMap& properties) {
+  std::ifstream file(plan_path, std::ios::binary);
+  return core.import_model(file, "CPU", properties);
 }
 
 bool shapes_vary(const ov::Model& model) {
@@ -115,6 +131,13 @@ bool cannot_fail(const ov::Model& model) {
            ov::is_type<ov::op::util::UnaryElementwiseArithmetic>(node) ||
            (ov::is_type<ov::op::util::BinaryElementwiseArithmetic>(node) && node->get_output_element_type(0).is_real());
   });
+}
+
+/// So many instances that no two use one graph, of which a model has as many as streams: what breaks off in a graph
+/// leaves it damaged, and its thread tells of that only when another may have begun there.
+int apart(int instances, const ov::CompiledModel& model, bool infer_throws) {
+  const auto streams = infer_throws ? model.get_property(ov::num_streams).num : 1;
+  return std::min(instances, std::max(1, static_cast<int>(streams)));
 }
 
 class OpenVinoBackend final : public Backend {
@@ -153,37 +176,47 @@ class OpenVinoBackend final : public Backend {
                                            std::shared_ptr<const int> stream_threads) {
     std::ifstream file(plan_path, std::ios::binary);
     if (!file) fail(Kind::Unavailable, "the plan file cannot be read");
-    Safety safety;
     if (begins_with(file, kBlobMagic)) {
-      if (!options_.allow_blobs) {
-        fail(
-            Kind::Unsupported,
-            "the plan is a blob of OpenVINO's, which nothing can guard against the values of requests: upload the ONNX "
-            "file, or have the operator turn on allow_blobs");
-      }
-      const auto blob = core_.import_model(file, "CPU", properties);
-      safety.again = [core = core_, plan_path, properties]() mutable {
-        std::ifstream again(plan_path, std::ios::binary);
-        return core.import_model(again, "CPU", properties);
-      };
-      safety.infer_throws = infer_throws(blob);
-      return std::make_unique<OpenVinoEngine>(blob, names_of(blob), std::vector<ov::element::Type>(), std::move(safety),
-                                              instances, std::move(stream_threads));
+      return stand_up_blob(plan_path, properties, instances, std::move(stream_threads));
     }
     if (begins_with(file, kOldBlobMagic)) {
       fail(Kind::Unsupported, "the plan is a blob of an older OpenVINO: export it again with version ", version());
     }
+    return stand_up_onnx(plan_path, properties, instances, std::move(stream_threads));
+  }
+
+  std::unique_ptr<OpenVinoEngine> stand_up_blob(const std::string& plan_path, const ov::AnyMap& properties,
+                                                int instances, std::shared_ptr<const int> stream_threads) {
+    if (!options_.allow_blobs) {
+      fail(Kind::Unsupported,
+           "the plan is a blob of OpenVINO's, which nothing can guard against the values of requests: upload the ONNX "
+           "file, or have the operator turn on allow_blobs");
+    }
+    const auto blob = import_blob(core_, plan_path, properties);
+    Safety safety;
+    safety.again = [core = core_, plan_path, properties]() mutable { return import_blob(core, plan_path, properties); };
+    safety.infer_throws = infer_throws(blob);
+    instances = apart(instances, blob, safety.infer_throws);
+    return std::make_unique<OpenVinoEngine>(blob, names_of(blob), std::vector<ov::element::Type>(), std::move(safety),
+                                            instances, std::move(stream_threads));
+  }
+
+  std::unique_ptr<OpenVinoEngine> stand_up_onnx(const std::string& plan_path, const ov::AnyMap& properties,
+                                                int instances, std::shared_ptr<const int> stream_threads) {
     const OnnxFile onnx = read_onnx_file(plan_path);
-    const auto model = with_empty_inputs(read_onnx(plan_path, onnx), onnx);
+    const auto model = read_model(plan_path, onnx);
     check_declared(*model, onnx);
     check_constants(*model);
     const auto cast = cast_first(*model);
+    Safety safety;
     safety.shapes = std::make_shared<const ShapeModel>(model);
     const auto marks = std::make_shared<Marks>();
     if (guarded(model, options_.max_tensor_bytes, marks)) safety.marks = marks;
     if (shapes_vary(*model)) safety.again = compile_again(plan_path, properties, marks);
     const auto compiled = core_.compile_model(model, "CPU", properties);
-    safety.infer_throws = infer_throws(compiled) || cannot_fail(*model);
+    const bool fails = !cannot_fail(*model);
+    safety.infer_throws = infer_throws(compiled) || !fails;
+    if (safety.again && fails) instances = apart(instances, compiled, safety.infer_throws);
     return std::make_unique<OpenVinoEngine>(compiled, names_of(onnx), cast, std::move(safety), instances,
                                             std::move(stream_threads));
   }
@@ -192,8 +225,7 @@ class OpenVinoBackend final : public Backend {
   std::function<ov::CompiledModel()> compile_again(const std::string& plan_path, const ov::AnyMap& properties,
                                                    const std::shared_ptr<Marks>& marks) {
     return [core = core_, plan_path, properties, marks, most_bytes = options_.max_tensor_bytes]() mutable {
-      const OnnxFile onnx = read_onnx_file(plan_path);
-      const auto model = with_empty_inputs(read_onnx(plan_path, onnx), onnx);
+      const auto model = read_model(plan_path, read_onnx_file(plan_path));
       guarded(model, most_bytes, marks);
       return core.compile_model(model, "CPU", properties);
     };

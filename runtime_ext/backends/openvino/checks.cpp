@@ -74,6 +74,11 @@ void check_range(const Subject& subject, const ov::Tensor& tensor, int64_t least
   });
 }
 
+[[noreturn]] void fail_together(const Subject& subject) {
+  fail(Kind::InvalidInput, "node '", subject.node, "' (", subject.operation, ") cannot take the values of tensor '",
+       subject.tensor, "' together with its other inputs");
+}
+
 /// The operation, made again with what the tensors say of its inputs: so OpenVINO itself tells what comes of them.
 std::shared_ptr<ov::Node> with_inputs(const Subject& subject, const ov::Node& operation,
                                       const std::vector<OperationInput>& inputs, const ov::TensorVector& tensors) {
@@ -91,8 +96,7 @@ std::shared_ptr<ov::Node> with_inputs(const Subject& subject, const ov::Node& op
   try {
     return operation.clone_with_new_inputs(sources);
   } catch (const std::exception&) {
-    fail(Kind::InvalidInput, "node '", subject.node, "' (", subject.operation, ") cannot take the values of tensor '",
-         subject.tensor, "' together with its other inputs");
+    fail_together(subject);
   }
 }
 
@@ -114,6 +118,12 @@ Check indices_along(Subject subject, size_t axis) {
     const auto shape = integers(tensors[1]);
     const int64_t size = shape.at(axis);
     check_range(subject, tensors[0], -size, size - 1, of_shape(shape));
+  };
+}
+
+Check position_in(Subject subject, int64_t size) {
+  return [subject = std::move(subject), size](const ov::TensorVector& tensors) {
+    check_range(subject, tensors[1], -size, size - 1, c10::str(" for a sequence of ", size));
   };
 }
 
@@ -150,7 +160,7 @@ Check no_zero(Subject subject) {
   return [subject = std::move(subject)](const ov::TensorVector& tensors) {
     with_numbers(tensors[0], [&](const auto* numbers, size_t count) {
       if (std::any_of(numbers, numbers + count, [](const auto& number) { return static_cast<double>(number) == 0; })) {
-        refuse(subject, 0, "no 0: integers cannot be divided by it");
+        refuse(subject, 0, "no 0");
       }
     });
   };
@@ -171,6 +181,18 @@ Check range_length(Subject subject, size_t most_elements) {
   };
 }
 
+Check same_shape(Subject subject) {
+  return [subject = std::move(subject)](const ov::TensorVector& tensors) {
+    const auto first = integers(tensors[1]);
+    const auto& dims = tensors[0].get_shape();
+    const std::vector<int64_t> shape(dims.begin(), dims.end());
+    if (first == shape || first.empty() || first.front() < 0) return;
+    fail(Kind::InvalidInput, "node '", subject.node, "' (", subject.operation, ") joins what its iterations leave to '",
+         subject.tensor, "', which must all be of one shape; the first is of shape ", format_shape(first),
+         ", a later one of shape ", format_shape(shape));
+  };
+}
+
 Check output_size(Subject subject, std::shared_ptr<const ov::Node> operation, std::vector<OperationInput> inputs,
                   size_t most_bytes) {
   return [most_bytes, subject = std::move(subject), operation = std::move(operation),
@@ -179,7 +201,10 @@ Check output_size(Subject subject, std::shared_ptr<const ov::Node> operation, st
       if (inputs[i].is_value) check_range(subject, tensors[i], -kLargestSize, kLargestSize);
     }
     const auto tried = with_inputs(subject, *operation, inputs, tensors);
+    const std::string type = tried->get_type_name();
+    const bool is_known = type == "Pad" || type == "Interpolate";  // where it can be made
     for (const auto& output : tried->outputs()) {
+      if (is_known && output.get_partial_shape().is_dynamic()) fail_together(subject);
       if (output.get_partial_shape().rank().is_dynamic()) continue;
       auto bytes = static_cast<double>(std::max<size_t>(1, output.get_element_type().size()));
       for (const auto& dim : output.get_partial_shape()) {

@@ -21,6 +21,9 @@ Check within(Subject subject, int64_t least, int64_t most);
 /// Indices into dimension `axis` of data whose shape is the second tensor: from -size to size - 1.
 Check indices_along(Subject subject, size_t axis);
 
+/// A tensor of which the second one is the position in a sequence of this size: from -size to size - 1.
+Check position_in(Subject subject, int64_t size);
+
 /// Rows of indices into data whose shape is the second tensor, into its dimensions from `batch_dims` on.
 Check index_rows(Subject subject, size_t batch_dims);
 
@@ -32,6 +35,9 @@ Check no_zero(Subject subject);
 
 /// Start, stop and step of a range of `most_elements` at most.
 Check range_length(Subject subject, size_t most_elements);
+
+/// A tensor of the shape that is the second tensor, unless that begins with a negative number.
+Check same_shape(Subject subject);
 
 /// What a tensor tells of an input of an operation.
 struct OperationInput {

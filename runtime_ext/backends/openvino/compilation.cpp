@@ -1,23 +1,56 @@
 #include "backends/openvino/compilation.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "core/error.h"
 
 namespace trtserve::openvino {
 
+namespace {
+
+constexpr double kMostCredit = 8;
+
+/// One compilation is earned in so many times the time that the last one took.
+constexpr double kRest = 9;
+
+}  // namespace
+
 Compilation::Compilation(ov::CompiledModel model, std::function<ov::CompiledModel()> again)
-    : again_(std::move(again)), made_(std::make_shared<Made>(std::move(model))) {}
+    : again_(std::move(again)), made_(std::make_shared<Made>(std::move(model))), credit_(kMostCredit) {}
 
 std::shared_ptr<Compilation::Made> Compilation::sound() {
   const std::lock_guard lock(mutex_);
   if (made_ && !made_->damaged) return made_;
+  take_credit();
   made_.reset();  // before the new one is made: contexts that still run in it keep it
+  const auto began = Clock::now();
   try {
     made_ = std::make_shared<Made>(again_());
   } catch (const std::exception&) {
-    fail(Kind::Unavailable,
-         "the model could not be compiled anew after a failed execution: try again, or load the engine again");
+    // made_ stays null: the next request tries again
   }
-  return made_;
+  counted_ = Clock::now();
+  took_ = counted_ - began;
+  if (made_) return made_;
+  fail(Kind::Unavailable,
+       "the model could not be compiled anew after a failed execution: try again, or load the engine again");
+}
+
+/// With the lock.
+void Compilation::take_credit() {
+  const std::chrono::duration<double> rest = took_ * kRest;
+  const std::chrono::duration<double> since = Clock::now() - counted_;
+  if (took_ > Clock::duration::zero()) credit_ = std::min(kMostCredit, credit_ + since / rest);
+  if (credit_ < 1) {
+    const auto wait = static_cast<int64_t>(std::ceil((rest * (1 - credit_)).count()));
+    counted_ = Clock::now();
+    fail(Kind::Unavailable,
+         "requests keep failing in the middle of the model, which must then be compiled anew: it will "
+         "be again in ",
+         wait, " s; find the requests that fail");
+  }
+  credit_ -= 1;
 }
 
 }  // namespace trtserve::openvino

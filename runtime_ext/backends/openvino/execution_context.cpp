@@ -101,12 +101,12 @@ void OpenVinoContext::infer() {
       request_.start_async();
       request_.wait();
     }
-    // OpenVINO may end a cancelled inference without an exception, and without its outputs.
-    if (interrupted_) fail(Kind::Cancelled, "the execution was stopped");
   } catch (...) {
     compilation_.note_broken_off(*made_);
     throw;
   }
+  // OpenVINO may end a cancelled inference without an exception, and without its outputs.
+  if (interrupted_) fail(Kind::Cancelled, "the execution was stopped");
 }
 
 /// An execution that fails on its shapes leaves the plugin's graph half shaped for them, and what comes next may fail
@@ -129,6 +129,8 @@ void OpenVinoContext::interrupt() noexcept {
   try {
     interrupted_ = true;
     if (served_.marks) served_.marks->stop(place_);
+    // To run on to the end takes less time than to compile the model anew.
+    if (compilation_.can_be_damaged()) return;
     const std::lock_guard lock(request_mutex_);
     request_.cancel();  // takes effect between two operations outside of loops
   } catch (...) {       // NOLINT(bugprone-empty-catch): the execution goes on to its end

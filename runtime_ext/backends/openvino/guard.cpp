@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include <openvino/op/constant.hpp>
+
 namespace trtserve::openvino {
 
 namespace {
@@ -10,33 +12,37 @@ namespace {
 constexpr char kBegin = '\x02';
 constexpr char kEnd = '\x03';
 
+void hand_on(ov::Tensor& output, const ov::Shape& shape, const void* data) {
+  output.set_shape(shape);
+  if (output.get_byte_size() > 0) std::memcpy(output.data(), data, output.get_byte_size());
+}
+
 }  // namespace
 
-Guard::Guard(const ov::OutputVector& inputs, std::shared_ptr<const Check> check, std::shared_ptr<Marks> marks)
-    : Op(inputs), check_(std::move(check)), marks_(std::move(marks)) {
+Guard::Guard(const ov::OutputVector& inputs, std::shared_ptr<const Check> check, std::shared_ptr<Marks> marks,
+             int harmless)
+    : Op(inputs), check_(std::move(check)), marks_(std::move(marks)), harmless_(harmless) {
   constructor_validate_and_infer_types();
 }
 
 void Guard::validate_and_infer_types() { set_output_type(0, get_input_element_type(0), get_input_partial_shape(0)); }
 
 std::shared_ptr<ov::Node> Guard::clone_with_new_inputs(const ov::OutputVector& inputs) const {
-  return std::make_shared<Guard>(inputs, check_, marks_);
+  return std::make_shared<Guard>(inputs, check_, marks_, harmless_);
 }
 
 bool Guard::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const {
+  const auto& shape = inputs[0].get_shape();
   try {
     (*check_)(inputs);
   } catch (const Error& error) {
-    if (marks_) {
-      marks_->refuse(*inputs.back().data<const int32_t>(), error);
-      outputs[0].set_shape(inputs[0].get_shape());
-      if (outputs[0].get_byte_size() > 0) std::memset(outputs[0].data(), 0, outputs[0].get_byte_size());
-      return true;
-    }
-    throw std::runtime_error(c10::str(kBegin, name(error.kind()), ' ', error.what(), kEnd));
+    if (!marks_) throw std::runtime_error(c10::str(kBegin, name(error.kind()), ' ', error.what(), kEnd));
+    marks_->refuse(*inputs.back().data<const int32_t>(), error);
+    const ov::op::v0::Constant numbers(inputs[0].get_element_type(), shape, harmless_);
+    hand_on(outputs[0], shape, numbers.get_data_ptr());
+    return true;
   }
-  outputs[0].set_shape(inputs[0].get_shape());
-  if (inputs[0].get_byte_size() > 0) std::memcpy(outputs[0].data(), inputs[0].data(), inputs[0].get_byte_size());
+  hand_on(outputs[0], shape, inputs[0].get_byte_size() > 0 ? inputs[0].data() : nullptr);
   return true;
 }
 

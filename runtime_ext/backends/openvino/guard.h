@@ -17,14 +17,15 @@ namespace trtserve::openvino {
 using Check = std::function<void(const ov::TensorVector&)>;
 
 /// An operation that hands on its first input as it is, once a check of all its inputs has passed. It stands in a model
-/// before an operation that trusts its inputs. What does not pass breaks the execution off; or, with marks, it is
-/// noted there and zeros are handed on, so that the execution comes to its end and leaves the graph whole: the last
-/// input is the execution's place. Thread safe: executions share it.
+/// before an operation that trusts its inputs. What does not pass breaks the execution off, which may leave a graph
+/// damaged; or, with marks, it is noted there and a harmless number is handed on in place of each, so that the
+/// execution comes to its end: the last input is then the execution's place. Thread safe: executions share it.
 class Guard final : public ov::op::Op {
  public:
   OPENVINO_OP("Guard", "trtserve")
 
-  Guard(const ov::OutputVector& inputs, std::shared_ptr<const Check> check, std::shared_ptr<Marks> marks = nullptr);
+  Guard(const ov::OutputVector& inputs, std::shared_ptr<const Check> check, std::shared_ptr<Marks> marks = nullptr,
+        int harmless = 0);
 
   void validate_and_infer_types() override;
   std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& inputs) const override;
@@ -32,8 +33,9 @@ class Guard final : public ov::op::Op {
   bool has_evaluate() const override { return true; }
 
  private:
-  std::shared_ptr<const Check> check_;
-  std::shared_ptr<Marks> marks_;  // null: none
+  const std::shared_ptr<const Check> check_;
+  const std::shared_ptr<Marks> marks_;  // null: none
+  const int harmless_;
 };
 
 /// What a guard refused with, found again in the exception that OpenVINO made of it.

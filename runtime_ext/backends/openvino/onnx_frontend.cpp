@@ -4,6 +4,7 @@
 
 #include "backends/openvino/load_failure.h"
 #include "backends/openvino/reductions.h"
+#include "backends/openvino/sequences.h"
 #include "core/error.h"
 
 namespace trtserve::openvino {
@@ -13,6 +14,7 @@ std::shared_ptr<ov::Model> read_onnx(const std::string& path, const OnnxFile& fi
   const auto frontend = ov::frontend::FrontEndManager().load_by_framework("onnx");
   if (!frontend) fail(Kind::Unsupported, "this server's OpenVINO has no frontend for ONNX");
   frontend->add_extension(reductions());
+  frontend->add_extension(sequence_at());
   try {
     const auto loaded = frontend->load(path);
     if (!loaded) fail(Kind::InvalidInput, "OpenVINO does not take the plan for an ONNX model");
