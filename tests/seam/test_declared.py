@@ -201,6 +201,39 @@ def test_requests_of_a_batch_get_their_own_items_back(harness: Harness, tmp_path
         assert (same.tolist(), minus.tolist()) == (x.ravel().tolist(), (-x).ravel().tolist())
 
 
+@pytest.mark.parametrize("way", ["initializer", "Identity", "Constant"])
+def test_a_constant_output_without_elements_has_its_shape(harness: Harness, tmp_path: Path, way: str) -> None:
+    empty = numpy_helper.from_array(np.zeros((0, 3), np.float32), "z" if way == "initializer" else "c")
+    nodes = {
+        "initializer": [],
+        "Identity": [node("Identity", ["c"], ["z"])],
+        "Constant": [node("Constant", [], ["z"], value=empty)],
+    }[way]
+    plan = write_onnx(
+        tmp_path / "m.plan",
+        [node("Neg", ["x"], ["y"]), *nodes],
+        {"x": (FLOAT, ["n"])},
+        {"y": (FLOAT, ["n"]), "z": (FLOAT, [0, 3])},
+        [] if way == "Constant" else [empty],
+    )
+    engine = harness.load_file(plan)
+    assert harness.runtime.engine(engine).outputs[1].shape == [0, 3]
+    answer = harness.infer(engine, x=np.float32([1, 2]))
+    assert (answer["y"].tolist(), answer["z"].shape) == ([-1, -2], (0, 3))
+
+
+def test_an_output_that_is_computed_of_nothing_is_refused_in_plain_words(
+    harness: Harness, tmp_path: Path
+) -> None:
+    empty = numpy_helper.from_array(np.zeros((0, 3), np.float32), "c")
+    nodes = [node("Neg", ["x"], ["y"]), node("Abs", ["c"], ["z"])]
+    outputs = {"y": (FLOAT, ["n"]), "z": (FLOAT, [0, 3])}
+    plan = write_onnx(tmp_path / "m.plan", nodes, {"x": (FLOAT, ["n"])}, outputs, [empty])
+    with pytest.raises(runtime_ext.Error, match=r"'z' .* a tensor without elements") as refused:
+        harness.load_file(plan)
+    assert refused.value.kind == "Unsupported"
+
+
 def test_an_output_that_is_a_constant_has_its_value(harness: Harness, tmp_path: Path) -> None:
     nodes = [node("Neg", ["x"], ["y"]), node("Identity", ["c"], ["d"])]
     spec, constant = (FLOAT, ["batch", 4]), (FLOAT, [2])

@@ -93,6 +93,7 @@ bool guarded(const std::shared_ptr<ov::Model>& model, size_t most_bytes, const s
 /// The model with the inputs and outputs that the file declares, before anything of it has been checked.
 std::shared_ptr<ov::Model> read_model(const std::string& plan_path, const OnnxFile& onnx) {
   auto model = with_empty_inputs(read_onnx(plan_path, onnx), onnx);
+  fill_empty_outputs(model, onnx);
   return model;
 }
 

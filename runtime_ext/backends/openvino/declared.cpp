@@ -4,7 +4,9 @@
 #include <array>
 #include <utility>
 
+#include <openvino/op/constant.hpp>
 #include <openvino/op/parameter.hpp>
+#include <openvino/op/result.hpp>
 
 #include "core/error.h"
 #include "core/tensor_spec.h"
@@ -107,6 +109,27 @@ std::shared_ptr<ov::Model> with_empty_inputs(const std::shared_ptr<ov::Model>& m
     }
   }
   return std::make_shared<ov::Model>(model->get_results(), model->get_sinks(), parameters, model->get_friendly_name());
+}
+
+void fill_empty_outputs(const std::shared_ptr<ov::Model>& model, const OnnxFile& file) {
+  if (file.outputs.size() != model->get_results().size()) return;
+  for (size_t i = 0; i < file.outputs.size(); ++i) {
+    const auto& declared = file.outputs[i];
+    const auto source = model->get_results()[i]->input_value(0);
+    if (!is_empty(declared) || source.get_partial_shape() != ov::PartialShape{}) continue;
+    const auto& dims = *declared.shape;
+    const bool known = std::all_of(dims.begin(), dims.end(), [](int64_t dim) { return dim >= 0; });
+    if (!known || !ov::is_type<ov::op::v0::Constant>(source.get_node())) {
+      fail(
+          Kind::Unsupported, "output '", declared.name, "' is ", described(declared),
+          " by the file's own declaration, and comes of a tensor without elements, which OpenVINO cannot compute with: "
+          "export the model without it");
+    }
+    const auto empty =
+        std::make_shared<ov::op::v0::Constant>(source.get_element_type(), ov::Shape(dims.begin(), dims.end()));
+    model->get_results()[i]->input(0).replace_source_output(empty);
+    model->get_results()[i]->validate_and_infer_types();
+  }
 }
 
 void check_declared(const ov::Model& model, const OnnxFile& file) {
