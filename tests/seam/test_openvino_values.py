@@ -111,6 +111,34 @@ def test_the_metadata_says_what_is_computed_otherwise(
     assert [spec.computed_as for spec in (*info.inputs, *info.outputs)] == [computed_as, computed_as]
 
 
+@pytest.mark.parametrize("shape", [["n"], [4]], ids=["dynamic", "static"])
+def test_an_infinite_output_is_infinite_in_fp64_too(
+    harness: Harness, tmp_path: Path, shape: list[int | str]
+) -> None:
+    spec = (DOUBLE, shape)
+    nodes = [
+        node("Reciprocal", ["x"], ["y"]),
+        node("Neg", ["y"], ["z"]),
+        node("Cast", ["f"], ["g"], to=DOUBLE),
+    ]
+    plan = write_onnx(
+        tmp_path / "m.plan",
+        nodes,
+        {"x": spec, "f": (FLOAT, shape)},
+        {"y": spec, "z": spec, "g": spec, "x": spec},
+    )
+    engine = harness.load_file(plan)
+    info = harness.runtime.engine(engine)
+    assert [(o.datatype, o.computed_as) for o in info.outputs] == [("FP64", "FP32")] * 4
+    x = np.float64([0, 0.5, 2, -4])
+    f = np.float32([np.inf, -np.inf, np.nan, 1])
+    answer = harness.infer(engine, x=x, f=f)
+    assert answer["y"].tolist() == [np.inf, 2, 0.5, -0.25]
+    assert answer["z"].tolist() == [-np.inf, -2, -0.5, 0.25]
+    assert np.array_equal(answer["g"], f.astype(np.float64), equal_nan=True)
+    assert np.array_equal(answer["x"], x)
+
+
 # -- constants
 
 HUGE = numpy_helper.from_array(np.array([2**40], np.int64), "huge")

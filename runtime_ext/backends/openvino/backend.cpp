@@ -212,6 +212,7 @@ class OpenVinoBackend final : public Backend {
     Safety safety;
     safety.shapes = std::make_shared<const ShapeModel>(model);
     const auto marks = std::make_shared<Marks>();
+    safety.narrowed = narrow_outputs(model);
     if (guarded(model, options_.max_tensor_bytes, marks)) safety.marks = marks;
     if (shapes_vary(*model)) safety.again = compile_again(plan_path, properties, marks);
     const auto compiled = core_.compile_model(model, "CPU", properties);
@@ -227,6 +228,7 @@ class OpenVinoBackend final : public Backend {
                                                    const std::shared_ptr<Marks>& marks) {
     return [core = core_, plan_path, properties, marks, most_bytes = options_.max_tensor_bytes]() mutable {
       const auto model = read_model(plan_path, read_onnx_file(plan_path));
+      narrow_outputs(model);
       guarded(model, most_bytes, marks);
       return core.compile_model(model, "CPU", properties);
     };

@@ -71,7 +71,17 @@ std::vector<TensorSpec> input_specs(const ov::CompiledModel& model, const Tensor
   return inputs;
 }
 
-std::vector<OutputPlace> output_places(const ov::CompiledModel& model) {
+std::vector<TensorSpec> output_specs(const ov::CompiledModel& model, const TensorNames& names, const Safety& safety) {
+  const auto float_type = model.get_property(ov::hint::inference_precision);
+  auto outputs = specs(model.outputs(), names.outputs, float_type);
+  for (const size_t i : safety.narrowed) {
+    outputs[i].dtype = c10::ScalarType::Double;
+    outputs[i].computed_as = computed_as(outputs[i].dtype, float_type);
+  }
+  return outputs;
+}
+
+std::vector<OutputPlace> output_places(const ov::CompiledModel& model, const Safety& safety) {
   std::vector<OutputPlace> places;
   const auto& inputs = model.inputs();
   const auto& outputs = model.outputs();
@@ -84,7 +94,7 @@ std::vector<OutputPlace> output_places(const ov::CompiledModel& model) {
     } else if (output != outputs.begin() + static_cast<std::ptrdiff_t>(i)) {
       places.push_back({OutputPlace::Output, static_cast<size_t>(output - outputs.begin())});
     } else {
-      places.push_back({OutputPlace::Own, i});
+      places.push_back({OutputPlace::Own, i, safety.narrowed.count(i) > 0});
     }
   }
   return places;
@@ -107,8 +117,8 @@ OpenVinoEngine::OpenVinoEngine(const ov::CompiledModel& model, const TensorNames
       instances_(instances),
       properties_(properties_of(model)),
       served_{input_specs(model, names, cast_first, safety),
-              specs(model.outputs(), names.outputs, model.get_property(ov::hint::inference_precision)),
-              output_places(model),
+              output_specs(model, names, safety),
+              output_places(model, safety),
               std::move(safety.shapes),
               std::move(safety.marks),
               safety.infer_throws},

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 
 #include <openvino/runtime/compiled_model.hpp>
 
@@ -12,10 +13,11 @@
 namespace trtserve::openvino {
 
 /// What was made of a model beside the compiled one, so that no request can harm the server. A blob has no more than
-/// the last.
+/// the last two.
 struct Safety {
   std::shared_ptr<const ShapeModel> shapes;
   std::shared_ptr<Marks> marks;
+  std::set<size_t> narrowed;  ///< outputs that are FP64 by the file, and FP32 in the model
   bool infer_throws = true;
   std::function<ov::CompiledModel()> again;  ///< compiles the model anew; null where no execution can damage it
 };

@@ -26,11 +26,11 @@ ov::Tensor view(const at::Tensor& tensor) {
 }
 
 /// Memory for one execution's output. A dynamic dimension starts at 0: the engine grows the tensor.
-ov::Tensor new_output(const TensorSpec& spec) {
+ov::Tensor new_output(const TensorSpec& spec, const OutputPlace& place) {
   ov::Shape shape;
   for (const int64_t dim : spec.shape.value_or(std::vector<int64_t>{-1}))
     shape.push_back(dim < 0 ? 0 : static_cast<size_t>(dim));
-  return {to_openvino(spec.dtype), shape};
+  return {place.narrowed ? ov::element::f32 : to_openvino(spec.dtype), shape};
 }
 
 /// A tensor over the memory of `output`, which it keeps.
@@ -140,7 +140,8 @@ void OpenVinoContext::interrupt() noexcept {
 void OpenVinoContext::bind(c10::ArrayRef<at::Tensor> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) request_.set_input_tensor(i, view(inputs[i]));
   for (size_t i = 0; i < served_.outputs.size(); ++i) {
-    if (served_.places[i].of == OutputPlace::Own) request_.set_output_tensor(i, new_output(served_.outputs[i]));
+    if (served_.places[i].of == OutputPlace::Own)
+      request_.set_output_tensor(i, new_output(served_.outputs[i], served_.places[i]));
   }
 }
 
@@ -150,7 +151,11 @@ std::vector<at::Tensor> OpenVinoContext::outputs(c10::ArrayRef<at::Tensor> input
   for (size_t i = 0; i < served_.outputs.size(); ++i) {
     switch (served_.places[i].of) {
       case OutputPlace::Own:
-        outputs.push_back(wrap(request_.get_output_tensor(i), served_.outputs[i].dtype));
+        if (served_.places[i].narrowed) {
+          outputs.push_back(wrap(request_.get_output_tensor(i), at::kFloat).to(at::kDouble));
+        } else {
+          outputs.push_back(wrap(request_.get_output_tensor(i), served_.outputs[i].dtype));
+        }
         break;
       case OutputPlace::Input:
         outputs.push_back(inputs[served_.places[i].index].clone());

@@ -18,7 +18,8 @@ namespace trtserve::openvino {
 /// under a second name, in the memory of that one. OpenVINO has one tensor for both then, and binds both at once.
 struct OutputPlace {
   enum { Own, Input, Output } of = Own;
-  size_t index = 0;  // of the input, or of the earlier output
+  size_t index = 0;       // of the input, or of the earlier output
+  bool narrowed = false;  // FP64 that is made in FP32
 };
 
 /// What the contexts of an engine share. Immutable but for what is thread safe itself.

@@ -5,7 +5,10 @@
 #include <limits>
 #include <type_traits>
 
+#include <openvino/op/constant.hpp>
 #include <openvino/op/convert.hpp>
+#include <openvino/op/parameter.hpp>
+#include <openvino/op/result.hpp>
 
 #include "core/error.h"
 
@@ -83,6 +86,23 @@ std::vector<ov::element::Type> cast_first(const ov::Model& model) {
     casts.push_back(widest);
   }
   return casts;
+}
+
+std::set<size_t> narrow_outputs(const std::shared_ptr<ov::Model>& model) {
+  std::set<size_t> narrowed;
+  const auto& results = model->get_results();
+  for (size_t i = 0; i < results.size(); ++i) {
+    const auto source = results[i]->input_value(0);
+    const auto* node = source.get_node();
+    if (source.get_element_type() != ov::element::f64 || ov::is_type<ov::op::v0::Parameter>(node) ||
+        ov::is_type<ov::op::v0::Constant>(node)) {
+      continue;
+    }
+    results[i]->input(0).replace_source_output(std::make_shared<ov::op::v0::Convert>(source, ov::element::f32));
+    results[i]->validate_and_infer_types();
+    narrowed.insert(i);
+  }
+  return narrowed;
 }
 
 bool may_not_fit(const TensorSpec& spec) {

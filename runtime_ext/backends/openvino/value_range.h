@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+#include <set>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -17,6 +19,11 @@ std::optional<c10::ScalarType> computed_as(c10::ScalarType dtype, const ov::elem
 /// with them (the widest, of several): they need not fit into the datatype of computed_as() then. Dynamic where there
 /// is none.
 std::vector<ov::element::Type> cast_first(const ov::Model& model);
+
+/// Has the model end in FP32 where it would end in FP64, in which it computes nothing: OpenVINO makes the greatest
+/// number of an infinite one when it widens it at the end. Returns which outputs those are. Inputs and constants that
+/// are outputs stay as they are.
+std::set<size_t> narrow_outputs(const std::shared_ptr<ov::Model>& model);
 
 /// Whether there are values of the tensor's datatype that do not fit into the one in which it is computed.
 bool may_not_fit(const TensorSpec& spec);
