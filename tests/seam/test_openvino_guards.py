@@ -1,5 +1,6 @@
 """Hostile values end neither the process nor other requests, and show no foreign memory."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,23 @@ def test_a_size_without_measure_is_refused(
         harness.submit(engine, x=np.ones(4, np.float32), sizes=np.int64([3, 4][-len(sizes) :]))
     )
     assert done.kind is None, done.message
+
+
+@pytest.mark.parametrize("free", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 5), (2, 1, 2, 3, 2)], ids=str)
+def test_a_tensor_is_repeated_along_as_many_axes_as_a_request_likes(
+    harness: Harness, tmp_path: Path, shape: tuple[int, ...], *, free: bool
+) -> None:
+    inputs = {"x": (FLOAT, [f"d{n}" if free else size for n, size in enumerate(shape)])}
+    node = helper.make_node("Tile", ["x", "repeats"], ["y"])
+    plan = write_onnx(
+        tmp_path / "m.plan", [node], {**inputs, "repeats": (INT64, [len(shape)])}, {"y": (FLOAT, None)}
+    )
+    engine = harness.load_file(plan, instances=1)
+    x = np.arange(1, 1 + np.prod(shape), dtype=np.float32).reshape(shape)
+    for repeats in itertools.product([1, 2], repeat=len(shape)):
+        answer = harness.infer(engine, x=x, repeats=np.int64(repeats))["y"]
+        assert np.array_equal(answer, np.tile(x, repeats)), repeats
 
 
 def test_a_range_that_steps_away_from_its_end_is_empty(harness: Harness, tmp_path: Path) -> None:

@@ -145,6 +145,7 @@ CASES: dict[str, Case] = {
         {"k": np.int64([4])},
     ),
     "Tile": sized("Tile", [3], [10**9]),
+    "Tile less than not at all": sized("Tile", [3], [-1000]),
     "Expand": sized("Expand", [3, 4], [10**9, 4]),
     "Pad": sized("Pad", [1, 2], [10**9, 10**9]),
     "Pad after": sized("Pad", [0, 2], [0, 10**9]),

@@ -24,6 +24,7 @@
 #include "backends/openvino/places.h"
 #include "backends/openvino/stream_threads.h"
 #include "backends/openvino/tensor_names.h"
+#include "backends/openvino/tiles.h"
 #include "backends/openvino/value_range.h"
 #include "core/error.h"
 
@@ -86,6 +87,7 @@ bool guarded(const std::shared_ptr<ov::Model>& model, size_t most_bytes, const s
   Places places(model);
   add_guards(model, most_bytes, places, marks);
   add_loop_guards(model, places, marks);
+  split_tiles(model);
   model->validate_nodes_and_infer_types();
   return places.are_used();
 }
