@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -84,10 +85,12 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--older", action="store_true", help="the older opsets of each operator too")
     options.add_argument("--per-operator", type=int, default=10_000, help="so many cases of each operator")
-    options.add_argument("--only", default="", help="seeds whose names contain this")
+    options.add_argument("--only", default="", help="seeds in whose names this regular expression is found")
     options.add_argument("--json", help="a file for every ending")
     given = options.parse_args()
-    endings = sweep([seed for seed in seeds(given.older, given.per_operator) if given.only in seed.name])
+    endings = sweep(
+        [seed for seed in seeds(given.older, given.per_operator) if re.search(given.only, seed.name)]
+    )
     if given.json:
         with Path(given.json).open("w") as file:
             json.dump(endings, file)
