@@ -27,8 +27,7 @@ std::shared_ptr<Compilation::Made> Compilation::sound() {
   const auto began = Clock::now();
   try {
     made_ = std::make_shared<Made>(again_());
-  } catch (const std::exception&) {
-    // made_ stays null: the next request tries again
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): made_ stays null, and the next request tries again
   }
   counted_ = Clock::now();
   took_ = counted_ - began;
