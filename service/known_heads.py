@@ -7,7 +7,7 @@ import httptools
 from starlette.datastructures import Headers
 
 from service import codec
-from service.bounded_http import MOST_HEAD_BYTES
+from service.bounded_http import MOST_HEAD_BYTES, refusal
 from service.errors import TrtserveError
 from service.inference import Head
 
@@ -69,6 +69,7 @@ class KnownHeads:
             or not read.ordinary
             or names.count(b"content-length") != 1
             or not UNUSUAL.isdisjoint(names)
+            or refusal(b"POST", "1.1", read.headers) is not None
         ):
             return None
         headers = Headers(raw=read.headers)

@@ -118,6 +118,8 @@ KEPT = {  # after these the connection goes on
     "closed is not close": infer("Connection: closed"),
     "upgrade to nothing": infer("Connection: upgrade"),
     "upgrade without a connection": infer("Upgrade: h2c"),
+    "upgrade": infer("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"),
+    "upgrade to a web socket": infer("Connection: keep-alive, upgrade", "Upgrade: websocket"),
     "a query": request(INFER + "?a=1", JSON),
     "an empty query": request(INFER + "?", JSON),
     "a fragment": request(INFER + "#a", JSON),
