@@ -10,9 +10,9 @@ from service.settings import Settings
 
 
 def settings_of(given: Mapping[str, str | None]) -> Settings:
-    """An option wins over the environment, which Settings reads; both are checked there."""
+    """An option wins over the environment, which Settings reads; both are checked there. Empty: not given."""
     try:
-        return Settings.model_validate({name: value for name, value in given.items() if value is not None})
+        return Settings.model_validate({name: value for name, value in given.items() if value})
     except ValidationError as failure:
         raise click.UsageError("\n".join(_complaint(error) for error in failure.errors())) from None
 

@@ -1,7 +1,8 @@
 """Every setting of the service: read once, frozen, passed down.
 
 Each field is an environment variable `TRTSERVE_<NAME>` and an option `--<name>` of `trtserve serve`;
-the option wins.
+the option wins. One that is empty is as one that is not there, so a template that fills in nothing changes
+nothing.
 """
 
 import re
@@ -59,7 +60,9 @@ GrpcPort = Annotated[int | Literal["off"], _number_or("off", 65_535, "a port")]
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="TRTSERVE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="TRTSERVE_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -207,6 +210,14 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level that is logged."
     )
+
+    @field_validator("host", "store", "tensorrt_library", mode="before")
+    @classmethod
+    def _names_something(cls, given: Any) -> Any:
+        """An empty address is every address, and an empty path the current folder: nobody means those."""
+        if isinstance(given, str) and not given.strip():
+            raise PydanticCustomError("blank", "Input should not be blank: leave it out for its default")
+        return given
 
     @field_validator("max_inflight_bytes")
     @classmethod

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from service.cli_settings import settings_of
 from service.settings import GIB, Settings
 
 
@@ -18,6 +19,32 @@ def test_all_bodies_together_have_room_for_the_largest() -> None:
         Settings(max_request_bytes=5 * GIB)
     settings = Settings(max_request_bytes=5 * GIB, max_inflight_bytes=5 * GIB)
     assert settings.max_inflight_bytes == 5 * GIB
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_an_empty_setting_is_as_one_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"TRTSERVE_{name.upper()}", "")
+    assert Settings() == Settings.model_validate({})
+    assert settings_of({name: ""}) == Settings.model_construct()
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+@pytest.mark.parametrize("given", [" ", "\t", "\n "])
+def test_a_blank_setting_never_widens_where_the_server_listens_or_writes(
+    name: str, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TRTSERVE_{name.upper()}", given)
+    if name in {"tensorrt_plugins", "shared_memory"}:
+        assert getattr(Settings(), name).strip() == ""
+        return
+    with pytest.raises(ValidationError, match=r"Input should|Field required|must"):
+        Settings()
+
+
+@pytest.mark.parametrize("name", ["host", "store", "tensorrt_library"])
+def test_no_address_and_no_path_is_empty(name: str) -> None:
+    with pytest.raises(ValidationError, match="leave it out for its default"):
+        Settings.model_validate({name: ""})
 
 
 @pytest.mark.parametrize(("given", "meant"), [("auto", "auto"), ("0", 0), (250, 250), ("10000000", 10**7)])
