@@ -1,10 +1,10 @@
 """Compressed bodies of inference requests and their answers, in steps that do not hold up the event loop."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from service.codec import Body
 from service.codec.compression import LEAST_BYTES, Decompressor, compress
+from service.workers import CODINGS
 
 Answer = tuple[bytes, dict[str, str]]
 
@@ -25,7 +25,7 @@ async def decompressed(pieces: AsyncIterator[bytes], coding: str) -> AsyncIterat
                 if given < HERE_BYTES:
                     taken = stream.take(HERE_BYTES)
                 else:
-                    taken = await asyncio.to_thread(stream.take, STEP_BYTES)
+                    taken = await CODINGS.run(stream.take, STEP_BYTES)
                 if not taken:
                     break
                 given += len(taken)
@@ -37,7 +37,7 @@ async def compressed(parts: Sequence[Body], headers: dict[str, str], coding: str
     """An answer and its headers, in the coding that its client asks for; as it is where that is no gain."""
     if is_short(parts):
         return compressed_here(parts, headers, coding)
-    return await asyncio.to_thread(compressed_here, parts, headers, coding)
+    return await CODINGS.run(compressed_here, parts, headers, coding)
 
 
 def is_short(parts: Sequence[Body]) -> bool:

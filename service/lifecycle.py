@@ -24,6 +24,7 @@ from service.reserve import DiskFull
 from service.residency import Residency
 from service.staging import StagedPlan
 from service.store import Store
+from service.workers import UPLOADS
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Lifecycle:
                     engine = await self._stand_up(plan, wanted, name, version, there)
                 return self._directory.label(engine, name), there is None
         finally:
-            await asyncio.to_thread(plan.discard)
+            await UPLOADS.run(plan.discard)
 
     async def _repair(self, plan: StagedPlan, there: Engine) -> None:
         """Where the stored plan of a READY engine is damaged, put this one there and load the engine anew.

@@ -7,6 +7,7 @@ from typing import TypeVar
 from service.body import within
 from service.errors import InvalidInput, TooLarge
 from service.staging import PlanWriter, StagedPlan
+from service.workers import UPLOADS
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ async def receive_plan(
     """
     if declared is not None and declared > limit:
         raise _too_large(limit, f"The plan of {declared} bytes")
-    opening = asyncio.ensure_future(asyncio.to_thread(open_writer))
+    opening = asyncio.ensure_future(UPLOADS.run(open_writer))
     try:
         writer = await asyncio.shield(opening)
         blocks = _blocks(within(body, limit, _too_large))
@@ -38,11 +39,11 @@ async def receive_plan(
         received = 0
         while block:
             received += sum(map(len, block))
-            await asyncio.to_thread(writer.write, block)
+            await UPLOADS.run(writer.write, block)
             block = await anext(blocks, [])
         if declared is not None and received != declared:
             raise InvalidInput(f"{received} bytes of the plan came, but its Content-Length is {declared}.")
-        return await asyncio.to_thread(writer.finish), found
+        return await UPLOADS.run(writer.finish), found
     except BaseException:
         await asyncio.shield(_discard(opening))
         raise
@@ -52,7 +53,7 @@ async def _discard(opening: asyncio.Future[PlanWriter]) -> None:
     """Give up the writer; one whose thread is still opening it has its file in a moment."""
     await asyncio.wait((opening,))
     if opening.exception() is None:
-        await asyncio.to_thread(opening.result().discard)
+        await UPLOADS.run(opening.result().discard)
 
 
 async def _blocks(body: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:

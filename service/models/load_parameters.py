@@ -1,6 +1,5 @@
 """The `parameters` of the repository extension's load and unload, from JSON or from gRPC."""
 
-import asyncio
 import binascii
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from service.codec.shown import shown
 from service.errors import InvalidInput
 from service.models.load_config import LoadConfig, read_config
+from service.workers import UPLOADS
 
 FILE = re.compile(r"file:([1-9][0-9]{0,9})/([^/]+)")
 BLOCK = 1024**2  # characters that are decoded at once, in a thread: it holds the GIL for no longer than that
@@ -41,7 +41,7 @@ class PlanFile:
             if part.endswith("=") and begin + BLOCK < len(self.content):
                 raise self._no_base64("it goes on behind its padding")
             try:
-                yield await asyncio.to_thread(binascii.a2b_base64, part, strict_mode=True)
+                yield await UPLOADS.run(binascii.a2b_base64, part, strict_mode=True)
             except ValueError as failure:
                 raise self._no_base64(str(failure)) from None
 

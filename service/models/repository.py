@@ -3,7 +3,6 @@
 A model is a name with its versions, or an engine without a name, called by its ID and of version 1.
 """
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from service.settings import Settings
 from service.staging import StagedPlan
 from service.store import Store
 from service.upload import receive_plan
+from service.workers import UPLOADS
 
 STATES = {
     State.LOADING: "LOADING",
@@ -84,7 +84,7 @@ class Repository:
                 await self._registry.add(plan, name=name, format=format, options=options, version=version)
         finally:
             for _, plan, _ in staged:
-                await asyncio.to_thread(plan.discard)
+                await UPLOADS.run(plan.discard)
 
     async def _stage(self, file: PlanFile, config: LoadConfig | None) -> tuple[StagedPlan, Format]:
         async def inspect(head: bytes) -> Format:
