@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from service.errors import Cancelled, DeadlineExceeded, TooLarge
+from service.errors import BodyStalled, Cancelled, TooLarge
 from service.inflight import Share
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def declared(request: Request) -> int | None:
 async def chunks(request: Request, what: str = "request") -> AsyncIterator[bytes]:
     """The body in the pieces that it comes in.
 
-    Cancelled where the client leaves before its end, DeadlineExceeded where it sends nothing for too long.
+    Cancelled where the client leaves before its end, BodyStalled where it sends nothing for too long.
     """
     settings: Settings = request.app.state.settings
     stream = request.stream()
@@ -40,9 +40,9 @@ async def chunks(request: Request, what: str = "request") -> AsyncIterator[bytes
         raise Cancelled(f"The client left before the {what} had come whole.") from None
 
 
-def stalled(seconds: float, what: str = "request") -> DeadlineExceeded:
+def stalled(seconds: float, what: str = "request") -> BodyStalled:
     """What a body is refused with of which nothing came for so long."""
-    return DeadlineExceeded(
+    return BodyStalled(
         f"Nothing more of the {what} came for {seconds:g} s, and it had not come whole. Send it again "
         "without such a pause, or start the server with a longer --body-timeout-s (TRTSERVE_BODY_TIMEOUT_S)."
     )

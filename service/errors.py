@@ -11,6 +11,9 @@ TrtserveError
 ├── Unsupported        501  this server cannot do it: a backend, datatype or feature that is not there
 ├── Unavailable        503  not now: starting, draining, or a device that is dead
 └── DeadlineExceeded   504  the request's time was over before its execution began
+
+Two are answered with a status of their own: UnsupportedMedia, an InvalidInput, with 415, and BodyStalled, a
+DeadlineExceeded, with 408.
 """
 
 from typing import ClassVar
@@ -68,6 +71,18 @@ class Unavailable(TrtserveError):
 
 class DeadlineExceeded(TrtserveError):
     kind = "DeadlineExceeded"
+
+
+class UnsupportedMedia(InvalidInput):
+    """A body of a coding or a media type that the server does not take."""
+
+    status: ClassVar[int] = 415
+
+
+class BodyStalled(DeadlineExceeded):
+    """A body that stopped coming: the client was too slow, not the server."""
+
+    status: ClassVar[int] = 408
 
 
 HTTP_STATUS: dict[str, int] = {

@@ -12,6 +12,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.bounded_http import BoundedHttp
+from service.errors import TrtserveError
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
@@ -26,10 +27,34 @@ class HalfClosedHttp(BoundedHttp):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ended = False  # the client sends no more
+        # Of what cannot be read behind requests that are not answered yet: nothing after it is read.
+        self._refusal: tuple[int, TrtserveError] | None = None
         self._look: TimerHandle | None = None
         self._running: RequestResponseCycle | None = (
             None  # the last that was begun; `cycle` may wait behind it
         )
+
+    def data_received(self, data: bytes) -> None:
+        if self._refusal is None:
+            super().data_received(data)
+
+    def _end(self, status: int, failure: TrtserveError) -> None:
+        """Refuse the message and end the connection, once the requests before it have their answers."""
+        broken = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
+        if broken and self.cycle is self._running:
+            if self.cycle.response_started:  # another answer cannot come in the middle of it
+                self.transport.abort()
+            else:
+                super()._end(status, failure)
+            return
+        if broken:
+            self.pipeline.popleft()
+            self.cycle = self._running  # type: ignore[assignment]
+        if self.owes():
+            self._refusal = (status, failure)
+            self.flow.pause_reading()
+        else:
+            super()._end(status, failure)
 
     def owes(self) -> bool:
         """Whether a request that came whole has no answer yet."""
@@ -78,6 +103,8 @@ class HalfClosedHttp(BoundedHttp):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._refusal is not None and not self.owes() and not self.transport.is_closing():
+            super()._end(*self._refusal)
         self.end_if_answered()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -10,9 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from runtime_ext import Error
-from service.errors import HTTP_STATUS, TrtserveError, sentence
+from service.errors import HTTP_STATUS, BodyStalled, TrtserveError, UnsupportedMedia, sentence
 from service.schemas import UploadQuery
 from service.shortage import shortage_behind
 
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 RETRIED = {"QueueFull", "Unavailable"}  # kinds that pass
 MOST_RETRY_AFTER = 60  # seconds
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 class Problem(BaseModel):
@@ -29,6 +31,11 @@ class Problem(BaseModel):
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": kind} for kind, status in HTTP_STATUS.items()
+}
+RESPONSES[BodyStalled.status] = {"model": Problem, "description": f"{BodyStalled.kind} of its body"}
+RESPONSES[UnsupportedMedia.status] = {
+    "model": Problem,
+    "description": f"{UnsupportedMedia.kind} by its type or coding",
 }
 # Where there is a default, FastAPI does not document the 422 that it would answer without install().
 RESPONSES["default"] = {"model": Problem, "description": "Any other error, in the same form"}
@@ -76,7 +83,8 @@ def render(error: Exception) -> tuple[int, str, dict[str, str], bytes]:
     headers = {"content-type": "application/json"}
     if retry_after is not None:
         headers["retry-after"] = str(retry_after)
-    return HTTP_STATUS[kind], kind, headers, orjson.dumps({"error": text, "code": kind})
+    status = getattr(error, "status", None) or HTTP_STATUS[kind]
+    return status, kind, headers, orjson.dumps({"error": text, "code": kind})
 
 
 def answer(app: FastAPI, error: Exception) -> Response:
@@ -130,7 +138,16 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         f"{error.detail}: {method} {path}; /docs lists what there is.",
     )
     refusal.headers.update(error.headers or {})
+    if error.status_code == 405:
+        refusal.headers["allow"] = ", ".join(_allowed(request))
     return refusal
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes of this path: what routing itself names is the first route's."""
+    routes = request.app.routes
+    asked = [(method, {**request.scope, "method": method}) for method in METHODS]
+    return [method for method, scope in asked if any(r.matches(scope)[0] == Match.FULL for r in routes)]
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

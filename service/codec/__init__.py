@@ -7,7 +7,7 @@ from runtime_ext import DATATYPES, Output, TensorSpec
 from service.codec import compression, protocol, safetensors
 from service.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
 from service.codec.shown import shown
-from service.errors import InvalidInput
+from service.errors import InvalidInput, UnsupportedMedia
 
 TIMEOUT = "Inference-Timeout-Ms"
 
@@ -64,7 +64,7 @@ def read_headers(headers: Mapping[str, str]) -> BodyForm:
     elif header_length is not None or media_type in JSON_TYPES or media_type.endswith("+json"):
         form = Form.PROTOCOL
     else:
-        raise InvalidInput(
+        raise UnsupportedMedia(
             f"The body's Content-Type is {shown(media_type)}; send application/json "
             f"or {safetensors.MEDIA_TYPE}, or the protocol's binary form with {protocol.HEADER_LENGTH}."
         )

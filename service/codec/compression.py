@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 
 from service.codec.shown import shown
-from service.errors import InvalidInput, Unsupported
+from service.errors import InvalidInput, UnsupportedMedia
 
 WINDOW = {"gzip": 31, "deflate": 15}  # zlib's `wbits`, which also say the format
 LEVEL = 1  # tensors hardly get smaller with more
@@ -18,24 +18,24 @@ QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*")
 
 
 def body_coding(headers: Mapping[str, str]) -> str | None:
-    """The coding of a request's body; None where it has none. Raises InvalidInput and Unsupported."""
+    """The coding of a request's body; None where it has none. Raises UnsupportedMedia."""
     coding = _named(headers)
     if coding is None:
         return None
     if "," in coding:
-        raise InvalidInput(f"The body's Content-Encoding is {shown(coding)}; compress it once.")
+        raise UnsupportedMedia(f"The body's Content-Encoding is {shown(coding)}; compress it once.")
     if coding not in WINDOW:
-        raise Unsupported(
+        raise UnsupportedMedia(
             f"The body's Content-Encoding is {shown(coding)}; send it with gzip or deflate, or as it is."
         )
     return coding
 
 
 def check_plain(headers: Mapping[str, str]) -> None:
-    """Raise Unsupported where a body has a coding: for all that is no inference."""
+    """Raise UnsupportedMedia where a body has a coding: for all that is no inference."""
     coding = _named(headers)
     if coding is not None:
-        raise Unsupported(f"The body's Content-Encoding is {shown(coding)}; send it as it is.")
+        raise UnsupportedMedia(f"The body's Content-Encoding is {shown(coding)}; send it as it is.")
 
 
 def answer_coding(headers: Mapping[str, str]) -> str | None:

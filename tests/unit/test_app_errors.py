@@ -33,6 +33,18 @@ async def test_a_method_that_an_address_does_not_take_is_a_405(client: httpx.Asy
     assert response.headers["allow"] == "GET"
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/engines", "GET, POST"), ("/engines/1", "DELETE, GET"), ("/v2/logging", "GET, POST")],
+)
+async def test_a_405_names_every_method_of_its_address(
+    client: httpx.AsyncClient, path: str, methods: str
+) -> None:
+    response = await client.put(path)
+    refused(response, 405, "InvalidInput")
+    assert response.headers["allow"] == methods
+
+
 async def test_a_wrong_query_is_a_400_that_names_parameter_value_and_what_is_allowed(
     client: httpx.AsyncClient,
 ) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from service.codec.compression import Decompressor, answer_coding, body_coding, compress
-from service.errors import InvalidInput, TrtserveError, Unsupported
+from service.errors import InvalidInput, TrtserveError, UnsupportedMedia
 
 COMPRESS = {"gzip": gzip.compress, "deflate": zlib.compress}
 DECOMPRESS = {"gzip": gzip.decompress, "deflate": zlib.decompress}
@@ -46,10 +46,10 @@ def test_a_body_says_its_coding(header: str | None, coding: str | None) -> None:
 
 def test_another_coding_is_refused() -> None:
     for other in ("br", "zstd", "x-gzip", "", "gzip;q=1"):
-        with pytest.raises(Unsupported, match="send it with gzip or deflate, or as it is"):
+        with pytest.raises(UnsupportedMedia, match="send it with gzip or deflate, or as it is"):
             body_coding(Headers({"Content-Encoding": other}))
     for several in ("gzip, gzip", "deflate,gzip", "identity, gzip"):
-        with pytest.raises(InvalidInput, match="compress it once"):
+        with pytest.raises(UnsupportedMedia, match="compress it once"):
             body_coding(Headers({"Content-Encoding": several}))
 
 

@@ -155,7 +155,7 @@ async def test_what_is_in_it_counts_as_under_way(
 async def test_a_compressed_plan_is_not_taken(client: httpx.AsyncClient) -> None:
     headers = {"Content-Encoding": "gzip"}
     response = await client.post("/engines", content=gzip.compress(onnx_plan(1)), headers=headers)
-    assert "Content-Encoding is 'gzip'; send it as it is" in refused(response, 501, "Unsupported")
+    assert "Content-Encoding is 'gzip'; send it as it is" in refused(response, 415, "InvalidInput")
 
 
 # -- answers

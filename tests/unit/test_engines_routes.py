@@ -278,7 +278,7 @@ async def test_a_compressed_plan_is_refused_before_it_is_read(app: FastAPI, sett
         raise AssertionError("the body was read")
 
     response = await post(app, "/engines", receive, {"Content-Encoding": "gzip"})
-    assert "Content-Encoding is 'gzip'" in refused(response, 501, "Unsupported")
+    assert "Content-Encoding is 'gzip'" in refused(response, 415, "InvalidInput")
     assert files(settings) == []
 
 

@@ -226,9 +226,9 @@ async def test_an_engine_that_is_loading_or_has_failed_is_a_503(
 @pytest.mark.parametrize(
     ("headers", "told"),
     [
-        ({"Content-Encoding": "br"}, (501, "Unsupported", "Content-Encoding is 'br'; send it with gzip")),
-        ({"Content-Encoding": "gzip, gzip"}, (400, "InvalidInput", "'gzip, gzip'; compress it once")),
-        ({"Content-Type": "text/plain"}, (400, "InvalidInput", "Content-Type is 'text/plain'")),
+        ({"Content-Encoding": "br"}, (415, "InvalidInput", "Content-Encoding is 'br'; send it with gzip")),
+        ({"Content-Encoding": "gzip, gzip"}, (415, "InvalidInput", "'gzip, gzip'; compress it once")),
+        ({"Content-Type": "text/plain"}, (415, "InvalidInput", "Content-Type is 'text/plain'")),
         ({"Inference-Header-Content-Length": "many"}, (400, "InvalidInput", "'many'")),
         ({"Inference-Timeout-Ms": "soon"}, (400, "InvalidInput", "'soon'")),
     ],

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.bounded_http import BoundedHttp
+from service.half_closed import HalfClosedHttp
 from service.http_protocol import InferProtocol
 from tests.connections import GET, INFER, Answer, Connection, listening, request, turns
 
@@ -200,6 +201,36 @@ async def test_what_is_no_message_of_http_1_1_is_refused(
     async with listening(served, protocol) as server, Connection(server) as connection:
         refused(await connection.ask(sent), status, code)
         assert await connection.answer() is None
+
+
+# -- behind requests that are not answered yet
+
+
+GARBAGE = {
+    "no http": b"\x16\x03\x01\x02\x00\x01",
+    "a doubt": request(INFER, CHUNKS, "Transfer-Encoding: chunked", length="5"),
+    "another version": request(INFER, JSON, version="2.0"),
+    "a chunk that is none": request(INFER, b"zz\r\n", "Transfer-Encoding: chunked", length=None),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
+@pytest.mark.parametrize("before", [1, 3])
+async def test_a_refusal_does_not_overtake_the_answers_before_it(
+    served: FastAPI, protocol: type[HttpToolsProtocol], garbage: bytes, before: int
+) -> None:
+    protocol = HalfClosedHttp if protocol is BoundedHttp else protocol
+    async with listening(served, protocol) as server, Connection(server) as connection:
+        await connection.send(GET * before + garbage, DELETE)
+        for _ in range(before):
+            answer = await connection.answer()
+            assert answer is not None
+            assert answer.status == 200
+        refused(await connection.answer(), 400, "InvalidInput")
+        assert await connection.answer() is None
+        async with Connection(server) as other:
+            assert await still_there(other)
 
 
 # -- clients that offer or ask

@@ -115,4 +115,4 @@ async def test_a_body_that_is_too_large_or_compressed_is_refused(client: httpx.A
     await upload(client, 1, "net")
     refused(await client.put("/names/net", content=b" " * 70_000), 413, "TooLarge")
     encoded = await client.put("/names/net", content=b"{}", headers={"Content-Encoding": "br"})
-    refused(encoded, 501, "Unsupported")
+    refused(encoded, 415, "InvalidInput")

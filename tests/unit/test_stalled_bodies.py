@@ -68,7 +68,7 @@ async def test_a_stalled_body_keeps_nobody_out_for_long(served: FastAPI) -> None
             assert value(await other.ask(infer(1))) == 1
         answer = await stalled.answer()
         assert answer is not None
-        assert (answer.status, json.loads(answer.body)["code"]) == (504, "DeadlineExceeded")
+        assert (answer.status, json.loads(answer.body)["code"]) == (408, "DeadlineExceeded")
         assert "--body-timeout-s" in json.loads(answer.body)["error"]
         assert answer.header("connection") == "close"
         assert await stalled.answer() is None
@@ -86,7 +86,7 @@ async def test_a_body_that_stalls_half_way_starts_nothing(served: FastAPI, runti
             clock.advance(STALLED_S)
         answer = await connection.answer()
         assert answer is not None
-        assert answer.status == 504
+        assert answer.status == 408
     await all_taken_back(served)
     assert runtime.timeouts == []
 
@@ -123,17 +123,17 @@ async def test_a_client_that_leaves_is_not_told_of_its_body(served: FastAPI) -> 
 @pytest.mark.parametrize("pieces", [[], [b"{", b'"inputs"']], ids=["nothing", "half"])
 async def test_a_stalled_body_is_ended_on_every_way(served: FastAPI, pieces: list[bytes]) -> None:
     answer = await post(served, INFER, sending(*pieces), {"Content-Length": str(LIMIT)})
-    assert "came for 0.01 s" in refused(answer, 504, "DeadlineExceeded")
+    assert "came for 0.01 s" in refused(answer, 408, "DeadlineExceeded")
     assert served.state.inflight.taken == 0
 
 
 async def test_a_stalled_json_object_is_ended(served: FastAPI) -> None:
     answer = await post(served, "/v2/repository/index", sending(b"{"))
-    refused(answer, 504, "DeadlineExceeded")
+    refused(answer, 408, "DeadlineExceeded")
 
 
 async def test_a_stalled_upload_leaves_nothing(served: FastAPI, settings: Settings) -> None:
     answer = await post(served, "/engines", sending(onnx_plan(1)[:-1]))
-    assert "plan" in refused(answer, 504, "DeadlineExceeded")
+    assert "plan" in refused(answer, 408, "DeadlineExceeded")
     assert list((settings.store / "incoming").iterdir()) == []
     assert len(list((settings.store / "plans").iterdir())) == 1
