@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from service.errors import InvalidInput, Unsupported
 from service.foreign_file import CONVERT_TO_ONNX, HEAD_BYTES, is_text, recognise_foreign
+from service.generations import is_generation
 from service.tensorrt_plan import read_head, shown_version
 
 
@@ -48,7 +49,7 @@ def decide(head: bytes, asked: str, backends: Sequence[str]) -> Format:
         )
     # What is not known here goes to the backend that was asked for: it may know more.
     chosen = sniffed.format or Format(asked)
-    if BACKENDS[chosen] not in backends:
+    if not any(is_generation(each, BACKENDS[chosen]) for each in backends):
         raise Unsupported(
             f"The plan is {sniffed.what}, and this server has no {BACKENDS[chosen]} backend. "
             f"{_remedy(chosen)}"
@@ -83,19 +84,25 @@ def sniff(head: bytes) -> Sniffed:
 
 
 def _tensorrt(head: bytes) -> Sniffed | None:
-    if head.startswith(b"ptrt"):
-        return Sniffed(
-            "a plan of TensorRT 7 or before",
-            advice="No supported TensorRT reads it: build the plan again from its ONNX model.",
-        )
     plan = read_head(head)
     if plan is None:
         return None
     wrapped = ", wrapped with metadata by Ultralytics" if plan.wrapped else ""
+    if plan.version is None and not plan.cut_off:
+        return Sniffed(
+            f"a TensorRT plan{wrapped} of a version before 8.5",
+            advice="No supported TensorRT reads it: build the plan again from its ONNX model.",
+        )
     if plan.version is None:
         return Sniffed(
             f"a TensorRT plan{wrapped} that is cut off: {plan.cut_off}",
             advice="Its download or copy did not come to an end, it seems: fetch it again.",
+        )
+    if plan.rtx:
+        return Sniffed(
+            f"a plan built by TensorRT for RTX {shown_version(plan.version)}{wrapped}",
+            advice="TensorRT cannot read the plans of that other library: build the plan with TensorRT "
+            "(trtexec), or upload the ONNX model that it was built from.",
         )
     return Sniffed(
         f"a TensorRT plan built by TensorRT {shown_version(plan.version)}{wrapped}", Format.TENSORRT

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from runtime_ext import Error, Runtime
 from service.errors import InvalidInput, TrtserveError, of_kind
+from service.generations import TENSORRT, choose_generation, read_plan_head, runtime_backend
 from service.plan_format import Format, decide
-from service.tensorrt_plan import HEAD_BYTES, PlanVersion, read_head, shown_version
-
-TENSORRT = "tensorrt"
+from service.tensorrt_plan import PlanVersion, read_head, shown_version
 
 OF_THE_PLAN = {"InvalidInput", "Unsupported", "ExecutionFailed"}
 """Kinds of failure of a load that another version's plan may be the cause of; the others are the server's."""
@@ -25,10 +24,11 @@ async def choose_format(runtime: Runtime, head: bytes, asked: str) -> Format:
         plan = read_head(head)
         if plan is None or plan.version is None:
             raise InvalidInput(
-                'The plan is no TensorRT plan, which begins with "ftrt"; this one begins with the bytes '
-                f"{head[:16].hex(' ')}."
+                'The plan is no TensorRT plan, which begins with "ftrt" or "ptrt"; this one begins with the '
+                f"bytes {head[:16].hex(' ')}."
             )
-        check_version(plan.version, await asyncio.to_thread(runtime.backend_version, TENSORRT))
+        backend = choose_generation(plan.version, runtime.backends())
+        check_version(plan.version, await asyncio.to_thread(runtime.backend_version, backend))
     return format
 
 
@@ -50,10 +50,9 @@ def explained(runtime: Runtime, plan: Path, failure: Error | TrtserveError) -> E
     if failure.kind not in OF_THE_PLAN:
         return failure
     try:
-        library = runtime.backend_version(TENSORRT)
-        with plan.open("rb") as file:
-            head = read_head(file.read(HEAD_BYTES))
-    except (Error, OSError):  # then the failure stands for itself
+        library = runtime.backend_version(runtime_backend(TENSORRT, plan, runtime.backends()))
+        head = read_plan_head(plan)
+    except (Error, TrtserveError, OSError):  # then the failure stands for itself
         return failure
     release = _parsed(library)
     if head is None or head.version is None or release is None or _release(head.version) >= release:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from runtime_ext import EngineInfo, Error, Runtime
 from service.engine import Engine
 from service.errors import ExecutionFailed, TrtserveError, Unavailable
+from service.generations import runtime_backend
 from service.load_marks import LoadMarks, Mark
 from service.load_options import load_options
 from service.plan_format import Format
@@ -166,7 +167,8 @@ class Residency:
             metadata = read_metadata(plan) if stored.format == Format.TENSORRT else None
             with self._marks.during(stored.digest):
                 began = time.perf_counter()
-                info = self._runtime.load(stored.id, str(plan), stored.backend, options)
+                backend = runtime_backend(stored.backend, plan, self._runtime.backends())
+                info = self._runtime.load(stored.id, str(plan), backend, options)
                 return Loaded(info, time.perf_counter() - began, metadata)
 
         def let_go() -> None:

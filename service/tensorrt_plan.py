@@ -2,9 +2,11 @@
 
 The layout is not documented by NVIDIA. `ftrt` in bytes 0 to 3 and the version in bytes 24 to 27 are what
 its trtexec reads (printPlanVersion in samples/common/sampleEngines.cpp of github.com/NVIDIA/TensorRT), and
-what an engineer of it told in issue 3073 there. The header has the plan's size too, as errors of
-deserialization tell ("Size specified in header does not match archive size", issue 1736 there), but where
-it stands is not known: that check is left to TensorRT.
+what an engineer of it told in issue 3073 there: plans of 8.6 and later begin so. Those of 8.5 begin with
+`ptrt`, and have a tag before each number of the version (seen in plans of 8.5.3). TensorRT for RTX, which
+has versions of its own, begins its plans with `vtrt` (seen in plans of 1.7.1). The header has the plan's size
+too, as errors of deserialization tell ("Size specified in header does not match archive size", issue 1736
+there), but where it stands is not known: that check is left to TensorRT.
 
 Ultralytics' exporter writes a u32 length and that many bytes of JSON before the plan.
 """
@@ -16,8 +18,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-MAGIC = b"ftrt"
-HEADER_BYTES = 28  # of a plan, up to and with its version
+OLD, NEW, RTX = b"ptrt", b"ftrt", b"vtrt"
+MAGICS = (NEW, OLD, RTX)
+VERSION_AT = 24
+TAG = bytes.fromhex("02800100")  # before each number of the version in an old plan
+OLD_VERSION_BYTES = 4 * (len(TAG) + 1)
+HEADER_BYTES = VERSION_AT + OLD_VERSION_BYTES  # of a plan, up to and with its version
 METADATA_BYTES = 1024**2  # more JSON is not Ultralytics'; its exporter writes a few KB
 METADATA_DEPTH = 32  # nested deeper it is not either, and encoders have their limits
 HEAD_BYTES = 4 + METADATA_BYTES + HEADER_BYTES
@@ -27,7 +33,8 @@ PlanVersion = tuple[int, int, int, int]  # major, minor, patch, build; each a by
 
 
 class PlanHead(NamedTuple):
-    version: PlanVersion | None  # None: cut off before it
+    version: PlanVersion | None  # None: cut off before it, or an old plan that tells none
+    rtx: bool = False  # of TensorRT for RTX, whose version it then is
     wrapped: bool = False  # by Ultralytics
     metadata: bytes = b""  # its JSON, as it is in the file
     cut_off: str = ""  # of a file that ends within its head, a clause that says so; else empty
@@ -35,7 +42,7 @@ class PlanHead(NamedTuple):
 
 def read_head(head: bytes) -> PlanHead | None:
     """What the first HEAD_BYTES of a file (or all that there are) tell; None where it is no TensorRT plan."""
-    if head.startswith(MAGIC):
+    if head.startswith(MAGICS):
         return _read_plan(head)
     if not re.match(rb"\{\s*[\"}]", head[4:64]):
         return None
@@ -43,18 +50,26 @@ def read_head(head: bytes) -> PlanHead | None:
     if length > METADATA_BYTES:
         return None
     metadata, plan = head[4 : 4 + length], head[4 + length :]
-    if len(plan) < len(MAGIC) and MAGIC.startswith(plan):
+    if len(plan) < len(NEW) and any(magic.startswith(plan) for magic in MAGICS):
         cut_off = f"it ends after {len(head)} bytes, and its metadata alone was to have {length}"
         return PlanHead(None, wrapped=True, cut_off=cut_off)
-    if not plan.startswith(MAGIC):
+    if not plan.startswith(MAGICS):
         return None
     return _read_plan(plan)._replace(wrapped=True, metadata=metadata)
 
 
 def _read_plan(plan: bytes) -> PlanHead:
-    if len(plan) < HEADER_BYTES:
-        return PlanHead(None, cut_off=f"it ends after {len(plan)} bytes of the plan, within its header")
-    major, minor, patch, build = plan[24:28]
+    old, rtx = plan.startswith(OLD), plan.startswith(RTX)
+    if len(plan) < VERSION_AT + (OLD_VERSION_BYTES if old else 4):
+        return PlanHead(None, rtx, cut_off=f"it ends after {len(plan)} bytes of the plan, within its header")
+    if not old:
+        major, minor, patch, build = plan[VERSION_AT : VERSION_AT + 4]
+        return PlanHead((major, minor, patch, build), rtx)
+    step = len(TAG) + 1
+    numbers = [plan[at : at + step] for at in range(VERSION_AT, VERSION_AT + OLD_VERSION_BYTES, step)]
+    if any(number[:-1] != TAG for number in numbers):
+        return PlanHead(None)
+    major, minor, patch, build = (number[-1] for number in numbers)
     return PlanHead((major, minor, patch, build))
 
 

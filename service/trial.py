@@ -19,8 +19,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from runtime_ext.backends import TensorRtOptions
+from runtime_ext.backends import TensorRtOptions, built_backends
 from service.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, of_kind
+from service.generations import runtime_backend
 from service.metadata import StoredEngine
 from service.shortage import RETRY_AFTER_S, shortage_behind, shortage_in
 
@@ -165,12 +166,15 @@ class ProcessTrial:
         tensorrt: TensorRtOptions,
         timeout_s: float,
         host: TrialHost | None = None,
+        backends: Sequence[str] | None = None,
         killed_within_s: float = KILLED_WITHIN_S,
     ) -> None:
+        """`backends` are those of the runtime, by one of which a plan is loaded; None: all that are built."""
         self._tensorrt = tensorrt
         self._timeout_s = timeout_s
         self._killed_within_s = killed_within_s
         self._host = host or TrialHost()
+        self._backends = tuple(built_backends() if backends is None else backends)
         self._connecting = asyncio.Lock()
 
     async def close(self) -> None:
@@ -232,7 +236,7 @@ class ProcessTrial:
         library = self._tensorrt.library
         request = {
             "plan": str(plan.absolute()),
-            "backend": engine.backend,
+            "backend": runtime_backend(engine.backend, plan, self._backends),
             "device": engine.device,
             "precision": engine.precision,
             "cuda_graphs": engine.cuda_graphs,

@@ -17,6 +17,7 @@ from runtime_ext import EngineInfo, Error, Runtime, create_runtime
 from service.batching import read_dims
 from service.closed_loop import LEAD_IN, Clock, ClosedLoop, Request, Sample, read_shape, request_for
 from service.errors import TrtserveError, of_kind, sentence
+from service.generations import runtime_backend
 from service.load_options import load_options, openvino_options, tensorrt_options
 from service.plan_format import Format
 from service.preflight import explained
@@ -143,9 +144,9 @@ class EngineBench:
         stored = self._target.with_setting(
             setting, self._asked.latency_target_us, max(self._asked.concurrency)
         )
-        return self._runtime.load(
-            stored.id, str(self._target.plan.absolute()), stored.backend, load_options(stored)
-        )
+        plan = self._target.plan.absolute()
+        backend = runtime_backend(stored.backend, plan, self._runtime.backends())
+        return self._runtime.load(stored.id, str(plan), backend, load_options(stored))
 
 
 class Sweep:

@@ -1,5 +1,6 @@
 """Which backends this installation has, and a runtime with all of them."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,10 @@ class TensorRtOptions:
     plugins: tuple[Path, ...] = ()  # libraries of TensorRT plugins that plans may need
     allow_host_code: bool = False  # run host code that a version-compatible plan brings along
 
-    def config(self) -> dict[str, str]:
-        """In the words of the backend, which takes several paths one a line."""
+    def config(self, major: int) -> dict[str, str]:
+        """In the words of the backend of one major version, which takes several paths one a line."""
         return {
-            "libraries": "\n".join(tensorrt_candidates(self.library)),
+            "libraries": "\n".join(tensorrt_candidates(self.library, major)),
             "plugins": "\n".join(map(str, self.plugins)),
             "allow_host_code": "1" if self.allow_host_code else "",
         }
@@ -55,15 +56,24 @@ def create_runtime(
     An execution that has not ended after `stuck_after_s` seconds is said to be stuck.
     """
     runtime = _C.Runtime(clock=clock, stuck_after_s=stuck_after_s)
-    plugin = plugin_path("openvino")
-    if plugin.exists():
-        config = (openvino or OpenVinoOptions()).config()
-        runtime.register_backend("openvino", str(plugin), openvino_libraries(), config)
-    plugin = plugin_path("tensorrt")
-    if plugin.exists():
-        config = (tensorrt or TensorRtOptions()).config()
-        runtime.register_backend("tensorrt", str(plugin), config=config)
+    for name in built_backends():
+        libraries: list[str] = []
+        if name == "openvino":
+            libraries, config = openvino_libraries(), (openvino or OpenVinoOptions()).config()
+        else:
+            config = (tensorrt or TensorRtOptions()).config(int(name.removeprefix("tensorrt")))
+        runtime.register_backend(name, str(plugin_path(name)), libraries, config)
     return runtime
+
+
+def built_backends() -> list[str]:
+    """The backends whose plugin libraries were built. Each major version of TensorRT has one of its own:
+    `tensorrt8`, `tensorrt11`."""
+    found = (
+        re.fullmatch(r"libtrtserve_backend_(openvino|tensorrt\d+)\.so", file.name)
+        for file in PLUGIN_DIR.iterdir()
+    )
+    return sorted(match[1] for match in found if match)
 
 
 def plugin_path(name: str) -> Path:

@@ -3,11 +3,15 @@
 import importlib.util
 from pathlib import Path
 
-TENSORRT_PACKAGES = {"tensorrt_libs": "libnvinfer.so.*", "tensorrt_lean_libs": "libnvinfer_lean.so.*"}
+TENSORRT_PACKAGES = {
+    "tensorrt_libs": "libnvinfer.so",
+    "tensorrt": "libnvinfer.so",  # before TensorRT 8.6, the package holds the library itself
+    "tensorrt_lean_libs": "libnvinfer_lean.so",
+}
 """Packages that hold TensorRT's runtime library, and its file there; the full one, which runs more, first."""
 
-TENSORRT_SONAMES = ("libnvinfer.so.11", "libnvinfer.so.10", "libnvinfer_lean.so.11", "libnvinfer_lean.so.10")
-"""What the system's loader may know it as: the full library before the lean one, the newest first."""
+TENSORRT_SONAMES = ("libnvinfer.so", "libnvinfer_lean.so")
+"""What the system's loader may know it as, with the major version behind it: the full library first."""
 
 
 def openvino_libraries() -> list[str]:
@@ -16,16 +20,19 @@ def openvino_libraries() -> list[str]:
     return [str(path) for path in _files_of("openvino", "libs/libopenvino.so.*")]
 
 
-def tensorrt_candidates(library: Path | None) -> list[str]:
-    """Paths and names of TensorRT's runtime library, to be tried in this order; `library`, if given, alone.
+def tensorrt_candidates(library: Path | None, major: int) -> list[str]:
+    """Paths and names of the runtime library of a major version of TensorRT, to be tried in this order;
+    `library`, if given, alone.
 
     Whether one can be opened, and is of the version that the backend was compiled for, is for the backend
     to find out.
     """
     if library is not None:
         return [str(library)]
-    packaged = [file for package, name in TENSORRT_PACKAGES.items() for file in _files_of(package, name)]
-    return [*map(str, packaged), *TENSORRT_SONAMES]
+    packaged = [
+        file for package, name in TENSORRT_PACKAGES.items() for file in _files_of(package, f"{name}.{major}*")
+    ]
+    return [*map(str, packaged), *(f"{name}.{major}" for name in TENSORRT_SONAMES)]
 
 
 def _files_of(package: str, pattern: str) -> list[Path]:

@@ -1,8 +1,9 @@
 # The headers of TensorRT and of the CUDA runtime that they include; the libraries are opened at run time.
-# TENSORRT_HEADERS is both folders, or empty where the backend cannot be built.
+# TENSORRT_GENERATIONS lists the major versions whose headers there are, TENSORRT_<major>_HEADERS is the folder of each,
+# and CUDA_HEADERS that of CUDA's. No generations: the backend cannot be built.
 
-set(TENSORRT_INCLUDE_DIR "" CACHE PATH
-  "Folder of NvInferRuntime.h, of TensorRT 10.16 or later; empty: that in the environment, else look for it")
+set(TENSORRT_INCLUDE_DIR "" CACHE STRING "Folders of NvInferRuntime.h, one a major version, as a list: of TensorRT 8.5, \
+8.6, or 10.16 and later; empty: those in the environment, parted by colons, else look for one")
 set(CUDA_INCLUDE_DIR "" CACHE PATH "Folder of cuda_runtime_api.h; empty: look for it")
 option(TRTSERVE_DOWNLOAD_TENSORRT_HEADERS "Download the headers of TensorRT where none are found" ON)
 
@@ -45,11 +46,20 @@ function(download_tensorrt_headers result)
   set(${result} ${folder} PARENT_SCOPE)
 endfunction()
 
-set(TENSORRT_HEADERS "")
+# The major version of the headers in a folder.
+function(tensorrt_major folder result)
+  file(STRINGS ${folder}/NvInferVersion.h line REGEX "define (TRT_MAJOR_ENTERPRISE|NV_TENSORRT_MAJOR) [0-9]+" LIMIT_COUNT 1)
+  if(NOT line MATCHES " ([0-9]+)")
+    message(FATAL_ERROR "tensorrt: ${folder}/NvInferVersion.h tells no version")
+  endif()
+  set(${result} ${CMAKE_MATCH_1} PARENT_SCOPE)
+endfunction()
+
+set(TENSORRT_GENERATIONS "")
 set(tensorrt_include ${TENSORRT_INCLUDE_DIR})
 if(NOT tensorrt_include)
   # Read at each configuration and not kept: a build folder has many lives, and the environment is of one.
-  set(tensorrt_include $ENV{TENSORRT_INCLUDE_DIR})
+  string(REPLACE ":" ";" tensorrt_include "$ENV{TENSORRT_INCLUDE_DIR}")
 endif()
 if(NOT tensorrt_include)
   find_path(tensorrt_system NvInferRuntime.h PATH_SUFFIXES tensorrt NO_CACHE)
@@ -66,11 +76,22 @@ file(GLOB cuda_packages ${site_packages}/nvidia/cu*/include)
 find_path(cuda_include crt/host_defines.h HINTS ${CUDA_INCLUDE_DIR} ${cuda_packages}
   PATHS /usr/local/cuda/include $ENV{CUDA_HOME}/include NO_CACHE)
 
-if(NOT tensorrt_include OR NOT EXISTS ${tensorrt_include}/NvInferRuntime.h)
+if(NOT tensorrt_include)
   message(STATUS "tensorrt: no headers, so its backend is not built (set TENSORRT_INCLUDE_DIR)")
 elseif(NOT cuda_include)
   message(STATUS "tensorrt: no CUDA headers, so its backend is not built (pip install nvidia-cuda-runtime nvidia-cuda-crt)")
 else()
-  set(TENSORRT_HEADERS ${tensorrt_include} ${cuda_include})
-  message(STATUS "tensorrt: ${tensorrt_include}")
+  set(CUDA_HEADERS ${cuda_include})
+  foreach(folder IN LISTS tensorrt_include)
+    if(NOT EXISTS ${folder}/NvInferRuntime.h)
+      message(FATAL_ERROR "tensorrt: TENSORRT_INCLUDE_DIR names ${folder}, which has no NvInferRuntime.h")
+    endif()
+    tensorrt_major(${folder} major)
+    if(major IN_LIST TENSORRT_GENERATIONS)
+      message(FATAL_ERROR "tensorrt: TENSORRT_INCLUDE_DIR names two folders of TensorRT ${major}")
+    endif()
+    list(APPEND TENSORRT_GENERATIONS ${major})
+    set(TENSORRT_${major}_HEADERS ${folder})
+    message(STATUS "tensorrt ${major}: ${folder}")
+  endforeach()
 endif()

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 import torch
 
-from runtime_ext.backends import plugin_path
+from runtime_ext.backends import built_backends
 from tests.e2e.server import Server
 from tests.fakes.plans import tensorrt_plan, ultralytics_plan
 
@@ -47,7 +47,7 @@ def test_a_plan_that_cannot_be_served_is_told_what_it_is(
     "plan", [tensorrt_plan((10, 13, 2, 6)), ultralytics_plan()], ids=["plain", "wrapped"]
 )
 def test_a_tensorrt_plan_is_told_what_this_server_lacks_for_it(server: Server, plan: bytes) -> None:
-    if plugin_path("tensorrt").exists():
+    if any(name.startswith("tensorrt") for name in built_backends()):
         check_refusal(server, plan, 503, "TensorRT.*(needs an NVIDIA GPU|runtime library)")
     else:
         check_refusal(server, plan, 501, r"10\.13\.2\.6.*README, \"On a GPU\"")

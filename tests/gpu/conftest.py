@@ -8,10 +8,13 @@ from typing import NoReturn
 import pytest
 
 import runtime_ext
-from runtime_ext.backends import plugin_path
+from runtime_ext.backends import built_backends
 from tests.seam.conftest import Harness, gates, harness
 
 __all__ = ["gates", "harness", "tensorrt"]
+
+MODERN = next((f"tensorrt{major}" for major in (11, 10) if f"tensorrt{major}" in built_backends()), None)
+"""The newest backend that was built whose API is that of TensorRT 10."""
 
 
 def cannot_run(reason: str) -> NoReturn:
@@ -23,11 +26,11 @@ def cannot_run(reason: str) -> NoReturn:
 @pytest.fixture
 def tensorrt(tmp_path: Path) -> Iterator[Harness]:
     """A harness whose tensorrt backend runs on the real library; skips or fails where there is none."""
-    if not plugin_path("tensorrt").exists():
-        cannot_run("the tensorrt backend was not built: it needs TENSORRT_INCLUDE_DIR")
+    if MODERN is None:
+        cannot_run("no backend was built for TensorRT 10 or later: it needs TENSORRT_INCLUDE_DIR")
     made = Harness(tmp_path)
     try:
-        made.runtime.backend_version("tensorrt")
+        made.runtime.backend_version(MODERN)
     except runtime_ext.Error as error:
         made.runtime.close()
         cannot_run(str(error))

@@ -10,6 +10,7 @@ import torch
 
 import runtime_ext
 from tests.e2e.server import Server
+from tests.gpu.conftest import MODERN
 from tests.seam.conftest import Harness
 
 pytestmark = pytest.mark.gpu
@@ -33,7 +34,7 @@ def memory() -> dict[str, int]:
 
 def refuse(tensorrt: Harness, plan: Path) -> str:
     with pytest.raises(runtime_ext.Error) as refused:
-        tensorrt.load_file(plan, "tensorrt")
+        tensorrt.load_file(plan, MODERN)
     assert refused.value.kind == "InvalidInput"
     return str(refused.value)
 
@@ -53,7 +54,7 @@ def check_growth(run: Callable[[], object], settle: int) -> None:
 
 
 def test_the_library_tells_its_version(tensorrt: Harness) -> None:
-    version = tensorrt.runtime.backend_version("tensorrt")
+    version = tensorrt.runtime.backend_version(MODERN)
     print(f"\nTensorRT {version} on {torch.cuda.get_device_name()}, torch {torch.__version__}")
     assert version.split(".")[0] in {"10", "11"}
 
@@ -80,7 +81,7 @@ def test_a_device_that_is_not_there_is_refused(tensorrt: Harness, tmp_path: Path
     file = tmp_path / "damaged.plan"
     file.write_bytes(GARBAGE)
     with pytest.raises(runtime_ext.Error, match="device is 'cuda:99'; this machine has"):
-        tensorrt.load_file(file, "tensorrt", device="cuda:99")
+        tensorrt.load_file(file, MODERN, device="cuda:99")
 
 
 def test_a_server_does_not_grow_with_what_it_refuses(tensorrt: Harness, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import runtime_ext
+from tests.gpu.conftest import MODERN
 from tests.seam.conftest import Harness
 
 pytestmark = pytest.mark.gpu
@@ -50,7 +51,7 @@ def doubling(dtype: Any, shape: tuple[int, ...]) -> Callable[[Any], None]:
 def load(tensorrt: Harness, plan: bytes, **options: object) -> int:
     file = tensorrt.folder / "real.plan"
     file.write_bytes(plan)
-    return tensorrt.load_file(file, "tensorrt", **options)
+    return tensorrt.load_file(file, MODERN, **options)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "int64"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runtime_ext.backends import TensorRtOptions
-from runtime_ext.backends.discovery import TENSORRT_SONAMES, openvino_libraries, tensorrt_candidates
+from runtime_ext.backends.discovery import openvino_libraries, tensorrt_candidates
 
 
 @pytest.fixture
@@ -31,25 +31,35 @@ def install(site: Path, package: str, *files: str) -> list[str]:
     return [str(folder / file) for file in files]
 
 
+SONAMES = ["libnvinfer.so.11", "libnvinfer_lean.so.11"]
+
+
+def test_each_generation_looks_for_its_own_library(site: Path) -> None:
+    old = install(site, "tensorrt", "libnvinfer.so.8", "libnvonnxparser.so.8")
+    new = install(site, "tensorrt_libs", "libnvinfer.so.11", "libnvinfer.so.10")
+    assert tensorrt_candidates(None, 8) == [old[0], "libnvinfer.so.8", "libnvinfer_lean.so.8"]
+    assert tensorrt_candidates(None, 11) == [new[0], *SONAMES]
+
+
 def test_a_library_that_is_named_is_the_only_candidate(site: Path) -> None:
     install(site, "tensorrt_libs", "libnvinfer.so.11")
-    assert tensorrt_candidates(Path("/opt/libnvinfer.so.10")) == ["/opt/libnvinfer.so.10"]
+    assert tensorrt_candidates(Path("/opt/libnvinfer.so.10"), 11) == ["/opt/libnvinfer.so.10"]
 
 
 def test_without_a_package_the_systems_loader_is_asked(site: Path) -> None:
-    assert tensorrt_candidates(None) == list(TENSORRT_SONAMES)
+    assert tensorrt_candidates(None, 11) == SONAMES
 
 
 def test_the_full_library_comes_before_the_lean_one_and_packages_before_the_system(site: Path) -> None:
     lean = install(site, "tensorrt_lean_libs", "libnvinfer_lean.so.11")
     full = install(site, "tensorrt_libs", "libnvinfer.so.11", "libnvinfer_plugin.so.11", "libnvinfer.so")
-    assert tensorrt_candidates(None) == [full[0], *lean, *TENSORRT_SONAMES]
+    assert tensorrt_candidates(None, 11) == [full[0], *lean, *SONAMES]
 
 
 def test_a_package_without_the_library_is_passed_over(site: Path) -> None:
     install(site, "tensorrt_libs", "libnvinfer_builder_resource.so.11")
     (site / "tensorrt_lean_libs.py").touch()  # a module, no package
-    assert tensorrt_candidates(None) == list(TENSORRT_SONAMES)
+    assert tensorrt_candidates(None, 11) == SONAMES
 
 
 def test_the_library_of_openvino_lies_in_its_package(site: Path) -> None:
@@ -61,13 +71,13 @@ def test_the_library_of_openvino_lies_in_its_package(site: Path) -> None:
 def test_the_backend_is_told_paths_one_a_line(site: Path) -> None:
     plugins = (Path("/p/a.so"), Path("/p/b.so"))
     options = TensorRtOptions(library=Path("/opt/nv.so"), plugins=plugins, allow_host_code=True)
-    assert options.config() == {
+    assert options.config(11) == {
         "libraries": "/opt/nv.so",
         "plugins": "/p/a.so\n/p/b.so",
         "allow_host_code": "1",
     }
-    assert TensorRtOptions().config() == {
-        "libraries": "\n".join(TENSORRT_SONAMES),
+    assert TensorRtOptions().config(11) == {
+        "libraries": "\n".join(SONAMES),
         "plugins": "",
         "allow_host_code": "",
     }

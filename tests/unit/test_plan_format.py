@@ -123,7 +123,12 @@ def test_an_onnx_model_whose_head_is_cut_off_is_still_one(length: int) -> None:
     [
         (b"", "empty", "@FILE"),
         (bytes(100), "nothing but zeros", "fetch it again"),
-        (b"ptrt" + bytes(50), "a plan of TensorRT 7 or before", "ONNX"),
+        (b"ptrt" + bytes(50), "a TensorRT plan of a version before 8.5", "ONNX"),
+        (
+            b"vtrt" + bytes(20) + bytes([1, 7, 1, 116]),
+            "a plan built by TensorRT for RTX 1.7.1.116",
+            "trtexec",
+        ),
         (torch_archive(script=True), "a TorchScript archive (.pt)", "torch.onnx.export"),
         (torch_archive(script=False), "a PyTorch checkpoint (.pt, .pth)", "torch.onnx.export"),
         (zip_of("m/data/weights/w.json", "m/models/model.json"), "a torch.export archive (.pt2)", "ONNX"),

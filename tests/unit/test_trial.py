@@ -60,9 +60,15 @@ def plan(tmp_path: Path) -> Callable[[str], Path]:
     return written
 
 
+def process_trial(
+    host: TrialHost, timeout_s: float = 300.0, options: TensorRtOptions | None = None
+) -> ProcessTrial:
+    return ProcessTrial(options or TensorRtOptions(), timeout_s, host, ["tensorrt"])
+
+
 @pytest.fixture
 def trial(host: TrialHost) -> ProcessTrial:
-    return ProcessTrial(TensorRtOptions(), 300.0, host)
+    return process_trial(host)
 
 
 def is_there(process: int) -> bool:
@@ -84,7 +90,7 @@ async def test_the_child_is_told_the_plan_and_the_options(
     asked = tmp_path / "asked.json"
     options = TensorRtOptions(Path("/opt/libnvinfer.so.11"), (Path("/p/a.so"),), allow_host_code)
     file = plan(f"Path({str(asked)!r}).write_text(json.dumps(request))")
-    await ProcessTrial(options, 300.0, host)(file, ENGINE)
+    await process_trial(host, options=options)(file, ENGINE)
     assert json.loads(asked.read_text()) == {
         "plan": str(file),
         "backend": "tensorrt",
@@ -193,9 +199,9 @@ async def test_a_child_without_a_report_is_a_failure(
 
 
 async def test_a_child_that_takes_too_long_is_ended(host: TrialHost, plan: Run) -> None:
-    await ProcessTrial(TensorRtOptions(), 300.0, host)(plan(""), ENGINE)  # the host is up
+    await process_trial(host)(plan(""), ENGINE)  # the host is up
     with pytest.raises(Unavailable, match=r"longer than 0\.01 s and was ended: nothing was loaded"):
-        await ProcessTrial(TensorRtOptions(), 0.01, host)(plan("signal.pause()"), ENGINE)
+        await process_trial(host, 0.01)(plan("signal.pause()"), ENGINE)
 
 
 def hanging(begun: Path) -> str:
@@ -235,7 +241,7 @@ async def test_trials_run_beside_each_other(trial: ProcessTrial, plan: Run, tmp_
 async def test_the_children_end_with_the_host_and_their_trials_are_made_in_another(
     plan: Run, tmp_path: Path
 ) -> None:
-    trial = ProcessTrial(TensorRtOptions(), 300.0, TrialHost(command=(sys.executable, "-c", HOST)))
+    trial = process_trial(TrialHost(command=(sys.executable, "-c", HOST)))
     begun = tmp_path / "begun"
     hangs_at_first = f"""
 if not Path({str(begun)!r}).exists():
@@ -254,7 +260,7 @@ if not Path({str(begun)!r}).exists():
 
 
 async def test_a_plan_whose_trials_end_two_hosts_is_not_tried_in_a_third(plan: Run, tmp_path: Path) -> None:
-    trial = ProcessTrial(TensorRtOptions(), 300.0, TrialHost(command=(sys.executable, "-c", HOST)))
+    trial = process_trial(TrialHost(command=(sys.executable, "-c", HOST)))
     tries = tmp_path / "tries"
     file = plan(
         f"Path({str(tries)!r}).open('a').write('.'); os.kill(os.getppid(), signal.SIGKILL); signal.pause()"
@@ -268,7 +274,7 @@ async def test_a_plan_whose_trials_end_two_hosts_is_not_tried_in_a_third(plan: R
 
 
 async def test_closing_the_host_ends_its_children(plan: Run, tmp_path: Path) -> None:
-    trial = ProcessTrial(TensorRtOptions(), 300.0, TrialHost(command=(sys.executable, "-c", HOST)))
+    trial = process_trial(TrialHost(command=(sys.executable, "-c", HOST)))
     begun = tmp_path / "begun"
     trying = asyncio.create_task(trial(plan(hanging(begun)), ENGINE))
     await until(begun.exists)
@@ -284,7 +290,7 @@ async def test_a_host_that_hangs_or_has_gone_is_replaced(
     plan: Run, caplog: pytest.LogCaptureFixture, number: signal.Signals
 ) -> None:
     host = TrialHost(command=(sys.executable, "-c", HOST))
-    trial = ProcessTrial(TensorRtOptions(), 300.0, host, killed_within_s=0.1)
+    trial = ProcessTrial(TensorRtOptions(), 300.0, host, ["tensorrt"], killed_within_s=0.1)
     with pytest.raises(InvalidInput) as told:
         await trial(plan("report = dict(kind='InvalidInput', message=str(os.getppid()))"), ENGINE)
     process = int(str(told.value))
@@ -293,7 +299,7 @@ async def test_a_host_that_hangs_or_has_gone_is_replaced(
         await until(lambda: Path(f"/proc/{process}/stat").read_text().split()[2] == "Z")
     else:
         with pytest.raises(Unavailable, match="took longer"):
-            await ProcessTrial(TensorRtOptions(), 0.01, host, killed_within_s=0.1)(plan(""), ENGINE)
+            await ProcessTrial(TensorRtOptions(), 0.01, host, ["tensorrt"], killed_within_s=0.1)(plan(""), ENGINE)
     await trial(plan(""), ENGINE)
     assert not is_there(process)
     assert "never retrieved" not in caplog.text
@@ -301,7 +307,7 @@ async def test_a_host_that_hangs_or_has_gone_is_replaced(
 
 
 async def test_a_host_that_cannot_be_begun_is_unavailable(plan: Run) -> None:
-    trial = ProcessTrial(TensorRtOptions(), 300.0, TrialHost(command=("/nowhere/python",)))
+    trial = process_trial(TrialHost(command=("/nowhere/python",)))
     with pytest.raises(Unavailable, match="no trial load"):
         await trial(plan(""), ENGINE)
 

@@ -3,9 +3,10 @@
 #include <mutex>
 #include <unordered_map>
 
-#include <NvInferRuntime.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/Stream.h>
+
+#include "backends/tensorrt/generation.h"
 
 namespace trtserve::tensorrt {
 
@@ -14,7 +15,7 @@ namespace trtserve::tensorrt {
 /// A block of torch's belongs to a stream, in whose order it is given out again. So a block for a stream that
 /// torch knows (the calling thread's current one, or the default stream) is allocated on that one; a block for
 /// any other is waited for. Thread safe.
-class Allocator final : public nvinfer1::IGpuAsyncAllocator {
+class Allocator final : public generation::GpuAllocator {
  public:
   explicit Allocator(c10::DeviceType type) : type_(type) {}
 

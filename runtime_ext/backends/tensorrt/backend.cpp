@@ -69,8 +69,10 @@ class TensorRtBackend final : public Backend {
     const c10::DeviceGuard on(device);
     const PlanFile plan(plan_path);
     try {
-      auto engine = runtime->deserialize(plan.data(), plan.size());
-      return std::make_unique<TensorRtEngine>(runtime, std::move(engine), device, options);
+      std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines;
+      const int copies = generation::kProfilesAreShared ? 1 : TensorRtEngine::instances(options);
+      for (int i = 0; i < copies; ++i) engines.push_back(runtime->deserialize(plan.data(), plan.size()));
+      return std::make_unique<TensorRtEngine>(runtime, std::move(engines), device, options);
     } catch (...) {
       throw explained(device, "the load", std::current_exception());
     }

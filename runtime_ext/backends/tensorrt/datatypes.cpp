@@ -1,5 +1,6 @@
 #include "backends/tensorrt/datatypes.h"
 
+#include "backends/tensorrt/generation.h"
 #include "core/error.h"
 
 namespace trtserve::tensorrt {
@@ -14,26 +15,27 @@ namespace {
 }  // namespace
 
 c10::ScalarType to_torch(nvinfer1::DataType type, const std::string& tensor_name) {
-  switch (type) {
-    case nvinfer1::DataType::kFLOAT:
+  using nvinfer1::DataType;
+  switch (static_cast<int32_t>(type)) {
+    case static_cast<int32_t>(DataType::kFLOAT):
       return c10::ScalarType::Float;
-    case nvinfer1::DataType::kHALF:
+    case static_cast<int32_t>(DataType::kHALF):
       return c10::ScalarType::Half;
-    case nvinfer1::DataType::kBF16:
+    case generation::kBf16:
       return c10::ScalarType::BFloat16;
-    case nvinfer1::DataType::kINT8:
+    case static_cast<int32_t>(DataType::kINT8):
       return c10::ScalarType::Char;
-    case nvinfer1::DataType::kUINT8:
+    case static_cast<int32_t>(DataType::kUINT8):
       return c10::ScalarType::Byte;
-    case nvinfer1::DataType::kINT32:
+    case static_cast<int32_t>(DataType::kINT32):
       return c10::ScalarType::Int;
-    case nvinfer1::DataType::kINT64:
+    case generation::kInt64:
       return c10::ScalarType::Long;
-    case nvinfer1::DataType::kBOOL:
+    case static_cast<int32_t>(DataType::kBOOL):
       return c10::ScalarType::Bool;
-    case nvinfer1::DataType::kFP8:
+    case generation::kFp8:
       refuse("FP8", tensor_name);
-    case nvinfer1::DataType::kINT4:
+    case generation::kInt4:
       refuse("INT4", tensor_name);
     default:  // the types that later headers add
       refuse("another one than this server knows", tensor_name);

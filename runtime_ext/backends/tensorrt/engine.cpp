@@ -4,6 +4,7 @@
 
 #include "backends/tensorrt/device_scope.h"
 #include "backends/tensorrt/execution_context.h"
+#include "backends/tensorrt/generation.h"
 #include "backends/tensorrt/logger.h"
 #include "core/error.h"
 
@@ -11,12 +12,11 @@ namespace trtserve::tensorrt {
 
 namespace {
 
-// Two, so that one copies while the other computes.
-constexpr int kDefaultInstances = 2;
+// Two, so that one copies while the other computes; one where another needs the weights once more.
+constexpr int kDefaultInstances = generation::kProfilesAreShared ? 2 : 1;
 
-/// The runtime's headers only name the enumeration; its values stand in the builder's (NvInfer.h).
-std::string describe(nvinfer1::HardwareCompatibilityLevel level) {
-  switch (static_cast<int32_t>(level)) {
+std::string describe_compatibility(int32_t level) {
+  switch (level) {
     case 0:
       return "none: the GPU model that the plan was built on";
     case 1:
@@ -24,49 +24,57 @@ std::string describe(nvinfer1::HardwareCompatibilityLevel level) {
     case 2:
       return "the same compute capability";
     default:
-      return c10::str("level ", static_cast<int32_t>(level));
+      return c10::str("level ", level);
   }
 }
 
 }  // namespace
 
-TensorRtEngine::TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime, std::unique_ptr<nvinfer1::ICudaEngine> engine,
-                               at::Device device, const LoadOptions& options)
+int TensorRtEngine::instances(const LoadOptions& options) {
+  return options.instances > 0 ? options.instances : kDefaultInstances;
+}
+
+TensorRtEngine::TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime,
+                               std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines, at::Device device,
+                               const LoadOptions& options)
     : runtime_(std::move(runtime)),
-      engine_(std::move(engine)),
+      engines_(std::move(engines)),
       device_(device),
-      instances_(options.instances > 0 ? options.instances : kDefaultInstances),
+      instances_(instances(options)),
       label_(options.name.empty() ? "an engine" : options.name),
-      tensors_(read_tensors(*engine_)),
+      tensors_(read_tensors(first())),
       graph_policy_(parse_graph_mode(options.cuda_graphs), runtime_->graph_api(), counters_) {
-  if (engine_->getWeightStreamingBudgetV2() < engine_->getStreamableWeightsSize()) {
+  if (generation::streams_weights(first())) {
     graph_policy_.disable(label_, "it streams its weights, which cannot be captured");
   }
 }
 
 TensorRtEngine::~TensorRtEngine() {
   const DeviceScope on(device_);
-  engine_.reset();
+  engines_.clear();
 }
 
 std::map<std::string, std::string> TensorRtEngine::properties() const {
-  const char* network = engine_->getName();
-  return {
+  const char* network = first().getName();
+  std::map<std::string, std::string> all = {
       {"tensorrt", runtime_->library().version()},
       {"network", network == nullptr ? "" : network},
       {"profiles", std::to_string(tensors_.profiles)},
-      {"layers", std::to_string(engine_->getNbLayers())},
-      {"aux_streams", std::to_string(engine_->getNbAuxStreams())},
-      {"device_memory_bytes", std::to_string(engine_->getDeviceMemorySizeV2())},
-      {"weights_bytes", std::to_string(engine_->getEngineStat(nvinfer1::EngineStat::kTOTAL_WEIGHTS_SIZE))},
-      {"hardware_compatibility", describe(engine_->getHardwareCompatibilityLevel())},
+      {"layers", std::to_string(first().getNbLayers())},
+      {"device_memory_bytes", std::to_string(generation::most_scratch_bytes(first()))},
   };
+  if (const auto streams = generation::aux_streams(first())) all["aux_streams"] = std::to_string(*streams);
+  if (const auto bytes = generation::weights_bytes(first())) all["weights_bytes"] = std::to_string(*bytes);
+  if (const auto level = generation::hardware_compatibility(first())) {
+    all["hardware_compatibility"] = describe_compatibility(*level);
+  }
+  return all;
 }
 
 std::string TensorRtEngine::layers() const {
   const std::lock_guard lock(making_);
   clear_errors();
-  const std::unique_ptr<nvinfer1::IEngineInspector> inspector(engine_->createEngineInspector());
+  const std::unique_ptr<nvinfer1::IEngineInspector> inspector(first().createEngineInspector());
   const char* json = inspector ? inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON) : nullptr;
   if (json == nullptr) fail_with_reason(Kind::Unsupported, "TensorRT tells nothing of this engine's layers");
   return json;
@@ -82,12 +90,13 @@ std::map<std::string, int64_t> TensorRtEngine::counters() const {
 
 std::unique_ptr<ExecutionContext> TensorRtEngine::create_context() {
   const c10::DeviceGuard on(device_);
-  return std::make_unique<TensorRtContext>(*this);
+  return std::make_unique<TensorRtContext>(*this, contexts_made_++ % engines_.size());
 }
 
-std::unique_ptr<ProfileContext> TensorRtEngine::create_profile_context(int32_t profile, c10::Stream stream) {
+std::unique_ptr<ProfileContext> TensorRtEngine::create_profile_context(size_t copy, int32_t profile,
+                                                                       c10::Stream stream) {
   const std::lock_guard lock(making_);
-  return std::make_unique<ProfileContext>(*engine_, tensors_, profile, stream);
+  return std::make_unique<ProfileContext>(*engines_[copy], tensors_, profile, stream);
 }
 
 }  // namespace trtserve::tensorrt

@@ -15,7 +15,8 @@ namespace trtserve::tensorrt {
 /// A deserialized plan. Thread safe but for create_context().
 class TensorRtEngine final : public BackendEngine {
  public:
-  TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime, std::unique_ptr<nvinfer1::ICudaEngine> engine,
+  /// `engines` are of one plan: one where contexts may share its profiles, else one an instance.
+  TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime, std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines,
                  at::Device device, const LoadOptions& options);
   ~TensorRtEngine() override;
   TensorRtEngine(const TensorRtEngine&) = delete;
@@ -25,6 +26,8 @@ class TensorRtEngine final : public BackendEngine {
   const std::vector<TensorSpec>& outputs() const override { return tensors_.outputs; }
   at::Device device() const override { return device_; }
   int instances() const override { return instances_; }
+  /// How many the options ask for.
+  static int instances(const LoadOptions& options);
   std::map<std::string, std::string> properties() const override;
   std::string layers() const override;
   std::map<std::string, int64_t> counters() const override;
@@ -36,17 +39,21 @@ class TensorRtEngine final : public BackendEngine {
   Counters& mutable_counters() { return counters_; }
   GraphPolicy& graph_policy() { return graph_policy_; }
   const CudaGraphApi& graph_api() const { return runtime_->graph_api(); }
-  std::unique_ptr<ProfileContext> create_profile_context(int32_t profile, c10::Stream stream);
+  /// Of the `copy`-th engine, counted from 0.
+  std::unique_ptr<ProfileContext> create_profile_context(size_t copy, int32_t profile, c10::Stream stream);
 
  private:
-  const std::shared_ptr<TensorRtRuntime> runtime_;  // before engine_, which ends first
-  std::unique_ptr<nvinfer1::ICudaEngine> engine_;   // never null until the end
+  const nvinfer1::ICudaEngine& first() const { return *engines_.front(); }
+
+  const std::shared_ptr<TensorRtRuntime> runtime_;               // before engines_, which end first
+  std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines_;  // not empty until the end
   const at::Device device_;
   const int instances_;
   const std::string label_;  // what the log calls it
   const Tensors tensors_;
   Counters counters_;
   GraphPolicy graph_policy_;
+  size_t contexts_made_ = 0;
   mutable std::mutex making_;  // one context or inspector is made at a time: ICudaEngine promises no more
 };
 

@@ -6,6 +6,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include "backends/tensorrt/device_scope.h"
+#include "backends/tensorrt/generation.h"
 #include "backends/tensorrt/logger.h"
 #include "backends/tensorrt/profiles.h"
 #include "core/device_health.h"
@@ -65,8 +66,9 @@ c10::Stream pool_stream(at::Device device) {
 
 }  // namespace
 
-TensorRtContext::TensorRtContext(TensorRtEngine& engine)
+TensorRtContext::TensorRtContext(TensorRtEngine& engine, size_t copy)
     : engine_(engine),
+      copy_(copy),
       stream_(pool_stream(engine.device())),
       done_(engine.device().type()),
       blank_(at::empty({kTensorAlignment}, at::TensorOptions().dtype(at::kByte).device(engine.device()))),
@@ -74,7 +76,7 @@ TensorRtContext::TensorRtContext(TensorRtEngine& engine)
   const c10::StreamGuard on(stream_);
   clear_errors();
   for (int32_t profile = 0; profile < engine.tensors().profiles; ++profile) {
-    contexts_.push_back(engine.create_profile_context(profile, stream_));
+    contexts_.push_back(engine.create_profile_context(copy_, profile, stream_));
   }
 }
 
@@ -124,6 +126,7 @@ TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const
   if (!policy.enabled()) return run_plain(profile, inputs, scope.stream());
   const auto key = GraphCache::key(profile, inputs);
   if (auto* entry = graphs_.find(key, scratch_.generation())) {
+    if (!is_ready(*entry, profile, inputs)) return run_plain(profile, inputs, scope.stream());
     try {
       return replay(*entry, inputs, scope.handle());
     } catch (const c10::OutOfMemoryError&) {
@@ -147,9 +150,16 @@ TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const
   return outputs;
 }
 
+/// A graph without a context of its own reads what its instance's context keeps on the device for its shapes.
+bool TensorRtContext::is_ready(const GraphCache::Entry& entry, int32_t profile, const TensorList& inputs) const {
+  if (entry.context) return true;
+  const auto& context = contexts_[static_cast<size_t>(profile)];
+  return context && context->has_shapes_of(inputs);
+}
+
 ProfileContext& TensorRtContext::prepare(int32_t profile, const TensorList& inputs) {
   auto& context = contexts_[static_cast<size_t>(profile)];
-  if (!context) context = engine_.create_profile_context(profile, stream_);
+  if (!context) context = engine_.create_profile_context(copy_, profile, stream_);
   prepare(*context, inputs);
   return *context;
 }
@@ -194,14 +204,15 @@ void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const T
                               const GraphCache::Key& key, c10::Stream stream) {
   const auto handle = static_cast<cudaStream_t>(stream.native_handle());
   auto& policy = engine_.graph_policy();
-  std::unique_ptr<ProfileContext> context;  // outlives its work, also where that fails
-  stream.synchronize();                     // the plain execution, before the scratch memory is touched
+  std::unique_ptr<ProfileContext> own;  // outlives its work, also where that fails
+  stream.synchronize();                 // the plain execution, before the scratch memory is touched
   try {
-    context = engine_.create_profile_context(profile, stream_);
-    prepare(*context, inputs);
+    if (generation::kProfilesAreShared) own = engine_.create_profile_context(copy_, profile, stream_);
+    auto& context = own ? *own : *contexts_[static_cast<size_t>(profile)];
+    prepare(context, inputs);
     const TensorList fixed_inputs = copies(inputs);
-    TensorList fixed_outputs = context->new_outputs();
-    const auto enqueue = [&] { context->enqueue(fixed_inputs, fixed_outputs, blank_.mutable_data_ptr(), handle); };
+    TensorList fixed_outputs = context.new_outputs();
+    const auto enqueue = [&] { context.enqueue(fixed_inputs, fixed_outputs, blank_.mutable_data_ptr(), handle); };
     enqueue();  // TensorRT puts off work after a change of shapes, which a capture must not hold
     CudaGraph graph(engine_.graph_api(), handle, enqueue);
     // Zero where it was not, one where it was: so that a graph that does nothing is seen, whatever it should do.
@@ -209,7 +220,7 @@ void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const T
     graph.launch(handle);
     if (agree(expected, fixed_outputs)) {
       ++engine_.mutable_counters().cuda_graph_captures;
-      graphs_.put(key, {std::move(context), fixed_inputs, fixed_outputs, scratch_.generation(), std::move(graph)});
+      graphs_.put(key, {std::move(own), fixed_inputs, fixed_outputs, scratch_.generation(), std::move(graph)});
       return;
     }
     policy.disable(engine_.label(), "a replay gave other outputs than the plain execution of the same inputs");
@@ -220,12 +231,14 @@ void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const T
   }
   stream.synchronize();
   clear_errors();
+  if (!generation::kProfilesAreShared) discard(profile, stream);
 }
 
 void TensorRtContext::discard(int32_t profile, c10::Stream stream) noexcept {
   wait(stream);
   auto& context = contexts_[static_cast<size_t>(profile)];
   if (context) ++engine_.mutable_counters().contexts_discarded;
+  if (!generation::kProfilesAreShared) graphs_.clear();  // those of this profile are on the context
   context.reset();
 }
 

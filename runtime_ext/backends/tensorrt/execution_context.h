@@ -19,7 +19,8 @@ namespace trtserve::tensorrt {
 class TensorRtContext final : public ExecutionContext {
  public:
   /// `engine` outlives the context.
-  explicit TensorRtContext(TensorRtEngine& engine);
+  /// Of the engine's `copy`-th deserialized engine.
+  TensorRtContext(TensorRtEngine& engine, size_t copy);
   ~TensorRtContext() override;
   TensorRtContext(const TensorRtContext&) = delete;
   TensorRtContext& operator=(const TensorRtContext&) = delete;
@@ -31,6 +32,7 @@ class TensorRtContext final : public ExecutionContext {
  private:
   using TensorList = std::vector<at::Tensor>;
 
+  bool is_ready(const GraphCache::Entry& entry, int32_t profile, const TensorList& inputs) const;
   TensorList run(int32_t profile, const TensorList& inputs, const StreamScope& scope);
   TensorList run_plain(int32_t profile, const TensorList& inputs, c10::Stream stream);
   TensorList replay(GraphCache::Entry& entry, const TensorList& inputs, cudaStream_t handle);
@@ -41,6 +43,7 @@ class TensorRtContext final : public ExecutionContext {
   void discard(int32_t profile, c10::Stream stream) noexcept;
 
   TensorRtEngine& engine_;
+  const size_t copy_;
   const c10::Stream stream_;  // for callers that have none of their own
   c10::Event done_;           // of the last execution's work
   const at::Tensor blank_;    // the address of empty tensors

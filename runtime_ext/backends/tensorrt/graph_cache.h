@@ -49,7 +49,8 @@ class GraphCache {
   static Key key(int32_t profile, c10::ArrayRef<at::Tensor> inputs);
 
   /// A captured execution with all that it goes by: the memory that it was captured on, and a context of its own,
-  /// since a graph is good only as long as nobody changes the context that it was captured from.
+  /// since a graph is good only as long as nobody changes the context that it was captured from. Where no two contexts
+  /// may use a profile, that is the instance's, and `context` null: then it is good while that has the same shapes.
   struct Entry {
     std::unique_ptr<ProfileContext> context;
     std::vector<at::Tensor> inputs;

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include "backends/tensorrt/generation.h"
 #include "core/error.h"
 
 namespace trtserve::tensorrt {
@@ -15,6 +16,14 @@ std::optional<int32_t> ask(void* handle, const char* symbol) {
   return function();
 }
 
+int32_t major_of(int32_t version) { return version < 100'00 ? version / 1000 : version / 100'00; }
+
+/// 110100 is 11.1.0; before TensorRT 10, 8503 is 8.5.3.
+std::string shown_release(int32_t version) {
+  if (version < 100'00) return c10::str(version / 1000, ".", version / 100 % 10, ".", version % 100);
+  return c10::str(version / 100'00, ".", version / 100 % 100, ".", version % 100);
+}
+
 }  // namespace
 
 Library::Library(const std::vector<std::string>& candidates) {
@@ -24,7 +33,7 @@ Library::Library(const std::vector<std::string>& candidates) {
     if (reason.empty()) return;
     reasons += c10::str("; ", reason);
   }
-  fail(Kind::Unavailable, "no TensorRT ", NV_TENSORRT_MAJOR,
+  fail(Kind::Unavailable, "no TensorRT ", generation::kMajor,
        " runtime library was found (install tensorrt or tensorrt_lean of that version, or name the library with "
        "--tensorrt-library)",
        reasons);
@@ -37,14 +46,20 @@ std::string Library::open(const std::string& candidate) {
   if (!version || dlsym(handle, "createInferRuntime_INTERNAL") == nullptr) {
     return c10::str(candidate, " is not a TensorRT runtime library");
   }
-  // MAJOR * 10000 + MINOR * 100 + PATCH since TensorRT 10; MAJOR * 1000 + ... before.
-  const int32_t major = *version < 100'00 ? *version / 1000 : *version / 100'00;
-  if (major != NV_TENSORRT_MAJOR) {
-    return c10::str(candidate, " is TensorRT ", major, ", and this server was built for TensorRT ", NV_TENSORRT_MAJOR);
+  const auto release = shown_release(*version);
+  if (major_of(*version) != generation::kMajor) {
+    return c10::str(candidate, " is TensorRT ", release, ", and this backend was built for TensorRT ",
+                    generation::kMajor);
+  }
+  // An older library lacks what the headers declare, and would be called beyond the end of its tables of functions.
+  if (*version < generation::kHeaders) {
+    return c10::str(candidate, " is TensorRT ", release, ", and this backend was built with the headers of ",
+                    shown_release(generation::kHeaders), ": install that version or a later one of TensorRT ",
+                    generation::kMajor, ", or build the server with the headers of ", release);
   }
   handle_ = handle;
   path_ = candidate;
-  version_ = c10::str(major, ".", *version / 100 % 100, ".", *version % 100);
+  version_ = release;
   if (const auto build = ask(handle, "getInferLibBuildVersion")) version_ += c10::str(".", *build);
   return "";
 }
@@ -54,7 +69,7 @@ void* Library::find(const char* symbol) const { return dlsym(handle_, symbol); }
 nvinfer1::IRuntime* Library::create_runtime(nvinfer1::ILogger& logger) const {
   // The version that goes with the call is the headers', whose classes the pointer is then used through.
   auto* create = reinterpret_cast<decltype(&createInferRuntime_INTERNAL)>(find("createInferRuntime_INTERNAL"));
-  return static_cast<nvinfer1::IRuntime*>(create(&logger, NV_TENSORRT_VERSION));
+  return static_cast<nvinfer1::IRuntime*>(create(&logger, generation::kHeaders));
 }
 
 }  // namespace trtserve::tensorrt

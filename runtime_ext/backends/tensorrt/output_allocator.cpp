@@ -7,6 +7,7 @@
 #include <c10/core/TensorImpl.h>
 
 #include "backends/tensorrt/logger.h"
+#include "backends/tensorrt/tensors.h"
 #include "core/device_health.h"
 
 namespace trtserve::tensorrt {
@@ -33,7 +34,7 @@ std::optional<at::Tensor> OutputAllocator::take() {
   const auto shape = std::exchange(shape_, std::nullopt);
   const auto memory = std::exchange(memory_, at::Tensor());
   if (!shape) return std::nullopt;
-  const c10::IntArrayRef sizes(shape->d, static_cast<size_t>(shape->nbDims));
+  const auto sizes = to_vector(*shape);
   if (c10::multiply_integers(sizes) == 0) {
     return at::empty(sizes, at::TensorOptions().dtype(dtype_).device(device_));
   }

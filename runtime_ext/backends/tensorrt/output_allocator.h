@@ -3,13 +3,14 @@
 #include <optional>
 
 #include <ATen/core/Tensor.h>
-#include <NvInferRuntime.h>
+
+#include "backends/tensorrt/generation.h"
 
 namespace trtserve::tensorrt {
 
 /// Memory for one output whose shape is known only once it is computed: TensorRT asks for it, and tells the
 /// shape, while it enqueues. Not thread safe: belongs to one context.
-class OutputAllocator final : public nvinfer1::IOutputAllocator {
+class OutputAllocator final : public generation::OutputAllocator {
  public:
   OutputAllocator(at::Device device, c10::ScalarType dtype) : device_(device), dtype_(dtype) {}
 

@@ -1,5 +1,7 @@
 #include "backends/tensorrt/plan_file.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -10,8 +12,9 @@ namespace trtserve::tensorrt {
 
 namespace {
 
-/// How a plan begins. Not documented by NVIDIA; from https://github.com/NVIDIA/TensorRT/issues/3073.
-constexpr std::string_view kMagic = "ftrt";
+/// How a plan begins: since TensorRT 8.6, and before. Not documented by NVIDIA; from
+/// https://github.com/NVIDIA/TensorRT/issues/3073, and from plans of TensorRT 8.5.3.
+constexpr std::array<std::string_view, 2> kMagics = {"ftrt", "ptrt"};
 constexpr size_t kAlignment = 16;  // of a large allocation, which is what plans are usually read into
 
 }  // namespace
@@ -25,13 +28,15 @@ PlanFile::PlanFile(const std::string& path) : file_(path) {
     if (begins_with_magic(sizeof(length) + length)) offset_ = sizeof(length) + length;
   }
   if (!begins_with_magic(offset_)) {
-    fail(Kind::InvalidInput, "this is not a TensorRT plan: a plan begins with \"ftrt\"");
+    fail(Kind::InvalidInput, "this is not a TensorRT plan: a plan begins with \"ftrt\" or \"ptrt\"");
   }
   if (offset_ % kAlignment != 0) copy_.assign(bytes() + offset_, bytes() + size);
 }
 
 bool PlanFile::begins_with_magic(size_t offset) const {
-  return offset <= file_.bytes().size() && file_.bytes().substr(offset, kMagic.size()) == kMagic;
+  if (offset > file_.bytes().size()) return false;
+  const auto at = file_.bytes().substr(offset);
+  return std::any_of(kMagics.begin(), kMagics.end(), [&](const auto magic) { return at.starts_with(magic); });
 }
 
 }  // namespace trtserve::tensorrt

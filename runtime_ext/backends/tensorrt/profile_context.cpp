@@ -11,8 +11,6 @@ namespace trtserve::tensorrt {
 
 namespace {
 
-using nvinfer1::ExecutionContextAllocationStrategy;
-
 cudaStream_t handle_of(c10::Stream stream) { return static_cast<cudaStream_t>(stream.native_handle()); }
 
 // An address may not be null, not even of nothing.
@@ -37,9 +35,10 @@ at::Tensor aligned_host_memory(c10::IntArrayRef sizes, c10::ScalarType dtype) {
 
 ProfileContext::ProfileContext(nvinfer1::ICudaEngine& engine, const Tensors& tensors, int32_t profile,
                                c10::Stream stream)
-    : tensors_(tensors),
+    : engine_(engine),
+      tensors_(tensors),
       device_(stream.device()),
-      context_(engine.createExecutionContext(ExecutionContextAllocationStrategy::kUSER_MANAGED)),
+      context_(generation::create_context(engine)),
       host_inputs_(tensors.inputs.size()) {
   if (!context_) fail_with_reason(Kind::ExecutionFailed, "TensorRT made no execution context");
   if (!context_->setOptimizationProfileAsync(profile, handle_of(stream))) {
@@ -51,10 +50,13 @@ ProfileContext::ProfileContext(nvinfer1::ICudaEngine& engine, const Tensors& ten
   }
 }
 
+bool ProfileContext::has_shapes_of(c10::ArrayRef<at::Tensor> inputs) const {
+  const auto same = [](const at::Tensor& input, const std::vector<int64_t>& shape) { return input.sizes() == shape; };
+  return std::equal(inputs.begin(), inputs.end(), shapes_.begin(), shapes_.end(), same);
+}
+
 void ProfileContext::prepare(c10::ArrayRef<at::Tensor> inputs) {
-  const auto same = [&](const at::Tensor& input, const std::vector<int64_t>& shape) { return input.sizes() == shape; };
-  const bool known = std::equal(inputs.begin(), inputs.end(), shapes_.begin(), shapes_.end(), same);
-  if (known && !tensors_.told_values && !output_shapes_.empty()) return;
+  if (has_shapes_of(inputs) && !tensors_.told_values && !output_shapes_.empty()) return;
   shapes_.clear();
   output_shapes_.clear();  // on a failure the context has some of the shapes
   for (size_t i = 0; i < inputs.size(); ++i) set_shape(tensors_.inputs[i], inputs[i], host_inputs_[i]);
@@ -91,11 +93,10 @@ void ProfileContext::infer_shapes() {
   if (context_->inferShapes(0, nullptr) != 0) {
     fail_with_reason(Kind::InvalidInput, "TensorRT cannot tell the outputs' shapes from these inputs");
   }
-  const size_t bytes = context_->updateDeviceMemorySizeForShapes();
-  if (bytes == 0 && !errors().text.empty()) {
+  scratch_bytes_ = generation::scratch_bytes(engine_, *context_);
+  if (scratch_bytes_ == 0 && !errors().text.empty()) {
     fail_with_reason(Kind::ExecutionFailed, "TensorRT cannot tell how much memory it needs");
   }
-  scratch_bytes_ = static_cast<int64_t>(bytes);
   for (size_t i = 0; i < tensors_.outputs.size(); ++i) {
     const char* name = tensors_.outputs[i].name.c_str();
     const auto dims = context_->getTensorShape(name);
@@ -112,7 +113,9 @@ void ProfileContext::infer_shapes() {
   }
 }
 
-void ProfileContext::provide_scratch(void* memory, int64_t bytes) { context_->setDeviceMemoryV2(memory, bytes); }
+void ProfileContext::provide_scratch(void* memory, int64_t bytes) {
+  generation::provide_scratch(*context_, memory, bytes);
+}
 
 bool ProfileContext::has_fixed_outputs() const {
   const auto on_device = [](const TensorSpec& spec) { return !spec.on_host; };

@@ -25,6 +25,9 @@ class ProfileContext {
   /// takes them not, though each is within the profile.
   void prepare(c10::ArrayRef<at::Tensor> inputs);
 
+  /// Whether these have the shapes of the last prepare().
+  bool has_shapes_of(c10::ArrayRef<at::Tensor> inputs) const;
+
   /// What the shapes of the last prepare() need.
   int64_t scratch_bytes() const { return scratch_bytes_; }
   void provide_scratch(void* memory, int64_t bytes);
@@ -47,6 +50,7 @@ class ProfileContext {
   void set_addresses(c10::ArrayRef<at::Tensor> inputs, const std::vector<at::Tensor>& outputs, void* blank);
   at::Tensor new_output(size_t index) const;
 
+  const nvinfer1::ICudaEngine& engine_;
   const Tensors& tensors_;  // the engine's, which outlives its contexts
   const at::Device device_;
   // The allocators of outputs before the context that calls them: it is destroyed first.

@@ -38,13 +38,13 @@ TensorRtRuntime::TensorRtRuntime(std::shared_ptr<const Library> library, const O
   runtime_.reset(created);
   runtime_->setErrorRecorder(&recorder_);
   runtime_->setGpuAllocator(&allocator_);
-  runtime_->setEngineHostCodeAllowed(options.allow_host_code);
+  generation::allow_host_code(*runtime_, options.allow_host_code);
   load_plugins(options.plugins);
 }
 
 void TensorRtRuntime::load_plugins(const std::vector<std::string>& paths) {
   for (const auto& path : paths) {
-    if (runtime_->getPluginRegistry().loadLibrary(path.c_str()) == nullptr) {
+    if (!generation::load_plugins(*runtime_, path.c_str())) {
       fail_with_reason(Kind::Unavailable, c10::str("the TensorRT plugin library ", path, " cannot be loaded"));
     }
   }

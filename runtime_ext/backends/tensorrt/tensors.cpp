@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
+#include <type_traits>
 
 #include <c10/util/accumulate.h>
 
 #include "backends/tensorrt/datatypes.h"
+#include "backends/tensorrt/generation.h"
 #include "core/error.h"
 
 namespace trtserve::tensorrt {
@@ -22,8 +25,8 @@ bool is_dynamic(c10::IntArrayRef shape) {
 /// Vectorized and padded layouts exist for engines inside other programs; requests carry plain arrays.
 void check_format(const ICudaEngine& engine, const char* name) {
   for (int32_t profile = 0; profile < engine.getNbOptimizationProfiles(); ++profile) {
-    if (engine.getTensorFormat(name, profile) == nvinfer1::TensorFormat::kLINEAR) continue;
-    fail(Kind::Unsupported, "tensor '", name, "' lies in memory as ", engine.getTensorFormatDesc(name, profile),
+    if (generation::format(engine, name, profile) == nvinfer1::TensorFormat::kLINEAR) continue;
+    fail(Kind::Unsupported, "tensor '", name, "' lies in memory as ", generation::format_text(engine, name, profile),
          "; this server takes row-major linear tensors: build the plan with linear inputs and outputs");
   }
 }
@@ -42,9 +45,9 @@ std::optional<ShapeRange> values(const ICudaEngine& engine, const char* name, in
        {OptProfileSelector::kOPT, &range.opt},
        {OptProfileSelector::kMAX, &range.max}}};
   for (const auto& [selector, to] : parts) {
-    const int64_t* from = engine.getProfileTensorValuesV2(name, profile, selector);
-    if (from == nullptr) return std::nullopt;
-    to->assign(from, from + count);
+    auto found = generation::profile_values(engine, name, profile, selector, count);
+    if (!found) return std::nullopt;
+    *to = std::move(*found);
   }
   return range;
 }
@@ -86,7 +89,7 @@ Tensors read_tensors(const ICudaEngine& engine) {
       tensors.told_values |= spec.on_host || engine.isShapeInferenceIO(name);
       tensors.inputs.push_back(std::move(spec));
     } else {
-      if (const char* input = engine.getAliasedInputTensor(name)) {
+      if (const char* input = generation::aliased_input(engine, name)) {
         fail(Kind::Unsupported, "output '", name, "' shares its memory with input '", input,
              "'; this server takes engines whose outputs have memory of their own");
       }
@@ -105,7 +108,14 @@ nvinfer1::Dims to_dims(c10::IntArrayRef sizes) {
          nvinfer1::Dims::MAX_DIMS);
   }
   dims.nbDims = static_cast<int32_t>(sizes.size());
-  std::copy(sizes.begin(), sizes.end(), dims.d);
+  using Size = std::remove_reference_t<decltype(dims.d[0])>;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (sizes[i] > std::numeric_limits<Size>::max()) {
+      fail(Kind::InvalidInput, "a tensor of shape ", format_shape(sizes), " came; a dimension is at most ",
+           std::numeric_limits<Size>::max(), " in this version of TensorRT");
+    }
+    dims.d[i] = static_cast<Size>(sizes[i]);
+  }
   return dims;
 }
 

@@ -159,8 +159,34 @@ def test_a_library_of_another_major_version_is_refused(tmp_path: Path) -> None:
         trt.sdk.fake_trt_version(101600)
         try:
             with pytest.raises(
-                runtime_ext.Error, match="is TensorRT 10, and this server was built for TensorRT 11"
+                runtime_ext.Error, match=r"is TensorRT 10\.16\.0, and this backend was built for TensorRT 11"
             ):
+                trt.runtime.backend_version("trt")
+        finally:
+            trt.sdk.fake_trt_version(0)
+
+
+@pytest.mark.parametrize(("version", "shown"), [(110000, "11.0.0"), (110099, "11.0.99")])
+def test_a_library_that_is_older_than_the_headers_is_refused(
+    tmp_path: Path, version: int, shown: str
+) -> None:
+    with running(tmp_path) as trt:
+        trt.sdk.fake_trt_version(version)
+        try:
+            with pytest.raises(
+                runtime_ext.Error, match=rf"is TensorRT {shown}, and .* headers of 11\.1\.0: install that"
+            ):
+                trt.runtime.backend_version("trt")
+        finally:
+            trt.sdk.fake_trt_version(0)
+
+
+@pytest.mark.parametrize(("version", "shown"), [(8503, "8.5.3"), (8601, "8.6.1"), (101600, "10.16.0")])
+def test_versions_are_shown_as_people_write_them(tmp_path: Path, version: int, shown: str) -> None:
+    with running(tmp_path) as trt:
+        trt.sdk.fake_trt_version(version)
+        try:
+            with pytest.raises(runtime_ext.Error, match=rf"is TensorRT {shown}, "):
                 trt.runtime.backend_version("trt")
         finally:
             trt.sdk.fake_trt_version(0)

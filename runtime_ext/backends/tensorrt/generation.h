@@ -1,0 +1,227 @@
+#pragma once
+
+// What differs between the generations of TensorRT's API, under one name each: 8.5 and 8.6 on one side, 10 and later on
+// the other. The backend compiles against the headers of any of them, and looks at their version nowhere else.
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <NvInferRuntime.h>
+
+namespace trtserve::tensorrt::generation {
+
+using nvinfer1::ICudaEngine;
+using nvinfer1::IExecutionContext;
+using nvinfer1::OptProfileSelector;
+
+/// The version of the headers as the library tells its own: MAJOR * 1000 + MINOR * 100 + PATCH before TensorRT 10,
+/// MAJOR * 10000 + MINOR * 100 + PATCH since.
+inline constexpr int32_t kHeaders = NV_TENSORRT_VERSION;
+inline constexpr int32_t kMajor = NV_TENSORRT_MAJOR;
+
+/// Numbers of datatypes that some generations do not name.
+inline constexpr int32_t kFp8 = 6;
+inline constexpr int32_t kBf16 = 7;
+inline constexpr int32_t kInt64 = 8;
+inline constexpr int32_t kInt4 = 9;
+
+#if NV_TENSORRT_MAJOR >= 10
+
+static_assert(kFp8 == static_cast<int32_t>(nvinfer1::DataType::kFP8));
+static_assert(kBf16 == static_cast<int32_t>(nvinfer1::DataType::kBF16));
+static_assert(kInt64 == static_cast<int32_t>(nvinfer1::DataType::kINT64));
+static_assert(kInt4 == static_cast<int32_t>(nvinfer1::DataType::kINT4));
+
+/// Whether any number of contexts may use a profile at the same time.
+inline constexpr bool kProfilesAreShared = true;
+
+/// Whether a context tells how much memory the shapes need that it was told, and not only the engine what the largest
+/// need.
+inline constexpr bool kScratchFollowsShapes = true;
+
+using GpuAllocator = nvinfer1::IGpuAsyncAllocator;
+using OutputAllocator = nvinfer1::IOutputAllocator;
+
+inline IExecutionContext* create_context(ICudaEngine& engine) {
+  return engine.createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED);
+}
+
+/// Bytes that the largest shapes need.
+inline int64_t most_scratch_bytes(const ICudaEngine& engine) { return engine.getDeviceMemorySizeV2(); }
+
+/// Bytes that the shapes need which the context was told. 0 with an error among the thread's: it cannot tell.
+inline int64_t scratch_bytes(const ICudaEngine& /*engine*/, IExecutionContext& context) {
+  return static_cast<int64_t>(context.updateDeviceMemorySizeForShapes());
+}
+
+inline void provide_scratch(IExecutionContext& context, void* memory, int64_t bytes) {
+  context.setDeviceMemoryV2(memory, bytes);
+}
+
+/// Values of an input that a profile names, `count` of them.
+inline std::optional<std::vector<int64_t>> profile_values(const ICudaEngine& engine, const char* name, int32_t profile,
+                                                          OptProfileSelector selector, int64_t count) {
+  const int64_t* values = engine.getProfileTensorValuesV2(name, profile, selector);
+  if (values == nullptr) return std::nullopt;
+  return std::vector<int64_t>(values, values + count);
+}
+
+inline nvinfer1::TensorFormat format(const ICudaEngine& engine, const char* name, int32_t profile) {
+  return engine.getTensorFormat(name, profile);
+}
+
+inline const char* format_text(const ICudaEngine& engine, const char* name, int32_t profile) {
+  return engine.getTensorFormatDesc(name, profile);
+}
+
+/// The input whose memory an output shares; null: none.
+inline const char* aliased_input(const ICudaEngine& engine, const char* output) {
+  return engine.getAliasedInputTensor(output);
+}
+
+inline bool streams_weights(const ICudaEngine& engine) {
+  return engine.getWeightStreamingBudgetV2() < engine.getStreamableWeightsSize();
+}
+
+inline std::optional<int64_t> weights_bytes(const ICudaEngine& engine) {
+  return engine.getEngineStat(nvinfer1::EngineStat::kTOTAL_WEIGHTS_SIZE);
+}
+
+inline std::optional<int32_t> aux_streams(const ICudaEngine& engine) { return engine.getNbAuxStreams(); }
+
+/// The runtime's headers only name the enumeration; its values stand in the builder's (NvInfer.h).
+inline std::optional<int32_t> hardware_compatibility(const ICudaEngine& engine) {
+  return static_cast<int32_t>(engine.getHardwareCompatibilityLevel());
+}
+
+/// Lets plans bring machine code that runs on the host; false where this generation has none.
+inline bool allow_host_code(nvinfer1::IRuntime& runtime, bool allowed) {
+  runtime.setEngineHostCodeAllowed(allowed);
+  return true;
+}
+
+/// Loads a library of plugins for the plans of this runtime.
+inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
+  return runtime.getPluginRegistry().loadLibrary(path) != nullptr;
+}
+
+#else
+
+#pragma GCC diagnostic push
+// What replaces these has come with TensorRT 10 and, in part, with 8.6.
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
+inline constexpr bool kProfilesAreShared = false;
+inline constexpr bool kScratchFollowsShapes = false;
+
+/// As IGpuAsyncAllocator: what has no stream has the null one.
+class GpuAllocator : public nvinfer1::IGpuAllocator {
+ public:
+  virtual void* allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::AllocatorFlags flags,
+                              cudaStream_t stream) noexcept = 0;
+  virtual bool deallocateAsync(void* memory, cudaStream_t stream) noexcept = 0;
+
+  void* allocate(uint64_t const size, uint64_t const alignment, nvinfer1::AllocatorFlags const flags) noexcept final {
+    return allocateAsync(size, alignment, flags, nullptr);
+  }
+  bool deallocate(void* const memory) noexcept final { return deallocateAsync(memory, nullptr); }
+  void free(void* const memory) noexcept final { deallocateAsync(memory, nullptr); }
+};
+
+/// As IOutputAllocator since TensorRT 10.
+class OutputAllocator : public nvinfer1::IOutputAllocator {
+ public:
+  virtual void* reallocateOutputAsync(char const* name, void* current, uint64_t size, uint64_t alignment,
+                                      cudaStream_t stream) = 0;
+
+  void* reallocateOutput(char const* name, void* current, uint64_t size, uint64_t alignment) noexcept final {
+    return reallocateOutputAsync(name, current, size, alignment, nullptr);
+  }
+};
+
+inline IExecutionContext* create_context(ICudaEngine& engine) {
+  return engine.createExecutionContextWithoutDeviceMemory();
+}
+
+inline int64_t most_scratch_bytes(const ICudaEngine& engine) {
+  return static_cast<int64_t>(engine.getDeviceMemorySize());
+}
+
+inline int64_t scratch_bytes(const ICudaEngine& engine, IExecutionContext& /*context*/) {
+  return most_scratch_bytes(engine);
+}
+
+inline void provide_scratch(IExecutionContext& context, void* memory, int64_t /*bytes*/) {
+  context.setDeviceMemory(memory);
+}
+
+/// The number of a tensor among the bindings of a profile: those of all profiles stand in a row.
+inline int32_t binding(const ICudaEngine& engine, const char* name, int32_t profile) {
+  const int32_t each = engine.getNbBindings() / std::max(1, engine.getNbOptimizationProfiles());
+  return profile * each + engine.getBindingIndex(name);
+}
+
+inline std::optional<std::vector<int64_t>> profile_values(const ICudaEngine& engine, const char* name, int32_t profile,
+                                                          OptProfileSelector selector, int64_t count) {
+  const int32_t* values = engine.getProfileShapeValues(profile, binding(engine, name, profile), selector);
+  if (values == nullptr) return std::nullopt;
+  return std::vector<int64_t>(values, values + count);
+}
+
+inline nvinfer1::TensorFormat format(const ICudaEngine& engine, const char* name, int32_t profile) {
+  return engine.getBindingFormat(binding(engine, name, profile));
+}
+
+inline const char* format_text(const ICudaEngine& engine, const char* name, int32_t profile) {
+  return engine.getBindingFormatDesc(binding(engine, name, profile));
+}
+
+inline const char* aliased_input(const ICudaEngine& /*engine*/, const char* /*output*/) { return nullptr; }
+inline bool streams_weights(const ICudaEngine& /*engine*/) { return false; }
+inline std::optional<int64_t> weights_bytes(const ICudaEngine& /*engine*/) { return std::nullopt; }
+
+#pragma GCC diagnostic pop
+
+#if NV_TENSORRT_MINOR >= 6
+
+inline std::optional<int32_t> aux_streams(const ICudaEngine& engine) { return engine.getNbAuxStreams(); }
+
+inline std::optional<int32_t> hardware_compatibility(const ICudaEngine& engine) {
+  return static_cast<int32_t>(engine.getHardwareCompatibilityLevel());
+}
+
+inline bool allow_host_code(nvinfer1::IRuntime& runtime, bool allowed) {
+  runtime.setEngineHostCodeAllowed(allowed);
+  return true;
+}
+
+inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
+  return runtime.getPluginRegistry().loadLibrary(path) != nullptr;
+}
+
+#else
+
+inline std::optional<int32_t> aux_streams(const ICudaEngine& /*engine*/) { return std::nullopt; }
+inline std::optional<int32_t> hardware_compatibility(const ICudaEngine& /*engine*/) { return std::nullopt; }
+inline bool allow_host_code(nvinfer1::IRuntime& /*runtime*/, bool /*allowed*/) { return false; }
+
+/// A library of plugins registers them when it is opened, and NVIDIA's own when it is asked to.
+inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
+  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    runtime.getLogger()->log(nvinfer1::ILogger::Severity::kERROR, dlerror());
+    return false;
+  }
+  auto* init = reinterpret_cast<bool (*)(void*, const char*)>(dlsym(library, "initLibNvInferPlugins"));
+  return init == nullptr || init(runtime.getLogger(), "");
+}
+
+#endif
+#endif
+
+}  // namespace trtserve::tensorrt::generation
