@@ -93,7 +93,7 @@ def test_captured_graphs_are_replayed(trt8: Harness) -> None:
 
 def test_a_shape_beyond_every_profile_is_refused(trt8: Harness) -> None:
     engine = load(trt8, "mlp2")
-    with pytest.raises(runtime_ext.Error, match="no profile of the engine takes these inputs"):
+    with pytest.raises(runtime_ext.Error, match=r"input 'x' has shape \[65, 32\]; the engine takes from"):
         trt8.submit(engine, x=np.zeros((65, 32), np.float32))
 
 
@@ -183,7 +183,7 @@ def test_a_damaged_plan_is_refused_or_loads_or_ends_its_own_process_alone(tmp_pa
     rng = np.random.default_rng(4)
     plan = (PLANS / "double.plan").read_bytes()
     endings: list[int] = []
-    for position in rng.integers(44, len(plan), 20):
+    for position in rng.integers(44, len(plan), 12):
         damaged = bytearray(plan)
         damaged[position] ^= 1 << int(rng.integers(8))
         file = tmp_path / "damaged.plan"

@@ -39,7 +39,8 @@ ProfileContext::ProfileContext(nvinfer1::ICudaEngine& engine, const Tensors& ten
       tensors_(tensors),
       device_(stream.device()),
       context_(generation::create_context(engine)),
-      host_inputs_(tensors.inputs.size()) {
+      host_inputs_(tensors.inputs.size()),
+      follows_data_(tensors.outputs.size()) {
   if (!context_) fail_with_reason(Kind::ExecutionFailed, "TensorRT made no execution context");
   if (!context_->setOptimizationProfileAsync(profile, handle_of(stream))) {
     fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT could not select profile ", profile));
@@ -102,7 +103,9 @@ void ProfileContext::infer_shapes() {
     const auto dims = context_->getTensorShape(name);
     if (dims.nbDims < 0) fail_with_reason(Kind::ExecutionFailed, c10::str("output '", name, "' has no shape"));
     auto shape = to_vector(dims);
-    const bool is_known = std::all_of(shape.begin(), shape.end(), [](int64_t dim) { return dim >= 0; });
+    // What was found out of the data once, TensorRT goes on telling afterwards, though the next data gives another shape.
+    if (std::any_of(shape.begin(), shape.end(), [](int64_t dim) { return dim < 0; })) follows_data_[i] = true;
+    const bool is_known = !follows_data_[i];
     if (!is_known && tensors_.outputs[i].on_host) {
       fail(Kind::Unsupported, "output '", name, "' is on the host, and its shape depends on the inputs' values");
     }

@@ -59,6 +59,7 @@ class ProfileContext {
 
   std::vector<std::vector<int64_t>> shapes_;  // that the context has; empty: none, or not all
   std::vector<at::Tensor> host_inputs_;       // aligned copies of those that are read on the host, else undefined
+  std::vector<bool> follows_data_;            // by output: its shape depends on the inputs' values
   std::vector<std::optional<std::vector<int64_t>>> output_shapes_;
   int64_t scratch_bytes_ = 0;
 };

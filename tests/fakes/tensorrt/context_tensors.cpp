@@ -65,7 +65,10 @@ bool Context::setInputShape(char const* name, Dims const& dims) noexcept {
 Dims Context::getTensorShape(char const* name) const noexcept {
   const Call call(object_, "getTensorShape");
   const auto index = find(call, "getTensorShape", name, Want::Any);
-  return index ? to_dims(infer_and_remember(*call).shapes[*index]) : kInvalidDims;
+  if (!index) return kInvalidDims;
+  const auto inference = infer_and_remember(*call);
+  const auto found = call->found_shapes.find(*index);
+  return to_dims(found == call->found_shapes.end() ? inference.shapes[*index] : found->second);
 }
 
 bool Context::allInputDimensionsSpecified() const noexcept {

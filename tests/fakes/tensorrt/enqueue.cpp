@@ -157,6 +157,7 @@ class Enqueue {
     }
     if (context_.plan.failure("notify") == nullptr) {
       allocator.notifyShape(output.name.c_str(), to_dims(inference_.shapes[index]));
+      if (output.kind == Kind::Nonzero) context_.found_shapes[index] = inference_.shapes[index];
     }
     return true;
   }

@@ -99,6 +99,15 @@ def test_an_output_whose_shape_depends_on_the_data_has_its_shape(trt: TensorRt) 
     del y, where
 
 
+def test_an_output_whose_shape_depends_on_the_data_has_its_shape_for_every_shape_of_the_input(
+    trt: TensorRt,
+) -> None:
+    """After an execution, TensorRT goes on telling the shape that it found then."""
+    engine = trt.load_plan("input x FP32 -1\nprofile\nrange x 1 / 4 / 8\noutput where nonzero x", instances=1)
+    for x in ([0, 1, 0], [1, 2, 3, 4, 5, 6], [3], [0, 0, 0, 0, 7, 7, 7, 7]):
+        assert trt.infer(engine, x=np.float32(x))["where"].tolist() == np.flatnonzero(x).tolist()
+
+
 SHAPED = "shape_input size INT64 2\nprofile\nvalues size 1 1 / 2 2 / 4 8\noutput y fill size FP32 7\n"
 
 
