@@ -299,7 +299,7 @@ async def test_a_host_that_hangs_or_has_gone_is_replaced(
         await until(lambda: Path(f"/proc/{process}/stat").read_text().split()[2] == "Z")
     else:
         with pytest.raises(Unavailable, match="took longer"):
-            await ProcessTrial(TensorRtOptions(), 0.01, host, ["tensorrt"], killed_within_s=0.1)(plan(""), ENGINE)
+            await ProcessTrial(TensorRtOptions(), 0.01, host, ["tensorrt"], 0.1)(plan(""), ENGINE)
     await trial(plan(""), ENGINE)
     assert not is_there(process)
     assert "never retrieved" not in caplog.text
