@@ -103,7 +103,8 @@ void ProfileContext::infer_shapes() {
     const auto dims = context_->getTensorShape(name);
     if (dims.nbDims < 0) fail_with_reason(Kind::ExecutionFailed, c10::str("output '", name, "' has no shape"));
     auto shape = to_vector(dims);
-    // What was found out of the data once, TensorRT goes on telling afterwards, though the next data gives another shape.
+    // What was found out of the data once, TensorRT goes on telling afterwards, though the next data gives another
+    // shape.
     if (std::any_of(shape.begin(), shape.end(), [](int64_t dim) { return dim < 0; })) follows_data_[i] = true;
     const bool is_known = !follows_data_[i];
     if (!is_known && tensors_.outputs[i].on_host) {

@@ -39,8 +39,8 @@ struct ContextState {
 
   /// The values of the shape inputs when shapes were last asked for since the last enqueueV3; by tensor.
   std::map<size_t, Shape> seen_values;
-  /// Shapes that the last enqueueV3 found out of the data. The real library (8.5.3) goes on telling them afterwards, also
-  /// for other shapes of the inputs.
+  /// Shapes that the last enqueueV3 found out of the data. The real library (8.5.3) goes on telling them afterwards,
+  /// also for other shapes of the inputs.
   std::map<size_t, Shape> found_shapes;
   /// Shapes or profile are other ones than the last enqueueV3 saw: the next one has updates to make, which a
   /// capture does not take.
