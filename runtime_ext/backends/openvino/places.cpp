@@ -7,7 +7,7 @@
 
 namespace trtserve::openvino {
 
-Places::Places(std::shared_ptr<ov::Model> model) { note_bodies(model); }
+Places::Places(const std::shared_ptr<ov::Model>& model) { note_bodies(model); }
 
 void Places::note_bodies(const std::shared_ptr<ov::Model>& model) {
   for (const auto& node : model->get_ordered_ops()) {

@@ -14,7 +14,7 @@ namespace trtserve::openvino {
 /// thread safe.
 class Places {
  public:
-  explicit Places(std::shared_ptr<ov::Model> model);
+  explicit Places(const std::shared_ptr<ov::Model>& model);
 
   /// The place in the model, or in one of the bodies that it had at first.
   ov::Output<ov::Node> in(const std::shared_ptr<ov::Model>& model);
