@@ -171,6 +171,37 @@ class Settings(BaseSettings):
         description="Largest message over gRPC, a request or an answer; none: as max_request_bytes, "
         "2147483647 at most.",
     )
+    grpc_keepalive_time_s: float = Field(
+        7200.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time without data after which the server pings a gRPC client: is it still there?",
+    )
+    grpc_keepalive_timeout_s: float = Field(
+        20.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time in which a gRPC client must answer such a ping before its connection is closed.",
+    )
+    grpc_min_ping_interval_s: float = Field(
+        1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Least time between two pings of a gRPC client that sends no data; more are strikes.",
+    )
+    grpc_max_ping_strikes: int = Field(
+        2,
+        ge=0,
+        le=1000,
+        description="Pings too soon after which one more closes a gRPC connection; 0: any number may come.",
+    )
+    grpc_max_connection_age_s: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time after which a gRPC client has to connect anew, as load balancers like it; its "
+        "calls under way get drain_s; none: no limit.",
+    )
     max_inflight_bytes: int = Field(
         4 * GIB,
         ge=1,

@@ -63,16 +63,15 @@ class Infer:
 
         async def read() -> None:
             nonlocal whole
-            try:
-                async for message in messages:
-                    await free.acquire()
-                    share = Share(self._inflight)
-                    answers.put_nowait((asyncio.create_task(self._in_stream(message, context, share)), share))
-                whole = True
-            finally:
-                answers.put_nowait(None)
+            async for message in messages:
+                await free.acquire()
+                share = Share(self._inflight)
+                answers.put_nowait((asyncio.create_task(self._in_stream(message, context, share)), share))
+            whole = True
 
         reader = asyncio.create_task(read())
+        # Not at the end of read(): what is cancelled before it has begun never comes there.
+        reader.add_done_callback(lambda _: answers.put_nowait(None))
         self._readers.add(reader)
         if self._stopping:
             reader.cancel()

@@ -21,6 +21,7 @@ from service.settings import Settings
 logging.getLogger("grpc").setLevel(logging.INFO)
 
 MOST_MESSAGE_BYTES = 2**31 - 1  # gRPC has it in an int
+MOST_MS = 2**31 - 1  # which it takes for "never"
 
 
 class RpcServer:
@@ -35,6 +36,7 @@ class RpcServer:
                 ("grpc.max_receive_message_length", size),
                 ("grpc.max_send_message_length", size),
                 ("grpc.so_reuseport", 0),  # else two servers would share a port, and each other's clients
+                *_keepalive(settings),
             ]
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -67,3 +69,20 @@ class RpcServer:
         self._health.stop()
         self._infer.stop()
         await self._server.stop(self._settings.drain_s)
+
+
+def _keepalive(settings: Settings) -> list[tuple[str, int]]:
+    """Channel arguments for pings, and for the age of connections: see gRPC's guide to keepalive."""
+    options = {
+        "grpc.keepalive_time_ms": settings.grpc_keepalive_time_s,
+        "grpc.keepalive_timeout_ms": settings.grpc_keepalive_timeout_s,
+        "grpc.http2.min_ping_interval_without_data_ms": settings.grpc_min_ping_interval_s,
+        "grpc.max_connection_age_ms": settings.grpc_max_connection_age_s,
+        "grpc.max_connection_age_grace_ms": settings.drain_s,
+    }
+    times = [(name, min(int(1000 * value), MOST_MS)) for name, value in options.items() if value is not None]
+    return [
+        *times,
+        ("grpc.keepalive_permit_without_calls", 1),  # and so may the client's, which has no call yet
+        ("grpc.http2.max_ping_strikes", settings.grpc_max_ping_strikes),
+    ]

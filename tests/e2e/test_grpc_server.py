@@ -128,3 +128,27 @@ def test_a_stopped_server_is_unavailable(tmp_path: Path, plan: bytes) -> None:
             assert server.interrupt() == 0
             error = refusal(service.ModelInfer, raw("double", np.ones((1, 4), np.float32)))
     assert error.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def pinging(address: str) -> grpc.Channel:
+    """A channel that pings ten times a second, whether it has a call or not."""
+    options = {
+        "grpc.keepalive_time_ms": 100,
+        "grpc.keepalive_permit_without_calls": 1,
+        "grpc.http2.max_pings_without_data": 0,
+    }
+    return grpc.insecure_channel(address, list(options.items()))
+
+
+def test_a_client_that_pings_too_often_loses_its_stream_and_one_that_may_keeps_it(tmp_path: Path) -> None:
+    few = Server(tmp_path / "few", "--grpc-min-ping-interval-s", "300", grpc=True)
+    many = Server(tmp_path / "many", "--grpc-min-ping-interval-s", "0", grpc=True)
+    request = health_pb2.HealthCheckRequest()
+    with few, many, pinging(many.grpc_address) as kept, pinging(few.grpc_address) as lost:
+        watched = health_pb2_grpc.HealthStub(kept).Watch(request)
+        next(watched)
+        dropped = health_pb2_grpc.HealthStub(lost).Watch(request)
+        next(dropped)
+        with pytest.raises(grpc.RpcError, match=r"(?i)too many pings"):
+            next(dropped)
+        assert watched.is_active()
