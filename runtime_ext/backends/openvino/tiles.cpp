@@ -30,7 +30,7 @@ void split(const std::shared_ptr<Tile>& tile) {
          "dimensions: export the model with known ranks");
   }
   const auto& type = repeats.get_element_type();
-  const auto shape = repeats.get_shape();
+  const auto& shape = repeats.get_shape();
   const auto one = Constant::create(type, {}, {1});
   auto value = tile->input_value(0);
   for (size_t axis = 0; axis < shape.at(0); axis += kAxesAtOnce) {
