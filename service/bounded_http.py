@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with a bound on heads, and with answers of our form to what is no HTTP.
+"""uvicorn's HTTP protocol with a bound on heads, and with answers of our form to malformed HTTP.
 
 It offers no other protocol, so it ignores an `Upgrade` (RFC 9110, 7.8): the body behind it is the message's.
 The parser cannot be told so: it ends such a message after its head, which is read again without the offer.
@@ -60,7 +60,7 @@ class BoundedHttp(HttpToolsProtocol):
         return begin + lines(header for header in self.headers if header[0] != b"upgrade") + b"\r\n"
 
     def _refuse_message(self, failure: Exception) -> None:
-        """The parser raised: it read what is no HTTP, or one of the methods below did."""
+        """The parser raised: it read malformed HTTP, or one of the methods below did."""
         if self._head_bytes > MOST_HEAD_BYTES:
             self._refuse_head()
             return

@@ -1,4 +1,4 @@
-"""Heads that are too long, and what is no HTTP: both are told in the form of every error."""
+"""Heads that are too long, and malformed HTTP: both are told in the form of every error."""
 
 import json
 
