@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.errors import InvalidInput
-from service.tensorrt_plan import HEAD_BYTES, PlanHead, PlanVersion, read_head, shown_version
+from service.tensorrt_plan import PlanVersion, read_plan_head, shown_version
 
 TENSORRT = "tensorrt"
 COMPATIBLE_SINCE = (8, 6)  # plans of this release and later may be built for later ones to read
@@ -54,11 +54,6 @@ def runtime_backend(backend: str, plan: Path, backends: Sequence[str]) -> str:
     if head is None or head.version is None:
         raise InvalidInput("The plan is no TensorRT plan, or tells no version.")
     return choose_generation(head.version, backends)
-
-
-def read_plan_head(plan: Path) -> PlanHead | None:
-    with plan.open("rb") as file:
-        return read_head(file.read(HEAD_BYTES))
 
 
 def _major(runtime_backend: str, backend: str) -> int | None:

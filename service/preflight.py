@@ -5,9 +5,9 @@ from pathlib import Path
 
 from runtime_ext import Error, Runtime
 from service.errors import InvalidInput, TrtserveError, of_kind
-from service.generations import TENSORRT, choose_generation, read_plan_head, runtime_backend
+from service.generations import choose_generation
 from service.plan_format import Format, decide
-from service.tensorrt_plan import PlanVersion, read_head, shown_version
+from service.tensorrt_plan import PlanVersion, read_head, read_plan_head, shown_version
 
 OF_THE_PLAN = {"InvalidInput", "Unsupported", "ExecutionFailed"}
 """Kinds of failure of a load that another version's plan may be the cause of; the others are the server's."""
@@ -50,12 +50,14 @@ def explained(runtime: Runtime, plan: Path, failure: Error | TrtserveError) -> E
     if failure.kind not in OF_THE_PLAN:
         return failure
     try:
-        library = runtime.backend_version(runtime_backend(TENSORRT, plan, runtime.backends()))
         head = read_plan_head(plan)
+        if head is None or head.version is None:
+            return failure
+        library = runtime.backend_version(choose_generation(head.version, runtime.backends()))
     except (Error, TrtserveError, OSError):  # then the failure stands for itself
         return failure
     release = _parsed(library)
-    if head is None or head.version is None or release is None or _release(head.version) >= release:
+    if release is None or _release(head.version) >= release:
         return failure
     words = str(failure)
     return of_kind(

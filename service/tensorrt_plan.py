@@ -77,13 +77,18 @@ def shown_version(version: PlanVersion) -> str:
     return ".".join(map(str, version))
 
 
+def read_plan_head(path: Path) -> PlanHead | None:
+    """As read_head(), of a file. Blocks. Raises OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return read_head(file.read(HEAD_BYTES))
+
+
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """The JSON object that Ultralytics' exporter wrote into a plan file; None where there is none.
 
     Blocks. Raises OSError where the file cannot be read.
     """
-    with path.open("rb") as file:
-        head = read_head(file.read(HEAD_BYTES))
+    head = read_plan_head(path)
     if head is None or not head.metadata:
         return None
     try:

@@ -182,12 +182,13 @@ class ProcessTrial:
 
     async def __call__(self, plan: Path, engine: StoredEngine) -> None:
         """However it ends, and being cancelled is one way, it leaves no child behind."""
+        request = await asyncio.to_thread(self._request, plan, engine)
         try:
-            await self._try(plan, engine)
+            await self._try(request, engine)
         except HostGone:  # it may have ended after it was asked, and not because of this plan
-            await self._try(plan, engine)
+            await self._try(request, engine)
 
-    async def _try(self, plan: Path, engine: StoredEngine) -> None:
+    async def _try(self, request: bytes, engine: StoredEngine) -> None:
         report, said = bytearray(), bytearray()
         try:
             async with self._connecting:
@@ -201,7 +202,7 @@ class ProcessTrial:
             asyncio.create_task(_keep_last(4 * STDERR_CHARACTERS, words, said)),
         ]
         try:
-            asking.write(self._request(plan, engine))
+            asking.write(request)
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.wait(reading)
         except TimeoutError:
@@ -233,6 +234,7 @@ class ProcessTrial:
             await asyncio.to_thread(self._host.end)
 
     def _request(self, plan: Path, engine: StoredEngine) -> bytes:
+        """Blocks: the plan tells which backend of the runtime loads it."""
         library = self._tensorrt.library
         request = {
             "plan": str(plan.absolute()),
