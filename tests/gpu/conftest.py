@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,16 +24,23 @@ def cannot_run(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture
-def tensorrt(tmp_path: Path) -> Iterator[Harness]:
-    """A harness whose tensorrt backend runs on the real library; skips or fails where there is none."""
-    if MODERN is None:
-        cannot_run("no backend was built for TensorRT 10 or later: it needs TENSORRT_INCLUDE_DIR")
-    made = Harness(tmp_path)
+@contextmanager
+def harness_with(backend: str, folder: Path) -> Iterator[Harness]:
+    """A harness for a backend that was built; the test cannot run where its library is not there."""
+    made = Harness(folder)
     try:
-        made.runtime.backend_version(MODERN)
+        made.runtime.backend_version(backend)
     except runtime_ext.Error as error:
         made.runtime.close()
         cannot_run(str(error))
     yield made
     made.runtime.close()
+
+
+@pytest.fixture
+def tensorrt(tmp_path: Path) -> Iterator[Harness]:
+    """A harness whose tensorrt backend runs on the real library; skips or fails where there is none."""
+    if MODERN is None:
+        cannot_run("no backend was built for TensorRT 10 or later: it needs TENSORRT_INCLUDE_DIR")
+    with harness_with(MODERN, tmp_path) as made:
+        yield made

@@ -15,7 +15,7 @@ import torch
 
 import runtime_ext
 from runtime_ext.backends import built_backends
-from tests.gpu.conftest import cannot_run
+from tests.gpu.conftest import cannot_run, harness_with
 from tests.seam.conftest import Harness
 
 pytestmark = pytest.mark.gpu
@@ -29,14 +29,8 @@ def trt8(tmp_path: Path) -> Iterator[Harness]:
         cannot_run("the backend was not built for TensorRT 8: it needs its headers in TENSORRT_INCLUDE_DIR")
     if torch.cuda.get_device_capability() != (9, 0):
         cannot_run("the plans are for compute capability 9.0")
-    made = Harness(tmp_path)
-    try:
-        made.runtime.backend_version(BACKEND)
-    except runtime_ext.Error as error:
-        made.runtime.close()
-        cannot_run(str(error))
-    yield made
-    made.runtime.close()
+    with harness_with(BACKEND, tmp_path) as made:
+        yield made
 
 
 def load(trt8: Harness, name: str, **options: object) -> int:

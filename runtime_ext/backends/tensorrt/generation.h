@@ -40,10 +40,6 @@ static_assert(kInt4 == static_cast<int32_t>(nvinfer1::DataType::kINT4));
 /// Whether any number of contexts may use a profile at the same time.
 inline constexpr bool kProfilesAreShared = true;
 
-/// Whether a context tells how much memory the shapes need that it was told, and not only the engine what the largest
-/// need.
-inline constexpr bool kScratchFollowsShapes = true;
-
 using GpuAllocator = nvinfer1::IGpuAsyncAllocator;
 using OutputAllocator = nvinfer1::IOutputAllocator;
 
@@ -92,24 +88,6 @@ inline std::optional<int64_t> weights_bytes(const ICudaEngine& engine) {
   return engine.getEngineStat(nvinfer1::EngineStat::kTOTAL_WEIGHTS_SIZE);
 }
 
-inline std::optional<int32_t> aux_streams(const ICudaEngine& engine) { return engine.getNbAuxStreams(); }
-
-/// The runtime's headers only name the enumeration; its values stand in the builder's (NvInfer.h).
-inline std::optional<int32_t> hardware_compatibility(const ICudaEngine& engine) {
-  return static_cast<int32_t>(engine.getHardwareCompatibilityLevel());
-}
-
-/// Lets plans bring machine code that runs on the host; false where this generation has none.
-inline bool allow_host_code(nvinfer1::IRuntime& runtime, bool allowed) {
-  runtime.setEngineHostCodeAllowed(allowed);
-  return true;
-}
-
-/// Loads a library of plugins for the plans of this runtime.
-inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
-  return runtime.getPluginRegistry().loadLibrary(path) != nullptr;
-}
-
 #else
 
 #pragma GCC diagnostic push
@@ -117,7 +95,6 @@ inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 inline constexpr bool kProfilesAreShared = false;
-inline constexpr bool kScratchFollowsShapes = false;
 
 /// As IGpuAsyncAllocator: what has no stream has the null one.
 class GpuAllocator : public nvinfer1::IGpuAllocator {
@@ -187,19 +164,22 @@ inline std::optional<int64_t> weights_bytes(const ICudaEngine& /*engine*/) { ret
 
 #pragma GCC diagnostic pop
 
-#if NV_TENSORRT_MINOR >= 6
+#endif
+
+// What has come with 8.6.
+#if NV_TENSORRT_MAJOR > 8 || NV_TENSORRT_MINOR >= 6
 
 inline std::optional<int32_t> aux_streams(const ICudaEngine& engine) { return engine.getNbAuxStreams(); }
 
+/// The runtime's headers only name the enumeration; its values stand in the builder's (NvInfer.h).
 inline std::optional<int32_t> hardware_compatibility(const ICudaEngine& engine) {
   return static_cast<int32_t>(engine.getHardwareCompatibilityLevel());
 }
 
-inline bool allow_host_code(nvinfer1::IRuntime& runtime, bool allowed) {
-  runtime.setEngineHostCodeAllowed(allowed);
-  return true;
-}
+/// Lets plans bring machine code that runs on the host.
+inline void allow_host_code(nvinfer1::IRuntime& runtime, bool allowed) { runtime.setEngineHostCodeAllowed(allowed); }
 
+/// Loads a library of plugins for the plans of this runtime.
 inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
   return runtime.getPluginRegistry().loadLibrary(path) != nullptr;
 }
@@ -208,7 +188,7 @@ inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
 
 inline std::optional<int32_t> aux_streams(const ICudaEngine& /*engine*/) { return std::nullopt; }
 inline std::optional<int32_t> hardware_compatibility(const ICudaEngine& /*engine*/) { return std::nullopt; }
-inline bool allow_host_code(nvinfer1::IRuntime& /*runtime*/, bool /*allowed*/) { return false; }
+inline void allow_host_code(nvinfer1::IRuntime& /*runtime*/, bool /*allowed*/) {}
 
 /// A library of plugins registers them when it is opened, and NVIDIA's own when it is asked to.
 inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
@@ -221,7 +201,6 @@ inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
   return init == nullptr || init(runtime.getLogger(), "");
 }
 
-#endif
 #endif
 
 }  // namespace trtserve::tensorrt::generation
