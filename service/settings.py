@@ -183,6 +183,15 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Time in which a gRPC client must answer such a ping before its connection is closed.",
     )
+    grpc_keepalive_without_calls: bool = Field(
+        True, description="Ping gRPC clients without a call under way too, and take their pings."
+    )
+    grpc_max_pings_without_data: int = Field(
+        2,
+        ge=0,
+        lt=2**31,
+        description="Most pings that a gRPC client is sent with nothing else between them; 0: any number.",
+    )
     grpc_min_ping_interval_s: float = Field(
         1.0,
         ge=0,
@@ -199,8 +208,14 @@ class Settings(BaseSettings):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="Time after which a gRPC client has to connect anew, as load balancers like it; its "
-        "calls under way get drain_s; none: no limit.",
+        description="Time after which a gRPC client has to connect anew, as load balancers like it; none: "
+        "no limit.",
+    )
+    grpc_max_connection_grace_s: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Time that the calls under way then have to end; none: as drain_s.",
     )
     max_inflight_bytes: int = Field(
         4 * GIB,

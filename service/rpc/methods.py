@@ -9,9 +9,10 @@ from google.protobuf.json_format import ParseDict
 from starlette.datastructures import State
 
 from service.rpc import errors, models, protocol_settings, repository, shared_memory
-from service.rpc.infer import Context, Infer
+from service.rpc.infer import Infer
 from service.rpc.open_inference_pb2 import DESCRIPTOR
 from service.rpc.request import parse
+from service.rpc.streams import Context
 
 T = TypeVar("T")
 

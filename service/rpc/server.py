@@ -8,13 +8,13 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from starlette.datastructures import State
 
 from service.errors import Conflict
 from service.rpc import methods
 from service.rpc.health import Health
 from service.rpc.infer import Infer
+from service.rpc.reflection import Reflection
 from service.settings import Settings
 
 # With a line for every call, it would bury what the server itself has to say.
@@ -60,14 +60,15 @@ class RpcServer:
         self._health = Health(state, methods.SERVICE.full_name)
         self._server.add_generic_rpc_handlers((methods.handlers(state, self._infer, count),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (methods.SERVICE.full_name, "grpc.health.v1.Health", reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        self._reflection = Reflection((methods.SERVICE.full_name, "grpc.health.v1.Health"))
+        self._server.add_generic_rpc_handlers(self._reflection.handlers())
         await self._server.start()
 
     async def stop(self) -> None:
         """Take no more calls, and end when those under way have been answered, after drain_s at most."""
         self._health.stop()
         self._infer.stop()
+        self._reflection.stop()
         await self._server.stop(self._settings.drain_s)
 
 
@@ -78,11 +79,16 @@ def _keepalive(settings: Settings) -> list[tuple[str, int]]:
         "grpc.keepalive_timeout_ms": settings.grpc_keepalive_timeout_s,
         "grpc.http2.min_ping_interval_without_data_ms": settings.grpc_min_ping_interval_s,
         "grpc.max_connection_age_ms": settings.grpc_max_connection_age_s,
-        "grpc.max_connection_age_grace_ms": settings.drain_s,
+        "grpc.max_connection_age_grace_ms": (
+            settings.drain_s
+            if settings.grpc_max_connection_grace_s is None
+            else settings.grpc_max_connection_grace_s
+        ),
     }
     times = [(name, min(int(1000 * value), MOST_MS)) for name, value in options.items() if value is not None]
     return [
         *times,
-        ("grpc.keepalive_permit_without_calls", 1),  # and so may the client's, which has no call yet
+        ("grpc.keepalive_permit_without_calls", int(settings.grpc_keepalive_without_calls)),
+        ("grpc.http2.max_pings_without_data", settings.grpc_max_pings_without_data),
         ("grpc.http2.max_ping_strikes", settings.grpc_max_ping_strikes),
     ]

@@ -1,44 +1,53 @@
-"""Streams of requests over gRPC at the end of a server."""
+"""Streams over gRPC while the server stops."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from service.errors import Unavailable
-from service.inflight import InflightBytes
-from service.rpc.infer import Infer
+from service.inflight import InflightBytes, Share
+from service.rpc.streams import Context, Streams
 
 pytestmark = pytest.mark.anyio
 
 
-class OpenStream:
-    """A client's side that sends nothing and does not end."""
+@pytest.fixture
+def streams() -> Streams:
+    async def answer(message: bytes, context: Context, share: Share) -> bytes:
+        return message
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        await asyncio.Event().wait()
-        raise StopAsyncIteration
+    return Streams(answer, InflightBytes(1))
 
 
-def infer() -> Infer:
-    return Infer(cast("Any", None), InflightBytes(1), lambda _: None)
+async def silent() -> AsyncIterator[bytes]:
+    """What a client sends that stays and says nothing."""
+    await asyncio.Event().wait()
+    yield b""
 
 
-async def test_a_stream_that_begins_while_the_server_stops_ends_at_once() -> None:
-    served = infer()
-    served.stop()
-    with pytest.raises(Unavailable, match="stopping"):
-        await served.stream(OpenStream(), cast("Any", None))
+async def ended(stream: Any) -> None:
+    async with asyncio.timeout(60):  # only to end a test that would never end
+        with pytest.raises(Unavailable, match="stopping"):
+            await stream
 
 
-async def test_a_stream_that_has_just_begun_when_the_server_stops_ends_at_once() -> None:
-    served = infer()
-    stream = asyncio.create_task(served.stream(OpenStream(), cast("Any", None)))
-    await asyncio.sleep(0)  # it has a reader, which has not run yet
-    served.stop()
-    with pytest.raises(Unavailable, match="stopping"):
-        await stream
+async def test_a_stream_that_begins_once_the_server_stops_ends_at_once(streams: Streams) -> None:
+    streams.stop()
+    await ended(streams.answer(silent(), Any))  # type: ignore[arg-type]
+
+
+async def test_a_stop_just_after_a_stream_has_begun_ends_it(streams: Streams) -> None:
+    """Its reader is there, and has not taken its first step."""
+    stream = streams.answer(silent(), Any)  # type: ignore[arg-type]
+    asyncio.get_running_loop().call_soon(streams.stop)
+    await ended(stream)
+
+
+async def test_a_stop_ends_a_stream_that_waits_for_its_client(streams: Streams) -> None:
+    task = asyncio.ensure_future(streams.answer(silent(), Any))  # type: ignore[arg-type]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    streams.stop()
+    await ended(task)

@@ -105,3 +105,10 @@ def test_batches_may_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch) 
     settings = Settings()
     assert (settings.max_batch_size, settings.latency_target_us) == (16, 2000)
     assert settings.max_queue_delay_us == "auto"
+
+
+def test_clients_over_grpc_that_ping_every_two_seconds_are_welcome_by_default() -> None:
+    """Whether they have a call under way or not: else gRPC takes one ping in two hours."""
+    settings = Settings()
+    assert settings.grpc_keepalive_without_calls
+    assert settings.grpc_min_ping_interval_s <= 1
