@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import openvino
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import runtime_ext
@@ -171,6 +172,23 @@ def test_an_output_stays_as_it_was_when_the_next_request_runs(harness: Harness, 
     kept = first.outputs[0]
     harness.infer(engine, x=np.full((1, 4), 100, np.float32))
     assert to_numpy(kept).tolist() == [[2, 2, 2, 2]]
+
+
+def test_answers_of_all_sizes_stay_as_they_were_while_others_come(harness: Harness, tmp_path: Path) -> None:
+    """Small tensors are copied to and from memory that the next request takes too, and large ones are not."""
+    nodes = [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("NonZero", ["x"], ["z"])]
+    x_spec = {"x": (TensorProto.FLOAT, ["n"])}
+    outputs = {"y": (TensorProto.FLOAT, ["n"]), "z": (TensorProto.INT64, [1, "m"])}
+    engine = harness.load_file(write_onnx(tmp_path / "m.plan", nodes, x_spec, outputs), instances=1)
+    module = runtime_ext.module(harness.runtime, engine)
+    random = np.random.default_rng(0)
+    given, answered = [], []
+    for size in (3, 3, 5000, 3, 0, 4, 4096, 4097, 2, 2, 0, 0, 9000, 8999, 1, 4096, 3):
+        given.append(random.integers(0, 2, size).astype(np.float32))
+        answered.append([output.numpy() for output in module(torch.from_numpy(given[-1]))])
+    for x, (y, z) in zip(given, answered, strict=True):
+        assert np.array_equal(y, 2 * x)
+        assert np.array_equal(z, [np.flatnonzero(x)])
 
 
 def test_a_garbage_plan_is_refused(harness: Harness, tmp_path: Path) -> None:

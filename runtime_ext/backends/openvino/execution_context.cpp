@@ -1,7 +1,9 @@
 #include "backends/openvino/execution_context.h"
 
 #include <algorithm>
+#include <cstring>
 
+#include <ATen/EmptyTensor.h>
 #include <ATen/Functions.h>
 
 #include "backends/openvino/datatypes.h"
@@ -15,6 +17,9 @@ namespace {
 
 /// How often an execution runs before it gives up because others broke off beside it.
 constexpr int kAttempts = 16;
+
+/// Up to here it costs less to copy a tensor than to bind another.
+constexpr size_t kCopiedBytes = 16'384;
 
 ov::Tensor view(const at::Tensor& tensor) {
   const auto sizes = tensor.sizes();
@@ -42,6 +47,19 @@ at::Tensor wrap(ov::Tensor output, c10::ScalarType dtype) {
   return at::from_blob(output.data(), sizes, [output](void*) {}, options);
 }
 
+at::Tensor copy(const ov::Tensor& output, c10::ScalarType dtype) {
+  const auto& shape = output.get_shape();
+  const std::vector<int64_t> sizes(shape.begin(), shape.end());
+  at::Tensor copied = at::detail::empty_cpu(sizes, at::TensorOptions().dtype(dtype));
+  if (const size_t bytes = copied.nbytes(); bytes != 0) std::memcpy(copied.mutable_data_ptr(), output.data(), bytes);
+  return copied;
+}
+
+bool same_shape(const at::Tensor& input, const ov::Shape& shape) {
+  return std::equal(input.sizes().begin(), input.sizes().end(), shape.begin(), shape.end(),
+                    [](int64_t a, size_t b) { return static_cast<size_t>(a) == b; });
+}
+
 }  // namespace
 
 OpenVinoContext::OpenVinoContext(Compilation& compilation, const Served& served)
@@ -57,6 +75,8 @@ void OpenVinoContext::renew_request() {
   auto made = compilation_.sound();
   auto request = made->model.create_infer_request();
   has_state_ = !request.query_state().empty();
+  kept_inputs_.assign(served_.inputs.size(), {});
+  kept_outputs_.assign(served_.outputs.size(), {});
   if (served_.marks) {
     ov::Tensor place(ov::element::i32, {1});
     *place.data<int32_t>() = place_;
@@ -113,11 +133,7 @@ void OpenVinoContext::infer() {
 /// or be wrong: so shapes are tried apart from it when they first come.
 void OpenVinoContext::check_shapes(c10::ArrayRef<at::Tensor> inputs) {
   if (!served_.shapes || !served_.shapes->is_dynamic()) return;
-  const auto same = [](const at::Tensor& input, const ov::Shape& shape) {
-    return std::equal(input.sizes().begin(), input.sizes().end(), shape.begin(), shape.end(),
-                      [](int64_t a, size_t b) { return static_cast<size_t>(a) == b; });
-  };
-  if (std::equal(inputs.begin(), inputs.end(), good_shapes_.begin(), good_shapes_.end(), same)) return;
+  if (std::equal(inputs.begin(), inputs.end(), good_shapes_.begin(), good_shapes_.end(), same_shape)) return;
   std::vector<ov::Shape> shapes;
   for (const auto& input : inputs) shapes.emplace_back(input.sizes().begin(), input.sizes().end());
   const auto objection = served_.shapes->objection(shapes);
@@ -138,11 +154,35 @@ void OpenVinoContext::interrupt() noexcept {
 }
 
 void OpenVinoContext::bind(c10::ArrayRef<at::Tensor> inputs) {
-  for (size_t i = 0; i < inputs.size(); ++i) request_.set_input_tensor(i, view(inputs[i]));
+  for (size_t i = 0; i < inputs.size(); ++i) bind_input(i, inputs[i]);
   for (size_t i = 0; i < served_.outputs.size(); ++i) {
-    if (served_.places[i].of == OutputPlace::Own)
+    if (served_.places[i].of == OutputPlace::Own && !kept_outputs_[i]) {
       request_.set_output_tensor(i, new_output(served_.outputs[i], served_.places[i]));
+    }
   }
+}
+
+void OpenVinoContext::bind_input(size_t index, const at::Tensor& input) {
+  auto& kept = kept_inputs_[index];
+  if (input.nbytes() > kCopiedBytes || input.numel() == 0) {
+    kept = {};
+    request_.set_input_tensor(index, view(input));
+    return;
+  }
+  if (!kept || !same_shape(input, kept.get_shape())) {
+    kept = ov::Tensor(to_openvino(input.scalar_type()), ov::Shape(input.sizes().begin(), input.sizes().end()));
+    request_.set_input_tensor(index, kept);
+  }
+  std::memcpy(kept.data(), input.const_data_ptr(), input.nbytes());
+}
+
+at::Tensor OpenVinoContext::take_output(size_t index, c10::ScalarType dtype) {
+  auto& kept = kept_outputs_[index];
+  ov::Tensor output = kept ? kept : request_.get_output_tensor(index);
+  const bool small = output.get_byte_size() <= kCopiedBytes;
+  at::Tensor taken = small ? copy(output, dtype) : wrap(output, dtype);
+  kept = small ? std::move(output) : ov::Tensor();
+  return taken;
 }
 
 std::vector<at::Tensor> OpenVinoContext::outputs(c10::ArrayRef<at::Tensor> inputs) {
@@ -151,11 +191,8 @@ std::vector<at::Tensor> OpenVinoContext::outputs(c10::ArrayRef<at::Tensor> input
   for (size_t i = 0; i < served_.outputs.size(); ++i) {
     switch (served_.places[i].of) {
       case OutputPlace::Own:
-        if (served_.places[i].narrowed) {
-          outputs.push_back(wrap(request_.get_output_tensor(i), at::kFloat).to(at::kDouble));
-        } else {
-          outputs.push_back(wrap(request_.get_output_tensor(i), served_.outputs[i].dtype));
-        }
+        outputs.push_back(served_.places[i].narrowed ? take_output(i, at::kFloat).to(at::kDouble)
+                                                     : take_output(i, served_.outputs[i].dtype));
         break;
       case OutputPlace::Input:
         outputs.push_back(inputs[served_.places[i].index].clone());

@@ -32,8 +32,9 @@ struct Served {
   bool infer_throws = true;      ///< false: a failed execution is only told of by wait()
 };
 
-/// One InferRequest at a time: a new one once the compiled model has been made anew. Inputs are read where they lie,
-/// and outputs are written where the caller finds them. Not thread safe but for interrupt().
+/// One InferRequest at a time: a new one once the compiled model has been made anew. Large inputs are read where they
+/// lie, and large outputs are written where the caller finds them; small ones are copied, to and from tensors that stay
+/// bound. Not thread safe but for interrupt().
 class OpenVinoContext final : public ExecutionContext {
  public:
   /// Both outlive the context: they are the engine's.
@@ -44,6 +45,8 @@ class OpenVinoContext final : public ExecutionContext {
 
  private:
   void bind(c10::ArrayRef<at::Tensor> inputs);
+  void bind_input(size_t index, const at::Tensor& input);
+  at::Tensor take_output(size_t index, c10::ScalarType dtype);
   std::vector<at::Tensor> outputs(c10::ArrayRef<at::Tensor> inputs);
   void infer();
   void renew_request();
@@ -53,10 +56,12 @@ class OpenVinoContext final : public ExecutionContext {
   const Served& served_;
   std::shared_ptr<Compilation::Made> made_;  // what request_ belongs to
   std::mutex request_mutex_;
-  ov::InferRequest request_;            // written under request_mutex_; interrupt() reads it from another thread
-  std::vector<size_t> checked_;         // inputs with values that may not fit
-  bool has_state_ = false;              // variables that would outlive an execution
-  std::vector<ov::Shape> good_shapes_;  // of the last inputs that were tried
+  ov::InferRequest request_;              // written under request_mutex_; interrupt() reads it from another thread
+  std::vector<ov::Tensor> kept_inputs_;   // bound to request_; without memory where another is bound each time
+  std::vector<ov::Tensor> kept_outputs_;  // likewise
+  std::vector<size_t> checked_;           // inputs with values that may not fit
+  bool has_state_ = false;                // variables that would outlive an execution
+  std::vector<ov::Shape> good_shapes_;    // of the last inputs that were tried
   int32_t place_ = 0;
   std::atomic<bool> interrupted_{false};
 };
