@@ -1,8 +1,9 @@
 """The seam: everything that Python may ask of the C++ engine manager, and nothing more."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import torch
 
 class Error(Exception):
@@ -395,3 +396,31 @@ def take_log() -> list[LogRecord]:
 
 def engine_info(id: int) -> EngineInfo:
     """The engine `id` of the current runtime: for the fake kernel of the typed operator."""
+
+Buffer = bytes | bytearray | memoryview | np.ndarray[Any, Any]
+
+def find_number_lists(document: Buffer) -> list[tuple[int, int]]:
+    """Where the lists of numbers lie that are the values of a key "data" in a JSON document: begin and end.
+
+    That these are lists of numbers is only known once read_number_list has read them. Releases the GIL.
+    """
+
+def read_number_list(
+    text: Buffer, shape: Sequence[int], datatype: str, to: Buffer
+) -> tuple[str, int, int, int] | None:
+    """Read a list of numbers in JSON, flat or nested as `shape` says, into `to`, which is writable.
+
+    Elements beyond the end of `to` are counted only. The fault, if there is one: "malformed", "nesting",
+    "count" or "element"; the depth, the number of elements, or the element's index; where in the text that
+    is, begin and end. FP16 and BF16 are not read. Releases the GIL.
+    """
+
+def read_contents(
+    message: Buffer, field: int, datatype: str, to: Buffer
+) -> tuple[int, tuple[str, int, int] | None]:
+    """Read the elements of one field of a message InferTensorContents into `to`, which is writable.
+
+    The number of elements, of which those beyond the end of `to` are counted only; and the fault, if there is
+    one: "malformed", "other field" or "element"; the byte, the other field's number, or the element's index;
+    the element. FP16 and BF16 are not read. Releases the GIL.
+    """

@@ -28,7 +28,10 @@ from runtime_ext._C import (
     Runtime,
     ShapeRange,
     TensorSpec,
+    find_number_lists,
     log_fd,
+    read_contents,
+    read_number_list,
     take_log,
 )
 from runtime_ext.backends import create_runtime
@@ -56,7 +59,10 @@ __all__ = [
     "ShapeRange",
     "TensorSpec",
     "create_runtime",
+    "find_number_lists",
     "log_fd",
     "module",
+    "read_contents",
+    "read_number_list",
     "take_log",
 ]

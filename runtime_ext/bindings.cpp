@@ -12,6 +12,7 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/api/module.h>
 
+#include "bindings_numbers.h"
 #include "bindings_stats.h"
 #include "bindings_tensors.h"
 #include "core/device_health.h"
@@ -324,6 +325,7 @@ void bind_runtime(py::module_& module) {
 PYBIND11_MODULE(_C, module) {
   trtserve::bind_error(module);
   trtserve::bind_tensors(module);
+  trtserve::bind_numbers(module);
   trtserve::bind_engine(module);
   trtserve::bind_completion(module);
   trtserve::bind_stats(module);

@@ -12,14 +12,17 @@ from runtime_ext import Completion, Output, Prepared, Runtime
 from service import codec, shared_tensors
 from service.batching import read_dims
 from service.codec import Body, BodyForm, Form, InferRequest, Selected, protocol, raw
+from service.codec.request import Unread
 from service.completions import Completions
 from service.engine import Resolved
 from service.errors import of_kind
-from service.inflight import InflightBytes
+from service.inflight import InflightBytes, Share
 from service.registry import Registry
 from service.settings import Settings
 from service.shared_tensors import SharedMemory
+from service.workers import CODINGS
 
+HERE_BYTES = 4_194_304  # of written numbers that are read on the event loop: some 10 ms; more, in a thread
 DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
 TEMPLATES = 8  # kept for one head
 KIND_TENSORS = 16  # inputs and outputs of a request whose kind is kept
@@ -74,7 +77,7 @@ class Call:
     request: InferRequest
     selected: Selected
     template: Template | None
-    copied: int = 0  # bytes out of shared memory, which count as under way until the completion
+    made: int = 0  # bytes of inputs besides the body's, which count as under way until the completion
 
     @property
     def engine_id(self) -> int:
@@ -100,7 +103,7 @@ class Inference:
         self._runtime = runtime
         self._registry = registry
         self._completions = completions
-        self._inflight = inflight  # of what is read from shared memory; who has a body has counted it
+        self._inflight = inflight  # of inputs that are made; who has a body has counted that
         self._shared_memory = shared_memory
         self._limit = settings.max_request_bytes
         self._timeout_ns = None
@@ -142,37 +145,62 @@ class Inference:
         timeout_ns = min((time for time in times if time is not None), default=None)
         return self._submit(head, resolved, request, timeout_ns, done)
 
+    async def start_long(self, head: Head, body: Body, done: Done, share: Share) -> Call:
+        """As start(), for a body of which much may be written as text: that is read in a thread."""
+        resolved = self._registry.ready(head.ref, head.version)
+        if head.header_length in range(DOCUMENT_BYTES + 1):
+            return self.start(head, body, 0, done)
+        read = self._read(head, resolved, body)
+        if isinstance(read, Template):
+            return self.start(head, body, 0, done)
+        await self.read_long(head, read, share)
+        return self.start_request(head, read, None, done)
+
+    async def read_long(self, head: Head, request: InferRequest, share: Share) -> None:
+        """Read the inputs of a request that are long as they are written, in a thread.
+
+        `share` grows with them. Raises what the request is refused with, if it can before they are read.
+        """
+        if request.unread_bytes() <= HERE_BYTES:
+            return
+        self._kind(head, self._registry.ready(head.ref, head.version), request)
+        share.grow_to(share.size + request.read_bytes())
+        for number, (name, datatype, shape, data) in enumerate(request.inputs):
+            if isinstance(data, Unread):
+                read = await CODINGS.run(data.read, name, datatype, shape)
+                request.inputs[number] = (name, datatype, shape, read)
+
     def abandon(self, call: Call) -> None:
         """Nobody waits for the call's answer any more."""
         if self._completions.forget(call.engine_id, call.ticket):
-            self._inflight.give_back(call.copied)
+            self._inflight.give_back(call.made)
 
     def _submit(
         self, head: Head, resolved: Resolved, request: InferRequest, timeout_ns: int | None, done: Done
     ) -> Call:
         """Submit a request that has no template."""
         prepared, selected = self._kind(head, resolved, request)
-        copied = self._take_room(resolved, request, selected) if request.shared else 0
+        made = self._take_room(resolved, request, selected) if request.makes_inputs else 0
         try:
             data = shared_tensors.read_inputs(self._shared_memory, request)
             ticket = self._runtime.submit(prepared, data, 0, timeout_ns, request.priority)
         except BaseException:
-            self._inflight.give_back(copied)
+            self._inflight.give_back(made)
             raise
 
         def ended(completion: Completion) -> None:
-            self._inflight.give_back(copied)
+            self._inflight.give_back(made)
             done(completion)
 
-        self._completions.expect(ticket, ended if copied else done)
-        return Call(resolved, ticket, request, selected, None, copied)
+        self._completions.expect(ticket, ended if made else done)
+        return Call(resolved, ticket, request, selected, None, made)
 
     def _take_room(self, resolved: Resolved, request: InferRequest, selected: Selected) -> int:
-        """Take the bytes that a request's inputs in shared memory have, once its outputs fit there."""
+        """Take what its inputs take besides a request's body, once its outputs fit shared memory."""
         shared_tensors.check_outputs(self._shared_memory, selected, resolved.engine.loaded.outputs)
-        copied = shared_tensors.input_bytes(request, self._limit)
-        self._inflight.take(copied)
-        return copied
+        made = shared_tensors.input_bytes(request, self._limit) + request.read_bytes()
+        self._inflight.take(made)
+        return made
 
     def outputs(self, call: Call, completion: Completion) -> list[Output]:
         """All outputs of the engine, once those that go into shared memory are there.

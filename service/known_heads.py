@@ -8,8 +8,9 @@ from starlette.datastructures import Headers
 
 from service import codec
 from service.bounded_http import MOST_HEAD_BYTES, refusal
+from service.codec import Form
 from service.errors import TrtserveError
-from service.inference import Head
+from service.inference import HERE_BYTES, Head
 
 BEGIN = (b"POST /engines/", b"POST /v2/models/")
 # The paths of the routes in routes.infer: what is asked, and its version in the second kind.
@@ -86,7 +87,15 @@ class KnownHeads:
         ref = engine or model or ""
         if "/" in ref or "/" in (version or ""):  # no part of a path, once it is decoded: there is nothing
             return None
-        return KnownHead(Head.of(ref, version, form), int(length))
+        head = Head.of(ref, version, form)
+        return None if _written(head, int(length)) > HERE_BYTES else KnownHead(head, int(length))
+
+
+def _written(head: Head, length: int) -> int:
+    """How much of a body of that length is JSON."""
+    if head.header_length >= 0:
+        return head.header_length
+    return length if head.form.body is Form.PROTOCOL else 0
 
 
 def _unquoted(part: bytes | None) -> str | None:

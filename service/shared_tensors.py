@@ -10,7 +10,7 @@ from typing import Protocol
 
 from runtime_ext import DATATYPES, Output, TensorSpec
 from service.codec import InferRequest, Selected
-from service.codec.request import Region
+from service.codec.request import Region, Unread
 from service.errors import InvalidInput, TooLarge
 
 
@@ -49,10 +49,13 @@ def input_bytes(request: InferRequest, limit: int) -> int:
 
 def read_inputs(memory: SharedMemory, request: InferRequest) -> tuple[object, ...]:
     """The data of every input, in their order."""
-    return tuple(
-        memory.read(data.name, data.offset, data.byte_size) if isinstance(data, Region) else data
-        for *_, data in request.inputs
-    )
+    return tuple([_read(memory, *tensor) for tensor in request.inputs])
+
+
+def _read(memory: SharedMemory, name: str, datatype: str, shape: list[int], data: object) -> object:
+    if isinstance(data, Unread):
+        return data.read(name, datatype, shape)
+    return memory.read(data.name, data.offset, data.byte_size) if isinstance(data, Region) else data
 
 
 def write_outputs(memory: SharedMemory, selected: Selected, outputs: Sequence[Output]) -> None:

@@ -5,10 +5,20 @@ from collections.abc import Mapping, Sequence
 from runtime_ext import Output
 from service import codec
 from service.codec import Body, InferRequest, Selected
+from service.codec.request import Unread
 
 
 def decode(headers: Mapping[str, str], body: Body) -> InferRequest:
-    return codec.decode_body(codec.read_headers(headers), body)
+    """The request, all of whose inputs that were written as text have been read."""
+    return read(codec.decode_body(codec.read_headers(headers), body))
+
+
+def read(request: InferRequest) -> InferRequest:
+    request.inputs = [
+        (name, datatype, shape, data.read(name, datatype, shape) if isinstance(data, Unread) else data)
+        for name, datatype, shape, data in request.inputs
+    ]
+    return request
 
 
 def encode(

@@ -1,6 +1,7 @@
 """Tensor data as JSON lists, strictly: a value that the datatype cannot hold is refused, never bent."""
 
 from array import array
+from collections.abc import Sequence
 from itertools import chain
 from math import isfinite
 from typing import Any
@@ -107,23 +108,44 @@ def _few_floats(datatype: str, values: list[Any]) -> Array | None:
 
 
 def _to_bfloat16(name: str, values: list[Any]) -> Array:
-    """Round each to the nearest float32, then that to the nearest bfloat16, ties to even both times.
+    rounded = _rounded_to_bfloat16(_to_float(name, "FP32", values))
+    _check_finite(name, "BF16", values, _finite("BF16", rounded))
+    return rounded
+
+
+def narrowed(name: str, datatype: str, wide: Array) -> Array:
+    """FP64 as FP16, or FP32 as BF16; InvalidInput where an element is too large for that."""
+    with np.errstate(over="ignore"):
+        narrow = _rounded_to_bfloat16(wide) if datatype == "BF16" else wide.astype(NUMPY[datatype])
+    _check_finite(name, datatype, wide, _finite(datatype, narrow))
+    return narrow
+
+
+def _rounded_to_bfloat16(floats: Array) -> Array:
+    """Round each float32 to the nearest bfloat16, ties to even; what was no float32 is rounded twice so.
 
     bfloat16 is the upper half of a float32. Adding just under half of its last place, and the last place
     itself, carries into it when the lower half is above one half, or is one half and the place is odd.
     """
-    bits = _to_float(name, "FP32", values).view(np.uint32)
-    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    _check_finite(name, "BF16", values, (rounded & BF16_INFINITY) != BF16_INFINITY)
-    return rounded
+    bits = floats.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
-def _check_finite(name: str, datatype: str, values: list[Any], finite: Array) -> None:
+def _finite(datatype: str, array: Array) -> Array:
+    return (array & BF16_INFINITY) != BF16_INFINITY if datatype == "BF16" else np.isfinite(array)
+
+
+def _check_finite(name: str, datatype: str, values: Sequence[Any] | Array, finite: Array) -> None:
     if not finite.all():
         raise _refusal(name, datatype, values, int(finite.argmin()))
 
 
-def _refusal(name: str, datatype: str, values: list[Any], index: int) -> InvalidInput:
+def _refusal(name: str, datatype: str, values: Sequence[Any] | Array, index: int) -> InvalidInput:
+    return refusal(name, datatype, index, as_json(values[index]))
+
+
+def refusal(name: str, datatype: str, index: int, written: str) -> InvalidInput:
+    """What a tensor is refused with whose element `index` is none of its datatype."""
     if datatype == "BOOL":
         takes = "true and false"
     elif datatype in INTEGERS:
@@ -131,8 +153,7 @@ def _refusal(name: str, datatype: str, values: list[Any], index: int) -> Invalid
     else:
         takes = f"numbers up to {FLOATS[datatype]:.8g}"
     return InvalidInput(
-        f"Tensor {name!r} has {as_json(values[index])} at element {index} of its data; "
-        f"{datatype} takes {takes}."
+        f"Tensor {name!r} has {written} at element {index} of its data; {datatype} takes {takes}."
     )
 
 

@@ -1,138 +1,120 @@
-"""Large JSON bodies: simdjson reads the numbers of a tensor straight into a buffer, never as Python objects.
+"""Large JSON bodies: C++ reads the numbers of a tensor straight into its memory, never as Python objects.
 
-It takes what is plain: one list of numbers, or lists nested as the shape says. Whatever is not, it leaves to
-the strict way through orjson (protocol and json_data), which then takes or refuses it with its sentence: so
-this decides nothing, it is only faster.
+The lists of numbers are cut out of the document first. What is left is short in every request that anybody
+means, so it has a bound; it is read as any JSON, with a mark in place of each list.
 """
 
 import math
+import secrets
 from typing import Any
 
 import numpy as np
-import simdjson
+import orjson
 
-from service.codec.datatypes import FLOATS, INTEGERS, NUMPY
-from service.codec.json_data import Array
-from service.codec.tensor import RANK, TENSORS
+from runtime_ext import DATATYPES, find_number_lists, read_number_list
+from service.codec.datatypes import NUMPY
+from service.codec.json_data import Array, narrowed, refusal
+from service.codec.request import Unread
+from service.codec.tensor import check_elements
+from service.errors import InvalidInput, TooLarge
 
-LEAST_BYTES = 16_384  # of a body that is worth it
-MOST_KEYS = 64  # of an object: simdjson looks each up from the first on
-
-READ = {"id", "parameters", "inputs", "outputs"}  # keys of a request
-READ_OF_INPUT = {"name", "datatype", "shape", "parameters"}  # and "data", which is read here
-SHARED_BYTES = 1024**2  # of a body, at most, that is read by the parser that all share
-
-_shared = simdjson.Parser()  # keeps seven times the largest body that it has read
+LEAST_BYTES = 16_384  # of a document that is worth it
+MOST_REST_BYTES = 524_288  # of what is left: orjson takes some 10 ms and 12 MB for it, whatever it is
+READ_AS = {"FP16": "FP64", "BF16": "FP32"}  # what numpy then rounds
+NONE = np.empty(0, np.float64)
 
 
-def parse(document: bytes | memoryview) -> dict[str, Any] | None:
-    """The document, where the `data` of an input is an array already; None where it is not plain.
+class NumberList(Unread):
+    """A list of numbers, as it is written in a document."""
 
-    The arrays are one-dimensional, of the datatype that the input says, with as many elements as its shape.
+    __slots__ = ("_begin", "_text")
+
+    def __init__(self, text: memoryview, begin: int) -> None:
+        """`begin`: where in the document the text begins."""
+        self._text = text
+        self._begin = begin
+
+    def text_bytes(self) -> int:
+        return len(self._text)
+
+    def read_bytes(self, datatype: str, shape: list[int]) -> int:
+        return self._most_elements(shape) * DATATYPES[READ_AS.get(datatype, datatype)]
+
+    def read(self, name: str, datatype: str, shape: list[int]) -> Array:
+        read_as = READ_AS.get(datatype, datatype)
+        array = np.empty(self._most_elements(shape), NUMPY[read_as])
+        fault = read_number_list(self._text, shape, read_as, array)
+        if fault is not None:
+            raise self._refusal(name, datatype, shape, fault)
+        return array if read_as == datatype else narrowed(name, datatype, array)
+
+    def check(self) -> None:
+        """Raise InvalidInput unless it is a list of numbers, whatever these are."""
+        fault = read_number_list(self._text, [], "FP64", NONE)
+        if fault is not None and fault[0] == "malformed":
+            raise self._malformed(fault[2])
+
+    def _most_elements(self, shape: list[int]) -> int:
+        """As many as the shape says, where the text has room for them: each has a character and a comma."""
+        return min(math.prod(shape), len(self._text) // 2)
+
+    def _refusal(
+        self, name: str, datatype: str, shape: list[int], told: tuple[str, int, int, int]
+    ) -> InvalidInput:
+        fault, index, begin, end = told
+        written = bytes(self._text[begin : min(end, begin + 100)]).decode("ascii", "replace")
+        if fault == "malformed":
+            return self._malformed(begin)
+        if fault == "count":
+            check_elements(name, shape, index)
+        if fault == "nesting":
+            return InvalidInput(
+                f"The data of tensor {name!r} is nested otherwise than its shape {shape}: look at depth "
+                f"{index}, byte {self._begin + begin} of the body."
+            )
+        return refusal(name, datatype, index, written)
+
+    def _malformed(self, at: int) -> InvalidInput:
+        seen = bytes(self._text[at : at + 1]).decode("ascii", "replace")
+        return InvalidInput(
+            f"The body is not JSON (NaN and Infinity are none): {seen!r} at byte {self._begin + at} is not "
+            "where a list of numbers can have it."
+        )
+
+
+def parse(document: bytes | memoryview) -> Any:
+    """What is in the document, where the `data` of an input is a NumberList instead of a list of numbers.
+
+    Raises orjson.JSONDecodeError, InvalidInput, and TooLarge where too much is left without these.
     """
-    try:
-        return _parse(document)
-    except (ValueError, TypeError, LookupError, RuntimeError, OverflowError):
-        return None
+    view = memoryview(document)
+    spans = find_number_lists(document)
+    mark = secrets.token_hex(8)  # that nobody can have written
+    left: list[bytes | memoryview] = []
+    at = 0
+    for number, (begin, end) in enumerate(spans):
+        left += [view[at:begin], b'"%b%d"' % (mark.encode(), number)]
+        at = end
+    left.append(view[at:])
+    size = sum(map(len, left))
+    if size > MOST_REST_BYTES:
+        raise TooLarge(
+            f"The request's JSON has {size} bytes besides the numbers of its inputs; this server reads at "
+            f"most {MOST_REST_BYTES}. Data belongs into the list `data` of an input, or behind the JSON in "
+            "the binary form."
+        )
+    root = orjson.loads(b"".join(left))
+    lists = {f"{mark}{number}": NumberList(view[slice(*span)], span[0]) for number, span in enumerate(spans)}
+    _place(root, lists)
+    for unused in lists.values():
+        unused.check()
+    return root
 
 
-def _parse(document: bytes | memoryview) -> dict[str, Any] | None:
-    parser = _shared if len(document) <= SHARED_BYTES else simdjson.Parser()
-    root = parser.parse(document)
-    if not isinstance(root, simdjson.Object):
-        return None
-    plain: dict[str, Any] = {}
-    lists = 0
-    for key in _keys(root):
-        value = root[key]
-        if key == "inputs" and isinstance(value, simdjson.Array):
-            if len(value) > TENSORS:
-                return None
-            lists += 1
-            plain[key] = []
-            for tensor in value:
-                if not isinstance(tensor, simdjson.Object):
-                    return None
-                described = {
-                    key: _plain(tensor[key], key in READ_OF_INPUT) for key in _keys(tensor) if key != "data"
-                }
-                lists += _lists(described)
-                data = tensor["data"]
-                if not isinstance(data, simdjson.Array):
-                    return None
-                shape = described["shape"]
-                elements = _elements(shape)
-                lists += _check_nesting(data, shape)
-                described["data"] = _array(data, described["datatype"], elements)
-                plain[key].append(described)
-        else:
-            plain[key] = _plain(value, key in READ)
-            lists += _lists(plain[key])
-    # simdjson flattens what is nested: no list is where none was looked for, if there are not more than seen.
-    return plain if bytes(document).count(b"[") == lists else None
-
-
-def _keys(value: Any) -> list[str]:
-    if len(value) > MOST_KEYS:
-        raise ValueError("more keys than anything plain has")
-    keys = list(value.keys())
-    if len(set(keys)) != len(keys):
-        raise ValueError("a key comes twice: simdjson would take the first, and JSON's readers the last")
-    return keys
-
-
-def _plain(value: Any, is_read: bool) -> Any:
-    if not is_read and isinstance(value, (simdjson.Array, simdjson.Object)):
-        raise ValueError("nobody reads it, and to make Python objects of it takes longer than orjson does")
-    if isinstance(value, simdjson.Array):
-        return value.as_list()
-    return value.as_dict() if isinstance(value, simdjson.Object) else value
-
-
-def _lists(value: object) -> int:
-    """How many lists there are in a value."""
-    if isinstance(value, dict):
-        return sum(map(_lists, value.values()))
-    return 1 + sum(map(_lists, value)) if isinstance(value, list) else 0
-
-
-def _elements(shape: Any) -> int:
-    """How many elements the shape says. ValueError or TypeError where it is none, before it is multiplied."""
-    if len(shape) > RANK or not {int}.issuperset(map(type, shape)):
-        raise ValueError("no shape")
-    return math.prod(shape)
-
-
-def _check_nesting(data: Any, shape: list[int]) -> int:
-    """How many lists the data is made of, if it is nested as the shape says or flat. ValueError otherwise."""
-    if len(shape) <= 1 or not isinstance(data[0], simdjson.Array):
-        return 1
-    lists = 0
-    level = [data]
-    for depth, dim in enumerate(shape):
-        lists += len(level)
-        if any(len(part) != dim for part in level):
-            raise ValueError("the data is nested otherwise")
-        if depth + 1 < len(shape):
-            level = [inner for part in level for inner in part]
-    return lists
-
-
-def _array(data: Any, datatype: str, elements: int) -> Array:
-    """The data in the layout of its datatype. ValueError or TypeError where it is not as it should be."""
-    if datatype in FLOATS and datatype != "BF16":
-        with np.errstate(over="ignore"):
-            array = np.frombuffer(data.as_buffer(of_type="d"), np.float64).astype(NUMPY[datatype])
-        fits = bool(np.isfinite(array).all())
-    elif datatype in INTEGERS:
-        # simdjson refuses a negative number as an unsigned one, and one beyond 63 bits as a signed one.
-        kind, wide_dtype = ("u", np.uint64) if datatype == "UINT64" else ("i", np.int64)
-        wide = np.frombuffer(data.as_buffer(of_type=kind), wide_dtype)
-        least, greatest = INTEGERS[datatype]
-        fits = len(wide) > 0 and bool(wide.min() >= least and wide.max() <= greatest)
-        array = wide.astype(NUMPY[datatype])
-    else:
-        raise ValueError("not a datatype for this way")
-    if not fits or len(array) != elements:
-        raise ValueError("the data does not fit")
-    return array
+def _place(root: Any, lists: dict[str, NumberList]) -> None:
+    """Put each list, and take it out of `lists`, where it is the data of an input."""
+    inputs = root.get("inputs") if isinstance(root, dict) else None
+    for tensor in inputs if isinstance(inputs, list) else ():
+        data = tensor.get("data") if isinstance(tensor, dict) else None
+        if isinstance(data, str) and data in lists:
+            tensor["data"] = lists.pop(data)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import orjson
 
 from runtime_ext import Output
@@ -24,6 +23,7 @@ from service.codec.request import (
     Place,
     Region,
     RequestedOutput,
+    Unread,
 )
 from service.codec.shown import shown
 from service.codec.tensor import check_bytes, check_name, check_shape, check_tensors
@@ -35,13 +35,33 @@ PRIORITIES = {0: NORMAL, 1: HIGH, 2: NORMAL, 3: LOW}
 """`parameters.priority`: 1 is the highest; 0 and what is beyond the lowest are the default, as in Triton."""
 
 
+class Values(Unread):
+    """The `data` of an input as JSON has it: a list of Python objects, or what came in place of one."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: object) -> None:
+        self._data = data
+
+    def text_bytes(self) -> int:
+        return 0  # of a document that is short
+
+    def read_bytes(self, datatype: str, shape: list[int]) -> int:
+        return 0
+
+    def read(self, name: str, datatype: str, shape: list[int]) -> object:
+        if datatype == "BYTES":
+            return strings.to_bytes(name, shape, self._data)
+        return json_data.to_array(name, datatype, shape, self._data)
+
+
 @dataclass(slots=True)
 class Described:
     """A request but for what lies behind its JSON, which requests with the same JSON have in common."""
 
     request: InferRequest  # whose inputs have no data yet
     tensors: list[tuple[str, str, list[int]]]  # of each input: name, datatype, shape
-    data: list[Any]  # of each input its array, or its Region, or None where it is a blob
+    data: list[Any]  # of each input what is Unread, or its Region, or None where it is a blob
     blob_bytes: list[int]  # of each input; 0 where it is none
 
     @property
@@ -62,9 +82,7 @@ class Described:
                 left = len(blobs) - offset
                 raise InvalidInput(f"Tensor {name!r} takes {size} bytes; only {left} are left in the body.")
             blob = blobs[offset:end]
-            if datatype == "BYTES":
-                strings.check(name, shape, blob)
-            inputs.append((name, datatype, shape, blob))
+            inputs.append((name, datatype, shape, strings.Blob(blob) if datatype == "BYTES" else blob))
             offset = end
         if offset != len(blobs):
             raise InvalidInput(f"{len(blobs) - offset} bytes of the body belong to no input.")
@@ -74,8 +92,7 @@ class Described:
 
 def describe(document: bytes | memoryview) -> Described:
     """A request from its JSON alone. Raises InvalidInput and Unsupported."""
-    plain = large_json.parse(document) if len(document) >= large_json.LEAST_BYTES else None
-    return describe_object(_object(_parse(document), "The request") if plain is None else plain)
+    return describe_object(_object(_parse(document), "The request"))
 
 
 def describe_object(root: dict[str, Any]) -> Described:
@@ -153,7 +170,9 @@ def encode(
 
 def _parse(document: bytes | memoryview) -> object:
     try:
-        return orjson.loads(document)
+        return (
+            large_json.parse(document) if len(document) >= large_json.LEAST_BYTES else orjson.loads(document)
+        )
     except orjson.JSONDecodeError as error:
         if not document:
             raise InvalidInput("The body is empty; it must be JSON with the inputs.") from None
@@ -183,10 +202,10 @@ def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -
         blob_bytes = check_bytes(name, datatype, shape, size)
     else:
         data = tensor["data"]
-        if datatype == "BYTES":
-            data = strings.to_bytes(name, shape, data)
-        elif not isinstance(data, np.ndarray):  # as large_json gives it
-            data = json_data.to_array(name, datatype, shape, data)
+        if isinstance(data, Unread):
+            described.request.unread = True
+        else:
+            data = Values(data)
     described.tensors.append((name, datatype, shape))
     described.data.append(data)
     described.blob_bytes.append(blob_bytes)

@@ -1,11 +1,31 @@
 """An inference request as every body form gives it, free of how it came."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 
 Input = tuple[str, str, list[int], object]
 """Name, datatype, shape, data (a buffer, C-contiguous and little-endian): what the runtime takes; or a Region
-where the data is still to be read from there."""
+where the data is still to be read from there, or Unread."""
+
+
+class Unread(ABC):
+    """A tensor's data as it was written, to be read once an engine has taken the tensor's name and shape."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def text_bytes(self) -> int:
+        """How long it is as it was written: reading it takes as long."""
+
+    @abstractmethod
+    def read_bytes(self, datatype: str, shape: list[int]) -> int:
+        """How many bytes read() makes of it, at most."""
+
+    @abstractmethod
+    def read(self, name: str, datatype: str, shape: list[int]) -> object:
+        """The tensor `name` as a buffer. Raises InvalidInput. May be called in another thread."""
+
 
 LONGEST_NS = 10**18
 """Some thirty years: a longer time is no other, and would not fit the 64 bits that the seam has for it."""
@@ -55,3 +75,20 @@ class InferRequest:
     priority: int = NORMAL
     answer: Form = Form.PROTOCOL
     shared: bool = False  # an input lies in shared memory, or an output is to
+    unread: bool = False  # an input is Unread, and long
+
+    @property
+    def makes_inputs(self) -> bool:
+        """Whether inputs take memory besides the body's, or outputs go into shared memory."""
+        return self.shared or self.unread
+
+    def unread_bytes(self) -> int:
+        """How long the inputs are, as they were written, that are still to be read."""
+        return sum([data.text_bytes() for *_, data in self.inputs if isinstance(data, Unread)])
+
+    def read_bytes(self) -> int:
+        """How many bytes are made of them, at most."""
+        unread = [
+            (data, datatype, shape) for _, datatype, shape, data in self.inputs if isinstance(data, Unread)
+        ]
+        return sum([data.read_bytes(datatype, shape) for data, datatype, shape in unread])

@@ -8,8 +8,28 @@ import math
 from collections.abc import Iterator
 
 from service.codec.json_data import as_json, flat
+from service.codec.request import Unread
 from service.codec.tensor import BYTES_LENGTH
 from service.errors import ExecutionFailed, InvalidInput
+
+
+class Blob(Unread):
+    """A tensor in the binary form, which is to be checked."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+
+    def text_bytes(self) -> int:
+        return len(self._data)
+
+    def read_bytes(self, datatype: str, shape: list[int]) -> int:
+        return 0
+
+    def read(self, name: str, datatype: str, shape: list[int]) -> memoryview:
+        check(name, shape, self._data)
+        return self._data
 
 
 def to_bytes(name: str, shape: list[int], data: object) -> bytes:

@@ -100,7 +100,7 @@ async def _infer(request: Request, ref: str, version: str | None) -> Response:
     with inflight.share() as share:
         content = await _body(request, settings.max_request_bytes, share, form.coding)
         ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
-        call = inference.start(head, content, 0, ended.set_result)
+        call = await inference.start_long(head, content, ended.set_result, share)
         try:
             completion = await _while_connected(request, ended)
         finally:

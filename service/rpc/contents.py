@@ -1,60 +1,86 @@
 """Tensors whose elements are fields of their message: InferTensorContents."""
 
-import struct
-from typing import Any
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from service.codec import datatypes
+from runtime_ext import DATATYPES, read_contents
+from service.codec.datatypes import INTEGERS, NUMPY
+from service.codec.json_data import Array
+from service.codec.request import Unread
 from service.codec.tensor import check_elements
 from service.errors import InvalidInput
 
-FIELDS = {
-    "BOOL": "bool_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
+NAMES = {
+    1: "bool_contents",
+    2: "int_contents",
+    3: "int64_contents",
+    4: "uint_contents",
+    5: "uint64_contents",
+    6: "fp32_contents",
+    7: "fp64_contents",
+    8: "bytes_contents",
 }
-"""Where the elements of each datatype are. FP16 and BF16 have no field."""
+FIELDS = {
+    "BOOL": 1,
+    "UINT8": 4,
+    "UINT16": 4,
+    "UINT32": 4,
+    "UINT64": 5,
+    "INT8": 2,
+    "INT16": 2,
+    "INT32": 2,
+    "INT64": 3,
+    "FP32": 6,
+    "FP64": 7,
+}
+"""Where the elements of each datatype of an engine are. FP16 and BF16 have no field."""
 
 
-def read(name: str, datatype: str, shape: list[int], contents: Any) -> bytes:
-    """What raw contents would be for a tensor of that datatype and shape, which are checked.
+class Contents(Unread):
+    """A message InferTensorContents as it came, in parts: protobuf merges what comes more than once."""
 
-    `contents` are its InferTensorContents.
-    """
-    expected = FIELDS.get(datatype)
-    if expected is None:
-        raise InvalidInput(
-            f"Tensor {name!r} is of datatype {datatype}, for which contents have no field: "
-            "send it in raw_input_contents."
-        )
-    for field, _ in contents.ListFields():
-        if field.name != expected:
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Sequence[bytes | memoryview]) -> None:
+        self._parts = parts
+
+    def text_bytes(self) -> int:
+        return sum(map(len, self._parts))
+
+    def read_bytes(self, datatype: str, shape: list[int]) -> int:
+        return self._most_elements(shape) * DATATYPES[datatype]
+
+    def read(self, name: str, datatype: str, shape: list[int]) -> Array:
+        field = FIELDS.get(datatype)
+        if field is None:
             raise InvalidInput(
-                f"Tensor {name!r} has its data in {field.name}; that of datatype {datatype} "
-                f"belongs into {expected}."
+                f"Tensor {name!r} is of datatype {datatype}, for which contents have no field: "
+                "send it in raw_input_contents."
             )
-    elements = getattr(contents, expected)
-    check_elements(name, shape, len(elements))
-    if datatype == "BYTES":  # each element behind its length
-        return b"".join(part for element in elements for part in (struct.pack("<I", len(element)), element))
-    if datatype not in datatypes.INTEGERS:
-        return np.array(elements, datatypes.NUMPY[datatype]).tobytes()
-    least, greatest = datatypes.INTEGERS[datatype]
-    # All that the fields of these hold.
-    wide = np.array(elements, np.uint64 if datatype == "UINT64" else np.int64)
-    outside = wide[(wide < least) | (wide > greatest)]
-    if outside.size:
-        raise InvalidInput(
-            f"Tensor {name!r} has the element {outside[0]}; {datatype} is from {least} to {greatest}."
+        message = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        array = np.empty(self._most_elements(shape), NUMPY[datatype])
+        count, fault = read_contents(message, field, datatype, array)
+        if fault is not None and fault[0] != "element":
+            raise _refusal(name, datatype, fault[0] == "other field", fault[1])
+        check_elements(name, shape, count)
+        if fault is not None:
+            least, greatest = INTEGERS[datatype]
+            raise InvalidInput(
+                f"Tensor {name!r} has the element {fault[2]}; {datatype} is from {least} to {greatest}."
+            )
+        return array
+
+    def _most_elements(self, shape: list[int]) -> int:
+        """As many as the shape says, if the message is long enough for them: each has a byte at least."""
+        return min(math.prod(shape), self.text_bytes())
+
+
+def _refusal(name: str, datatype: str, other_field: bool, number: int) -> InvalidInput:
+    if other_field and number in NAMES:
+        return InvalidInput(
+            f"Tensor {name!r} has its data in {NAMES[number]}; that of datatype {datatype} "
+            f"belongs into {NAMES[FIELDS[datatype]]}."
         )
-    return wide.astype(datatypes.NUMPY[datatype]).tobytes()
+    return InvalidInput(f"The contents of tensor {name!r} are not an inference.InferTensorContents.")

@@ -36,6 +36,7 @@ class Infer:
             if not ended.done():  # cancelled, and abandon() is still to come
                 ended.set_result(completion)
 
+        await self._inference.read_long(head, request, share)
         call = self._inference.start_request(head, request, _left_ns(context), done)
         try:
             completion = await ended

@@ -4,8 +4,7 @@ What it says is put as the protocol's JSON says it, so that both are checked in 
 the same sentences; its data stays where it is.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
@@ -13,12 +12,16 @@ from service.codec import InferRequest, protocol
 from service.codec.datatypes import check as check_datatype
 from service.codec.shared_memory import REGION
 from service.codec.tensor import check_name, check_shape, check_tensors
-from service.errors import InvalidInput
+from service.errors import InvalidInput, TooLarge
 from service.inference import Head
-from service.rpc import contents, wire
+from service.rpc import wire
+from service.rpc.contents import Contents
 from service.rpc.heads import Heads
 from service.rpc.open_inference_pb2 import ModelInferRequest
 from service.rpc.parameters import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Requests:
@@ -29,16 +32,16 @@ class Requests:
 
     def read(self, message: bytes) -> tuple[Head, InferRequest]:
         """Raises InvalidInput and Unsupported."""
-        rest, raw = wire.split(message)
-        given = parse(ModelInferRequest, rest)
-        return self._heads.of(given.model_name, given.model_version), _request(given, raw)
+        parts = wire.split(message)
+        given = parse(ModelInferRequest, parts.rest)
+        return self._heads.of(given.model_name, given.model_version), _request(given, parts)
 
 
 def id_of(message: bytes) -> str:
     """The id of a request that may have faults; empty where it has none, or cannot be read at all."""
     try:
-        return str(ModelInferRequest.FromString(wire.split(message)[0]).id)
-    except (DecodeError, InvalidInput):
+        return str(ModelInferRequest.FromString(wire.split(message).rest).id)
+    except (DecodeError, InvalidInput, TooLarge):
         return ""
 
 
@@ -50,12 +53,11 @@ def parse(kind: Any, message: bytes) -> Any:
         raise InvalidInput(f"The message is no {kind.DESCRIPTOR.full_name}.") from None
 
 
-def _request(given: Any, raw: Sequence[object]) -> InferRequest:
-    raw = raw or given.raw_input_contents
+def _request(given: Any, parts: wire.Split) -> InferRequest:
     check_tensors("inputs", len(given.inputs))
     check_tensors("outputs", len(given.outputs))
     inputs = [_input(number, tensor) for number, tensor in enumerate(given.inputs)]
-    data = _data(given, inputs, raw)
+    raw = _place_data(given, inputs, parts)
     outputs = [{"name": output.name, "parameters": plain(output.parameters)} for output in given.outputs]
     root = {
         "parameters": plain(given.parameters) | {"binary_data_output": True},
@@ -67,7 +69,7 @@ def _request(given: Any, raw: Sequence[object]) -> InferRequest:
     described = protocol.describe_object(root)
     request = described.request
     request.inputs = [
-        (*tensor, there if there is not None else data[number])
+        (*tensor, there if there is not None else raw[number])
         for number, (tensor, there) in enumerate(zip(described.tensors, described.data, strict=True))
     ]
     return request
@@ -86,8 +88,9 @@ def _input(number: int, tensor: Any) -> dict[str, Any]:
     }
 
 
-def _data(given: Any, inputs: list[dict[str, Any]], raw: Sequence[Any]) -> dict[int, object]:
-    """The data of the inputs that are not in shared memory, by their numbers."""
+def _place_data(given: Any, inputs: list[dict[str, Any]], parts: wire.Split) -> dict[int, object]:
+    """Say of each input where its data is; what lies in raw contents, by the numbers of the inputs."""
+    raw: Sequence[bytes | memoryview] = parts.raw or given.raw_input_contents
     sent = [number for number, tensor in enumerate(inputs) if REGION not in tensor["parameters"]]
     if raw and len(raw) != len(sent):
         raise InvalidInput(
@@ -95,14 +98,14 @@ def _data(given: Any, inputs: list[dict[str, Any]], raw: Sequence[Any]) -> dict[
             "each, in their order, or none. An input in shared memory has none."
         )
     for number, tensor in enumerate(given.inputs):
-        if tensor.HasField("contents") and (raw or number not in sent):
+        has_contents = number in parts.contents or tensor.HasField("contents")
+        if has_contents and (raw or number not in sent):
             other = "the request has raw_input_contents too" if raw else "lies in shared memory too"
             raise InvalidInput(f"Tensor {tensor.name!r} has contents, and {other}: data comes in one way.")
-    data: dict[int, object] = {}
     for place, number in enumerate(sent):
-        tensor = inputs[number]
-        name, datatype, shape = tensor["name"], tensor["datatype"], tensor["shape"]
-        its = raw[place] if raw else contents.read(name, datatype, shape, given.inputs[number].contents)
-        tensor["parameters"]["binary_data_size"] = len(its)  # to the codec, it lies behind the JSON
-        data[number] = its
-    return data
+        if raw:  # to the codec, it lies behind the JSON
+            inputs[number]["parameters"]["binary_data_size"] = len(raw[place])
+        else:
+            cut: Sequence[bytes | memoryview] = parts.contents.get(number, ())
+            inputs[number]["data"] = Contents(cut or [given.inputs[number].contents.SerializeToString()])
+    return dict(zip(sent, raw, strict=True)) if raw else {}

@@ -6,59 +6,139 @@ tensors lie is therefore read off without reading anything else, and where they 
 they belong to it. Source: protobuf's "Encoding".
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from service.codec.tensor import TENSORS
-from service.errors import InvalidInput
+from service.errors import InvalidInput, TooLarge
 
 OTHERS = 1024  # fields of a request that are no tensors: a few, and its parameters
 MOST_FIELDS = 3 * TENSORS + OTHERS  # inputs, outputs, raw contents; protobuf makes 80 bytes of two
+LEAST_INPUT = 1024  # bytes of an input that contents are cut out of; those of a smaller one stay
+MOST_REST_BYTES = (
+    524_288  # of a request besides its data: protobuf makes fifty times as many of them, at most
+)
 LEAST_FIELD = 2  # bytes: a tag and a length
 LENGTH_BYTES = 5  # of a number, 7 bits in each: a message has less than 2 GiB
 NUMBER_BYTES = 10  # of one with 64 bits
 LENGTH_DELIMITED = 2
+INPUTS = 5 << 3 | LENGTH_DELIMITED
+CONTENTS = 5 << 3 | LENGTH_DELIMITED  # in an input
 RAW_INPUT_CONTENTS = 7 << 3 | LENGTH_DELIMITED
 RAW_OUTPUT_CONTENTS = bytes([6 << 3 | LENGTH_DELIMITED])
 INFER_RESPONSE = bytes([2 << 3 | LENGTH_DELIMITED])  # in a ModelStreamInferResponse
 
 
-def split(message: bytes) -> tuple[bytes, list[memoryview]]:
-    """A ModelInferRequest without its raw_input_contents, and these as views on it.
+class Split(NamedTuple):
+    """A ModelInferRequest in parts; the views are on it."""
+
+    rest: bytes  # a ModelInferRequest without the other parts
+    raw: list[memoryview]  # its raw_input_contents
+    contents: dict[int, list[memoryview]]  # of large inputs, by their numbers: their contents
+
+
+def split(message: bytes) -> Split:
+    """The data of a request, and what is left without it.
 
     What is faulty comes back whole, for protobuf to refuse. Raises InvalidInput where it could have more
-    fields than a request has.
+    fields than a request has, and TooLarge where too much is left.
     """
-    view = memoryview(message)
-    rest: list[memoryview] = []
-    raw: list[memoryview] = []
-    at = kept = 0  # `kept`: where what is to be kept begins
-    fields = 0
-    while at < len(message):
-        fields += 1
-        if fields > MOST_FIELDS:
+    parts = _Parts(message)
+    if not parts.cut():
+        if len(message) - parts.at > MOST_FIELDS * LEAST_FIELD:
             raise InvalidInput(
-                f"The request has more than {MOST_FIELDS} fields: it must have at most {TENSORS} each of "
-                f"inputs, outputs and raw_input_contents, and {OTHERS} others."
+                f"The message is no inference.ModelInferRequest: what is at its byte {parts.at} is no field "
+                "of one, or not whole."
             )
-        tag = message[at]
-        if tag & 0x87 == LENGTH_DELIMITED:
-            size, begin = _number(message, at + 1, LENGTH_BYTES)
-            end = begin + size if size >= 0 else -1
-        else:
-            end = _end_of_unknown(message, at)
-        if not at < end <= len(message):
-            if len(message) - at > MOST_FIELDS * LEAST_FIELD:
+        return Split(message, [], {})
+    size = sum(map(len, parts.rest))
+    if size > MOST_REST_BYTES:
+        raise TooLarge(
+            f"The request has {size} bytes besides the data of its inputs; this server reads at most "
+            f"{MOST_REST_BYTES}. Data belongs into raw_input_contents, or into the contents of an input."
+        )
+    rest = message if size == len(message) else b"".join(parts.rest)
+    return Split(rest, parts.raw, parts.contents)
+
+
+class _Parts:
+    """Cuts a message. Used once."""
+
+    def __init__(self, message: bytes) -> None:
+        self._message = message
+        self._view = memoryview(message)
+        self._fields = 0
+        self.at = 0  # where a field begins; after a fault, the one that is faulty
+        self.rest: list[bytes | memoryview] = []
+        self.raw: list[memoryview] = []
+        self.contents: dict[int, list[memoryview]] = {}
+
+    def cut(self) -> bool:
+        """False where the message is faulty at its top level."""
+        kept = 0  # where what is to be kept begins
+        inputs = 0
+        for tag, begin, end in self._fields_of(0, len(self._message)):
+            if begin < 0:
+                return False
+            if tag == RAW_INPUT_CONTENTS:
+                self.rest.append(self._view[kept : self.at])
+                self.raw.append(self._view[begin:end])
+                kept = end
+            elif tag == INPUTS:
+                if end - begin >= LEAST_INPUT and (without := self._without_contents(begin, end, inputs)):
+                    self.rest += [self._view[kept : self.at], *without]
+                    kept = end
+                inputs += 1
+        self.rest.append(self._view[kept:])
+        return True
+
+    def _without_contents(self, begin: int, end: int, number: int) -> list[bytes | memoryview]:
+        """Input `number`, which lies there, without its contents; empty where it has none, or is faulty."""
+        at = self.at
+        kept = begin
+        left: list[bytes | memoryview] = []
+        contents = []
+        for tag, data, data_end in self._fields_of(begin, end):
+            if data < 0:
+                self.at = at
+                return []
+            if tag == CONTENTS:
+                left.append(self._view[kept : self.at])
+                contents.append(self._view[data:data_end])
+                kept = data_end
+        self.at = at
+        if not contents:
+            return []
+        left.append(self._view[kept:end])
+        self.contents[number] = contents
+        return [bytes([INPUTS]) + _varint(sum(map(len, left))), *left]
+
+    def _fields_of(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """The fields that lie there, which are at `at`: their tags, and where their data begins and ends.
+
+        It begins at -1 in one that is faulty, which is the last.
+        """
+        message = self._message
+        at = begin
+        while at < end:
+            self._fields += 1
+            if self._fields > MOST_FIELDS:
                 raise InvalidInput(
-                    f"The message is no inference.ModelInferRequest: what is at its byte {at} is no field of "
-                    "one, or not whole."
+                    f"The request has more than {MOST_FIELDS} fields: it must have at most {TENSORS} each of "
+                    f"inputs, outputs and raw_input_contents, and {OTHERS} others."
                 )
-            return message, []
-        if tag == RAW_INPUT_CONTENTS:
-            rest.append(view[kept:at])
-            raw.append(view[begin:end])
-            kept = end
-        at = end
-    return (b"".join([*rest, view[kept:]]), raw) if raw else (message, [])
+            self.at = at
+            tag = message[at]
+            if tag & 0x87 == LENGTH_DELIMITED:
+                size, data = _number(message, at + 1, LENGTH_BYTES)
+                data_end = data + size if size >= 0 else -1
+            else:
+                data, data_end = at, _end_of_unknown(message, at)
+            if not at < data_end <= end:
+                yield tag, -1, -1
+                return
+            yield tag, data, data_end
+            at = data_end
 
 
 def with_outputs(response: bytes, outputs: Iterable[memoryview]) -> list[bytes | memoryview]:

@@ -131,10 +131,10 @@ def test_a_body_that_is_not_json_is_refused(body: bytes, sentence: str) -> None:
 
 def test_what_a_sentence_quotes_is_short_however_large_it_came() -> None:
     for request in (
-        {"inputs": [], "id": ["x" * 10_000] * 10_000},
-        {"inputs": [], "parameters": {"timeout": [[1] * 100_000] * 100}},
-        {"inputs": [tensor(data={str(n): n for n in range(100_000)})]},
-        {"inputs": [tensor(datatype="F" * 1_000_000)]},
+        {"inputs": [], "id": ["x" * 1_000] * 100},
+        {"inputs": [], "parameters": {"timeout": [[1] * 1_000] * 100}},
+        {"inputs": [tensor(data={str(n): n for n in range(10_000)})]},
+        {"inputs": [tensor(datatype="F" * 100_000)]},
     ):
         assert len(refusal(request)) < 500
 

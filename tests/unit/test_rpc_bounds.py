@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.errors import InvalidInput, NotFound
+from service.errors import InvalidInput, NotFound, TooLarge
 from service.problems import tell
 from service.rpc import errors, wire
 from service.rpc.heads import Heads
@@ -21,8 +21,7 @@ def test_heads_of_long_names_are_not_kept() -> None:
 
 def test_a_message_of_more_fields_than_a_request_has_is_refused_before_protobuf_reads_it() -> None:
     field = bytes([wire.RAW_INPUT_CONTENTS, 1]) + b"x"
-    rest, raw = wire.split(field * wire.MOST_FIELDS)
-    assert (rest, raw) == (b"", [b"x"] * wire.MOST_FIELDS)
+    assert wire.split(field * wire.MOST_FIELDS) == (b"", [b"x"] * wire.MOST_FIELDS, {})
     for many in (field, INPUT):
         with pytest.raises(InvalidInput, match="more than 13312 fields: it must have at most 4096 each of"):
             wire.split(many * (wire.MOST_FIELDS + 1))
@@ -33,8 +32,8 @@ def test_a_message_of_more_fields_than_a_request_has_is_refused_before_protobuf_
 )
 def test_fields_that_nobody_knows_are_left_to_protobuf_and_counted(unknown: bytes) -> None:
     large = bytes([wire.RAW_INPUT_CONTENTS, 0x80, 0x80, 0x04]) + bytes(65_536)
-    rest, (raw,) = wire.split(INPUT + unknown + large + unknown)
-    assert (rest, raw) == (INPUT + unknown * 2, bytes(65_536))
+    parts = wire.split(INPUT + unknown + large + unknown)
+    assert parts == (INPUT + unknown * 2, [bytes(65_536)], {})
     with pytest.raises(InvalidInput, match="more than 13312 fields"):
         wire.split(unknown + INPUT * wire.MOST_FIELDS)
 
@@ -43,7 +42,7 @@ def test_fields_that_nobody_knows_are_left_to_protobuf_and_counted(unknown: byte
 def test_fields_behind_a_fault_are_not_more_either(fault: bytes) -> None:
     """A group, a number without an end, a length that the message has not, and a known tag in two bytes."""
     few = INPUT + fault
-    assert wire.split(few) == (few, [])
+    assert wire.split(few) == (few, [], {})
     many = INPUT + fault + b"\x80" * 10 + INPUT * wire.MOST_FIELDS
     with pytest.raises(InvalidInput, match=r"at its byte 2 is no field of one, or not whole\."):
         wire.split(many)
@@ -56,3 +55,27 @@ def test_a_long_sentence_is_cut_to_what_a_client_takes(character: str) -> None:
     assert sentence.endswith(f"{character}…")
     assert len(sentence.encode()) <= errors.SENTENCE_BYTES + 3
     assert errors.status(tell(NotFound("Short.")))[1] == "Short."
+
+
+def field(number: int, data: bytes) -> bytes:
+    """A field of bytes, or of a message."""
+    length = len(data)
+    return bytes([number << 3 | 2, length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14]) + data
+
+
+def test_the_contents_of_a_large_input_are_cut_out_wherever_they_are_and_put_together() -> None:
+    name, one, two = field(1, b"x"), bytes(1000), bytes(range(256))
+    small = field(5, name + field(5, one[:10]))
+    large = field(5, field(5, one) + name + field(5, two))
+    parts = wire.split(small + large + large)
+    assert parts.rest == small + (b"\x2a" + bytes([len(name)]) + name) * 2
+    assert parts.contents == {1: [one, two], 2: [one, two]}
+    broken = field(5, name + field(5, one) + b"\x2a\xff\x7f")
+    assert wire.split(broken) == (broken, [], {})
+
+
+def test_what_is_neither_data_nor_short_is_refused_before_protobuf_reads_it() -> None:
+    parameter = field(4, field(1, b"p" * 100))
+    many = field(5, parameter * 10)
+    with pytest.raises(TooLarge, match=r"has \d+ bytes besides the data of its inputs; .* at most 524288"):
+        wire.split(many * 600)

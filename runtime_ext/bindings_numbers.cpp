@@ -1,0 +1,89 @@
+#include "bindings_numbers.h"
+
+#include <array>
+
+#include <pybind11/stl.h>
+
+#include "core/error.h"
+#include "core/number_list.h"
+#include "core/tensor_contents.h"
+#include "core/tensor_spec.h"
+
+namespace py = pybind11;
+
+namespace trtserve {
+
+namespace {
+
+using namespace pybind11::literals;
+
+c10::ScalarType datatype(const std::string& name) {
+  const auto dtype = parse_datatype(name);
+  if (!dtype) fail(Kind::InvalidInput, "no engine has tensors of the datatype ", name);
+  return *dtype;
+}
+
+/// The bytes of a buffer; they are there while `info` is.
+std::string_view bytes_of(const py::buffer_info& info) {
+  return {static_cast<const char*>(info.ptr), static_cast<size_t>(info.size * info.itemsize)};
+}
+
+/// Elements that `to` has room for.
+size_t capacity(const py::buffer_info& to, c10::ScalarType dtype) {
+  return static_cast<size_t>(to.size * to.itemsize) / c10::elementSize(dtype);
+}
+
+py::list find_lists(const py::buffer& document) {
+  const auto info = document.request();
+  std::vector<Span> spans;
+  {
+    const py::gil_scoped_release no_gil;
+    spans = find_number_lists(bytes_of(info));
+  }
+  py::list found;
+  for (const auto& span : spans) found.append(py::make_tuple(span.begin, span.end));
+  return found;
+}
+
+py::object read_list(const py::buffer& text, const std::vector<int64_t>& shape, const std::string& name,
+                     const py::buffer& to) {
+  const auto dtype = datatype(name);
+  const auto from = text.request();
+  const auto into = to.request(/*writable=*/true);
+  std::optional<NumberListFault> fault;
+  {
+    const py::gil_scoped_release no_gil;
+    fault = read_number_list(bytes_of(from), shape, dtype, into.ptr, capacity(into, dtype));
+  }
+  if (!fault) return py::none();
+  static constexpr std::array kNames = {"malformed", "nesting", "count", "element"};
+  return py::make_tuple(kNames.at(fault->kind), fault->index, fault->where.begin, fault->where.end);
+}
+
+py::tuple read_message(const py::buffer& message, uint32_t field, const std::string& name, const py::buffer& to) {
+  const auto dtype = datatype(name);
+  const auto from = message.request();
+  const auto into = to.request(/*writable=*/true);
+  std::optional<ContentsFault> fault;
+  size_t count = 0;
+  {
+    const py::gil_scoped_release no_gil;
+    fault = read_contents(bytes_of(from), field, dtype, into.ptr, capacity(into, dtype), count);
+  }
+  if (!fault) return py::make_tuple(count, py::none());
+  static constexpr std::array kNames = {"malformed", "other field", "element"};
+  const bool is_unsigned = dtype == c10::ScalarType::UInt64 || dtype == c10::ScalarType::UInt32 ||
+                           dtype == c10::ScalarType::UInt16 || dtype == c10::ScalarType::Byte;
+  const py::int_ value = is_unsigned ? py::int_(static_cast<uint64_t>(fault->value)) : py::int_(fault->value);
+  return py::make_tuple(count, py::make_tuple(kNames.at(fault->kind), fault->index, value));
+}
+
+}  // namespace
+
+void bind_numbers(py::module_& module) {
+  module.def("find_number_lists", &find_lists, "document"_a);
+  module.def("read_number_list", &read_list, "text"_a, "shape"_a, "datatype"_a, "to"_a);
+  module.def("read_contents", &read_message, "message"_a, "field"_a, "datatype"_a, "to"_a);
+}
+
+}  // namespace trtserve

@@ -1,0 +1,149 @@
+#include "core/tensor_contents.h"
+
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "core/error.h"
+
+namespace trtserve {
+
+namespace {
+
+enum WireType : uint32_t { Varint = 0, Fixed64 = 1, LengthDelimited = 2, Fixed32 = 5 };
+
+constexpr int kVarintBytes = 10;  // of 64 bits at most
+
+/// Reads the elements into one type. Used once.
+template <typename T>
+class Reader {
+ public:
+  Reader(std::string_view message, uint32_t field, T* to, size_t capacity)
+      : message_(message), field_(field), to_(to), capacity_(capacity) {}
+
+  std::optional<ContentsFault> read() {
+    while (at_ < message_.size()) {
+      const size_t begin = at_;
+      if (!read_field()) return other_ ? other_ : ContentsFault{ContentsFault::Malformed, begin, 0};
+    }
+    return element_;
+  }
+
+  size_t count() const { return count_; }
+
+ private:
+  static constexpr WireType kWireType = !std::is_floating_point_v<T> ? Varint : sizeof(T) == 4 ? Fixed32 : Fixed64;
+
+  /// False where it is malformed, or another than the elements' own.
+  bool read_field() {
+    uint64_t tag = 0;
+    if (!read_varint(tag)) return false;
+    if (tag >> 3 != field_) {
+      if (tag >> 3 != 0) other_ = ContentsFault{ContentsFault::OtherField, static_cast<size_t>(tag >> 3), 0};
+      return false;
+    }
+    const auto type = static_cast<uint32_t>(tag & 7);
+    if (type == kWireType) return read_element(message_.size());
+    uint64_t length = 0;
+    if (type != LengthDelimited || !read_varint(length) || length > message_.size() - at_) return false;
+    const size_t end = at_ + length;
+    while (at_ < end) {
+      if (!read_element(end)) return false;
+    }
+    return true;
+  }
+
+  bool read_element(size_t end) {
+    T element{};
+    if constexpr (std::is_floating_point_v<T>) {
+      if (end - at_ < sizeof(T)) return false;
+      std::memcpy(&element, message_.data() + at_, sizeof(T));
+      at_ += sizeof(T);
+    } else {
+      uint64_t number = 0;
+      if (!read_varint(number) || at_ > end) return false;
+      if (!convert(number, element) && !element_) {
+        element_ = ContentsFault{ContentsFault::Element, count_, static_cast<int64_t>(number)};
+      }
+    }
+    if (count_ < capacity_) to_[count_] = element;
+    ++count_;
+    return true;
+  }
+
+  static bool convert(uint64_t number, T& element) {
+    if constexpr (std::is_same_v<T, bool>) {
+      element = number != 0;
+      return true;
+    } else if constexpr (std::is_signed_v<T>) {
+      const auto value = static_cast<int64_t>(number);
+      element = static_cast<T>(value);
+      return value >= std::numeric_limits<T>::min() && value <= std::numeric_limits<T>::max();
+    } else {
+      element = static_cast<T>(number);
+      return number <= std::numeric_limits<T>::max();
+    }
+  }
+
+  bool read_varint(uint64_t& number) {
+    number = 0;
+    for (int place = 0; place < kVarintBytes && at_ < message_.size(); ++place) {
+      const auto byte = static_cast<uint8_t>(message_[at_++]);
+      number |= static_cast<uint64_t>(byte & 0x7F) << (7 * place);
+      if (byte < 0x80) return true;
+    }
+    return false;
+  }
+
+  std::string_view message_;
+  uint32_t field_;
+  T* to_;
+  size_t capacity_;
+  size_t at_ = 0;
+  size_t count_ = 0;
+  std::optional<ContentsFault> other_;
+  std::optional<ContentsFault> element_;
+};
+
+template <typename T>
+std::optional<ContentsFault> read_into(std::string_view message, uint32_t field, void* to, size_t capacity,
+                                       size_t& count) {
+  Reader<T> reader(message, field, static_cast<T*>(to), capacity);
+  const auto fault = reader.read();
+  count = reader.count();
+  return fault;
+}
+
+}  // namespace
+
+std::optional<ContentsFault> read_contents(std::string_view message, uint32_t field, c10::ScalarType dtype, void* to,
+                                           size_t capacity, size_t& count) {
+  switch (dtype) {
+    case c10::ScalarType::Bool:
+      return read_into<bool>(message, field, to, capacity, count);
+    case c10::ScalarType::Byte:
+      return read_into<uint8_t>(message, field, to, capacity, count);
+    case c10::ScalarType::UInt16:
+      return read_into<uint16_t>(message, field, to, capacity, count);
+    case c10::ScalarType::UInt32:
+      return read_into<uint32_t>(message, field, to, capacity, count);
+    case c10::ScalarType::UInt64:
+      return read_into<uint64_t>(message, field, to, capacity, count);
+    case c10::ScalarType::Char:
+      return read_into<int8_t>(message, field, to, capacity, count);
+    case c10::ScalarType::Short:
+      return read_into<int16_t>(message, field, to, capacity, count);
+    case c10::ScalarType::Int:
+      return read_into<int32_t>(message, field, to, capacity, count);
+    case c10::ScalarType::Long:
+      return read_into<int64_t>(message, field, to, capacity, count);
+    case c10::ScalarType::Float:
+      return read_into<float>(message, field, to, capacity, count);
+    case c10::ScalarType::Double:
+      return read_into<double>(message, field, to, capacity, count);
+    default:
+      fail(Kind::InvalidInput, "the contents of a message have no field for ", dtype);
+  }
+}
+
+}  // namespace trtserve
