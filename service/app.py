@@ -12,6 +12,7 @@ from starlette.datastructures import State
 
 from runtime_ext import Runtime, create_runtime
 from service import problems
+from service.allowed_hosts import AllowedHosts, RefuseForeign
 from service.completions import Completions
 from service.http_protocol import ShortWay
 from service.inference import Inference
@@ -112,6 +113,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     app.state.settings = settings
     problems.install(app)
     app.add_middleware(AnswerCancelled)
+    app.add_middleware(RefuseForeign, hosts=AllowedHosts.of(settings))
     for routes in (
         engines,
         names,

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from runtime_ext import Error
-from service.errors import HTTP_STATUS, BodyStalled, TrtserveError, UnsupportedMedia, sentence
+from service.errors import HTTP_STATUS, BodyStalled, Forbidden, TrtserveError, UnsupportedMedia, sentence
 from service.schemas import UploadQuery
 from service.shortage import shortage_behind
 
@@ -33,6 +33,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": kind} for kind, status in HTTP_STATUS.items()
 }
 RESPONSES[BodyStalled.status] = {"model": Problem, "description": f"{BodyStalled.kind} of its body"}
+RESPONSES[Forbidden.status] = {
+    "model": Problem,
+    "description": f"{Forbidden.kind} by the page or the host that it names",
+}
 RESPONSES[UnsupportedMedia.status] = {
     "model": Problem,
     "description": f"{UnsupportedMedia.kind} by its type or coding",

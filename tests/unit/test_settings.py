@@ -74,6 +74,34 @@ def test_another_device_is_refused_before_an_engine_is_loaded_there(given: str) 
         Settings(device=given)
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["a.example", "*.a.example,b", "*", "A.Example, b", "10.0.0.5", "xn--bcher-kva.example", "my_host"],
+)
+def test_allowed_hosts_are_names(given: str) -> None:
+    assert Settings(allowed_hosts=given).allowed_hosts == given
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "http://a.example",
+        "a.example:80",
+        "*a.example",
+        "a.*",
+        "a b",
+        ",",
+        "a,",
+        "a..b",
+        "a\nb",
+        "bücher.example",
+    ],
+)
+def test_other_allowed_hosts_are_refused(given: str) -> None:
+    with pytest.raises(ValidationError, match="host names without a port"):
+        Settings(allowed_hosts=given)
+
+
 @pytest.mark.parametrize(("given", "meant"), [("off", "off"), ("0", 0), (8001, 8001), ("65535", 65535)])
 def test_the_port_of_grpc_is_a_port_or_off(given: str | int, meant: str | int) -> None:
     assert Settings.model_validate({"grpc_port": given}).grpc_port == meant
