@@ -18,6 +18,7 @@ from service.http_protocol import ShortWay
 from service.inference import Inference
 from service.inflight import InflightBytes
 from service.load_options import openvino_options, tensorrt_options
+from service.methods import AnswerHead, AnswerOptions
 from service.metrics import Metrics
 from service.models.repository import Repository
 from service.models.shared_memory import SharedMemory
@@ -113,7 +114,9 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     app.state.settings = settings
     problems.install(app)
     app.add_middleware(AnswerCancelled)
+    app.add_middleware(AnswerOptions)
     app.add_middleware(RefuseForeign, hosts=AllowedHosts.of(settings))
+    app.add_middleware(AnswerHead)  # around all others: none of them answers a HEAD with a body
     for routes in (
         engines,
         names,
