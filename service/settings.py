@@ -26,6 +26,7 @@ def _number_or(word: str, most: int, what: str) -> BeforeValidator:
         if given == word:
             return given
         digits = given.strip() if isinstance(given, str) else str(given)
+        digits = re.sub(r"\.0+$", "", digits)  # as pydantic takes it in other numbers
         if not (digits.isascii() and digits.isdecimal()) or len(digits) > 8 or int(digits) > most:
             raise PydanticCustomError(
                 "number_or_word",

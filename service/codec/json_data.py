@@ -3,7 +3,7 @@
 from array import array
 from itertools import chain
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from service.codec.datatypes import FLOATS, INTEGERS, NUMPY
 from service.codec.shown import shown
 from service.codec.tensor import check_elements
+from service.codec.whole import MOST_EXACT, whole
 from service.errors import InvalidInput
 
 Array = npt.NDArray[Any]
@@ -76,12 +77,21 @@ def _to_bool(name: str, values: list[Any]) -> Array:
 
 
 def _to_int(name: str, datatype: str, values: list[Any]) -> Array:
-    _check_types(name, datatype, values, {int})
+    _check_types(name, datatype, values, NUMBERS)
+    if float in map(type, values):
+        values = _from_floats(name, datatype, values)
     least, greatest = INTEGERS[datatype]
     if values and (min(values) < least or max(values) > greatest):
         wrong = next(index for index, value in enumerate(values) if not least <= value <= greatest)
         raise _refusal(name, datatype, values, wrong)
     return np.array(values, NUMPY[datatype])
+
+
+def _from_floats(name: str, datatype: str, values: list[Any]) -> list[int]:
+    wholes = [whole(value) for value in values]
+    if None in wholes:
+        raise _refusal(name, datatype, values, wholes.index(None))
+    return cast("list[int]", wholes)
 
 
 def _to_float(name: str, datatype: str, values: list[Any]) -> Array:
@@ -128,6 +138,8 @@ def _refusal(name: str, datatype: str, values: list[Any], index: int) -> Invalid
         takes = "true and false"
     elif datatype in INTEGERS:
         takes = "whole numbers from {} to {}".format(*INTEGERS[datatype])
+        if isinstance(values[index], float) and abs(values[index]) > MOST_EXACT:
+            takes += f", and those over {MOST_EXACT} without a point or an exponent"
     else:
         takes = f"numbers up to {FLOATS[datatype]:.8g}"
     return InvalidInput(

@@ -14,6 +14,7 @@ import simdjson
 from service.codec.datatypes import FLOATS, INTEGERS, NUMPY
 from service.codec.json_data import Array
 from service.codec.tensor import RANK, TENSORS
+from service.codec.whole import MOST_EXACT, whole
 
 LEAST_BYTES = 16_384  # of a body that is worth it
 MOST_KEYS = 64  # of an object: simdjson looks each up from the first on
@@ -60,8 +61,8 @@ def _parse(document: bytes | memoryview) -> dict[str, Any] | None:
                 data = tensor["data"]
                 if not isinstance(data, simdjson.Array):
                     return None
-                shape = described["shape"]
-                elements = _elements(shape)
+                described["shape"] = shape = _shape(described["shape"])
+                elements = math.prod(shape)
                 lists += _check_nesting(data, shape)
                 described["data"] = _array(data, described["datatype"], elements)
                 plain[key].append(described)
@@ -96,11 +97,12 @@ def _lists(value: object) -> int:
     return 1 + sum(map(_lists, value)) if isinstance(value, list) else 0
 
 
-def _elements(shape: Any) -> int:
-    """How many elements the shape says. ValueError or TypeError where it is none, before it is multiplied."""
-    if len(shape) > RANK or not {int}.issuperset(map(type, shape)):
+def _shape(given: Any) -> list[int]:
+    """The shape in whole numbers. ValueError or TypeError where it is none, before it is multiplied."""
+    dims = [dim for dim in map(whole, given) if dim is not None] if len(given) <= RANK else []
+    if len(dims) != len(given):
         raise ValueError("no shape")
-    return math.prod(shape)
+    return dims
 
 
 def _check_nesting(data: Any, shape: list[int]) -> int:
@@ -125,14 +127,26 @@ def _array(data: Any, datatype: str, elements: int) -> Array:
             array = np.frombuffer(data.as_buffer(of_type="d"), np.float64).astype(NUMPY[datatype])
         fits = bool(np.isfinite(array).all())
     elif datatype in INTEGERS:
-        # simdjson refuses a negative number as an unsigned one, and one beyond 63 bits as a signed one.
-        kind, wide_dtype = ("u", np.uint64) if datatype == "UINT64" else ("i", np.int64)
-        wide = np.frombuffer(data.as_buffer(of_type=kind), wide_dtype)
         least, greatest = INTEGERS[datatype]
+        wide = _wide(data, datatype)
         fits = len(wide) > 0 and bool(wide.min() >= least and wide.max() <= greatest)
-        array = wide.astype(NUMPY[datatype])
+        array = wide.astype(NUMPY[datatype]) if fits else wide
     else:
         raise ValueError("not a datatype for this way")
     if not fits or len(array) != elements:
         raise ValueError("the data does not fit")
     return array
+
+
+def _wide(data: Any, datatype: str) -> Array:
+    """Whole numbers in a type that holds them all. ValueError where there are others."""
+    # simdjson refuses a negative number as an unsigned one, and one beyond 63 bits as a signed one.
+    kind, dtype = ("u", np.uint64) if datatype == "UINT64" else ("i", np.int64)
+    try:
+        return np.frombuffer(data.as_buffer(of_type=kind), dtype)
+    except (ValueError, TypeError):
+        floats = np.frombuffer(data.as_buffer(of_type="d"), np.float64)
+    # One that is just MOST_EXACT may have been another before it was a float.
+    if not bool(((floats == np.trunc(floats)) & (np.abs(floats) < MOST_EXACT)).all()):
+        raise ValueError("not whole, or perhaps not exact")
+    return floats

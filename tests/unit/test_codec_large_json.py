@@ -74,6 +74,8 @@ def test_data_that_is_no_list_is_left_to_the_strict_way(data: object) -> None:
         ("FP16", [2, 2], [[1, 2], [3, 4]]),
         ("INT8", [2, 1, 2], [[[1, 2]], [[3, -128]]]),
         ("INT64", [2, 2], [1, 2, 3, 2**63 - 1]),
+        ("INT64", [2.0, 2.0], [[1.0, 2.0], [3, -(2**52)]]),
+        ("UINT8", [3], [0.0, -0.0, 255.0]),
     ],
 )
 def test_it_takes_what_is_plain(datatype: str, shape: list[int], data: Any) -> None:
@@ -99,6 +101,20 @@ def test_it_takes_what_is_plain(datatype: str, shape: list[int], data: Any) -> N
 )
 def test_it_leaves_the_rest_to_the_strict_way(shape: list[int], data: Any) -> None:
     assert large_json.parse(of("FP32", shape, data)) is None
+
+
+@pytest.mark.parametrize(
+    ("datatype", "data"),
+    [
+        ("INT32", [1, 2.5]),
+        ("UINT64", [1.0, -1.0]),
+        ("UINT8", [256.0]),
+        ("INT64", [1e300]),
+        ("INT64", [2.0**53]),
+    ],
+)
+def test_it_leaves_floats_that_may_not_be_whole_to_the_strict_way(datatype: str, data: list[Any]) -> None:
+    assert large_json.parse(of(datatype, [len(data)], data)) is None
 
 
 @pytest.mark.parametrize(
@@ -133,6 +149,9 @@ def test_a_large_body_is_decoded_and_its_faults_are_told_as_those_of_a_small_one
     ((_, _, shape, array),) = bodies.decode(JSON, of("FP32", [LEAST_BYTES], data)).inputs
     assert isinstance(array, np.ndarray)
     assert (shape, array.tolist()) == ([LEAST_BYTES], data)
+    ((_, _, shape, array),) = bodies.decode(JSON, of("INT8", [LEAST_BYTES], [1.0] * LEAST_BYTES)).inputs
+    assert isinstance(array, np.ndarray)
+    assert array.tolist() == [1] * LEAST_BYTES
     data[7] = True
     with pytest.raises(InvalidInput, match="'x' has true at element 7 of its data; FP32 takes numbers"):
         bodies.decode(JSON, of("FP32", [LEAST_BYTES], data))

@@ -47,7 +47,9 @@ def test_no_address_and_no_path_is_empty(name: str) -> None:
         Settings.model_validate({name: ""})
 
 
-@pytest.mark.parametrize(("given", "meant"), [("auto", "auto"), ("0", 0), (250, 250), ("10000000", 10**7)])
+@pytest.mark.parametrize(
+    ("given", "meant"), [("auto", "auto"), ("0", 0), (250, 250), (250.0, 250), ("10000000", 10**7)]
+)
 def test_a_queue_delay_is_a_number_or_the_word(given: str | int, meant: str | int) -> None:
     assert Settings.model_validate({"max_queue_delay_us": given}).max_queue_delay_us == meant
 
