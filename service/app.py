@@ -12,11 +12,13 @@ from starlette.datastructures import State
 
 from runtime_ext import Runtime, create_runtime
 from service import problems
+from service.allowed_hosts import AllowedHosts, RefuseForeign
 from service.completions import Completions
 from service.http_protocol import ShortWay
 from service.inference import Inference
 from service.inflight import InflightBytes
 from service.load_options import openvino_options, tensorrt_options
+from service.methods import AnswerHead, AnswerOptions
 from service.metrics import Metrics
 from service.models.repository import Repository
 from service.models.shared_memory import SharedMemory
@@ -112,6 +114,9 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     app.state.settings = settings
     problems.install(app)
     app.add_middleware(AnswerCancelled)
+    app.add_middleware(AnswerOptions)
+    app.add_middleware(RefuseForeign, hosts=AllowedHosts.of(settings))
+    app.add_middleware(AnswerHead)  # around all others: none of them answers a HEAD with a body
     for routes in (
         engines,
         names,

@@ -12,8 +12,8 @@ TrtserveError
 ├── Unavailable        503  not now: starting, draining, or a device that is dead
 └── DeadlineExceeded   504  the request's time was over before its execution began
 
-Two are answered with a status of their own: UnsupportedMedia, an InvalidInput, with 415, and BodyStalled, a
-DeadlineExceeded, with 408.
+Three are answered with a status of their own: Forbidden and UnsupportedMedia, both an InvalidInput, with 403
+and 415, and BodyStalled, a DeadlineExceeded, with 408.
 """
 
 from typing import ClassVar
@@ -71,6 +71,12 @@ class Unavailable(TrtserveError):
 
 class DeadlineExceeded(TrtserveError):
     kind = "DeadlineExceeded"
+
+
+class Forbidden(InvalidInput):
+    """A request that a web page sent which has no business here, or that is for a host by another name."""
+
+    status: ClassVar[int] = 403
 
 
 class UnsupportedMedia(InvalidInput):

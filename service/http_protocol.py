@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from runtime_ext import Completion
 from service import problems
+from service.allowed_hosts import AllowedHosts
 from service.body import stalled
 from service.bounded_http import lines
 from service.codec import Body
@@ -51,7 +52,7 @@ class ShortWay:
         self.inflight = inflight
         self.errors = errors
         self.body_timeout_s = settings.body_timeout_s
-        self.heads = KnownHeads(settings.max_request_bytes)
+        self.heads = KnownHeads(settings.max_request_bytes, AllowedHosts.of(settings))
         self.known = self.heads.look_up
         self.connections: set[InferProtocol] = set()
         self._default_headers: Any = None

@@ -7,6 +7,7 @@ import httptools
 from starlette.datastructures import Headers
 
 from service import codec
+from service.allowed_hosts import AllowedHosts
 from service.bounded_http import MOST_HEAD_BYTES, refusal
 from service.codec import Form
 from service.errors import TrtserveError
@@ -34,9 +35,10 @@ class KnownHead:
 class KnownHeads:
     """Belongs to the event loop. What it keeps is bounded in number and size, whatever clients send."""
 
-    def __init__(self, limit: int) -> None:
-        """`limit` is that of a body in bytes; a longer one is refused on the long way."""
+    def __init__(self, limit: int, hosts: AllowedHosts) -> None:
+        """`limit` is that of a body in bytes; what it or `hosts` refuse is refused on the long way."""
         self._limit = limit
+        self._hosts = hosts
         self._known: dict[bytes, KnownHead | None] = {}
 
     def __len__(self) -> int:
@@ -71,6 +73,7 @@ class KnownHeads:
             or names.count(b"content-length") != 1
             or not UNUSUAL.isdisjoint(names)
             or refusal(b"POST", "1.1", read.headers) is not None
+            or self._hosts.refusal("POST", read.headers) is not None
         ):
             return None
         headers = Headers(raw=read.headers)

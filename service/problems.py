@@ -10,10 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from runtime_ext import Error
-from service.errors import HTTP_STATUS, BodyStalled, TrtserveError, UnsupportedMedia, sentence
+from service.errors import HTTP_STATUS, BodyStalled, Forbidden, TrtserveError, UnsupportedMedia, sentence
+from service.methods import allowed
 from service.schemas import UploadQuery
 from service.shortage import shortage_behind
 
@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 RETRIED = {"QueueFull", "Unavailable"}  # kinds that pass
 MOST_RETRY_AFTER = 60  # seconds
-METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 class Problem(BaseModel):
@@ -33,6 +32,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": kind} for kind, status in HTTP_STATUS.items()
 }
 RESPONSES[BodyStalled.status] = {"model": Problem, "description": f"{BodyStalled.kind} of its body"}
+RESPONSES[Forbidden.status] = {
+    "model": Problem,
+    "description": f"{Forbidden.kind} by the page or the host that it names",
+}
 RESPONSES[UnsupportedMedia.status] = {
     "model": Problem,
     "description": f"{UnsupportedMedia.kind} by its type or coding",
@@ -139,15 +142,9 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     )
     refusal.headers.update(error.headers or {})
     if error.status_code == 405:
-        refusal.headers["allow"] = ", ".join(_allowed(request))
+        # What routing itself names is the first route's.
+        refusal.headers["allow"] = ", ".join(allowed(request.app.routes, request.scope))
     return refusal
-
-
-def _allowed(request: Request) -> list[str]:
-    """The methods of all routes of this path: what routing itself names is the first route's."""
-    routes = request.app.routes
-    asked = [(method, {**request.scope, "method": method}) for method in METHODS]
-    return [method for method, scope in asked if any(r.matches(scope)[0] == Match.FULL for r in routes)]
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

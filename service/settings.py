@@ -26,6 +26,7 @@ def _number_or(word: str, most: int, what: str) -> BeforeValidator:
         if given == word:
             return given
         digits = given.strip() if isinstance(given, str) else str(given)
+        digits = re.sub(r"\.0+$", "", digits)  # as pydantic takes it in other numbers
         if not (digits.isascii() and digits.isdecimal()) or len(digits) > 8 or int(digits) > most:
             raise PydanticCustomError(
                 "number_or_word",
@@ -59,12 +60,34 @@ Device = Annotated[
 GrpcPort = Annotated[int | Literal["off"], _number_or("off", 65_535, "a port")]
 
 
+HOST_NAME = r"\*|(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*"
+
+
+def _host_names(given: str) -> str:
+    names = given.split(",") if given else []
+    if not all(re.fullmatch(HOST_NAME, name.strip(), re.IGNORECASE) for name in names):
+        raise PydanticCustomError(
+            "host_names",
+            "Input should be host names without a port, or *.NAME, with commas between them; or *",
+        )
+    return given
+
+
+AllowedHostNames = Annotated[str, AfterValidator(_host_names)]
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="TRTSERVE_", env_ignore_empty=True, frozen=True, extra="forbid"
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
+    allowed_hosts: AllowedHostNames = Field(
+        "",
+        description="Host names of this server, and of whose web pages may use it, with commas between them; "
+        "*.example.com is all below example.com, and * all there are. None: on a loopback address those "
+        "without a dot, elsewhere all. Addresses and localhost always are.",
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     grpc_port: GrpcPort = Field(
         8001, description="Port to listen on for gRPC; 0 takes a free one, off does without."

@@ -173,8 +173,11 @@ class Connection:
                 await self._loop.sock_sendall(self._socket, piece)
             await turns(4)
 
-    async def answer(self) -> Answer | None:
-        """The next answer; None at the end of the connection."""
+    async def answer(self, *, bodiless: bool = False) -> Answer | None:
+        """The next answer; None at the end of the connection.
+
+        `bodiless`: its length is that of a body which does not come.
+        """
         async with asyncio.timeout(HANGS_AFTER_S):
             while (end := self._received.find(END)) < 0:
                 if not await self._receive():
@@ -185,7 +188,8 @@ class Connection:
                 (name.lower(), value.strip()) for name, _, value in (x.partition(":") for x in lines)
             )
             assert "transfer-encoding" not in dict(headers)
-            whole = end + len(END) + int(dict(headers).get("content-length", 0))
+            length = 0 if bodiless else int(dict(headers).get("content-length", 0))
+            whole = end + len(END) + length
             while len(self._received) < whole:
                 assert await self._receive(), "the connection ended in the middle of an answer"
         body = bytes(self._received[end + len(END) : whole])

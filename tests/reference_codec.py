@@ -114,9 +114,18 @@ def _name(name: object) -> str:
 
 
 def _integer(value: object, least: int = 0) -> int:
+    value = _whole(value)
+    require(least <= value < 2**63, "out of range")
+    return value
+
+
+def _whole(value: object) -> int:
+    """A float stands for the whole number that it is, as long as it can be no other."""
+    if isinstance(value, float):
+        require(math.isfinite(value) and value % 1 == 0 and -(2**53) <= value <= 2**53, "not whole")
+        return int(value)
     require(isinstance(value, int) and not isinstance(value, bool), "no integer")
     assert isinstance(value, int)
-    require(least <= value < 2**63, "out of range")
     return value
 
 
@@ -213,6 +222,8 @@ def _element(datatype: str, value: object) -> bytes:
     if datatype == "BOOL":
         require(value is True or value is False or (type(value) is int and value in (0, 1)), "no bool")
         return b"\1" if value else b"\0"
+    if datatype in FORMATS and type(value) is float and not datatype.startswith("FP"):
+        value = _whole(value)
     floating = datatype in {"FP16", "BF16", "FP32", "FP64"}
     require(type(value) is int or (floating and type(value) is float), "no number")
     try:

@@ -184,12 +184,10 @@ class Scanner {
 template <typename T>
 bool convert(const Number& number, T& element) {
   if constexpr (std::is_same_v<T, bool>) {
-    if (number.form == Number::Real || !number.exact) {
-      if (number.value != 0 && number.value != 1) return false;
-      element = number.value == 1;
-      return true;
+    if (number.form == Number::Real || !number.exact || number.magnitude > 1 ||
+        (number.negative && number.magnitude == 1)) {
+      return false;
     }
-    if (number.magnitude > 1 || (number.negative && number.magnitude == 1)) return false;
     element = number.magnitude == 1;
     return true;
   } else if (number.form == Number::Bool) {

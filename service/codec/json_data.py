@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Sequence
 from itertools import chain
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from service.codec.datatypes import FLOATS, INTEGERS, NUMPY
 from service.codec.shown import shown
 from service.codec.tensor import check_elements
+from service.codec.whole import MOST_EXACT, whole
 from service.errors import InvalidInput
 
 Array = npt.NDArray[Any]
@@ -77,12 +78,21 @@ def _to_bool(name: str, values: list[Any]) -> Array:
 
 
 def _to_int(name: str, datatype: str, values: list[Any]) -> Array:
-    _check_types(name, datatype, values, {int})
+    _check_types(name, datatype, values, NUMBERS)
+    if float in map(type, values):
+        values = _from_floats(name, datatype, values)
     least, greatest = INTEGERS[datatype]
     if values and (min(values) < least or max(values) > greatest):
         wrong = next(index for index, value in enumerate(values) if not least <= value <= greatest)
         raise _refusal(name, datatype, values, wrong)
     return np.array(values, NUMPY[datatype])
+
+
+def _from_floats(name: str, datatype: str, values: list[Any]) -> list[int]:
+    wholes = [whole(value) for value in values]
+    if None in wholes:
+        raise _refusal(name, datatype, values, wholes.index(None))
+    return cast("list[int]", wholes)
 
 
 def _to_float(name: str, datatype: str, values: list[Any]) -> Array:
@@ -141,15 +151,22 @@ def _check_finite(name: str, datatype: str, values: Sequence[Any] | Array, finit
 
 
 def _refusal(name: str, datatype: str, values: Sequence[Any] | Array, index: int) -> InvalidInput:
-    return refusal(name, datatype, index, as_json(values[index]))
+    value = values[index]
+    inexact = isinstance(value, float) and abs(value) > MOST_EXACT
+    return refusal(name, datatype, index, as_json(value), inexact=inexact)
 
 
-def refusal(name: str, datatype: str, index: int, written: str) -> InvalidInput:
-    """What a tensor is refused with whose element `index` is none of its datatype."""
+def refusal(name: str, datatype: str, index: int, written: str, *, inexact: bool) -> InvalidInput:
+    """What a tensor is refused with whose element `index` is none of its datatype.
+
+    `inexact`: it is a float so large that it may be meant for several whole numbers.
+    """
     if datatype == "BOOL":
         takes = "true and false"
     elif datatype in INTEGERS:
         takes = "whole numbers from {} to {}".format(*INTEGERS[datatype])
+        if inexact:
+            takes += f", and those over {MOST_EXACT} without a point or an exponent"
     else:
         takes = f"numbers up to {FLOATS[datatype]:.8g}"
     return InvalidInput(

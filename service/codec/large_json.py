@@ -16,6 +16,7 @@ from service.codec.datatypes import NUMPY
 from service.codec.json_data import Array, narrowed, refusal
 from service.codec.request import Unread
 from service.codec.tensor import check_elements
+from service.codec.whole import MOST_EXACT
 from service.errors import InvalidInput, TooLarge
 
 LEAST_BYTES = 16_384  # of a document that is worth it
@@ -72,7 +73,9 @@ class NumberList(Unread):
                 f"The data of tensor {name!r} is nested otherwise than its shape {shape}: look at depth "
                 f"{index}, byte {self._begin + begin} of the body."
             )
-        return refusal(name, datatype, index, written)
+        is_float = written[-1:].isdigit() and not written.lstrip("-").isdigit()
+        inexact = is_float and abs(float(written)) > MOST_EXACT
+        return refusal(name, datatype, index, written, inexact=inexact)
 
     def _malformed(self, at: int) -> InvalidInput:
         seen = bytes(self._text[at : at + 1]).decode("ascii", "replace")

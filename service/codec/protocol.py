@@ -27,6 +27,7 @@ from service.codec.request import (
 )
 from service.codec.shown import shown
 from service.codec.tensor import check_bytes, check_name, check_shape, check_tensors
+from service.codec.whole import whole
 from service.errors import InvalidInput, Unsupported
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -244,10 +245,11 @@ def _outputs(root: dict[str, Any], binary_by_default: bool) -> tuple[list[Reques
 
 def _check_classification(name: str, parameters: dict[str, Any]) -> None:
     """Source: Triton's "Classification Extension"; 0 asks for nothing there as well."""
-    classes = parameters.get("classification", 0)
-    if type(classes) is not int or classes < 0:
+    given = parameters.get("classification", 0)
+    classes = whole(given)
+    if classes is None or classes < 0:
         raise InvalidInput(
-            f"The parameter classification of output {name!r} is {shown(classes)}; it must be a whole number."
+            f"The parameter classification of output {name!r} is {shown(given)}; it must be a whole number."
         )
     if classes > 0:
         raise Unsupported(
@@ -258,19 +260,21 @@ def _check_classification(name: str, parameters: dict[str, Any]) -> None:
 
 def _timeout_ns(parameters: dict[str, Any]) -> int | None:
     """`parameters.timeout` is in microseconds; 0 is none of the request's own: both as Triton has them."""
-    timeout = parameters.get("timeout", 0)
-    if type(timeout) is not int or timeout < 0:
+    given = parameters.get("timeout", 0)
+    timeout = whole(given)
+    if timeout is None or timeout < 0:
         raise InvalidInput(
-            f"The parameter timeout is {shown(timeout)}; it must be a whole number of microseconds."
+            f"The parameter timeout is {shown(given)}; it must be a whole number of microseconds."
         )
     return min(timeout * 1_000, LONGEST_NS) or None
 
 
 def _priority(parameters: dict[str, Any]) -> int:
-    priority = parameters.get("priority", 0)
-    if type(priority) is not int or priority < 0:
+    given = parameters.get("priority", 0)
+    priority = whole(given)
+    if priority is None or priority < 0:
         raise InvalidInput(
-            f"The parameter priority is {shown(priority)}; it must be 1 (high), 2 (normal) or 3 (low)."
+            f"The parameter priority is {shown(given)}; it must be 1 (high), 2 (normal) or 3 (low)."
         )
     return PRIORITIES.get(priority, NORMAL)
 

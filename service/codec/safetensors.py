@@ -111,7 +111,8 @@ def _tensor(name: str, described: object) -> Tensor:
             if dtype not in FROM_SAFETENSORS:
                 allowed = ", ".join(FROM_SAFETENSORS)
                 raise InvalidInput(f"Tensor {name!r} has the dtype {shown(dtype)}; allowed are {allowed}.")
-            return Tensor(name, FROM_SAFETENSORS[dtype], check_shape(name, shape), begin, end)
+            dims = check_shape(name, shape, floats=False)  # as the safetensors package reads it
+            return Tensor(name, FROM_SAFETENSORS[dtype], dims, begin, end)
         case _:
             raise InvalidInput(
                 f"Tensor {name!r} of the safetensors file has no proper dtype, shape and data_offsets."

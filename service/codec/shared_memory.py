@@ -9,6 +9,7 @@ from typing import Any
 from service.codec.request import Region
 from service.codec.shown import shown
 from service.codec.tensor import check_name
+from service.codec.whole import whole
 from service.errors import InvalidInput
 
 REGION = "shared_memory_region"
@@ -37,8 +38,9 @@ def described(place: Region, byte_size: int) -> dict[str, Any]:
 
 
 def _bytes(what: str, key: str, value: object) -> int:
-    if type(value) is not int or not 0 <= value < 2**63:
+    size = whole(value)
+    if size is None or not 0 <= size < 2**63:
         raise InvalidInput(
             f"The parameter {key} of {what} is {shown(value)}; it must be a whole number of bytes from 0."
         )
-    return value
+    return size

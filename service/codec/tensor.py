@@ -4,6 +4,7 @@ import math
 
 from runtime_ext import DATATYPES
 from service.codec.shown import shown
+from service.codec.whole import whole
 from service.errors import InvalidInput
 
 # Far above what any engine has. They bound what a sentence quotes and how large a product can get.
@@ -28,18 +29,21 @@ def check_tensors(key: str, tensors: int) -> None:
         raise InvalidInput(f"The request has {tensors} {key}; it must have at most {TENSORS}.")
 
 
-def check_shape(name: str, shape: object) -> list[int]:
-    """The shape of the tensor `name`, if it can be one; true and false are no numbers here."""
-    if (
-        not isinstance(shape, list)
-        or len(shape) > RANK
-        or not all(type(dim) is int and 0 <= dim < 2**63 for dim in shape)
-    ):
-        raise InvalidInput(
-            f"Tensor {name!r} has the shape {shown(shape)}; it must be a list of whole numbers from 0, "
-            f"at most {RANK} of them."
-        )
-    return shape
+def check_shape(name: str, shape: object, *, floats: bool = True) -> list[int]:
+    """The shape of the tensor `name`, if it can be one; true and false are no numbers here.
+
+    `floats`: whether 4.0 stands for 4.
+    """
+    if isinstance(shape, list) and len(shape) <= RANK:
+        if all(type(dim) is int and 0 <= dim < 2**63 for dim in shape):
+            return shape
+        dims = [dim for dim in map(whole, shape) if dim is not None and 0 <= dim < 2**63]
+        if floats and len(dims) == len(shape):
+            return dims
+    raise InvalidInput(
+        f"Tensor {name!r} has the shape {shown(shape)}; it must be a list of whole numbers from 0, "
+        f"at most {RANK} of them."
+    )
 
 
 def check_elements(name: str, shape: list[int], elements: int) -> None:
@@ -54,14 +58,15 @@ def check_elements(name: str, shape: list[int], elements: int) -> None:
 def check_bytes(name: str, datatype: str, shape: list[int], size: object) -> int:
     """The number of bytes of a tensor's data, if datatype and shape allow it."""
     elements = math.prod(shape)
+    given = whole(size)
     if datatype in DATATYPES:
         expected = elements * DATATYPES[datatype]
-        if type(size) is int and size == expected:
-            return size
+        if given == expected:
+            return expected
         takes = shown(expected)
     else:  # BYTES, whose elements are of any length
         least = elements * BYTES_LENGTH
-        if type(size) is int and (size >= least if elements else size == 0):
-            return size
+        if given is not None and (given >= least if elements else given == 0):
+            return given
         takes = f"{shown(least)} or more" if elements else "0"
     raise InvalidInput(f"Tensor {name!r} has {shown(size)} bytes of data; {datatype} {shape} takes {takes}.")

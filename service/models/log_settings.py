@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.codec.shown import shown
+from service.codec.whole import whole
 from service.errors import InvalidInput, Unsupported
 
 SWITCHES = {"log_info": logging.INFO, "log_warning": logging.WARNING, "log_error": logging.ERROR}
@@ -58,6 +59,6 @@ def _checked(setting: str, value: object) -> object:
     elif setting in SWITCHES:
         if not isinstance(value, bool):
             raise InvalidInput(f"{setting} is {shown(value)}; it is true or false.")
-    elif type(value) is not int or value < 0:  # True is an int to isinstance
+    elif (level := whole(value)) is None or level < 0:
         raise InvalidInput(f"{setting} is {shown(value)}; it is a whole number, 0 or more.")
     return value

@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any
 
 from service.codec.shown import shown
+from service.codec.whole import whole
 from service.errors import Conflict, InvalidInput, NotFound, TrtserveError, Unsupported
 from service.settings import Settings
 
@@ -261,8 +262,9 @@ def _text(given: object, what: str) -> str:
 
 
 def _number(given: object, what: str, least: int) -> int:
-    if type(given) is not int or given < least:  # True is an int to isinstance
+    number = whole(given)
+    if number is None or number < least:
         raise InvalidInput(
             f"The {what} in shared memory is {shown(given)}; it is a whole number of bytes, {least} or more."
         )
-    return given
+    return number

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 
 from service.codec.shown import shown
+from service.codec.whole import whole
 from service.errors import InvalidInput
 from service.json_body import json_object
 from service.schemas_names import NameList, NameModel, PointModel
@@ -43,8 +44,8 @@ async def point_name(request: Request, name: str) -> NameModel:
     """
     registry: Registry = request.app.state.registry
     asked = await json_object(request)
-    version = asked.get("current")
-    if asked.keys() != {"current"} or type(version) is not int or not 1 <= version <= LARGEST_VERSION:
+    version = whole(asked.get("current"))
+    if asked.keys() != {"current"} or version is None or not 1 <= version <= LARGEST_VERSION:
         raise InvalidInput(
             f'The request\'s body is {shown(asked)}; it is {{"current": VERSION}}, '
             "with the number of a version."

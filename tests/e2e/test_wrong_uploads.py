@@ -6,6 +6,7 @@ import re
 import socket
 import zipfile
 
+import onnx
 import pytest
 import torch
 
@@ -51,6 +52,19 @@ def test_a_tensorrt_plan_is_told_what_this_server_lacks_for_it(server: Server, p
         check_refusal(server, plan, 503, "TensorRT.*(needs an NVIDIA GPU|runtime library)")
     else:
         check_refusal(server, plan, 501, r"10\.13\.2\.6.*README, \"On a GPU\"")
+
+
+@pytest.mark.parametrize("version", [15, 2**40])
+def test_an_onnx_version_that_the_backend_lacks_is_named(server: Server, plan: bytes, version: int) -> None:
+    model = onnx.load_model_from_string(plan)
+    model.ir_version = version
+    check_refusal(server, model.SerializeToString(), 501, f"IR version {version}, and versions 1 to")
+
+
+def test_an_operator_that_the_backend_lacks_is_named(server: Server, plan: bytes) -> None:
+    model = onnx.load_model_from_string(plan)
+    model.graph.node[0].op_type = "Frobnicate"
+    check_refusal(server, model.SerializeToString(), 501, "does not have the operator Frobnicate of ai.onnx")
 
 
 def check_refusal(server: Server, plan: bytes, status: int, sentence: str) -> None:

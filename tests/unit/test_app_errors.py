@@ -30,12 +30,18 @@ async def test_an_unknown_address_is_a_404_that_says_where_to_look(client: httpx
 async def test_a_method_that_an_address_does_not_take_is_a_405(client: httpx.AsyncClient) -> None:
     response = await client.put("/health/live")
     assert "PUT /health/live" in refused(response, 405, "InvalidInput")
-    assert response.headers["allow"] == "GET"
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.parametrize(
     ("path", "methods"),
-    [("/engines", "GET, POST"), ("/engines/1", "DELETE, GET"), ("/v2/logging", "GET, POST")],
+    [
+        ("/engines", "GET, HEAD, OPTIONS, POST"),
+        ("/engines/1", "DELETE, GET, HEAD, OPTIONS"),
+        ("/v2/logging", "GET, HEAD, OPTIONS, POST"),
+        ("/v2/models/net/infer", "OPTIONS, POST"),
+        ("/static-offline-docs/swagger-ui.css", "GET, HEAD, OPTIONS"),
+    ],
 )
 async def test_a_405_names_every_method_of_its_address(
     client: httpx.AsyncClient, path: str, methods: str

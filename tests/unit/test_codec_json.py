@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from service.codec import InferRequest
-from service.codec.datatypes import NUMPY
+from service.codec.datatypes import INTEGERS, NUMPY
 from service.errors import InvalidInput
 from tests import bodies
 from tests.tensors import Array, Tensor, bfloat16_to_float32, output, same, tensors
@@ -75,6 +75,18 @@ def test_booleans_come_as_words_or_as_numbers() -> None:
     assert values("BOOL", [True, False, 1, 0]).tolist() == [True, False, True, False]
 
 
+@pytest.mark.parametrize("datatype", sorted(INTEGERS))
+def test_whole_numbers_may_be_floats(datatype: str) -> None:
+    assert values(datatype, [1.0, 2, -0.0, 1e2]).tolist() == [1, 2, 0, 100]
+    nested = values(datatype, [[1.0, 2.0], [3.0, 4.0]], [2, 2])
+    assert (nested.tolist(), nested.dtype) == ([1, 2, 3, 4], np.dtype(NUMPY[datatype]))
+
+
+def test_a_float_is_a_whole_number_as_far_as_it_can_be_no_other() -> None:
+    assert values("INT64", [2.0**53, -(2.0**53), 2**63 - 1]).tolist() == [2**53, -(2**53), 2**63 - 1]
+    assert values("UINT64", [2.0**53, 2**64 - 1]).tolist() == [2**53, 2**64 - 1]
+
+
 def test_floats_may_be_whole_numbers() -> None:
     assert values("FP16", [1, 2.5, -3]).tolist() == [1, 2.5, -3]
 
@@ -101,7 +113,15 @@ def test_bfloat16_is_rounded_to_the_nearest_even(number: float, bits: int) -> No
     ("datatype", "element", "takes"),
     [
         ("INT32", 1.5, "1.5 .* INT32 takes whole numbers from -2147483648 to 2147483647"),
-        ("INT32", 1.0, "1.0 .* takes whole numbers"),
+        ("INT32", -0.5, "-0.5 .* takes whole numbers"),
+        ("INT32", 3e9, "3000000000 .* takes whole numbers from -2147483648 to 2147483647"),
+        ("INT32", 1e300, "1e\\+300 .* takes whole numbers"),
+        ("UINT8", -1.0, "-1 .* takes whole numbers from 0 to 255"),
+        (
+            "INT64",
+            2.0**54,
+            "1.8014398509481984e\\+16 .* those over 9007199254740992 without a point or an exp",
+        ),
         ("INT32", True, "true .* takes whole numbers"),
         ("INT32", "3", "'3' .* takes whole numbers"),
         ("INT32", None, "null .* takes whole numbers"),

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from service import codec
 from service.codec import Form, InferRequest
 from service.codec.datatypes import NUMPY
-from service.codec.request import HIGH, LOW, NORMAL, RequestedOutput
+from service.codec.request import HIGH, LOW, NORMAL, Region, RequestedOutput
 from service.errors import InvalidInput, TrtserveError, Unsupported
 from tests import bodies
 from tests.fakes.runtime import TensorSpec
@@ -43,7 +43,9 @@ def refusal(request: object) -> str:
         (4, "4"),
         ("2,2", "'2,2'"),
         ([2, -1], "[2, -1]"),
-        ([2, 2.0], "[2, 2.0]"),
+        ([2, 2.5], "[2, 2.5]"),
+        ([2, -1.0], "[2, -1.0]"),
+        ([2, 1e300], "[2, 1e+300]"),
         ([2, True], "[2, True]"),
         ([2, None], "[2, None]"),
         ([2, "2"], "[2, '2']"),
@@ -93,11 +95,38 @@ def test_a_shape_beyond_any_memory_is_refused() -> None:
         ({"inputs": [], "parameters": {"timeout": 1.5}}, "parameter timeout is 1.5"),
         ({"inputs": [], "parameters": {"timeout": True}}, "parameter timeout is True"),
         ({"inputs": [], "parameters": {"priority": -1}}, "parameter priority is -1"),
-        ({"inputs": [], "parameters": {"priority": 1.0}}, "parameter priority is 1.0"),
+        ({"inputs": [], "parameters": {"priority": 1.5}}, "parameter priority is 1.5"),
+        ({"inputs": [], "parameters": {"timeout": 1e300}}, "parameter timeout is 1e+300"),
     ],
 )
 def test_what_is_missing_or_of_a_wrong_type_is_named(request_: object, sentence: str) -> None:
     assert sentence in refusal(request_)
+
+
+def test_every_whole_number_may_be_a_float() -> None:
+    floats = decode(
+        {
+            "inputs": [
+                tensor(shape=[2.0, 2.0]),
+                {
+                    "name": "r",
+                    "datatype": "INT8",
+                    "shape": [4.0],
+                    "parameters": {
+                        "shared_memory_region": "r",
+                        "shared_memory_byte_size": 4.0,
+                        "shared_memory_offset": 8.0,
+                    },
+                },
+            ],
+            "outputs": [{"name": "y", "parameters": {"classification": 0.0}}],
+            "parameters": {"timeout": 5.0, "priority": 1.0},
+        }
+    )
+    (x, r) = floats.inputs
+    assert (x[2], r[2], r[3]) == ([2, 2], [4], Region("r", 8, 4))
+    assert {type(dim) for dim in (*x[2], *r[2])} == {int}
+    assert (floats.timeout_ns, floats.priority) == (5_000, HIGH)
 
 
 @pytest.mark.parametrize("classes", [-1, True, "3", 1.5, None])

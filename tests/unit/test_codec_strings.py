@@ -98,7 +98,7 @@ def test_a_malformed_blob_is_refused(blob: bytes, shape: list[int], sentence: st
     assert sentence in str(refused.value)
 
 
-@pytest.mark.parametrize("size", [-1, 5.0, "5", True, 4, 6])
+@pytest.mark.parametrize("size", [-1, 5.5, "5", True, 4, 6, 6.0])
 def test_a_size_is_that_of_the_blob(size: object) -> None:
     with pytest.raises(InvalidInput):
         decode(packed(b"a"), [1], size)

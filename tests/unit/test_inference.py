@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 import runtime_ext
 from service import codec
+from service.allowed_hosts import AllowedHosts
 from service.codec import protocol
 from service.errors import InvalidInput, NotFound
 from service.http_protocol import RENDERED
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 BLOB = np.arange(4, dtype=np.float32).tobytes()
+HOSTS = AllowedHosts("", local=True)
 PREFIX = b"POST /engines/net/infer HTTP/1.1\r\nContent-Length: 1\r\n"
 
 
@@ -192,7 +194,7 @@ async def test_a_raw_body_is_a_batch_of_one_where_requests_are_joined(
 
 
 def test_a_head_is_read_once() -> None:
-    heads = KnownHeads(100)
+    heads = KnownHeads(100, HOSTS)
     first = heads.look_up(PREFIX + b"\r\n")
     assert first is not None
     assert (first.head.ref, first.length) == ("net", 1)
@@ -211,20 +213,20 @@ def test_a_head_is_read_once() -> None:
     ],
 )
 def test_a_target_says_the_engine_and_its_version(target: bytes, ref: str, version: str | None) -> None:
-    known = KnownHeads(100).look_up(PREFIX.replace(b"/engines/net", target) + b"\r\n")
+    known = KnownHeads(100, HOSTS).look_up(PREFIX.replace(b"/engines/net", target) + b"\r\n")
     assert known is not None
     assert (known.head.ref, known.head.version) == (ref, version)
 
 
 @pytest.mark.parametrize("accepted", [b"identity", b"*", b"br", b"gzip;q=0", b""])
 def test_a_head_that_asks_for_no_compression_is_ordinary(accepted: bytes) -> None:
-    heads = KnownHeads(100)
+    heads = KnownHeads(100, HOSTS)
     assert heads.look_up(PREFIX + b"Accept-Encoding: " + accepted + b"\r\n\r\n") is not None
     assert heads.look_up(PREFIX + b"Content-Encoding: identity\r\n\r\n") is not None
 
 
 def test_heads_are_bounded_in_number_and_size() -> None:
-    heads = KnownHeads(100)
+    heads = KnownHeads(100, HOSTS)
     for number in range(3 * HEADS):
         assert heads.look_up(PREFIX + b"X: %d\r\n\r\n" % number) is not None
         assert 0 < len(heads) <= HEADS
@@ -273,7 +275,7 @@ def test_heads_are_bounded_in_number_and_size() -> None:
 )
 def test_a_head_that_is_not_ordinary_is_left_to_the_framework(raw: bytes) -> None:
     assert raw.endswith(b"\r\n\r\n")
-    assert KnownHeads(100).look_up(raw) is None
+    assert KnownHeads(100, HOSTS).look_up(raw) is None
 
 
 # -- answers, as the short way writes them

@@ -44,6 +44,17 @@ def test_what_dynamic_batching_says_is_asked_for() -> None:
     }
 
 
+def test_whole_numbers_of_a_config_may_be_floats() -> None:
+    batching = {"preferred_batch_size": [4.0], "max_queue_delay_microseconds": 100.0}
+    groups = [{"count": 2.0, "gpus": [1.0]}]
+    told = options(max_batch_size=8.0, dynamic_batching=batching, instance_group=groups)
+    asked = {name: told[name] for name in ("max_batch_size", "preferred_batch_sizes", "max_queue_delay_us")}
+    assert asked == {"max_batch_size": 8, "preferred_batch_sizes": "4", "max_queue_delay_us": 100}
+    assert (told["instances"], told["device"]) == (2, "cuda:1")
+    for wrong in (1.5, 1e300):
+        assert f"max_batch_size is {wrong}" in refused(InvalidInput, max_batch_size=wrong)
+
+
 def test_a_config_may_be_written_as_protobuf_writes_json() -> None:
     assert options(maxBatchSize=8, dynamicBatching={"maxQueueDelayMicroseconds": "100"}) == {
         "max_batch_size": 8,

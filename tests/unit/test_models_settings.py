@@ -50,6 +50,7 @@ def test_what_is_not_asked_for_stays() -> None:
     assert logging.getLogger().level == logging.WARNING
     log_settings.update({"log_info": True})
     assert log_settings.update({"log_verbose_level": 3})["log_verbose_level"] == 1
+    assert log_settings.update({"log_verbose_level": 1.0})["log_verbose_level"] == 1
     assert log_settings.update({}) == log_settings.log_settings()
     assert logging.getLogger().level == logging.DEBUG
     log_settings.update({"log_verbose_level": 0, "log_file": "", "log_format": "default"})
@@ -79,7 +80,7 @@ def test_what_the_log_cannot_do_is_unsupported_and_changes_nothing(asked: dict[s
         {"log_info": None},
         {"log_verbose_level": -1},
         {"log_verbose_level": True},
-        {"log_verbose_level": 1.0},
+        {"log_verbose_level": 1.5},
         {"log_file": 3},
     ],
 )

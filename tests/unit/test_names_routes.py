@@ -84,6 +84,17 @@ async def test_what_there_is_not_is_told(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
+    "version",
+    [b"1", b"1.0", b"1e0"],
+)
+async def test_a_version_may_be_a_float(client: httpx.AsyncClient, version: bytes) -> None:
+    await upload(client, 1, "net")
+    await upload(client, 2, "net")
+    answer = await client.put("/names/net", content=b'{"current": ' + version + b"}")
+    assert (answer.status_code, answer.json()["current"]) == (200, 1)
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"",
@@ -91,7 +102,8 @@ async def test_what_there_is_not_is_told(client: httpx.AsyncClient) -> None:
         b"[1]",
         b"2",
         b'{"current": "1"}',
-        b'{"current": 1.0}',
+        b'{"current": 1.5}',
+        b'{"current": 1e300}',
         b'{"current": true}',
         b'{"current": null}',
         b'{"current": 0}',

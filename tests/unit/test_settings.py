@@ -47,7 +47,9 @@ def test_no_address_and_no_path_is_empty(name: str) -> None:
         Settings.model_validate({name: ""})
 
 
-@pytest.mark.parametrize(("given", "meant"), [("auto", "auto"), ("0", 0), (250, 250), ("10000000", 10**7)])
+@pytest.mark.parametrize(
+    ("given", "meant"), [("auto", "auto"), ("0", 0), (250, 250), (250.0, 250), ("10000000", 10**7)]
+)
 def test_a_queue_delay_is_a_number_or_the_word(given: str | int, meant: str | int) -> None:
     assert Settings.model_validate({"max_queue_delay_us": given}).max_queue_delay_us == meant
 
@@ -72,6 +74,34 @@ def test_a_device_is_one_of_a_kind_that_there_is(given: str) -> None:
 def test_another_device_is_refused_before_an_engine_is_loaded_there(given: str) -> None:
     with pytest.raises(ValidationError, match="Input should be 'auto', 'cpu', 'cuda' or 'cuda:N'"):
         Settings(device=given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["a.example", "*.a.example,b", "*", "A.Example, b", "10.0.0.5", "xn--bcher-kva.example", "my_host"],
+)
+def test_allowed_hosts_are_names(given: str) -> None:
+    assert Settings(allowed_hosts=given).allowed_hosts == given
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "http://a.example",
+        "a.example:80",
+        "*a.example",
+        "a.*",
+        "a b",
+        ",",
+        "a,",
+        "a..b",
+        "a\nb",
+        "bücher.example",
+    ],
+)
+def test_other_allowed_hosts_are_refused(given: str) -> None:
+    with pytest.raises(ValidationError, match="host names without a port"):
+        Settings(allowed_hosts=given)
 
 
 @pytest.mark.parametrize(("given", "meant"), [("off", "off"), ("0", 0), (8001, 8001), ("65535", 65535)])

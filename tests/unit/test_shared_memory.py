@@ -21,7 +21,7 @@ def test_a_region_is_a_part_of_an_object_whose_key_may_begin_with_a_slash(
     memory: SharedMemory, key: str, slash: str
 ) -> None:
     make(key)
-    memory.register("in", slash + key, 10, 50)
+    memory.register("in", slash + key, 10, 50.0)  # a number of JSON, as some clients write it
     assert memory.status() == [{"name": "in", "key": slash + key, "offset": 10, "byte_size": 50}]
     assert memory.status("in") == memory.status("") == memory.status()
     assert memory.read("in", 0, 50) == DATA[10:60]
@@ -86,7 +86,8 @@ def test_a_name_is_taken_until_it_is_unregistered_also_for_the_same_region(
         (0, -1, "byte_size"),
         (True, 1, "offset"),
         (0, True, "byte_size"),
-        (0.0, 1, "offset"),
+        (0.5, 1, "offset"),
+        (0, 1e300, "byte_size"),
         (0, "1", "byte_size"),
         (0, None, "byte_size"),
     ],
