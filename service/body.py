@@ -60,13 +60,11 @@ async def within(
         yield piece
 
 
-async def joined(pieces: AsyncIterator[bytes], share: Share | None) -> bytes:
+async def joined(pieces: AsyncIterator[bytes], share: Share | None) -> memoryview:
     """The whole of a body, which `share` grows with; Unavailable as soon as it cannot."""
-    kept: list[bytes] = []  # joined and dropped at the end: only there, and of one body at a time, twice
-    size = 0
+    whole = bytearray()
     async for piece in pieces:
-        size += len(piece)
         if share is not None:
-            share.grow_to(size)
-        kept.append(piece)
-    return b"".join(kept)
+            share.grow_to(len(whole) + len(piece))
+        whole += piece
+    return memoryview(whole)

@@ -82,7 +82,7 @@ class InferProtocol(HalfClosedHttp):
         self._body: _Body | None = None  # or its body, until then
         self._share = 0  # bytes of the body that are counted as under way
         self._coding: str | None = None  # that the request's client asks the answer in
-        self._compressing: asyncio.Task[None] | None = None  # of the answer
+        self._finishing: asyncio.Task[None] | None = None  # of an answer that takes long
         # What came behind a request that is not answered yet. While there is any, reading is paused.
         self._early = b""
         self._stalled = False  # reading is paused until the client has taken its answers
@@ -169,11 +169,12 @@ class InferProtocol(HalfClosedHttp):
         try:
             parts = self._rendered(call, completion) if completion.kind is None else None
             if parts is None:
-                body, headers = self._short.inference.answer(call, completion)
+                answer = self._short.inference.answer(call, completion)
+                if answer is None or (self._coding is not None and not is_short(answer[0])):
+                    self._finishing = self.loop.create_task(self._finish(call, completion))
+                    return
+                body, headers = answer
                 if self._coding is not None:
-                    if not is_short(body):
-                        self._compressing = self.loop.create_task(self._compress(body, headers, self._coding))
-                        return
                     content, headers = compressed_here(body, headers, self._coding)
                     body = [content]
                 parts = [_tail(headers, body), *body]
@@ -184,17 +185,19 @@ class InferProtocol(HalfClosedHttp):
         self._call = None
         self._write(self._short.ok(self.server_state.default_headers), parts)
 
-    async def _compress(self, body: list[Body], headers: dict[str, str], coding: str) -> None:
-        """Compress an answer in a thread, and write it. Its request is under way until then."""
+    async def _finish(self, call: Call, completion: Completion) -> None:
+        """Make an answer in a thread, and write it. Its request is under way until then."""
         try:
-            content, headers = await compressed(body, headers, coding)
+            body, headers = await self._short.inference.answer_long(call, completion)
+            if self._coding is not None:
+                content, headers = await compressed(body, headers, self._coding)
+                body = [content]
         except Exception as failure:
             self._call = None
             self._refuse(failure)
             return
         self._call = None
-        begin = self._short.ok(self.server_state.default_headers)
-        self._write(begin, [_tail(headers, [content]), content])
+        self._write(self._short.ok(self.server_state.default_headers), [_tail(headers, body), *body])
 
     def _rendered(self, call: Call, completion: Completion) -> list[Body] | None:
         """The answer of a request like one that was answered before; None for another."""
@@ -204,7 +207,9 @@ class InferProtocol(HalfClosedHttp):
         rendered, shapes = template.rendered, completion.shapes
         tail = rendered.get(shapes)
         if tail is None:
-            body, headers = self._short.inference.answer(call, completion)
+            answer = self._short.inference.answer(call, completion)
+            assert answer is not None, "no output is written as JSON"
+            body, headers = answer
             tail = _tail(headers, body) + body[0]
             if len(tail) <= RENDERED_BYTES:
                 if len(rendered) >= RENDERED:
@@ -305,8 +310,8 @@ class InferProtocol(HalfClosedHttp):
         if self._call is not None:
             self._short.inference.abandon(self._call)
             self._call = None
-        if self._compressing is not None:
-            self._compressing.cancel()
+        if self._finishing is not None:
+            self._finishing.cancel()
         self._take_back()
         return True
 

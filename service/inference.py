@@ -5,7 +5,7 @@ JSON of a binary body says is kept with its head (see Template), and then a requ
 submit, and a look-up for its answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from runtime_ext import Completion, Output, Prepared, Runtime
@@ -85,6 +85,8 @@ class Call:
 
 
 Done = Callable[[Completion], None]
+Answer = tuple[list[Body], dict[str, str]]
+"""Its body in parts, and its headers."""
 
 
 class Inference:
@@ -210,19 +212,43 @@ class Inference:
         if completion.kind is not None:
             raise of_kind(completion.kind, completion.message)
         outputs = completion.outputs
-        if call.request.shared:
-            shared_tensors.write_outputs(self._shared_memory, call.selected, outputs)
+        self._write_shared(call, outputs)
         return outputs
 
-    def answer(self, call: Call, completion: Completion) -> tuple[list[Body], dict[str, str]]:
-        """The answer's body in parts, and its headers. Raises the error that the request ended with."""
+    def _write_shared(self, call: Call, outputs: list[Output]) -> None:
+        if call.request.shared:
+            shared_tensors.write_outputs(self._shared_memory, call.selected, outputs)
+
+    def answer(self, call: Call, completion: Completion) -> Answer | None:
+        """The answer, or None where it takes so long to write that answer_long() is to.
+
+        Raises the error that the request ended with.
+        """
+        if completion.kind is not None:
+            raise of_kind(completion.kind, completion.message)
+        outputs = completion.outputs
+        if codec.long_to_write(call.request, outputs, call.selected):
+            return None
+        self._write_shared(call, outputs)
+        return self._answer(call, outputs, codec.NOTHING)
+
+    async def answer_long(self, call: Call, completion: Completion) -> Answer:
+        """As answer(), with what takes long in a thread."""
         outputs = self.outputs(call, completion)
+        written = {
+            name: await CODINGS.run(codec.write, datatype, data)
+            for name, datatype, data in codec.long_to_write(call.request, outputs, call.selected)
+        }
+        return self._answer(call, outputs, written)
+
+    def _answer(self, call: Call, outputs: list[Output], written: Mapping[str, bytes]) -> Answer:
         return codec.encode_parts(
             call.request,
             outputs,
             call.selected,
             model_name=call.resolved.model_name,
             model_version=call.resolved.model_version,
+            written=written,
         )
 
     def _read(self, head: Head, resolved: Resolved, body: Body) -> Template | InferRequest:

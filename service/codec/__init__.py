@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from runtime_ext import DATATYPES, Output, TensorSpec
 from service.codec import compression, protocol, safetensors
+from service.codec.json_data import write
 from service.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
 from service.codec.shown import shown
 from service.errors import InvalidInput, UnsupportedMedia
@@ -15,6 +17,10 @@ TIMEOUT = "Inference-Timeout-Ms"
 JSON_TYPES = {"", "application/json", "application/octet-stream"}
 
 TIMEOUT_DIGITS = 18  # more are no time
+
+LONG_BYTES = 1_048_576  # of an output that is written as JSON: some 10 ms
+
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 Body = bytes | memoryview
 
@@ -29,8 +35,10 @@ __all__ = [
     "check_datatypes",
     "decode_body",
     "encode_parts",
+    "long_to_write",
     "read_headers",
     "select",
+    "write",
 ]
 
 
@@ -139,9 +147,10 @@ def encode_parts(
     *,
     model_name: str,
     model_version: str,
+    written: Mapping[str, bytes] = NOTHING,
 ) -> tuple[list[Body], dict[str, str]]:
     """The answer's body, in parts of which the large ones are views on the outputs, and its headers: in the
-    form that the request asked for."""
+    form that the request asked for. `written` has what write() made of outputs, by their names."""
     if request.answer is Form.SAFETENSORS:
         chosen = [outputs[index] for index, _ in selected]
         return safetensors.encode(chosen, model_name=model_name, model_version=model_version)
@@ -150,7 +159,23 @@ def encode_parts(
         model_name=model_name,
         model_version=model_version,
         id=request.id,
+        written=written,
     )
+
+
+def long_to_write(
+    request: InferRequest, outputs: Sequence[Output], selected: Selected
+) -> list[tuple[str, str, memoryview]]:
+    """The outputs, with their names and datatypes, that are so large in the answer's JSON that write() is to
+    make text of them before."""
+    if request.answer is Form.SAFETENSORS:
+        return []
+    large = [(outputs[index], memoryview(outputs[index])) for index, place in selected if place is False]
+    return [
+        (output.name, output.datatype, data)
+        for output, data in large
+        if len(data) > LONG_BYTES and output.datatype != "BYTES"
+    ]
 
 
 def _index(output: RequestedOutput, by_name: Mapping[str, int]) -> int:

@@ -5,7 +5,7 @@ the first `Inference-Header-Content-Length` bytes are JSON; an input with `param
 that many bytes behind it, in the order of the inputs, little-endian.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,9 +141,17 @@ def split(body: bytes | memoryview, header_length: str) -> tuple[memoryview, mem
 
 
 def encode(
-    outputs: Sequence[tuple[Output, Place]], *, model_name: str, model_version: str, id: str | None
+    outputs: Sequence[tuple[Output, Place]],
+    *,
+    model_name: str,
+    model_version: str,
+    id: str | None,
+    written: Mapping[str, bytes],
 ) -> tuple[list[bytes | memoryview], dict[str, str]]:
-    """The answer in parts, and its headers; each output comes with its place."""
+    """The answer in parts, and its headers; each output comes with its place.
+
+    `written` has the data of outputs, by their names, that has been written as JSON before.
+    """
     described: list[dict[str, Any]] = []
     parts: list[bytes | memoryview] = [b""]
     for output, place in outputs:
@@ -154,6 +162,8 @@ def encode(
         elif place:
             tensor["parameters"] = {"binary_data_size": data.nbytes}
             parts.append(data)
+        elif output.name in written:
+            tensor["data"] = orjson.Fragment(written[output.name])
         elif output.datatype == "BYTES":
             tensor["data"] = strings.to_list(output.name, data)
         else:

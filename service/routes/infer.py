@@ -10,6 +10,7 @@ from service.codec import protocol, safetensors
 from service.compressed import compressed, decompressed
 from service.errors import Cancelled, TooLarge
 from service.inference import Head
+from service.parts import PartsResponse
 
 if TYPE_CHECKING:
     from runtime_ext import Completion
@@ -105,14 +106,14 @@ async def _infer(request: Request, ref: str, version: str | None) -> Response:
             completion = await _while_connected(request, ended)
         finally:
             inference.abandon(call)
-        parts, headers = inference.answer(call, completion)
+        parts, headers = await inference.answer_long(call, completion)
         if form.answer_coding is None:
-            return Response(b"".join(parts), headers=headers)
+            return PartsResponse(parts, headers)
         answer, headers = await compressed(parts, headers, form.answer_coding)
         return Response(answer, headers=headers)
 
 
-async def _body(request: Request, limit: int, share: "Share", coding: str | None) -> bytes:
+async def _body(request: Request, limit: int, share: "Share", coding: str | None) -> memoryview:
     """The whole body, decompressed.
 
     TooLarge or Unavailable as soon as it is known to be over the limit or the share, compressed or not.
