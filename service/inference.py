@@ -152,9 +152,11 @@ class Inference:
         resolved = self._registry.ready(head.ref, head.version)
         if head.header_length in range(DOCUMENT_BYTES + 1):
             return self.start(head, body, 0, done)
-        read = self._read(head, resolved, body)
-        if isinstance(read, Template):
-            return self.start(head, body, 0, done)
+        if len(body) > HERE_BYTES:
+            read = await CODINGS.run(self._read, head, resolved, body)
+        else:
+            read = self._read(head, resolved, body)
+        assert not isinstance(read, Template), "a longer document has none"
         await self.read_long(head, read, share)
         return self.start_request(head, read, None, done)
 
@@ -241,7 +243,7 @@ class Inference:
         }
         return self._answer(call, outputs, written)
 
-    def _answer(self, call: Call, outputs: list[Output], written: Mapping[str, bytes]) -> Answer:
+    def _answer(self, call: Call, outputs: list[Output], written: Mapping[str, list[bytes]]) -> Answer:
         return codec.encode_parts(
             call.request,
             outputs,

@@ -20,7 +20,7 @@ TIMEOUT_DIGITS = 18  # more are no time
 
 LONG_BYTES = 1_048_576  # of an output that is written as JSON: some 10 ms
 
-NOTHING: Mapping[str, bytes] = MappingProxyType({})
+NOTHING: Mapping[str, list[bytes]] = MappingProxyType({})
 
 Body = bytes | memoryview
 
@@ -147,7 +147,7 @@ def encode_parts(
     *,
     model_name: str,
     model_version: str,
-    written: Mapping[str, bytes] = NOTHING,
+    written: Mapping[str, list[bytes]] = NOTHING,
 ) -> tuple[list[Body], dict[str, str]]:
     """The answer's body, in parts of which the large ones are views on the outputs, and its headers: in the
     form that the request asked for. `written` has what write() made of outputs, by their names."""

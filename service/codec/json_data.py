@@ -46,14 +46,14 @@ def to_list(datatype: str, data: memoryview) -> Array:
     return values
 
 
-def write(datatype: str, data: memoryview) -> bytes:
-    """The elements as a JSON list, flat, in steps: in another thread, where that holds up nobody for long."""
+def write(datatype: str, data: memoryview) -> list[bytes]:
+    """The elements as a JSON list, flat, in parts: in another thread, where that holds up nobody for long."""
     values = to_list(datatype, data)
-    steps = [
-        orjson.dumps(values[begin : begin + STEP_ELEMENTS], option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
-        for begin in range(0, len(values), STEP_ELEMENTS)
-    ]
-    return b"[%b]" % b",".join(steps)
+    parts = []
+    for begin in range(0, len(values), STEP_ELEMENTS):
+        step = orjson.dumps(values[begin : begin + STEP_ELEMENTS], option=orjson.OPT_SERIALIZE_NUMPY)
+        parts += [b"," if begin else b"[", step[1:-1]]
+    return [*parts, b"]"] if parts else [b"[]"]
 
 
 def flat(name: str, shape: list[int], data: object) -> list[Any]:

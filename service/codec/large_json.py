@@ -15,12 +15,11 @@ from runtime_ext import DATATYPES, find_number_lists, read_number_list
 from service.codec.datatypes import NUMPY
 from service.codec.json_data import Array, narrowed, refusal
 from service.codec.request import Unread
-from service.codec.tensor import check_elements
+from service.codec.tensor import MOST_DOCUMENT_BYTES, check_elements
 from service.codec.whole import MOST_EXACT
 from service.errors import InvalidInput, TooLarge
 
 LEAST_BYTES = 16_384  # of a document that is worth it
-MOST_REST_BYTES = 524_288  # of what is left: orjson takes some 10 ms and 12 MB for it, whatever it is
 READ_AS = {"FP16": "FP64", "BF16": "FP32"}  # what numpy then rounds
 NONE = np.empty(0, np.float64)
 
@@ -100,11 +99,11 @@ def parse(document: bytes | memoryview) -> Any:
         at = end
     left.append(view[at:])
     size = sum(map(len, left))
-    if size > MOST_REST_BYTES:
+    if size > MOST_DOCUMENT_BYTES:
         raise TooLarge(
             f"The request's JSON has {size} bytes besides the numbers of its inputs; this server reads at "
-            f"most {MOST_REST_BYTES}. Data belongs into the list `data` of an input, or behind the JSON in "
-            "the binary form."
+            f"most {MOST_DOCUMENT_BYTES}. Data belongs into the list `data` of an input, or behind the JSON "
+            "in the binary form."
         )
     root = orjson.loads(b"".join(left))
     lists = {f"{mark}{number}": NumberList(view[slice(*span)], span[0]) for number, span in enumerate(spans)}

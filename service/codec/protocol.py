@@ -5,6 +5,7 @@ the first `Inference-Header-Content-Length` bytes are JSON; an input with `param
 that many bytes behind it, in the order of the inputs, little-endian.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -146,14 +147,15 @@ def encode(
     model_name: str,
     model_version: str,
     id: str | None,
-    written: Mapping[str, bytes],
+    written: Mapping[str, list[bytes]],
 ) -> tuple[list[bytes | memoryview], dict[str, str]]:
     """The answer in parts, and its headers; each output comes with its place.
 
     `written` has the data of outputs, by their names, that has been written as JSON before.
     """
     described: list[dict[str, Any]] = []
-    parts: list[bytes | memoryview] = [b""]
+    blobs: list[bytes | memoryview] = []
+    mark = secrets.token_hex(16) if written else ""  # in place of what has been written
     for output, place in outputs:
         data = memoryview(output)
         tensor: dict[str, Any] = {"name": output.name, "shape": output.shape, "datatype": output.datatype}
@@ -161,9 +163,9 @@ def encode(
             tensor["parameters"] = shared_memory.described(place, data.nbytes)
         elif place:
             tensor["parameters"] = {"binary_data_size": data.nbytes}
-            parts.append(data)
+            blobs.append(data)
         elif output.name in written:
-            tensor["data"] = orjson.Fragment(written[output.name])
+            tensor["data"] = mark
         elif output.datatype == "BYTES":
             tensor["data"] = strings.to_list(output.name, data)
         else:
@@ -173,10 +175,24 @@ def encode(
     if id is not None:
         answer["id"] = id
     answer["outputs"] = described
-    parts[0] = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-    if len(parts) == 1:
-        return parts, {"Content-Type": "application/json"}
-    return parts, {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(parts[0]))}
+    document: list[bytes | memoryview] = [orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)]
+    if written:
+        document = _filled(
+            bytes(document[0]), mark, [written[o.name] for o, _ in outputs if o.name in written]
+        )
+    if not blobs:
+        return document, {"Content-Type": "application/json"}
+    length = sum(map(len, document))
+    return document + blobs, {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(length)}
+
+
+def _filled(document: bytes, mark: str, texts: list[list[bytes]]) -> list[bytes | memoryview]:
+    """The document with the texts in place of the marks, in their order."""
+    begin, *others = document.split(b'"%b"' % mark.encode())
+    filled: list[bytes | memoryview] = [begin]
+    for text, other in zip(texts, others, strict=True):
+        filled += [*text, other]
+    return filled
 
 
 def _parse(document: bytes | memoryview) -> object:

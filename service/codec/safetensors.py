@@ -16,8 +16,8 @@ from runtime_ext import Output
 from service.codec.datatypes import FROM_SAFETENSORS, SAFETENSORS
 from service.codec.request import Form, InferRequest, Input
 from service.codec.shown import shown
-from service.codec.tensor import check_bytes, check_name, check_shape, check_tensors
-from service.errors import InvalidInput
+from service.codec.tensor import MOST_DOCUMENT_BYTES, check_bytes, check_name, check_shape, check_tensors
+from service.errors import InvalidInput, TooLarge
 
 MEDIA_TYPE = "application/x-safetensors"
 LENGTH_BYTES = 8
@@ -30,6 +30,11 @@ def decode(body: bytes | memoryview) -> InferRequest:
     if len(body) < LENGTH_BYTES or length > len(body) - LENGTH_BYTES:
         raise InvalidInput(
             "The body is not a safetensors file, or not a whole one: its header is longer than it."
+        )
+    if length > MOST_DOCUMENT_BYTES:
+        raise TooLarge(
+            f"The header of the safetensors file has {length} bytes; this server reads at most "
+            f"{MOST_DOCUMENT_BYTES}."
         )
     header = _header(view[LENGTH_BYTES : LENGTH_BYTES + length])
     data = view[LENGTH_BYTES + length :]

@@ -11,6 +11,7 @@ from service.errors import InvalidInput
 NAME_LENGTH = 1024
 RANK = 64
 TENSORS = 4096  # inputs, or outputs, of a request
+MOST_DOCUMENT_BYTES = 524_288  # of JSON without data: orjson takes some 10 ms and 12 MB, whatever it is
 BYTES_LENGTH = 4  # bytes of the length before each element of a BYTES tensor
 
 

@@ -9,15 +9,12 @@ they belong to it. Source: protobuf's "Encoding".
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from service.codec.tensor import TENSORS
+from service.codec.tensor import MOST_DOCUMENT_BYTES, TENSORS
 from service.errors import InvalidInput, TooLarge
 
 OTHERS = 1024  # fields of a request that are no tensors: a few, and its parameters
 MOST_FIELDS = 3 * TENSORS + OTHERS  # inputs, outputs, raw contents; protobuf makes 80 bytes of two
 LEAST_INPUT = 1024  # bytes of an input that contents are cut out of; those of a smaller one stay
-MOST_REST_BYTES = (
-    524_288  # of a request besides its data: protobuf makes fifty times as many of them, at most
-)
 LEAST_FIELD = 2  # bytes: a tag and a length
 LENGTH_BYTES = 5  # of a number, 7 bits in each: a message has less than 2 GiB
 NUMBER_BYTES = 10  # of one with 64 bits
@@ -52,10 +49,10 @@ def split(message: bytes) -> Split:
             )
         return Split(message, [], {})
     size = sum(map(len, parts.rest))
-    if size > MOST_REST_BYTES:
+    if size > MOST_DOCUMENT_BYTES:
         raise TooLarge(
             f"The request has {size} bytes besides the data of its inputs; this server reads at most "
-            f"{MOST_REST_BYTES}. Data belongs into raw_input_contents, or into the contents of an input."
+            f"{MOST_DOCUMENT_BYTES}. Data belongs into raw_input_contents, or into the contents of an input."
         )
     rest = message if size == len(message) else b"".join(parts.rest)
     return Split(rest, parts.raw, parts.contents)

@@ -15,7 +15,8 @@ from starlette.datastructures import Headers
 
 from service.codec import Form, InferRequest
 from service.codec.datatypes import SAFETENSORS
-from service.errors import InvalidInput, TrtserveError
+from service.codec.tensor import MOST_DOCUMENT_BYTES
+from service.errors import InvalidInput, TooLarge, TrtserveError
 from tests import bodies
 from tests.fakes.runtime import Output
 from tests.tensors import Tensor, output, same, tensors
@@ -211,3 +212,9 @@ DESCRIBED = st.fixed_dictionaries(
 def test_any_header_is_a_request_or_refused(header: object, data: bytes) -> None:
     with suppress(TrtserveError):
         assert isinstance(decode(file_of(header, data)), InferRequest)
+
+
+def test_a_header_that_no_request_has_is_refused_before_it_is_read() -> None:
+    described = b"{" + b" " * MOST_DOCUMENT_BYTES + b"}"
+    with pytest.raises(TooLarge, match=r"header of the safetensors file has 524290 bytes; .* at most 524288"):
+        bodies.decode(HEADERS, len(described).to_bytes(8, "little") + described)

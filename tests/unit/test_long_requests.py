@@ -45,7 +45,7 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
         threads.append(threading.current_thread())
         return read(self, name, datatype, shape)
 
-    def writing(datatype: str, data: memoryview) -> bytes:
+    def writing(datatype: str, data: memoryview) -> list[bytes]:
         threads.append(threading.current_thread())
         return write(datatype, data)
 
@@ -140,4 +140,4 @@ def test_a_list_is_written_in_steps_as_at_once(datatype: str) -> None:
     for count in (0, 1, json_data.STEP_ELEMENTS, elements):
         data = memoryview(values[:count].tobytes())
         expected = orjson.dumps(json_data.to_list(datatype, data), option=orjson.OPT_SERIALIZE_NUMPY)
-        assert json_data.write(datatype, data) == expected
+        assert b"".join(json_data.write(datatype, data)) == expected
