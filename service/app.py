@@ -179,4 +179,6 @@ def _assemble(state: State, runtime: Runtime, trial: Trial | None) -> None:
 
 
 def _short_way(state: State) -> ShortWay:
-    return ShortWay(state.inference, state.inflight, state.metrics.errors, state.settings)
+    short_way = ShortWay(state.inference, state.inflight, state.metrics.errors, state.settings)
+    state.metrics.watch(short_way.connections)
+    return short_way
