@@ -167,7 +167,7 @@ def _assemble(state: State, runtime: Runtime, trial: Trial | None) -> None:
     state.repository = Repository(settings, state.store, runtime, state.registry)
     state.metrics = Metrics(runtime, state.registry)
     state.shared_memory = SharedMemory(settings)
-    state.inflight = InflightBytes(settings.max_inflight_bytes)
+    state.inflight = InflightBytes(settings.max_inflight_bytes, settings.max_request_bytes)
     state.inference = Inference(
         settings,
         runtime,

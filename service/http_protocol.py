@@ -38,6 +38,7 @@ END = b"\r\n\r\n"
 RENDERED = 8  # output shapes whose answers are kept for a template
 RENDERED_BYTES = 4096  # of an answer that is kept, up to its blobs
 JOINED_BYTES = 65536  # of an answer that is written as one
+DROPPED_BYTES = 65536  # of a body that is read for nobody, at a time
 ALIGNMENT = 64  # bytes; where a body's tensors begin, so that they can be used where they lie
 
 
@@ -106,17 +107,22 @@ class InferProtocol(TimedHttp):
         if known is None:
             return False
         missing = end + known.length - len(data)
+        inflight = self._short.inflight
+        body = None
         try:
             if missing > 0:
                 self._short.inference.check(known.head)
-            self._short.inflight.take(known.length)
-        except TrtserveError:
+                inflight.check(known.length, known.length)
+                body = _Body(self, known, memoryview(data)[end:])
+            self._share = len(data) - end if missing > 0 else known.length
+            inflight.take(self._share, known.length)
+        except (TrtserveError, MemoryError):
+            self._share = 0
             return False
-        self._share = known.length
         self._number += 1
-        if missing > 0:
-            self._body = _Body(self, known, memoryview(data)[end:])
-            self.transport.set_protocol(self._body)
+        if body is not None:
+            self._body = body
+            self.transport.set_protocol(body)
         else:
             if missing < 0:
                 self._early = data[missing:]
@@ -124,6 +130,20 @@ class InferProtocol(TimedHttp):
                 self.flow.pause_reading()
             self._run(known.head, data, end)
         return True
+
+    def body_came(self, body: "_Body", nbytes: int) -> None:
+        """Count what has come of the body; where there is no room for it, refuse the request at once."""
+        try:
+            self._short.inflight.take(nbytes, body.known.length)
+        except TrtserveError as full:
+            body.drop()
+            self._refuse(full)
+        else:
+            self._share += nbytes
+
+    def body_dropped(self) -> None:
+        """All of a body has come whose request has its answer."""
+        self._take_back()
 
     def body_complete(self, body: "_Body") -> None:
         self._take_back()
@@ -252,7 +272,9 @@ class InferProtocol(TimedHttp):
 
     def _awaited(self) -> Standing:
         if self._body is not None:
-            return Standing(Phase.BODY, self._number, self._body.received)
+            return Standing(
+                Phase.REST if self._body.dropped else Phase.BODY, self._number, self._body.received
+            )
         return super()._awaited()
 
     def end_late(self, phase: Phase) -> None:
@@ -261,8 +283,12 @@ class InferProtocol(TimedHttp):
         else:
             super().end_late(phase)
 
+    def _takes_body(self) -> bool:
+        """Whether a request is under way whose body has not come whole."""
+        return self._body is not None and not self._body.dropped
+
     def shutdown(self) -> None:
-        if self._call is not None or self._body is not None:
+        if self._call is not None or self._takes_body():
             self._closing = True
         else:
             super().shutdown()
@@ -275,7 +301,7 @@ class InferProtocol(TimedHttp):
 
     def _abandon(self) -> bool:
         """Have no request under way any more; False where there was none."""
-        if self._call is None and self._body is None:
+        if self._call is None and not self._takes_body():
             return False
         if self._call is not None:
             self._short.inference.abandon(self._call)
@@ -311,15 +337,29 @@ class _Body(asyncio.BufferedProtocol):
         first = -(buffer.ctypes.data + max(0, known.head.header_length)) % ALIGNMENT
         self.view = memoryview(buffer.data)[first : first + known.length]
         self.received = len(begun)
+        self.dropped = False  # its request has been refused
         self.view[: len(begun)] = begun
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        if self.dropped:
+            return self.view[: self.known.length - self.received]
         return self.view[self.received :]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.received += nbytes
-        if self.received == len(self.view):
+        if not self.dropped:
+            self._owner.body_came(self, nbytes)
+        if self.received < self.known.length:
+            return
+        if self.dropped:
+            self._owner.body_dropped()
+        else:
             self._owner.body_complete(self)
+
+    def drop(self) -> None:
+        """Keep nothing of it, neither what has come nor the rest."""
+        self.dropped = True
+        self.view = memoryview(bytearray(DROPPED_BYTES))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owner.connection_lost(exc)

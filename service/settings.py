@@ -233,7 +233,8 @@ class Settings(BaseSettings):
         30.0,
         gt=0,
         allow_inf_nan=False,
-        description="Time in which nothing may come of a body before its request is ended.",
+        description="Time in which nothing may come of a body, or less than 240 bytes a second, before its "
+        "request is ended.",
     )
     header_timeout_s: float = Field(
         30.0,
