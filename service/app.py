@@ -172,7 +172,7 @@ def _assemble(state: State, runtime: Runtime, trial: Trial | None) -> None:
     state.repository = Repository(settings, state.store, runtime, state.registry)
     state.metrics = Metrics(runtime, state.registry)
     state.shared_memory = SharedMemory(settings)
-    state.inflight = InflightBytes(settings.max_inflight_bytes)
+    state.inflight = InflightBytes(settings.max_inflight_bytes, settings.max_request_bytes)
     state.inference = Inference(
         settings,
         runtime,
@@ -184,4 +184,6 @@ def _assemble(state: State, runtime: Runtime, trial: Trial | None) -> None:
 
 
 def _short_way(state: State) -> ShortWay:
-    return ShortWay(state.inference, state.inflight, state.metrics.errors, state.settings)
+    short_way = ShortWay(state.inference, state.inflight, state.metrics.errors, state.settings)
+    state.metrics.watch(short_way.connections)
+    return short_way

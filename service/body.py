@@ -1,6 +1,7 @@
 """The body of a request as it comes from its client, within bounds."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from service.errors import BodyStalled, Cancelled, TooLarge
 from service.inflight import Share
+from service.patience import LEAST_BYTES_S, Patience
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -20,19 +22,25 @@ def declared(request: Request) -> int | None:
     return int(length) if length.isdecimal() else None
 
 
-async def chunks(request: Request, what: str = "request") -> AsyncIterator[bytes]:
+async def chunks(
+    request: Request, what: str = "request", now: Callable[[], float] = time.monotonic
+) -> AsyncIterator[bytes]:
     """The body in the pieces that it comes in.
 
-    Cancelled where the client leaves before its end, BodyStalled where it sends nothing for too long.
+    Cancelled where the client leaves before its end, BodyStalled where it comes too slowly.
     """
     settings: Settings = request.app.state.settings
+    patience = Patience(settings.body_timeout_s)
     stream = request.stream()
     try:
         while True:
-            async with asyncio.timeout(settings.body_timeout_s):  # not around what is done with a piece
+            begun = now()
+            async with asyncio.timeout(patience.left):  # not around what is done with a piece
                 chunk = await anext(stream, None)
             if chunk is None:
                 return
+            if not patience.spend(now() - begun, len(chunk)):
+                raise TimeoutError
             yield chunk
     except TimeoutError:
         raise stalled(settings.body_timeout_s, what) from None
@@ -41,10 +49,11 @@ async def chunks(request: Request, what: str = "request") -> AsyncIterator[bytes
 
 
 def stalled(seconds: float, what: str = "request") -> BodyStalled:
-    """What a body is refused with of which nothing came for so long."""
+    """What a body is refused with that came too slowly for so long."""
     return BodyStalled(
-        f"Nothing more of the {what} came for {seconds:g} s, and it had not come whole. Send it again "
-        "without such a pause, or start the server with a longer --body-timeout-s (TRTSERVE_BODY_TIMEOUT_S)."
+        f"The {what} had not come whole, and too little of it came for {seconds:g} s: {LEAST_BYTES_S} bytes "
+        "a second are the least. Send it again without such a pause, or start the server with a longer "
+        "--body-timeout-s (TRTSERVE_BODY_TIMEOUT_S)."
     )
 
 

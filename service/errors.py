@@ -86,7 +86,7 @@ class UnsupportedMedia(InvalidInput):
 
 
 class BodyStalled(DeadlineExceeded):
-    """A body that stopped coming: the client was too slow, not the server."""
+    """A head or a body that stopped coming: the client was too slow, not the server."""
 
     status: ClassVar[int] = 408
 

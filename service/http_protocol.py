@@ -24,13 +24,14 @@ from service.body import stalled
 from service.bounded_http import lines
 from service.codec import Body
 from service.compressed import compressed, compressed_here, is_short
+from service.connections import Connections, Phase, Standing
 from service.errors import TrtserveError
-from service.half_closed import HalfClosedHttp
 from service.inference import Call, Head, Inference
 from service.inflight import InflightBytes
 from service.known_heads import KnownHead, KnownHeads
 from service.settings import Settings
 from service.stopping import stopping
+from service.timed_http import TimedHttp
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ END = b"\r\n\r\n"
 RENDERED = 8  # output shapes whose answers are kept for a template
 RENDERED_BYTES = 4096  # of an answer that is kept, up to its blobs
 JOINED_BYTES = 65536  # of an answer that is written as one
+DROPPED_BYTES = 65536  # of a body that is read for nobody, at a time
 ALIGNMENT = 64  # bytes; where a body's tensors begin, so that they can be used where they lie
 
 
@@ -54,7 +56,7 @@ class ShortWay:
         self.body_timeout_s = settings.body_timeout_s
         self.heads = KnownHeads(settings.max_request_bytes, AllowedHosts.of(settings))
         self.known = self.heads.look_up
-        self.connections: set[InferProtocol] = set()
+        self.connections = Connections(settings)
         self._default_headers: Any = None
         self._ok = b""
 
@@ -67,17 +69,16 @@ class ShortWay:
 
     def stop(self) -> None:
         """Refuse what is under way still: the drain time is over. uvicorn cancels only what it knows of."""
-        for connection in list(self.connections):
+        for connection in self.connections.open():
             connection.give_up()
 
 
-class InferProtocol(HalfClosedHttp):
+class InferProtocol(TimedHttp):
     """One connection. The ASGI lifespan's state has the server's `short_way`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._short: ShortWay = self.app_state["short_way"]
-        self._in_parser = 0  # messages that uvicorn has begun to read and not read to their end
         self._call: Call | None = None  # the request on the short way, once its body is here
         self._body: _Body | None = None  # or its body, until then
         self._share = 0  # bytes of the body that are counted as under way
@@ -87,8 +88,6 @@ class InferProtocol(HalfClosedHttp):
         self._early = b""
         self._stalled = False  # reading is paused until the client has taken its answers
         self._closing = False  # after the answer
-        self._active = 0.0  # when the last answer was written: loop time
-        self._idle_timer: asyncio.TimerHandle | None = None
 
     # -- in
 
@@ -103,32 +102,28 @@ class InferProtocol(HalfClosedHttp):
                 return
         super().data_received(data)
 
-    def on_message_begin(self) -> None:
-        self._in_parser += 1
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        self._in_parser -= 1
-        super().on_message_complete()
-
     def _begin(self, data: bytes, end: int) -> bool:
         """Take the request whose head ends at `end`; False where it is not for the short way."""
         known = self._short.known(data[:end])
         if known is None:
             return False
         missing = end + known.length - len(data)
+        inflight = self._short.inflight
+        body = None
         try:
             if missing > 0:
                 self._short.inference.check(known.head)
-            self._short.inflight.take(known.length)
-        except TrtserveError:
+                inflight.check(known.length, known.length)
+                body = _Body(self, known, memoryview(data)[end:])
+            self._share = len(data) - end if missing > 0 else known.length
+            inflight.take(self._share, known.length)
+        except (TrtserveError, MemoryError):
+            self._share = 0
             return False
-        self._share = known.length
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
-        if missing > 0:
-            self._body = _Body(self, known, memoryview(data)[end:], self._short.body_timeout_s)
-            self.transport.set_protocol(self._body)
+        self._number += 1
+        if body is not None:
+            self._body = body
+            self.transport.set_protocol(body)
         else:
             if missing < 0:
                 self._early = data[missing:]
@@ -136,6 +131,20 @@ class InferProtocol(HalfClosedHttp):
                 self.flow.pause_reading()
             self._run(known.head, data, end)
         return True
+
+    def body_came(self, body: "_Body", nbytes: int) -> None:
+        """Count what has come of the body; where there is no room for it, refuse the request at once."""
+        try:
+            self._short.inflight.take(nbytes, body.known.length)
+        except TrtserveError as full:
+            body.drop()
+            self._refuse(full)
+        else:
+            self._share += nbytes
+
+    def body_dropped(self) -> None:
+        """All of a body has come whose request has its answer."""
+        self._take_back()
 
     def body_complete(self, body: "_Body") -> None:
         self._take_back()
@@ -150,7 +159,6 @@ class InferProtocol(HalfClosedHttp):
     def _take_back(self) -> None:
         """Have the connection again, which was the body's."""
         if self._body is not None:
-            self._body.end()
             self._body = None
             self.transport.set_protocol(self)
 
@@ -240,7 +248,6 @@ class InferProtocol(HalfClosedHttp):
         if self._closing:
             self.transport.close()
             return
-        self._keep_alive()
         flow = self.flow
         if flow.write_paused:  # who does not take answers makes no more requests
             self._stalled = True
@@ -269,30 +276,25 @@ class InferProtocol(HalfClosedHttp):
     def owes(self) -> bool:
         return self._call is not None or bool(self._early) or super().owes()
 
-    def _keep_alive(self) -> None:
-        """Close the connection once it has been idle: one timer that looks back, not one a request."""
-        self._active = self.loop.time()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._look_back)
+    def _awaited(self) -> Standing:
+        if self._body is not None:
+            return Standing(
+                Phase.REST if self._body.dropped else Phase.BODY, self._number, self._body.received
+            )
+        return super()._awaited()
 
-    def _look_back(self) -> None:
-        self._idle_timer = None
-        in_use = self._call is not None or self._body is not None or self._early or self._in_parser > 0
-        in_use = in_use or (self.cycle is not None and not self.cycle.response_complete)
-        if in_use or self.transport.is_closing():
-            return
-        left = self._active + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self._idle_timer = self.loop.call_later(left, self._look_back)
-        elif self.timeout_keep_alive_task is None:
-            self.transport.close()
+    def end_late(self, phase: Phase) -> None:
+        if phase is Phase.BODY:
+            self.body_stalled()
+        else:
+            super().end_late(phase)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._short.connections.add(self)
+    def _takes_body(self) -> bool:
+        """Whether a request is under way whose body has not come whole."""
+        return self._body is not None and not self._body.dropped
 
     def shutdown(self) -> None:
-        if self._call is not None or self._body is not None:
+        if self._call is not None or self._takes_body():
             self._closing = True
         else:
             super().shutdown()
@@ -305,7 +307,7 @@ class InferProtocol(HalfClosedHttp):
 
     def _abandon(self) -> bool:
         """Have no request under way any more; False where there was none."""
-        if self._call is None and self._body is None:
+        if self._call is None and not self._takes_body():
             return False
         if self._call is not None:
             self._short.inference.abandon(self._call)
@@ -316,14 +318,11 @@ class InferProtocol(HalfClosedHttp):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._short.connections.discard(self)
         if self._abandon():
             self._short.errors.labels("Cancelled").inc()
         self._early = b""
         self._short.inflight.give_back(self._share)
         self._share = 0
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def resume_writing(self) -> None:
@@ -336,38 +335,37 @@ class InferProtocol(HalfClosedHttp):
 class _Body(asyncio.BufferedProtocol):
     """Reads the rest of a body into one buffer, and then gives the connection back."""
 
-    def __init__(self, owner: InferProtocol, known: KnownHead, begun: memoryview, timeout_s: float) -> None:
-        """`timeout_s`: in which something of the body has to come."""
+    def __init__(self, owner: InferProtocol, known: KnownHead, begun: memoryview) -> None:
         self._owner = owner
         self.known = known
         # Not filled before it is read into; and begun so that the first tensor is aligned.
         buffer = np.empty(known.length + ALIGNMENT, np.uint8)
         first = -(buffer.ctypes.data + max(0, known.head.header_length)) % ALIGNMENT
         self.view = memoryview(buffer.data)[first : first + known.length]
-        self._received = len(begun)
+        self.received = len(begun)
+        self.dropped = False  # its request has been refused
         self.view[: len(begun)] = begun
-        self._timeout_s = timeout_s
-        self._seen = self._received
-        self._timer = owner.loop.call_later(timeout_s, self._look_back)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self.view[self._received :]
+        if self.dropped:
+            return self.view[: self.known.length - self.received]
+        return self.view[self.received :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._received += nbytes
-        if self._received == len(self.view):
+        self.received += nbytes
+        if not self.dropped:
+            self._owner.body_came(self, nbytes)
+        if self.received < self.known.length:
+            return
+        if self.dropped:
+            self._owner.body_dropped()
+        else:
             self._owner.body_complete(self)
 
-    def _look_back(self) -> None:
-        """End a body of which nothing came since the last look: one timer, not one a piece."""
-        if self._received == self._seen:
-            self._owner.body_stalled()
-            return
-        self._seen = self._received
-        self._timer = self._owner.loop.call_later(self._timeout_s, self._look_back)
-
-    def end(self) -> None:
-        self._timer.cancel()
+    def drop(self) -> None:
+        """Keep nothing of it, neither what has come nor the rest."""
+        self.dropped = True
+        self.view = memoryview(bytearray(DROPPED_BYTES))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._owner.connection_lost(exc)

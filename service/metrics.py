@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from runtime_ext import EngineStats, Histogram, Runtime
+from service.connections import REASONS, Connections
 from service.engine import State
 from service.registry import Registry
 
@@ -26,6 +27,28 @@ class Metrics:
         self.registry.register(EngineCollector(runtime, registry))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
+
+    def watch(self, connections: Connections) -> None:
+        """Show these too, from now on."""
+        self.registry.register(ConnectionCollector(connections))
+
+
+class ConnectionCollector(Collector):
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "trtserve_connections", "Connections over HTTP that are open.", value=len(self._connections)
+        )
+        ended = CounterMetricFamily(
+            "trtserve_connections_ended",
+            "Connections over HTTP that the server ended or refused, by reason.",
+            labels=["reason"],
+        )
+        for reason in REASONS:
+            ended.add_metric([reason], self._connections.ended[reason])
+        yield ended
 
 
 class EngineCollector(Collector):

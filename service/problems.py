@@ -94,6 +94,8 @@ def answer(app: FastAPI, error: Exception) -> Response:
     """The answer to a request of this application's, counted."""
     status, kind, headers, body = render(error)
     app.state.metrics.errors.labels(kind).inc()
+    if isinstance(error, BodyStalled):  # what may come of it still is nobody's
+        headers["connection"] = "close"
     return Response(body, status, headers)
 
 

@@ -256,7 +256,40 @@ class Settings(BaseSettings):
         30.0,
         gt=0,
         allow_inf_nan=False,
-        description="Time in which nothing may come of a body before its request is ended.",
+        description="Time in which nothing may come of a body, or less than 240 bytes a second, before its "
+        "request is ended.",
+    )
+    header_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time in which a request's line and headers must come, and the first request of a "
+        "connection; over gRPC the beginning of a connection.",
+    )
+    idle_timeout_s: float = Field(
+        5.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time after an answer in which the next request over HTTP must begin on its connection.",
+    )
+    write_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time in which a client over HTTP may take nothing of its answer before its connection "
+        "is ended.",
+    )
+    max_connections: int | None = Field(
+        None,
+        ge=1,
+        description="Connections that may be open over HTTP, and as many over gRPC; none: a third of the "
+        "file descriptors that the process may have, 10000 at most.",
+    )
+    max_connections_per_address: int | None = Field(
+        None,
+        ge=1,
+        description="Connections over HTTP that may be open from one address, of IPv6 from one /64; none: "
+        "seven eighths of max_connections.",
     )
     shared_memory: str = Field(
         "",

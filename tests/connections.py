@@ -21,7 +21,9 @@ from tests.fakes.runtime import FakeRuntime
 from tests.waiting import HANGS_AFTER_S, until
 
 END = b"\r\n\r\n"
-IDLE_S = 60
+IDLE_S = 5  # the setting's default
+LOOKS_S = 2  # until a look finds what has changed, and from the end of its time to the look after that
+
 INFER = "/engines/net/infer"
 WAYS = {"short": (), "ordinary": ("Expect: nothing",)}
 """Headers with which an inference takes the short way, or that through the framework."""
@@ -69,12 +71,10 @@ async def listening(
     protocol: type[HttpToolsProtocol] = InferProtocol,
     clock: "Clock | None" = None,
 ) -> AsyncIterator[Listening]:
-    """`app` has been started. A connection is ended when it has been idle for IDLE_S."""
+    """`app` has been started. `clock` is the time of its connections."""
     held = app.state
     short_way = ShortWay(held.inference, held.inflight, held.metrics.errors, held.settings)
-    config = uvicorn.Config(
-        app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=IDLE_S
-    )
+    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     state = ServerState()
     state.default_headers = [(b"server", b"test")]
@@ -126,15 +126,22 @@ class Clock:
         return timer
 
     def advance(self, seconds: float) -> None:
-        self._now += seconds
-        due = [timer for timer in self._timers if timer.at <= self._now]
-        self._timers = [timer for timer in self._timers if timer.at > self._now]
-        for timer in due:
+        """Call what is due until then, each at its time."""
+        end = self._now + seconds
+        while due := [timer for timer in self._timers if timer.at <= end]:
+            timer = min(due, key=lambda each: each.at)
+            self._timers.remove(timer)
+            self._now = max(self._now, timer.at)
             if not timer.cancelled:
                 timer.callback()
+        self._now = end
+
+    def stand_still(self, seconds: float) -> None:
+        """Let the time pass, but call nothing."""
+        self._now += seconds
 
 
-@dataclass
+@dataclass(eq=False)
 class Timer:
     at: float
     callback: Callable[[], None]

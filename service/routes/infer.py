@@ -123,7 +123,7 @@ async def _body(request: Request, limit: int, share: "Share", coding: str | None
         raise _too_large(limit)
     pieces = body.within(body.chunks(request), limit, _too_large)
     if coding is None:
-        share.grow_to(length)
+        share.expect(length)
     else:
         pieces = body.within(decompressed(pieces, coding), limit, _too_large)
     return await body.joined(pieces, share)

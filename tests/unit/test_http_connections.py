@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from service.settings import Settings
 from tests.connections import (
     IDLE_S,
+    LOOKS_S,
     WAYS,
     Clock,
     Connection,
@@ -163,7 +164,7 @@ async def test_a_connection_is_ended_once_it_has_been_idle(served: FastAPI) -> N
         for number in range(4):
             assert value(await connection.ask(infer(number))) == number
             clock.advance(IDLE_S - 1)
-        clock.advance(1)
+        clock.advance(1 + LOOKS_S)
         assert await connection.answer() is None
 
 
@@ -178,7 +179,7 @@ async def test_a_connection_with_a_request_half_way_is_not_idle(served: FastAPI,
         await turns(20)
         clock.advance(2 * IDLE_S)
         assert value(await connection.ask(whole[cut:])) == 2
-        clock.advance(IDLE_S)
+        clock.advance(IDLE_S + LOOKS_S)
         assert await connection.answer() is None
 
 
@@ -196,7 +197,7 @@ async def test_a_connection_whose_request_waits_is_not_idle(
         runtime.release()
         assert value(await connection.answer()) == 2
         assert value(await connection.answer()) == 3
-        clock.advance(IDLE_S)
+        clock.advance(IDLE_S + LOOKS_S)
         assert await connection.answer() is None
 
 

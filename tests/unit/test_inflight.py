@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -53,6 +54,47 @@ async def test_a_share_that_cannot_grow_keeps_what_it_has() -> None:
     assert whole.taken == 0
 
 
+@pytest.mark.parametrize("largest", [1_600, 1_550, 400, 1])
+async def test_the_largest_request_finds_room_where_there_is_no_other(largest: int) -> None:
+    whole = InflightBytes(1_600, largest)
+    with whole.share() as share:
+        share.expect(largest)
+        share.grow_to(largest)
+    assert whole.taken == 0
+
+
+async def test_requests_leave_room_for_smaller_ones() -> None:
+    whole = InflightBytes(1_600, 400)
+
+    def fill(size: int) -> int:
+        """As many bytes as requests of this size can have, each from one that comes slowly."""
+        before = whole.taken
+        with suppress(Unavailable):
+            while True:
+                whole.take(1, size)
+        return whole.taken - before
+
+    assert [fill(size) for size in (400, 101, 100, 50, 20, 20)] == [1_500, 0, 0, 50, 30, 0]
+    with pytest.raises(Unavailable, match="20 more would leave too little room for smaller ones"):
+        whole.take(20)
+    whole.take(10)
+
+
+async def test_a_request_that_grows_is_as_large_as_it_said_at_first() -> None:
+    whole = InflightBytes(1_600, 400)
+    whole.take(1_490, 400)
+    with whole.share() as large, whole.share() as small:
+        large.expect(10)
+        large.grow_to(5)
+        small.grow_to(5)
+    with whole.share() as large:
+        with pytest.raises(Unavailable):
+            large.expect(400)
+        large.grow_to(10)
+        with pytest.raises(Unavailable):
+            large.grow_to(90)
+
+
 class Sender:
     """A client that sends the messages that it is given, and waits for the next."""
 
@@ -73,28 +115,35 @@ async def infer(client: httpx.AsyncClient) -> httpx.Response:
     return await client.post(INFER, content=BODY, headers={"Content-Type": "application/json"})
 
 
-async def test_a_declared_body_counts_before_it_has_come(
-    app: FastAPI, client: httpx.AsyncClient, inflight: InflightBytes
+DECLARED = {"declared": {"Content-Length": str(len(BODY))}, "unknown": {}}
+
+
+async def test_a_declared_body_that_has_no_room_now_is_refused_before_it_has_come(
+    app: FastAPI, inflight: InflightBytes
 ) -> None:
-    stalled = Sender()
-    answering = asyncio.create_task(post(app, INFER, stalled.receive, {"Content-Length": str(len(BODY))}))
-    await until(lambda: inflight.taken == len(BODY))
-    response = await infer(client)
+    inflight.take(LIMIT - len(BODY) + 1)
+    response = await post(app, INFER, Sender().receive, DECLARED["declared"])
     assert "--max-inflight-bytes" in refused(response, 503, "Unavailable")
     assert response.headers["retry-after"] == "1"
-    stalled.send(BODY, more=False)
-    assert (await answering).status_code == 200
-    assert (await infer(client)).status_code == 200
 
 
-async def test_a_body_of_unknown_length_counts_as_it_comes(app: FastAPI, inflight: InflightBytes) -> None:
+@pytest.mark.parametrize("length", DECLARED)
+async def test_a_body_counts_as_it_comes(
+    app: FastAPI, client: httpx.AsyncClient, inflight: InflightBytes, length: str
+) -> None:
     stalled, late = Sender(), Sender()
-    answering = [asyncio.create_task(post(app, INFER, sender.receive)) for sender in (stalled, late)]
-    stalled.send(BODY[:100], more=True)
-    await until(lambda: inflight.taken == 100)
+    answering = [
+        asyncio.create_task(post(app, INFER, sender.receive, DECLARED[length])) for sender in (stalled, late)
+    ]
+    for sender in (stalled, late):
+        sender.send(BODY[:10], more=True)
+    await until(lambda: inflight.taken == 20)
+    assert (await infer(client)).status_code == 200
+    stalled.send(BODY[10:100], more=True)
+    await until(lambda: inflight.taken == 110)
     stalled.send(BODY[100:], more=True)
-    await until(lambda: inflight.taken == len(BODY))
-    late.send(BODY[:400], more=True)
+    await until(lambda: inflight.taken == len(BODY) + 10)
+    late.send(BODY[10:400], more=True)
     await until(lambda: inflight.taken == len(BODY) + 400)
     late.send(BODY[400:401], more=True)
     assert "limit of 1000" in refused(await answering[1], 503, "Unavailable")

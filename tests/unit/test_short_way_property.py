@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, example, given, strategies
 from hypothesis import settings as how
 from safetensors.numpy import save
 
-from service.half_closed import HalfClosedHttp
 from service.http_protocol import InferProtocol
 from service.settings import Settings
+from service.timed_http import TimedHttp
 from tests.connections import Answer, Connection, listening, request
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
@@ -269,7 +269,7 @@ class Counted:
         return {**errors, **ends, "inflight": self._app.state.inflight.taken}
 
 
-async def told(app: FastAPI, protocol: type[HalfClosedHttp], talk: list[Sent]) -> list[Answer]:
+async def told(app: FastAPI, protocol: type[TimedHttp], talk: list[Sent]) -> list[Answer]:
     """All that a server with this protocol answers, up to the end of the connection."""
     answers = []
     async with listening(app, protocol) as server, Connection(server) as connection:
@@ -297,7 +297,7 @@ async def test_the_answers_are_those_of_the_framework(
     counted = Counted(served, runtime)
     steps = [counted.now()]
     answers = []
-    for protocol in (HalfClosedHttp, InferProtocol):
+    for protocol in (TimedHttp, InferProtocol):
         answers.append(await told(served, protocol, talk))
         steps.append(counted.now())
     framework, ours = answers
@@ -314,4 +314,4 @@ async def test_a_request_is_answered_as_by_the_framework(served: FastAPI, name: 
     every = KEPT | ENDING | ALONE
     talk = [*[Sent.of({name: every[name]}, [])] * 2, Sent.of({"last": LAST}, [])]
     ours = await told(served, InferProtocol, talk)
-    assert ours == await told(served, HalfClosedHttp, talk)
+    assert ours == await told(served, TimedHttp, talk)
