@@ -14,7 +14,7 @@ from service.batching import read_dims
 from service.codec import Body, BodyForm, Form, InferRequest, Selected, protocol, raw
 from service.completions import Completions
 from service.engine import Resolved
-from service.errors import of_kind
+from service.errors import NotFound, of_kind, unknown_model
 from service.inflight import InflightBytes
 from service.registry import Registry
 from service.settings import Settings
@@ -54,15 +54,16 @@ class Head:
     version: str | None  # as the target has it; None: the current one
     form: BodyForm
     header_length: int  # of the JSON in the binary form; -1: another form
+    of_model: bool = False  # asks for a model of the Open Inference Protocol, not for an engine
     templates: dict[bytes, Template] = field(default_factory=dict)
     kinds: dict[object, Kind] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ref: str, version: str | None, form: BodyForm) -> "Head":
+    def of(cls, ref: str, version: str | None, form: BodyForm, *, of_model: bool = False) -> "Head":
         length = form.header_length or ""
         # What is no such number is refused when the body is decoded.
         known = length.isascii() and length.isdecimal() and len(length) <= protocol.LENGTH_DIGITS
-        return cls(ref, version, form, int(length) if known else -1)
+        return cls(ref, version, form, int(length) if known else -1, of_model)
 
 
 @dataclass(slots=True)
@@ -109,14 +110,23 @@ class Inference:
 
     def check(self, head: Head) -> None:
         """Raise what a request with this head is refused with before its body has come."""
-        self._registry.ready(head.ref, head.version)
+        self.ready(head.ref, head.version, head.of_model)
+
+    def ready(self, ref: str, version: str | None, of_model: bool) -> Resolved:
+        """What takes requests under this reference. Raises what they are refused with where nothing does."""
+        try:
+            return self._registry.ready(ref, version)
+        except NotFound as missing:
+            if of_model:
+                raise unknown_model(missing) from None
+            raise
 
     def start(self, head: Head, body: Body, offset: int, done: Done) -> Call:
         """Submit the request whose body is `body` from `offset` on; `done` gets its completion.
 
         Raises what the request is refused with.
         """
-        resolved = self._registry.ready(head.ref, head.version)
+        resolved = self.ready(head.ref, head.version, head.of_model)
         end = offset + head.header_length
         template = None
         if 0 < head.header_length <= DOCUMENT_BYTES:
@@ -137,7 +147,7 @@ class Inference:
 
         `left_ns`: until nobody waits for the answer any more, whatever else the request's time is.
         """
-        resolved = self._registry.ready(head.ref, head.version)
+        resolved = self.ready(head.ref, head.version, head.of_model)
         times = (request.timeout_ns or self._timeout_ns, left_ns)
         timeout_ns = min((time for time in times if time is not None), default=None)
         return self._submit(head, resolved, request, timeout_ns, done)

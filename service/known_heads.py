@@ -89,7 +89,7 @@ class KnownHeads:
         ref = engine or model or ""
         if "/" in ref or "/" in (version or ""):  # no part of a path, once it is decoded: there is nothing
             return None
-        return KnownHead(Head.of(ref, version, form), int(length))
+        return KnownHead(Head.of(ref, version, form, of_model=model is not None), int(length))
 
 
 def _unquoted(part: bytes | None) -> str | None:

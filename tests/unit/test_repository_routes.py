@@ -147,7 +147,7 @@ async def test_a_config_of_another_format_is_refused(client: httpx.AsyncClient) 
     sentence = refused(await load(client, "net", config='{"backend": "tensorrt"}'), 400, "InvalidInput")
     assert sentence == (
         "The config's backend 'tensorrt' stands for plans of the format tensorrt, but this one is of the "
-        "format onnx."
+        "format onnx. So the server failed to load 'net'."
     )
 
 
@@ -209,7 +209,8 @@ async def test_a_file_that_cannot_be_loaded_leaves_the_versions_before_it(
     await load_files(client, "net", v1=onnx_plan(1))
     runtime.load_error = error("InvalidInput", "The model has no inputs.")
     response = await load_files(client, "net", v2=onnx_plan(2), v3=onnx_plan(3))
-    assert refused(response, 400, "InvalidInput") == "The model has no inputs."
+    sentence = refused(response, 400, "InvalidInput")
+    assert sentence == "The model has no inputs. So the server failed to load 'net'."
     assert await current(client, "net") == (1, [1])
     assert len(files(settings)) == 1
 
