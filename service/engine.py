@@ -1,6 +1,6 @@
 """An engine as the registry knows it: what is stored of it, and how it is doing."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -97,9 +97,10 @@ class Engine:
     def others(self, asked: Options) -> list[tuple[str, object]]:
         """The options that are asked for and that this engine has not, by their names."""
         # "auto" and 0 are stored as asked; what they came to is in info, and may be asked for as well.
+        wanted = {option: getattr(asked.over(self.stored), option) for option in asdict(asked)}
         return [
             (option, value)
-            for option, value in asked.asked().items()
+            for option, value in wanted.items()
             if value not in {getattr(self.stored, option), getattr(self.info, option, None)}
         ]
 

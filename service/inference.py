@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from runtime_ext import Completion, Output, Prepared, Runtime
 from service import codec, shared_tensors
-from service.batching import read_dims
+from service.batching import joins, read_dims
 from service.codec import Body, BodyForm, Form, InferRequest, Selected, protocol, raw
 from service.completions import Completions
 from service.engine import Resolved
@@ -224,7 +224,7 @@ class Inference:
     def _raw(self, resolved: Resolved, body: Body) -> InferRequest:
         specs, stored = resolved.engine.loaded.inputs, resolved.engine.stored
         batch_dim = None
-        if stored.max_batch_size > 1:
+        if joins(stored):
             batch_dim = read_dims(stored.batch_dims).get(specs[0].name if specs else "", 0)
         return raw.decode(specs, batch_dim, body)
 

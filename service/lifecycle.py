@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from runtime_ext import Error
@@ -202,7 +201,7 @@ class Lifecycle:
             elif there.others(asked):
                 await self._renew(there, asked)
             return
-        engine = Engine(replace(there.stored, **asked.asked()), names=there.names)
+        engine = Engine(asked.over(there.stored), names=there.names)
         check_preferred(engine.stored)
         self._directory.show(engine)
         try:
@@ -222,7 +221,7 @@ class Lifecycle:
 
         An ID is resident once, so new requests are refused meanwhile.
         """
-        engine = Engine(replace(there.stored, **asked.asked()), names=there.names)
+        engine = Engine(asked.over(there.stored), names=there.names)
         check_preferred(engine.stored)
         await self._check(engine)
         self._directory.show(engine)

@@ -75,7 +75,7 @@ class Repository:
 
     async def _load(self, name: str, parameters: Mapping[str, object]) -> None:
         asked = read_load(name, parameters)
-        options = asked.config.options if asked.config is not None else Options()
+        options = asked.config.asked if asked.config is not None else Options()
         if not asked.files:
             if asked.config is not None:
                 for resolved in describe.all_versions(self._registry, name):

@@ -154,6 +154,39 @@ async def test_a_load_with_another_config_moves_over_to_it(
     assert await current(client, "net") == (1, [1])
 
 
+async def config_of(client: httpx.AsyncClient) -> dict[str, Any]:
+    response = await client.get("/v2/models/net/config")
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+async def test_a_max_batch_size_without_dynamic_batching_is_kept_and_joins_nothing(
+    settings: Settings, runtime: FakeRuntime
+) -> None:
+    app = create_app(settings, runtime=runtime)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        await load_files(client, "net", v1=onnx_plan())
+        assert (await config_of(client))["max_batch_size"] == 0
+        assert (await load(client, "net", config='{"max_batch_size": "16"}')).status_code == 200
+        told = await config_of(client)
+        assert (told["max_batch_size"], "dynamic_batching" in told) == (16, False)
+        assert runtime.loads[-1][3].batch.max_batch_size == 1
+        loads = len(runtime.loads)
+        assert (await load(client, "net", config=json.dumps(told))).status_code == 200
+        assert len(runtime.loads) == loads, "it has these options"
+    runtime = FakeRuntime()
+    app = create_app(settings, runtime=runtime)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        await until(lambda: app.state.registry.loading == 0)
+        assert await config_of(client) == told
+        joined = json.dumps({"max_batch_size": 16, "dynamic_batching": {}})
+        assert (await load(client, "net", config=joined)).status_code == 200
+        assert (await config_of(client))["dynamic_batching"]["max_queue_delay_microseconds"] == 0
+        assert runtime.loads[-1][3].batch.max_batch_size == 16
+        assert (await load(client, "net", config="{}")).status_code == 200
+        assert (await config_of(client))["max_batch_size"] == 0
+
+
 async def test_requests_under_way_are_answered_before_their_engine_moves_over(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
