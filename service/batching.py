@@ -5,6 +5,7 @@ Whatever has been made canonical reads without an error.
 """
 
 import re
+from dataclasses import replace
 
 from pydantic_core import PydanticCustomError
 
@@ -14,6 +15,8 @@ from service.settings import MAX_BATCH_SIZE
 from service.stored import StoredEngine
 
 AUTO = "auto"
+NEVER = "never"
+"""The delay of engines whose requests are not joined, whatever max_batch_size says: a config may ask so."""
 LAST_DIM = 63  # a request's tensor has 64 dimensions at most
 
 BATCH_DIM = re.compile(r"(.+):([0-9]{1,2})", re.DOTALL)  # greedy: a tensor's name may have colons of its own
@@ -83,7 +86,14 @@ def check_preferred(wanted: StoredEngine) -> None:
         )
 
 
+def joins(stored: StoredEngine) -> bool:
+    """Whether requests of the engine are to be joined."""
+    return stored.max_batch_size > 1 and stored.max_queue_delay_us != NEVER
+
+
 def batch_options(stored: StoredEngine) -> BatchOptions:
+    if stored.max_queue_delay_us == NEVER:
+        stored = replace(stored, max_batch_size=1, max_queue_delay_us=0)
     delay = stored.max_queue_delay_us
     return BatchOptions(
         max_batch_size=stored.max_batch_size,

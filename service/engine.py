@@ -1,6 +1,6 @@
 """An engine as the registry knows it: what is stored of it, and how it is doing."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -87,15 +87,22 @@ class Engine:
 
     def check_options(self, asked: Options) -> None:
         """Conflict where an upload or a load asks for other options than this engine has."""
-        for option, value in asked.asked().items():
-            stored = getattr(self.stored, option)
-            # "auto" and 0 are stored as asked; what they came to is in info, and may be asked for as well.
-            if value not in {stored, getattr(self.info, option, None)}:
-                raise Conflict(
-                    f"Engine {self} is resident with {option}={_shown(stored)}, not {_shown(value)}. "
-                    "Ask for what it has to use it as it is, or unload it first, so that it can be loaded "
-                    "with something else."
-                )
+        for option, value in self.others(asked):
+            raise Conflict(
+                f"Engine {self} is resident with {option}={_shown(getattr(self.stored, option))}, not "
+                f"{_shown(value)}. Ask for what it has to use it as it is, or unload it first, so that it "
+                "can be loaded with something else."
+            )
+
+    def others(self, asked: Options) -> list[tuple[str, object]]:
+        """The options that are asked for and that this engine has not, by their names."""
+        # "auto" and 0 are stored as asked; what they came to is in info, and may be asked for as well.
+        wanted = {option: getattr(asked.over(self.stored), option) for option in asdict(asked)}
+        return [
+            (option, value)
+            for option, value in wanted.items()
+            if value not in {getattr(self.stored, option), getattr(self.info, option, None)}
+        ]
 
     def __str__(self) -> str:
         return f"{self.id} ({self.names[0].name})" if self.names else str(self.id)

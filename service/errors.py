@@ -105,6 +105,12 @@ HTTP_STATUS: dict[str, int] = {
 }
 """The one table from a kind to the status of its answer."""
 
+
+def unknown_model(missing: NotFound) -> NotFound:
+    """Of a model or a version that is not there: in Triton's words, which clients look for."""
+    return NotFound(f"Request for unknown model: {missing}")
+
+
 _BY_KIND: dict[str, type[TrtserveError]] = {cls.kind: cls for cls in TrtserveError.__subclasses__()}
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 from runtime_ext import Completion, Output, Prepared, Runtime
 from service import codec, shared_tensors
-from service.batching import read_dims
+from service.batching import joins, read_dims
 from service.codec import Body, BodyForm, Form, InferRequest, Selected, protocol, raw
 from service.codec.request import Unread
 from service.completions import Completions
 from service.engine import Resolved
-from service.errors import of_kind
+from service.errors import NotFound, of_kind, unknown_model
 from service.inflight import InflightBytes, Share
 from service.registry import Registry
 from service.settings import Settings
@@ -57,15 +57,16 @@ class Head:
     version: str | None  # as the target has it; None: the current one
     form: BodyForm
     header_length: int  # of the JSON in the binary form; -1: another form
+    of_model: bool = False  # asks for a model of the Open Inference Protocol, not for an engine
     templates: dict[bytes, Template] = field(default_factory=dict)
     kinds: dict[object, Kind] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ref: str, version: str | None, form: BodyForm) -> "Head":
+    def of(cls, ref: str, version: str | None, form: BodyForm, *, of_model: bool = False) -> "Head":
         length = form.header_length or ""
         # What is no such number is refused when the body is decoded.
         known = length.isascii() and length.isdecimal() and len(length) <= protocol.LENGTH_DIGITS
-        return cls(ref, version, form, int(length) if known else -1)
+        return cls(ref, version, form, int(length) if known else -1, of_model)
 
 
 @dataclass(slots=True)
@@ -114,14 +115,23 @@ class Inference:
 
     def check(self, head: Head) -> None:
         """Raise what a request with this head is refused with before its body has come."""
-        self._registry.ready(head.ref, head.version)
+        self.ready(head.ref, head.version, head.of_model)
+
+    def ready(self, ref: str, version: str | None, of_model: bool) -> Resolved:
+        """What takes requests under this reference. Raises what they are refused with where nothing does."""
+        try:
+            return self._registry.ready(ref, version)
+        except NotFound as missing:
+            if of_model:
+                raise unknown_model(missing) from None
+            raise
 
     def start(self, head: Head, body: Body, offset: int, done: Done) -> Call:
         """Submit the request whose body is `body` from `offset` on; `done` gets its completion.
 
         Raises what the request is refused with.
         """
-        resolved = self._registry.ready(head.ref, head.version)
+        resolved = self.ready(head.ref, head.version, head.of_model)
         end = offset + head.header_length
         template = None
         if 0 < head.header_length <= DOCUMENT_BYTES:
@@ -142,14 +152,14 @@ class Inference:
 
         `left_ns`: until nobody waits for the answer any more, whatever else the request's time is.
         """
-        resolved = self._registry.ready(head.ref, head.version)
+        resolved = self.ready(head.ref, head.version, head.of_model)
         times = (request.timeout_ns or self._timeout_ns, left_ns)
         timeout_ns = min((time for time in times if time is not None), default=None)
         return self._submit(head, resolved, request, timeout_ns, done)
 
     async def start_long(self, head: Head, body: Body, done: Done, share: Share) -> Call:
         """As start(), for a body of which much may be written as text: that is read in a thread."""
-        resolved = self._registry.ready(head.ref, head.version)
+        resolved = self.ready(head.ref, head.version, head.of_model)
         if head.header_length in range(DOCUMENT_BYTES + 1):
             return self.start(head, body, 0, done)
         if len(body) > HERE_BYTES:
@@ -167,7 +177,7 @@ class Inference:
         """
         if request.unread_bytes() <= HERE_BYTES:
             return
-        self._kind(head, self._registry.ready(head.ref, head.version), request)
+        self._kind(head, self.ready(head.ref, head.version, head.of_model), request)
         share.grow_to(share.size + request.read_bytes())
         for number, (name, datatype, shape, data) in enumerate(request.inputs):
             if isinstance(data, Unread):
@@ -270,7 +280,7 @@ class Inference:
     def _raw(self, resolved: Resolved, body: Body) -> InferRequest:
         specs, stored = resolved.engine.loaded.inputs, resolved.engine.stored
         batch_dim = None
-        if stored.max_batch_size > 1:
+        if joins(stored):
             batch_dim = read_dims(stored.batch_dims).get(specs[0].name if specs else "", 0)
         return raw.decode(specs, batch_dim, body)
 

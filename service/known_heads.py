@@ -90,7 +90,7 @@ class KnownHeads:
         ref = engine or model or ""
         if "/" in ref or "/" in (version or ""):  # no part of a path, once it is decoded: there is nothing
             return None
-        head = Head.of(ref, version, form)
+        head = Head.of(ref, version, form, of_model=model is not None)
         return None if _written(head, int(length)) > HERE_BYTES else KnownHead(head, int(length))
 
 

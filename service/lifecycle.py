@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from runtime_ext import Error
@@ -22,6 +21,7 @@ from service.metadata import StoredEngine, StoredName
 from service.options import Options
 from service.reserve import DiskFull
 from service.residency import Residency
+from service.shortage import passes
 from service.staging import StagedPlan
 from service.store import Store
 from service.workers import UPLOADS
@@ -46,13 +46,6 @@ def retry_delays() -> Iterator[float]:
     while True:
         yield delay
         delay = min(2 * delay, LAST_RETRY_S)
-
-
-def passes(failure: Exception) -> bool:
-    """Whether it is of something that the server is short of now."""
-    return (
-        getattr(failure, "kind", "") == Unavailable.kind and getattr(failure, "retry_after", None) is not None
-    )
 
 
 class Lifecycle:
@@ -92,7 +85,14 @@ class Lifecycle:
     # -- adding
 
     async def add(
-        self, plan: StagedPlan, wanted: StoredEngine, name: str | None, asked: Options, version: int | None
+        self,
+        plan: StagedPlan,
+        wanted: StoredEngine,
+        name: str | None,
+        asked: Options,
+        version: int | None = None,
+        *,
+        renew: bool,
     ) -> tuple[Resolved, bool]:
         try:
             self._residency.refuse_when_stopping()
@@ -104,8 +104,10 @@ class Lifecycle:
                 # Under the ID's lock an engine that is there is READY, UNLOADED or FAILED, or its load waits
                 # to be tried again.
                 if there is not None and there.state is State.READY:
-                    there.check_options(asked)
+                    if not renew:
+                        there.check_options(asked)
                     await self._repair(plan, there)
+                    await self._make_ready(self._directory.get(wanted.id) or there, asked, renew)
                     await self._rename(self._store.commit, there.stored, name, version)
                     engine = self._directory.get(wanted.id) or there
                 else:
@@ -172,7 +174,7 @@ class Lifecycle:
 
     # -- loading what is kept
 
-    async def load(self, ref: str, asked: Options) -> None:
+    async def load(self, ref: str, asked: Options, renew: bool) -> None:
         self._residency.refuse_when_stopping()
         self._directory.resolve(ref)
         failures: list[Exception] = []
@@ -182,18 +184,24 @@ class Lifecycle:
                 if there is None:
                     continue
                 try:
-                    await self._make_ready(there, asked)
+                    await self._make_ready(there, asked, renew)
                 except Exception as failure:
                     failures.append(failure)
         if failures:
             raise failures[0]
 
-    async def _make_ready(self, there: Engine, asked: Options) -> None:
-        """Load a kept engine with these options, and those of before where they say nothing."""
+    async def _make_ready(self, there: Engine, asked: Options, renew: bool = False) -> None:
+        """Load a kept engine with these options, and those of before where they say nothing.
+
+        One that is READY with others is loaded anew if it may be: `renew`.
+        """
         if there.state is State.READY:
-            there.check_options(asked)
+            if not renew:
+                there.check_options(asked)
+            elif there.others(asked):
+                await self._renew(there, asked)
             return
-        engine = Engine(replace(there.stored, **asked.asked()), names=there.names)
+        engine = Engine(asked.over(there.stored), names=there.names)
         check_preferred(engine.stored)
         self._directory.show(engine)
         try:
@@ -207,6 +215,35 @@ class Lifecycle:
             self._directory.show(failed)
             raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure
         engine.state = State.READY
+
+    async def _renew(self, there: Engine, asked: Options) -> None:
+        """Finish what a READY engine has accepted, and load it anew with other options, or else its own.
+
+        An ID is resident once, so new requests are refused meanwhile.
+        """
+        engine = Engine(asked.over(there.stored), names=there.names)
+        check_preferred(engine.stored)
+        await self._check(engine)
+        self._directory.show(engine)
+        try:
+            await self._residency.unload(there)
+            await self._residency.load(engine, self._store.plan_path(engine.stored))
+            await self._commit(engine, None)
+        except Exception as failure:
+            logger.warning("engine %s: not loaded with other options: %s", engine, failure)
+            await self._load_again(there)
+            raise
+        engine.state = State.READY
+
+    async def _load_again(self, there: Engine) -> None:
+        """Load an engine as it was before; it is FAILED where that cannot be."""
+        engine = Engine(there.stored, names=there.names)
+        self._directory.show(engine)
+        try:
+            await self._residency.load(engine, self._store.plan_path(engine.stored))
+            engine.state = State.READY
+        except Exception as failure:
+            engine.state, engine.reason = State.FAILED, _reason(engine, failure)
 
     async def restore(self, engine: Engine) -> None:
         """Load a stored engine after a start; it is FAILED where that cannot be.

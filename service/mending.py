@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from service.batching import AUTO, canonical_dims, canonical_sizes
+from service.batching import AUTO, NEVER, canonical_dims, canonical_sizes
 from service.name_rule import is_name
 from service.plan_format import BACKENDS, Format
 from service.settings import DEVICE, MAX_BATCH_SIZE, MAX_DELAY_US, Settings
@@ -52,7 +52,7 @@ OPTIONS: Mapping[str, Callable[[Any], bool]] = {
     "precision": _word("f32", "f16", "bf16"),
     "cuda_graphs": _word("off", "auto", "on"),
     "max_batch_size": _whole(1, MAX_BATCH_SIZE),
-    "max_queue_delay_us": lambda value: value == AUTO or _whole(0, MAX_DELAY_US)(value),
+    "max_queue_delay_us": lambda value: value in (AUTO, NEVER) or _whole(0, MAX_DELAY_US)(value),
     "latency_target_us": _whole(1, MAX_DELAY_US),
     "preferred_batch_sizes": _canonical(canonical_sizes),
     "batch_dims": _canonical(canonical_dims),

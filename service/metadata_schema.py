@@ -28,7 +28,7 @@ CREATE TABLE engine (
     precision             TEXT NOT NULL,
     cuda_graphs           TEXT NOT NULL,
     max_batch_size        INTEGER NOT NULL,
-    max_queue_delay_us    ANY NOT NULL,  -- an integer, or 'auto'
+    max_queue_delay_us    ANY NOT NULL,  -- an integer, 'auto' or 'never'
     latency_target_us     INTEGER NOT NULL,
     preferred_batch_sizes TEXT NOT NULL,
     batch_dims            TEXT NOT NULL,

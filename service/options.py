@@ -1,9 +1,11 @@
 """How an engine is to be stood up, as its upload asks for it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from service.batching import NEVER
 from service.settings import Settings
+from service.stored import StoredEngine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,17 @@ class Options:
     def asked(self) -> dict[str, Any]:
         """What is asked for, by its name."""
         return {option: value for option, value in asdict(self).items() if value is not None}
+
+    def over(self, stored: StoredEngine) -> StoredEngine:
+        """The engine with what is asked for, and else as it is."""
+        changed = replace(stored, **self.asked())
+        if (
+            self.max_batch_size is not None
+            and self.max_queue_delay_us is None
+            and changed.max_queue_delay_us == NEVER
+        ):
+            return replace(changed, max_queue_delay_us=0)  # who asks for batches again does not say so twice
+        return changed
 
     def decided(self, settings: Settings) -> dict[str, Any]:
         """A value for each option, by its name."""

@@ -153,10 +153,12 @@ class Registry:
         format: Format,
         options: Options,
         version: int | None = None,
+        renew: bool = False,
     ) -> tuple[Resolved, bool]:
         """Stand up the engine of a staged plan and keep it, or find the one that is there.
 
-        A new version of the name has the next number, or `version` where that is greater.
+        A new version of the name has the next number, or `version` where that is greater. With `renew`
+        one that is there with other options is loaded anew with these.
         Returns what the upload stands for, and whether the engine is new. The staged file is gone
         afterwards, however this ends. Raises what the load raises, InvalidInput for options that do not
         go together, and Conflict for another plan with the same ID or other options than the engine has.
@@ -170,15 +172,16 @@ class Registry:
             plan_bytes=plan.size,
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
-        return await self._run(self._lifecycle.add(plan, wanted, name, options, version))
+        return await self._run(self._lifecycle.add(plan, wanted, name, options, version, renew=renew))
 
-    async def load(self, ref: str, options: Options | None = None) -> None:
+    async def load(self, ref: str, options: Options | None = None, *, renew: bool = False) -> None:
         """Stand up again the engines of all versions of a name, or the engine of an ID.
 
-        The current version comes first. What is READY stays as it is: Conflict where that has other options
-        than these. The first failure is raised once all have been tried.
+        The current version comes first. What is READY stays as it is, but where it has other options than
+        these: with `renew` it is loaded anew with them, having finished what it had accepted, and without
+        that is a Conflict. The first failure is raised once all have been tried.
         """
-        await self._run(self._lifecycle.load(ref, options or Options()))
+        await self._run(self._lifecycle.load(ref, options or Options(), renew))
 
     async def unload(self, ref: str) -> None:
         """Unload the engines of all versions of a name, or the engine of an ID, and keep them on disk.

@@ -180,7 +180,7 @@ class EngineModel(BaseModel):
     max_queue_size: int
     cuda_graphs: str = Field(description="What was asked for: `off`, `auto` or `on`.")
     max_batch_size: int = Field(description="Items that requests are joined up to; 1: each runs alone.")
-    max_queue_delay_us: int | str = Field(description="Microseconds, or `auto`.")
+    max_queue_delay_us: int | str = Field(description="Microseconds, `auto`, or `never`: not joined.")
     latency_target_us: int
     preferred_batch_sizes: list[int] = Field(examples=[[4, 8]])
     batch_dims: dict[str, int] = Field(

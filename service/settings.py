@@ -82,6 +82,13 @@ class Settings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
+    server_name: str = Field(
+        "trtserve",
+        min_length=1,
+        max_length=128,
+        description="What the server calls itself in the Open Inference Protocol's metadata; some clients "
+        "want it to be triton.",
+    )
     allowed_hosts: AllowedHostNames = Field(
         "",
         description="Host names of this server, and of whose web pages may use it, with commas between them; "
@@ -313,7 +320,7 @@ class Settings(BaseSettings):
         "info", description="Least level that is logged."
     )
 
-    @field_validator("host", "store", "tensorrt_library", mode="before")
+    @field_validator("host", "store", "tensorrt_library", "server_name", mode="before")
     @classmethod
     def _names_something(cls, given: Any) -> Any:
         """An empty address is every address, and an empty path the current folder: nobody means those."""

@@ -27,6 +27,13 @@ _WORDS = {
 """What C++ and Python print as their last words when a process ends for want of something."""
 
 
+def passes(failure: Exception) -> bool:
+    """Whether it is of something that the server is short of now."""
+    return (
+        getattr(failure, "kind", "") == Unavailable.kind and getattr(failure, "retry_after", None) is not None
+    )
+
+
 def shortage_behind(failure: BaseException) -> Unavailable | None:
     """None where the failure is of another kind."""
     match failure:

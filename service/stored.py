@@ -23,7 +23,7 @@ class StoredEngine:
     plan_bytes: int
     created: str  # ISO 8601, UTC
     max_batch_size: int
-    max_queue_delay_us: int | str  # or "auto"
+    max_queue_delay_us: int | str  # or "auto", or "never": see service/batching.py
     latency_target_us: int
     preferred_batch_sizes: str  # canonical, see service/batching.py
     batch_dims: str  # canonical

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from service.batching import AUTO
+from service.batching import AUTO, joins
 from service.closed_loop import Sample
 from service.settings import Settings
 from service.tune_target import Asked, Delay, Setting, Target
@@ -84,8 +84,9 @@ def advice(target: Target, rows: Sequence[Row], asked: Asked) -> list[str]:
 
 def _stored(target: Target) -> Setting:
     stored = target.stored
-    delay = stored.max_queue_delay_us if stored.max_batch_size > 1 else 0
-    return Setting(stored.instances, stored.max_batch_size, delay)
+    if not joins(stored):
+        return Setting(stored.instances, 1, 0)
+    return Setting(stored.instances, stored.max_batch_size, stored.max_queue_delay_us)
 
 
 def commands(target: Target, setting: Setting, asked: Asked) -> list[str]:

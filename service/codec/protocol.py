@@ -33,6 +33,7 @@ from service.errors import InvalidInput, Unsupported
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LENGTH_DIGITS = 18  # of a number that a 64-bit length can be
+SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 PRIORITIES = {0: NORMAL, 1: HIGH, 2: NORMAL, 3: LOW}
 """`parameters.priority`: 1 is the highest; 0 and what is beyond the lowest are the default, as in Triton."""
 
@@ -104,6 +105,7 @@ def describe_object(root: dict[str, Any]) -> Described:
     if not isinstance(root.get("id", ""), str):
         raise InvalidInput(f"The request's id is {shown(root['id'])}; it must be a string.")
     binary_outputs = _flag(parameters, "binary_data_output", False)
+    _check_sequence(parameters)
     outputs, shared = _outputs(root, binary_outputs) if "outputs" in root else (None, False)
     described = Described(
         InferRequest(
@@ -160,7 +162,7 @@ def encode(
         data = memoryview(output)
         tensor: dict[str, Any] = {"name": output.name, "shape": output.shape, "datatype": output.datatype}
         if isinstance(place, Region):
-            tensor["parameters"] = shared_memory.described(place, data.nbytes)
+            pass  # Clients in C++ take whatever parameters there are for those of a blob.
         elif place:
             tensor["parameters"] = {"binary_data_size": data.nbytes}
             blobs.append(data)
@@ -282,6 +284,17 @@ def _check_classification(name: str, parameters: dict[str, Any]) -> None:
             f"The request asks for the best {shown(classes)} classes of output {name!r}: this server answers "
             "with tensors only. Ask without classification, and sort what comes."
         )
+
+
+def _check_sequence(parameters: dict[str, Any]) -> None:
+    """Source: Triton's "Sequence Extension"; an ID of 0, or an empty one, is none there as well."""
+    for name in SEQUENCE:
+        value = parameters.get(name)
+        if value not in (None, 0, False, ""):
+            raise Unsupported(
+                f"The request has the parameter {name}, {shown(value)}: an engine keeps nothing from one "
+                "request to the next, so there are no sequences. Send what it needs with each request."
+            )
 
 
 def _timeout_ns(parameters: dict[str, Any]) -> int | None:

@@ -1,9 +1,9 @@
 """The configuration of a model in Triton's words (model_config.proto): what clients look for there.
 
 Dimensions leave the batch out where max_batch_size is above 0, and Triton's batch is always dimension 0. So
-max_batch_size is above 0 only where requests are joined along dimension 0 of every tensor. Where they are
-not joined it is 0 and the dimensions are all of them; where they are joined along another one too, which
-Triton has no words for, and then `parameters` say how.
+max_batch_size is above 0 only where requests are joined along dimension 0 of every tensor, or where a load's
+config said so of an engine whose tensors have such a dimension. Else it is 0 and the dimensions are all of
+them; where requests are joined along another one, which Triton has no words for, `parameters` say how.
 """
 
 import re
@@ -11,20 +11,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime_ext import EngineInfo, TensorSpec
-from service.batching import AUTO, read_dims, read_sizes
+from service.batching import AUTO, NEVER, joins, read_dims, read_sizes
 from service.engine import Engine, Resolved
 from service.metadata import StoredEngine
 from service.models import describe
 
 PRIORITIES = 3  # 1 (high) to 3 (low) in a request; 2 where it says none
 DEFAULT_PRIORITY = 2
+IMAGE_DIMS = 3
 
 
 def model_config(resolved: Resolved, versions: Sequence[int]) -> dict[str, Any]:
     """Of a READY model. A rank that is unknown is one dynamic dimension."""
     engine = resolved.engine
     stored, info = engine.stored, engine.loaded
-    batched = stored.max_batch_size > 1 and not any(read_dims(stored.batch_dims).values())
+    joined = joins(stored) and not any(read_dims(stored.batch_dims).values())
+    batched = joined or (stored.max_queue_delay_us == NEVER and _may_be_batched(info))
     name = resolved.model_name
     config: dict[str, Any] = {
         "name": name,
@@ -37,14 +39,31 @@ def model_config(resolved: Resolved, versions: Sequence[int]) -> dict[str, Any]:
         "instance_group": [_instances(name, info)],
         "parameters": _parameters(engine),
     }
-    if batched:
+    if joined:
         config["dynamic_batching"] = _dynamic_batching(stored)
     return config
 
 
+def _may_be_batched(info: EngineInfo) -> bool:
+    """Whether dimension 0 of every tensor is a request's to choose."""
+    return all(spec.shape and spec.shape[0] == -1 for spec in (*info.inputs, *info.outputs))
+
+
 def _input(spec: TensorSpec, batched: bool) -> dict[str, Any]:
+    tensor = _tensor(spec, batched)
     # `values` is there for inputs whose values decide shapes: TensorRT's shape tensors.
-    return _tensor(spec, batched) | {"format": "FORMAT_NONE", "is_shape_tensor": bool(spec.values)}
+    return tensor | {"format": _format(tensor["dims"], batched), "is_shape_tensor": bool(spec.values)}
+
+
+def _format(dims: list[int], batched: bool) -> str:
+    """That of an image where the dimensions tell it: three, and either the first or the last is channels.
+
+    A plan says nothing of it. Without a batch, a dimension of 1 may be one, and is not taken for channels.
+    """
+    channels = {1, 3} if batched else {3}
+    if len(dims) != IMAGE_DIMS or (dims[0] in channels) == (dims[-1] in channels):
+        return "FORMAT_NONE"
+    return "FORMAT_NCHW" if dims[0] in channels else "FORMAT_NHWC"
 
 
 def _tensor(spec: TensorSpec, batched: bool) -> dict[str, Any]:
@@ -85,10 +104,10 @@ def _parameters(engine: Engine) -> dict[str, Any]:
         "engine_id": engine.id,
         "digest": f"sha256:{engine.digest}",
         "format": engine.format,
-        "max_batch_size": stored.max_batch_size,
         "max_queue_size": stored.max_queue_size,
-        "max_queue_delay_us": stored.max_queue_delay_us,
     }
+    if stored.max_queue_delay_us != NEVER:
+        facts |= {"max_batch_size": stored.max_batch_size, "max_queue_delay_us": stored.max_queue_delay_us}
     if stored.batch_dims:
         facts["batch_dims"] = stored.batch_dims
     if engine.backend == "tensorrt":

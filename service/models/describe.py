@@ -28,10 +28,13 @@ PLATFORMS: dict[str, str] = {
 UNKNOWN_RANK = (-1,)  # the protocol has no word for it; an empty shape would be a scalar
 
 
-def server_metadata(*, shared_memory: bool = False) -> dict[str, Any]:
-    """`shared_memory`: whether clients may register any, see SharedMemory.enabled."""
+def server_metadata(name: str = "trtserve", *, shared_memory: bool = False) -> dict[str, Any]:
+    """What the server calls itself, `name`, and what it has.
+
+    `shared_memory`: whether clients may register any, see SharedMemory.enabled.
+    """
     extensions = [*EXTENSIONS, SHARED_MEMORY] if shared_memory else list(EXTENSIONS)
-    return {"name": "trtserve", "version": VERSION, "extensions": extensions}
+    return {"name": name, "version": VERSION, "extensions": extensions}
 
 
 def metadata(resolved: Resolved, versions: Sequence[int]) -> dict[str, Any]:

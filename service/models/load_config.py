@@ -3,11 +3,12 @@
 What it asks for is done, or refused with a sentence; only what cannot change an answer is passed over.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 from pydantic import ValidationError
 
+from service.batching import NEVER
 from service.codec.shown import shown
 from service.errors import InvalidInput, Unsupported
 from service.models.triton_config import DynamicBatching, InstanceGroup, ModelConfig
@@ -67,6 +68,14 @@ class LoadConfig:
     options: Options
     formats: frozenset[Format]  # all, where it names none
     said: str  # how it names them
+    unjoined: int = 0  # its max_batch_size where requests are not to be joined; 0: it says none
+
+    @property
+    def asked(self) -> Options:
+        """The options, and a max_batch_size that is only told where requests are not joined."""
+        if not self.unjoined:
+            return self.options
+        return replace(self.options, max_batch_size=self.unjoined, max_queue_delay_us=NEVER)
 
     @property
     def format(self) -> str:
@@ -101,7 +110,10 @@ def read_config(text: object, name: str) -> LoadConfig:
         raise InvalidInput(f"The config is that of {config.name!r}, but {name!r} is to be loaded.")
     _check_served(config)
     formats, said = _formats(config)
-    return LoadConfig(_options(config), formats, said)
+    options = _options(config)
+    joined = config.dynamic_batching is not None and config.max_batch_size > 1
+    by_name = options.max_batch_size != 1 or "max_queue_delay_us" in config.parameters
+    return LoadConfig(options, formats, said, 0 if joined or by_name else config.max_batch_size)
 
 
 def _check_served(config: ModelConfig) -> None:

@@ -6,9 +6,10 @@ A model is a name with its versions, or an engine without a name, called by its 
 from collections.abc import Mapping
 from typing import Any
 
-from runtime_ext import Runtime
+from runtime_ext import Error, Runtime
+from service.codec.shown import shown
 from service.engine import Engine, Resolved, State
-from service.errors import InvalidInput
+from service.errors import InvalidInput, TrtserveError, of_kind, sentence
 from service.models import describe
 from service.models.load_config import LoadConfig
 from service.models.load_parameters import PlanFile, check_unload, read_load
@@ -63,15 +64,23 @@ class Repository:
         """Load what is kept of a model; or else the files among the parameters, as versions of it.
 
         Files become engines in the order of their versions, and current in turn. Raises what an upload and
-        what registry.load() raise; a fault in what was sent leaves nothing.
+        what registry.load() raise, and says what failed; a fault in what was sent leaves nothing.
         """
+        try:
+            await self._load(name, parameters)
+        except (TrtserveError, Error) as failure:
+            # Clients of Triton look for these words.
+            told = f"{sentence(str(failure))} So the server failed to load {shown(name)}."
+            raise of_kind(failure.kind, told, getattr(failure, "retry_after", None)) from failure
+
+    async def _load(self, name: str, parameters: Mapping[str, object]) -> None:
         asked = read_load(name, parameters)
-        options = asked.config.options if asked.config is not None else Options()
+        options = asked.config.asked if asked.config is not None else Options()
         if not asked.files:
             if asked.config is not None:
                 for resolved in describe.all_versions(self._registry, name):
                     asked.config.check_format(resolved.engine.format)
-            await self._registry.load(name, options)
+            await self._registry.load(name, options, renew=True)
             return
         if not is_name(name):
             raise InvalidInput(f"{name!r} is no name that an engine can have: {NAME_RULE}.")
@@ -81,7 +90,9 @@ class Repository:
                 staged.append((file.version, *await self._stage(file, asked.config)))
             while staged:
                 version, plan, format = staged.pop(0)  # add() discards it, however that ends
-                await self._registry.add(plan, name=name, format=format, options=options, version=version)
+                await self._registry.add(
+                    plan, name=name, format=format, options=options, version=version, renew=True
+                )
         finally:
             for _, plan, _ in staged:
                 await UPLOADS.run(plan.discard)

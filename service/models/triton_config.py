@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from service.settings import MAX_BATCH_SIZE
+
 Unread = Any
 
 
@@ -96,7 +98,7 @@ class ModelConfig(_Message):
     name: str = ""
     platform: str = ""
     backend: str = ""
-    max_batch_size: Annotated[int, Field(ge=0)] = 0
+    max_batch_size: Annotated[int, Field(ge=0, le=MAX_BATCH_SIZE)] = 0
     dynamic_batching: DynamicBatching | None = None
     instance_group: list[InstanceGroup] = []
     optimization: Optimization = Optimization()

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from runtime_ext import Completion
     from service.inference import Inference
     from service.inflight import InflightBytes, Share
-    from service.registry import Registry
     from service.settings import Settings
 
 router = APIRouter(tags=["inference"])
@@ -74,30 +73,29 @@ DESCRIBED: dict[str, Any] = {
 @router.post("/engines/{ref}/infer", **DESCRIBED)
 async def infer(request: Request, ref: str) -> Response:
     """Run an engine once, by its ID or by the name whose current version it is."""
-    return await _infer(request, ref, None)
+    return await _infer(request, ref, None, of_model=False)
 
 
 @router.post("/v2/models/{name}/infer", **DESCRIBED)
 async def infer_model(request: Request, name: str) -> Response:
     """The same, where the Open Inference Protocol has it."""
-    return await _infer(request, name, None)
+    return await _infer(request, name, None, of_model=True)
 
 
 @router.post("/v2/models/{name}/versions/{version}/infer", **DESCRIBED)
 async def infer_model_version(request: Request, name: str, version: str) -> Response:
     """The same with this version of the name, whichever is the current one."""
-    return await _infer(request, name, version)
+    return await _infer(request, name, version, of_model=True)
 
 
-async def _infer(request: Request, ref: str, version: str | None) -> Response:
-    registry: Registry = request.app.state.registry
+async def _infer(request: Request, ref: str, version: str | None, *, of_model: bool) -> Response:
     inference: Inference = request.app.state.inference
     settings: Settings = request.app.state.settings
     inflight: InflightBytes = request.app.state.inflight
 
-    registry.ready(ref, version)  # before the body has come
+    inference.ready(ref, version, of_model)  # before the body has come
     form = codec.read_headers(request.headers)
-    head = Head.of(ref, version, form)
+    head = Head.of(ref, version, form, of_model=of_model)
     with inflight.share() as share:
         content = await _body(request, settings.max_request_bytes, share, form.coding)
         ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import State
 
 from service import readiness
+from service.errors import NotFound, unknown_model
 from service.models import config, describe
 from service.models.statistics import statistics
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from runtime_ext import Runtime
     from service.models.shared_memory import SharedMemory
     from service.registry import Registry
+    from service.settings import Settings
 
 router = APIRouter(tags=["models"])
 
@@ -28,7 +30,8 @@ Answer = dict[str, Any]
 async def server_metadata(request: Request) -> Answer:
     """The name and version of this server, and the extensions of the protocol that it has."""
     shared_memory: SharedMemory = request.app.state.shared_memory
-    return describe.server_metadata(shared_memory=shared_memory.enabled)
+    settings: Settings = request.app.state.settings
+    return describe.server_metadata(settings.server_name, shared_memory=shared_memory.enabled)
 
 
 @router.get("/v2/health/live")
@@ -54,11 +57,17 @@ def of_model(part: str) -> Callable[[Callable[[State, str, str | None], Answer]]
     """Serves what a function tells of a model, for its current version and for any."""
 
     def serve(tell: Callable[[State, str, str | None], Answer]) -> None:
+        def told(request: Request, name: str, version: str | None) -> Answer:
+            try:
+                return tell(request.app.state, name, version)
+            except NotFound as missing:
+                raise unknown_model(missing) from None
+
         what = tell.__name__.replace("_", " ").capitalize()
 
         @router.get(f"/v2/models/{{name}}{part}", summary=what, description=tell.__doc__)
         async def current(request: Request, name: str) -> Answer:
-            return tell(request.app.state, name, None)
+            return told(request, name, None)
 
         @router.get(
             f"/v2/models/{{name}}/versions/{{version}}{part}",
@@ -66,7 +75,7 @@ def of_model(part: str) -> Callable[[Callable[[State, str, str | None], Answer]]
             description=tell.__doc__,
         )
         async def of_version(request: Request, name: str, version: str) -> Answer:
-            return tell(request.app.state, name, version)
+            return told(request, name, version)
 
     return serve
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 
+from service.errors import NotFound, unknown_model
 from service.json_body import json_object
 from service.models import log_settings, trace_settings
 
@@ -39,17 +40,23 @@ async def update_trace_setting(request: Request) -> Answer:
 @router.get("/v2/models/{name}/trace/setting")
 async def model_trace_setting(request: Request, name: str) -> Answer:
     """Tracing is off for every model."""
-    registry: Registry = request.app.state.registry
-    registry.resolve(name)
+    _check_model(request, name)
     return trace_settings.trace_settings()
 
 
 @router.post("/v2/models/{name}/trace/setting", openapi_extra=TRACE_BODY)
 async def update_model_trace_setting(request: Request, name: str) -> Answer:
     """The same for a model."""
-    registry: Registry = request.app.state.registry
-    registry.resolve(name)
+    _check_model(request, name)
     return trace_settings.update(await json_object(request))
+
+
+def _check_model(request: Request, name: str) -> None:
+    registry: Registry = request.app.state.registry
+    try:
+        registry.resolve(name)
+    except NotFound as missing:
+        raise unknown_model(missing) from None
 
 
 @router.get("/v2/logging")

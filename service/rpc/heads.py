@@ -21,7 +21,7 @@ class Heads:
         """`version` is empty for the current one."""
         head = self._heads.get((name, version))
         if head is None:
-            head = Head.of(name, version or None, FORM)
+            head = Head.of(name, version or None, FORM, of_model=True)
             if len(name) + len(version) > CHARACTERS:
                 return head
             if len(self._heads) >= MOST:

@@ -1,11 +1,12 @@
 """The server and its models, as gRPC asks for them: each is what HTTP answers, in a dict."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.datastructures import State
 
 from service import readiness
-from service.errors import NotFound, Unavailable
+from service.errors import NotFound, Unavailable, unknown_model
 from service.models import config, describe
 from service.models.statistics import statistics
 
@@ -25,7 +26,7 @@ async def server_ready(state: State, request: Any) -> Answer:
 
 
 async def server_metadata(state: State, request: Any) -> Answer:
-    return describe.server_metadata(shared_memory=state.shared_memory.enabled)
+    return describe.server_metadata(state.settings.server_name, shared_memory=state.shared_memory.enabled)
 
 
 async def model_ready(state: State, request: Any) -> Answer:
@@ -37,16 +38,31 @@ async def model_ready(state: State, request: Any) -> Answer:
     return {"ready": True}
 
 
-async def model_metadata(state: State, request: Any) -> Answer:
+def of_model(tell: Callable[[State, Any], Answer]) -> Callable[[State, Any], Awaitable[Answer]]:
+    """Tells of a model in a call; one that is not there is told in the words that clients look for."""
+
+    async def told(state: State, request: Any) -> Answer:
+        try:
+            return tell(state, request)
+        except NotFound as missing:
+            raise unknown_model(missing) from None
+
+    return told
+
+
+@of_model
+def model_metadata(state: State, request: Any) -> Answer:
     resolved = state.registry.ready(request.name, request.version or None)
     return describe.metadata(resolved, describe.versions(state.registry, resolved))
 
 
-async def model_config(state: State, request: Any) -> Answer:
+@of_model
+def model_config(state: State, request: Any) -> Answer:
     resolved = state.registry.ready(request.name, request.version or None)
     return {"config": config.model_config(resolved, describe.versions(state.registry, resolved))}
 
 
-async def model_statistics(state: State, request: Any) -> Answer:
+@of_model
+def model_statistics(state: State, request: Any) -> Answer:
     """Of all models where no name is given, and of all versions where none is."""
     return statistics(state.registry, state.runtime, request.name or None, request.version or None)

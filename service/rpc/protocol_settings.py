@@ -4,6 +4,7 @@ from typing import Any
 
 from starlette.datastructures import State
 
+from service.errors import NotFound, unknown_model
 from service.models import log_settings, trace_settings
 
 Answer = dict[str, Any]
@@ -12,7 +13,10 @@ Answer = dict[str, Any]
 async def trace(state: State, request: Any) -> Answer:
     """The settings, after those that are asked for were taken; one with no value is cleared."""
     if request.model_name:
-        state.registry.resolve(request.model_name)
+        try:
+            state.registry.resolve(request.model_name)
+        except NotFound as missing:
+            raise unknown_model(missing) from None
     asked = {name: list(setting.value) for name, setting in request.settings.items()}
     settings = trace_settings.update(asked) if asked else trace_settings.trace_settings()
     values = {name: value if isinstance(value, list) else [value] for name, value in settings.items()}

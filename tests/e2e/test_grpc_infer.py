@@ -240,7 +240,7 @@ def test_a_sentence_that_quotes_a_long_name_reaches_its_client(double: Server) -
         grpc.StatusCode.NOT_FOUND,
         "NotFound",
     )
-    assert error.details().startswith("There is no engine 'nnn")
+    assert error.details().startswith("Request for unknown model: There is no engine 'nnn")
 
 
 @pytest.mark.parametrize("wrong", WRONG)

@@ -35,7 +35,7 @@ def test_an_error_is_an_answer_and_the_stream_goes_on(double: Server) -> None:
     with stub(double) as service:
         first, second, third = service.ModelStreamInfer(iter(requests))
     assert (first.error_message, third.error_message) == ("", "")
-    assert second.error_message.startswith("There is no engine 'nobody'.")
+    assert second.error_message.startswith("Request for unknown model: There is no engine 'nobody'.")
     assert [answer.infer_response.id for answer in (first, second, third)] == ["1", "2", "3"]
     assert np.array_equal(only_output(third.infer_response), 2 * X)
 

@@ -57,6 +57,7 @@ class FakeRuntime:
         self.outputs = [TensorSpec("y", "FP32", [-1, 4])]
         self.compute: Callable[[Sequence[Input]], list[Output]] = echo
         self.load_error: Error | None = None
+        self.refuses: Callable[[LoadOptions], bool] = lambda options: False  # to load so
         self.retry_after: float | None = None  # of a full queue, in seconds
         self.versions: dict[str, str | Error] = {"openvino": "2026.4-fake", "tensorrt": "11.1.0.106"}
         self.dead: dict[str, str] = {}  # device -> reason
@@ -130,6 +131,8 @@ class FakeRuntime:
                 raise error("Conflict", f"Engine {id} is resident already.")
             if self.load_error is not None:
                 raise self.load_error
+            if self.refuses(options):
+                raise error("InvalidInput", "The engine cannot be loaded so.")
             if not Path(plan).is_file():
                 raise error("NotFound", f"There is no file {plan}.")
             info = EngineInfo(

@@ -103,6 +103,15 @@ def test_what_is_missing_or_of_a_wrong_type_is_named(request_: object, sentence:
     assert sentence in refusal(request_)
 
 
+@pytest.mark.parametrize("name", ["sequence_id", "sequence_start", "sequence_end"])
+def test_a_part_of_a_sequence_is_not_supported(name: str) -> None:
+    for value in (1, 7.0, "seven", True, [1]):
+        with pytest.raises(Unsupported, match=f"parameter {name}"):
+            decode({"inputs": [], "parameters": {name: value}})
+    for nothing in (0, 0.0, "", False, None):
+        assert decode({"inputs": [], "parameters": {name: nothing}}).inputs == []
+
+
 def test_every_whole_number_may_be_a_float() -> None:
     floats = decode(
         {

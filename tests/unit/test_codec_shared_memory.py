@@ -96,7 +96,7 @@ def test_an_output_there_cannot_be_in_safetensors() -> None:
         codec.select(request, SPECS)  # type: ignore[arg-type]
 
 
-def test_an_answer_says_where_an_output_lies_and_has_no_data_of_it() -> None:
+def test_an_answer_says_nothing_of_an_output_in_a_region_but_what_it_is() -> None:
     outputs = [Output.of(name, "INT8", [2], b"\1\2") for name in "abc"]
     selected: codec.Selected = [(0, Region("r", 0, 16)), (1, True), (2, Region("s", 8, 2))]
     body, headers = bodies.encode(decode(), outputs, selected)
@@ -104,18 +104,10 @@ def test_an_answer_says_where_an_output_lies_and_has_no_data_of_it() -> None:
     assert body[length:] == b"\1\2"
     described = {"shape": [2], "datatype": "INT8"}
     assert json.loads(body[:length])["outputs"] == [
-        described | {"name": "a", "parameters": {"shared_memory_region": "r", "shared_memory_byte_size": 2}},
+        described | {"name": "a"},
         described | {"name": "b", "parameters": {"binary_data_size": 2}},
-        described
-        | {
-            "name": "c",
-            "parameters": {
-                "shared_memory_region": "s",
-                "shared_memory_byte_size": 2,
-                "shared_memory_offset": 8,
-            },
-        },
+        described | {"name": "c"},
     ]
     body, headers = bodies.encode(decode(), outputs, selected[:1])
     assert headers == {"Content-Type": "application/json"}
-    assert "data" not in json.loads(body)["outputs"][0]
+    assert json.loads(body)["outputs"] == [described | {"name": "a"}]

@@ -114,6 +114,18 @@ async def test_a_close_without_a_body_ends_the_connection(served: FastAPI) -> No
         assert await connection.answer() is None
 
 
+@pytest.mark.parametrize("whole", [True, False])
+async def test_an_unknown_model_is_told_in_the_protocols_words(served: FastAPI, whole: bool) -> None:
+    async with listening(served) as server, Connection(server) as connection:
+        for target in ("/v2/models/none/infer", "/v2/models/net/versions/7/infer"):
+            asking = request(target, b"{}") if whole else request(target, b"{", length="1000")
+            answer = await connection.ask(asking)
+            assert answer.status == 404
+            assert json.loads(answer.body)["error"].startswith("Request for unknown model: ")
+            if not whole:
+                return
+
+
 async def test_an_unknown_engine_is_refused_before_its_body_has_come(served: FastAPI) -> None:
     async with listening(served) as server, Connection(server) as connection:
         answer = await connection.ask(request("/engines/none/infer", b"{", length="1000"))

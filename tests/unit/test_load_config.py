@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from service.batching import NEVER
 from service.errors import InvalidInput, TrtserveError, Unsupported
 from service.models.load_config import read_config
 from service.plan_format import Format
@@ -27,6 +28,19 @@ def test_without_dynamic_batching_requests_are_not_joined() -> None:
     assert options(max_batch_size=8) == UNBATCHED
     assert options(max_batch_size=8, dynamic_batching={}) == UNBATCHED | {"max_batch_size": 8}
     assert options(dynamic_batching={}) == UNBATCHED
+
+
+def test_a_max_batch_size_is_kept_where_requests_are_not_joined() -> None:
+    def asked(**config: Any) -> dict[str, Any]:
+        told = read_config(json.dumps(config), "net").asked.asked()
+        return {option: told[option] for option in ("max_batch_size", "max_queue_delay_us") if option in told}
+
+    assert asked(max_batch_size="16") == {"max_batch_size": 16, "max_queue_delay_us": NEVER}
+    assert asked(max_batch_size=1) == {"max_batch_size": 1, "max_queue_delay_us": NEVER}
+    assert asked() == asked(max_batch_size=0) == {"max_batch_size": 1}
+    assert asked(max_batch_size=16, dynamic_batching={}) == {"max_batch_size": 16}
+    by_name = {"max_batch_size": {"string_value": "4"}}
+    assert asked(max_batch_size=16, parameters=by_name) == {"max_batch_size": 4}
 
 
 def test_what_dynamic_batching_says_is_asked_for() -> None:

@@ -47,6 +47,43 @@ def test_one_whose_requests_are_joined_leaves_the_batch_dimension_out() -> None:
     }
 
 
+def test_a_max_batch_size_is_told_where_requests_are_not_joined() -> None:
+    told = config(max_batch_size=16, max_queue_delay_us="never")
+    assert told["max_batch_size"] == 16
+    assert told["input"][0]["dims"] == [3, -1]
+    assert told["output"][0]["dims"] == [10]
+    assert "dynamic_batching" not in told
+    assert told["parameters"].keys().isdisjoint({"max_batch_size", "max_queue_delay_us"})
+    assert config(max_batch_size=1, max_queue_delay_us="never")["max_batch_size"] == 1
+    for shape in ([4, 10], [], None):  # without a dimension 0 that a request chooses
+        told = config(max_batch_size=16, max_queue_delay_us="never", outputs=[TensorSpec("y", "FP32", shape)])
+        assert (told["max_batch_size"], told["input"][0]["dims"]) == (0, [-1, 3, -1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "batched", "format"),
+    [
+        ([-1, 3, 224, 224], True, "FORMAT_NCHW"),
+        ([-1, 1, 28, 28], True, "FORMAT_NCHW"),
+        ([-1, 3, -1, -1], True, "FORMAT_NCHW"),
+        ([-1, 224, 224, 3], True, "FORMAT_NHWC"),
+        ([3, 224, 224], False, "FORMAT_NCHW"),
+        ([224, 224, 3], False, "FORMAT_NHWC"),
+        ([1, 128, 64], False, "FORMAT_NONE"),
+        ([-1, 3, 224, 224], False, "FORMAT_NONE"),
+        ([-1, 3, 224, 3], True, "FORMAT_NONE"),
+        ([-1, 16, 224, 224], True, "FORMAT_NONE"),
+        ([-1, 3], True, "FORMAT_NONE"),
+        (None, True, "FORMAT_NONE"),
+    ],
+)
+def test_an_input_that_looks_like_an_image_has_its_format(
+    shape: list[int] | None, batched: bool, format: str
+) -> None:
+    told = config(inputs=[TensorSpec("x", "FP32", shape)], max_batch_size=8 if batched else 1)
+    assert told["input"][0]["format"] == format
+
+
 def test_an_automatic_delay_is_told_as_the_latency_that_it_keeps_to() -> None:
     told = config(max_batch_size=8, max_queue_delay_us="auto", latency_target_us=2000)
     assert told["dynamic_batching"]["max_queue_delay_microseconds"] == 2000

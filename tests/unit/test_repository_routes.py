@@ -128,17 +128,116 @@ async def test_a_model_without_a_name_is_called_by_its_id(client: httpx.AsyncCli
     assert (await client.post(f"/v2/repository/models/{id}/load")).status_code == 200
 
 
-async def test_a_config_changes_what_is_not_ready_and_only_that(client: httpx.AsyncClient) -> None:
-    await load_files(client, "net", v1=onnx_plan())
-    config = json.dumps({"max_batch_size": 8, "dynamic_batching": {}, "instance_group": [{"count": 3}]})
-    sentence = refused(await load(client, "net", config=config), 409, "Conflict")
-    assert "is resident with instances=0, not 3" in sentence
-    assert "unload it first" in sentence
-    await client.post("/v2/repository/models/net/unload")
-    assert (await load(client, "net", config=config)).status_code == 200
+CONFIG = json.dumps({"max_batch_size": 8, "dynamic_batching": {}, "instance_group": [{"count": 3}]})
+
+
+async def options(client: httpx.AsyncClient) -> tuple[str, int, int]:
     engine = (await client.get("/engines/net")).json()
-    assert (engine["instances"], engine["max_batch_size"]) == (3, 8)
-    assert (await load(client, "net", config=config)).status_code == 200  # it has these
+    return engine["state"], engine["instances"], engine["max_batch_size"]
+
+
+@pytest.mark.parametrize("before", ["ready", "unloaded"])
+@pytest.mark.parametrize("again", ["kept", "sent"])
+async def test_a_load_with_another_config_moves_over_to_it(
+    client: httpx.AsyncClient, runtime: FakeRuntime, before: str, again: str
+) -> None:
+    await load_files(client, "net", v1=onnx_plan())
+    if before == "unloaded":
+        await client.post("/v2/repository/models/net/unload")
+    sent = {"file:1/model.onnx": encoded(onnx_plan())} if again == "sent" else {}
+    assert (await load(client, "net", config=CONFIG, **sent)).status_code == 200
+    assert await options(client) == ("READY", 3, 8)
+    loads = len(runtime.loads)
+    assert (await load(client, "net", config=CONFIG, **sent)).status_code == 200
+    assert (await load(client, "net", **sent)).status_code == 200
+    assert len(runtime.loads) == loads, "it has these options"
+    assert await current(client, "net") == (1, [1])
+
+
+async def config_of(client: httpx.AsyncClient) -> dict[str, Any]:
+    response = await client.get("/v2/models/net/config")
+    assert response.status_code == 200, response.text
+    return dict(response.json())
+
+
+async def test_a_max_batch_size_without_dynamic_batching_is_kept_and_joins_nothing(
+    settings: Settings, runtime: FakeRuntime
+) -> None:
+    app = create_app(settings, runtime=runtime)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        await load_files(client, "net", v1=onnx_plan())
+        assert (await config_of(client))["max_batch_size"] == 0
+        assert (await load(client, "net", config='{"max_batch_size": "16"}')).status_code == 200
+        told = await config_of(client)
+        assert (told["max_batch_size"], "dynamic_batching" in told) == (16, False)
+        assert runtime.loads[-1][3].batch.max_batch_size == 1
+        loads = len(runtime.loads)
+        assert (await load(client, "net", config=json.dumps(told))).status_code == 200
+        assert len(runtime.loads) == loads, "it has these options"
+    runtime = FakeRuntime()
+    app = create_app(settings, runtime=runtime)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        await until(lambda: app.state.registry.loading == 0)
+        assert await config_of(client) == told
+        joined = json.dumps({"max_batch_size": 16, "dynamic_batching": {}})
+        assert (await load(client, "net", config=joined)).status_code == 200
+        assert (await config_of(client))["dynamic_batching"]["max_queue_delay_microseconds"] == 0
+        assert runtime.loads[-1][3].batch.max_batch_size == 16
+        assert (await load(client, "net", config="{}")).status_code == 200
+        assert (await config_of(client))["max_batch_size"] == 0
+
+
+async def test_requests_under_way_are_answered_before_their_engine_moves_over(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    await load_files(client, "net", v1=onnx_plan())
+    x = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+    runtime.hold()
+    runtime.unload_gate.clear()  # as the runtime's unload, which waits for what was accepted
+    under_way = asyncio.create_task(client.post("/engines/net/infer", json={"inputs": [x]}))
+    await until(lambda: len(runtime.waiting) == 1)
+    loading = asyncio.create_task(load(client, "net", config=CONFIG))
+    await until(lambda: len(runtime.unloading) == 1)
+    new = await client.post("/engines/net/infer", json={"inputs": [x]})
+    refused(new, 503, "Unavailable")
+    assert "retry-after" in new.headers
+    runtime.release()
+    runtime.unload_gate.set()
+    assert (await under_way).status_code == 200
+    assert (await loading).status_code == 200
+    assert (await client.post("/engines/net/infer", json={"inputs": [x]})).status_code == 200
+
+
+async def test_a_config_that_cannot_be_loaded_leaves_the_engine_as_it_was(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    await load_files(client, "net", v1=onnx_plan())
+    runtime.refuses = lambda options: options.instances == 3
+    assert refused(await load(client, "net", config=CONFIG), 400, "InvalidInput")
+    assert await options(client) == ("READY", 1, 1)
+    wrong = json.dumps({"dynamic_batching": {"preferred_batch_size": [4]}})
+    loads = len(runtime.loads)
+    assert refused(await load(client, "net", config=wrong), 400, "InvalidInput")
+    assert len(runtime.loads) == loads
+
+
+async def test_an_engine_that_moved_over_has_its_options_after_a_restart(
+    settings: Settings, runtime: FakeRuntime
+) -> None:
+    app = create_app(settings, runtime=runtime)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        await load_files(client, "net", v1=onnx_plan())
+        assert (await load(client, "net", config=CONFIG)).status_code == 200
+    app = create_app(settings, runtime=FakeRuntime())
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        await until(lambda: app.state.registry.loading == 0)
+        assert await options(client) == ("READY", 3, 8)
+
+
+async def test_an_upload_with_other_options_is_a_conflict_still(client: httpx.AsyncClient) -> None:
+    await load_files(client, "net", v1=onnx_plan())
+    again = await client.post("/engines?name=net&instances=3", content=onnx_plan())
+    assert "unload it first" in refused(again, 409, "Conflict")
 
 
 async def test_a_config_of_another_format_is_refused(client: httpx.AsyncClient) -> None:
@@ -147,7 +246,7 @@ async def test_a_config_of_another_format_is_refused(client: httpx.AsyncClient) 
     sentence = refused(await load(client, "net", config='{"backend": "tensorrt"}'), 400, "InvalidInput")
     assert sentence == (
         "The config's backend 'tensorrt' stands for plans of the format tensorrt, but this one is of the "
-        "format onnx."
+        "format onnx. So the server failed to load 'net'."
     )
 
 
@@ -209,7 +308,8 @@ async def test_a_file_that_cannot_be_loaded_leaves_the_versions_before_it(
     await load_files(client, "net", v1=onnx_plan(1))
     runtime.load_error = error("InvalidInput", "The model has no inputs.")
     response = await load_files(client, "net", v2=onnx_plan(2), v3=onnx_plan(3))
-    assert refused(response, 400, "InvalidInput") == "The model has no inputs."
+    sentence = refused(response, 400, "InvalidInput")
+    assert sentence == "The model has no inputs. So the server failed to load 'net'."
     assert await current(client, "net") == (1, [1])
     assert len(files(settings)) == 1
 

@@ -69,10 +69,9 @@ async def test_an_output_is_written_there_and_not_answered(
     client: httpx.AsyncClient, memory: FakeSharedMemory
 ) -> None:
     (y,) = (await infer(client, OUT)).json()["outputs"]
-    assert y == {"name": "y", "shape": [1, 4], "datatype": "FP32"} | there("out")
+    assert y == {"name": "y", "shape": [1, 4], "datatype": "FP32"}
     assert memory.regions["out"] == BLOB + bytes(4)
-    (y,) = (await infer(client, {"name": "y"} | there("out", 16, 4))).json()["outputs"]
-    assert y["parameters"]["shared_memory_offset"] == 4
+    assert (await infer(client, {"name": "y"} | there("out", 16, 4))).status_code == 200
     assert memory.writes == [("out", 0, 16), ("out", 4, 16)]
 
 

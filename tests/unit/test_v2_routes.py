@@ -52,6 +52,28 @@ async def test_the_server_is_told_live_and_ready(client: httpx.AsyncClient) -> N
     assert await told(client, "/v2/health/ready") == {"ready": True}
 
 
+async def test_the_server_is_called_as_its_setting_says(settings: Settings, runtime: FakeRuntime) -> None:
+    app = create_app(settings.model_copy(update={"server_name": "triton"}), runtime=runtime)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        assert (await told(client, "/v2"))["name"] == "triton"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/models/{}",
+        "/v2/models/{}/ready",
+        "/v2/models/{}/config",
+        "/v2/models/{}/stats",
+        "/v2/models/{}/trace/setting",
+    ],
+)
+async def test_an_unknown_model_is_told_in_the_protocols_words(client: httpx.AsyncClient, path: str) -> None:
+    await upload(client, "?name=net")
+    sentence = refused(await client.get(path.format("nobody")), 404, "NotFound")
+    assert sentence == "Request for unknown model: There is no engine 'nobody'. There is: net."
+
+
 async def test_a_server_is_not_ready_where_health_ready_says_so(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:

@@ -43,14 +43,30 @@ def test_infer(client: TritonClient, server: Server, plans: dict[int, bytes]) ->
 
 
 @EVERYWHERE
-def test_infer_of_a_sequence_is_that_of_its_requests(client: TritonClient) -> None:
+@pytest.mark.parametrize("id", [7, "seven"])
+def test_infer_of_a_sequence_is_refused(client: TritonClient, id: int | str) -> None:
     for first, last in ((True, False), (False, False), (False, True)):
-        doubled(client, sequence_id=7, sequence_start=first, sequence_end=last)
-    doubled(client, sequence_id=8, sequence_end=True)
+        error = refused(
+            client,
+            "infer",
+            "net",
+            [client.input("x", X)],
+            sequence_id=id,
+            sequence_start=first,
+            sequence_end=last,
+        )
+        assert error.status() in {"501", "StatusCode.UNIMPLEMENTED"}
+        assert "sequence_id" in error.message()
+    doubled(client, sequence_id=0)
 
 
 @EVERYWHERE
 def test_infer_says_what_is_wrong_with_a_request(client: TritonClient) -> None:
+    # These words, and at the beginning, are what NVIDIA's examples look for.
+    unknown = "Request for unknown model: "
+    for model, version in (("nobody", ""), ("net", "9")):
+        error = refused(client, "infer", model, [client.input("x", X)], model_version=version)
+        assert error.message().startswith(unknown)
     wrong = {
         "There is no engine 'nobody'": ("nobody", client.input("x", X), {}),
         "'net' has no version '9'": ("net", client.input("x", X), {"model_version": "9"}),

@@ -36,6 +36,15 @@ def test_get_model_metadata(client: TritonClient) -> None:
 
 
 @EVERYWHERE
+def test_a_model_that_there_is_not_is_told_in_the_words_that_clients_look_for(client: TritonClient) -> None:
+    for method in ("get_model_metadata", "get_model_config", "get_inference_statistics"):
+        for model in (("nobody",), ("net", "7")):
+            assert refused(client, method, *model).message().startswith("Request for unknown model: ")
+    assert "failed to load 'nobody'" in refused(client, "load_model", "nobody").message()
+    assert "failed to load 'net'" in refused(client, "load_model", "net", config="{{}").message()
+
+
+@EVERYWHERE
 def test_get_model_config(client: TritonClient) -> None:
     answer = client.call("get_model_config", "net")
     config = answer["config"] if client.is_grpc else answer

@@ -86,10 +86,11 @@ def test_infer_through_shared_memory(client: TritonClient) -> None:
         result = client.infer("net", [tensor], outputs=[output])
         output = result.get_output("y")
         assert output is not None
-        told = output.parameters if client.is_grpc else output["parameters"]
-        assert set(told) == {"shared_memory_region", "shared_memory_byte_size"}, "and no data"
-        size = told["shared_memory_byte_size"]
-        assert (size.int64_param if client.is_grpc else size) == X.nbytes
+        if client.is_grpc:
+            assert set(output.parameters) == {"shared_memory_region", "shared_memory_byte_size"}
+            assert output.parameters["shared_memory_byte_size"].int64_param == X.nbytes
+        else:  # as Triton: clients in C++ take any parameters for those of a blob behind the JSON
+            assert output.keys() == {"name", "shape", "datatype"}
         np.testing.assert_array_equal(
             shared_memory.get_contents_as_numpy(outputs, np.float32, X.shape), 2 * X
         )
