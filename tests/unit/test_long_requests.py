@@ -14,7 +14,6 @@ from fastapi import FastAPI
 from service.codec import LONG_BYTES, json_data
 from service.codec.large_json import LEAST_BYTES, NumberList
 from service.inference import HERE_BYTES
-from service.inflight import LEFT
 from tests.asgi import client_of, refused
 from tests.connections import WAYS, Connection, listening, request
 from tests.fakes.runtime import FakeRuntime
@@ -104,8 +103,9 @@ async def test_what_would_be_over_the_limit_is_refused_before_it_is_made(
     served: FastAPI, readers: list[threading.Thread]
 ) -> None:
     body = long()
-    limit = served.state.settings.max_inflight_bytes
-    served.state.inflight.take(limit - limit // LEFT - len(body) - 15)
+    whole = len(body) + 16
+    # It is to leave as much room as it takes.
+    served.state.inflight.take(served.state.settings.max_inflight_bytes - 2 * whole + 1, 0)
     async with client_of(served) as client:
         refused(await client.post(INFER, content=body), 503, "Unavailable")
     assert readers == []
