@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -11,6 +12,7 @@ from runtime_ext import EngineStats, Histogram, Runtime
 from service.connections import REASONS, Connections
 from service.engine import State
 from service.registry import Registry
+from service.workers import SCRAPES
 
 ENGINE_LABELS = ("engine", "id")
 NANOSECONDS = 1e9  # of them a second has so many
@@ -24,9 +26,23 @@ class Metrics:
         self.errors = Counter(
             "trtserve_errors", "Errors answered, by code.", ["code"], registry=self.registry
         )
-        self.registry.register(EngineCollector(runtime, registry))
+        self._engines = EngineCollector(runtime, registry)
+        self.registry.register(self._engines)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
+
+    async def page(self, accepted: str) -> tuple[bytes, str]:
+        """The page and its Content-Type, for a client that accepts that. Belongs to the event loop.
+
+        Of many engines it is megabytes, so it is written in a thread.
+        """
+        self.look()
+        encode, media_type = choose_encoder(accepted)
+        return await SCRAPES.run(encode, self.registry), media_type
+
+    def look(self) -> None:
+        """See what belongs to the event loop, on it, for whoever collects next."""
+        self._engines.look()
 
     def watch(self, connections: Connections) -> None:
         """Show these too, from now on."""
@@ -52,9 +68,16 @@ class ConnectionCollector(Collector):
 
 
 class EngineCollector(Collector):
+    """Collects what the runtime knows, on any thread, and what look() has seen."""
+
     def __init__(self, runtime: Runtime, registry: Registry) -> None:
         self._runtime = runtime
         self._registry = registry
+        self._seen: list[Metric] = []
+
+    def look(self) -> None:
+        """See what belongs to the event loop, on it."""
+        self._seen = [self._devices(), *self._engines()]
 
     def collect(self) -> Iterator[Metric]:
         stats = self._runtime.stats()
@@ -101,8 +124,7 @@ class EngineCollector(Collector):
         )
         yield from self._left_behind()
         yield from _backend(stats)
-        yield self._devices()
-        yield from self._engines()
+        yield from self._seen
 
     def _left_behind(self) -> Iterator[Metric]:
         ever, running = self._runtime.left_behind()

@@ -25,3 +25,6 @@ UPLOADS = Workers("upload", 4)
 
 CODINGS = Workers("coding", 4)
 """Compressed bodies and answers."""
+
+SCRAPES = Workers("scrape", 1)
+"""Pages for Prometheus."""

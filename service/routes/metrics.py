@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client.exposition import choose_encoder
 
 if TYPE_CHECKING:
     from service.metrics import Metrics
@@ -15,5 +14,5 @@ router = APIRouter(tags=["server"])
 async def metrics(request: Request) -> Response:
     """Metrics in the text format of Prometheus, or of OpenMetrics where that is accepted."""
     held: Metrics = request.app.state.metrics
-    encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(held.registry), headers={"Content-Type": media_type})
+    page, media_type = await held.page(request.headers.get("accept", ""))
+    return Response(page, headers={"Content-Type": media_type})

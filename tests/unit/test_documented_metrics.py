@@ -36,6 +36,7 @@ async def families(app: FastAPI, client: httpx.AsyncClient, runtime: FakeRuntime
     await client.post("/engines?name=net", content=onnx_plan())
     (engine,) = runtime.stats()
     engine.counters = dict.fromkeys(TENSORRT_COUNTERS, 0)
+    app.state.metrics.look()
     return {metric.name: metric.type for metric in app.state.metrics.registry.collect()}
 
 

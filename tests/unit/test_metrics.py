@@ -1,5 +1,7 @@
 """What Prometheus reads, read as Prometheus does."""
 
+import asyncio
+import threading
 from typing import Any
 
 import httpx
@@ -14,8 +16,8 @@ from service.app import create_app
 from service.settings import Settings
 from tests.asgi import client_of
 from tests.fakes.plans import onnx_plan
-from tests.fakes.runtime import FakeRuntime
-from tests.waiting import until
+from tests.fakes.runtime import EngineStats, FakeRuntime
+from tests.waiting import HANGS_AFTER_S, until
 
 pytestmark = pytest.mark.anyio
 
@@ -209,3 +211,22 @@ async def test_executions_that_fail_or_never_end_are_counted(
     assert page.value("trtserve_executions_stuck", **of_engine) == 1
     assert page.value("trtserve_instances_abandoned_total") == 4
     assert page.value("trtserve_instances_left_behind") == 2
+
+
+async def test_a_page_that_takes_long_holds_up_nobody(
+    client: httpx.AsyncClient, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def stats() -> list[EngineStats]:
+        asked.set()
+        assert go_on.wait(HANGS_AFTER_S)
+        return []
+
+    monkeypatch.setattr(runtime, "stats", stats)
+    page = asyncio.create_task(client.get("/metrics"))
+    await until(asked.is_set)
+    assert (await client.get("/health/live")).status_code == 200
+    assert not page.done()
+    go_on.set()
+    assert (await page).status_code == 200
