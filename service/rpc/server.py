@@ -58,7 +58,7 @@ class RpcServer:
         def count(kind: str) -> None:
             state.metrics.errors.labels(kind).inc()
 
-        self._infer = Infer(state.inference, state.inflight, count)
+        self._infer = Infer(state.inference, state.inflight, count, self._settings.write_timeout_s)
         self._health = Health(state, methods.SERVICE.full_name)
         self._server.add_generic_rpc_handlers((methods.handlers(state, self._infer, count),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

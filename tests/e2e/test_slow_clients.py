@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.e2e.grpc_calls import X, only_output, raw, stub
 from tests.e2e.server import Server
 from tests.e2e.test_grpc_connections import GOAWAY, PREFACE, frames
-from tests.seam.models import write_onnx
+from tests.seam.models import doubling, write_onnx
 from tests.waiting import wait_until
 
 SETTINGS_ACK = b"\x00\x00\x00\x04\x01" + bytes(4)
@@ -149,6 +149,30 @@ def test_a_client_that_reads_nothing_is_ended(hasty: Server, tmp_path: Path, pro
             return False
 
         wait_until(ended, "the end of the connection")
+
+
+def test_a_stream_that_lets_the_server_write_nothing_gives_its_bytes_back(tmp_path: Path) -> None:
+    """Its client makes no room for an answer: some of these would hold the bytes of all requests."""
+    limits = ["--max-request-bytes", str(MIB), "--max-inflight-bytes", str(2 * MIB)]
+    limits += ["--write-timeout-s", "1", "--drain-s", "0"]
+    x = np.zeros((4096, 4), np.float32)
+    plan = doubling(tmp_path / "double.onnx").read_bytes()
+    with Server(tmp_path / "store", *limits, grpc=True) as server, connect(server, "grpc") as connection:
+        server.client.post("/engines?name=double", content=plan).raise_for_status()
+        connection.sendall(PREFACE + SETTINGS_ACK + headers("ModelStreamInfer"))
+        message = raw("double", x).SerializeToString()
+        prefixed = b"\x00" + len(message).to_bytes(4, "big") + message
+        for sent in [prefixed] * 3:
+            for at in range(0, len(sent), 16384):
+                connection.sendall(frame(0, 0, 1, sent[at : at + 16384]))
+
+        def given_up() -> bool:
+            return server.metric("trtserve_errors_total", code="DeadlineExceeded") == 1
+
+        wait_until(given_up, "the end of the stream")
+        with stub(server) as service:
+            assert (only_output(service.ModelInfer(raw("double", x))) == x).all()
+        assert "Traceback" not in server.log
 
 
 # -- clients in numbers
