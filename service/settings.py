@@ -247,6 +247,13 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Time that the calls under way then have to end; none: as drain_s.",
     )
+    grpc_max_connection_idle_s: float = Field(
+        300.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Time without a call after which a gRPC client is asked to close its connection; it "
+        "opens another one when it needs it.",
+    )
     max_inflight_bytes: int = Field(
         4 * GIB,
         ge=1,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from runtime_ext import Completion
 from service.codec import LONGEST_NS
+from service.errors import BodyStalled
 from service.inference import Inference
 from service.inflight import InflightBytes, Share
 from service.rpc import answer, errors
@@ -15,12 +16,18 @@ from service.rpc.streams import Context, Streams, why_left
 class Infer:
     """Belongs to the event loop."""
 
-    def __init__(self, inference: Inference, inflight: InflightBytes, count: errors.Count) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        inflight: InflightBytes,
+        count: errors.Count,
+        write_timeout_s: float | None = None,
+    ) -> None:
         self._inference = inference
         self._inflight = inflight
         self._count = count
         self._requests = Requests()
-        self._streams = Streams(self._in_stream, inflight)
+        self._streams = Streams(self._in_stream, inflight, write_timeout_s)
 
     async def infer(self, message: bytes, context: Context) -> bytes:
         """The answer's message. Raises what the request is refused with, or ended with."""
@@ -50,7 +57,12 @@ class Infer:
 
     async def stream(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Answer the requests of a stream in their order; see Streams."""
-        await self._streams.answer(messages, context)
+        try:
+            await self._streams.answer(messages, context)
+        except BodyStalled as failure:
+            # Its client takes nothing, so no status either: gRPC drops the call with the connection.
+            self._count(failure.kind)
+            raise asyncio.CancelledError from failure
 
     def stop(self) -> None:
         """Read no more requests from streams, which end when they have answered those that were read."""

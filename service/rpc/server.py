@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from starlette.datastructures import State
 
+from service.connections import most_connections
 from service.errors import Conflict
 from service.rpc import methods
 from service.rpc.health import Health
@@ -37,6 +38,7 @@ class RpcServer:
                 ("grpc.max_send_message_length", size),
                 ("grpc.so_reuseport", 0),  # else two servers would share a port, and each other's clients
                 *_keepalive(settings),
+                *_connections(settings),
             ]
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -56,7 +58,7 @@ class RpcServer:
         def count(kind: str) -> None:
             state.metrics.errors.labels(kind).inc()
 
-        self._infer = Infer(state.inference, state.inflight, count)
+        self._infer = Infer(state.inference, state.inflight, count, self._settings.write_timeout_s)
         self._health = Health(state, methods.SERVICE.full_name)
         self._server.add_generic_rpc_handlers((methods.handlers(state, self._infer, count),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -72,6 +74,26 @@ class RpcServer:
         await self._server.stop(self._settings.drain_s)
 
 
+def _connections(settings: Settings) -> list[tuple[str, int]]:
+    """Channel arguments for connections without a call, and for how many there may be.
+
+    Of a client that reads nothing, the system ends the connection, by TCP_USER_TIMEOUT: keepalive_timeout_ms.
+    """
+    times = {
+        "grpc.server_handshake_timeout_ms": settings.header_timeout_s,  # for the preface and its settings
+        "grpc.http2.settings_timeout": settings.header_timeout_s,  # in ms, until ours are acknowledged
+        "grpc.max_connection_idle_ms": settings.grpc_max_connection_idle_s,
+    }
+    return [
+        *((name, _ms(value)) for name, value in times.items()),
+        ("grpc.max_allowed_incoming_connections", most_connections(settings)),
+    ]
+
+
+def _ms(seconds: float) -> int:
+    return min(int(1000 * seconds), MOST_MS)
+
+
 def _keepalive(settings: Settings) -> list[tuple[str, int]]:
     """Channel arguments for pings, and for the age of connections: see gRPC's guide to keepalive."""
     options = {
@@ -85,7 +107,7 @@ def _keepalive(settings: Settings) -> list[tuple[str, int]]:
             else settings.grpc_max_connection_grace_s
         ),
     }
-    times = [(name, min(int(1000 * value), MOST_MS)) for name, value in options.items() if value is not None]
+    times = [(name, _ms(value)) for name, value in options.items() if value is not None]
     return [
         *times,
         ("grpc.keepalive_permit_without_calls", int(settings.grpc_keepalive_without_calls)),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.errors import Unavailable
+from service.errors import BodyStalled, Unavailable
 from service.inflight import InflightBytes, Share
 from service.rpc.streams import Context, Streams
 
@@ -25,6 +25,32 @@ async def silent() -> AsyncIterator[bytes]:
     """What a client sends that stays and says nothing."""
     await asyncio.Event().wait()
     yield b""
+
+
+class Untaken:
+    """A call whose client takes no answer."""
+
+    async def write(self, answer: bytes) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_stream_whose_answers_nobody_takes_ends_and_holds_no_bytes() -> None:
+    inflight = InflightBytes(100)
+
+    async def answer(message: bytes, context: Context, share: Share) -> bytes:
+        share.grow_to(10)
+        return message
+
+    async def many() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"a"
+        await asyncio.Event().wait()
+
+    streams = Streams(answer, inflight, write_timeout_s=0.01)
+    async with asyncio.timeout(60):  # only to end a test that would never end
+        with pytest.raises(BodyStalled, match="did not take an answer of 1 bytes in time: 0.01 s"):
+            await streams.answer(many(), Untaken())  # type: ignore[arg-type]
+    assert inflight.taken == 0
 
 
 async def ended(stream: Any) -> None:
