@@ -16,7 +16,7 @@ from service.stored import StoredEngine
 
 AUTO = "auto"
 NEVER = "never"
-"""The delay of engines whose requests are not joined, whatever max_batch_size says: a config may ask so."""
+"""The delay of engines whose requests are not joined, whatever max_batch_size says."""
 LAST_DIM = 63  # a request's tensor has 64 dimensions at most
 
 BATCH_DIM = re.compile(r"(.+):([0-9]{1,2})", re.DOTALL)  # greedy: a tensor's name may have colons of its own

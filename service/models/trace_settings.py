@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.codec.shown import shown
+from service.codec.whole import whole
 from service.errors import InvalidInput, Unsupported
 
 OFF = ["OFF"]
@@ -41,5 +42,7 @@ def update(asked: Mapping[str, Any]) -> dict[str, str | list[str]]:
 
 
 def _list(value: object) -> list[object]:
-    """gRPC has lists where JSON may have one text."""
-    return value if isinstance(value, list) else [value]
+    """As texts: gRPC has lists of them where JSON may have one, and clients write numbers as such."""
+    values = value if isinstance(value, list) else [value]
+    numbers = [whole(each) for each in values]
+    return [each if number is None else str(number) for each, number in zip(values, numbers, strict=True)]

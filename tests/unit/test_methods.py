@@ -1,5 +1,9 @@
 """HEAD and OPTIONS at every address, as RFC 9110 has them."""
 
+import asyncio
+import shutil
+import subprocess
+
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -60,6 +64,19 @@ async def test_head_on_a_connection_leaves_it_in_order(served: FastAPI) -> None:
             assert answer.status == status
             assert int(answer.header("content-length") or 0) > 0
             assert value(await connection.answer()) == 5
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+@pytest.mark.parametrize("target", ["/engines/net", "/metrics", "/docs"])
+async def test_curl_asks_for_heads(served: FastAPI, target: str) -> None:
+    async with listening(served) as server:
+        process = await asyncio.create_subprocess_exec(
+            "curl", "-sI", "-m", "20", f"http://127.0.0.1:{server.port}{target}", stdout=subprocess.PIPE
+        )
+        said, _ = await process.communicate()
+    assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"content-length: " in said
+    assert process.returncode == 0
 
 
 async def test_head_of_what_is_not_there_or_has_no_get_says_so(client: httpx.AsyncClient) -> None:

@@ -99,6 +99,7 @@ def test_what_is_no_log_setting_is_refused_by_its_name(asked: dict[str, Any]) ->
         {"trace_level": ["OFF"]},
         {"trace_level": [], "trace_rate": ["1000"]},
         {"trace_rate": None, "trace_file": ""},
+        {"trace_rate": 1000, "trace_count": -1.0, "log_frequency": [0]},
     ],
 )
 def test_tracing_is_off_and_may_be_turned_off(asked: dict[str, Any]) -> None:
