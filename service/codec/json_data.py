@@ -90,8 +90,7 @@ def _to_bool(name: str, values: list[Any]) -> Array:
 
 
 def _to_int(name: str, datatype: str, values: list[Any]) -> Array:
-    _check_types(name, datatype, values, NUMBERS)
-    if float in map(type, values):
+    if not {int}.issuperset(map(type, values)):
         values = _from_floats(name, datatype, values)
     least, greatest = INTEGERS[datatype]
     if values and (min(values) < least or max(values) > greatest):
