@@ -110,6 +110,13 @@ py::tuple shapes_of(const Completion& completion) {
   return shapes;
 }
 
+size_t memory_bytes(const Completion& completion) {
+  size_t bytes = 0;
+  if (!completion.memory) return bytes;
+  for (const auto& tensor : *completion.memory) bytes += tensor.nbytes();
+  return bytes;
+}
+
 py::object data_of(const Completion& completion, size_t index) {
   if (index >= completion.outputs.size()) throw py::index_error("the completion has no such output");
   const auto& view = completion.outputs[index];

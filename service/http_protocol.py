@@ -82,6 +82,7 @@ class InferProtocol(TimedHttp):
         self._call: Call | None = None  # the request on the short way, once its body is here
         self._body: _Body | None = None  # or its body, until then
         self._share = 0  # bytes of the body that are counted as under way
+        self._kept = 0  # bytes that are kept for answers which the client has not taken: a batch's outputs
         self._coding: str | None = None  # that the request's client asks the answer in
         self._finishing: asyncio.Task[None] | None = None  # of an answer that takes long
         # What came behind a request that is not answered yet. While there is any, reading is paused.
@@ -191,7 +192,7 @@ class InferProtocol(TimedHttp):
             self._refuse(failure)
             return
         self._call = None
-        self._write(self._short.ok(self.server_state.default_headers), parts)
+        self._write(self._short.ok(self.server_state.default_headers), parts, completion)
 
     async def _finish(self, call: Call, completion: Completion) -> None:
         """Make an answer in a thread, and write it. Its request is under way until then."""
@@ -233,7 +234,8 @@ class InferProtocol(TimedHttp):
         begin = STATUS_LINE[status] + lines(self.server_state.default_headers)
         self._write(begin, [_tail(headers, [body]), body])
 
-    def _write(self, begin: bytes, parts: list[Body]) -> None:
+    def _write(self, begin: bytes, parts: list[Body], completion: Completion | None = None) -> None:
+        """`completion`: whose outputs are among the parts."""
         self._short.inflight.give_back(self._share)
         self._share = 0
         self.server_state.total_requests += 1
@@ -241,10 +243,13 @@ class InferProtocol(TimedHttp):
             return
         if self._closing:
             begin += b"connection: close\r\n"
-        if sum(map(len, parts)) <= JOINED_BYTES:
+        size = sum(map(len, parts))
+        if size <= JOINED_BYTES:
             self.transport.write(b"".join((begin, *parts)))
         else:
             self.transport.writelines([begin, *parts])
+            if self.transport.get_write_buffer_size() > 0:
+                self._keep(size if completion is None else completion.memory_bytes)
         if self._closing:
             self.transport.close()
             return
@@ -256,6 +261,20 @@ class InferProtocol(TimedHttp):
             self.loop.call_soon(self._go_on)
         if self._ended:
             self.loop.call_soon(self.end_if_answered)  # after _go_on, which may begin the next request
+
+    def _keep(self, size: int) -> None:
+        """Count what is there for a client until it has taken all of its answer.
+
+        A client for which there is no room has been too slow: it loses its connection.
+        """
+        try:
+            self._short.inflight.take(size, 0)
+        except TrtserveError:
+            self._short.errors.labels("Unavailable").inc()
+            self.transport.abort()
+            return
+        self._kept += size
+        self.transport.set_write_buffer_limits(high=0)  # so that resume_writing() comes when nothing is left
 
     def _go_on(self) -> None:
         """Take what came behind the last request, and read again."""
@@ -321,12 +340,16 @@ class InferProtocol(TimedHttp):
         if self._abandon():
             self._short.errors.labels("Cancelled").inc()
         self._early = b""
-        self._short.inflight.give_back(self._share)
-        self._share = 0
+        self._short.inflight.give_back(self._share + self._kept)
+        self._share = self._kept = 0
         super().connection_lost(exc)
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self._kept:
+            self._short.inflight.give_back(self._kept)
+            self._kept = 0
+            self.transport.set_write_buffer_limits()
         if self._stalled:
             self._stalled = False
             self.loop.call_soon(self._go_on)

@@ -1,6 +1,7 @@
 """Inference: the one route that every request of the product takes."""
 
 import asyncio
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
@@ -96,7 +97,8 @@ async def _infer(request: Request, ref: str, version: str | None, *, of_model: b
     inference.ready(ref, version, of_model)  # before the body has come
     form = codec.read_headers(request.headers)
     head = Head.of(ref, version, form, of_model=of_model)
-    with inflight.share() as share:
+    with ExitStack() as held:
+        share = held.enter_context(inflight.share())
         content = await _body(request, settings.max_request_bytes, share, form.coding)
         ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         call = await inference.start_long(head, content, ended.set_result, share)
@@ -105,10 +107,13 @@ async def _infer(request: Request, ref: str, version: str | None, *, of_model: b
         finally:
             inference.abandon(call)
         parts, headers = await inference.answer_long(call, completion)
-        if form.answer_coding is None:
-            return PartsResponse(parts, headers)
-        answer, headers = await compressed(parts, headers, form.answer_coding)
-        return Response(answer, headers=headers)
+        kept = completion.memory_bytes
+        if form.answer_coding is not None:
+            answer, headers = await compressed(parts, headers, form.answer_coding)
+            parts, kept = [answer], len(answer)
+        share.close()
+        share.grow_to(kept)  # until the client has taken it
+        return PartsResponse(parts, headers, held.pop_all())
 
 
 async def _body(request: Request, limit: int, share: "Share", coding: str | None) -> memoryview:

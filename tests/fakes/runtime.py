@@ -53,6 +53,7 @@ class FakeRuntime:
     """See the file's head. Attributes in the first block are for a test to set."""
 
     def __init__(self, backends: Sequence[str] = ("openvino",)) -> None:
+        self.batch_requests = 1  # of every execution, as it says
         self.inputs = [TensorSpec("x", "FP32", [-1, 4], [ShapeRange([1, 4], [1, 4], [-1, 4])])]
         self.outputs = [TensorSpec("y", "FP32", [-1, 4])]
         self.compute: Callable[[Sequence[Input]], list[Output]] = echo
@@ -261,7 +262,9 @@ class FakeRuntime:
             failed = Completion(waiting.ticket, failure.kind, str(failure), batch_requests=1)
             self._complete(waiting, failed)
         else:
-            self._complete(waiting, Completion(waiting.ticket, outputs=outputs, batch_requests=1))
+            self._complete(
+                waiting, Completion(waiting.ticket, outputs=outputs, batch_requests=self.batch_requests)
+            )
 
     def _complete(self, waiting: Waiting, completion: Completion) -> None:
         del self._waiting[waiting.ticket]

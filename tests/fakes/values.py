@@ -105,6 +105,10 @@ class Completion:
     batch_requests: int = 0
 
     @property
+    def memory_bytes(self) -> int:
+        return sum(map(len, self.outputs)) * max(1, self.batch_requests)
+
+    @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         return tuple(tuple(output.shape) for output in self.outputs)
 

@@ -26,11 +26,12 @@ from tests.connections import (
     turns,
     value,
 )
-from tests.fakes.runtime import FakeRuntime, Output
+from tests.fakes.runtime import FakeRuntime, Output, echo
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
+HUGE = 8_000_000  # bytes of an answer: more than the kernel holds for a client
 LARGE = 300_000  # bytes of an answer that is not written at once to who reads slowly
 
 
@@ -49,7 +50,7 @@ def large(_: object) -> list[Output]:
 
 
 def huge(_: object) -> list[Output]:
-    return [Output.of("y", "FP32", [2_000_000], bytes(8_000_000))]  # more than the kernel holds for a client
+    return [Output.of("y", "FP32", [HUGE // 4], bytes(HUGE))]
 
 
 # -- clients that leave
@@ -153,6 +154,52 @@ async def test_who_reads_late_is_served_again(served: FastAPI, runtime: FakeRunt
             await until(await not_reading(server))
             for _ in range(2):
                 assert value(await connection.answer()) == 0
+
+
+# -- what is kept for clients that do not take their answers
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_outputs_of_a_whole_batch_count_until_the_client_has_its_own(
+    served: FastAPI, runtime: FakeRuntime, way: str
+) -> None:
+    runtime.compute, runtime.batch_requests = huge, 4
+    async with listening(served) as server, Connection(server, receive_buffer=4096) as connection:
+        await connection.send(infer(1, 1, *WAYS[way]))
+        await until(lambda: served.state.inflight.taken == 4 * HUGE)
+        assert value(await connection.answer()) == 0
+        await until(lambda: served.state.inflight.taken == 0)
+        runtime.compute = echo
+        assert value(await connection.ask(infer(2, 1, *WAYS[way]))) == 2
+    await all_taken_back(served)
+
+
+async def test_a_client_that_never_takes_its_answer_gives_back_what_was_kept_when_it_goes(
+    served: FastAPI, runtime: FakeRuntime
+) -> None:
+    runtime.compute = huge
+    async with listening(served) as server:
+        async with Connection(server, receive_buffer=4096) as connection:
+            await connection.send(infer(1))
+            await until(lambda: served.state.inflight.taken > 0)
+        await until(lambda: not server.state.connections)
+    await all_taken_back(served)
+
+
+async def test_a_client_for_whose_answer_there_is_no_room_loses_its_connection(
+    served: FastAPI, runtime: FakeRuntime
+) -> None:
+    runtime.compute = huge
+    taken = served.state.settings.max_inflight_bytes - HUGE + 1
+    async with listening(served) as server, Connection(server, receive_buffer=4096) as connection:
+        runtime.hold()
+        await connection.send(infer(1))
+        served.state.inflight.take(taken, 0)
+        runtime.release()
+        await until(lambda: not server.state.connections)
+    served.state.inflight.give_back(taken)
+    await all_taken_back(served)
+    assert counted(served) == {"Unavailable": 1}
 
 
 # -- idle connections
