@@ -35,8 +35,8 @@ METHODS = {
     "resume_writing": [],
 }
 OF_A_CONNECTION = [
-    *("app_state", "connections", "cycle", "flow", "headers", "loop", "parser", "pipeline"),
-    *("server_state", "tasks", "timeout_keep_alive", "timeout_keep_alive_task", "transport", "url"),
+    *("app_state", "client", "connections", "cycle", "flow", "headers", "loop", "parser", "pipeline"),
+    *("server_state", "tasks", "timeout_keep_alive_task", "transport", "url"),
 ]
 OF_A_CYCLE = [
     *("keep_alive", "more_body", "response_complete", "response_started", "scope"),

@@ -48,7 +48,7 @@ async def test_a_stream_whose_answers_nobody_takes_ends_and_holds_no_bytes() -> 
 
     streams = Streams(answer, inflight, write_timeout_s=0.01)
     async with asyncio.timeout(60):  # only to end a test that would never end
-        with pytest.raises(BodyStalled, match=r"did not take an answer of 1 bytes in time: 0\.01 s"):
+        with pytest.raises(BodyStalled, match="did not take an answer of 1 bytes"):
             await streams.answer(many(), Untaken())  # type: ignore[arg-type]
     assert inflight.taken == 0
 
