@@ -21,6 +21,7 @@ from tests.fakes.runtime import FakeRuntime
 from tests.waiting import HANGS_AFTER_S, until
 
 END = b"\r\n\r\n"
+CONTINUE = 100
 IDLE_S = 5  # the setting's default
 LOOKS_S = 2  # until a look finds what has changed, and from the end of its time to the look after that
 
@@ -180,11 +181,18 @@ class Connection:
                 await self._loop.sock_sendall(self._socket, piece)
             await turns(4)
 
-    async def answer(self, *, bodiless: bool = False) -> Answer | None:
+    async def answer(self, *, bodiless: bool = False, interim: bool = False) -> Answer | None:
         """The next answer; None at the end of the connection.
 
-        `bodiless`: its length is that of a body which does not come.
+        `bodiless`: its length is that of a body which does not come. `interim`: it may be an interim one.
+        Else that is read over, as by any client: on a busy machine it may come at any time.
         """
+        while True:
+            answer = await self._answer(bodiless)
+            if interim or answer is None or answer.status != CONTINUE:
+                return answer
+
+    async def _answer(self, bodiless: bool) -> Answer | None:
         async with asyncio.timeout(HANGS_AFTER_S):
             while (end := self._received.find(END)) < 0:
                 if not await self._receive():

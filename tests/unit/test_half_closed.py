@@ -168,7 +168,7 @@ async def test_who_waits_long_is_asked_with_an_interim_answer_and_then_answered(
         await ended(connection)
         for seconds in (0.05, 0.1, 0.2):
             clock.advance(seconds)
-            interim = await connection.answer()
+            interim = await connection.answer(interim=True)
             assert interim is not None
             assert (interim.status, interim.headers, interim.body) == (100, (), b"")
         clock.advance(0.3)

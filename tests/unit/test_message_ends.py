@@ -242,7 +242,10 @@ async def test_who_waits_for_100_gets_it_and_then_an_answer(
 ) -> None:
     head, body = head_and_body(JSON, "Expect: 100-continue")
     async with listening(served, protocol) as server, Connection(server) as connection:
-        assert (await connection.ask(head)).status == 100
+        await connection.send(head)
+        interim = await connection.answer(interim=True)
+        assert interim is not None
+        assert interim.status == 100
         assert (await connection.ask(body)).status == 200
         assert await still_there(connection)
 
