@@ -408,6 +408,11 @@ def find_number_lists(document: Buffer) -> list[tuple[int, int]]:
     That these are lists of numbers is only known once read_number_list has read them. Releases the GIL.
     """
 
+def find_plain_strings(document: Buffer, least: int) -> list[tuple[int, int]]:
+    """Where the strings of a JSON document lie, without their quotes, that have at least so many characters,
+    all of them printable ASCII and none of them escaped: begin and end. Releases the GIL.
+    """
+
 def read_number_list(
     text: Buffer, shape: Sequence[int], datatype: str, to: Buffer
 ) -> tuple[str, int, int, int] | None:

@@ -33,6 +33,12 @@ size_t capacity(const py::buffer_info& to, c10::ScalarType dtype) {
   return static_cast<size_t>(to.size * to.itemsize) / c10::elementSize(dtype);
 }
 
+py::list to_list(const std::vector<Span>& spans) {
+  py::list list;
+  for (const auto& span : spans) list.append(py::make_tuple(span.begin, span.end));
+  return list;
+}
+
 py::list find_lists(const py::buffer& document) {
   const auto info = document.request();
   std::vector<Span> spans;
@@ -40,9 +46,17 @@ py::list find_lists(const py::buffer& document) {
     const py::gil_scoped_release no_gil;
     spans = find_number_lists(bytes_of(info));
   }
-  py::list found;
-  for (const auto& span : spans) found.append(py::make_tuple(span.begin, span.end));
-  return found;
+  return to_list(spans);
+}
+
+py::list find_strings(const py::buffer& document, size_t least) {
+  const auto info = document.request();
+  std::vector<Span> spans;
+  {
+    const py::gil_scoped_release no_gil;
+    spans = find_plain_strings(bytes_of(info), least);
+  }
+  return to_list(spans);
 }
 
 py::object read_list(const py::buffer& text, const std::vector<int64_t>& shape, const std::string& name,
@@ -82,6 +96,7 @@ py::tuple read_message(const py::buffer& message, uint32_t field, const std::str
 
 void bind_numbers(py::module_& module) {
   module.def("find_number_lists", &find_lists, "document"_a);
+  module.def("find_plain_strings", &find_strings, "document"_a, "least"_a);
   module.def("read_number_list", &read_list, "text"_a, "shape"_a, "datatype"_a, "to"_a);
   module.def("read_contents", &read_message, "message"_a, "field"_a, "datatype"_a, "to"_a);
 }

@@ -1,17 +1,22 @@
 """JSON bodies of requests, whatever Content-Type they come with: clients of the protocol send none."""
 
+import secrets
 from typing import Any
 
 import orjson
 from fastapi import Request
 
+from runtime_ext import find_plain_strings
 from service import body
 from service.codec import compression
 from service.codec.shown import shown
+from service.codec.tensor import MOST_DOCUMENT_BYTES
 from service.errors import InvalidInput, TooLarge
 from service.inflight import Share
+from service.workers import CODINGS
 
-LARGEST = 65_536  # bytes, unless a route takes more
+LARGEST = 65_536  # bytes, unless a route takes more: files in base64
+LEAST_FILE = 4096  # characters of base64 that are not read with the rest
 
 
 async def json_object(
@@ -32,11 +37,40 @@ async def json_object(
     if optional and not received:
         return {}
     try:
-        given = orjson.loads(received)
+        given = orjson.loads(received) if limit <= LARGEST else await CODINGS.run(_without_files, received)
     except orjson.JSONDecodeError as failure:
         raise InvalidInput(f"The request's body is no JSON: {failure}.") from None
     if not isinstance(given, dict):
         raise InvalidInput(f"The request's body is {shown(given)}; it is a JSON object.")
+    return given
+
+
+def _without_files(document: memoryview) -> Any:
+    """What is in the document, where the parameters that are long and may be base64 are views on it.
+
+    To read one of these takes no time; what is left has a bound. Raises orjson.JSONDecodeError and TooLarge.
+    """
+    spans = find_plain_strings(document, LEAST_FILE)
+    mark = secrets.token_hex(8)  # that nobody can have written
+    left: list[bytes | memoryview] = []
+    at = 0
+    for number, (begin, end) in enumerate(spans):
+        left += [document[at:begin], f"{mark}{number}".encode()]
+        at = end
+    left.append(document[at:])
+    size = sum(map(len, left))
+    if size > MOST_DOCUMENT_BYTES:
+        raise TooLarge(
+            f"The request's body has {size} bytes besides its files in base64; this server reads at most "
+            f"{MOST_DOCUMENT_BYTES}."
+        )
+    given = orjson.loads(b"".join(left))
+    files = {f"{mark}{number}": document[slice(*span)] for number, span in enumerate(spans)}
+    parameters = given.get("parameters") if isinstance(given, dict) else None
+    if isinstance(parameters, dict):
+        for name, value in parameters.items():
+            if isinstance(value, str) and value in files:
+                parameters[name] = files[value]
     return given
 
 

@@ -44,6 +44,20 @@ size_t skip_blanks(std::string_view text, size_t at) {
   return at;
 }
 
+bool is_plain(char c) { return c >= ' ' && c <= '~' && c != '\\'; }
+
+/// Where the string ends whose first character is at `at`: at its quote.
+size_t end_of_string(std::string_view document, size_t at) {
+  while (true) {
+    const size_t quote = document.find('"', at);
+    if (quote == std::string_view::npos) return quote;
+    const size_t escape = document.substr(at, quote - at).find('\\');
+    if (escape == std::string_view::npos) return quote;
+    at += escape + 2;  // behind what is escaped
+    if (at > document.size()) return std::string_view::npos;
+  }
+}
+
 /// One element as it is written.
 struct Number {
   enum { Integer, Real, Bool } form = Integer;
@@ -252,9 +266,7 @@ class Reader {
     return elements;
   }
 
-  NumberListFault malformed() const {
-    return {NumberListFault::Malformed, 0, {scanner_.at(), scanner_.at()}};
-  }
+  NumberListFault malformed() const { return {NumberListFault::Malformed, 0, {scanner_.at(), scanner_.at()}}; }
 
   /// Reads the list that is next, and all in it; its length and whatever is wrong are noted. False where it is
   /// malformed. Deeper than the shape it is read on without a call for each depth, so that no text exhausts the stack.
@@ -390,6 +402,22 @@ std::vector<Span> find_number_lists(std::string_view document) {
     }
   }
   return lists;
+}
+
+std::vector<Span> find_plain_strings(std::string_view document, size_t least) {
+  std::vector<Span> strings;
+  size_t begin = 0;
+  while ((begin = document.find('"', begin)) != std::string_view::npos) {
+    ++begin;
+    const size_t end = end_of_string(document, begin);
+    if (end == std::string_view::npos) break;
+    if (end - begin >= least && std::all_of(document.begin() + static_cast<ptrdiff_t>(begin),
+                                            document.begin() + static_cast<ptrdiff_t>(end), is_plain)) {
+      strings.push_back({begin, end});
+    }
+    begin = end + 1;
+  }
+  return strings;
 }
 
 std::optional<NumberListFault> read_number_list(std::string_view text, c10::IntArrayRef shape, c10::ScalarType dtype,

@@ -17,9 +17,14 @@ struct Span {
 };
 
 /// Where the lists of numbers lie that are the values of a key "data", in the order of the document. What lies there is
-/// not looked at: read_number_list() finds out whether it is a list of numbers. If each is, then the document is JSON if
-/// and only if it is with any JSON value in place of them. Takes a time linear in the document's length.
+/// not looked at: read_number_list() finds out whether it is a list of numbers. If each is, then the document is JSON
+/// if and only if it is with any JSON value in place of them. Takes a time linear in the document's length.
 std::vector<Span> find_number_lists(std::string_view document);
+
+/// Where the strings lie, without their quotes, that have at least so many characters, all of them printable ASCII and
+/// none of them escaped: as a file in base64 is. The document is JSON if and only if it is with others in place of
+/// them. Takes a time linear in the document's length.
+std::vector<Span> find_plain_strings(std::string_view document, size_t least);
 
 /// Why a list of numbers is not the data of a tensor.
 struct NumberListFault {

@@ -20,14 +20,14 @@ class PlanFile:
 
     parameter: str  # its name
     version: int
-    content: str | bytes  # in base64, or as it is
+    content: str | memoryview | bytes  # the first two in base64, the last as it is
 
     @property
     def size(self) -> int:
         """Bytes of the plan; of wrong base64, about as many."""
         if isinstance(self.content, bytes):
             return len(self.content)
-        return len(self.content) // 4 * 3 - self.content[-2:].count("=")
+        return len(self.content) // 4 * 3 - self._end().count(b"=")
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """The plan. InvalidInput as soon as the base64 is wrong."""
@@ -38,12 +38,16 @@ class PlanFile:
             raise self._no_base64(f"it has {len(self.content)} characters, which is no multiple of 4")
         for begin in range(0, len(self.content), BLOCK):
             part = self.content[begin : begin + BLOCK]
-            if part.endswith("=") and begin + BLOCK < len(self.content):
+            if part[-1:] in ("=", b"=") and begin + BLOCK < len(self.content):
                 raise self._no_base64("it goes on behind its padding")
             try:
                 yield await UPLOADS.run(binascii.a2b_base64, part, strict_mode=True)
             except ValueError as failure:
                 raise self._no_base64(str(failure)) from None
+
+    def _end(self) -> bytes:
+        end = self.content[-2:]
+        return end.encode(errors="replace") if isinstance(end, str) else bytes(end)
 
     def _no_base64(self, why: str) -> InvalidInput:
         return InvalidInput(f"The parameter {self.parameter!r} is no base64: {why}.")
@@ -91,7 +95,7 @@ def _file(parameter: str, value: object) -> PlanFile:
             f"The parameter {parameter[:200]!r} does not name a file as file:<version>/<name>, for example "
             "file:1/model.plan: a version is a number from 1 to 9999999999, and a name has no /."
         )
-    if not isinstance(value, (str, bytes)):
+    if not isinstance(value, (str, memoryview, bytes)):
         raise InvalidInput(
             f"The parameter {parameter!r} is {shown(value)}; it is a string with the file's bytes in base64."
         )

@@ -8,7 +8,7 @@ from google.protobuf import message_factory
 from google.protobuf.json_format import ParseDict
 from starlette.datastructures import State
 
-from service.rpc import errors, models, protocol_settings, repository, shared_memory
+from service.rpc import errors, models, protocol_settings, repository, shared_memory, wire
 from service.rpc.infer import Infer
 from service.rpc.open_inference_pb2 import DESCRIPTOR
 from service.rpc.request import parse
@@ -70,6 +70,7 @@ def _unary(
     answer_class = message_factory.GetMessageClass(method.output_type)
 
     async def answer(message: bytes) -> bytes:
+        wire.check_fields(message, with_files=method.name == "RepositoryModelLoad")
         told = await behaviour(state, parse(request_class, message))
         return ParseDict(told, answer_class()).SerializeToString()
 

@@ -58,6 +58,21 @@ def split(message: bytes) -> Split:
     return Split(rest, parts.raw, parts.contents)
 
 
+def check_fields(message: bytes, *, with_files: bool) -> None:
+    """Raise TooLarge or InvalidInput where a message that has no tensors is larger than any that is meant.
+
+    `with_files`: its fields may be of any length; of short ones, protobuf makes many times their bytes.
+    """
+    if len(message) <= MOST_DOCUMENT_BYTES:
+        return
+    if not with_files:
+        raise TooLarge(
+            f"The message has {len(message)} bytes; one of this method has at most {MOST_DOCUMENT_BYTES}."
+        )
+    for _ in _Parts(message).fields():
+        pass
+
+
 class _Parts:
     """Cuts a message. Used once."""
 
@@ -70,11 +85,15 @@ class _Parts:
         self.raw: list[memoryview] = []
         self.contents: dict[int, list[memoryview]] = {}
 
+    def fields(self) -> Iterator[tuple[int, int, int]]:
+        """Those at the top level, as _fields_of() has them."""
+        return self._fields_of(0, len(self._message))
+
     def cut(self) -> bool:
         """False where the message is faulty at its top level."""
         kept = 0  # where what is to be kept begins
         inputs = 0
-        for tag, begin, end in self._fields_of(0, len(self._message)):
+        for tag, begin, end in self.fields():
             if begin < 0:
                 return False
             if tag == RAW_INPUT_CONTENTS:

@@ -4,8 +4,13 @@ import json
 
 
 def _field(number: int, payload: bytes) -> bytes:
-    """One length-delimited protobuf field; payloads here stay under 128 bytes."""
-    return bytes([number << 3 | 2, len(payload)]) + payload
+    """One length-delimited protobuf field."""
+    length = bytearray()
+    left = len(payload)
+    while left >= 0x80:
+        length.append(left & 0x7F | 0x80)
+        left >>= 7
+    return bytes([number << 3 | 2, *length, left]) + payload
 
 
 def onnx_plan(seed: object = 0, padding: int = 0) -> bytes:

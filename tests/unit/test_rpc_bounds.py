@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.codec.tensor import MOST_DOCUMENT_BYTES
 from service.errors import InvalidInput, NotFound, TooLarge
 from service.problems import tell
 from service.rpc import errors, wire
@@ -79,3 +80,14 @@ def test_what_is_neither_data_nor_short_is_refused_before_protobuf_reads_it() ->
     many = field(5, parameter * 10)
     with pytest.raises(TooLarge, match=r"has \d+ bytes besides the data of its inputs; .* at most 524288"):
         wire.split(many * 600)
+
+
+def test_a_message_without_tensors_is_short_unless_it_has_files() -> None:
+    short, long = bytes(MOST_DOCUMENT_BYTES), bytes(MOST_DOCUMENT_BYTES + 1)
+    wire.check_fields(short, with_files=False)
+    with pytest.raises(TooLarge, match="has 524289 bytes; one of this method has at most 524288"):
+        wire.check_fields(long, with_files=False)
+    file = b"\x12\x80\x80\x80\x04" + bytes(8_388_608)
+    wire.check_fields(file * 2, with_files=True)
+    with pytest.raises(InvalidInput, match="more than 13312 fields"):
+        wire.check_fields(file + b"\x12\x00" * wire.MOST_FIELDS, with_files=True)
