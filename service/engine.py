@@ -1,10 +1,12 @@
 """An engine as the registry knows it: what is stored of it, and how it is doing."""
 
+import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from runtime_ext import EngineInfo
+from runtime_ext import DATATYPES, EngineInfo, TensorSpec
 from service.errors import Conflict
 from service.metadata import StoredEngine
 from service.options import Options
@@ -60,6 +62,13 @@ class Engine:
         assert self.info is not None, "a READY engine has been loaded"
         return self.info
 
+    @cached_property
+    def most_input_bytes(self) -> int | None:
+        """What the inputs of a request take at most; None where a shape has no bound."""
+        sizes = [_most_bytes(spec) for spec in self.loaded.inputs]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
     def why_not_ready(self) -> str:
         """A sentence for the person whose request this engine cannot take now."""
         match self.state:
@@ -106,6 +115,15 @@ class Engine:
 
     def __str__(self) -> str:
         return f"{self.id} ({self.names[0].name})" if self.names else str(self.id)
+
+
+def _most_bytes(spec: TensorSpec) -> int | None:
+    if spec.shape is None:
+        return None
+    shapes = [profile.max for profile in spec.profiles] or [spec.shape]
+    if any(dim < 0 for shape in shapes for dim in shape):
+        return None
+    return max(map(math.prod, shapes)) * DATATYPES[spec.datatype]
 
 
 def _shown(option: object) -> str:

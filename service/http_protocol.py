@@ -113,7 +113,7 @@ class InferProtocol(TimedHttp):
         body = None
         try:
             if missing > 0:
-                self._short.inference.check(known.head)
+                self._short.inference.check(known.head, known.length)
                 inflight.check(known.length, known.length)
                 body = _Body(self, known, memoryview(data)[end:])
             self._share = len(data) - end if missing > 0 else known.length

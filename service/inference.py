@@ -15,7 +15,7 @@ from service.codec import Body, BodyForm, Form, InferRequest, Selected, protocol
 from service.codec.request import Unread
 from service.completions import Completions
 from service.engine import Resolved
-from service.errors import NotFound, of_kind, unknown_model
+from service.errors import InvalidInput, NotFound, of_kind, unknown_model
 from service.inflight import InflightBytes, Share
 from service.registry import Registry
 from service.settings import Settings
@@ -113,9 +113,17 @@ class Inference:
         if settings.request_timeout_s is not None:
             self._timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
 
-    def check(self, head: Head) -> None:
-        """Raise what a request with this head is refused with before its body has come."""
-        self.ready(head.ref, head.version, head.of_model)
+    def check(self, head: Head, length: int) -> None:
+        """Raise what a request is refused with before its body, of so many bytes, has come."""
+        engine = self.ready(head.ref, head.version, head.of_model).engine
+        if head.header_length < 0:
+            return
+        blobs, most = length - head.header_length, engine.most_input_bytes
+        if most is not None and blobs > most:
+            raise InvalidInput(
+                f"The request has {blobs} bytes of tensors behind its JSON; all inputs of engine {engine} "
+                f"together take at most {most}."
+            )
 
     def ready(self, ref: str, version: str | None, of_model: bool) -> Resolved:
         """What takes requests under this reference. Raises what they are refused with where nothing does."""

@@ -97,6 +97,8 @@ async def _infer(request: Request, ref: str, version: str | None, *, of_model: b
     inference.ready(ref, version, of_model)  # before the body has come
     form = codec.read_headers(request.headers)
     head = Head.of(ref, version, form, of_model=of_model)
+    if form.coding is None:
+        inference.check(head, body.declared(request) or 0)
     with ExitStack() as held:
         share = held.enter_context(inflight.share())
         content = await _body(request, settings.max_request_bytes, share, form.coding)

@@ -16,7 +16,8 @@ from service.codec.large_json import LEAST_BYTES, NumberList
 from service.inference import HERE_BYTES
 from tests.asgi import client_of, refused
 from tests.connections import WAYS, Connection, listening, request
-from tests.fakes.runtime import FakeRuntime
+from tests.fakes.plans import onnx_plan
+from tests.fakes.runtime import FakeRuntime, ShapeRange, TensorSpec
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -143,3 +144,29 @@ def test_a_list_is_written_in_steps_as_at_once(datatype: str) -> None:
         data = memoryview(values[:count].tobytes())
         expected = orjson.dumps(json_data.to_list(datatype, data), option=orjson.OPT_SERIALIZE_NUMPY)
         assert b"".join(json_data.write(datatype, data)) == expected
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_body_of_more_than_the_inputs_take_is_refused_before_it_comes(
+    served: FastAPI, runtime: FakeRuntime, way: str
+) -> None:
+    async with client_of(served) as client:
+        runtime.inputs = [
+            TensorSpec("x", "FP32", [-1, 4], [ShapeRange([1, 4], [1, 4], [n, 4]) for n in (8, 2)])
+        ]
+        (await client.post("/engines", params={"name": "small"}, content=onnx_plan(1))).raise_for_status()
+    x = {"name": "x", "shape": [8, 4], "datatype": "FP32", "parameters": {"binary_data_size": 128}}
+    document = json.dumps({"inputs": [x], "parameters": {"binary_data_output": True}}).encode()
+    headers = (*WAYS[way], f"Inference-Header-Content-Length: {len(document)}")
+    async with listening(served) as server:
+        async with Connection(server) as connection:
+            body = document + bytes(128)
+            assert (await connection.ask(request("/engines/small/infer", body, *headers))).status == 200
+            whole = request("/engines/small/infer", document + bytes(129), *headers)
+            answer = await connection.ask(whole[:-129])
+            assert answer.status == 400
+            assert b"has 129 bytes of tensors behind its JSON" in answer.body
+            assert b"together take at most 128." in answer.body
+        async with Connection(server) as connection:  # without such a bound, it is read
+            answer = await connection.ask(request(INFER, document + bytes(129), *headers))
+            assert b"1 bytes of the body belong to no input" in answer.body
