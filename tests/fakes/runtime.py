@@ -88,8 +88,14 @@ class FakeRuntime:
         self._held = False
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
+    def end(self) -> None:
+        """Give the descriptor back: FastAPI keeps applications for ever, and so what is in their state."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
     def __del__(self) -> None:
-        os.close(self._fd)
+        self.end()
 
     # -- what a test tells it
 

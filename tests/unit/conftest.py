@@ -31,9 +31,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def runtime() -> FakeRuntime:
+def runtime() -> Iterator[FakeRuntime]:
     """A fake Runtime: see tests/fakes/runtime.py for what a test can tell it."""
-    return FakeRuntime()
+    runtime = FakeRuntime()
+    yield runtime
+    runtime.end()
 
 
 @pytest.fixture

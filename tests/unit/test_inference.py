@@ -89,7 +89,7 @@ async def test_a_version_that_was_asked_for_stays_when_the_name_moves(
         assert (await answered(inference, head, document() + BLOB))["model_version"] == "1"
         (await client.post("/engines", params={"name": "net"}, content=onnx_plan(seed))).raise_for_status()
     with pytest.raises(NotFound, match="'net' has no version '9'"):
-        inference.check(head_of(document(), version="9"))
+        inference.check(head_of(document(), version="9"), 0)
 
 
 async def test_an_engine_that_is_removed_and_comes_again_is_met_by_the_same_head(
@@ -101,7 +101,7 @@ async def test_an_engine_that_is_removed_and_comes_again_is_met_by_the_same_head
     with pytest.raises(NotFound, match="no engine 'net'"):
         inference.start(head, document() + BLOB, 0, lambda _: None)
     with pytest.raises(NotFound, match="no engine 'net'"):
-        inference.check(head)
+        inference.check(head, 0)
     runtime.outputs = [TensorSpec("z", "FP32", [-1, 4])]
     runtime.compute = lambda _: [Output.of("z", "FP32", [1, 4], BLOB)]
     (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
