@@ -6,6 +6,7 @@ answer, `100 Continue`, which clients of HTTP/1.1 read over (RFC 9110, 15.2): th
 answers with a reset, and its request is given up.
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from uvicorn._types import ASGI3Application
@@ -17,6 +18,9 @@ from service.errors import TrtserveError
 if TYPE_CHECKING:
     from asyncio import TimerHandle
 
+logger = logging.getLogger(__name__)
+
+STEP_BYTES = 16_384  # that are parsed at once: some 900 of the shortest requests
 FIRST_LOOK_S = 0.05  # after the end of what the client sends; most answers are written before
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -29,14 +33,43 @@ class HalfClosedHttp(BoundedHttp):
         self._ended = False  # the client sends no more
         # Of what cannot be read behind requests that are not answered yet: nothing after it is read.
         self._refusal: tuple[int, TrtserveError] | None = None
+        # What came behind a request that is not answered yet. While there is any, reading is paused.
+        self._early = b""
         self._look: TimerHandle | None = None
         self._running: RequestResponseCycle | None = (
             None  # the last that was begun; `cycle` may wait behind it
         )
 
     def data_received(self, data: bytes) -> None:
-        if self._refusal is None:
-            super().data_received(data)
+        """Parse what came, but nothing behind a request that waits for another: each takes memory."""
+        if self._early:
+            self._early += data
+            self.flow.pause_reading()
+            return
+        for begin in range(0, len(data), STEP_BYTES):
+            if self._refusal is not None or self.transport.is_closing():
+                return
+            if self.pipeline:
+                self._early = data[begin:]
+                self.flow.pause_reading()
+                return
+            super().data_received(data[begin : begin + STEP_BYTES])
+
+    def _go_on(self) -> None:
+        """Take what came behind the last request, and read again."""
+        if self.transport.is_closing() or self.pipeline:
+            return
+        early, self._early = self._early, b""
+        self.flow.resume_reading()
+        if early:
+            try:
+                self.data_received(early)
+            except Exception:
+                # As the transport does with what it calls itself: else nobody would end the connection.
+                logger.exception("a connection failed")
+                self.transport.abort()
+                return
+        self.end_if_answered()
 
     def _end(self, status: int, failure: TrtserveError) -> None:
         """Refuse the message and end the connection, once the requests before it have their answers."""
@@ -59,7 +92,7 @@ class HalfClosedHttp(BoundedHttp):
     def owes(self) -> bool:
         """Whether a request that came whole has no answer yet."""
         running = self._running
-        return bool(self.pipeline) or (running is not None and not running.response_complete)
+        return bool(self.pipeline or self._early) or (running is not None and not running.response_complete)
 
     def may_interrupt(self) -> bool:
         """Whether an interim answer may be written now: none has begun, and its client reads HTTP/1.1."""
@@ -103,11 +136,16 @@ class HalfClosedHttp(BoundedHttp):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._early or self.pipeline:
+            self.flow.pause_reading()
+        if self._early and not self.pipeline:
+            self.loop.call_soon(self._go_on)
         if self._refusal is not None and not self.owes() and not self.transport.is_closing():
             super()._end(*self._refusal)
         self.end_if_answered()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._early = b""
         if self._look is not None:
             self._look.cancel()
         super().connection_lost(exc)

@@ -85,8 +85,6 @@ class InferProtocol(TimedHttp):
         self._kept = 0  # bytes that are kept for answers which the client has not taken: a batch's outputs
         self._coding: str | None = None  # that the request's client asks the answer in
         self._finishing: asyncio.Task[None] | None = None  # of an answer that takes long
-        # What came behind a request that is not answered yet. While there is any, reading is paused.
-        self._early = b""
         self._stalled = False  # reading is paused until the client has taken its answers
         self._closing = False  # after the answer
 
@@ -97,7 +95,7 @@ class InferProtocol(TimedHttp):
             self._early += data
             self.flow.pause_reading()
             return
-        if self._in_parser == 0 and (self.cycle is None or self.cycle.response_complete):
+        if self._in_parser == 0 and not self._early and (self.cycle is None or self.cycle.response_complete):
             end = data.find(END)
             if end >= 0 and self._begin(data, end + 4):
                 return
@@ -276,24 +274,10 @@ class InferProtocol(TimedHttp):
         self._kept += size
         self.transport.set_write_buffer_limits(high=0)  # so that resume_writing() comes when nothing is left
 
-    def _go_on(self) -> None:
-        """Take what came behind the last request, and read again."""
-        if self.transport.is_closing():
-            return
-        early, self._early = self._early, b""
-        self.flow.resume_reading()
-        if early:
-            try:
-                self.data_received(early)
-            except Exception:
-                # As the transport does with what it calls itself: else nobody would end the connection.
-                logger.exception("a connection failed")
-                self.transport.abort()
-
     # -- the connection's life
 
     def owes(self) -> bool:
-        return self._call is not None or bool(self._early) or super().owes()
+        return self._call is not None or super().owes()
 
     def _awaited(self) -> Standing:
         if self._body is not None:
@@ -339,7 +323,6 @@ class InferProtocol(TimedHttp):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._abandon():
             self._short.errors.labels("Cancelled").inc()
-        self._early = b""
         self._short.inflight.give_back(self._share + self._kept)
         self._share = self._kept = 0
         super().connection_lost(exc)

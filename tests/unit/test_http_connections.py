@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from fastapi import FastAPI
 
+from service.half_closed import STEP_BYTES
 from service.settings import Settings
 from tests.connections import (
     IDLE_S,
@@ -337,3 +338,31 @@ async def test_nothing_of_a_connection_stays_on_the_loop(served: FastAPI) -> Non
             return protocol() is None
 
         await until(gone)
+
+
+# -- requests that come all at once
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_of_many_requests_behind_one_another_few_are_parsed_and_all_answered(
+    served: FastAPI, runtime: FakeRuntime, way: str
+) -> None:
+    requests = 4000
+    many = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * requests
+    async with held(served, runtime, infer(1, 1, *WAYS[way])) as (server, connection):
+        sending = asyncio.create_task(connection.send(many, infer(2)))
+        await turns(1000)
+        assert len(server.connection.pipeline) <= STEP_BYTES // (len(many) // requests) + 1
+        assert len(server.connection._early) <= 2**20  # type: ignore[attr-defined]
+        runtime.release()
+        assert value(await connection.answer()) == 1
+        most = 0
+        for _ in range(requests):
+            answer = await connection.answer()
+            assert answer is not None
+            assert answer.status == 200
+            most = max(most, len(server.connection.pipeline))
+        assert most <= STEP_BYTES // (len(many) // requests) + 1
+        await sending
+        assert value(await connection.answer()) == 2
+    await all_taken_back(served)
