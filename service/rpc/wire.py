@@ -42,11 +42,7 @@ def split(message: bytes) -> Split:
     """
     parts = _Parts(message)
     if not parts.cut():
-        if len(message) - parts.at > MOST_FIELDS * LEAST_FIELD:
-            raise InvalidInput(
-                f"The message is no inference.ModelInferRequest: what is at its byte {parts.at} is no field "
-                "of one, or not whole."
-            )
+        parts.check_faulty("inference.ModelInferRequest")
         return Split(message, [], {})
     size = sum(map(len, parts.rest))
     if size > MOST_DOCUMENT_BYTES:
@@ -69,8 +65,9 @@ def check_fields(message: bytes, *, with_files: bool) -> None:
         raise TooLarge(
             f"The message has {len(message)} bytes; one of this method has at most {MOST_DOCUMENT_BYTES}."
         )
-    for _ in _Parts(message).fields():
-        pass
+    parts = _Parts(message)
+    if any(begin < 0 for _, begin, _ in parts.fields()):
+        parts.check_faulty("message of this method")
 
 
 class _Parts:
@@ -84,6 +81,14 @@ class _Parts:
         self.rest: list[bytes | memoryview] = []
         self.raw: list[memoryview] = []
         self.contents: dict[int, list[memoryview]] = {}
+
+    def check_faulty(self, what: str) -> None:
+        """Raise InvalidInput where a faulty message is too long to be left to protobuf, which may take it."""
+        size, behind = len(self._message), len(self._message) - self.at
+        if size > MOST_DOCUMENT_BYTES or behind > MOST_FIELDS * LEAST_FIELD:
+            raise InvalidInput(
+                f"The message is no {what}: what is at its byte {self.at} is no field of one, or not whole."
+            )
 
     def fields(self) -> Iterator[tuple[int, int, int]]:
         """Those at the top level, as _fields_of() has them."""

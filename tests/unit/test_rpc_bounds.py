@@ -91,3 +91,14 @@ def test_a_message_without_tensors_is_short_unless_it_has_files() -> None:
     wire.check_fields(file * 2, with_files=True)
     with pytest.raises(InvalidInput, match="more than 13312 fields"):
         wire.check_fields(file + b"\x12\x00" * wire.MOST_FIELDS, with_files=True)
+
+
+@pytest.mark.parametrize("fault", [b"\x08\x01", b"\x2d" + bytes(4), b"\x53\x54"])
+def test_a_faulty_message_of_any_length_is_not_left_to_protobuf(fault: bytes) -> None:
+    """Protobuf takes a field that it knows, written otherwise, for one that it does not know."""
+    long = b"\x3a\x80\x80\x40" + bytes(2**20)
+    for message in (long + fault, fault + long):
+        with pytest.raises(InvalidInput, match="is no field of one, or not whole"):
+            wire.split(message)
+        with pytest.raises(InvalidInput, match="is no field of one, or not whole"):
+            wire.check_fields(message, with_files=True)
