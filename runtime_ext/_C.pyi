@@ -155,8 +155,9 @@ class Completion:
     def data(self, index: int) -> bytes | memoryview:
         """The bytes of an output: a copy where it is small, else a view on the outputs of its batch."""
     @property
-    def memory_bytes(self) -> int:
-        """What all outputs of the batch take, which are there as long as a view on one of them is."""
+    def memory(self) -> tuple[int, int]:
+        """Of all outputs of the batch, which are there as long as a view on one of them is: what tells them
+        from those of other batches, and their bytes."""
     @property
     def queue_ns(self) -> int: ...
     @property

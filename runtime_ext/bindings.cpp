@@ -192,7 +192,7 @@ void bind_completion(py::module_& module) {
       .def_property_readonly("outputs", &outputs_of)
       .def_property_readonly("shapes", &shapes_of)
       .def("data", &data_of, "index"_a)
-      .def_property_readonly("memory_bytes", &memory_bytes)
+      .def_property_readonly("memory", &memory_of)
       .def_property_readonly("queue_ns", [](const Completion& c) { return c.queue.count(); })
       .def_property_readonly("compute_ns", [](const Completion& c) { return c.compute.count(); })
       .def_readonly("batch_requests", &Completion::batch_requests);

@@ -110,11 +110,11 @@ py::tuple shapes_of(const Completion& completion) {
   return shapes;
 }
 
-size_t memory_bytes(const Completion& completion) {
+std::pair<uintptr_t, size_t> memory_of(const Completion& completion) {
   size_t bytes = 0;
-  if (!completion.memory) return bytes;
+  if (!completion.memory) return {0, bytes};
   for (const auto& tensor : *completion.memory) bytes += tensor.nbytes();
-  return bytes;
+  return {reinterpret_cast<uintptr_t>(completion.memory.get()), bytes};
 }
 
 py::object data_of(const Completion& completion, size_t index) {

@@ -27,7 +27,7 @@ from service.compressed import compressed, compressed_here, is_short
 from service.connections import Connections, Phase, Standing
 from service.errors import TrtserveError
 from service.inference import Call, Head, Inference
-from service.inflight import InflightBytes
+from service.inflight import InflightBytes, KeptOutputs, Untaken
 from service.known_heads import KnownHead, KnownHeads
 from service.settings import Settings
 from service.stopping import stopping
@@ -52,6 +52,7 @@ class ShortWay:
         """`errors` counts the errors that are answered, by code."""
         self.inference = inference
         self.inflight = inflight
+        self.kept = KeptOutputs(inflight)
         self.errors = errors
         self.body_timeout_s = settings.body_timeout_s
         self.heads = KnownHeads(settings.max_request_bytes, AllowedHosts.of(settings))
@@ -82,7 +83,7 @@ class InferProtocol(TimedHttp):
         self._call: Call | None = None  # the request on the short way, once its body is here
         self._body: _Body | None = None  # or its body, until then
         self._share = 0  # bytes of the body that are counted as under way
-        self._kept = 0  # bytes that are kept for answers which the client has not taken: a batch's outputs
+        self._untaken: Untaken | None = None  # the last answer, where it was too much to be sent at once
         self._coding: str | None = None  # that the request's client asks the answer in
         self._finishing: asyncio.Task[None] | None = None  # of an answer that takes long
         self._stalled = False  # reading is paused until the client has taken its answers
@@ -246,8 +247,11 @@ class InferProtocol(TimedHttp):
             self.transport.write(b"".join((begin, *parts)))
         else:
             self.transport.writelines([begin, *parts])
-            if self.transport.get_write_buffer_size() > 0:
-                self._keep(size if completion is None else completion.memory_bytes)
+            if self.transport.get_write_buffer_size() > 0 and self._untaken is None:
+                memory = (-id(self), size) if completion is None else completion.memory
+                self._untaken = Untaken(self._short.kept, memory)
+                # So that resume_writing() comes when nothing is left.
+                self.transport.set_write_buffer_limits(high=0)
         if self._closing:
             self.transport.close()
             return
@@ -260,24 +264,17 @@ class InferProtocol(TimedHttp):
         if self._ended:
             self.loop.call_soon(self.end_if_answered)  # after _go_on, which may begin the next request
 
-    def _keep(self, size: int) -> None:
-        """Count what is there for a client until it has taken all of its answer.
-
-        A client for which there is no room has been too slow: it loses its connection.
-        """
-        try:
-            self._short.inflight.take(size, 0)
-        except TrtserveError:
-            self._short.errors.labels("Unavailable").inc()
-            self.transport.abort()
-            return
-        self._kept += size
-        self.transport.set_write_buffer_limits(high=0)  # so that resume_writing() comes when nothing is left
-
     # -- the connection's life
 
     def owes(self) -> bool:
         return self._call is not None or super().owes()
+
+    def standing(self) -> Standing:
+        """What the connection waits for now; one is ended for whose answer there is no room for a second."""
+        if self._untaken is not None and not self._untaken.has_room():
+            self._short.errors.labels("Unavailable").inc()
+            self.transport.abort()
+        return super().standing()
 
     def _awaited(self) -> Standing:
         if self._body is not None:
@@ -323,15 +320,17 @@ class InferProtocol(TimedHttp):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._abandon():
             self._short.errors.labels("Cancelled").inc()
-        self._short.inflight.give_back(self._share + self._kept)
-        self._share = self._kept = 0
+        self._short.inflight.give_back(self._share)
+        self._share = 0
+        if self._untaken is not None:
+            self._untaken.end()
         super().connection_lost(exc)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._kept:
-            self._short.inflight.give_back(self._kept)
-            self._kept = 0
+        if self._untaken is not None:
+            self._untaken.end()
+            self._untaken = None
             self.transport.set_write_buffer_limits()
         if self._stalled:
             self._stalled = False

@@ -59,6 +59,68 @@ class InflightBytes:
             )
 
 
+class KeptOutputs:
+    """The outputs of batches that are kept for clients who have not taken theirs: each batch counts once.
+
+    Belongs to the event loop.
+    """
+
+    def __init__(self, inflight: InflightBytes) -> None:
+        self._inflight = inflight
+        self._kept: dict[
+            int, tuple[int, int]
+        ] = {}  # by what tells a batch's memory: its bytes, and for how many
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, memory: tuple[int, int]) -> None:
+        """For one client more, until let_go(). Raises Unavailable where there is no room."""
+        which, size = memory
+        if which not in self._kept:
+            self._inflight.take(size, 0)
+        self._kept[which] = (size, self._kept.get(which, (0, 0))[1] + 1)
+
+    def let_go(self, memory: tuple[int, int]) -> None:
+        which, _ = memory
+        size, clients = self._kept.pop(which)
+        if clients == 1:
+            self._inflight.give_back(size)
+        else:
+            self._kept[which] = (size, clients - 1)
+
+
+class Untaken:
+    """An answer that its client has not taken whole. It counts, or will once there is room for it."""
+
+    def __init__(self, kept: KeptOutputs, memory: tuple[int, int]) -> None:
+        """`memory`: of the answer's batch, or what tells it from all others and its size."""
+        self._kept = kept
+        self._memory = memory
+        self._counts = self._count()
+        self._looked = False
+
+    def has_room(self) -> bool:
+        """At a look: whether it counts, or this is the first look at which it does not."""
+        first, self._looked = not self._looked, True
+        if not self._counts:
+            self._counts = self._count()
+        return self._counts or first
+
+    def end(self) -> None:
+        """It has been taken, or never will be."""
+        if self._counts:
+            self._kept.let_go(self._memory)
+            self._counts = False
+
+    def _count(self) -> bool:
+        try:
+            self._kept.keep(self._memory)
+        except Unavailable:
+            return False
+        return True
+
+
 class Share:
     """What one request has of the bytes, until close(); InflightBytes.share closes what it made itself."""
 

@@ -109,12 +109,13 @@ async def _infer(request: Request, ref: str, version: str | None, *, of_model: b
         finally:
             inference.abandon(call)
         parts, headers = await inference.answer_long(call, completion)
-        kept = completion.memory_bytes
         if form.answer_coding is not None:
             answer, headers = await compressed(parts, headers, form.answer_coding)
-            parts, kept = [answer], len(answer)
+            parts = [answer]
+        elif completion.batch_requests > 1:  # a view would keep the outputs of all
+            parts = [bytes(part) for part in parts]
         share.close()
-        share.grow_to(kept)  # until the client has taken it
+        share.grow_to(sum(map(len, parts)))  # until the client has taken it
         return PartsResponse(parts, headers, held.pop_all())
 
 
