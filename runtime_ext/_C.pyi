@@ -403,8 +403,9 @@ def engine_info(id: int) -> EngineInfo:
 
 Buffer = bytes | bytearray | memoryview | np.ndarray[Any, Any]
 
-def find_number_lists(document: Buffer) -> list[tuple[int, int]]:
-    """Where the lists of numbers lie that are the values of a key "data" in a JSON document: begin and end.
+def find_number_lists(document: Buffer, least: int, most: int) -> list[tuple[int, int]]:
+    """Where the lists of numbers lie that are the values of a key "data" in a JSON document and have at least
+    `least` characters: begin and end of each, of `most` at most.
 
     That these are lists of numbers is only known once read_number_list has read them. Releases the GIL.
     """

@@ -23,6 +23,12 @@ c10::ScalarType datatype(const std::string& name) {
   return *dtype;
 }
 
+py::buffer_info contiguous(const py::buffer& buffer, bool writable = false) {
+  auto info = buffer.request(writable);
+  if (PyBuffer_IsContiguous(info.view(), 'C') == 0) fail(Kind::InvalidInput, "a buffer is not C-contiguous");
+  return info;
+}
+
 /// The bytes of a buffer; they are there while `info` is.
 std::string_view bytes_of(const py::buffer_info& info) {
   return {static_cast<const char*>(info.ptr), static_cast<size_t>(info.size * info.itemsize)};
@@ -39,18 +45,18 @@ py::list to_list(const std::vector<Span>& spans) {
   return list;
 }
 
-py::list find_lists(const py::buffer& document) {
-  const auto info = document.request();
+py::list find_lists(const py::buffer& document, size_t least, size_t most) {
+  const auto info = contiguous(document);
   std::vector<Span> spans;
   {
     const py::gil_scoped_release no_gil;
-    spans = find_number_lists(bytes_of(info));
+    spans = find_number_lists(bytes_of(info), least, most);
   }
   return to_list(spans);
 }
 
 py::list find_strings(const py::buffer& document, size_t least) {
-  const auto info = document.request();
+  const auto info = contiguous(document);
   std::vector<Span> spans;
   {
     const py::gil_scoped_release no_gil;
@@ -62,8 +68,8 @@ py::list find_strings(const py::buffer& document, size_t least) {
 py::object read_list(const py::buffer& text, const std::vector<int64_t>& shape, const std::string& name,
                      const py::buffer& to) {
   const auto dtype = datatype(name);
-  const auto from = text.request();
-  const auto into = to.request(/*writable=*/true);
+  const auto from = contiguous(text);
+  const auto into = contiguous(to, /*writable=*/true);
   std::optional<NumberListFault> fault;
   {
     const py::gil_scoped_release no_gil;
@@ -76,8 +82,8 @@ py::object read_list(const py::buffer& text, const std::vector<int64_t>& shape, 
 
 py::tuple read_message(const py::buffer& message, uint32_t field, const std::string& name, const py::buffer& to) {
   const auto dtype = datatype(name);
-  const auto from = message.request();
-  const auto into = to.request(/*writable=*/true);
+  const auto from = contiguous(message);
+  const auto into = contiguous(to, /*writable=*/true);
   std::optional<ContentsFault> fault;
   size_t count = 0;
   {
@@ -95,7 +101,7 @@ py::tuple read_message(const py::buffer& message, uint32_t field, const std::str
 }  // namespace
 
 void bind_numbers(py::module_& module) {
-  module.def("find_number_lists", &find_lists, "document"_a);
+  module.def("find_number_lists", &find_lists, "document"_a, "least"_a, "most"_a);
   module.def("find_plain_strings", &find_strings, "document"_a, "least"_a);
   module.def("read_number_list", &read_list, "text"_a, "shape"_a, "datatype"_a, "to"_a);
   module.def("read_contents", &read_message, "message"_a, "field"_a, "datatype"_a, "to"_a);

@@ -378,11 +378,11 @@ std::optional<NumberListFault> read_into(std::string_view text, c10::IntArrayRef
 
 }  // namespace
 
-std::vector<Span> find_number_lists(std::string_view document) {
+std::vector<Span> find_number_lists(std::string_view document, size_t least, size_t most) {
   std::vector<Span> lists;
   size_t at = 0;
   size_t brace = 0;  // the first from `at` on, once it has been looked for
-  while ((at = document.find(kKey, at)) != std::string_view::npos) {
+  while (lists.size() < most && (at = document.find(kKey, at)) != std::string_view::npos) {
     const size_t key = at;
     at += kKey.size();
     // Behind a backslash the quote does not begin a string.
@@ -397,7 +397,7 @@ std::vector<Span> find_number_lists(std::string_view document) {
     list = list.substr(0, list.find('"'));
     at = begin + list.size();
     const size_t last = list.rfind(']');
-    if (last != std::string_view::npos && list.find('{') == std::string_view::npos) {
+    if (last != std::string_view::npos && last + 1 >= least && list.find('{') == std::string_view::npos) {
       lists.push_back({begin, begin + last + 1});
     }
   }

@@ -16,10 +16,11 @@ struct Span {
   size_t end;
 };
 
-/// Where the lists of numbers lie that are the values of a key "data", in the order of the document. What lies there is
-/// not looked at: read_number_list() finds out whether it is a list of numbers. If each is, then the document is JSON
-/// if and only if it is with any JSON value in place of them. Takes a time linear in the document's length.
-std::vector<Span> find_number_lists(std::string_view document);
+/// Where the lists of numbers lie that are the values of a key "data" and have at least so many characters, in the
+/// order of the document, and at most so many of them. What lies there is not looked at: read_number_list() finds out
+/// whether it is a list of numbers. If each is, then the document is JSON if and only if it is with any JSON value in
+/// place of them. Takes a time linear in the document's length.
+std::vector<Span> find_number_lists(std::string_view document, size_t least, size_t most);
 
 /// Where the strings lie, without their quotes, that have at least so many characters, all of them printable ASCII and
 /// none of them escaped: as a file in base64 is. The document is JSON if and only if it is with others in place of

@@ -15,11 +15,12 @@ from runtime_ext import DATATYPES, find_number_lists, read_number_list
 from service.codec.datatypes import NUMPY
 from service.codec.json_data import Array, narrowed, refusal
 from service.codec.request import Unread
-from service.codec.tensor import MOST_DOCUMENT_BYTES, check_elements
+from service.codec.tensor import MOST_DOCUMENT_BYTES, TENSORS, check_elements
 from service.codec.whole import MOST_EXACT
 from service.errors import InvalidInput, TooLarge
 
 LEAST_BYTES = 16_384  # of a document that is worth it
+LEAST_LIST = 256  # characters of a list that is cut out
 READ_AS = {"FP16": "FP64", "BF16": "FP32"}  # what numpy then rounds
 NONE = np.empty(0, np.float64)
 
@@ -79,8 +80,8 @@ class NumberList(Unread):
     def _malformed(self, at: int) -> InvalidInput:
         seen = bytes(self._text[at : at + 1]).decode("ascii", "replace")
         return InvalidInput(
-            f"The body is not JSON (NaN and Infinity are none): {seen!r} at byte {self._begin + at} is not "
-            "where a list of numbers can have it."
+            "The body is not JSON, or its data is not a list of numbers (null, NaN and Infinity are none): "
+            f"{seen!r} at byte {self._begin + at} is not where such a list can have it."
         )
 
 
@@ -90,7 +91,9 @@ def parse(document: bytes | memoryview) -> Any:
     Raises orjson.JSONDecodeError, InvalidInput, and TooLarge where too much is left without these.
     """
     view = memoryview(document)
-    spans = find_number_lists(document)
+    spans = find_number_lists(document, LEAST_LIST, TENSORS + 1)
+    if len(spans) > TENSORS:
+        raise InvalidInput(f"The request has more than {TENSORS} lists as `data`, the most that it may have.")
     mark = secrets.token_hex(8)  # that nobody can have written
     left: list[bytes | memoryview] = []
     at = 0

@@ -43,6 +43,7 @@ def check(data: bytes) -> None:
     body = data[PRELUDE_BYTES:]
     header_length = len(body) - length if flags & LENGTH_OF_BLOBS else length
     large_json.LEAST_BYTES = 0 if flags & AS_LARGE else 16_384
+    large_json.LEAST_LIST = 0 if flags & AS_LARGE else 256
     given = None if flags & JSON_ALONE else max(0, header_length)
     request = agreement.decoded(body, given)
     if request is not None:

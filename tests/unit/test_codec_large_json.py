@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import runtime_ext
 from service.codec import large_json
-from service.codec.large_json import LEAST_BYTES, NumberList
+from service.codec.large_json import LEAST_BYTES, LEAST_LIST, NumberList
 from service.errors import InvalidInput, TooLarge
 from tests import bodies
 
@@ -54,11 +55,11 @@ def written(data: str, datatype: str = "FP64", shape: str = "[1]") -> bytes:
 
 @contextmanager
 def as_large(least: int = 0) -> Iterator[None]:
-    large_json.LEAST_BYTES = least
+    large_json.LEAST_BYTES = large_json.LEAST_LIST = least
     try:
         yield
     finally:
-        large_json.LEAST_BYTES = LEAST_BYTES
+        large_json.LEAST_BYTES, large_json.LEAST_LIST = LEAST_BYTES, LEAST_LIST
 
 
 def decoded(document: bytes) -> tuple[object, ...] | None:
@@ -238,7 +239,8 @@ def test_lists_are_cut_out_of_any_document_without_a_change(
                 return [whole(inner) for inner in read]
         return read
 
-    root = large_json.parse(document)
+    with as_large():
+        root = large_json.parse(document)
     assert isinstance(root["inputs"][0]["data"], NumberList)
     assert whole(root["inputs"][0]) == {"data": [1]}
     second = root["inputs"][1]
@@ -250,9 +252,10 @@ def test_lists_are_cut_out_of_any_document_without_a_change(
     "place", ['"outputs":[{"data":%s}]', '"inputs":[{"data":%s,"data":[1]}]', '"x":{"data":%s}']
 )
 def test_lists_that_nobody_reads_must_be_json_too(place: str) -> None:
-    large_json.parse(f"{{{place % '[[1],2,true]'}}}".encode())
-    with pytest.raises(InvalidInput, match="not JSON"):
-        large_json.parse(f"{{{place % '[1,,2]'}}}".encode())
+    with as_large():
+        large_json.parse(f"{{{place % '[[1],2,true]'}}}".encode())
+        with pytest.raises(InvalidInput, match="not JSON"):
+            large_json.parse(f"{{{place % '[1,,2]'}}}".encode())
 
 
 def test_a_key_without_a_list_behind_it_takes_no_time() -> None:
@@ -304,9 +307,20 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / len
         ('{"inputs":[{"name":"x","datatype":"FP32","shape":[9],"data":[', "{},", "{}]}]}"),
         ('{"inputs":[],"parameters":{"x":[', "1,", "1]}}"),
         ('{"inputs":[],"id":"', "x", '"}'),
+        ('{"inputs":[],"p":{', '"data":[],', '"data":[]}}'),
+        ('{"inputs":[],"p":{', '"data":[' + "1," * 200 + "1],", '"data":[]}}'),
     ],
 )
 def test_no_body_takes_more_than_three_times_its_bytes(begin: str, piece: str, end: str) -> None:
     command = [sys.executable, "-c", MEASURE, begin, piece, end]
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(told.stdout) < 2, told.stderr  # and the body itself
+
+
+def test_a_buffer_that_is_not_contiguous_is_refused() -> None:
+    numbers = np.arange(9, dtype=np.float32)
+    with pytest.raises(runtime_ext.Error, match="not C-contiguous"):
+        runtime_ext.read_number_list(b"[1,2,3,4]", [4], "FP32", numbers[3::-1])
+    with pytest.raises(runtime_ext.Error, match="not C-contiguous"):
+        runtime_ext.read_number_list(memoryview(b"[1,2,3,4]")[::2], [4], "FP32", numbers)
+    assert numbers.tolist() == list(range(9))

@@ -8,14 +8,14 @@ from tests.codec_agreement import decoded
 from tests.fuzz.binary_codec import LENGTH_OF_BLOBS, PRELUDE_BYTES, check, seeds
 
 SEEDS = list(seeds())
-LEAST_BYTES = large_json.LEAST_BYTES
+LEAST = large_json.LEAST_BYTES, large_json.LEAST_LIST
 
 
 def checked(data: bytes) -> None:
     try:
         check(data)
     finally:
-        large_json.LEAST_BYTES = LEAST_BYTES
+        large_json.LEAST_BYTES, large_json.LEAST_LIST = LEAST
 
 
 def test_seeds_are_sound() -> None:
