@@ -108,8 +108,9 @@ class Lifecycle:
                         there.check_options(asked)
                     await self._repair(plan, there)
                     await self._make_ready(self._directory.get(wanted.id) or there, asked, renew)
-                    await self._rename(self._store.commit, there.stored, name, version)
-                    engine = self._directory.get(wanted.id) or there
+                    engine = self._directory.get(wanted.id) or there  # with what it has been loaded with now
+                    await self._rename(self._store.commit, engine.stored, name, version)
+                    engine = self._directory.get(wanted.id) or engine
                 else:
                     check_preferred(wanted)
                     engine = await self._stand_up(plan, wanted, name, version, there)

@@ -221,13 +221,15 @@ async def test_a_config_that_cannot_be_loaded_leaves_the_engine_as_it_was(
     assert len(runtime.loads) == loads
 
 
+@pytest.mark.parametrize("again", ["kept", "sent"])
 async def test_an_engine_that_moved_over_has_its_options_after_a_restart(
-    settings: Settings, runtime: FakeRuntime
+    settings: Settings, runtime: FakeRuntime, again: str
 ) -> None:
+    sent = {"file:1/model.onnx": encoded(onnx_plan())} if again == "sent" else {}
     app = create_app(settings, runtime=runtime)
     async with app.router.lifespan_context(app), client_of(app) as client:
         await load_files(client, "net", v1=onnx_plan())
-        assert (await load(client, "net", config=CONFIG)).status_code == 200
+        assert (await load(client, "net", config=CONFIG, **sent)).status_code == 200
     app = create_app(settings, runtime=FakeRuntime())
     async with app.router.lifespan_context(app), client_of(app) as client:
         await until(lambda: app.state.registry.loading == 0)
