@@ -169,12 +169,18 @@ def test_an_input_that_only_the_model_refuses_is_answered_in_plain_words(
     assert np.array_equal(harness.infer(engine, ids=good, mask=good)["y"], 2 * good)
 
 
-@pytest.mark.parametrize("operator", ["Div", "Mod"])
-def test_an_integer_is_not_divided_by_zero(harness: Harness, tmp_path: Path, operator: str) -> None:
+@pytest.mark.parametrize(
+    ("operator", "attributes"),
+    [("Div", {}), ("Mod", {}), ("Mod", {"fmod": 1})],
+    ids=["quotient", "rest", "rest as of C"],
+)
+def test_an_integer_is_not_divided_by_zero(
+    harness: Harness, tmp_path: Path, operator: str, attributes: dict[str, int]
+) -> None:
     spec = (INT32, ["n"])
     plan = write_onnx(
         tmp_path / "m.plan",
-        [helper.make_node(operator, ["a", "b"], ["y"])],
+        [helper.make_node(operator, ["a", "b"], ["y"], **attributes)],
         {"a": spec, "b": spec},
         {"y": spec},
     )
