@@ -13,7 +13,7 @@ from runtime_ext.backends import OpenVinoOptions
 from tests.seam.conftest import Harness
 from tests.seam.models import slow, write_onnx
 
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
 class Memory(ctypes.Structure):
@@ -76,3 +76,26 @@ def test_max_tensor_bytes_bounds_what_a_request_may_ask_for(tmp_path: Path, most
         (refused,) = harness.wait(harness.submit(engine, x=x, times=np.int64([most // 4 + 1])))
         assert refused.kind == "InvalidInput"
         assert f"may have {most}" in refused.message
+
+
+def test_max_tensor_bytes_holds_also_once_the_model_was_compiled_anew(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Compress", ["x", "keep"], ["kept"], axis=0),
+        helper.make_node("Add", ["kept", "z"], ["sum"]),
+        helper.make_node("Tile", ["sum", "times"], ["y"]),
+    ]
+    inputs: dict[str, tuple[int, list[int | str] | None]] = {
+        "x": (FLOAT, ["n"]),
+        "keep": (BOOL, ["n"]),
+        "z": (FLOAT, ["k"]),
+        "times": (INT64, [1]),
+    }
+    plan = write_onnx(tmp_path / "m.plan", nodes, inputs, {"y": (FLOAT, ["m"])})
+    x, z = np.ones(3, np.float32), np.ones(2, np.float32)
+    two, three = np.array([True, False, True]), np.array([True, True, True])
+    with told(tmp_path, max_tensor_bytes=80) as harness:
+        engine = harness.load_file(plan, instances=1)
+        for keep, times, message in ((two, 11, "may have 80"), (three, 1, "z"), (two, 11, "may have 80")):
+            (refused,) = harness.wait(harness.submit(engine, x=x, keep=keep, z=z, times=np.int64([times])))
+            assert (refused.kind, message in refused.message) == ("InvalidInput", True), refused.message
+        assert harness.infer(engine, x=x, keep=two, z=z, times=np.int64([10]))["y"].tolist() == [2] * 20

@@ -194,6 +194,18 @@ CASES: dict[str, Case] = {
         {"x": np.ones((1, 1, 2, 2), np.float32), "factors": np.float32([1, 1, 2, 2])},
         {"factors": np.float32([1, 1, 2, -1])},
     ),
+    "Resize by no number": Case(
+        [node("Resize", ["x", "", "factors"], ["y"], mode="nearest")],
+        {"x": (FLOAT, [1, 1, "h", "w"]), "factors": (FLOAT, [4])},
+        {"x": np.ones((1, 1, 2, 2), np.float32), "factors": np.float32([1, 1, 2, 2])},
+        {"factors": np.float32([1, 1, 2, np.nan])},
+    ),
+    "DFT": Case(
+        [node("DFT", ["x", "length"], ["y"], axis=1)],
+        {"x": (FLOAT, [1, "n", 1]), "length": (INT64, [])},
+        {"x": np.ones((1, 4, 1), np.float32), "length": np.int64(4)},
+        {"length": np.int64(10**9)},
+    ),
     "ConstantOfShape": Case(
         [node("ConstantOfShape", ["sizes"], ["y"])],
         {"sizes": (INT64, [2])},
