@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import GraphProto, NodeProto, TensorProto, helper
 
 import runtime_ext
 from tests.seam.conftest import Harness
@@ -65,6 +65,45 @@ def test_a_blob_is_right_again_after_what_breaks_off_in_its_middle(harness: Harn
     assert (unavailable.kind, "could not be compiled anew" in unavailable.message) == ("Unavailable", True)
     (tmp_path / "gone.plan").rename(tmp_path / "m.plan")
     assert harness.infer(engine, **GOOD)["y"].tolist() == [2, 4]
+
+
+def test_a_model_whose_shapes_vary_within_a_branch_alone_serves_no_more_after_it_broke_off(
+    harness: Harness, tmp_path: Path
+) -> None:
+    """y = the sum of x[keep] + z, or of x: its plan is gone, so that the model cannot be compiled anew."""
+
+    def branch(name: str, *nodes: NodeProto) -> GraphProto:
+        return helper.make_graph(
+            list(nodes), name, [], [helper.make_tensor_value_info(f"{name}_out", FLOAT, [1])]
+        )
+
+    then = branch(
+        "then",
+        node("Compress", ["x", "keep"], ["kept"], axis=0),
+        node("Add", ["kept", "z"], ["sum"]),
+        node("ReduceSum", ["sum"], ["then_out"], keepdims=1),
+    )
+    otherwise = branch("else", node("ReduceSum", ["x"], ["else_out"], keepdims=1))
+    inputs: dict[str, tuple[int, list[int | str] | None]] = {
+        "x": (FLOAT, [3]),
+        "keep": (BOOL, [3]),
+        "z": (FLOAT, [2]),
+        "go": (BOOL, []),
+    }
+    plan = write_onnx(
+        tmp_path / "m.plan",
+        [node("If", ["go"], ["y"], then_branch=then, else_branch=otherwise)],
+        inputs,
+        {"y": (FLOAT, [1])},
+    )
+    engine = harness.load_file(plan, instances=1)
+    plan.unlink()
+    go = np.array(True)
+    assert harness.infer(engine, **GOOD, go=go)["y"].tolist() == [6]
+    (refused,) = harness.wait(harness.submit(engine, **UNFIT, go=go))
+    assert refused.kind == "InvalidInput"
+    (unavailable,) = harness.wait(harness.submit(engine, **GOOD, go=go))
+    assert unavailable.kind == "Unavailable"
 
 
 @pytest.mark.parametrize("as_plan", ["onnx", "blob"])

@@ -92,26 +92,32 @@ def test_a_loop_ends_when_its_condition_says_so(harness: Harness, tmp_path: Path
     assert [tensor.name for tensor in harness.runtime.engine(bounded).inputs] == ["limit", "m"]
 
 
-def joining(path: Path, nodes: list[onnx.NodeProto]) -> Path:
-    """s = what each of `m` iterations leaves in `scan`; `v` is handed from one to the next, x at first."""
+def joining(path: Path, nodes: list[onnx.NodeProto], size: int | None = None) -> Path:
+    """s = what each of `m` iterations leaves in `scan`; `v` is handed from one to the next, x at first.
+
+    `size`: that of x and v, None: any.
+    """
     body = helper.make_graph(
         [*nodes, helper.make_node("Identity", ["go_on"], ["go_on_out"])],
         "body",
         [
             helper.make_tensor_value_info("iteration", INT64, []),
             helper.make_tensor_value_info("go_on", BOOL, []),
-            helper.make_tensor_value_info("v", FLOAT, ["a"]),
+            helper.make_tensor_value_info("v", FLOAT, [size or "a"]),
         ],
         [
             helper.make_tensor_value_info("go_on_out", BOOL, []),
-            helper.make_tensor_value_info("v_out", FLOAT, ["b"]),
+            helper.make_tensor_value_info("v_out", FLOAT, [size or "b"]),
             helper.make_tensor_value_info("scan", FLOAT, ["c"]),
         ],
         [numpy_helper.from_array(np.int64(n), name) for n, name in ((0, "zero"), (1, "one"))],
     )
     loop = helper.make_node("Loop", ["m", "", "x"], ["y", "s"], "the_loop", body=body)
-    outputs: dict[str, tuple[int, list[int | str] | None]] = {"y": (FLOAT, ["d"]), "s": (FLOAT, ["e", "f"])}
-    return write_onnx(path, [loop], {"m": (INT64, []), "x": (FLOAT, ["n"])}, outputs)
+    outputs: dict[str, tuple[int, list[int | str] | None]] = {
+        "y": (FLOAT, [size or "d"]),
+        "s": (FLOAT, ["e", "f"]),
+    }
+    return write_onnx(path, [loop], {"m": (INT64, []), "x": (FLOAT, [size or "n"])}, outputs)
 
 
 GROWING = {
@@ -140,6 +146,18 @@ def test_what_a_loop_joins_must_be_of_one_shape(harness: Harness, tmp_path: Path
         assert harness.infer(engine, m=np.int64(1), x=x)["s"].shape == (
             (1, 198) if scanned == "carried" else (1, 0)
         )
+
+
+def test_what_a_loop_joins_must_be_of_one_shape_also_where_it_hands_on_one_size(
+    harness: Harness, tmp_path: Path
+) -> None:
+    engine = harness.load_file(joining(tmp_path / "m.plan", GROWING["counted"], 4), instances=1)
+    x = np.ones(4, np.float32)
+    for _ in range(2):
+        (refused,) = harness.wait(harness.submit(engine, m=np.int64(3), x=x))
+        assert refused.kind == "InvalidInput"
+        assert "must all be of one shape" in refused.message
+        assert harness.infer(engine, m=np.int64(1), x=x)["s"].shape == (1, 0)
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -155,6 +155,14 @@ CASES: dict[str, Case] = {
         {"images": np.int64([-1])},
     ),
     "the greatest of none": kept(node("ArgMax", ["kept"], ["y"], axis=0)),
+    "how many are kept as a divisor": kept(
+        node("Relu", ["kept"], ["positive"]),
+        node("Shape", ["positive"], ["count"]),
+        node("Cast", ["count"], ["how_many"], to=INT32),
+        node("Div", ["sum", "how_many"], ["share"]),
+        node("Cast", ["share"], ["y"], to=FLOAT),
+        sum=np.int32([7]),
+    ),
     "more than there are": kept(node("TopK", ["kept", "k"], ["v", "y"]), k=np.int64([2])),
     "how many a request wants": Case(
         [node("TopK", ["x", "k"], ["v", "y"], axis=0)],
