@@ -134,7 +134,8 @@ def test_a_database_that_cannot_be_read_is_built_again_from_its_copy(root: Path)
     store.close()
 
 
-def test_a_plan_that_was_set_aside_comes_back_to_its_engine(root: Path) -> None:
+@pytest.mark.parametrize("there", ["damaged", "a folder"])
+def test_a_plan_that_was_set_aside_comes_back_to_its_engine(root: Path, there: str) -> None:
     first, _ = filled(root)
     store = Store(root)
     engine = next(engine for engine in store.engines() if engine.id == first)
@@ -144,11 +145,14 @@ def test_a_plan_that_was_set_aside_comes_back_to_its_engine(root: Path) -> None:
     (root / "set-aside" / "0").write_bytes(b"first in the folder, and of no plan")
     shutil.copyfile(place, root / "set-aside" / place.name)
     place.write_bytes(b"damaged")
+    if there == "a folder":
+        place.unlink()
+        place.mkdir()
     repaired = check(root, "--repair")
     assert repaired.exit_code == 0, repaired.output
     assert f"Engine {first} has its plan again" in repaired.output
     assert len(whole_plans(root)) == 2
-    assert aside(root) == ["0"]
+    assert aside(root) == (["0"] if there == "damaged" else ["0", f"{place.name}.2"])
 
 
 @pytest.mark.parametrize("wanted", ["the copy", "the database"])
