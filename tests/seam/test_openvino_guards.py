@@ -65,6 +65,24 @@ def test_an_index_outside_the_data_is_refused_and_the_next_request_is_right(
     assert np.array_equal(harness.infer(engine, x=x, i=good, **more)["y"], before)
 
 
+def test_a_row_of_indices_counts_from_the_dimension_behind_those_of_the_batch(
+    harness: Harness, tmp_path: Path
+) -> None:
+    inputs: dict[str, tuple[int, list[int | str] | None]] = {
+        "x": (FLOAT, ["a", "b", "c"]),
+        "i": (INT64, ["a", "d", 1]),
+    }
+    node = helper.make_node("GatherND", ["x", "i"], ["y"], batch_dims=1)
+    plan = write_onnx(tmp_path / "m.plan", [node], inputs, {"y": (FLOAT, ["a", "d", "c"])})
+    engine = harness.load_file(plan, instances=1)
+    for rows, columns in ((2, 4), (4, 2)):
+        x = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns, 1)
+        last = np.full((rows, 1, 1), columns - 1)
+        assert np.array_equal(harness.infer(engine, x=x, i=last)["y"], x[:, -1:])
+        kind, sentence = refusal(harness, engine, x=x, i=last + 1)
+        assert (kind, f"from -{columns} to {columns - 1}" in sentence) == ("InvalidInput", True)
+
+
 @pytest.mark.parametrize("free", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_failed_execution_is_an_error_however_many_threads_run_it(
@@ -169,12 +187,18 @@ def test_an_input_that_only_the_model_refuses_is_answered_in_plain_words(
     assert np.array_equal(harness.infer(engine, ids=good, mask=good)["y"], 2 * good)
 
 
-@pytest.mark.parametrize("operator", ["Div", "Mod"])
-def test_an_integer_is_not_divided_by_zero(harness: Harness, tmp_path: Path, operator: str) -> None:
+@pytest.mark.parametrize(
+    ("operator", "attributes"),
+    [("Div", {}), ("Mod", {}), ("Mod", {"fmod": 1})],
+    ids=["quotient", "rest", "rest as of C"],
+)
+def test_an_integer_is_not_divided_by_zero(
+    harness: Harness, tmp_path: Path, operator: str, attributes: dict[str, int]
+) -> None:
     spec = (INT32, ["n"])
     plan = write_onnx(
         tmp_path / "m.plan",
-        [helper.make_node(operator, ["a", "b"], ["y"])],
+        [helper.make_node(operator, ["a", "b"], ["y"], **attributes)],
         {"a": spec, "b": spec},
         {"y": spec},
     )
@@ -252,11 +276,14 @@ def test_a_range_that_steps_away_from_its_end_is_empty(harness: Harness, tmp_pat
     assert kind == "InvalidInput"
 
 
-def test_a_constant_index_outside_the_data_is_refused_at_load(harness: Harness, tmp_path: Path) -> None:
+@pytest.mark.parametrize("index", [7, -5])
+def test_a_constant_index_outside_the_data_is_refused_at_load(
+    harness: Harness, tmp_path: Path, index: int
+) -> None:
     node = helper.make_node("Gather", ["x", "i"], ["y"])
-    far = numpy_helper.from_array(np.int64([0, 7]), "i")
+    far = numpy_helper.from_array(np.int64([0, index]), "i")
     plan = write_onnx(tmp_path / "m.plan", [node], {"x": (FLOAT, [4, 2])}, {"y": (FLOAT, [2, 2])}, [far])
-    with pytest.raises(runtime_ext.Error, match="value 7"):
+    with pytest.raises(runtime_ext.Error, match=f"value {index}"):
         harness.load_file(plan)
 
 

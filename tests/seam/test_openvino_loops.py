@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,8 +16,14 @@ from tests.waiting import wait_until
 FLOAT, INT64, INT32, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL
 
 
-def counting(path: Path, *, trip_count: bool = True, start_below: bool = False) -> Path:
-    """y = how often the loop ran: `m` times at most, and while the count is below `limit`."""
+def counting(
+    path: Path, *, trip_count: bool = True, constant: int | None = None, in_branch: bool = False
+) -> Path:
+    """y = how often the loop ran: `m` times at most, and while the count is below `limit`.
+
+    `trip_count`: there is an `m`; `constant`: it is this number, and no input; `in_branch`: the loop is in
+    the branch of an If that is always taken.
+    """
     body = helper.make_graph(
         [
             helper.make_node("Add", ["count_in", "one"], ["count_out"]),
@@ -36,10 +43,28 @@ def counting(path: Path, *, trip_count: bool = True, start_below: bool = False) 
     )
     loop = helper.make_node("Loop", ["m" if trip_count else "", "", "zero"], ["y"], "the_loop", body=body)
     inputs: dict[str, tuple[int, list[int | str]]] = {"limit": (FLOAT, [1])}
-    if trip_count:
+    constants = [numpy_helper.from_array(np.float32([0]), "zero")]
+    if constant is not None:
+        constants.append(numpy_helper.from_array(np.int64(constant), "m"))
+    elif trip_count:
         inputs["m"] = (INT64, [])
-    zero = numpy_helper.from_array(np.float32([0]), "zero")
-    return write_onnx(path, [loop], inputs, {"y": (FLOAT, [1])}, [zero])
+    nodes = [loop]
+    if in_branch:
+        loop.output[0] = "counted"
+        counted = helper.make_graph(
+            [loop], "then", [], [helper.make_tensor_value_info("counted", FLOAT, [1])]
+        )
+        not_counted = helper.make_graph(
+            [helper.make_node("Identity", ["zero"], ["none"])],
+            "else",
+            [],
+            [helper.make_tensor_value_info("none", FLOAT, [1])],
+        )
+        nodes = [
+            helper.make_node("Less", ["zero", "limit"], ["go"]),
+            helper.make_node("If", ["go"], ["y"], then_branch=counted, else_branch=not_counted),
+        ]
+    return write_onnx(path, nodes, inputs, {"y": (FLOAT, [1])}, constants)
 
 
 @pytest.mark.parametrize(("trips", "runs"), [(3, 3), (1, 1), (0, 0), (-1, 0), (-(2**31), 0)])
@@ -51,6 +76,14 @@ def test_a_loop_runs_as_often_as_its_trip_count_says_and_not_at_all_below_one(
     assert answer["y"].tolist() == [runs]
 
 
+@pytest.mark.parametrize(("trips", "runs"), [(3, 3), (0, 0), (-1, 0), (-(2**31), 0), (2000, 9)])
+def test_a_trip_count_that_stands_in_the_file_means_what_one_of_a_request_does(
+    harness: Harness, tmp_path: Path, trips: int, runs: int
+) -> None:
+    engine = harness.load_file(counting(tmp_path / "m.plan", constant=trips), instances=1)
+    assert harness.infer(engine, limit=np.float32([9]))["y"].tolist() == [runs]
+
+
 def test_a_loop_ends_when_its_condition_says_so(harness: Harness, tmp_path: Path) -> None:
     engine = harness.load_file(counting(tmp_path / "m.plan", trip_count=False), instances=1)
     assert harness.infer(engine, limit=np.float32([5]))["y"].tolist() == [5]
@@ -59,26 +92,32 @@ def test_a_loop_ends_when_its_condition_says_so(harness: Harness, tmp_path: Path
     assert [tensor.name for tensor in harness.runtime.engine(bounded).inputs] == ["limit", "m"]
 
 
-def joining(path: Path, nodes: list[onnx.NodeProto]) -> Path:
-    """s = what each of `m` iterations leaves in `scan`; `v` is handed from one to the next, x at first."""
+def joining(path: Path, nodes: list[onnx.NodeProto], size: int | None = None) -> Path:
+    """s = what each of `m` iterations leaves in `scan`; `v` is handed from one to the next, x at first.
+
+    `size`: that of x and v, None: any.
+    """
     body = helper.make_graph(
         [*nodes, helper.make_node("Identity", ["go_on"], ["go_on_out"])],
         "body",
         [
             helper.make_tensor_value_info("iteration", INT64, []),
             helper.make_tensor_value_info("go_on", BOOL, []),
-            helper.make_tensor_value_info("v", FLOAT, ["a"]),
+            helper.make_tensor_value_info("v", FLOAT, [size or "a"]),
         ],
         [
             helper.make_tensor_value_info("go_on_out", BOOL, []),
-            helper.make_tensor_value_info("v_out", FLOAT, ["b"]),
+            helper.make_tensor_value_info("v_out", FLOAT, [size or "b"]),
             helper.make_tensor_value_info("scan", FLOAT, ["c"]),
         ],
         [numpy_helper.from_array(np.int64(n), name) for n, name in ((0, "zero"), (1, "one"))],
     )
     loop = helper.make_node("Loop", ["m", "", "x"], ["y", "s"], "the_loop", body=body)
-    outputs: dict[str, tuple[int, list[int | str] | None]] = {"y": (FLOAT, ["d"]), "s": (FLOAT, ["e", "f"])}
-    return write_onnx(path, [loop], {"m": (INT64, []), "x": (FLOAT, ["n"])}, outputs)
+    outputs: dict[str, tuple[int, list[int | str] | None]] = {
+        "y": (FLOAT, [size or "d"]),
+        "s": (FLOAT, ["e", "f"]),
+    }
+    return write_onnx(path, [loop], {"m": (INT64, []), "x": (FLOAT, [size or "n"])}, outputs)
 
 
 GROWING = {
@@ -109,6 +148,18 @@ def test_what_a_loop_joins_must_be_of_one_shape(harness: Harness, tmp_path: Path
         )
 
 
+def test_what_a_loop_joins_must_be_of_one_shape_also_where_it_hands_on_one_size(
+    harness: Harness, tmp_path: Path
+) -> None:
+    engine = harness.load_file(joining(tmp_path / "m.plan", GROWING["counted"], 4), instances=1)
+    x = np.ones(4, np.float32)
+    for _ in range(2):
+        (refused,) = harness.wait(harness.submit(engine, m=np.int64(3), x=x))
+        assert refused.kind == "InvalidInput"
+        assert "must all be of one shape" in refused.message
+        assert harness.infer(engine, m=np.int64(1), x=x)["s"].shape == (1, 0)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_loop_that_hands_on_a_batch_of_any_size_joins_what_it_leaves(
     harness: Harness, tmp_path: Path, batch: int
@@ -125,12 +176,25 @@ def test_a_loop_that_hands_on_a_batch_of_any_size_joins_what_it_leaves(
         assert np.array_equal(answer["y"], x * 2**trips)
 
 
-def test_an_unload_ends_a_loop_that_would_run_for_hours(harness: Harness, tmp_path: Path) -> None:
-    engine = harness.load_file(counting(tmp_path / "m.plan"), instances=1)
+HOURS = 2**31 - 1
+ENDLESS: dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]] = {
+    "a request's trip count": ({}, {"m": np.int64(HOURS)}),
+    "the file's trip count": ({"constant": HOURS}, {}),
+    "no trip count": ({"trip_count": False}, {}),
+    "in a branch": ({"in_branch": True}, {"m": np.int64(HOURS)}),
+}
+
+
+@pytest.mark.parametrize("endless", ENDLESS)
+def test_an_unload_ends_a_loop_that_would_run_for_hours(
+    harness: Harness, tmp_path: Path, endless: str
+) -> None:
+    options, inputs = ENDLESS[endless]
+    engine = harness.load_file(counting(tmp_path / "m.plan", **options), instances=1)
     before = time.process_time()
-    endless = harness.submit(engine, m=np.int64(2**31 - 1), limit=np.float32([1e30]))
+    running = harness.submit(engine, limit=np.float32([1e30]), **inputs)
     wait_until(lambda: time.process_time() > before + 0.2, "the loop computes")
     harness.runtime.unload(engine, 0)
-    (completion,) = harness.wait(endless)
+    (completion,) = harness.wait(running)
     assert completion.kind in {"Cancelled", "Unavailable"}
     wait_until(lambda: harness.runtime.left_behind()[1] == 0, "the end of the loop")

@@ -56,7 +56,7 @@ def divided(operator: str) -> Case:
     )
 
 
-def recurrent(operator: str, gates: int) -> Case:
+def recurrent(operator: str, gates: int, bad: int = 5) -> Case:
     rng = np.random.default_rng(0)
     constants = {
         "w": rng.random((1, gates * 3, 2), np.float32),
@@ -66,8 +66,17 @@ def recurrent(operator: str, gates: int) -> Case:
         [node(operator, ["x", "w", "r", "", "lengths"], ["y", "last"], hidden_size=3)],
         {"x": (FLOAT, ["t", "n", 2]), "lengths": (INT32, ["n"])},
         {"x": rng.random((4, 2, 2), np.float32), "lengths": np.int32([4, 2])},
-        {"lengths": np.int32([4, 5])},
+        {"lengths": np.int32([4, bad])},
         constants,
+    )
+
+
+def reversed_by(bad: list[int]) -> Case:
+    return Case(
+        [node("ReverseSequence", ["x", "lengths"], ["y"], time_axis=0, batch_axis=1)],
+        {**ROWS, "lengths": (INT64, ["m"])},
+        {"x": X, "lengths": np.int64([3, 2])},
+        {"lengths": np.int64(bad)},
     )
 
 
@@ -121,12 +130,10 @@ CASES: dict[str, Case] = {
     "lengths of an LSTM": recurrent("LSTM", 4),
     "lengths of a GRU": recurrent("GRU", 3),
     "lengths of an RNN": recurrent("RNN", 1),
-    "lengths to reverse": Case(
-        [node("ReverseSequence", ["x", "lengths"], ["y"], time_axis=0, batch_axis=1)],
-        {**ROWS, "lengths": (INT64, ["m"])},
-        {"x": X, "lengths": np.int64([3, 2])},
-        {"lengths": np.int64([4, 2])},
-    ),
+    "a negative length of an LSTM": recurrent("LSTM", 4, -1),
+    "a negative length of a GRU": recurrent("GRU", 3, -1),
+    "lengths to reverse": reversed_by([4, 2]),
+    "a negative length to reverse": reversed_by([-1, 2]),
     "images of regions": Case(
         [node("RoiAlign", ["x", "regions", "images"], ["y"], output_height=1, output_width=1)],
         {"x": (FLOAT, ["n", "c", "h", "w"]), "regions": (FLOAT, ["r", 4]), "images": (INT64, ["r"])},
@@ -137,13 +144,37 @@ CASES: dict[str, Case] = {
         },
         {"images": np.int64([1])},
     ),
+    "a negative image of a region": Case(
+        [node("RoiAlign", ["x", "regions", "images"], ["y"], output_height=1, output_width=1)],
+        {"x": (FLOAT, ["n", "c", "h", "w"]), "regions": (FLOAT, ["r", 4]), "images": (INT64, ["r"])},
+        {
+            "x": np.ones((1, 1, 4, 4), np.float32),
+            "regions": np.float32([[0, 0, 2, 2]]),
+            "images": np.int64([0]),
+        },
+        {"images": np.int64([-1])},
+    ),
     "the greatest of none": kept(node("ArgMax", ["kept"], ["y"], axis=0)),
+    "how many are kept as a divisor": kept(
+        node("Relu", ["kept"], ["positive"]),
+        node("Shape", ["positive"], ["count"]),
+        node("Cast", ["count"], ["how_many"], to=INT32),
+        node("Div", ["sum", "how_many"], ["share"]),
+        node("Cast", ["share"], ["y"], to=FLOAT),
+        sum=np.int32([7]),
+    ),
     "more than there are": kept(node("TopK", ["kept", "k"], ["v", "y"]), k=np.int64([2])),
     "how many a request wants": Case(
         [node("TopK", ["x", "k"], ["v", "y"], axis=0)],
         {**ROWS, "k": (INT64, [1])},
         {"x": X, "k": np.int64([2])},
         {"k": np.int64([4])},
+    ),
+    "less than none that a request wants": Case(
+        [node("TopK", ["x", "k"], ["v", "y"], axis=0)],
+        {**ROWS, "k": (INT64, [1])},
+        {"x": X, "k": np.int64([2])},
+        {"k": np.int64([-1])},
     ),
     "Tile": sized("Tile", [3], [10**9]),
     "Tile less than not at all": sized("Tile", [3], [-1000]),
@@ -170,6 +201,18 @@ CASES: dict[str, Case] = {
         {"x": (FLOAT, [1, 1, "h", "w"]), "factors": (FLOAT, [4])},
         {"x": np.ones((1, 1, 2, 2), np.float32), "factors": np.float32([1, 1, 2, 2])},
         {"factors": np.float32([1, 1, 2, -1])},
+    ),
+    "Resize by no number": Case(
+        [node("Resize", ["x", "", "factors"], ["y"], mode="nearest")],
+        {"x": (FLOAT, [1, 1, "h", "w"]), "factors": (FLOAT, [4])},
+        {"x": np.ones((1, 1, 2, 2), np.float32), "factors": np.float32([1, 1, 2, 2])},
+        {"factors": np.float32([1, 1, 2, np.nan])},
+    ),
+    "DFT": Case(
+        [node("DFT", ["x", "length"], ["y"], axis=1)],
+        {"x": (FLOAT, [1, "n", 1]), "length": (INT64, [])},
+        {"x": np.ones((1, 4, 1), np.float32), "length": np.int64(4)},
+        {"length": np.int64(10**9)},
     ),
     "ConstantOfShape": Case(
         [node("ConstantOfShape", ["sizes"], ["y"])],
@@ -259,6 +302,34 @@ def load_once(harness: Harness, path: Path, case: Case) -> int:
     engine = harness.load_file(write(path, case), instances=1)
     path.unlink()
     return engine
+
+
+def test_what_fails_of_the_harmless_numbers_is_told_as_what_was_refused(
+    harness: Harness, tmp_path: Path
+) -> None:
+    """A range of one number in place of the one asked for does not fit what it is added to."""
+    inputs: Specs = {"start": (INT64, []), "stop": (INT64, []), "z": (INT64, ["n", 3])}
+    nodes = [
+        node("Range", ["start", "stop", "step"], ["numbers"]),
+        node("Reshape", ["numbers", "shape"], ["rows"]),
+        node("Add", ["rows", "z"], ["y"]),
+    ]
+    constants = {"step": np.int64(1), "shape": np.int64([-1, 3])}
+    plan = write_onnx(
+        tmp_path / "m.plan",
+        nodes,
+        inputs,
+        {"y": (INT64, ["n", 3])},
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    engine = harness.load_file(plan, instances=1)
+    z = np.ones((2, 3), np.int64)
+    for _ in range(2):
+        (refused,) = harness.wait(harness.submit(engine, start=np.int64(0), stop=np.int64(10**9), z=z))
+        assert refused.kind == "InvalidInput"
+        assert "(Range) gets the start 0, the stop 1e+09 and the step 1" in refused.message
+        answer = harness.infer(engine, start=np.int64(0), stop=np.int64(6), z=z)["y"]
+        assert answer.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
 @pytest.mark.parametrize("name", CASES)

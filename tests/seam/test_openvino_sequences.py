@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto, helper
+import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+import runtime_ext
 from tests.seam.conftest import Harness
 from tests.seam.models import write_onnx
 
@@ -40,3 +42,14 @@ def test_the_only_item_of_a_sequence_is_the_first_and_the_last(harness: Harness,
     for position in (1, -2):
         (refused,) = harness.wait(harness.submit(engine, x=x, i=np.int64(position)))
         assert refused.kind == "InvalidInput"
+
+
+@pytest.mark.parametrize("position", [2, -3])
+def test_a_position_outside_the_sequence_that_stands_in_the_file_is_refused_at_load(
+    harness: Harness, tmp_path: Path, position: int
+) -> None:
+    nodes = [node("SequenceConstruct", ["x", "x"], ["s"]), node("SequenceAt", ["s", "i"], ["y"])]
+    at = numpy_helper.from_array(np.int64(position), "i")
+    plan = write_onnx(tmp_path / "m.plan", nodes, {"x": (FLOAT, ["a"])}, {"y": (FLOAT, None)}, [at])
+    with pytest.raises(runtime_ext.Error, match=f"position {position} is outside of a sequence of 2"):
+        harness.load_file(plan)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -64,6 +65,28 @@ async def test_one_that_is_given_up_lets_go_what_it_loads_in_the_end(stopped: bo
     slow.gate.set()
     await until(lambda: slow.gone == 1)
     assert slow.let_go == 1
+
+
+async def test_one_that_has_ended_as_its_time_is_over_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread has nothing to let go any more, and the event loop has not heard of it yet."""
+    told: list[Callable[[], None]] = []
+
+    def keep(call: Callable[[], None]) -> None:
+        told.append(call)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", keep)
+    slow = Slow()
+    load = slow.begin()
+    slow.gate.set()
+    for thread in threading.enumerate():
+        if thread.name == "a-load":
+            thread.join(HANGS_AFTER_S)
+    result = asyncio.create_task(load.result(0.0))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    told[0]()
+    assert await result == "an engine"
+    assert slow.let_go == 0
 
 
 async def test_one_that_is_given_up_and_fails_has_nothing_to_let_go() -> None:

@@ -134,20 +134,25 @@ def test_a_database_that_cannot_be_read_is_built_again_from_its_copy(root: Path)
     store.close()
 
 
-def test_a_plan_that_was_set_aside_comes_back_to_its_engine(root: Path) -> None:
+@pytest.mark.parametrize("there", ["damaged", "a folder"])
+def test_a_plan_that_was_set_aside_comes_back_to_its_engine(root: Path, there: str) -> None:
     first, _ = filled(root)
     store = Store(root)
     engine = next(engine for engine in store.engines() if engine.id == first)
     place = store.plan_path(engine)
     store.close()
     (root / "set-aside").mkdir()
+    (root / "set-aside" / "0").write_bytes(b"first in the folder, and of no plan")
     shutil.copyfile(place, root / "set-aside" / place.name)
     place.write_bytes(b"damaged")
+    if there == "a folder":
+        place.unlink()
+        place.mkdir()
     repaired = check(root, "--repair")
     assert repaired.exit_code == 0, repaired.output
     assert f"Engine {first} has its plan again" in repaired.output
     assert len(whole_plans(root)) == 2
-    assert aside(root) == []
+    assert aside(root) == (["0"] if there == "damaged" else ["0", f"{place.name}.2"])
 
 
 @pytest.mark.parametrize("wanted", ["the copy", "the database"])
@@ -228,6 +233,35 @@ def under_another_name(path: Path) -> None:
 
 def link(path: Path) -> None:
     path.symlink_to(sorted(path.parent.iterdir())[0].name)
+
+
+def test_what_is_set_aside_without_being_a_plan_of_a_known_format_is_left_to_a_person(root: Path) -> None:
+    ids = filled(root)
+    words = b"whole, and no plan"
+    (root / "set-aside").mkdir()
+    named_so = f"{hashlib.sha256(words).hexdigest()}.plan"
+    (root / "set-aside" / named_so).write_bytes(words)
+    plan = onnx_plan(3)
+    noted = f"{hashlib.sha256(plan).hexdigest()}.notes"
+    (root / "set-aside" / noted).write_bytes(plan)
+    for options in ([], ["--repair"], []):
+        result = check(root, *options)
+        assert result.exit_code == 0, result.output
+    for name in (named_so, noted):
+        assert f"note: set-aside/{name} is kept until you delete it." in result.output
+    assert aside(root) == sorted([named_so, noted])
+    store = Store(root)
+    assert {engine.id for engine in store.engines()} == set(ids)
+    store.close()
+
+
+def test_a_folder_in_place_of_the_database_is_told(root: Path) -> None:
+    filled(root)
+    (root / "metadata.sqlite3").unlink()
+    (root / "metadata.sqlite3").mkdir()
+    result = check(root)
+    assert result.exit_code == 1
+    assert f"{root / 'metadata.sqlite3'} cannot be used: it is not a file" in result.output
 
 
 @pytest.mark.parametrize("spoil", [under_another_name, link, Path.mkdir])

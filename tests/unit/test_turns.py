@@ -105,10 +105,23 @@ async def test_who_leaves_while_waiting_leaves_the_turn_to_the_next(called: bool
     await settled()
     assert loads.running == [1, 3]
     await loads.end(1, 3)
-    loads.begin(8, 9)
+    loads.begin(7, 8, 9)  # one too many: who left had no turn to give back
     await settled()
-    assert loads.running == [8, 9]
-    await loads.end(8, 9)
+    assert loads.running == [7, 8]
+    await loads.end(7, 8, 9)
+
+
+async def test_a_turn_that_comes_to_one_who_is_leaving_goes_to_the_next() -> None:
+    loads = Loads(Turns(64, FOR_EVER))
+    loads.begin(*range(4))
+    await settled()
+    loads.ends[0].set()  # its turn ends before the third has noticed that it is to leave
+    loads.tasks[2].cancel()
+    await asyncio.wait((loads.tasks[0], loads.tasks[2]))
+    await settled()
+    assert loads.tasks[0].exception() is None
+    assert loads.running == [1, 3]
+    await loads.end(1, 3)
 
 
 async def test_so_many_may_wait_and_the_next_is_told_when_to_come_again() -> None:
