@@ -208,6 +208,16 @@ def test_an_integer_is_not_divided_by_zero(
     assert harness.infer(engine, a=np.int32([7, 9]), b=np.int32([2, 3]))["y"].tolist()[1] in {3, 0}
 
 
+def test_an_integer_is_not_divided_by_a_dimension_of_zero(harness: Harness, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Shape", ["x"], ["size"]), helper.make_node("Div", ["a", "size"], ["y"])]
+    one = (TensorProto.INT64, [1])
+    plan = write_onnx(tmp_path / "m.plan", nodes, {"a": one, "x": (TensorProto.FLOAT, ["n"])}, {"y": one})
+    engine = harness.load_file(plan, instances=1)
+    kind, sentence = refusal(harness, engine, a=np.int64([8]), x=np.float32([]))
+    assert kind == "InvalidInput", sentence
+    assert harness.infer(engine, a=np.int64([8]), x=np.ones(4, np.float32))["y"].tolist() == [2]
+
+
 @pytest.mark.parametrize(
     ("operator", "sizes"),
     [

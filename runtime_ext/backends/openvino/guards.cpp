@@ -240,7 +240,8 @@ class Guards {
       guarding_.put(node, 4, {}, within(subject_of(node, 4), -rank.get_length(), rank.get_length() - 1), 0);
     }
     const bool divides = type == "Divide" || type == "Mod" || type == "FloorMod";
-    if (divides && node->get_input_element_type(1).is_integral_number() && is_clients(node->input_value(1))) {
+    // Of a shape too: a dimension may be 0.
+    if (divides && node->get_input_element_type(1).is_integral_number() && !is_constant(node->input_value(1))) {
       guarding_.put(node, 1, {}, no_zero(subject_of(node, 1)), 1);
     }
   }
