@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from fastapi import Request
-from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive
 
 from service.errors import BodyStalled, Cancelled, TooLarge
 from service.inflight import Share
@@ -14,6 +14,9 @@ from service.patience import LEAST_BYTES_S, Patience
 
 if TYPE_CHECKING:
     from service.settings import Settings
+
+STEP_S = 1.0  # of a wait
+LAST_LOOK_S = 0.01  # in which the loop reads what is there
 
 
 def declared(request: Request) -> int | None:
@@ -31,21 +34,44 @@ async def chunks(
     """
     settings: Settings = request.app.state.settings
     patience = Patience(settings.body_timeout_s)
-    stream = request.stream()
+    more = True
+    while more:
+        message = await _next(request.receive, patience, now)  # no time of who reads the pieces counts
+        if message is None:
+            raise stalled(settings.body_timeout_s, what)
+        if message["type"] == "http.disconnect":
+            raise Cancelled(f"The client left before the {what} had come whole.")
+        more = message.get("more_body", False)
+        if piece := message.get("body", b""):
+            yield piece
+
+
+async def _next(receive: Receive, patience: Patience, now: Callable[[], float]) -> Message | None:
+    """What comes next from the client; None where it has no time left.
+
+    A loop that was held up has not read what came meanwhile, and runs its timers first: that is not its
+    clients' fault. So each wait costs two steps at most, and what is there is read before any is refused.
+    """
+    while patience.left > 0:
+        begun = now()
+        message = await _within(min(patience.left, STEP_S), receive)
+        passed = min(now() - begun, 2 * STEP_S)
+        if message is None and passed >= patience.left:
+            await asyncio.sleep(LAST_LOOK_S)
+            message = await _within(0, receive)
+        in_time = patience.spend(passed, len(message.get("body", b"")) if message else 0)
+        if message is not None and (in_time or not message.get("more_body", False)):
+            return message
+    return None
+
+
+async def _within(seconds: float, receive: Receive) -> Message | None:
+    """What comes within so long; with 0, what is there. A server keeps what it did not get to hand out."""
     try:
-        while True:
-            begun = now()
-            async with asyncio.timeout(patience.left):  # not around what is done with a piece
-                chunk = await anext(stream, None)
-            if chunk is None:
-                return
-            if not patience.spend(now() - begun, len(chunk)):
-                raise TimeoutError
-            yield chunk
+        async with asyncio.timeout(seconds):
+            return await receive()
     except TimeoutError:
-        raise stalled(settings.body_timeout_s, what) from None
-    except ClientDisconnect:
-        raise Cancelled(f"The client left before the {what} had come whole.") from None
+        return None
 
 
 def stalled(seconds: float, what: str = "request") -> BodyStalled:

@@ -218,6 +218,14 @@ class Connection:
         assert answer is not None, "the connection ended without an answer"
         return answer
 
+    async def take(self, size: int) -> None:
+        """Read so many bytes, and no more."""
+        async with asyncio.timeout(HANGS_AFTER_S):
+            while size > 0:
+                data = await self._loop.sock_recv(self._socket, size)
+                assert data, "the connection ended"
+                size -= len(data)
+
     def leave(self) -> None:
         self._socket.close()
 

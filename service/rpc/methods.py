@@ -1,5 +1,6 @@
 """Every method of GRPCInferenceService by its name, and what answers it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -86,5 +87,8 @@ async def _answered(answer: Awaitable[T], context: Context, count: errors.Count)
         return await answer
     except Exception as failure:
         told = errors.tell(failure, count)
-        await context.abort(*errors.status(told))
+        try:
+            await context.abort(*errors.status(told))
+        except grpc.aio.InternalError:  # the call is over, as its client has left: nobody hears this
+            raise asyncio.CancelledError from failure
         raise AssertionError("abort() raises") from failure

@@ -1,13 +1,18 @@
-"""Streams over gRPC while the server stops."""
+"""Streams over gRPC whose client leaves or takes no answer, and while the server stops."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
+from fastapi import FastAPI
 
 from service.errors import BodyStalled, Unavailable
 from service.inflight import InflightBytes, Share
+from service.rpc.infer import Infer
+from service.rpc.methods import SERVICE, handlers
 from service.rpc.streams import Context, Streams
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +56,42 @@ async def test_a_stream_whose_answers_nobody_takes_ends_and_holds_no_bytes() -> 
         with pytest.raises(BodyStalled, match="did not take an answer of 1 bytes"):
             await streams.answer(many(), Untaken())  # type: ignore[arg-type]
     assert inflight.taken == 0
+
+
+class Left:
+    """A call whose client has left: nothing can be written on it, and no status sent."""
+
+    def __init__(self, remaining: float | None) -> None:
+        self._remaining = remaining
+
+    def time_remaining(self) -> float | None:
+        return self._remaining
+
+    async def write(self, answer: bytes) -> None:
+        raise grpc.aio.InternalError("written to nobody")
+
+    async def abort(self, *_: object) -> None:
+        raise grpc.aio.InternalError("aborted for nobody")
+
+
+@pytest.mark.parametrize(("remaining", "kind"), [(None, "Cancelled"), (0.0, "DeadlineExceeded")])
+async def test_a_client_that_leaves_a_stream_is_counted_and_not_logged(
+    served: FastAPI, caplog: pytest.LogCaptureFixture, remaining: float | None, kind: str
+) -> None:
+    counted: list[str] = []
+
+    async def faulty() -> AsyncIterator[bytes]:
+        yield b"no request"
+        await asyncio.Event().wait()
+
+    infer = Infer(served.state.inference, served.state.inflight, counted.append)
+    called = SimpleNamespace(method=f"/{SERVICE.full_name}/ModelStreamInfer")
+    handler = handlers(served.state, infer, counted.append).service(called)  # type: ignore[arg-type]
+    async with asyncio.timeout(60):  # only to end a test that would never end
+        with pytest.raises(asyncio.CancelledError):  # which gRPC takes as the end of a call that was left
+            await handler.stream_stream(faulty(), Left(remaining))  # type: ignore[union-attr]
+    assert counted == ["InvalidInput", kind]
+    assert caplog.text == ""
 
 
 async def ended(stream: Any) -> None:

@@ -34,6 +34,7 @@ pytestmark = pytest.mark.anyio
 HEADER_S, WRITE_S, BODY_S = 30, 60, 30  # the settings' defaults
 LIMIT = 1_000_000  # bytes of a body
 SMALL = 4096  # bytes that the kernel holds for a client that does not read
+TAKEN = 32768  # bytes that a client takes at once: much less than the kernel holds on this side
 HUGE = 8_000_000  # bytes of an answer: more than the kernel holds for a client
 
 
@@ -239,6 +240,33 @@ async def test_who_reads_slowly_is_served(served: FastAPI, runtime: FakeRuntime)
         answer = await reading
         assert answer is not None
         assert len(answer.body) > HUGE
+
+
+async def take_some(server: Listening, connection: Connection) -> None:
+    """Take a little of an answer; the server sees that, though it could not write more of it."""
+    before = server.connection.standing()
+    await connection.take(TAKEN)
+    await until(lambda: server.connection.standing().moved > before.moved + TAKEN // 2)
+    assert server.connection.standing().number == before.number
+
+
+@pytest.mark.parametrize("headers", [(), ("Expect: nothing",), ("Connection: close",)], ids=str)
+async def test_who_takes_less_than_the_system_holds_makes_progress(
+    served: FastAPI, runtime: FakeRuntime, headers: tuple[str, ...]
+) -> None:
+    clock = Clock()
+    runtime.compute = huge
+    async with (
+        listening(served, clock=clock) as server,
+        Connection(server, receive_buffer=4096) as connection,
+    ):
+        await connection.send(infer(1, 1, *headers))
+        await not_read(server)
+        clock.advance(LOOKS_S)
+        for _ in range(3):
+            await take_some(server, connection)
+            clock.advance(WRITE_S - LOOKS_S)
+        assert ended(server) == {}
 
 
 # -- what has all the time

@@ -257,3 +257,38 @@ async def test_the_time_of_who_reads_a_body_is_not_its_clients(settings: Setting
     async for piece in chunks(request, now=lambda: now() + len(pieces)):
         pieces.append(piece)  # and a second passes
     assert len(pieces) > 60 * LEAST_BYTES_S
+
+
+def read_late(settings: Settings, piece: bytes, held_up_s: float) -> tuple[Request, Callable[[], float]]:
+    """A request whose body comes while the loop is held up, so that its timers run before it is read."""
+    at = 0.0
+    waits = 0
+
+    async def receive() -> Message:
+        nonlocal at, waits
+        waits += 1
+        if waits == 1:
+            at += held_up_s
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": piece, "more_body": waits < 3}
+
+    app = SimpleNamespace(state=SimpleNamespace(settings=settings))
+    return Request({"type": "http", "app": app}, receive), lambda: at
+
+
+@pytest.mark.parametrize("held_up_s", [STALLED_S, 1000])
+async def test_what_came_while_the_loop_was_held_up_is_read(settings: Settings, held_up_s: float) -> None:
+    piece = bytes(2 * LEAST_BYTES_S)
+    request, now = read_late(settings, piece, held_up_s)
+    assert [each async for each in chunks(request, now=now)] == [piece, piece]
+
+
+async def test_the_end_of_a_body_that_has_come_is_not_refused(settings: Settings) -> None:
+    request, now = trickling(1 / 60, settings)
+    assert [each async for each in chunks(request, now=now)] == [b"1"]
+
+
+async def test_a_loop_that_is_held_up_takes_little_of_a_clients_time(settings: Settings) -> None:
+    """Nothing that comes then gives time back: each piece is a byte."""
+    request, now = trickling(1 / 25, settings.model_copy(update={"body_timeout_s": 20.0}))
+    assert len([piece async for piece in chunks(request, now=now)]) == 3
