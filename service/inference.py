@@ -22,7 +22,7 @@ from service.settings import Settings
 from service.shared_tensors import SharedMemory
 from service.workers import CODINGS
 
-HERE_BYTES = 4_194_304  # of written numbers that are read on the event loop: some 10 ms; more, in a thread
+HERE_BYTES = 2_097_152  # of written numbers that are read on the event loop: some 10 ms; more, in a thread
 DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
 TEMPLATES = 8  # kept for one head
 KIND_TENSORS = 16  # inputs and outputs of a request whose kind is kept

@@ -39,7 +39,9 @@ class NumberList(Unread):
         return len(self._text)
 
     def read_bytes(self, datatype: str, shape: list[int]) -> int:
-        return self._most_elements(shape) * DATATYPES[READ_AS.get(datatype, datatype)]
+        if datatype in READ_AS:  # which takes about as much again to be rounded
+            return 2 * self._most_elements(shape) * DATATYPES[READ_AS[datatype]]
+        return self._most_elements(shape) * DATATYPES[datatype]
 
     def read(self, name: str, datatype: str, shape: list[int]) -> Array:
         read_as = READ_AS.get(datatype, datatype)
