@@ -35,8 +35,8 @@ std::vector<Output> outputs_of(const Completion& completion);
 /// The shapes of a completion's outputs, a tuple of tuples: to look up what was made for such outputs before.
 pybind11::tuple shapes_of(const Completion& completion);
 
-/// Of all outputs of its batch, which are there as long as a view on one of them is: what tells them from those of other
-/// batches, and their bytes.
+/// Of all outputs of its batch, which are there as long as a view on one of them is: what tells them from those of
+/// other batches, and their bytes.
 std::pair<uintptr_t, size_t> memory_of(const Completion& completion);
 
 /// Output `index`'s bytes: a copy where it is small, else a view.
