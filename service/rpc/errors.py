@@ -1,14 +1,19 @@
 """Errors as the end of a call: a status, a sentence, and trailing metadata for programs."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
+import grpc
 from grpc import StatusCode
 
 from service import problems
 from service.problems import Told
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 GRPC_STATUS: dict[str, StatusCode] = {
     "InvalidInput": StatusCode.INVALID_ARGUMENT,
@@ -48,6 +53,19 @@ def tell(error: Exception, count: Count) -> Told:
         logger.error("a call failed", exc_info=error)
     count(told.kind)
     return told
+
+
+async def answered(answer: Awaitable[T], context: "grpc.aio.ServicerContext[Any, Any]", count: Count) -> T:
+    """The answer; what it raises ends the call with its status and sentence."""
+    try:
+        return await answer
+    except Exception as failure:
+        told = tell(failure, count)
+        try:
+            await context.abort(*status(told))
+        except grpc.aio.InternalError:  # the call is over, as its client has left: nobody hears this
+            raise asyncio.CancelledError from failure
+        raise AssertionError("abort() raises") from failure
 
 
 def _short(sentence: str) -> str:

@@ -1,6 +1,5 @@
 """Every method of GRPCInferenceService by its name, and what answers it."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -49,10 +48,10 @@ def handlers(state: State, infer: Infer, count: errors.Count) -> "grpc.GenericRp
     """What a server is given. Messages are read here, so that a faulty one is told as its client's fault."""
 
     async def model_infer(message: bytes, context: Context) -> bytes:
-        return await _answered(infer.infer(message, context), context, count)
+        return await errors.answered(infer.infer(message, context), context, count)
 
     async def model_stream_infer(messages: AsyncIterator[bytes], context: Context) -> None:
-        await _answered(infer.stream(messages, context), context, count)
+        await errors.answered(infer.stream(messages, context), context, count)
 
     methods = {
         "ModelInfer": grpc.unary_unary_rpc_method_handler(model_infer),
@@ -76,19 +75,6 @@ def _unary(
         return ParseDict(told, answer_class()).SerializeToString()
 
     async def call(message: bytes, context: Context) -> bytes:
-        return await _answered(answer(message), context, count)
+        return await errors.answered(answer(message), context, count)
 
     return grpc.unary_unary_rpc_method_handler(call)
-
-
-async def _answered(answer: Awaitable[T], context: Context, count: errors.Count) -> T:
-    """The answer; what it raises ends the call with its status and sentence."""
-    try:
-        return await answer
-    except Exception as failure:
-        told = errors.tell(failure, count)
-        try:
-            await context.abort(*errors.status(told))
-        except grpc.aio.InternalError:  # the call is over, as its client has left: nobody hears this
-            raise asyncio.CancelledError from failure
-        raise AssertionError("abort() raises") from failure

@@ -143,6 +143,14 @@ def test_no_messages_of_the_protocol_are_loaded_before_a_server_starts() -> None
     assert not [name for name in modules if within(name, "service.rpc", "grpc", "google.protobuf")]
 
 
+def test_no_test_loads_the_messages_of_the_protocol() -> None:
+    """The process of the tests has those of Triton's client."""
+    loading = [f"service.rpc.{name}" for name in ("answer", "infer", "methods", "request", "server")]
+    uses = [use for file in files("tests", [".py"]) for use in imports(file, (ROOT / file).read_text())]
+    assert any(within(use.name, "service.rpc") for use in uses)
+    assert not [use for use in uses if within(use.name, *loading, "service.rpc.open_inference_pb2")]
+
+
 def test_every_include_goes_one_way() -> None:
     sources = files("runtime_ext", [".h", ".cpp"])
     assert "runtime_ext/core/engine.h" in sources

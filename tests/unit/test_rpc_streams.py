@@ -2,17 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
-from fastapi import FastAPI
 
 from service.errors import BodyStalled, Unavailable
 from service.inflight import InflightBytes, Share
-from service.rpc.infer import Infer
-from service.rpc.methods import SERVICE, handlers
+from service.rpc import errors
 from service.rpc.streams import Context, Streams
 
 pytestmark = pytest.mark.anyio
@@ -76,21 +73,19 @@ class Left:
 
 @pytest.mark.parametrize(("remaining", "kind"), [(None, "Cancelled"), (0.0, "DeadlineExceeded")])
 async def test_a_client_that_leaves_a_stream_is_counted_and_not_logged(
-    served: FastAPI, caplog: pytest.LogCaptureFixture, remaining: float | None, kind: str
+    streams: Streams, caplog: pytest.LogCaptureFixture, remaining: float | None, kind: str
 ) -> None:
     counted: list[str] = []
 
-    async def faulty() -> AsyncIterator[bytes]:
-        yield b"no request"
+    async def one() -> AsyncIterator[bytes]:
+        yield b"a request"
         await asyncio.Event().wait()
 
-    infer = Infer(served.state.inference, served.state.inflight, counted.append)
-    called = SimpleNamespace(method=f"/{SERVICE.full_name}/ModelStreamInfer")
-    handler = handlers(served.state, infer, counted.append).service(called)  # type: ignore[arg-type]
+    left: Any = Left(remaining)
     async with asyncio.timeout(60):  # only to end a test that would never end
         with pytest.raises(asyncio.CancelledError):  # which gRPC takes as the end of a call that was left
-            await handler.stream_stream(faulty(), Left(remaining))  # type: ignore[union-attr]
-    assert counted == ["InvalidInput", kind]
+            await errors.answered(streams.answer(one(), left), left, counted.append)
+    assert counted == [kind]
     assert caplog.text == ""
 
 
