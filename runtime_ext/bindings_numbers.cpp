@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include "core/error.h"
+#include "core/json_spans.h"
 #include "core/number_list.h"
 #include "core/tensor_contents.h"
 #include "core/tensor_spec.h"

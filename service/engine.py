@@ -104,7 +104,7 @@ class Engine:
             )
 
     def others(self, asked: Options) -> list[tuple[str, object]]:
-        """The options that are asked for and that this engine has not, by their names."""
+        """The options that are asked for and differ from this engine's, by their names."""
         # "auto" and 0 are stored as asked; what they came to is in info, and may be asked for as well.
         wanted = {option: getattr(asked.over(self.stored), option) for option in asdict(asked)}
         return [

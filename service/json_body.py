@@ -1,6 +1,5 @@
 """JSON bodies of requests, whatever Content-Type they come with: clients of the protocol send none."""
 
-import secrets
 from typing import Any
 
 import orjson
@@ -8,15 +7,17 @@ from fastapi import Request
 
 from runtime_ext import find_plain_strings
 from service import body
-from service.codec import compression
+from service.codec import compression, cut_json
 from service.codec.shown import shown
-from service.codec.tensor import MOST_DOCUMENT_BYTES
 from service.errors import InvalidInput, TooLarge
 from service.inflight import Share
 from service.workers import CODINGS
 
 LARGEST = 65_536  # bytes, unless a route takes more: files in base64
 LEAST_FILE = 4096  # characters of base64 that are not read with the rest
+TOO_LONG = (
+    "The request's body has {size} bytes besides its files in base64; this server reads at most {most}."
+)
 
 
 async def json_object(
@@ -51,21 +52,8 @@ def _without_files(document: memoryview) -> Any:
     To read one of these takes no time; what is left has a bound. Raises orjson.JSONDecodeError and TooLarge.
     """
     spans = find_plain_strings(document, LEAST_FILE)
-    mark = secrets.token_hex(8)  # that nobody can have written
-    left: list[bytes | memoryview] = []
-    at = 0
-    for number, (begin, end) in enumerate(spans):
-        left += [document[at:begin], f"{mark}{number}".encode()]
-        at = end
-    left.append(document[at:])
-    size = sum(map(len, left))
-    if size > MOST_DOCUMENT_BYTES:
-        raise TooLarge(
-            f"The request's body has {size} bytes besides its files in base64; this server reads at most "
-            f"{MOST_DOCUMENT_BYTES}."
-        )
-    given = orjson.loads(b"".join(left))
-    files = {f"{mark}{number}": document[slice(*span)] for number, span in enumerate(spans)}
+    given, found = cut_json.read(document, spans, "", TOO_LONG)
+    files = {mark: document[begin:end] for mark, (begin, end) in found.items()}
     parameters = given.get("parameters") if isinstance(given, dict) else None
     if isinstance(parameters, dict):
         for name, value in parameters.items():

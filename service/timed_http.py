@@ -97,7 +97,7 @@ class TimedHttp(HalfClosedHttp):
 
 
 def _undelivered(transport: asyncio.Transport) -> int:
-    """The bytes that the system has of what was written, and that the client's has not got.
+    """The bytes of what was written that this system still holds, as the client's has not acknowledged them.
 
     What the transport has moves in jumps: the system takes more only once a third of what it holds is free.
     """

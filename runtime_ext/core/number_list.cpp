@@ -8,13 +8,12 @@
 #include <cstring>
 #include <limits>
 
-#include "core/error.h"
+#include "core/element_type.h"
 
 namespace trtserve {
 
 namespace {
 
-constexpr std::string_view kKey = "\"data\"";
 constexpr double kLargestWhole = 9007199254740992.0;  // 2^53: up to here a double is one whole number only
 constexpr int kMostDigits = 19;                       // that 64 bits hold, whatever they are
 
@@ -22,7 +21,6 @@ constexpr int kMostDigits = 19;                       // that 64 bits hold, what
 constexpr std::array kPowers = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
-bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 bool is_digit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
 
 /// Whether eight characters are digits: those and no others are 0x30 to 0x39.
@@ -37,25 +35,6 @@ uint64_t value_of_digits(uint64_t eight) {
   eight = (eight & 0x0F0F0F0F0F0F0F0F) * 2561 >> 8;
   eight = (eight & 0x00FF00FF00FF00FF) * 6553601 >> 16;
   return (eight & 0x0000FFFF0000FFFF) * 42949672960001 >> 32;
-}
-
-size_t skip_blanks(std::string_view text, size_t at) {
-  while (at < text.size() && is_blank(text[at])) ++at;
-  return at;
-}
-
-bool is_plain(char c) { return c >= ' ' && c <= '~' && c != '\\'; }
-
-/// Where the string ends whose first character is at `at`: at its quote.
-size_t end_of_string(std::string_view document, size_t at) {
-  while (true) {
-    const size_t quote = document.find('"', at);
-    if (quote == std::string_view::npos) return quote;
-    const size_t escape = document.substr(at, quote - at).find('\\');
-    if (escape == std::string_view::npos) return quote;
-    at += escape + 2;  // behind what is escaped
-    if (at > document.size()) return std::string_view::npos;
-  }
 }
 
 /// One element as it is written.
@@ -77,9 +56,7 @@ class Scanner {
   /// The character that is next; 0 at the end.
   char next() const { return done() ? '\0' : text_[at_]; }
   void step() { ++at_; }
-  void skip_blanks() {
-    if (!done() && is_blank(text_[at_])) at_ = trtserve::skip_blanks(text_, at_);
-  }
+  void skip_blanks() { at_ = trtserve::skip_blanks(text_, at_); }
 
   /// False where no number, true or false is next; at() is then where that was seen.
   bool read(Number& number) {
@@ -371,83 +348,13 @@ class Reader {
   std::optional<NumberListFault> element_;
 };
 
-template <typename T>
-std::optional<NumberListFault> read_into(std::string_view text, c10::IntArrayRef shape, void* to, size_t capacity) {
-  return Reader<T>(text, shape, static_cast<T*>(to), capacity).read();
-}
-
 }  // namespace
-
-std::vector<Span> find_number_lists(std::string_view document, size_t least, size_t most) {
-  std::vector<Span> lists;
-  size_t at = 0;
-  size_t brace = 0;  // the first from `at` on, once it has been looked for
-  while (lists.size() < most && (at = document.find(kKey, at)) != std::string_view::npos) {
-    const size_t key = at;
-    at += kKey.size();
-    // Behind a backslash the quote does not begin a string.
-    if (key > 0 && document[key - 1] == '\\') continue;
-    size_t begin = skip_blanks(document, at);
-    if (begin == document.size() || document[begin] != ':') continue;
-    begin = skip_blanks(document, begin + 1);
-    if (begin == document.size() || document[begin] != '[') continue;
-    // A list of numbers has no string and no object, and its own object goes on behind it with a string, or ends.
-    if (brace < begin) brace = std::min(document.find('}', begin), document.size());
-    std::string_view list = document.substr(begin, brace - begin);
-    list = list.substr(0, list.find('"'));
-    at = begin + list.size();
-    const size_t last = list.rfind(']');
-    if (last != std::string_view::npos && last + 1 >= least && list.find('{') == std::string_view::npos) {
-      lists.push_back({begin, begin + last + 1});
-    }
-  }
-  return lists;
-}
-
-std::vector<Span> find_plain_strings(std::string_view document, size_t least) {
-  std::vector<Span> strings;
-  size_t begin = 0;
-  while ((begin = document.find('"', begin)) != std::string_view::npos) {
-    ++begin;
-    const size_t end = end_of_string(document, begin);
-    if (end == std::string_view::npos) break;
-    if (end - begin >= least && std::all_of(document.begin() + static_cast<ptrdiff_t>(begin),
-                                            document.begin() + static_cast<ptrdiff_t>(end), is_plain)) {
-      strings.push_back({begin, end});
-    }
-    begin = end + 1;
-  }
-  return strings;
-}
 
 std::optional<NumberListFault> read_number_list(std::string_view text, c10::IntArrayRef shape, c10::ScalarType dtype,
                                                 void* to, size_t capacity) {
-  switch (dtype) {
-    case c10::ScalarType::Bool:
-      return read_into<bool>(text, shape, to, capacity);
-    case c10::ScalarType::Byte:
-      return read_into<uint8_t>(text, shape, to, capacity);
-    case c10::ScalarType::UInt16:
-      return read_into<uint16_t>(text, shape, to, capacity);
-    case c10::ScalarType::UInt32:
-      return read_into<uint32_t>(text, shape, to, capacity);
-    case c10::ScalarType::UInt64:
-      return read_into<uint64_t>(text, shape, to, capacity);
-    case c10::ScalarType::Char:
-      return read_into<int8_t>(text, shape, to, capacity);
-    case c10::ScalarType::Short:
-      return read_into<int16_t>(text, shape, to, capacity);
-    case c10::ScalarType::Int:
-      return read_into<int32_t>(text, shape, to, capacity);
-    case c10::ScalarType::Long:
-      return read_into<int64_t>(text, shape, to, capacity);
-    case c10::ScalarType::Float:
-      return read_into<float>(text, shape, to, capacity);
-    case c10::ScalarType::Double:
-      return read_into<double>(text, shape, to, capacity);
-    default:
-      fail(Kind::InvalidInput, "lists of numbers are not read as ", dtype);
-  }
+  return for_element_type(dtype, [&]<typename T>(std::type_identity<T> /*type*/) {
+    return Reader<T>(text, shape, static_cast<T*>(to), capacity).read();
+  });
 }
 
 }  // namespace trtserve

@@ -4,7 +4,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "core/error.h"
+#include "core/element_type.h"
 
 namespace trtserve {
 
@@ -105,45 +105,16 @@ class Reader {
   std::optional<ContentsFault> element_;
 };
 
-template <typename T>
-std::optional<ContentsFault> read_into(std::string_view message, uint32_t field, void* to, size_t capacity,
-                                       size_t& count) {
-  Reader<T> reader(message, field, static_cast<T*>(to), capacity);
-  const auto fault = reader.read();
-  count = reader.count();
-  return fault;
-}
-
 }  // namespace
 
 std::optional<ContentsFault> read_contents(std::string_view message, uint32_t field, c10::ScalarType dtype, void* to,
                                            size_t capacity, size_t& count) {
-  switch (dtype) {
-    case c10::ScalarType::Bool:
-      return read_into<bool>(message, field, to, capacity, count);
-    case c10::ScalarType::Byte:
-      return read_into<uint8_t>(message, field, to, capacity, count);
-    case c10::ScalarType::UInt16:
-      return read_into<uint16_t>(message, field, to, capacity, count);
-    case c10::ScalarType::UInt32:
-      return read_into<uint32_t>(message, field, to, capacity, count);
-    case c10::ScalarType::UInt64:
-      return read_into<uint64_t>(message, field, to, capacity, count);
-    case c10::ScalarType::Char:
-      return read_into<int8_t>(message, field, to, capacity, count);
-    case c10::ScalarType::Short:
-      return read_into<int16_t>(message, field, to, capacity, count);
-    case c10::ScalarType::Int:
-      return read_into<int32_t>(message, field, to, capacity, count);
-    case c10::ScalarType::Long:
-      return read_into<int64_t>(message, field, to, capacity, count);
-    case c10::ScalarType::Float:
-      return read_into<float>(message, field, to, capacity, count);
-    case c10::ScalarType::Double:
-      return read_into<double>(message, field, to, capacity, count);
-    default:
-      fail(Kind::InvalidInput, "the contents of a message have no field for ", dtype);
-  }
+  return for_element_type(dtype, [&]<typename T>(std::type_identity<T> /*type*/) {
+    Reader<T> reader(message, field, static_cast<T*>(to), capacity);
+    const auto fault = reader.read();
+    count = reader.count();
+    return fault;
+  });
 }
 
 }  // namespace trtserve

@@ -5,23 +5,26 @@ means, so it has a bound; it is read as any JSON, with a mark in place of each l
 """
 
 import math
-import secrets
 from typing import Any
 
 import numpy as np
-import orjson
 
 from runtime_ext import DATATYPES, find_number_lists, read_number_list
+from service.codec import cut_json
 from service.codec.datatypes import NUMPY
 from service.codec.json_data import Array, narrowed, refusal
 from service.codec.request import Unread
-from service.codec.tensor import MOST_DOCUMENT_BYTES, TENSORS, check_elements
+from service.codec.tensor import TENSORS, check_elements
 from service.codec.whole import MOST_EXACT
-from service.errors import InvalidInput, TooLarge
+from service.errors import InvalidInput
 
 LEAST_BYTES = 16_384  # of a document that is worth it
 LEAST_LIST = 256  # characters of a list that is cut out
 READ_AS = {"FP16": "FP64", "BF16": "FP32"}  # what numpy then rounds
+TOO_LONG = (
+    "The request's JSON has {size} bytes besides the numbers of its inputs; this server reads at most {most}."
+    " Data belongs into the list `data` of an input, or behind the JSON in the binary form."
+)
 NONE = np.empty(0, np.float64)
 
 
@@ -96,22 +99,8 @@ def parse(document: bytes | memoryview) -> Any:
     spans = find_number_lists(document, LEAST_LIST, TENSORS + 1)
     if len(spans) > TENSORS:
         raise InvalidInput(f"The request has more than {TENSORS} lists as `data`, the most that it may have.")
-    mark = secrets.token_hex(8)  # that nobody can have written
-    left: list[bytes | memoryview] = []
-    at = 0
-    for number, (begin, end) in enumerate(spans):
-        left += [view[at:begin], b'"%b%d"' % (mark.encode(), number)]
-        at = end
-    left.append(view[at:])
-    size = sum(map(len, left))
-    if size > MOST_DOCUMENT_BYTES:
-        raise TooLarge(
-            f"The request's JSON has {size} bytes besides the numbers of its inputs; this server reads at "
-            f"most {MOST_DOCUMENT_BYTES}. Data belongs into the list `data` of an input, or behind the JSON "
-            "in the binary form."
-        )
-    root = orjson.loads(b"".join(left))
-    lists = {f"{mark}{number}": NumberList(view[slice(*span)], span[0]) for number, span in enumerate(spans)}
+    root, found = cut_json.read(view, spans, '"', TOO_LONG)
+    lists = {mark: NumberList(view[begin:end], begin) for mark, (begin, end) in found.items()}
     _place(root, lists)
     for unused in lists.values():
         unused.check()

@@ -1,4 +1,7 @@
-"""Connections on the short way: clients that leave or do not read, idling, the end of the server."""
+"""Connections on the short way: clients that leave or do not read, idling, the end of the server.
+
+Above 400 lines: all that can happen to a connection is held against the same large and slow answers.
+"""
 
 import asyncio
 import gc

@@ -1,4 +1,7 @@
-"""The repository extension over HTTP, with a fake runtime."""
+"""The repository extension over HTTP, with a fake runtime.
+
+Above 400 lines: index, load and unload are told by each other's effects, and share what asks for them.
+"""
 
 import asyncio
 import base64

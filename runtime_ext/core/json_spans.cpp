@@ -1,0 +1,69 @@
+#include "core/json_spans.h"
+
+#include <algorithm>
+
+namespace trtserve {
+
+namespace {
+
+constexpr std::string_view kKey = "\"data\"";
+
+bool is_plain(char c) { return c >= ' ' && c <= '~' && c != '\\'; }
+
+/// Where the string ends whose first character is at `at`: at its quote.
+size_t end_of_string(std::string_view document, size_t at) {
+  while (true) {
+    const size_t quote = document.find('"', at);
+    if (quote == std::string_view::npos) return quote;
+    const size_t escape = document.substr(at, quote - at).find('\\');
+    if (escape == std::string_view::npos) return quote;
+    at += escape + 2;  // behind what is escaped
+    if (at > document.size()) return std::string_view::npos;
+  }
+}
+
+}  // namespace
+
+std::vector<Span> find_number_lists(std::string_view document, size_t least, size_t most) {
+  std::vector<Span> lists;
+  size_t at = 0;
+  size_t brace = 0;  // the first from `at` on, once it has been looked for
+  while (lists.size() < most && (at = document.find(kKey, at)) != std::string_view::npos) {
+    const size_t key = at;
+    at += kKey.size();
+    // Behind a backslash the quote does not begin a string.
+    if (key > 0 && document[key - 1] == '\\') continue;
+    size_t begin = skip_blanks(document, at);
+    if (begin == document.size() || document[begin] != ':') continue;
+    begin = skip_blanks(document, begin + 1);
+    if (begin == document.size() || document[begin] != '[') continue;
+    // A list of numbers has no string and no object, and its own object goes on behind it with a string, or ends.
+    if (brace < begin) brace = std::min(document.find('}', begin), document.size());
+    std::string_view list = document.substr(begin, brace - begin);
+    list = list.substr(0, list.find('"'));
+    at = begin + list.size();
+    const size_t last = list.rfind(']');
+    if (last != std::string_view::npos && last + 1 >= least && list.find('{') == std::string_view::npos) {
+      lists.push_back({begin, begin + last + 1});
+    }
+  }
+  return lists;
+}
+
+std::vector<Span> find_plain_strings(std::string_view document, size_t least) {
+  std::vector<Span> strings;
+  size_t begin = 0;
+  while ((begin = document.find('"', begin)) != std::string_view::npos) {
+    ++begin;
+    const size_t end = end_of_string(document, begin);
+    if (end == std::string_view::npos) break;
+    if (end - begin >= least && std::all_of(document.begin() + static_cast<ptrdiff_t>(begin),
+                                            document.begin() + static_cast<ptrdiff_t>(end), is_plain)) {
+      strings.push_back({begin, end});
+    }
+    begin = end + 1;
+  }
+  return strings;
+}
+
+}  // namespace trtserve
