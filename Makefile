@@ -17,6 +17,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CPP := $(shell find runtime_ext tests -name '*.cpp' -o -name '*.h')
 TIDY := $(patsubst %.cpp,build/tidy/%,$(filter runtime_ext/%.cpp,$(CPP)))
+# service/ under the name that it is imported by, for tools that know nothing of an editable install.
+IMPORT := build/import/trtserve
 PROTO := $(wildcard service/rpc/*.proto)
 BENCH_CPP := $(wildcard bench/*.cpp)
 CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
@@ -67,11 +69,11 @@ onnx-suite: build ## run ONNX's conformance cases here and in OpenVINO, print a 
 hostile: build ## send hostile values to every ONNX operator, print the bad endings (ARGS="--only gather"); minutes
 	@timeout 600 $(BIN)/python -m tests.hostile --per-operator 1 $(ARGS)
 
-fuzz: build ## look for faults in the codec for ten minutes (SECONDS=60); needs a wheel of atheris
+fuzz: build $(IMPORT) ## look for faults in the codec for ten minutes (SECONDS=60); needs a wheel of atheris
 	@$(PIP) install -qq $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["fuzz"])')
-	@$(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS) $(ARGS)
+	@PYTHONPATH=$(dir $(IMPORT)) $(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS) $(ARGS)
 
-lint: build ## check style, types and C++ (changes nothing)
+lint: build $(IMPORT) ## check style, types and C++ (changes nothing)
 	@echo "== ruff"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -90,6 +92,9 @@ format: build ## format Python and C++ in place
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(IMPORT):
+	@mkdir -p $(@D) && ln -s ../../service $@
 
 build/tidy/%: %.cpp $(filter %.h,$(CPP)) .clang-tidy
 	@echo "   $<"

@@ -22,7 +22,7 @@ _DTYPES = {
 }
 
 
-@torch.library.register_fake("trt::execute_engine_list")
+@torch.library.register_fake("trt::execute_engine_list")  # type: ignore[untyped-decorator]
 def _fake_execute_engine_list(id: int, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
     """Outputs without data, for tracing: a dimension that the engine decides at run time is a new symbol.
 
@@ -53,4 +53,5 @@ def module(runtime: _C.Runtime, id: int) -> torch.jit.ScriptModule:
     device, and where there is no such input on the engine's. One output comes as a tensor,
     several as a tuple. Raises RuntimeError with a sentence that names the tensor that is at fault.
     """
-    return wrap_cpp_module(runtime.script_module(id))
+    wrapped: torch.jit.ScriptModule = wrap_cpp_module(runtime.script_module(id))  # type: ignore[no-untyped-call]
+    return wrapped

@@ -1,1 +1,1 @@
-"""trtserve: HTTP in, HTTP out, around the engine manager in runtime_ext."""
+"""trtserve: a server for serialized TensorRT engines, around the engine manager in runtime_ext."""

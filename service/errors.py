@@ -117,10 +117,3 @@ _BY_KIND: dict[str, type[TrtserveError]] = {cls.kind: cls for cls in TrtserveErr
 def of_kind(kind: str, message: str, retry_after: float | None = None) -> TrtserveError:
     """The error of a kind that crossed the seam; an unknown kind is an ExecutionFailed."""
     return _BY_KIND.get(kind, ExecutionFailed)(message, retry_after=retry_after)
-
-
-def sentence(text: str) -> str:
-    """With a capital and a full stop: C++ gives its sentences without, as exceptions have them."""
-    if "_" not in text.partition(" ")[0]:  # the name of an option stays as it is written
-        text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?", "…")) else text + "."

@@ -6,6 +6,7 @@ nothing.
 """
 
 import re
+import resource
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,8 @@ GIB = 1024**3
 MIB = 1024**2
 MAX_BATCH_SIZE = 65_536
 MAX_DELAY_US = 10_000_000
+MOST_CONNECTIONS = 10_000
+LEAST_CONNECTIONS = 16
 
 
 def _number_or(word: str, most: int, what: str) -> BeforeValidator:
@@ -342,3 +345,29 @@ class Settings(BaseSettings):
         if inflight < request:
             raise ValueError(f"must be at least max_request_bytes ({request})")
         return inflight
+
+
+def most_connections(settings: Settings) -> int:
+    """How many connections there may be over HTTP, and as many over gRPC.
+
+    Unless it is set, a third of the file descriptors that the process may have, so that some stay for the
+    store, the loads and shared memory.
+    """
+    if settings.max_connections is not None:
+        return settings.max_connections
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(max(descriptors // 3, LEAST_CONNECTIONS), MOST_CONNECTIONS)
+
+
+def most_per_address(settings: Settings) -> int:
+    """How many of them one address may have.
+
+    Unless it is set, all but an eighth: a proxy in front is the one address of all its clients, and whoever
+    comes from another, as a probe of the machine's own, still finds room.
+    """
+    if settings.max_connections_per_address is not None:
+        return settings.max_connections_per_address
+    most = most_connections(settings)
+    return most - most // 8

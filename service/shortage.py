@@ -3,7 +3,7 @@
 import errno
 import mmap
 
-from service.errors import Unavailable
+from trtserve.errors import Unavailable
 
 RETRY_AFTER_S = 5.0
 THREAD_BYTES = 64 * 1024**2  # of the address space: a stack, and what glibc's malloc reserves for a thread

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from service.inference import Inference
+from trtserve.inference.calls import Inference
 
 Message = dict[str, Any]
 

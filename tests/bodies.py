@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from runtime_ext import Output
-from service import codec
-from service.codec import Body, InferRequest, Selected
-from service.codec.request import Unread
+from trtserve import codec
+from trtserve.codec import Body, InferRequest, Selected
+from trtserve.codec.request import Unread
+from trtserve.http.headers import read_headers
 
 
 def decode(headers: Mapping[str, str], body: Body) -> InferRequest:
     """The request, all of whose inputs that were written as text have been read."""
-    return read(codec.decode_body(codec.read_headers(headers), body))
+    return read(codec.decode_body(read_headers(headers), body))
 
 
 def read(request: InferRequest) -> InferRequest:

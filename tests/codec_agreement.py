@@ -1,10 +1,10 @@
 """Whether the codec and the reference say the same of a body: for the property tests and the fuzzer."""
 
-from service.codec import InferRequest
-from service.codec.request import Region, RequestedOutput
-from service.errors import TrtserveError
 from tests import bodies, reference_codec
 from tests.reference_codec import Refused, Request
+from trtserve.codec import InferRequest
+from trtserve.codec.request import Region, RequestedOutput
+from trtserve.errors import TrtserveError
 
 LONGEST_SENTENCE = 4_000  # characters; a name, which may be quoted, has 1024
 

@@ -16,9 +16,9 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.http_protocol import InferProtocol, ShortWay
 from tests.fakes.runtime import FakeRuntime
 from tests.waiting import HANGS_AFTER_S, until
+from trtserve.http.short_way import InferProtocol, ShortWay
 
 END = b"\r\n\r\n"
 CONTINUE = 100

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from service.codec.datatypes import NUMPY
 from tests.fakes.runtime import Output
+from trtserve.codec.datatypes import NUMPY
 
 Array = npt.NDArray[Any]
 Tensor = tuple[str, Array]

@@ -1,20 +1,20 @@
 # The messages of the gRPC service, generated from their description: a module beside the sources that need it.
 # They are in no repository: which protobuf they need is decided by the grpcio-tools that made them.
 
-set(protocol_source ${CMAKE_CURRENT_SOURCE_DIR}/..)
+set(protocol_source ${CMAKE_CURRENT_SOURCE_DIR}/../service/rpc)
 set(protocol_modules)
 foreach(name IN ITEMS model_config open_inference)
-  set(module ${CMAKE_BINARY_DIR}/protocol/service/rpc/${name}_pb2.py)
+  set(module ${CMAKE_BINARY_DIR}/protocol/trtserve/rpc/${name}_pb2.py)
   add_custom_command(
     OUTPUT ${module}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/protocol
-    COMMAND ${Python_EXECUTABLE} -m grpc_tools.protoc --proto_path=${protocol_source}
-      --python_out=${CMAKE_BINARY_DIR}/protocol service/rpc/${name}.proto
-    DEPENDS ${protocol_source}/service/rpc/${name}.proto
+    COMMAND ${Python_EXECUTABLE} -m grpc_tools.protoc --proto_path=trtserve/rpc=${protocol_source}
+      --python_out=${CMAKE_BINARY_DIR}/protocol trtserve/rpc/${name}.proto
+    DEPENDS ${protocol_source}/${name}.proto
     COMMENT "Generating ${name}_pb2.py"
     VERBATIM)
   list(APPEND protocol_modules ${module})
 endforeach()
 
 add_custom_target(trtserve_protocol ALL DEPENDS ${protocol_modules})
-install(FILES ${protocol_modules} DESTINATION service/rpc)
+install(FILES ${protocol_modules} DESTINATION trtserve/rpc)

@@ -5,18 +5,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from runtime_ext import DATATYPES, Output, TensorSpec
-from service.codec import compression, protocol, safetensors
-from service.codec.json_data import write
-from service.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
-from service.codec.shown import shown
-from service.errors import InvalidInput, UnsupportedMedia
-
-TIMEOUT = "Inference-Timeout-Ms"
-
-# Without a type HTTP has octets, and some libraries say so of a body that they were given without one.
-JSON_TYPES = {"", "application/json", "application/octet-stream"}
-
-TIMEOUT_DIGITS = 18  # more are no time
+from trtserve.codec import open_inference, safetensors
+from trtserve.codec.json_values import write
+from trtserve.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
+from trtserve.errors import InvalidInput
 
 LONG_BYTES = 1_048_576  # of an output that is written as JSON: some 10 ms
 
@@ -26,7 +18,6 @@ Body = bytes | memoryview
 
 __all__ = [
     "LONGEST_NS",
-    "TIMEOUT",
     "Body",
     "BodyForm",
     "Form",
@@ -36,7 +27,6 @@ __all__ = [
     "decode_body",
     "encode_parts",
     "long_to_write",
-    "read_headers",
     "select",
     "write",
 ]
@@ -48,44 +38,18 @@ class BodyForm:
 
     body: Form
     header_length: str | None  # of the JSON in the binary form, as it came
-    timeout: str | None  # as it came, and good
+    timeout_ns: int | None  # None: the headers say nothing; 0: there is no limit
     answer: Form | None  # None: as the request's
     coding: str | None = None  # of the body, before anything else is done with it: gzip, deflate or none
     answer_coding: str | None = None  # that the client asks for
 
     def complete(self, request: InferRequest) -> InferRequest:
-        """The same request with what the headers say of it."""
-        if self.timeout is not None:
-            request.timeout_ns = _timeout_ns(self.timeout)
+        """Add to a request what the headers say of it."""
+        if self.timeout_ns is not None:
+            request.timeout_ns = self.timeout_ns or None
         if self.answer is not None:
             request.answer = self.answer
         return request
-
-
-def read_headers(headers: Mapping[str, str]) -> BodyForm:
-    """`headers` must find a name in any case. Raises InvalidInput and Unsupported."""
-    coding = compression.body_coding(headers)
-    header_length = headers.get(protocol.HEADER_LENGTH)
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if header_length is None and media_type == safetensors.MEDIA_TYPE:
-        form = Form.SAFETENSORS
-    elif header_length is not None or media_type in JSON_TYPES or media_type.endswith("+json"):
-        form = Form.PROTOCOL
-    else:
-        raise UnsupportedMedia(
-            f"The body's Content-Type is {shown(media_type)}; send application/json "
-            f"or {safetensors.MEDIA_TYPE}, or the protocol's binary form with {protocol.HEADER_LENGTH}."
-        )
-    timeout = headers.get(TIMEOUT)
-    if timeout is not None:
-        _timeout_ns(timeout)
-    accepted = headers.get("accept", "").lower()
-    answer = None
-    if safetensors.MEDIA_TYPE in accepted:
-        answer = Form.SAFETENSORS
-    elif "application/json" in accepted:
-        answer = Form.PROTOCOL
-    return BodyForm(form, header_length, timeout, answer, coding, compression.answer_coding(headers))
 
 
 def decode_body(form: BodyForm, body: Body) -> InferRequest:
@@ -94,11 +58,11 @@ def decode_body(form: BodyForm, body: Body) -> InferRequest:
     Raises InvalidInput and Unsupported.
     """
     if form.header_length is not None:
-        request = protocol.decode(*protocol.split(body, form.header_length))
+        request = open_inference.decode(*open_inference.split(body, form.header_length))
     elif form.body is Form.SAFETENSORS:
         request = safetensors.decode(body)
     else:
-        request = protocol.decode(body, memoryview(b""))
+        request = open_inference.decode(body, memoryview(b""))
     return form.complete(request)
 
 
@@ -154,7 +118,7 @@ def encode_parts(
     if request.answer is Form.SAFETENSORS:
         chosen = [outputs[index] for index, _ in selected]
         return safetensors.encode(chosen, model_name=model_name, model_version=model_version)
-    return protocol.encode(
+    return open_inference.encode(
         [(outputs[index], place) for index, place in selected],
         model_name=model_name,
         model_version=model_version,
@@ -184,11 +148,3 @@ def _index(output: RequestedOutput, by_name: Mapping[str, int]) -> int:
             f"The engine has no output {output.name!r}; its outputs: {', '.join(map(repr, by_name))}."
         )
     return by_name[output.name]
-
-
-def _timeout_ns(milliseconds: str) -> int | None:
-    """The header's whole number of milliseconds; 0 is none of the request's own."""
-    digits = milliseconds.isascii() and milliseconds.isdecimal() and len(milliseconds) <= TIMEOUT_DIGITS
-    if not digits:
-        raise InvalidInput(f"{TIMEOUT} is {shown(milliseconds)}; it must be a whole number of milliseconds.")
-    return min(int(milliseconds) * 1_000_000, LONGEST_NS) or None

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from service.codec.shown import shown
-from service.errors import InvalidInput
+from trtserve.errors import InvalidInput
+from trtserve.text import shown
 
 NUMPY: dict[str, np.dtype[np.generic]] = {
     "BOOL": np.dtype(np.bool_),

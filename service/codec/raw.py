@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 
 from runtime_ext import DATATYPES, TensorSpec
-from service.codec.request import InferRequest
-from service.errors import InvalidInput
+from trtserve.codec.request import InferRequest
+from trtserve.errors import InvalidInput
 
 HOW_ELSE = "send the JSON with its name, datatype and shape before the data"
 

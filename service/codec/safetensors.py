@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import orjson
 
 from runtime_ext import Output
-from service.codec.datatypes import FROM_SAFETENSORS, SAFETENSORS
-from service.codec.request import Form, InferRequest, Input
-from service.codec.shown import shown
-from service.codec.tensor import MOST_DOCUMENT_BYTES, check_bytes, check_name, check_shape, check_tensors
-from service.errors import InvalidInput, TooLarge
+from trtserve.codec.datatypes import FROM_SAFETENSORS, SAFETENSORS
+from trtserve.codec.request import Form, InferRequest, Input
+from trtserve.codec.tensor import MOST_DOCUMENT_BYTES, check_bytes, check_name, check_shape, check_tensors
+from trtserve.errors import InvalidInput, TooLarge
+from trtserve.text import shown
 
 MEDIA_TYPE = "application/x-safetensors"
 LENGTH_BYTES = 8

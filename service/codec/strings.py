@@ -7,10 +7,10 @@ elements are in row-major order with nothing between them. No engine takes or gi
 import math
 from collections.abc import Iterator
 
-from service.codec.json_data import as_json, flat
-from service.codec.request import Unread
-from service.codec.tensor import BYTES_LENGTH
-from service.errors import ExecutionFailed, InvalidInput
+from trtserve.codec.json_values import as_json, flat
+from trtserve.codec.request import Unread
+from trtserve.codec.tensor import BYTES_LENGTH
+from trtserve.errors import ExecutionFailed, InvalidInput
 
 
 class Blob(Unread):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from runtime_ext import DATATYPES, read_contents
-from service.codec.datatypes import INTEGERS, NUMPY
-from service.codec.json_data import Array
-from service.codec.request import Unread
-from service.codec.tensor import check_elements
-from service.errors import InvalidInput
+from trtserve.codec.datatypes import INTEGERS, NUMPY
+from trtserve.codec.json_values import Array
+from trtserve.codec.request import Unread
+from trtserve.codec.tensor import check_elements
+from trtserve.errors import InvalidInput
 
 NAMES = {
     1: "bool_contents",

@@ -1,7 +1,7 @@
 """The heads that requests over gRPC share: the name and the version of their model."""
 
-from service.codec import BodyForm, Form
-from service.inference import Head
+from trtserve.codec import BodyForm, Form
+from trtserve.inference.calls import Head
 
 FORM = BodyForm(Form.PROTOCOL, None, None, None)
 MOST = 64  # kept

@@ -8,8 +8,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2
 from starlette.datastructures import State
 
-from service import readiness
-from service.errors import Unavailable
+from trtserve.engines import readiness
+from trtserve.errors import Unavailable
 
 LOOK_S = 1.0  # how often who watches is told of a change
 

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from runtime_ext import Completion
-from service.codec import LONGEST_NS
-from service.errors import BodyStalled
-from service.inference import Inference
-from service.inflight import InflightBytes, Share
-from service.rpc import answer, errors
-from service.rpc.request import Requests, id_of
-from service.rpc.streams import Context, Streams, why_left
+from trtserve.codec import LONGEST_NS
+from trtserve.errors import BodyStalled
+from trtserve.inference.calls import Inference
+from trtserve.inference.inflight import InflightBytes, Share
+from trtserve.rpc import response, status
+from trtserve.rpc.request import Requests, id_of
+from trtserve.rpc.streams import Context, Streams, why_left
 
 
 class Infer:
@@ -20,7 +20,7 @@ class Infer:
         self,
         inference: Inference,
         inflight: InflightBytes,
-        count: errors.Count,
+        count: status.Count,
         write_timeout_s: float | None = None,
     ) -> None:
         self._inference = inference
@@ -53,7 +53,7 @@ class Infer:
             raise
         finally:
             self._inference.abandon(call)
-        return answer.response(call, self._inference.outputs(call, completion))
+        return response.response(call, self._inference.outputs(call, completion))
 
     async def stream(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Answer the requests of a stream in their order; see Streams."""
@@ -74,12 +74,12 @@ class Infer:
         It counts as under way until its client has taken it: so many may wait for a client that takes none.
         """
         try:
-            written = answer.in_stream(await self._infer(message, context, share))
+            written = response.in_stream(await self._infer(message, context, share))
             share.grow_to(len(written))
             return written
         except Exception as failure:
-            told = errors.tell(failure, self._count)
-            return answer.error_in_stream(told.sentence, id_of(message))
+            told = status.tell(failure, self._count)
+            return response.error_in_stream(told.sentence, id_of(message))
 
 
 def _left_ns(context: Context) -> int | None:

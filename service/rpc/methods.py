@@ -8,11 +8,11 @@ from google.protobuf import message_factory
 from google.protobuf.json_format import ParseDict
 from starlette.datastructures import State
 
-from service.rpc import errors, models, protocol_settings, repository, shared_memory, wire
-from service.rpc.infer import Infer
-from service.rpc.open_inference_pb2 import DESCRIPTOR
-from service.rpc.request import parse
-from service.rpc.streams import Context
+from trtserve.rpc import models, protocol_settings, repository, shared_memory, status, wire
+from trtserve.rpc.infer import Infer
+from trtserve.rpc.open_inference_pb2 import DESCRIPTOR
+from trtserve.rpc.request import parse
+from trtserve.rpc.streams import Context
 
 T = TypeVar("T")
 
@@ -44,14 +44,14 @@ BEHAVIOURS: dict[str, Behaviour] = {
 """All but inference."""
 
 
-def handlers(state: State, infer: Infer, count: errors.Count) -> "grpc.GenericRpcHandler[Any, Any]":
+def handlers(state: State, infer: Infer, count: status.Count) -> "grpc.GenericRpcHandler[Any, Any]":
     """What a server is given. Messages are read here, so that a faulty one is told as its client's fault."""
 
     async def model_infer(message: bytes, context: Context) -> bytes:
-        return await errors.answered(infer.infer(message, context), context, count)
+        return await status.answered(infer.infer(message, context), context, count)
 
     async def model_stream_infer(messages: AsyncIterator[bytes], context: Context) -> None:
-        await errors.answered(infer.stream(messages, context), context, count)
+        await status.answered(infer.stream(messages, context), context, count)
 
     methods = {
         "ModelInfer": grpc.unary_unary_rpc_method_handler(model_infer),
@@ -64,7 +64,7 @@ def handlers(state: State, infer: Infer, count: errors.Count) -> "grpc.GenericRp
 
 
 def _unary(
-    method: Any, behaviour: Behaviour, state: State, count: errors.Count
+    method: Any, behaviour: Behaviour, state: State, count: status.Count
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     request_class = message_factory.GetMessageClass(method.input_type)
     answer_class = message_factory.GetMessageClass(method.output_type)
@@ -75,6 +75,6 @@ def _unary(
         return ParseDict(told, answer_class()).SerializeToString()
 
     async def call(message: bytes, context: Context) -> bytes:
-        return await errors.answered(answer(message), context, count)
+        return await status.answered(answer(message), context, count)
 
     return grpc.unary_unary_rpc_method_handler(call)

@@ -5,10 +5,11 @@ from typing import Any
 
 from starlette.datastructures import State
 
-from service import readiness
-from service.errors import NotFound, Unavailable, unknown_model
-from service.models import config, describe
-from service.models.statistics import statistics
+from trtserve.engines import readiness
+from trtserve.errors import NotFound, Unavailable, unknown_model
+from trtserve.oip import describe
+from trtserve.oip.model_config import describe_config
+from trtserve.oip.statistics import statistics
 
 Answer = dict[str, Any]
 
@@ -59,7 +60,7 @@ def model_metadata(state: State, request: Any) -> Answer:
 @of_model
 def model_config(state: State, request: Any) -> Answer:
     resolved = state.registry.ready(request.name, request.version or None)
-    return {"config": config.model_config(resolved, describe.versions(state.registry, resolved))}
+    return {"config": describe_config(resolved, describe.versions(state.registry, resolved))}
 
 
 @of_model

@@ -4,8 +4,8 @@ from typing import Any
 
 from starlette.datastructures import State
 
-from service.errors import NotFound, unknown_model
-from service.models import log_settings, trace_settings
+from trtserve.errors import NotFound, unknown_model
+from trtserve.oip import log_settings, trace_settings
 
 Answer = dict[str, Any]
 

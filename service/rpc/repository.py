@@ -4,8 +4,8 @@ from typing import Any
 
 from starlette.datastructures import State
 
-from service.models import repository
-from service.rpc.parameters import plain
+from trtserve.oip import repository
+from trtserve.rpc.parameters import plain
 
 Answer = dict[str, Any]
 

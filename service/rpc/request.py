@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
-from service.codec import InferRequest, protocol
-from service.codec.datatypes import check as check_datatype
-from service.codec.shared_memory import REGION
-from service.codec.tensor import check_name, check_shape, check_tensors
-from service.errors import InvalidInput, TooLarge
-from service.inference import Head
-from service.rpc import wire
-from service.rpc.contents import Contents
-from service.rpc.heads import Heads
-from service.rpc.open_inference_pb2 import ModelInferRequest
-from service.rpc.parameters import plain
+from trtserve.codec import InferRequest, open_inference
+from trtserve.codec.datatypes import check as check_datatype
+from trtserve.codec.region_parameters import REGION
+from trtserve.codec.tensor import check_name, check_shape, check_tensors
+from trtserve.errors import InvalidInput, TooLarge
+from trtserve.inference.calls import Head
+from trtserve.rpc import wire
+from trtserve.rpc.contents import Contents
+from trtserve.rpc.heads import Heads
+from trtserve.rpc.open_inference_pb2 import ModelInferRequest
+from trtserve.rpc.parameters import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def _request(given: Any, parts: wire.Split) -> InferRequest:
     }
     if given.id:
         root["id"] = given.id
-    described = protocol.describe_object(root)
+    described = open_inference.describe_object(root)
     request = described.request
     request.inputs = [
         (*tensor, there if there is not None else raw[number])

@@ -10,13 +10,12 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from starlette.datastructures import State
 
-from service.connections import most_connections
-from service.errors import Conflict
-from service.rpc import methods
-from service.rpc.health import Health
-from service.rpc.infer import Infer
-from service.rpc.reflection import Reflection
-from service.settings import Settings
+from trtserve.errors import Conflict
+from trtserve.rpc import methods
+from trtserve.rpc.health import Health
+from trtserve.rpc.infer import Infer
+from trtserve.rpc.reflection import Reflection
+from trtserve.settings import Settings, most_connections
 
 # With a line for every call, it would bury what the server itself has to say.
 logging.getLogger("grpc").setLevel(logging.INFO)

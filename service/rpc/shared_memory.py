@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.datastructures import State
 
-from service.models import cuda_shared_memory
+from trtserve.oip import no_cuda_regions
 
 Answer = dict[str, Any]
 
@@ -34,11 +34,11 @@ async def system_unregister(state: State, request: Any) -> Answer:
 
 
 async def cuda_status(state: State, request: Any) -> Answer:
-    return {"regions": _by_name(cuda_shared_memory.status(request.name))}
+    return {"regions": _by_name(no_cuda_regions.status(request.name))}
 
 
 async def cuda_register(state: State, request: Any) -> Answer:
-    cuda_shared_memory.register(request.name)
+    no_cuda_regions.register(request.name)
 
 
 async def cuda_unregister(state: State, request: Any) -> Answer:

@@ -6,8 +6,8 @@ from typing import Any
 
 import grpc
 
-from service.errors import BodyStalled, Cancelled, DeadlineExceeded, Unavailable
-from service.inflight import InflightBytes, Share
+from trtserve.errors import BodyStalled, Cancelled, DeadlineExceeded, Unavailable
+from trtserve.inference.inflight import InflightBytes, Share
 
 TAKEN_BYTES_S = 65_536  # of an answer, that its client takes at least: how much it has taken nobody tells
 STREAM_DEPTH = 256  # requests of one stream that are under way, or whose answers wait for those before

@@ -9,8 +9,8 @@ they belong to it. Source: protobuf's "Encoding".
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from service.codec.tensor import MOST_DOCUMENT_BYTES, TENSORS
-from service.errors import InvalidInput, TooLarge
+from trtserve.codec.tensor import MOST_DOCUMENT_BYTES, TENSORS
+from trtserve.errors import InvalidInput, TooLarge
 
 OTHERS = 1024  # fields of a request that are no tensors: a few, and its parameters
 MOST_FIELDS = 3 * TENSORS + OTHERS  # inputs, outputs, raw contents; protobuf makes 80 bytes of two

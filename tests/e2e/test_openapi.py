@@ -9,11 +9,11 @@ import pytest
 import schemathesis
 from hypothesis import strategies as st
 
-from service.app import create_app
-from service.errors import HTTP_STATUS
-from service.settings import Settings
 from tests.e2e.server import Server
 from tests.seam.models import doubling
+from trtserve.errors import HTTP_STATUS
+from trtserve.server.app import create_app
+from trtserve.settings import Settings
 
 DESCRIPTION = schemathesis.openapi.from_dict(create_app(Settings(store=Path("unused"))).openapi())
 OPERATIONS = [found.ok() for found in DESCRIPTION.get_all_operations()]

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from service.engine import Engine, Resolved, State
-from service.metadata import StoredEngine
 from tests.fakes.values import EngineInfo, TensorSpec
+from trtserve.engines.engine import Engine, Resolved, State
+from trtserve.store.database import StoredEngine
 
 X = TensorSpec("x", "FP32", [-1, 3, -1])
 Y = TensorSpec("y", "BF16", [-1, 10])

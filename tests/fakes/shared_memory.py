@@ -1,6 +1,6 @@
 """Shared memory in a dictionary, for tests of what reads and writes it."""
 
-from service.errors import InvalidInput, NotFound
+from trtserve.errors import InvalidInput, NotFound
 
 
 class FakeSharedMemory:

@@ -13,9 +13,9 @@ import runtime_ext  # noqa: F401 (torch comes with it: not to be instrumented)
 
 # The finder of the editable install has a loader of its own, which atheris instruments only in part.
 sys.meta_path = [finder for finder in sys.meta_path if "Redirecting" not in type(finder).__name__]
-with atheris.instrument_imports(include=["service.codec"]):
-    import service.codec
-    import service.codec.raw  # noqa: F401
+with atheris.instrument_imports(include=["trtserve.codec"]):
+    import trtserve.codec
+    import trtserve.codec.raw  # noqa: F401
 
 from tests.fuzz.binary_codec import WORDS, check, seeds  # noqa: E402
 

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from runtime_ext import DATATYPES
-from service import codec
-from service.codec import Form, InferRequest, compression, large_json, raw
-from service.codec.request import Region
-from service.errors import TrtserveError
 from tests import bodies, reference_codec
 from tests import codec_agreement as agreement
 from tests.fakes.values import Output, TensorSpec
+from trtserve import codec
+from trtserve.codec import Form, InferRequest, json_large, raw
+from trtserve.codec.request import Region
+from trtserve.errors import TrtserveError
+from trtserve.http.content_coding import WINDOW, Decompressor, compress
+from trtserve.http.headers import read_headers
 
 JSON_ALONE = 1
 LENGTH_OF_BLOBS = 2  # the length is that of what is behind the JSON, else of the JSON
@@ -42,8 +44,8 @@ def check(data: bytes) -> None:
     flags, length = data[0], int.from_bytes(data[1:PRELUDE_BYTES], "little")
     body = data[PRELUDE_BYTES:]
     header_length = len(body) - length if flags & LENGTH_OF_BLOBS else length
-    large_json.LEAST_BYTES = 0 if flags & AS_LARGE else 16_384
-    large_json.LEAST_LIST = 0 if flags & AS_LARGE else 256
+    json_large.LEAST_BYTES = 0 if flags & AS_LARGE else 16_384
+    json_large.LEAST_LIST = 0 if flags & AS_LARGE else 256
     given = None if flags & JSON_ALONE else max(0, header_length)
     request = agreement.decoded(body, given)
     if request is not None:
@@ -124,15 +126,15 @@ def check_headers(body: bytes) -> None:
         "Inference-Header-Content-Length",
     ):
         try:
-            form = codec.read_headers({name: text})
+            form = read_headers({name: text})
             codec.decode_body(form, body)
         except TrtserveError:
             continue
 
 
 def check_streams(body: bytes) -> None:
-    for coding in compression.WINDOW:
-        stream = compression.Decompressor(coding)
+    for coding in WINDOW:
+        stream = Decompressor(coding)
         stream.feed(body)
         try:
             for _ in range(STEP):
@@ -180,7 +182,7 @@ def seeds() -> Iterator[bytes]:
             {"inputs": [described | {"parameters": {"binary_data_size": 2 * size}}]}
         ).encode()
         yield bytes([LENGTH_OF_BLOBS]) + (2 * size).to_bytes(2, "little") + document + bytes(2 * size)
-    for coding in compression.WINDOW:
-        yield bytes(PRELUDE_BYTES) + compression.compress([b'{"inputs": []}'], coding)
+    for coding in WINDOW:
+        yield bytes(PRELUDE_BYTES) + compress([b'{"inputs": []}'], coding)
     yield bytes([0, 0, 0]) + numbers
     yield bytes([0, 0, 0]) + b"deflate;q=0.5, gzip;q=0.1, identity"

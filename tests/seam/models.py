@@ -1,5 +1,6 @@
 """Small models for the openvino backend, written as ONNX or as exported blobs."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,17 +8,20 @@ import onnx
 import openvino
 from onnx import TensorProto, helper, numpy_helper
 
+Spec = tuple[int, Sequence[int | str] | None]
+"""Element type and shape; a string is a dynamic dimension, None an unknown rank."""
+
 
 def write_onnx(
     path: Path,
     nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int, list[int | str] | None]],
-    outputs: dict[str, tuple[int, list[int | str] | None]],
+    inputs: Mapping[str, Spec],
+    outputs: Mapping[str, Spec],
     initializers: list[TensorProto] | None = None,
     *,
     opset: int = 17,
 ) -> Path:
-    """An ONNX file; inputs and outputs by name as (element type, shape), a string is a dynamic dimension."""
+    """An ONNX file; inputs and outputs by name."""
     graph = helper.make_graph(
         nodes,
         "test",
@@ -40,8 +44,8 @@ def doubling(path: Path, element_type: int = TensorProto.FLOAT, shape: list[int 
 def scaling(path: Path, factor: float) -> Path:
     """y = factor * x, for x: FP32 [?, 4]."""
     multiply = helper.make_node("Mul", ["x", "factor"], ["y"])
-    spec = (TensorProto.FLOAT, ["batch", 4])
-    constant = numpy_helper.from_array(np.float32(factor).reshape(()), "factor")
+    spec: Spec = (TensorProto.FLOAT, ["batch", 4])
+    constant = numpy_helper.from_array(np.asarray(factor, np.float32), "factor")
     return write_onnx(path, [multiply], {"x": spec}, {"y": spec}, [constant])
 
 
@@ -65,5 +69,5 @@ def slow(path: Path, layers: int = 60, width: int = 512) -> Path:
             helper.make_node("Relu", [f"m{i}"], [names[i + 1]]),
         )
     ]
-    spec = (TensorProto.FLOAT, ["batch", width])
+    spec: Spec = (TensorProto.FLOAT, ["batch", width])
     return write_onnx(path, nodes, {"x": spec}, {"y": spec}, [identity])

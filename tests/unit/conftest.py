@@ -9,13 +9,13 @@ import hypothesis
 import pytest
 from fastapi import FastAPI
 
-from service.app import create_app
-from service.models.shared_memory import SharedMemory
-from service.settings import Settings
 from tests.asgi import client_of
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.unit.shared_objects import SHM
+from trtserve.inference.shared_memory import SharedMemory
+from trtserve.server.app import create_app
+from trtserve.settings import Settings
 
 # Nothing is asserted about time: a slow machine is no failure.
 hypothesis.settings.register_profile(

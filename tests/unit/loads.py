@@ -6,15 +6,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from service.engine import State
-from service.metadata import StoredEngine
-from service.settings import Settings
-from service.store import Store
 from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.fakes.values import EngineInfo
 from tests.unit.serving import Server, serving
 from tests.waiting import HANGS_AFTER_S
+from trtserve.engines.engine import State
+from trtserve.settings import Settings
+from trtserve.store.database import StoredEngine
+from trtserve.store.store import Store
 
 GOOD, BAD, OTHER = tensorrt_plan((10, 0, 0, 1)), tensorrt_plan((10, 0, 0, 2)), tensorrt_plan((10, 0, 0, 3))
 

@@ -6,17 +6,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from service.engine import Resolved
-from service.lifecycle import Sleep
-from service.options import Options
-from service.plan_format import Format
-from service.registry import Registry
-from service.settings import Settings
-from service.staging import StagedPlan
-from service.store import Store
-from service.trial import Trial
 from tests.fakes.runtime import FakeRuntime
 from tests.waiting import until
+from trtserve.engines.engine import Resolved
+from trtserve.engines.lifecycle import Sleep
+from trtserve.engines.registry import Registry
+from trtserve.formats.sniff import Format
+from trtserve.options.engine_options import Options
+from trtserve.plans.trial import Trial
+from trtserve.settings import Settings
+from trtserve.store.staging import StagedPlan
+from trtserve.store.store import Store
 
 
 class Server:

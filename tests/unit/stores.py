@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from service.metadata import StoredEngine
-from service.staging import StagedPlan, engine_id
-from service.store import Store
 from tests.fakes.engines import UNBATCHED
 from tests.fakes.plans import onnx_plan
+from trtserve.store.database import StoredEngine
+from trtserve.store.staging import StagedPlan, engine_id
+from trtserve.store.store import Store
 
 
 def stage(store: Store, plan: bytes) -> StagedPlan:

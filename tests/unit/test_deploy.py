@@ -8,9 +8,9 @@ import httpx
 import pytest
 import yaml
 
-from service.settings import Settings
 from tests.asgi import refused
 from tests.fakes.runtime import FakeRuntime
+from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from fastapi import FastAPI
 
-from service.engine import State
-from service.errors import HTTP_STATUS
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
+from trtserve.engines.engine import State
+from trtserve.errors import HTTP_STATUS
 
 pytestmark = pytest.mark.anyio
 

@@ -1,7 +1,7 @@
 """The one-way dependencies of the design, read from the imports and includes of the sources.
 
-routes → registry, codec, … → runtime_ext; and in C++: ops → core ← backends. An import counts wherever it
-stands, also in a function or for the type checker only.
+Of the packages in service/, each imports only packages of lower layers; in C++: ops → core ← backends. An
+import counts wherever it stands, also in a function or for the type checker only.
 """
 
 import ast
@@ -15,8 +15,24 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"service", "runtime_ext", "tests", "bench"}
-ON_TOP = {"service.app", "service.cli", "service.server"}  # they may import routes
+OURS = {"trtserve", "runtime_ext", "tests", "bench"}
+LAYERS = (
+    {"base"},  # the modules of service/ itself
+    {"options"},
+    {"formats"},
+    {"store"},
+    {"plans"},
+    {"codec", "engines"},
+    {"inference", "oip"},
+    {"services"},  # a module: what http and rpc are given
+    {"http", "rpc"},
+    {"server", "tune"},
+    {"cli"},
+)
+"""The packages of service/, lowest first."""
+LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
+UNIMPORTED = {"trtserve.errors", "trtserve.settings", "trtserve.version"}
+"""Modules that import nothing of ours."""
 OPEN_TO_PYTHON = re.compile(r"pybind11/|Python\.h|torch/extension\.h|torch/csrc/jit/python|torch/python")
 CUDA = re.compile(r"(cuda|cublas|cudnn|nvrtc|driver_types)[\w.]*|.*/cuda/")
 TENSORRT = re.compile(r"NvInfer\w*\.h|NvOnnx\w*\.h")
@@ -38,7 +54,7 @@ class Use(NamedTuple):
 
 
 def imports(file: str, source: str) -> Iterator[Use]:
-    """Our own modules that a module imports; `from service import codec` names service.codec."""
+    """Our own modules that a module imports; `from trtserve import codec` names trtserve.codec."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -51,13 +67,25 @@ def imports(file: str, source: str) -> Iterator[Use]:
 
 
 def _absolute(file: str, node: ast.ImportFrom) -> str:
-    parents = file.split("/")[: -node.level] if node.level else []
+    parents = re.sub(r"^service/", "trtserve/", file).split("/")[: -node.level] if node.level else []
     return ".".join([*parents, *([node.module] if node.module else [])])
 
 
 def _is_module(base: str, name: str) -> bool:
-    folder = ROOT / base.replace(".", "/")
+    folder = ROOT / re.sub(r"^trtserve\b", "service", base).replace(".", "/")
     return (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file()
+
+
+def module_of(file: str) -> str:
+    """The name that a source file is imported by."""
+    name = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return re.sub(r"^service\b", "trtserve", name)
+
+
+def package_of(module: str) -> str:
+    """The package that a module of trtserve belongs to, as in LAYERS."""
+    first = module.split(".")[1] if "." in module else ""
+    return first if (ROOT / "service" / first).is_dir() and first else {"services": first}.get(first, "base")
 
 
 def within(name: str, *modules: str) -> bool:
@@ -66,24 +94,19 @@ def within(name: str, *modules: str) -> bool:
 
 def broken_by_import(use: Use) -> str | None:
     """The rule that an import breaks."""
-    module = use.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    name = use.name
+    module, name = module_of(use.file), use.name
     if within(name, "tests", "bench"):
         return "the product imports no test and no benchmark"
     if within(module, "runtime_ext"):
-        return "runtime_ext imports nothing of service" if within(name, "service") else None
-    if module in {"service.errors", "service.settings"}:
-        return "errors and settings import nothing of ours"
-    if within(module, "service.codec"):
-        allowed = within(name, "service.codec", "service.errors", "runtime_ext")
-        return None if allowed else "codec imports only codec, errors and runtime_ext"
-    if within(name, "service.routes") and module not in ON_TOP:
-        return "only app, cli and server import routes"
-    if within(name, "service.rpc") and not (within(module, "service.rpc") or module == "service.server"):
-        return "only server imports rpc"
-    if within(name, *ON_TOP) and module not in ON_TOP:
-        return "nothing imports app, cli and server but each other"
-    return None
+        return "runtime_ext imports nothing of trtserve" if within(name, "trtserve") else None
+    if module in UNIMPORTED:
+        return f"{module} imports nothing of ours"
+    if within(name, "runtime_ext") or module == "trtserve.__main__":
+        return None
+    importing, imported = package_of(module), package_of(name)
+    if importing == imported or LAYER[imported] < LAYER[importing]:
+        return None
+    return f"{importing} imports only lower layers than its own, and {imported} is none"
 
 
 # -- C++
@@ -127,7 +150,7 @@ def files(folder: str, suffixes: Sequence[str]) -> list[str]:
 
 def test_every_import_goes_one_way() -> None:
     sources = [*files("service", [".py"]), *files("runtime_ext", [".py", ".pyi"])]
-    assert "service/routes/infer.py" in sources
+    assert "service/http/routes/infer.py" in sources
     uses = [use for file in sources for use in imports(file, (ROOT / file).read_text())]
     assert uses
     broken = [use.breaks(rule) for use in uses if (rule := broken_by_import(use))]
@@ -136,19 +159,21 @@ def test_every_import_goes_one_way() -> None:
 
 def test_no_messages_of_the_protocol_are_loaded_before_a_server_starts() -> None:
     """A process has them once: one that has a client's, as a test may, cannot have ours."""
-    script = "import sys, service.app, service.cli, service.server; print(*sys.modules)"
+    script = (
+        "import sys, trtserve.server.app, trtserve.cli.main, trtserve.server.process; print(*sys.modules)"
+    )
     ended = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     modules = ended.stdout.split()
-    assert "service.server" in modules
-    assert not [name for name in modules if within(name, "service.rpc", "grpc", "google.protobuf")]
+    assert "trtserve.server.app" in modules
+    assert not [name for name in modules if within(name, "trtserve.rpc", "grpc", "google.protobuf")]
 
 
 def test_no_test_loads_the_messages_of_the_protocol() -> None:
     """The process of the tests has those of Triton's client."""
-    loading = [f"service.rpc.{name}" for name in ("answer", "infer", "methods", "request", "server")]
+    loading = [f"trtserve.rpc.{name}" for name in ("response", "infer", "methods", "request", "server")]
     uses = [use for file in files("tests", [".py"]) for use in imports(file, (ROOT / file).read_text())]
-    assert any(within(use.name, "service.rpc") for use in uses)
-    assert not [use for use in uses if within(use.name, *loading, "service.rpc.open_inference_pb2")]
+    assert any(within(use.name, "trtserve.rpc") for use in uses)
+    assert not [use for use in uses if within(use.name, *loading, "trtserve.rpc.open_inference_pb2")]
 
 
 def test_every_include_goes_one_way() -> None:
@@ -163,17 +188,24 @@ def test_every_include_goes_one_way() -> None:
 @pytest.mark.parametrize(
     ("file", "source", "rule"),
     [
-        ("service/errors.py", "from service.settings import Settings", "nothing of ours"),
+        ("service/errors.py", "from trtserve.settings import Settings", "nothing of ours"),
         ("service/settings.py", "import runtime_ext", "nothing of ours"),
-        ("service/codec/json_data.py", "def f():\n    from service import registry", "codec imports only"),
-        ("service/codec/__init__.py", "from ..settings import Settings", "codec imports only"),
-        ("service/store.py", "from service.routes import infer", "import routes"),
-        ("service/routes/infer.py", "from service import app", "nothing imports app"),
-        ("service/routes/infer.py", "from service.routes.health import live", "import routes"),
-        ("runtime_ext/operators.py", "if TYPE_CHECKING:\n    import service.errors", "nothing of service"),
-        ("service/app.py", "from tests.fakes.runtime import FakeRuntime", "no test"),
-        ("service/app.py", "from service.rpc import server", "only server imports rpc"),
-        ("service/rpc/models.py", "from service.routes.models import router", "import routes"),
+        ("service/text.py", "from trtserve.codec import tensor", "base imports only"),
+        (
+            "service/codec/json_values.py",
+            "def f():\n    from trtserve.engines import lookup",
+            "codec imports only",
+        ),
+        ("service/codec/__init__.py", "from ..inference import calls", "codec imports only"),
+        ("service/store/store.py", "from trtserve.http.routes import infer", "store imports only"),
+        ("service/inference/calls.py", "from trtserve.oip import describe", "inference imports only"),
+        ("service/oip/describe.py", "from trtserve.rpc import wire", "oip imports only"),
+        ("service/http/routes/infer.py", "from trtserve.server import app", "http imports only"),
+        ("service/http/routes/infer.py", "from trtserve.rpc import status", "http imports only"),
+        ("service/rpc/models.py", "from trtserve.http.routes.models import router", "rpc imports only"),
+        ("service/server/app.py", "from trtserve.cli import main", "server imports only"),
+        ("runtime_ext/operators.py", "if TYPE_CHECKING:\n    import trtserve.errors", "nothing of trtserve"),
+        ("service/server/app.py", "from tests.fakes.runtime import FakeRuntime", "no test"),
     ],
 )
 def test_a_wrong_import_is_told_with_its_file_line_and_rule(file: str, source: str, rule: str) -> None:

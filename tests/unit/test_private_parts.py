@@ -12,7 +12,7 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 CHANGED = (
-    "{what} is not there any more in {library} {version}. The short way (service/http_protocol.py) and the "
+    "{what} is not there any more in {library} {version}. The short way (service/http/short_way.py) and the "
     "classes below it rely on it: read what replaced it, adapt them, and only then move the range in "
     "pyproject.toml."
 )

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from service.cli_settings import settings_of
-from service.settings import GIB, Settings
+from trtserve.cli.settings import settings_of
+from trtserve.settings import GIB, Settings
 
 
 @pytest.mark.parametrize("name", ["drain_s", "request_timeout_s", "body_timeout_s"])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import Unavailable
-from service.problems import tell
-from service.shortage import check_memory, shortage_behind, shortage_in
+from trtserve.errors import Unavailable
+from trtserve.failures import tell
+from trtserve.shortage import check_memory, shortage_behind, shortage_in
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from service.compressed import compressed, decompressed
-from service.staging import PlanWriter
-from service.upload import receive_plan
 from tests.waiting import until
+from trtserve.http.content_coding import compressed, decompressed
+from trtserve.plans.receive import receive_plan
+from trtserve.store.staging import PlanWriter
 
 pytestmark = pytest.mark.anyio
 

@@ -4,10 +4,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from service.cli import main
-from service.metadata import StoredEngine
-from service.tune_target import Asked, Setting, Target
 from tests.fakes.engines import UNBATCHED
+from trtserve.cli.main import main
+from trtserve.store.database import StoredEngine
+from trtserve.tune.target import Asked, Setting, Target
 
 ASKED = Asked(
     latency_ms=10.0, concurrency=[1, 8], seconds=1.0, instances=[1, 2], batch=[1, 4], delay_us=[0, "auto"]

@@ -1,0 +1,37 @@
+"""What the commands that talk to a server have in common."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from trtserve.cli.client import Client, ServerError
+
+FORMAT = click.Choice(["auto", "tensorrt", "onnx", "openvino"])
+
+server_option = click.option(
+    "--server",
+    envvar="TRTSERVE_URL",
+    default="http://127.0.0.1:8000",
+    metavar="URL",
+    show_envvar=True,
+    help="The server to talk to.",
+)
+
+
+@contextmanager
+def talking_to(server: str) -> Iterator[Client]:
+    """A client whose errors end the command with their sentence."""
+    try:
+        with Client(server) as client:
+            yield client
+    except ServerError as failure:
+        raise click.ClickException(str(failure)) from failure
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """None is shown as a dash."""
+    cells = [list(columns), *(["-" if cell is None else str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    for row in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,21 @@
+"""The command `trtserve`: start a server, or talk to one."""
+
+import click
+
+from trtserve.cli.engines import engines
+from trtserve.cli.infer import infer
+from trtserve.cli.names import names
+from trtserve.cli.serve import serve
+from trtserve.cli.store import store
+from trtserve.cli.tune import tune
+from trtserve.version import VERSION
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(VERSION, prog_name="trtserve")
+def main() -> None:
+    """A model server for serialized TensorRT engines, ONNX models and OpenVINO blobs."""
+
+
+for command in (serve, tune, store, names, engines, infer):
+    main.add_command(command)

@@ -1,0 +1,58 @@
+"""`trtserve serve`: start a server, with an option for each setting."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from trtserve.cli.settings import settings_of
+from trtserve.errors import TrtserveError
+from trtserve.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _settings_options(command: Command) -> Command:
+    """One option for each setting; what is not given is left to the environment and the default."""
+    for name, field in reversed(Settings.model_fields.items()):
+        command = click.option(
+            f"--{name.replace('_', '-')}",
+            type=_choice(field),
+            metavar=None if _choice(field) else _metavar(name, field),
+            help=f"{field.description}  [env: TRTSERVE_{name.upper()}; default: {_shown(field.default)}]",
+            show_default=False,
+        )(command)
+    return command
+
+
+def _choice(field: FieldInfo) -> click.Choice[str] | None:
+    return click.Choice(get_args(field.annotation)) if get_origin(field.annotation) is Literal else None
+
+
+def _metavar(name: str, field: FieldInfo) -> str:
+    return "ON|OFF" if field.annotation is bool else name.rsplit("_", 1)[-1].upper()
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return str(default) if default not in {None, ""} else "none"
+
+
+@click.command()
+@_settings_options
+def serve(**given: str | None) -> None:
+    """Start the server; it runs until it is told to stop (SIGINT, SIGTERM)."""
+    settings = settings_of(given)
+
+    from trtserve.server.process import (
+        serve as run,  # imports torch: seconds that no other command should take
+    )
+
+    try:
+        started = run(settings)
+    except TrtserveError as failure:
+        raise click.ClickException(str(failure)) from failure
+    sys.exit(0 if started else 1)

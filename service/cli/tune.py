@@ -1,0 +1,111 @@
+"""`trtserve tune`: measure which settings are best for an engine on this machine."""
+
+import math
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from trtserve.cli.console import FORMAT
+from trtserve.cli.settings import settings_of
+from trtserve.errors import TrtserveError
+from trtserve.settings import MAX_BATCH_SIZE, MAX_DELAY_US
+
+
+def _numbers(least: int, most: int, word: str | None = None) -> Callable[..., tuple[int | str, ...]]:
+    """Reads whole numbers with commas between them, each once; and a word, where there is one."""
+
+    def read(_: click.Context, param: click.Parameter, given: str) -> tuple[int | str, ...]:
+        numbers: dict[int | str, None] = {}
+        for part in map(str.strip, given.split(",")):
+            if part == word:
+                numbers[part] = None
+                continue
+            if not re.fullmatch(r"[0-9]{1,9}", part) or not least <= int(part) <= most:
+                also = f" or {word}" if word else ""
+                raise click.BadParameter(f"{part!r} is no number from {least} to {most}{also}.", param=param)
+            numbers[int(part)] = None
+        return tuple(numbers)
+
+    return read
+
+
+class _Amount(click.FloatRange):
+    """A number above 0. Of click's own range, nan is a member: it is neither below nor above."""
+
+    def __init__(self, most: float) -> None:
+        super().__init__(0, most, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        amount = float(super().convert(value, param, ctx))
+        if math.isnan(amount):
+            self.fail(f"{value!r} is no number above 0, and {self.max:g} at most.", param, ctx)
+        return amount
+
+
+@click.command()
+@click.argument("ref", metavar="NAME|ID|PLAN")
+@click.option("--store", metavar="DIR", help="Where the engine is.  [env: TRTSERVE_STORE]")
+@click.option("--format", type=FORMAT, default="auto", help="Format of the plan, where a file is given.")
+@click.option(
+    "--latency-ms",
+    type=_Amount(10_000),
+    default=10.0,
+    metavar="MS",
+    help="What the 99th percentile must be within.",
+)
+@click.option(
+    "--concurrency",
+    metavar="N,N…",
+    callback=_numbers(1, 10_000),
+    default="1,8,64",
+    help="Requests outstanding.",
+)
+@click.option(
+    "--seconds",
+    type=_Amount(3600),
+    default=1.0,
+    metavar="S",
+    help="Length of one measurement.",
+)
+@click.option(
+    "--instances",
+    metavar="N,N…",
+    callback=_numbers(1, 256),
+    default="1,2",
+    help="Numbers of instances to try.",
+)
+@click.option(
+    "--batch",
+    metavar="N,N…",
+    callback=_numbers(1, MAX_BATCH_SIZE),
+    default="1,4,16,64",
+    help="Batch sizes to try.",
+)
+@click.option(
+    "--delay-us",
+    metavar="N,N…",
+    callback=_numbers(0, MAX_DELAY_US, "auto"),
+    default="0,500,auto",
+    help="Delays to try.",
+)
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="X:N,N…", help="Whole shape of an input, as x:1,3,224,224."
+)
+def tune(ref: str, store: str | None, **asked: Any) -> None:
+    """Measure which instances, batch size and delay are best for an engine on this machine.
+
+    A plan file, or an engine of a store, also while a server runs on that.
+    """
+    settings = settings_of({"store": store})
+
+    from trtserve.tune.sweep import run  # imports torch: seconds that no other command should take
+
+    try:
+        report = run(ref, asked, settings, lambda line: click.echo(line, err=True))
+    except TrtserveError as failure:
+        raise click.ClickException(str(failure)) from failure
+    click.echo("\n".join(report.lines))
+    sys.exit(0 if report.complete else 130)  # as a shell tells of Ctrl-C

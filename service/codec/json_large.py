@@ -1,0 +1,116 @@
+"""Large JSON bodies: C++ reads the numbers of a tensor straight into its memory, never as Python objects.
+
+The lists of numbers are cut out of the document first. What is left is short in every request that anybody
+means, so it has a bound; it is read as any JSON, with a mark in place of each list.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from runtime_ext import DATATYPES, find_number_lists, read_number_list
+from trtserve.codec import json_cut
+from trtserve.codec.datatypes import NUMPY
+from trtserve.codec.json_values import Array, narrowed, refusal
+from trtserve.codec.request import Unread
+from trtserve.codec.tensor import TENSORS, check_elements
+from trtserve.errors import InvalidInput
+from trtserve.whole import MOST_EXACT
+
+LEAST_BYTES = 16_384  # of a document that is worth it
+LEAST_LIST = 256  # characters of a list that is cut out
+READ_AS = {"FP16": "FP64", "BF16": "FP32"}  # what numpy then rounds
+TOO_LONG = (
+    "The request's JSON has {size} bytes besides the numbers of its inputs; this server reads at most {most}."
+    " Data belongs into the list `data` of an input, or behind the JSON in the binary form."
+)
+NONE = np.empty(0, np.float64)
+
+
+class NumberList(Unread):
+    """A list of numbers, as it is written in a document."""
+
+    __slots__ = ("_begin", "_text")
+
+    def __init__(self, text: memoryview, begin: int) -> None:
+        """`begin`: where in the document the text begins."""
+        self._text = text
+        self._begin = begin
+
+    def text_bytes(self) -> int:
+        return len(self._text)
+
+    def read_bytes(self, datatype: str, shape: list[int]) -> int:
+        if datatype in READ_AS:  # which takes about as much again to be rounded
+            return 2 * self._most_elements(shape) * DATATYPES[READ_AS[datatype]]
+        return self._most_elements(shape) * DATATYPES[datatype]
+
+    def read(self, name: str, datatype: str, shape: list[int]) -> Array:
+        read_as = READ_AS.get(datatype, datatype)
+        array = np.empty(self._most_elements(shape), NUMPY[read_as])
+        fault = read_number_list(self._text, shape, read_as, array)
+        if fault is not None:
+            raise self._refusal(name, datatype, shape, fault)
+        return array if read_as == datatype else narrowed(name, datatype, array)
+
+    def check(self) -> None:
+        """Raise InvalidInput unless it is a list of numbers, whatever these are."""
+        fault = read_number_list(self._text, [], "FP64", NONE)
+        if fault is not None and fault[0] == "malformed":
+            raise self._malformed(fault[2])
+
+    def _most_elements(self, shape: list[int]) -> int:
+        """As many as the shape says, where the text has room for them: each has a character and a comma."""
+        return min(math.prod(shape), len(self._text) // 2)
+
+    def _refusal(
+        self, name: str, datatype: str, shape: list[int], told: tuple[str, int, int, int]
+    ) -> InvalidInput:
+        fault, index, begin, end = told
+        written = bytes(self._text[begin : min(end, begin + 100)]).decode("ascii", "replace")
+        if fault == "malformed":
+            return self._malformed(begin)
+        if fault == "count":
+            check_elements(name, shape, index)
+        if fault == "nesting":
+            return InvalidInput(
+                f"The data of tensor {name!r} is nested otherwise than its shape {shape}: look at depth "
+                f"{index}, byte {self._begin + begin} of the body."
+            )
+        is_float = written[-1:].isdigit() and not written.lstrip("-").isdigit()
+        inexact = is_float and abs(float(written)) > MOST_EXACT
+        return refusal(name, datatype, index, written, inexact=inexact)
+
+    def _malformed(self, at: int) -> InvalidInput:
+        seen = bytes(self._text[at : at + 1]).decode("ascii", "replace")
+        return InvalidInput(
+            "The body is not JSON, or its data is not a list of numbers (null, NaN and Infinity are none): "
+            f"{seen!r} at byte {self._begin + at} is not where such a list can have it."
+        )
+
+
+def parse(document: bytes | memoryview) -> Any:
+    """What is in the document, where the `data` of an input is a NumberList instead of a list of numbers.
+
+    Raises orjson.JSONDecodeError, InvalidInput, and TooLarge where too much is left without these.
+    """
+    view = memoryview(document)
+    spans = find_number_lists(document, LEAST_LIST, TENSORS + 1)
+    if len(spans) > TENSORS:
+        raise InvalidInput(f"The request has more than {TENSORS} lists as `data`, the most that it may have.")
+    root, found = json_cut.read(view, spans, '"', TOO_LONG)
+    lists = {mark: NumberList(view[begin:end], begin) for mark, (begin, end) in found.items()}
+    _place(root, lists)
+    for unused in lists.values():
+        unused.check()
+    return root
+
+
+def _place(root: Any, lists: dict[str, NumberList]) -> None:
+    """Put each list, and take it out of `lists`, where it is the data of an input."""
+    inputs = root.get("inputs") if isinstance(root, dict) else None
+    for tensor in inputs if isinstance(inputs, list) else ():
+        data = tensor.get("data") if isinstance(tensor, dict) else None
+        if isinstance(data, str) and data in lists:
+            tensor["data"] = lists.pop(data)

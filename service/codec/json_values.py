@@ -1,0 +1,192 @@
+"""Tensor data as JSON lists, strictly: a value that the datatype cannot hold is refused, never bent."""
+
+from array import array
+from collections.abc import Sequence
+from itertools import chain
+from math import isfinite
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from trtserve.codec.datatypes import FLOATS, INTEGERS, NUMPY
+from trtserve.codec.tensor import check_elements
+from trtserve.errors import InvalidInput
+from trtserve.text import shown
+from trtserve.whole import MOST_EXACT, whole
+
+Array = npt.NDArray[Any]
+
+BF16_INFINITY = 0x7F80
+NUMBERS = {int, float}
+ARRAY = {"FP32": "f", "FP64": "d"}  # the standard library's arrays of these
+FEW = 256  # elements
+STEP_ELEMENTS = 65_536  # that are written at once, with the GIL: a millisecond or two
+
+
+def to_array(name: str, datatype: str, shape: list[int], data: object) -> Array:
+    """The elements of a list, flat or nested as `shape` says, in the datatype's layout: one-dimensional.
+
+    Types are looked at before numpy sees the values: it would take `true` for 1 and 1.5 for a whole number.
+    """
+    values = flat(name, shape, data)
+    if datatype == "BOOL":
+        return _to_bool(name, values)
+    if datatype in INTEGERS:
+        return _to_int(name, datatype, values)
+    return _to_bfloat16(name, values) if datatype == "BF16" else _to_float(name, datatype, values)
+
+
+def to_list(datatype: str, data: memoryview) -> Array:
+    """The elements, flat, as something that the JSON encoder takes."""
+    values = np.frombuffer(data, NUMPY[datatype])
+    if datatype == "BF16":
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values
+
+
+def write(datatype: str, data: memoryview) -> list[bytes]:
+    """The elements as a JSON list, flat, in parts: in another thread, where that holds up nobody for long."""
+    values = to_list(datatype, data)
+    parts = []
+    for begin in range(0, len(values), STEP_ELEMENTS):
+        step = orjson.dumps(values[begin : begin + STEP_ELEMENTS], option=orjson.OPT_SERIALIZE_NUMPY)
+        parts += [b"," if begin else b"[", step[1:-1]]
+    return [*parts, b"]"] if parts else [b"[]"]
+
+
+def flat(name: str, shape: list[int], data: object) -> list[Any]:
+    """The elements of a list that is flat, or nested as `shape` says."""
+    if not isinstance(data, list):
+        raise InvalidInput(f"The data of tensor {name!r} is {shown(data)}; it must be a list.")
+    if list not in map(type, data):
+        check_elements(name, shape, len(data))
+        return data
+    level: list[Any] = [data]
+    for depth, dim in enumerate(shape):
+        for part in level:
+            if type(part) is not list or len(part) != dim:
+                raise InvalidInput(
+                    f"The data of tensor {name!r} is nested otherwise than its shape {shape}: "
+                    f"at depth {depth} it has {shown(part)} for a list of {dim}."
+                )
+        level = list(chain.from_iterable(level))
+    return level
+
+
+def _check_types(name: str, datatype: str, values: list[Any], taken: set[type]) -> None:
+    if not taken.issuperset(map(type, values)):
+        wrong = next(index for index, value in enumerate(values) if type(value) not in taken)
+        raise _refusal(name, datatype, values, wrong)
+
+
+def _to_bool(name: str, values: list[Any]) -> Array:
+    _check_types(name, "BOOL", values, {bool, int})
+    if not {0, 1}.issuperset(values):
+        wrong = next(index for index, value in enumerate(values) if value not in {0, 1})
+        raise _refusal(name, "BOOL", values, wrong)
+    return np.array(values, np.bool_)
+
+
+def _to_int(name: str, datatype: str, values: list[Any]) -> Array:
+    if not {int}.issuperset(map(type, values)):
+        values = _from_floats(name, datatype, values)
+    least, greatest = INTEGERS[datatype]
+    if values and (min(values) < least or max(values) > greatest):
+        wrong = next(index for index, value in enumerate(values) if not least <= value <= greatest)
+        raise _refusal(name, datatype, values, wrong)
+    return np.array(values, NUMPY[datatype])
+
+
+def _from_floats(name: str, datatype: str, values: list[Any]) -> list[int]:
+    wholes = [whole(value) for value in values]
+    if None in wholes:
+        raise _refusal(name, datatype, values, wholes.index(None))
+    return cast("list[int]", wholes)
+
+
+def _to_float(name: str, datatype: str, values: list[Any]) -> Array:
+    _check_types(name, datatype, values, NUMBERS)
+    if datatype in ARRAY and len(values) <= FEW:
+        few = _few_floats(datatype, values)
+        if few is not None:
+            return few
+    with np.errstate(over="ignore"):
+        converted = np.array(values, np.float64).astype(NUMPY[datatype])
+    _check_finite(name, datatype, values, np.isfinite(converted))
+    return converted
+
+
+def _few_floats(datatype: str, values: list[Any]) -> Array | None:
+    """The same for a few numbers, where numpy's calls take longest; None where one may not be finite."""
+    try:
+        packed = array(ARRAY[datatype], values)
+    except OverflowError:
+        return None
+    # One that is not finite makes the sum so; a sum that overflows by itself is only looked at again.
+    return np.frombuffer(packed, NUMPY[datatype]) if isfinite(sum(packed)) else None
+
+
+def _to_bfloat16(name: str, values: list[Any]) -> Array:
+    rounded = _rounded_to_bfloat16(_to_float(name, "FP32", values))
+    _check_finite(name, "BF16", values, _finite("BF16", rounded))
+    return rounded
+
+
+def narrowed(name: str, datatype: str, wide: Array) -> Array:
+    """FP64 as FP16, or FP32 as BF16; InvalidInput where an element is too large for that."""
+    with np.errstate(over="ignore"):
+        narrow = _rounded_to_bfloat16(wide) if datatype == "BF16" else wide.astype(NUMPY[datatype])
+    _check_finite(name, datatype, wide, _finite(datatype, narrow))
+    return narrow
+
+
+def _rounded_to_bfloat16(floats: Array) -> Array:
+    """Round each float32 to the nearest bfloat16, ties to even; what was no float32 is rounded twice so.
+
+    bfloat16 is the upper half of a float32. Adding just under half of its last place, and the last place
+    itself, carries into it when the lower half is above one half, or is one half and the place is odd.
+    """
+    bits = floats.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def _finite(datatype: str, array: Array) -> Array:
+    return (array & BF16_INFINITY) != BF16_INFINITY if datatype == "BF16" else np.isfinite(array)
+
+
+def _check_finite(name: str, datatype: str, values: Sequence[Any] | Array, finite: Array) -> None:
+    if not finite.all():
+        raise _refusal(name, datatype, values, int(finite.argmin()))
+
+
+def _refusal(name: str, datatype: str, values: Sequence[Any] | Array, index: int) -> InvalidInput:
+    value = values[index]
+    inexact = isinstance(value, float) and abs(value) > MOST_EXACT
+    return refusal(name, datatype, index, as_json(value), inexact=inexact)
+
+
+def refusal(name: str, datatype: str, index: int, written: str, *, inexact: bool) -> InvalidInput:
+    """What a tensor is refused with whose element `index` is none of its datatype.
+
+    `inexact`: it is a float so large that it may be meant for several whole numbers.
+    """
+    if datatype == "BOOL":
+        takes = "true and false"
+    elif datatype in INTEGERS:
+        takes = "whole numbers from {} to {}".format(*INTEGERS[datatype])
+        if inexact:
+            takes += f", and those over {MOST_EXACT} without a point or an exponent"
+    else:
+        takes = f"numbers up to {FLOATS[datatype]:.8g}"
+    return InvalidInput(
+        f"Tensor {name!r} has {written} at element {index} of its data; {datatype} takes {takes}."
+    )
+
+
+def as_json(value: object) -> str:
+    """An element for a sentence, in the words of the body that it came in."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return shown(value)

@@ -1,0 +1,346 @@
+"""Bodies of the Open Inference Protocol (version 2): JSON, alone or with binary tensors behind it.
+
+Source: the protocol's "Inference Request" and Triton's "Binary Tensor Data Extension". In the binary form
+the first `Inference-Header-Content-Length` bytes are JSON; an input with `parameters.binary_data_size` has
+that many bytes behind it, in the order of the inputs, little-endian.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from runtime_ext import Output
+from trtserve.codec import datatypes, json_large, json_values, region_parameters, strings
+from trtserve.codec.request import (
+    HIGH,
+    LONGEST_NS,
+    LOW,
+    NORMAL,
+    InferRequest,
+    Input,
+    Place,
+    Region,
+    RequestedOutput,
+    Unread,
+)
+from trtserve.codec.tensor import check_bytes, check_name, check_shape, check_tensors
+from trtserve.errors import InvalidInput, Unsupported
+from trtserve.text import shown
+from trtserve.whole import whole
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+LENGTH_DIGITS = 18  # of a number that a 64-bit length can be
+SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
+PRIORITIES = {0: NORMAL, 1: HIGH, 2: NORMAL, 3: LOW}
+"""`parameters.priority`: 1 is the highest; 0 and what is beyond the lowest are the default, as in Triton."""
+
+
+class Values(Unread):
+    """The `data` of an input as JSON has it: a list of Python objects, or what came in place of one."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: object) -> None:
+        self._data = data
+
+    def text_bytes(self) -> int:
+        return 0  # of a document that is short
+
+    def read_bytes(self, datatype: str, shape: list[int]) -> int:
+        return 0
+
+    def read(self, name: str, datatype: str, shape: list[int]) -> object:
+        if datatype == "BYTES":
+            return strings.to_bytes(name, shape, self._data)
+        return json_values.to_array(name, datatype, shape, self._data)
+
+
+@dataclass(slots=True)
+class Described:
+    """A request but for what lies behind its JSON, which requests with the same JSON have in common."""
+
+    request: InferRequest  # whose inputs have no data yet
+    tensors: list[tuple[str, str, list[int]]]  # of each input: name, datatype, shape
+    data: list[Any]  # of each input what is Unread, or its Region, or None where it is a blob
+    blob_bytes: list[int]  # of each input; 0 where it is none
+
+    @property
+    def all_blobs(self) -> bool:
+        """Whether every input lies behind the JSON: the blobs are then, one after the other, its data."""
+        return all(data is None for data in self.data)
+
+    def bind(self, blobs: memoryview) -> InferRequest:
+        """The request, with its inputs: views on the blobs where they are not in the JSON."""
+        inputs: list[Input] = []
+        offset = 0
+        for (name, datatype, shape), data, size in zip(self.tensors, self.data, self.blob_bytes, strict=True):
+            if data is not None:
+                inputs.append((name, datatype, shape, data))
+                continue
+            end = offset + size
+            if end > len(blobs):
+                left = len(blobs) - offset
+                raise InvalidInput(f"Tensor {name!r} takes {size} bytes; only {left} are left in the body.")
+            blob = blobs[offset:end]
+            inputs.append((name, datatype, shape, strings.Blob(blob) if datatype == "BYTES" else blob))
+            offset = end
+        if offset != len(blobs):
+            raise InvalidInput(f"{len(blobs) - offset} bytes of the body belong to no input.")
+        self.request.inputs = inputs
+        return self.request
+
+
+def describe(document: bytes | memoryview) -> Described:
+    """A request from its JSON alone. Raises InvalidInput and Unsupported."""
+    return describe_object(_object(_parse(document), "The request"))
+
+
+def describe_object(root: dict[str, Any]) -> Described:
+    """The same from what the JSON holds."""
+    parameters = _parameters(root, "the request")
+    tensors = _list(root, "inputs")
+    if not isinstance(root.get("id", ""), str):
+        raise InvalidInput(f"The request's id is {shown(root['id'])}; it must be a string.")
+    binary_outputs = _flag(parameters, "binary_data_output", False)
+    _check_sequence(parameters)
+    outputs, shared = _outputs(root, binary_outputs) if "outputs" in root else (None, False)
+    described = Described(
+        InferRequest(
+            inputs=[],
+            outputs=outputs,
+            binary_outputs=binary_outputs,
+            id=root.get("id"),
+            timeout_ns=_timeout_ns(parameters),
+            priority=_priority(parameters),
+            shared=shared,
+        ),
+        [],
+        [],
+        [],
+    )
+    for number, tensor in enumerate(tensors):
+        _describe_input(described, number, _object(tensor, f"Input {number}"))
+    return described
+
+
+def decode(document: bytes | memoryview, blobs: memoryview) -> InferRequest:
+    """A request from its JSON and the bytes behind it; the inputs are views on them."""
+    return describe(document).bind(blobs)
+
+
+def split(body: bytes | memoryview, header_length: str) -> tuple[memoryview, memoryview]:
+    """The JSON and the blobs of a body in the binary form."""
+    digits = header_length.isascii() and header_length.isdecimal() and len(header_length) <= LENGTH_DIGITS
+    if not digits or int(header_length) > len(body):
+        raise InvalidInput(
+            f"{HEADER_LENGTH} is {shown(header_length)}; it must be the length of the JSON at the start of "
+            f"the body, which has {len(body)} bytes."
+        )
+    view = memoryview(body)
+    return view[: int(header_length)], view[int(header_length) :]
+
+
+def encode(
+    outputs: Sequence[tuple[Output, Place]],
+    *,
+    model_name: str,
+    model_version: str,
+    id: str | None,
+    written: Mapping[str, list[bytes]],
+) -> tuple[list[bytes | memoryview], dict[str, str]]:
+    """The answer in parts, and its headers; each output comes with its place.
+
+    `written` has the data of outputs, by their names, that has been written as JSON before.
+    """
+    described: list[dict[str, Any]] = []
+    blobs: list[bytes | memoryview] = []
+    mark = secrets.token_hex(16) if written else ""  # in place of what has been written
+    for output, place in outputs:
+        data = memoryview(output)
+        tensor: dict[str, Any] = {"name": output.name, "shape": output.shape, "datatype": output.datatype}
+        if isinstance(place, Region):
+            pass  # Clients in C++ take whatever parameters there are for those of a blob.
+        elif place:
+            tensor["parameters"] = {"binary_data_size": data.nbytes}
+            blobs.append(data)
+        elif output.name in written:
+            tensor["data"] = mark
+        elif output.datatype == "BYTES":
+            tensor["data"] = strings.to_list(output.name, data)
+        else:
+            tensor["data"] = json_values.to_list(output.datatype, data)
+        described.append(tensor)
+    answer: dict[str, Any] = {"model_name": model_name, "model_version": model_version}
+    if id is not None:
+        answer["id"] = id
+    answer["outputs"] = described
+    document: list[bytes | memoryview] = [orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)]
+    if written:
+        document = _filled(
+            bytes(document[0]), mark, [written[o.name] for o, _ in outputs if o.name in written]
+        )
+    if not blobs:
+        return document, {"Content-Type": "application/json"}
+    length = sum(map(len, document))
+    return document + blobs, {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(length)}
+
+
+def _filled(document: bytes, mark: str, texts: list[list[bytes]]) -> list[bytes | memoryview]:
+    """The document with the texts in place of the marks, in their order."""
+    begin, *others = document.split(b'"%b"' % mark.encode())
+    filled: list[bytes | memoryview] = [begin]
+    for text, other in zip(texts, others, strict=True):
+        filled += [*text, other]
+    return filled
+
+
+def _parse(document: bytes | memoryview) -> object:
+    try:
+        return (
+            json_large.parse(document) if len(document) >= json_large.LEAST_BYTES else orjson.loads(document)
+        )
+    except orjson.JSONDecodeError as error:
+        if not document:
+            raise InvalidInput("The body is empty; it must be JSON with the inputs.") from None
+        raise InvalidInput(
+            f"The body is not JSON (NaN and Infinity are none): {error}. If it is in the binary form, "
+            f"{HEADER_LENGTH} says how much of it is JSON."
+        ) from None
+
+
+def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -> None:
+    name = check_name(f"Input {number}", tensor.get("name"))
+    datatype = datatypes.check(name, tensor.get("datatype"))
+    shape = check_shape(name, tensor.get("shape"))
+    size = region = None
+    if "parameters" in tensor:
+        parameters = _parameters(tensor, f"tensor {name!r}")
+        size = parameters.get("binary_data_size")
+        region = region_parameters.region(f"tensor {name!r}", parameters)
+    if ("data" in tensor) + (size is not None) + (region is not None) != 1:
+        raise _not_one_way(name, tensor, size, region)
+    data: Any = region
+    blob_bytes = 0
+    if region is not None:
+        described.request.shared = True
+        check_bytes(name, datatype, shape, region.byte_size)
+    elif size is not None:
+        blob_bytes = check_bytes(name, datatype, shape, size)
+    else:
+        data = tensor["data"]
+        if isinstance(data, Unread):
+            described.request.unread = True
+        else:
+            data = Values(data)
+    described.tensors.append((name, datatype, shape))
+    described.data.append(data)
+    described.blob_bytes.append(blob_bytes)
+
+
+def _not_one_way(name: str, tensor: dict[str, Any], size: object, region: Region | None) -> InvalidInput:
+    """What is wrong with a tensor whose data does not come in one way."""
+    there = {
+        "data": "data" in tensor,
+        "parameters.binary_data_size": size is not None,
+        "a shared memory region": region is not None,
+    }
+    given = [what for what, is_there in there.items() if is_there]
+    if not given:
+        return InvalidInput(f"Tensor {name!r} has neither {' nor '.join(there)}.")
+    return InvalidInput(f"Tensor {name!r} has both {' and '.join(given)}; its data comes in one way.")
+
+
+def _outputs(root: dict[str, Any], binary_by_default: bool) -> tuple[list[RequestedOutput] | None, bool]:
+    """The outputs that are listed, and whether any of them is to go into shared memory."""
+    outputs = []
+    shared = False
+    for number, described in enumerate(_list(root, "outputs")):
+        output = _object(described, f"Output {number}")
+        name = check_name(f"Output {number}", output.get("name"))
+        binary, region = binary_by_default, None
+        if "parameters" in output:
+            parameters = _parameters(output, f"output {name!r}")
+            _check_classification(name, parameters)
+            binary = _flag(parameters, "binary_data", binary_by_default)
+            region = region_parameters.region(f"output {name!r}", parameters)
+            shared = shared or region is not None
+        outputs.append(RequestedOutput(name, binary, region))
+    return outputs or None, shared  # an empty list asks for all, as no list does
+
+
+def _check_classification(name: str, parameters: dict[str, Any]) -> None:
+    """Source: Triton's "Classification Extension"; 0 asks for nothing there as well."""
+    given = parameters.get("classification", 0)
+    classes = whole(given)
+    if classes is None or classes < 0:
+        raise InvalidInput(
+            f"The parameter classification of output {name!r} is {shown(given)}; it must be a whole number."
+        )
+    if classes > 0:
+        raise Unsupported(
+            f"The request asks for the best {shown(classes)} classes of output {name!r}: this server answers "
+            "with tensors only. Ask without classification, and sort what comes."
+        )
+
+
+def _check_sequence(parameters: dict[str, Any]) -> None:
+    """Source: Triton's "Sequence Extension"; an ID of 0, or an empty one, is none there as well."""
+    for name in SEQUENCE:
+        value = parameters.get(name)
+        if value not in (None, 0, False, ""):
+            raise Unsupported(
+                f"The request has the parameter {name}, {shown(value)}: an engine keeps nothing from one "
+                "request to the next, so there are no sequences. Send what it needs with each request."
+            )
+
+
+def _timeout_ns(parameters: dict[str, Any]) -> int | None:
+    """`parameters.timeout` is in microseconds; 0 is none of the request's own: both as Triton has them."""
+    given = parameters.get("timeout", 0)
+    timeout = whole(given)
+    if timeout is None or timeout < 0:
+        raise InvalidInput(
+            f"The parameter timeout is {shown(given)}; it must be a whole number of microseconds."
+        )
+    return min(timeout * 1_000, LONGEST_NS) or None
+
+
+def _priority(parameters: dict[str, Any]) -> int:
+    given = parameters.get("priority", 0)
+    priority = whole(given)
+    if priority is None or priority < 0:
+        raise InvalidInput(
+            f"The parameter priority is {shown(given)}; it must be 1 (high), 2 (normal) or 3 (low)."
+        )
+    return PRIORITIES.get(priority, NORMAL)
+
+
+def _object(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{what} is not a JSON object.")
+    return value
+
+
+def _list(described: dict[str, Any], key: str) -> list[Any]:
+    value = described.get(key)
+    if not isinstance(value, list):
+        raise InvalidInput(f"The request must have `{key}`, a list.")
+    check_tensors(key, len(value))
+    return value
+
+
+def _parameters(described: dict[str, Any], what: str) -> dict[str, Any]:
+    parameters = described.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise InvalidInput(f"The parameters of {what} are not a JSON object.")
+    return parameters
+
+
+def _flag(parameters: dict[str, Any], key: str, default: bool) -> bool:
+    value = parameters.get(key, default)
+    if not isinstance(value, bool):
+        raise InvalidInput(f"The parameter {key} is {shown(value)}; it must be true or false.")
+    return value

@@ -1,0 +1,46 @@
+"""The parameters of a tensor that lies in shared memory, in a request and in its answer.
+
+Source: Triton's "Shared-Memory Extension". The name of the region and a size are required, the offset is 0
+where it is not there. An input's size is that of its data; an output's is what there is room for.
+"""
+
+from typing import Any
+
+from trtserve.codec.request import Region
+from trtserve.codec.tensor import check_name
+from trtserve.errors import InvalidInput
+from trtserve.text import shown
+from trtserve.whole import whole
+
+REGION = "shared_memory_region"
+BYTE_SIZE = "shared_memory_byte_size"
+OFFSET = "shared_memory_offset"
+
+
+def region(what: str, parameters: dict[str, Any]) -> Region | None:
+    """The region that a tensor's parameters name, if they do; `what` says in a sentence whose they are."""
+    if parameters.keys().isdisjoint((REGION, BYTE_SIZE, OFFSET)):
+        return None
+    if REGION not in parameters or BYTE_SIZE not in parameters:
+        missing = BYTE_SIZE if REGION in parameters else REGION
+        raise InvalidInput(f"The parameters of {what} are about shared memory, but have no {missing}.")
+    return Region(
+        check_name(f"The shared memory region of {what}", parameters[REGION]),
+        _bytes(what, OFFSET, parameters.get(OFFSET, 0)),
+        _bytes(what, BYTE_SIZE, parameters[BYTE_SIZE]),
+    )
+
+
+def described(place: Region, byte_size: int) -> dict[str, Any]:
+    """The parameters of an output in the answer: it is `byte_size` long, however large its place is."""
+    parameters: dict[str, Any] = {REGION: place.name, BYTE_SIZE: byte_size}
+    return parameters | {OFFSET: place.offset} if place.offset else parameters
+
+
+def _bytes(what: str, key: str, value: object) -> int:
+    size = whole(value)
+    if size is None or not 0 <= size < 2**63:
+        raise InvalidInput(
+            f"The parameter {key} of {what} is {shown(value)}; it must be a whole number of bytes from 0."
+        )
+    return size

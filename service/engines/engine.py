@@ -1,0 +1,148 @@
+"""An engine as the registry knows it: what is stored of it, and how it is doing."""
+
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from runtime_ext import DATATYPES, EngineInfo, TensorSpec
+from trtserve.errors import Conflict
+from trtserve.options.engine_options import Options
+from trtserve.store.database import StoredEngine
+
+
+class State(StrEnum):
+    LOADING = "LOADING"  # being stood up
+    READY = "READY"  # takes requests
+    DRAINING = "DRAINING"  # removed or unloaded; finishes the requests that it had accepted
+    UNLOADED = "UNLOADED"  # kept, but not resident
+    FAILED = "FAILED"  # kept, but could not be stood up again; `reason` says why
+
+
+class EngineName(NamedTuple):
+    """A version that points to the engine; `current` where it is the one that its name stands for."""
+
+    name: str
+    version: int
+    current: bool
+
+
+@dataclass(eq=False)
+class Engine:
+    """One life of an engine; the next load begins another. Belongs to the event loop and the registry."""
+
+    stored: StoredEngine
+    state: State = State.LOADING
+    reason: str | None = None  # of FAILED, and of LOADING where its load is tried again
+    info: EngineInfo | None = None  # once loaded
+    load_seconds: float | None = None  # once loaded
+    metadata: dict[str, Any] | None = None  # once loaded, where the plan has any
+    names: tuple[EngineName, ...] = ()
+
+    @property
+    def id(self) -> int:
+        return self.stored.id
+
+    @property
+    def digest(self) -> str:
+        return self.stored.digest
+
+    @property
+    def format(self) -> str:
+        return self.stored.format
+
+    @property
+    def backend(self) -> str:
+        return self.stored.backend
+
+    @property
+    def loaded(self) -> EngineInfo:
+        """What is known of an engine once it has been loaded, as every READY one has."""
+        assert self.info is not None, "a READY engine has been loaded"
+        return self.info
+
+    @cached_property
+    def most_input_bytes(self) -> int | None:
+        """What the inputs of a request take at most; None where a shape has no bound."""
+        sizes = [_most_bytes(spec) for spec in self.loaded.inputs]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
+    def why_not_ready(self) -> str:
+        """A sentence for the person whose request this engine cannot take now."""
+        match self.state:
+            case State.LOADING:
+                if self.reason:
+                    return f"Engine {self} is not loaded yet, and is tried again: {self.reason}"
+                return f"Engine {self} is still loading: try again soon."
+            case State.DRAINING:
+                return f"Engine {self} is being removed or unloaded."
+            case State.UNLOADED:
+                ref = self.names[0].name if self.names else self.id
+                return f"Engine {self} is unloaded: load it with POST /v2/repository/models/{ref}/load."
+            case _:
+                return f"Engine {self} could not be loaded: {self.reason}"
+
+    def check_same_plan(self, wanted: StoredEngine) -> None:
+        """Conflict where a plan has this engine's ID but other bytes."""
+        # Of a damaged row the digest may be lost.
+        if self.digest != wanted.digest and not self.stored.damage:
+            raise Conflict(
+                f"Another plan (SHA-256 {self.digest}) has the engine ID {self.id} that this one "
+                f"({wanted.digest}) would have: an ID is the first 52 bits of the digest. Remove that "
+                "engine, or build this plan again, which changes its bytes."
+            )
+
+    def check_options(self, asked: Options) -> None:
+        """Conflict where an upload or a load asks for other options than this engine has."""
+        for option, value in self.others(asked):
+            raise Conflict(
+                f"Engine {self} is resident with {option}={_shown(getattr(self.stored, option))}, not "
+                f"{_shown(value)}. Ask for what it has to use it as it is, or unload it first, so that it "
+                "can be loaded with something else."
+            )
+
+    def others(self, asked: Options) -> list[tuple[str, object]]:
+        """The options that are asked for and differ from this engine's, by their names."""
+        # "auto" and 0 are stored as asked; what they came to is in info, and may be asked for as well.
+        wanted = {option: getattr(asked.over(self.stored), option) for option in asdict(asked)}
+        return [
+            (option, value)
+            for option, value in wanted.items()
+            if value not in {getattr(self.stored, option), getattr(self.info, option, None)}
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.names[0].name})" if self.names else str(self.id)
+
+
+def _most_bytes(spec: TensorSpec) -> int | None:
+    if spec.shape is None:
+        return None
+    shapes = [profile.max for profile in spec.profiles] or [spec.shape]
+    if any(dim < 0 for shape in shapes for dim in shape):
+        return None
+    return max(map(math.prod, shapes)) * DATATYPES[spec.datatype]
+
+
+def _shown(option: object) -> str:
+    return str(option) if option != "" else "(none)"
+
+
+class Resolved(NamedTuple):
+    """What a reference in a URL, an engine ID or a name, stands for now."""
+
+    engine: Engine
+    name: str | None
+    version: int | None
+
+    @property
+    def model_name(self) -> str:
+        """What the Open Inference Protocol calls it: its name, or without one its ID."""
+        return self.name or str(self.engine.id)
+
+    @property
+    def model_version(self) -> str:
+        """The same of its version: an engine without a name has 1."""
+        return str(self.version or 1)

@@ -1,0 +1,219 @@
+"""Gets engines into the runtime and out of it: in threads, and no further once the server stops.
+
+A load has a thread of its own. One that is not done in its time is given up, since a library cannot be
+interrupted: its thread stays, and releases what it may yet load. Until then nothing else can be loaded under
+its ID.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from runtime_ext import EngineInfo, Error, Runtime
+from trtserve.engines.engine import Engine
+from trtserve.engines.running_load import RunningLoad
+from trtserve.engines.seam_options import load_options
+from trtserve.engines.turns import Turns
+from trtserve.errors import ExecutionFailed, TrtserveError, Unavailable
+from trtserve.formats.generations import runtime_backend
+from trtserve.formats.sniff import Format
+from trtserve.formats.tensorrt_head import read_metadata
+from trtserve.plans.checks import explained
+from trtserve.plans.trial import PlanCrashed, Trial, Trials
+from trtserve.settings import Settings
+from trtserve.shortage import check_memory, shortage_behind
+from trtserve.store.load_marks import LoadMarks, Mark
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DRAINS_AT_ONCE = 8  # a drain mostly waits
+
+
+@dataclass
+class Loaded:
+    """What a load finds out."""
+
+    info: EngineInfo
+    seconds: float
+    metadata: dict[str, Any] | None
+
+
+class Residency:
+    """Belongs to the event loop and never blocks it. Its caller holds the lock of the engine's ID."""
+
+    def __init__(self, runtime: Runtime, settings: Settings, marks: LoadMarks, trial: Trial | None) -> None:
+        """`trial` is what a plan must stand before it is loaded here for the first time; None: nothing."""
+        self._runtime = runtime
+        self._drain_s = settings.drain_s
+        self._load_timeout_s = settings.load_timeout_s
+        self._marks = marks
+        self._trials = Trials(trial) if trial is not None else None
+        self.turns = Turns(settings.max_waiting_loads)
+        self._suspects = asyncio.Lock()  # held by the one that is loaded
+        self._loads: dict[int, RunningLoad[Loaded]] = {}  # by the engine's ID, those given up too
+        self._given_up: set[int] = set()  # of them
+        self._stopping = False
+        self._stopped = asyncio.Event()
+        self._drained_by: float | None = None  # once stopping: when the drain time ends (time.monotonic)
+        self._drain_threads = ThreadPoolExecutor(DRAINS_AT_ONCE, "trtserve-drain")
+
+    @property
+    def given_up(self) -> int:
+        """Loads that were given up, and have not ended."""
+        return len(self._given_up)
+
+    def refuse_when_stopping(self) -> None:
+        if self._stopping:
+            raise Unavailable("The server is stopping.")
+
+    def begin_drain(self) -> None:
+        """The drain time, of all engines together, begins now, unless it has begun."""
+        if self._drained_by is None:
+            self._drained_by = time.monotonic() + self._drain_s
+
+    @property
+    def drain_left_s(self) -> float:
+        """What is left of the drain time, once it has begun."""
+        return self._drain_s if self._drained_by is None else max(0.0, self._drained_by - time.monotonic())
+
+    def stop(self) -> None:
+        """Load nothing more and end the trials; the drain time begins, unless it has."""
+        self._stopping = True
+        self._stopped.set()
+        if self._trials is not None:
+            self._trials.stop()
+        self.begin_drain()
+
+    def give_up_loads(self) -> None:
+        """Wait for no load any more: the drain time is over."""
+        for load in self._loads.values():
+            load.stop()
+
+    def close(self) -> None:
+        self._drain_threads.shutdown(wait=False)
+
+    async def stopped(self) -> None:
+        """Return once the server stops."""
+        await self._stopped.wait()
+
+    async def load_first(self, engine: Engine, plan: Path, name: str | None) -> None:
+        """Load what nobody has loaded here before, or what has failed: after a trial."""
+        try:
+            await self._load_after_trial(engine, plan, name)
+        except (TrtserveError, Error) as failure:
+            if engine.stored.format != Format.TENSORRT:
+                raise
+            told = await asyncio.to_thread(explained, self._runtime, plan, failure)
+            if told is failure:
+                raise
+            raise told from failure
+
+    async def _load_after_trial(self, engine: Engine, plan: Path, name: str | None) -> None:
+        async with self.turns.turn():
+            check_memory()
+            self._refuse_twice(engine)
+            if self._trials is not None:
+                logger.info("engine %s: trial load in a process of its own", engine)
+                await self._trials.run(plan, engine.stored)
+            await self._load(engine, plan, name)
+
+    async def load(self, engine: Engine, plan: Path) -> None:
+        """Load what has been loaded here before."""
+        async with self.turns.turn():
+            await self._load(engine, plan, None)
+
+    async def load_suspect(self, engine: Engine, plan: Path, mark: Mark) -> None:
+        """Load at a start what was being loaded when a former server ended: see load_marks.py."""
+        accused = f"It crashed the server when it was loaded at {mark.at}"
+        if mark.guilty:
+            raise ExecutionFailed(
+                f"{accused}, and not for the first time: it is left alone until it is loaded again."
+            )
+        async with self._suspects:
+            logger.warning("engine %s: was being loaded at %s, when the server ended", engine, mark.at)
+            try:
+                await self._load_after_trial(engine, plan, None)
+            except PlanCrashed as failure:
+                raise ExecutionFailed(f"{accused}. {failure}") from failure
+
+    def _refuse_twice(self, engine: Engine) -> None:
+        if engine.id in self._loads:
+            raise Unavailable(
+                f"A load of engine {engine.id} that was given up has not ended yet, and holds its ID: try "
+                "again when it has, or restart the server."
+            )
+
+    async def _load(self, engine: Engine, plan: Path, name: str | None) -> None:
+        self.refuse_when_stopping()  # again: it may have waited for its turn for long
+        self._refuse_twice(engine)
+        check_memory()
+        stored = engine.stored
+        if name is None and engine.names:
+            name = engine.names[0].name
+        options = load_options(stored, name or "")
+        shown = f"{engine.id} ({name})" if name else str(engine.id)
+        logger.info("engine %s: loading (%s, %.1f MB)", shown, stored.format, stored.plan_bytes / 1e6)
+
+        def load() -> Loaded:
+            # First: once the runtime has the engine, nothing may fail here.
+            metadata = read_metadata(plan) if stored.format == Format.TENSORRT else None
+            with self._marks.during(stored.digest):
+                began = time.perf_counter()
+                backend = runtime_backend(stored.backend, plan, self._runtime.backends())
+                info = self._runtime.load(stored.id, str(plan), backend, options)
+                return Loaded(info, time.perf_counter() - began, metadata)
+
+        def let_go() -> None:
+            self._runtime.unload(stored.id, 0.0)
+            logger.info("engine %s: its load, which was given up, has ended, and is undone", shown)
+
+        try:
+            loaded = await self._in_time(engine.id, RunningLoad("trtserve-load", load, let_go))
+        except (OSError, MemoryError, RuntimeError) as failure:
+            shortage = shortage_behind(failure)
+            if shortage is None:
+                raise
+            raise shortage from failure
+        engine.info, engine.load_seconds, engine.metadata = loaded.info, loaded.seconds, loaded.metadata
+        logger.info("engine %s: loaded in %.2f s", shown, engine.load_seconds)
+
+    async def _in_time(self, id: int, load: RunningLoad[Loaded]) -> Loaded:
+        self._loads[id] = load
+        try:
+            return await load.result(self._load_timeout_s)
+        except TimeoutError:
+            self._given_up.add(id)
+            load.when_gone(partial(self._forget, id))
+            self.refuse_when_stopping()
+            raise Unavailable(
+                f"The plan's load took longer than {self._load_timeout_s:g} s and was given up. It may hang: "
+                "remove the engine, or start the server with a higher --load-timeout-s."
+            ) from None
+        finally:
+            if id not in self._given_up:
+                del self._loads[id]
+
+    def _forget(self, id: int) -> None:
+        self._given_up.discard(id)
+        del self._loads[id]
+
+    async def unload(self, engine: Engine, drain: bool = True) -> None:
+        """Finish what the engine has accepted, within the drain time, and release it."""
+
+        def unload() -> None:
+            # What is left is looked at here, not before: it may have waited for a thread.
+            self._runtime.unload(engine.id, self.drain_left_s if drain else 0.0)
+
+        await self._in(self._drain_threads, unload)
+        logger.info("engine %s: unloaded", engine)
+
+    async def _in(self, threads: Executor, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, call)

@@ -1,0 +1,110 @@
+"""What each reference in a URL, an engine ID or a name, stands for, with a version or without: kept at hand.
+
+Every request asks it, so asking is one look-up; a change, which is rare, derives everything anew.
+"""
+
+from collections.abc import Mapping
+
+from trtserve.engines.engine import Engine, EngineName, Resolved
+from trtserve.errors import NotFound
+from trtserve.store.database import StoredName
+
+NAMED_AT_MOST = 20  # references that a NotFound lists
+
+
+class Directory:
+    """Belongs to the event loop; only the registry changes it."""
+
+    def __init__(self) -> None:
+        self._engines: dict[int, Engine] = {}
+        self._names: Mapping[str, StoredName] = {}  # what they point to is in _engines
+        self._by_ref: dict[str | tuple[str, str], Resolved] = {}  # by reference, and by that and version
+
+    def engines(self) -> list[Engine]:
+        return list(self._engines.values())
+
+    def get(self, id: int) -> Engine | None:
+        return self._engines.get(id)
+
+    def names(self) -> Mapping[str, StoredName]:
+        return self._names
+
+    def name(self, name: str) -> StoredName:
+        """NotFound says which names there are."""
+        known = self._names.get(name)
+        if known is None:
+            raise NotFound(f"There is no name {name!r}. {_listed(list(self._names), 'No engine has one')}")
+        return known
+
+    def ids(self, ref: str) -> list[int]:
+        """The engines that a reference stands for in all versions, the current one first; none: no such."""
+        known = self._names.get(ref)
+        if known is not None:
+            current = known.versions[known.current]
+            return [current, *(id for id in reversed(known.versions.values()) if id != current)]
+        resolved = self._by_ref.get(ref)
+        return [resolved.engine.id] if resolved is not None else []
+
+    def resolve(self, ref: str, version: str | None = None) -> Resolved:
+        """NotFound says what there is."""
+        resolved = self._by_ref.get(ref if version is None else (ref, version))
+        if resolved is None:
+            raise NotFound(self._what_there_is(ref, version))
+        return resolved
+
+    def label(self, engine: Engine, name: str | None) -> Resolved:
+        """The engine under this name, or without one under the first that it has."""
+        for known in engine.names:
+            if name in {None, known.name}:
+                return Resolved(engine, known.name, known.version)
+        return Resolved(engine, None, None)
+
+    def show(self, *engines: Engine) -> None:
+        """Add engines; one with the ID of another takes its place."""
+        self._engines |= {engine.id: engine for engine in engines}
+        self._derive()
+
+    def hide(self, engine: Engine) -> None:
+        """Take out an engine that no name points to any more."""
+        del self._engines[engine.id]
+        self._derive()
+
+    def rename(self, names: Mapping[str, StoredName]) -> None:
+        """Take these names, all that there are, instead of those before."""
+        self._names = names
+        self._derive()
+
+    def _derive(self) -> None:
+        pointing: dict[int, list[EngineName]] = {}
+        for name, known in self._names.items():
+            for version, id in known.versions.items():
+                pointing.setdefault(id, []).append(EngineName(name, version, version == known.current))
+        by_ref: dict[str | tuple[str, str], Resolved] = {}
+        for engine in self._engines.values():
+            engine.names = tuple(pointing.get(engine.id, ()))
+            by_ref[str(engine.id)] = labelled = self.label(engine, None)
+            by_ref[str(engine.id), str(labelled.version or 1)] = labelled
+        for name, known in self._names.items():
+            for version, id in known.versions.items():
+                by_ref[name, str(version)] = Resolved(self._engines[id], name, version)
+            by_ref[name] = by_ref[name, str(known.current)]
+        self._by_ref = by_ref
+
+    def _what_there_is(self, ref: str, version: str | None) -> str:
+        known = self._by_ref.get(ref)
+        if known is not None:
+            named = self._names.get(ref)
+            versions = list(map(str, named.versions if named is not None else [known.version or 1]))
+            return f"{ref!r} has no version {version!r}. {_listed(versions)}"
+        if not self._engines:
+            return f"There is no engine {ref!r}: this server has none. Upload a plan with POST /engines."
+        refs = [*self._names, *(str(engine.id) for engine in self._engines.values() if not engine.names)]
+        return f"There is no engine {ref!r}. {_listed(refs)}"
+
+
+def _listed(refs: list[str], nothing: str = "There is none") -> str:
+    """A sentence with as many of them as a person reads."""
+    if not refs:
+        return f"{nothing}."
+    more = f" and {len(refs) - NAMED_AT_MOST} more" if len(refs) > NAMED_AT_MOST else ""
+    return f"There is: {', '.join(refs[:NAMED_AT_MOST])}{more}."

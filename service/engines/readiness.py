@@ -1,0 +1,65 @@
+"""Whether this server, or one of its engines, takes requests now."""
+
+from runtime_ext import Condition, Error, Runtime
+from trtserve.engines.engine import Engine, Resolved, State
+from trtserve.engines.registry import Registry
+from trtserve.errors import Unavailable
+
+
+def check_server(runtime: Runtime, registry: Registry) -> list[str]:
+    """Sentences on engines that have lost some of their instances; empty where all is well.
+
+    Unavailable while stored engines are loading, once a device is dead, and while all instances of an engine
+    are stuck: none of that goes away by sending more requests here.
+    """
+    dead = runtime.dead_devices()
+    if dead:
+        told = [_is_dead(device, reason) for device, reason in sorted(dead.items())]
+        raise Unavailable(f"{' '.join(told)} Restart the server.")
+    if registry.loading:
+        told = [f"Stored engines are still loading: {registry.loading} to go.", *registry.load_problems()]
+        raise Unavailable(" ".join(told))
+    stuck = [(engine, condition(runtime, engine)) for engine in registry.engines()]
+    lost = [_is_stuck(engine, now) for engine, now in stuck if now is not None and _all_are_stuck(now)]
+    if lost:
+        raise Unavailable(" ".join(lost))
+    return [_is_stuck(engine, now) for engine, now in stuck if now is not None and now.executions_stuck]
+
+
+def check_model(runtime: Runtime, registry: Registry, ref: str, version: str | None) -> Resolved:
+    """The engine, if it takes requests: NotFound, or Unavailable with the reason, where it does not."""
+    resolved = registry.ready(ref, version)
+    info = resolved.engine.info
+    dead = runtime.dead_devices()
+    if info is not None and info.device in dead:
+        raise Unavailable(f"{_is_dead(info.device, dead[info.device])} Restart the server.")
+    now = condition(runtime, resolved.engine)
+    if now is not None and _all_are_stuck(now):
+        raise Unavailable(_is_stuck(resolved.engine, now))
+    return resolved
+
+
+def condition(runtime: Runtime, engine: Engine) -> Condition | None:
+    """How a READY engine is doing; None for one that is not, or that is just being unloaded."""
+    if engine.state is not State.READY:
+        return None
+    try:
+        return runtime.condition(engine.id)
+    except Error:
+        return None
+
+
+def _all_are_stuck(now: Condition) -> bool:
+    return 0 < now.instances <= now.executions_stuck
+
+
+def _is_dead(device: str, reason: str) -> str:
+    return f"Device {device} is dead: {reason.rstrip('.')}."
+
+
+def _is_stuck(engine: Engine, now: Condition) -> str:
+    told = f"{now.executions_stuck} of {now.instances} instances of engine {engine} are stuck"
+    return (
+        f"{told} in executions that do not end, the longest for {now.longest_stuck_seconds:.0f} s: "
+        "unload the engine and load it again, or restart the server."
+    )

@@ -1,0 +1,42 @@
+"""Settings and stored options as the runtime takes them."""
+
+import os
+from pathlib import Path
+
+from runtime_ext import LoadOptions
+from runtime_ext.backends import OpenVinoOptions, TensorRtOptions
+from trtserve.options.batching import batch_options
+from trtserve.settings import Settings
+from trtserve.store.database import StoredEngine
+
+
+def tensorrt_options(settings: Settings) -> TensorRtOptions:
+    """What the tensorrt backend is told."""
+    plugins = filter(None, settings.tensorrt_plugins.split(os.pathsep))
+    return TensorRtOptions(
+        library=settings.tensorrt_library,
+        plugins=tuple(map(Path, plugins)),
+        allow_host_code=settings.allow_host_code,
+    )
+
+
+def openvino_options(settings: Settings) -> OpenVinoOptions:
+    """What the openvino backend is told."""
+    return OpenVinoOptions(
+        shape_cache=settings.shape_cache,
+        max_tensor_bytes=settings.max_tensor_bytes,
+        allow_blobs=settings.allow_blobs,
+    )
+
+
+def load_options(stored: StoredEngine, name: str = "") -> LoadOptions:
+    """How a stored engine is stood up, under this name if it has one."""
+    return LoadOptions(
+        name=name,
+        device=stored.device,
+        instances=stored.instances,
+        max_queue_size=stored.max_queue_size,
+        precision=stored.precision,
+        cuda_graphs=stored.cuda_graphs,
+        batch=batch_options(stored),
+    )

@@ -1,0 +1,1 @@
+"""What a plan is: told from its first bytes."""

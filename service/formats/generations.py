@@ -1,0 +1,61 @@
+"""Which of the installed generations of TensorRT loads a plan.
+
+Each major version of TensorRT is a backend of its own in the runtime: `tensorrt8`, `tensorrt11`. To the rest
+of the service all of them are the backend `tensorrt`: a stored engine is loaded by the one that reads its
+plan.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from trtserve.errors import InvalidInput
+from trtserve.formats.tensorrt_head import PlanVersion, read_plan_head, shown_version
+
+TENSORRT = "tensorrt"
+COMPATIBLE_SINCE = (8, 6)  # plans of this release and later may be built for later ones to read
+
+
+def is_generation(runtime_backend: str, backend: str) -> bool:
+    """Whether a backend of the runtime is one of the service's backend."""
+    return runtime_backend == backend or _major(runtime_backend, backend) is not None
+
+
+def choose_generation(version: PlanVersion, backends: Sequence[str]) -> str:
+    """The backend of the runtime that loads plans of this version: that of its major version, or else the
+    next one, which reads plans that were built version-compatible.
+
+    Raises InvalidInput where there is none, with what there is.
+    """
+    installed = {major: each for each in backends if (major := _major(each, TENSORRT)) is not None}
+    if not installed or TENSORRT in backends:
+        return TENSORRT  # none, as the runtime will say, or one for all
+    if version[0] in installed:
+        return installed[version[0]]
+    later = [major for major in installed if major > version[0]]
+    if later and version[:2] >= COMPATIBLE_SINCE:
+        return installed[min(later)]
+    here = " and ".join(map(str, sorted(installed)))
+    raise InvalidInput(
+        f"This plan was built by TensorRT {shown_version(version)}; this server runs TensorRT {here}: "
+        f"rebuild it with that, or build the server with the headers of TensorRT {version[0]} as well "
+        '(README, "On a GPU").'
+    )
+
+
+def runtime_backend(backend: str, plan: Path, backends: Sequence[str]) -> str:
+    """The backend of the runtime that loads a plan of the service's backend. Blocks.
+
+    Raises InvalidInput where no generation reads it, and OSError where the file cannot be read.
+    """
+    if backend != TENSORRT or TENSORRT in backends:
+        return backend
+    head = read_plan_head(plan)
+    if head is None or head.version is None:
+        raise InvalidInput("The plan is no TensorRT plan, or tells no version.")
+    return choose_generation(head.version, backends)
+
+
+def _major(runtime_backend: str, backend: str) -> int | None:
+    number = re.fullmatch(re.escape(backend) + r"(\d+)", runtime_backend)
+    return int(number[1]) if number else None

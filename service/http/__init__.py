@@ -1,0 +1,1 @@
+"""HTTP: the routes, the short way, bodies and error answers."""

@@ -1,0 +1,165 @@
+"""Which `Host` a request may name, and whose pages may change anything: no web page uses a local server.
+
+A browser sends a page's requests to whatever address it can reach. It tells which page asks in `Origin`, and
+how that is related to the server in `Sec-Fetch-Site` (Source: Fetch, "Origin header"; W3C, "Fetch Metadata
+Request Headers"). A page whose own name has been made to stand for this machine (DNS rebinding) is the
+server's own to the browser, and gives itself away by that name in `Host`. An address is nobody's to point
+elsewhere, and neither is `localhost`, or a name without a dot.
+"""
+
+import re
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from trtserve.errors import Forbidden
+from trtserve.http import error_answers
+from trtserve.settings import Settings
+from trtserve.text import shown
+
+SAFE = {"GET", "HEAD", "OPTIONS"}  # methods that change nothing; no other page gets to read their answers
+OWN_SITE = b"same-origin"
+FOREIGN_SITES = {b"same-site", b"cross-site"}
+HOST = re.compile(r"(\[[^\[\]]*\]|[^\[\]:/@]*)(?::([0-9]*))?")
+ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)")
+PORTS = {"http": "80", "https": "443"}
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Host(NamedTuple):
+    name: str  # in lower case, an IPv6 address without its brackets
+    port: str  # empty: the scheme's own
+
+    @classmethod
+    def read(cls, text: str) -> "Host | None":
+        found = HOST.fullmatch(text)
+        return None if found is None else cls(found[1].strip("[]").removesuffix("."), found[2] or "")
+
+
+class AllowedHosts:
+    """Immutable, and decides by a request's method and headers alone."""
+
+    def __init__(self, names: str, *, local: bool) -> None:
+        """`names` as the setting has them; `local`: whether nobody but this machine reaches the server."""
+        listed = [name.strip().lower() for name in names.split(",") if name.strip()]
+        self._names = frozenset(listed)
+        self._ends = tuple(name[1:] for name in listed if name.startswith("*."))
+        self._dotless = not listed
+        self.checks = (local or bool(listed)) and "*" not in listed
+
+    @classmethod
+    def of(cls, settings: Settings) -> "AllowedHosts":
+        return cls(settings.allowed_hosts, local=_on_loopback(settings.host))
+
+    def refusal(self, method: str, headers: Headers) -> Forbidden | None:
+        """Why a request is not taken, if so; names of headers are in lower case."""
+        if not self.checks:
+            return None
+        asked = site = b""
+        origins = []
+        for name, value in headers:
+            if name == b"host":
+                asked = value
+            elif name == b"origin":
+                origins.append(_text(value))
+            elif name == b"sec-fetch-site":
+                site = value.strip().lower()
+        host = Host.read(_text(asked))
+        if host is None or not self._may_be_called(host.name):
+            return _foreign_host(asked)
+        if method in SAFE:
+            return None
+        foreign = [origin for origin in origins if not self._is_listed(origin)]
+        if site in FOREIGN_SITES and (foreign or not origins):
+            return _foreign_page(foreign)
+        if site != OWN_SITE and not all(_is_of(origin, host) for origin in foreign):
+            return _foreign_page(foreign)
+        return None
+
+    def _may_be_called(self, name: str) -> bool:
+        if not name or name == "localhost" or name.endswith(".localhost"):
+            return True
+        return self._names_it(name) or (self._dotless and "." not in name) or _is_address(name)
+
+    def _names_it(self, name: str) -> bool:
+        """Whether the setting does."""
+        return name in self._names or (bool(self._ends) and name.endswith(self._ends))
+
+    def _is_listed(self, origin: str) -> bool:
+        """Whether it is of a host that the setting names, whatever its port."""
+        found = ORIGIN.fullmatch(origin)
+        host = found and Host.read(found[2])
+        return host is not None and self._names_it(host.name)
+
+
+class RefuseForeign:
+    """Around the application: refuses what these hosts refuse."""
+
+    def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            refusal = self._hosts.refusal(scope["method"], scope["headers"])
+            if refusal is not None:
+                await error_answers.answer(scope["app"], refusal)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _is_of(origin: str, host: Host) -> bool:
+    """Whether it is the origin of what that host serves; `null`, which hides whose page it is, is not."""
+    found = ORIGIN.fullmatch(origin)
+    if found is None:
+        return False
+    usual = PORTS.get(found[1], "")
+    its = Host.read(found[2])
+    return its is not None and (its.name, its.port or usual) == (host.name, host.port or usual)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _on_loopback(host: str) -> bool:
+    """Whether a server that listens on it is reached from this machine alone."""
+    try:
+        found = {ip_address(address[0]) for *_, address in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError, ValueError):  # nobody can listen there
+        return True
+    return all(map(_is_loopback, found))
+
+
+def _is_loopback(address: IPv4Address | IPv6Address) -> bool:
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1").strip().lower()
+
+
+def _foreign_host(asked: bytes) -> Forbidden:
+    return Forbidden(
+        f"The request is for the host {shown(_text(asked))}, and this server is not known to be called that. "
+        "Ask it by its address or as localhost, or start it with that name among its --allowed-hosts "
+        "(TRTSERVE_ALLOWED_HOSTS)."
+    )
+
+
+def _foreign_page(origins: list[str]) -> Forbidden:
+    page = f"a page of {', '.join(map(shown, origins[:2]))}" if origins else "a page of another origin"
+    return Forbidden(
+        f"A browser sent this request for {page}, and no page but the server's own may ask for anything that "
+        "could change something. If that page is yours, start the server with its host among the "
+        "--allowed-hosts (TRTSERVE_ALLOWED_HOSTS)."
+    )

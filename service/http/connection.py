@@ -1,0 +1,170 @@
+"""uvicorn's HTTP protocol with a bound on heads, and with answers of our form to malformed HTTP.
+
+It offers no other protocol, so it ignores an `Upgrade` (RFC 9110, 7.8): the body behind it is the message's.
+The parser cannot be told so: it ends such a message after its head, which is read again without the offer.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from trtserve.errors import HTTP_STATUS, InvalidInput, TrtserveError, Unsupported
+from trtserve.http import error_answers
+
+MOST_HEAD_BYTES = 65_536  # of a request's line and headers, its trailers included
+HEADER_BYTES = 3  # of a header besides its name and its value, at least
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One connection. The ASGI lifespan's state has the server's `short_way`, and that has `errors`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._errors = self.app_state["short_way"].errors
+        self._head_bytes = 0  # that the parser has told of, of the request that it reads
+        # That it was given since it last told of anything: of a line without an end, which it keeps itself.
+        self._untold_bytes = 0
+        self._refused: TrtserveError | None = None  # what is wrong with the head that the parser has read
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._untold_bytes += len(data)
+        self._parse(data)
+        if self._head_bytes + self._untold_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse_head()
+
+    def _parse(self, data: bytes) -> None:
+        left = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(left)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                left = left[offer.args[0] :]
+            except httptools.HttpParserError as failure:
+                self._refuse_message(failure)
+                return
+            head = self._head_without_offer()
+            self.parser = _new_parser(self)
+            self.parser.feed_data(head)  # has been read once, so it can be read
+
+    def _head_without_offer(self) -> bytes:
+        """The head that the parser has just read, as it is without its offer of another protocol."""
+        begin = b"%b %b HTTP/%b\r\n" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode(),
+        )
+        return begin + lines(header for header in self.headers if header[0] != b"upgrade") + b"\r\n"
+
+    def _refuse_message(self, failure: Exception) -> None:
+        """The parser raised: it read malformed HTTP, or one of the methods below did."""
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self._refuse_head()
+            return
+        if self._refused is not None:
+            self._end(HTTP_STATUS[self._refused.kind], self._refused)
+            return
+        no_path = isinstance(failure, httptools.HttpParserCallbackError)
+        reason = "its target is no path" if no_path else str(failure)
+        self._end(
+            400,
+            InvalidInput(
+                f"What came cannot be read as HTTP/1.1: {reason}. Look at the request line and the headers "
+                "that the client sends."
+            ),
+        )
+
+    def _refuse_head(self) -> None:
+        self._end(
+            431,
+            InvalidInput(
+                f"The request's line and headers are over {MOST_HEAD_BYTES} bytes, the most that this server "
+                "takes: send fewer or shorter ones."
+            ),
+        )
+
+    def _end(self, status: int, failure: TrtserveError) -> None:
+        """Refuse the request with this status, and end the connection."""
+        _, code, headers, body = error_answers.render(failure)
+        self._errors.labels(code).inc()
+        own = [(name.encode(), value.encode()) for name, value in headers.items()]
+        own += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        begin = STATUS_LINE[status] + lines([*self.server_state.default_headers, *own])
+        self.transport.write(begin + b"\r\n" + body)
+        self.transport.close()
+
+    # -- what the parser tells of
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = self._untold_bytes = 0
+        self._refused = None
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + HEADER_BYTES)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._refused = refusal(self.parser.get_method(), self.parser.get_http_version(), self.headers)
+        if self._refused is not None:
+            raise self._refused
+        if not self.parser.should_upgrade():  # else it is read again
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._untold_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._untold_bytes = 0
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _count(self, size: int) -> None:
+        """Raises InvalidInput where that is too much, so that the parser reads on no further."""
+        self._head_bytes += size
+        self._untold_bytes = 0
+        if self._head_bytes > MOST_HEAD_BYTES:
+            raise InvalidInput("The head is too long.")
+
+
+def refusal(method: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> TrtserveError | None:
+    """Why a message of this head is not taken though the parser can read it; names are in lower case.
+
+    Two servers in a row must find the same end of a message, so all that leaves a doubt is refused. The rest
+    of it (two lengths, a length beside chunks, folded lines, bare line feeds) the parser refuses itself.
+    """
+    if method == b"CONNECT":
+        return Unsupported("The method CONNECT asks for a tunnel, and this server is no proxy.")
+    if version not in {"1.0", "1.1"}:
+        return InvalidInput(f"The request is of HTTP/{version}; send HTTP/1.1.")
+    codings = [value for name, value in headers if name == b"transfer-encoding"]
+    if codings and version == "1.0":
+        return InvalidInput("HTTP/1.0 has no Transfer-Encoding; send a Content-Length, or HTTP/1.1.")
+    if codings and [coding.strip(b" \t").lower() for coding in codings] != [b"chunked"]:
+        shown = b", ".join(codings).decode("latin-1")[:100]
+        return Unsupported(
+            f"The Transfer-Encoding is {shown!r}; send the body chunked and in no other coding."
+        )
+    if sum(name == b"host" for name, _ in headers) > 1:
+        return InvalidInput("The request has more than one Host header; send one.")
+    return None
+
+
+def _new_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
+    """A parser as uvicorn makes it."""
+    parser = httptools.HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
+
+
+def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they go over the wire."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers)

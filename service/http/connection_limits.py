@@ -1,0 +1,163 @@
+"""The open connections over HTTP: how many there may be, and which of them wait for nothing but their client.
+
+One look a second over all of them, instead of a timer for each: a request pays nothing for it.
+"""
+
+import asyncio
+import ipaddress
+from collections import Counter
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from trtserve.errors import Unavailable
+from trtserve.http.patience import Patience
+from trtserve.settings import Settings, most_connections, most_per_address
+
+EVERY_S = 1.0
+NETWORK_BITS = 64  # of an address of IPv6: whoever has one of them has all
+
+
+class Phase(Enum):
+    """What a connection waits for; but for WAITING, it is its client."""
+
+    WAITING = "waiting"  # for the server: the time is the request's
+    IDLE = "idle"  # for the next request
+    HEAD = "head"  # for the rest of a head, and for the first request of all
+    BODY = "body"  # for the rest of a body
+    REST = "rest"  # for the end of a body whose request has its answer already
+    ANSWER = "answer"  # until what was written has been taken
+
+
+RATED = {Phase.BODY, Phase.ANSWER}  # in which bytes give time back
+FULL, CROWDED = "full", "address"  # why a connection is refused at once
+REASONS = (*(phase.value for phase in Phase if phase is not Phase.WAITING), FULL, CROWDED)
+
+
+class Standing(NamedTuple):
+    """Where a connection stands."""
+
+    phase: Phase
+    number: int  # another one: the phase began anew since
+    moved: int  # bytes; grows as the client makes progress
+
+
+class Watched(Protocol):
+    """A connection as it is seen from here."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    def standing(self) -> Standing: ...
+    def end_late(self, phase: Phase) -> None:
+        """End the connection, as its client was too slow in this phase."""
+
+    def give_up(self) -> None:
+        """Refuse the request under way that nobody else will, as the server stops."""
+
+
+class _Seen:
+    """What the last look found of a connection."""
+
+    __slots__ = ("patience", "standing")
+
+    def __init__(self, standing: Standing, patience: Patience | None) -> None:
+        self.standing = standing
+        self.patience = patience  # None: it may take for ever
+
+
+class Connections:
+    """Belongs to the event loop. Its clock is the loop that the connections have."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.most = most_connections(settings)
+        self.most_of_one = most_per_address(settings)
+        self.ended: Counter[str] = Counter()  # connections that were ended from here, by reason
+        self.header_timeout_s = settings.header_timeout_s
+        self._limits = {
+            Phase.IDLE: settings.idle_timeout_s,
+            Phase.HEAD: settings.header_timeout_s,
+            Phase.BODY: settings.body_timeout_s,
+            Phase.REST: settings.body_timeout_s,
+            Phase.ANSWER: settings.write_timeout_s,
+        }
+        self._open: dict[Watched, _Seen] = {}
+        self._origins: dict[Watched, str] = {}
+        self._per_origin: Counter[str] = Counter()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._looked = 0.0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self) -> list[Watched]:
+        return list(self._open)
+
+    def add(self, connection: Watched, address: str | None) -> None:
+        """Raises Unavailable where there are as many as there may be, in all or of this address."""
+        origin = _origin(address)
+        if len(self._open) >= self.most:
+            self.ended[FULL] += 1
+            raise Unavailable(
+                f"This server has {self.most} connections open and takes no more: close some, or start it "
+                "with a higher --max-connections (TRTSERVE_MAX_CONNECTIONS)."
+            )
+        if self._per_origin[origin] >= self.most_of_one:
+            self.ended[CROWDED] += 1
+            raise Unavailable(
+                f"Your address has {self.most_of_one} connections open, the most that one may have: send "
+                "further requests over these, or start the server with a higher "
+                "--max-connections-per-address (TRTSERVE_MAX_CONNECTIONS_PER_ADDRESS)."
+            )
+        self._open[connection] = self._begun(Standing(Phase.HEAD, 0, 0))
+        self._origins[connection] = origin
+        self._per_origin[origin] += 1
+        if self._loop is None:
+            self._loop = connection.loop
+            self._looked = self._loop.time()
+            self._loop.call_later(EVERY_S, self._look)
+
+    def remove(self, connection: Watched) -> None:
+        """It has ended; one that was never added is none of ours."""
+        if self._open.pop(connection, None) is None:
+            return
+        origin = self._origins.pop(connection)
+        self._per_origin[origin] -= 1
+        if not self._per_origin[origin]:
+            del self._per_origin[origin]
+
+    def _begun(self, standing: Standing) -> _Seen:
+        limit = self._limits.get(standing.phase)
+        return _Seen(standing, None if limit is None else Patience(limit))
+
+    def _look(self) -> None:
+        """End those whose client has no time left; look again while there are any."""
+        if not self._open:
+            self._loop = None
+            return
+        assert self._loop is not None
+        now = self._loop.time()
+        # A loop that was held up has not read what came meanwhile: that is not the clients' fault.
+        passed = min(now - self._looked, 2 * EVERY_S)
+        self._looked = now
+        self._loop.call_later(EVERY_S, self._look)
+        for connection, before in self._open.copy().items():
+            standing = connection.standing()
+            if standing[:2] != before.standing[:2]:
+                self._open[connection] = self._begun(standing)
+            elif before.patience is not None:
+                moved = standing.moved - before.standing.moved if standing.phase in RATED else 0
+                before.standing = standing
+                if not before.patience.spend(passed, max(0, moved)):
+                    self.ended[standing.phase.value] += 1
+                    before.patience = None  # once is enough
+                    connection.end_late(standing.phase)
+
+
+def _origin(address: str | None) -> str:
+    """Whose connections are counted together: those of an address, of IPv6 of a network."""
+    if address is None or ":" not in address:
+        return address or ""
+    whole = ipaddress.IPv6Address(address.partition("%")[0])
+    if whole.ipv4_mapped is not None:
+        return str(whole.ipv4_mapped)
+    return str(ipaddress.IPv6Network((whole, NETWORK_BITS), strict=False))

@@ -1,0 +1,27 @@
+"""What Prometheus reads of the connections over HTTP."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from trtserve.http.connection_limits import REASONS, Connections
+
+
+class ConnectionCollector(Collector):
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "trtserve_connections", "Connections over HTTP that are open.", value=len(self._connections)
+        )
+        ended = CounterMetricFamily(
+            "trtserve_connections_ended",
+            "Connections over HTTP that the server ended or refused, by reason.",
+            labels=["reason"],
+        )
+        for reason in REASONS:
+            ended.add_metric([reason], self._connections.ended[reason])
+        yield ended

@@ -1,0 +1,151 @@
+"""HTTP for clients that end their side of a connection once they have sent their requests.
+
+They get their answers, and then the connection ends. On the wire such a client looks like one that has left
+altogether: either sends a FIN. So while the answer is not there, the server asks now and then with an interim
+answer, `100 Continue`, which clients of HTTP/1.1 read over (RFC 9110, 15.2): the system of one that has left
+answers with a reset, and its request is given up.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from trtserve.errors import TrtserveError
+from trtserve.http.connection import BoundedHttp
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+
+logger = logging.getLogger(__name__)
+
+STEP_BYTES = 16_384  # that are parsed at once: some 900 of the shortest requests
+FIRST_LOOK_S = 0.05  # after the end of what the client sends; most answers are written before
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class HalfClosedHttp(BoundedHttp):
+    """One connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ended = False  # the client sends no more
+        # Of what cannot be read behind requests that are not answered yet: nothing after it is read.
+        self._refusal: tuple[int, TrtserveError] | None = None
+        # What came behind a request that is not answered yet. While there is any, reading is paused.
+        self._early = b""
+        self._look: TimerHandle | None = None
+        self._running: RequestResponseCycle | None = (
+            None  # the last that was begun; `cycle` may wait behind it
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, but nothing behind a request that waits for another: each takes memory."""
+        if self._early:
+            self._early += data
+            self.flow.pause_reading()
+            return
+        for begin in range(0, len(data), STEP_BYTES):
+            if self._refusal is not None or self.transport.is_closing():
+                return
+            if self.pipeline:
+                self._early = data[begin:]
+                self.flow.pause_reading()
+                return
+            super().data_received(data[begin : begin + STEP_BYTES])
+
+    def _go_on(self) -> None:
+        """Take what came behind the last request, and read again."""
+        if self.transport.is_closing() or self.pipeline:
+            return
+        early, self._early = self._early, b""
+        self.flow.resume_reading()
+        if early:
+            try:
+                self.data_received(early)
+            except Exception:
+                # As the transport does with what it calls itself: else nobody would end the connection.
+                logger.exception("a connection failed")
+                self.transport.abort()
+                return
+        self.end_if_answered()
+
+    def _end(self, status: int, failure: TrtserveError) -> None:
+        """Refuse the message and end the connection, once the requests before it have their answers."""
+        broken = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
+        if broken and self.cycle is self._running:
+            if self.cycle.response_started:  # another answer cannot come in the middle of it
+                self.transport.abort()
+            else:
+                super()._end(status, failure)
+            return
+        if broken:
+            self.pipeline.popleft()
+            self.cycle = self._running  # type: ignore[assignment]
+        if self.owes():
+            self._refusal = (status, failure)
+            self.flow.pause_reading()
+        else:
+            super()._end(status, failure)
+
+    def owes(self) -> bool:
+        """Whether a request that came whole has no answer yet."""
+        running = self._running
+        return bool(self.pipeline or self._early) or (running is not None and not running.response_complete)
+
+    def may_interrupt(self) -> bool:
+        """Whether an interim answer may be written now: none has begun, and its client reads HTTP/1.1."""
+        running = self._running
+        if running is None or running.response_complete:
+            return True
+        return not running.response_started and running.scope["http_version"] == "1.1"
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """True keeps the connection open for what is owed; a request that is cut off will never be whole."""
+        cut_off = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
+        if cut_off and self.cycle is self._running:
+            return False
+        if cut_off:
+            self.pipeline.popleft()
+        if not self.owes():
+            return False
+        if not self._ended:
+            self._ended = True
+            self._look_again(FIRST_LOOK_S)
+        return True
+
+    def end_if_answered(self) -> None:
+        """End the connection of a client that sends no more, once it has its answers."""
+        if self._ended and not self.owes() and not self.transport.is_closing():
+            self.transport.close()
+
+    def _look_again(self, after: float) -> None:
+        def look() -> None:
+            if self.transport.is_closing() or not self.owes():
+                return
+            if self.may_interrupt():
+                self.transport.write(INTERIM)
+            self._look_again(2 * after)
+
+        self._look = self.loop.call_later(after, look)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._early or self.pipeline:
+            self.flow.pause_reading()
+        if self._early and not self.pipeline:
+            self.loop.call_soon(self._go_on)
+        if self._refusal is not None and not self.owes() and not self.transport.is_closing():
+            super()._end(*self._refusal)
+        self.end_if_answered()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._early = b""
+        if self._look is not None:
+            self._look.cancel()
+        super().connection_lost(exc)

@@ -1,0 +1,58 @@
+"""What an orchestrator and a person ask first: is it alive, is it ready, what is it."""
+
+import asyncio
+import platform
+from typing import TYPE_CHECKING
+
+import torch
+from fastapi import APIRouter, Request
+
+from runtime_ext import Error
+from trtserve.engines import readiness
+from trtserve.version import VERSION
+
+if TYPE_CHECKING:
+    from runtime_ext import Runtime
+    from trtserve.engines.registry import Registry
+
+router = APIRouter(tags=["server"])
+
+
+@router.get("/health/live")
+async def live() -> dict[str, str]:
+    """200 for as long as the process answers at all."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready")
+async def ready(request: Request) -> dict[str, str | list[str]]:
+    """200 once every stored engine has been loaded, or has failed; 503 before, and once a device is dead.
+
+    503 too while all instances of an engine are stuck in executions that do not end; where only some are, the
+    answer has a sentence on each such engine in `stuck`.
+    """
+    registry: Registry = request.app.state.registry
+    runtime: Runtime = request.app.state.runtime
+    stuck = readiness.check_server(runtime, registry)
+    return {"status": "ready", "stuck": stuck} if stuck else {"status": "ready"}
+
+
+@router.get("/version")
+async def version(request: Request) -> dict[str, str | dict[str, str]]:
+    """The versions of trtserve and of what it runs on; of a backend that cannot be opened, why."""
+    runtime: Runtime = request.app.state.runtime
+    names = runtime.backends()
+    backends = await asyncio.gather(*(asyncio.to_thread(_backend_version, runtime, name) for name in names))
+    return {
+        "trtserve": VERSION,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "backends": dict(zip(names, backends, strict=True)),
+    }
+
+
+def _backend_version(runtime: "Runtime", name: str) -> str:
+    try:
+        return runtime.backend_version(name)
+    except Error as error:
+        return str(error)

@@ -1,0 +1,157 @@
+"""Inference: the one route that every request of the product takes."""
+
+import asyncio
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fastapi import APIRouter, Request, Response
+
+from trtserve.codec import open_inference, safetensors
+from trtserve.errors import Cancelled, TooLarge
+from trtserve.http import bodies
+from trtserve.http.content_coding import compressed, decompressed
+from trtserve.http.headers import TIMEOUT, read_headers
+from trtserve.http.parts import PartsResponse
+from trtserve.inference.calls import Head
+from trtserve.streams import within
+
+if TYPE_CHECKING:
+    from runtime_ext import Completion
+    from trtserve.inference.calls import Inference
+    from trtserve.inference.inflight import InflightBytes, Share
+    from trtserve.settings import Settings
+
+router = APIRouter(tags=["inference"])
+
+T = TypeVar("T")
+
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+EXAMPLE_TENSOR = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1.0, 2.0, 3.0, 4.0]}
+TENSORS = {"type": "array", "items": {"type": "object"}}
+REQUEST_BODY = {
+    "required": True,
+    "description": "JSON of the Open Inference Protocol; or its binary form, with the header "
+    f"`{open_inference.HEADER_LENGTH}`; or a safetensors file. It may be compressed, with "
+    "`Content-Encoding: gzip` or `deflate`.",
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "required": ["inputs"], "properties": {"inputs": TENSORS}},
+            "example": {"inputs": [EXAMPLE_TENSOR]},
+        },
+        "application/octet-stream": BINARY,
+        safetensors.MEDIA_TYPE: BINARY,
+    },
+}
+ANSWER = {
+    "description": "The outputs, in the form that the request has or asks for.",
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "required": ["outputs"], "properties": {"outputs": TENSORS}},
+            "example": {
+                "model_name": "double",
+                "model_version": "1",
+                "outputs": [EXAMPLE_TENSOR | {"name": "y"}],
+            },
+        },
+        "application/octet-stream": BINARY,
+        safetensors.MEDIA_TYPE: BINARY,
+    },
+}
+TIMEOUT_HEADER = {
+    "name": TIMEOUT,
+    "in": "header",
+    "description": "Milliseconds in which the execution must have begun; 0: the server's limit. "
+    "It wins over `parameters.timeout`.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+
+
+DESCRIBED: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: ANSWER},
+    "openapi_extra": {"requestBody": REQUEST_BODY, "parameters": [TIMEOUT_HEADER]},
+}
+
+
+@router.post("/engines/{ref}/infer", **DESCRIBED)
+async def infer(request: Request, ref: str) -> Response:
+    """Run an engine once, by its ID or by the name whose current version it is."""
+    return await _infer(request, ref, None, of_model=False)
+
+
+@router.post("/v2/models/{name}/infer", **DESCRIBED)
+async def infer_model(request: Request, name: str) -> Response:
+    """The same, where the Open Inference Protocol has it."""
+    return await _infer(request, name, None, of_model=True)
+
+
+@router.post("/v2/models/{name}/versions/{version}/infer", **DESCRIBED)
+async def infer_model_version(request: Request, name: str, version: str) -> Response:
+    """The same with this version of the name, whichever is the current one."""
+    return await _infer(request, name, version, of_model=True)
+
+
+async def _infer(request: Request, ref: str, version: str | None, *, of_model: bool) -> Response:
+    inference: Inference = request.app.state.inference
+    settings: Settings = request.app.state.settings
+    inflight: InflightBytes = request.app.state.inflight
+
+    inference.ready(ref, version, of_model)  # before the body has come
+    form = read_headers(request.headers)
+    head = Head.of(ref, version, form, of_model=of_model)
+    if form.coding is None:
+        inference.check(head, bodies.declared(request) or 0)
+    with ExitStack() as held:
+        share = held.enter_context(inflight.share())
+        content = await _body(request, settings.max_request_bytes, share, form.coding)
+        ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+        call = await inference.start_long(head, content, ended.set_result, share)
+        try:
+            completion = await _while_connected(request, ended)
+        finally:
+            inference.abandon(call)
+        parts, headers = await inference.answer_long(call, completion)
+        if form.answer_coding is not None:
+            answer, headers = await compressed(parts, headers, form.answer_coding)
+            parts = [answer]
+        elif completion.batch_requests > 1:  # a view would keep the outputs of all
+            parts = [bytes(part) for part in parts]
+        share.close()
+        share.grow_to(sum(map(len, parts)))  # until the client has taken it
+        return PartsResponse(parts, headers, held.pop_all())
+
+
+async def _body(request: Request, limit: int, share: "Share", coding: str | None) -> memoryview:
+    """The whole body, decompressed.
+
+    TooLarge or Unavailable as soon as it is known to be over the limit or the share, compressed or not.
+    """
+    length = bodies.declared(request) or 0
+    if length > limit:
+        raise _too_large(limit)
+    pieces = within(bodies.chunks(request), limit, _too_large)
+    if coding is None:
+        share.expect(length)
+    else:
+        pieces = within(decompressed(pieces, coding), limit, _too_large)
+    return await bodies.joined(pieces, share)
+
+
+async def _while_connected(request: Request, ended: asyncio.Future[T]) -> T:
+    """What comes of a request; Cancelled where the client leaves before."""
+    # The body has been read, so the next message of the connection is its end.
+    leaving = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait((ended, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            raise Cancelled("The client left before the answer.")
+        return ended.result()
+    finally:
+        leaving.cancel()
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The request's body is over this server's limit of {limit} bytes, compressed or not: "
+        "start it with a higher --max-request-bytes (TRTSERVE_MAX_REQUEST_BYTES)."
+    )

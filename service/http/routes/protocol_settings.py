@@ -1,0 +1,71 @@
+"""Settings of a running server that the Open Inference Protocol has: tracing, and the log."""
+
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+
+from trtserve.errors import NotFound, unknown_model
+from trtserve.http.bodies import json_object
+from trtserve.oip import log_settings, trace_settings
+
+if TYPE_CHECKING:
+    from trtserve.engines.registry import Registry
+
+router = APIRouter(tags=["server"])
+
+Answer = dict[str, Any]
+
+
+def _body(example: dict[str, Any]) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+TRACE_BODY = _body({"trace_level": ["OFF"]})
+LOG_BODY = _body({"log_verbose_level": 1})
+
+
+@router.get("/v2/trace/setting")
+async def trace_setting() -> Answer:
+    """Tracing is off."""
+    return trace_settings.trace_settings()
+
+
+@router.post("/v2/trace/setting", openapi_extra=TRACE_BODY)
+async def update_trace_setting(request: Request) -> Answer:
+    """Turn tracing off, which it is; 501 for what would turn it on."""
+    return trace_settings.update(await json_object(request))
+
+
+@router.get("/v2/models/{name}/trace/setting")
+async def model_trace_setting(request: Request, name: str) -> Answer:
+    """Tracing is off for every model."""
+    _check_model(request, name)
+    return trace_settings.trace_settings()
+
+
+@router.post("/v2/models/{name}/trace/setting", openapi_extra=TRACE_BODY)
+async def update_model_trace_setting(request: Request, name: str) -> Answer:
+    """The same for a model."""
+    _check_model(request, name)
+    return trace_settings.update(await json_object(request))
+
+
+def _check_model(request: Request, name: str) -> None:
+    registry: Registry = request.app.state.registry
+    try:
+        registry.resolve(name)
+    except NotFound as missing:
+        raise unknown_model(missing) from None
+
+
+@router.get("/v2/logging")
+async def log_setting() -> Answer:
+    """What the server logs."""
+    return log_settings.log_settings()
+
+
+@router.post("/v2/logging", openapi_extra=LOG_BODY)
+async def update_log_setting(request: Request) -> Answer:
+    """Change what the server logs, until it stops; 501 for what its log cannot do."""
+    return log_settings.update(await json_object(request))

@@ -1,0 +1,114 @@
+"""Shared memory of the Open Inference Protocol: regions that tensors are read from and written to.
+
+What registers opens files of this machine, so it runs in a thread. Names of regions may have a / in them.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request
+
+from trtserve.http.bodies import json_object
+from trtserve.oip import no_cuda_regions
+
+if TYPE_CHECKING:
+    from trtserve.inference.shared_memory import SharedMemory
+
+router = APIRouter(tags=["shared memory"])
+
+Status = list[dict[str, Any]]
+REGISTER_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["key", "byte_size"],
+                "properties": {
+                    "key": {
+                        "type": "string",
+                        "description": "What shm_open(3) takes.",
+                    },
+                    "offset": {"type": "integer", "minimum": 0, "default": 0},
+                    "byte_size": {"type": "integer", "minimum": 1},
+                },
+            },
+            "example": {"key": "/input_0", "offset": 0, "byte_size": 4096},
+        }
+    },
+}
+
+
+@router.get("/v2/systemsharedmemory/status")
+async def system_status(request: Request) -> Status:
+    """All regions that are registered."""
+    shared_memory: SharedMemory = request.app.state.shared_memory
+    return shared_memory.status()
+
+
+@router.get("/v2/systemsharedmemory/region/{name:path}/status")
+async def system_region_status(request: Request, name: str) -> Status:
+    """One region; 404 where it is not registered."""
+    shared_memory: SharedMemory = request.app.state.shared_memory
+    return shared_memory.status(name)
+
+
+@router.post(
+    "/v2/systemsharedmemory/region/{name:path}/register", openapi_extra={"requestBody": REGISTER_BODY}
+)
+async def system_register(request: Request, name: str) -> dict[str, Any]:
+    """Register a part of a POSIX shared memory object; 501 unless the server was started to take any."""
+    shared_memory: SharedMemory = request.app.state.shared_memory
+    asked = await json_object(request)
+    key, offset, byte_size = asked.get("key"), asked.get("offset", 0), asked.get("byte_size")
+    await asyncio.to_thread(shared_memory.register, name, key, offset, byte_size)
+    return {}
+
+
+@router.post("/v2/systemsharedmemory/unregister")
+async def system_unregister_all(request: Request) -> dict[str, Any]:
+    """Unregister all regions."""
+    shared_memory: SharedMemory = request.app.state.shared_memory
+    shared_memory.unregister_all()
+    return {}
+
+
+@router.post("/v2/systemsharedmemory/region/{name:path}/unregister")
+async def system_unregister(request: Request, name: str) -> dict[str, Any]:
+    """Unregister a region; one that is not there is no error."""
+    shared_memory: SharedMemory = request.app.state.shared_memory
+    shared_memory.unregister(name)
+    return {}
+
+
+# -- CUDA: there is none.
+
+
+@router.get("/v2/cudasharedmemory/status")
+async def cuda_status() -> Status:
+    """None: regions in the memory of a GPU are not supported."""
+    return no_cuda_regions.status(None)
+
+
+@router.get("/v2/cudasharedmemory/region/{name:path}/status")
+async def cuda_region_status(name: str) -> Status:
+    """404."""
+    return no_cuda_regions.status(name)
+
+
+@router.post("/v2/cudasharedmemory/region/{name:path}/register")
+async def cuda_register(name: str) -> dict[str, Any]:
+    """501: regions in the memory of a GPU are not supported."""
+    no_cuda_regions.register(name)
+
+
+@router.post("/v2/cudasharedmemory/unregister")
+async def cuda_unregister_all() -> dict[str, Any]:
+    """Nothing to do, which is done."""
+    return {}
+
+
+@router.post("/v2/cudasharedmemory/region/{name:path}/unregister")
+async def cuda_unregister(name: str) -> dict[str, Any]:
+    """The same: a region that is not there is no error."""
+    return {}

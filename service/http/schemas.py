@@ -1,0 +1,184 @@
+"""What the REST resources look like as JSON; tensors are the business of codec/."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, Field
+
+from runtime_ext import Condition, ShapeRange, TensorSpec
+from trtserve.engines.engine import Engine, Resolved, State
+from trtserve.options.batching import read_dims, read_sizes
+
+
+class RangeModel(BaseModel):
+    """What one profile takes, an entry a dimension (or a value); -1 in `max` of a shape: no upper bound."""
+
+    min: list[int]
+    opt: list[int]
+    max: list[int]
+
+    @classmethod
+    def of(cls, range: ShapeRange) -> Self:
+        return cls(min=range.min, opt=range.opt, max=range.max)
+
+
+class OutputModel(BaseModel):
+    name: str
+    datatype: str = Field(examples=["FP32"])
+    shape: list[int] | None = Field(
+        description="-1: a dynamic dimension; null: not even the rank is known.", examples=[[-1, 10]]
+    )
+    location: str = Field(description="Where the engine has it: `device` or `host`.")
+    format: str = Field(
+        description="How it lies in the engine's memory, in the backend's words; empty: nothing to say. "
+        "On the wire it is always row-major."
+    )
+    computed_as: str | None = Field(
+        description="The datatype that the backend computes with in place of `datatype`, as OpenVINO does "
+        "with INT64; null: it keeps that, or does not tell. On the wire it is always `datatype`.",
+        examples=[None],
+    )
+
+    @classmethod
+    def of(cls, spec: TensorSpec) -> Self:
+        return cls(**_tensor(spec))
+
+
+class InputModel(OutputModel):
+    profiles: list[RangeModel] = Field(description="The shapes that each profile takes.")
+    values: list[RangeModel] = Field(
+        description="Of an input whose values decide shapes: the values that each profile takes. Else empty."
+    )
+
+    @classmethod
+    def of(cls, spec: TensorSpec) -> Self:
+        return cls(
+            **_tensor(spec),
+            profiles=[RangeModel.of(shapes) for shapes in spec.profiles],
+            values=[RangeModel.of(values) for values in spec.values],
+        )
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    """What inputs and outputs tell alike."""
+    return {name: getattr(spec, name) for name in OutputModel.model_fields}
+
+
+class EngineNameModel(BaseModel):
+    """A version that points to the engine; `current` where it is the one that its name stands for."""
+
+    name: str
+    version: int
+    current: bool
+
+
+class EngineModel(BaseModel):
+    """One engine. What is known only once it is loaded is null or empty before."""
+
+    id: int = Field(description="The first 52 bits of the plan's SHA-256.", examples=[2937105382134421])
+    digest: str = Field(description="SHA-256 of the plan.", examples=["sha256:a6f4…"])
+    name: str | None = Field(description="What it was asked for by, or else a name that points to it.")
+    version: int | None
+    names: list[EngineNameModel]
+    state: State
+    reason: str | None = Field(description="Why it is FAILED.")
+    backend: str
+    format: str
+    device: str
+    instances: int
+    max_queue_size: int
+    cuda_graphs: str = Field(description="What was asked for: `off`, `auto` or `on`.")
+    max_batch_size: int = Field(description="Items that requests are joined up to; 1: each runs alone.")
+    max_queue_delay_us: int | str = Field(description="Microseconds, `auto`, or `never`: not joined.")
+    latency_target_us: int
+    preferred_batch_sizes: list[int] = Field(examples=[[4, 8]])
+    batch_dims: dict[str, int] = Field(
+        description="The batch dimension by tensor, as it was asked for; 0 where there is none."
+    )
+    joins_requests: bool | None = Field(
+        description="Whether requests are joined now: false too where max_batch_size asks for it, but the "
+        "outputs of a few batches had no item for each that went in. Null where it is not READY."
+    )
+    executions_stuck: int = Field(
+        description="Executions that have not ended within `stuck_after_s`; each keeps an instance."
+    )
+    plan_bytes: int
+    created: str = Field(description="ISO 8601, UTC.")
+    load_seconds: float | None
+    inputs: list[InputModel]
+    outputs: list[OutputModel]
+    properties: dict[str, str] = Field(description="Facts told by the backend: for people, not for programs.")
+    metadata: dict[str, Any] | None = Field(
+        description="What the plan's exporter wrote beside it: the JSON object in a plan by Ultralytics."
+    )
+
+    @classmethod
+    def of(cls, resolved: Resolved, condition: Condition | None) -> Self:
+        """`condition`: how it is doing, where it is READY."""
+        engine: Engine = resolved.engine
+        stored, info = engine.stored, engine.info
+        return cls(
+            id=engine.id,
+            digest=f"sha256:{engine.digest}",
+            name=resolved.name,
+            version=resolved.version,
+            names=[EngineNameModel(**known._asdict()) for known in engine.names],
+            state=engine.state,
+            reason=engine.reason,
+            backend=engine.backend,
+            format=engine.format,
+            device=info.device if info else stored.device,
+            instances=info.instances if info else stored.instances,
+            max_queue_size=stored.max_queue_size,
+            cuda_graphs=stored.cuda_graphs,
+            max_batch_size=stored.max_batch_size,
+            max_queue_delay_us=stored.max_queue_delay_us,
+            latency_target_us=stored.latency_target_us,
+            preferred_batch_sizes=read_sizes(stored.preferred_batch_sizes),
+            batch_dims=read_dims(stored.batch_dims),
+            joins_requests=condition.joins_requests if condition else None,
+            executions_stuck=condition.executions_stuck if condition else 0,
+            plan_bytes=stored.plan_bytes,
+            created=stored.created,
+            load_seconds=engine.load_seconds,
+            inputs=[InputModel.of(spec) for spec in info.inputs] if info else [],
+            outputs=[OutputModel.of(spec) for spec in info.outputs] if info else [],
+            properties=info.properties if info else {},
+            metadata=engine.metadata,
+        )
+
+
+class EngineList(BaseModel):
+    engines: list[EngineModel]
+
+
+class VersionModel(BaseModel):
+    version: int
+    id: int = Field(description="The engine that the version points to.")
+    state: State
+    reason: str | None = Field(description="Why it is FAILED.")
+
+
+class NameModel(BaseModel):
+    """A name: what its versions are, and which of them answers to it."""
+
+    name: str
+    current: int
+    versions: list[VersionModel]
+
+    @classmethod
+    def of(cls, name: str, current: int, versions: list[Resolved]) -> Self:
+        """`versions` are all that the name has."""
+        models = [
+            VersionModel(version=version, id=engine.id, state=engine.state, reason=engine.reason)
+            for engine, _, version in versions
+            if version is not None
+        ]
+        return cls(name=name, current=current, versions=models)
+
+
+class NameList(BaseModel):
+    names: list[NameModel]
+
+
+class PointModel(BaseModel):
+    current: int = Field(ge=1, description="A version that the name has.", strict=True)

@@ -1,0 +1,390 @@
+"""HTTP for inference, ahead of the framework: uvicorn's protocol with a short way for most of the traffic.
+
+A POST to an engine's `infer` whose head is complete and ordinary is answered from here: no task, no ASGI
+messages, no routing, and the body goes into one buffer from which it is never copied in Python. Every other
+request, also an inference with anything unusual about it, goes the whole way through uvicorn and the
+application, which knows the same routes: what is refused there is refused with the same sentences. So this is
+an optimisation and nothing else; take it out and the service answers the same.
+
+The head of a request is looked up by its bytes first, and parsed (by httptools, as all others) if it is new.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from runtime_ext import Completion
+from trtserve.codec import Body
+from trtserve.errors import TrtserveError
+from trtserve.failures import is_fault
+from trtserve.http import error_answers
+from trtserve.http.allowed_hosts import AllowedHosts
+from trtserve.http.bodies import stalled
+from trtserve.http.connection import lines
+from trtserve.http.connection_limits import Connections, Phase, Standing
+from trtserve.http.content_coding import compressed, compressed_here, is_short
+from trtserve.http.short_heads import KnownHead, KnownHeads
+from trtserve.http.stopping import stopping
+from trtserve.http.timed import TimedHttp
+from trtserve.inference.calls import Call, Head, Inference
+from trtserve.inference.inflight import InflightBytes, KeptOutputs, Untaken
+from trtserve.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+END = b"\r\n\r\n"
+RENDERED = 8  # output shapes whose answers are kept for a template
+RENDERED_BYTES = 4096  # of an answer that is kept, up to its blobs
+JOINED_BYTES = 65536  # of an answer that is written as one
+DROPPED_BYTES = 65536  # of a body that is read for nobody, at a time
+ALIGNMENT = 64  # bytes; where a body's tensors begin, so that they can be used where they lie
+
+
+class ShortWay:
+    """What the connections of a server share. Belongs to the event loop."""
+
+    def __init__(
+        self, inference: Inference, inflight: InflightBytes, errors: Any, settings: Settings
+    ) -> None:
+        """`errors` counts the errors that are answered, by code."""
+        self.inference = inference
+        self.inflight = inflight
+        self.kept = KeptOutputs(inflight)
+        self.errors = errors
+        self.body_timeout_s = settings.body_timeout_s
+        self.heads = KnownHeads(settings.max_request_bytes, AllowedHosts.of(settings))
+        self.known = self.heads.look_up
+        self.connections = Connections(settings)
+        self._default_headers: Any = None
+        self._ok = b""
+
+    def ok(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+        """How a good answer begins. uvicorn makes the list anew when its date changes."""
+        if default_headers is not self._default_headers:
+            self._ok = STATUS_LINE[200] + lines(default_headers)
+            self._default_headers = default_headers
+        return self._ok
+
+    def stop(self) -> None:
+        """Refuse what is under way still: the drain time is over. uvicorn cancels only what it knows of."""
+        for connection in self.connections.open():
+            connection.give_up()
+
+
+class InferProtocol(TimedHttp):
+    """One connection. The ASGI lifespan's state has the server's `short_way`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._short: ShortWay = self.app_state["short_way"]
+        self._call: Call | None = None  # the request on the short way, once its body is here
+        self._body: _Body | None = None  # or its body, until then
+        self._share = 0  # bytes of the body that are counted as under way
+        self._untaken: Untaken | None = None  # the last answer, where it was too much to be sent at once
+        self._coding: str | None = None  # that the request's client asks the answer in
+        self._finishing: asyncio.Task[None] | None = None  # of an answer that takes long
+        self._stalled = False  # reading is paused until the client has taken its answers
+        self._closing = False  # after the answer
+
+    # -- in
+
+    def data_received(self, data: bytes) -> None:
+        if self._call is not None:
+            self._early += data
+            self.flow.pause_reading()
+            return
+        if self._in_parser == 0 and not self._early and (self.cycle is None or self.cycle.response_complete):
+            end = data.find(END)
+            if end >= 0 and self._begin(data, end + 4):
+                return
+        super().data_received(data)
+
+    def _begin(self, data: bytes, end: int) -> bool:
+        """Take the request whose head ends at `end`; False where it is not for the short way."""
+        known = self._short.known(data[:end])
+        if known is None:
+            return False
+        missing = end + known.length - len(data)
+        inflight = self._short.inflight
+        body = None
+        try:
+            if missing > 0:
+                self._short.inference.check(known.head, known.length)
+                inflight.check(known.length, known.length)
+                body = _Body(self, known, memoryview(data)[end:])
+            self._share = len(data) - end if missing > 0 else known.length
+            inflight.take(self._share, known.length)
+        except (TrtserveError, MemoryError):
+            self._share = 0
+            return False
+        self._number += 1
+        if body is not None:
+            self._body = body
+            self.transport.set_protocol(body)
+        else:
+            if missing < 0:
+                self._early = data[missing:]
+                data = data[:missing]
+                self.flow.pause_reading()
+            self._run(known.head, data, end)
+        return True
+
+    def body_came(self, body: "_Body", nbytes: int) -> None:
+        """Count what has come of the body; where there is no room for it, refuse the request at once."""
+        try:
+            self._short.inflight.take(nbytes, body.known.length)
+        except TrtserveError as full:
+            body.drop()
+            self._refuse(full)
+        else:
+            self._share += nbytes
+
+    def body_dropped(self) -> None:
+        """All of a body has come whose request has its answer."""
+        self._take_back()
+
+    def body_complete(self, body: "_Body") -> None:
+        self._take_back()
+        self._run(body.known.head, body.view, 0)
+
+    def body_stalled(self) -> None:
+        """Refuse the request; what may come of its body still is nobody's, so the connection ends."""
+        self._take_back()
+        self._closing = True
+        self._refuse(stalled(self._short.body_timeout_s))
+
+    def _take_back(self) -> None:
+        """Have the connection again, which was the body's."""
+        if self._body is not None:
+            self._body = None
+            self.transport.set_protocol(self)
+
+    def _run(self, head: Head, body: Body, offset: int) -> None:
+        self._coding = head.form.answer_coding
+        try:
+            self._call = self._short.inference.start(head, body, offset, self._done)
+        except Exception as failure:
+            self._refuse(failure)
+
+    # -- out
+
+    def _done(self, completion: Completion) -> None:
+        call = self._call
+        assert call is not None, "a completion comes once, and not after abandon()"
+        try:
+            parts = self._rendered(call, completion) if completion.kind is None else None
+            if parts is None:
+                answer = self._short.inference.answer(call, completion)
+                if answer is None or (self._coding is not None and not is_short(answer[0])):
+                    self._finishing = self.loop.create_task(self._finish(call, completion))
+                    return
+                body, headers = answer
+                if self._coding is not None:
+                    content, headers = compressed_here(body, headers, self._coding)
+                    body = [content]
+                parts = [_tail(headers, body), *body]
+        except Exception as failure:
+            self._call = None
+            self._refuse(failure)
+            return
+        self._call = None
+        self._write(self._short.ok(self.server_state.default_headers), parts, completion)
+
+    async def _finish(self, call: Call, completion: Completion) -> None:
+        """Make an answer in a thread, and write it. Its request is under way until then."""
+        try:
+            body, headers = await self._short.inference.answer_long(call, completion)
+            if self._coding is not None:
+                content, headers = await compressed(body, headers, self._coding)
+                body = [content]
+        except Exception as failure:
+            self._call = None
+            self._refuse(failure)
+            return
+        self._call = None
+        self._write(self._short.ok(self.server_state.default_headers), [_tail(headers, body), *body])
+
+    def _rendered(self, call: Call, completion: Completion) -> list[Body] | None:
+        """The answer of a request like one that was answered before; None for another."""
+        template = call.template
+        if template is None or not template.alike:
+            return None
+        rendered, shapes = template.rendered, completion.shapes
+        tail = rendered.get(shapes)
+        if tail is None:
+            answer = self._short.inference.answer(call, completion)
+            assert answer is not None, "no output is written as JSON"
+            body, headers = answer
+            tail = _tail(headers, body) + body[0]
+            if len(tail) <= RENDERED_BYTES:
+                if len(rendered) >= RENDERED:
+                    rendered.clear()
+                rendered[shapes] = tail
+        return [tail, *(completion.data(index) for index, _ in call.selected)]
+
+    def _refuse(self, failure: Exception) -> None:
+        if is_fault(failure):
+            logger.error("inference failed", exc_info=failure)
+        status, code, headers, body = error_answers.render(failure)
+        self._short.errors.labels(code).inc()
+        begin = STATUS_LINE[status] + lines(self.server_state.default_headers)
+        self._write(begin, [_tail(headers, [body]), body])
+
+    def _write(self, begin: bytes, parts: list[Body], completion: Completion | None = None) -> None:
+        """`completion`: whose outputs are among the parts."""
+        self._short.inflight.give_back(self._share)
+        self._share = 0
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self._closing:
+            begin += b"connection: close\r\n"
+        size = sum(map(len, parts))
+        if size <= JOINED_BYTES:
+            self.transport.write(b"".join((begin, *parts)))
+        else:
+            self.transport.writelines([begin, *parts])
+            if self.transport.get_write_buffer_size() > 0 and self._untaken is None:
+                memory = (-id(self), size) if completion is None else completion.memory
+                self._untaken = Untaken(self._short.kept, memory)
+                # So that resume_writing() comes when nothing is left.
+                self.transport.set_write_buffer_limits(high=0)
+        if self._closing:
+            self.transport.close()
+            return
+        flow = self.flow
+        if flow.write_paused:  # who does not take answers makes no more requests
+            self._stalled = True
+            flow.pause_reading()
+        elif flow.read_paused:
+            self.loop.call_soon(self._go_on)
+        if self._ended:
+            self.loop.call_soon(self.end_if_answered)  # after _go_on, which may begin the next request
+
+    # -- the connection's life
+
+    def owes(self) -> bool:
+        return self._call is not None or super().owes()
+
+    def standing(self) -> Standing:
+        """What the connection waits for now; one is ended for whose answer there is no room for a second."""
+        if self._untaken is not None and not self._untaken.has_room():
+            self._short.errors.labels("Unavailable").inc()
+            self.transport.abort()
+        return super().standing()
+
+    def _awaited(self) -> Standing:
+        if self._body is not None:
+            return Standing(
+                Phase.REST if self._body.dropped else Phase.BODY, self._number, self._body.received
+            )
+        return super()._awaited()
+
+    def end_late(self, phase: Phase) -> None:
+        if phase is Phase.BODY:
+            self.body_stalled()
+        else:
+            super().end_late(phase)
+
+    def _takes_body(self) -> bool:
+        """Whether a request is under way whose body has not come whole."""
+        return self._body is not None and not self._body.dropped
+
+    def shutdown(self) -> None:
+        if self._call is not None or self._takes_body():
+            self._closing = True
+        else:
+            super().shutdown()
+
+    def give_up(self) -> None:
+        """Refuse the request under way, if there is one, and end the connection."""
+        if self._abandon():
+            self._closing = True
+            self._refuse(stopping())
+
+    def _abandon(self) -> bool:
+        """Have no request under way any more; False where there was none."""
+        if self._call is None and not self._takes_body():
+            return False
+        if self._call is not None:
+            self._short.inference.abandon(self._call)
+            self._call = None
+        if self._finishing is not None:
+            self._finishing.cancel()
+        self._take_back()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._abandon():
+            self._short.errors.labels("Cancelled").inc()
+        self._short.inflight.give_back(self._share)
+        self._share = 0
+        if self._untaken is not None:
+            self._untaken.end()
+        super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._untaken is not None:
+            self._untaken.end()
+            self._untaken = None
+            self.transport.set_write_buffer_limits()
+        if self._stalled:
+            self._stalled = False
+            self.loop.call_soon(self._go_on)
+
+
+class _Body(asyncio.BufferedProtocol):
+    """Reads the rest of a body into one buffer, and then gives the connection back."""
+
+    def __init__(self, owner: InferProtocol, known: KnownHead, begun: memoryview) -> None:
+        self._owner = owner
+        self.known = known
+        # Not filled before it is read into; and begun so that the first tensor is aligned.
+        buffer = np.empty(known.length + ALIGNMENT, np.uint8)
+        first = -(buffer.ctypes.data + max(0, known.head.header_length)) % ALIGNMENT
+        self.view = memoryview(buffer.data)[first : first + known.length]
+        self.received = len(begun)
+        self.dropped = False  # its request has been refused
+        self.view[: len(begun)] = begun
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self.dropped:
+            return self.view[: self.known.length - self.received]
+        return self.view[self.received :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received += nbytes
+        if not self.dropped:
+            self._owner.body_came(self, nbytes)
+        if self.received < self.known.length:
+            return
+        if self.dropped:
+            self._owner.body_dropped()
+        else:
+            self._owner.body_complete(self)
+
+    def drop(self) -> None:
+        """Keep nothing of it, neither what has come nor the rest."""
+        self.dropped = True
+        self.view = memoryview(bytearray(DROPPED_BYTES))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._owner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._owner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._owner.resume_writing()
+
+
+def _tail(headers: Mapping[str, str], body: list[Body]) -> bytes:
+    """The headers of an answer's own, up to its body."""
+    own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    own.append((b"content-length", b"%d" % sum(map(len, body))))
+    return lines(own) + b"\r\n"

@@ -1,0 +1,37 @@
+"""The answer to requests that a stop finds unfinished when the drain time is over."""
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from trtserve.errors import Unavailable
+from trtserve.http import error_answers
+
+
+def stopping() -> Unavailable:
+    return Unavailable(
+        "The server is stopping, and the request was not done within --drain-s (TRTSERVE_DRAIN_S). Send it "
+        "again when the server is back, or to another."
+    )
+
+
+class AnswerCancelled:
+    """Around the application: nobody but uvicorn cancels a request, and only at the end of the drain time."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except asyncio.CancelledError:
+            if started or scope["type"] != "http":
+                raise
+            await error_answers.answer(scope["app"], stopping())(scope, receive, send)

@@ -1,0 +1,1 @@
+"""An inference request from its parts to its answer, whichever protocol brought it."""

@@ -1,0 +1,346 @@
+"""An inference request from its head and body to its answer, whichever way it came.
+
+Every request of the product takes this way, so it does nothing twice that requests have in common: what the
+JSON of a binary body says is kept with its head (see Template), and then a request costs a look-up, a
+submit, and a look-up for its answer.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from runtime_ext import Completion, Output, Prepared, Runtime
+from trtserve import codec
+from trtserve.codec import Body, BodyForm, Form, InferRequest, Selected, open_inference, raw
+from trtserve.codec.request import Unread
+from trtserve.engines.engine import Resolved
+from trtserve.engines.registry import Registry
+from trtserve.errors import InvalidInput, NotFound, of_kind, unknown_model
+from trtserve.inference.completions import Completions
+from trtserve.inference.inflight import InflightBytes, Share
+from trtserve.inference.shared_memory import (
+    SharedMemory,
+    check_outputs,
+    input_bytes,
+    read_inputs,
+    write_outputs,
+)
+from trtserve.options.batching import joins, read_dims
+from trtserve.settings import Settings
+from trtserve.workers import CODINGS
+
+HERE_BYTES = 2_097_152  # of written numbers that are read on the event loop: some 10 ms; more, in a thread
+DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
+TEMPLATES = 8  # kept for one head
+KIND_TENSORS = 16  # inputs and outputs of a request whose kind is kept
+
+
+@dataclass(slots=True)
+class Template:
+    """What the requests with one head and one JSON have in common, while their engine stays the same."""
+
+    resolved: Resolved
+    prepared: Prepared
+    request: InferRequest  # without inputs
+    selected: Selected
+    alike: bool  # nothing but the outputs, which are all blobs, tells one of their answers from another
+    rendered: dict[object, bytes] = field(default_factory=dict)  # for who writes answers: by output shapes
+
+
+@dataclass(slots=True)
+class Kind:
+    """The same of requests in the other forms, which have the same tensors and ask for the same outputs."""
+
+    resolved: Resolved
+    prepared: Prepared
+    selected: Selected
+
+
+@dataclass(slots=True)
+class Head:
+    """What a request's target and headers say; requests with the same head may share it."""
+
+    ref: str
+    version: str | None  # as the target has it; None: the current one
+    form: BodyForm
+    header_length: int  # of the JSON in the binary form; -1: another form
+    of_model: bool = False  # asks for a model of the Open Inference Protocol, not for an engine
+    templates: dict[bytes, Template] = field(default_factory=dict)
+    kinds: dict[object, Kind] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, ref: str, version: str | None, form: BodyForm, *, of_model: bool = False) -> "Head":
+        length = form.header_length or ""
+        # What is no such number is refused when the body is decoded.
+        known = length.isascii() and length.isdecimal() and len(length) <= open_inference.LENGTH_DIGITS
+        return cls(ref, version, form, int(length) if known else -1, of_model)
+
+
+@dataclass(slots=True)
+class Call:
+    """A request that is under way."""
+
+    resolved: Resolved
+    ticket: int
+    request: InferRequest
+    selected: Selected
+    template: Template | None
+    made: int = 0  # bytes of inputs besides the body's, which count as under way until the completion
+
+    @property
+    def engine_id(self) -> int:
+        return self.resolved.engine.id
+
+
+Done = Callable[[Completion], None]
+Answer = tuple[list[Body], dict[str, str]]
+"""Its body in parts, and its headers."""
+
+
+class Inference:
+    """Belongs to the event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        registry: Registry,
+        completions: Completions,
+        *,
+        inflight: InflightBytes,
+        shared_memory: SharedMemory,
+    ) -> None:
+        self._runtime = runtime
+        self._registry = registry
+        self._completions = completions
+        self._inflight = inflight  # of inputs that are made; who has a body has counted that
+        self._shared_memory = shared_memory
+        self._limit = settings.max_request_bytes
+        self._timeout_ns = None
+        if settings.request_timeout_s is not None:
+            self._timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
+
+    def check(self, head: Head, length: int) -> None:
+        """Raise what a request is refused with before its body, of so many bytes, has come."""
+        engine = self.ready(head.ref, head.version, head.of_model).engine
+        if head.header_length < 0:
+            return
+        blobs, most = length - head.header_length, engine.most_input_bytes
+        if most is not None and blobs > most:
+            raise InvalidInput(
+                f"The request has {blobs} bytes of tensors behind its JSON; all inputs of engine {engine} "
+                f"together take at most {most}."
+            )
+
+    def ready(self, ref: str, version: str | None, of_model: bool) -> Resolved:
+        """What takes requests under this reference. Raises what they are refused with where nothing does."""
+        try:
+            return self._registry.ready(ref, version)
+        except NotFound as missing:
+            if of_model:
+                raise unknown_model(missing) from None
+            raise
+
+    def start(self, head: Head, body: Body, offset: int, done: Done) -> Call:
+        """Submit the request whose body is `body` from `offset` on; `done` gets its completion.
+
+        Raises what the request is refused with.
+        """
+        resolved = self.ready(head.ref, head.version, head.of_model)
+        end = offset + head.header_length
+        template = None
+        if 0 < head.header_length <= DOCUMENT_BYTES:
+            template = head.templates.get(bytes(body[offset:end]))
+        if template is None or template.resolved is not resolved:
+            read = self._read(head, resolved, memoryview(body)[offset:] if offset else body)
+            if not isinstance(read, Template):
+                return self._submit(head, resolved, read, read.timeout_ns or self._timeout_ns, done)
+            template = read
+        request = template.request
+        timeout_ns = request.timeout_ns or self._timeout_ns
+        ticket = self._runtime.submit(template.prepared, body, end, timeout_ns, request.priority)
+        self._completions.expect(ticket, done)
+        return Call(resolved, ticket, request, template.selected, template)
+
+    def start_request(self, head: Head, request: InferRequest, left_ns: int | None, done: Done) -> Call:
+        """Submit a request that came as one; `done` gets its completion. Raises what it is refused with.
+
+        `left_ns`: until nobody waits for the answer any more, whatever else the request's time is.
+        """
+        resolved = self.ready(head.ref, head.version, head.of_model)
+        times = (request.timeout_ns or self._timeout_ns, left_ns)
+        timeout_ns = min((time for time in times if time is not None), default=None)
+        return self._submit(head, resolved, request, timeout_ns, done)
+
+    async def start_long(self, head: Head, body: Body, done: Done, share: Share) -> Call:
+        """As start(), for a body of which much may be written as text: that is read in a thread."""
+        resolved = self.ready(head.ref, head.version, head.of_model)
+        if head.header_length in range(DOCUMENT_BYTES + 1):
+            return self.start(head, body, 0, done)
+        if len(body) > HERE_BYTES:
+            read = await CODINGS.run(self._read, head, resolved, body)
+        else:
+            read = self._read(head, resolved, body)
+        assert not isinstance(read, Template), "a longer document has none"
+        await self.read_long(head, read, share)
+        return self.start_request(head, read, None, done)
+
+    async def read_long(self, head: Head, request: InferRequest, share: Share) -> None:
+        """Read the inputs of a request that are long as they are written, in a thread.
+
+        `share` grows with them. Raises what the request is refused with, if it can before they are read.
+        """
+        if request.unread_bytes() <= HERE_BYTES:
+            return
+        self._kind(head, self.ready(head.ref, head.version, head.of_model), request)
+        share.grow_to(share.size + request.read_bytes())
+        for number, (name, datatype, shape, data) in enumerate(request.inputs):
+            if isinstance(data, Unread):
+                read = await CODINGS.run(data.read, name, datatype, shape)
+                request.inputs[number] = (name, datatype, shape, read)
+
+    def abandon(self, call: Call) -> None:
+        """Nobody waits for the call's answer any more."""
+        if self._completions.forget(call.engine_id, call.ticket):
+            self._inflight.give_back(call.made)
+
+    def _submit(
+        self, head: Head, resolved: Resolved, request: InferRequest, timeout_ns: int | None, done: Done
+    ) -> Call:
+        """Submit a request that has no template."""
+        prepared, selected = self._kind(head, resolved, request)
+        made = self._take_room(resolved, request, selected) if request.makes_inputs else 0
+        try:
+            data = read_inputs(self._shared_memory, request)
+            ticket = self._runtime.submit(prepared, data, 0, timeout_ns, request.priority)
+        except BaseException:
+            self._inflight.give_back(made)
+            raise
+
+        def ended(completion: Completion) -> None:
+            self._inflight.give_back(made)
+            done(completion)
+
+        self._completions.expect(ticket, ended if made else done)
+        return Call(resolved, ticket, request, selected, None, made)
+
+    def _take_room(self, resolved: Resolved, request: InferRequest, selected: Selected) -> int:
+        """Take what its inputs take besides a request's body, once its outputs fit shared memory."""
+        check_outputs(self._shared_memory, selected, resolved.engine.loaded.outputs)
+        made = input_bytes(request, self._limit) + request.read_bytes()
+        self._inflight.take(made)
+        return made
+
+    def outputs(self, call: Call, completion: Completion) -> list[Output]:
+        """All outputs of the engine, once those that go into shared memory are there.
+
+        Raises the error that the request ended with.
+        """
+        if completion.kind is not None:
+            raise of_kind(completion.kind, completion.message)
+        outputs = completion.outputs
+        self._write_shared(call, outputs)
+        return outputs
+
+    def _write_shared(self, call: Call, outputs: list[Output]) -> None:
+        if call.request.shared:
+            write_outputs(self._shared_memory, call.selected, outputs)
+
+    def answer(self, call: Call, completion: Completion) -> Answer | None:
+        """The answer, or None where it takes so long to write that answer_long() is to.
+
+        Raises the error that the request ended with.
+        """
+        if completion.kind is not None:
+            raise of_kind(completion.kind, completion.message)
+        outputs = completion.outputs
+        # All of the batch's outputs are more than this one's; to look at them is quick.
+        large = completion.memory[1] > codec.LONG_BYTES
+        if large and codec.long_to_write(call.request, outputs, call.selected):
+            return None
+        self._write_shared(call, outputs)
+        return self._answer(call, outputs, codec.NOTHING)
+
+    async def answer_long(self, call: Call, completion: Completion) -> Answer:
+        """As answer(), with what takes long in a thread."""
+        outputs = self.outputs(call, completion)
+        written = {
+            name: await CODINGS.run(codec.write, datatype, data)
+            for name, datatype, data in codec.long_to_write(call.request, outputs, call.selected)
+        }
+        return self._answer(call, outputs, written)
+
+    def _answer(self, call: Call, outputs: list[Output], written: Mapping[str, list[bytes]]) -> Answer:
+        return codec.encode_parts(
+            call.request,
+            outputs,
+            call.selected,
+            model_name=call.resolved.model_name,
+            model_version=call.resolved.model_version,
+            written=written,
+        )
+
+    def _read(self, head: Head, resolved: Resolved, body: Body) -> Template | InferRequest:
+        """What is new in a body: a template where requests may be like it, else the one request."""
+        if head.header_length < 0:
+            return codec.decode_body(head.form, body)
+        if head.header_length == 0:
+            return head.form.complete(self._raw(resolved, body))
+        document, blobs = open_inference.split(body, head.form.header_length or "")
+        described = open_inference.describe(document)
+        whole = described.all_blobs and sum(described.blob_bytes) == len(blobs)
+        if whole and len(document) <= DOCUMENT_BYTES and not described.request.shared:
+            return self._template(head, resolved, bytes(document), described)
+        codec.check_datatypes(described.tensors, resolved.engine.loaded.inputs)
+        return head.form.complete(described.bind(blobs))
+
+    def _raw(self, resolved: Resolved, body: Body) -> InferRequest:
+        specs, stored = resolved.engine.loaded.inputs, resolved.engine.stored
+        batch_dim = None
+        if joins(stored):
+            batch_dim = read_dims(stored.batch_dims).get(specs[0].name if specs else "", 0)
+        return raw.decode(specs, batch_dim, body)
+
+    def _template(
+        self, head: Head, resolved: Resolved, document: bytes, described: open_inference.Described
+    ) -> Template:
+        request = head.form.complete(described.request)
+        prepared, selected = self._prepare(resolved, request, described.tensors)
+        alike = head.form.answer_coding is None and _alike(request, selected)
+        template = Template(resolved, prepared, request, selected, alike)
+        if request.id is None:  # an id is one request's own: it hardly comes again
+            if len(head.templates) >= TEMPLATES:
+                head.templates.clear()
+            head.templates[document] = template
+        return template
+
+    def _kind(self, head: Head, resolved: Resolved, request: InferRequest) -> tuple[Prepared, Selected]:
+        """What is prepared, and selected, for requests that differ from this one in their data only."""
+        key = (
+            tuple([(name, datatype, *shape) for name, datatype, shape, _ in request.inputs]),
+            request.outputs and tuple([(out.name, out.binary, out.region) for out in request.outputs]),
+            request.binary_outputs,
+        )
+        known = head.kinds.get(key)
+        if known is not None and known.resolved is resolved:
+            return known.prepared, known.selected
+        tensors = [(name, datatype, shape) for name, datatype, shape, _ in request.inputs]
+        prepared, selected = self._prepare(resolved, request, tensors)
+        if len(key[0]) + len(selected) <= KIND_TENSORS:
+            if len(head.kinds) >= TEMPLATES:
+                head.kinds.clear()
+            head.kinds[key] = Kind(resolved, prepared, selected)
+        return prepared, selected
+
+    def _prepare(
+        self, resolved: Resolved, request: InferRequest, tensors: list[tuple[str, str, list[int]]]
+    ) -> tuple[Prepared, Selected]:
+        info = resolved.engine.loaded
+        selected = codec.select(request, info.outputs)
+        codec.check_datatypes(tensors, info.inputs)
+        return self._runtime.prepare(info.id, tensors), selected
+
+
+def _alike(request: InferRequest, selected: Selected) -> bool:
+    return (
+        request.answer is Form.PROTOCOL and request.id is None and all(place is True for _, place in selected)
+    )

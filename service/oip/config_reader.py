@@ -1,0 +1,241 @@
+"""What a load's `config`, a ModelConfig of Triton's, asks for in our words: options, and formats of the plan.
+
+What it asks for is done, or refused with a sentence; only what cannot change an answer is passed over.
+"""
+
+from dataclasses import dataclass, replace
+
+import orjson
+from pydantic import ValidationError
+
+from trtserve.errors import InvalidInput, Unsupported
+from trtserve.formats.sniff import Format
+from trtserve.oip.triton_config import DynamicBatching, InstanceGroup, ModelConfig
+from trtserve.options.batching import NEVER
+from trtserve.options.engine_options import Options
+from trtserve.options.upload_query import UploadQuery
+from trtserve.text import shown
+
+FORMATS: dict[str, frozenset[Format]] = {
+    "tensorrt": frozenset({Format.TENSORRT}),
+    "tensorrt_plan": frozenset({Format.TENSORRT}),
+    "onnxruntime": frozenset({Format.ONNX}),
+    "onnxruntime_onnx": frozenset({Format.ONNX}),
+    "openvino": frozenset({Format.ONNX, Format.OPENVINO}),
+    "openvino_onnx": frozenset({Format.ONNX}),
+    "openvino_blob": frozenset({Format.OPENVINO}),
+}
+"""What plans a `backend` or a `platform` stands for: Triton's words, and those that GET …/config says."""
+
+FACTS = {"engine_id", "digest", "format"}  # parameters that GET …/config says, and that ask for nothing
+OPTIONS = UploadQuery.model_fields.keys() - {"name", "format"}  # parameters that are options of an upload
+PRIORITIES = {0, 3}  # levels: not said, or those that there are
+DEFAULT_PRIORITY = {0, 2}
+
+NOT_SERVED = {
+    "ensemble_scheduling": "a model is one engine; call one after the other",
+    "sequence_batching": "an engine keeps nothing from one request to the next",
+    "decoupled transactions": "every request has one answer",
+    "response_cache": "every request is run",
+    "model_operations": "plugins are named at its start, --tensorrt-plugins (TRTSERVE_TENSORRT_PLUGINS)",
+    "model_repository_agents": "a plan is loaded as it comes",
+    "execution_accelerators": "a plan is run by the backend of its format",
+    "batch_input": "an engine gets what requests have, joined and nothing more",
+    "batch_output": "an output is divided along its batch dimension",
+    "reshape": "a tensor has the shape that the plan gives it",
+    "allow_ragged_batch": "requests are joined where their shapes are the same",
+    "priority_levels": "there are 3, of which 2 is the default",
+    "priority_queue_policy": "all priorities share one queue",
+    "default_timeout_microseconds": "a request says it, or else --request-timeout-s at its start",
+    "secondary_devices": "an instance is on one device",
+    "passive instances": "every instance takes requests",
+}
+"""What would change answers, and why it is not there."""
+
+WHERE = {
+    "instances": "instance_group.count",
+    "device": "instance_group.gpus",
+    "max_queue_size": "dynamic_batching.default_queue_policy.max_queue_size",
+    "max_queue_delay_us": "dynamic_batching.max_queue_delay_microseconds",
+    "preferred_batch_sizes": "dynamic_batching.preferred_batch_size",
+    "cuda_graphs": "optimization.cuda.graphs",
+}
+"""Where a config says an option, if not under its own name."""
+
+
+@dataclass(frozen=True)
+class LoadConfig:
+    options: Options
+    formats: frozenset[Format]  # all, where it names none
+    said: str  # how it names them
+    unjoined: int = 0  # its max_batch_size where requests are not to be joined; 0: it says none
+
+    @property
+    def asked(self) -> Options:
+        """The options, and a max_batch_size that is only told where requests are not joined."""
+        if not self.unjoined:
+            return self.options
+        return replace(self.options, max_batch_size=self.unjoined, max_queue_delay_us=NEVER)
+
+    @property
+    def format(self) -> str:
+        """What to ask for of a plan."""
+        return next(iter(self.formats)) if len(self.formats) == 1 else "auto"
+
+    def check_format(self, format: str) -> None:
+        if format not in self.formats:
+            raise InvalidInput(
+                f"The config's {self.said} stands for plans of the format "
+                f"{' or '.join(sorted(self.formats))}, but this one is of the format {format}."
+            )
+
+
+def read_config(text: object, name: str) -> LoadConfig:
+    """Of a load of the model `name`. Raises InvalidInput, and Unsupported for what this server has not."""
+    if not isinstance(text, str):
+        raise InvalidInput(
+            f"The parameter 'config' is {shown(text)}; it is a string with the config's JSON in it."
+        )
+    try:
+        given = orjson.loads(text)
+    except orjson.JSONDecodeError as failure:
+        raise InvalidInput(f"The parameter 'config' is no JSON: {failure}.") from None
+    if not isinstance(given, dict):
+        raise InvalidInput(f"The parameter 'config' has {shown(given)} in it; that is a JSON object.")
+    try:
+        config = ModelConfig.model_validate(given)
+    except ValidationError as failure:
+        raise _wrong(failure) from None
+    if config.name not in {"", name}:
+        raise InvalidInput(f"The config is that of {config.name!r}, but {name!r} is to be loaded.")
+    _check_served(config)
+    formats, said = _formats(config)
+    options = _options(config)
+    joined = config.dynamic_batching is not None and config.max_batch_size > 1
+    by_name = options.max_batch_size != 1 or "max_queue_delay_us" in config.parameters
+    return LoadConfig(options, formats, said, 0 if joined or by_name else config.max_batch_size)
+
+
+def _check_served(config: ModelConfig) -> None:
+    """Unsupported for what a config asks for that would change answers, and that this server has not."""
+    batching = config.dynamic_batching or DynamicBatching()
+    queue = batching.default_queue_policy
+    levels, level = batching.priority_levels, batching.default_priority_level
+    tensors = (*config.input, *config.output)
+    asked: dict[str, object] = {
+        "ensemble_scheduling": config.ensemble_scheduling is not None,
+        "sequence_batching": config.sequence_batching is not None,
+        "decoupled transactions": config.model_transaction_policy.decoupled,
+        "response_cache": config.response_cache.enable,
+        "model_operations": config.model_operations,
+        "model_repository_agents": config.model_repository_agents,
+        "execution_accelerators": config.optimization.execution_accelerators,
+        "batch_input": config.batch_input,
+        "batch_output": config.batch_output,
+        "reshape": any(tensor.reshape is not None for tensor in tensors),
+        "allow_ragged_batch": any(tensor.allow_ragged_batch for tensor in tensors),
+        "priority_levels": levels not in PRIORITIES or level not in DEFAULT_PRIORITY,
+        "priority_queue_policy": batching.priority_queue_policy,
+        "default_timeout_microseconds": queue.default_timeout_microseconds,
+        "secondary_devices": any(group.secondary_devices for group in config.instance_group),
+        "passive instances": any(group.passive for group in config.instance_group),
+    }
+    for field, there in asked.items():
+        if there:
+            raise Unsupported(f"The config asks for {field}, which this server has not: {NOT_SERVED[field]}.")
+    for parameter in config.parameters.keys() - FACTS - OPTIONS:
+        raise Unsupported(
+            f"The config has a parameter {parameter!r}, which this server has not; there are "
+            f"{', '.join(sorted(OPTIONS))}."
+        )
+
+
+def _formats(config: ModelConfig) -> tuple[frozenset[Format], str]:
+    formats, said = frozenset(Format), ""
+    for field in ("backend", "platform"):
+        value = getattr(config, field)
+        if not value:
+            continue
+        if value not in FORMATS:
+            raise Unsupported(
+                f"This server has nothing for the config's {field} {value!r}; it knows {', '.join(FORMATS)}."
+            )
+        if not formats & FORMATS[value]:
+            raise InvalidInput(
+                f"The config's backend {config.backend!r} and platform {value!r} do not agree."
+            )
+        formats &= FORMATS[value]
+        said = f"{field} {value!r}"
+    return formats, said
+
+
+def _options(config: ModelConfig) -> Options:
+    said = _said(config)
+    for option, parameter in config.parameters.items():
+        if option not in OPTIONS:
+            continue
+        value = parameter.string_value
+        # A config has no word for "auto": where the parameter has it, the field says the nearest.
+        if option in said and value not in {str(said[option]), "auto"}:
+            raise InvalidInput(
+                f"The config's {WHERE.get(option, option)} is {said[option]!r}, but its parameter {option!r} "
+                f"is {value!r}: leave one of them out."
+            )
+        said[option] = value
+    if "max_batch_size" not in said:  # without dynamic_batching requests are not joined
+        said |= {"max_batch_size": 1, "preferred_batch_sizes": ""}
+    try:
+        query = UploadQuery.model_validate(said)
+    except ValidationError as failure:
+        raise _wrong(failure) from None
+    return Options(**query.model_dump(exclude={"name", "format"}))
+
+
+def _said(config: ModelConfig) -> dict[str, object]:
+    """The options of which a config's own fields say something."""
+    said: dict[str, object] = {}
+    batching = config.dynamic_batching
+    if batching is not None:
+        said["max_batch_size"] = max(1, config.max_batch_size)
+        said["preferred_batch_sizes"] = ",".join(map(str, sorted(batching.preferred_batch_size)))
+        if batching.max_queue_delay_microseconds is not None:
+            said["max_queue_delay_us"] = batching.max_queue_delay_microseconds
+        if batching.default_queue_policy.max_queue_size:
+            said["max_queue_size"] = batching.default_queue_policy.max_queue_size
+    if config.optimization.cuda.graphs is not None:
+        said["cuda_graphs"] = "on" if config.optimization.cuda.graphs else "off"
+    if config.instance_group:
+        said |= _instances(config.instance_group)
+    return said
+
+
+def _instances(groups: list[InstanceGroup]) -> dict[str, object]:
+    devices = {_device(group) for group in groups}
+    if len(devices) > 1 or any(len(group.gpus) > 1 for group in groups):
+        raise Unsupported(
+            "The config's instance_group names several devices; an engine is on one: upload a plan for each."
+        )
+    (device,) = devices
+    said: dict[str, object] = {"device": device} if device else {}
+    if all(group.count for group in groups):
+        said["instances"] = sum(group.count for group in groups)
+    return said
+
+
+def _device(group: InstanceGroup) -> str:
+    """Empty: whichever."""
+    if group.kind == "KIND_CPU":
+        return "cpu"
+    if group.gpus:
+        return f"cuda:{group.gpus[0]}"
+    return "cuda" if group.kind == "KIND_GPU" else ""
+
+
+def _wrong(failure: ValidationError) -> InvalidInput:
+    """The first fault, in words."""
+    fault = failure.errors()[0]
+    first = str(fault["loc"][0])
+    where = ".".join([WHERE.get(first, first), *map(str, fault["loc"][1:])])
+    if fault["type"] == "extra_forbidden":
+        return InvalidInput(f"The config has a field {where!r}, which Triton's ModelConfig has not.")
+    return InvalidInput(f"The config's {where} is {shown(fault['input'])}: {fault['msg']}.")

@@ -1,0 +1,118 @@
+"""The repository extension: what models there are, and how they are loaded and unloaded.
+
+A model is a name with its versions, or an engine without a name, called by its ID and of version 1.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from runtime_ext import Error, Runtime
+from trtserve.engines.engine import Engine, Resolved, State
+from trtserve.engines.registry import Registry
+from trtserve.errors import InvalidInput, TrtserveError, of_kind
+from trtserve.formats.sniff import Format
+from trtserve.oip import describe
+from trtserve.oip.config_reader import LoadConfig
+from trtserve.oip.load_parameters import PlanFile, check_unload, read_load
+from trtserve.options.engine_options import Options
+from trtserve.options.names import NAME_RULE, is_name
+from trtserve.plans.checks import choose_format
+from trtserve.plans.receive import receive_plan
+from trtserve.settings import Settings
+from trtserve.store.staging import StagedPlan
+from trtserve.store.store import Store
+from trtserve.text import sentence, shown
+from trtserve.workers import UPLOADS
+
+STATES = {
+    State.LOADING: "LOADING",
+    State.READY: "READY",
+    State.DRAINING: "UNLOADING",
+    State.UNLOADED: "UNAVAILABLE",
+    State.FAILED: "UNAVAILABLE",
+}
+
+
+def index(registry: Registry, ready_only: bool) -> list[dict[str, Any]]:
+    """All versions of all models, or those that are READY."""
+    models = [resolved for name in registry.names() for resolved in describe.all_versions(registry, name)]
+    models += [Resolved(engine, None, None) for engine in registry.engines() if not engine.names]
+    return [
+        {
+            "name": model.model_name,
+            "version": model.model_version,
+            "state": STATES[model.engine.state],
+            "reason": _reason(model.engine),
+        }
+        for model in models
+        if model.engine.state is State.READY or not ready_only
+    ]
+
+
+def _reason(engine: Engine) -> str:
+    return "unloaded" if engine.state is State.UNLOADED else engine.reason or ""
+
+
+class Repository:
+    def __init__(self, settings: Settings, store: Store, runtime: Runtime, registry: Registry) -> None:
+        self._settings = settings
+        self._store = store
+        self._runtime = runtime
+        self._registry = registry
+
+    async def load(self, name: str, parameters: Mapping[str, object]) -> None:
+        """Load what is kept of a model; or else the files among the parameters, as versions of it.
+
+        Files become engines in the order of their versions, and current in turn. Raises what an upload and
+        what registry.load() raise, and says what failed; a fault in what was sent leaves nothing.
+        """
+        try:
+            await self._load(name, parameters)
+        except (TrtserveError, Error) as failure:
+            # Clients of Triton look for these words.
+            told = f"{sentence(str(failure))} So the server failed to load {shown(name)}."
+            raise of_kind(failure.kind, told, getattr(failure, "retry_after", None)) from failure
+
+    async def _load(self, name: str, parameters: Mapping[str, object]) -> None:
+        asked = read_load(name, parameters)
+        options = asked.config.asked if asked.config is not None else Options()
+        if not asked.files:
+            if asked.config is not None:
+                for resolved in describe.all_versions(self._registry, name):
+                    asked.config.check_format(resolved.engine.format)
+            await self._registry.load(name, options, renew=True)
+            return
+        if not is_name(name):
+            raise InvalidInput(f"{name!r} is no name that an engine can have: {NAME_RULE}.")
+        staged: list[tuple[int, StagedPlan, Format]] = []
+        try:
+            for file in asked.files:
+                staged.append((file.version, *await self._stage(file, asked.config)))
+            while staged:
+                version, plan, format = staged.pop(0)  # add() discards it, however that ends
+                await self._registry.add(
+                    plan, name=name, format=format, options=options, version=version, renew=True
+                )
+        finally:
+            for _, plan, _ in staged:
+                await UPLOADS.run(plan.discard)
+
+    async def _stage(self, file: PlanFile, config: LoadConfig | None) -> tuple[StagedPlan, Format]:
+        async def inspect(head: bytes) -> Format:
+            format = await choose_format(self._runtime, head, config.format if config is not None else "auto")
+            if config is not None:
+                config.check_format(format)
+            return format
+
+        return await receive_plan(
+            file.blocks(),
+            open_writer=self._store.new_upload,
+            inspect=inspect,
+            limit=self._settings.max_plan_bytes,
+            declared=file.size,
+        )
+
+    async def unload(self, name: str, parameters: Mapping[str, object]) -> None:
+        """Unload all versions of a model; they are kept, and can be loaded again."""
+        check_unload(parameters)
+        await self._registry.unload(name)

@@ -1,0 +1,69 @@
+"""What engines have done since they were loaded, as the protocol's statistics extension has it."""
+
+from typing import Any
+
+from runtime_ext import Duration, EngineStats, Runtime
+from trtserve.engines.engine import Resolved
+from trtserve.engines.registry import Registry
+from trtserve.errors import Unavailable
+from trtserve.oip import describe
+
+NONE = {"count": 0, "ns": 0}  # there is no cache
+
+
+def statistics(registry: Registry, runtime: Runtime, name: str | None, version: str | None) -> dict[str, Any]:
+    """Of one version of a model, of all of them, or without a name of all models.
+
+    An engine that has several names is told under each, with the same numbers. One that is not resident has
+    none, and is left out; where nothing is left of what was asked for, that is NotFound or Unavailable.
+    """
+    stats = {engine.id: engine for engine in runtime.stats()}
+    asked = _all(registry) if name is None else _asked(registry, name, version)
+    found = [_entry(resolved, stats[resolved.engine.id]) for resolved in asked if resolved.engine.id in stats]
+    if name is not None and not found:
+        raise Unavailable(registry.resolve(name, version).engine.why_not_ready())
+    return {"model_stats": found}
+
+
+def _all(registry: Registry) -> list[Resolved]:
+    unnamed = [registry.resolve(str(engine.id)) for engine in registry.engines() if not engine.names]
+    return [*unnamed, *(found for name in registry.names() for found in _asked(registry, name, None))]
+
+
+def _asked(registry: Registry, name: str, version: str | None) -> list[Resolved]:
+    return describe.all_versions(registry, name) if version is None else [registry.resolve(name, version)]
+
+
+def _entry(resolved: Resolved, stats: EngineStats) -> dict[str, Any]:
+    return {
+        "name": resolved.model_name,
+        "version": resolved.model_version,
+        "last_inference": stats.last_inference_ms,
+        "inference_count": stats.inference_count,
+        "execution_count": stats.execution_count,
+        "inference_stats": {
+            "success": _duration(stats.success),
+            "fail": _duration(stats.fail),
+            "queue": _duration(stats.queue_time),
+            "compute_input": _duration(stats.compute_input),
+            "compute_infer": _duration(stats.compute_infer),
+            "compute_output": _duration(stats.compute_output),
+            "cache_hit": NONE,
+            "cache_miss": NONE,
+        },
+        "response_stats": {},
+        "batch_stats": [
+            {
+                "batch_size": batch.size,
+                "compute_input": _duration(batch.compute_input),
+                "compute_infer": _duration(batch.compute_infer),
+                "compute_output": _duration(batch.compute_output),
+            }
+            for batch in stats.batches
+        ],
+        "memory_usage": [],
+    }
+
+
+def _duration(timed: Duration) -> dict[str, int]:
+    return {"count": timed.count, "ns": timed.ns}

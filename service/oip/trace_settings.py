@@ -1,0 +1,48 @@
+"""The settings of the protocol's trace extension. This server traces nothing, says so, and takes no other."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trtserve.errors import InvalidInput, Unsupported
+from trtserve.text import shown
+from trtserve.whole import whole
+
+OFF = ["OFF"]
+SETTINGS: dict[str, str | list[str]] = {
+    "trace_level": OFF,
+    "trace_rate": "1000",
+    "trace_count": "-1",
+    "log_frequency": "0",
+    "trace_file": "",
+    "trace_mode": "triton",
+}
+"""What Triton has where nothing is traced."""
+
+
+def trace_settings() -> dict[str, str | list[str]]:
+    return dict(SETTINGS)
+
+
+def update(asked: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """Take settings that leave tracing off: those that are as asked for, or cleared (null).
+
+    Others are Unsupported, and what is no trace setting is InvalidInput.
+    """
+    for setting, value in asked.items():
+        if setting not in SETTINGS:
+            raise InvalidInput(
+                f"There is no trace setting {shown(setting)}; there are: {', '.join(SETTINGS)}."
+            )
+        if not (value is None or _list(value) in ([], _list(SETTINGS[setting]))):
+            raise Unsupported(
+                f"{setting} is asked to be {shown(value)}, but this server traces no requests. "
+                "See GET /metrics and the statistics of its models for where their time goes."
+            )
+    return trace_settings()
+
+
+def _list(value: object) -> list[object]:
+    """As texts: gRPC has lists of them where JSON may have one, and clients write numbers as such."""
+    values = value if isinstance(value, list) else [value]
+    numbers = [whole(each) for each in values]
+    return [each if number is None else str(number) for each, number in zip(values, numbers, strict=True)]

@@ -1,0 +1,124 @@
+"""Triton's ModelConfig (model_config.proto) as far as a load reads it, in the JSON of protobuf.
+
+A field that is here as `Unread` changes nothing about what an engine answers, and is not followed. What would
+change that and is not served is refused by load_config.py. There is no other field.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from trtserve.settings import MAX_BATCH_SIZE
+
+Unread = Any
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=to_camel, populate_by_name=True, loc_by_alias=False
+    )
+
+
+class InstanceGroup(_Message):
+    name: Unread = None
+    kind: Literal["KIND_AUTO", "KIND_GPU", "KIND_CPU", "KIND_MODEL"] = "KIND_AUTO"
+    count: Annotated[int, Field(ge=0)] = 0  # 0: not said
+    gpus: list[int] = []
+    secondary_devices: list[Any] = []
+    passive: bool = False
+    rate_limiter: Unread = None
+    profile: Unread = None  # all are used, each for the shapes that it is best for
+    host_policy: Unread = None
+
+
+class QueuePolicy(_Message):
+    max_queue_size: Annotated[int, Field(ge=0)] = 0  # 0: not said
+    default_timeout_microseconds: int = 0
+    timeout_action: Unread = None  # these two are about requests whose time is over
+    allow_timeout_override: Unread = None
+
+
+class DynamicBatching(_Message):
+    preferred_batch_size: list[int] = []
+    max_queue_delay_microseconds: int | None = None
+    priority_levels: int = 0
+    default_priority_level: int = 0
+    default_queue_policy: QueuePolicy = QueuePolicy()
+    priority_queue_policy: dict[str, Any] = {}
+    preserve_ordering: Unread = None
+
+
+class Cuda(_Message):
+    graphs: bool | None = None
+    busy_wait_events: Unread = None
+    graph_spec: Unread = None
+    output_copy_stream: Unread = None
+
+
+class Optimization(_Message):
+    cuda: Cuda = Cuda()
+    execution_accelerators: dict[str, Any] = {}
+    graph: Unread = None
+    priority: Unread = None
+    input_pinned_memory: Unread = None
+    output_pinned_memory: Unread = None
+    gather_kernel_buffer_threshold: Unread = None
+    eager_batching: Unread = None
+
+
+class Input(_Message):
+    """What is said of a tensor's name, datatype and dimensions is the plan's to say."""
+
+    reshape: Any = None
+    allow_ragged_batch: bool = False
+    name: Unread = None
+    data_type: Unread = None
+    format: Unread = None
+    dims: Unread = None
+    is_shape_tensor: Unread = None
+    optional: Unread = None
+    is_non_linear_format_io: Unread = None
+    label_filename: Unread = None
+
+
+class Parameter(_Message):
+    string_value: str = ""
+
+
+class TransactionPolicy(_Message):
+    decoupled: bool = False
+
+
+class ResponseCache(_Message):
+    enable: bool = False
+
+
+class ModelConfig(_Message):
+    name: str = ""
+    platform: str = ""
+    backend: str = ""
+    max_batch_size: Annotated[int, Field(ge=0, le=MAX_BATCH_SIZE)] = 0
+    dynamic_batching: DynamicBatching | None = None
+    instance_group: list[InstanceGroup] = []
+    optimization: Optimization = Optimization()
+    parameters: dict[str, Parameter] = {}
+    input: list[Input] = []
+    output: list[Input] = []
+    batch_input: list[Any] = []
+    batch_output: list[Any] = []
+    sequence_batching: Any = None
+    ensemble_scheduling: Any = None
+    model_transaction_policy: TransactionPolicy = TransactionPolicy()
+    response_cache: ResponseCache = ResponseCache()
+    model_operations: dict[str, Any] = {}
+    model_repository_agents: dict[str, Any] = {}
+    version_policy: Unread = None  # every version is served
+    model_warmup: Unread = None
+    default_model_filename: Unread = None  # a version has one file
+    cc_model_filenames: Unread = None
+    metric_tags: Unread = None
+    model_metrics: Unread = None
+    runtime: Unread = None
+    inputs: Unread = None  # as the example in the extension's text calls them
+    outputs: Unread = None

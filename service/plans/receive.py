@@ -1,0 +1,78 @@
+"""Takes in the body of an upload: to disk and hashed while it arrives, looked at as soon as it begins."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from trtserve.errors import InvalidInput, TooLarge
+from trtserve.store.staging import PlanWriter, StagedPlan
+from trtserve.streams import within
+from trtserve.workers import UPLOADS
+
+T = TypeVar("T")
+
+BLOCK_BYTES = 4 * 1024**2  # handed to a worker thread at once: a thread's switch costs more than a chunk
+
+
+async def receive_plan(
+    body: AsyncIterator[bytes],
+    *,
+    open_writer: Callable[[], PlanWriter],
+    inspect: Callable[[bytes], Awaitable[T]],
+    limit: int,
+    declared: int | None,
+) -> tuple[StagedPlan, T]:
+    """Stage a plan. `limit` and `declared` (the Content-Length, if there was one) are in bytes.
+
+    `inspect` gets the first block, and what it finds is returned beside the plan; it may refuse the
+    block: a wrong file is not taken in whole. However this fails, and the client's leaving is one way,
+    nothing stays on disk.
+    """
+    if declared is not None and declared > limit:
+        raise _too_large(limit, f"The plan of {declared} bytes")
+    opening = asyncio.ensure_future(UPLOADS.run(open_writer))
+    try:
+        writer = await asyncio.shield(opening)
+        blocks = _blocks(within(body, limit, _too_large))
+        block: list[bytes] = await anext(blocks, [])
+        found = await inspect(b"".join(block))
+        received = 0
+        while block:
+            received += sum(map(len, block))
+            await UPLOADS.run(writer.write, block)
+            block = await anext(blocks, [])
+        if declared is not None and received != declared:
+            raise InvalidInput(f"{received} bytes of the plan came, but its Content-Length is {declared}.")
+        return await UPLOADS.run(writer.finish), found
+    except BaseException:
+        await asyncio.shield(_discard(opening))
+        raise
+
+
+async def _discard(opening: asyncio.Future[PlanWriter]) -> None:
+    """Give up the writer; one whose thread is still opening it has its file in a moment."""
+    await asyncio.wait((opening,))
+    if opening.exception() is None:
+        await UPLOADS.run(opening.result().discard)
+
+
+async def _blocks(body: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """The chunks of a body in lists of about BLOCK_BYTES."""
+    size = 0
+    block: list[bytes] = []
+    async for chunk in body:
+        if chunk:
+            block.append(chunk)
+            size += len(chunk)
+        if size >= BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _too_large(limit: int, what: str = "The plan") -> TooLarge:
+    return TooLarge(
+        f"{what} is over this server's limit of {limit} bytes: "
+        "start it with a higher --max-plan-bytes (TRTSERVE_MAX_PLAN_BYTES)."
+    )

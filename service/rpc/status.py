@@ -1,0 +1,76 @@
+"""Errors as the end of a call: a status, a sentence, and trailing metadata for programs."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+from grpc import StatusCode
+
+from trtserve import failures
+from trtserve.failures import Told
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+GRPC_STATUS: dict[str, StatusCode] = {
+    "InvalidInput": StatusCode.INVALID_ARGUMENT,
+    "NotFound": StatusCode.NOT_FOUND,
+    "Conflict": StatusCode.FAILED_PRECONDITION,
+    "TooLarge": StatusCode.RESOURCE_EXHAUSTED,
+    "QueueFull": StatusCode.RESOURCE_EXHAUSTED,
+    "Cancelled": StatusCode.CANCELLED,
+    "ExecutionFailed": StatusCode.INTERNAL,
+    "Unsupported": StatusCode.UNIMPLEMENTED,
+    "Unavailable": StatusCode.UNAVAILABLE,
+    "DeadlineExceeded": StatusCode.DEADLINE_EXCEEDED,
+}
+"""The one table from a kind to the status of its call."""
+
+SENTENCE_BYTES = 2048  # in UTF-8; three times as many where each is escaped, and a client takes 8 KiB in all
+
+CODE = "code"  # the kind, which the status alone does not tell
+RETRY_AFTER = "retry-after"  # seconds
+
+Count = Callable[[str], None]
+"""Counts an error that is answered, by its kind."""
+
+
+def status(told: Told) -> tuple[StatusCode, str, tuple[tuple[str, str], ...]]:
+    """What a call is aborted with."""
+    metadata = [(CODE, told.kind)]
+    if told.retry_after is not None:
+        metadata.append((RETRY_AFTER, str(told.retry_after)))
+    return GRPC_STATUS[told.kind], _short(told.sentence), tuple(metadata)
+
+
+def tell(error: Exception, count: Count) -> Told:
+    """What a client is told of an error, counted here; a fault is logged, too."""
+    told = failures.tell(error)
+    if failures.is_fault(error):
+        logger.error("a call failed", exc_info=error)
+    count(told.kind)
+    return told
+
+
+async def answered(answer: Awaitable[T], context: "grpc.aio.ServicerContext[Any, Any]", count: Count) -> T:
+    """The answer; what it raises ends the call with its status and sentence."""
+    try:
+        return await answer
+    except Exception as failure:
+        told = tell(failure, count)
+        try:
+            await context.abort(*status(told))
+        except grpc.aio.InternalError:  # the call is over, as its client has left: nobody hears this
+            raise asyncio.CancelledError from failure
+        raise AssertionError("abort() raises") from failure
+
+
+def _short(sentence: str) -> str:
+    """A sentence that quotes a lot, cut: clients refuse a status that is too large, and see none of it."""
+    written = sentence.encode()
+    if len(written) <= SENTENCE_BYTES:
+        return sentence
+    return written[:SENTENCE_BYTES].decode(errors="ignore") + "…"

@@ -1,0 +1,1 @@
+"""The server process: assembles the application, starts it and drains it."""

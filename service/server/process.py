@@ -1,0 +1,154 @@
+"""The server process: uvicorn around the application."""
+
+import asyncio
+import ctypes
+import gc
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+import uvicorn
+from starlette.datastructures import State
+
+from runtime_ext.trial import fork_host
+from trtserve.engines.seam_options import tensorrt_options
+from trtserve.http.short_way import InferProtocol
+from trtserve.plans.trial import ProcessTrial, TrialHost
+from trtserve.server.app import create_app
+from trtserve.settings import MIB, Settings
+from trtserve.store.load_marks import record_crashes
+from trtserve.store.store import Store
+
+if TYPE_CHECKING:
+    from trtserve.rpc.server import RpcServer
+
+logger = logging.getLogger(__name__)
+
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+
+
+def serve(settings: Settings) -> bool:
+    """Serve until SIGINT or SIGTERM; False where the start failed.
+
+    Raises TrtserveError for a bad store, Conflict where gRPC's port is taken.
+    """
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if settings.log_level == "info":
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start is told by Server below
+    trial = None
+    if settings.trial_load:
+        # First: a copy of this process before it has threads, files and a GPU.
+        host = TrialHost(fork_host())
+        trial = ProcessTrial(tensorrt_options(settings), settings.trial_load_timeout_s, host)
+    # A store that cannot be opened is told here in one sentence; in the application's start uvicorn
+    # would make a traceback of it.
+    Store(settings.store).close()
+    record_crashes(settings.store)
+    _keep_large_blocks()
+    app = create_app(settings, trial=trial)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http=InferProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=max(1, math.ceil(settings.drain_s)),
+    )
+    # uvicorn raises the signal that stopped it once more at its very end (Python makes a KeyboardInterrupt of
+    # SIGINT): a stop that was asked for and went well is a success to whoever supervises this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server = Server(config, settings, app.state)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    return server.started
+
+
+def _keep_large_blocks() -> None:
+    """Let glibc's malloc keep the memory of bodies and outputs for the next ones.
+
+    As it comes, it gives large blocks back to the system at once, and each new one is then faulted in again
+    page by page, which for a body of 600 KB takes longer than to read it. Source: mallopt(3); 32 MiB is the
+    greatest threshold there is.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 32 * MIB)
+        mallopt(M_TRIM_THRESHOLD, 256 * MIB)
+
+
+def keep_what_is_there() -> None:
+    """Take all objects that there are out of the garbage collector's sight.
+
+    They are the modules' for the most part, and stay. A full collection, which looks at every object, took
+    a tenth of a second with them, in which no request was answered; now it has only what came since.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _exit_now() -> None:
+    """End the process with success, whatever its threads do."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(0)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server with gRPC beside it. It says where both listen: port 0 is known only then."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, state: State) -> None:
+        super().__init__(config)
+        self._settings = settings
+        self._state = state
+        self._rpc: RpcServer | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Raises Conflict where gRPC's port is taken, before anything has been loaded."""
+        if self._settings.grpc_port != "off":
+            # Only here: its messages may be in a process once, and clients (and tests) have their own.
+            from trtserve.rpc.server import RpcServer
+
+            self._rpc = RpcServer(self._settings)
+        await super().startup(sockets)
+        if not self.started:
+            return
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        click.echo(f"trtserve listens on {url} (documentation: {url}/docs)")
+        if self._rpc is not None:
+            await self._rpc.start(self._state)
+            click.echo(f"trtserve listens on {self._rpc.address} for gRPC")
+        keep_what_is_there()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop both at the same time, and then the application, within the drain time, which begins now.
+
+        Does not return where something still runs that may never end, a load or an execution: Python would
+        wait for its thread.
+        """
+        if self.started:
+            self._state.registry.begin_drain()
+        if self._rpc is not None:
+            stopping = asyncio.create_task(self._rpc.stop())
+            # uvicorn waits for these, as long as for its connections, before it ends the application.
+            self.server_state.tasks.add(stopping)
+            stopping.add_done_callback(self.server_state.tasks.discard)
+        await super().shutdown(sockets)
+        if getattr(self._state, "left_behind", False):
+            logger.warning("the server ends while loads or executions have not ended")
+            _exit_now()

@@ -1,0 +1,165 @@
+"""What is wrong with the store of a stopped server: looked at, and nothing changed."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from trtserve.errors import NotFound, Unavailable
+from trtserve.formats.sniff import Format, sniff
+from trtserve.formats.tensorrt_head import HEAD_BYTES
+from trtserve.store.database import Metadata, StoredEngine
+from trtserve.store.folder import MARK_NAME, PART_NAME, PLAN_NAME, lock, named
+from trtserve.store.plan_file import check_plan, digest_of, is_plain
+from trtserve.store.set_aside import SetAside
+from trtserve.store.store import beside_metadata
+
+DATABASE = "metadata.sqlite3"
+READ = (DATABASE, f"{DATABASE}-wal", "metadata.copy")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a person should know; `wrong`: it is more than a note."""
+
+    text: str
+    wrong: bool = True
+
+    def __str__(self) -> str:
+        return f"{'wrong' if self.wrong else 'note'}: {self.text}"
+
+
+@dataclass(frozen=True)
+class LostPlan:
+    """A whole plan that no row knows."""
+
+    path: Path
+    digest: str
+    size: int  # bytes
+    format: Format
+
+
+def check(root: Path) -> list[Finding]:
+    """Everything that is not in order. Raises Conflict where a server has the store, NotFound for none."""
+    check_is_store(root)
+    with ExitStack() as locked:
+        if (root / "LOCK").exists():
+            locked.enter_context(lock(root / "LOCK", reading=True))
+        engines: list[StoredEngine] = []
+        sound = False
+        findings: list[Finding] = []
+        try:
+            engines, notes, sound = read_metadata(root)
+            findings += map(Finding, notes)
+            findings += (Finding(f"Engine {e.id}: {e.damage}") for e in engines if e.damage)
+        except Unavailable as failure:
+            findings.append(Finding(str(failure)))
+        findings += _engines(root, engines)
+        half_done = {mark.name for mark in _named(root / "pending", MARK_NAME)} if sound else set()
+        findings += _plans(root, {engine.digest for engine in engines}, half_done)
+        findings += _leftovers(root)
+        return findings
+
+
+def check_is_store(root: Path) -> None:
+    """Raise NotFound unless there is a store."""
+    if not root.is_dir() or not ((root / DATABASE).exists() or (root / "plans").exists()):
+        raise NotFound(f"There is no store at {root}: give the folder of one with --store.")
+
+
+def read_metadata(root: Path) -> tuple[list[StoredEngine], list[str], bool]:
+    """The engines as a start would find them, what it would say, and whether all agrees.
+
+    SQLite writes where it reads, so this reads a copy.
+    """
+    beside = beside_metadata(root / "plans") if (root / "plans").is_dir() else None
+    path = root / DATABASE
+    if path.exists() and not path.is_file():
+        raise Unavailable(f"The store's metadata in {path} cannot be used: it is not a file.")
+    with tempfile.TemporaryDirectory(prefix="trtserve-check-") as scratch:
+        for name in READ:
+            if (root / name).is_file():
+                shutil.copyfile(root / name, Path(scratch) / name)
+        try:
+            metadata = Metadata(Path(scratch) / DATABASE, beside)
+        except Unavailable as failure:
+            raise type(failure)(str(failure).replace(scratch, str(root))) from failure
+        try:
+            return metadata.engines(), metadata.notes, metadata.sound
+        finally:
+            metadata.close()
+
+
+def _engines(root: Path, engines: list[StoredEngine]) -> Iterator[Finding]:
+    """What is wrong with the plans that have a row."""
+    for engine in engines:
+        try:
+            check_plan(root / "plans" / f"{engine.digest}.plan", engine.digest, engine.plan_bytes)
+        except Unavailable as failure:
+            yield Finding(
+                f"Engine {engine.id} is not served: {failure} DELETE it if it is not wanted any more."
+            )
+
+
+def _plans(root: Path, known: set[str], half_done: set[str]) -> Iterator[Finding]:
+    """Plans without a row: in their folder, and set aside before."""
+    aside = SetAside(root).entries()
+    plans = [plan for plan in _named(root / "plans", PLAN_NAME) if plan.stem not in known | half_done]
+    for path in [*plans, *aside]:
+        where = path.relative_to(root)
+        plan = identified(path)
+        if plan is None:
+            what = (
+                "is kept until you delete it" if path in aside else "is no whole plan; a start sets it aside"
+            )
+            yield Finding(f"{where} {what}.", wrong=path not in aside)
+        elif plan.digest in known:
+            yield Finding(f"{where} is the plan of an engine once more: you may delete it.", wrong=False)
+        else:
+            yield Finding(
+                f"{where} is a whole {plan.format} plan ({plan.size} bytes) that no row knows: --repair "
+                "serves it again, by its ID and with default options; delete it if it is not wanted any more."
+            )
+    if aside:
+        size = SetAside(root).size() / 1e6
+        yield Finding(f"{len(aside)} files ({size:.1f} MB) are set aside.", wrong=False)
+
+
+def identified(path: Path) -> LostPlan | None:
+    """The plan in a file of the store: its name is that of its digest, and its format can be told."""
+    digest = path.name.partition(".")[0]
+    if not PLAN_NAME.fullmatch(f"{digest}.plan") or not path.name.startswith(f"{digest}.plan"):
+        return None
+    if not is_plain(path):
+        return None
+    try:
+        found, size = digest_of(path)
+        with path.open("rb") as file:
+            format = sniff(file.read(HEAD_BYTES)).format
+    except (Unavailable, OSError):
+        return None
+    return LostPlan(path, digest, size, format) if found == digest and format is not None else None
+
+
+def _named(folder: Path, name: re.Pattern[str]) -> list[Path]:
+    return sorted(named(folder, name)) if folder.is_dir() else []
+
+
+def _leftovers(root: Path) -> Iterator[Finding]:
+    left = [
+        path.relative_to(root)
+        for folder, name in (("incoming", PART_NAME), ("pending", MARK_NAME))
+        for path in _named(root / folder, name)
+    ]
+    if left:
+        yield Finding(
+            f"{len(left)} files of uploads and removals that did not end ({left[0]} …): the next "
+            "start clears them away.",
+            wrong=False,
+        )
+    for folder in ("incoming", "plans", "pending"):
+        if (root / folder).exists() and not (root / folder).is_dir():
+            yield Finding(f"{root / folder} is no folder: move it away, and a start makes one.")

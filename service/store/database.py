@@ -1,0 +1,220 @@
+"""What the store knows of its plans besides their bytes: engines, names and versions, in SQLite.
+
+Every method that changes something is one transaction, on the disk itself when it returns (WAL with
+synchronous=FULL), in the database and in its copy (metadata_copy.py). The copy is written before the commit
+and put in its place after it: so it is never ahead, one change behind at most, and has all that was answered.
+A method gives back all names as they are then, read before the commit: once that has succeeded nothing can
+fail any more.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from trtserve.store.database_copy import Copy, CopyFile
+from trtserve.store.database_file import MetadataFile, told
+from trtserve.store.opening import Beside, Opening
+from trtserve.store.rows import StoredEngine, StoredName
+from trtserve.store.schema import read_rows, seal
+
+__all__ = ["Metadata", "StoredEngine", "StoredName"]
+
+logger = logging.getLogger(__name__)
+
+_COLUMNS = ", ".join(field.name for field in fields(StoredEngine))
+_MARKS = ", ".join("?" for _ in fields(StoredEngine))
+_RENEWED = [field.name for field in fields(StoredEngine) if field.name not in {"id", "created"}]
+
+
+class Metadata:
+    """The database. Not thread safe: its owner calls it from one thread at a time."""
+
+    _db: sqlite3.Connection
+    _path: Path
+
+    def __init__(self, path: Path, beside: Beside | None = None, opening: Opening = Opening.USUAL) -> None:
+        """Open the database, made if missing, but not where plans lie beside it: then it has been lost.
+
+        Afterwards `notes` has a sentence for each thing that was not in order, and `sound` says whether the
+        database and its copy agreed. Raises DamagedDatabase where it cannot be read and is not to be rebuilt,
+        and Unavailable for the database of a newer version, and where the disk is at fault.
+        """
+        self._path = path
+        file = MetadataFile(path)
+        self._db, decision = file.open(beside or Beside(), opening)
+        self._copy: CopyFile = file.copy
+        self._store, self._generation = decision.store, decision.generation
+        self.notes, self.sound = decision.notes, decision.sound
+
+    def close(self) -> None:
+        self._db.close()
+
+    def engines(self) -> list[StoredEngine]:
+        with self._told():
+            rows = self._db.execute(f"SELECT {_COLUMNS} FROM engine ORDER BY created, id")
+            return [StoredEngine(*row) for row in rows]
+
+    def names(self) -> dict[str, StoredName]:
+        with self._told():
+            return _names(self._db)
+
+    def knows(self, digest: str) -> bool:
+        """Whether an engine has this plan."""
+        with self._told():
+            return self._db.execute("SELECT 1 FROM engine WHERE digest = ?", (digest,)).fetchone() is not None
+
+    def digest(self, id: int) -> str:
+        """The digest of an engine's plan; empty where there is no such engine."""
+        return self._one("SELECT digest FROM engine WHERE id = ?", id)
+
+    def digest_under(self, name: str, version: int) -> str:
+        """The digest of the plan that this version stands for; empty where there is no such version."""
+        return self._one(
+            "SELECT digest FROM engine WHERE id IN "
+            "(SELECT engine FROM version WHERE name = ? AND version = ?)",
+            name,
+            version,
+        )
+
+    def _one(self, query: str, *values: object) -> str:
+        with self._told():
+            found = self._db.execute(query, values).fetchone()
+        return str(found[0]) if found is not None else ""
+
+    def unloaded(self) -> set[int]:
+        """The IDs of the engines that are to be kept, but not loaded."""
+        with self._told():
+            return {id for (id,) in self._db.execute("SELECT id FROM engine WHERE NOT loaded")}
+
+    def add(
+        self, engine: StoredEngine, name: str | None, version: int | None = None
+    ) -> dict[str, StoredName]:
+        """Keep the engine as a loaded one; under a name, make it current there.
+
+        If it is none of the name's versions, it becomes one, with the next number, or `version` where that
+        is greater.
+        """
+        with self._transaction() as db:
+            # The same engine may be stood up anew, after a failure or an unload: with what it is this time.
+            renewed = ", ".join(f"{column} = excluded.{column}" for column in _RENEWED)
+            db.execute(
+                f"INSERT INTO engine ({_COLUMNS}) VALUES ({_MARKS}) "
+                f"ON CONFLICT (id) DO UPDATE SET {renewed}, loaded = 1",
+                astuple(engine),
+            )
+            if name is not None:
+                _point(db, name, engine.id, version or 0)
+            return _names(db)
+
+    def unload(self, id: int) -> None:
+        """Keep the engine, its versions and their names, but not as a loaded one."""
+        with self._transaction() as db:
+            db.execute("UPDATE engine SET loaded = 0 WHERE id = ?", (id,))
+
+    def point(self, name: str, version: int) -> dict[str, StoredName]:
+        """Make a version that the name has its current one."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE name SET current = ?2 WHERE name = ?1 "
+                "AND EXISTS (SELECT 1 FROM version WHERE name = ?1 AND version = ?2)",
+                (name, version),
+            )
+            return _names(db)
+
+    def remove_engine(self, id: int) -> dict[str, StoredName]:
+        """Forget the engine and every version that points to it."""
+        with self._transaction() as db:
+            names = db.execute("SELECT name FROM version WHERE engine = ?", (id,)).fetchall()
+            db.execute("DELETE FROM version WHERE engine = ?", (id,))
+            for (name,) in names:
+                _fall_back(db, name)
+            db.execute("DELETE FROM engine WHERE id = ?", (id,))
+            return _names(db)
+
+    def remove_version(self, name: str, version: int) -> dict[str, StoredName]:
+        """Forget this version of the name, and its engine where no other version points to it."""
+        with self._transaction() as db:
+            (engine,) = db.execute(
+                "DELETE FROM version WHERE name = ? AND version = ? RETURNING engine", (name, version)
+            ).fetchone()
+            _fall_back(db, name)
+            db.execute(
+                "DELETE FROM engine WHERE id = ? AND id NOT IN (SELECT engine FROM version)", (engine,)
+            )
+            return _names(db)
+
+    def copy_bytes(self) -> int:
+        """How large the copy is, which every change writes anew."""
+        return self._copy.size()
+
+    def shrink_log(self) -> None:
+        """Give the space of the write-ahead log back, as far as that can be now."""
+        with self._told():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._told():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                generation = self._generation + 1
+                rows = read_rows(self._db)
+                seal(self._db, rows, self._store, generation)
+                self._copy.prepare(Copy(self._store, generation, rows))
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                self._copy.drop()
+                raise
+        self._generation = generation
+        try:
+            self._copy.put()
+        except OSError as failure:  # it is committed all the same, and the next change makes the copy anew
+            logger.error("store: the copy of the metadata cannot be put in its place: %s", failure)
+
+    def _told(self) -> AbstractContextManager[None]:
+        return told(self._path)
+
+
+def _names(db: sqlite3.Connection) -> dict[str, StoredName]:
+    names = {
+        name: StoredName(current, {})
+        for name, current in db.execute("SELECT name, current FROM name ORDER BY name")
+    }
+    for name, version, engine in db.execute(
+        "SELECT name, version, engine FROM version ORDER BY name, version"
+    ):
+        names[name].versions[version] = engine
+    return names
+
+
+def _point(db: sqlite3.Connection, name: str, engine: int, least: int) -> None:
+    """Make the engine the current version of the name; a new one has a number of `least` or more."""
+    db.execute("INSERT OR IGNORE INTO name (name, current, newest) VALUES (?, 0, 0)", (name,))
+    found = db.execute("SELECT version FROM version WHERE name = ? AND engine = ?", (name, engine)).fetchone()
+    if found is not None:
+        db.execute("UPDATE name SET current = ? WHERE name = ?", (found[0], name))
+        return
+    db.execute("UPDATE name SET newest = max(newest + 1, ?) WHERE name = ?", (least, name))
+    db.execute("UPDATE name SET current = newest WHERE name = ?", (name,))
+    db.execute(
+        "INSERT INTO version (name, version, engine) SELECT name, current, ? FROM name WHERE name = ?",
+        (engine, name),
+    )
+
+
+def _fall_back(db: sqlite3.Connection, name: str) -> None:
+    """After a version of the name has gone: its newest is current if the current one went; none: no name."""
+    db.execute(
+        "DELETE FROM name WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM version WHERE name = ?1)", (name,)
+    )
+    db.execute(
+        "UPDATE name SET current = (SELECT max(version) FROM version WHERE version.name = name.name) "
+        "WHERE name = ?1 AND current NOT IN (SELECT version FROM version WHERE name = ?1)",
+        (name,),
+    )

@@ -1,0 +1,193 @@
+"""The file of the metadata's database: opened, brought up to date, and written anew where it is damaged."""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trtserve.errors import Unavailable
+from trtserve.store.database_copy import Copy, CopyFile
+from trtserve.store.opening import Beside, DamagedDatabase, Decision, Found, Opening, decide, look, one_line
+from trtserve.store.reserve import disk_full, is_full
+from trtserve.store.schema import SCHEMA_VERSION, bring_up_to_date, new_store, seal, write_rows
+from trtserve.store.set_aside import SetAside
+
+logger = logging.getLogger(__name__)
+
+DAMAGED = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_SCHEMA,
+}
+"""Errors of SQLite that are the file's fault; the others are the disk's, or pass."""
+
+
+class MetadataFile:
+    """One opening of the database. Not thread safe."""
+
+    def __init__(self, path: Path) -> None:
+        self.copy = CopyFile(path.with_name("metadata.copy"), SCHEMA_VERSION)
+        self._path = path
+        self._aside = SetAside(path.parent)
+        self._begun = False  # the database is an empty one, in the place of one that cannot be read
+
+    def open(self, beside: Beside, opening: Opening) -> tuple[sqlite3.Connection, Decision]:
+        """A connection to the database, in which what was decided holds, as in its copy."""
+        try:
+            db, found, complaint = self._connect_and_look(len(beside.plans))
+            opening = Opening.USUAL if opening is Opening.REBUILD else opening
+        except DamagedDatabase:
+            if opening is not Opening.REBUILD:
+                raise
+            self._put_aside()
+            self._begun = True
+            db, found, complaint = self._connect_and_look(0)
+        try:
+            decision = decide(found, self.copy, beside, opening, new_store)
+            if complaint:
+                decision.notes.append(f"The database was damaged, and was written anew ({complaint}).")
+            with told(self._path, opening=True):
+                return self._settled(db, found, decision, damaged=complaint is not None), decision
+        except BaseException:
+            db.close()
+            raise
+
+    def _connect_and_look(self, plans: int) -> tuple[sqlite3.Connection, Found, str | None]:
+        """Connect, bring an earlier schema up to date, and read; the last is what SQLite complains of."""
+        path = self._path
+        if (path.exists() or path.is_symlink()) and not path.is_file():
+            raise unusable(path, "it is not a file")
+        # Nothing may be made where this refuses: a database put back finds no journal of this one.
+        version = self._version() if path.exists() else 0
+        if version == 0 and plans:
+            raise DamagedDatabase(
+                f"{path} is missing or empty beside {plans} plans: nothing says which engines and names they "
+                "are. Put the database back from a backup, run `trtserve store check --repair --store "
+                f"{path.parent}`, or move the plans out of {path.parent / 'plans'} to start with an empty "
+                "store."
+            )
+        if version > SCHEMA_VERSION:
+            raise Unavailable(
+                f"{path} was written by a newer trtserve (schema {version}; this one knows "
+                f"{SCHEMA_VERSION}). Start that version, or another store."
+            )
+        with told(path, opening=True):
+            db = connect(path)
+            try:
+                if version < SCHEMA_VERSION:
+                    bring_up_to_date(db, version)
+                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if version == 0 and not self._begun:
+                    self._aside.take_if_there(self.copy.path)  # of a store that is no more
+                return db, *look(db, migrated=version < SCHEMA_VERSION)
+            except BaseException:
+                db.close()
+                raise
+
+    def _version(self) -> int:
+        with told(self._path, opening=True):
+            db = sqlite3.connect(self._path, isolation_level=None)
+            try:
+                (found,) = db.execute("PRAGMA user_version").fetchone()
+            finally:
+                db.close()
+        if found < 0:
+            raise unusable(self._path, f"its version is {found}")
+        return int(found)
+
+    def _settled(
+        self, db: sqlite3.Connection, found: Found, decision: Decision, *, damaged: bool
+    ) -> sqlite3.Connection:
+        """Have on the disk what was decided, in the database and in its copy."""
+        if decision.copy_aside:
+            self._aside.take_if_there(self.copy.path)
+        if damaged or decision.rows != found.rows:
+            # The copy first: a kill before the end leaves a database that is older than it, or none.
+            self._write_copy(decision)
+            return self._written_anew(db, decision)
+        if (found.store, found.generation, found.whole) != (decision.store, decision.generation, True):
+            db.execute("BEGIN IMMEDIATE")
+            seal(db, decision.rows, decision.store, decision.generation)
+            db.execute("COMMIT")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if not decision.copied:
+            self._write_copy(decision)
+        return db
+
+    def _write_copy(self, decision: Decision) -> None:
+        self.copy.prepare(Copy(decision.store, decision.generation, decision.rows))
+        self.copy.put()
+
+    def _written_anew(self, old: sqlite3.Connection, decision: Decision) -> sqlite3.Connection:
+        """Put a new database in the place of the one that is open, which is set aside."""
+        new = self._path.with_name(f"{self._path.name}.new")
+        for left in (new, new.with_name(f"{new.name}-journal")):
+            left.unlink(missing_ok=True)
+        db = sqlite3.connect(new, isolation_level=None)
+        try:
+            db.execute("PRAGMA synchronous = FULL")
+            bring_up_to_date(db, 0)
+            db.execute("BEGIN IMMEDIATE")
+            write_rows(db, decision.rows)
+            seal(db, decision.rows, decision.store, decision.generation)
+            db.execute("COMMIT")
+        finally:
+            db.close()
+        old.close()
+        self._put_aside()
+        new.replace(self._path)
+        return connect(self._path)
+
+    def _put_aside(self) -> None:
+        """Set the database aside with its log, which belongs to it and to no other."""
+        for suffix in ("-wal", "-shm", ""):
+            path = self._path.with_name(self._path.name + suffix)
+            if self._begun:
+                path.unlink(missing_ok=True)
+            else:
+                self._aside.take_if_there(path)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    # isolation_level None: no transaction begins unless this package says BEGIN.
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def told(path: Path, *, opening: bool = False) -> Iterator[None]:
+    """Make an error of SQLite or of the disk a sentence: with the path only for who starts the server."""
+    try:
+        yield
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as failure:  # the last: SQLite quotes the file
+        if is_full(failure, path.parent):
+            raise disk_full(path.parent, "The store's metadata cannot be changed") from failure
+        code = getattr(failure, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        said = failure.strerror if isinstance(failure, OSError) else one_line(failure)
+        if opening and not isinstance(failure, OSError) and code in DAMAGED:
+            raise unusable(path, said) from failure
+        if opening:
+            raise Unavailable(f"The store's metadata in {path} cannot be used: {said}.") from failure
+        logger.error("store: the metadata in %s: %s", path, failure)
+        raise Unavailable(f"The store's metadata cannot be used: {said}.") from failure
+
+
+def unusable(path: Path, why: str | None) -> DamagedDatabase:
+    return DamagedDatabase(
+        f"The store's metadata in {path} cannot be used: {why}. Put it back from a backup, or run "
+        f"`trtserve store check --store {path.parent}`, which says what is left; with --repair it sets the "
+        "file aside and builds a new one from its copy and the plans."
+    )

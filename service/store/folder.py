@@ -1,0 +1,61 @@
+"""Files and folders of the store: listed, locked, and brought to the disk itself."""
+
+import fcntl
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from trtserve.errors import Conflict, Unavailable
+
+PLAN_NAME = re.compile(r"[0-9a-f]{64}\.plan")
+PART_NAME = re.compile(r"[0-9a-f]{32}\.part")
+MARK_NAME = re.compile(r"[0-9a-f]{64}")
+
+
+def named(folder: Path, name: re.Pattern[str]) -> set[Path]:
+    """The files of the folder with such a name."""
+    return {path for path in folder.iterdir() if name.fullmatch(path.name)}
+
+
+def lock(path: Path, *, reading: bool = False) -> BinaryIO:
+    """Lock the file for as long as it is open: the kernel lets go of it however this process ends.
+
+    Raises Conflict where another process has it. `reading`: the file is there, and is left as it is.
+    """
+    if path.exists() and not path.is_file():
+        raise Unavailable(f"The store {path.parent} cannot be used: {path} is not a file.")
+    file = path.open("rb" if reading else "a+b")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read(32).decode(errors="replace").strip()
+        file.close()
+        raise Conflict(
+            f"The store {path.parent} is in use by another server (process {owner or 'unknown'}). "
+            "Stop that one, or start this one with another --store."
+        ) from None
+    if not reading:
+        with suppress(OSError):  # it is for people; a full disk does not keep a server from starting
+            file.truncate(0)
+            os.write(file.fileno(), f"{os.getpid()}\n".encode())
+    return file
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it, unless it is there: on the disk itself, as what comes into it."""
+    made = [missing for missing in (folder, *folder.parents) if not missing.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for new in made:
+        sync_folder(new.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the folder's entries (a rename, a new file) to the disk itself."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,184 @@
+"""What can be made of rows that are damaged, where no whole copy of them is there.
+
+An engine's ID, its digest and the name of its plan tell of one another, and the plan tells its format; so
+these are repaired. Options are not known from anywhere else: an engine that has lost one is kept as damaged,
+until its plan is uploaded again.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from trtserve.formats.sniff import BACKENDS, Format
+from trtserve.options.batching import AUTO, NEVER, canonical_dims, canonical_sizes
+from trtserve.options.names import is_name
+from trtserve.settings import DEVICE, MAX_BATCH_SIZE, MAX_DELAY_US, Settings
+from trtserve.store.rows import Rows
+from trtserve.store.staging import ID_HEX_DIGITS, engine_id
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+UNKNOWN_TIME = "1970-01-01T00:00:00.000+00:00"
+MOST_VERSION = 2**31
+
+FormatOf = Callable[[str], str | None]
+"""The format of the plan with this digest; None where its bytes do not tell it."""
+
+
+def _whole(least: int, most: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _word(*words: str) -> Callable[[Any], bool]:
+    return lambda value: value in words
+
+
+def _canonical(canonical: Callable[[str], str]) -> Callable[[Any], bool]:
+    def holds(value: Any) -> bool:
+        try:
+            return isinstance(value, str) and value.isprintable() and canonical(value) == value
+        except PydanticCustomError:
+            return False
+
+    return holds
+
+
+OPTIONS: Mapping[str, Callable[[Any], bool]] = {
+    "device": lambda value: isinstance(value, str) and re.fullmatch(DEVICE, value) is not None,
+    "instances": _whole(0, 256),
+    "max_queue_size": _whole(1, 1_000_000),
+    "precision": _word("f32", "f16", "bf16"),
+    "cuda_graphs": _word("off", "auto", "on"),
+    "max_batch_size": _whole(1, MAX_BATCH_SIZE),
+    "max_queue_delay_us": lambda value: value in (AUTO, NEVER) or _whole(0, MAX_DELAY_US)(value),
+    "latency_target_us": _whole(1, MAX_DELAY_US),
+    "preferred_batch_sizes": _canonical(canonical_sizes),
+    "batch_dims": _canonical(canonical_dims),
+}
+"""Which values an option can have, as an upload may ask for them."""
+
+
+class Mending:
+    """One database's rows, made whole as far as the plans beside them tell; `notes` says what was done."""
+
+    def __init__(self, rows: Rows, plans: Mapping[str, int], format_of: FormatOf) -> None:
+        """`plans`: the bytes of each plan in the store, by its digest."""
+        self.notes: list[str] = []
+        self._plans = plans
+        self._format_of = format_of
+        engines: dict[int, dict[str, Any]] = {}
+        for row in rows.engines:
+            engine = self._engine(row)
+            if engine is not None and engines.setdefault(engine["id"], engine) is not engine:
+                self.notes.append(f"Engine {engine['id']} has two rows; the second was dropped.")
+        versions = self._versions(rows, engines)
+        names = self._names(rows, versions)
+        self.rows = Rows([engines[id] for id in sorted(engines)], names, versions)
+
+    # -- engines
+
+    def _engine(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        found = self._identity(row)
+        if found is None:
+            self.notes.append(
+                f"A row of an engine ({row['id']!r}) has no ID and names no plan here; it was dropped."
+            )
+            return None
+        id, digest, known = found
+        mended = {**row, "id": id, "digest": digest}
+        mended["format"] = self._format(row, digest, known)
+        mended["backend"] = BACKENDS[Format(mended["format"])]
+        if not _whole(0, 2**62)(row["plan_bytes"]):
+            mended["plan_bytes"] = self._plans.get(digest, 0)
+        if not _is_time(row["created"]):
+            mended["created"] = UNKNOWN_TIME
+        if row["loaded"] not in (0, 1):
+            mended["loaded"] = 1
+        lost = [option for option, holds in OPTIONS.items() if not holds(row[option])]
+        for option in lost:
+            mended[option] = Settings.model_fields[option].default if option in Settings.model_fields else ""
+        damage = row["damage"] if isinstance(row["damage"], str) and row["damage"].isprintable() else ""
+        if lost:
+            damage = (
+                f"Its row in the metadata is damaged ({', '.join(lost)}): upload its plan again, with the "
+                "options that it is to have."
+            )
+        elif not known and digest not in self._plans:
+            damage = (
+                "Its row in the metadata is damaged, and so no plan is known to be its own: upload it again."
+            )
+        mended["damage"] = damage
+        changed = [column for column in row if mended[column] != row[column]]
+        if changed:
+            self.notes.append(f"The row of engine {id} was damaged ({', '.join(changed)}).")
+        return mended
+
+    def _identity(self, row: dict[str, Any]) -> tuple[int, str, bool] | None:
+        """The ID and the digest that belong to the row, and whether its digest was a whole one."""
+        id, digest = row["id"], row["digest"]
+        good_id = _whole(0, 2 ** (4 * ID_HEX_DIGITS) - 1)(id)
+        good_digest = isinstance(digest, str) and DIGEST.fullmatch(digest) is not None
+        if good_digest and digest in self._plans:
+            return engine_id(digest), digest, True
+        here = [plan for plan in self._plans if good_id and engine_id(plan) == id]
+        if len(here) == 1:
+            return id, here[0], True
+        if good_digest and engine_id(digest) == id:
+            return id, digest, True  # whole, and its plan has gone
+        if good_id:  # nothing has the missing digits: an upload brings them
+            return id, f"{id:0{ID_HEX_DIGITS}x}".ljust(64, "0"), False
+        return (engine_id(digest), digest, True) if good_digest else None
+
+    def _format(self, row: dict[str, Any], digest: str, known: bool) -> str:
+        """The format that the row tells, unless it or its backend is damaged: then what the plan tells."""
+        told = row["format"]
+        if told in set(Format) and row["backend"] == BACKENDS[Format(told)]:
+            return str(told)
+        sniffed = self._format_of(digest) if known and digest in self._plans else None
+        if sniffed is not None:
+            return sniffed
+        return str(told) if told in set(Format) else Format.ONNX.value
+
+    # -- names and versions
+
+    def _versions(self, rows: Rows, engines: Mapping[int, object]) -> list[list[Any]]:
+        kept: list[list[Any]] = []
+        seen: set[tuple[Any, Any]] = set()
+        for name, version, engine in rows.versions:
+            if not isinstance(name, str) or not is_name(name):
+                self.notes.append(f"A name of engine {engine!r} is damaged ({name!r}) and was dropped.")
+            elif not _whole(1, MOST_VERSION)(version) or engine not in engines or (name, engine) in seen:
+                self.notes.append(
+                    f"Version {version!r} of {name!r} points to no engine ({engine!r}) and was dropped."
+                )
+            else:
+                seen.add((name, engine))
+                kept.append([name, version, engine])
+        return sorted(kept)
+
+    def _names(self, rows: Rows, versions: list[list[Any]]) -> list[list[Any]]:
+        numbers: dict[str, list[int]] = {}
+        for name, version, _ in versions:
+            numbers.setdefault(name, []).append(version)
+        told = {name: (current, newest) for name, current, newest in rows.names if isinstance(name, str)}
+        for name in told.keys() - numbers.keys():
+            self.notes.append(f"The name {name!r} has no version and was dropped.")
+        names = []
+        for name in sorted(numbers):
+            current, newest = told.get(name, (None, None))
+            last = max(numbers[name])
+            if current not in numbers[name]:
+                self.notes.append(f"The current version of {name!r} was damaged; it is {last} now.")
+                current = last
+            names.append([name, current, newest if _whole(last, MOST_VERSION)(newest) else last])
+        return names
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,184 @@
+"""What a start finds in the metadata's database and its copy, and which of them holds.
+
+Every change is committed to the database, then put into the copy, then answered. So, whatever was killed, an
+undamaged database is as new as its copy or one change ahead of it, and the copy has all that was answered.
+Anything else is damage, or a file that was put back from a backup:
+
+  database                       copy whole                        copy missing or damaged
+  as new, or one ahead           the database                      the database
+  more than one ahead            the database                      -
+  older: its log was lost        the copy                          not known: the database
+  rows that it did not write     the copy                          the database, mended (mending.py)
+  of another store               the database                      the database
+  of an earlier schema           the copy: it was put back         the database, mended
+  cannot be read                 refused: a person has to look     refused
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from trtserve.errors import Unavailable
+from trtserve.store.database_copy import Copy, CopyFile, DamagedCopy
+from trtserve.store.mending import FormatOf, Mending
+from trtserve.store.rows import Rows
+from trtserve.store.schema import TABLES, read_rows
+
+LONGEST_COMPLAINT = 120  # characters: SQLite quotes whole tables
+
+
+class Opening(Enum):
+    """What to make of a database and a copy that do not agree."""
+
+    USUAL = "the newer of the two that is whole"
+    DATABASE = "the database as it is: it was put back on purpose"
+    REBUILD = "the copy, where the database cannot be read; without one, no engines"
+
+
+class DamagedDatabase(Unavailable):
+    """The file cannot be read as a trtserve database, or it is missing."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside the database: the bytes of each plan by its digest, and what tells its format."""
+
+    plans: Mapping[str, int] = field(default_factory=dict)
+    format_of: FormatOf = lambda _: None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a database says."""
+
+    store: str  # empty: a schema that had none, or damaged
+    generation: int
+    whole: bool  # its rows are those that it was left with
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What holds from now on."""
+
+    store: str
+    generation: int
+    rows: Rows
+    notes: list[str]
+    sound: bool = False  # database and copy agree: what they do not know was never answered
+    copied: bool = False  # the copy says this already
+    copy_aside: bool = False  # the copy is damaged, or another store's: it is to be kept
+
+
+def one_line(said: object) -> str:
+    """What SQLite says of a damaged file, without the lines and the bytes of the file that it quotes."""
+    if isinstance(said, UnicodeError):
+        return "it is damaged"
+    words = " ".join(str(said).split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in words)
+    return line if len(line) <= LONGEST_COMPLAINT else f"{line[:LONGEST_COMPLAINT]} …"
+
+
+def look(db: sqlite3.Connection, migrated: bool) -> tuple[Found, str | None]:
+    """Everything, and the first thing that SQLite's own check complains of.
+
+    Raises sqlite3.Error where it cannot be read, or is not ours.
+    """
+    db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")  # to be told of, not to fail
+    try:
+        return _look(db, migrated)
+    finally:
+        db.text_factory = str
+
+
+def _look(db: sqlite3.Connection, migrated: bool) -> tuple[Found, str | None]:
+    for table, wanted in TABLES.items():
+        columns = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+        kind = db.execute("SELECT type FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        if kind != ("table",) or wanted != columns:
+            raise sqlite3.DatabaseError(f"its table {table} is not as it has to be")
+    if db.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone() != (0,):
+        raise sqlite3.DatabaseError("it has triggers, which are not ours")
+    (checked,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    complaint = None if checked == "ok" else one_line(checked)
+    rows = read_rows(db)
+    told = db.execute("SELECT id, generation, checksum FROM store").fetchall()
+    if migrated:
+        return Found("", 0, True, rows), complaint
+    store, generation, checksum = told[0] if len(told) == 1 else (None, None, None)
+    if not isinstance(store, str) or type(generation) is not int or not checksum:
+        return Found("", 0, False, rows), complaint
+    whole = rows.checksum(store, generation) == checksum
+    return Found(store, generation, whole, rows), complaint
+
+
+def decide(
+    found: Found, file: CopyFile, beside: Beside, opening: Opening, new_store: Callable[[], str]
+) -> Decision:
+    """Which rows hold, and what a person has to know of it."""
+    notes: list[str] = []
+    aside = False
+    try:
+        copy = file.read() if opening is not Opening.DATABASE else None
+        if copy is None and opening is Opening.USUAL and found.store and (found.generation or beside.plans):
+            notes.append("The copy of the metadata is missing; it was made anew from the database.")
+    except DamagedCopy as damage:
+        copy, aside = None, True
+        notes.append(f"The copy of the metadata {damage}; it was made anew from the database.")
+    if opening is Opening.REBUILD and copy is not None:
+        notes.append("The database was built again from its copy.")
+        return Decision(copy.store, copy.generation + 1, copy.rows, notes)
+    if copy is not None and found.whole and found.store and found.store != copy.store:
+        notes.append(
+            "The copy of the metadata was that of another store; it was made anew from the database."
+        )
+        copy, aside = None, True
+    if copy is None:
+        return replace(_mended(found, notes, beside, new_store), copy_aside=aside)
+    if found.whole and found.generation > copy.generation:
+        if found.generation > copy.generation + 1:
+            notes.append("The copy of the metadata was older than the database; it was made anew.")
+        return Decision(
+            found.store, found.generation, found.rows, notes, sound=found.generation == copy.generation + 1
+        )
+    if found.whole and found.generation == copy.generation and found.rows == copy.rows:
+        return Decision(found.store, found.generation, found.rows, notes, sound=True, copied=True)
+    notes += _differences(found, copy)
+    generation = max(found.generation if found.whole else 0, copy.generation) + 1
+    return Decision(copy.store, generation, copy.rows, notes)
+
+
+def _mended(found: Found, notes: list[str], beside: Beside, new_store: Callable[[], str]) -> Decision:
+    if not found.whole:
+        notes.append("The database holds rows that the server did not write: they were damaged or edited.")
+    if found.whole and found.store:
+        rows = found.rows
+    else:
+        mending = Mending(found.rows, beside.plans, beside.format_of)
+        rows, notes = mending.rows, [*notes, *mending.notes]
+    changed = rows != found.rows or not found.whole
+    generation = found.generation + 1 if changed else found.generation
+    return Decision(found.store or new_store(), generation, rows, notes)
+
+
+def _differences(found: Found, copy: Copy) -> list[str]:
+    """Why the copy is taken, and what the database said otherwise."""
+    if found.whole:
+        why = (
+            f"The database is older than what was acknowledged (change {found.generation} of "
+            f"{copy.generation}): its write-ahead log was lost, or it was put back from a backup. It was "
+            "brought up to date from its copy; to have an older one on purpose, put it back and run "
+            "`trtserve store check --repair --use-database` before the start."
+        )
+    else:
+        why = "The database holds rows that the server did not write: they were put right from its copy."
+    here = {row["id"]: row for row in found.rows.engines}
+    lost = [row["id"] for row in copy.rows.engines if row["id"] not in here]
+    other = [row["id"] for row in copy.rows.engines if row["id"] in here and here[row["id"]] != row]
+    told = [
+        f"{what} {', '.join(map(str, ids[:10]))}"
+        for what, ids in (("lacked", lost), ("differed in", other))
+        if ids
+    ]
+    return [f"{why} It {' and '.join(told)}." if told else why]

@@ -1,0 +1,24 @@
+"""Text for the sentences that people read."""
+
+import reprlib
+
+LINE = 120  # characters
+
+# Bounds the work as well as the length: repr() of a large value would write out all of it.
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 80
+_brief.maxlist = 8
+_brief.maxlevel = 2
+
+
+def shown(value: object) -> str:
+    """A value from outside, for a sentence: on one line, however large or deep it is."""
+    text = _brief.repr(value)
+    return text if len(text) <= LINE else text[: LINE - 1] + "…"
+
+
+def sentence(text: str) -> str:
+    """With a capital and a full stop: C++ gives its sentences without, as exceptions have them."""
+    if "_" not in text.partition(" ")[0]:  # the name of an option stays as it is written
+        text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?", "…")) else text + "."

@@ -1,0 +1,1 @@
+"""`trtserve tune`: measures settings of an engine on this machine."""

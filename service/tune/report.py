@@ -1,0 +1,127 @@
+"""Which of the settings that were measured is best, and how that is told."""
+
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from trtserve.options.batching import AUTO, joins
+from trtserve.settings import Settings
+from trtserve.tune.closed_loop import Sample
+from trtserve.tune.target import Asked, Delay, Setting, Target
+
+EQUAL = 0.02  # a difference in throughput below this share is noise
+
+
+class Row(NamedTuple):
+    setting: Setting
+    concurrency: int
+    sample: Sample  # the medians of the rounds
+
+
+def best(rows: Sequence[Row], latency_ms: float) -> Row | None:
+    """The most throughput of all settings, each at the highest concurrency at which its p99 is in bounds.
+
+    Of those that are equal but for noise: the highest concurrency, the fewest instances, the least delay.
+    """
+    held: dict[Setting, Row] = {}
+    for row in rows:
+        before = held.get(row.setting)
+        if row.sample.p99_ms <= latency_ms and (before is None or row.concurrency > before.concurrency):
+            held[row.setting] = row
+    most = max((row.sample.throughput for row in held.values()), default=0.0)
+    equal = [row for row in held.values() if row.sample.throughput >= most * (1 - EQUAL)]
+    return min(equal, key=_preference, default=None)
+
+
+def _preference(row: Row) -> tuple[float, ...]:
+    setting = row.setting
+    delay = setting.max_queue_delay_us
+    # auto leaves who is alone alone, which no other delay does but none
+    waits = 0.5 if isinstance(delay, str) else float(delay)
+    return (-row.concurrency, setting.instances, waits, setting.max_batch_size, -row.sample.throughput)
+
+
+COLUMNS = ("instances", "max batch", "delay us", "concurrency", "items/s", "p50 ms", "p99 ms", "mean batch")
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    cells = [list(COLUMNS), *map(_cells, rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+
+
+def _cells(row: Row) -> list[str]:
+    setting, sample = row.setting, row.sample
+    return [
+        str(setting.instances),
+        str(setting.max_batch_size),
+        str(setting.max_queue_delay_us) if setting.max_batch_size > 1 else "-",
+        str(row.concurrency),
+        f"{sample.throughput:.4g}" if sample.throughput < 1000 else f"{sample.throughput:.0f}",
+        f"{sample.p50_ms:.3f}",
+        f"{sample.p99_ms:.3f}",
+        f"{sample.mean_batch:.1f}",
+    ]
+
+
+def advice(target: Target, rows: Sequence[Row], asked: Asked) -> list[str]:
+    """Which setting is best, and the commands that stand the engine up with it."""
+    chosen = best(rows, asked.latency_ms)
+    if chosen is None:
+        fastest = min(rows, key=lambda row: row.sample.p99_ms)
+        return [
+            f"No setting keeps the p99 within {asked.latency_ms:g} ms. The fastest p99 is "
+            f"{fastest.sample.p99_ms:.3f} ms, at concurrency {fastest.concurrency} with {fastest.setting}."
+        ]
+    told = (
+        f"Best with a p99 within {asked.latency_ms:g} ms: {_cells(chosen)[4]} items/s at concurrency "
+        f"{chosen.concurrency}, p99 {chosen.sample.p99_ms:.3f} ms, with"
+    )
+    if target.in_store and chosen.setting == _stored(target):
+        return [f"{told} {chosen.setting}.", "The store has it with this setting already: nothing is to do."]
+    return [told, *commands(target, chosen.setting, asked)]
+
+
+def _stored(target: Target) -> Setting:
+    stored = target.stored
+    if not joins(stored):
+        return Setting(stored.instances, 1, 0)
+    return Setting(stored.instances, stored.max_batch_size, stored.max_queue_delay_us)
+
+
+def commands(target: Target, setting: Setting, asked: Asked) -> list[str]:
+    """What to paste into a shell. An engine that a store has must go first, and its plan goes with it."""
+    if not target.in_store:
+        return [_add_command(target, str(target.plan), setting, asked)]
+    copy = f"{target.name or target.stored.id}.plan"
+    others = sorted(set(target.names) - {target.name})
+    note = [f"# its other names go too, so add it again under each: {', '.join(others)}"] if others else []
+    return [
+        *note,
+        shlex.join(["cp", str(target.plan), copy]) + " &&",  # or else nothing is removed
+        shlex.join(["trtserve", "engines", "rm", str(target.stored.id)]) + " &&",
+        _add_command(target, copy, setting, asked),
+    ]
+
+
+def _add_command(target: Target, plan: str, setting: Setting, asked: Asked) -> str:
+    wanted = target.with_setting(setting, asked.latency_target_us, max(asked.concurrency))
+    options: dict[str, Delay] = {}
+    if target.name is not None:
+        options["name"] = target.name
+    if not target.format_told:
+        options["format"] = wanted.format
+    for option in ("device", "precision", "cuda_graphs", "max_queue_size", "batch_dims"):
+        # as it was measured, also on a server that was started with other settings
+        known = Settings.model_fields.get(option)
+        if getattr(wanted, option) != (known.default if known else ""):
+            options[option] = getattr(wanted, option)
+    options |= {"instances": setting.instances, "max_batch_size": setting.max_batch_size}
+    if setting.max_batch_size > 1:
+        options["max_queue_delay_us"] = setting.max_queue_delay_us
+        if setting.max_queue_delay_us == AUTO:
+            options["latency_target_us"] = wanted.latency_target_us
+        if wanted.preferred_batch_sizes:
+            options["preferred_batch_sizes"] = wanted.preferred_batch_sizes
+    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(["trtserve", "engines", "add", plan, *words])

@@ -1,0 +1,182 @@
+"""What a tune is asked for, and what it is asked of: a plan file, or an engine of a store.
+
+A server may be using the store meanwhile: nothing in it is changed.
+"""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runtime_ext import Runtime
+from trtserve.engines.engine import Engine
+from trtserve.engines.lookup import Directory
+from trtserve.errors import NotFound, Unavailable
+from trtserve.formats.sniff import BACKENDS, Format, sniff
+from trtserve.formats.tensorrt_head import HEAD_BYTES
+from trtserve.options.batching import AUTO, read_sizes
+from trtserve.options.engine_options import Options
+from trtserve.plans.checks import choose_format
+from trtserve.settings import MAX_DELAY_US, Settings
+from trtserve.store.database import Metadata, StoredEngine
+from trtserve.store.database_file import told
+from trtserve.store.schema import SCHEMA_VERSION
+
+ENGINE_ID = 1  # of a plan file's engine: in this process it is the only one
+
+Delay = int | str  # microseconds, or "auto"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is looked for."""
+
+    instances: int
+    max_batch_size: int
+    max_queue_delay_us: Delay
+
+    def __str__(self) -> str:
+        return (
+            f"instances {self.instances}, max_batch_size {self.max_batch_size}, "
+            f"max_queue_delay_us {self.max_queue_delay_us}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What to try, and what to keep to."""
+
+    latency_ms: float
+    concurrency: Sequence[int]
+    seconds: float  # of one measurement
+    instances: Sequence[int]
+    batch: Sequence[int]
+    delay_us: Sequence[Delay]
+    format: str = "auto"  # of a plan file
+    shapes: Sequence[str] = ()  # x:1,3,224,224
+
+    @property
+    def latency_target_us(self) -> int:
+        return min(max(1, round(self.latency_ms * 1000)), MAX_DELAY_US)
+
+
+@dataclass(frozen=True)
+class Target:
+    plan: Path
+    stored: StoredEngine  # its options stay as they are, but for those of a Setting
+    name: str | None  # what to call it
+    in_store: bool = False
+    names: tuple[str, ...] = ()  # in the store
+    format_told: bool = True  # by the plan's first bytes
+
+    def with_setting(self, setting: Setting, latency_target_us: int, most_waiting: int) -> StoredEngine:
+        """Its options with those of the setting, and a queue that holds `most_waiting` requests."""
+        sizes = read_sizes(self.stored.preferred_batch_sizes)
+        kept = [size for size in sizes if size <= setting.max_batch_size]
+        automatic = setting.max_queue_delay_us == AUTO
+        return replace(
+            self.stored,
+            instances=setting.instances,
+            max_batch_size=setting.max_batch_size,
+            max_queue_delay_us=setting.max_queue_delay_us,
+            latency_target_us=latency_target_us if automatic else self.stored.latency_target_us,
+            preferred_batch_sizes=",".join(map(str, kept)),
+            max_queue_size=max(self.stored.max_queue_size, most_waiting),
+        )
+
+
+def find_target(ref: str, settings: Settings, runtime: Runtime, format: str = "auto") -> Target:
+    """The plan file at the path `ref`, or else the engine of that name or ID in the settings' store.
+
+    `format` is that of a plan file; the store knows that of its engines.
+
+    Raises InvalidInput and Unsupported for a file that is no plan for this machine, NotFound for what there
+    is not, and Unavailable for what cannot be read.
+    """
+    path = Path(ref)
+    if not path.is_file():
+        return _in_store(ref, settings.store)
+    head = _head(path)
+    chosen = asyncio.run(choose_format(runtime, head, format))
+    stored = StoredEngine(
+        id=ENGINE_ID,
+        digest="",
+        format=chosen,
+        backend=BACKENDS[chosen],
+        **Options().decided(settings),
+        plan_bytes=path.stat().st_size,
+        created="",
+    )
+    return Target(path, stored, _name(path), format_told=sniff(head).format == chosen)
+
+
+def _head(plan: Path) -> bytes:
+    try:
+        with plan.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError as failure:
+        raise Unavailable(f"The plan {plan} cannot be read: {failure.strerror}.") from failure
+
+
+def _name(plan: Path) -> str:
+    """The file's name as one that an engine may have."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", plan.stem)
+    return (name if re.match(r"[A-Za-z_]", name) else f"_{name}")[:128]
+
+
+# -- the store
+
+
+class ReadOnlyMetadata(Metadata):
+    """The database of a store that is another's: nothing beside it is made or changed."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises Unavailable where it cannot be read, and where it is another version's."""
+        self._path = path
+        # Without its journal nobody has it open. A plain read would make one, and could not remove it.
+        journal = path.with_name(f"{path.name}-wal")
+        how = "mode=ro" if journal.exists() else "mode=ro&immutable=1"
+        with told(path, opening=True):
+            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)
+            (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        if found != SCHEMA_VERSION:
+            self._db.close()
+            raise Unavailable(
+                f"{path} was written by another version of trtserve (schema {found}; this one reads "
+                f"{SCHEMA_VERSION}). A server of this version brings an older one up to date at its start."
+            )
+
+
+def _in_store(ref: str, store: Path) -> Target:
+    path = store / "metadata.sqlite3"
+    if not path.is_file():
+        raise NotFound(
+            f"There is no plan file {ref!r}, and {store} is no store to find an engine in: it has no "
+            f"{path.name}. Give the folder of a server's store with --store, or the path of a plan."
+        )
+    metadata = ReadOnlyMetadata(path)
+    try:
+        engines, names = metadata.engines(), metadata.names()
+    finally:
+        metadata.close()
+    if not engines:
+        raise NotFound(f"There is no plan file {ref!r}, and the store {store} has no engines.")
+    directory = Directory()
+    directory.show(*map(Engine, engines))
+    directory.rename(names)
+    try:
+        found = directory.resolve(ref)
+    except NotFound as failure:
+        raise NotFound(f"{failure} Nor is there a plan file {ref!r}.") from None
+    stored = found.engine.stored
+    plan = store / "plans" / f"{stored.digest}.plan"
+    return Target(
+        plan,
+        stored,
+        found.name,
+        in_store=True,
+        names=tuple(known.name for known in found.engine.names),
+        format_told=sniff(_head(plan)).format == Format(stored.format),
+    )

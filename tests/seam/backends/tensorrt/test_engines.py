@@ -1,0 +1,206 @@
+"""What a plan tells of its engine, and which plans and libraries are refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import runtime_ext
+from tests.fakes import tensorrt as sdk
+from tests.seam.backends.tensorrt.conftest import DOUBLE, TensorRt, running
+
+
+def test_an_engine_tells_its_tensors_and_profiles(trt: TensorRt) -> None:
+    engine = trt.load_plan(
+        f"name net\n{DOUBLE}\nshape_input size INT64 2\nvalues size 1 1 / 2 2 / 3 4\nweights 1024"
+    )
+    info = trt.runtime.engine(engine)
+    x, size = info.inputs
+    assert (x.shape, x.location, x.profiles[0].opt) == ([-1, 4], "device", [4, 4])
+    assert (size.location, size.values[0].min, size.values[0].max) == ("host", [1, 1], [3, 4])
+    assert info.device == "fake:0"
+    assert info.instances == 2
+    assert info.properties["weights_bytes"] == "1024"
+    assert info.properties["profiles"] == "1"
+    assert info.properties["tensorrt"] == trt.runtime.backend_version("trt")
+
+
+def test_an_engine_tells_what_it_takes_and_was_built_for(trt: TensorRt) -> None:
+    engine = trt.load_plan(
+        f"name net\n{DOUBLE}\nscratch 512 per_item\nlayers 3\naux_streams 2\nhardware 1", instances=3
+    )
+    info = trt.runtime.engine(engine)
+    assert info.instances == 3
+    assert info.inputs[0].format == info.outputs[0].format
+    assert {
+        name: info.properties[name]
+        for name in ("network", "layers", "aux_streams", "device_memory_bytes", "hardware_compatibility")
+    } == {
+        "network": "net",
+        "layers": "3",
+        "aux_streams": "2",
+        "device_memory_bytes": str(8 * 512),
+        "hardware_compatibility": "Ampere and later",
+    }
+
+
+def test_every_profile_of_an_input_is_told(trt: TensorRt) -> None:
+    engine = trt.load_plan(
+        "input x FP32 -1 4\nprofile\nrange x 1 4 / 2 4 / 3 4\nprofile\nrange x 4 4 / 5 4 / 6 4\n"
+        "output y scale x 2"
+    )
+    (x,) = trt.runtime.engine(engine).inputs
+    assert [(p.min[0], p.opt[0], p.max[0]) for p in x.profiles] == [(1, 2, 3), (4, 5, 6)]
+
+
+def test_the_inspector_tells_of_the_layers(trt: TensorRt) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\nlayers 3")
+    assert json.loads(trt.runtime.layers(engine))
+
+
+def test_a_plan_wrapped_by_ultralytics_is_unwrapped(trt: TensorRt) -> None:
+    metadata = b'{"task": "detect"}'
+    plan = len(metadata).to_bytes(4, "little") + metadata + sdk.toy_plan(DOUBLE)
+    engine = trt.load_bytes(plan)
+    assert trt.infer(engine, x=np.ones((1, 4), np.float32))["y"].tolist() == [[2, 2, 2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("plan", "kind", "sentence"),
+    [
+        ("input x FP8 4\noutput y scale x 2", "Unsupported", "tensor 'x' is of type FP8"),
+        ("input x FP32 1 4 4\noutput y scale x 2\nformat x chw32", "Unsupported", "row-major linear"),
+        (f"{DOUBLE}\nhost_code", "InvalidInput", "cannot load the plan: "),
+        (f"{DOUBLE}\nfail deserialize it is broken", "InvalidInput", "it is broken"),
+        (f"{DOUBLE}\nfail context no context today", "ExecutionFailed", "no context today"),
+    ],
+)
+def test_a_plan_that_cannot_be_served_is_refused(trt: TensorRt, plan: str, kind: str, sentence: str) -> None:
+    error = trt.refusal(plan)
+    assert (error.kind, sentence in str(error)) == (kind, True), str(error)
+
+
+@pytest.mark.parametrize("plan", [b"", b"ftrt", b"garbage that is no plan at all", b"ftrt" + bytes(200)])
+def test_garbage_is_refused(trt: TensorRt, plan: bytes) -> None:
+    seen = trt.calls("deserializeCudaEngine")
+    with pytest.raises(runtime_ext.Error) as refused:
+        trt.load_bytes(plan)
+    assert refused.value.kind == "InvalidInput"
+    if not plan.startswith(b"ftrt"):
+        assert trt.calls("deserializeCudaEngine") == seen, "the library saw it"
+
+
+def test_host_code_runs_where_the_operator_allows_it(tmp_path: Path) -> None:
+    with running(tmp_path, allow_host_code="1") as trt:
+        trt.load_plan(f"{DOUBLE}\nhost_code")
+
+
+def test_libraries_of_plugins_are_loaded_where_they_are_named(tmp_path: Path) -> None:
+    with running(tmp_path, plugins=str(sdk.LIBRARY)) as trt:
+        before = trt.calls("loadLibrary")
+        trt.load_plan(DOUBLE)
+        trt.load_plan(DOUBLE)
+        assert trt.calls("loadLibrary") == before + 1
+
+
+def test_a_library_of_plugins_that_cannot_be_loaded_is_said(tmp_path: Path) -> None:
+    with running(tmp_path, plugins="/nonexistent/plugins.so") as trt:
+        error = trt.refusal(DOUBLE)
+    assert error.kind == "Unavailable"
+    assert "the TensorRT plugin library /nonexistent/plugins.so cannot be loaded: " in str(error)
+
+
+def test_what_tensorrt_says_reaches_the_log(trt: TensorRt) -> None:
+    trt.refusal(f"{DOUBLE}\nfail deserialize it is broken")
+    assert any(r.component == "tensorrt" and "it is broken" in r.message for r in runtime_ext.take_log())
+
+
+@pytest.mark.parametrize(("device", "kind"), [("cpu", "Unsupported"), ("cuda:7", "InvalidInput")])
+def test_a_device_that_it_cannot_run_on_is_refused(trt: TensorRt, device: str, kind: str) -> None:
+    assert trt.refusal(DOUBLE, device=device).kind == kind
+
+
+def test_an_engine_ends_on_its_own_device_whoever_unloads_it(trt: TensorRt) -> None:
+    trt.device.fake_device_count_set(5)
+    try:
+        engine = trt.load_plan(DOUBLE, device="cuda:4")
+        assert trt.infer(engine, x=np.ones((1, 4), np.float32))["y"].tolist() == [[2, 2, 2, 2]]
+        trt.runtime.unload(engine)
+    finally:
+        trt.device.fake_device_count_set(1)
+
+
+def test_without_a_device_nothing_is_asked_of_the_library(trt: TensorRt) -> None:
+    created = trt.calls("createInferRuntime_INTERNAL")
+    trt.device.fake_device_count_set(0)
+    try:
+        error = trt.refusal(DOUBLE)
+    finally:
+        trt.device.fake_device_count_set(1)
+    assert error.kind == "Unavailable"
+    assert "torch sees none" in str(error)
+    assert trt.calls("createInferRuntime_INTERNAL") == created
+
+
+def test_a_pointer_that_came_with_an_error_is_not_used(trt: TensorRt) -> None:
+    trt.sdk.fake_trt_driver_error(1)
+    try:
+        error = trt.refusal(DOUBLE)
+    finally:
+        trt.sdk.fake_trt_driver_error(0)
+    assert error.kind == "Unavailable"
+    assert "CUDA initialization failure with error: 35" in str(error)
+    trt.load_plan(DOUBLE)  # a driver may come back
+
+
+def test_a_library_of_another_major_version_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path) as trt:
+        trt.sdk.fake_trt_version(101600)
+        try:
+            with pytest.raises(
+                runtime_ext.Error, match=r"is TensorRT 10\.16\.0, and this backend was built for TensorRT 11"
+            ):
+                trt.runtime.backend_version("trt")
+        finally:
+            trt.sdk.fake_trt_version(0)
+
+
+@pytest.mark.parametrize(("version", "shown"), [(110000, "11.0.0"), (110099, "11.0.99")])
+def test_a_library_that_is_older_than_the_headers_is_refused(
+    tmp_path: Path, version: int, shown: str
+) -> None:
+    with running(tmp_path) as trt:
+        trt.sdk.fake_trt_version(version)
+        try:
+            with pytest.raises(
+                runtime_ext.Error, match=rf"is TensorRT {shown}, and .* headers of 11\.1\.0: install that"
+            ):
+                trt.runtime.backend_version("trt")
+        finally:
+            trt.sdk.fake_trt_version(0)
+
+
+@pytest.mark.parametrize(("version", "shown"), [(8503, "8.5.3"), (8601, "8.6.1"), (101600, "10.16.0")])
+def test_versions_are_shown_as_people_write_them(tmp_path: Path, version: int, shown: str) -> None:
+    with running(tmp_path) as trt:
+        trt.sdk.fake_trt_version(version)
+        try:
+            with pytest.raises(runtime_ext.Error, match=rf"is TensorRT {shown}, "):
+                trt.runtime.backend_version("trt")
+        finally:
+            trt.sdk.fake_trt_version(0)
+
+
+def test_the_first_library_that_fits_is_taken(tmp_path: Path) -> None:
+    with running(tmp_path, libraries=f"/nonexistent.so\nlibm.so.6\n{sdk.LIBRARY}") as trt:
+        assert trt.runtime.backend_version("trt") == "11.1.0.106"
+
+
+def test_no_library_at_all_is_said_with_what_was_tried(tmp_path: Path) -> None:
+    with running(tmp_path, libraries="/nonexistent.so\nlibm.so.6") as trt:
+        with pytest.raises(
+            runtime_ext.Error, match=r"libm\.so\.6 is not a TensorRT runtime library"
+        ) as refused:
+            trt.runtime.backend_version("trt")
+        assert refused.value.kind == "Unavailable"

@@ -1,0 +1,85 @@
+"""Requests that come to Inference decoded, as gRPC has them."""
+
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+
+from tests.asgi import inference_of
+from tests.fakes.plans import onnx_plan
+from tests.fakes.runtime import FakeRuntime
+from tests.waiting import until
+from trtserve.codec import BodyForm, Form, InferRequest
+from trtserve.errors import NotFound
+from trtserve.inference.calls import Head, Inference
+from trtserve.settings import Settings
+
+if TYPE_CHECKING:
+    from runtime_ext import Completion
+
+pytestmark = pytest.mark.anyio
+
+FORM = BodyForm(Form.PROTOCOL, None, None, None)
+SECOND = 10**9
+
+
+@pytest.fixture
+async def inference(client: httpx.AsyncClient, app: FastAPI) -> Inference:
+    """Of an application with the engine `net`."""
+    (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
+    assert isinstance(app.state.inference, Inference)
+    return app.state.inference
+
+
+def request(value: float = 1.0, timeout_ns: int | None = None) -> InferRequest:
+    x = np.full((1, 4), value, np.float32)
+    return InferRequest([("x", "FP32", [1, 4], x)], timeout_ns=timeout_ns)
+
+
+async def test_requests_of_one_kind_are_prepared_once_and_have_each_its_data(
+    inference: Inference, runtime: FakeRuntime
+) -> None:
+    head = Head.of("net", None, FORM)
+    for value in (1.0, 2.0):
+        ended: list[Completion] = []
+        call = inference.start_request(head, request(value), None, ended.append)
+        await until(lambda ended=ended: len(ended) == 1)  # type: ignore[misc]
+        (output,) = inference.outputs(call, ended[0])
+        assert np.frombuffer(output, np.float32).tolist() == [value] * 4
+    assert len(head.kinds) == 1
+
+
+@pytest.mark.parametrize(
+    ("own", "left", "expected"),
+    [
+        (None, None, None),
+        (None, SECOND, SECOND),
+        (2 * SECOND, SECOND, SECOND),
+        (SECOND, 2 * SECOND, SECOND),
+        (SECOND, None, SECOND),
+        (None, 0, 0),
+    ],
+)
+async def test_the_shorter_of_its_own_time_and_its_callers_is_the_time_of_a_request(
+    inference: Inference, runtime: FakeRuntime, own: int | None, left: int | None, expected: int | None
+) -> None:
+    inference.start_request(Head.of("net", None, FORM), request(timeout_ns=own), left, lambda _: None)
+    assert runtime.timeouts[-1] == expected
+
+
+async def test_a_version_is_asked_for(inference: Inference) -> None:
+    call = inference.start_request(Head.of("net", "1", FORM), request(), None, lambda _: None)
+    assert call.resolved.version == 1
+    with pytest.raises(NotFound):
+        inference.start_request(Head.of("net", "2", FORM), request(), None, lambda _: None)
+
+
+async def test_the_servers_time_is_that_of_a_request_without_one(
+    inference: Inference, app: FastAPI, runtime: FakeRuntime
+) -> None:
+    limited = inference_of(app, settings=Settings(request_timeout_s=1.0))
+    for left, expected in ((None, SECOND), (2 * SECOND, SECOND), (SECOND // 2, SECOND // 2)):
+        limited.start_request(Head.of("net", None, FORM), request(), left, lambda _: None)
+        assert runtime.timeouts[-1] == expected

@@ -1,0 +1,33 @@
+"""The fuzzer's target stands its own seeds, and some spoilt ones, also where there is no fuzzer."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.codec_agreement import decoded
+from tests.fuzz.binary_codec import LENGTH_OF_BLOBS, PRELUDE_BYTES, check, seeds
+from trtserve.codec import json_large
+
+SEEDS = list(seeds())
+LEAST = json_large.LEAST_BYTES, json_large.LEAST_LIST
+
+
+def checked(data: bytes) -> None:
+    try:
+        check(data)
+    finally:
+        json_large.LEAST_BYTES, json_large.LEAST_LIST = LEAST
+
+
+def test_seeds_are_sound() -> None:
+    for seed in SEEDS:
+        checked(seed)
+    whole = [seed for seed in SEEDS if seed[0] == LENGTH_OF_BLOBS]
+    assert whole
+    for seed in whole:
+        body = seed[PRELUDE_BYTES:]
+        assert decoded(body, len(body) - int.from_bytes(seed[1:PRELUDE_BYTES], "little")) is not None
+
+
+@given(st.sampled_from(SEEDS), st.integers(0, 300), st.binary(max_size=4))
+def test_spoilt_seeds_are_told(seed: bytes, at: int, instead: bytes) -> None:
+    checked(seed[:at] + instead + seed[at + len(instead) :])

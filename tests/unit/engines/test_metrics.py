@@ -1,0 +1,232 @@
+"""What Prometheus reads, read as Prometheus does."""
+
+import asyncio
+import threading
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.asgi import client_of
+from tests.fakes.plans import onnx_plan
+from tests.fakes.runtime import EngineStats, FakeRuntime
+from tests.waiting import HANGS_AFTER_S, until
+from trtserve.server.app import create_app
+from trtserve.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+
+
+class Page:
+    """One scrape."""
+
+    def __init__(self, text: str) -> None:
+        families = text_string_to_metric_families(text)
+        self.samples = [sample for family in families for sample in family.samples]
+
+    def value(self, name: str, **labels: str) -> float:
+        """The value of the only sample of this name with these labels among its own."""
+        found = [s.value for s in self.samples if s.name == name and labels.items() <= s.labels.items()]
+        assert len(found) == 1, (name, labels, found)
+        return float(found[0])
+
+    def labels(self, name: str) -> list[dict[str, str]]:
+        return [dict(sample.labels) for sample in self.samples if sample.name == name]
+
+
+async def scrape(client: httpx.AsyncClient) -> Page:
+    response = await client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    return Page(response.text)
+
+
+@pytest.fixture
+async def engine(client: httpx.AsyncClient) -> dict[str, Any]:
+    return dict((await client.post("/engines?name=net&instances=3", content=onnx_plan())).json())
+
+
+async def test_requests_are_counted_by_engine_and_outcome(
+    client: httpx.AsyncClient, engine: dict[str, Any]
+) -> None:
+    for _ in range(3):
+        await client.post("/engines/net/infer", json={"inputs": [X]})
+    await client.post("/engines/net/infer", json={"inputs": [X | {"name": "z"}]})
+    page = await scrape(client)
+    of_engine = {"engine": "net", "id": str(engine["id"])}
+    assert page.value("trtserve_requests_total", outcome="Success", **of_engine) == 3
+    assert page.value("trtserve_requests_total", outcome="InvalidInput", **of_engine) == 1
+
+
+@pytest.mark.parametrize("part", ["queue", "compute", "total", "failed"])
+async def test_times_are_cumulative_histograms(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any], part: str
+) -> None:
+    (stats,) = runtime.stats()
+    histogram = getattr(stats, part)
+    histogram.counts[:] = [5, 0, 2, 1]
+    histogram.sum = 1.5
+    page = await scrape(client)
+    name = f"trtserve_request_{part}_seconds"
+    buckets = [page.value(f"{name}_bucket", le=le) for le in ("0.001", "0.01", "0.1", "+Inf")]
+    assert buckets == [5, 5, 7, 8]
+    assert (page.value(f"{name}_count"), page.value(f"{name}_sum")) == (8, 1.5)
+    assert page.labels(f"{name}_count") == [{"engine": "net", "id": str(engine["id"])}]
+
+
+@pytest.mark.parametrize("phase", ["input", "infer", "output"])
+async def test_the_phases_of_executions_are_counters_in_seconds(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any], phase: str
+) -> None:
+    (stats,) = runtime.stats()
+    getattr(stats, f"compute_{phase}").ns = 1_234_567_891
+    page = await scrape(client)
+    of_engine = {"engine": "net", "id": str(engine["id"])}
+    assert page.value(f"trtserve_request_compute_{phase}_seconds_total", **of_engine) == 1.234567891
+
+
+async def test_items_of_batches_are_a_histogram_of_executions(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
+) -> None:
+    (stats,) = runtime.stats()
+    stats.batch.bounds[:] = [1.0, 2.0, 4.0]
+    stats.batch.counts[:] = [5, 0, 2, 1]
+    stats.batch.sum = 21
+    page = await scrape(client)
+    buckets = [page.value("trtserve_batch_items_bucket", le=le) for le in ("1.0", "2.0", "4.0", "+Inf")]
+    assert buckets == [5, 5, 7, 8]
+    assert (page.value("trtserve_batch_items_count"), page.value("trtserve_batch_items_sum")) == (8, 21)
+    assert page.labels("trtserve_batch_items_count") == [{"engine": "net", "id": str(engine["id"])}]
+
+
+async def test_queues_instances_and_loads_are_gauges_of_an_engine(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
+) -> None:
+    (stats,) = runtime.stats()
+    stats.queue_depth, stats.instances_busy = 4, 2
+    page = await scrape(client)
+    assert page.value("trtserve_queue_depth", engine="net") == 4
+    assert page.value("trtserve_instances", engine="net") == 3
+    assert page.value("trtserve_instances_busy", engine="net") == 2
+    assert page.value("trtserve_engine_load_seconds", engine="net") == engine["load_seconds"]
+
+
+async def test_engines_are_counted_by_state(
+    app: FastAPI, client: httpx.AsyncClient, engine: dict[str, Any], settings: Settings
+) -> None:
+    page = await scrape(client)
+    states = ("LOADING", "READY", "DRAINING", "FAILED")
+    assert [page.value("trtserve_engines", state=state) for state in states] == [0, 1, 0, 0]
+
+    app.state.store.close()  # as a process that has ended: the next one finds what it left
+    restarted = FakeRuntime()
+    restarted.load_gate.clear()
+    second = create_app(settings, runtime=restarted)
+    async with second.router.lifespan_context(second), client_of(second) as again:
+        page = await scrape(again)
+        assert [page.value("trtserve_engines", state=state) for state in states] == [1, 0, 0, 0]
+        assert page.labels("trtserve_engine_load_seconds") == []
+        restarted.load_gate.set()
+        await until(lambda: second.state.registry.loading == 0)
+
+
+async def test_an_engine_that_is_gone_has_no_series(
+    client: httpx.AsyncClient, engine: dict[str, Any]
+) -> None:
+    await client.delete("/engines/net")
+    page = await scrape(client)
+    assert [s for s in page.samples if s.labels.get("engine") == "net"] == []
+    assert page.value("trtserve_engines", state="READY") == 0
+
+
+async def test_errors_that_were_answered_are_counted_by_code(client: httpx.AsyncClient) -> None:
+    for _ in range(2):
+        await client.get("/engines/none")
+    await client.put("/engines")
+    page = await scrape(client)
+    assert page.value("trtserve_errors_total", code="NotFound") == 2
+    assert page.value("trtserve_errors_total", code="InvalidInput") == 1
+
+
+async def test_the_process_is_there_too(client: httpx.AsyncClient) -> None:
+    page = await scrape(client)
+    assert page.value("process_resident_memory_bytes") > 0
+    assert page.value("process_open_fds") > 0
+
+
+async def test_openmetrics_is_for_who_accepts_it(client: httpx.AsyncClient, engine: dict[str, Any]) -> None:
+    response = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    assert "trtserve_requests" in [family.name for family in openmetrics_families(response.text)]
+
+
+async def test_every_server_counts_its_own(client: httpx.AsyncClient, tmp_path_factory: Any) -> None:
+    await client.get("/engines/none")
+    other = create_app(Settings(store=tmp_path_factory.mktemp("other")), runtime=FakeRuntime())
+    async with other.router.lifespan_context(other), client_of(other) as elsewhere:
+        assert (await scrape(elsewhere)).labels("trtserve_errors_total") == []
+
+
+async def test_what_the_backend_counts_is_a_counter_or_a_gauge_of_the_engine(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
+) -> None:
+    await client.post("/engines?name=other", content=onnx_plan(2))
+    counting, other = runtime.stats()
+    counting.counters = {"cuda_graph_replays": 7, "scratch_bytes": 4096}
+    other.counters = {"scratch_bytes": 0}
+    page = await scrape(client)
+    of_engine = {"engine": "net", "id": str(engine["id"])}
+    assert page.value("trtserve_backend_cuda_graph_replays_total", **of_engine) == 7
+    assert page.labels("trtserve_backend_cuda_graph_replays_total") == [of_engine]
+    assert page.value("trtserve_backend_scratch_bytes", **of_engine) == 4096
+    assert page.value("trtserve_backend_scratch_bytes", engine="other") == 0
+
+
+async def test_a_dead_device_is_told_beside_those_that_live(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
+) -> None:
+    assert (await scrape(client)).value("trtserve_device_dead", device="cpu") == 0
+    runtime.dead = {"cuda:0": "an illegal memory access was encountered"}
+    page = await scrape(client)
+    assert page.value("trtserve_device_dead", device="cuda:0") == 1
+    assert page.value("trtserve_device_dead", device="cpu") == 0
+
+
+async def test_executions_that_fail_or_never_end_are_counted(
+    client: httpx.AsyncClient, engine: dict[str, Any], runtime: FakeRuntime
+) -> None:
+    (stats,) = runtime.stats()
+    stats.failed_executions, stats.undivided_batches, stats.executions_stuck = 5, 3, 1
+    runtime.abandoned = (4, 2)
+    page = await scrape(client)
+    of_engine = {"engine": "net", "id": str(engine["id"])}
+    assert page.value("trtserve_execution_failures_total", **of_engine) == 5
+    assert page.value("trtserve_batches_undivided_total", **of_engine) == 3
+    assert page.value("trtserve_executions_stuck", **of_engine) == 1
+    assert page.value("trtserve_instances_abandoned_total") == 4
+    assert page.value("trtserve_instances_left_behind") == 2
+
+
+async def test_a_page_that_takes_long_holds_up_nobody(
+    client: httpx.AsyncClient, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def stats() -> list[EngineStats]:
+        asked.set()
+        assert go_on.wait(HANGS_AFTER_S)
+        return []
+
+    monkeypatch.setattr(runtime, "stats", stats)
+    page = asyncio.create_task(client.get("/metrics"))
+    await until(asked.is_set)
+    assert (await client.get("/health/live")).status_code == 200
+    assert not page.done()
+    go_on.set()
+    assert (await page).status_code == 200

@@ -1,0 +1,90 @@
+"""Which generation of TensorRT loads a plan, and what is told of one that none of them reads."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.plans import tensorrt_plan
+from trtserve.errors import InvalidInput
+from trtserve.formats.generations import choose_generation, is_generation, runtime_backend
+from trtserve.formats.sniff import Format, sniff
+from trtserve.formats.tensorrt_head import PlanVersion, read_head
+
+REAL = Path(__file__).parents[2] / "gpu/plans"
+
+
+@pytest.mark.parametrize(
+    ("version", "backends", "chosen"),
+    [
+        ((8, 5, 3, 1), ["openvino", "tensorrt11", "tensorrt8"], "tensorrt8"),
+        ((11, 1, 0, 106), ["openvino", "tensorrt11", "tensorrt8"], "tensorrt11"),
+        # Not of a version that is here: the next one reads it where it was built version-compatible.
+        ((10, 3, 0, 26), ["tensorrt11", "tensorrt8"], "tensorrt11"),
+        ((8, 6, 1, 6), ["tensorrt11", "tensorrt10"], "tensorrt10"),
+        ((8, 5, 3, 1), ["tensorrt"], "tensorrt"),
+        ((8, 5, 3, 1), ["openvino"], "tensorrt"),  # which the runtime refuses
+    ],
+)
+def test_a_plan_goes_to_the_library_of_its_own_version(
+    version: PlanVersion, backends: list[str], chosen: str
+) -> None:
+    assert choose_generation(version, backends) == chosen
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [((8, 5, 3, 1), "8.5.3.1"), ((12, 0, 0, 1), "12.0.0.1")],
+    ids=["before version compatibility", "newer than all"],
+)
+def test_a_plan_that_no_library_here_reads_is_refused_with_what_is_here(
+    version: PlanVersion, told: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        choose_generation(version, ["openvino", "tensorrt10", "tensorrt11"])
+    assert f"built by TensorRT {told}" in str(refused.value)
+    assert "runs TensorRT 10 and 11" in str(refused.value)
+    assert f"headers of TensorRT {version[0]}" in str(refused.value)
+
+
+def test_a_stored_plan_is_read_for_its_version_and_other_backends_plans_are_not(tmp_path: Path) -> None:
+    backends = ["openvino", "tensorrt11", "tensorrt8"]
+    assert runtime_backend("tensorrt", REAL / "double.plan", backends) == "tensorrt8"
+    new = tmp_path / "new.plan"
+    new.write_bytes(tensorrt_plan((11, 0, 0, 1)))
+    assert runtime_backend("tensorrt", new, backends) == "tensorrt11"
+    assert runtime_backend("openvino", tmp_path / "nowhere", backends) == "openvino"
+    new.write_bytes(b"damaged")
+    with pytest.raises(InvalidInput, match="no TensorRT plan"):
+        runtime_backend("tensorrt", new, backends)
+
+
+def test_only_numbered_backends_are_generations() -> None:
+    assert is_generation("tensorrt8", "tensorrt")
+    assert is_generation("tensorrt", "tensorrt")
+    assert not is_generation("tensorrt_fake", "tensorrt")
+    assert not is_generation("openvino", "tensorrt")
+
+
+@pytest.mark.parametrize("name", ["double", "mlp", "mlp2", "addsub", "nonzero", "reshape"])
+def test_the_version_of_a_real_plan_of_8_5_is_read(name: str) -> None:
+    plan = (REAL / f"{name}.plan").read_bytes()
+    head = read_head(plan)
+    assert head is not None
+    assert head.version == (8, 5, 3, 1)
+    assert not head.rtx
+    sniffed = sniff(plan)
+    assert (sniffed.format, sniffed.what) == (Format.TENSORRT, "a TensorRT plan built by TensorRT 8.5.3.1")
+
+
+@pytest.mark.parametrize("end", [4, 24, 28, 43])
+def test_a_real_plan_that_is_cut_off_within_its_head_is_told_so(end: int) -> None:
+    cut = (REAL / "double.plan").read_bytes()[:end]
+    assert f"it ends after {end} bytes of the plan" in sniff(cut).what
+
+
+def test_a_real_plan_that_ultralytics_wrapped_is_told_so() -> None:
+    plan = (REAL / "double.plan").read_bytes()
+    metadata = b'{"stride": 32}'
+    sniffed = sniff(len(metadata).to_bytes(4, "little") + metadata + plan)
+    assert sniffed.format is Format.TENSORRT
+    assert sniffed.what == "a TensorRT plan built by TensorRT 8.5.3.1, wrapped with metadata by Ultralytics"

@@ -1,0 +1,138 @@
+"""Completions from the runtime to the event loop."""
+
+import gc
+import weakref
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from tests.fakes.plans import onnx_plan
+from tests.fakes.runtime import Completion, FakeRuntime, LoadOptions
+from tests.submitting import submit
+from tests.waiting import until
+from trtserve.codec.request import Input
+from trtserve.inference.completions import Completions
+
+pytestmark = pytest.mark.anyio
+
+ENGINE = 7
+
+
+@pytest.fixture
+def loaded(runtime: FakeRuntime, tmp_path_factory: pytest.TempPathFactory) -> FakeRuntime:
+    plan = tmp_path_factory.mktemp("plans") / "a.plan"
+    plan.write_bytes(onnx_plan())
+    runtime.load(ENGINE, str(plan), "openvino", LoadOptions(max_queue_size=100))
+    return runtime
+
+
+@pytest.fixture
+async def completions(loaded: FakeRuntime) -> AsyncIterator[Completions]:
+    completions = Completions(loaded)
+    completions.attach()
+    yield completions
+    completions.detach()
+
+
+def x(value: float = 1.0) -> list[Input]:
+    return [("x", "FP32", [1, 4], np.full(4, value, np.float32))]
+
+
+class Answers:
+    """What came for each request, by the order in which they were made."""
+
+    def __init__(self, completions: Completions, runtime: FakeRuntime) -> None:
+        self._completions = completions
+        self._runtime = runtime
+        self.came: dict[int, float] = {}
+
+    def ask(self, number: int, inputs: list[Input] | None = None) -> int:
+        def done(completion: Completion) -> None:
+            assert number not in self.came
+            self.came[number] = float(np.frombuffer(completion.outputs[0], np.float32)[0])
+
+        ticket = submit(self._runtime, ENGINE, x(number) if inputs is None else inputs)
+        self._completions.expect(ticket, done)
+        return ticket
+
+
+@pytest.fixture
+def answers(completions: Completions, loaded: FakeRuntime) -> Answers:
+    return Answers(completions, loaded)
+
+
+async def test_many_requests_get_each_its_own(answers: Answers, loaded: FakeRuntime) -> None:
+    loaded.hold()
+    for number in range(100):
+        answers.ask(number)
+    loaded.release()
+    await until(lambda: len(answers.came) == 100)
+    assert answers.came == {number: number for number in range(100)}
+
+
+async def test_a_request_that_nobody_waits_for_is_cancelled_while_it_waits(
+    answers: Answers, completions: Completions, loaded: FakeRuntime
+) -> None:
+    loaded.hold()
+    ticket = answers.ask(1)
+    completions.forget(ENGINE, ticket)
+    assert loaded.cancelled == [ticket]
+    loaded.release()
+    answers.ask(2)
+    await until(lambda: 2 in answers.came)
+    assert answers.came.keys() == {2}
+
+
+async def test_the_completion_that_nobody_waits_for_is_taken_and_dropped(
+    answers: Answers, completions: Completions, loaded: FakeRuntime
+) -> None:
+    inputs = x()
+    buffer = weakref.ref(inputs[0][3])
+    ticket = answers.ask(1, inputs)  # it has ended, but the loop has not heard of it yet
+    completions.forget(ENGINE, ticket)
+    assert loaded.cancelled == []
+    del inputs
+
+    def gone() -> bool:
+        gc.collect()
+        return buffer() is None
+
+    await until(gone)
+    assert answers.came == {}
+
+
+async def test_who_has_been_answered_can_be_forgotten(
+    answers: Answers, completions: Completions, loaded: FakeRuntime
+) -> None:
+    ticket = answers.ask(1)
+    await until(lambda: 1 in answers.came)
+    completions.forget(ENGINE, ticket)
+    assert loaded.cancelled == []
+
+
+async def test_one_that_fails_to_take_its_completion_keeps_it_from_no_other(
+    answers: Answers, completions: Completions, loaded: FakeRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(completion: Completion) -> None:
+        raise RuntimeError("broken")
+
+    loaded.hold()
+    answers.ask(1)
+    completions.expect(submit(loaded, ENGINE, x()), fail)
+    answers.ask(2)
+    loaded.release()
+    await until(lambda: len(answers.came) == 2)
+    assert "broken" in caplog.text
+
+
+async def test_what_has_ended_is_still_taken_at_detach_and_nothing_after(loaded: FakeRuntime) -> None:
+    completions = Completions(loaded)
+    completions.attach()
+    answers = Answers(completions, loaded)
+    answers.ask(4)
+    completions.detach()
+    assert answers.came == {4: 4.0}
+    answers.ask(5)
+    completions.detach()
+    assert answers.came == {4: 4.0}, "it has listened no more"

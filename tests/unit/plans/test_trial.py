@@ -1,0 +1,375 @@
+"""Trial loads, with children that do what a plan may make them do."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime_ext.backends import TensorRtOptions
+from tests.fakes.engines import UNBATCHED
+from tests.waiting import until
+from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, Unsupported
+from trtserve.plans.trial import PlanCrashed, ProcessTrial, TrialHost, Trials
+from trtserve.store.database import StoredEngine
+
+pytestmark = pytest.mark.anyio
+
+ENGINE = StoredEngine(
+    7, "d", "tensorrt", "tensorrt", "cuda:0", 4, 8, "f32", "off", 10, "2030-01-01", **UNBATCHED
+)
+
+HOST = """
+import json, os, signal, sys
+from pathlib import Path
+from runtime_ext import trial
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):  # which who runs the tests may have ignored
+    signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def attempt(request):
+    scope = {"request": request, "json": json, "os": os, "signal": signal, "sys": sys, "Path": Path}
+    exec(Path(request["plan"]).read_text(), scope)
+    return scope.get("report", {"ok": True})
+trial.attempt = attempt
+trial.main()
+"""
+"""A host whose children run the statements that a plan holds, and give `report` back."""
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[TrialHost]:
+    host = TrialHost(command=(sys.executable, "-c", HOST))
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Callable[[str], Path]:
+    """A plan that makes the child run these statements."""
+
+    def written(statements: str) -> Path:
+        file = tmp_path / "a.plan"
+        file.write_text(statements)
+        return file
+
+    return written
+
+
+def process_trial(
+    host: TrialHost, timeout_s: float = 300.0, options: TensorRtOptions | None = None
+) -> ProcessTrial:
+    return ProcessTrial(options or TensorRtOptions(), timeout_s, host, ["tensorrt"])
+
+
+@pytest.fixture
+def trial(host: TrialHost) -> ProcessTrial:
+    return process_trial(host)
+
+
+def is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_a_plan_that_loads_passes(trial: ProcessTrial, plan: Run) -> None:
+    await trial(plan(""), ENGINE)
+
+
+@pytest.mark.parametrize("allow_host_code", [False, True])
+async def test_the_child_is_told_the_plan_and_the_options(
+    host: TrialHost, plan: Run, tmp_path: Path, allow_host_code: bool
+) -> None:
+    asked = tmp_path / "asked.json"
+    options = TensorRtOptions(Path("/opt/libnvinfer.so.11"), (Path("/p/a.so"),), allow_host_code)
+    file = plan(f"Path({str(asked)!r}).write_text(json.dumps(request))")
+    await process_trial(host, options=options)(file, ENGINE)
+    assert json.loads(asked.read_text()) == {
+        "plan": str(file),
+        "backend": "tensorrt",
+        "device": "cuda:0",
+        "precision": "f32",
+        "cuda_graphs": "off",
+        "library": "/opt/libnvinfer.so.11",
+        "plugins": ["/p/a.so"],
+        "allow_host_code": allow_host_code,
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [
+        ("report = dict(kind='InvalidInput', message='bad magic')", InvalidInput),
+        ("report = dict(kind='Unsupported', message='bad magic')", Unsupported),
+        (
+            "os.write(1, b'a library wrote this'); report = dict(kind='Unavailable', message='bad magic')",
+            Unavailable,
+        ),
+    ],
+)
+async def test_what_the_child_reports_is_raised(
+    trial: ProcessTrial, plan: Run, said: str, raised: type[TrtserveError]
+) -> None:
+    with pytest.raises(raised, match=r"^bad magic$") as failed:
+        await trial(plan(said), ENGINE)
+    assert failed.value.retry_after is None
+
+
+async def test_a_shortage_that_the_child_reports_is_one_that_passes(trial: ProcessTrial, plan: Run) -> None:
+    with pytest.raises(Unavailable, match="no threads") as failed:
+        await trial(plan("report = dict(kind='Unavailable', message='no threads', retry_after=2.5)"), ENGINE)
+    assert failed.value.retry_after == 2.5
+
+
+@pytest.mark.parametrize("number", ["SIGSEGV", "SIGABRT", "SIGBUS"])
+@pytest.mark.parametrize(("backend", "library"), [("tensorrt", "TensorRT"), ("openvino", "OpenVINO")])
+async def test_a_plan_that_crashes_the_child_is_refused_with_the_signal(
+    trial: ProcessTrial, plan: Run, number: str, backend: str, library: str
+) -> None:
+    engine = StoredEngine(7, "d", "f", backend, "auto", 4, 8, "f32", "off", 10, "2030-01-01", **UNBATCHED)
+    said = rf"crashed {library} .* \(signal {number}\): nothing was loaded"
+    with pytest.raises(PlanCrashed, match=said) as failed:
+        await trial(plan(f"os.kill(os.getpid(), signal.{number})"), engine)
+    assert failed.value.kind == "InvalidInput"
+
+
+async def test_a_child_that_crashes_at_its_end_has_crashed(trial: ProcessTrial, plan: Run) -> None:
+    # It has said that all is well, as far as a child can.
+    crash = "os._exit = lambda code: os.kill(os.getpid(), signal.SIGSEGV)"
+    with pytest.raises(PlanCrashed, match="SIGSEGV"):
+        await trial(plan(crash), ENGINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("terminate called after throwing an instance of 'std::bad_alloc'", "memory"),
+        ("terminate called: what(): Resource temporarily unavailable", "threads"),
+        ("cannot open shared object file: Too many open files", "file descriptors"),
+    ],
+)
+async def test_a_child_that_crashes_for_want_of_something_does_not_blame_the_plan(
+    trial: ProcessTrial, plan: Run, words: str, what: str
+) -> None:
+    with pytest.raises(Unavailable, match=f"no more {what}") as failed:
+        await trial(plan(f"os.write(2, {words.encode()!r}); os.abort()"), ENGINE)
+    assert failed.value.retry_after is not None
+
+
+async def test_a_child_that_the_system_killed_says_nothing_about_the_plan(
+    trial: ProcessTrial, plan: Run
+) -> None:
+    with pytest.raises(Unavailable, match=r"SIGKILL.*memory") as failed:
+        await trial(plan("os.kill(os.getpid(), signal.SIGKILL)"), ENGINE)
+    assert failed.value.retry_after is not None
+
+
+@pytest.mark.parametrize("number", ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"])
+async def test_a_child_that_somebody_ended_says_nothing_about_the_plan(
+    trial: ProcessTrial, plan: Run, number: str
+) -> None:
+    with pytest.raises(Unavailable, match=rf"ended from outside \(signal {number}\)") as failed:
+        await trial(plan(f"os.kill(os.getpid(), signal.{number})"), ENGINE)
+    assert failed.value.retry_after is not None
+
+
+@pytest.mark.parametrize(
+    ("statements", "code", "last"),
+    [
+        ("raise RuntimeError('what?')", 1, "RuntimeError: what?"),
+        ("os._exit(3)", 3, "it said nothing"),
+        ("os._exit(0)", 0, "it said nothing"),
+        ("report = {'ok': 1}", 0, "it said nothing"),
+        ("report = []", 0, "it said nothing"),
+    ],
+)
+async def test_a_child_without_a_report_is_a_failure(
+    trial: ProcessTrial, plan: Run, statements: str, code: int, last: str
+) -> None:
+    with pytest.raises(ExecutionFailed) as failed:
+        await trial(plan(statements), ENGINE)
+    assert f"(exit code {code}; {last})" in str(failed.value)
+
+
+async def test_a_child_that_takes_too_long_is_ended(host: TrialHost, plan: Run) -> None:
+    await process_trial(host)(plan(""), ENGINE)  # the host is up
+    with pytest.raises(Unavailable, match=r"longer than 0\.01 s and was ended: nothing was loaded"):
+        await process_trial(host, 0.01)(plan("signal.pause()"), ENGINE)
+
+
+def hanging(begun: Path) -> str:
+    """Statements that tell the process in a file, and never end."""
+    return f"""
+part = Path({str(begun)!r}).with_suffix(".part")
+part.write_text(str(os.getpid()))
+part.rename({str(begun)!r})
+signal.pause()
+"""
+
+
+async def test_a_trial_that_is_cancelled_leaves_no_child(
+    trial: ProcessTrial, plan: Run, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    trying = asyncio.create_task(trial(plan(hanging(begun)), ENGINE))
+    await until(begun.exists)
+    process = int(begun.read_text())
+    assert is_there(process)
+    trying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await trying
+    assert not is_there(process)
+
+
+async def test_trials_run_beside_each_other(trial: ProcessTrial, plan: Run, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    hangs = asyncio.create_task(trial(plan(hanging(begun)), ENGINE))
+    await until(begun.exists)
+    await trial(plan(""), ENGINE)
+    assert not hangs.done()
+    hangs.cancel()
+    await asyncio.wait((hangs,))
+
+
+async def test_the_children_end_with_the_host_and_their_trials_are_made_in_another(
+    plan: Run, tmp_path: Path
+) -> None:
+    trial = process_trial(TrialHost(command=(sys.executable, "-c", HOST)))
+    begun = tmp_path / "begun"
+    hangs_at_first = f"""
+if not Path({str(begun)!r}).exists():
+    part = Path({str(begun)!r}).with_suffix(".part")
+    part.write_text(f"{{os.getpid()}} {{os.getppid()}}")
+    part.rename({str(begun)!r})
+    signal.pause()
+"""
+    trying = asyncio.create_task(trial(plan(hangs_at_first), ENGINE))
+    await until(begun.exists)
+    child, parent = map(int, begun.read_text().split())
+    os.kill(parent, signal.SIGKILL)
+    await trying
+    await until(lambda: not is_there(child))
+    await trial.close()
+
+
+async def test_a_plan_whose_trials_end_two_hosts_is_not_tried_in_a_third(plan: Run, tmp_path: Path) -> None:
+    trial = process_trial(TrialHost(command=(sys.executable, "-c", HOST)))
+    tries = tmp_path / "tries"
+    file = plan(
+        f"Path({str(tries)!r}).open('a').write('.'); os.kill(os.getppid(), signal.SIGKILL); signal.pause()"
+    )
+    with pytest.raises(Unavailable, match="the process that they are forked from is gone") as failed:
+        await trial(file, ENGINE)
+    assert failed.value.retry_after is not None
+    assert tries.read_text() == ".."
+    await trial(plan(""), ENGINE)
+    await trial.close()
+
+
+async def test_closing_the_host_ends_its_children(plan: Run, tmp_path: Path) -> None:
+    trial = process_trial(TrialHost(command=(sys.executable, "-c", HOST)))
+    begun = tmp_path / "begun"
+    trying = asyncio.create_task(trial(plan(hanging(begun)), ENGINE))
+    await until(begun.exists)
+    process = int(begun.read_text())
+    await trial.close()
+    with pytest.raises(Unavailable, match="the server is stopping"):
+        await trying
+    await until(lambda: not is_there(process))
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTERM])
+async def test_a_host_that_hangs_or_has_gone_is_replaced(
+    plan: Run, caplog: pytest.LogCaptureFixture, number: signal.Signals
+) -> None:
+    host = TrialHost(command=(sys.executable, "-c", HOST))
+    trial = ProcessTrial(TensorRtOptions(), 300.0, host, ["tensorrt"], killed_within_s=0.1)
+    with pytest.raises(InvalidInput) as told:
+        await trial(plan("report = dict(kind='InvalidInput', message=str(os.getppid()))"), ENGINE)
+    process = int(str(told.value))
+    os.kill(process, number)
+    if number == signal.SIGTERM:
+        await until(lambda: Path(f"/proc/{process}/stat").read_text().split()[2] == "Z")
+    else:
+        with pytest.raises(Unavailable, match="took longer"):
+            await ProcessTrial(TensorRtOptions(), 0.01, host, ["tensorrt"], 0.1)(plan(""), ENGINE)
+    await trial(plan(""), ENGINE)
+    assert not is_there(process)
+    assert "never retrieved" not in caplog.text
+    await trial.close()
+
+
+async def test_a_host_that_cannot_be_begun_is_unavailable(plan: Run) -> None:
+    trial = process_trial(TrialHost(command=("/nowhere/python",)))
+    with pytest.raises(Unavailable, match="no trial load"):
+        await trial(plan(""), ENGINE)
+
+
+async def test_the_child_is_the_first_to_be_killed_when_memory_runs_out(
+    trial: ProcessTrial, plan: Run
+) -> None:
+    score = "Path('/proc/self/oom_score_adj').read_text().strip()"
+    file = plan(f"report = dict(kind='InvalidInput', message={score})")
+    with pytest.raises(InvalidInput, match=r"^1000$"):
+        await trial(file, ENGINE)
+
+
+async def test_the_last_words_of_the_child_are_logged_for_debugging(
+    trial: ProcessTrial, plan: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "trtserve.plans.trial")
+    await trial(plan("sys.stderr.write('x' * 1_000_000 + 'the end'); sys.stderr.flush()"), ENGINE)
+    (message,) = caplog.messages
+    assert message.endswith("x" * (2000 - len("the end")) + "the end")
+    assert len(message) < 2300
+
+
+# -- until the end
+
+
+class FakeTrial:
+    """A trial that goes on until `gate` is set."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.running = 0
+        self.ended = 0
+
+    async def __call__(self, plan: Path, engine: StoredEngine) -> None:
+        self.running += 1
+        try:
+            await self.gate.wait()
+        finally:
+            self.running -= 1
+            self.ended += 1
+
+
+async def test_stopping_ends_what_runs_and_refuses_the_next() -> None:
+    trial = FakeTrial()
+    trials = Trials(trial)
+    tasks = [asyncio.create_task(trials.run(Path("p"), ENGINE)) for _ in range(3)]
+    await until(lambda: trial.running == 3)
+    trials.stop()
+    ends = await asyncio.gather(*tasks, trials.run(Path("p"), ENGINE), return_exceptions=True)
+    assert [(type(end), str(end)) for end in ends] == [(Unavailable, "The server is stopping.")] * 4
+    assert (trial.running, trial.ended) == (0, 3)
+
+
+async def test_a_caller_who_is_cancelled_ends_the_trial() -> None:
+    trial = FakeTrial()
+    running = asyncio.create_task(Trials(trial).run(Path("p"), ENGINE))
+    await until(lambda: trial.running == 1)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert trial.running == 0

@@ -1,0 +1,104 @@
+"""What a message over gRPC may make the server keep, and do, before it is refused."""
+
+import pytest
+
+from trtserve.codec.tensor import MOST_DOCUMENT_BYTES
+from trtserve.errors import InvalidInput, NotFound, TooLarge
+from trtserve.failures import tell
+from trtserve.rpc import status, wire
+from trtserve.rpc.heads import Heads
+
+INPUT = b"\x2a\x00"  # an empty one, and the smallest field that there is
+
+
+def test_heads_of_long_names_are_not_kept() -> None:
+    heads = Heads()
+    assert heads.of("m", "1") is heads.of("m", "1")
+    for name, version in (("m" * 10_000, ""), ("m", "1" * 10_000)):
+        head = heads.of(name, version)
+        assert (head.ref, head.version) == (name, version or None)
+    assert len(heads) == 1
+
+
+def test_a_message_of_more_fields_than_a_request_has_is_refused_before_protobuf_reads_it() -> None:
+    field = bytes([wire.RAW_INPUT_CONTENTS, 1]) + b"x"
+    assert wire.split(field * wire.MOST_FIELDS) == (b"", [b"x"] * wire.MOST_FIELDS, {})
+    for many in (field, INPUT):
+        with pytest.raises(InvalidInput, match="more than 13312 fields: it must have at most 4096 each of"):
+            wire.split(many * (wire.MOST_FIELDS + 1))
+
+
+@pytest.mark.parametrize(
+    "unknown", [b"\x50\xff\x01", b"\x51" + bytes(8), b"\x55" + bytes(4), b"\x98\x06\x01", b"\xda\x02\x01x"]
+)
+def test_fields_that_nobody_knows_are_left_to_protobuf_and_counted(unknown: bytes) -> None:
+    large = bytes([wire.RAW_INPUT_CONTENTS, 0x80, 0x80, 0x04]) + bytes(65_536)
+    parts = wire.split(INPUT + unknown + large + unknown)
+    assert parts == (INPUT + unknown * 2, [bytes(65_536)], {})
+    with pytest.raises(InvalidInput, match="more than 13312 fields"):
+        wire.split(unknown + INPUT * wire.MOST_FIELDS)
+
+
+@pytest.mark.parametrize("fault", [b"\x53\x54", b"\x50", b"\x2a\xff\xff\xff\xff\x07", b"\xba\x00\x01x"])
+def test_fields_behind_a_fault_are_not_more_either(fault: bytes) -> None:
+    """A group, a number without an end, a length that the message has not, and a known tag in two bytes."""
+    few = INPUT + fault
+    assert wire.split(few) == (few, [], {})
+    many = INPUT + fault + b"\x80" * 10 + INPUT * wire.MOST_FIELDS
+    with pytest.raises(InvalidInput, match=r"at its byte 2 is no field of one, or not whole\."):
+        wire.split(many)
+
+
+@pytest.mark.parametrize("character", ["a", "é", "😀"])
+def test_a_long_sentence_is_cut_to_what_a_client_takes(character: str) -> None:
+    _, sentence, _ = status.status(tell(NotFound(f"There is no engine {character * 10_000}.")))
+    assert sentence.startswith(f"There is no engine {character}")
+    assert sentence.endswith(f"{character}…")
+    assert len(sentence.encode()) <= status.SENTENCE_BYTES + 3
+    assert status.status(tell(NotFound("Short.")))[1] == "Short."
+
+
+def field(number: int, data: bytes) -> bytes:
+    """A field of bytes, or of a message."""
+    length = len(data)
+    return bytes([number << 3 | 2, length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14]) + data
+
+
+def test_the_contents_of_a_large_input_are_cut_out_wherever_they_are_and_put_together() -> None:
+    name, one, two = field(1, b"x"), bytes(1000), bytes(range(256))
+    small = field(5, name + field(5, one[:10]))
+    large = field(5, field(5, one) + name + field(5, two))
+    parts = wire.split(small + large + large)
+    assert parts.rest == small + (b"\x2a" + bytes([len(name)]) + name) * 2
+    assert parts.contents == {1: [one, two], 2: [one, two]}
+    broken = field(5, name + field(5, one) + b"\x2a\xff\x7f")
+    assert wire.split(broken) == (broken, [], {})
+
+
+def test_what_is_neither_data_nor_short_is_refused_before_protobuf_reads_it() -> None:
+    parameter = field(4, field(1, b"p" * 100))
+    many = field(5, parameter * 10)
+    with pytest.raises(TooLarge, match=r"has \d+ bytes besides the data of its inputs; .* at most 524288"):
+        wire.split(many * 600)
+
+
+def test_a_message_without_tensors_is_short_unless_it_has_files() -> None:
+    short, long = bytes(MOST_DOCUMENT_BYTES), bytes(MOST_DOCUMENT_BYTES + 1)
+    wire.check_fields(short, with_files=False)
+    with pytest.raises(TooLarge, match="has 524289 bytes; one of this method has at most 524288"):
+        wire.check_fields(long, with_files=False)
+    file = b"\x12\x80\x80\x80\x04" + bytes(8_388_608)
+    wire.check_fields(file * 2, with_files=True)
+    with pytest.raises(InvalidInput, match="more than 13312 fields"):
+        wire.check_fields(file + b"\x12\x00" * wire.MOST_FIELDS, with_files=True)
+
+
+@pytest.mark.parametrize("fault", [b"\x08\x01", b"\x2d" + bytes(4), b"\x53\x54"])
+def test_a_faulty_message_of_any_length_is_not_left_to_protobuf(fault: bytes) -> None:
+    """Protobuf takes a field that it knows, written otherwise, for one that it does not know."""
+    long = b"\x3a\x80\x80\x40" + bytes(2**20)
+    for message in (long + fault, fault + long):
+        with pytest.raises(InvalidInput, match="is no field of one, or not whole"):
+            wire.split(message)
+        with pytest.raises(InvalidInput, match="is no field of one, or not whole"):
+            wire.check_fields(message, with_files=True)

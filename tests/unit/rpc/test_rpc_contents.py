@@ -1,0 +1,113 @@
+"""Elements that are fields of their message are read as protobuf would, and refused where they do not fit."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trtserve.codec.datatypes import INTEGERS, NUMPY
+from trtserve.errors import InvalidInput
+from trtserve.rpc.contents import FIELDS, NAMES, Contents
+
+VARINTS = [datatype for datatype in FIELDS if not datatype.startswith("FP")]
+
+
+def varint(number: int) -> bytes:
+    number %= 2**64
+    written = bytearray()
+    while number >= 0x80:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*written, number])
+
+
+def packed(datatype: str, payload: bytes) -> bytes:
+    return bytes([FIELDS[datatype] << 3 | 2]) + varint(len(payload)) + payload
+
+
+def read(datatype: str, shape: list[int], *parts: bytes) -> list[object]:
+    array = Contents(parts).read("x", datatype, shape)
+    assert array.dtype == NUMPY[datatype]
+    values: list[object] = array.tolist()
+    return values
+
+
+def refusal(datatype: str, shape: list[int], *parts: bytes) -> str:
+    with pytest.raises(InvalidInput) as refused:
+        read(datatype, shape, *parts)
+    return str(refused.value)
+
+
+@given(st.sampled_from(VARINTS), st.data())
+def test_whole_numbers_are_read_packed_and_one_by_one(datatype: str, data: st.DataObject) -> None:
+    least, greatest = INTEGERS.get(datatype, (0, 1))
+    values = data.draw(st.lists(st.integers(least, greatest), max_size=9))
+    payload = b"".join(map(varint, values))
+    tag = bytes([FIELDS[datatype] << 3])
+    one_by_one = b"".join(tag + varint(value) for value in values)
+    for parts in ([packed(datatype, payload)], [one_by_one], [one_by_one[:0], packed(datatype, payload)]):
+        assert read(datatype, [len(values)], *parts) == values
+    assert read(datatype, [2 * len(values)], one_by_one, packed(datatype, payload)) == values * 2
+
+
+@given(st.sampled_from(["FP32", "FP64"]), st.lists(st.floats(width=32), max_size=9))
+def test_floats_are_taken_bit_by_bit(datatype: str, values: list[float]) -> None:
+    form, kind = ("<f", 5) if datatype == "FP32" else ("<d", 1)
+    elements = [struct.pack(form, value) for value in values]
+    one_by_one = b"".join(bytes([FIELDS[datatype] << 3 | kind]) + element for element in elements)
+    for message in (packed(datatype, b"".join(elements)), one_by_one):
+        array = Contents([message]).read("x", datatype, [len(values)])
+        assert array.tobytes() == b"".join(elements)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "values", "element"),
+    [
+        ("INT8", [0, 128], 128),
+        ("INT8", [-129], -129),
+        ("INT16", [2**15], 2**15),
+        ("INT32", [-(2**31) - 1], -(2**31) - 1),
+        ("UINT8", [256], 256),
+        ("UINT16", [0, 65536, 0], 65536),
+        ("UINT32", [2**64 - 1], 2**64 - 1),
+    ],
+)
+def test_an_element_that_the_datatype_does_not_hold_is_refused(
+    datatype: str, values: list[int], element: int
+) -> None:
+    told = refusal(datatype, [len(values)], packed(datatype, b"".join(map(varint, values))))
+    least, greatest = INTEGERS[datatype]
+    assert told == f"Tensor 'x' has the element {element}; {datatype} is from {least} to {greatest}."
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *(b"\x32", b"\x32\x05\0\0\0\0", b"\x35\0\0\0", b"\x32\x03\0\0\0", b"\x31" + bytes(8), b"\x33\x34"),
+        *(b"\x00\x00", b"\x32" + b"\x80" * 11, b"\x7a\x00", b"\x32\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+    ],
+)
+def test_what_is_no_message_of_contents_is_refused(message: bytes) -> None:
+    told = refusal("FP32", [1], message)
+    assert told == "The contents of tensor 'x' are not an inference.InferTensorContents."
+
+
+@pytest.mark.parametrize("field", NAMES)
+def test_data_in_the_field_of_another_datatype_is_refused(field: int) -> None:
+    for datatype, own in FIELDS.items():
+        if own != field:
+            told = refusal(datatype, [1], bytes([field << 3 | 2, 1]) + b"\x01")
+            assert told == (
+                f"Tensor 'x' has its data in {NAMES[field]}; that of datatype {datatype} "
+                f"belongs into {NAMES[own]}."
+            )
+
+
+@pytest.mark.parametrize("shape", [[1], [3], [10**15], [2**40, 2**40]])
+def test_a_shape_of_another_size_is_refused_without_memory_for_it(shape: list[int]) -> None:
+    assert "'x' has 2 elements in its data; shape" in refusal("FP64", shape, packed("FP64", bytes(16)))
+
+
+def test_half_floats_have_no_field() -> None:
+    assert "FP16, for which contents have no field" in refusal("FP16", [1], b"")

@@ -1,0 +1,68 @@
+"""The health service of gRPC, as ready as its server."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from fastapi import FastAPI
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.fakes.runtime import FakeRuntime
+from trtserve.rpc.health import Health
+
+pytestmark = pytest.mark.anyio
+
+Answer = health_pb2.HealthCheckResponse
+Request = health_pb2.HealthCheckRequest
+
+
+@pytest.fixture
+def health(client: Any, app: FastAPI) -> Health:
+    """Of an application that runs."""
+    return Health(app.state, "inference.GRPCInferenceService")
+
+
+@pytest.fixture
+async def stub(health: Health) -> AsyncIterator[Any]:
+    server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield health_pb2_grpc.HealthStub(channel)
+    await server.stop(None)
+
+
+@pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService"])
+async def test_it_is_serving_until_the_server_is_not_ready(
+    stub: Any, runtime: FakeRuntime, service: str
+) -> None:
+    assert (await stub.Check(Request(service=service))).status == Answer.SERVING
+    runtime.dead["cuda:0"] = "it fell off the bus"
+    assert (await stub.Check(Request(service=service))).status == Answer.NOT_SERVING
+
+
+async def test_a_service_that_is_not_here_is_not_found(stub: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.Check(Request(service="other"))
+    assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+    assert "There is no service 'other'" in str(refused.value.details())
+
+
+async def test_who_watches_is_told_of_changes_and_let_go_at_the_end(
+    stub: Any, health: Health, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trtserve.rpc.health.LOOK_S", 0.001)
+    watched = stub.Watch(Request())
+    also = stub.Watch(Request(service="other"))
+    assert (await watched.read()).status == Answer.SERVING
+    assert (await also.read()).status == Answer.SERVICE_UNKNOWN
+    runtime.dead["cuda:0"] = "it fell off the bus"
+    assert (await watched.read()).status == Answer.NOT_SERVING
+    runtime.dead.clear()
+    assert (await watched.read()).status == Answer.SERVING
+    health.stop()
+    assert (await watched.read()).status == Answer.NOT_SERVING
+    assert await watched.read() is grpc.aio.EOF
+    assert await also.read() is grpc.aio.EOF

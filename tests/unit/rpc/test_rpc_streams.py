@@ -1,0 +1,115 @@
+"""Streams over gRPC whose client leaves or takes no answer, and while the server stops."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+
+from trtserve.errors import BodyStalled, Unavailable
+from trtserve.inference.inflight import InflightBytes, Share
+from trtserve.rpc import status
+from trtserve.rpc.streams import Context, Streams
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def streams() -> Streams:
+    async def answer(message: bytes, context: Context, share: Share) -> bytes:
+        return message
+
+    return Streams(answer, InflightBytes(1))
+
+
+async def silent() -> AsyncIterator[bytes]:
+    """What a client sends that stays and says nothing."""
+    await asyncio.Event().wait()
+    yield b""
+
+
+class Untaken:
+    """A call whose client takes no answer."""
+
+    async def write(self, answer: bytes) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_stream_whose_answers_nobody_takes_ends_and_holds_no_bytes() -> None:
+    inflight = InflightBytes(100)
+
+    async def answer(message: bytes, context: Context, share: Share) -> bytes:
+        share.grow_to(10)
+        return message
+
+    async def many() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"a"
+        await asyncio.Event().wait()
+
+    streams = Streams(answer, inflight, write_timeout_s=0.01)
+    async with asyncio.timeout(60):  # only to end a test that would never end
+        with pytest.raises(BodyStalled, match="did not take an answer of 1 bytes"):
+            await streams.answer(many(), Untaken())  # type: ignore[arg-type]
+    assert inflight.taken == 0
+
+
+class Left:
+    """A call whose client has left: nothing can be written on it, and no status sent."""
+
+    def __init__(self, remaining: float | None) -> None:
+        self._remaining = remaining
+
+    def time_remaining(self) -> float | None:
+        return self._remaining
+
+    async def write(self, answer: bytes) -> None:
+        raise grpc.aio.InternalError("written to nobody")
+
+    async def abort(self, *_: object) -> None:
+        raise grpc.aio.InternalError("aborted for nobody")
+
+
+@pytest.mark.parametrize(("remaining", "kind"), [(None, "Cancelled"), (0.0, "DeadlineExceeded")])
+async def test_a_client_that_leaves_a_stream_is_counted_and_not_logged(
+    streams: Streams, caplog: pytest.LogCaptureFixture, remaining: float | None, kind: str
+) -> None:
+    counted: list[str] = []
+
+    async def one() -> AsyncIterator[bytes]:
+        yield b"a request"
+        await asyncio.Event().wait()
+
+    left: Any = Left(remaining)
+    async with asyncio.timeout(60):  # only to end a test that would never end
+        with pytest.raises(asyncio.CancelledError):  # which gRPC takes as the end of a call that was left
+            await status.answered(streams.answer(one(), left), left, counted.append)
+    assert counted == [kind]
+    assert caplog.text == ""
+
+
+async def ended(stream: Any) -> None:
+    async with asyncio.timeout(60):  # only to end a test that would never end
+        with pytest.raises(Unavailable, match="stopping"):
+            await stream
+
+
+async def test_a_stream_that_begins_once_the_server_stops_ends_at_once(streams: Streams) -> None:
+    streams.stop()
+    await ended(streams.answer(silent(), Any))  # type: ignore[arg-type]
+
+
+async def test_a_stop_just_after_a_stream_has_begun_ends_it(streams: Streams) -> None:
+    """Its reader is there, and has not taken its first step."""
+    stream = streams.answer(silent(), Any)  # type: ignore[arg-type]
+    asyncio.get_running_loop().call_soon(streams.stop)
+    await ended(stream)
+
+
+async def test_a_stop_ends_a_stream_that_waits_for_its_client(streams: Streams) -> None:
+    task = asyncio.ensure_future(streams.answer(silent(), Any))  # type: ignore[arg-type]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    streams.stop()
+    await ended(task)
