@@ -5,6 +5,7 @@ Every request asks it, so asking is one look-up; a change, which is rare, derive
 
 from collections.abc import Mapping
 
+from service.codec.shown import shown
 from service.engine import Engine, EngineName, Resolved
 from service.errors import NotFound
 from service.metadata import StoredName
@@ -33,7 +34,9 @@ class Directory:
         """NotFound says which names there are."""
         known = self._names.get(name)
         if known is None:
-            raise NotFound(f"There is no name {name!r}. {_listed(list(self._names), 'No engine has one')}")
+            raise NotFound(
+                f"There is no name {shown(name)}. {_listed(list(self._names), 'No engine has one')}"
+            )
         return known
 
     def ids(self, ref: str) -> list[int]:
@@ -95,11 +98,11 @@ class Directory:
         if known is not None:
             named = self._names.get(ref)
             versions = list(map(str, named.versions if named is not None else [known.version or 1]))
-            return f"{ref!r} has no version {version!r}. {_listed(versions)}"
+            return f"{shown(ref)} has no version {shown(version)}. {_listed(versions)}"
         if not self._engines:
-            return f"There is no engine {ref!r}: this server has none. Upload a plan with POST /engines."
+            return f"There is no engine {shown(ref)}: this server has none. Upload a plan with POST /engines."
         refs = [*self._names, *(str(engine.id) for engine in self._engines.values() if not engine.names)]
-        return f"There is no engine {ref!r}. {_listed(refs)}"
+        return f"There is no engine {shown(ref)}. {_listed(refs)}"
 
 
 def _listed(refs: list[str], nothing: str = "There is none") -> str:

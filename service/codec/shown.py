@@ -12,5 +12,9 @@ _brief.maxlevel = 2
 
 
 def shown(value: object) -> str:
-    text = _brief.repr(value)
+    return cut(_brief.repr(value))
+
+
+def cut(text: str) -> str:
+    """A text that has no place for quotes."""
     return text if len(text) <= LINE else text[: LINE - 1] + "…"

@@ -109,6 +109,7 @@ def test_the_setting_says_what_the_server_is_called(
         ("::ffff:127.0.0.1", True),
         ("localhost", True),
         ("0.0.0.0", False),
+        ("*", False),
         ("::", False),
         ("10.1.2.3", False),
     ],
