@@ -60,6 +60,10 @@ Device = Annotated[
 ]
 """Where an engine runs; auto is the first GPU for the tensorrt backend, and the CPU for openvino."""
 
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AnySeconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Seconds that may be none at all."""
+
 GrpcPort = Annotated[int | Literal["off"], _number_or("off", 65_535, "a port")]
 
 
@@ -180,13 +184,9 @@ class Settings(BaseSettings):
         True,
         description="Load an uploaded plan in a process of its own first, which it may crash.",
     )
-    trial_load_timeout_s: float = Field(
-        300.0, gt=0, allow_inf_nan=False, description="Time that a trial load may take."
-    )
-    load_timeout_s: float = Field(
+    trial_load_timeout_s: Seconds = Field(300.0, description="Time that a trial load may take.")
+    load_timeout_s: Seconds = Field(
         300.0,
-        gt=0,
-        allow_inf_nan=False,
         description="Time after which a load in the server is given up; its thread is left behind.",
     )
     max_waiting_loads: int = Field(
@@ -204,16 +204,12 @@ class Settings(BaseSettings):
         description="Largest message over gRPC, a request or an answer; none: as max_request_bytes, "
         "2147483647 at most.",
     )
-    grpc_keepalive_time_s: float = Field(
+    grpc_keepalive_time_s: Seconds = Field(
         7200.0,
-        gt=0,
-        allow_inf_nan=False,
         description="Time without data after which the server pings a gRPC client: is it still there?",
     )
-    grpc_keepalive_timeout_s: float = Field(
+    grpc_keepalive_timeout_s: Seconds = Field(
         20.0,
-        gt=0,
-        allow_inf_nan=False,
         description="Time in which a gRPC client must answer such a ping before its connection is closed.",
     )
     grpc_keepalive_without_calls: bool = Field(
@@ -225,10 +221,8 @@ class Settings(BaseSettings):
         lt=2**31,
         description="Most pings that a gRPC client is sent with nothing else between them; 0: any number.",
     )
-    grpc_min_ping_interval_s: float = Field(
+    grpc_min_ping_interval_s: AnySeconds = Field(
         1.0,
-        ge=0,
-        allow_inf_nan=False,
         description="Least time between two pings of a gRPC client that sends no data; more are strikes.",
     )
     grpc_max_ping_strikes: int = Field(
@@ -237,64 +231,55 @@ class Settings(BaseSettings):
         le=1000,
         description="Pings too soon after which one more closes a gRPC connection; 0: any number may come.",
     )
-    grpc_max_connection_age_s: float | None = Field(
+    grpc_max_connection_age_s: Seconds | None = Field(
         None,
-        gt=0,
-        allow_inf_nan=False,
         description="Time after which a gRPC client has to connect anew, as load balancers like it; none: "
         "no limit.",
     )
-    grpc_max_connection_grace_s: float | None = Field(
+    grpc_max_connection_grace_s: AnySeconds | None = Field(
         None,
-        ge=0,
-        allow_inf_nan=False,
         description="Time that the calls under way then have to end; none: as drain_s.",
     )
-    grpc_max_connection_idle_s: float = Field(
+    grpc_max_connection_idle_s: Seconds = Field(
         300.0,
-        gt=0,
-        allow_inf_nan=False,
         description="Time without a call after which a gRPC client is asked to close its connection; it "
         "opens another one when it needs it.",
+    )
+    grpc_max_concurrent_streams: int = Field(
+        1024,
+        ge=1,
+        lt=2**31,
+        description="Calls that a gRPC client may have under way on one connection; further ones wait in the "
+        "client.",
     )
     max_inflight_bytes: int = Field(
         4 * GIB,
         ge=1,
-        description="Bodies of all inference requests under way, and of loads over HTTP, with inputs in "
-        "shared memory, together; at least max_request_bytes.",
+        description="Bodies of all inference requests and loads under way, with inputs in shared memory and "
+        "answers that are still to be taken, together; at least max_request_bytes.",
     )
-    request_timeout_s: float | None = Field(
+    request_timeout_s: Seconds | None = Field(
         None,
-        gt=0,
-        allow_inf_nan=False,
         description="Time in which a request must have its answer, unless it says its own; none: no limit.",
     )
-    body_timeout_s: float = Field(
+    body_timeout_s: Seconds = Field(
         30.0,
-        gt=0,
-        allow_inf_nan=False,
         description="Time in which nothing may come of a body, or less than 240 bytes a second, before its "
         "request is ended.",
     )
-    header_timeout_s: float = Field(
+    header_timeout_s: Seconds = Field(
         30.0,
-        gt=0,
-        allow_inf_nan=False,
         description="Time in which a request's line and headers must come, and the first request of a "
         "connection; over gRPC the beginning of a connection.",
     )
-    idle_timeout_s: float = Field(
+    idle_timeout_s: Seconds = Field(
         5.0,
-        gt=0,
-        allow_inf_nan=False,
         description="Time after an answer in which the next request over HTTP must begin on its connection.",
     )
-    write_timeout_s: float = Field(
+    write_timeout_s: Seconds = Field(
         60.0,
-        gt=0,
-        allow_inf_nan=False,
         description="Time in which a client over HTTP may take nothing of its answer before its connection "
-        "is ended.",
+        "is ended; over gRPC, in which it must take an answer, and a second more for each 64 KiB.",
     )
     max_connections: int | None = Field(
         None,
@@ -313,16 +298,12 @@ class Settings(BaseSettings):
         description="Keys of POSIX shared memory objects that clients may register as regions: patterns with "
         "commas between them, as trt_*,input_?.",
     )
-    drain_s: float = Field(
+    drain_s: AnySeconds = Field(
         30.0,
-        ge=0,
-        allow_inf_nan=False,
         description="Time that accepted requests get when their engine is unloaded or the server stops.",
     )
-    stuck_after_s: float = Field(
+    stuck_after_s: Seconds = Field(
         60.0,
-        gt=0,
-        allow_inf_nan=False,
         description="Time after which an execution that has not ended is said to be stuck: in the log, the "
         "metrics and /health/ready. More than the slowest that is right.",
     )

@@ -13,7 +13,11 @@ _brief.maxlevel = 2
 
 def shown(value: object) -> str:
     """A value from outside, for a sentence: on one line, however large or deep it is."""
-    text = _brief.repr(value)
+    return cut(_brief.repr(value))
+
+
+def cut(text: str) -> str:
+    """Text from outside, for a sentence in which it needs no quotes: at most LINE characters of it."""
     return text if len(text) <= LINE else text[: LINE - 1] + "…"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from trtserve.engines.engine import Engine, EngineName, Resolved
 from trtserve.errors import NotFound
 from trtserve.store.database import StoredName
+from trtserve.text import shown
 
 NAMED_AT_MOST = 20  # references that a NotFound lists
 
@@ -33,7 +34,9 @@ class Directory:
         """NotFound says which names there are."""
         known = self._names.get(name)
         if known is None:
-            raise NotFound(f"There is no name {name!r}. {_listed(list(self._names), 'No engine has one')}")
+            raise NotFound(
+                f"There is no name {shown(name)}. {_listed(list(self._names), 'No engine has one')}"
+            )
         return known
 
     def ids(self, ref: str) -> list[int]:
@@ -95,11 +98,11 @@ class Directory:
         if known is not None:
             named = self._names.get(ref)
             versions = list(map(str, named.versions if named is not None else [known.version or 1]))
-            return f"{ref!r} has no version {version!r}. {_listed(versions)}"
+            return f"{shown(ref)} has no version {shown(version)}. {_listed(versions)}"
         if not self._engines:
-            return f"There is no engine {ref!r}: this server has none. Upload a plan with POST /engines."
+            return f"There is no engine {shown(ref)}: this server has none. Upload a plan with POST /engines."
         refs = [*self._names, *(str(engine.id) for engine in self._engines.values() if not engine.names)]
-        return f"There is no engine {ref!r}. {_listed(refs)}"
+        return f"There is no engine {shown(ref)}. {_listed(refs)}"
 
 
 def _listed(refs: list[str], nothing: str = "There is none") -> str:

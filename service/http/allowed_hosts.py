@@ -133,7 +133,9 @@ def _is_address(name: str) -> bool:
 def _on_loopback(host: str) -> bool:
     """Whether a server that listens on it is reached from this machine alone."""
     try:
-        found = {ip_address(address[0]) for *_, address in socket.getaddrinfo(host, None)}
+        # As who listens there asks for it: to the resolver `*` is every address, and loopback to others.
+        listed = socket.getaddrinfo(host, 0, flags=socket.AI_PASSIVE)
+        found = {ip_address(address[0]) for *_, address in listed}
     except (OSError, UnicodeError, ValueError):  # nobody can listen there
         return True
     return all(map(_is_loopback, found))

@@ -4,6 +4,7 @@ It offers no other protocol, so it ignores an `Upgrade` (RFC 9110, 7.8): the bod
 The parser cannot be told so: it ends such a message after its head, which is read again without the offer.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from trtserve.http import error_answers
 
 MOST_HEAD_BYTES = 65_536  # of a request's line and headers, its trailers included
 HEADER_BYTES = 3  # of a header besides its name and its value, at least
+# What says how a body is to be read: two of a kind that differ leave a doubt.
+ONCE = {b"content-type", b"content-encoding", b"inference-header-content-length"}
+ABSOLUTE = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#]*)")
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -27,6 +31,7 @@ class BoundedHttp(HttpToolsProtocol):
         # That it was given since it last told of anything: of a line without an end, which it keeps itself.
         self._untold_bytes = 0
         self._refused: TrtserveError | None = None  # what is wrong with the head that the parser has read
+        self._in_head = False  # else the headers that the parser tells of are trailers
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -101,6 +106,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._head_bytes = self._untold_bytes = 0
         self._refused = None
+        self._in_head = True
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -109,14 +115,24 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + HEADER_BYTES)
-        super().on_header(name, value)
+        if self._in_head:  # nothing behind a body says how that is to be read (RFC 9110, 6.5.1)
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._refused = refusal(self.parser.get_method(), self.parser.get_http_version(), self.headers)
+        self._in_head = False
+        version = self.parser.get_http_version()
+        self._refused = refusal(self.parser.get_method(), version, self.headers)
         if self._refused is not None:
             raise self._refused
-        if not self.parser.should_upgrade():  # else it is read again
-            super().on_headers_complete()
+        if self.parser.should_upgrade():  # it is read again
+            return
+        if version == "1.0":  # whose clients take an interim answer for theirs (RFC 9110, 10.1.1)
+            self.expect_100_continue = False
+        absolute = ABSOLUTE.match(self.url)
+        if absolute is not None:  # it names the host, whatever `Host` says (RFC 9112, 3.2.2)
+            self.headers[:] = [header for header in self.headers if header[0] != b"host"]
+            self.headers.append((b"host", absolute[1]))
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._untold_bytes = 0
@@ -124,8 +140,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._untold_bytes = 0
-        if not self.parser.should_upgrade():
-            super().on_message_complete()
+        if self.parser.should_upgrade():
+            return
+        if not self.parser.should_keep_alive() and self.cycle is not None:
+            self.cycle.keep_alive = False  # also where a trailer says so: the parser reads no further
+        super().on_message_complete()
 
     def _count(self, size: int) -> None:
         """Raises InvalidInput where that is too much, so that the parser reads on no further."""
@@ -155,6 +174,10 @@ def refusal(method: bytes, version: str, headers: Sequence[tuple[bytes, bytes]])
         )
     if sum(name == b"host" for name, _ in headers) > 1:
         return InvalidInput("The request has more than one Host header; send one.")
+    told: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in ONCE and told.setdefault(name, value) != value:
+            return InvalidInput(f"The request has two {name.decode()} headers that differ; send one.")
     return None
 
 

@@ -16,7 +16,7 @@ from trtserve.failures import tell
 from trtserve.http.methods import allowed
 from trtserve.options.upload_query import UploadQuery
 from trtserve.shortage import shortage_behind
-from trtserve.text import sentence
+from trtserve.text import cut, sentence, shown
 
 logger = logging.getLogger(__name__)
 
@@ -97,16 +97,16 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     where = ".".join(str(part) for part in fault["loc"][1:]) or "body"
     if fault["type"] == "extra_forbidden":
         allowed = ", ".join(UploadQuery.model_fields)
-        message = f"There is no {fault['loc'][0]} parameter {where!r}; there are: {allowed}"
+        message = f"There is no {fault['loc'][0]} parameter {shown(where)}; there are: {allowed}"
     else:
-        message = f"The {fault['loc'][0]} parameter {where!r} is {fault.get('input')!r}: {fault['msg']}"
+        message = f"The {fault['loc'][0]} parameter {where!r} is {shown(fault.get('input'))}: {fault['msg']}"
     return _answer(request, 400, "InvalidInput", message)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     """What routing refuses: an address or a method that there is not."""
     assert isinstance(error, HTTPException)
-    path, method = request.url.path, request.method
+    path, method = cut(request.url.path), request.method
     if error.status_code == 404:
         return _answer(request, 404, "NotFound", f"There is nothing at {path}; /docs lists what there is.")
     refusal = _answer(

@@ -7,6 +7,7 @@ from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+EVERY_METHOD = {"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"}  # that any address has
 
 
 class AnswerHead:
@@ -37,7 +38,8 @@ class AnswerOptions:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
-            methods = allowed(scope["app"].routes, scope)
+            everywhere = scope["path"] == "*"  # the server as a whole
+            methods = sorted(EVERY_METHOD) if everywhere else allowed(scope["app"].routes, scope)
             if methods:
                 await Response(None, 204, {"allow": ", ".join(methods)})(scope, receive, send)
                 return

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import orjson
 from pydantic import ValidationError
 
-from trtserve.errors import InvalidInput, Unsupported
+from trtserve.errors import InvalidInput, TooLarge, Unsupported
 from trtserve.formats.sniff import Format
 from trtserve.oip.triton_config import DynamicBatching, InstanceGroup, ModelConfig
 from trtserve.options.batching import NEVER
 from trtserve.options.engine_options import Options
 from trtserve.options.upload_query import UploadQuery
 from trtserve.text import shown
+
+MOST_CHARACTERS = 65_536  # of a config: it is read on the event loop, up to 50 ms whatever it is
 
 FORMATS: dict[str, frozenset[Format]] = {
     "tensorrt": frozenset({Format.TENSORRT}),
@@ -91,7 +93,16 @@ class LoadConfig:
 
 
 def read_config(text: object, name: str) -> LoadConfig:
-    """Of a load of the model `name`. Raises InvalidInput, and Unsupported for what this server has not."""
+    """Of a load of the model `name`; `text` may also be a view on what can be base64.
+
+    Raises InvalidInput, Unsupported for what this server has not, and TooLarge: it is read on the event loop.
+    """
+    if isinstance(text, (str, memoryview)) and len(text) > MOST_CHARACTERS:
+        raise TooLarge(
+            f"The parameter 'config' has {len(text)} characters; this server reads at most {MOST_CHARACTERS}."
+        )
+    if isinstance(text, memoryview):
+        text = str(text, "ascii")
     if not isinstance(text, str):
         raise InvalidInput(
             f"The parameter 'config' is {shown(text)}; it is a string with the config's JSON in it."
@@ -233,7 +244,7 @@ def _device(group: InstanceGroup) -> str:
 
 def _wrong(failure: ValidationError) -> InvalidInput:
     """The first fault, in words."""
-    fault = failure.errors()[0]
+    fault = failure.errors(include_url=False)[0]
     first = str(fault["loc"][0])
     where = ".".join([WHERE.get(first, first), *map(str, fault["loc"][1:])])
     if fault["type"] == "extra_forbidden":

@@ -4,14 +4,17 @@ A field that is here as `Unread` changes nothing about what an engine answers, a
 change that and is not served is refused by load_config.py. There is no other field.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from trtserve.codec.tensor import TENSORS
 from trtserve.settings import MAX_BATCH_SIZE
 
+Item = TypeVar("Item")
 Unread = Any
+Few = Annotated[list[Item], Field(max_length=256)]  # each takes microseconds, on the event loop
 
 
 class _Message(BaseModel):
@@ -24,8 +27,8 @@ class InstanceGroup(_Message):
     name: Unread = None
     kind: Literal["KIND_AUTO", "KIND_GPU", "KIND_CPU", "KIND_MODEL"] = "KIND_AUTO"
     count: Annotated[int, Field(ge=0)] = 0  # 0: not said
-    gpus: list[int] = []
-    secondary_devices: list[Any] = []
+    gpus: Few[int] = []
+    secondary_devices: Few[Any] = []
     passive: bool = False
     rate_limiter: Unread = None
     profile: Unread = None  # all are used, each for the shapes that it is best for
@@ -40,7 +43,7 @@ class QueuePolicy(_Message):
 
 
 class DynamicBatching(_Message):
-    preferred_batch_size: list[int] = []
+    preferred_batch_size: Few[int] = []
     max_queue_delay_microseconds: int | None = None
     priority_levels: int = 0
     default_priority_level: int = 0
@@ -100,11 +103,11 @@ class ModelConfig(_Message):
     backend: str = ""
     max_batch_size: Annotated[int, Field(ge=0, le=MAX_BATCH_SIZE)] = 0
     dynamic_batching: DynamicBatching | None = None
-    instance_group: list[InstanceGroup] = []
+    instance_group: Few[InstanceGroup] = []
     optimization: Optimization = Optimization()
-    parameters: dict[str, Parameter] = {}
-    input: list[Input] = []
-    output: list[Input] = []
+    parameters: Annotated[dict[str, Parameter], Field(max_length=TENSORS)] = {}
+    input: Annotated[list[Input], Field(max_length=TENSORS)] = []
+    output: Annotated[list[Input], Field(max_length=TENSORS)] = []
     batch_input: list[Any] = []
     batch_output: list[Any] = []
     sequence_batching: Any = None

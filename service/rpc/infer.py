@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 from runtime_ext import Completion
 from trtserve.codec import LONGEST_NS
-from trtserve.errors import BodyStalled
 from trtserve.inference.calls import Inference
 from trtserve.inference.inflight import InflightBytes, Share
-from trtserve.rpc import response, status
+from trtserve.rpc import response, status, wire
+from trtserve.rpc.delivery import Delivery
 from trtserve.rpc.request import Requests, id_of
 from trtserve.rpc.streams import Context, Streams, why_left
 
@@ -20,21 +20,25 @@ class Infer:
         self,
         inference: Inference,
         inflight: InflightBytes,
+        delivery: Delivery,
         count: status.Count,
-        write_timeout_s: float | None = None,
     ) -> None:
         self._inference = inference
-        self._inflight = inflight
+        self._delivery = delivery
         self._count = count
         self._requests = Requests()
-        self._streams = Streams(self._in_stream, inflight, write_timeout_s)
+        self._streams = Streams(self._in_stream, inflight, delivery)
 
     async def infer(self, message: bytes, context: Context) -> bytes:
         """The answer's message. Raises what the request is refused with, or ended with."""
-        with self._inflight.share() as share:
-            return await self._infer(message, context, share)
 
-    async def _infer(self, message: bytes, context: Context, share: Share) -> bytes:
+        async def answered(share: Share) -> bytes:
+            return await _joined(await self._infer(message, context, share), share)
+
+        return await self._delivery.only(answered)
+
+    async def _infer(self, message: bytes, context: Context, share: Share) -> wire.Parts:
+        """The answer's message in parts, which are views on the outputs."""
         share.grow_to(len(message))
         head, request = self._requests.read(message)
         ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
@@ -57,12 +61,7 @@ class Infer:
 
     async def stream(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Answer the requests of a stream in their order; see Streams."""
-        try:
-            await self._streams.answer(messages, context)
-        except BodyStalled as failure:
-            # Its client takes nothing, so no status either: gRPC drops the call with the connection.
-            self._count(failure.kind)
-            raise asyncio.CancelledError from failure
+        await self._streams.answer(messages, context)
 
     def stop(self) -> None:
         """Read no more requests from streams, which end when they have answered those that were read."""
@@ -74,12 +73,16 @@ class Infer:
         It counts as under way until its client has taken it: so many may wait for a client that takes none.
         """
         try:
-            written = response.in_stream(await self._infer(message, context, share))
-            share.grow_to(len(written))
-            return written
+            return await _joined(response.in_stream(await self._infer(message, context, share)), share)
         except Exception as failure:
             told = status.tell(failure, self._count)
             return response.error_in_stream(told.sentence, id_of(message))
+
+
+async def _joined(parts: wire.Parts, share: Share) -> bytes:
+    """A message that counts from now on. Raises Unavailable where there is no room for it."""
+    share.grow_to(sum(map(len, parts)))
+    return await wire.joined(parts)
 
 
 def _left_ns(context: Context) -> int | None:

@@ -1,6 +1,7 @@
 """Every method of GRPCInferenceService by its name, and what answers it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -8,7 +9,9 @@ from google.protobuf import message_factory
 from google.protobuf.json_format import ParseDict
 from starlette.datastructures import State
 
+from trtserve.inference.inflight import Share
 from trtserve.rpc import models, protocol_settings, repository, shared_memory, status, wire
+from trtserve.rpc.delivery import Delivery
 from trtserve.rpc.infer import Infer
 from trtserve.rpc.open_inference_pb2 import DESCRIPTOR
 from trtserve.rpc.request import parse
@@ -44,7 +47,9 @@ BEHAVIOURS: dict[str, Behaviour] = {
 """All but inference."""
 
 
-def handlers(state: State, infer: Infer, count: status.Count) -> "grpc.GenericRpcHandler[Any, Any]":
+def handlers(
+    state: State, infer: Infer, delivery: Delivery, count: status.Count
+) -> "grpc.GenericRpcHandler[Any, Any]":
     """What a server is given. Messages are read here, so that a faulty one is told as its client's fault."""
 
     async def model_infer(message: bytes, context: Context) -> bytes:
@@ -59,22 +64,25 @@ def handlers(state: State, infer: Infer, count: status.Count) -> "grpc.GenericRp
     }
     for method in SERVICE.methods:
         if method.name not in methods:
-            methods[method.name] = _unary(method, BEHAVIOURS[method.name], state, count)
+            methods[method.name] = _unary(method, BEHAVIOURS[method.name], state, delivery, count)
     return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
 
 
 def _unary(
-    method: Any, behaviour: Behaviour, state: State, count: status.Count
+    method: Any, behaviour: Behaviour, state: State, delivery: Delivery, count: status.Count
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     request_class = message_factory.GetMessageClass(method.input_type)
     answer_class = message_factory.GetMessageClass(method.output_type)
 
-    async def answer(message: bytes) -> bytes:
+    async def answer(message: bytes, share: Share) -> bytes:
+        share.grow_to(len(message))
         wire.check_fields(message, with_files=method.name == "RepositoryModelLoad")
         told = await behaviour(state, parse(request_class, message))
-        return ParseDict(told, answer_class()).SerializeToString()
+        written: bytes = ParseDict(told, answer_class()).SerializeToString()
+        share.grow_to(len(written))
+        return written
 
     async def call(message: bytes, context: Context) -> bytes:
-        return await status.answered(answer(message), context, count)
+        return await status.answered(delivery.only(partial(answer, message)), context, count)
 
     return grpc.unary_unary_rpc_method_handler(call)

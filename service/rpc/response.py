@@ -23,10 +23,11 @@ FINAL = _final()
 """An answer in a stream says so: its request has no other. Source: Triton's "Parameters Extension"."""
 
 
-def response(call: Call, outputs: Sequence[Output]) -> bytes:
-    """`outputs` are all of the engine's; the answer has those that were selected, each with its raw contents.
+def response(call: Call, outputs: Sequence[Output]) -> wire.Parts:
+    """In parts, of which the large ones are views on `outputs`.
 
-    An output in shared memory has empty ones: clients find an output's by its number.
+    These are all of the engine's; the answer has those that were selected, each with its raw contents. An
+    output in shared memory has empty ones: clients find an output's by its number.
     """
     answer = ModelInferResponse(
         model_name=call.resolved.model_name,
@@ -44,12 +45,12 @@ def response(call: Call, outputs: Sequence[Output]) -> bytes:
                 setattr(described.parameters[parameter], choice, value)
             data = NOTHING
         raw.append(data)
-    return b"".join(wire.with_outputs(answer.SerializeToString(), raw))
+    return wire.with_outputs(answer.SerializeToString(), raw)
 
 
-def in_stream(answer: bytes) -> bytes:
+def in_stream(answer: wire.Parts) -> wire.Parts:
     """An answer in a stream, marked as the last of its request, for clients that wait for a last one."""
-    return b"".join(wire.in_stream(FINAL, answer))
+    return wire.in_stream(FINAL, *answer)
 
 
 def error_in_stream(sentence: str, id: str) -> bytes:

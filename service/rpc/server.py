@@ -12,6 +12,7 @@ from starlette.datastructures import State
 
 from trtserve.errors import Conflict
 from trtserve.rpc import methods
+from trtserve.rpc.delivery import Delivery
 from trtserve.rpc.health import Health
 from trtserve.rpc.infer import Infer
 from trtserve.rpc.reflection import Reflection
@@ -57,9 +58,10 @@ class RpcServer:
         def count(kind: str) -> None:
             state.metrics.errors.labels(kind).inc()
 
-        self._infer = Infer(state.inference, state.inflight, count, self._settings.write_timeout_s)
+        delivery = Delivery(state.inflight, self._settings.write_timeout_s, count)
+        self._infer = Infer(state.inference, state.inflight, delivery, count)
         self._health = Health(state, methods.SERVICE.full_name)
-        self._server.add_generic_rpc_handlers((methods.handlers(state, self._infer, count),))
+        self._server.add_generic_rpc_handlers((methods.handlers(state, self._infer, delivery, count),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._reflection = Reflection((methods.SERVICE.full_name, "grpc.health.v1.Health"))
         self._server.add_generic_rpc_handlers(self._reflection.handlers())
@@ -74,7 +76,7 @@ class RpcServer:
 
 
 def _connections(settings: Settings) -> list[tuple[str, int]]:
-    """Channel arguments for connections without a call, and for how many there may be.
+    """Channel arguments for connections without a call, and for how many there may be of both.
 
     Of a client that reads nothing, the system ends the connection, by TCP_USER_TIMEOUT: keepalive_timeout_ms.
     """
@@ -86,6 +88,7 @@ def _connections(settings: Settings) -> list[tuple[str, int]]:
     return [
         *((name, _ms(value)) for name, value in times.items()),
         ("grpc.max_allowed_incoming_connections", most_connections(settings)),
+        ("grpc.max_concurrent_streams", settings.grpc_max_concurrent_streams),
     ]
 
 

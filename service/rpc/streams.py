@@ -6,10 +6,10 @@ from typing import Any
 
 import grpc
 
-from trtserve.errors import BodyStalled, Cancelled, DeadlineExceeded, Unavailable
+from trtserve.errors import Cancelled, DeadlineExceeded, Unavailable
 from trtserve.inference.inflight import InflightBytes, Share
+from trtserve.rpc.delivery import Delivery
 
-TAKEN_BYTES_S = 65_536  # of an answer, that its client takes at least: how much it has taken nobody tells
 STREAM_DEPTH = 256  # requests of one stream that are under way, or whose answers wait for those before
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -22,16 +22,12 @@ class Streams:
         self,
         answer: Callable[[bytes, Context, Share], Coroutine[Any, Any, bytes]],
         inflight: InflightBytes,
-        write_timeout_s: float | None = None,
+        delivery: Delivery,
     ) -> None:
-        """`answer` gives the answer to one request of a stream, and raises nothing.
-
-        `write_timeout_s`: in which a client takes an answer, and a second more for each TAKEN_BYTES_S of it;
-        None: any time.
-        """
+        """`answer` gives the answer to one request of a stream, and raises nothing."""
         self._answer = answer
         self._inflight = inflight
-        self._write_timeout_s = write_timeout_s
+        self._delivery = delivery
         self._readers: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -59,7 +55,9 @@ class Streams:
             while (next_one := await answers.get()) is not None:
                 task, share = next_one
                 try:
-                    await self._write(await task, context)
+                    written = await task
+                    with self._delivery.of(written):
+                        await context.write(written)
                 finally:
                     share.close()
                 free.release()
@@ -75,20 +73,6 @@ class Streams:
                     share.close()
         if self._stopping and not whole:
             raise _stopping()
-
-    async def _write(self, answer: bytes, context: Context) -> None:
-        """Raises BodyStalled where the client does not take it: those behind it hold bytes meanwhile."""
-        if self._write_timeout_s is None:
-            await context.write(answer)
-            return
-        try:
-            async with asyncio.timeout(self._write_timeout_s + len(answer) / TAKEN_BYTES_S):
-                await context.write(answer)
-        except TimeoutError:
-            raise BodyStalled(
-                f"The client did not take an answer of {len(answer)} bytes in time: "
-                f"{self._write_timeout_s:g} s, and a second for each {TAKEN_BYTES_S} bytes."
-            ) from None
 
     def stop(self) -> None:
         """Read no more requests from streams, which end when they have answered those that were read."""

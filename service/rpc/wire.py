@@ -6,6 +6,8 @@ tensors lie is therefore read off without reading anything else, and where they 
 they belong to it. Source: protobuf's "Encoding".
 """
 
+import asyncio
+import io
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -14,6 +16,9 @@ from trtserve.errors import InvalidInput, TooLarge
 
 OTHERS = 1024  # fields of a request that are no tensors: a few, and its parameters
 MOST_FIELDS = 3 * TENSORS + OTHERS  # inputs, outputs, raw contents; protobuf makes 80 bytes of two
+OF_A_REQUEST = (
+    f"a request has at most {TENSORS} each of inputs, outputs and raw_input_contents, and {OTHERS} others"
+)
 LEAST_INPUT = 1024  # bytes of an input that contents are cut out of; those of a smaller one stay
 LEAST_FIELD = 2  # bytes: a tag and a length
 LENGTH_BYTES = 5  # of a number, 7 bits in each: a message has less than 2 GiB
@@ -23,7 +28,11 @@ INPUTS = 5 << 3 | LENGTH_DELIMITED
 CONTENTS = 5 << 3 | LENGTH_DELIMITED  # in an input
 RAW_INPUT_CONTENTS = 7 << 3 | LENGTH_DELIMITED
 RAW_OUTPUT_CONTENTS = bytes([6 << 3 | LENGTH_DELIMITED])
+HERE_BYTES = 2_097_152  # of a message, that are copied at once on the event loop: a millisecond
 INFER_RESPONSE = bytes([2 << 3 | LENGTH_DELIMITED])  # in a ModelStreamInferResponse
+
+Parts = list[bytes | memoryview]
+"""A message that is still to be joined."""
 
 
 class Split(NamedTuple):
@@ -40,9 +49,9 @@ def split(message: bytes) -> Split:
     What is faulty comes back whole, for protobuf to refuse. Raises InvalidInput where it could have more
     fields than a request has, and TooLarge where too much is left.
     """
-    parts = _Parts(message)
+    parts = _Parts(message, "inference.ModelInferRequest", OF_A_REQUEST)
     if not parts.cut():
-        parts.check_faulty("inference.ModelInferRequest")
+        parts.check_faulty()
         return Split(message, [], {})
     size = sum(map(len, parts.rest))
     if size > MOST_DOCUMENT_BYTES:
@@ -65,16 +74,19 @@ def check_fields(message: bytes, *, with_files: bool) -> None:
         raise TooLarge(
             f"The message has {len(message)} bytes; one of this method has at most {MOST_DOCUMENT_BYTES}."
         )
-    parts = _Parts(message)
+    parts = _Parts(message, "message of this method", "each of its parameters is one; send fewer")
     if any(begin < 0 for _, begin, _ in parts.fields()):
-        parts.check_faulty("message of this method")
+        parts.check_faulty()
 
 
 class _Parts:
     """Cuts a message. Used once."""
 
-    def __init__(self, message: bytes) -> None:
+    def __init__(self, message: bytes, what: str, fields: str) -> None:
+        """`what` the message is to be, and which `fields` that may have, for who has sent another."""
         self._message = message
+        self._what = what
+        self._allowed = fields
         self._view = memoryview(message)
         self._fields = 0
         self.at = 0  # where a field begins; after a fault, the one that is faulty
@@ -82,12 +94,13 @@ class _Parts:
         self.raw: list[memoryview] = []
         self.contents: dict[int, list[memoryview]] = {}
 
-    def check_faulty(self, what: str) -> None:
+    def check_faulty(self) -> None:
         """Raise InvalidInput where a faulty message is too long to be left to protobuf, which may take it."""
         size, behind = len(self._message), len(self._message) - self.at
         if size > MOST_DOCUMENT_BYTES or behind > MOST_FIELDS * LEAST_FIELD:
             raise InvalidInput(
-                f"The message is no {what}: what is at its byte {self.at} is no field of one, or not whole."
+                f"The message is no {self._what}: what is at its byte {self.at} is no field of one, or not "
+                "whole."
             )
 
     def fields(self) -> Iterator[tuple[int, int, int]]:
@@ -144,10 +157,7 @@ class _Parts:
         while at < end:
             self._fields += 1
             if self._fields > MOST_FIELDS:
-                raise InvalidInput(
-                    f"The request has more than {MOST_FIELDS} fields: it must have at most {TENSORS} each of "
-                    f"inputs, outputs and raw_input_contents, and {OTHERS} others."
-                )
+                raise InvalidInput(f"The message has more than {MOST_FIELDS} fields: {self._allowed}.")
             self.at = at
             tag = message[at]
             if tag & 0x87 == LENGTH_DELIMITED:
@@ -162,17 +172,32 @@ class _Parts:
             at = data_end
 
 
-def with_outputs(response: bytes, outputs: Iterable[memoryview]) -> list[bytes | memoryview]:
-    """A ModelInferResponse with these raw_output_contents, in parts."""
-    parts: list[bytes | memoryview] = [response]
+def with_outputs(response: bytes, outputs: Iterable[memoryview]) -> Parts:
+    """A ModelInferResponse with these raw_output_contents."""
+    parts: Parts = [response]
     for output in outputs:
         parts += [RAW_OUTPUT_CONTENTS + _varint(len(output)), output]
     return parts
 
 
-def in_stream(*response: bytes) -> list[bytes]:
-    """A ModelStreamInferResponse with a response, in parts as its own come in parts."""
+def in_stream(*response: bytes | memoryview) -> Parts:
+    """A ModelStreamInferResponse with a response, which comes in parts."""
     return [INFER_RESPONSE + _varint(sum(map(len, response))), *response]
+
+
+async def joined(parts: Parts) -> bytes:
+    """The message. A large one is joined piece by piece, between which others have the event loop.
+
+    A thread would be of no use: join() keeps the GIL where a part is a view.
+    """
+    if sum(map(len, parts)) <= HERE_BYTES:
+        return b"".join(parts)
+    written = io.BytesIO()
+    for part in parts:
+        for begin in range(0, len(part), HERE_BYTES):
+            written.write(memoryview(part)[begin : begin + HERE_BYTES])
+            await asyncio.sleep(0)
+    return written.getvalue()  # its buffer itself, not a copy
 
 
 def _end_of_unknown(message: bytes, at: int) -> int:

@@ -65,6 +65,7 @@ def serve(settings: Settings) -> bool:
         lifespan="on",
         log_config=None,
         access_log=False,
+        workers=1,  # else uvicorn reads it from WEB_CONCURRENCY, and an empty one is none of its numbers
         timeout_graceful_shutdown=max(1, math.ceil(settings.drain_s)),
     )
     # uvicorn raises the signal that stopped it once more at its very end (Python makes a KeyboardInterrupt of

@@ -5,8 +5,10 @@ import json
 import re
 import threading
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load, save
 
@@ -155,3 +157,11 @@ def test_other_engines_answer_while_one_is_loading(server: Server, plan: bytes, 
     thread.join()
     assert status == [201]
     assert during > 0, "no answer came while the big plan was loading"
+
+
+def test_an_empty_variable_that_is_none_of_ours_stops_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEB_CONCURRENCY", "")
+    with Server(tmp_path / "store") as server:
+        assert server.client.get("/health/live").status_code == 200

@@ -124,7 +124,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
-def headers(method: str) -> bytes:
+def headers(method: str, stream: int = 1) -> bytes:
     """The frame that begins a call, without compression: RFC 7541, 6.2.2."""
     fields = {":path": f"/inference.GRPCInferenceService/{method}", ":authority": "x", "te": "trailers"}
     fields["content-type"] = "application/grpc"
@@ -132,7 +132,7 @@ def headers(method: str) -> bytes:
         b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
         for name, value in fields.items()
     )
-    return frame(1, 4, 1, b"\x83\x86" + literal)  # POST, http
+    return frame(1, 4, stream, b"\x83\x86" + literal)  # POST, http
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.asgi import client_of, refused
-from tests.connections import GET, WAYS, Connection, counted, infer, listening, value
+from tests.connections import GET, WAYS, Connection, counted, infer, listening, request, value
 from tests.fakes.runtime import FakeRuntime
 from trtserve.http.allowed_hosts import AllowedHosts
 from trtserve.server.app import create_app
@@ -109,6 +109,7 @@ def test_the_setting_says_what_the_server_is_called(
         ("::ffff:127.0.0.1", True),
         ("localhost", True),
         ("0.0.0.0", False),
+        ("*", False),
         ("::", False),
         ("10.1.2.3", False),
     ],
@@ -219,6 +220,24 @@ async def test_a_foreign_host_reads_nothing(served: FastAPI) -> None:
         assert (await connection.ask(GET.replace(b"Host: test", b"Host: evil.example"))).status == 403
         assert (await connection.ask(GET.replace(b"Host: test\r\n", b""))).status == 200
         assert (await connection.ask(GET.replace(b"1.1\r\nHost: test", b"1.0"))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://test/engines/net", 200),
+        ("HTTP://127.0.0.1:80/engines/net?", 200),
+        ("http://evil.example/engines/net", 403),
+        ("http://test@evil.example/engines/net", 403),
+        ("http://evil.example@test/engines/net", 403),
+    ],
+)
+async def test_a_whole_url_as_the_target_names_the_host(served: FastAPI, target: str, status: int) -> None:
+    async with listening(served) as server, Connection(server) as connection:
+        answer = await connection.ask(request(target, method="GET", length=None))
+        assert answer.status == status
+        evil = request(target, method="GET", length=None).replace(b"Host: test", b"Host: evil.example")
+        assert (await connection.ask(evil)).status == status
 
 
 @pytest.mark.parametrize(

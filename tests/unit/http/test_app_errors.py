@@ -58,6 +58,27 @@ async def test_a_wrong_query_is_a_400_that_names_parameter_value_and_what_is_all
     assert re.search(r"parameter 'format' is 'pickle': .*'auto', 'tensorrt', 'onnx' or 'openvino'", sentence)
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/" + "x" * 50_000),
+        ("PATCH", "/engines/" + "x" * 50_000),
+        ("GET", "/engines/" + "x" * 50_000),
+        ("GET", "/names/" + "x" * 50_000),
+        ("GET", "/v2/models/net/versions/" + "9" * 50_000),
+        ("POST", "/engines?instances=" + "9" * 50_000),
+        ("POST", "/engines?" + "x" * 50_000 + "=1"),
+    ],
+    ids=["path", "method", "engine", "name", "version", "value", "parameter"],
+)
+async def test_an_error_quotes_little_of_a_long_address(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    answer = await client.request(method, path)
+    assert 400 <= answer.status_code < 500
+    assert len(answer.json()["error"]) < 500
+
+
 @pytest.mark.parametrize(("kind", "status"), sorted(HTTP_STATUS.items()))
 async def test_every_kind_that_crosses_the_seam_has_its_status(
     client: httpx.AsyncClient, runtime: FakeRuntime, kind: str, status: int

@@ -35,9 +35,9 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": True}
 
 
-def head_and_body(body: bytes, *headers: str) -> list[bytes]:
+def head_and_body(body: bytes, *headers: str, version: str = "1.1") -> list[bytes]:
     """The two in segments of their own."""
-    whole = request(INFER, body, *headers)
+    whole = request(INFER, body, *headers, version=version)
     at = whole.index(b"\r\n\r\n") + 4
     return [whole[:at], whole[at:]]
 
@@ -125,6 +125,13 @@ DOUBTS = {
     "a bare carriage return": (["X: a\rContent-Length: 5"], None, 400),
     "a zero byte": (["X: a\0b"], "5", 400),
     "two hosts": (["Host: other"], "5", 400),
+    "two types": (["Content-Type: application/json", "Content-Type: application/x-safetensors"], "5", 400),
+    "two codings of the body": (["Content-Encoding: identity", "Content-Encoding: gzip"], "5", 400),
+    "two lengths of the JSON": (
+        ["Inference-Header-Content-Length: 5", "Inference-Header-Content-Length: 6"],
+        "5",
+        400,
+    ),
     "gzip in chunks": (["Transfer-Encoding: gzip, chunked"], None, 501),
     "gzip in chunks, in two lines": (["Transfer-Encoding: gzip", "Transfer-Encoding: chunked"], None, 501),
     "gzip without chunks": (["Transfer-Encoding: gzip"], None, 501),
@@ -177,6 +184,45 @@ async def test_the_extension_of_a_chunk_is_read_over(
         chunks = b'%x;name="value"\r\n%b\r\n0;last\r\nX-Trailer: a\r\n\r\n' % (len(JSON), JSON)
         assert (await connection.ask(head + chunks)).status == 200
         assert await still_there(connection)
+
+
+TRAILERS = {
+    "the length of the JSON": "Inference-Header-Content-Length: 3",
+    "a coding": "Content-Encoding: gzip",
+    "a type": "Content-Type: text/plain",
+    "another host": "Host: evil.example",
+    "a page": "Origin: http://evil.example",
+    "an expectation": "Expect: 100-continue",
+    "an offer": "Connection: upgrade\r\nUpgrade: h2c",
+}
+
+
+@BOTH
+@pytest.mark.parametrize("trailer", TRAILERS.values(), ids=TRAILERS)
+@pytest.mark.parametrize("whole", [True, False], ids=["one segment", "two segments"])
+async def test_what_stands_behind_a_body_changes_nothing(
+    served: FastAPI, protocol: type[HttpToolsProtocol], trailer: str, whole: bool
+) -> None:
+    head = request(INFER, b"", "Transfer-Encoding: chunked", length=None)
+    begin, end = head + b"%x\r\n%b\r\n" % (len(JSON), JSON), b"0\r\n%b\r\n\r\n" % trailer.encode()
+    async with listening(served, protocol) as server, Connection(server) as connection:
+        await connection.send(begin + end) if whole else await connection.send(begin, end)
+        answer = await connection.answer(interim=True)
+        assert answer is not None
+        assert answer.status == 200, answer
+        assert await still_there(connection)
+
+
+@BOTH
+async def test_a_close_behind_a_body_ends_the_connection_after_the_answer(
+    served: FastAPI, protocol: type[HttpToolsProtocol]
+) -> None:
+    head = request(INFER, b"", "Transfer-Encoding: chunked", length=None)
+    chunks = b"%x\r\n%b\r\n0\r\nConnection: close\r\n\r\n" % (len(JSON), JSON)
+    async with listening(served, protocol) as server, Connection(server) as connection:
+        answer = await connection.ask(head + chunks + GET)
+        assert (answer.status, answer.header("connection")) == (200, "close")
+        assert await connection.answer() is None
 
 
 @BOTH
@@ -261,6 +307,17 @@ async def test_who_waits_for_100_and_is_refused_is_not_told_to_go_on(
         await turns(10)
         async with Connection(server) as other:
             assert await still_there(other)
+
+
+@BOTH
+async def test_who_speaks_http_1_0_gets_no_interim_answer(
+    served: FastAPI, protocol: type[HttpToolsProtocol]
+) -> None:
+    async with listening(served, protocol) as server, Connection(server) as connection:
+        await connection.send(*head_and_body(JSON, "Expect: 100-continue", version="1.0"))
+        answer = await connection.answer(interim=True)
+        assert answer is not None
+        assert answer.status == 200
 
 
 JAVA = """

@@ -105,6 +105,15 @@ async def test_options_changes_nothing_and_leaves_the_connection_in_order(served
             assert value(await connection.ask(infer(5))) == 5
 
 
+async def test_options_of_the_server_itself_names_every_method(served: FastAPI) -> None:
+    every = set().union(*addresses(served).values()) | {"HEAD", "OPTIONS"}
+    async with listening(served) as server, Connection(server) as connection:
+        answer = await connection.ask(request("*", method="OPTIONS"))
+        assert (answer.status, answer.header("allow")) == (204, ", ".join(sorted(every)))
+        assert (await connection.ask(request("*", method="GET"))).status == 404
+        assert value(await connection.ask(infer(5))) == 5
+
+
 async def test_options_of_an_unknown_address_is_a_404(client: httpx.AsyncClient) -> None:
     refused(await client.options("/nowhere"), 404, "NotFound")
 

@@ -1,13 +1,14 @@
 """What a load's config, in Triton's words, comes to in ours."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from trtserve.errors import InvalidInput, TrtserveError, Unsupported
+from trtserve.errors import InvalidInput, TooLarge, TrtserveError, Unsupported
 from trtserve.formats.sniff import Format
-from trtserve.oip.config_reader import read_config
+from trtserve.oip.config_reader import MOST_CHARACTERS, read_config
 from trtserve.options.batching import NEVER
 
 UNBATCHED = {"max_batch_size": 1, "preferred_batch_sizes": ""}
@@ -239,3 +240,20 @@ def test_a_wrong_config_is_told(config: dict[str, Any], sentence: str) -> None:
 def test_a_config_that_is_no_json_object_is_refused(text: object) -> None:
     with pytest.raises(InvalidInput, match="The parameter 'config'"):
         read_config(text, "net")
+
+
+@pytest.mark.parametrize("kind", [str, lambda text: memoryview(text.encode())], ids=["text", "view"])
+def test_a_config_has_a_bound_before_it_is_read(kind: Callable[[str], object]) -> None:
+    with pytest.raises(TooLarge, match=f"has {MOST_CHARACTERS + 1} characters; this server reads at most"):
+        read_config(kind("[" * (MOST_CHARACTERS + 1)), "net")
+    read_config(kind("{" + " " * (MOST_CHARACTERS - 2) + "}"), "net")
+
+
+@pytest.mark.parametrize("field", ["input", "output", "instance_group"])
+def test_a_config_has_no_more_of_anything_than_an_engine_can_have(field: str) -> None:
+    assert f"The config's {field}" in refused(InvalidInput, **{field: [{}] * 5000})
+
+
+def test_a_config_of_letters_alone_is_none() -> None:
+    with pytest.raises(InvalidInput, match="The parameter 'config' is no JSON"):
+        read_config(memoryview(b"A" * 5000), "net")

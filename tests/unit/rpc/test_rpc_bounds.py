@@ -1,5 +1,7 @@
 """What a message over gRPC may make the server keep, and do, before it is refused."""
 
+import asyncio
+
 import pytest
 
 from trtserve.codec.tensor import MOST_DOCUMENT_BYTES
@@ -24,7 +26,7 @@ def test_a_message_of_more_fields_than_a_request_has_is_refused_before_protobuf_
     field = bytes([wire.RAW_INPUT_CONTENTS, 1]) + b"x"
     assert wire.split(field * wire.MOST_FIELDS) == (b"", [b"x"] * wire.MOST_FIELDS, {})
     for many in (field, INPUT):
-        with pytest.raises(InvalidInput, match="more than 13312 fields: it must have at most 4096 each of"):
+        with pytest.raises(InvalidInput, match="more than 13312 fields: a request has at most 4096 each"):
             wire.split(many * (wire.MOST_FIELDS + 1))
 
 
@@ -47,6 +49,25 @@ def test_fields_behind_a_fault_are_not_more_either(fault: bytes) -> None:
     many = INPUT + fault + b"\x80" * 10 + INPUT * wire.MOST_FIELDS
     with pytest.raises(InvalidInput, match=r"at its byte 2 is no field of one, or not whole\."):
         wire.split(many)
+
+
+@pytest.mark.anyio
+async def test_a_large_message_is_joined_in_pieces_between_which_others_run() -> None:
+    large = bytes(range(256)) * (wire.HERE_BYTES // 64)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    assert (
+        await wire.joined([b"head", memoryview(large), b"", memoryview(b"tail")]) == b"head" + large + b"tail"
+    )
+    assert turns >= 4
+    other.cancel()
 
 
 @pytest.mark.parametrize("character", ["a", "é", "😀"])
@@ -89,7 +110,7 @@ def test_a_message_without_tensors_is_short_unless_it_has_files() -> None:
         wire.check_fields(long, with_files=False)
     file = b"\x12\x80\x80\x80\x04" + bytes(8_388_608)
     wire.check_fields(file * 2, with_files=True)
-    with pytest.raises(InvalidInput, match="more than 13312 fields"):
+    with pytest.raises(InvalidInput, match="13312 fields: each of its parameters is one; send fewer"):
         wire.check_fields(file + b"\x12\x00" * wire.MOST_FIELDS, with_files=True)
 
 

@@ -7,12 +7,17 @@ from typing import Any
 import grpc
 import pytest
 
-from trtserve.errors import BodyStalled, Unavailable
+from tests.connections import LOOKS_S, Clock, turns
+from tests.waiting import until
+from trtserve.errors import Unavailable
 from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.rpc import status
+from trtserve.rpc.delivery import Delivery
 from trtserve.rpc.streams import Context, Streams
 
 pytestmark = pytest.mark.anyio
+
+WRITE_S = 30
 
 
 @pytest.fixture
@@ -20,7 +25,8 @@ def streams() -> Streams:
     async def answer(message: bytes, context: Context, share: Share) -> bytes:
         return message
 
-    return Streams(answer, InflightBytes(1))
+    inflight = InflightBytes(1)
+    return Streams(answer, inflight, Delivery(inflight, 60, [].append))
 
 
 async def silent() -> AsyncIterator[bytes]:
@@ -38,6 +44,8 @@ class Untaken:
 
 async def test_a_stream_whose_answers_nobody_takes_ends_and_holds_no_bytes() -> None:
     inflight = InflightBytes(100)
+    clock: Any = Clock()
+    counted: list[str] = []
 
     async def answer(message: bytes, context: Context, share: Share) -> bytes:
         share.grow_to(10)
@@ -48,11 +56,18 @@ async def test_a_stream_whose_answers_nobody_takes_ends_and_holds_no_bytes() -> 
             yield b"a"
         await asyncio.Event().wait()
 
-    streams = Streams(answer, inflight, write_timeout_s=0.01)
+    streams = Streams(answer, inflight, Delivery(inflight, WRITE_S, counted.append, clock))
+    stream = asyncio.ensure_future(streams.answer(many(), Untaken()))  # type: ignore[arg-type]
+    await until(lambda: inflight.taken == 100)
+    clock.advance(WRITE_S)
+    await turns(10)
+    assert not stream.done()
+    clock.advance(1 + LOOKS_S)
     async with asyncio.timeout(60):  # only to end a test that would never end
-        with pytest.raises(BodyStalled, match="did not take an answer of 1 bytes"):
-            await streams.answer(many(), Untaken())  # type: ignore[arg-type]
+        with pytest.raises(asyncio.CancelledError):  # which gRPC takes as the end of a call
+            await stream
     assert inflight.taken == 0
+    assert counted == ["DeadlineExceeded"]
 
 
 class Left:
