@@ -13,8 +13,8 @@ from runtime_ext import find_plain_strings
 from trtserve.codec import json_cut
 from trtserve.errors import BodyStalled, Cancelled, InvalidInput, TooLarge
 from trtserve.http.content_coding import check_plain
-from trtserve.http.patience import LEAST_BYTES_S, Patience
 from trtserve.inference.inflight import Share
+from trtserve.inference.patience import LEAST_BYTES_S, Patience
 from trtserve.streams import within
 from trtserve.text import shown
 from trtserve.workers import CODINGS

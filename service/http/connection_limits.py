@@ -10,7 +10,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from trtserve.errors import Unavailable
-from trtserve.http.patience import Patience
+from trtserve.inference.patience import Patience
 from trtserve.settings import Settings, most_connections, most_per_address
 
 EVERY_S = 1.0

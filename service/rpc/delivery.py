@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from trtserve.errors import BodyStalled
-from trtserve.http.patience import Patience
 from trtserve.inference.inflight import InflightBytes, Share
+from trtserve.inference.patience import Patience
 
 EVERY_S = 1.0
 TAKEN_BYTES_S = 65_536  # of an answer, that its client takes at least: how much it has taken nobody tells

@@ -10,7 +10,7 @@ from google.protobuf.json_format import ParseDict
 from starlette.datastructures import State
 
 from trtserve.inference.inflight import Share
-from trtserve.rpc import models, protocol_settings, repository, shared_memory, status, wire
+from trtserve.rpc import oip, status, wire
 from trtserve.rpc.delivery import Delivery
 from trtserve.rpc.infer import Infer
 from trtserve.rpc.open_inference_pb2 import DESCRIPTOR
@@ -25,24 +25,24 @@ Behaviour = Callable[[State, Any], Awaitable[dict[str, Any]]]
 """From the application's state and a request's message to what the answer's message holds."""
 
 BEHAVIOURS: dict[str, Behaviour] = {
-    "ServerLive": models.server_live,
-    "ServerReady": models.server_ready,
-    "ServerMetadata": models.server_metadata,
-    "ModelReady": models.model_ready,
-    "ModelMetadata": models.model_metadata,
-    "ModelConfig": models.model_config,
-    "ModelStatistics": models.model_statistics,
-    "RepositoryIndex": repository.index,
-    "RepositoryModelLoad": repository.load,
-    "RepositoryModelUnload": repository.unload,
-    "SystemSharedMemoryStatus": shared_memory.system_status,
-    "SystemSharedMemoryRegister": shared_memory.system_register,
-    "SystemSharedMemoryUnregister": shared_memory.system_unregister,
-    "CudaSharedMemoryStatus": shared_memory.cuda_status,
-    "CudaSharedMemoryRegister": shared_memory.cuda_register,
-    "CudaSharedMemoryUnregister": shared_memory.cuda_unregister,
-    "TraceSetting": protocol_settings.trace,
-    "LogSettings": protocol_settings.log,
+    "ServerLive": oip.server_live,
+    "ServerReady": oip.server_ready,
+    "ServerMetadata": oip.server_metadata,
+    "ModelReady": oip.model_ready,
+    "ModelMetadata": oip.model_metadata,
+    "ModelConfig": oip.model_config,
+    "ModelStatistics": oip.model_statistics,
+    "RepositoryIndex": oip.repository_index,
+    "RepositoryModelLoad": oip.repository_load,
+    "RepositoryModelUnload": oip.repository_unload,
+    "SystemSharedMemoryStatus": oip.system_status,
+    "SystemSharedMemoryRegister": oip.system_register,
+    "SystemSharedMemoryUnregister": oip.system_unregister,
+    "CudaSharedMemoryStatus": oip.cuda_status,
+    "CudaSharedMemoryRegister": oip.cuda_register,
+    "CudaSharedMemoryUnregister": oip.cuda_unregister,
+    "TraceSetting": oip.trace_setting,
+    "LogSettings": oip.log_setting,
 }
 """All but inference."""
 

@@ -202,7 +202,7 @@ def test_every_include_goes_one_way() -> None:
         ("service/oip/describe.py", "from trtserve.rpc import wire", "oip imports only"),
         ("service/http/routes/infer.py", "from trtserve.server import app", "http imports only"),
         ("service/http/routes/infer.py", "from trtserve.rpc import status", "http imports only"),
-        ("service/rpc/models.py", "from trtserve.http.routes.models import router", "rpc imports only"),
+        ("service/rpc/oip.py", "from trtserve.http.routes.models import router", "rpc imports only"),
         ("service/server/app.py", "from trtserve.cli import main", "server imports only"),
         ("runtime_ext/operators.py", "if TYPE_CHECKING:\n    import trtserve.errors", "nothing of trtserve"),
         ("service/server/app.py", "from tests.fakes.runtime import FakeRuntime", "no test"),

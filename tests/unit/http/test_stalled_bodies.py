@@ -28,8 +28,8 @@ from tests.fakes.runtime import FakeRuntime
 from tests.waiting import until
 from trtserve.errors import BodyStalled
 from trtserve.http.bodies import chunks
-from trtserve.http.patience import LEAST_BYTES_S
 from trtserve.inference.inflight import InflightBytes
+from trtserve.inference.patience import LEAST_BYTES_S
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
