@@ -1,8 +1,8 @@
-"""Train a LeNet, upload it to a running service, and check that HTTP answers what PyTorch answers.
+"""Train a LeNet, upload it to a running service, and compare the accuracy over HTTP with PyTorch's.
 
     python examples/lenet_digits/main.py --server http://127.0.0.1:8000
 
-Exits 1 when the accuracy over HTTP is not PyTorch's. Leaves the model in lenet.onnx beside this file.
+Exits with 1 if the two accuracies differ. Leaves the model in lenet.onnx beside this file.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def step(text: str) -> None:
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """The file piece by piece, as the service stores it, with the progress on stderr."""
+    """Yield the file in pieces, so that the upload streams it; show the progress on stderr."""
     size, sent = path.stat().st_size, 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -47,7 +47,7 @@ def chunks(path: Path) -> Iterator[bytes]:
 
 
 def upload(client: httpx.Client, path: Path, name: str) -> dict:
-    """POST /engines: the plan is the body; the answer comes when the engine is ready."""
+    """Upload the plan as the body of POST /engines; the answer comes once the engine is ready."""
     answer = client.post(
         "/engines",
         params={"name": name},
@@ -58,7 +58,7 @@ def upload(client: httpx.Client, path: Path, name: str) -> dict:
 
 
 def infer_json(client: httpx.Client, name: str, image: Tensor) -> Tensor:
-    """The Open Inference Protocol's JSON form: for people and for small tensors."""
+    """Send the Open Inference Protocol's JSON form, which suits people and small tensors."""
     x = {"name": "x", "shape": list(image.shape), "datatype": "FP32", "data": image.flatten().tolist()}
     answer = checked(client.post(f"/engines/{name}/infer", json={"inputs": [x]}))
     (output,) = answer.json()["outputs"]
@@ -66,7 +66,7 @@ def infer_json(client: httpx.Client, name: str, image: Tensor) -> Tensor:
 
 
 def infer_binary(client: httpx.Client, name: str, image: Tensor) -> Tensor:
-    """The Open Inference Protocol's binary form: a JSON header, then the tensors' bytes."""
+    """Send the Open Inference Protocol's binary form: a JSON header, then the tensors' bytes."""
     data = image.numpy().tobytes()
     x = {
         "name": "x",
@@ -91,7 +91,7 @@ def infer_binary(client: httpx.Client, name: str, image: Tensor) -> Tensor:
 
 
 def infer_safetensors(client: httpx.Client, name: str, images: Tensor) -> Tensor:
-    """Safetensors in and out: one line on each side for whoever has torch."""
+    """Send and receive safetensors: one line each way for a client with torch."""
     answer = client.post(
         f"/engines/{name}/infer",
         content=safetensors.torch.save({"x": images}),
@@ -101,14 +101,14 @@ def infer_safetensors(client: httpx.Client, name: str, images: Tensor) -> Tensor
 
 
 def checked(answer: httpx.Response) -> httpx.Response:
-    """The answer, or an exit with the sentence of the service's error."""
+    """Return the answer, or exit with the service's error sentence."""
     if answer.is_error:
         sys.exit(f"error: {answer.status_code}: {answer.json()['error']}")
     return answer
 
 
 def one_by_one(client: httpx.Client, name: str, images: Tensor) -> tuple[Tensor, np.ndarray]:
-    """The logits [N, 10] of a request an image, and each request's seconds [N] as the client sees them."""
+    """Send one request per image; return the logits [N, 10] and each request's seconds [N] at the client."""
     logits, seconds = [], []
     for image in images.split(1):
         start = time.perf_counter()
@@ -118,7 +118,7 @@ def one_by_one(client: httpx.Client, name: str, images: Tensor) -> tuple[Tensor,
 
 
 def report(data: train.Digits, torch_logits: Tensor, answers: dict[str, Tensor]) -> bool:
-    """Print a line for each way of asking; true when every prediction rate equals PyTorch's."""
+    """Print one line per way of asking; return true if every accuracy equals PyTorch's."""
 
     def accuracy(logits: Tensor) -> float:
         return (logits.argmax(1) == data.test_labels[: len(logits)]).float().mean().item()
@@ -155,7 +155,7 @@ def main() -> int:
         engine = upload(client, MODEL, name)
         print(f"   engine {engine['id']}: {name} version {engine['version']}, backend {engine['backend']}")
 
-        step(f"what runs on a request: GET /engines/{name}/graph")
+        step(f"show the graph that a request runs: GET /engines/{name}/graph")
         print(checked(client.get(f"/engines/{name}/graph")).text.rstrip())
 
         step(f"classify the test images: POST /engines/{name}/infer")
@@ -170,14 +170,15 @@ def main() -> int:
             },
         )
         p50, p99 = np.percentile(seconds * 1e3, [50, 99])
-        print(f"latency of a request, one client:  p50 {p50:.2f} ms   p99 {p99:.2f} ms")
+        print(f"latency per request, one client:  p50 {p50:.2f} ms   p99 {p99:.2f} ms")
 
-        step("what Prometheus sees: GET /metrics (some lines of it)")
+        step("read the metrics: GET /metrics (some of the lines)")
         for line in checked(client.get("/metrics")).text.splitlines():
             if line.startswith(METRICS) and f'"{name}"' in line and not line.endswith(" 0.0"):
                 print(line)
 
-    step(f"{'passed' if agree else 'FAILED'}: the accuracy over HTTP is {'' if agree else 'not '}PyTorch's")
+    verdict, relation = ("passed", "equals") if agree else ("FAILED", "differs from")
+    step(f"{verdict}: the accuracy over HTTP {relation} PyTorch's")
     return 0 if agree else 1
 
 

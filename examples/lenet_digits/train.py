@@ -1,7 +1,7 @@
 """Train a LeNet on scikit-learn's handwritten digits and export it as ONNX.
 
-The 1797 images come with scikit-learn, so nothing is downloaded. They are 8x8 pixels, not the 32x32 of
-LeNet-5 (LeCun et al., 1998): the layers are LeNet-5's, the kernels are cut to that size.
+The 1797 images come with scikit-learn, so nothing is downloaded. They have 8x8 pixels, not the 32x32 of
+LeNet-5 (LeCun et al., 1998). The layers are those of LeNet-5, with kernels small enough for these images.
 """
 
 import logging
@@ -20,7 +20,7 @@ PIXEL_MAX = 16.0  # the data set's pixels are the integers 0..16
 
 
 class LeNet(nn.Module):
-    """Images [N, 1, 8, 8] of pixels in 0..1 to logits [N, 10]."""
+    """Map images [N, 1, 8, 8] of pixels in 0..1 to logits [N, 10]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class LeNet(nn.Module):
 
 
 class Digits(NamedTuple):
-    """Images [N, 1, 8, 8] float32 and their labels [N] int64, split once and for all."""
+    """Images [N, 1, 8, 8] float32 and their labels [N] int64, split for training and testing."""
 
     train_images: Tensor
     train_labels: Tensor
@@ -51,7 +51,7 @@ class Digits(NamedTuple):
 
 
 def digits() -> Digits:
-    """Three quarters to train on, one quarter to test with; the same split every time."""
+    """Use three quarters to train and one quarter to test; the split never varies."""
     bunch = load_digits()
     images = torch.tensor(bunch.images / PIXEL_MAX, dtype=torch.float32).unsqueeze(1)
     labels = torch.tensor(bunch.target, dtype=torch.int64)
@@ -60,8 +60,8 @@ def digits() -> Digits:
 
 
 def train(data: Digits, seed: int = 0) -> LeNet:
-    """A trained LeNet in eval mode; the same weights for the same seed on the same machine."""
-    torch.set_num_threads(1)  # tensors this small gain nothing from threads that wait for each other
+    """Return a trained LeNet in eval mode; one seed always gives the same weights on one machine."""
+    torch.set_num_threads(1)  # threads that wait for each other do not speed up such small tensors
     torch.manual_seed(seed)
     model = LeNet()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -77,11 +77,11 @@ def train(data: Digits, seed: int = 0) -> LeNet:
 
 
 def export(model: LeNet, path: Path) -> None:
-    """Write the model as one ONNX file: input x [batch, 1, 8, 8], output logits [batch, 10], any batch."""
-    example = torch.zeros(2, 1, 8, 8)  # not a batch of 1: the exporter would take that for a constant
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of every torchvision operator
+    """Write one ONNX file with input x [batch, 1, 8, 8], output logits [batch, 10] and any batch size."""
+    example = torch.zeros(2, 1, 8, 8)  # the exporter would treat a batch of 1 as a constant
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns about every torchvision operator
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the exporter's, about its own inner workings
+        warnings.simplefilter("ignore", FutureWarning)  # about the exporter's own internals
         torch.onnx.export(
             model,
             (example,),
