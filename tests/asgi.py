@@ -1,12 +1,14 @@
 """Talking to the application without a server between."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
 from trtserve.inference.calls import Inference
+from trtserve.services import services_of
 
 Message = dict[str, Any]
 
@@ -19,15 +21,20 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
 
 def inference_of(app: FastAPI, **others: Any) -> Inference:
     """An Inference on what a started application has, but for settings or shared memory of a test's own."""
-    state = app.state
+    held = services_of(app)
     return Inference(
-        others.get("settings", state.settings),
-        state.runtime,
-        state.registry,
-        state.completions,
-        inflight=state.inflight,
-        shared_memory=others.get("shared_memory", state.shared_memory),
+        others.get("settings", held.settings),
+        held.runtime,
+        held.registry,
+        held.completions,
+        inflight=held.inflight,
+        shared_memory=others.get("shared_memory", held.shared_memory),
     )
+
+
+def exchange(app: FastAPI, **services: Any) -> None:
+    """Give a started application others of its services."""
+    app.state.services = replace(services_of(app), **services)
 
 
 def refused(response: httpx.Response, status: int, code: str) -> str:

@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 from tests.fakes.runtime import FakeRuntime
 from tests.waiting import HANGS_AFTER_S, until
 from trtserve.http.short_way import InferProtocol, ShortWay
+from trtserve.services import services_of
 
 END = b"\r\n\r\n"
 CONTINUE = 100
@@ -73,7 +74,7 @@ async def listening(
     clock: "Clock | None" = None,
 ) -> AsyncIterator[Listening]:
     """`app` has been started. `clock` is the time of its connections."""
-    held = app.state
+    held = services_of(app)
     short_way = ShortWay(held.inference, held.inflight, held.metrics.errors, held.settings)
     config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
@@ -293,11 +294,11 @@ def value(answer: Answer | None) -> float:
 
 def counted(app: FastAPI) -> dict[str, float]:
     """Errors answered, by code."""
-    samples = [s for family in app.state.metrics.errors.collect() for s in family.samples]
+    samples = [s for family in services_of(app).metrics.errors.collect() for s in family.samples]
     return {s.labels["code"]: s.value for s in samples if s.name.endswith("_total")}
 
 
 async def all_taken_back(app: FastAPI) -> None:
-    await until(lambda: app.state.inflight.taken == 0)
+    await until(lambda: services_of(app).inflight.taken == 0)
     await turns(4)
-    assert app.state.inflight.taken == 0
+    assert services_of(app).inflight.taken == 0

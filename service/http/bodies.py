@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from fastapi import Request
@@ -15,12 +15,10 @@ from trtserve.errors import BodyStalled, Cancelled, InvalidInput, TooLarge
 from trtserve.http.content_coding import check_plain
 from trtserve.inference.inflight import Share
 from trtserve.inference.patience import LEAST_BYTES_S, Patience
+from trtserve.services import services_for
 from trtserve.streams import within
 from trtserve.text import shown
 from trtserve.workers import CODINGS
-
-if TYPE_CHECKING:
-    from trtserve.settings import Settings
 
 STEP_S = 1.0  # of a wait
 LAST_LOOK_S = 0.01  # in which the loop reads what is there
@@ -39,13 +37,13 @@ async def chunks(
 
     Cancelled where the client leaves before its end, BodyStalled where it comes too slowly.
     """
-    settings: Settings = request.app.state.settings
-    patience = Patience(settings.body_timeout_s)
+    timeout_s = services_for(request).settings.body_timeout_s
+    patience = Patience(timeout_s)
     more = True
     while more:
         message = await _next(request.receive, patience, now)  # no time of who reads the pieces counts
         if message is None:
-            raise stalled(settings.body_timeout_s, what)
+            raise stalled(timeout_s, what)
         if message["type"] == "http.disconnect":
             raise Cancelled(f"The client left before the {what} had come whole.")
         more = message.get("more_body", False)

@@ -15,6 +15,7 @@ from trtserve.errors import HTTP_STATUS, BodyStalled, Forbidden, TrtserveError, 
 from trtserve.failures import tell
 from trtserve.http.methods import allowed
 from trtserve.options.upload_query import UploadQuery
+from trtserve.services import services_for, services_of
 from trtserve.shortage import shortage_behind
 from trtserve.text import cut, sentence, shown
 
@@ -66,14 +67,14 @@ def render(error: Exception) -> tuple[int, str, dict[str, str], bytes]:
 def answer(app: FastAPI, error: Exception) -> Response:
     """The answer to a request of this application's, counted."""
     status, kind, headers, body = render(error)
-    app.state.metrics.errors.labels(kind).inc()
+    services_of(app).metrics.errors.labels(kind).inc()
     if isinstance(error, BodyStalled):  # what may come of it still is nobody's
         headers["connection"] = "close"
     return Response(body, status, headers)
 
 
 def _answer(request: Request, status: int, code: str, message: str) -> JSONResponse:
-    request.app.state.metrics.errors.labels(code).inc()
+    services_for(request).metrics.errors.labels(code).inc()
     return JSONResponse({"error": sentence(message), "code": code}, status)
 
 

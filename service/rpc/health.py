@@ -6,10 +6,10 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2
-from starlette.datastructures import State
 
 from trtserve.engines import readiness
 from trtserve.errors import Unavailable
+from trtserve.services import Services
 
 LOOK_S = 1.0  # how often who watches is told of a change
 
@@ -19,8 +19,8 @@ Answer = health_pb2.HealthCheckResponse
 class Health:
     """Of the whole server and of `service`, which are one. Belongs to the event loop."""
 
-    def __init__(self, state: State, service: str) -> None:
-        self._state = state
+    def __init__(self, services: Services, service: str) -> None:
+        self._of = services
         self._services = {health.OVERALL_HEALTH, service}
         self._stopping = asyncio.Event()
 
@@ -59,7 +59,7 @@ class Health:
         if self._stopping.is_set():
             return Answer.NOT_SERVING
         try:
-            readiness.check_server(self._state.runtime, self._state.registry)
+            readiness.check_server(self._of.runtime, self._of.registry)
         except Unavailable:
             return Answer.NOT_SERVING
         return Answer.SERVING

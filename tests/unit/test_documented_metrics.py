@@ -13,6 +13,7 @@ from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from trtserve.engines.engine import State
 from trtserve.errors import HTTP_STATUS
+from trtserve.services import services_of
 
 pytestmark = pytest.mark.anyio
 
@@ -36,8 +37,8 @@ async def families(app: FastAPI, client: httpx.AsyncClient, runtime: FakeRuntime
     await client.post("/engines?name=net", content=onnx_plan())
     (engine,) = runtime.stats()
     engine.counters = dict.fromkeys(TENSORRT_COUNTERS, 0)
-    app.state.metrics.look()
-    return {metric.name: metric.type for metric in app.state.metrics.registry.collect()}
+    services_of(app).metrics.look()
+    return {metric.name: metric.type for metric in services_of(app).metrics.registry.collect()}
 
 
 @pytest.fixture

@@ -13,13 +13,12 @@ from trtserve.http.content_coding import compressed, decompressed
 from trtserve.http.headers import TIMEOUT, read_headers
 from trtserve.http.parts import PartsResponse
 from trtserve.inference.calls import Head
+from trtserve.services import services_for
 from trtserve.streams import within
 
 if TYPE_CHECKING:
     from runtime_ext import Completion
-    from trtserve.inference.calls import Inference
-    from trtserve.inference.inflight import InflightBytes, Share
-    from trtserve.settings import Settings
+    from trtserve.inference.inflight import Share
 
 router = APIRouter(tags=["inference"])
 
@@ -92,18 +91,16 @@ async def infer_model_version(request: Request, name: str, version: str) -> Resp
 
 
 async def _infer(request: Request, ref: str, version: str | None, *, of_model: bool) -> Response:
-    inference: Inference = request.app.state.inference
-    settings: Settings = request.app.state.settings
-    inflight: InflightBytes = request.app.state.inflight
-
+    services = services_for(request)
+    inference = services.inference
     inference.ready(ref, version, of_model)  # before the body has come
     form = read_headers(request.headers)
     head = Head.of(ref, version, form, of_model=of_model)
     if form.coding is None:
         inference.check(head, bodies.declared(request) or 0)
     with ExitStack() as held:
-        share = held.enter_context(inflight.share())
-        content = await _body(request, settings.max_request_bytes, share, form.coding)
+        share = held.enter_context(services.inflight.share())
+        content = await _body(request, services.settings.max_request_bytes, share, form.coding)
         ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         call = await inference.start_long(head, content, ended.set_result, share)
         try:

@@ -14,6 +14,7 @@ from tests.waiting import until
 from trtserve.codec import BodyForm, Form, InferRequest
 from trtserve.errors import NotFound
 from trtserve.inference.calls import Head, Inference
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ SECOND = 10**9
 async def inference(client: httpx.AsyncClient, app: FastAPI) -> Inference:
     """Of an application with the engine `net`."""
     (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
-    assert isinstance(app.state.inference, Inference)
-    return app.state.inference
+    assert isinstance(services_of(app).inference, Inference)
+    return services_of(app).inference
 
 
 def request(value: float = 1.0, timeout_ns: int | None = None) -> InferRequest:

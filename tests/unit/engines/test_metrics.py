@@ -17,6 +17,7 @@ from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import EngineStats, FakeRuntime
 from tests.waiting import HANGS_AFTER_S, until
 from trtserve.server.app import create_app
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -124,7 +125,7 @@ async def test_engines_are_counted_by_state(
     states = ("LOADING", "READY", "DRAINING", "FAILED")
     assert [page.value("trtserve_engines", state=state) for state in states] == [0, 1, 0, 0]
 
-    app.state.store.close()  # as a process that has ended: the next one finds what it left
+    services_of(app).store.close()  # as a process that has ended: the next one finds what it left
     restarted = FakeRuntime()
     restarted.load_gate.clear()
     second = create_app(settings, runtime=restarted)
@@ -133,7 +134,7 @@ async def test_engines_are_counted_by_state(
         assert [page.value("trtserve_engines", state=state) for state in states] == [1, 0, 0, 0]
         assert page.labels("trtserve_engine_load_seconds") == []
         restarted.load_gate.set()
-        await until(lambda: second.state.registry.loading == 0)
+        await until(lambda: services_of(second).registry.loading == 0)
 
 
 async def test_an_engine_that_is_gone_has_no_series(

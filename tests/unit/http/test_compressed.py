@@ -16,6 +16,7 @@ from tests.asgi import post, refused
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, Output, error
 from tests.waiting import until
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -143,13 +144,13 @@ async def test_what_is_in_it_counts_as_under_way(
     body = gzip.compress(JSON.ljust(LIMIT))
     waiting = asyncio.create_task(infer(client, body, content_encoding="gzip"))
     await until(lambda: len(runtime.waiting) == 1)
-    assert app.state.inflight.taken == LIMIT
+    assert services_of(app).inflight.taken == LIMIT
     response = await infer(client, body, content_encoding="gzip")
     assert "--max-inflight-bytes" in refused(response, 503, "Unavailable")
-    assert app.state.inflight.taken == LIMIT
+    assert services_of(app).inflight.taken == LIMIT
     runtime.release()
     assert (await waiting).status_code == 200
-    assert app.state.inflight.taken == 0
+    assert services_of(app).inflight.taken == 0
 
 
 async def test_a_compressed_plan_is_not_taken(client: httpx.AsyncClient) -> None:

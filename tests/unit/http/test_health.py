@@ -13,6 +13,7 @@ from tests.fakes.runtime import FakeRuntime, error
 from tests.fakes.values import Condition
 from tests.waiting import until
 from trtserve.server.app import create_app
+from trtserve.services import services_of
 from trtserve.settings import Settings
 from trtserve.version import VERSION
 
@@ -44,7 +45,7 @@ async def test_a_server_is_alive_at_once_and_ready_when_its_stored_engines_have_
         assert "Stored engines are still loading: 2 to go" in refused(response, 503, "Unavailable")
         assert response.headers["retry-after"] == "1"
         runtime.load_gate.set()
-        await until(lambda: second.state.registry.loading == 0)
+        await until(lambda: services_of(second).registry.loading == 0)
         assert (await client.get("/health/ready")).status_code == 200
 
 

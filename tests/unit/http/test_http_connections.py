@@ -32,6 +32,7 @@ from tests.fakes.runtime import FakeRuntime, Output, echo
 from tests.waiting import until
 from trtserve.http.connection_limits import EVERY_S
 from trtserve.http.half_closed import STEP_BYTES
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +104,7 @@ async def test_a_client_that_leaves_half_way_through_its_body_starts_nothing(
 ) -> None:
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(infer(1, 1000)[:-1])
-        await until(lambda: served.state.inflight.taken > 16_000)
+        await until(lambda: services_of(served).inflight.taken > 16_000)
         how(connection)
         await until(lambda: not server.state.connections)
     await all_taken_back(served)
@@ -114,7 +115,7 @@ async def test_an_answer_for_who_has_left_is_dropped(served: FastAPI, runtime: F
     async with held(served, runtime, infer(1)) as (server, _):
         server.connection.transport.abort()  # lost, but the protocol has not heard of it yet
         runtime.release()
-        served.state.completions._drain()
+        services_of(served).completions._drain()
         await until(lambda: not server.state.connections)
     await all_taken_back(served)
 
@@ -172,9 +173,9 @@ async def test_the_outputs_of_a_whole_batch_count_until_the_client_has_its_own(
     async with listening(served) as server, Connection(server, receive_buffer=4096) as connection:
         await connection.send(infer(1, 1, *WAYS[way]))
         kept = HUGE * (4 if way == "short" else 1)  # through the framework, each has a copy
-        await until(lambda: kept <= served.state.inflight.taken < kept + LARGE)
+        await until(lambda: kept <= services_of(served).inflight.taken < kept + LARGE)
         assert value(await connection.answer()) == 0
-        await until(lambda: served.state.inflight.taken == 0)
+        await until(lambda: services_of(served).inflight.taken == 0)
         runtime.compute = echo
         assert value(await connection.ask(infer(2, 1, *WAYS[way]))) == 2
     await all_taken_back(served)
@@ -187,7 +188,7 @@ async def test_a_client_that_never_takes_its_answer_gives_back_what_was_kept_whe
     async with listening(served) as server:
         async with Connection(server, receive_buffer=4096) as connection:
             await connection.send(infer(1))
-            await until(lambda: served.state.inflight.taken > 0)
+            await until(lambda: services_of(served).inflight.taken > 0)
         await until(lambda: not server.state.connections)
     await all_taken_back(served)
 
@@ -204,12 +205,12 @@ async def test_the_outputs_of_a_batch_count_once_for_all_its_clients(
         await one.send(infer(1))
         await two.send(infer(1))
         await until(lambda: len(server.short_way.kept) == 1)
-        assert served.state.inflight.taken == 2 * HUGE
+        assert services_of(served).inflight.taken == 2 * HUGE
         assert value(await one.answer()) == 0
         await turns(100)
-        assert served.state.inflight.taken == 2 * HUGE
+        assert services_of(served).inflight.taken == 2 * HUGE
         assert value(await two.answer()) == 0
-        await until(lambda: served.state.inflight.taken == 0)
+        await until(lambda: services_of(served).inflight.taken == 0)
     await all_taken_back(served)
 
 
@@ -218,7 +219,7 @@ async def test_a_client_for_whose_answer_there_is_no_room_loses_its_connection_u
     served: FastAPI, runtime: FakeRuntime, room: bool
 ) -> None:
     runtime.compute = huge
-    taken = served.state.settings.max_inflight_bytes - HUGE + 1
+    taken = services_of(served).settings.max_inflight_bytes - HUGE + 1
     clock = Clock()
     async with (
         listening(served, clock=clock) as server,
@@ -226,19 +227,19 @@ async def test_a_client_for_whose_answer_there_is_no_room_loses_its_connection_u
     ):
         runtime.hold()
         await connection.send(infer(1))
-        served.state.inflight.take(taken, 0)
+        services_of(served).inflight.take(taken, 0)
         runtime.release()
         await until(lambda: server.connection._untaken is not None)  # type: ignore[attr-defined]
         clock.advance(EVERY_S)
         assert not server.connection.transport.is_closing()
-        served.state.inflight.give_back(taken if room else 0)
+        services_of(served).inflight.give_back(taken if room else 0)
         clock.advance(EVERY_S)
         if room:
-            assert served.state.inflight.taken == HUGE
+            assert services_of(served).inflight.taken == HUGE
             assert value(await connection.answer()) == 0
         else:
             await until(lambda: not server.state.connections)
-            served.state.inflight.give_back(taken)
+            services_of(served).inflight.give_back(taken)
     await all_taken_back(served)
     assert counted(served) == ({} if room else {"Unavailable": 1})
 
@@ -326,7 +327,7 @@ async def test_a_stop_waits_for_a_body_that_is_coming(served: FastAPI) -> None:
     whole = infer(1, 10)
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(whole[:-1])
-        await until(lambda: served.state.inflight.taken > 0)
+        await until(lambda: services_of(served).inflight.taken > 0)
         server.shut_down()
         answer = await connection.ask(whole[-1:])
         assert (value(answer), answer.header("connection")) == (1, "close")
@@ -342,7 +343,7 @@ async def test_a_request_that_outlasts_the_drain_time_is_told(
     whole = infer(1, 10, *WAYS[way])
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(whole[: len(whole) - missing])
-        await until(lambda: served.state.inflight.taken > 0 and len(runtime.waiting) == 1 - missing)
+        await until(lambda: services_of(served).inflight.taken > 0 and len(runtime.waiting) == 1 - missing)
         server.shut_down()
         server.end_drain()
         answer = await connection.answer()

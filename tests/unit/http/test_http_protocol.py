@@ -23,6 +23,7 @@ from tests.connections import (
 )
 from tests.fakes.runtime import FakeRuntime, Output, error
 from tests.waiting import until
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -130,16 +131,16 @@ async def test_an_unknown_engine_is_refused_before_its_body_has_come(served: Fas
     async with listening(served) as server, Connection(server) as connection:
         answer = await connection.ask(request("/engines/none/infer", b"{", length="1000"))
         assert answer.status == 404
-        assert served.state.inflight.taken == 0
+        assert services_of(served).inflight.taken == 0
 
 
 async def test_what_is_over_the_bytes_under_way_is_refused_before_its_body_has_come(served: FastAPI) -> None:
-    served.state.inflight.take(LIMIT - 999)
+    services_of(served).inflight.take(LIMIT - 999)
     async with listening(served) as server, Connection(server) as connection:
         answer = await connection.ask(request(INFER, b"{", length="1000"))
         assert answer.status == 503
         assert "max-inflight-bytes" in answer.body.decode()
-        assert served.state.inflight.taken == LIMIT - 999
+        assert services_of(served).inflight.taken == LIMIT - 999
 
 
 # -- order

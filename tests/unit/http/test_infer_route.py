@@ -17,6 +17,7 @@ from tests.fakes.runtime import FakeRuntime, Output, TensorSpec, error
 from tests.waiting import until
 from trtserve.errors import HTTP_STATUS
 from trtserve.server.app import create_app
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -209,7 +210,7 @@ async def test_a_full_queue_is_a_429_that_says_when_to_come_again(
 async def test_an_engine_that_is_loading_or_has_failed_is_a_503(
     client: httpx.AsyncClient, engine: dict[str, Any], settings: Settings, app: FastAPI
 ) -> None:
-    app.state.store.close()  # as a process that has ended: the next one finds what it left
+    services_of(app).store.close()  # as a process that has ended: the next one finds what it left
     restarted = FakeRuntime()
     restarted.load_gate.clear()
     second = create_app(settings, runtime=restarted)
@@ -218,7 +219,7 @@ async def test_an_engine_that_is_loading_or_has_failed_is_a_503(
         assert "is still loading" in refused(response, 503, "Unavailable")
         restarted.load_error = error("Unsupported", "the driver is gone")
         restarted.load_gate.set()
-        await until(lambda: second.state.registry.loading == 0)
+        await until(lambda: services_of(second).registry.loading == 0)
         response = await again.post(INFER, json={"inputs": [X]})
         assert "could not be loaded: the driver is gone" in refused(response, 503, "Unavailable")
 

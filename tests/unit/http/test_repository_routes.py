@@ -20,6 +20,7 @@ from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import FakeRuntime, error
 from tests.waiting import until
 from trtserve.server.app import create_app
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -180,7 +181,7 @@ async def test_a_max_batch_size_without_dynamic_batching_is_kept_and_joins_nothi
     runtime = FakeRuntime()
     app = create_app(settings, runtime=runtime)
     async with app.router.lifespan_context(app), client_of(app) as client:
-        await until(lambda: app.state.registry.loading == 0)
+        await until(lambda: services_of(app).registry.loading == 0)
         assert await config_of(client) == told
         joined = json.dumps({"max_batch_size": 16, "dynamic_batching": {}})
         assert (await load(client, "net", config=joined)).status_code == 200
@@ -235,7 +236,7 @@ async def test_an_engine_that_moved_over_has_its_options_after_a_restart(
         assert (await load(client, "net", config=CONFIG, **sent)).status_code == 200
     app = create_app(settings, runtime=FakeRuntime())
     async with app.router.lifespan_context(app), client_of(app) as client:
-        await until(lambda: app.state.registry.loading == 0)
+        await until(lambda: services_of(app).registry.loading == 0)
         assert await options(client) == ("READY", 3, 8)
 
 
@@ -427,7 +428,7 @@ async def test_a_body_over_the_limit_is_refused_as_it_comes(app: FastAPI) -> Non
     declared = {"Content-Length": "8000000"}
     refused(await post(app, "/v2/repository/models/net/load", receive, declared), 413, "TooLarge")
     assert sent == 8_000_000
-    assert app.state.inflight.taken == 0
+    assert services_of(app).inflight.taken == 0
 
 
 @pytest.fixture
@@ -464,17 +465,17 @@ async def test_a_load_whose_caller_leaves_ends_and_leaves_no_other_file(
 ) -> None:
     runtime.load_gate.clear()
     parameters = {f"file:{v}/m.onnx": encoded(onnx_plan(v)) for v in (1, 2)}
-    loading = asyncio.create_task(app.state.repository.load("net", parameters))
+    loading = asyncio.create_task(services_of(app).repository.load("net", parameters))
     await until(lambda: len(runtime.loads) == 1)
     loading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await loading
     runtime.load_gate.set()
-    await until(lambda: "net" in app.state.registry.names())
+    await until(lambda: "net" in services_of(app).registry.names())
     assert await current(client, "net") == (1, [1])
     assert len(files(settings)) == 1
 
 
 async def test_bytes_are_taken_as_they_are(app: FastAPI, client: httpx.AsyncClient) -> None:
-    await app.state.repository.load("net", {"file:3/m.onnx": onnx_plan(3)})  # as gRPC has them
+    await services_of(app).repository.load("net", {"file:3/m.onnx": onnx_plan(3)})  # as gRPC has them
     assert await current(client, "net") == (3, [3])

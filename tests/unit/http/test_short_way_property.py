@@ -19,6 +19,7 @@ from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from trtserve.http.short_way import InferProtocol
 from trtserve.http.timed import TimedHttp
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -263,10 +264,10 @@ class Counted:
         self._runtime = runtime
 
     def now(self) -> dict[object, float]:
-        samples = [s for family in self._app.state.metrics.errors.collect() for s in family.samples]
+        samples = [s for family in services_of(self._app).metrics.errors.collect() for s in family.samples]
         errors = {s.labels["code"]: s.value for s in samples if s.name.endswith("_total")}
         ends = {(e.id, kind): n for e in self._runtime.stats() for kind, n in e.outcomes.items()}
-        return {**errors, **ends, "inflight": self._app.state.inflight.taken}
+        return {**errors, **ends, "inflight": services_of(self._app).inflight.taken}
 
 
 async def told(app: FastAPI, protocol: type[TimedHttp], talk: list[Sent]) -> list[Answer]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from fastapi import FastAPI
 
+from tests.asgi import exchange
 from tests.connections import (
     GET,
     IDLE_S,
@@ -27,6 +28,7 @@ from tests.connections import (
 )
 from tests.fakes.runtime import FakeRuntime, Output
 from tests.waiting import until
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -330,7 +332,7 @@ LIMITS = {
 @pytest.mark.parametrize("limit", LIMITS)
 async def test_a_connection_too_many_is_told_so(served: FastAPI, limit: str) -> None:
     settings, room, named, reason = LIMITS[limit]
-    served.state.settings = served.state.settings.model_copy(update=settings)
+    exchange(served, settings=services_of(served).settings.model_copy(update=settings))
     async with listening(served) as server:
         opened = Opened(server)
         for connection in await opened.more(room):

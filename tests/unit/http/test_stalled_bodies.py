@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from fastapi import FastAPI, Request
 
-from tests.asgi import Message, post, refused
+from tests.asgi import Message, exchange, post, refused
 from tests.connections import (
     INFER,
     LOOKS_S,
@@ -30,6 +30,7 @@ from trtserve.errors import BodyStalled
 from trtserve.http.bodies import chunks
 from trtserve.inference.inflight import InflightBytes
 from trtserve.inference.patience import LEAST_BYTES_S
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -66,8 +67,9 @@ def sending(*pieces: bytes) -> Callable[[], Awaitable[Message]]:
 
 async def test_bodies_that_come_slowly_keep_nobody_out(served: FastAPI) -> None:
     limits = {"max_request_bytes": LIMIT, "max_inflight_bytes": 2 * LIMIT}
-    inflight = served.state.inflight = InflightBytes(2 * LIMIT, LIMIT)
-    served.state.settings = served.state.settings.model_copy(update=limits)
+    inflight = InflightBytes(2 * LIMIT, LIMIT)
+    exchange(served, inflight=inflight)
+    exchange(served, settings=services_of(served).settings.model_copy(update=limits))
     async with listening(served) as server, Connection(server) as other:
         slow = [Connection(server) for _ in range(20)]
         for connection in slow:
@@ -84,7 +86,7 @@ async def test_a_stalled_body_is_refused_and_ends_its_connection(served: FastAPI
     clock = Clock()
     async with listening(served, clock=clock) as server, Connection(server) as stalled:
         await stalled.send(request(INFER, b"{", length=str(LIMIT)))
-        await until(lambda: served.state.inflight.taken == 1)
+        await until(lambda: services_of(served).inflight.taken == 1)
         clock.advance(STALLED_S + LOOKS_S)
         answer = await stalled.answer()
         assert answer is not None
@@ -113,7 +115,7 @@ async def test_a_body_that_stalls_half_way_starts_nothing(served: FastAPI, runti
 
 @pytest.mark.parametrize(("rate", "status"), [(LEAST_BYTES_S, 200), (LEAST_BYTES_S // 2, 408)])
 async def test_a_body_has_to_come_at_the_least_rate(served: FastAPI, rate: int, status: int) -> None:
-    served.state.settings = served.state.settings.model_copy(update={"body_timeout_s": 30.0})
+    exchange(served, settings=services_of(served).settings.model_copy(update={"body_timeout_s": 30.0}))
     clock = Clock()
     whole = infer(2, 1000)
     async with listening(served, clock=clock) as server, Connection(server) as connection:
@@ -132,7 +134,7 @@ async def test_a_body_that_finds_no_room_any_more_is_refused_and_read_to_its_end
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
     whole = infer(1, 1000, *WAYS[way])
-    inflight = served.state.inflight
+    inflight = services_of(served).inflight
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(whole[:400])
         await until(lambda: inflight.taken > 0)
@@ -152,7 +154,7 @@ async def test_a_body_that_finds_no_room_any_more_is_refused_and_read_to_its_end
 async def test_a_refused_body_that_does_not_come_ends_with_its_connection(served: FastAPI, end: str) -> None:
     clock = Clock()
     whole = infer(1, 1000)
-    inflight = served.state.inflight
+    inflight = services_of(served).inflight
     async with listening(served, clock=clock) as server, Connection(server) as connection:
         await connection.send(whole[:400])
         await until(lambda: inflight.taken > 0)
@@ -193,7 +195,7 @@ async def test_a_client_that_leaves_is_not_told_of_its_body(served: FastAPI) -> 
     clock = Clock()
     async with listening(served, clock=clock) as server, Connection(server) as connection:
         await connection.send(infer(1, 100)[:-1])
-        await until(lambda: served.state.inflight.taken > 0)
+        await until(lambda: services_of(served).inflight.taken > 0)
         connection.leave()
         await until(lambda: not server.state.connections)
         clock.advance(STALLED_S)
@@ -209,7 +211,7 @@ async def test_a_stalled_body_is_ended_on_every_way(served: FastAPI, pieces: lis
     answer = await post(served, INFER, sending(*pieces), {"Content-Length": str(LIMIT)})
     assert "came for 0.01 s" in refused(answer, 408, "DeadlineExceeded")
     assert answer.headers["connection"] == "close"
-    assert served.state.inflight.taken == 0
+    assert services_of(served).inflight.taken == 0
 
 
 async def test_a_stalled_json_object_is_ended(served: FastAPI) -> None:
@@ -233,7 +235,7 @@ def trickling(rate: float, settings: Settings) -> tuple[Request, Callable[[], fl
         at += 1 / rate
         return {"type": "http.request", "body": b"1", "more_body": at < 60}
 
-    app = SimpleNamespace(state=SimpleNamespace(settings=settings))
+    app = SimpleNamespace(state=SimpleNamespace(services=SimpleNamespace(settings=settings)))
     return Request({"type": "http", "app": app}, receive), lambda: at
 
 
@@ -272,7 +274,7 @@ def read_late(settings: Settings, piece: bytes, held_up_s: float) -> tuple[Reque
             await asyncio.Event().wait()
         return {"type": "http.request", "body": piece, "more_body": waits < 3}
 
-    app = SimpleNamespace(state=SimpleNamespace(settings=settings))
+    app = SimpleNamespace(state=SimpleNamespace(services=SimpleNamespace(settings=settings)))
     return Request({"type": "http", "app": app}, receive), lambda: at
 
 

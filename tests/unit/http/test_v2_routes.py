@@ -15,6 +15,7 @@ from tests.fakes.runtime import FakeRuntime, error
 from tests.unit.shared_objects import make
 from tests.waiting import until
 from trtserve.server.app import create_app
+from trtserve.services import services_of
 from trtserve.settings import Settings
 from trtserve.version import VERSION
 
@@ -133,7 +134,7 @@ async def test_what_is_loading_or_failed_is_a_503_with_the_reason(settings: Sett
         refused(await client.get("/v2/health/ready"), 503, "Unavailable")
         assert await told(client, "/v2/models/stats") == {"model_stats": []}
         runtime.load_gate.set()
-        await until(lambda: second.state.registry.loading == 0)
+        await until(lambda: services_of(second).registry.loading == 0)
         assert "the driver is gone" in refused(await client.get(f"/v2/models/net{part}"), 503, "Unavailable")
 
 
@@ -162,7 +163,7 @@ async def test_versions_that_cannot_be_asked_for_are_not_told(settings: Settings
 
     again = create_app(settings, runtime=Runtime())
     async with again.router.lifespan_context(again), client_of(again) as client:
-        await until(lambda: again.state.registry.loading == 0)
+        await until(lambda: services_of(again).registry.loading == 0)
         assert (await told(client, "/v2/models/net"))["versions"] == ["2"]
         config = await told(client, "/v2/models/net/config")
         assert config["version_policy"] == {"specific": {"versions": [2]}}
@@ -242,7 +243,7 @@ async def test_a_region_is_registered_told_and_unregistered(
     assert await told(client, f"{SYSTEM}/status") == [first, second]
     assert await told(client, f"{SYSTEM}/region/in/status") == [first]
     assert await told(client, f"{SYSTEM}/region/a%2Fb%20c/status") == [second]
-    app.state.shared_memory.write("in", 0, b"x")
+    services_of(app).shared_memory.write("in", 0, b"x")
     refused(await register(client, "in", key=key, offset=16, byte_size=32), 409, "Conflict")
     large = refused(await register(client, "large", key=key, byte_size=65), 400, "InvalidInput")
     assert "which has 64:" in large
@@ -303,8 +304,8 @@ async def test_the_end_of_the_server_closes_its_regions(settings: Settings, key:
     app = create_app(settings, runtime=FakeRuntime())
     async with app.router.lifespan_context(app), client_of(app) as client:
         await register(client, "in", key=key, byte_size=1)
-        assert len(app.state.shared_memory.status()) == 1
-    assert app.state.shared_memory.status() == []
+        assert len(services_of(app).shared_memory.status()) == 1
+    assert services_of(app).shared_memory.status() == []
 
 
 # -- settings of the running server

@@ -20,6 +20,7 @@ from trtserve.http.headers import read_headers
 from trtserve.http.short_heads import HEAD_BYTES, HEADS, KnownHeads
 from trtserve.http.short_way import RENDERED
 from trtserve.inference.calls import DOCUMENT_BYTES, TEMPLATES, Head, Inference
+from trtserve.services import services_of
 
 if TYPE_CHECKING:
     from runtime_ext import Completion
@@ -35,8 +36,8 @@ PREFIX = b"POST /engines/net/infer HTTP/1.1\r\nContent-Length: 1\r\n"
 async def inference(client: httpx.AsyncClient, app: FastAPI) -> Inference:
     """Of an application with the engine `net`."""
     (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
-    assert isinstance(app.state.inference, Inference)
-    return app.state.inference
+    assert isinstance(services_of(app).inference, Inference)
+    return services_of(app).inference
 
 
 def document(**members: object) -> bytes:
@@ -284,7 +285,7 @@ def test_a_head_that_is_not_ordinary_is_left_to_the_framework(raw: bytes) -> Non
 
 
 async def test_answers_of_many_shapes_are_each_their_own(app: FastAPI, inference: Inference) -> None:
-    runtime = app.state.runtime
+    runtime = services_of(app).runtime
     async with listening(app) as server, Connection(server) as connection:
         for count in [*range(40), 3, 3]:
             blob = np.full(count, count, np.float32).tobytes()

@@ -15,6 +15,7 @@ from tests.fakes.runtime import FakeRuntime, error
 from tests.waiting import until
 from trtserve.errors import Unavailable
 from trtserve.inference.inflight import InflightBytes
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +33,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def inflight(app: FastAPI) -> InflightBytes:
-    budget = app.state.inflight
+    budget = services_of(app).inflight
     assert isinstance(budget, InflightBytes)
     return budget
 

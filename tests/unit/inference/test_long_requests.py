@@ -19,6 +19,7 @@ from tests.waiting import until
 from trtserve.codec import LONG_BYTES, json_values
 from trtserve.codec.json_large import LEAST_BYTES, NumberList
 from trtserve.inference.calls import HERE_BYTES
+from trtserve.services import services_of
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +66,7 @@ async def test_a_long_list_is_read_in_a_thread_and_a_shorter_one_on_the_loop(
             assert json.loads(answer.body)["outputs"][0]["data"] == [np.float32(value) for value in VALUES]
             assert (readers.pop() is not loop) == elsewhere
     assert readers == []
-    assert served.state.inflight.taken == 0
+    assert services_of(served).inflight.taken == 0
 
 
 @pytest.mark.parametrize("blanks", [LEAST_BYTES, HERE_BYTES])
@@ -94,10 +95,10 @@ async def test_what_is_made_of_a_list_counts_as_under_way(
     async with client_of(served) as client:
         waiting = asyncio.create_task(client.post(INFER, content=body))
         await until(lambda: len(runtime.waiting) == 1)
-        assert served.state.inflight.taken == len(body) + rows * 16
+        assert services_of(served).inflight.taken == len(body) + rows * 16
         runtime.release()
         assert (await waiting).status_code == 200
-    assert served.state.inflight.taken == 0
+    assert services_of(served).inflight.taken == 0
 
 
 async def test_what_would_be_over_the_limit_is_refused_before_it_is_made(
@@ -106,7 +107,7 @@ async def test_what_would_be_over_the_limit_is_refused_before_it_is_made(
     body = long()
     whole = len(body) + 16
     # It is to leave as much room as it takes.
-    served.state.inflight.take(served.state.settings.max_inflight_bytes - 2 * whole + 1, 0)
+    services_of(served).inflight.take(services_of(served).settings.max_inflight_bytes - 2 * whole + 1, 0)
     async with client_of(served) as client:
         refused(await client.post(INFER, content=body), 503, "Unavailable")
     assert readers == []
@@ -131,7 +132,7 @@ async def test_a_long_answer_is_written_in_a_thread(
     assert np.array_equal(np.float32(json.loads(body)["outputs"][0]["data"]), x)
     (thread,) = readers
     assert thread is not threading.current_thread()
-    assert served.state.inflight.taken == 0
+    assert services_of(served).inflight.taken == 0
 
 
 @pytest.mark.parametrize("datatype", ["FP32", "FP64", "FP16", "INT8", "UINT64", "BOOL", "BF16"])

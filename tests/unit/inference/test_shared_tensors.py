@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from tests.asgi import inference_of, refused
+from tests.asgi import exchange, inference_of, refused
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, Output, TensorSpec, error
 from tests.fakes.shared_memory import FakeSharedMemory
@@ -18,6 +18,7 @@ from trtserve.codec.open_inference import HEADER_LENGTH
 from trtserve.errors import NotFound
 from trtserve.http.headers import read_headers
 from trtserve.inference.calls import Head
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +50,7 @@ def memory() -> FakeSharedMemory:
 
 @pytest.fixture(autouse=True)
 async def served(app: FastAPI, client: httpx.AsyncClient, memory: FakeSharedMemory) -> None:
-    app.state.inference = inference_of(app, shared_memory=memory)
+    exchange(app, inference=inference_of(app, shared_memory=memory))
     (await client.post("/engines?name=net", content=onnx_plan())).raise_for_status()
 
 
@@ -99,9 +100,9 @@ async def test_requests_with_one_head_go_each_to_its_place(app: FastAPI, memory:
     head = Head.of("net", None, read_headers({HEADER_LENGTH: str(len(binary_to("out")))}))
     for region in ("out", "two", "out"):
         ended: list[Any] = []
-        call = app.state.inference.start(head, binary_to(region) + BLOB, 0, ended.append)
+        call = services_of(app).inference.start(head, binary_to(region) + BLOB, 0, ended.append)
         await until(lambda ended=ended: len(ended) == 1)
-        app.state.inference.answer(call, ended[0])
+        services_of(app).inference.answer(call, ended[0])
     assert [name for name, *_ in memory.writes] == ["out", "two", "out"]
 
 
@@ -110,10 +111,10 @@ async def test_a_place_that_is_gone_is_told_to_the_next_request_with_the_same_he
 ) -> None:
     body = binary_to("out")
     head = Head.of("net", None, read_headers({HEADER_LENGTH: str(len(body))}))
-    app.state.inference.start(head, body + BLOB, 0, lambda _: None)
+    services_of(app).inference.start(head, body + BLOB, 0, lambda _: None)
     del memory.regions["out"]
     with pytest.raises(NotFound, match="region 'out'"):
-        app.state.inference.start(head, body + BLOB, 0, lambda _: None)
+        services_of(app).inference.start(head, body + BLOB, 0, lambda _: None)
     assert len(runtime.timeouts) == 1
 
 
@@ -173,7 +174,7 @@ async def test_inputs_there_are_under_the_limit_of_a_body(client: httpx.AsyncCli
 async def test_inputs_there_count_as_bytes_under_way(
     app: FastAPI, client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
-    inflight = app.state.inflight
+    inflight = services_of(app).inflight
     (await infer(client)).raise_for_status()
     assert inflight.taken == 0
     runtime.hold()
@@ -194,18 +195,18 @@ async def test_inputs_there_that_are_abandoned_count_no_more(
     await until(lambda: runtime.waiting)
     waiting.cancel()
     await until(lambda: runtime.cancelled)
-    assert app.state.inflight.taken == 0
+    assert services_of(app).inflight.taken == 0
 
 
 async def test_inputs_there_that_are_not_accepted_count_no_more(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
     refused(await infer(client, **there("none")), 404, "NotFound")
-    assert app.state.inflight.taken == 0
+    assert services_of(app).inflight.taken == 0
 
 
 async def test_a_server_that_shares_no_memory_says_so(app: FastAPI, client: httpx.AsyncClient) -> None:
-    app.state.inference = inference_of(app)
+    exchange(app, inference=inference_of(app))
     assert "System shared memory is off" in refused(await infer(client), 501, "Unsupported")
     x = X | {"data": [1, 2, 3, 4], "parameters": {}}
     assert "System shared memory is off" in refused(await infer(client, OUT, **x), 501, "Unsupported")

@@ -17,6 +17,7 @@ from tests.fakes.runtime import FakeRuntime, error
 from tests.waiting import until
 from trtserve.errors import InvalidInput, TrtserveError, Unavailable
 from trtserve.server.app import create_app
+from trtserve.services import services_of
 from trtserve.settings import Settings
 from trtserve.store.database import StoredEngine
 
@@ -191,7 +192,7 @@ async def test_the_metadata_of_a_plan_is_shown_before_and_after_a_restart(
         async with app.router.lifespan_context(app), client_of(app) as client:
             if request == "POST":
                 await client.post("/engines?name=yolo", content=plan)
-            await until(lambda app=app: app.state.registry.loading == 0)
+            await until(lambda app=app: services_of(app).registry.loading == 0)
             assert (await client.get("/engines/yolo")).json()["metadata"] == metadata
     assert len(trial.tried) == 1
 

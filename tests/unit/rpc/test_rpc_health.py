@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.fakes.runtime import FakeRuntime
 from trtserve.rpc.health import Health
+from trtserve.services import services_of
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +21,7 @@ Request = health_pb2.HealthCheckRequest
 @pytest.fixture
 def health(client: Any, app: FastAPI) -> Health:
     """Of an application that runs."""
-    return Health(app.state, "inference.GRPCInferenceService")
+    return Health(services_of(app), "inference.GRPCInferenceService")
 
 
 @pytest.fixture
