@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.fakes.runtime import Output
-from trtserve.codec.datatypes import NUMPY
+from trtserve.codec.datatypes import DATATYPES
 
 Array = npt.NDArray[Any]
 Tensor = tuple[str, Array]
@@ -33,8 +33,8 @@ def _finite_bfloat16() -> st.SearchStrategy[int]:
 @st.composite
 def tensors(draw: st.DrawFn, *, finite: bool) -> Tensor:
     """A datatype and an array of it; BF16 is the upper half of a float32 in a uint16."""
-    datatype = draw(st.sampled_from(sorted(NUMPY)))
-    dtype = NUMPY[datatype]
+    datatype = draw(st.sampled_from(sorted(DATATYPES)))
+    dtype = DATATYPES[datatype].numpy
     elements: st.SearchStrategy[Any] | None = None
     if finite and datatype == "BF16":
         elements = _finite_bfloat16()
@@ -45,5 +45,5 @@ def tensors(draw: st.DrawFn, *, finite: bool) -> Tensor:
 
 def same(datatype: str, array: Array, buffer: object) -> bool:
     """Whether a buffer holds the array, bit by bit; a NaN is one whatever its payload."""
-    found = np.frombuffer(memoryview(buffer).cast("B"), NUMPY[datatype])
+    found = np.frombuffer(memoryview(buffer).cast("B"), DATATYPES[datatype].numpy)
     return found.size == math.prod(array.shape) and found.tobytes() == array.tobytes()

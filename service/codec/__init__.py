@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from runtime_ext import DATATYPES, Output, TensorSpec
+from runtime_ext import Output, TensorSpec
 from trtserve.codec import open_inference, safetensors
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.json_values import write
 from trtserve.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
 from trtserve.errors import InvalidInput

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from runtime_ext import DATATYPES, find_number_lists, read_number_list
+from runtime_ext import find_number_lists, read_number_list
 from trtserve.codec import json_cut
-from trtserve.codec.datatypes import NUMPY
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.json_values import Array, narrowed, refusal
 from trtserve.codec.request import Unread
 from trtserve.codec.tensor import TENSORS, check_elements
@@ -20,7 +20,6 @@ from trtserve.whole import MOST_EXACT
 
 LEAST_BYTES = 16_384  # of a document that is worth it
 LEAST_LIST = 256  # characters of a list that is cut out
-READ_AS = {"FP16": "FP64", "BF16": "FP32"}  # what numpy then rounds
 TOO_LONG = (
     "The request's JSON has {size} bytes besides the numbers of its inputs; this server reads at most {most}."
     " Data belongs into the list `data` of an input, or behind the JSON in the binary form."
@@ -42,13 +41,14 @@ class NumberList(Unread):
         return len(self._text)
 
     def read_bytes(self, datatype: str, shape: list[int]) -> int:
-        if datatype in READ_AS:  # which takes about as much again to be rounded
-            return 2 * self._most_elements(shape) * DATATYPES[READ_AS[datatype]]
-        return self._most_elements(shape) * DATATYPES[datatype]
+        read_as = DATATYPES[datatype].read_as
+        if read_as is not None:  # which takes about as much again to be rounded
+            return 2 * self._most_elements(shape) * DATATYPES[read_as].size
+        return self._most_elements(shape) * DATATYPES[datatype].size
 
     def read(self, name: str, datatype: str, shape: list[int]) -> Array:
-        read_as = READ_AS.get(datatype, datatype)
-        array = np.empty(self._most_elements(shape), NUMPY[read_as])
+        read_as = DATATYPES[datatype].read_as or datatype
+        array = np.empty(self._most_elements(shape), DATATYPES[read_as].numpy)
         fault = read_number_list(self._text, shape, read_as, array)
         if fault is not None:
             raise self._refusal(name, datatype, shape, fault)

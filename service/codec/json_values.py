@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from trtserve.codec.datatypes import FLOATS, INTEGERS, NUMPY
+from trtserve.codec.datatypes import DATATYPES, Datatype
 from trtserve.codec.tensor import check_elements
 from trtserve.errors import InvalidInput
 from trtserve.text import shown
@@ -18,9 +18,9 @@ from trtserve.whole import MOST_EXACT, whole
 
 Array = npt.NDArray[Any]
 
+BOOL, BF16 = DATATYPES["BOOL"], DATATYPES["BF16"]
 BF16_INFINITY = 0x7F80
 NUMBERS = {int, float}
-ARRAY = {"FP32": "f", "FP64": "d"}  # the standard library's arrays of these
 FEW = 256  # elements
 STEP_ELEMENTS = 65_536  # that are written at once, with the GIL: a millisecond or two
 
@@ -31,16 +31,17 @@ def to_array(name: str, datatype: str, shape: list[int], data: object) -> Array:
     Types are looked at before numpy sees the values: it would take `true` for 1 and 1.5 for a whole number.
     """
     values = flat(name, shape, data)
-    if datatype == "BOOL":
+    known = DATATYPES[datatype]
+    if known.integers is not None:
+        return _to_int(name, known, known.integers, values)
+    if known is BOOL:
         return _to_bool(name, values)
-    if datatype in INTEGERS:
-        return _to_int(name, datatype, values)
-    return _to_bfloat16(name, values) if datatype == "BF16" else _to_float(name, datatype, values)
+    return _to_bfloat16(name, values) if known is BF16 else _to_float(name, known, values)
 
 
 def to_list(datatype: str, data: memoryview) -> Array:
     """The elements, flat, as something that the JSON encoder takes."""
-    values = np.frombuffer(data, NUMPY[datatype])
+    values = np.frombuffer(data, DATATYPES[datatype].numpy)
     if datatype == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values
@@ -89,14 +90,14 @@ def _to_bool(name: str, values: list[Any]) -> Array:
     return np.array(values, np.bool_)
 
 
-def _to_int(name: str, datatype: str, values: list[Any]) -> Array:
+def _to_int(name: str, datatype: Datatype, held: tuple[int, int], values: list[Any]) -> Array:
     if not {int}.issuperset(map(type, values)):
-        values = _from_floats(name, datatype, values)
-    least, greatest = INTEGERS[datatype]
+        values = _from_floats(name, datatype.name, values)
+    least, greatest = held
     if values and (min(values) < least or max(values) > greatest):
         wrong = next(index for index, value in enumerate(values) if not least <= value <= greatest)
-        raise _refusal(name, datatype, values, wrong)
-    return np.array(values, NUMPY[datatype])
+        raise _refusal(name, datatype.name, values, wrong)
+    return np.array(values, datatype.numpy)
 
 
 def _from_floats(name: str, datatype: str, values: list[Any]) -> list[int]:
@@ -106,30 +107,30 @@ def _from_floats(name: str, datatype: str, values: list[Any]) -> list[int]:
     return cast("list[int]", wholes)
 
 
-def _to_float(name: str, datatype: str, values: list[Any]) -> Array:
-    _check_types(name, datatype, values, NUMBERS)
-    if datatype in ARRAY and len(values) <= FEW:
-        few = _few_floats(datatype, values)
+def _to_float(name: str, datatype: Datatype, values: list[Any]) -> Array:
+    _check_types(name, datatype.name, values, NUMBERS)
+    if datatype.typecode is not None and len(values) <= FEW:
+        few = _few_floats(datatype, datatype.typecode, values)
         if few is not None:
             return few
     with np.errstate(over="ignore"):
-        converted = np.array(values, np.float64).astype(NUMPY[datatype])
-    _check_finite(name, datatype, values, np.isfinite(converted))
+        converted = np.array(values, np.float64).astype(datatype.numpy)
+    _check_finite(name, datatype.name, values, np.isfinite(converted))
     return converted
 
 
-def _few_floats(datatype: str, values: list[Any]) -> Array | None:
-    """The same for a few numbers, where numpy's calls take longest; None where one may not be finite."""
+def _few_floats(datatype: Datatype, typecode: str, values: list[Any]) -> Array | None:
+    """A few numbers as an array, where numpy's calls take longest; None where one may not be finite."""
     try:
-        packed = array(ARRAY[datatype], values)
+        packed = array(typecode, values)
     except OverflowError:
         return None
     # One that is not finite makes the sum so; a sum that overflows by itself is only looked at again.
-    return np.frombuffer(packed, NUMPY[datatype]) if isfinite(sum(packed)) else None
+    return np.frombuffer(packed, datatype.numpy) if isfinite(sum(packed)) else None
 
 
 def _to_bfloat16(name: str, values: list[Any]) -> Array:
-    rounded = _rounded_to_bfloat16(_to_float(name, "FP32", values))
+    rounded = _rounded_to_bfloat16(_to_float(name, DATATYPES["FP32"], values))
     _check_finite(name, "BF16", values, _finite("BF16", rounded))
     return rounded
 
@@ -137,7 +138,7 @@ def _to_bfloat16(name: str, values: list[Any]) -> Array:
 def narrowed(name: str, datatype: str, wide: Array) -> Array:
     """FP64 as FP16, or FP32 as BF16; InvalidInput where an element is too large for that."""
     with np.errstate(over="ignore"):
-        narrow = _rounded_to_bfloat16(wide) if datatype == "BF16" else wide.astype(NUMPY[datatype])
+        narrow = _rounded_to_bfloat16(wide) if datatype == "BF16" else wide.astype(DATATYPES[datatype].numpy)
     _check_finite(name, datatype, wide, _finite(datatype, narrow))
     return narrow
 
@@ -172,14 +173,13 @@ def refusal(name: str, datatype: str, index: int, written: str, *, inexact: bool
 
     `inexact`: it is a float so large that it may be meant for several whole numbers.
     """
-    if datatype == "BOOL":
-        takes = "true and false"
-    elif datatype in INTEGERS:
-        takes = "whole numbers from {} to {}".format(*INTEGERS[datatype])
+    known = DATATYPES[datatype]
+    if known.integers is not None:
+        takes = "whole numbers from {} to {}".format(*known.integers)
         if inexact:
             takes += f", and those over {MOST_EXACT} without a point or an exponent"
     else:
-        takes = f"numbers up to {FLOATS[datatype]:.8g}"
+        takes = "true and false" if known is BOOL else f"numbers up to {known.greatest:.8g}"
     return InvalidInput(
         f"Tensor {name!r} has {written} at element {index} of its data; {datatype} takes {takes}."
     )

@@ -8,7 +8,8 @@ is 1. All outputs are answered as blobs.
 import math
 from collections.abc import Sequence
 
-from runtime_ext import DATATYPES, TensorSpec
+from runtime_ext import TensorSpec
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.request import InferRequest
 from trtserve.errors import InvalidInput
 
@@ -46,7 +47,7 @@ def _shape(spec: TensorSpec, batch_dim: int | None, size: int) -> list[int]:
             f"{spec.shape}, has {len(variable)} variable dimensions{besides}, where one can be told from the "
             f"number of bytes: {HOW_ELSE}."
         )
-    step = math.prod(length for length in shape if length >= 0) * DATATYPES[spec.datatype]
+    step = math.prod(length for length in shape if length >= 0) * DATATYPES[spec.datatype].size
     if variable:
         fits = step > 0 and size % step == 0
         if fits:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from runtime_ext import Output
-from trtserve.codec.datatypes import FROM_SAFETENSORS, SAFETENSORS
+from trtserve.codec.datatypes import DATATYPES, FROM_SAFETENSORS
 from trtserve.codec.request import Form, InferRequest, Input
 from trtserve.codec.tensor import MOST_DOCUMENT_BYTES, check_bytes, check_name, check_shape, check_tensors
 from trtserve.errors import InvalidInput, TooLarge
@@ -63,7 +63,7 @@ def encode(
     blobs: list[memoryview] = []
     offset = 0
     for output in outputs:
-        if output.datatype not in SAFETENSORS:
+        if output.datatype not in DATATYPES:
             raise InvalidInput(
                 f"Output {output.name!r} is of datatype {output.datatype}, which safetensors files do not "
                 "have; accept application/json."
@@ -71,7 +71,7 @@ def encode(
         data = memoryview(output)
         end = offset + data.nbytes
         header[output.name] = {
-            "dtype": SAFETENSORS[output.datatype],
+            "dtype": DATATYPES[output.datatype].safetensors,
             "shape": output.shape,
             "data_offsets": [offset, end],
         }
@@ -117,7 +117,7 @@ def _tensor(name: str, described: object) -> Tensor:
                 allowed = ", ".join(FROM_SAFETENSORS)
                 raise InvalidInput(f"Tensor {name!r} has the dtype {shown(dtype)}; allowed are {allowed}.")
             dims = check_shape(name, shape, floats=False)  # as the safetensors package reads it
-            return Tensor(name, FROM_SAFETENSORS[dtype], dims, begin, end)
+            return Tensor(name, FROM_SAFETENSORS[dtype].name, dims, begin, end)
         case _:
             raise InvalidInput(
                 f"Tensor {name!r} of the safetensors file has no proper dtype, shape and data_offsets."

@@ -2,7 +2,7 @@
 
 import math
 
-from runtime_ext import DATATYPES
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.errors import InvalidInput
 from trtserve.text import shown
 from trtserve.whole import whole
@@ -61,7 +61,7 @@ def check_bytes(name: str, datatype: str, shape: list[int], size: object) -> int
     elements = math.prod(shape)
     given = whole(size)
     if datatype in DATATYPES:
-        expected = elements * DATATYPES[datatype]
+        expected = elements * DATATYPES[datatype].size
         if given == expected:
             return expected
         takes = shown(expected)

@@ -18,8 +18,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from runtime_ext import DATATYPES, Output, TensorSpec
+from runtime_ext import Output, TensorSpec
 from trtserve.codec import InferRequest, Selected
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.request import Region, Unread
 from trtserve.errors import Conflict, InvalidInput, NotFound, TooLarge, TrtserveError, Unsupported
 from trtserve.settings import Settings
@@ -281,7 +282,7 @@ def check_outputs(memory: SharedMemory, selected: Selected, specs: Sequence[Tens
             memory.check(place.name, place.offset, place.byte_size)
             spec = specs[index]
             if spec.shape is not None and all(dim >= 0 for dim in spec.shape):
-                size = math.prod(spec.shape) * DATATYPES[spec.datatype]
+                size = math.prod(spec.shape) * DATATYPES[spec.datatype].size
                 _check_room(spec, spec.shape, size, place)
 
 

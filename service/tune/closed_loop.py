@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime_ext import Completion, EngineInfo, Error, Prepared, Runtime, TensorSpec
-from trtserve.codec.datatypes import FLOATS, NUMPY
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.errors import InvalidInput, TrtserveError, of_kind
 
 LEAD_IN = 0.25  # of a measurement's seconds: what comes before the load is steady does not count
@@ -105,10 +105,11 @@ def _values(
     spec: TensorSpec, profile: int, shape: Sequence[int], random: np.random.Generator
 ) -> npt.NDArray[Any]:
     """Floats from 0 to 1, and integers 0 and 1: good as indices and masks too, which others may not be."""
-    dtype = NUMPY[spec.datatype]
+    datatype = DATATYPES[spec.datatype]
+    dtype = datatype.numpy
     if profile < len(spec.values):
         return np.resize(np.array(spec.values[profile].opt), shape).astype(dtype)
-    if spec.datatype not in FLOATS:
+    if datatype.greatest is None:
         return np.asarray(random.integers(0, 2, shape)).astype(dtype)
     floats = np.asarray(random.random(shape, np.float32))
     if spec.datatype == "BF16":

@@ -13,6 +13,7 @@ import pytest
 import runtime_ext
 from runtime_ext.backends import OpenVinoOptions, plugin_path
 from tests.submitting import submit
+from trtserve.codec.datatypes import DATATYPES
 
 COMPLETION_TIMEOUT_S = 60
 
@@ -120,21 +121,8 @@ class Harness:
         return next(stats for stats in self.runtime.stats() if stats.id == engine_id)
 
 
-OIP = {
-    "bool": "BOOL",
-    "uint8": "UINT8",
-    "uint16": "UINT16",
-    "uint32": "UINT32",
-    "uint64": "UINT64",
-    "int8": "INT8",
-    "int16": "INT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "float32": "FP32",
-    "float64": "FP64",
-}
-NUMPY = {datatype: np.dtype(name) for name, datatype in OIP.items()}
+NUMPY = {name: known.numpy for name, known in DATATYPES.items() if name != "BF16"}
+OIP = {dtype.name: name for name, dtype in NUMPY.items()}
 
 
 def to_numpy(output: runtime_ext.Output) -> np.ndarray:

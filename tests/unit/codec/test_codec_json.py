@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from tests import bodies
 from tests.tensors import Array, Tensor, bfloat16_to_float32, output, same, tensors
 from trtserve.codec import InferRequest
-from trtserve.codec.datatypes import INTEGERS, NUMPY
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.errors import InvalidInput
 
 JSON = Headers({"Content-Type": "application/json"})
@@ -28,7 +28,7 @@ def values(datatype: str, data: object, shape: list[int] | None = None) -> Array
     shape = [len(data)] if shape is None and isinstance(data, list) else shape
     request = decode({"name": "x", "datatype": datatype, "shape": shape, "data": data})
     ((_, _, _, buffer),) = request.inputs
-    return np.frombuffer(buffer, NUMPY[datatype])
+    return np.frombuffer(buffer, DATATYPES[datatype].numpy)
 
 
 def answer(*outputs: tuple[str, Array], request: InferRequest | None = None) -> dict[str, Any]:
@@ -75,11 +75,11 @@ def test_booleans_come_as_words_or_as_numbers() -> None:
     assert values("BOOL", [True, False, 1, 0]).tolist() == [True, False, True, False]
 
 
-@pytest.mark.parametrize("datatype", sorted(INTEGERS))
+@pytest.mark.parametrize("datatype", sorted(name for name, known in DATATYPES.items() if known.integers))
 def test_whole_numbers_may_be_floats(datatype: str) -> None:
     assert values(datatype, [1.0, 2, -0.0, 1e2]).tolist() == [1, 2, 0, 100]
     nested = values(datatype, [[1.0, 2.0], [3.0, 4.0]], [2, 2])
-    assert (nested.tolist(), nested.dtype) == ([1, 2, 3, 4], np.dtype(NUMPY[datatype]))
+    assert (nested.tolist(), nested.dtype) == ([1, 2, 3, 4], np.dtype(DATATYPES[datatype].numpy))
 
 
 def test_a_float_is_a_whole_number_as_far_as_it_can_be_no_other() -> None:
@@ -194,7 +194,7 @@ def test_the_answer_says_whose_it_is() -> None:
 def test_what_json_has_no_number_for_is_null(datatype: str) -> None:
     array = np.array([math.nan, math.inf, 1.0], np.float32)
     stored = (array.view(np.uint32) >> 16).astype(np.uint16) if datatype == "BF16" else array
-    (y,) = answer((datatype, stored.astype(NUMPY[datatype])))["outputs"]
+    (y,) = answer((datatype, stored.astype(DATATYPES[datatype].numpy)))["outputs"]
     assert y["data"] == [None, None, 1.0]
 
 

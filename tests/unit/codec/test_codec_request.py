@@ -13,7 +13,7 @@ from tests import bodies
 from tests.fakes.runtime import TensorSpec
 from trtserve import codec
 from trtserve.codec import Form, InferRequest
-from trtserve.codec.datatypes import NUMPY
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.request import HIGH, LOW, NORMAL, Region, RequestedOutput
 from trtserve.errors import InvalidInput, TrtserveError, Unsupported
 
@@ -295,7 +295,7 @@ TENSORS = st.fixed_dictionaries(
     {},
     optional={
         "name": st.sampled_from(["x", "y"]) | JUNK,
-        "datatype": st.sampled_from(sorted(NUMPY)) | JUNK,
+        "datatype": st.sampled_from(sorted(DATATYPES)) | JUNK,
         "shape": st.lists(st.integers(0, 3), max_size=3) | JUNK,
         "data": st.lists(st.integers(-1, 300) | st.floats(), max_size=9) | JUNK,
         "parameters": st.fixed_dictionaries({}, optional={"binary_data_size": st.integers(-1, 20)}) | JUNK,

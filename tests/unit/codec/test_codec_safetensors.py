@@ -17,7 +17,7 @@ from tests import bodies
 from tests.fakes.runtime import Output
 from tests.tensors import Tensor, output, same, tensors
 from trtserve.codec import Form, InferRequest
-from trtserve.codec.datatypes import SAFETENSORS
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.tensor import MOST_DOCUMENT_BYTES
 from trtserve.errors import InvalidInput, TooLarge, TrtserveError
 
@@ -71,7 +71,7 @@ def test_every_datatype_and_shape_survives_both_ways(sent: list[Tensor]) -> None
         assert (came_datatype, shape) == (datatype, list(array.shape))
         assert same(datatype, array, buffer)
         tensor = theirs[f"y{n}"]
-        assert (tensor["dtype"], tensor["shape"]) == (SAFETENSORS[datatype], shape)
+        assert (tensor["dtype"], tensor["shape"]) == (DATATYPES[datatype].safetensors, shape)
         assert same(datatype, array, bytes(tensor["data"]))
 
 

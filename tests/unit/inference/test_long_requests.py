@@ -139,7 +139,7 @@ async def test_a_long_answer_is_written_in_a_thread(
 def test_a_list_is_written_in_steps_as_at_once(datatype: str) -> None:
     rng = np.random.default_rng(0)
     elements = 2 * json_values.STEP_ELEMENTS + 3
-    kind = json_values.NUMPY[datatype]
+    kind = json_values.DATATYPES[datatype].numpy
     values = rng.integers(0, 2, elements).astype(kind)
     for count in (0, 1, json_values.STEP_ELEMENTS, elements):
         data = memoryview(values[:count].tobytes())

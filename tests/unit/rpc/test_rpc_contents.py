@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtserve.codec.datatypes import INTEGERS, NUMPY
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.errors import InvalidInput
-from trtserve.rpc.contents import FIELDS, NAMES, Contents
+from trtserve.rpc.contents import NAMES, Contents
 
+FIELDS = {name: known.contents for name, known in DATATYPES.items() if known.contents is not None}
 VARINTS = [datatype for datatype in FIELDS if not datatype.startswith("FP")]
 
 
@@ -28,7 +29,7 @@ def packed(datatype: str, payload: bytes) -> bytes:
 
 def read(datatype: str, shape: list[int], *parts: bytes) -> list[object]:
     array = Contents(parts).read("x", datatype, shape)
-    assert array.dtype == NUMPY[datatype]
+    assert array.dtype == DATATYPES[datatype].numpy
     values: list[object] = array.tolist()
     return values
 
@@ -41,7 +42,7 @@ def refusal(datatype: str, shape: list[int], *parts: bytes) -> str:
 
 @given(st.sampled_from(VARINTS), st.data())
 def test_whole_numbers_are_read_packed_and_one_by_one(datatype: str, data: st.DataObject) -> None:
-    least, greatest = INTEGERS.get(datatype, (0, 1))
+    least, greatest = DATATYPES[datatype].integers or (0, 1)
     values = data.draw(st.lists(st.integers(least, greatest), max_size=9))
     payload = b"".join(map(varint, values))
     tag = bytes([FIELDS[datatype] << 3])
@@ -77,7 +78,7 @@ def test_an_element_that_the_datatype_does_not_hold_is_refused(
     datatype: str, values: list[int], element: int
 ) -> None:
     told = refusal(datatype, [len(values)], packed(datatype, b"".join(map(varint, values))))
-    least, greatest = INTEGERS[datatype]
+    least, greatest = DATATYPES[datatype].integers or (0, 0)
     assert told == f"Tensor 'x' has the element {element}; {datatype} is from {least} to {greatest}."
 
 
