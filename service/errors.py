@@ -106,6 +106,11 @@ HTTP_STATUS: dict[str, int] = {
 """The one table from a kind to the status of its answer."""
 
 
+def stopping(more: str = "") -> Unavailable:
+    """What is refused, or not done, because the server stops; `more` says what becomes of it."""
+    return Unavailable(f"The server is stopping{more}.")
+
+
 def unknown_model(missing: NotFound) -> NotFound:
     """Of a model or a version that is not there: in Triton's words, which clients look for."""
     return NotFound(f"Request for unknown model: {missing}")

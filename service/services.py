@@ -10,7 +10,7 @@ from trtserve.engines.registry import Registry
 from trtserve.inference.calls import Inference
 from trtserve.inference.completions import Completions
 from trtserve.inference.inflight import InflightBytes
-from trtserve.inference.shared_memory import SharedMemory
+from trtserve.inference.shared_memory import Regions
 from trtserve.oip.models import Models
 from trtserve.oip.repository import Repository
 from trtserve.settings import Settings
@@ -30,7 +30,7 @@ class Services:
     completions: Completions
     metrics: Metrics
     inflight: InflightBytes
-    shared_memory: SharedMemory
+    shared_memory: Regions
     inference: Inference
 
 

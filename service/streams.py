@@ -15,3 +15,12 @@ async def within(
         if size > limit:
             raise too_large(limit)
         yield piece
+
+
+def over_limit(what: str, limit: int, option: str, how: str = "") -> TooLarge:
+    """What is refused with more bytes than an option of the server allows, counted as `how` says."""
+    variable = f"TRTSERVE_{option.upper().replace('-', '_')}"
+    return TooLarge(
+        f"{what} over this server's limit of {limit} bytes{how}: start it with a higher --{option} "
+        f"({variable})."
+    )

@@ -1,6 +1,7 @@
 """Text for the sentences that people read."""
 
 import reprlib
+from collections.abc import Sequence
 
 LINE = 120  # characters
 
@@ -26,3 +27,11 @@ def sentence(text: str) -> str:
     if "_" not in text.partition(" ")[0]:  # the name of an option stays as it is written
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?", "…")) else text + "."
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: bool = False) -> list[str]:
+    """The lines of a table for a console: None is a dash. `right`: the columns are numbers."""
+    cells = [list(columns), *(["-" if cell is None else str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    aligned = str.rjust if right else str.ljust
+    return ["  ".join(map(aligned, row, widths)).rstrip() for row in cells]

@@ -22,7 +22,7 @@ from trtserve.codec.request import (
     InferRequest,
     Input,
     Place,
-    Region,
+    RegionPart,
     RequestedOutput,
     Unread,
 )
@@ -64,7 +64,7 @@ class Described:
 
     request: InferRequest  # whose inputs have no data yet
     tensors: list[tuple[str, str, list[int]]]  # of each input: name, datatype, shape
-    data: list[Any]  # of each input what is Unread, or its Region, or None where it is a blob
+    data: list[Any]  # of each input what is Unread, or its RegionPart, or None where it is a blob
     blob_bytes: list[int]  # of each input; 0 where it is none
 
     @property
@@ -161,7 +161,7 @@ def encode(
     for output, place in outputs:
         data = memoryview(output)
         tensor: dict[str, Any] = {"name": output.name, "shape": output.shape, "datatype": output.datatype}
-        if isinstance(place, Region):
+        if isinstance(place, RegionPart):
             pass  # Clients in C++ take whatever parameters there are for those of a blob.
         elif place:
             tensor["parameters"] = {"binary_data_size": data.nbytes}
@@ -240,7 +240,7 @@ def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -
     described.blob_bytes.append(blob_bytes)
 
 
-def _not_one_way(name: str, tensor: dict[str, Any], size: object, region: Region | None) -> InvalidInput:
+def _not_one_way(name: str, tensor: dict[str, Any], size: object, region: RegionPart | None) -> InvalidInput:
     """What is wrong with a tensor whose data does not come in one way."""
     there = {
         "data": "data" in tensor,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 Input = tuple[str, str, list[int], object]
-"""Name, datatype, shape, data (a buffer, C-contiguous and little-endian): what the runtime takes; or a Region
-where the data is still to be read from there, or Unread."""
+"""Name, datatype, shape, data (a buffer, C-contiguous and little-endian): what the runtime takes; or, where
+the data is still to be read, a RegionPart or Unread."""
 
 
 class Unread(ABC):
@@ -43,7 +43,7 @@ class Form(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class RegionPart:
     """A part of a shared memory region that the client has registered; the numbers are bytes."""
 
     name: str
@@ -51,7 +51,7 @@ class Region:
     byte_size: int
 
 
-Place = bool | Region
+Place = bool | RegionPart
 """Where an output goes: behind the JSON as a blob (True), into it (False), or into shared memory."""
 
 Selected = list[tuple[int, Place]]
@@ -62,7 +62,7 @@ Selected = list[tuple[int, Place]]
 class RequestedOutput:
     name: str
     binary: bool  # as a blob behind the JSON, not in it
-    region: Region | None = None  # into shared memory, neither in the JSON nor behind it
+    region: RegionPart | None = None  # into shared memory, neither in the JSON nor behind it
 
 
 @dataclass(slots=True)

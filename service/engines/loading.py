@@ -20,7 +20,7 @@ from trtserve.engines.engine import Engine
 from trtserve.engines.running_load import RunningLoad
 from trtserve.engines.seam_options import load_options
 from trtserve.engines.turns import Turns
-from trtserve.errors import ExecutionFailed, TrtserveError, Unavailable
+from trtserve.errors import ExecutionFailed, TrtserveError, Unavailable, stopping
 from trtserve.formats.generations import runtime_backend
 from trtserve.formats.sniff import Format
 from trtserve.formats.tensorrt_head import read_metadata
@@ -46,7 +46,7 @@ class Loaded:
     metadata: dict[str, Any] | None
 
 
-class Residency:
+class Loader:
     """Belongs to the event loop and never blocks it. Its caller holds the lock of the engine's ID."""
 
     def __init__(self, runtime: Runtime, settings: Settings, marks: LoadMarks, trial: Trial | None) -> None:
@@ -72,7 +72,7 @@ class Residency:
 
     def refuse_when_stopping(self) -> None:
         if self._stopping:
-            raise Unavailable("The server is stopping.")
+            raise stopping()
 
     def begin_drain(self) -> None:
         """The drain time, of all engines together, begins now, unless it has begun."""

@@ -13,7 +13,7 @@ from trtserve.text import shown
 NAMED_AT_MOST = 20  # references that a NotFound lists
 
 
-class Directory:
+class Lookup:
     """Belongs to the event loop; only the registry changes it."""
 
     def __init__(self) -> None:

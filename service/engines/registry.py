@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from runtime_ext import Runtime
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.lifecycle import Lifecycle, Sleep
-from trtserve.engines.loading import Residency
-from trtserve.engines.lookup import Directory
+from trtserve.engines.loading import Loader
+from trtserve.engines.lookup import Lookup
 from trtserve.errors import Unavailable
 from trtserve.formats.sniff import BACKENDS, Format
 from trtserve.options.engine_options import Options
@@ -45,9 +45,9 @@ class Registry:
         `sleep` is what lets a load wait before it is tried again.
         """
         self._settings = settings
-        self._directory = Directory()
-        self._residency = Residency(runtime, settings, store.marks, trial)
-        self._lifecycle = Lifecycle(store, self._directory, self._residency, sleep)
+        self._lookup = Lookup()
+        self._loader = Loader(runtime, settings, store.marks, trial)
+        self._lifecycle = Lifecycle(store, self._lookup, self._loader, sleep)
         self._loading = 0  # stored engines whose load after a start has not ended
         self._operations: set[asyncio.Task[Any]] = set()
 
@@ -66,7 +66,7 @@ class Registry:
 
     def begin_drain(self) -> None:
         """The drain time begins now, not only with close(): the server has been told to stop."""
-        self._residency.begin_drain()
+        self._loader.begin_drain()
 
     async def close(self) -> None:
         """Wait for what is under way, then drain and unload every engine. Refuses everything else.
@@ -74,22 +74,22 @@ class Registry:
         All of it has the drain time, which begins now unless it has begun: what has not ended by then, a load
         or an execution, is left behind. A trial load is ended at once.
         """
-        self._residency.stop()
-        await self._settled(self._residency.drain_left_s)
-        self._residency.give_up_loads()
+        self._loader.stop()
+        await self._settled(self._loader.drain_left_s)
+        self._loader.give_up_loads()
         await self._settled(CLEAR_UP_S)
         if self._operations:
             logger.warning("%d operations have not ended within the drain time", len(self._operations))
         ready = [engine for engine in self.engines() if engine.state is State.READY]
         for engine in ready:
             engine.state = State.DRAINING
-        downs = (self._residency.unload(engine) for engine in ready)
-        ends = await asyncio.gather(*downs, return_exceptions=True)
+        unloads = (self._loader.unload(engine) for engine in ready)
+        ends = await asyncio.gather(*unloads, return_exceptions=True)
         for engine, failure in zip(ready, ends, strict=True):
             if failure is not None:
                 logger.error("engine %s: not unloaded: %s", engine, failure)
         self._lifecycle.close()
-        self._residency.close()
+        self._loader.close()
 
     async def _settled(self, within_s: float) -> None:
         """Wait until nothing is under way, for at most so long."""
@@ -104,24 +104,24 @@ class Registry:
 
         NotFound says what there is. An engine without a name has version 1.
         """
-        return self._directory.resolve(ref, version)
+        return self._lookup.resolve(ref, version)
 
     def ready(self, ref: str, version: str | None = None) -> Resolved:
         """The same, if it takes requests; else Unavailable with the reason."""
-        resolved = self._directory.resolve(ref, version)
+        resolved = self._lookup.resolve(ref, version)
         if resolved.engine.state is not State.READY:
             raise Unavailable(resolved.engine.why_not_ready())
         return resolved
 
     def engines(self) -> list[Engine]:
-        return self._directory.engines()
+        return self._lookup.engines()
 
     def names(self) -> Mapping[str, StoredName]:
-        return self._directory.names()
+        return self._lookup.names()
 
     def name(self, name: str) -> StoredName:
         """What a name stands for; NotFound says which names there are."""
-        return self._directory.name(name)
+        return self._lookup.name(name)
 
     @property
     def loading(self) -> int:
@@ -136,12 +136,12 @@ class Registry:
     @property
     def loads_waiting(self) -> int:
         """Uploads and loads that wait for their turn."""
-        return self._residency.turns.waiting
+        return self._loader.turns.waiting
 
     @property
     def loads_given_up(self) -> int:
         """Loads that were given up as they took too long, and have not ended."""
-        return self._residency.given_up
+        return self._loader.given_up
 
     # -- changing; each returns once it is done
 

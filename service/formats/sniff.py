@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from trtserve import varint
 from trtserve.errors import InvalidInput, Unsupported
 from trtserve.formats.generations import is_generation
 from trtserve.formats.not_a_plan import CONVERT_TO_ONNX, HEAD_BYTES, is_text, recognise_foreign
@@ -153,8 +154,13 @@ def _protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """The top-level fields of a message for as far as `data` goes; field 0 where it is not a message."""
     position = 0
     while position < len(data):
-        tag, position = _varint(data, position)
-        value, position = _varint(data, position)
+        tag, behind = varint.read(data, position)
+        value, behind = varint.read(data, behind) if tag >= 0 else (tag, behind)
+        if value < 0:
+            if len(data) - behind >= varint.LONGEST:
+                yield 0, 0
+            return  # the end of `data` cuts it off
+        position = behind
         match tag & 7:
             case 0:
                 yield tag >> 3, value
@@ -164,20 +170,6 @@ def _protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             case _:  # ModelProto has no field of another wire type
                 yield 0, 0
                 return
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """A varint and where it ends; cut off by the end of the data, it is what there was."""
-    value = 0
-    for shift in range(0, 64, 7):
-        if position >= len(data):
-            break
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            break
-    return value, position
 
 
 _RECOGNISERS: tuple[Callable[[bytes], Sniffed | None], ...] = (

@@ -11,7 +11,7 @@ from trtserve.errors import TrtserveError
 from trtserve.http.allowed_hosts import AllowedHosts
 from trtserve.http.connection import MOST_HEAD_BYTES, refusal
 from trtserve.http.headers import read_headers
-from trtserve.inference.calls import HERE_BYTES, Head
+from trtserve.inference.calls import HERE_BYTES, RequestHead
 
 BEGIN = (b"POST /engines/", b"POST /v2/models/")
 # The paths of the routes in routes.infer: what is asked, and its version in the second kind.
@@ -27,7 +27,7 @@ class KnownHead:
 
     __slots__ = ("head", "length")
 
-    def __init__(self, head: Head, length: int) -> None:
+    def __init__(self, head: RequestHead, length: int) -> None:
         self.head = head
         self.length = length
 
@@ -40,9 +40,6 @@ class KnownHeads:
         self._limit = limit
         self._hosts = hosts
         self._known: dict[bytes, KnownHead | None] = {}
-
-    def __len__(self) -> int:
-        return len(self._known)
 
     def look_up(self, raw: bytes) -> KnownHead | None:
         """What a head of these bytes, up to its empty line, says; None where the short way is not for it."""
@@ -69,7 +66,7 @@ class KnownHeads:
         names = [name for name, _ in read.headers]
         if (
             target is None
-            or not read.ordinary
+            or not read.short
             or names.count(b"content-length") != 1
             or not UNUSUAL.isdisjoint(names)
             or refusal(b"POST", "1.1", read.headers) is not None
@@ -90,11 +87,11 @@ class KnownHeads:
         ref = engine or model or ""
         if "/" in ref or "/" in (version or ""):  # no part of a path, once it is decoded: there is nothing
             return None
-        head = Head.of(ref, version, form, of_model=model is not None)
+        head = RequestHead.of(ref, version, form, of_model=model is not None)
         return None if _written(head, int(length)) > HERE_BYTES else KnownHead(head, int(length))
 
 
-def _written(head: Head, length: int) -> int:
+def _written(head: RequestHead, length: int) -> int:
     """How much of a body of that length is JSON."""
     if head.header_length >= 0:
         return head.header_length
@@ -112,7 +109,7 @@ class _Reader:
         self.parser = httptools.HttpRequestParser(self)
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
-        self.ordinary = False  # POST of HTTP/1.1 on a connection that stays open
+        self.short = False  # POST of HTTP/1.1 on a connection that stays open
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -122,7 +119,7 @@ class _Reader:
 
     def on_headers_complete(self) -> None:
         # Asked now: after a message without a body the parser has forgotten its `Connection: close`.
-        self.ordinary = (
+        self.short = (
             self.parser.should_keep_alive()
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"

@@ -1,8 +1,8 @@
 """HTTP for inference, ahead of the framework: uvicorn's protocol with a short way for most of the traffic.
 
-A POST to an engine's `infer` whose head is complete and ordinary is answered from here: no task, no ASGI
+A POST to an engine's `infer` whose head is complete and usual is answered from here: no task, no ASGI
 messages, no routing, and the body goes into one buffer from which it is never copied in Python. Every other
-request, also an inference with anything unusual about it, goes the whole way through uvicorn and the
+request, also an inference with anything unusual about it, goes the long way through uvicorn and the
 application, which knows the same routes: what is refused there is refused with the same sentences. So this is
 an optimisation and nothing else; take it out and the service answers the same.
 
@@ -28,9 +28,9 @@ from trtserve.http.connection import lines
 from trtserve.http.connection_limits import Connections, Phase, Standing
 from trtserve.http.content_coding import compressed, compressed_here, is_short
 from trtserve.http.short_heads import KnownHead, KnownHeads
-from trtserve.http.stopping import stopping
+from trtserve.http.stopping import unfinished
 from trtserve.http.timed import TimedHttp
-from trtserve.inference.calls import Call, Head, Inference
+from trtserve.inference.calls import Call, Inference, RequestHead
 from trtserve.inference.inflight import InflightBytes, KeptOutputs, Untaken
 from trtserve.settings import Settings
 
@@ -163,7 +163,7 @@ class InferProtocol(TimedHttp):
             self._body = None
             self.transport.set_protocol(self)
 
-    def _run(self, head: Head, body: Body, offset: int) -> None:
+    def _run(self, head: RequestHead, body: Body, offset: int) -> None:
         self._coding = head.form.answer_coding
         try:
             self._call = self._short.inference.start(head, body, offset, self._done)
@@ -304,7 +304,7 @@ class InferProtocol(TimedHttp):
         """Refuse the request under way, if there is one, and end the connection."""
         if self._abandon():
             self._closing = True
-            self._refuse(stopping())
+            self._refuse(unfinished())
 
     def _abandon(self) -> bool:
         """Have no request under way any more; False where there was none."""

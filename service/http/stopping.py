@@ -4,14 +4,14 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trtserve.errors import Unavailable
+from trtserve.errors import Unavailable, stopping
 from trtserve.http import error_answers
 
 
-def stopping() -> Unavailable:
-    return Unavailable(
-        "The server is stopping, and the request was not done within --drain-s (TRTSERVE_DRAIN_S). Send it "
-        "again when the server is back, or to another."
+def unfinished() -> Unavailable:
+    return stopping(
+        ", and the request was not done within --drain-s (TRTSERVE_DRAIN_S). Send it again when the server "
+        "is back, or to another"
     )
 
 
@@ -34,4 +34,4 @@ class AnswerCancelled:
         except asyncio.CancelledError:
             if started or scope["type"] != "http":
                 raise
-            await error_answers.answer(scope["app"], stopping())(scope, receive, send)
+            await error_answers.answer(scope["app"], unfinished())(scope, receive, send)

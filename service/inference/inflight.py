@@ -71,9 +71,6 @@ class KeptOutputs:
             int, tuple[int, int]
         ] = {}  # by what tells a batch's memory: its bytes, and for how many
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
     def keep(self, memory: tuple[int, int]) -> None:
         """For one client more, until let_go(). Raises Unavailable where there is no room."""
         which, size = memory

@@ -21,7 +21,7 @@ from typing import Any
 from runtime_ext import Output, TensorSpec
 from trtserve.codec import InferRequest, Selected
 from trtserve.codec.datatypes import DATATYPES
-from trtserve.codec.request import Region, Unread
+from trtserve.codec.request import RegionPart, Unread
 from trtserve.errors import Conflict, InvalidInput, NotFound, TooLarge, TrtserveError, Unsupported
 from trtserve.settings import Settings
 from trtserve.text import shown
@@ -76,7 +76,7 @@ class _Region:
         )
 
 
-class SharedMemory:
+class Regions:
     """The regions that clients have registered. Thread safe; every method may block for as long as a copy."""
 
     def __init__(self, settings: Settings) -> None:
@@ -275,10 +275,10 @@ def _number(given: object, what: str, least: int) -> int:
     return number
 
 
-def check_outputs(memory: SharedMemory, selected: Selected, specs: Sequence[TensorSpec]) -> None:
+def check_outputs(memory: Regions, selected: Selected, specs: Sequence[TensorSpec]) -> None:
     """Refuse, before anything is executed, what is known not to fit the places that outputs have."""
     for index, place in selected:
-        if isinstance(place, Region):
+        if isinstance(place, RegionPart):
             memory.check(place.name, place.offset, place.byte_size)
             spec = specs[index]
             if spec.shape is not None and all(dim >= 0 for dim in spec.shape):
@@ -288,7 +288,7 @@ def check_outputs(memory: SharedMemory, selected: Selected, specs: Sequence[Tens
 
 def input_bytes(request: InferRequest, limit: int) -> int:
     """How much the request's inputs have there; TooLarge where that is over the limit of a body."""
-    size = sum(data.byte_size for *_, data in request.inputs if isinstance(data, Region))
+    size = sum(data.byte_size for *_, data in request.inputs if isinstance(data, RegionPart))
     if size > limit:
         raise TooLarge(
             f"The request's inputs in shared memory have {size} bytes, over this server's limit of {limit}: "
@@ -297,27 +297,27 @@ def input_bytes(request: InferRequest, limit: int) -> int:
     return size
 
 
-def read_inputs(memory: SharedMemory, request: InferRequest) -> tuple[object, ...]:
+def read_inputs(memory: Regions, request: InferRequest) -> tuple[object, ...]:
     """The data of every input, in their order."""
     return tuple([_read(memory, *tensor) for tensor in request.inputs])
 
 
-def _read(memory: SharedMemory, name: str, datatype: str, shape: list[int], data: object) -> object:
+def _read(memory: Regions, name: str, datatype: str, shape: list[int], data: object) -> object:
     if isinstance(data, Unread):
         return data.read(name, datatype, shape)
-    return memory.read(data.name, data.offset, data.byte_size) if isinstance(data, Region) else data
+    return memory.read(data.name, data.offset, data.byte_size) if isinstance(data, RegionPart) else data
 
 
-def write_outputs(memory: SharedMemory, selected: Selected, outputs: Sequence[Output]) -> None:
+def write_outputs(memory: Regions, selected: Selected, outputs: Sequence[Output]) -> None:
     """Write the outputs that go there: all of them, or none where one is larger than its place."""
-    placed = [(outputs[index], place) for index, place in selected if isinstance(place, Region)]
+    placed = [(outputs[index], place) for index, place in selected if isinstance(place, RegionPart)]
     for output, place in placed:
         _check_room(output, output.shape, memoryview(output).nbytes, place)
     for output, place in placed:
         memory.write(place.name, place.offset, memoryview(output))
 
 
-def _check_room(output: Output | TensorSpec, shape: list[int], size: int, place: Region) -> None:
+def _check_room(output: Output | TensorSpec, shape: list[int], size: int, place: RegionPart) -> None:
     if size > place.byte_size:
         raise InvalidInput(
             f"Output {output.name!r}, {output.datatype} {shape}, has {size} bytes; the request gives it "

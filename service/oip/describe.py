@@ -31,7 +31,7 @@ UNKNOWN_RANK = (-1,)  # the protocol has no word for it; an empty shape would be
 def server_metadata(name: str = "trtserve", *, shared_memory: bool = False) -> dict[str, Any]:
     """What the server calls itself, `name`, and what it has.
 
-    `shared_memory`: whether clients may register any, see SharedMemory.enabled.
+    `shared_memory`: whether clients may register any, see Regions.enabled.
     """
     extensions = [*EXTENSIONS, SHARED_MEMORY] if shared_memory else list(EXTENSIONS)
     return {"name": name, "version": VERSION, "extensions": extensions}

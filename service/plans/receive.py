@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from trtserve.errors import InvalidInput, TooLarge
 from trtserve.store.staging import PlanWriter, StagedPlan
-from trtserve.streams import within
+from trtserve.streams import over_limit, within
 from trtserve.workers import UPLOADS
 
 T = TypeVar("T")
@@ -72,7 +72,4 @@ async def _blocks(body: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
 
 
 def _too_large(limit: int, what: str = "The plan") -> TooLarge:
-    return TooLarge(
-        f"{what} is over this server's limit of {limit} bytes: "
-        "start it with a higher --max-plan-bytes (TRTSERVE_MAX_PLAN_BYTES)."
-    )
+    return over_limit(f"{what} is", limit, "max-plan-bytes")

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtime_ext.backends import TensorRtOptions, built_backends
-from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, of_kind
+from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, of_kind, stopping
 from trtserve.formats.generations import runtime_backend
 from trtserve.shortage import RETRY_AFTER_S, shortage_behind, shortage_in
 from trtserve.store.database import StoredEngine
@@ -66,14 +66,14 @@ class Trials:
     async def run(self, plan: Path, engine: StoredEngine) -> None:
         """Raises what the trial raises, and Unavailable once stop() was called."""
         if self._stopped:
-            raise Unavailable("The server is stopping.")
+            raise stopping()
         trial = asyncio.ensure_future(self._trial(plan, engine))
         self._running.add(trial)
         try:
             await trial
         except asyncio.CancelledError:
             if self._stopped:
-                raise Unavailable("The server is stopping.") from None
+                raise stopping() from None
             raise
         finally:
             self._running.discard(trial)

@@ -13,10 +13,10 @@ from trtserve.codec.datatypes import check as check_datatype
 from trtserve.codec.region_parameters import REGION
 from trtserve.codec.tensor import check_name, check_shape, check_tensors
 from trtserve.errors import InvalidInput, TooLarge
-from trtserve.inference.calls import Head
+from trtserve.inference.calls import RequestHead
 from trtserve.rpc import wire
 from trtserve.rpc.contents import Contents
-from trtserve.rpc.heads import Heads
+from trtserve.rpc.heads import RequestHeads
 from trtserve.rpc.open_inference_pb2 import ModelInferRequest
 from trtserve.rpc.parameters import plain
 
@@ -28,9 +28,9 @@ class Requests:
     """Reads the messages of requests, and keeps the heads that they share. Belongs to the event loop."""
 
     def __init__(self) -> None:
-        self._heads = Heads()
+        self._heads = RequestHeads()
 
-    def read(self, message: bytes) -> tuple[Head, InferRequest]:
+    def read(self, message: bytes) -> tuple[RequestHead, InferRequest]:
         """Raises InvalidInput and Unsupported."""
         parts = wire.split(message)
         given = parse(ModelInferRequest, parts.rest)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from runtime_ext import Output
 from trtserve.codec import region_parameters
-from trtserve.codec.request import Region
+from trtserve.codec.request import RegionPart
 from trtserve.inference.calls import Call
 from trtserve.rpc import wire
 from trtserve.rpc.open_inference_pb2 import ModelInferResponse, ModelStreamInferResponse
@@ -39,7 +39,7 @@ def response(call: Call, outputs: Sequence[Output]) -> wire.Parts:
         output = outputs[index]
         data = memoryview(output)
         described = answer.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
-        if isinstance(place, Region):
+        if isinstance(place, RegionPart):
             for parameter, value in region_parameters.described(place, data.nbytes).items():
                 choice = "string_param" if isinstance(value, str) else "int64_param"
                 setattr(described.parameters[parameter], choice, value)

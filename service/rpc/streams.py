@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from trtserve.errors import Cancelled, DeadlineExceeded, Unavailable
+from trtserve.errors import Cancelled, DeadlineExceeded, Unavailable, stopping
 from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.rpc.delivery import Delivery
 
@@ -82,7 +82,7 @@ class Streams:
 
 
 def _stopping() -> Unavailable:
-    return Unavailable("The server is stopping; all requests that it has read are answered.")
+    return stopping("; all requests that it has read are answered")
 
 
 def why_left(context: Context) -> Cancelled | DeadlineExceeded:

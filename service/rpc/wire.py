@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from trtserve import varint
 from trtserve.codec.tensor import MOST_DOCUMENT_BYTES, TENSORS
 from trtserve.errors import InvalidInput, TooLarge
 
@@ -22,7 +23,6 @@ OF_A_REQUEST = (
 LEAST_INPUT = 1024  # bytes of an input that contents are cut out of; those of a smaller one stay
 LEAST_FIELD = 2  # bytes: a tag and a length
 LENGTH_BYTES = 5  # of a number, 7 bits in each: a message has less than 2 GiB
-NUMBER_BYTES = 10  # of one with 64 bits
 LENGTH_DELIMITED = 2
 INPUTS = 5 << 3 | LENGTH_DELIMITED
 CONTENTS = 5 << 3 | LENGTH_DELIMITED  # in an input
@@ -145,7 +145,7 @@ class _Parts:
             return []
         left.append(self._view[kept:end])
         self.contents[number] = contents
-        return [bytes([INPUTS]) + _varint(sum(map(len, left))), *left]
+        return [bytes([INPUTS]) + varint.write(sum(map(len, left))), *left]
 
     def _fields_of(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
         """The fields that lie there, which are at `at`: their tags, and where their data begins and ends.
@@ -161,7 +161,7 @@ class _Parts:
             self.at = at
             tag = message[at]
             if tag & 0x87 == LENGTH_DELIMITED:
-                size, data = _number(message, at + 1, LENGTH_BYTES)
+                size, data = varint.read(message, at + 1, LENGTH_BYTES)
                 data_end = data + size if size >= 0 else -1
             else:
                 data, data_end = at, _end_of_unknown(message, at)
@@ -176,13 +176,13 @@ def with_outputs(response: bytes, outputs: Iterable[memoryview]) -> Parts:
     """A ModelInferResponse with these raw_output_contents."""
     parts: Parts = [response]
     for output in outputs:
-        parts += [RAW_OUTPUT_CONTENTS + _varint(len(output)), output]
+        parts += [RAW_OUTPUT_CONTENTS + varint.write(len(output)), output]
     return parts
 
 
 def in_stream(*response: bytes | memoryview) -> Parts:
     """A ModelStreamInferResponse with a response, which comes in parts."""
-    return [INFER_RESPONSE + _varint(sum(map(len, response))), *response]
+    return [INFER_RESPONSE + varint.write(sum(map(len, response))), *response]
 
 
 async def joined(parts: Parts) -> bytes:
@@ -205,36 +205,17 @@ def _end_of_unknown(message: bytes, at: int) -> int:
 
     One that it has is written otherwise.
     """
-    tag, begin = _number(message, at, LENGTH_BYTES)
+    tag, begin = varint.read(message, at, LENGTH_BYTES)
     match tag & 7 if tag > RAW_INPUT_CONTENTS else None:
         case 0:
-            number, end = _number(message, begin, NUMBER_BYTES)
+            number, end = varint.read(message, begin)
             return end if number >= 0 else -1
         case 1:
             return begin + 8
         case 5:
             return begin + 4
         case 2:
-            size, begin = _number(message, begin, LENGTH_BYTES)
+            size, begin = varint.read(message, begin, LENGTH_BYTES)
             return begin + size if size >= 0 else -1
         case _:  # a group, which proto3 has no more, or a fault
             return -1
-
-
-def _number(message: bytes, at: int, most: int) -> tuple[int, int]:
-    """The number in at most so many bytes from `at` on, and where what follows it begins; -1 for none."""
-    number = 0
-    for place, byte in enumerate(message[at : at + most]):
-        number |= (byte & 0x7F) << 7 * place
-        if byte < 0x80:
-            return number, at + place + 1
-    return -1, at
-
-
-def _varint(number: int) -> bytes:
-    written = bytearray()
-    while number >= 0x80:
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    written.append(number)
-    return bytes(written)

@@ -23,7 +23,7 @@ from trtserve.http.stopping import AnswerCancelled
 from trtserve.inference.calls import Inference
 from trtserve.inference.completions import Completions
 from trtserve.inference.inflight import InflightBytes
-from trtserve.inference.shared_memory import SharedMemory
+from trtserve.inference.shared_memory import Regions
 from trtserve.oip.models import Models
 from trtserve.oip.repository import Repository
 from trtserve.plans.trial import ProcessTrial, Trial
@@ -153,7 +153,7 @@ async def _closed(runtime: Runtime) -> bool:
 def _assembled(settings: Settings, store: Store, runtime: Runtime, trial: Trial | None) -> Services:
     completions = Completions(runtime)
     registry = Registry(settings, store, runtime, trial)
-    shared_memory = SharedMemory(settings)
+    shared_memory = Regions(settings)
     inflight = InflightBytes(settings.max_inflight_bytes, settings.max_request_bytes)
     return Services(
         settings=settings,

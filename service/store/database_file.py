@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trtserve.errors import Unavailable
 from trtserve.store.database_copy import Copy, CopyFile
+from trtserve.store.folder import COPY_NAME
 from trtserve.store.opening import Beside, DamagedDatabase, Decision, Found, Opening, decide, look, one_line
 from trtserve.store.reserve import disk_full, is_full
 from trtserve.store.schema import SCHEMA_VERSION, bring_up_to_date, new_store, seal, write_rows
@@ -28,11 +29,11 @@ DAMAGED = {
 """Errors of SQLite that are the file's fault; the others are the disk's, or pass."""
 
 
-class MetadataFile:
+class DatabaseFile:
     """One opening of the database. Not thread safe."""
 
     def __init__(self, path: Path) -> None:
-        self.copy = CopyFile(path.with_name("metadata.copy"), SCHEMA_VERSION)
+        self.copy = CopyFile(path.with_name(COPY_NAME), SCHEMA_VERSION)
         self._path = path
         self._aside = SetAside(path.parent)
         self._begun = False  # the database is an empty one, in the place of one that cannot be read

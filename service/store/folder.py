@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +13,45 @@ from trtserve.errors import Conflict, Unavailable
 PLAN_NAME = re.compile(r"[0-9a-f]{64}\.plan")
 PART_NAME = re.compile(r"[0-9a-f]{32}\.part")
 MARK_NAME = re.compile(r"[0-9a-f]{64}")
+COPY_NAME = "metadata.copy"  # beside the database
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each thing lies in the folder of a store; what it is for is at the head of store.py."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "LOCK"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "metadata.sqlite3"
+
+    @property
+    def incoming(self) -> Path:
+        return self.root / "incoming"
+
+    @property
+    def plans(self) -> Path:
+        return self.root / "plans"
+
+    @property
+    def pending(self) -> Path:
+        return self.root / "pending"
+
+    @property
+    def loading(self) -> Path:
+        return self.root / "loading"
+
+    @property
+    def reserve(self) -> Path:
+        return self.root / "RESERVE"
+
+    def plan(self, digest: str) -> Path:
+        return self.plans / f"{digest}.plan"
 
 
 def named(folder: Path, name: re.Pattern[str]) -> set[Path]:

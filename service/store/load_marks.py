@@ -37,6 +37,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from trtserve.store.folder import Layout
+
 logger = logging.getLogger(__name__)
 
 MARK_NAME = re.compile(r"[0-9a-f]{64}\.json")
@@ -59,7 +61,7 @@ class Mark:
 def record_crashes(store: Path) -> None:
     """From here on, a fatal signal that ends this process leaves word in the store's folder of marks."""
     try:
-        file = (store / "loading" / CRASH_NAME).open("ab")
+        file = (Layout(store).loading / CRASH_NAME).open("ab")
     except OSError as failure:
         logger.warning("a crash of this server will not be recorded in its store: %s", failure.strerror)
         return

@@ -65,8 +65,17 @@ from typing import TypeVar
 from trtserve.errors import Unavailable
 from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import HEAD_BYTES
-from trtserve.store.database import Metadata, StoredEngine, StoredName
-from trtserve.store.folder import MARK_NAME, PART_NAME, PLAN_NAME, lock, make_folder, named, sync_folder
+from trtserve.store.database import Database, StoredEngine, StoredName
+from trtserve.store.folder import (
+    MARK_NAME,
+    PART_NAME,
+    PLAN_NAME,
+    Layout,
+    lock,
+    make_folder,
+    named,
+    sync_folder,
+)
 from trtserve.store.load_marks import LoadMarks
 from trtserve.store.opening import Beside, Opening
 from trtserve.store.plan_file import check_plan, is_plain
@@ -91,20 +100,18 @@ class Store:
         Raises Conflict where another server has it open, and Unavailable where it cannot be used.
         """
         self._root = root
-        self._incoming = root / "incoming"
-        self._plans = root / "plans"
-        self._pending = root / "pending"
-        self._reserve = Reserve(root / "RESERVE")
+        self._layout = layout = Layout(root)
+        self._reserve = Reserve(layout.reserve)
         self.aside = SetAside(root)
         try:
             with ExitStack() as opened:
                 make_folder(root)
-                for folder in (self._incoming, self._plans, self._pending):
+                for folder in (layout.incoming, layout.plans, layout.pending):
                     folder.mkdir(exist_ok=True)
-                self._lock = opened.enter_context(lock(root / "LOCK"))
-                self._metadata = self._open_metadata(opening)
-                opened.callback(self._metadata.close)
-                self.marks = LoadMarks(root / "loading")  # from any thread
+                self._lock = opened.enter_context(lock(layout.lock))
+                self._database = self._open_database(opening)
+                opened.callback(self._database.close)
+                self.marks = LoadMarks(layout.loading)  # from any thread
                 sync_folder(root)
                 for note in self.notes:
                     logger.warning("store: %s", note)
@@ -115,18 +122,18 @@ class Store:
             where = f" ({failure.filename})" if failure.filename else ""
             raise Unavailable(f"The store {root} cannot be used: {failure.strerror}{where}.") from failure
 
-    def _open_metadata(self, opening: Opening) -> Metadata:
-        path = self._root / "metadata.sqlite3"
-        beside = beside_metadata(self._plans)
+    def _open_database(self, opening: Opening) -> Database:
+        path = self._layout.database
+        beside = beside_database(self._layout.plans)
         try:
-            return Metadata(path, beside, opening)
+            return Database(path, beside, opening)
         except DiskFull:
             if not self._reserve.release():
                 raise
-            return Metadata(path, beside, opening)
+            return Database(path, beside, opening)
 
     def close(self) -> None:
-        self._metadata.close()
+        self._database.close()
         self._lock.close()
 
     # -- reading
@@ -134,20 +141,20 @@ class Store:
     @property
     def notes(self) -> list[str]:
         """What was not in order when the store was opened: a sentence each."""
-        return self._metadata.notes
+        return self._database.notes
 
     def engines(self) -> list[StoredEngine]:
-        return self._metadata.engines()
+        return self._database.engines()
 
     def names(self) -> dict[str, StoredName]:
-        return self._metadata.names()
+        return self._database.names()
 
     def unloaded(self) -> set[int]:
         """The IDs of the engines that a start does not load."""
-        return self._metadata.unloaded()
+        return self._database.unloaded()
 
     def plan_path(self, engine: StoredEngine) -> Path:
-        return self._plans / f"{engine.digest}.plan"
+        return self._layout.plan(engine.digest)
 
     def check_plan(self, engine: StoredEngine) -> None:
         """Raise Unavailable unless the plan is there with the bytes that were uploaded: all are read."""
@@ -168,7 +175,7 @@ class Store:
         if declared is not None and declared > free_bytes(self._root):
             raise disk_full(self._root, f"The plan of {declared / 1e6:.1f} MB does not fit")
         try:
-            return PlanWriter(self._incoming)
+            return PlanWriter(self._layout.incoming)
         except OSError as failure:
             if is_full(failure, self._root):
                 raise disk_full(self._root, "The store cannot take a plan now") from failure
@@ -178,12 +185,12 @@ class Store:
         """Move a staged plan to its place, also where a damaged one is."""
         place = self.plan_path(engine)
         try:
-            if not self._metadata.knows(engine.digest):
+            if not self._database.knows(engine.digest):
                 self._mark(engine.digest)
             self._make_room(place)
             staged.path.replace(place)
-            sync_folder(self._plans)
-            sync_folder(self._incoming)
+            sync_folder(self._layout.plans)
+            sync_folder(self._layout.incoming)
         except OSError as failure:
             if is_full(failure, self._root):
                 raise disk_full(self._root, "The store cannot keep the plan") from failure
@@ -193,29 +200,29 @@ class Store:
         self, engine: StoredEngine, name: str | None, version: int | None = None
     ) -> dict[str, StoredName]:
         """From here on the engine is served after every restart; under the name too, if there is one."""
-        names = self._metadata.add(engine, name, version)
+        names = self._database.add(engine, name, version)
         self._unmark(engine.digest)
         return names
 
     def unload(self, id: int) -> None:
         """From here on the engine is kept, but no start loads it, until it is committed again."""
-        self._with_reserve(lambda: self._metadata.unload(id))
+        self._with_reserve(lambda: self._database.unload(id))
 
     def point(self, name: str, version: int) -> dict[str, StoredName]:
         """From here on this version is the one that its name stands for."""
-        return self._with_reserve(lambda: self._metadata.point(name, version))
+        return self._with_reserve(lambda: self._database.point(name, version))
 
     def forget_engine(self, id: int) -> dict[str, StoredName]:
         """The engine goes, and every version that points to it."""
-        self._mark(self._metadata.digest(id))
-        return self._with_reserve(lambda: self._metadata.remove_engine(id))
+        self._mark(self._database.digest(id))
+        return self._with_reserve(lambda: self._database.remove_engine(id))
 
     def forget_version(self, name: str, version: int) -> dict[str, StoredName]:
         """This version of the name goes, and its engine where no other version points to it."""
-        digest = self._metadata.digest_under(name, version)
+        digest = self._database.digest_under(name, version)
         self._mark(digest)
-        names = self._with_reserve(lambda: self._metadata.remove_version(name, version))
-        if self._metadata.knows(digest):
+        names = self._with_reserve(lambda: self._database.remove_version(name, version))
+        if self._database.knows(digest):
             self._unmark(digest)
         return names
 
@@ -235,9 +242,9 @@ class Store:
         place = self.plan_path(engine)
         self._make_room(place)
         path.replace(place)
-        sync_folder(self._plans)
-        if not self._metadata.knows(engine.digest):
-            self._metadata.add(engine, None)
+        sync_folder(self._layout.plans)
+        if not self._database.knows(engine.digest):
+            self._database.add(engine, None)
 
     def _with_reserve(self, change: Callable[[], T]) -> T:
         """Make a change that takes no plan in; where the disk is full, in the space that is kept for it."""
@@ -251,23 +258,23 @@ class Store:
                 return change()
             finally:
                 with suppress(Unavailable):
-                    self._metadata.shrink_log()
+                    self._database.shrink_log()
                 self._reserve.hold(self._reserved())
 
     def _reserved(self) -> int:
         """Bytes to reserve: a change writes SQLite's log, and the whole copy anew."""
-        return LEAST_BYTES + 2 * self._metadata.copy_bytes()
+        return LEAST_BYTES + 2 * self._database.copy_bytes()
 
     # -- marks, and what a killed server left
 
     def _mark(self, digest: str) -> None:
         """Say that the plan is nobody's where it has no row. Without it a start sets the plan aside."""
         with suppress(OSError):
-            (self._pending / digest).touch()
+            (self._layout.pending / digest).touch()
 
     def _unmark(self, digest: str) -> None:
         with suppress(OSError):
-            (self._pending / digest).unlink(missing_ok=True)
+            (self._layout.pending / digest).unlink(missing_ok=True)
 
     def _make_room(self, place: Path) -> None:
         """Set aside whatever lies in a plan's place without being a file."""
@@ -275,10 +282,12 @@ class Store:
             logger.warning("store: %s is not a file: set aside as %s", place.name, self.aside.take(place))
 
     def _clear_leftovers(self) -> None:
-        marked = {mark.name for mark in named(self._pending, MARK_NAME)} if self._metadata.sound else set()
+        marked = (
+            {mark.name for mark in named(self._layout.pending, MARK_NAME)} if self._database.sound else set()
+        )
         known = {self.plan_path(engine) for engine in self.engines()}
-        half_done = named(self._incoming, PART_NAME)
-        for plan in named(self._plans, PLAN_NAME) - known:
+        half_done = named(self._layout.incoming, PART_NAME)
+        for plan in named(self._layout.plans, PLAN_NAME) - known:
             if plan.stem in marked and is_plain(plan):
                 half_done.add(plan)
                 continue
@@ -295,11 +304,11 @@ class Store:
                 leftover.unlink()
             else:
                 self.aside.take(leftover)
-        for mark in named(self._pending, MARK_NAME):
+        for mark in named(self._layout.pending, MARK_NAME):
             mark.unlink() if is_plain(mark) else self.aside.take(mark)
 
 
-def beside_metadata(plans: Path) -> Beside:
+def beside_database(plans: Path) -> Beside:
     """What the plans in this folder tell of the engines."""
     sizes = {path.stem: path.lstat().st_size for path in named(plans, PLAN_NAME)}
 

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from trtserve import text
 from trtserve.options.batching import AUTO, joins
 from trtserve.settings import Settings
 from trtserve.tune.closed_loop import Sample
@@ -45,9 +46,7 @@ COLUMNS = ("instances", "max batch", "delay us", "concurrency", "items/s", "p50 
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    cells = [list(COLUMNS), *map(_cells, rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return text.table(COLUMNS, [_cells(row) for row in rows], right=True)
 
 
 def _cells(row: Row) -> list[str]:

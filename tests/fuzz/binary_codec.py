@@ -16,7 +16,7 @@ from tests import codec_agreement as agreement
 from tests.fakes.values import Output, TensorSpec
 from trtserve import codec
 from trtserve.codec import Form, InferRequest, json_large, raw
-from trtserve.codec.request import Region
+from trtserve.codec.request import RegionPart
 from trtserve.errors import TrtserveError
 from trtserve.http.content_coding import WINDOW, Decompressor, compress
 from trtserve.http.headers import read_headers
@@ -64,7 +64,7 @@ def check_answer(request: InferRequest) -> None:
     outputs = [
         Output.of(name, datatype, shape, data)
         for name, datatype, shape, data in request.inputs
-        if not isinstance(data, Region)
+        if not isinstance(data, RegionPart)
     ]
     specs = [TensorSpec(output.name, output.datatype, list(output.shape)) for output in outputs]
     try:
@@ -80,11 +80,13 @@ def check_answer(request: InferRequest) -> None:
     placed = []
     for (index, place), answered in zip(selected, root["outputs"], strict=True):
         assert (answered["name"], answered["shape"]) == (outputs[index].name, outputs[index].shape)
-        if isinstance(place, Region):
+        if isinstance(place, RegionPart):
             assert answered.keys() == {"name", "shape", "datatype"}
         elif place or finite(outputs[index]):
             placed.append(bytes(outputs[index]))
-    if any(isinstance(place, Region) or not (place or finite(outputs[index])) for index, place in selected):
+    if any(
+        isinstance(place, RegionPart) or not (place or finite(outputs[index])) for index, place in selected
+    ):
         return
     _, tensors = reference_codec.parse_answer(body, None if length is None else int(length))
     for tensor, sent, (index, place) in zip(tensors, placed, selected, strict=True):

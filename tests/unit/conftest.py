@@ -13,7 +13,7 @@ from tests.asgi import client_of
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.unit.shared_objects import SHM
-from trtserve.inference.shared_memory import SharedMemory
+from trtserve.inference.shared_memory import Regions
 from trtserve.server.app import create_app
 from trtserve.settings import Settings
 
@@ -69,8 +69,8 @@ def key() -> Iterator[str]:
 
 
 @pytest.fixture
-def memory() -> Iterator[SharedMemory]:
+def memory() -> Iterator[Regions]:
     """Regions of the objects that `key` names."""
-    memory = SharedMemory(Settings(shared_memory="trtserve-test-*"))
+    memory = Regions(Settings(shared_memory="trtserve-test-*"))
     yield memory
     memory.close()

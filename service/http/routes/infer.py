@@ -12,9 +12,9 @@ from trtserve.http import bodies
 from trtserve.http.content_coding import compressed, decompressed
 from trtserve.http.headers import TIMEOUT, read_headers
 from trtserve.http.parts import PartsResponse
-from trtserve.inference.calls import Head
+from trtserve.inference.calls import RequestHead
 from trtserve.services import services_for
-from trtserve.streams import within
+from trtserve.streams import over_limit, within
 
 if TYPE_CHECKING:
     from runtime_ext import Completion
@@ -95,7 +95,7 @@ async def _infer(request: Request, ref: str, version: str | None, *, of_model: b
     inference = services.inference
     inference.ready(ref, version, of_model)  # before the body has come
     form = read_headers(request.headers)
-    head = Head.of(ref, version, form, of_model=of_model)
+    head = RequestHead.of(ref, version, form, of_model=of_model)
     if form.coding is None:
         inference.check(head, bodies.declared(request) or 0)
     with ExitStack() as held:
@@ -148,7 +148,4 @@ async def _while_connected(request: Request, ended: asyncio.Future[T]) -> T:
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge(
-        f"The request's body is over this server's limit of {limit} bytes, compressed or not: "
-        "start it with a higher --max-request-bytes (TRTSERVE_MAX_REQUEST_BYTES)."
-    )
+    return over_limit("The request's body is", limit, "max-request-bytes", ", compressed or not")

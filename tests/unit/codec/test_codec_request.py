@@ -14,7 +14,7 @@ from tests.fakes.runtime import TensorSpec
 from trtserve import codec
 from trtserve.codec import Form, InferRequest
 from trtserve.codec.datatypes import DATATYPES
-from trtserve.codec.request import HIGH, LOW, NORMAL, Region, RequestedOutput
+from trtserve.codec.request import HIGH, LOW, NORMAL, RegionPart, RequestedOutput
 from trtserve.errors import InvalidInput, TrtserveError, Unsupported
 
 JSON = Headers({"Content-Type": "application/json"})
@@ -133,7 +133,7 @@ def test_every_whole_number_may_be_a_float() -> None:
         }
     )
     (x, r) = floats.inputs
-    assert (x[2], r[2], r[3]) == ([2, 2], [4], Region("r", 8, 4))
+    assert (x[2], r[2], r[3]) == ([2, 2], [4], RegionPart("r", 8, 4))
     assert {type(dim) for dim in (*x[2], *r[2])} == {int}
     assert (floats.timeout_ns, floats.priority) == (5_000, HIGH)
 

@@ -9,7 +9,7 @@ from tests import bodies
 from tests.fakes.runtime import Output, TensorSpec
 from trtserve import codec
 from trtserve.codec import InferRequest
-from trtserve.codec.request import Region
+from trtserve.codec.request import RegionPart
 from trtserve.errors import InvalidInput
 
 REGION = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
@@ -32,7 +32,7 @@ def refusal(**request: object) -> str:
 
 def test_an_input_says_where_its_data_lies() -> None:
     request = decode(inputs=[tensor(), tensor(name="y", parameters=REGION | {"shared_memory_offset": 8})])
-    assert [data for *_, data in request.inputs] == [Region("r", 0, 16), Region("r", 8, 16)]
+    assert [data for *_, data in request.inputs] == [RegionPart("r", 0, 16), RegionPart("r", 8, 16)]
     assert request.shared
     assert not decode(inputs=[tensor(parameters={}, data=[1, 2, 3, 4])]).shared
 
@@ -42,7 +42,7 @@ def test_inputs_in_shared_memory_and_elsewhere_may_be_mixed() -> None:
     header = json.dumps({"inputs": [tensor(), blob, tensor(name="z", parameters={}, data=[1] * 4)]}).encode()
     headers = Headers({"Inference-Header-Content-Length": str(len(header))})
     x, y, z = (data for *_, data in bodies.decode(headers, header + bytes(range(16))).inputs)
-    assert x == Region("r", 0, 16)
+    assert x == RegionPart("r", 0, 16)
     assert bytes(memoryview(y)) == bytes(range(16))  # type: ignore[arg-type]
     assert len(memoryview(z)) == 4  # type: ignore[arg-type]
 
@@ -79,7 +79,7 @@ def test_outputs_are_selected_with_their_place() -> None:
     for binary in ({}, {"binary_data": False}, {"binary_data": True}):
         request = decode(outputs=[{"name": "b", "parameters": REGION | binary}, {"name": "a"}])
         assert request.shared
-        assert codec.select(request, SPECS) == [(1, Region("r", 0, 16)), (0, False)]  # type: ignore[arg-type]
+        assert codec.select(request, SPECS) == [(1, RegionPart("r", 0, 16)), (0, False)]  # type: ignore[arg-type]
 
 
 def test_an_output_that_says_it_wrongly_is_refused() -> None:
@@ -98,7 +98,7 @@ def test_an_output_there_cannot_be_in_safetensors() -> None:
 
 def test_an_answer_says_nothing_of_an_output_in_a_region_but_what_it_is() -> None:
     outputs = [Output.of(name, "INT8", [2], b"\1\2") for name in "abc"]
-    selected: codec.Selected = [(0, Region("r", 0, 16)), (1, True), (2, Region("s", 8, 2))]
+    selected: codec.Selected = [(0, RegionPart("r", 0, 16)), (1, True), (2, RegionPart("s", 8, 2))]
     body, headers = bodies.encode(decode(), outputs, selected)
     length = int(headers["Inference-Header-Content-Length"])
     assert body[length:] == b"\1\2"

@@ -13,7 +13,7 @@ from tests.fakes.runtime import FakeRuntime
 from tests.waiting import until
 from trtserve.codec import BodyForm, Form, InferRequest
 from trtserve.errors import NotFound
-from trtserve.inference.calls import Head, Inference
+from trtserve.inference.calls import Inference, RequestHead
 from trtserve.services import services_of
 from trtserve.settings import Settings
 
@@ -42,7 +42,7 @@ def request(value: float = 1.0, timeout_ns: int | None = None) -> InferRequest:
 async def test_requests_of_one_kind_are_prepared_once_and_have_each_its_data(
     inference: Inference, runtime: FakeRuntime
 ) -> None:
-    head = Head.of("net", None, FORM)
+    head = RequestHead.of("net", None, FORM)
     for value in (1.0, 2.0):
         ended: list[Completion] = []
         call = inference.start_request(head, request(value), None, ended.append)
@@ -66,15 +66,15 @@ async def test_requests_of_one_kind_are_prepared_once_and_have_each_its_data(
 async def test_the_shorter_of_its_own_time_and_its_callers_is_the_time_of_a_request(
     inference: Inference, runtime: FakeRuntime, own: int | None, left: int | None, expected: int | None
 ) -> None:
-    inference.start_request(Head.of("net", None, FORM), request(timeout_ns=own), left, lambda _: None)
+    inference.start_request(RequestHead.of("net", None, FORM), request(timeout_ns=own), left, lambda _: None)
     assert runtime.timeouts[-1] == expected
 
 
 async def test_a_version_is_asked_for(inference: Inference) -> None:
-    call = inference.start_request(Head.of("net", "1", FORM), request(), None, lambda _: None)
+    call = inference.start_request(RequestHead.of("net", "1", FORM), request(), None, lambda _: None)
     assert call.resolved.version == 1
     with pytest.raises(NotFound):
-        inference.start_request(Head.of("net", "2", FORM), request(), None, lambda _: None)
+        inference.start_request(RequestHead.of("net", "2", FORM), request(), None, lambda _: None)
 
 
 async def test_the_servers_time_is_that_of_a_request_without_one(
@@ -82,5 +82,5 @@ async def test_the_servers_time_is_that_of_a_request_without_one(
 ) -> None:
     limited = inference_of(app, settings=Settings(request_timeout_s=1.0))
     for left, expected in ((None, SECOND), (2 * SECOND, SECOND), (SECOND // 2, SECOND // 2)):
-        limited.start_request(Head.of("net", None, FORM), request(), left, lambda _: None)
+        limited.start_request(RequestHead.of("net", None, FORM), request(), left, lambda _: None)
         assert runtime.timeouts[-1] == expected

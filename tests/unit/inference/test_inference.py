@@ -19,7 +19,7 @@ from trtserve.http.allowed_hosts import AllowedHosts
 from trtserve.http.headers import read_headers
 from trtserve.http.short_heads import HEAD_BYTES, HEADS, KnownHeads
 from trtserve.http.short_way import RENDERED
-from trtserve.inference.calls import DOCUMENT_BYTES, TEMPLATES, Head, Inference
+from trtserve.inference.calls import DOCUMENT_BYTES, TEMPLATES, Inference, RequestHead
 from trtserve.services import services_of
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ def document(**members: object) -> bytes:
     return json.dumps({"inputs": [x], "parameters": {"binary_data_output": True}} | members).encode()
 
 
-def head_of(document: bytes, ref: str = "net", version: str | None = None, **headers: str) -> Head:
+def head_of(document: bytes, ref: str = "net", version: str | None = None, **headers: str) -> RequestHead:
     length = {open_inference.HEADER_LENGTH.lower(): str(len(document))}
     found = httpx.Headers(length | headers)
-    return Head.of(ref, version, read_headers(found))
+    return RequestHead.of(ref, version, read_headers(found))
 
 
-async def answered(inference: Inference, head: Head, body: bytes) -> dict[str, Any]:
+async def answered(inference: Inference, head: RequestHead, body: bytes) -> dict[str, Any]:
     """The JSON of a good answer."""
     ended: list[Completion] = []
     call = inference.start(head, body, 0, ended.append)
@@ -230,14 +230,17 @@ def test_a_head_that_asks_for_no_compression_is_ordinary(accepted: bytes) -> Non
 
 def test_heads_are_bounded_in_number_and_size() -> None:
     heads = KnownHeads(100, HOSTS)
-    for number in range(3 * HEADS):
-        assert heads.look_up(PREFIX + b"X: %d\r\n\r\n" % number) is not None
-        assert 0 < len(heads) <= HEADS
-    kept = len(heads)
-    assert heads.look_up(PREFIX + b"X: %b\r\n\r\n" % (b"a" * HEAD_BYTES)) is not None
+    first = PREFIX + b"X: first\r\n\r\n"
+    kept = heads.look_up(first)
+    assert kept is not None
+    long = PREFIX + b"X: %b\r\n\r\n" % (b"a" * HEAD_BYTES)
+    assert heads.look_up(long) is not heads.look_up(long)
     for number in range(HEADS):
         assert heads.look_up(b"GET /%d HTTP/1.1\r\n\r\n" % number) is None
-    assert len(heads) == kept
+    assert heads.look_up(first) is kept
+    for number in range(HEADS):
+        assert heads.look_up(PREFIX + b"X: %d\r\n\r\n" % number) is not None
+    assert heads.look_up(first) is not kept
 
 
 @pytest.mark.parametrize(

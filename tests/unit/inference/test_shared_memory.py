@@ -10,7 +10,7 @@ import pytest
 from tests.unit.shared_objects import DATA, SHM, descriptors, make
 from trtserve.errors import Conflict, InvalidInput, NotFound, Unsupported
 from trtserve.inference import shared_memory
-from trtserve.inference.shared_memory import SharedMemory
+from trtserve.inference.shared_memory import Regions
 from trtserve.settings import Settings
 
 # -- registering
@@ -18,7 +18,7 @@ from trtserve.settings import Settings
 
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_a_region_is_a_part_of_an_object_whose_key_may_begin_with_a_slash(
-    memory: SharedMemory, key: str, slash: str
+    memory: Regions, key: str, slash: str
 ) -> None:
     make(key)
     memory.register("in", slash + key, 10, 50.0)  # a number of JSON, as some clients write it
@@ -32,7 +32,7 @@ def test_a_region_is_a_part_of_an_object_whose_key_may_begin_with_a_slash(
 def test_it_is_off_until_there_are_keys_that_may_be_registered(key: str) -> None:
     make(key)
     for patterns in ("", " , "):
-        memory = SharedMemory(Settings(shared_memory=patterns))
+        memory = Regions(Settings(shared_memory=patterns))
         assert not memory.enabled
         with pytest.raises(Unsupported, match="--shared-memory"):
             memory.register("in", key, 0, 1)
@@ -44,7 +44,7 @@ def test_it_is_off_until_there_are_keys_that_may_be_registered(key: str) -> None
 @pytest.mark.parametrize("patterns", ["other", "other*,*-tes", "TRTSERVE-*", "trtserve-test-"])
 def test_a_key_that_no_pattern_allows_is_refused_with_those_that_there_are(key: str, patterns: str) -> None:
     make(key)
-    memory = SharedMemory(Settings(shared_memory=patterns))
+    memory = Regions(Settings(shared_memory=patterns))
     with pytest.raises(InvalidInput, match="Allowed are "):
         memory.register("in", f"/{key}", 0, 1)
     assert memory.status() == []
@@ -53,14 +53,12 @@ def test_a_key_that_no_pattern_allows_is_refused_with_those_that_there_are(key: 
 @pytest.mark.parametrize("patterns", ["*", "other, trtserve-test-*", "/trtserve-?est-*"])
 def test_a_pattern_is_a_shell_s_and_a_slash_before_it_means_nothing(key: str, patterns: str) -> None:
     make(key)
-    memory = SharedMemory(Settings(shared_memory=patterns))
+    memory = Regions(Settings(shared_memory=patterns))
     memory.register("in", f"/{key}", 0, 100)
     assert memory.read("in", 0, 100) == DATA
 
 
-def test_a_name_is_taken_until_it_is_unregistered_also_for_the_same_region(
-    memory: SharedMemory, key: str
-) -> None:
+def test_a_name_is_taken_until_it_is_unregistered_also_for_the_same_region(memory: Regions, key: str) -> None:
     path = make(key)
     memory.register("in", key, 0, 50)
     for offset in (0, 1):
@@ -93,7 +91,7 @@ def test_a_name_is_taken_until_it_is_unregistered_also_for_the_same_region(
     ],
 )
 def test_a_region_is_whole_numbers_of_bytes_within_the_object(
-    memory: SharedMemory, key: str, offset: Any, byte_size: Any, kind: str
+    memory: Regions, key: str, offset: Any, byte_size: Any, kind: str
 ) -> None:
     path = make(key)
     with pytest.raises(InvalidInput, match=kind):
@@ -107,24 +105,24 @@ def test_a_region_is_whole_numbers_of_bytes_within_the_object(
 )
 @pytest.mark.parametrize("patterns", ["*"])
 def test_a_key_is_one_name(given: Any, patterns: str) -> None:
-    memory = SharedMemory(Settings(shared_memory=patterns))
+    memory = Regions(Settings(shared_memory=patterns))
     with pytest.raises(InvalidInput):
         memory.register("in", given, 0, 1)
 
 
 @pytest.mark.parametrize("name", ["", "a" * 256, "a\nb", 7, None, ["in"]])
-def test_a_region_has_a_printable_name(memory: SharedMemory, key: str, name: Any) -> None:
+def test_a_region_has_a_printable_name(memory: Regions, key: str, name: Any) -> None:
     make(key)
     with pytest.raises(InvalidInput, match="The name of a shared memory region is"):
         memory.register(name, key, 0, 1)
 
 
-def test_a_key_with_too_many_bytes_is_refused(memory: SharedMemory) -> None:
+def test_a_key_with_too_many_bytes_is_refused(memory: Regions) -> None:
     with pytest.raises(InvalidInput, match="too long"):
         memory.register("in", "trtserve-test-" + "ä" * 200, 0, 1)
 
 
-def test_a_key_without_an_object_is_not_found(memory: SharedMemory, key: str) -> None:
+def test_a_key_without_an_object_is_not_found(memory: Regions, key: str) -> None:
     with pytest.raises(NotFound, match="no shared memory object"):
         memory.register("in", key, 0, 1)
 
@@ -136,7 +134,7 @@ def link(path: Path) -> None:
 
 @pytest.mark.parametrize("make_other", [link, os.mkfifo, os.mkdir])
 def test_only_a_regular_file_is_an_object(
-    memory: SharedMemory, key: str, make_other: Callable[[Path], None]
+    memory: Regions, key: str, make_other: Callable[[Path], None]
 ) -> None:
     make_other(SHM / key)
     with pytest.raises(InvalidInput, match="a link, a folder or a device"):
@@ -145,7 +143,7 @@ def test_only_a_regular_file_is_an_object(
 
 
 def test_there_is_room_for_so_many_regions_and_no_more(
-    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+    memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make(key)
     monkeypatch.setattr(shared_memory, "MOST_REGIONS", 3)
@@ -162,7 +160,7 @@ def test_there_is_room_for_so_many_regions_and_no_more(
 
 
 def test_unregistering_closes_the_object_and_is_no_error_for_what_is_not_there(
-    memory: SharedMemory, key: str
+    memory: Regions, key: str
 ) -> None:
     path = make(key)
     for name in "abc":
@@ -181,14 +179,14 @@ def test_unregistering_closes_the_object_and_is_no_error_for_what_is_not_there(
 
 def test_closing_closes_every_object(key: str) -> None:
     path = make(key)
-    memory = SharedMemory(Settings(shared_memory="*"))
+    memory = Regions(Settings(shared_memory="*"))
     memory.register("in", key, 0, 1)
     memory.close()
     assert descriptors(path) == 0
 
 
 def test_a_region_that_is_unregistered_while_it_is_read_is_read_to_its_end(
-    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+    memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make(key)
     memory.register("in", key, 0, 100)

@@ -9,10 +9,10 @@ import pytest
 
 from tests.unit.shared_objects import DATA, descriptors, make
 from trtserve.errors import Conflict, InvalidInput, NotFound, TrtserveError
-from trtserve.inference.shared_memory import SharedMemory
+from trtserve.inference.shared_memory import Regions
 
 
-def test_what_is_written_is_in_the_object_and_nowhere_else(memory: SharedMemory, key: str) -> None:
+def test_what_is_written_is_in_the_object_and_nowhere_else(memory: Regions, key: str) -> None:
     path = make(key, bytes(100))
     memory.register("out", key, 10, 50)
     memory.write("out", 5, b"first")
@@ -29,7 +29,7 @@ def test_what_is_written_is_in_the_object_and_nowhere_else(memory: SharedMemory,
     [(0, 51), (50, 1), (2**63, 1), (1, 2**64), (-1, 2), (0, -1), (True, 1), (0, True), (0, 1.5)],
 )
 def test_no_byte_outside_of_the_region_is_read_or_promised(
-    memory: SharedMemory, key: str, offset: Any, byte_size: Any
+    memory: Regions, key: str, offset: Any, byte_size: Any
 ) -> None:
     make(key)
     memory.register("in", key, 10, 50)
@@ -39,7 +39,7 @@ def test_no_byte_outside_of_the_region_is_read_or_promised(
 
 
 @pytest.mark.parametrize("offset", [41, -1, 2**63])
-def test_no_byte_outside_of_the_region_is_written(memory: SharedMemory, key: str, offset: int) -> None:
+def test_no_byte_outside_of_the_region_is_written(memory: Regions, key: str, offset: int) -> None:
     path = make(key)
     memory.register("out", key, 10, 50)
     with pytest.raises(InvalidInput):
@@ -47,7 +47,7 @@ def test_no_byte_outside_of_the_region_is_written(memory: SharedMemory, key: str
     assert path.read_bytes() == DATA
 
 
-def uses(memory: SharedMemory) -> list[Callable[[], object]]:
+def uses(memory: Regions) -> list[Callable[[], object]]:
     return [
         lambda: memory.check("in", 0, 1),
         lambda: memory.read("in", 0, 1),
@@ -55,7 +55,7 @@ def uses(memory: SharedMemory) -> list[Callable[[], object]]:
     ]
 
 
-def failures(memory: SharedMemory, kind: type[TrtserveError]) -> list[str]:
+def failures(memory: Regions, kind: type[TrtserveError]) -> list[str]:
     told = []
     for use in uses(memory):
         with pytest.raises(kind) as failure:
@@ -64,12 +64,12 @@ def failures(memory: SharedMemory, kind: type[TrtserveError]) -> list[str]:
     return told
 
 
-def test_a_region_that_nobody_registered_is_not_found(memory: SharedMemory) -> None:
+def test_a_region_that_nobody_registered_is_not_found(memory: Regions) -> None:
     assert set(failures(memory, NotFound)) == {"There is no shared memory region 'in': register it first."}
 
 
 def test_a_region_whose_object_was_removed_is_stale_also_when_there_is_a_new_one(
-    memory: SharedMemory, key: str
+    memory: Regions, key: str
 ) -> None:
     path = make(key)
     memory.register("in", key, 0, 100)
@@ -83,7 +83,7 @@ def test_a_region_whose_object_was_removed_is_stale_also_when_there_is_a_new_one
 
 
 def test_a_region_whose_object_was_shortened_is_an_error_until_it_has_grown_again(
-    memory: SharedMemory, key: str
+    memory: Regions, key: str
 ) -> None:
     path = make(key)
     memory.register("in", key, 10, 50)
@@ -102,7 +102,7 @@ def test_a_region_whose_object_was_shortened_is_an_error_until_it_has_grown_agai
 
 
 def test_an_object_that_is_shortened_while_it_is_read_is_an_error_of_that_read(
-    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+    memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make(key)
     memory.register("in", key, 0, 100)
@@ -118,7 +118,7 @@ def test_an_object_that_is_shortened_while_it_is_read_is_an_error_of_that_read(
 
 
 def test_a_copy_that_the_system_makes_in_pieces_is_whole(
-    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+    memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make(key)
     memory.register("in", key, 10, 80)
@@ -131,7 +131,7 @@ def test_a_copy_that_the_system_makes_in_pieces_is_whole(
 
 
 def test_a_failure_of_the_system_is_a_sentence(
-    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+    memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(key)
     memory.register("out", key, 0, 100)
@@ -144,9 +144,7 @@ def test_a_failure_of_the_system_is_a_sentence(
         memory.write("out", 0, b"x")
 
 
-def test_threads_register_use_and_unregister_regions_without_a_wrong_byte(
-    memory: SharedMemory, key: str
-) -> None:
+def test_threads_register_use_and_unregister_regions_without_a_wrong_byte(memory: Regions, key: str) -> None:
     paths = [make(f"{key}-{number}", bytes([number]) * 1000) for number in range(4)]
     wrong: list[object] = []
 

@@ -17,7 +17,7 @@ from tests.waiting import until
 from trtserve.codec.open_inference import HEADER_LENGTH
 from trtserve.errors import NotFound
 from trtserve.http.headers import read_headers
-from trtserve.inference.calls import Head
+from trtserve.inference.calls import RequestHead
 from trtserve.services import services_of
 from trtserve.settings import Settings
 
@@ -97,7 +97,7 @@ def binary_to(region: str) -> bytes:
 
 async def test_requests_with_one_head_go_each_to_its_place(app: FastAPI, memory: FakeSharedMemory) -> None:
     memory.regions["two"] = bytearray(16)
-    head = Head.of("net", None, read_headers({HEADER_LENGTH: str(len(binary_to("out")))}))
+    head = RequestHead.of("net", None, read_headers({HEADER_LENGTH: str(len(binary_to("out")))}))
     for region in ("out", "two", "out"):
         ended: list[Any] = []
         call = services_of(app).inference.start(head, binary_to(region) + BLOB, 0, ended.append)
@@ -110,7 +110,7 @@ async def test_a_place_that_is_gone_is_told_to_the_next_request_with_the_same_he
     app: FastAPI, memory: FakeSharedMemory, runtime: FakeRuntime
 ) -> None:
     body = binary_to("out")
-    head = Head.of("net", None, read_headers({HEADER_LENGTH: str(len(body))}))
+    head = RequestHead.of("net", None, read_headers({HEADER_LENGTH: str(len(body))}))
     services_of(app).inference.start(head, body + BLOB, 0, lambda _: None)
     del memory.regions["out"]
     with pytest.raises(NotFound, match="region 'out'"):

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.fakes.engines import UNBATCHED
-from trtserve.store.database import Metadata, StoredEngine, StoredName
+from trtserve.store.database import Database, StoredEngine, StoredName
 
 
 @pytest.fixture
-def metadata(tmp_path: Path) -> Metadata:
-    return Metadata(tmp_path / "metadata.sqlite3")
+def metadata(tmp_path: Path) -> Database:
+    return Database(tmp_path / "metadata.sqlite3")
 
 
 BATCHED: dict[str, Any] = {
@@ -36,25 +36,25 @@ def engine(id: int) -> StoredEngine:
     )
 
 
-def test_a_new_plan_under_a_name_is_its_next_version(metadata: Metadata) -> None:
+def test_a_new_plan_under_a_name_is_its_next_version(metadata: Database) -> None:
     metadata.add(engine(1), "net")
     assert metadata.add(engine(2), "net") == {"net": StoredName(2, {1: 1, 2: 2})}
 
 
-def test_a_plan_that_the_name_has_is_current_again_without_a_new_version(metadata: Metadata) -> None:
+def test_a_plan_that_the_name_has_is_current_again_without_a_new_version(metadata: Database) -> None:
     metadata.add(engine(1), "net")
     metadata.add(engine(2), "net")
     assert metadata.add(engine(1), "net") == {"net": StoredName(1, {1: 1, 2: 2})}
 
 
-def test_an_engine_may_have_several_names(metadata: Metadata) -> None:
+def test_an_engine_may_have_several_names(metadata: Database) -> None:
     metadata.add(engine(1), None)
     metadata.add(engine(1), "a")
     assert metadata.add(engine(1), "b") == {"a": StoredName(1, {1: 1}), "b": StoredName(1, {1: 1})}
     assert metadata.engines() == [engine(1)]
 
 
-def test_a_name_falls_back_to_its_newest_version_and_then_vanishes(metadata: Metadata) -> None:
+def test_a_name_falls_back_to_its_newest_version_and_then_vanishes(metadata: Database) -> None:
     for id in (1, 2, 3):
         metadata.add(engine(id), "net")
     assert metadata.remove_version("net", 3) == {"net": StoredName(2, {1: 1, 2: 2})}
@@ -63,14 +63,14 @@ def test_a_name_falls_back_to_its_newest_version_and_then_vanishes(metadata: Met
     assert metadata.engines() == []
 
 
-def test_a_version_number_is_not_given_twice(metadata: Metadata) -> None:
+def test_a_version_number_is_not_given_twice(metadata: Database) -> None:
     metadata.add(engine(1), "net")
     metadata.add(engine(2), "net")
     metadata.remove_version("net", 2)
     assert metadata.add(engine(3), "net") == {"net": StoredName(3, {1: 1, 3: 3})}
 
 
-def test_an_engine_stays_while_a_version_points_to_it(metadata: Metadata) -> None:
+def test_an_engine_stays_while_a_version_points_to_it(metadata: Database) -> None:
     metadata.add(engine(1), "a")
     metadata.add(engine(1), "b")
     metadata.remove_version("a", 1)
@@ -79,7 +79,7 @@ def test_an_engine_stays_while_a_version_points_to_it(metadata: Metadata) -> Non
     assert metadata.engines() == []
 
 
-def test_an_engine_takes_every_version_that_points_to_it_along(metadata: Metadata) -> None:
+def test_an_engine_takes_every_version_that_points_to_it_along(metadata: Database) -> None:
     metadata.add(engine(1), "a")
     metadata.add(engine(2), "a")
     metadata.add(engine(2), "b")
@@ -87,7 +87,7 @@ def test_an_engine_takes_every_version_that_points_to_it_along(metadata: Metadat
     assert metadata.engines() == [engine(1)]
 
 
-def test_an_engine_stood_up_anew_has_the_new_options(metadata: Metadata) -> None:
+def test_an_engine_stood_up_anew_has_the_new_options(metadata: Database) -> None:
     metadata.add(engine(1), None)
     anew = StoredEngine(1, digest(1), "onnx", "openvino", "cpu", 4, 9, "f16", "on", 10, "later", **BATCHED)
     metadata.add(anew, None)
@@ -95,20 +95,20 @@ def test_an_engine_stood_up_anew_has_the_new_options(metadata: Metadata) -> None
 
 
 @pytest.mark.parametrize("delay", [0, 500, "auto"])
-def test_a_queue_delay_is_kept_as_the_number_or_the_word(metadata: Metadata, delay: int | str) -> None:
+def test_a_queue_delay_is_kept_as_the_number_or_the_word(metadata: Database, delay: int | str) -> None:
     metadata.add(replace(engine(1), max_queue_delay_us=delay), None)
     (kept,) = metadata.engines()
     assert kept.max_queue_delay_us == delay
 
 
-def test_a_version_may_ask_for_a_number_and_gets_no_smaller_one_than_the_next(metadata: Metadata) -> None:
+def test_a_version_may_ask_for_a_number_and_gets_no_smaller_one_than_the_next(metadata: Database) -> None:
     assert metadata.add(engine(1), "net", 5) == {"net": StoredName(5, {5: 1})}
     assert metadata.add(engine(2), "net", 2) == {"net": StoredName(6, {5: 1, 6: 2})}
     assert metadata.add(engine(1), "net", 9) == {"net": StoredName(5, {5: 1, 6: 2})}
     assert metadata.add(engine(3), "net") == {"net": StoredName(7, {5: 1, 6: 2, 7: 3})}
 
 
-def test_a_name_is_moved_to_a_version_that_it_has_and_to_no_other(metadata: Metadata) -> None:
+def test_a_name_is_moved_to_a_version_that_it_has_and_to_no_other(metadata: Database) -> None:
     metadata.add(engine(1), "net")
     metadata.add(engine(2), "net")
     metadata.add(engine(3), "other")
@@ -118,7 +118,7 @@ def test_a_name_is_moved_to_a_version_that_it_has_and_to_no_other(metadata: Meta
     assert metadata.names()["other"] == StoredName(1, {1: 3})
 
 
-def test_an_unloaded_engine_keeps_its_rows_until_it_is_added_again(metadata: Metadata) -> None:
+def test_an_unloaded_engine_keeps_its_rows_until_it_is_added_again(metadata: Database) -> None:
     metadata.add(engine(1), "net")
     metadata.add(engine(2), None)
     metadata.unload(1)
@@ -157,13 +157,13 @@ def test_a_database_of_an_earlier_schema_is_migrated_with_all_that_it_holds(
     tmp_path: Path, schema: int
 ) -> None:
     path = tmp_path / "metadata.sqlite3"
-    metadata = Metadata(path)
+    metadata = Database(path)
     metadata.add(engine(1), "net")
     metadata.close()
     turn_back(path, schema)
 
     for _ in range(2):  # migrated once, and good from then on
-        migrated = Metadata(path)
+        migrated = Database(path)
         assert migrated.engines() == [engine(1)]
         assert migrated.names() == {"net": StoredName(1, {1: 1})}
         assert migrated.unloaded() == set()
@@ -173,10 +173,10 @@ def test_a_database_of_an_earlier_schema_is_migrated_with_all_that_it_holds(
 @pytest.mark.parametrize("schema", LACKED)
 def test_a_migrated_database_takes_engines_as_a_new_one_does(tmp_path: Path, schema: int) -> None:
     path = tmp_path / "metadata.sqlite3"
-    Metadata(path).close()
+    Database(path).close()
     turn_back(path, schema)
 
-    migrated = Metadata(path)
+    migrated = Database(path)
     wanted = replace(engine(2), cuda_graphs="off", **BATCHED)
     migrated.add(wanted, None)
     assert migrated.engines() == [wanted]

@@ -11,16 +11,16 @@ from tests.fakes.runtime import FakeRuntime
 from tests.unit.tuning import STORED
 from trtserve.errors import InvalidInput, NotFound, Unavailable
 from trtserve.settings import Settings
-from trtserve.store.database import Metadata
+from trtserve.store.database import Database
 from trtserve.store.schema import SCHEMA_VERSION
 from trtserve.tune.target import Target, find_target
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[Metadata]:
+def store(settings: Settings) -> Iterator[Database]:
     """The metadata of a store with two engines, open as a server has it."""
     (settings.store / "plans").mkdir(parents=True)
-    metadata = Metadata(settings.store / "metadata.sqlite3")
+    metadata = Database(settings.store / "metadata.sqlite3")
     for id, name in ((7, "net"), (8, None)):
         engine = replace(STORED, id=id, digest=str(id) * 64, max_queue_size=10)
         (settings.store / "plans" / f"{engine.digest}.plan").write_bytes(onnx_plan(id))
@@ -35,7 +35,7 @@ def find(ref: str | Path, settings: Settings, format: str = "auto") -> Target:
 
 @pytest.mark.parametrize("serving", [True, False])
 def test_an_engine_is_found_by_name_and_by_id_and_nothing_is_changed(
-    store: Metadata, settings: Settings, serving: bool
+    store: Database, settings: Settings, serving: bool
 ) -> None:
     if not serving:
         store.close()
@@ -48,7 +48,7 @@ def test_an_engine_is_found_by_name_and_by_id_and_nothing_is_changed(
     assert sorted(settings.store.rglob("*")) == before
 
 
-def test_an_unknown_name_lists_what_there_is(store: Metadata, settings: Settings) -> None:
+def test_an_unknown_name_lists_what_there_is(store: Database, settings: Settings) -> None:
     with pytest.raises(NotFound) as failure:
         find("nett", settings)
     assert str(failure.value) == (
@@ -73,7 +73,7 @@ def test_a_store_without_metadata_and_one_of_another_version_are_told(settings: 
         find("net", settings)
 
 
-def test_a_stored_plan_that_is_missing_is_told(store: Metadata, settings: Settings) -> None:
+def test_a_stored_plan_that_is_missing_is_told(store: Database, settings: Settings) -> None:
     (settings.store / "plans" / f"{'7' * 64}.plan").unlink()
     with pytest.raises(Unavailable, match="cannot be read: No such file"):
         find("net", settings)
