@@ -101,7 +101,10 @@ class BatchOptions:
     ) -> None: ...
 
 class LoadOptions:
-    """How an engine is stood up. `instances` 0: the backend chooses. `precision`: f32, f16 or bf16.
+    """How an engine is loaded: the options of core/load_options.h by name; those of `batch` may be given
+    beside the others. TypeError for a name or a type that they do not have.
+
+    `instances` 0: the backend chooses. `precision`: f32, f16 or bf16.
     `threads`: CPU threads of all its instances together; 0: one a core. `cuda_graphs`: off, auto or on."""
 
     name: str
@@ -112,18 +115,8 @@ class LoadOptions:
     threads: int
     cuda_graphs: str
     batch: BatchOptions
-    def __init__(
-        self,
-        *,
-        name: str = ...,
-        device: str = ...,
-        instances: int = ...,
-        max_queue_size: int = ...,
-        precision: str = ...,
-        threads: int = ...,
-        cuda_graphs: str = ...,
-        batch: BatchOptions = ...,
-    ) -> None: ...
+    def __init__(self, *, batch: BatchOptions = ..., **options: Any) -> None: ...
+    def __getattr__(self, option: str) -> Any: ...
 
 class Output:
     """One output tensor: `bytes(output)` or `memoryview(output)` is its C-contiguous little-endian data,

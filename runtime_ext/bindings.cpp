@@ -129,39 +129,58 @@ void bind_error(py::module_& module) {
   module.attr("KINDS") = py::tuple(kinds);
 }
 
+/// Moves a keyword argument, if it was given, into `value`. TypeError where it is of another type.
+template <typename Value>
+void take(py::dict& left, const char* name, Value& value) {
+  if (!left.contains(name)) return;
+  const py::object given = left.attr("pop")(name);
+  try {
+    value = given.cast<Value>();
+  } catch (const py::cast_error&) {
+    throw py::type_error(c10::str("the option ", name, " cannot be ", std::string(py::repr(given))));
+  }
+}
+
+template <typename Options>
+void take_fields(py::dict& left, Options& options) {
+  Options::fields([&](const char* name, auto member) { take(left, name, options.*member); });
+}
+
+void refuse_left(const py::dict& left) {
+  for (const auto& [name, value] : left)
+    throw py::type_error(c10::str("there is no option ", std::string(py::str(name))));
+}
+
+template <typename Options>
+void bind_fields(py::class_<Options>& type) {
+  Options::fields([&](const char* name, auto member) { type.def_readwrite(name, member); });
+}
+
 void bind_engine(py::module_& module) {
-  py::class_<BatchOptions>(module, "BatchOptions")
-      .def(py::init([](int64_t max_batch_size, int64_t max_queue_delay_us, int64_t latency_target_us,
-                       std::vector<int64_t> preferred_batch_sizes, std::map<std::string, int64_t> batch_dims) {
-             return BatchOptions{max_batch_size, max_queue_delay_us, latency_target_us,
-                                 std::move(preferred_batch_sizes), std::move(batch_dims)};
-           }),
-           py::kw_only(), "max_batch_size"_a = 1, "max_queue_delay_us"_a = 0, "latency_target_us"_a = 10'000,
-           "preferred_batch_sizes"_a = std::vector<int64_t>(), "batch_dims"_a = std::map<std::string, int64_t>())
-      .def_readwrite("max_batch_size", &BatchOptions::max_batch_size)
-      .def_readwrite("max_queue_delay_us", &BatchOptions::max_queue_delay_us)
-      .def_readwrite("latency_target_us", &BatchOptions::latency_target_us)
-      .def_readwrite("preferred_batch_sizes", &BatchOptions::preferred_batch_sizes)
-      .def_readwrite("batch_dims", &BatchOptions::batch_dims);
+  py::class_<BatchOptions> batch(module, "BatchOptions");
+  batch.def(py::init([](const py::kwargs& given) {
+    BatchOptions options;
+    py::dict left(given.attr("copy")());
+    take_fields(left, options);
+    refuse_left(left);
+    return options;
+  }));
+  bind_fields(batch);
   module.attr("AUTO_DELAY") = BatchOptions::kAutoDelay;
 
-  py::class_<LoadOptions>(module, "LoadOptions")
-      .def(py::init([](std::string name, std::string device, int instances, int64_t max_queue_size,
-                       std::string precision, int threads, std::string cuda_graphs, BatchOptions batch) {
-             return LoadOptions{std::move(name),        std::move(device),    instances,
-                                max_queue_size,         std::move(precision), threads,
-                                std::move(cuda_graphs), std::move(batch)};
-           }),
-           py::kw_only(), "name"_a = "", "device"_a = "auto", "instances"_a = 0, "max_queue_size"_a = 256,
-           "precision"_a = "f32", "threads"_a = 0, "cuda_graphs"_a = "auto", "batch"_a = BatchOptions())
-      .def_readwrite("name", &LoadOptions::name)
-      .def_readwrite("device", &LoadOptions::device)
-      .def_readwrite("instances", &LoadOptions::instances)
-      .def_readwrite("max_queue_size", &LoadOptions::max_queue_size)
-      .def_readwrite("precision", &LoadOptions::precision)
-      .def_readwrite("threads", &LoadOptions::threads)
-      .def_readwrite("cuda_graphs", &LoadOptions::cuda_graphs)
-      .def_readwrite("batch", &LoadOptions::batch);
+  // Options of batches may be given by their own names too, beside the others.
+  py::class_<LoadOptions> load(module, "LoadOptions");
+  load.def(py::init([](const py::kwargs& given) {
+    LoadOptions options;
+    py::dict left(given.attr("copy")());
+    take(left, "batch", options.batch);
+    take_fields(left, options);
+    take_fields(left, options.batch);
+    refuse_left(left);
+    return options;
+  }));
+  bind_fields(load);
+  load.def_readwrite("batch", &LoadOptions::batch);
 
   py::class_<EngineInfo>(module, "EngineInfo")
       .def_readonly("id", &EngineInfo::id)

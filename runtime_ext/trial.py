@@ -39,9 +39,7 @@ class Request(TypedDict):
 
     plan: str
     backend: str
-    device: str
-    precision: str
-    cuda_graphs: str
+    options: dict[str, Any]
     library: str | None
     plugins: list[str]
     allow_host_code: bool
@@ -60,13 +58,7 @@ def attempt(request: Request) -> dict[str, Any]:
         plugins=tuple(map(Path, request["plugins"])),
         allow_host_code=request["allow_host_code"],
     )
-    options = LoadOptions(
-        name="trial",
-        device=request["device"],
-        instances=1,
-        precision=request["precision"],
-        cuda_graphs=request["cuda_graphs"],
-    )
+    options = LoadOptions(**request["options"] | {"name": "trial", "instances": 1})
     try:
         runtime = create_runtime(tensorrt=tensorrt)
         runtime.load(TRIAL_ID, request["plan"], request["backend"], options)

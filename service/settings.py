@@ -64,6 +64,13 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AnySeconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Seconds that may be none at all."""
 
+Instances = Annotated[int, Field(ge=0, le=256)]
+QueueSize = Annotated[int, Field(ge=1, le=1_000_000)]
+BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
+Latency = Annotated[int, Field(ge=1, le=MAX_DELAY_US)]
+Precision = Literal["f32", "f16", "bf16"]
+CudaGraphs = Literal["off", "auto", "on"]
+
 GrpcPort = Annotated[int | Literal["off"], _number_or("off", 65_535, "a port")]
 
 
@@ -112,22 +119,16 @@ class Settings(BaseSettings):
     device: Device = Field(
         "auto", description="Where engines run unless an upload says otherwise: auto, cpu, cuda or cuda:N."
     )
-    instances: int = Field(
+    instances: Instances = Field(
         0,
-        ge=0,
-        le=256,
         description="Instances an engine unless an upload says otherwise; 0 lets the backend choose.",
     )
-    max_queue_size: int = Field(
+    max_queue_size: QueueSize = Field(
         256,
-        ge=1,
-        le=1_000_000,
         description="Requests that may wait for an engine before the next gets a 429.",
     )
-    max_batch_size: int = Field(
+    max_batch_size: BatchSize = Field(
         1,
-        ge=1,
-        le=MAX_BATCH_SIZE,
         description="Items that requests are joined up to, unless an upload says otherwise; 1: each request "
         "runs alone. More only where every engine takes batches in dimension 0.",
     )
@@ -136,14 +137,12 @@ class Settings(BaseSettings):
         description="Microseconds that a request may wait for others to be joined with, unless an upload "
         "says otherwise; auto: as long as it pays.",
     )
-    latency_target_us: int = Field(
+    latency_target_us: Latency = Field(
         10_000,
-        ge=1,
-        le=MAX_DELAY_US,
         description="Microseconds of latency within which an automatic delay stays, unless an upload says "
         "otherwise.",
     )
-    precision: Literal["f32", "f16", "bf16"] = Field(
+    precision: Precision = Field(
         "f32", description="Inference precision of the openvino backend unless an upload says otherwise."
     )
     shape_cache: int = Field(
@@ -164,7 +163,7 @@ class Settings(BaseSettings):
         description="Load blobs that OpenVINO exported. Nothing guards them against the values of requests: "
         "off where you do not trust everybody who may infer.",
     )
-    cuda_graphs: Literal["off", "auto", "on"] = Field(
+    cuda_graphs: CudaGraphs = Field(
         "auto",
         description="CUDA graphs of the tensorrt backend unless an upload says otherwise: on captures a "
         "shape when it first comes, auto when it has come a few times.",

@@ -14,30 +14,10 @@
 #include <c10/core/Device.h>
 
 #include "core/error.h"
+#include "core/load_options.h"
 #include "core/tensor_spec.h"
 
 namespace trtserve {
-
-/// How the requests of an engine are joined into batches. The words are Triton's dynamic batcher's.
-struct BatchOptions {
-  int64_t max_batch_size = 1;                  ///< items that requests are joined up to; 1: each runs alone
-  int64_t max_queue_delay_us = 0;              ///< how long a request may wait for others; kAutoDelay: adaptive
-  int64_t latency_target_us = 10'000;          ///< of the adaptive delay: the latency that it keeps to
-  std::vector<int64_t> preferred_batch_sizes;  ///< sizes that need not wait for more; none: only the maximum
-  std::map<std::string, int64_t> batch_dims;   ///< the batch dimension by tensor; one that is not named: 0
-  static constexpr int64_t kAutoDelay = -1;
-};
-
-struct LoadOptions {
-  std::string name;                  ///< what the user calls the engine; empty: nothing
-  std::string device = "auto";       ///< auto, cpu, cuda or cuda:N
-  int instances = 0;                 ///< 0: the backend chooses
-  int64_t max_queue_size = 256;      ///< requests that may wait
-  std::string precision = "f32";     ///< inference precision: f32, f16 or bf16
-  int threads = 0;                   ///< CPU threads of all instances together; 0: one a core
-  std::string cuda_graphs = "auto";  ///< off, auto or on; only for backends that run on CUDA
-  BatchOptions batch;                ///< how requests are joined; the core's business, not the backend's
-};
 
 /// The state of one execution of an engine at a time. Not thread safe but for interrupt(): the context pool leases it
 /// to one thread at a time.
@@ -110,7 +90,7 @@ class Backend {
   virtual std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) = 0;
 };
 
-/// Raised whenever this header changes; a plugin of another number is refused.
+/// Raised whenever this header or load_options.h changes; a plugin of another number is refused.
 inline constexpr int kBackendAbi = 4;
 
 }  // namespace trtserve

@@ -1,14 +1,14 @@
 """An engine as the registry knows it: what is stored of it, and how it is doing."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from runtime_ext import DATATYPES, EngineInfo, TensorSpec
 from trtserve.errors import Conflict
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine
 
 
@@ -94,23 +94,24 @@ class Engine:
                 "engine, or build this plan again, which changes its bytes."
             )
 
-    def check_options(self, asked: Options) -> None:
+    def check_options(self, asked: EngineOptions) -> None:
         """Conflict where an upload or a load asks for other options than this engine has."""
         for option, value in self.others(asked):
+            has = getattr(self.stored.options, option)
             raise Conflict(
-                f"Engine {self} is resident with {option}={_shown(getattr(self.stored, option))}, not "
+                f"Engine {self} is resident with {option}={_shown(has)}, not "
                 f"{_shown(value)}. Ask for what it has to use it as it is, or unload it first, so that it "
                 "can be loaded with something else."
             )
 
-    def others(self, asked: Options) -> list[tuple[str, object]]:
+    def others(self, asked: EngineOptions) -> list[tuple[str, object]]:
         """The options that are asked for and differ from this engine's, by their names."""
         # "auto" and 0 are stored as asked; what they came to is in info, and may be asked for as well.
-        wanted = {option: getattr(asked.over(self.stored), option) for option in asdict(asked)}
+        stored = self.stored.options
         return [
             (option, value)
-            for option, value in wanted.items()
-            if value not in {getattr(self.stored, option), getattr(self.info, option, None)}
+            for option, value in asked.over(stored)
+            if value not in {getattr(stored, option), getattr(self.info, option, None)}
         ]
 
     def __str__(self) -> str:

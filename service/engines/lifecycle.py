@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from runtime_ext import Error
@@ -17,8 +18,7 @@ from trtserve.engines.keyed_lock import KeyedLock
 from trtserve.engines.loading import Loader
 from trtserve.engines.lookup import Lookup
 from trtserve.errors import TrtserveError, Unavailable, of_kind
-from trtserve.options.batching import check_preferred
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.shortage import passes
 from trtserve.store.database import StoredEngine, StoredName
 from trtserve.store.reserve import DiskFull
@@ -87,7 +87,7 @@ class Lifecycle:
         plan: StagedPlan,
         wanted: StoredEngine,
         name: str | None,
-        asked: Options,
+        asked: EngineOptions,
         version: int | None = None,
         *,
         renew: bool,
@@ -110,7 +110,7 @@ class Lifecycle:
                     await self._rename(self._store.commit, engine.stored, name, version)
                     engine = self._lookup.get(wanted.id) or engine
                 else:
-                    check_preferred(wanted)
+                    wanted.options.check()
                     engine = await self._load_new(plan, wanted, name, version, there)
                 return self._lookup.label(engine, name), there is None
         finally:
@@ -173,7 +173,7 @@ class Lifecycle:
 
     # -- loading what is kept
 
-    async def load(self, ref: str, asked: Options, renew: bool) -> None:
+    async def load(self, ref: str, asked: EngineOptions, renew: bool) -> None:
         self._loader.refuse_when_stopping()
         self._lookup.resolve(ref)
         failures: list[Exception] = []
@@ -189,7 +189,7 @@ class Lifecycle:
         if failures:
             raise failures[0]
 
-    async def _ensure_loaded(self, there: Engine, asked: Options, renew: bool = False) -> None:
+    async def _ensure_loaded(self, there: Engine, asked: EngineOptions, renew: bool = False) -> None:
         """Load a kept engine with these options, and those of before where they say nothing.
 
         One that is READY with others is loaded anew if it may be: `renew`.
@@ -200,8 +200,8 @@ class Lifecycle:
             elif there.others(asked):
                 await self._reload(there, asked)
             return
-        engine = Engine(asked.over(there.stored), names=there.names)
-        check_preferred(engine.stored)
+        engine = Engine(_with(there.stored, asked), names=there.names)
+        engine.stored.options.check()
         self._lookup.show(engine)
         try:
             await self._load_stored(engine, after_trial=there.state is State.FAILED)
@@ -215,13 +215,13 @@ class Lifecycle:
             raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure
         engine.state = State.READY
 
-    async def _reload(self, there: Engine, asked: Options) -> None:
+    async def _reload(self, there: Engine, asked: EngineOptions) -> None:
         """Finish what a READY engine has accepted, and load it anew with other options, or else its own.
 
         An ID is resident once, so new requests are refused meanwhile.
         """
-        engine = Engine(asked.over(there.stored), names=there.names)
-        check_preferred(engine.stored)
+        engine = Engine(_with(there.stored, asked), names=there.names)
+        engine.stored.options.check()
         await self._check(engine)
         self._lookup.show(engine)
         try:
@@ -336,7 +336,7 @@ class Lifecycle:
                 engine = self._lookup.resolve(name, str(version)).engine
                 if engine.id != id:
                     continue
-                await self._ensure_loaded(engine, Options())
+                await self._ensure_loaded(engine, EngineOptions())
                 await self._rename(self._store.point, name, version)
                 return
 
@@ -387,6 +387,11 @@ class Lifecycle:
         """Call the store, in its thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._store_thread, lambda: call(*args, **kwargs))
+
+
+def _with(stored: StoredEngine, asked: EngineOptions) -> StoredEngine:
+    """The engine with these options, and where they ask for nothing with those that it had."""
+    return replace(stored, options=asked.over(stored.options))
 
 
 def _reason(engine: Engine, failure: Exception) -> str:

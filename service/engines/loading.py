@@ -158,7 +158,7 @@ class Loader:
         stored = engine.stored
         if name is None and engine.names:
             name = engine.names[0].name
-        options = load_options(stored, name or "")
+        options = load_options(stored.options, name or "")
         shown = f"{engine.id} ({name})" if name else str(engine.id)
         logger.info("engine %s: loading (%s, %.1f MB)", shown, stored.format, stored.plan_bytes / 1e6)
 

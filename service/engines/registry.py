@@ -17,7 +17,7 @@ from trtserve.engines.loading import Loader
 from trtserve.engines.lookup import Lookup
 from trtserve.errors import Unavailable
 from trtserve.formats.sniff import BACKENDS, Format
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.trial import Trial
 from trtserve.settings import Settings
 from trtserve.store.database import StoredEngine, StoredName
@@ -151,7 +151,7 @@ class Registry:
         *,
         name: str | None,
         format: Format,
-        options: Options,
+        options: EngineOptions,
         version: int | None = None,
         renew: bool = False,
     ) -> tuple[Resolved, bool]:
@@ -168,20 +168,20 @@ class Registry:
             digest=plan.digest,
             format=format,
             backend=BACKENDS[format],
-            **options.decided(self._settings),
+            options=options.decided(self._settings),
             plan_bytes=plan.size,
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
         return await self._run(self._lifecycle.add(plan, wanted, name, options, version, renew=renew))
 
-    async def load(self, ref: str, options: Options | None = None, *, renew: bool = False) -> None:
+    async def load(self, ref: str, options: EngineOptions | None = None, *, renew: bool = False) -> None:
         """Stand up again the engines of all versions of a name, or the engine of an ID.
 
         The current version comes first. What is READY stays as it is, but where it has other options than
         these: with `renew` it is loaded anew with them, having finished what it had accepted, and without
         that is a Conflict. The first failure is raised once all have been tried.
         """
-        await self._run(self._lifecycle.load(ref, options or Options(), renew))
+        await self._run(self._lifecycle.load(ref, options or EngineOptions(), renew))
 
     async def unload(self, ref: str) -> None:
         """Unload the engines of all versions of a name, or the engine of an ID, and keep them on disk.

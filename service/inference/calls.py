@@ -24,7 +24,7 @@ from trtserve.inference.shared_memory import (
     read_inputs,
     write_outputs,
 )
-from trtserve.options.batching import joins, read_dims
+from trtserve.options.batching import read_dims
 from trtserve.settings import Settings
 from trtserve.workers import CODINGS
 
@@ -296,10 +296,10 @@ class Inference:
         return head.form.complete(described.bind(blobs))
 
     def _raw(self, resolved: Resolved, body: Body) -> InferRequest:
-        specs, stored = resolved.engine.loaded.inputs, resolved.engine.stored
+        specs, options = resolved.engine.loaded.inputs, resolved.engine.stored.options
         batch_dim = None
-        if joins(stored):
-            batch_dim = read_dims(stored.batch_dims).get(specs[0].name if specs else "", 0)
+        if options.joins:
+            batch_dim = read_dims(options.batch_dims).get(specs[0].name if specs else "", 0)
         return raw.decode(specs, batch_dim, body)
 
     def _template(

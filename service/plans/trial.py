@@ -22,6 +22,7 @@ from pathlib import Path
 from runtime_ext.backends import TensorRtOptions, built_backends
 from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, of_kind, stopping
 from trtserve.formats.generations import runtime_backend
+from trtserve.options.for_runtime import for_runtime
 from trtserve.shortage import RETRY_AFTER_S, shortage_behind, shortage_in
 from trtserve.store.database import StoredEngine
 
@@ -239,9 +240,7 @@ class ProcessTrial:
         request = {
             "plan": str(plan.absolute()),
             "backend": runtime_backend(engine.backend, plan, self._backends),
-            "device": engine.device,
-            "precision": engine.precision,
-            "cuda_graphs": engine.cuda_graphs,
+            "options": for_runtime(engine.options),
             "library": None if library is None else str(library),
             "plugins": [str(plugin) for plugin in self._tensorrt.plugins],
             "allow_host_code": self._tensorrt.allow_host_code,

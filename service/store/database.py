@@ -11,7 +11,7 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import astuple, fields
+from dataclasses import fields
 from pathlib import Path
 
 from trtserve.errors import Unavailable
@@ -26,7 +26,7 @@ __all__ = ["Database", "Reader", "StoredEngine", "StoredName", "read_only"]
 logger = logging.getLogger(__name__)
 
 _COLUMNS = ", ".join(field.name for field in fields(StoredEngine))
-_MARKS = ", ".join("?" for _ in fields(StoredEngine))
+_MARKS = ", ".join(f":{field.name}" for field in fields(StoredEngine))
 _RENEWED = [field.name for field in fields(StoredEngine) if field.name not in {"id", "created"}]
 
 
@@ -43,7 +43,8 @@ class Reader:
     def engines(self) -> list[StoredEngine]:
         with self._told():
             rows = self._db.execute(f"SELECT {_COLUMNS} FROM engine ORDER BY created, id")
-            return [StoredEngine(*row) for row in rows]
+            columns = [column for column, *_ in rows.description]
+            return [StoredEngine.of_row(dict(zip(columns, row, strict=True))) for row in rows]
 
     def names(self) -> dict[str, StoredName]:
         with self._told():
@@ -132,7 +133,7 @@ class Database(Reader):
             db.execute(
                 f"INSERT INTO engine ({_COLUMNS}) VALUES ({_MARKS}) "
                 f"ON CONFLICT (id) DO UPDATE SET {renewed}, loaded = 1",
-                astuple(engine),
+                engine.as_row(),
             )
             if name is not None:
                 _point(db, name, engine.id, version or 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 
 from trtserve.store.rows import Rows
+from trtserve.store.schema import FIRST_SEALED, SCHEMA_VERSION, up_to_date
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class DamagedCopy(Exception):
 class CopyFile:
     """Replaced as a whole, in two steps around a commit. Not thread safe, as its owner is not."""
 
-    def __init__(self, path: Path, schema: int) -> None:
+    def __init__(self, path: Path, schema: int = SCHEMA_VERSION) -> None:
         self.path = path
         self._new = path.with_name(f"{path.name}.new")
         self._schema = schema
@@ -49,9 +50,12 @@ class CopyFile:
         if checksum.decode("latin-1") != hashlib.sha256(body).hexdigest():
             raise DamagedCopy("is damaged: its checksum does not match")
         told = orjson.loads(body)
-        if told["schema"] != self._schema:
-            raise DamagedCopy(f"is that of another version of trtserve (schema {told['schema']})")
+        schema = told["schema"]
+        if not FIRST_SEALED <= schema <= self._schema:
+            raise DamagedCopy(f"is that of another version of trtserve (schema {schema})")
         rows = Rows(told["engines"], told["names"], told["versions"])
+        if schema < self._schema:
+            rows = up_to_date(rows, schema)
         return Copy(told["store"], told["generation"], rows)
 
     def prepare(self, copy: Copy) -> None:

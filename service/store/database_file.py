@@ -11,7 +11,14 @@ from trtserve.store.database_copy import Copy, CopyFile
 from trtserve.store.folder import COPY_NAME
 from trtserve.store.opening import Beside, DamagedDatabase, Decision, Found, Opening, decide, look, one_line
 from trtserve.store.reserve import disk_full, is_full
-from trtserve.store.schema import SCHEMA_VERSION, bring_up_to_date, new_store, seal, write_rows
+from trtserve.store.schema import (
+    SCHEMA_VERSION,
+    begin_change,
+    bring_up_to_date,
+    new_store,
+    seal,
+    write_rows,
+)
 from trtserve.store.set_aside import SetAside
 
 logger = logging.getLogger(__name__)
@@ -36,6 +43,7 @@ class DatabaseFile:
         self.copy = CopyFile(path.with_name(COPY_NAME), SCHEMA_VERSION)
         self._path = path
         self._aside = SetAside(path.parent)
+        self._schema = SCHEMA_VERSION  # of the tables, until they are brought up to date
         self._begun = False  # the database is an empty one, in the place of one that cannot be read
 
     def open(self, beside: Beside, opening: Opening) -> tuple[sqlite3.Connection, Decision]:
@@ -60,7 +68,7 @@ class DatabaseFile:
             raise
 
     def _connect_and_look(self, plans: int) -> tuple[sqlite3.Connection, Found, str | None]:
-        """Connect, bring an earlier schema up to date, and read; the last is what SQLite complains of."""
+        """Connect and read; tables are made where there are none. The last is what SQLite complains of."""
         path = self._path
         if (path.exists() or path.is_symlink()) and not path.is_file():
             raise unusable(path, "it is not a file")
@@ -81,12 +89,13 @@ class DatabaseFile:
         with told(path, opening=True):
             db = connect(path)
             try:
-                if version < SCHEMA_VERSION:
+                if version == 0:
                     bring_up_to_date(db, version)
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 if version == 0 and not self._begun:
                     self._aside.take_if_there(self.copy.path)  # of a store that is no more
-                return db, *look(db, migrated=version < SCHEMA_VERSION)
+                self._schema = version or SCHEMA_VERSION
+                return db, *look(db, version)
             except BaseException:
                 db.close()
                 raise
@@ -112,8 +121,9 @@ class DatabaseFile:
             # The copy first: a kill before the end leaves a database that is older than it, or none.
             self._write_copy(decision)
             return self._written_anew(db, decision)
-        if (found.store, found.generation, found.whole) != (decision.store, decision.generation, True):
-            db.execute("BEGIN IMMEDIATE")
+        sealed = (found.store, found.generation, found.whole) == (decision.store, decision.generation, True)
+        if self._schema < SCHEMA_VERSION or not sealed:
+            begin_change(db, self._schema)
             seal(db, decision.rows, decision.store, decision.generation)
             db.execute("COMMIT")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

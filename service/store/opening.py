@@ -2,7 +2,8 @@
 
 Every change is committed to the database, then put into the copy, then answered. So, whatever was killed, an
 undamaged database is as new as its copy or one change ahead of it, and the copy has all that was answered.
-Anything else is damage, or a file that was put back from a backup:
+Anything else is damage, or a file that was put back from a backup. Both may be of an earlier schema, and are
+compared as what they are in this one:
 
   database                       copy whole                        copy missing or damaged
   as new, or one ahead           the database                      the database
@@ -10,21 +11,24 @@ Anything else is damage, or a file that was put back from a backup:
   older: its log was lost        the copy                          not known: the database
   rows that it did not write     the copy                          the database, mended (mending.py)
   of another store               the database                      the database
-  of an earlier schema           the copy: it was put back         the database, mended
+  of a schema before 5           the copy: it was put back         the database, mended
   cannot be read                 refused: a person has to look     refused
 """
 
+import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 from trtserve.errors import Unavailable
 from trtserve.store.database_copy import Copy, CopyFile, DamagedCopy
 from trtserve.store.mending import FormatOf, Mending
 from trtserve.store.rows import Rows
-from trtserve.store.schema import TABLES, read_rows
+from trtserve.store.schema import FIRST_SEALED, SCHEMA_VERSION, TABLES, read_rows, up_to_date
 
+SURROGATE = re.compile("[\ud800-\udfff]")  # for a byte that is not UTF-8
 LONGEST_COMPLAINT = 120  # characters: SQLite quotes whole tables
 
 
@@ -80,37 +84,65 @@ def one_line(said: object) -> str:
     return line if len(line) <= LONGEST_COMPLAINT else f"{line[:LONGEST_COMPLAINT]} …"
 
 
-def look(db: sqlite3.Connection, migrated: bool) -> tuple[Found, str | None]:
+def look(db: sqlite3.Connection, schema: int = SCHEMA_VERSION) -> tuple[Found, str | None]:
     """Everything, and the first thing that SQLite's own check complains of.
 
-    Raises sqlite3.Error where it cannot be read, or is not ours.
+    `schema` is the version of the tables, 0 of those just made; the rows are given as they are in this one.
+    Raises sqlite3.Error where the database cannot be read, or is not ours.
     """
     db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")  # to be told of, not to fail
     try:
-        return _look(db, migrated)
+        found, complaint = _look(db, schema)
     finally:
         db.text_factory = str
+    if schema < SCHEMA_VERSION:
+        found = replace(found, rows=up_to_date(_plain(found.rows), schema))
+        if any(row.keys() != TABLES["engine"] for row in found.rows.engines):
+            raise _not_ours("engine")
+    return found, complaint
 
 
-def _look(db: sqlite3.Connection, migrated: bool) -> tuple[Found, str | None]:
+def _look(db: sqlite3.Connection, schema: int) -> tuple[Found, str | None]:
+    sealed = schema >= FIRST_SEALED
     for table, wanted in TABLES.items():
+        if table == "store" and not sealed:
+            continue
         columns = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
         kind = db.execute("SELECT type FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-        if kind != ("table",) or wanted != columns:
-            raise sqlite3.DatabaseError(f"its table {table} is not as it has to be")
+        changed = table == "engine" and schema < SCHEMA_VERSION
+        if kind != ("table",) or (wanted != columns and not changed):
+            raise _not_ours(table)
     if db.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone() != (0,):
         raise sqlite3.DatabaseError("it has triggers, which are not ours")
     (checked,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     complaint = None if checked == "ok" else one_line(checked)
     rows = read_rows(db)
-    told = db.execute("SELECT id, generation, checksum FROM store").fetchall()
-    if migrated:
+    if not sealed:
         return Found("", 0, True, rows), complaint
+    told = db.execute("SELECT id, generation, checksum FROM store").fetchall()
     store, generation, checksum = told[0] if len(told) == 1 else (None, None, None)
     if not isinstance(store, str) or type(generation) is not int or not checksum:
         return Found("", 0, False, rows), complaint
     whole = rows.checksum(store, generation) == checksum
     return Found(store, generation, whole, rows), complaint
+
+
+def _not_ours(table: str) -> sqlite3.DatabaseError:
+    return sqlite3.DatabaseError(f"its table {table} is not as it has to be")
+
+
+def _plain(rows: Rows) -> Rows:
+    """The rows, with a value that is never right for each that a database cannot take: bytes, broken text."""
+
+    def plain(value: Any) -> Any:
+        broken = isinstance(value, str) and SURROGATE.search(value)
+        return "\0" if broken or isinstance(value, bytes) else value
+
+    return Rows(
+        [{column: plain(value) for column, value in row.items()} for row in rows.engines],
+        [list(map(plain, row)) for row in rows.names],
+        [list(map(plain, row)) for row in rows.versions],
+    )
 
 
 def decide(

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from trtserve.formats.sniff import BACKENDS
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
 from trtserve.store.check import LostPlan, check_is_store, identified
 from trtserve.store.database import StoredEngine
@@ -52,7 +52,7 @@ def _defaults(plan: LostPlan, settings: Settings) -> StoredEngine:
         digest=plan.digest,
         format=plan.format,
         backend=BACKENDS[plan.format],
-        **Options().decided(settings),
+        options=EngineOptions().decided(settings),
         plan_bytes=plan.size,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )

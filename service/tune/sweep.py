@@ -123,7 +123,7 @@ class EngineBench:
         Raises what loading it raises, and InvalidInput for shapes that it does not take.
         """
         id = self._target.stored.id
-        dims = read_dims(self._target.stored.batch_dims)
+        dims = read_dims(self._target.stored.options.batch_dims)
         unbatched = Setting(min(self._asked.instances), 1, 0)
         given = dict(map(read_shape, shapes))
         reason = None
@@ -147,7 +147,7 @@ class EngineBench:
         )
         plan = self._target.plan.absolute()
         backend = runtime_backend(stored.backend, plan, self._runtime.backends())
-        return self._runtime.load(stored.id, str(plan), backend, load_options(stored))
+        return self._runtime.load(stored.id, str(plan), backend, load_options(stored.options))
 
 
 class Sweep:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from runtime_ext import Runtime
 from trtserve.engines.engine import Engine
@@ -16,7 +17,7 @@ from trtserve.errors import NotFound, Unavailable
 from trtserve.formats.sniff import BACKENDS, Format, sniff
 from trtserve.formats.tensorrt_head import HEAD_BYTES
 from trtserve.options.batching import AUTO, read_sizes
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.checks import choose_format
 from trtserve.settings import MAX_DELAY_US, Settings
 from trtserve.store.database import StoredEngine, read_only
@@ -24,7 +25,7 @@ from trtserve.store.folder import Layout
 
 ENGINE_ID = 1  # of a plan file's engine: in this process it is the only one
 
-Delay = int | str  # microseconds, or "auto"
+Delay = int | Literal["auto"]  # microseconds, or as long as it pays
 
 
 @dataclass(frozen=True)
@@ -71,18 +72,19 @@ class Target:
 
     def with_setting(self, setting: Setting, latency_target_us: int, most_waiting: int) -> StoredEngine:
         """Its options with those of the setting, and a queue that holds `most_waiting` requests."""
-        sizes = read_sizes(self.stored.preferred_batch_sizes)
+        stored = self.stored.options
+        sizes = read_sizes(stored.preferred_batch_sizes)
         kept = [size for size in sizes if size <= setting.max_batch_size]
         automatic = setting.max_queue_delay_us == AUTO
-        return replace(
-            self.stored,
+        options = EngineOptions(
             instances=setting.instances,
             max_batch_size=setting.max_batch_size,
             max_queue_delay_us=setting.max_queue_delay_us,
-            latency_target_us=latency_target_us if automatic else self.stored.latency_target_us,
+            latency_target_us=latency_target_us if automatic else stored.latency_target_us,
             preferred_batch_sizes=",".join(map(str, kept)),
-            max_queue_size=max(self.stored.max_queue_size, most_waiting),
+            max_queue_size=max(stored.max_queue_size, most_waiting),
         )
+        return replace(self.stored, options=options.over(stored))
 
 
 def find_target(ref: str, settings: Settings, runtime: Runtime, format: str = "auto") -> Target:
@@ -103,7 +105,7 @@ def find_target(ref: str, settings: Settings, runtime: Runtime, format: str = "a
         digest="",
         format=chosen,
         backend=BACKENDS[chosen],
-        **Options().decided(settings),
+        options=EngineOptions().decided(settings),
         plan_bytes=path.stat().st_size,
         created="",
     )

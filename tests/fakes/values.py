@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from runtime_ext import DATATYPES, Error
 
@@ -241,19 +241,6 @@ class Prepared:
 
 def as_fake_options(options: LoadOptions) -> LoadOptions:
     """A copy in the fake's own class, whichever class came: a test compares it field by field."""
-    return LoadOptions(
-        name=options.name,
-        device=options.device,
-        instances=options.instances,
-        max_queue_size=options.max_queue_size,
-        precision=options.precision,
-        threads=options.threads,
-        cuda_graphs=options.cuda_graphs,
-        batch=BatchOptions(
-            max_batch_size=options.batch.max_batch_size,
-            max_queue_delay_us=options.batch.max_queue_delay_us,
-            latency_target_us=options.batch.latency_target_us,
-            preferred_batch_sizes=list(options.batch.preferred_batch_sizes),
-            batch_dims=dict(options.batch.batch_dims),
-        ),
-    )
+    batch = BatchOptions(**{each.name: getattr(options.batch, each.name) for each in fields(BatchOptions)})
+    own = {each.name: getattr(options, each.name) for each in fields(LoadOptions)}
+    return LoadOptions(**own | {"batch": batch})

@@ -12,7 +12,7 @@ from trtserve.engines.engine import Resolved
 from trtserve.engines.lifecycle import Sleep
 from trtserve.engines.registry import Registry
 from trtserve.formats.sniff import Format
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.trial import Trial
 from trtserve.settings import Settings
 from trtserve.store.staging import StagedPlan
@@ -45,7 +45,7 @@ class Server:
     def asked(self, plan: bytes, name: str | None = None, **options: Any) -> dict[str, Any]:
         """What the registry is told of a plan."""
         format = Format.TENSORRT if b"ftrt" in plan else Format.ONNX
-        return {"name": name, "format": format, "options": Options(**options)}
+        return {"name": name, "format": format, "options": EngineOptions(**options)}
 
     def files(self) -> list[Path]:
         return [file for folder in ("incoming", "plans") for file in (self.settings.store / folder).iterdir()]

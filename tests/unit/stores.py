@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.engines import UNBATCHED
+from tests.fakes.engines import UNBATCHED, stored_engine
 from tests.fakes.plans import onnx_plan
 from trtserve.store.database import StoredEngine
 from trtserve.store.staging import StagedPlan, engine_id
@@ -33,7 +33,7 @@ def stored(plan: StagedPlan, **other: Any) -> StoredEngine:
         "created": "2030-01-01T00:00:00.000+00:00",
         **UNBATCHED,
     }
-    return StoredEngine(**fields | other)
+    return stored_engine(**fields | other)
 
 
 def add(store: Store, seed: object, name: str | None = None, **other: Any) -> StoredEngine:

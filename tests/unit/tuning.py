@@ -4,15 +4,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.engines import UNBATCHED
+from tests.fakes.engines import UNBATCHED, stored_engine
 from trtserve.cli.main import main
-from trtserve.store.database import StoredEngine
 from trtserve.tune.target import Asked, Setting, Target
 
 ASKED = Asked(
     latency_ms=10.0, concurrency=[1, 8], seconds=1.0, instances=[1, 2], batch=[1, 4], delay_us=[0, "auto"]
 )
-STORED = StoredEngine(
+STORED = stored_engine(
     id=7,
     digest="d" * 64,
     format="onnx",

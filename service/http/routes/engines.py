@@ -10,7 +10,6 @@ from trtserve.engines import readiness
 from trtserve.http import bodies
 from trtserve.http.content_coding import check_plain
 from trtserve.http.schemas import EngineList, EngineModel
-from trtserve.options.engine_options import Options
 from trtserve.options.upload_query import UploadQuery
 from trtserve.plans.checks import choose_format
 from trtserve.plans.receive import receive_plan
@@ -60,7 +59,7 @@ async def upload(request: Request, response: Response, query: Annotated[UploadQu
         plan,
         name=query.name,
         format=format,
-        options=Options(**query.model_dump(exclude={"name", "format"})),
+        options=query.options(),
     )
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/engines/{resolved.engine.id}"

@@ -15,7 +15,7 @@ from trtserve.engines.engine import EngineName, State
 from trtserve.engines.loading import DRAINS_AT_ONCE
 from trtserve.errors import Conflict, NotFound, Unavailable
 from trtserve.formats.sniff import Format
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
 from trtserve.store.store import Store
 
@@ -91,7 +91,7 @@ async def test_another_plan_with_the_same_id_is_refused(settings: Settings) -> N
                 twin,
                 name=None,
                 format=Format.ONNX,
-                options=Options(),
+                options=EngineOptions(),
             )
         assert len(server.files()) == 1
 
@@ -286,7 +286,7 @@ async def test_a_failed_engine_comes_back_when_its_plan_is_uploaded_again(settin
         server.runtime.load_error = None
         (_, name, version), created = await server.add(onnx_plan(), "net", instances=4)
         assert (created, name, version) == (False, "net", 1)
-        assert server.registry.ready("net").engine.stored.instances == 4
+        assert server.registry.ready("net").engine.stored.options.instances == 4
 
 
 async def test_a_failed_engine_can_be_removed(settings: Settings) -> None:

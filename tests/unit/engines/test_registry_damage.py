@@ -92,7 +92,7 @@ async def test_a_plan_that_is_not_what_was_uploaded_fails_its_engine_and_an_uplo
         assert len(aside(settings.store)) == odd
     async with serving(settings) as server:
         await loaded(server)
-        assert server.registry.ready("net").engine.stored.instances == 3
+        assert server.registry.ready("net").engine.stored.options.instances == 3
 
 
 async def test_an_engine_whose_options_were_lost_is_failed_and_an_upload_says_them_again(
@@ -101,7 +101,7 @@ async def test_an_engine_whose_options_were_lost_is_failed_and_an_upload_says_th
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net", instances=3)
     db = sqlite3.connect(settings.store / "metadata.sqlite3")
-    db.execute("UPDATE engine SET instances = -3")
+    db.execute("UPDATE engine SET options = json_set(options, '$.instances', -3)")
     db.commit()
     db.close()
     (settings.store / "metadata.copy").unlink()
@@ -115,7 +115,7 @@ async def test_an_engine_whose_options_were_lost_is_failed_and_an_upload_says_th
         await server.add(onnx_plan(), "net", instances=5)
     async with serving(settings) as server:
         await loaded(server)
-        assert server.registry.ready("net").engine.stored.instances == 5
+        assert server.registry.ready("net").engine.stored.options.instances == 5
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

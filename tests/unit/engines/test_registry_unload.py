@@ -11,7 +11,7 @@ from tests.unit.serving import loaded, serving, until_loading
 from tests.waiting import until
 from trtserve.engines.engine import State
 from trtserve.errors import Conflict, InvalidInput, NotFound, TrtserveError, Unavailable
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -163,7 +163,7 @@ async def test_a_failed_engine_is_loaded_again_once_what_it_lacked_is_there(sett
         assert server.registry.resolve("net").engine.state is State.FAILED
         runtime.load_error = None
         await server.registry.load("net")
-        assert server.registry.ready("net").engine.stored.instances == 3
+        assert server.registry.ready("net").engine.stored.options.instances == 3
 
 
 async def test_a_failed_engine_may_be_unloaded_so_that_no_start_tries_it(settings: Settings) -> None:
@@ -222,12 +222,12 @@ async def test_a_load_may_change_the_options_of_what_is_not_ready(settings: Sett
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net", instances=2, max_queue_size=7)
         with pytest.raises(Conflict, match=r"resident with instances=2, not 4\. .* unload it first"):
-            await server.registry.load("net", Options(instances=4))
-        await server.registry.load("net", Options(instances=2))
+            await server.registry.load("net", EngineOptions(instances=4))
+        await server.registry.load("net", EngineOptions(instances=2))
         await server.registry.unload("net")
-        await server.registry.load("net", Options(instances=4))
+        await server.registry.load("net", EngineOptions(instances=4))
         stored = server.registry.ready("net").engine.stored
-        assert (stored.instances, stored.max_queue_size) == (4, 7)
+        assert (stored.options.instances, stored.options.max_queue_size) == (4, 7)
     async with serving(settings) as server:
         await loaded(server)
         assert server.registry.ready("net").engine.stored == stored
@@ -239,13 +239,13 @@ async def test_options_of_a_load_that_fails_are_forgotten(settings: Settings) ->
         await server.registry.unload("net")
         server.runtime.load_error = error("InvalidInput", "That many instances do not fit.")
         with pytest.raises(TrtserveError, match="do not fit") as refused:
-            await server.registry.load("net", Options(instances=200))
+            await server.registry.load("net", EngineOptions(instances=200))
         assert refused.value.kind == "InvalidInput"
         with pytest.raises(InvalidInput, match="preferred batch size 8 is over"):
-            await server.registry.load("net", Options(preferred_batch_sizes="8"))
+            await server.registry.load("net", EngineOptions(preferred_batch_sizes="8"))
         server.runtime.load_error = None
         await server.registry.load("net")
-        assert server.registry.ready("net").engine.stored.instances == 2
+        assert server.registry.ready("net").engine.stored.options.instances == 2
 
 
 async def test_an_upload_of_an_unloaded_plan_loads_it_with_the_options_of_the_upload(
@@ -261,7 +261,7 @@ async def test_an_upload_of_an_unloaded_plan_loads_it_with_the_options_of_the_up
         server.runtime.load_error = None
         (_, name, version), created = await server.add(onnx_plan(), "net", instances=4)
         assert (name, version, created) == ("net", 1, False)
-        assert server.registry.ready("net").engine.stored.instances == 4
+        assert server.registry.ready("net").engine.stored.options.instances == 4
         assert len(server.files()) == 1
     async with serving(settings) as server:
         await loaded(server)

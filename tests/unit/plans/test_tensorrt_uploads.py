@@ -74,7 +74,7 @@ async def test_a_plan_that_stands_the_trial_is_loaded(
     assert response.status_code == 201, response.text
     ((plan, tried),) = trial.tried
     assert (str(plan), tried.id) == (runtime.loads[0][1], response.json()["id"])
-    assert (tried.device, tried.cuda_graphs) == ("cuda:1", "off")
+    assert (tried.options.device, tried.options.cuda_graphs) == ("cuda:1", "off")
 
 
 async def test_plans_of_the_other_backends_are_tried_too(client: httpx.AsyncClient, trial: FakeTrial) -> None:

@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from runtime_ext.backends import TensorRtOptions
-from tests.fakes.engines import UNBATCHED
 from tests.waiting import until
 from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, Unsupported
+from trtserve.options.engine_options import EngineOptions
+from trtserve.options.for_runtime import for_runtime
 from trtserve.plans.trial import PlanCrashed, ProcessTrial, TrialHost, Trials
 from trtserve.store.database import StoredEngine
 
 pytestmark = pytest.mark.anyio
 
-ENGINE = StoredEngine(
-    7, "d", "tensorrt", "tensorrt", "cuda:0", 4, 8, "f32", "off", 10, "2030-01-01", **UNBATCHED
-)
+OPTIONS = EngineOptions(device="cuda:0", instances=4, max_queue_size=8, cuda_graphs="off")
+ENGINE = StoredEngine(7, "d", "tensorrt", "tensorrt", OPTIONS, 10, "2030-01-01")
 
 HOST = """
 import json, os, signal, sys
@@ -97,9 +97,7 @@ async def test_the_child_is_told_the_plan_and_the_options(
     assert json.loads(asked.read_text()) == {
         "plan": str(file),
         "backend": "tensorrt",
-        "device": "cuda:0",
-        "precision": "f32",
-        "cuda_graphs": "off",
+        "options": for_runtime(OPTIONS),
         "library": "/opt/libnvinfer.so.11",
         "plugins": ["/p/a.so"],
         "allow_host_code": allow_host_code,
@@ -136,7 +134,7 @@ async def test_a_shortage_that_the_child_reports_is_one_that_passes(trial: Proce
 async def test_a_plan_that_crashes_the_child_is_refused_with_the_signal(
     trial: ProcessTrial, plan: Run, number: str, backend: str, library: str
 ) -> None:
-    engine = StoredEngine(7, "d", "f", backend, "auto", 4, 8, "f32", "off", 10, "2030-01-01", **UNBATCHED)
+    engine = StoredEngine(7, "d", "f", backend, OPTIONS, 10, "2030-01-01")
     said = rf"crashed {library} .* \(signal {number}\): nothing was loaded"
     with pytest.raises(PlanCrashed, match=said) as failed:
         await trial(plan(f"os.kill(os.getpid(), signal.{number})"), engine)

@@ -28,9 +28,7 @@ def request(plan: Path) -> trial.Request:
     return trial.Request(
         plan=str(plan),
         backend="tensorrt",
-        device="cuda:1",
-        precision="bf16",
-        cuda_graphs="on",
+        options={"device": "cuda:1", "precision": "bf16", "cuda_graphs": "on", "instances": 4},
         library=None,
         plugins=[],
         allow_host_code=False,

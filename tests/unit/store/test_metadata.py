@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.engines import UNBATCHED
+from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import Database, StoredEngine, StoredName
 
 
@@ -25,15 +25,16 @@ BATCHED: dict[str, Any] = {
 }
 
 
+ONE = EngineOptions(instances=1, max_queue_size=8)
+
+
 def digest(id: int) -> str:
     return f"{id:013x}".ljust(64, "a")
 
 
 def engine(id: int) -> StoredEngine:
     created = f"2030-01-0{id}"
-    return StoredEngine(
-        id, digest(id), "onnx", "openvino", "auto", 1, 8, "f32", "auto", 10, created, **UNBATCHED
-    )
+    return StoredEngine(id, digest(id), "onnx", "openvino", ONE, 10, created)
 
 
 def test_a_new_plan_under_a_name_is_its_next_version(metadata: Database) -> None:
@@ -89,16 +90,19 @@ def test_an_engine_takes_every_version_that_points_to_it_along(metadata: Databas
 
 def test_an_engine_stood_up_anew_has_the_new_options(metadata: Database) -> None:
     metadata.add(engine(1), None)
-    anew = StoredEngine(1, digest(1), "onnx", "openvino", "cpu", 4, 9, "f16", "on", 10, "later", **BATCHED)
+    options = EngineOptions(
+        device="cpu", instances=4, max_queue_size=9, precision="f16", cuda_graphs="on", **BATCHED
+    )
+    anew = StoredEngine(1, digest(1), "onnx", "openvino", options, 10, "later")
     metadata.add(anew, None)
     assert metadata.engines() == [replace(anew, created="2030-01-01")]
 
 
-@pytest.mark.parametrize("delay", [0, 500, "auto"])
+@pytest.mark.parametrize("delay", [0, 500, "auto", "never"])
 def test_a_queue_delay_is_kept_as_the_number_or_the_word(metadata: Database, delay: int | str) -> None:
-    metadata.add(replace(engine(1), max_queue_delay_us=delay), None)
+    metadata.add(replace(engine(1), options=EngineOptions(max_queue_delay_us=delay)), None)
     (kept,) = metadata.engines()
-    assert kept.max_queue_delay_us == delay
+    assert kept.options.max_queue_delay_us == delay
 
 
 def test_a_version_may_ask_for_a_number_and_gets_no_smaller_one_than_the_next(metadata: Database) -> None:
@@ -144,7 +148,10 @@ LACKED = {
 def turn_back(path: Path, schema: int) -> None:
     """Make the database what an earlier version wrote."""
     with sqlite3.connect(path) as db:
-        for column in LACKED[schema]:
+        for option in EngineOptions.model_fields:
+            db.execute(f"ALTER TABLE engine ADD COLUMN {option} ANY")
+            db.execute(f"UPDATE engine SET {option} = options ->> '{option}'")
+        for column in ("options", *LACKED[schema]):
             db.execute(f"ALTER TABLE engine DROP COLUMN {column}")
         db.execute("DROP TABLE store")
         db.execute(f"PRAGMA user_version = {schema}")
@@ -177,6 +184,6 @@ def test_a_migrated_database_takes_engines_as_a_new_one_does(tmp_path: Path, sch
     turn_back(path, schema)
 
     migrated = Database(path)
-    wanted = replace(engine(2), cuda_graphs="off", **BATCHED)
+    wanted = replace(engine(2), options=EngineOptions(cuda_graphs="off", **BATCHED))
     migrated.add(wanted, None)
     assert migrated.engines() == [wanted]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.engines import UNBATCHED
 from tests.unit.stores import aside
 from trtserve.errors import Conflict, Unavailable
+from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine, StoredName
 from trtserve.store.staging import PlanWriter, StagedPlan, engine_id
 from trtserve.store.store import Store
@@ -35,14 +35,9 @@ def stored(plan: StagedPlan) -> StoredEngine:
         digest=plan.digest,
         format="onnx",
         backend="openvino",
-        device="auto",
-        instances=2,
-        max_queue_size=8,
-        precision="f32",
-        cuda_graphs="auto",
+        options=EngineOptions(instances=2, max_queue_size=8),
         plan_bytes=plan.size,
         created="2030-01-01T00:00:00+00:00",
-        **UNBATCHED,
     )
 
 

@@ -110,7 +110,7 @@ def test_plans_without_a_row_are_served_again_with_default_options(root: Path) -
     assert aside(root) == []
     store = Store(root)
     assert [engine.id for engine in store.engines()] == sorted(ids)
-    assert {engine.max_queue_size for engine in store.engines()} == {256}
+    assert {engine.options.max_queue_size for engine in store.engines()} == {256}
     assert store.names() == {}
     store.close()
     assert check(root).exit_code == 0
@@ -197,7 +197,7 @@ def test_what_a_killed_server_left_is_in_order(root: Path, tmp_path: Path) -> No
 def test_an_engine_whose_options_were_lost_is_told(root: Path) -> None:
     first, second = filled(root)
     db = sqlite3.connect(root / "metadata.sqlite3")
-    db.execute("UPDATE engine SET precision = 'f99' WHERE id = ?", (first,))
+    db.execute("UPDATE engine SET options = json_set(options, '$.precision', 'f99') WHERE id = ?", (first,))
     db.commit()
     db.close()
     (root / "metadata.copy").unlink()

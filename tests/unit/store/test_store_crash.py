@@ -14,6 +14,7 @@ from trtserve.store.store import Store
 CHURN = """
 import itertools, json, sys
 from pathlib import Path
+from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine
 from trtserve.store.staging import engine_id
 from trtserve.store.store import Store
@@ -27,8 +28,8 @@ for turn in itertools.count():
     writer.write([f"plan {sys.argv[2]} {turn} ".encode() * 1000])
     plan = writer.finish()
     id = engine_id(plan.digest)
-    options = ("auto", 1, 8, "f32", "auto")
-    engine = StoredEngine(id, plan.digest, "onnx", "openvino", *options, plan.size, "", 1, 0, 10_000, "", "")
+    options = EngineOptions(instances=1, max_queue_size=8)
+    engine = StoredEngine(id, plan.digest, "onnx", "openvino", options, plan.size, "")
     name = f"name-{turn % 3}"
     told(naming=name)
     told(adding=engine.id)

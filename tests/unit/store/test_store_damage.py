@@ -327,7 +327,7 @@ def test_a_broken_database_without_its_copy_is_built_from_nothing_and_the_plans_
 
 ALTERED = {
     "no table": "DROP TABLE version",
-    "no column": "ALTER TABLE engine DROP COLUMN precision",
+    "no column": "ALTER TABLE engine DROP COLUMN options",
     "another column": "ALTER TABLE engine ADD COLUMN more TEXT",
     "a view": "ALTER TABLE engine RENAME TO was; CREATE VIEW engine AS SELECT * FROM was",
     "an index": "ALTER TABLE name RENAME TO was; CREATE INDEX name ON was (current)",

@@ -45,7 +45,7 @@ def rows(root: Path) -> Rows:
     store.point("net", 1)
     store.close()
     db = sqlite3.connect(root / "metadata.sqlite3")
-    found, complaint = look(db, migrated=False)
+    found, complaint = look(db, SCHEMA_VERSION)
     db.close()
     assert (found.whole, complaint) == (True, None)
     return found.rows
@@ -106,7 +106,7 @@ def test_with_the_copy_every_flipped_bit_is_told_and_put_right(
     file.put()
     count = 0
     for what in damaged(db):
-        found, _ = look(db, migrated=False)
+        found, _ = look(db, SCHEMA_VERSION)
         decision = decide(found, file, beside(rows), Opening.USUAL, lambda: "new")
         assert decision.rows == rows, what
         assert (decision.store, decision.sound) == (STORE, False), what
@@ -125,7 +125,7 @@ def test_without_the_copy_every_flipped_bit_is_told_and_every_engine_kept(
 
 
 def decision_without_copy(db: sqlite3.Connection, rows: Rows, folder: Path) -> Decision:
-    found, _ = look(db, migrated=False)
+    found, _ = look(db, SCHEMA_VERSION)
     return decide(
         found, CopyFile(folder / "none", SCHEMA_VERSION), beside(rows), Opening.USUAL, lambda: "new"
     )
@@ -185,7 +185,12 @@ def test_an_engine_whose_option_is_lost_is_kept_as_damaged_until_its_upload(root
     plan, other = add(store, 1, "net"), add(store, 2, "net")
     store.close()
     (root / "metadata.copy").unlink()
-    edit(root, f"UPDATE engine SET {option} = ? WHERE id = ?", OPTIONS[option], plan.id)
+    edit(
+        root,
+        f"UPDATE engine SET options = json_set(options, '$.{option}', ?) WHERE id = ?",
+        OPTIONS[option],
+        plan.id,
+    )
 
     for _ in range(2):
         store = Store(root)
@@ -263,8 +268,8 @@ def test_a_store_of_the_version_before_opens_as_it_is(before: Path) -> None:
         store = Store(before)
         assert store.notes == []
         assert [engine.id for engine in store.engines()] == ids
-        assert [engine.instances for engine in store.engines()] == [1, 2, 3, 4]
-        assert store.engines()[1].max_queue_delay_us == "auto"
+        assert [engine.options.instances for engine in store.engines()] == [1, 2, 3, 4]
+        assert store.engines()[1].options.max_queue_delay_us == "auto"
         assert store.names() == {
             "net": StoredName(1, {1: ids[0], 2: ids[1]}),
             "other": StoredName(1, {1: ids[2]}),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from tests.fakes.engines import with_options
 from tests.unit.tuning import ASKED, IN_STORE, ONE, PLAN_FILE, STORED, TWO, parsed
 from trtserve.tune.closed_loop import Sample
 from trtserve.tune.report import Row, advice, best, commands, table
@@ -79,7 +80,9 @@ def test_where_nothing_is_fast_enough_the_fastest_is_told() -> None:
 def test_a_command_has_what_the_measurement_depended_on(tmp_path: Path) -> None:
     plan = tmp_path / "my net.onnx"
     plan.touch()
-    stored = replace(STORED, device="cpu", precision="bf16", batch_dims="x:1", preferred_batch_sizes="4,8,32")
+    stored = with_options(
+        STORED, device="cpu", precision="bf16", batch_dims="x:1", preferred_batch_sizes="4,8,32"
+    )
     asked = replace(ASKED, concurrency=[1, 1000], latency_ms=2.5)
     (command,) = commands(Target(plan, stored, "net"), Setting(1, 16, "auto"), asked)
     assert parsed(command) == {
@@ -116,6 +119,6 @@ def test_an_engine_of_a_store_is_copied_and_removed_first() -> None:
 
 
 def test_an_engine_that_is_stored_with_the_best_setting_is_left_alone() -> None:
-    as_it_is = replace(IN_STORE, stored=replace(STORED, instances=1, max_queue_delay_us=500))
+    as_it_is = replace(IN_STORE, stored=with_options(STORED, instances=1, max_queue_delay_us=500))
     *_, last = advice(as_it_is, [row(ONE, 1, 100, 5)], ASKED)
     assert last == "The store has it with this setting already: nothing is to do."

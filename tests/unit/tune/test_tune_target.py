@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.engines import with_options
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.unit.tuning import STORED
@@ -22,7 +23,7 @@ def store(settings: Settings) -> Iterator[Database]:
     (settings.store / "plans").mkdir(parents=True)
     metadata = Database(settings.store / "metadata.sqlite3")
     for id, name in ((7, "net"), (8, None)):
-        engine = replace(STORED, id=id, digest=str(id) * 64, max_queue_size=10)
+        engine = replace(with_options(STORED, max_queue_size=10), id=id, digest=str(id) * 64)
         (settings.store / "plans" / f"{engine.digest}.plan").write_bytes(onnx_plan(id))
         metadata.add(engine, name)
     yield metadata
@@ -83,7 +84,7 @@ def test_a_plan_file_has_the_options_of_the_settings(tmp_path: Path, settings: S
     plan = tmp_path / "1 net.v2.onnx"
     plan.write_bytes(onnx_plan())
     target = find(plan, settings.model_copy(update={"device": "cuda:1"}))
-    assert (target.name, target.stored.device, target.in_store) == ("_1_net.v2", "cuda:1", False)
+    assert (target.name, target.stored.options.device, target.in_store) == ("_1_net.v2", "cuda:1", False)
     plan.write_bytes(b"something else")
     with pytest.raises(InvalidInput, match="The plan is"):
         find(plan, settings)
