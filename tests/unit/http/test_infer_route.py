@@ -315,7 +315,7 @@ async def test_a_client_that_leaves_half_way_through_its_body_starts_nothing(
     connection = Connection({"type": "http.request", "body": b'{"inputs"', "more_body": True})
     connection.leave()
     response = await post(app, INFER, connection.receive)
-    assert "left before the request had come whole" in refused(response, 499, "Cancelled")
+    assert "left before the whole request had arrived" in refused(response, 499, "Cancelled")
     assert runtime.timeouts == []
 
 
