@@ -35,11 +35,11 @@ FIELDS = {
     "FP32": 6,
     "FP64": 7,
 }
-"""Where the elements of each datatype of an engine are. FP16 and BF16 have no field."""
+"""The field that holds the elements of each engine datatype. FP16 and BF16 have no field."""
 
 
 class Contents(Unread):
-    """A message InferTensorContents as it came, in parts: protobuf merges what comes more than once."""
+    """An unparsed InferTensorContents, in parts: protobuf merges a message that is sent more than once."""
 
     __slots__ = ("_parts",)
 
@@ -56,7 +56,7 @@ class Contents(Unread):
         field = FIELDS.get(datatype)
         if field is None:
             raise InvalidInput(
-                f"Tensor {name!r} is of datatype {datatype}, for which contents have no field: "
+                f"Tensor {name!r} has the datatype {datatype}, for which contents have no field: "
                 "send it in raw_input_contents."
             )
         message = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
@@ -68,19 +68,19 @@ class Contents(Unread):
         if fault is not None:
             least, greatest = INTEGERS[datatype]
             raise InvalidInput(
-                f"Tensor {name!r} has the element {fault[2]}; {datatype} is from {least} to {greatest}."
+                f"Tensor {name!r} has the element {fault[2]}; {datatype} takes {least} to {greatest}."
             )
         return array
 
     def _most_elements(self, shape: list[int]) -> int:
-        """As many as the shape says, if the message is long enough for them: each has a byte at least."""
+        """As many as the shape says, but at most what the message can hold: each takes at least a byte."""
         return min(math.prod(shape), self.text_bytes())
 
 
 def _refusal(name: str, datatype: str, other_field: bool, number: int) -> InvalidInput:
     if other_field and number in NAMES:
         return InvalidInput(
-            f"Tensor {name!r} has its data in {NAMES[number]}; that of datatype {datatype} "
-            f"belongs into {NAMES[FIELDS[datatype]]}."
+            f"Tensor {name!r} has its data in {NAMES[number]}; data of datatype {datatype} "
+            f"belongs in {NAMES[FIELDS[datatype]]}."
         )
     return InvalidInput(f"The contents of tensor {name!r} are not an inference.InferTensorContents.")

@@ -190,7 +190,7 @@ WRONG = {
     "data twice": (request(x={"contents": {"fp32_contents": [0] * 4}}), "give its data in one way"),
     "data in another field": (
         request(raw_input_contents=[], x={"contents": {"int_contents": [0] * 4}}),
-        "data in int_contents; that of datatype FP32 belongs into fp32_contents",
+        "data in int_contents; data of datatype FP32 belongs in fp32_contents",
     ),
     "too few elements": (
         request(raw_input_contents=[], x={"contents": {"fp32_contents": [0] * 3}}),
