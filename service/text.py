@@ -13,18 +13,18 @@ _brief.maxlevel = 2
 
 
 def shown(value: object) -> str:
-    """A value from outside, for a sentence: on one line, however large or deep it is."""
+    """A value from outside, for a sentence: one short line, however large or deep the value is."""
     return cut(_brief.repr(value))
 
 
 def cut(text: str) -> str:
-    """Text from outside, for a sentence in which it needs no quotes: at most LINE characters of it."""
+    """Text from outside, for a sentence that shows it without quotes: at most LINE characters."""
     return text if len(text) <= LINE else text[: LINE - 1] + "…"
 
 
 def sentence(text: str) -> str:
-    """With a capital and a full stop: C++ gives its sentences without, as exceptions have them."""
-    if "_" not in text.partition(" ")[0]:  # the name of an option stays as it is written
+    """The text with a capital letter and a full stop, which C++ leaves out of its exceptions."""
+    if "_" not in text.partition(" ")[0]:  # an option's name keeps its spelling
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?", "…")) else text + "."
 

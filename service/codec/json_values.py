@@ -1,4 +1,4 @@
-"""Tensor data as JSON lists, strictly: a value that the datatype cannot hold is refused, never bent."""
+"""Tensor data as JSON lists, strictly: a value that the datatype cannot hold is refused, never changed."""
 
 from array import array
 from collections.abc import Sequence
@@ -22,13 +22,14 @@ BOOL, BF16 = DATATYPES["BOOL"], DATATYPES["BF16"]
 BF16_INFINITY = 0x7F80
 NUMBERS = {int, float}
 FEW = 256  # elements
-STEP_ELEMENTS = 65_536  # that are written at once, with the GIL: a millisecond or two
+STEP_ELEMENTS = 65_536  # written at once, while holding the GIL: a millisecond or two
 
 
 def to_array(name: str, datatype: str, shape: list[int], data: object) -> Array:
-    """The elements of a list, flat or nested as `shape` says, in the datatype's layout: one-dimensional.
+    """The elements of a list, flat or nested as `shape` says, as a one-dimensional array.
 
-    Types are looked at before numpy sees the values: it would take `true` for 1 and 1.5 for a whole number.
+    Raises InvalidInput. Types are checked before numpy sees the values: it would read `true` as 1, and 1.5 as
+    a whole number.
     """
     values = flat(name, shape, data)
     known = DATATYPES[datatype]
@@ -40,7 +41,7 @@ def to_array(name: str, datatype: str, shape: list[int], data: object) -> Array:
 
 
 def to_list(datatype: str, data: memoryview) -> Array:
-    """The elements, flat, as something that the JSON encoder takes."""
+    """The elements, flat, as an array that the JSON encoder accepts."""
     values = np.frombuffer(data, DATATYPES[datatype].numpy)
     if datatype == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32)
@@ -48,7 +49,7 @@ def to_list(datatype: str, data: memoryview) -> Array:
 
 
 def write(datatype: str, data: memoryview) -> list[bytes]:
-    """The elements as a JSON list, flat, in parts: in another thread, where that holds up nobody for long."""
+    """The elements as a flat JSON list, in parts. Safe in another thread: it holds the GIL only briefly."""
     values = to_list(datatype, data)
     parts = []
     for begin in range(0, len(values), STEP_ELEMENTS):
@@ -69,8 +70,8 @@ def flat(name: str, shape: list[int], data: object) -> list[Any]:
         for part in level:
             if type(part) is not list or len(part) != dim:
                 raise InvalidInput(
-                    f"The data of tensor {name!r} is nested otherwise than its shape {shape}: "
-                    f"at depth {depth} it has {shown(part)} for a list of {dim}."
+                    f"The data of tensor {name!r} is not nested like its shape {shape}: "
+                    f"at depth {depth} it has {shown(part)} instead of a list of {dim}."
                 )
         level = list(chain.from_iterable(level))
     return level
@@ -120,12 +121,12 @@ def _to_float(name: str, datatype: Datatype, values: list[Any]) -> Array:
 
 
 def _few_floats(datatype: Datatype, typecode: str, values: list[Any]) -> Array | None:
-    """A few numbers as an array, where numpy's calls take longest; None where one may not be finite."""
+    """A few numbers as an array, without numpy's slow calls; None if one of them may not be finite."""
     try:
         packed = array(typecode, values)
     except OverflowError:
         return None
-    # One that is not finite makes the sum so; a sum that overflows by itself is only looked at again.
+    # A value that is not finite makes the sum so too. If only the sum overflows, the caller checks again.
     return np.frombuffer(packed, datatype.numpy) if isfinite(sum(packed)) else None
 
 
@@ -136,7 +137,7 @@ def _to_bfloat16(name: str, values: list[Any]) -> Array:
 
 
 def narrowed(name: str, datatype: str, wide: Array) -> Array:
-    """FP64 as FP16, or FP32 as BF16; InvalidInput where an element is too large for that."""
+    """FP64 as FP16, or FP32 as BF16. Raises InvalidInput if an element is too large for that."""
     with np.errstate(over="ignore"):
         narrow = _rounded_to_bfloat16(wide) if datatype == "BF16" else wide.astype(DATATYPES[datatype].numpy)
     _check_finite(name, datatype, wide, _finite(datatype, narrow))
@@ -144,7 +145,7 @@ def narrowed(name: str, datatype: str, wide: Array) -> Array:
 
 
 def _rounded_to_bfloat16(floats: Array) -> Array:
-    """Round each float32 to the nearest bfloat16, ties to even; what was no float32 is rounded twice so.
+    """Round each float32 to the nearest bfloat16, ties to even; a value that was wider is rounded twice.
 
     bfloat16 is the upper half of a float32. Adding just under half of its last place, and the last place
     itself, carries into it when the lower half is above one half, or is one half and the place is odd.
@@ -169,9 +170,9 @@ def _refusal(name: str, datatype: str, values: Sequence[Any] | Array, index: int
 
 
 def refusal(name: str, datatype: str, index: int, written: str, *, inexact: bool) -> InvalidInput:
-    """What a tensor is refused with whose element `index` is none of its datatype.
+    """The error for a tensor whose element `index` does not fit its datatype.
 
-    `inexact`: it is a float so large that it may be meant for several whole numbers.
+    `written` is the element as text; `inexact`: it is a float so large that several whole numbers share it.
     """
     known = DATATYPES[datatype]
     if known.integers is not None:
@@ -186,7 +187,7 @@ def refusal(name: str, datatype: str, index: int, written: str, *, inexact: bool
 
 
 def as_json(value: object) -> str:
-    """An element for a sentence, in the words of the body that it came in."""
+    """An element for a sentence, spelled as in JSON."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return shown(value)

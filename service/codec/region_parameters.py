@@ -1,7 +1,7 @@
-"""The parameters of a tensor that lies in shared memory, in a request and in its answer.
+"""The parameters of a tensor in shared memory, in a request and in its answer.
 
-Source: Triton's "Shared-Memory Extension". The name of the region and a size are required, the offset is 0
-where it is not there. An input's size is that of its data; an output's is what there is room for.
+Source: Triton's "Shared-Memory Extension". The region's name and a size are required; a missing offset is 0.
+An input's size is that of its data; an output's size is the room for it. Both are in bytes.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ OFFSET = "shared_memory_offset"
 
 
 def region(what: str, parameters: dict[str, Any]) -> RegionPart | None:
-    """The region that a tensor's parameters name, if they do; `what` says in a sentence whose they are."""
+    """The region that a tensor's parameters name, or None; `what` names the tensor in error sentences."""
     if parameters.keys().isdisjoint((REGION, BYTE_SIZE, OFFSET)):
         return None
     if REGION not in parameters or BYTE_SIZE not in parameters:
@@ -32,7 +32,7 @@ def region(what: str, parameters: dict[str, Any]) -> RegionPart | None:
 
 
 def described(place: RegionPart, byte_size: int) -> dict[str, Any]:
-    """The parameters of an output in the answer: it is `byte_size` long, however large its place is."""
+    """The parameters of an output in the answer: `byte_size` is its own size, not the size of its place."""
     parameters: dict[str, Any] = {REGION: place.name, BYTE_SIZE: byte_size}
     return parameters | {OFFSET: place.offset} if place.offset else parameters
 

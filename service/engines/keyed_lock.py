@@ -1,4 +1,4 @@
-"""One asyncio lock for each key, there for only as long as somebody holds or awaits it."""
+"""One asyncio lock for each key; it exists only while it is held or awaited."""
 
 import asyncio
 from collections.abc import Hashable
@@ -9,7 +9,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class KeyedLock(Generic[Key]):
-    """Belongs to one event loop."""
+    """Locks by key. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()

@@ -1,4 +1,4 @@
-"""The answer to requests that a stop finds unfinished when the drain time is over."""
+"""The answer to requests that are unfinished when a stop's drain time is over."""
 
 import asyncio
 
@@ -10,13 +10,13 @@ from trtserve.http import error_answers
 
 def unfinished() -> Unavailable:
     return stopping(
-        ", and the request was not done within --drain-s (TRTSERVE_DRAIN_S). Send it again when the server "
-        "is back, or to another"
+        ", and the request did not finish within --drain-s (TRTSERVE_DRAIN_S). Send it again when the server "
+        "is back, or to another server"
     )
 
 
 class AnswerCancelled:
-    """Around the application: nobody but uvicorn cancels a request, and only at the end of the drain time."""
+    """Wraps the application, and answers cancelled requests: only uvicorn cancels, after the drain time."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

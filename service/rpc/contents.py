@@ -22,11 +22,11 @@ NAMES = {
     7: "fp64_contents",
     8: "bytes_contents",
 }
-"""The fields by their numbers; which of them has a datatype's elements is in Datatype.contents."""
+"""The fields by number; Datatype.contents says which one holds the elements of a datatype."""
 
 
 class Contents(Unread):
-    """A message InferTensorContents as it came, in parts: protobuf merges what comes more than once."""
+    """An unparsed InferTensorContents, in parts: protobuf merges a message that is sent more than once."""
 
     __slots__ = ("_parts",)
 
@@ -43,7 +43,7 @@ class Contents(Unread):
         known = DATATYPES.get(datatype)
         if known is None or known.contents is None:
             raise InvalidInput(
-                f"Tensor {name!r} is of datatype {datatype}, for which contents have no field: "
+                f"Tensor {name!r} has the datatype {datatype}, for which contents have no field: "
                 "send it in raw_input_contents."
             )
         message = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
@@ -55,12 +55,12 @@ class Contents(Unread):
         if fault is not None:
             least, greatest = known.integers or (0, 1)
             raise InvalidInput(
-                f"Tensor {name!r} has the element {fault[2]}; {datatype} is from {least} to {greatest}."
+                f"Tensor {name!r} has the element {fault[2]}; {datatype} takes {least} to {greatest}."
             )
         return array
 
     def _most_elements(self, shape: list[int]) -> int:
-        """As many as the shape says, if the message is long enough for them: each has a byte at least."""
+        """As many as the shape says, but at most what the message can hold: each takes at least a byte."""
         return min(math.prod(shape), self.text_bytes())
 
 
@@ -68,7 +68,7 @@ def _refusal(name: str, datatype: str, other_field: bool, field: str, number: in
     """`field` is where the data belongs, `number` the field in which it was found."""
     if other_field and number in NAMES:
         return InvalidInput(
-            f"Tensor {name!r} has its data in {NAMES[number]}; that of datatype {datatype} "
-            f"belongs into {field}."
+            f"Tensor {name!r} has its data in {NAMES[number]}; data of datatype {datatype} "
+            f"belongs in {field}."
         )
     return InvalidInput(f"The contents of tensor {name!r} are not an inference.InferTensorContents.")

@@ -1,4 +1,4 @@
-"""What is wrong with the store of a stopped server: looked at, and nothing changed."""
+"""Reports what is wrong with the store of a stopped server, and changes nothing."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ from trtserve.store.store import beside_database
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a person should know; `wrong`: it is more than a note."""
+    """One thing that a person should know; `wrong` is False for a mere note."""
 
     text: str
     wrong: bool = True
@@ -31,7 +31,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class LostPlan:
-    """A whole plan that no row knows."""
+    """A whole plan without a row."""
 
     path: Path
     digest: str
@@ -40,7 +40,7 @@ class LostPlan:
 
 
 def check(root: Path) -> list[Finding]:
-    """Everything that is not in order. Raises Conflict where a server has the store, NotFound for none."""
+    """Everything that is wrong. Raises Conflict if a server uses the store, NotFound if there is none."""
     check_is_store(root)
     layout = Layout(root)
     with ExitStack() as locked:
@@ -63,16 +63,16 @@ def check(root: Path) -> list[Finding]:
 
 
 def check_is_store(root: Path) -> None:
-    """Raise NotFound unless there is a store."""
+    """Raise NotFound unless the folder holds a store."""
     layout = Layout(root)
     if not root.is_dir() or not (layout.database.exists() or layout.plans.exists()):
         raise NotFound(f"There is no store at {root}: give the folder of one with --store.")
 
 
 def read_database(root: Path) -> tuple[list[StoredEngine], list[str], bool]:
-    """The engines as a start would find them, what it would say, and whether all agrees.
+    """The engines as a start would find them, its notes, and whether the database and its copy agree.
 
-    SQLite writes where it reads, so this reads a copy.
+    SQLite may write to a file that it reads, so this reads a copy.
     """
     layout = Layout(root)
     beside = beside_database(layout.plans) if layout.plans.is_dir() else None
@@ -99,9 +99,7 @@ def _engines(root: Path, engines: list[StoredEngine]) -> Iterator[Finding]:
         try:
             check_plan(Layout(root).plan(engine.digest), engine.digest, engine.plan_bytes)
         except Unavailable as failure:
-            yield Finding(
-                f"Engine {engine.id} is not served: {failure} DELETE it if it is not wanted any more."
-            )
+            yield Finding(f"Engine {engine.id} is not served: {failure} DELETE it if you no longer want it.")
 
 
 def _plans(root: Path, known: set[str], half_done: set[str]) -> Iterator[Finding]:
@@ -113,15 +111,17 @@ def _plans(root: Path, known: set[str], half_done: set[str]) -> Iterator[Finding
         plan = identified(path)
         if plan is None:
             what = (
-                "is kept until you delete it" if path in aside else "is no whole plan; a start sets it aside"
+                "is kept until you delete it"
+                if path in aside
+                else "is not a whole plan; a start sets it aside"
             )
             yield Finding(f"{where} {what}.", wrong=path not in aside)
         elif plan.digest in known:
-            yield Finding(f"{where} is the plan of an engine once more: you may delete it.", wrong=False)
+            yield Finding(f"{where} is a second copy of an engine's plan: you may delete it.", wrong=False)
         else:
             yield Finding(
-                f"{where} is a whole {plan.format} plan ({plan.size} bytes) that no row knows: --repair "
-                "serves it again, by its ID and with default options; delete it if it is not wanted any more."
+                f"{where} is a whole {plan.format} plan ({plan.size} bytes) without a row: --repair "
+                "serves it again, by its ID and with default options; delete it if you no longer want it."
             )
     if aside:
         size = SetAside(root).size() / 1e6
@@ -129,7 +129,7 @@ def _plans(root: Path, known: set[str], half_done: set[str]) -> Iterator[Finding
 
 
 def identified(path: Path) -> LostPlan | None:
-    """The plan in a file of the store: its name is that of its digest, and its format can be told."""
+    """The plan in a store file; None unless its name is its digest and its format is known."""
     digest = path.name.partition(".")[0]
     if not PLAN_NAME.fullmatch(f"{digest}.plan") or not path.name.startswith(f"{digest}.plan"):
         return None
@@ -157,10 +157,10 @@ def _leftovers(root: Path) -> Iterator[Finding]:
     ]
     if left:
         yield Finding(
-            f"{len(left)} files of uploads and removals that did not end ({left[0]} …): the next "
+            f"{len(left)} files of unfinished uploads and removals ({left[0]} …): the next "
             "start clears them away.",
             wrong=False,
         )
     for folder in (layout.incoming, layout.plans, layout.pending):
         if folder.exists() and not folder.is_dir():
-            yield Finding(f"{folder} is no folder: move it away, and a start makes one.")
+            yield Finding(f"{folder} is not a folder: move it away, and the next start makes one.")

@@ -1,4 +1,4 @@
-"""The file of the metadata's database: opened, brought up to date, and written anew where it is damaged."""
+"""The metadata's database file: opened, migrated, and rewritten if it is damaged."""
 
 import logging
 import sqlite3
@@ -33,7 +33,7 @@ DAMAGED = {
     sqlite3.SQLITE_FORMAT,
     sqlite3.SQLITE_SCHEMA,
 }
-"""Errors of SQLite that are the file's fault; the others are the disk's, or pass."""
+"""SQLite errors that are the file's fault; the others are the disk's, or pass."""
 
 
 class DatabaseFile:
@@ -44,10 +44,10 @@ class DatabaseFile:
         self._path = path
         self._aside = SetAside(path.parent)
         self._schema = SCHEMA_VERSION  # of the tables, until they are brought up to date
-        self._begun = False  # the database is an empty one, in the place of one that cannot be read
+        self._begun = False  # True: the database is a new, empty one that replaces an unreadable one
 
     def open(self, beside: Beside, opening: Opening) -> tuple[sqlite3.Connection, Decision]:
-        """A connection to the database, in which what was decided holds, as in its copy."""
+        """Decide which rows hold, write them to the database and its copy, and return a connection."""
         try:
             db, found, complaint = self._connect_and_look(len(beside.plans))
             opening = Opening.USUAL if opening is Opening.REBUILD else opening
@@ -60,7 +60,7 @@ class DatabaseFile:
         try:
             decision = decide(found, self.copy, beside, opening, new_store)
             if complaint:
-                decision.notes.append(f"The database was damaged, and was written anew ({complaint}).")
+                decision.notes.append(f"The database was damaged, and was rewritten ({complaint}).")
             with told(self._path, opening=True):
                 return self._settled(db, found, decision, damaged=complaint is not None), decision
         except BaseException:
@@ -68,23 +68,23 @@ class DatabaseFile:
             raise
 
     def _connect_and_look(self, plans: int) -> tuple[sqlite3.Connection, Found, str | None]:
-        """Connect and read; tables are made where there are none. The last is what SQLite complains of."""
+        """Connect, make missing tables, and read; the last value is SQLite's complaint, if any."""
         path = self._path
         if (path.exists() or path.is_symlink()) and not path.is_file():
             raise unusable(path, "it is not a file")
-        # Nothing may be made where this refuses: a database put back finds no journal of this one.
+        # A refusal must create no file: a database that is put back must not find a journal of this one.
         version = self._version() if path.exists() else 0
         if version == 0 and plans:
             raise DamagedDatabase(
                 f"{path} is missing or empty beside {plans} plans: nothing says which engines and names they "
-                "are. Put the database back from a backup, run `trtserve store check --repair --store "
+                "belong to. Put the database back from a backup, run `trtserve store check --repair --store "
                 f"{path.parent}`, or move the plans out of {path.parent / 'plans'} to start with an empty "
                 "store."
             )
         if version > SCHEMA_VERSION:
             raise Unavailable(
                 f"{path} was written by a newer trtserve (schema {version}; this one knows "
-                f"{SCHEMA_VERSION}). Start that version, or another store."
+                f"{SCHEMA_VERSION}). Start that version, or use another store."
             )
         with told(path, opening=True):
             db = connect(path)
@@ -93,7 +93,7 @@ class DatabaseFile:
                     bring_up_to_date(db, version)
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 if version == 0 and not self._begun:
-                    self._aside.take_if_there(self.copy.path)  # of a store that is no more
+                    self._aside.take_if_there(self.copy.path)  # left by an earlier store
                 self._schema = version or SCHEMA_VERSION
                 return db, *look(db, version)
             except BaseException:
@@ -114,11 +114,11 @@ class DatabaseFile:
     def _settled(
         self, db: sqlite3.Connection, found: Found, decision: Decision, *, damaged: bool
     ) -> sqlite3.Connection:
-        """Have on the disk what was decided, in the database and in its copy."""
+        """Write the decision to the database and its copy."""
         if decision.copy_aside:
             self._aside.take_if_there(self.copy.path)
         if damaged or decision.rows != found.rows:
-            # The copy first: a kill before the end leaves a database that is older than it, or none.
+            # The copy first: a kill in between leaves a database that is older than the copy, or none.
             self._write_copy(decision)
             return self._written_anew(db, decision)
         sealed = (found.store, found.generation, found.whole) == (decision.store, decision.generation, True)
@@ -136,7 +136,7 @@ class DatabaseFile:
         self.copy.put()
 
     def _written_anew(self, old: sqlite3.Connection, decision: Decision) -> sqlite3.Connection:
-        """Put a new database in the place of the one that is open, which is set aside."""
+        """Replace the open database with a new one, and set the old one aside."""
         new = self._path.with_name(f"{self._path.name}.new")
         for left in (new, new.with_name(f"{new.name}-journal")):
             left.unlink(missing_ok=True)
@@ -156,7 +156,7 @@ class DatabaseFile:
         return connect(self._path)
 
     def _put_aside(self) -> None:
-        """Set the database aside with its log, which belongs to it and to no other."""
+        """Set the database aside together with its log, which fits no other database."""
         for suffix in ("-wal", "-shm", ""):
             path = self._path.with_name(self._path.name + suffix)
             if self._begun:
@@ -180,10 +180,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def told(path: Path, *, opening: bool = False) -> Iterator[None]:
-    """Make an error of SQLite or of the disk a sentence: with the path only for who starts the server."""
+    """Turn an error of SQLite or the disk into a sentence; it shows the path only while `opening`."""
     try:
         yield
-    except (sqlite3.Error, OSError, UnicodeDecodeError) as failure:  # the last: SQLite quotes the file
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as failure:  # the last if SQLite quotes the file
         if is_full(failure, path.parent):
             raise disk_full(path.parent, "The store's metadata cannot be changed") from failure
         code = getattr(failure, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -1,18 +1,18 @@
-"""What a start finds in the metadata's database and its copy, and which of them holds.
+"""Decides at a start whether the rows of the metadata's database or those of its copy hold.
 
-Every change is committed to the database, then put into the copy, then answered. So, whatever was killed, an
-undamaged database is as new as its copy or one change ahead of it, and the copy has all that was answered.
-Anything else is damage, or a file that was put back from a backup. Both may be of an earlier schema, and are
-compared as what they are in this one:
+Every change is committed to the database, then written to the copy, then answered. So after any kill, an
+undamaged database is as new as its copy or one change ahead of it, and the copy has every answered change.
+Anything else is damage, or a file that was put back from a backup. Both may
+be of an earlier schema; they are compared after conversion to this one:
 
   database                       copy whole                        copy missing or damaged
   as new, or one ahead           the database                      the database
   more than one ahead            the database                      -
-  older: its log was lost        the copy                          not known: the database
-  rows that it did not write     the copy                          the database, mended (mending.py)
+  older: its log was lost        the copy                          unknown: the database
+  rows of another writer         the copy                          the database, mended (mending.py)
   of another store               the database                      the database
   of a schema before 5           the copy: it was put back         the database, mended
-  cannot be read                 refused: a person has to look     refused
+  cannot be read                 refused: a person must look     refused
 """
 
 import re
@@ -33,20 +33,20 @@ LONGEST_COMPLAINT = 120  # characters: SQLite quotes whole tables
 
 
 class Opening(Enum):
-    """What to make of a database and a copy that do not agree."""
+    """What to do with a database and a copy that disagree."""
 
-    USUAL = "the newer of the two that is whole"
+    USUAL = "the newer of the two that are whole"
     DATABASE = "the database as it is: it was put back on purpose"
-    REBUILD = "the copy, where the database cannot be read; without one, no engines"
+    REBUILD = "the copy, if the database cannot be read; without a copy, no engines"
 
 
 class DamagedDatabase(Unavailable):
-    """The file cannot be read as a trtserve database, or it is missing."""
+    """The file is missing, or cannot be read as a trtserve database."""
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What lies beside the database: the bytes of each plan by its digest, and what tells its format."""
+    """What lies beside the database: each plan's size in bytes by its digest, and how to find its format."""
 
     plans: Mapping[str, int] = field(default_factory=dict)
     format_of: FormatOf = lambda _: None
@@ -54,29 +54,29 @@ class Beside:
 
 @dataclass(frozen=True)
 class Found:
-    """What a database says."""
+    """What a database contains."""
 
-    store: str  # empty: a schema that had none, or damaged
+    store: str  # the store's ID; empty: the schema had none, or it is damaged
     generation: int
-    whole: bool  # its rows are those that it was left with
+    whole: bool  # its rows are those that the server last wrote
     rows: Rows
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What holds from now on."""
+    """The rows that hold from now on, and how they were chosen."""
 
     store: str
     generation: int
     rows: Rows
     notes: list[str]
-    sound: bool = False  # database and copy agree: what they do not know was never answered
-    copied: bool = False  # the copy says this already
-    copy_aside: bool = False  # the copy is damaged, or another store's: it is to be kept
+    sound: bool = False  # database and copy agree: a change that neither knows was never answered
+    copied: bool = False  # the copy already says this
+    copy_aside: bool = False  # the copy is damaged, or another store's: set it aside
 
 
 def one_line(said: object) -> str:
-    """What SQLite says of a damaged file, without the lines and the bytes of the file that it quotes."""
+    """What SQLite says about a damaged file, as one line without the raw bytes that it quotes."""
     if isinstance(said, UnicodeError):
         return "it is damaged"
     words = " ".join(str(said).split())
@@ -85,12 +85,12 @@ def one_line(said: object) -> str:
 
 
 def look(db: sqlite3.Connection, schema: int = SCHEMA_VERSION) -> tuple[Found, str | None]:
-    """Everything, and the first thing that SQLite's own check complains of.
+    """Everything in the database, and the first complaint of SQLite's own check.
 
-    `schema` is the version of the tables, 0 of those just made; the rows are given as they are in this one.
-    Raises sqlite3.Error where the database cannot be read, or is not ours.
+    `schema` is the version of the tables, 0 for new ones; the rows are converted to this one.
+    Raises sqlite3.Error if the database cannot be read, or is not ours.
     """
-    db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")  # to be told of, not to fail
+    db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")  # reported, not raised
     try:
         found, complaint = _look(db, schema)
     finally:
@@ -113,7 +113,7 @@ def _look(db: sqlite3.Connection, schema: int) -> tuple[Found, str | None]:
         if kind != ("table",) or (wanted != columns and not changed):
             raise _not_ours(table)
     if db.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone() != (0,):
-        raise sqlite3.DatabaseError("it has triggers, which are not ours")
+        raise sqlite3.DatabaseError("it has triggers, and trtserve makes none")
     (checked,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     complaint = None if checked == "ok" else one_line(checked)
     rows = read_rows(db)
@@ -148,29 +148,27 @@ def _plain(rows: Rows) -> Rows:
 def decide(
     found: Found, file: CopyFile, beside: Beside, opening: Opening, new_store: Callable[[], str]
 ) -> Decision:
-    """Which rows hold, and what a person has to know of it."""
+    """Choose the rows that hold, and note what a person must know about the choice."""
     notes: list[str] = []
     aside = False
     try:
         copy = file.read() if opening is not Opening.DATABASE else None
         if copy is None and opening is Opening.USUAL and found.store and (found.generation or beside.plans):
-            notes.append("The copy of the metadata is missing; it was made anew from the database.")
+            notes.append("The copy of the metadata is missing; it was rebuilt from the database.")
     except DamagedCopy as damage:
         copy, aside = None, True
-        notes.append(f"The copy of the metadata {damage}; it was made anew from the database.")
+        notes.append(f"The copy of the metadata {damage}; it was rebuilt from the database.")
     if opening is Opening.REBUILD and copy is not None:
-        notes.append("The database was built again from its copy.")
+        notes.append("The database was rebuilt from its copy.")
         return Decision(copy.store, copy.generation + 1, copy.rows, notes)
     if copy is not None and found.whole and found.store and found.store != copy.store:
-        notes.append(
-            "The copy of the metadata was that of another store; it was made anew from the database."
-        )
+        notes.append("The copy of the metadata belonged to another store; it was rebuilt from the database.")
         copy, aside = None, True
     if copy is None:
         return replace(_mended(found, notes, beside, new_store), copy_aside=aside)
     if found.whole and found.generation > copy.generation:
         if found.generation > copy.generation + 1:
-            notes.append("The copy of the metadata was older than the database; it was made anew.")
+            notes.append("The copy of the metadata was older than the database; it was rebuilt.")
         return Decision(
             found.store, found.generation, found.rows, notes, sound=found.generation == copy.generation + 1
         )
@@ -195,16 +193,16 @@ def _mended(found: Found, notes: list[str], beside: Beside, new_store: Callable[
 
 
 def _differences(found: Found, copy: Copy) -> list[str]:
-    """Why the copy is taken, and what the database said otherwise."""
+    """Why the copy holds, and where the database differed from it."""
     if found.whole:
         why = (
             f"The database is older than what was acknowledged (change {found.generation} of "
             f"{copy.generation}): its write-ahead log was lost, or it was put back from a backup. It was "
-            "brought up to date from its copy; to have an older one on purpose, put it back and run "
+            "brought up to date from its copy; to use an older one on purpose, put it back and run "
             "`trtserve store check --repair --use-database` before the start."
         )
     else:
-        why = "The database holds rows that the server did not write: they were put right from its copy."
+        why = "The database holds rows that the server did not write: they were repaired from its copy."
     here = {row["id"]: row for row in found.rows.engines}
     lost = [row["id"] for row in copy.rows.engines if row["id"] not in here]
     other = [row["id"] for row in copy.rows.engines if row["id"] in here and here[row["id"]] != row]

@@ -187,10 +187,10 @@ WRONG = {
     "too few bytes": (request(raw_input_contents=[bytes(12)]), "12 bytes of data; FP32 [1, 4] takes 16"),
     "too many raw contents": (request(raw_input_contents=[bytes(16)] * 2), "2 raw_input_contents for 1"),
     "no data": (request(raw_input_contents=[]), "0 elements in its data; shape [1, 4] takes 4"),
-    "data twice": (request(x={"contents": {"fp32_contents": [0] * 4}}), "data comes in one way"),
+    "data twice": (request(x={"contents": {"fp32_contents": [0] * 4}}), "give its data in one way"),
     "data in another field": (
         request(raw_input_contents=[], x={"contents": {"int_contents": [0] * 4}}),
-        "data in int_contents; that of datatype FP32 belongs into fp32_contents",
+        "data in int_contents; data of datatype FP32 belongs in fp32_contents",
     ),
     "too few elements": (
         request(raw_input_contents=[], x={"contents": {"fp32_contents": [0] * 3}}),

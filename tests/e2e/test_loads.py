@@ -57,7 +57,7 @@ def test_a_server_that_ends_during_its_loads_serves_all_engines_after_the_next_s
             server.wait_until_ready()
             engines = server.client.get("/engines").json()["engines"]
             assert [(e["name"], e["state"]) for e in engines] == [("small", "READY"), ("big", "READY")]
-        assert ("the server before this one crashed" in server.log) is (number == signal.SIGSEGV)
+        assert ("the previous server crashed" in server.log) is (number == signal.SIGSEGV)
 
 
 def is_ready(server: Server) -> bool:

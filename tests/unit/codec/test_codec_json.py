@@ -162,9 +162,9 @@ def test_the_greatest_number_is_taken(datatype: str, greatest: float) -> None:
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        ([[1, 2], [3]], "nested otherwise than its shape [2, 2]: at depth 1 it has [3] for a list of 2"),
-        ([[1, 2], 3], "at depth 1 it has 3 for a list of 2"),
-        ([[1, 2, 3, 4]], "at depth 0 it has [[1, 2, 3, 4]] for a list of 2"),
+        ([[1, 2], [3]], "not nested like its shape [2, 2]: at depth 1 it has [3] instead of a list of 2"),
+        ([[1, 2], 3], "at depth 1 it has 3 instead of a list of 2"),
+        ([[1, 2, 3, 4]], "at depth 0 it has [[1, 2, 3, 4]] instead of a list of 2"),
         ([[[1], [2]], [[3], [4]]], "has [1] at element 0"),
         ([1, 2, 3], "has 3 elements in its data; shape [2, 2] takes 4"),
         ([], "has 0 elements in its data; shape [2, 2] takes 4"),

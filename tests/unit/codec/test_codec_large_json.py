@@ -190,10 +190,10 @@ def test_only_what_a_datatype_holds_is_taken(datatype: str, numbers: str, taken:
 @pytest.mark.parametrize(
     ("shape", "data", "sentence"),
     [
-        ([3], [1, 2, [3]], "nested otherwise than its shape [3]: look at depth 0, byte"),
-        ([2, 2], [[1, 2, 3], [4]], "nested otherwise than its shape [2, 2]: look at depth 1, byte"),
-        ([2, 2], [1, 2, [3], 4], "nested otherwise"),
-        ([2, 2], [[[1, 2]], [3, 4]], "nested otherwise"),
+        ([3], [1, 2, [3]], "not nested like its shape [3]: look at depth 0, byte"),
+        ([2, 2], [[1, 2, 3], [4]], "not nested like its shape [2, 2]: look at depth 1, byte"),
+        ([2, 2], [1, 2, [3], 4], "not nested like"),
+        ([2, 2], [[[1, 2]], [3, 4]], "not nested like"),
         ([2], [1, 2, 3], "'x' has 3 elements in its data; shape [2] takes 2."),
         ([10**12], [1, 2, 3], "'x' has 3 elements in its data; shape [1000000000000] takes"),
         ([2**62, 8], [], "'x' has 0 elements"),
@@ -207,7 +207,7 @@ def test_faults_are_told_in_plain_words(shape: list[int], data: Any, sentence: s
 
 def test_lists_nested_without_end_are_refused() -> None:
     deep = 3_000_000
-    assert "nested otherwise" in refusal(written("[" * deep + "]" * deep))
+    assert "not nested like" in refusal(written("[" * deep + "]" * deep))
     with pytest.raises(TooLarge):
         json_large.parse(written("[" * deep))
 

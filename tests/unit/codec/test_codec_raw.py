@@ -50,7 +50,7 @@ def test_the_shape_is_told_from_the_number_of_bytes(
         (32, [-1, 4], 0, r"FP32 \[-1, 4\], takes 16 bytes for a batch of one"),
         (17, [-1, 4, -1], 0, "takes a multiple of 16 bytes for a batch of one"),
         (0, [-1, 0], None, "takes a multiple of 0 bytes"),
-        (16, [-1, -1], None, r"'x', FP32 \[-1, -1\], has 2 variable dimensions, where one can be told"),
+        (16, [-1, -1], None, r"'x', FP32 \[-1, -1\], has 2 variable dimensions, but the number of bytes"),
         (16, [-1, -1, -1], 0, "has 2 variable dimensions besides the batch's"),
         (16, None, None, "does not say what rank"),
     ],

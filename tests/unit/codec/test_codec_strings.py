@@ -62,7 +62,7 @@ def test_strings_may_be_flat_or_nested() -> None:
         (["a", None], "has null at element 1"),
         ([True, "a"], "has true at element 0"),
         (["a", ["b"]], "has ['b'] at element 1"),
-        ([["a", "b"]], "nested otherwise than its shape [2]"),
+        ([["a", "b"]], "not nested like its shape [2]"),
         ("ab", "is 'ab'; it must be a list"),
     ],
 )
@@ -83,7 +83,7 @@ def test_any_elements_are_taken_as_they_are(elements: list[bytes]) -> None:
     ("blob", "shape", "sentence"),
     [
         (packed(b"abc"), [2], "has 7 bytes of data; BYTES [2] takes 8 or more"),
-        (packed(b"abcde") + b"\1\0\0", [2], "element 1 has 3 bytes of a length of 4"),
+        (packed(b"abcde") + b"\1\0\0", [2], "element 1 has 3 of the 4 bytes of its length"),
         (packed(b"abcd", b"b")[:-1], [2], "element 1 is 1 bytes long, and 0 are left"),
         (LONE_LENGTH, [1], f"element 0 is {2**32 - 1} bytes long, and 0 are left"),
         (packed(b"abcd"), [2], "has 1 elements in its data; BYTES [2] takes 2"),
@@ -113,24 +113,24 @@ def test_an_output_is_strings_or_a_blob() -> None:
 
 
 def test_an_output_that_is_no_text_is_for_the_binary_form() -> None:
-    with pytest.raises(InvalidInput, match="'y' has bytes that are no UTF-8 text, which JSON"):
+    with pytest.raises(InvalidInput, match="'y' has bytes that are not UTF-8 text, so JSON"):
         encode(packed(b"\xff", b""), binary=False)
     assert encode(packed(b"\xff", b""), binary=True)
-    with pytest.raises(ExecutionFailed, match="output 'y' of which an element is 4294967295 bytes long"):
+    with pytest.raises(ExecutionFailed, match="bad output 'y': an element is 4294967295 bytes long"):
         encode(LONE_LENGTH, binary=False)
 
 
 def test_safetensors_have_no_strings() -> None:
     request = InferRequest(inputs=[], answer=codec.Form.SAFETENSORS)
     outputs = [Output.of("y", "BYTES", [1], packed(b"a"))]
-    with pytest.raises(InvalidInput, match="'y' is of datatype BYTES"):
+    with pytest.raises(InvalidInput, match="'y' has the datatype BYTES"):
         bodies.encode(request, outputs, [(0, False)])
 
 
 def test_an_input_that_engines_do_not_take_is_told_what_the_engine_has() -> None:
     specs: list[Any] = [TensorSpec("x", "FP32", [-1, 4]), TensorSpec("free", "INT8", None)]
     codec.check_datatypes([("x", "FP64", [1])], specs)  # the runtime's to refuse
-    with pytest.raises(InvalidInput, match=r"'x' came as BYTES \[1\]; the engine's input is FP32 \[-1, 4\]"):
+    with pytest.raises(InvalidInput, match=r"'x' is BYTES \[1\]; the engine's input is FP32 \[-1, 4\]"):
         codec.check_datatypes([("x", "BYTES", [1])], specs)
     with pytest.raises(
         InvalidInput, match=r"no input 'z'; its inputs: 'x' \(FP32 \[-1, 4\]\), 'free' \(INT8"

@@ -129,7 +129,7 @@ async def test_so_many_loads_may_wait(settings: Settings, runtime: HangingRuntim
     async with serving(few, runtime) as server:
         adding = [asyncio.create_task(server.add(HANGS + bytes([0x42, 1, n]))) for n in range(3)]
         await until(lambda: server.registry.loads_waiting == 1)
-        with pytest.raises(Unavailable, match="1 loads wait already") as refused:
+        with pytest.raises(Unavailable, match="1 loads are waiting") as refused:
             await server.add(onnx_plan())
         assert refused.value.retry_after is not None
         runtime.gate.set()

@@ -131,7 +131,7 @@ async def test_so_many_may_wait_and_the_next_is_told_when_to_come_again() -> Non
         check()
         loads.begin(number)
         await settled()
-    with pytest.raises(Unavailable, match="3 loads wait already") as refused:
+    with pytest.raises(Unavailable, match="3 loads are waiting") as refused:
         check()
     assert refused.value.retry_after is not None
     await loads.end(0)

@@ -64,10 +64,10 @@ def test_the_version_that_built_a_tensorrt_plan_is_told() -> None:
         (b"ftrt", "a TensorRT plan that is cut off: it ends after 4 bytes of the plan, within its header"),
         (tensorrt_plan()[:27], "after 27 bytes of the plan"),
         (ultralytics_plan()[:-120], "with metadata by Ultralytics that is cut off: it ends after 8 bytes of"),
-        (ultralytics_plan()[:30], "it ends after 30 bytes, and its metadata alone was to have 58"),
-        (ultralytics_plan()[:62], "it ends after 62 bytes, and its metadata alone was to have 58"),
-        (ultralytics_plan()[:64], "it ends after 64 bytes, and its metadata alone was to have 58"),
-        (struct.pack("<I", 2**20) + b'{"task": "detect"}', "its metadata alone was to have 1048576"),
+        (ultralytics_plan()[:30], "it ends after 30 bytes, but its metadata alone should have 58"),
+        (ultralytics_plan()[:62], "it ends after 62 bytes, but its metadata alone should have 58"),
+        (ultralytics_plan()[:64], "it ends after 64 bytes, but its metadata alone should have 58"),
+        (struct.pack("<I", 2**20) + b'{"task": "detect"}', "its metadata alone should have 1048576"),
     ],
 )
 def test_a_tensorrt_plan_that_is_cut_off_is_refused(head: bytes, what: str) -> None:
@@ -148,7 +148,7 @@ def test_an_onnx_model_whose_head_is_cut_off_is_still_one(length: int) -> None:
         (b"\x1c\0\0\0TFL3" + bytes(8), "a TensorFlow Lite model", "tf2onnx"),
         (b"\x08\x01\x12\x05\x0a\x03\x12\x01\x00", "a TensorFlow SavedModel", "tf2onnx"),
         (gzip.compress(b"plan"), "gzip-compressed", "gunzip"),
-        (b"\x80\x02}q\x00.", "a Python pickle, such as old PyTorch checkpoints are", "ONNX"),
+        (b"\x80\x02}q\x00.", "a Python pickle, like old PyTorch checkpoints", "ONNX"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
             "a Git LFS pointer, not the file behind it",

@@ -93,7 +93,7 @@ async def test_what_stands_around_the_chunks_of_a_body_counts_for_nothing(
         (GET.replace(b"Host:", b"Host :"), "Invalid header token"),
         (request(INFER, b"", "Content-Length: 5"), "Content-Length"),
         (request(b"/engines/n\xc3\xa9t/infer"), "Invalid char in url path"),
-        (request("http://test"), "its target is no path"),
+        (request("http://test"), "its target is not a path"),
     ],
     ids=["tls", "header", "length", "target", "no path"],
 )

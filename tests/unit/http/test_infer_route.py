@@ -171,7 +171,7 @@ async def test_strings_for_numbers_are_told_what_the_engine_takes(
     client: httpx.AsyncClient, engine: dict[str, Any]
 ) -> None:
     strings = X | {"datatype": "BYTES", "data": ["a", "b", "c", "d"]}
-    sentence = "Input 'x' came as BYTES [1, 4]; the engine's input is FP32 [-1, 4]."
+    sentence = "Input 'x' is BYTES [1, 4]; the engine's input is FP32 [-1, 4]."
     assert refused(await client.post(INFER, json={"inputs": [strings]}), 400, "InvalidInput") == sentence
     described = {key: value for key, value in strings.items() if key != "data"}
     described["parameters"] = {"binary_data_size": 20}
@@ -316,7 +316,7 @@ async def test_a_client_that_leaves_half_way_through_its_body_starts_nothing(
     connection = Connection({"type": "http.request", "body": b'{"inputs"', "more_body": True})
     connection.leave()
     response = await post(app, INFER, connection.receive)
-    assert "left before the request had come whole" in refused(response, 499, "Cancelled")
+    assert "left before the whole request had arrived" in refused(response, 499, "Cancelled")
     assert runtime.timeouts == []
 
 

@@ -209,7 +209,7 @@ async def test_a_client_that_leaves_is_not_told_of_its_body(served: FastAPI) -> 
 @pytest.mark.parametrize("pieces", [[], [b"{", b'"inputs"']], ids=["nothing", "half"])
 async def test_a_stalled_body_is_ended_on_every_way(served: FastAPI, pieces: list[bytes]) -> None:
     answer = await post(served, INFER, sending(*pieces), {"Content-Length": str(LIMIT)})
-    assert "came for 0.01 s" in refused(answer, 408, "DeadlineExceeded")
+    assert "arrived for 0.01 s" in refused(answer, 408, "DeadlineExceeded")
     assert answer.headers["connection"] == "close"
     assert services_of(served).inflight.taken == 0
 

@@ -89,7 +89,7 @@ def test_a_region_whose_object_was_shortened_is_an_error_until_it_has_grown_agai
     memory.register("in", key, 10, 50)
     os.truncate(path, 59)
     assert all(
-        "become shorter" in told and "register a smaller region" in told
+        "been shortened" in told and "register a smaller region" in told
         for told in failures(memory, Conflict)
     )
     assert path.stat().st_size == 59
@@ -113,7 +113,7 @@ def test_an_object_that_is_shortened_while_it_is_read_is_an_error_of_that_read(
         return pread(number, length, offset)
 
     monkeypatch.setattr(os, "pread", shortened_before)
-    with pytest.raises(Conflict, match="has only 40 now"):
+    with pytest.raises(Conflict, match="now has only 40"):
         memory.read("in", 0, 100)
 
 

@@ -47,7 +47,7 @@ def test_fields_behind_a_fault_are_not_more_either(fault: bytes) -> None:
     few = INPUT + fault
     assert wire.split(few) == (few, [], {})
     many = INPUT + fault + b"\x80" * 10 + INPUT * wire.MOST_FIELDS
-    with pytest.raises(InvalidInput, match=r"at its byte 2 is no field of one, or not whole\."):
+    with pytest.raises(InvalidInput, match=r"at its byte 2 is no valid field, or not a whole one\."):
         wire.split(many)
 
 
@@ -106,11 +106,11 @@ def test_what_is_neither_data_nor_short_is_refused_before_protobuf_reads_it() ->
 def test_a_message_without_tensors_is_short_unless_it_has_files() -> None:
     short, long = bytes(MOST_DOCUMENT_BYTES), bytes(MOST_DOCUMENT_BYTES + 1)
     wire.check_fields(short, with_files=False)
-    with pytest.raises(TooLarge, match="has 524289 bytes; one of this method has at most 524288"):
+    with pytest.raises(TooLarge, match="has 524289 bytes; this method accepts at most 524288"):
         wire.check_fields(long, with_files=False)
     file = b"\x12\x80\x80\x80\x04" + bytes(8_388_608)
     wire.check_fields(file * 2, with_files=True)
-    with pytest.raises(InvalidInput, match="13312 fields: each of its parameters is one; send fewer"):
+    with pytest.raises(InvalidInput, match="13312 fields: each parameter is one; send fewer"):
         wire.check_fields(file + b"\x12\x00" * wire.MOST_FIELDS, with_files=True)
 
 
@@ -119,7 +119,7 @@ def test_a_faulty_message_of_any_length_is_not_left_to_protobuf(fault: bytes) ->
     """Protobuf takes a field that it knows, written otherwise, for one that it does not know."""
     long = b"\x3a\x80\x80\x40" + bytes(2**20)
     for message in (long + fault, fault + long):
-        with pytest.raises(InvalidInput, match="is no field of one, or not whole"):
+        with pytest.raises(InvalidInput, match="is no valid field, or not a whole one"):
             wire.split(message)
-        with pytest.raises(InvalidInput, match="is no field of one, or not whole"):
+        with pytest.raises(InvalidInput, match="is no valid field, or not a whole one"):
             wire.check_fields(message, with_files=True)

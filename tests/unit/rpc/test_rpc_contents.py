@@ -79,7 +79,7 @@ def test_an_element_that_the_datatype_does_not_hold_is_refused(
 ) -> None:
     told = refusal(datatype, [len(values)], packed(datatype, b"".join(map(varint, values))))
     least, greatest = DATATYPES[datatype].integers or (0, 0)
-    assert told == f"Tensor 'x' has the element {element}; {datatype} is from {least} to {greatest}."
+    assert told == f"Tensor 'x' has the element {element}; {datatype} takes {least} to {greatest}."
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_data_in_the_field_of_another_datatype_is_refused(field: int) -> None:
         if own != field:
             told = refusal(datatype, [1], bytes([field << 3 | 2, 1]) + b"\x01")
             assert told == (
-                f"Tensor 'x' has its data in {NAMES[field]}; that of datatype {datatype} "
-                f"belongs into {NAMES[own]}."
+                f"Tensor 'x' has its data in {NAMES[field]}; data of datatype {datatype} "
+                f"belongs in {NAMES[own]}."
             )
 
 

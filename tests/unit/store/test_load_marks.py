@@ -137,7 +137,7 @@ def test_a_fatal_signal_counts_as_a_crash_and_a_kill_does_not(
     ended = subprocess.run([sys.executable, "-c", CRASH, str(tmp_path), number], timeout=60, check=False)
     assert ended.returncode == -int(number)
     assert crashes(folder) == {A: counted}
-    assert ("the server before this one crashed" in caplog.text) is bool(counted)
+    assert ("the previous server crashed" in caplog.text) is bool(counted)
 
 
 def test_the_mark_says_when_the_load_began(folder: Path) -> None:

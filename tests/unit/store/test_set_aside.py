@@ -49,7 +49,7 @@ def test_how_much_is_set_aside_is_told(tmp_path: Path, caplog: pytest.LogCapture
     (tmp_path / "a.plan").write_bytes(bytes(2_500_000))
     aside.take(tmp_path / "a.plan")
     aside.warn()
-    assert f"1 files (2.5 MB) lie in {tmp_path / 'set-aside'}" in caplog.text
+    assert f"1 files (2.5 MB) are set aside in {tmp_path / 'set-aside'}" in caplog.text
     assert "trtserve store check" in caplog.text
 
 

@@ -86,8 +86,8 @@ def test_every_damage_is_explained_and_nothing_is_changed(root: Path) -> None:
     assert result.exit_code == 1
     assert f"wrong: Engine {first} is not served: Its plan in the store has 7 bytes" in result.output
     assert f"wrong: Engine {second} is not served: Its plan in the store cannot be read" in result.output
-    assert f"wrong: plans/{'a' * 64}.plan is no whole plan" in result.output
-    assert f"note: set-aside/{by_id[third.id].name} is the plan of an engine once more" in result.output
+    assert f"wrong: plans/{'a' * 64}.plan is not a whole plan" in result.output
+    assert f"note: set-aside/{by_id[third.id].name} is a second copy of an engine's plan" in result.output
     assert "note: set-aside/metadata.sqlite3 is kept until you delete it." in result.output
     assert "note: 2 files (0.0 MB) are set aside." in result.output
     assert everything(root) == before
@@ -101,7 +101,7 @@ def test_plans_without_a_row_are_served_again_with_default_options(root: Path) -
     looked = check(root)
     assert looked.exit_code == 1
     assert "missing or empty beside 2 plans" in looked.output
-    assert looked.output.count("that no row knows: --repair serves it again") == 2
+    assert looked.output.count("without a row: --repair serves it again") == 2
     assert everything(root) == before
 
     repaired = check(root, "--repair")
@@ -128,7 +128,7 @@ def test_a_database_that_cannot_be_read_is_built_again_from_its_copy(root: Path)
 
     repaired = check(root, "--repair")
     assert repaired.exit_code == 0, repaired.output
-    assert "repaired: The database was built again from its copy." in repaired.output
+    assert "repaired: The database was rebuilt from its copy." in repaired.output
     store = Store(root)
     assert (store.engines(), store.names(), store.notes) == (*told, [])
     store.close()
@@ -222,7 +222,7 @@ def test_what_was_half_done_is_a_note_only_where_that_is_certain(
     if not certain:
         (left / "metadata.copy").unlink()
     result = check(left)
-    assert "note: 2 files of uploads and removals that did not end (incoming/" in result.output
+    assert "note: 2 files of unfinished uploads and removals (incoming/" in result.output
     assert (f"wrong: plans/{plan.digest}.plan is a whole onnx plan" in result.output) is not certain
     assert result.exit_code == (0 if certain else 1)
 
@@ -273,7 +273,7 @@ def test_what_is_not_the_plan_that_its_name_tells_of_is_never_served(
     if (root / "plans" / name).exists():
         name = name.replace("0.plan", "1.plan")
     spoil(root / "plans" / name)
-    assert f"wrong: plans/{name} is no whole plan" in check(root).output
+    assert f"wrong: plans/{name} is not a whole plan" in check(root).output
     assert check(root, "--repair").exit_code == 0
     assert aside(root) == [name]
     assert f"note: set-aside/{name} is kept until you delete it." in check(root).output
@@ -289,7 +289,7 @@ def test_a_file_in_place_of_a_folder_is_told(root: Path, folder: str) -> None:
     (root / folder).write_text("mine")
     result = check(root)
     assert result.exit_code == 1
-    assert f"wrong: {root / folder} is no folder" in result.output
+    assert f"wrong: {root / folder} is not a folder" in result.output
 
 
 def test_a_repair_leaves_a_plan_that_is_whole_in_its_place(root: Path) -> None:
@@ -313,7 +313,7 @@ def test_a_copy_of_another_version_is_told_and_not_read(root: Path) -> None:
     anew = json.dumps({**body, "schema": 99, "engines": "another form"}).encode()
     copy.write_bytes(hashlib.sha256(anew).hexdigest().encode() + b"\n" + anew)
     result = check(root)
-    assert "copy of the metadata is that of another version of trtserve (schema 99)" in result.output
+    assert "copy of the metadata belongs to another version of trtserve (schema 99)" in result.output
     store = Store(root)
     assert len(store.engines()) == 2
     assert aside(root) == ["metadata.copy"]

@@ -107,7 +107,7 @@ def test_without_log_and_copy_the_plans_that_no_row_knows_are_set_aside(left: Pa
     (left / COPY).unlink()
     store = Store(left)
     assert (store.engines(), whole_plans(left)) == ([], plans)
-    assert store.notes == ["The copy of the metadata is missing; it was made anew from the database."]
+    assert store.notes == ["The copy of the metadata is missing; it was rebuilt from the database."]
     assert aside(left) == sorted(f"{digest}.plan" for digest in plans)
     store.close()
 

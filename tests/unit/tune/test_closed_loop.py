@@ -39,7 +39,7 @@ def test_a_shape_is_read_up_to_the_last_colon() -> None:
 
 @pytest.mark.parametrize("text", ["x", "1,3", ":1", "x:1,", "x:-1", "x:1;2"])
 def test_what_is_no_shape_is_told(text: str) -> None:
-    with pytest.raises(InvalidInput, match="is no shape of an input: give it as x:1,3,224,224"):
+    with pytest.raises(InvalidInput, match="is not an input's shape: write it as x:1,3,224,224"):
         read_shape(text)
 
 
@@ -76,7 +76,7 @@ def test_a_request_of_an_engine_with_a_fixed_batch_is_one_item() -> None:
 
 def test_given_shapes_are_taken_and_wrong_ones_told() -> None:
     info = engine(TensorSpec("x", "FP32", None))
-    with pytest.raises(InvalidInput, match="say its shape with --shape x:1,"):
+    with pytest.raises(InvalidInput, match="give its shape with --shape x:1,"):
         request_for(info, {}, {})
     request = request_for(info, {}, {"x": [4, 2]})
     assert shapes(request) == {"x": [4, 2]}
