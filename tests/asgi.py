@@ -1,4 +1,4 @@
-"""Talking to the application without a server between."""
+"""Calls to the application without a server."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -12,13 +12,13 @@ Message = dict[str, Any]
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
-    """A client of a started application; what it raises unexpectedly is answered, as by a server."""
+    """A client of a started application; an unexpected exception becomes an answer, as on a server."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://trtserve")
 
 
 def inference_of(app: FastAPI, **others: Any) -> Inference:
-    """An Inference on what a started application has, but for settings or shared memory of a test's own."""
+    """An Inference built from a started application; a test may replace its settings or shared memory."""
     state = app.state
     return Inference(
         others.get("settings", state.settings),
@@ -31,7 +31,7 @@ def inference_of(app: FastAPI, **others: Any) -> Inference:
 
 
 def refused(response: httpx.Response, status: int, code: str) -> str:
-    """The sentence of an error answer."""
+    """Check an error answer; return its sentence."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     assert response.json().keys() == {"error", "code"}
@@ -46,7 +46,7 @@ async def post(
     headers: Mapping[str, str] | None = None,
     query: str = "",
 ) -> httpx.Response:
-    """POST with a body and a connection that behave as `receive` says, message by message."""
+    """POST a request; `receive` supplies the messages of its body and its connection."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
