@@ -77,9 +77,7 @@ def test_every_datatype_and_shape_survives_both_ways(sent: list[Tensor]) -> None
 
 @pytest.mark.parametrize("datatype", sorted(TORCH))
 @pytest.mark.parametrize("shape", [[], [0, 3], [2, 3]])
-def test_a_file_that_torch_wrote_is_read_and_one_that_was_written_torch_reads(
-    datatype: str, shape: list[int]
-) -> None:
+def test_files_are_exchanged_with_torch_in_both_directions(datatype: str, shape: list[int]) -> None:
     x = torch.arange(math.prod(shape)).reshape(shape).to(TORCH[datatype])
     ((name, came, came_shape, buffer),) = decode(safetensors.torch.save({"x": x})).inputs
     assert (name, came, came_shape) == ("x", datatype, shape)
@@ -89,36 +87,36 @@ def test_a_file_that_torch_wrote_is_read_and_one_that_was_written_torch_reads(
     assert torch.equal(x, y)
 
 
-def test_tensors_are_views_on_the_body() -> None:
+def test_tensors_are_views_of_the_body() -> None:
     body = safetensors.torch.save({"x": torch.arange(4)})
     ((*_, buffer),) = decode(body).inputs
     assert np.shares_memory(np.frombuffer(body, np.uint8), np.frombuffer(buffer, np.uint8))
 
 
-def test_the_answer_tells_the_model_and_its_data_is_aligned() -> None:
+def test_the_answer_names_the_model_and_its_data_is_aligned() -> None:
     file = encode([output("UINT8", np.arange(3, dtype=np.uint8))])
     length = int.from_bytes(file[:8], "little")
     assert length % 8 == 0
     assert json.loads(file[8 : 8 + length])["__metadata__"] == {"model_name": "net", "model_version": "3"}
 
 
-def test_the_answer_to_a_file_is_a_file_unless_json_is_accepted() -> None:
+def test_a_file_is_answered_with_a_file_unless_json_is_accepted() -> None:
     assert decode(file_of({})).answer is Form.SAFETENSORS
     both = Headers({**HEADERS, "accept": "application/json"})
     assert bodies.decode(both, file_of({})).answer is Form.PROTOCOL
 
 
-def test_metadata_is_no_tensor() -> None:
+def test_metadata_is_not_read_as_a_tensor() -> None:
     assert decode(file_of({"__metadata__": {"format": "pt"}})).inputs == []
 
 
-def test_an_empty_tensor_may_lie_at_the_start_of_another() -> None:
+def test_an_empty_tensor_can_share_the_offset_of_another() -> None:
     described = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
     empty = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
     assert len(decode(file_of({"x": described, "e": empty}, b"12")).inputs) == 2
 
 
-def test_a_header_may_end_in_spaces() -> None:
+def test_a_header_can_end_in_spaces() -> None:
     assert decode(file_of(b"{}      ")).inputs == []
 
 
@@ -136,7 +134,7 @@ def test_a_header_may_end_in_spaces() -> None:
         (file_of({}, b"123"), "3 bytes of the safetensors file belong to no tensor"),
     ],
 )
-def test_a_body_that_is_no_such_file_is_refused(body: bytes, sentence: str) -> None:
+def test_a_malformed_file_is_refused(body: bytes, sentence: str) -> None:
     with pytest.raises(InvalidInput, match=sentence):
         decode(body)
 
@@ -176,14 +174,14 @@ def test_tensors_that_overlap_or_leave_a_hole_are_refused(begin: int) -> None:
         decode(file_of({"b": second, "a": first}, bytes(begin + 2)))
 
 
-def test_a_name_longer_than_any_is_refused() -> None:
+def test_a_name_over_the_limit_is_refused() -> None:
     described = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
     with pytest.raises(InvalidInput, match="at most 1024 characters") as refused:
         decode(file_of({"x" * 100_000: described}))
     assert len(str(refused.value)) < 500
 
 
-def test_more_tensors_than_a_request_may_have_are_refused() -> None:
+def test_a_request_with_too_many_tensors_is_refused() -> None:
     empty = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
     header = {"__metadata__": {}} | {f"x{number}": empty for number in range(4096)}
     assert len(decode(file_of(header)).inputs) == 4096
@@ -192,7 +190,7 @@ def test_more_tensors_than_a_request_may_have_are_refused() -> None:
 
 
 @given(st.binary(max_size=100))
-def test_any_bytes_are_a_request_or_refused(body: bytes) -> None:
+def test_any_bytes_are_decoded_or_refused(body: bytes) -> None:
     with suppress(TrtserveError):
         assert isinstance(decode(body), InferRequest)
 
@@ -209,12 +207,12 @@ DESCRIBED = st.fixed_dictionaries(
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "__metadata__"]), DESCRIBED | JUNK), st.binary(max_size=9))
-def test_any_header_is_a_request_or_refused(header: object, data: bytes) -> None:
+def test_any_header_is_decoded_or_refused(header: object, data: bytes) -> None:
     with suppress(TrtserveError):
         assert isinstance(decode(file_of(header, data)), InferRequest)
 
 
-def test_a_header_that_no_request_has_is_refused_before_it_is_read() -> None:
+def test_an_oversized_header_is_refused_before_it_is_read() -> None:
     described = b"{" + b" " * MOST_DOCUMENT_BYTES + b"}"
     with pytest.raises(TooLarge, match=r"header of the safetensors file has 524290 bytes; .* at most 524288"):
         bodies.decode(HEADERS, len(described).to_bytes(8, "little") + described)

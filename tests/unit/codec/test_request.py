@@ -1,4 +1,4 @@
-"""What a request's JSON and headers say besides the data of its tensors."""
+"""The JSON and headers of a request, apart from the data of its tensors."""
 
 import json
 from contextlib import suppress
@@ -21,7 +21,7 @@ JSON = Headers({"Content-Type": "application/json"})
 
 
 def tensor(**changes: object) -> dict[str, object]:
-    """A tensor's description; a change to `...` leaves the member out."""
+    """A tensor's description; a change to `...` removes the member."""
     described = {"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]} | changes
     return {key: value for key, value in described.items() if value is not ...}
 
@@ -53,12 +53,12 @@ def refusal(request: object) -> str:
         ([1] * 65, "[1, 1, 1, 1, 1, 1, 1, 1, ...]"),
     ],
 )
-def test_a_shape_is_a_list_of_whole_numbers(shape: object, shown: str) -> None:
+def test_a_shape_is_a_list_of_integers(shape: object, shown: str) -> None:
     message = refusal({"inputs": [tensor(shape=shape)]})
     assert f"Tensor 'x' has the shape {shown}; it must be a list of whole numbers from 0" in message
 
 
-def test_a_shape_beyond_any_memory_is_refused() -> None:
+def test_a_shape_too_large_for_any_memory_is_refused() -> None:
     message = refusal({"inputs": [tensor(shape=[2**62] * 64)]})
     assert "has 4 elements in its data" in message
     assert len(message) < 2_000
@@ -99,12 +99,12 @@ def test_a_shape_beyond_any_memory_is_refused() -> None:
         ({"inputs": [], "parameters": {"timeout": 1e300}}, "parameter timeout is 1e+300"),
     ],
 )
-def test_what_is_missing_or_of_a_wrong_type_is_named(request_: object, sentence: str) -> None:
+def test_a_missing_or_mistyped_member_is_named(request_: object, sentence: str) -> None:
     assert sentence in refusal(request_)
 
 
 @pytest.mark.parametrize("name", ["sequence_id", "sequence_start", "sequence_end"])
-def test_a_part_of_a_sequence_is_not_supported(name: str) -> None:
+def test_sequences_are_unsupported(name: str) -> None:
     for value in (1, 7.0, "seven", True, [1]):
         with pytest.raises(Unsupported, match=f"parameter {name}"):
             decode({"inputs": [], "parameters": {name: value}})
@@ -112,7 +112,7 @@ def test_a_part_of_a_sequence_is_not_supported(name: str) -> None:
         assert decode({"inputs": [], "parameters": {name: nothing}}).inputs == []
 
 
-def test_every_whole_number_may_be_a_float() -> None:
+def test_every_integer_can_be_written_as_a_float() -> None:
     floats = decode(
         {
             "inputs": [
@@ -139,12 +139,12 @@ def test_every_whole_number_may_be_a_float() -> None:
 
 
 @pytest.mark.parametrize("classes", [-1, True, "3", 1.5, None])
-def test_a_number_of_classes_is_one(classes: object) -> None:
+def test_a_wrong_number_of_classes_is_refused(classes: object) -> None:
     output = {"name": "y", "parameters": {"classification": classes}}
     assert "classification of output 'y' is" in refusal({"inputs": [], "outputs": [output]})
 
 
-def test_classes_are_not_supported() -> None:
+def test_classification_is_unsupported() -> None:
     output = {"name": "y", "parameters": {"classification": 3}}
     with pytest.raises(Unsupported, match="best 3 classes of output 'y'"):
         decode({"inputs": [], "outputs": [output]})
@@ -167,7 +167,7 @@ def test_a_body_that_is_not_json_is_refused(body: bytes, sentence: str) -> None:
         bodies.decode(JSON, body)
 
 
-def test_what_a_sentence_quotes_is_short_however_large_it_came() -> None:
+def test_errors_quote_little_of_a_large_value() -> None:
     for request in (
         {"inputs": [], "id": ["x" * 1_000] * 100},
         {"inputs": [], "parameters": {"timeout": [[1] * 1_000] * 100}},
@@ -178,12 +178,12 @@ def test_what_a_sentence_quotes_is_short_however_large_it_came() -> None:
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON", "a/b+json"])
-def test_json_goes_by_several_content_types(content_type: str) -> None:
+def test_json_has_several_content_types(content_type: str) -> None:
     assert decode({"inputs": [tensor()]}, Headers({"Content-Type": content_type})).inputs
     assert decode({"inputs": [tensor()]}, Headers()).inputs
 
 
-def test_another_content_type_is_told_what_there_is() -> None:
+def test_the_refusal_of_a_content_type_lists_the_supported_ones() -> None:
     form = Headers({"Content-Type": "application/x-www-form-urlencoded"})
     with pytest.raises(InvalidInput, match="'application/x-www-form-urlencoded'; send application/json"):
         decode({"inputs": [tensor()]}, form)
@@ -202,7 +202,7 @@ def test_another_content_type_is_told_what_there_is() -> None:
         ("9" * 18, None, codec.LONGEST_NS),
     ],
 )
-def test_a_request_may_say_its_time(
+def test_a_request_can_set_its_timeout(
     header: str | None, parameter: int | None, timeout_ns: int | None
 ) -> None:
     parameters = {} if parameter is None else {"timeout": parameter}
@@ -211,7 +211,7 @@ def test_a_request_may_say_its_time(
 
 
 @pytest.mark.parametrize("header", ["soon", "-1", "1.5", "", "²", "9" * 5_000])
-def test_a_time_is_a_whole_number_of_milliseconds(header: str) -> None:
+def test_a_timeout_is_a_whole_number_of_milliseconds(header: str) -> None:
     with pytest.raises(InvalidInput, match=r"Inference-Timeout-Ms is .*; it must be a whole number"):
         decode({"inputs": []}, Headers({"Inference-Timeout-Ms": header}))
 
@@ -229,7 +229,7 @@ def test_outputs_are_selected_and_ordered() -> None:
     assert selected(outputs=[{"name": "b"}]) == [(1, False)]
 
 
-def test_binary_outputs_are_asked_for_one_by_one_or_together() -> None:
+def test_binary_outputs_are_requested_one_by_one_or_together() -> None:
     listed = [{"name": "a", "parameters": {"binary_data": True}}, {"name": "b"}]
     assert selected(outputs=listed) == [(0, True), (1, False)]
     assert selected(parameters={"binary_data_output": True}) == [(0, True), (1, True)]
@@ -238,7 +238,7 @@ def test_binary_outputs_are_asked_for_one_by_one_or_together() -> None:
 
 
 class CountingName(str):
-    """A name that counts how often any such name is compared with another."""
+    """A name that counts comparisons between names."""
 
     compared: ClassVar[int] = 0
 
@@ -249,7 +249,7 @@ class CountingName(str):
     __hash__ = str.__hash__
 
 
-def test_selecting_outputs_looks_at_each_name_once() -> None:
+def test_selecting_outputs_compares_each_name_once() -> None:
     many = [f"y{number}" for number in range(2_000)]
     specs = [TensorSpec(name, "FP32", [1]) for name in many]
     asked = [RequestedOutput(CountingName(name), False) for name in [*many, many[-1]]]
@@ -259,13 +259,13 @@ def test_selecting_outputs_looks_at_each_name_once() -> None:
     assert CountingName.compared <= 2 * len(asked)
 
 
-def test_an_unknown_output_is_told_before_one_that_comes_twice_later() -> None:
+def test_an_unknown_output_is_reported_before_a_later_duplicate() -> None:
     asked = [RequestedOutput(name, False) for name in ("unknown", "y", "y")]
     with pytest.raises(InvalidInput, match="no output 'unknown'"):
         codec.select(InferRequest(inputs=[], outputs=asked), [TensorSpec("y", "FP32", [1])])  # type: ignore[list-item]
 
 
-def test_an_output_that_is_not_there_or_twice_is_refused() -> None:
+def test_an_unknown_or_duplicate_output_is_refused() -> None:
     with pytest.raises(InvalidInput, match="no output 'c'; its outputs: 'a', 'b'"):
         selected(outputs=[{"name": "c"}])
     with pytest.raises(InvalidInput, match="asks for output 'b' twice"):
@@ -284,7 +284,7 @@ def test_the_answer_has_the_form_that_is_accepted(accept: str, form: Form) -> No
     assert decode({"inputs": []}, Headers({"Accept": accept})).answer is form
 
 
-# -- anything at all
+# -- arbitrary bodies
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
@@ -308,17 +308,17 @@ REQUESTS = st.fixed_dictionaries(
 
 
 @given(REQUESTS | JUNK)
-def test_any_json_is_a_request_or_refused(request: object) -> None:
+def test_any_json_is_decoded_or_refused(request: object) -> None:
     with suppress(TrtserveError):
         assert isinstance(decode(request), InferRequest)
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_request_or_refused(body: bytes) -> None:
+def test_any_bytes_are_decoded_or_refused(body: bytes) -> None:
     with suppress(TrtserveError):
         assert isinstance(bodies.decode(JSON, body), InferRequest)
 
 
 @pytest.mark.parametrize(("given", "priority"), [(0, NORMAL), (1, HIGH), (2, NORMAL), (3, LOW), (4, NORMAL)])
-def test_a_priority_that_is_none_of_the_three_is_the_default(given: int, priority: int) -> None:
+def test_an_unknown_priority_becomes_the_default(given: int, priority: int) -> None:
     assert decode({"inputs": [tensor()], "parameters": {"priority": given}}).priority == priority

@@ -1,4 +1,4 @@
-"""Large JSON is read as small JSON is: the same is taken with the same values, and the same is refused."""
+"""Large and small JSON are read alike: both readers accept the same values and refuse the same documents."""
 
 import json
 import struct
@@ -49,7 +49,7 @@ def of(datatype: str, shape: list[int], data: Any, name: str = "x") -> bytes:
 
 
 def written(data: str, datatype: str = "FP64", shape: str = "[1]") -> bytes:
-    """A request whose data is written so."""
+    """A request with this text as its data."""
     return f'{{"inputs":[{{"name":"x","datatype":"{datatype}","shape":{shape},"data":{data}}}]}}'.encode()
 
 
@@ -63,7 +63,7 @@ def as_large(least: int = 0) -> Iterator[None]:
 
 
 def decoded(document: bytes) -> tuple[object, ...] | None:
-    """Of the one input: its datatype in numpy, and its bytes; None where it is refused."""
+    """The numpy datatype and the bytes of the only input; None if it is refused."""
     try:
         ((*_, data),) = bodies.decode(JSON, document).inputs
     except InvalidInput:
@@ -72,7 +72,7 @@ def decoded(document: bytes) -> tuple[object, ...] | None:
 
 
 def both(document: bytes) -> tuple[object, ...] | None:
-    """What both ways make of it."""
+    """The result of the small reader and of the large one."""
     small = decoded(document)
     with as_large():
         assert decoded(document) == small
@@ -86,16 +86,14 @@ def refusal(document: bytes) -> str:
 
 
 @given(DATATYPES, SHAPES, DATA, st.sampled_from(["x", "x[", "[1]", '"data": [1]', '\\"data":[1', "}"]))
-def test_both_ways_take_the_same_with_the_same_values(
-    datatype: str, shape: list[int], data: Any, name: str
-) -> None:
+def test_both_readers_accept_the_same_values(datatype: str, shape: list[int], data: Any, name: str) -> None:
     both(of(datatype, shape, data, name))
 
 
 @given(
     st.sampled_from(["FP32", "FP64"]), st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1)
 )
-def test_decimals_are_the_nearest_floats(datatype: str, values: list[float]) -> None:
+def test_a_decimal_is_read_as_the_nearest_float(datatype: str, values: list[float]) -> None:
     texts = [form.format(value) for value in values for form in ("{!r}", "{:.3e}", "{:.25E}", "{:.0f}.5e-3")]
     got = both(written(f"[{', '.join(texts)}]", datatype, f"[{len(texts)}]"))
     expected = [float(text) for text in texts]
@@ -112,7 +110,7 @@ def test_decimals_are_the_nearest_floats(datatype: str, values: list[float]) -> 
         *("0.1234567890123456789012345", "12345678.12345678", "123456789012345678901234567890e-20"),
     ],
 )
-def test_every_way_to_write_a_number_is_read(number: str) -> None:
+def test_every_notation_of_a_number_is_read(number: str) -> None:
     assert both(written(f"[{number}]")) == (
         np.dtype("<f8"),
         struct.pack("<d", float(number) if number != "-0" else 0.0),
@@ -140,13 +138,13 @@ def test_every_way_to_write_a_number_is_read(number: str) -> None:
         *("[1,[2,]]", "[1,[2 3]]", "[1,[", "[1,[]", "[1\u00a0]", "[1]\x00", "[-01]", "[1.5.5]", "[1e5.5]"),
     ],
 )
-def test_what_is_not_json_is_said_to_be_none(data: str) -> None:
+def test_malformed_json_is_refused_as_such(data: str) -> None:
     document = written(data)
     assert both(document) is None
     assert refusal(document).startswith("The body is not JSON")
 
 
-def test_the_bytes_of_a_fault_are_those_of_the_body() -> None:
+def test_an_error_gives_its_byte_position_in_the_body() -> None:
     document = written("[1, 2, 3 4]", shape="[4]")
     at = document.index(b"4]}")
     assert f"'4' at byte {at}" in refusal(document)
@@ -183,7 +181,7 @@ def test_the_bytes_of_a_fault_are_those_of_the_body() -> None:
         ("FP64", "null", False),
     ],
 )
-def test_only_what_a_datatype_holds_is_taken(datatype: str, numbers: str, taken: bool) -> None:
+def test_only_numbers_that_fit_the_datatype_are_accepted(datatype: str, numbers: str, taken: bool) -> None:
     assert (both(written(f"[{numbers}]", datatype)) is not None) == taken
 
 
@@ -201,11 +199,11 @@ def test_only_what_a_datatype_holds_is_taken(datatype: str, numbers: str, taken:
         ([3], [1, True, False], "'x' has true at element 1 of its data; FP32 takes numbers"),
     ],
 )
-def test_faults_are_told_in_plain_words(shape: list[int], data: Any, sentence: str) -> None:
+def test_errors_are_described_in_plain_words(shape: list[int], data: Any, sentence: str) -> None:
     assert sentence in refusal(of("FP32", shape, data))
 
 
-def test_lists_nested_without_end_are_refused() -> None:
+def test_lists_nested_too_deep_are_refused() -> None:
     deep = 3_000_000
     assert "nested otherwise" in refusal(written("[" * deep + "]" * deep))
     with pytest.raises(TooLarge):
@@ -224,7 +222,7 @@ DOCUMENTS = st.recursive(
 
 
 @given(DOCUMENTS, st.sampled_from([None, 1]), st.sampled_from([(",", ":"), (" , ", "\t:\r\n")]))
-def test_lists_are_cut_out_of_any_document_without_a_change(
+def test_cutting_lists_out_changes_no_document(
     value: Any, indent: int | None, separators: tuple[str, str]
 ) -> None:
     document = json.dumps({"inputs": [{"data": [1]}, value]}, indent=indent, separators=separators).encode()
@@ -251,27 +249,27 @@ def test_lists_are_cut_out_of_any_document_without_a_change(
 @pytest.mark.parametrize(
     "place", ['"outputs":[{"data":%s}]', '"inputs":[{"data":%s,"data":[1]}]', '"x":{"data":%s}']
 )
-def test_lists_that_nobody_reads_must_be_json_too(place: str) -> None:
+def test_unused_lists_must_be_valid_json_too(place: str) -> None:
     with as_large():
         json_large.parse(f"{{{place % '[[1],2,true]'}}}".encode())
         with pytest.raises(InvalidInput, match="not JSON"):
             json_large.parse(f"{{{place % '[1,,2]'}}}".encode())
 
 
-def test_a_key_without_a_list_behind_it_takes_no_time() -> None:
-    """Each is looked at once, however many there are and wherever the next brace is."""
+def test_keys_without_lists_are_scanned_in_linear_time() -> None:
+    """Each key is scanned once, however many there are and wherever the next brace is."""
     for many in (b'"data":[' * 1_000_000, b'"data":' * 1_000_000, b'"data"' * 1_000_000):
         with pytest.raises(TooLarge, match=r"besides the numbers of its inputs; this server reads at most"):
             json_large.parse(many)
 
 
 @pytest.mark.parametrize("data", ["x", 1, {"a": [1]}])
-def test_data_that_is_no_list_is_refused_as_in_a_small_body(data: object) -> None:
+def test_data_other_than_a_list_is_refused_as_in_a_small_body(data: object) -> None:
     with pytest.raises(InvalidInput, match="it must be a list"):
         bodies.decode(JSON, of("FP32", [1], data).ljust(LEAST_BYTES))
 
 
-def test_a_large_body_is_decoded_and_its_faults_are_told_as_those_of_a_small_one() -> None:
+def test_a_large_body_is_decoded_or_refused_as_a_small_one() -> None:
     data: list[Any] = [0.5] * LEAST_BYTES
     ((_, _, shape, array),) = bodies.decode(JSON, of("FP32", [LEAST_BYTES], data)).inputs
     assert isinstance(array, np.ndarray)
@@ -311,10 +309,10 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / len
         ('{"inputs":[],"p":{', '"data":[' + "1," * 200 + "1],", '"data":[]}}'),
     ],
 )
-def test_no_body_takes_more_than_three_times_its_bytes(begin: str, piece: str, end: str) -> None:
+def test_decoding_takes_at_most_three_times_the_bytes_of_a_body(begin: str, piece: str, end: str) -> None:
     command = [sys.executable, "-c", MEASURE, begin, piece, end]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert float(told.stdout) < 2, told.stderr  # and the body itself
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(ended.stdout) < 2, ended.stderr  # besides the body itself
 
 
 def test_a_buffer_that_is_not_contiguous_is_refused() -> None:

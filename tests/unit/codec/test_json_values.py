@@ -24,7 +24,7 @@ def decode(*inputs: dict[str, object], **request: object) -> InferRequest:
 
 
 def values(datatype: str, data: object, shape: list[int] | None = None) -> Array:
-    """The elements that a request's data becomes."""
+    """The elements decoded from a request's data."""
     shape = [len(data)] if shape is None and isinstance(data, list) else shape
     request = decode({"name": "x", "datatype": datatype, "shape": shape, "data": data})
     ((_, _, _, buffer),) = request.inputs
@@ -57,7 +57,7 @@ def test_every_datatype_and_shape_survives_both_ways(tensor_: Tensor, nested: bo
     assert same(datatype, array, buffer)
 
 
-def test_data_may_be_flat_or_nested() -> None:
+def test_data_can_be_flat_or_nested() -> None:
     assert values("INT32", [1, 2, 3, 4], [2, 2]).tolist() == [1, 2, 3, 4]
     assert values("INT32", [[1, 2], [3, 4]], [2, 2]).tolist() == [1, 2, 3, 4]
 
@@ -66,28 +66,28 @@ def test_a_scalar_is_a_list_of_one() -> None:
     assert values("FP64", [2.5], []).tolist() == [2.5]
 
 
-def test_empty_tensors_are_tensors() -> None:
+def test_empty_tensors_are_accepted() -> None:
     assert values("FP32", [], [0, 3]).size == 0
     assert values("FP32", [[], []], [2, 0]).size == 0
 
 
-def test_booleans_come_as_words_or_as_numbers() -> None:
+def test_booleans_can_be_words_or_numbers() -> None:
     assert values("BOOL", [True, False, 1, 0]).tolist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize("datatype", sorted(INTEGERS))
-def test_whole_numbers_may_be_floats(datatype: str) -> None:
+def test_integers_can_be_written_as_floats(datatype: str) -> None:
     assert values(datatype, [1.0, 2, -0.0, 1e2]).tolist() == [1, 2, 0, 100]
     nested = values(datatype, [[1.0, 2.0], [3.0, 4.0]], [2, 2])
     assert (nested.tolist(), nested.dtype) == ([1, 2, 3, 4], np.dtype(NUMPY[datatype]))
 
 
-def test_a_float_is_a_whole_number_as_far_as_it_can_be_no_other() -> None:
+def test_a_float_is_an_integer_only_where_it_is_exact() -> None:
     assert values("INT64", [2.0**53, -(2.0**53), 2**63 - 1]).tolist() == [2**53, -(2**53), 2**63 - 1]
     assert values("UINT64", [2.0**53, 2**64 - 1]).tolist() == [2**53, 2**64 - 1]
 
 
-def test_floats_may_be_whole_numbers() -> None:
+def test_floats_can_be_written_as_integers() -> None:
     assert values("FP16", [1, 2.5, -3]).tolist() == [1, 2.5, -3]
 
 
@@ -96,10 +96,10 @@ def test_floats_may_be_whole_numbers() -> None:
     [
         (1.0, 0x3F80),
         (-2.0, 0xC000),
-        (1.0 + 2**-8, 0x3F80),  # half-way: to the even one below
-        (1.0 + 3 * 2**-8, 0x3F82),  # half-way: to the even one above
+        (1.0 + 2**-8, 0x3F80),  # a tie: to the even value below
+        (1.0 + 3 * 2**-8, 0x3F82),  # a tie: to the even value above
         (1.0 + 2**-8 + 2**-20, 0x3F81),
-        (2**-133, 0x0001),  # the least that is not zero
+        (2**-133, 0x0001),  # the smallest positive number
         (2**-134, 0x0000),
         (3.3895313892515355e38, 0x7F7F),
         (-0.0, 0x8000),
@@ -155,7 +155,7 @@ def test_an_element_that_the_datatype_cannot_hold_is_named(
 
 
 @pytest.mark.parametrize(("datatype", "greatest"), [("FP16", 65504), ("FP32", 3.4028234663852886e38)])
-def test_the_greatest_number_is_taken(datatype: str, greatest: float) -> None:
+def test_the_largest_number_is_accepted(datatype: str, greatest: float) -> None:
     assert values(datatype, [greatest, -greatest]).tolist() == [greatest, -greatest]
 
 
@@ -173,13 +173,13 @@ def test_the_greatest_number_is_taken(datatype: str, greatest: float) -> None:
         ({"0": 1}, "is {'0': 1}; it must be a list"),
     ],
 )
-def test_data_of_another_shape_is_refused(data: object, sentence: str) -> None:
+def test_data_that_does_not_fit_the_shape_is_refused(data: object, sentence: str) -> None:
     with pytest.raises(InvalidInput, match="'x'") as refused:
         values("FP32", data, [2, 2])
     assert sentence in str(refused.value)
 
 
-def test_the_answer_says_whose_it_is() -> None:
+def test_the_answer_names_its_model_version_and_request() -> None:
     echoed = answer(("INT8", np.array([[1], [2]], np.int8)), request=decode(id="7"))
     assert echoed == {
         "model_name": "net",
@@ -191,7 +191,7 @@ def test_the_answer_says_whose_it_is() -> None:
 
 
 @pytest.mark.parametrize("datatype", ["FP16", "BF16", "FP32", "FP64"])
-def test_what_json_has_no_number_for_is_null(datatype: str) -> None:
+def test_infinities_and_nans_are_null_in_json(datatype: str) -> None:
     array = np.array([math.nan, math.inf, 1.0], np.float32)
     stored = (array.view(np.uint32) >> 16).astype(np.uint16) if datatype == "BF16" else array
     (y,) = answer((datatype, stored.astype(NUMPY[datatype])))["outputs"]
@@ -199,6 +199,6 @@ def test_what_json_has_no_number_for_is_null(datatype: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["inputs", "outputs"])
-def test_no_request_has_thousands_of_tensors(key: str) -> None:
+def test_a_request_with_thousands_of_tensors_is_refused(key: str) -> None:
     with pytest.raises(InvalidInput, match=f"^The request has 4097 {key}; it must have at most 4096.$"):
         bodies.decode(JSON, json.dumps({"inputs": [], key: [{}] * 4097}).encode())

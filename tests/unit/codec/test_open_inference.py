@@ -33,7 +33,7 @@ def decode(inputs: list[dict[str, object]], blobs: bytes, **request: object) -> 
 
 
 def encode(outputs: list[Output], *, binary: list[bool]) -> tuple[dict[str, Any], memoryview]:
-    """The answer's JSON, and what is behind it."""
+    """The answer's JSON, and the bytes behind it."""
     body, headers = bodies.encode(
         decode([], b""), outputs, list(enumerate(binary)), model_name="net", model_version="1"
     )
@@ -54,20 +54,20 @@ def test_every_datatype_and_shape_survives_both_ways(sent: list[Tensor]) -> None
         assert same(datatype, array, buffer)
 
 
-def test_blobs_are_views_on_the_body() -> None:
+def test_blobs_are_views_of_the_body() -> None:
     body, headers = body_of([described()], np.arange(4, dtype=np.float32).tobytes())
     ((*_, buffer),) = bodies.decode(headers, body).inputs
     assert np.shares_memory(np.frombuffer(body, np.uint8), np.frombuffer(buffer, np.uint8))
 
 
-def test_inputs_with_data_and_with_blobs_may_be_mixed() -> None:
+def test_inputs_with_data_and_with_blobs_can_be_mixed() -> None:
     listed: dict[str, object] = {"name": "j", "shape": [2], "datatype": "INT8", "data": [1, 2]}
     a, b = bytes(range(16)), bytes(range(16, 32))
     came = decode([described("a"), listed, described("b")], a + b).inputs
     assert [bytes(memoryview(buffer).cast("B")) for *_, buffer in came] == [a, b"\x01\x02", b]
 
 
-def test_outputs_in_the_json_and_behind_it_may_be_mixed() -> None:
+def test_outputs_in_the_json_and_behind_it_can_be_mixed() -> None:
     x = np.array([1, 2], np.int16)
     answer, blobs = encode(
         [output("INT16", x, "a"), output("INT16", x, "b"), output("INT16", x, "c")],
@@ -81,19 +81,19 @@ def test_outputs_in_the_json_and_behind_it_may_be_mixed() -> None:
     assert bytes(blobs) == 2 * x.tobytes()
 
 
-def test_a_header_of_the_whole_body_is_json_alone() -> None:
+def test_a_header_length_of_the_whole_body_means_json_alone() -> None:
     request = decode([{"name": "x", "shape": [1], "datatype": "BOOL", "data": [True]}], b"")
     assert len(request.inputs) == 1
 
 
-def test_the_header_length_counts_whatever_the_content_type() -> None:
+def test_the_header_length_applies_to_every_content_type() -> None:
     body, headers = body_of([described()], bytes(16))
     for content_type in ("application/octet-stream", "application/json", "application/x-safetensors"):
         assert bodies.decode(Headers({**headers, "content-type": content_type}), body).inputs
 
 
 @pytest.mark.parametrize("length", ["abc", "-1", "1.5", "", "+5", "²", "100000", "9" * 5_000])
-def test_a_header_length_that_is_none_is_refused(length: str) -> None:
+def test_a_malformed_header_length_is_refused(length: str) -> None:
     body, _ = body_of([described()], bytes(16))
     with pytest.raises(InvalidInput, match=r"Inference-Header-Content-Length is .*the body, which has \d+"):
         bodies.decode(Headers({"Inference-Header-Content-Length": length}), body)
@@ -106,12 +106,12 @@ def test_a_header_length_that_cuts_the_json_is_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [15, 17, 0, -16, 16.5, 1e300, "16", True, [16], 2**63])
-def test_a_size_other_than_the_shapes_is_refused(size: object) -> None:
+def test_a_size_that_differs_from_the_shape_is_refused(size: object) -> None:
     with pytest.raises(InvalidInput, match=r"Tensor 'x' has .* bytes of data; FP32 \[4\] takes 16"):
         decode([described(size=size)], bytes(16))
 
 
-def test_a_shape_beyond_any_memory_is_refused() -> None:
+def test_a_shape_too_large_for_any_memory_is_refused() -> None:
     with pytest.raises(InvalidInput, match="Tensor 'x' has 16 bytes of data") as refused:
         decode([described(shape=[2**62] * 64)], bytes(16))
     assert len(str(refused.value)) < 2_000
@@ -122,7 +122,7 @@ def test_a_body_that_ends_early_is_refused() -> None:
         decode([described("a"), described("b")], bytes(24))
 
 
-def test_bytes_that_belong_to_no_input_are_refused() -> None:
+def test_bytes_behind_the_last_input_are_refused() -> None:
     with pytest.raises(InvalidInput, match="4 bytes of the body belong to no input"):
         decode([described()], bytes(20))
 
@@ -138,12 +138,12 @@ def test_a_blob_without_its_size_is_refused() -> None:
 
 
 @given(st.binary(max_size=100), st.text(max_size=8) | st.integers(-1, 120).map(str))
-def test_any_bytes_are_a_request_or_refused(body: bytes, length: str) -> None:
+def test_any_bytes_are_decoded_or_refused(body: bytes, length: str) -> None:
     with suppress(TrtserveError):
         assert isinstance(bodies.decode({"Inference-Header-Content-Length": length}, body), InferRequest)
 
 
 @given(st.integers(-20, 40), st.binary(max_size=40), st.lists(st.integers(0, 2**64), max_size=70))
-def test_any_size_and_blob_are_a_request_or_refused(size: int, blobs: bytes, shape: list[int]) -> None:
+def test_any_size_and_blob_are_decoded_or_refused(size: int, blobs: bytes, shape: list[int]) -> None:
     with suppress(TrtserveError):
         assert isinstance(decode([described(size=size, shape=shape)], blobs), InferRequest)

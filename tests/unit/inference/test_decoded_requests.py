@@ -1,4 +1,4 @@
-"""Requests that come to Inference decoded, as gRPC has them."""
+"""Requests that reach Inference already decoded, as from gRPC."""
 
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ SECOND = 10**9
 
 @pytest.fixture
 async def inference(client: httpx.AsyncClient, app: FastAPI) -> Inference:
-    """Of an application with the engine `net`."""
+    """The Inference of an application with the engine `net`."""
     (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
     assert isinstance(app.state.inference, Inference)
     return app.state.inference
@@ -38,7 +38,7 @@ def request(value: float = 1.0, timeout_ns: int | None = None) -> InferRequest:
     return InferRequest([("x", "FP32", [1, 4], x)], timeout_ns=timeout_ns)
 
 
-async def test_requests_of_one_kind_are_prepared_once_and_have_each_its_data(
+async def test_requests_with_one_head_are_prepared_once_and_keep_their_own_data(
     inference: Inference, runtime: FakeRuntime
 ) -> None:
     head = Head.of("net", None, FORM)
@@ -62,21 +62,21 @@ async def test_requests_of_one_kind_are_prepared_once_and_have_each_its_data(
         (None, 0, 0),
     ],
 )
-async def test_the_shorter_of_its_own_time_and_its_callers_is_the_time_of_a_request(
+async def test_the_shorter_of_the_requests_and_the_callers_timeout_applies(
     inference: Inference, runtime: FakeRuntime, own: int | None, left: int | None, expected: int | None
 ) -> None:
     inference.start_request(Head.of("net", None, FORM), request(timeout_ns=own), left, lambda _: None)
     assert runtime.timeouts[-1] == expected
 
 
-async def test_a_version_is_asked_for(inference: Inference) -> None:
+async def test_a_request_can_name_a_version(inference: Inference) -> None:
     call = inference.start_request(Head.of("net", "1", FORM), request(), None, lambda _: None)
     assert call.resolved.version == 1
     with pytest.raises(NotFound):
         inference.start_request(Head.of("net", "2", FORM), request(), None, lambda _: None)
 
 
-async def test_the_servers_time_is_that_of_a_request_without_one(
+async def test_a_request_without_a_timeout_gets_the_servers(
     inference: Inference, app: FastAPI, runtime: FakeRuntime
 ) -> None:
     limited = inference_of(app, settings=Settings(request_timeout_s=1.0))

@@ -1,4 +1,4 @@
-"""The codec against an independent reference: requests that both take or both refuse, answers read back."""
+"""The codec against an independent reference: both accept or refuse a request, and answers are read back."""
 
 import json
 import math
@@ -40,7 +40,7 @@ ANYTHING = (
     | st.floats(allow_nan=False)
     | st.text(max_size=3)
 )
-# What may be done to a request to spoil it; most are left as they are.
+# Changes that spoil a request; most requests stay as they are.
 SPOILS = st.sampled_from([None] * 6 + ["element", "size", "shape", "cut", "more", "header", "both"])
 
 
@@ -52,7 +52,7 @@ def nested(values: list[Any], shape: list[int]) -> list[Any]:
 
 @st.composite
 def described(draw: st.DrawFn) -> tuple[dict[str, Any], bytes]:
-    """An input, and its blob."""
+    """An input and its blob."""
     datatype = draw(st.sampled_from(sorted(ELEMENTS)))
     shape = draw(SHAPES)
     elements = math.prod(shape)
@@ -96,7 +96,7 @@ OUTPUTS = st.fixed_dictionaries(
 
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[bytes, int | None]:
-    """A body, and the length of its JSON; well-formed more often than not."""
+    """A body, usually well-formed, and the length of its JSON."""
     inputs = draw(st.lists(described(), max_size=3))
     root: dict[str, Any] = {"inputs": [tensor for tensor, _ in inputs]}
     blobs = b"".join(blob for _, blob in inputs)
@@ -141,7 +141,7 @@ def requests(draw: st.DrawFn) -> tuple[bytes, int | None]:
 
 
 @given(requests())
-def test_a_request_is_what_the_reference_says_or_refused_by_both(request: tuple[bytes, int | None]) -> None:
+def test_the_codec_and_the_reference_agree_on_every_request(request: tuple[bytes, int | None]) -> None:
     ours, theirs = agreement.decoded(*request), agreement.expected(*request)
     event("taken" if ours is not None else "refused")
     assert (ours is None) == (theirs is None)
@@ -150,7 +150,7 @@ def test_a_request_is_what_the_reference_says_or_refused_by_both(request: tuple[
 
 
 @given(st.lists(st.tuples(tensors(finite=True), st.booleans()), max_size=4), st.none() | st.text(max_size=5))
-def test_an_answer_is_read_back_by_the_reference(sent: list[tuple[Tensor, bool]], id: str | None) -> None:
+def test_the_reference_reads_answers_back(sent: list[tuple[Tensor, bool]], id: str | None) -> None:
     outputs = [output(datatype, array, f"y{n}") for n, ((datatype, array), _) in enumerate(sent)]
     order = list(reversed(range(len(sent))))
     body, headers = bodies.encode(
@@ -172,7 +172,7 @@ def test_an_answer_is_read_back_by_the_reference(sent: list[tuple[Tensor, bool]]
 
 
 @given(st.lists(st.text(max_size=5), max_size=4), st.booleans())
-def test_strings_are_read_back_by_the_reference(strings: list[str], binary: bool) -> None:
+def test_the_reference_reads_strings_back(strings: list[str], binary: bool) -> None:
     blob = b"".join(len(text.encode()).to_bytes(4, "little") + text.encode() for text in strings)
     outputs = [Output.of("y", "BYTES", [len(strings)], blob)]
     body, headers = bodies.encode(

@@ -23,7 +23,7 @@ def packed(*elements: bytes) -> bytes:
 
 
 def listed(data: object, shape: list[int]) -> bytes:
-    """The binary form of what came in JSON."""
+    """The binary form of strings decoded from JSON."""
     x = {"name": "x", "shape": shape, "datatype": "BYTES", "data": data}
     ((*_, buffer),) = bodies.decode(Headers(), json.dumps({"inputs": [x]}).encode()).inputs
     return bytes(memoryview(buffer))  # type: ignore[arg-type]
@@ -46,7 +46,7 @@ def encode(blob: bytes, *, binary: bool) -> dict[str, Any]:
     return dict(json.loads(body[:length])["outputs"][0])
 
 
-def test_strings_may_be_flat_or_nested() -> None:
+def test_strings_can_be_flat_or_nested() -> None:
     four = packed(b"a", b"", "é".encode(), b"\0d")
     assert listed(["a", "", "é", "\0d"], [2, 2]) == four
     assert listed([["a", ""], ["é", "\0d"]], [2, 2]) == four
@@ -66,14 +66,14 @@ def test_strings_may_be_flat_or_nested() -> None:
         ("ab", "is 'ab'; it must be a list"),
     ],
 )
-def test_what_is_no_list_of_strings_is_refused(data: object, sentence: str) -> None:
+def test_data_other_than_a_list_of_strings_is_refused(data: object, sentence: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         listed(data, [2])
     assert sentence in str(refused.value)
 
 
 @given(st.lists(st.binary(max_size=9), max_size=6))
-def test_any_elements_are_taken_as_they_are(elements: list[bytes]) -> None:
+def test_any_elements_are_decoded_unchanged(elements: list[bytes]) -> None:
     blob = packed(*elements)
     ((*_, buffer),) = decode(blob, [len(elements)]).inputs
     assert bytes(memoryview(buffer)) == blob  # type: ignore[arg-type]
@@ -99,12 +99,12 @@ def test_a_malformed_blob_is_refused(blob: bytes, shape: list[int], sentence: st
 
 
 @pytest.mark.parametrize("size", [-1, 5.5, "5", True, 4, 6, 6.0])
-def test_a_size_is_that_of_the_blob(size: object) -> None:
+def test_the_size_must_be_that_of_the_blob(size: object) -> None:
     with pytest.raises(InvalidInput):
         decode(packed(b"a"), [1], size)
 
 
-def test_an_output_is_strings_or_a_blob() -> None:
+def test_an_output_is_a_list_of_strings_or_a_blob() -> None:
     blob = packed("é".encode(), b"")
     assert encode(blob, binary=False)["data"] == ["é", ""]
     described = encode(blob, binary=True)
@@ -112,7 +112,7 @@ def test_an_output_is_strings_or_a_blob() -> None:
     assert "data" not in described
 
 
-def test_an_output_that_is_no_text_is_for_the_binary_form() -> None:
+def test_an_output_that_is_not_utf8_needs_the_binary_form() -> None:
     with pytest.raises(InvalidInput, match="'y' has bytes that are no UTF-8 text, which JSON"):
         encode(packed(b"\xff", b""), binary=False)
     assert encode(packed(b"\xff", b""), binary=True)
@@ -120,16 +120,16 @@ def test_an_output_that_is_no_text_is_for_the_binary_form() -> None:
         encode(LONE_LENGTH, binary=False)
 
 
-def test_safetensors_have_no_strings() -> None:
+def test_safetensors_cannot_hold_strings() -> None:
     request = InferRequest(inputs=[], answer=codec.Form.SAFETENSORS)
     outputs = [Output.of("y", "BYTES", [1], packed(b"a"))]
     with pytest.raises(InvalidInput, match="'y' is of datatype BYTES"):
         bodies.encode(request, outputs, [(0, False)])
 
 
-def test_an_input_that_engines_do_not_take_is_told_what_the_engine_has() -> None:
+def test_the_refusal_of_strings_names_the_datatype_of_the_engine() -> None:
     specs: list[Any] = [TensorSpec("x", "FP32", [-1, 4]), TensorSpec("free", "INT8", None)]
-    codec.check_datatypes([("x", "FP64", [1])], specs)  # the runtime's to refuse
+    codec.check_datatypes([("x", "FP64", [1])], specs)  # left to the runtime
     with pytest.raises(InvalidInput, match=r"'x' came as BYTES \[1\]; the engine's input is FP32 \[-1, 4\]"):
         codec.check_datatypes([("x", "BYTES", [1])], specs)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""What requests with the same head have in common, and when they no longer have it."""
+"""What requests with one head share, and when the shared state expires."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ PREFIX = b"POST /engines/net/infer HTTP/1.1\r\nContent-Length: 1\r\n"
 
 @pytest.fixture
 async def inference(client: httpx.AsyncClient, app: FastAPI) -> Inference:
-    """Of an application with the engine `net`."""
+    """The Inference of an application with the engine `net`."""
     (await client.post("/engines", params={"name": "net"}, content=onnx_plan())).raise_for_status()
     assert isinstance(app.state.inference, Inference)
     return app.state.inference
@@ -51,7 +51,7 @@ def head_of(document: bytes, ref: str = "net", version: str | None = None, **hea
 
 
 async def answered(inference: Inference, head: Head, body: bytes) -> dict[str, Any]:
-    """The JSON of a good answer."""
+    """Send a request; return the JSON of its good answer."""
     ended: list[Completion] = []
     call = inference.start(head, body, 0, ended.append)
     await until(lambda: len(ended) == 1)
@@ -64,7 +64,7 @@ async def answered(inference: Inference, head: Head, body: bytes) -> dict[str, A
 # -- templates
 
 
-async def test_requests_with_one_document_share_what_was_read_of_it(inference: Inference) -> None:
+async def test_requests_with_one_document_share_its_template(inference: Inference) -> None:
     head = head_of(document())
     first = inference.start(head, document() + BLOB, 0, lambda _: None)
     second = inference.start(head, document() + BLOB, 0, lambda _: None)
@@ -72,7 +72,7 @@ async def test_requests_with_one_document_share_what_was_read_of_it(inference: I
     assert first.template is second.template
 
 
-async def test_a_name_that_moves_is_followed_by_requests_with_the_same_head(
+async def test_requests_with_a_known_head_follow_a_moved_name(
     inference: Inference, client: httpx.AsyncClient
 ) -> None:
     head = head_of(document())
@@ -81,7 +81,7 @@ async def test_a_name_that_moves_is_followed_by_requests_with_the_same_head(
     assert (await answered(inference, head, document() + BLOB))["model_version"] == "2"
 
 
-async def test_a_version_that_was_asked_for_stays_when_the_name_moves(
+async def test_a_requested_version_stays_when_the_name_moves(
     inference: Inference, client: httpx.AsyncClient
 ) -> None:
     head = head_of(document(), version="1")
@@ -92,7 +92,7 @@ async def test_a_version_that_was_asked_for_stays_when_the_name_moves(
         inference.check(head_of(document(), version="9"), 0)
 
 
-async def test_an_engine_that_is_removed_and_comes_again_is_met_by_the_same_head(
+async def test_a_known_head_reaches_an_engine_that_was_removed_and_added_again(
     inference: Inference, client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     head = head_of(document())
@@ -108,7 +108,7 @@ async def test_an_engine_that_is_removed_and_comes_again_is_met_by_the_same_head
     assert (await answered(inference, head, document() + BLOB))["outputs"][0]["name"] == "z"
 
 
-async def test_what_headers_say_holds_for_every_request_with_the_head(
+async def test_headers_apply_to_every_request_with_the_head(
     inference: Inference, runtime: FakeRuntime
 ) -> None:
     head = head_of(document(), **{"inference-timeout-ms": "7"})
@@ -117,7 +117,7 @@ async def test_what_headers_say_holds_for_every_request_with_the_head(
     assert runtime.timeouts == [7_000_000, 7_000_000]
 
 
-async def test_a_fault_is_told_the_same_each_time(inference: Inference) -> None:
+async def test_a_wrong_request_gets_the_same_error_each_time(inference: Inference) -> None:
     bad = document().replace(b'"x"', b'"z"')
     head = head_of(bad)
     for _ in range(2):
@@ -129,7 +129,7 @@ async def test_a_fault_is_told_the_same_each_time(inference: Inference) -> None:
             inference.start(head_of(document()), document() + BLOB[1:], 0, lambda _: None)
 
 
-async def test_templates_are_bounded_in_number_and_size(inference: Inference) -> None:
+async def test_templates_are_limited_in_number_and_size(inference: Inference) -> None:
     head = head_of(document(outputs=[{"name": "y", "note": 10}]))
     for number in range(10, 100):
         body = document(outputs=[{"name": "y", "note": number}])
@@ -141,7 +141,7 @@ async def test_templates_are_bounded_in_number_and_size(inference: Inference) ->
     assert head.templates == {}
 
 
-async def test_a_request_with_an_id_of_its_own_is_not_kept(inference: Inference) -> None:
+async def test_a_request_with_an_id_leaves_no_template(inference: Inference) -> None:
     head = head_of(document(id="a"))
     for id in ("a", "b"):
         assert (await answered(inference, head, document(id=id) + BLOB))["id"] == id
@@ -165,7 +165,7 @@ async def test_a_body_with_data_in_its_json_is_described_once(
 # -- raw bodies
 
 
-async def test_a_raw_body_takes_the_engines_one_input(inference: Inference) -> None:
+async def test_a_raw_body_fills_the_engines_only_input(inference: Inference) -> None:
     head = head_of(b"")
     for rows in (1, 3, 1):
         answer = await answered(inference, head, rows * BLOB)
@@ -181,7 +181,7 @@ async def test_a_raw_body_takes_the_engines_one_input(inference: Inference) -> N
         inference.start(head, BLOB[1:], 0, lambda _: None)
 
 
-async def test_a_raw_body_is_a_batch_of_one_where_requests_are_joined(
+async def test_a_raw_body_is_a_batch_of_one_if_requests_are_joined(
     inference: Inference, client: httpx.AsyncClient
 ) -> None:
     query: dict[str, str | int] = {"name": "joined", "max_batch_size": 4, "batch_dims": "x:0,y:0"}
@@ -214,20 +214,20 @@ def test_a_head_is_read_once() -> None:
         (b"/v2/models/versions/versions/1", "versions", "1"),
     ],
 )
-def test_a_target_says_the_engine_and_its_version(target: bytes, ref: str, version: str | None) -> None:
+def test_a_target_names_the_engine_and_its_version(target: bytes, ref: str, version: str | None) -> None:
     known = KnownHeads(100, HOSTS).look_up(PREFIX.replace(b"/engines/net", target) + b"\r\n")
     assert known is not None
     assert (known.head.ref, known.head.version) == (ref, version)
 
 
 @pytest.mark.parametrize("accepted", [b"identity", b"*", b"br", b"gzip;q=0", b""])
-def test_a_head_that_asks_for_no_compression_is_ordinary(accepted: bytes) -> None:
+def test_a_head_without_compression_is_ordinary(accepted: bytes) -> None:
     heads = KnownHeads(100, HOSTS)
     assert heads.look_up(PREFIX + b"Accept-Encoding: " + accepted + b"\r\n\r\n") is not None
     assert heads.look_up(PREFIX + b"Content-Encoding: identity\r\n\r\n") is not None
 
 
-def test_heads_are_bounded_in_number_and_size() -> None:
+def test_heads_are_limited_in_number_and_size() -> None:
     heads = KnownHeads(100, HOSTS)
     for number in range(3 * HEADS):
         assert heads.look_up(PREFIX + b"X: %d\r\n\r\n" % number) is not None
@@ -280,10 +280,10 @@ def test_a_head_that_is_not_ordinary_is_left_to_the_framework(raw: bytes) -> Non
     assert KnownHeads(100, HOSTS).look_up(raw) is None
 
 
-# -- answers, as the short way writes them
+# -- answers of the short way
 
 
-async def test_answers_of_many_shapes_are_each_their_own(app: FastAPI, inference: Inference) -> None:
+async def test_answers_of_many_shapes_do_not_mix(app: FastAPI, inference: Inference) -> None:
     runtime = app.state.runtime
     async with listening(app) as server, Connection(server) as connection:
         for count in [*range(40), 3, 3]:
@@ -299,7 +299,7 @@ async def test_answers_of_many_shapes_are_each_their_own(app: FastAPI, inference
         assert 0 < len(template.rendered) <= RENDERED
 
 
-async def test_a_name_that_moves_is_told_in_answers_that_were_kept(
+async def test_cached_answers_follow_a_moved_name(
     app: FastAPI, inference: Inference, client: httpx.AsyncClient
 ) -> None:
     async with listening(app) as server, Connection(server) as connection:

@@ -1,4 +1,4 @@
-"""Bodies that are the data of the one input, without JSON."""
+"""Bodies that are the raw data of the only input."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def shape_of(size: int, shape: list[int] | None, batch_dim: int | None = None) -
         (64, [2, -1, 4, -1], 3, [2, 2, 4, 1]),
     ],
 )
-def test_the_shape_is_told_from_the_number_of_bytes(
+def test_the_shape_follows_from_the_number_of_bytes(
     size: int, shape: list[int], batch_dim: int | None, found: list[int]
 ) -> None:
     assert shape_of(size, shape, batch_dim) == found
@@ -55,21 +55,21 @@ def test_the_shape_is_told_from_the_number_of_bytes(
         (16, None, None, "does not say what rank"),
     ],
 )
-def test_what_cannot_be_told_is_refused(
+def test_an_ambiguous_or_impossible_size_is_refused(
     size: int, shape: list[int] | None, batch_dim: int | None, sentence: str
 ) -> None:
     with pytest.raises(InvalidInput, match=sentence):
         shape_of(size, shape, batch_dim)
 
 
-def test_it_is_for_engines_with_one_input() -> None:
+def test_only_an_engine_with_one_input_takes_a_raw_body() -> None:
     with pytest.raises(InvalidInput, match="engines with one input; this one has 'a', 'b'"):
         raw.decode([spec([1], name="a"), spec([1], name="b")], None, bytes(4))  # type: ignore[list-item]
     with pytest.raises(InvalidInput, match="this one has none"):
         raw.decode([], None, bytes(4))
 
 
-def test_the_data_is_a_view_on_the_body() -> None:
+def test_the_data_is_a_view_of_the_body() -> None:
     body = bytes(16)
     ((*_, data),) = raw.decode([spec([4])], None, memoryview(body)).inputs  # type: ignore[list-item]
     assert np.shares_memory(np.frombuffer(body, np.uint8), np.frombuffer(data, np.uint8))  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Tensors in shared memory, as requests and answers describe them."""
+"""Tensors in shared memory: how requests and answers describe them."""
 
 import json
 
@@ -30,14 +30,14 @@ def refusal(**request: object) -> str:
     return str(refused.value)
 
 
-def test_an_input_says_where_its_data_lies() -> None:
+def test_an_input_names_the_place_of_its_data() -> None:
     request = decode(inputs=[tensor(), tensor(name="y", parameters=REGION | {"shared_memory_offset": 8})])
     assert [data for *_, data in request.inputs] == [Region("r", 0, 16), Region("r", 8, 16)]
     assert request.shared
     assert not decode(inputs=[tensor(parameters={}, data=[1, 2, 3, 4])]).shared
 
 
-def test_inputs_in_shared_memory_and_elsewhere_may_be_mixed() -> None:
+def test_inputs_in_shared_memory_and_in_the_body_can_be_mixed() -> None:
     blob = tensor(name="y", parameters={"binary_data_size": 16})
     header = json.dumps({"inputs": [tensor(), blob, tensor(name="z", parameters={}, data=[1] * 4)]}).encode()
     headers = Headers({"Inference-Header-Content-Length": str(len(header))})
@@ -70,33 +70,33 @@ def test_inputs_in_shared_memory_and_elsewhere_may_be_mixed() -> None:
         ({"parameters": REGION | {"shared_memory_byte_size": 17}}, "has 17 bytes of data; FP32 [4] takes 16"),
     ],
 )
-def test_an_input_that_says_it_wrongly_is_refused(changes: dict[str, object], sentence: str) -> None:
+def test_an_input_with_wrong_region_parameters_is_refused(changes: dict[str, object], sentence: str) -> None:
     assert sentence in refusal(inputs=[tensor(**changes)])
 
 
-def test_outputs_are_selected_with_their_place() -> None:
-    # tritonclient says that an output in shared memory is not binary; either is taken.
+def test_outputs_are_selected_with_their_places() -> None:
+    # tritonclient marks an output in shared memory as not binary; both values are accepted.
     for binary in ({}, {"binary_data": False}, {"binary_data": True}):
         request = decode(outputs=[{"name": "b", "parameters": REGION | binary}, {"name": "a"}])
         assert request.shared
         assert codec.select(request, SPECS) == [(1, Region("r", 0, 16)), (0, False)]  # type: ignore[arg-type]
 
 
-def test_an_output_that_says_it_wrongly_is_refused() -> None:
+def test_an_output_with_wrong_region_parameters_is_refused() -> None:
     output = {"name": "a", "parameters": {"shared_memory_region": "r"}}
     assert "parameters of output 'a' are about shared memory" in refusal(outputs=[output])
     output = {"name": "a", "parameters": REGION | {"shared_memory_offset": None}}
     assert "shared_memory_offset of output 'a' is None" in refusal(outputs=[output])
 
 
-def test_an_output_there_cannot_be_in_safetensors() -> None:
+def test_an_output_in_a_region_cannot_be_safetensors() -> None:
     body = json.dumps({"inputs": [], "outputs": [{"name": "a", "parameters": REGION}]}).encode()
     request = bodies.decode(Headers({"Accept": "application/x-safetensors"}), body)
     with pytest.raises(InvalidInput, match="accept application/json"):
         codec.select(request, SPECS)  # type: ignore[arg-type]
 
 
-def test_an_answer_says_nothing_of_an_output_in_a_region_but_what_it_is() -> None:
+def test_an_answer_describes_an_output_in_a_region_without_its_data() -> None:
     outputs = [Output.of(name, "INT8", [2], b"\1\2") for name in "abc"]
     selected: codec.Selected = [(0, Region("r", 0, 16)), (1, True), (2, Region("s", 8, 2))]
     body, headers = bodies.encode(decode(), outputs, selected)
