@@ -1,4 +1,4 @@
-"""One lock for each key."""
+"""Locks by key."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ async def test_holders_of_one_key_take_turns_and_others_do_not_wait() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_no_lock_stays_behind_a_failure_or_a_cancelled_wait() -> None:
+async def test_a_failure_or_a_cancelled_wait_leaves_no_lock_behind() -> None:
     locks: KeyedLock[int] = KeyedLock()
 
     async def fail() -> None:

@@ -1,4 +1,4 @@
-"""What Ultralytics' exporter wrote before a plan."""
+"""The metadata that Ultralytics' exporter writes before a plan."""
 
 import json
 import struct
@@ -16,7 +16,7 @@ def wrapped(metadata: bytes) -> bytes:
 
 
 def nested(depth: int) -> bytes:
-    """An object with lists in each other, so many containers deep."""
+    """An object of nested lists, `depth` containers deep."""
     return b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
 
 
@@ -26,7 +26,7 @@ def plan(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("metadata", [{"task": "detect", "names": {"0": "person"}, "imgsz": [640, 640]}, {}])
-def test_the_metadata_of_a_plan_is_its_json(plan: Path, metadata: dict[str, Any]) -> None:
+def test_the_json_before_a_plan_is_its_metadata(plan: Path, metadata: dict[str, Any]) -> None:
     plan.write_bytes(wrapped(json.dumps(metadata).encode()))
     assert read_metadata(plan) == metadata
 
@@ -45,12 +45,12 @@ def test_the_metadata_of_a_plan_is_its_json(plan: Path, metadata: dict[str, Any]
     ],
     ids=["empty", "bare", "nan", "broken", "not UTF-8", "long", "deep", "very deep"],
 )
-def test_what_is_no_metadata_of_a_plan_is_none(plan: Path, content: bytes) -> None:
+def test_malformed_metadata_is_ignored(plan: Path, content: bytes) -> None:
     plan.write_bytes(content)
     assert read_metadata(plan) is None
 
 
-def test_metadata_at_its_bounds_is_read(plan: Path) -> None:
+def test_metadata_at_its_limits_is_read(plan: Path) -> None:
     plan.write_bytes(wrapped(nested(METADATA_DEPTH)))
     assert read_metadata(plan) is not None
     longest = b'{"a": "' + b"x" * (METADATA_BYTES - 9) + b'"}'

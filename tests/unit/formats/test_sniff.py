@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes."""
+"""Recognising a file by its first bytes."""
 
 import gzip
 import io
@@ -45,13 +45,13 @@ def torch_archive(*, script: bool) -> bytes:
     return file.getvalue()
 
 
-def test_each_format_of_a_plan_is_told() -> None:
+def test_each_plan_format_is_recognised() -> None:
     assert sniff(tensorrt_plan()).format is Format.TENSORRT
     assert sniff(ultralytics_plan()).format is Format.TENSORRT
     assert sniff(onnx_plan()).format is Format.ONNX
 
 
-def test_the_version_that_built_a_tensorrt_plan_is_told() -> None:
+def test_the_version_that_built_a_tensorrt_plan_is_read() -> None:
     assert sniff(tensorrt_plan((10, 13, 2, 6))).what == "a TensorRT plan built by TensorRT 10.13.2.6"
     assert sniff(ultralytics_plan()).what == (
         "a TensorRT plan built by TensorRT 10.13.2.6, wrapped with metadata by Ultralytics"
@@ -77,24 +77,24 @@ def test_a_tensorrt_plan_that_is_cut_off_is_refused(head: bytes, what: str) -> N
     assert "fetch it again" in str(refused.value)
 
 
-def test_metadata_longer_than_the_exporter_writes_is_none() -> None:
+def test_metadata_longer_than_the_exporter_writes_is_ignored() -> None:
     assert sniff(struct.pack("<I", 2**20 + 1) + b'{"' + bytes(100)).what.startswith("something unknown")
 
 
-def test_long_metadata_hides_no_plan() -> None:
+def test_a_plan_is_recognised_behind_long_metadata() -> None:
     metadata = json.dumps({"names": dict.fromkeys(range(1000), "x" * 1000)}).encode()
     plan = struct.pack("<I", len(metadata)) + metadata + tensorrt_plan()
     assert len(metadata) > 1_000_000
     assert sniff(plan).what.endswith("wrapped with metadata by Ultralytics")
 
 
-def test_a_blob_that_openvino_exports_is_told() -> None:
+def test_a_blob_exported_by_openvino_is_recognised() -> None:
     sniffed = sniff(exported_blob())
     assert sniffed.format is Format.OPENVINO
     assert openvino.__version__.split("-")[0] in sniffed.what
 
 
-def test_a_blob_of_an_older_openvino_is_told() -> None:
+def test_a_blob_of_an_older_openvino_is_recognised() -> None:
     head = struct.pack("<6Q", 48, 56, 104, 0, 104, 1000) + b'<?xml version="1.0"?>\n<cnndata>\n\t<outputs />'
     assert sniff(head).format is Format.OPENVINO
 
@@ -106,7 +106,7 @@ def test_an_onnx_model_of_any_ir_version_is_left_to_its_backend(version: int) ->
     assert sniff(head) == Sniffed(f"an ONNX model (IR version {version})", Format.ONNX)
 
 
-def test_a_real_onnx_model_is_told() -> None:
+def test_a_real_onnx_model_is_recognised() -> None:
     helper = pytest.importorskip("onnx.helper")
     values = [helper.make_tensor_value_info(name, 1, [1]) for name in "xy"]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "toy", values[:1], values[1:])
@@ -114,7 +114,7 @@ def test_a_real_onnx_model_is_told() -> None:
 
 
 @pytest.mark.parametrize("length", [3, 5, 30])
-def test_an_onnx_model_whose_head_is_cut_off_is_still_one(length: int) -> None:
+def test_an_onnx_model_is_recognised_by_part_of_its_head(length: int) -> None:
     assert sniff(onnx_plan()[:length]).format is Format.ONNX
 
 
@@ -173,7 +173,7 @@ def test_an_onnx_model_whose_head_is_cut_off_is_still_one(length: int) -> None:
         (b"./lenet.plan\n", "plain text: “./lenet.plan”", "with the @"),
     ],
 )
-def test_what_is_no_plan_is_named_with_what_to_do(head: bytes, what: str, advice: str) -> None:
+def test_a_foreign_file_is_named_with_advice(head: bytes, what: str, advice: str) -> None:
     sniffed = sniff(head)
     assert sniffed.format is None
     assert sniffed.what == what
@@ -182,8 +182,8 @@ def test_what_is_no_plan_is_named_with_what_to_do(head: bytes, what: str, advice
         decide(head, "auto", BOTH)
 
 
-def test_a_head_full_of_zip_headers_takes_no_more_memory_than_a_few_heads() -> None:
-    # Each header says that its name has 65535 bytes; every seventh byte begins the next.
+def test_a_head_full_of_zip_headers_takes_little_memory() -> None:
+    # Each header claims a name of 65535 bytes; the next header begins every seventh byte.
     head = (b"PK\x03\x04\x00\xff\xff" * 10_000)[:HEAD_BYTES]
     tracemalloc.start()
     try:
@@ -194,7 +194,7 @@ def test_a_head_full_of_zip_headers_takes_no_more_memory_than_a_few_heads() -> N
     assert peak < 16 * HEAD_BYTES
 
 
-def test_a_zip_with_a_long_name_is_told_by_the_names_behind_it() -> None:
+def test_a_zip_with_a_long_name_is_recognised_by_later_names() -> None:
     assert sniff(zip_of("x" * 5_000, "m/data.pkl")).what == "a PyTorch checkpoint (.pt, .pth)"
 
 
@@ -204,25 +204,25 @@ def test_an_unknown_binary_is_shown_in_hex() -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "told"),
+    ("title", "named"),
     [
         (" \n Sign in \n </title>", "an HTML page titled “Sign in”. "),
-        (" Sign", "an HTML page titled “Sign”. "),  # cut off where the head is
+        (" Sign", "an HTML page titled “Sign”. "),  # cut off at the end of the head
         ("a" * 200 + "</title>", f"an HTML page titled “{'a' * 80}”. "),
         (" " * 4083, "an HTML page. "),
         ("</title>", "an HTML page. "),
     ],
 )
-def test_a_page_is_told_by_what_its_title_begins_with(title: str, told: str) -> None:
-    with pytest.raises(InvalidInput, match=told):
+def test_a_page_is_named_by_the_beginning_of_its_title(title: str, named: str) -> None:
+    with pytest.raises(InvalidInput, match=named):
         decide(f"<html><title>{title}".encode(), "auto", BOTH)
 
 
-def test_an_unknown_binary_is_what_it_is_said_to_be() -> None:
+def test_an_unknown_binary_gets_the_requested_format() -> None:
     assert decide(b"\xde\xad\xbe\xef" * 10, "openvino", BOTH) is Format.OPENVINO
 
 
-def test_another_format_than_asked_for_is_refused() -> None:
+def test_a_format_other_than_the_requested_one_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"an ONNX model .* but format=tensorrt was asked for"):
         decide(onnx_plan(), "tensorrt", BOTH)
     with pytest.raises(InvalidInput, match="gzip"):
@@ -242,5 +242,5 @@ def test_a_tensorrt_plan_without_the_backend_says_how_to_get_it() -> None:
 @pytest.mark.parametrize(
     "head", [b"\x08", b"\x08\xff\xff", b"\x08\x0a\x12", b"P", b"PK\x03\x04", b"{", b"\x00" * 7]
 )
-def test_a_few_bytes_of_anything_are_told_or_unknown(head: bytes) -> None:
+def test_any_few_bytes_are_recognised_or_unknown(head: bytes) -> None:
     assert sniff(head).what
