@@ -1,4 +1,4 @@
-"""With the short way and without it the service answers the same, whatever comes and however it is cut."""
+"""The short way and the framework give the same answers to any requests, in any pieces."""
 
 import gzip
 import json
@@ -54,7 +54,7 @@ ROWS: dict[str, Any] = {
     "inputs": [X | {"shape": [100, 4], "data": [[1, 2, 3, 4]] * 100}],
 }
 BLOBS = {"parameters": {"binary_data_output": True}}
-KEPT = {  # after these the connection goes on
+KEPT = {  # the connection goes on after these
     "json": infer(),
     "json with its type": infer("Content-Type: application/json; charset=utf-8"),
     "json of the limit": request(INFER, JSON.ljust(LIMIT)),
@@ -154,7 +154,7 @@ KEPT = {  # after these the connection goes on
     "GET with a body": request("/health/live", JSON, method="GET"),
     "GET nothing": request("/nowhere", method="GET", length=None),
 }
-ENDING = {  # after these the server ends the connection
+ENDING = {  # the server ends the connection after these
     "close": infer("Connection: close"),
     "close in a list": infer("Connection: foo, Close"),
     "close in two": infer("Connection: keep-alive", "Connection: close"),
@@ -164,7 +164,7 @@ ENDING = {  # after these the server ends the connection
     "1.0 kept": infer("Connection: keep-alive", version="1.0"),
     "2.0": infer(version="2.0"),
 }
-ALONE = {  # uvicorn answers these at once, or drops what is behind them: they come when nothing is under way
+ALONE = {  # uvicorn answers these at once or drops later bytes, so each is sent with nothing under way
     "garbage": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     "two lengths": infer("Content-Length: 5"),
     "the same length twice": infer(f"Content-Length: {len(JSON)}"),
@@ -194,7 +194,7 @@ LAST = request("/health/live", b"", "Connection: close", method="GET")
 
 @dataclass(frozen=True)
 class Sent:
-    """Bytes that go out one after the other, cut into pieces, and how many answers there are to them."""
+    """Bytes to send, cut into pieces, and the number of answers to them."""
 
     names: tuple[str, ...]
     pieces: tuple[bytes, ...]
@@ -216,7 +216,7 @@ ENDS = ENDING | {"last": LAST}
 @strategies.composite
 def conversations(draw: strategies.DrawFn) -> list[Sent]:
     names = strategies.lists(strategies.sampled_from(sorted(KEPT)), max_size=4)
-    # A stage's requests go out together. A number makes a key of each: else one would not come twice.
+    # A stage's requests are sent together. The number keeps duplicate requests apart.
     stages = [
         {f"{number} {name}": KEPT[name] for number, name in enumerate(stage)}
         for stage in draw(strategies.lists(names, min_size=1, max_size=4))
@@ -225,7 +225,7 @@ def conversations(draw: strategies.DrawFn) -> list[Sent]:
     if alone is None:
         end = draw(strategies.sampled_from(sorted(ENDS)))
         stages[-1] |= {end: ENDS[end]}
-        # What comes after the end is not answered, and harms nobody.
+        # Bytes after the end get no answer and do no harm.
         stages[-1] |= {"behind": draw(strategies.sampled_from([b"", KEPT["json"], KEPT["GET"]]))}
     else:
         stages += [{alone: ALONE[alone]}, {"last": LAST}]
@@ -256,7 +256,7 @@ async def served(client: httpx.AsyncClient, app: FastAPI) -> FastAPI:
 
 
 class Counted:
-    """What the application has counted: errors by their code, requests by their end, bytes under way."""
+    """The application's counters: errors by code, requests by outcome, bytes under way."""
 
     def __init__(self, app: FastAPI, runtime: FakeRuntime) -> None:
         self._app = app
@@ -269,8 +269,8 @@ class Counted:
         return {**errors, **ends, "inflight": self._app.state.inflight.taken}
 
 
-async def told(app: FastAPI, protocol: type[TimedHttp], talk: list[Sent]) -> list[Answer]:
-    """All that a server with this protocol answers, up to the end of the connection."""
+async def conversation(app: FastAPI, protocol: type[TimedHttp], talk: list[Sent]) -> list[Answer]:
+    """All answers of a server with this protocol, up to the end of the connection."""
     answers = []
     async with listening(app, protocol) as server, Connection(server) as connection:
         for number, sent in enumerate(talk):
@@ -291,14 +291,14 @@ async def told(app: FastAPI, protocol: type[TimedHttp], talk: list[Sent]) -> lis
 @example(in_turn(*reversed(KEPT), "last"))
 @example(in_turn("binary", "binary", "GET", "binary", "close"))
 @how(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-async def test_the_answers_are_those_of_the_framework(
+async def test_any_conversation_gets_the_answers_of_the_framework(
     served: FastAPI, runtime: FakeRuntime, talk: list[Sent]
 ) -> None:
     counted = Counted(served, runtime)
     steps = [counted.now()]
     answers = []
     for protocol in (TimedHttp, InferProtocol):
-        answers.append(await told(served, protocol, talk))
+        answers.append(await conversation(served, protocol, talk))
         steps.append(counted.now())
     framework, ours = answers
     assert ours == framework
@@ -310,8 +310,8 @@ async def test_the_answers_are_those_of_the_framework(
 
 
 @pytest.mark.parametrize("name", [*KEPT, *ENDING, *ALONE])
-async def test_a_request_is_answered_as_by_the_framework(served: FastAPI, name: str) -> None:
+async def test_each_request_gets_the_answer_of_the_framework(served: FastAPI, name: str) -> None:
     every = KEPT | ENDING | ALONE
     talk = [*[Sent.of({name: every[name]}, [])] * 2, Sent.of({"last": LAST}, [])]
-    ours = await told(served, InferProtocol, talk)
-    assert ours == await told(served, TimedHttp, talk)
+    ours = await conversation(served, InferProtocol, talk)
+    assert ours == await conversation(served, TimedHttp, talk)

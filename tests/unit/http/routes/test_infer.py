@@ -1,4 +1,4 @@
-"""POST /engines/{ref}/infer, with a fake runtime that gives x back as y."""
+"""POST /engines/{ref}/infer, with a fake runtime that returns x as y."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def engine(client: httpx.AsyncClient) -> dict[str, Any]:
-    """An engine under the name `net`, with a queue of two."""
+    """An engine named `net` with a queue of two."""
     response = await client.post("/engines", params={"name": "net", "max_queue_size": 2}, content=onnx_plan())
     assert response.status_code == 201, response.text
     return dict(response.json())
@@ -58,7 +58,7 @@ async def test_json_is_answered_with_json(client: httpx.AsyncClient, engine: dic
     assert response.json() == {"model_name": "net", "model_version": "1", "id": "a", "outputs": [Y]}
 
 
-async def test_an_engine_without_a_name_goes_by_its_id(
+async def test_an_unnamed_engine_is_called_by_its_id(
     client: httpx.AsyncClient, engine: dict[str, Any]
 ) -> None:
     unnamed = (await client.post("/engines", content=onnx_plan(1))).json()
@@ -66,15 +66,15 @@ async def test_an_engine_without_a_name_goes_by_its_id(
     assert (response.json()["model_name"], response.json()["model_version"]) == (str(unnamed["id"]), "1")
 
 
-async def test_the_version_of_the_answer_is_the_current_one(
-    client: httpx.AsyncClient, engine: dict[str, Any]
-) -> None:
+async def test_an_answer_names_the_current_version(client: httpx.AsyncClient, engine: dict[str, Any]) -> None:
     await client.post("/engines?name=net", content=onnx_plan(1))
     response = await client.post(INFER, json={"inputs": [X]})
     assert (response.json()["model_name"], response.json()["model_version"]) == ("net", "2")
 
 
-async def test_the_protocols_routes_are_the_same(client: httpx.AsyncClient, engine: dict[str, Any]) -> None:
+async def test_the_protocols_routes_give_the_same_answers(
+    client: httpx.AsyncClient, engine: dict[str, Any]
+) -> None:
     response = await client.post("/v2/models/n%65t/infer", json={"inputs": [X]})
     assert response.json() == {"model_name": "net", "model_version": "1", "outputs": [Y]}
     response = await client.post(f"/v2/models/{engine['id']}/versions/1/infer", json={"inputs": [X]})
@@ -83,7 +83,7 @@ async def test_the_protocols_routes_are_the_same(client: httpx.AsyncClient, engi
     assert "no engine 'none'" in refused(response, 404, "NotFound")
 
 
-async def test_a_version_is_answered_while_another_is_the_current_one(
+async def test_a_version_other_than_the_current_one_can_be_called(
     client: httpx.AsyncClient, engine: dict[str, Any]
 ) -> None:
     await client.post("/engines?name=net", content=onnx_plan(1))
@@ -95,7 +95,7 @@ async def test_a_version_is_answered_while_another_is_the_current_one(
         assert f"version '{version}'" in refused(response, 404, "NotFound")
 
 
-async def test_binary_is_answered_with_json_unless_binary_is_asked_for(
+async def test_binary_is_answered_with_json_unless_binary_is_requested(
     client: httpx.AsyncClient, engine: dict[str, Any]
 ) -> None:
     body, headers = binary()
@@ -119,7 +119,7 @@ async def test_safetensors_are_answered_with_safetensors(
     assert torch.equal(load(response.content)["y"], x)
 
 
-async def test_the_form_of_the_answer_can_be_another(
+async def test_the_answer_can_have_another_form_than_the_request(
     client: httpx.AsyncClient, engine: dict[str, Any]
 ) -> None:
     accept_json = {**SAFETENSORS, "Accept": "application/json"}
@@ -131,7 +131,7 @@ async def test_the_form_of_the_answer_can_be_another(
     assert load(response.content)["y"].tolist() == [Y["data"]]
 
 
-async def test_outputs_are_those_that_were_asked_for(client: httpx.AsyncClient, runtime: FakeRuntime) -> None:
+async def test_only_requested_outputs_are_answered(client: httpx.AsyncClient, runtime: FakeRuntime) -> None:
     runtime.outputs = [TensorSpec("a", "INT8", [1]), TensorSpec("b", "INT8", [1])]
     runtime.compute = lambda _: [Output.of("a", "INT8", [1], b"\x01"), Output.of("b", "INT8", [1], b"\x02")]
     await client.post("/engines?name=net", content=onnx_plan())
@@ -141,7 +141,7 @@ async def test_outputs_are_those_that_were_asked_for(client: httpx.AsyncClient, 
     assert "no output 'c'; its outputs: 'a', 'b'" in refused(response, 400, "InvalidInput")
 
 
-async def test_the_time_is_the_requests_or_else_the_servers(
+async def test_a_request_without_a_timeout_gets_the_servers(
     client: httpx.AsyncClient, engine: dict[str, Any], runtime: FakeRuntime
 ) -> None:
     await client.post(INFER, json={"inputs": [X]})
@@ -154,19 +154,19 @@ async def test_the_time_is_the_requests_or_else_the_servers(
 # -- refusals
 
 
-async def test_an_engine_that_is_not_there_is_a_404(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_engine_is_a_404(client: httpx.AsyncClient) -> None:
     response = await client.post(INFER, json={"inputs": [X]})
     assert "no engine 'net'" in refused(response, 404, "NotFound")
 
 
-async def test_what_the_runtime_refuses_is_answered_with_its_sentence(
+async def test_a_refusal_by_the_runtime_is_answered_with_its_sentence(
     client: httpx.AsyncClient, engine: dict[str, Any]
 ) -> None:
     response = await client.post(INFER, json={"inputs": [X | {"name": "z"}]})
     assert refused(response, 400, "InvalidInput") == f"The inputs of engine {engine['id']} are x."
 
 
-async def test_strings_for_numbers_are_told_what_the_engine_takes(
+async def test_the_refusal_of_strings_names_the_datatype_of_the_engine(
     client: httpx.AsyncClient, engine: dict[str, Any]
 ) -> None:
     strings = X | {"datatype": "BYTES", "data": ["a", "b", "c", "d"]}
@@ -174,7 +174,7 @@ async def test_strings_for_numbers_are_told_what_the_engine_takes(
     assert refused(await client.post(INFER, json={"inputs": [strings]}), 400, "InvalidInput") == sentence
     described = {key: value for key, value in strings.items() if key != "data"}
     described["parameters"] = {"binary_data_size": 20}
-    for blob in (4 * b"\1\0\0\0a", bytes(20), b"\xff" * 20):  # what is in it does not matter any more
+    for blob in (4 * b"\1\0\0\0a", bytes(20), b"\xff" * 20):  # its content no longer matters
         body, headers = binary(inputs=[described])
         body = body[: int(headers["Inference-Header-Content-Length"])] + blob
         response = await client.post(INFER, content=body, headers=headers)
@@ -182,7 +182,7 @@ async def test_strings_for_numbers_are_told_what_the_engine_takes(
 
 
 @pytest.mark.parametrize(("kind", "status"), sorted(HTTP_STATUS.items()))
-async def test_what_an_execution_ends_with_is_answered(
+async def test_a_failed_execution_is_answered_with_its_error(
     client: httpx.AsyncClient, engine: dict[str, Any], runtime: FakeRuntime, kind: str, status: int
 ) -> None:
     def fail(_: object) -> list[Output]:
@@ -193,7 +193,7 @@ async def test_what_an_execution_ends_with_is_answered(
     assert refused(response, status, kind) == "It is so."
 
 
-async def test_a_full_queue_is_a_429_that_says_when_to_come_again(
+async def test_a_full_queue_is_a_429_with_a_retry_after(
     client: httpx.AsyncClient, engine: dict[str, Any], runtime: FakeRuntime
 ) -> None:
     runtime.hold()
@@ -209,7 +209,7 @@ async def test_a_full_queue_is_a_429_that_says_when_to_come_again(
 async def test_an_engine_that_is_loading_or_has_failed_is_a_503(
     client: httpx.AsyncClient, engine: dict[str, Any], settings: Settings, app: FastAPI
 ) -> None:
-    app.state.store.close()  # as a process that has ended: the next one finds what it left
+    app.state.store.close()  # as at the end of a process: the next opens the same store
     restarted = FakeRuntime()
     restarted.load_gate.clear()
     second = create_app(settings, runtime=restarted)
@@ -224,7 +224,7 @@ async def test_an_engine_that_is_loading_or_has_failed_is_a_503(
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "expected"),
     [
         ({"Content-Encoding": "br"}, (415, "InvalidInput", "Content-Encoding is 'br'; send it with gzip")),
         ({"Content-Encoding": "gzip, gzip"}, (415, "InvalidInput", "'gzip, gzip'; compress it once")),
@@ -233,10 +233,10 @@ async def test_an_engine_that_is_loading_or_has_failed_is_a_503(
         ({"Inference-Timeout-Ms": "soon"}, (400, "InvalidInput", "'soon'")),
     ],
 )
-async def test_a_header_that_cannot_be_served_is_told(
-    client: httpx.AsyncClient, engine: dict[str, Any], headers: dict[str, str], told: tuple[int, str, str]
+async def test_a_header_that_cannot_be_served_is_refused(
+    client: httpx.AsyncClient, engine: dict[str, Any], headers: dict[str, str], expected: tuple[int, str, str]
 ) -> None:
-    status, code, sentence = told
+    status, code, sentence = expected
     response = await client.post(INFER, json={"inputs": [X]}, headers=headers)
     assert sentence in refused(response, status, code)
 
@@ -251,7 +251,7 @@ async def test_a_declared_body_over_the_limit_is_refused_before_it_is_read(
     assert "limit of 10000 bytes" in refused(response, 413, "TooLarge")
 
 
-async def test_an_undeclared_body_is_read_up_to_the_limit_and_no_further(
+async def test_a_body_without_a_length_is_read_only_up_to_the_limit(
     app: FastAPI, engine: dict[str, Any]
 ) -> None:
     read = 0
@@ -266,7 +266,9 @@ async def test_an_undeclared_body_is_read_up_to_the_limit_and_no_further(
     assert read == LIMIT + 1_000
 
 
-async def test_a_body_of_the_limit_is_taken(client: httpx.AsyncClient, engine: dict[str, Any]) -> None:
+async def test_a_body_of_exactly_the_limit_is_accepted(
+    client: httpx.AsyncClient, engine: dict[str, Any]
+) -> None:
     body = json.dumps({"inputs": [X]}).encode().ljust(LIMIT)
     headers = {"Content-Type": "application/json"}
     assert (await client.post(INFER, content=body, headers=headers)).status_code == 200
@@ -277,7 +279,7 @@ async def test_a_body_of_the_limit_is_taken(client: httpx.AsyncClient, engine: d
 
 
 class Connection:
-    """A client that sends these messages and leaves when it is told to."""
+    """A client that sends these messages and leaves when `leave` is called."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
         self._messages = list(messages)
@@ -293,7 +295,7 @@ class Connection:
         return {"type": "http.disconnect"}
 
 
-async def test_a_client_that_leaves_takes_its_request_out_of_the_queue(
+async def test_a_client_that_leaves_removes_its_request_from_the_queue(
     app: FastAPI, engine: dict[str, Any], runtime: FakeRuntime
 ) -> None:
     runtime.hold()
@@ -309,7 +311,7 @@ async def test_a_client_that_leaves_takes_its_request_out_of_the_queue(
     assert (stats.outcomes, stats.queue_depth) == ({"Cancelled": 1}, 0)
 
 
-async def test_a_client_that_leaves_half_way_through_its_body_starts_nothing(
+async def test_a_client_that_leaves_halfway_through_its_body_starts_nothing(
     app: FastAPI, engine: dict[str, Any], runtime: FakeRuntime
 ) -> None:
     connection = Connection({"type": "http.request", "body": b'{"inputs"', "more_body": True})
@@ -319,9 +321,7 @@ async def test_a_client_that_leaves_half_way_through_its_body_starts_nothing(
     assert runtime.timeouts == []
 
 
-async def test_a_request_that_is_answered_waits_for_nothing_of_its_client(
-    app: FastAPI, engine: dict[str, Any]
-) -> None:
+async def test_an_answered_request_does_not_wait_for_its_client(app: FastAPI, engine: dict[str, Any]) -> None:
     body = json.dumps({"inputs": [X]}).encode()
     connection = Connection({"type": "http.request", "body": body, "more_body": False})
     before = asyncio.all_tasks()
@@ -333,7 +333,7 @@ async def test_a_request_that_is_answered_waits_for_nothing_of_its_client(
     "path",
     ["/engines/{ref}/infer", "/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"],
 )
-async def test_the_route_is_described(client: httpx.AsyncClient, path: str) -> None:
+async def test_the_route_is_documented(client: httpx.AsyncClient, path: str) -> None:
     described = (await client.get("/openapi.json")).json()["paths"][path]["post"]
     forms = {"application/json", "application/octet-stream", "application/x-safetensors"}
     assert described["requestBody"]["content"].keys() == forms

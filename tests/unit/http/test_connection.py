@@ -1,4 +1,4 @@
-"""Heads that are too long, and malformed HTTP: both are told in the form of every error."""
+"""Heads that are too long and malformed HTTP are refused in the common error form."""
 
 import json
 
@@ -26,8 +26,8 @@ def pieces(whole: bytes, size: int = PIECE) -> list[bytes]:
     return [whole[at : at + size] for at in range(0, len(whole), size)]
 
 
-def told(answer: Answer | None, status: int) -> str:
-    """The sentence of an answer that ends the connection."""
+def refusal(answer: Answer | None, status: int) -> str:
+    """Check an answer that ends the connection; return its sentence."""
     assert answer is not None
     assert (answer.status, answer.header("content-type")) == (status, "application/json")
     assert answer.header("connection") == "close"
@@ -55,18 +55,18 @@ LONG = b"a" * MOST_HEAD_BYTES
     ],
     ids=["target", "value", "name", "headers", "trailer", "chunk", "in one"],
 )
-async def test_a_head_without_end_is_refused(
+async def test_an_endless_head_is_refused(
     served: FastAPI, protocol: type[HttpToolsProtocol], sent: list[bytes]
 ) -> None:
     async with listening(served, protocol) as server, Connection(server) as connection:
-        assert "over 65536 bytes" in told(await connection.ask(*sent), 431)
+        assert "over 65536 bytes" in refusal(await connection.ask(*sent), 431)
         assert await connection.answer() is None
     assert counted(served)["InvalidInput"] == 1
 
 
 @BOTH
 @pytest.mark.parametrize("size", [1000, PIECE, 10 * PIECE])
-async def test_a_long_head_within_the_bound_is_served(
+async def test_a_long_head_within_the_limit_is_served(
     served: FastAPI, protocol: type[HttpToolsProtocol], size: int
 ) -> None:
     head = GET.replace(b"\r\n\r\n", b"\r\nX: " + LONG[:60_000] + b"\r\n\r\n")
@@ -76,7 +76,7 @@ async def test_a_long_head_within_the_bound_is_served(
 
 
 @BOTH
-async def test_what_stands_around_the_chunks_of_a_body_counts_for_nothing(
+async def test_chunk_framing_does_not_count_towards_the_head_limit(
     served: FastAPI, protocol: type[HttpToolsProtocol], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trtserve.http.connection.MOST_HEAD_BYTES", 200)
@@ -97,10 +97,10 @@ async def test_what_stands_around_the_chunks_of_a_body_counts_for_nothing(
     ],
     ids=["tls", "header", "length", "target", "no path"],
 )
-async def test_what_is_no_http_is_told_as_every_error(
+async def test_malformed_http_is_refused_in_the_common_error_form(
     served: FastAPI, protocol: type[HttpToolsProtocol], sent: bytes, reason: str
 ) -> None:
     async with listening(served, protocol) as server, Connection(server) as connection:
-        assert reason in told(await connection.ask(sent), 400)
+        assert reason in refusal(await connection.ask(sent), 400)
         assert await connection.answer() is None
     assert counted(served) == {"InvalidInput": 1}

@@ -1,6 +1,6 @@
-"""Connections on the short way: clients that leave or do not read, idling, the end of the server.
+"""Connections on the short way: clients that leave or do not read, idle connections, the server's stop.
 
-Above 400 lines: all that can happen to a connection is held against the same large and slow answers.
+Above 400 lines: all tests of connections share the same large and slow answers.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-HUGE = 8_000_000  # bytes of an answer: more than the kernel holds for a client
-LARGE = 300_000  # bytes of an answer that is not written at once to who reads slowly
+HUGE = 8_000_000  # bytes of an answer: more than the kernel buffers for a client
+LARGE = 300_000  # bytes of an answer: too many to write at once to a slow reader
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"body_timeout_s": 10.0 * IDLE_S})  # not what is tested here
+    return settings.model_copy(update={"body_timeout_s": 10.0 * IDLE_S})  # out of the way of these tests
 
 
 def large(_: object) -> list[Output]:
@@ -62,7 +62,7 @@ def huge(_: object) -> list[Output]:
 
 
 @pytest.mark.parametrize("how", [Connection.leave, Connection.reset])
-async def test_a_client_that_leaves_takes_its_request_out_of_the_queue(
+async def test_a_client_that_leaves_removes_its_request_from_the_queue(
     served: FastAPI, runtime: FakeRuntime, how: Callable[[Connection], None]
 ) -> None:
     async with held(served, runtime, infer(1)) as (server, connection):
@@ -75,7 +75,7 @@ async def test_a_client_that_leaves_takes_its_request_out_of_the_queue(
     assert counted(served) == {"Cancelled": 1}
 
 
-async def test_a_client_that_leaves_while_its_answer_is_compressed_leaves_nothing_behind(
+async def test_a_client_that_leaves_during_compression_leaves_nothing_behind(
     served: FastAPI, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime.compute = large
@@ -98,7 +98,7 @@ async def test_a_client_that_leaves_while_its_answer_is_compressed_leaves_nothin
 
 
 @pytest.mark.parametrize("how", [Connection.leave, Connection.reset, Connection.end_sending])
-async def test_a_client_that_leaves_half_way_through_its_body_starts_nothing(
+async def test_a_client_that_leaves_halfway_through_its_body_starts_nothing(
     served: FastAPI, runtime: FakeRuntime, how: Callable[[Connection], None]
 ) -> None:
     async with listening(served) as server, Connection(server) as connection:
@@ -110,9 +110,11 @@ async def test_a_client_that_leaves_half_way_through_its_body_starts_nothing(
     assert (runtime.timeouts, counted(served)) == ([], {"Cancelled": 1})
 
 
-async def test_an_answer_for_who_has_left_is_dropped(served: FastAPI, runtime: FakeRuntime) -> None:
+async def test_the_answer_for_a_client_that_has_left_is_dropped(
+    served: FastAPI, runtime: FakeRuntime
+) -> None:
     async with held(served, runtime, infer(1)) as (server, _):
-        server.connection.transport.abort()  # lost, but the protocol has not heard of it yet
+        server.connection.transport.abort()  # lost, but the protocol has not been notified yet
         runtime.release()
         served.state.completions._drain()
         await until(lambda: not server.state.connections)
@@ -128,7 +130,7 @@ async def not_reading(server: Listening) -> Callable[[], bool]:
     return lambda: protocol.flow.write_paused
 
 
-async def test_who_does_not_read_answers_makes_no_more_requests(
+async def test_a_client_that_reads_no_answers_starts_no_more_requests(
     served: FastAPI, runtime: FakeRuntime
 ) -> None:
     runtime.compute = large
@@ -151,7 +153,7 @@ async def test_who_does_not_read_answers_makes_no_more_requests(
     await all_taken_back(served)
 
 
-async def test_who_reads_late_is_served_again(served: FastAPI, runtime: FakeRuntime) -> None:
+async def test_a_client_that_reads_late_is_served_again(served: FastAPI, runtime: FakeRuntime) -> None:
     runtime.compute = huge
     async with listening(served) as server, Connection(server, receive_buffer=4096) as connection:
         for _ in range(3):
@@ -161,17 +163,17 @@ async def test_who_reads_late_is_served_again(served: FastAPI, runtime: FakeRunt
                 assert value(await connection.answer()) == 0
 
 
-# -- what is kept for clients that do not take their answers
+# -- answers that clients have not read
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_the_outputs_of_a_whole_batch_count_until_the_client_has_its_own(
+async def test_the_outputs_of_a_batch_count_until_the_client_has_read_its_own(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
     runtime.compute, runtime.batch_requests = huge, 4
     async with listening(served) as server, Connection(server, receive_buffer=4096) as connection:
         await connection.send(infer(1, 1, *WAYS[way]))
-        kept = HUGE * (4 if way == "short" else 1)  # through the framework, each has a copy
+        kept = HUGE * (4 if way == "short" else 1)  # through the framework, each client has a copy
         await until(lambda: kept <= served.state.inflight.taken < kept + LARGE)
         assert value(await connection.answer()) == 0
         await until(lambda: served.state.inflight.taken == 0)
@@ -180,7 +182,7 @@ async def test_the_outputs_of_a_whole_batch_count_until_the_client_has_its_own(
     await all_taken_back(served)
 
 
-async def test_a_client_that_never_takes_its_answer_gives_back_what_was_kept_when_it_goes(
+async def test_a_client_that_leaves_without_its_answer_releases_the_bytes(
     served: FastAPI, runtime: FakeRuntime
 ) -> None:
     runtime.compute = huge
@@ -214,7 +216,7 @@ async def test_the_outputs_of_a_batch_count_once_for_all_its_clients(
 
 
 @pytest.mark.parametrize("room", [False, True])
-async def test_a_client_for_whose_answer_there_is_no_room_loses_its_connection_unless_that_comes(
+async def test_a_client_whose_answer_finds_no_room_in_time_loses_its_connection(
     served: FastAPI, runtime: FakeRuntime, room: bool
 ) -> None:
     runtime.compute = huge
@@ -246,7 +248,7 @@ async def test_a_client_for_whose_answer_there_is_no_room_loses_its_connection_u
 # -- idle connections
 
 
-async def test_a_connection_is_ended_once_it_has_been_idle(served: FastAPI) -> None:
+async def test_an_idle_connection_is_ended(served: FastAPI) -> None:
     clock = Clock()
     async with listening(served, clock=clock) as server, Connection(server) as connection:
         for number in range(4):
@@ -258,7 +260,7 @@ async def test_a_connection_is_ended_once_it_has_been_idle(served: FastAPI) -> N
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("cut", [1, 40, 150, 300])
-async def test_a_connection_with_a_request_half_way_is_not_idle(served: FastAPI, way: str, cut: int) -> None:
+async def test_a_connection_with_half_a_request_is_not_idle(served: FastAPI, way: str, cut: int) -> None:
     clock = Clock()
     whole = infer(2, 10)
     async with listening(served, clock=clock) as server, Connection(server) as connection:
@@ -289,7 +291,7 @@ async def test_a_connection_whose_request_waits_is_not_idle(
         assert await connection.answer() is None
 
 
-async def test_a_connection_whose_next_request_waits_for_its_client_is_not_idle(
+async def test_a_connection_with_pending_requests_of_a_slow_reader_is_not_idle(
     served: FastAPI, runtime: FakeRuntime
 ) -> None:
     clock = Clock()
@@ -304,7 +306,7 @@ async def test_a_connection_whose_next_request_waits_for_its_client_is_not_idle(
         assert value(await connection.answer()) == 0
 
 
-# -- the end of the server
+# -- the stop of the server
 
 
 async def test_a_stop_answers_the_request_under_way_and_ends_its_connection(
@@ -322,7 +324,7 @@ async def test_a_stop_answers_the_request_under_way_and_ends_its_connection(
     assert len(runtime.timeouts) == 1
 
 
-async def test_a_stop_waits_for_a_body_that_is_coming(served: FastAPI) -> None:
+async def test_a_stop_waits_for_a_body_that_is_arriving(served: FastAPI) -> None:
     whole = infer(1, 10)
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(whole[:-1])
@@ -335,7 +337,7 @@ async def test_a_stop_waits_for_a_body_that_is_coming(served: FastAPI) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("missing", [0, 1], ids=["waits", "half way"])
-async def test_a_request_that_outlasts_the_drain_time_is_told(
+async def test_a_request_that_outlasts_the_drain_time_is_refused(
     served: FastAPI, runtime: FakeRuntime, caplog: pytest.LogCaptureFixture, way: str, missing: int
 ) -> None:
     runtime.hold()
@@ -365,8 +367,8 @@ async def test_a_stop_ends_an_idle_connection(served: FastAPI) -> None:
         assert await connection.answer() is None
 
 
-async def test_nothing_of_a_connection_stays_on_the_loop(served: FastAPI) -> None:
-    """An idle timer that outlives its connection would hold it for a minute."""
+async def test_a_closed_connection_leaves_nothing_on_the_loop(served: FastAPI) -> None:
+    """An idle timer that outlives its connection would keep it in memory for a minute."""
     async with listening(served) as server:
         async with Connection(server) as connection:
             assert value(await connection.ask(infer(1))) == 1
@@ -380,11 +382,11 @@ async def test_nothing_of_a_connection_stays_on_the_loop(served: FastAPI) -> Non
         await until(gone)
 
 
-# -- requests that come all at once
+# -- many pipelined requests
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_of_many_requests_behind_one_another_few_are_parsed_and_all_answered(
+async def test_many_pipelined_requests_are_parsed_few_at_a_time_and_all_answered(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
     requests = 4000

@@ -1,6 +1,6 @@
 """The repository extension over HTTP, with a fake runtime.
 
-Above 400 lines: index, load and unload are told by each other's effects, and share what asks for them.
+Above 400 lines: index, load and unload show each other's effects and share their request functions.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ async def load(client: httpx.AsyncClient, name: str, **parameters: Any) -> httpx
 
 
 async def load_files(client: httpx.AsyncClient, name: str, **plans: bytes) -> httpx.Response:
-    """`v1=` is the plan of version 1."""
+    """Load files; `v1=` is the plan of version 1."""
     return await load(client, name, **{f"file:{v[1:]}/model.onnx": encoded(p) for v, p in plans.items()})
 
 
@@ -61,7 +61,7 @@ async def current(client: httpx.AsyncClient, name: str) -> tuple[int, list[int]]
 # -- index
 
 
-async def test_the_index_has_all_versions_with_their_states_and_reasons(
+async def test_the_index_lists_all_versions_with_their_states_and_reasons(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     await load_files(client, "net", v1=onnx_plan(1), v3=onnx_plan(3))
@@ -83,11 +83,13 @@ async def test_the_index_has_all_versions_with_their_states_and_reasons(
     assert (await client.post("/v2/repository/index")).status_code == 200  # without a body
 
 
-async def test_there_is_one_repository_without_a_name(client: httpx.AsyncClient) -> None:
+async def test_the_only_repository_has_no_name(client: httpx.AsyncClient) -> None:
     refused(await client.post("/v2/repository/mine/index"), 404, "NotFound")
 
 
-async def test_the_index_shows_what_is_on_its_way(client: httpx.AsyncClient, runtime: FakeRuntime) -> None:
+async def test_the_index_shows_loads_and_unloads_under_way(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
     await load_files(client, "net", v1=onnx_plan(1))
     runtime.unload_gate.clear()
     unloading = asyncio.create_task(client.post("/v2/repository/models/net/unload"))
@@ -108,7 +110,7 @@ async def test_a_wrong_index_is_refused(client: httpx.AsyncClient, body: bytes) 
     refused(await client.post("/v2/repository/index", content=body), 400, "InvalidInput")
 
 
-# -- load and unload of what is kept
+# -- load and unload of stored engines
 
 
 async def test_a_model_is_unloaded_and_loaded_again(client: httpx.AsyncClient) -> None:
@@ -124,7 +126,7 @@ async def test_a_model_is_unloaded_and_loaded_again(client: httpx.AsyncClient) -
     assert {state for _, _, state, _ in await index(client)} == {"READY"}
 
 
-async def test_a_model_without_a_name_is_called_by_its_id(client: httpx.AsyncClient) -> None:
+async def test_an_unnamed_model_is_called_by_its_id(client: httpx.AsyncClient) -> None:
     id = (await client.post("/engines", content=onnx_plan())).json()["id"]
     assert (await client.post(f"/v2/repository/models/{id}/unload")).status_code == 200
     assert (await client.get(f"/engines/{id}")).json()["state"] == "UNLOADED"
@@ -141,7 +143,7 @@ async def options(client: httpx.AsyncClient) -> tuple[str, int, int]:
 
 @pytest.mark.parametrize("before", ["ready", "unloaded"])
 @pytest.mark.parametrize("again", ["kept", "sent"])
-async def test_a_load_with_another_config_moves_over_to_it(
+async def test_a_load_with_another_config_replaces_the_engine(
     client: httpx.AsyncClient, runtime: FakeRuntime, before: str, again: str
 ) -> None:
     await load_files(client, "net", v1=onnx_plan())
@@ -153,7 +155,7 @@ async def test_a_load_with_another_config_moves_over_to_it(
     loads = len(runtime.loads)
     assert (await load(client, "net", config=CONFIG, **sent)).status_code == 200
     assert (await load(client, "net", **sent)).status_code == 200
-    assert len(runtime.loads) == loads, "it has these options"
+    assert len(runtime.loads) == loads, "the engine already has these options"
     assert await current(client, "net") == (1, [1])
 
 
@@ -163,7 +165,7 @@ async def config_of(client: httpx.AsyncClient) -> dict[str, Any]:
     return dict(response.json())
 
 
-async def test_a_max_batch_size_without_dynamic_batching_is_kept_and_joins_nothing(
+async def test_a_max_batch_size_without_dynamic_batching_is_stored_and_joins_nothing(
     settings: Settings, runtime: FakeRuntime
 ) -> None:
     app = create_app(settings, runtime=runtime)
@@ -171,17 +173,17 @@ async def test_a_max_batch_size_without_dynamic_batching_is_kept_and_joins_nothi
         await load_files(client, "net", v1=onnx_plan())
         assert (await config_of(client))["max_batch_size"] == 0
         assert (await load(client, "net", config='{"max_batch_size": "16"}')).status_code == 200
-        told = await config_of(client)
-        assert (told["max_batch_size"], "dynamic_batching" in told) == (16, False)
+        original = await config_of(client)
+        assert (original["max_batch_size"], "dynamic_batching" in original) == (16, False)
         assert runtime.loads[-1][3].batch.max_batch_size == 1
         loads = len(runtime.loads)
-        assert (await load(client, "net", config=json.dumps(told))).status_code == 200
-        assert len(runtime.loads) == loads, "it has these options"
+        assert (await load(client, "net", config=json.dumps(original))).status_code == 200
+        assert len(runtime.loads) == loads, "the engine already has these options"
     runtime = FakeRuntime()
     app = create_app(settings, runtime=runtime)
     async with app.router.lifespan_context(app), client_of(app) as client:
         await until(lambda: app.state.registry.loading == 0)
-        assert await config_of(client) == told
+        assert await config_of(client) == original
         joined = json.dumps({"max_batch_size": 16, "dynamic_batching": {}})
         assert (await load(client, "net", config=joined)).status_code == 200
         assert (await config_of(client))["dynamic_batching"]["max_queue_delay_microseconds"] == 0
@@ -190,13 +192,13 @@ async def test_a_max_batch_size_without_dynamic_batching_is_kept_and_joins_nothi
         assert (await config_of(client))["max_batch_size"] == 0
 
 
-async def test_requests_under_way_are_answered_before_their_engine_moves_over(
+async def test_requests_under_way_are_answered_before_their_engine_is_replaced(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     await load_files(client, "net", v1=onnx_plan())
     x = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
     runtime.hold()
-    runtime.unload_gate.clear()  # as the runtime's unload, which waits for what was accepted
+    runtime.unload_gate.clear()  # like the runtime's unload, which waits for accepted requests
     under_way = asyncio.create_task(client.post("/engines/net/infer", json={"inputs": [x]}))
     await until(lambda: len(runtime.waiting) == 1)
     loading = asyncio.create_task(load(client, "net", config=CONFIG))
@@ -211,7 +213,7 @@ async def test_requests_under_way_are_answered_before_their_engine_moves_over(
     assert (await client.post("/engines/net/infer", json={"inputs": [x]})).status_code == 200
 
 
-async def test_a_config_that_cannot_be_loaded_leaves_the_engine_as_it_was(
+async def test_a_config_that_fails_to_load_leaves_the_engine_unchanged(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     await load_files(client, "net", v1=onnx_plan())
@@ -225,7 +227,7 @@ async def test_a_config_that_cannot_be_loaded_leaves_the_engine_as_it_was(
 
 
 @pytest.mark.parametrize("again", ["kept", "sent"])
-async def test_an_engine_that_moved_over_has_its_options_after_a_restart(
+async def test_a_replaced_engine_keeps_its_new_options_after_a_restart(
     settings: Settings, runtime: FakeRuntime, again: str
 ) -> None:
     sent = {"file:1/model.onnx": encoded(onnx_plan())} if again == "sent" else {}
@@ -239,7 +241,7 @@ async def test_an_engine_that_moved_over_has_its_options_after_a_restart(
         assert await options(client) == ("READY", 3, 8)
 
 
-async def test_an_upload_with_other_options_is_a_conflict_still(client: httpx.AsyncClient) -> None:
+async def test_an_upload_with_other_options_is_still_a_conflict(client: httpx.AsyncClient) -> None:
     await load_files(client, "net", v1=onnx_plan())
     again = await client.post("/engines?name=net&instances=3", content=onnx_plan())
     assert "unload it first" in refused(again, 409, "Conflict")
@@ -256,7 +258,7 @@ async def test_a_config_of_another_format_is_refused(client: httpx.AsyncClient) 
 
 
 @pytest.mark.parametrize("operation", ["load", "unload"])
-async def test_a_model_that_there_is_not_is_told(client: httpx.AsyncClient, operation: str) -> None:
+async def test_an_unknown_model_is_refused(client: httpx.AsyncClient, operation: str) -> None:
     response = await client.post(f"/v2/repository/models/net/{operation}")
     assert refused(response, 404, "NotFound").startswith("There is no engine 'net'")
 
@@ -296,18 +298,18 @@ async def test_a_plan_in_base64_becomes_an_engine(
     assert len(files(settings)) == 1
 
 
-async def test_files_become_versions_in_their_order_and_the_last_is_current(
+async def test_files_become_versions_in_order_and_the_last_is_current(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     await load_files(client, "net", v10=onnx_plan(10), v9=onnx_plan(9))
     assert await current(client, "net") == (10, [9, 10])
     await load_files(client, "net", v2=onnx_plan(2), v20=onnx_plan(20))
     assert await current(client, "net") == (20, [9, 10, 11, 20])
-    await load_files(client, "net", v1=onnx_plan(9))  # a plan that the name has keeps its version
+    await load_files(client, "net", v1=onnx_plan(9))  # a plan already under the name keeps its version
     assert await current(client, "net") == (9, [9, 10, 11, 20])
 
 
-async def test_a_file_that_cannot_be_loaded_leaves_the_versions_before_it(
+async def test_a_file_that_fails_to_load_keeps_the_versions_before_it(
     client: httpx.AsyncClient, runtime: FakeRuntime, settings: Settings
 ) -> None:
     await load_files(client, "net", v1=onnx_plan(1))
@@ -331,7 +333,7 @@ async def test_a_file_that_cannot_be_loaded_leaves_the_versions_before_it(
         ),
     ],
 )
-async def test_a_refusal_says_what_came_and_what_is_taken(
+async def test_a_refusal_names_the_value_and_the_allowed_ones(
     client: httpx.AsyncClient, operation: str, body: dict[str, Any], sentence: str
 ) -> None:
     response = await client.post(f"/v2/repository/{operation}", json=body)
@@ -372,19 +374,17 @@ PLAN = encoded(onnx_plan(1))
         ({"file:2/m.onnx": encoded(b"\x1f\x8b" + bytes(100))}, "The plan is gzip-compressed. Unpack it"),
     ],
 )
-async def test_a_wrong_file_is_told_and_nothing_stays(
+async def test_a_wrong_file_is_refused_and_leaves_nothing(
     client: httpx.AsyncClient, settings: Settings, parameters: dict[str, Any], sentence: str
 ) -> None:
-    good = {"file:1/good.onnx": encoded(onnx_plan(7))}  # it comes before what is wrong
+    good = {"file:1/good.onnx": encoded(onnx_plan(7))}  # comes before the wrong file
     response = await load(client, "net", **good, **parameters)
     assert sentence in refused(response, 400, "InvalidInput")
     assert (await client.get("/engines")).json() == {"engines": []}
     assert files(settings) == []
 
 
-async def test_base64_that_is_wrong_far_behind_is_refused_as_well(
-    client: httpx.AsyncClient, settings: Settings
-) -> None:
+async def test_an_error_late_in_base64_is_refused_too(client: httpx.AsyncClient, settings: Settings) -> None:
     text = encoded(onnx_plan(1, padding=1_500_000))
     for wrong in (
         text[: 1024**2 - 4] + "AA==" + text[1024**2 :],  # padding at the end of a block
@@ -395,7 +395,7 @@ async def test_base64_that_is_wrong_far_behind_is_refused_as_well(
         assert files(settings) == []
 
 
-async def test_a_backend_that_is_not_here_is_told(client: httpx.AsyncClient, settings: Settings) -> None:
+async def test_an_unavailable_backend_is_reported(client: httpx.AsyncClient, settings: Settings) -> None:
     response = await load(client, "net", **{"file:1/model.plan": encoded(tensorrt_plan())})
     assert 'README, "On a GPU"' in refused(response, 501, "Unsupported")
     response = await load(client, "net", config='{"backend": "python"}', **{"file:1/model.py": PLAN})
@@ -403,7 +403,7 @@ async def test_a_backend_that_is_not_here_is_told(client: httpx.AsyncClient, set
     assert files(settings) == []
 
 
-async def test_an_id_is_no_name_for_a_new_engine(client: httpx.AsyncClient) -> None:
+async def test_an_id_cannot_name_a_new_engine(client: httpx.AsyncClient) -> None:
     sentence = refused(await load_files(client, "123", v1=onnx_plan()), 400, "InvalidInput")
     assert sentence.startswith("'123' is no name that an engine can have")
 
@@ -414,7 +414,7 @@ async def test_a_plan_over_the_limit_is_refused(client: httpx.AsyncClient, setti
     assert files(settings) == []
 
 
-async def test_a_body_over_the_limit_is_refused_as_it_comes(app: FastAPI) -> None:
+async def test_a_body_over_the_limit_is_refused_while_it_arrives(app: FastAPI) -> None:
     sent = 0
 
     async def receive() -> dict[str, Any]:
@@ -423,7 +423,7 @@ async def test_a_body_over_the_limit_is_refused_as_it_comes(app: FastAPI) -> Non
         return {"type": "http.request", "body": b" " * 1_000_000, "more_body": sent < 50_000_000}
 
     refused(await post(app, "/v2/repository/models/net/load", receive), 413, "TooLarge")
-    assert sent == 8_000_000  # of 5 million bytes in base64, and 1 MiB
+    assert sent == 8_000_000  # 5 million bytes in base64, and 1 MiB
     declared = {"Content-Length": "8000000"}
     refused(await post(app, "/v2/repository/models/net/load", receive, declared), 413, "TooLarge")
     assert sent == 8_000_000
@@ -432,7 +432,7 @@ async def test_a_body_over_the_limit_is_refused_as_it_comes(app: FastAPI) -> Non
 
 @pytest.fixture
 async def small(settings: Settings, runtime: FakeRuntime) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server that has memory for bodies of 1000 bytes."""
+    """A client of a server that accepts bodies of up to 1000 bytes."""
     limits = {"max_request_bytes": 1000, "max_inflight_bytes": 1000}
     app = create_app(settings.model_copy(update=limits), runtime=runtime)
     async with app.router.lifespan_context(app), client_of(app) as client:
@@ -445,7 +445,7 @@ async def test_the_body_of_a_load_counts_as_under_way(small: httpx.AsyncClient) 
     assert (await load_files(small, "net", v1=onnx_plan(1))).status_code == 200
 
 
-async def test_a_client_that_leaves_leaves_nothing(app: FastAPI, settings: Settings) -> None:
+async def test_a_client_that_leaves_halfway_leaves_nothing(app: FastAPI, settings: Settings) -> None:
     messages = [
         {"type": "http.request", "body": b'{"parameters": {', "more_body": True},
         {"type": "http.disconnect"},
@@ -459,7 +459,7 @@ async def test_a_client_that_leaves_leaves_nothing(app: FastAPI, settings: Setti
     assert files(settings) == []
 
 
-async def test_a_load_whose_caller_leaves_ends_and_leaves_no_other_file(
+async def test_a_load_with_a_cancelled_caller_finishes_its_file_and_starts_no_other(
     app: FastAPI, client: httpx.AsyncClient, runtime: FakeRuntime, settings: Settings
 ) -> None:
     runtime.load_gate.clear()
@@ -475,6 +475,6 @@ async def test_a_load_whose_caller_leaves_ends_and_leaves_no_other_file(
     assert len(files(settings)) == 1
 
 
-async def test_bytes_are_taken_as_they_are(app: FastAPI, client: httpx.AsyncClient) -> None:
-    await app.state.repository.load("net", {"file:3/m.onnx": onnx_plan(3)})  # as gRPC has them
+async def test_a_file_can_be_raw_bytes(app: FastAPI, client: httpx.AsyncClient) -> None:
+    await app.state.repository.load("net", {"file:3/m.onnx": onnx_plan(3)})  # as gRPC sends them
     assert await current(client, "net") == (3, [3])

@@ -1,4 +1,4 @@
-"""Compressed bodies: what headers ask for, and broken streams."""
+"""Content codings: the headers that choose one, and broken streams."""
 
 import gzip
 import zlib
@@ -40,11 +40,11 @@ def decompressed(coding: str, *pieces: bytes, most: int = 1_000_000) -> bytes:
         ("deflate", "deflate"),
     ],
 )
-def test_a_body_says_its_coding(header: str | None, coding: str | None) -> None:
+def test_a_header_names_the_coding_of_a_body(header: str | None, coding: str | None) -> None:
     assert body_coding(Headers({} if header is None else {"Content-Encoding": header})) == coding
 
 
-def test_another_coding_is_refused() -> None:
+def test_an_unsupported_coding_is_refused() -> None:
     for other in ("br", "zstd", "x-gzip", "", "gzip;q=1"):
         with pytest.raises(UnsupportedMedia, match="send it with gzip or deflate, or as it is"):
             body_coding(Headers({"Content-Encoding": other}))
@@ -83,12 +83,12 @@ def test_another_coding_is_refused() -> None:
         (",,gzip,", "gzip"),
     ],
 )
-def test_a_client_asks_for_a_coding(header: str | None, coding: str | None) -> None:
+def test_the_accepted_codings_choose_that_of_the_answer(header: str | None, coding: str | None) -> None:
     assert answer_coding(Headers({} if header is None else {"Accept-Encoding": header})) == coding
 
 
 @given(st.sampled_from(CODINGS), st.binary(max_size=300), st.integers(0, 3), st.lists(st.integers(0, 400)))
-def test_a_stream_comes_in_pieces_and_goes_in_pieces(
+def test_a_stream_is_decompressed_piece_by_piece(
     coding: str, content: bytes, times: int, cuts: list[int]
 ) -> None:
     whole = COMPRESS[coding](content * 10**times)
@@ -106,14 +106,14 @@ def test_a_stream_that_ends_early_is_refused(coding: str) -> None:
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-def test_what_is_behind_the_end_is_refused(coding: str) -> None:
+def test_bytes_behind_the_end_of_a_stream_are_refused(coding: str) -> None:
     whole = COMPRESS[coding](b"abc")
     for pieces in ((whole + b"\0",), (whole, b"\0"), (whole[:-1], whole[-1:] + b"\0"), (whole, whole)):
         with pytest.raises(InvalidInput, match=f"bytes behind the end of its {coding} stream"):
             decompressed(coding, *pieces)
 
 
-def test_what_is_no_such_stream_is_refused() -> None:
+def test_a_malformed_stream_is_refused() -> None:
     bare = zlib.compressobj(wbits=-15)
     for coding, body in (
         ("gzip", b"{}"),
@@ -127,13 +127,13 @@ def test_what_is_no_such_stream_is_refused() -> None:
 
 
 @given(st.sampled_from(CODINGS), st.lists(st.binary(max_size=50), max_size=5))
-def test_an_answer_is_what_others_decompress(coding: str, parts: list[bytes]) -> None:
+def test_other_libraries_decompress_an_answer(coding: str, parts: list[bytes]) -> None:
     whole = compress([memoryview(part) for part in parts], coding)
     assert DECOMPRESS[coding](whole) == b"".join(parts)
 
 
 @given(st.sampled_from(CODINGS), st.binary(max_size=100))
-def test_any_bytes_are_a_stream_or_refused(coding: str, body: bytes) -> None:
+def test_any_bytes_are_decompressed_or_refused(coding: str, body: bytes) -> None:
     try:
         decompressed(coding, body)
     except TrtserveError:

@@ -1,4 +1,4 @@
-"""Errors as answers, whoever raised them; and the documentation that tells of them."""
+"""Error answers from every source, and their documentation."""
 
 import re
 from typing import NoReturn
@@ -22,12 +22,14 @@ async def infer(client: httpx.AsyncClient) -> httpx.Response:
     return await client.post("/engines/net/infer", json={"inputs": [X]})
 
 
-async def test_an_unknown_address_is_a_404_that_says_where_to_look(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_address_is_a_404_that_points_to_the_documentation(
+    client: httpx.AsyncClient,
+) -> None:
     sentence = refused(await client.get("/enginse"), 404, "NotFound")
     assert sentence == "There is nothing at /enginse; /docs lists what there is."
 
 
-async def test_a_method_that_an_address_does_not_take_is_a_405(client: httpx.AsyncClient) -> None:
+async def test_an_unsupported_method_is_a_405(client: httpx.AsyncClient) -> None:
     response = await client.put("/health/live")
     assert "PUT /health/live" in refused(response, 405, "InvalidInput")
     assert response.headers["allow"] == "GET, HEAD, OPTIONS"
@@ -51,7 +53,7 @@ async def test_a_405_names_every_method_of_its_address(
     assert response.headers["allow"] == methods
 
 
-async def test_a_wrong_query_is_a_400_that_names_parameter_value_and_what_is_allowed(
+async def test_a_wrong_query_is_a_400_that_names_the_parameter_its_value_and_the_allowed_ones(
     client: httpx.AsyncClient,
 ) -> None:
     sentence = refused(await client.post("/engines?format=pickle"), 400, "InvalidInput")
@@ -80,7 +82,7 @@ async def test_an_error_quotes_little_of_a_long_address(
 
 
 @pytest.mark.parametrize(("kind", "status"), sorted(HTTP_STATUS.items()))
-async def test_every_kind_that_crosses_the_seam_has_its_status(
+async def test_every_kind_of_error_from_the_runtime_has_its_status(
     client: httpx.AsyncClient, runtime: FakeRuntime, kind: str, status: int
 ) -> None:
     runtime.load_error = error(kind, "what the core says of it")
@@ -90,11 +92,11 @@ async def test_every_kind_that_crosses_the_seam_has_its_status(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "header"),
     [(None, "1"), (0.0, "1"), (0.02, "1"), (2.0, "2"), (2.1, "3"), (60.5, "60"), (1e9, "60")],
 )
-async def test_a_full_queue_says_in_whole_seconds_when_to_come_again(
-    client: httpx.AsyncClient, runtime: FakeRuntime, seconds: float | None, told: str
+async def test_a_full_queue_has_a_retry_after_in_whole_seconds(
+    client: httpx.AsyncClient, runtime: FakeRuntime, seconds: float | None, header: str
 ) -> None:
     await client.post("/engines?name=net&max_queue_size=1", content=onnx_plan())
     runtime.retry_after = seconds
@@ -103,10 +105,10 @@ async def test_a_full_queue_says_in_whole_seconds_when_to_come_again(
     submit(runtime, runtime.engines()[0].id, inputs)
     response = await client.post("/engines/net/infer", json={"inputs": [X]})
     refused(response, 429, "QueueFull")
-    assert response.headers["retry-after"] == told
+    assert response.headers["retry-after"] == header
 
 
-async def test_what_nobody_expected_is_a_500_without_its_insides(
+async def test_an_unexpected_exception_is_a_500_that_hides_its_text(
     client: httpx.AsyncClient, runtime: FakeRuntime, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_: object) -> NoReturn:
@@ -130,7 +132,7 @@ async def test_the_next_request_after_an_error_works(client: httpx.AsyncClient, 
     assert (await infer(client)).status_code == 200
 
 
-async def test_the_documentation_needs_no_other_host(client: httpx.AsyncClient) -> None:
+async def test_the_documentation_loads_nothing_from_other_hosts(client: httpx.AsyncClient) -> None:
     page = await client.get("/docs")
     assert page.status_code == 200
     assert "swagger" in page.text
@@ -139,7 +141,7 @@ async def test_the_documentation_needs_no_other_host(client: httpx.AsyncClient) 
         assert (await client.get(asset)).status_code == 200
 
 
-async def test_every_error_is_documented_at_every_route(client: httpx.AsyncClient) -> None:
+async def test_every_route_documents_its_errors(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     statuses = {str(status) for status in HTTP_STATUS.values()}
     routes = [route for path in document["paths"].values() for route in path.values()]
@@ -150,10 +152,10 @@ async def test_every_error_is_documented_at_every_route(client: httpx.AsyncClien
         assert "422" not in route["responses"], f"{route['summary']}: a wrong query is a 400 here"
 
 
-async def test_a_sentence_that_begins_with_an_option_leaves_it_as_it_is_written(
+async def test_a_sentence_that_begins_with_an_option_is_not_capitalised(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     runtime.load_error = error("InvalidInput", "max_batch_size is 8, but input 'x' is of fixed size")
     response = await client.post("/engines", content=onnx_plan())
-    told = refused(response, 400, "InvalidInput")
-    assert told == "max_batch_size is 8, but input 'x' is of fixed size."
+    answered = refused(response, 400, "InvalidInput")
+    assert answered == "max_batch_size is 8, but input 'x' is of fixed size."

@@ -1,4 +1,4 @@
-"""The names resource over HTTP, with a fake runtime."""
+"""The routes of names, with a fake runtime."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def upload(client: httpx.AsyncClient, seed: int, name: str | None = None) -> int:
-    """The ID of a new engine."""
+    """Upload an engine; return its ID."""
     query = {"name": name} if name is not None else {}
     response = await client.post("/engines", params=query, content=onnx_plan(seed))
     assert response.status_code == 201, response.text
@@ -34,7 +34,7 @@ async def test_a_name_shows_its_versions_and_which_is_current(client: httpx.Asyn
     assert (await client.get("/names")).json() == {"names": [shown]}
 
 
-async def test_going_back_to_the_version_before_is_one_call(client: httpx.AsyncClient) -> None:
+async def test_one_call_goes_back_to_the_previous_version(client: httpx.AsyncClient) -> None:
     first, _ = await upload(client, 1, "net"), await upload(client, 2, "net")
     moved = await client.put("/names/net", json={"current": 1})
     assert (moved.status_code, moved.json()["current"]) == (200, 1)
@@ -43,7 +43,7 @@ async def test_going_back_to_the_version_before_is_one_call(client: httpx.AsyncC
     assert (await client.put("/names/net", json={"current": 2})).json()["current"] == 2
 
 
-async def test_a_request_under_way_when_its_name_moves_is_answered_by_the_version_before(
+async def test_a_request_under_way_while_its_name_moves_is_answered_by_the_previous_version(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     await upload(client, 1, "net")
@@ -58,7 +58,7 @@ async def test_a_request_under_way_when_its_name_moves_is_answered_by_the_versio
     assert (await client.post("/engines/net/infer", json={"inputs": [x]})).json()["model_version"] == "1"
 
 
-async def test_a_version_that_cannot_be_loaded_is_told_and_shown_with_its_reason(
+async def test_a_version_that_fails_to_load_is_refused_and_shown_with_its_reason(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     first, _ = await upload(client, 1, "net"), await upload(client, 2, "net")
@@ -73,7 +73,7 @@ async def test_a_version_that_cannot_be_loaded_is_told_and_shown_with_its_reason
     assert shown["versions"][0]["reason"] == "The device is lost."
 
 
-async def test_what_there_is_not_is_told(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_name_or_version_is_refused(client: httpx.AsyncClient) -> None:
     id = await upload(client, 1, "net")
     expected = "There is no name 'nat'. There is: net."
     assert refused(await client.get("/names/nat"), 404, "NotFound") == expected
@@ -87,7 +87,7 @@ async def test_what_there_is_not_is_told(client: httpx.AsyncClient) -> None:
     "version",
     [b"1", b"1.0", b"1e0"],
 )
-async def test_a_version_may_be_a_float(client: httpx.AsyncClient, version: bytes) -> None:
+async def test_a_version_can_be_written_as_a_float(client: httpx.AsyncClient, version: bytes) -> None:
     await upload(client, 1, "net")
     await upload(client, 2, "net")
     answer = await client.put("/names/net", content=b'{"current": ' + version + b"}")
@@ -117,7 +117,7 @@ async def test_a_wrong_body_is_refused(client: httpx.AsyncClient, body: bytes) -
     refused(await client.put("/names/net", content=body), 400, "InvalidInput")
 
 
-async def test_a_refusal_of_a_body_says_what_came_and_what_is_taken(client: httpx.AsyncClient) -> None:
+async def test_the_refusal_of_a_body_names_the_value_and_the_allowed_ones(client: httpx.AsyncClient) -> None:
     await upload(client, 1, "net")
     sentence = refused(await client.put("/names/net", json={"current": "1"}), 400, "InvalidInput")
     assert "is {'current': '1'}; it is {\"current\": VERSION}" in sentence

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, what is it."""
+"""The routes of liveness, readiness and the server's description."""
 
 import asyncio
 import platform
@@ -19,14 +19,14 @@ from trtserve.version import VERSION
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_server_without_engines_is_alive_and_ready(client: httpx.AsyncClient) -> None:
+async def test_a_server_without_engines_is_live_and_ready(client: httpx.AsyncClient) -> None:
     live = await client.get("/health/live")
     assert (live.status_code, live.json()) == (200, {"status": "live"})
     ready = await client.get("/health/ready")
     assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
 
 
-async def test_a_server_is_alive_at_once_and_ready_when_its_stored_engines_have_loaded_or_failed(
+async def test_a_server_is_live_at_once_and_ready_once_its_stored_engines_loaded_or_failed(
     settings: Settings,
 ) -> None:
     first = create_app(settings, runtime=FakeRuntime())
@@ -48,7 +48,7 @@ async def test_a_server_is_alive_at_once_and_ready_when_its_stored_engines_have_
         assert (await client.get("/health/ready")).status_code == 200
 
 
-async def test_an_upload_that_is_loading_leaves_the_server_ready(
+async def test_the_server_stays_ready_while_an_upload_is_loading(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     runtime.load_gate.clear()
@@ -59,7 +59,7 @@ async def test_an_upload_that_is_loading_leaves_the_server_ready(
     assert (await uploading).status_code == 201
 
 
-async def test_a_server_with_a_dead_device_is_alive_but_not_ready(
+async def test_a_server_with_a_dead_device_is_live_but_not_ready(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     runtime.dead = {"cuda:0": "an illegal memory access was encountered."}
@@ -71,7 +71,7 @@ async def test_a_server_with_a_dead_device_is_alive_but_not_ready(
     assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_versions_and_what_is_wrong_with_a_backend(settings: Settings) -> None:
+async def test_versions_and_the_error_of_a_backend_are_reported(settings: Settings) -> None:
     runtime = FakeRuntime(backends=("openvino", "tensorrt"))
     runtime.versions["tensorrt"] = error("Unavailable", "libnvinfer.so.10 is not there.")
     app = create_app(settings, runtime=runtime)
@@ -110,7 +110,7 @@ async def test_a_server_is_not_ready_while_all_instances_of_an_engine_are_stuck(
     assert (await client.get("/health/ready")).json() == {"status": "ready"}
 
 
-async def test_an_engine_without_instances_or_that_is_just_being_unloaded_is_not_stuck(
+async def test_an_engine_without_instances_or_being_unloaded_is_not_stuck(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     id = (await client.post("/engines?name=net", content=onnx_plan())).json()["id"]
@@ -133,7 +133,7 @@ async def test_a_model_on_a_dead_device_is_not_ready(client: httpx.AsyncClient, 
     assert sentence == f"Device {info.device} is dead: the GPU fell off the bus. Restart the server."
 
 
-async def test_an_engine_says_whether_its_requests_are_joined(
+async def test_an_engine_shows_whether_it_joins_requests(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     id = (await client.post("/engines?name=net&max_batch_size=8", content=onnx_plan())).json()["id"]

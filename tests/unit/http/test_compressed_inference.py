@@ -34,7 +34,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture(autouse=True)
 async def engine(client: httpx.AsyncClient) -> None:
-    # httpx asks for compressed answers by itself; a test says so where it does.
+    # httpx accepts compressed answers by default; here only a test that says so does.
     client.headers["Accept-Encoding"] = "identity"
     (await client.post("/engines?name=net", content=onnx_plan())).raise_for_status()
 
@@ -52,7 +52,7 @@ async def infer(client: httpx.AsyncClient, body: bytes = JSON, **headers: str) -
 
 
 async def raw(client: httpx.AsyncClient, body: bytes, headers: dict[str, str]) -> tuple[bytes, httpx.Headers]:
-    """A good answer's body as it went over the wire, and its headers."""
+    """The raw body and the headers of a good answer."""
     async with client.stream("POST", INFER, content=body, headers=headers) as response:
         content = b"".join([part async for part in response.aiter_raw()])
         assert response.status_code == 200, content
@@ -64,7 +64,7 @@ async def raw(client: httpx.AsyncClient, body: bytes, headers: dict[str, str]) -
 
 
 @pytest.mark.parametrize("coding", sorted(COMPRESS))
-async def test_a_compressed_request_is_answered_as_any_other(client: httpx.AsyncClient, coding: str) -> None:
+async def test_a_compressed_request_is_answered(client: httpx.AsyncClient, coding: str) -> None:
     plain = await infer(client)
     response = await infer(client, COMPRESS[coding](JSON), content_encoding=coding)
     assert (response.content, response.headers) == (plain.content, plain.headers)
@@ -72,7 +72,7 @@ async def test_a_compressed_request_is_answered_as_any_other(client: httpx.Async
 
 @pytest.mark.parametrize("coding", sorted(COMPRESS))
 @pytest.mark.parametrize("rows", [1, 10_000])
-async def test_the_header_length_is_that_of_the_decompressed_json(
+async def test_the_header_length_counts_the_decompressed_json(
     client: httpx.AsyncClient, coding: str, rows: int
 ) -> None:
     body, headers = binary(rows, parameters={"binary_data_output": True})
@@ -95,14 +95,14 @@ async def test_a_broken_stream_is_refused(client: httpx.AsyncClient) -> None:
         assert sentence in refused(response, 400, "InvalidInput")
 
 
-async def test_the_limit_is_that_of_what_is_in_it(client: httpx.AsyncClient) -> None:
+async def test_the_body_limit_applies_to_the_decompressed_bytes(client: httpx.AsyncClient) -> None:
     body = gzip.compress(JSON.ljust(LIMIT))
     assert (await infer(client, body, content_encoding="gzip")).status_code == 200
     response = await infer(client, gzip.compress(JSON.ljust(LIMIT + 1)), content_encoding="gzip")
     assert "limit of 200000 bytes, compressed or not" in refused(response, 413, "TooLarge")
 
 
-async def test_no_more_is_decompressed_than_is_taken(client: httpx.AsyncClient) -> None:
+async def test_decompression_stops_at_the_limit(client: httpx.AsyncClient) -> None:
     bomb = _bomb(100)
     assert len(bomb) < LIMIT
     tracemalloc.start()
@@ -121,13 +121,13 @@ def _bomb(mebibytes: int) -> bytes:
     return b"".join([*parts, stream.flush()])
 
 
-async def test_a_stream_of_nothing_is_under_the_limit_too(app: FastAPI) -> None:
+async def test_an_endless_empty_stream_hits_the_limit_too(app: FastAPI) -> None:
     pieces = 0
 
     async def receive() -> dict[str, Any]:
         nonlocal pieces
         pieces += 1
-        # Blocks of deflate without content, which could go on for ever.
+        # Empty deflate blocks, which could go on for ever.
         body = gzip.compress(b"")[:10] if pieces == 1 else b"\0\0\0\xff\xff" * 1_000
         return {"type": "http.request", "body": body, "more_body": True}
 
@@ -136,7 +136,7 @@ async def test_a_stream_of_nothing_is_under_the_limit_too(app: FastAPI) -> None:
     assert pieces <= LIMIT // 5_000 + 2
 
 
-async def test_what_is_in_it_counts_as_under_way(
+async def test_the_decompressed_bytes_count_as_under_way(
     app: FastAPI, client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     runtime.hold()
@@ -152,7 +152,7 @@ async def test_what_is_in_it_counts_as_under_way(
     assert app.state.inflight.taken == 0
 
 
-async def test_a_compressed_plan_is_not_taken(client: httpx.AsyncClient) -> None:
+async def test_a_compressed_plan_is_refused(client: httpx.AsyncClient) -> None:
     headers = {"Content-Encoding": "gzip"}
     response = await client.post("/engines", content=gzip.compress(onnx_plan(1)), headers=headers)
     assert "Content-Encoding is 'gzip'; send it as it is" in refused(response, 415, "InvalidInput")
@@ -162,10 +162,8 @@ async def test_a_compressed_plan_is_not_taken(client: httpx.AsyncClient) -> None
 
 
 @pytest.mark.parametrize("coding", sorted(COMPRESS))
-@pytest.mark.parametrize("rows", [100, 10_000])  # the second is compressed in a thread
-async def test_an_answer_is_compressed_where_that_is_asked_for(
-    client: httpx.AsyncClient, coding: str, rows: int
-) -> None:
+@pytest.mark.parametrize("rows", [100, 10_000])  # the larger is compressed in a thread
+async def test_an_answer_is_compressed_on_request(client: httpx.AsyncClient, coding: str, rows: int) -> None:
     for members in ({}, {"parameters": {"binary_data_output": True}}):
         body, headers = binary(rows, **members)
         plain, plain_headers = await raw(client, body, headers)
@@ -179,7 +177,7 @@ async def test_an_answer_is_compressed_where_that_is_asked_for(
         assert found["content-type"] == plain_headers["content-type"]
 
 
-async def test_an_answer_is_left_as_it_is_where_that_is_no_gain(
+async def test_an_answer_that_would_not_shrink_is_not_compressed(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     content, headers = await raw(client, JSON, {"Accept-Encoding": "gzip"})
@@ -195,7 +193,7 @@ async def test_an_answer_is_left_as_it_is_where_that_is_no_gain(
     assert content.endswith(noise)
 
 
-async def test_only_a_good_answer_of_inference_is_compressed(
+async def test_only_good_answers_of_inference_are_compressed(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     def fail(_: object) -> list[Output]:
@@ -211,7 +209,7 @@ async def test_only_a_good_answer_of_inference_is_compressed(
         assert "content-encoding" not in response.headers
 
 
-async def test_what_is_not_asked_for_plainly_is_not_done(client: httpx.AsyncClient) -> None:
+async def test_an_ambiguous_accept_encoding_gets_no_compression(client: httpx.AsyncClient) -> None:
     body, headers = binary(100)
     for accepted in ("*", "gzip;q=0", "br", "identity, gzip;q=0.5"):
         _, found = await raw(client, body, headers | {"Accept-Encoding": accepted})

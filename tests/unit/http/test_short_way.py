@@ -1,4 +1,4 @@
-"""The short way on its connections: order, pieces, what is refused."""
+"""The short way on its connections: order, pieces and refusals."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ from trtserve.settings import Settings
 pytestmark = pytest.mark.anyio
 
 LIMIT = 1_000_000  # bytes of a body
-LARGE = 300_000  # bytes of an answer that is not written at once to who reads slowly
+LARGE = 300_000  # bytes of an answer: too many to write at once to a slow reader
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,11 @@ def large(_: object) -> list[Output]:
     return [Output.of("y", "FP32", [LARGE // 4], bytes(LARGE))]
 
 
-# -- which way
+# -- the choice of the way
 
 
 class Watched:
-    """The application, and the targets that came to it."""
+    """The application, and the targets that reached it."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
@@ -62,7 +62,7 @@ class Watched:
         await self._app(scope, receive, send)
 
 
-async def test_an_ordinary_request_does_not_go_through_the_framework(served: FastAPI) -> None:
+async def test_an_ordinary_request_bypasses_the_framework(served: FastAPI) -> None:
     watched = Watched(served)
     async with listening(watched) as server, Connection(server) as connection:  # type: ignore[arg-type]
         for _ in range(3):
@@ -87,7 +87,7 @@ async def test_an_unusual_request_goes_through_the_framework(served: FastAPI, he
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-async def test_a_client_that_takes_compressed_answers_needs_no_framework(
+async def test_a_client_that_accepts_compressed_answers_bypasses_the_framework(
     served: FastAPI, runtime: FakeRuntime, coding: str
 ) -> None:
     watched = Watched(served)
@@ -97,7 +97,7 @@ async def test_a_client_that_takes_compressed_answers_needs_no_framework(
         answer = await connection.ask(asking)
         assert (value(answer), answer.header("vary")) == (5, "Accept-Encoding")
         runtime.compute = large
-        await connection.send(asking + asking)  # compressed in a thread, and in the order of the requests
+        await connection.send(asking + asking)  # compressed in a thread, answered in order
         for _ in range(2):
             compressed = await connection.answer()
             assert compressed is not None
@@ -115,7 +115,7 @@ async def test_a_close_without_a_body_ends_the_connection(served: FastAPI) -> No
 
 
 @pytest.mark.parametrize("whole", [True, False])
-async def test_an_unknown_model_is_told_in_the_protocols_words(served: FastAPI, whole: bool) -> None:
+async def test_an_unknown_model_is_refused_in_the_protocols_words(served: FastAPI, whole: bool) -> None:
     async with listening(served) as server, Connection(server) as connection:
         for target in ("/v2/models/none/infer", "/v2/models/net/versions/7/infer"):
             asking = request(target, b"{}") if whole else request(target, b"{", length="1000")
@@ -126,14 +126,14 @@ async def test_an_unknown_model_is_told_in_the_protocols_words(served: FastAPI, 
                 return
 
 
-async def test_an_unknown_engine_is_refused_before_its_body_has_come(served: FastAPI) -> None:
+async def test_an_unknown_engine_is_refused_before_the_body_arrives(served: FastAPI) -> None:
     async with listening(served) as server, Connection(server) as connection:
         answer = await connection.ask(request("/engines/none/infer", b"{", length="1000"))
         assert answer.status == 404
         assert served.state.inflight.taken == 0
 
 
-async def test_what_is_over_the_bytes_under_way_is_refused_before_its_body_has_come(served: FastAPI) -> None:
+async def test_a_body_over_the_bytes_under_way_is_refused_before_it_arrives(served: FastAPI) -> None:
     served.state.inflight.take(LIMIT - 999)
     async with listening(served) as server, Connection(server) as connection:
         answer = await connection.ask(request(INFER, b"{", length="1000"))
@@ -145,7 +145,7 @@ async def test_what_is_over_the_bytes_under_way_is_refused_before_its_body_has_c
 # -- order
 
 
-async def test_pipelined_requests_are_answered_in_their_order(served: FastAPI, runtime: FakeRuntime) -> None:
+async def test_pipelined_requests_are_answered_in_order(served: FastAPI, runtime: FakeRuntime) -> None:
     runtime.hold()
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(infer(1) + GET + infer(2) + infer(3) + GET + infer(4))
@@ -159,9 +159,7 @@ async def test_pipelined_requests_are_answered_in_their_order(served: FastAPI, r
         assert kinds == [1, "GET", 2, 3, "GET", 4]
 
 
-async def test_what_comes_behind_a_request_waits_for_its_answer(
-    served: FastAPI, runtime: FakeRuntime
-) -> None:
+async def test_the_next_request_waits_for_the_answer_before_it(served: FastAPI, runtime: FakeRuntime) -> None:
     runtime.hold()
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(infer(1), infer(2), GET, infer(3))
@@ -176,9 +174,7 @@ async def test_what_comes_behind_a_request_waits_for_its_answer(
         assert value(await connection.answer()) == 3
 
 
-async def test_a_request_waits_for_the_answer_of_one_on_the_long_way(
-    served: FastAPI, runtime: FakeRuntime
-) -> None:
+async def test_a_request_waits_for_an_answer_of_the_framework(served: FastAPI, runtime: FakeRuntime) -> None:
     runtime.hold()
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(infer(1, 1, "Expect: nothing"))
@@ -190,9 +186,7 @@ async def test_a_request_waits_for_the_answer_of_one_on_the_long_way(
         assert [value(await connection.answer()) for _ in range(2)] == [1, 2]
 
 
-async def test_a_request_in_the_body_of_one_that_was_refused_is_only_its_body(
-    served: FastAPI, runtime: FakeRuntime
-) -> None:
+async def test_a_request_inside_a_refused_body_is_not_run(served: FastAPI, runtime: FakeRuntime) -> None:
     async with listening(served) as server, Connection(server) as connection:
         head = request("/engines/none/infer", length=str(len(infer(1))))
         assert (await connection.ask(head)).status == 404
@@ -202,7 +196,7 @@ async def test_a_request_in_the_body_of_one_that_was_refused_is_only_its_body(
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 1000])
-async def test_requests_in_pieces_are_answered_each_with_its_own(served: FastAPI, size: int) -> None:
+async def test_requests_in_pieces_each_get_their_own_answer(served: FastAPI, size: int) -> None:
     whole = b"".join(infer(number, 1 + number % 3) for number in range(8)) + GET + infer(9)
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(*(whole[at : at + size] for at in range(0, len(whole), size)))
@@ -212,7 +206,7 @@ async def test_requests_in_pieces_are_answered_each_with_its_own(served: FastAPI
     await all_taken_back(served)
 
 
-async def test_a_body_in_pieces_lies_aligned_in_one_buffer(served: FastAPI, runtime: FakeRuntime) -> None:
+async def test_a_body_in_pieces_is_aligned_in_one_buffer(served: FastAPI, runtime: FakeRuntime) -> None:
     addresses = []
 
     def look(inputs: Any) -> list[Output]:
@@ -227,7 +221,7 @@ async def test_a_body_in_pieces_lies_aligned_in_one_buffer(served: FastAPI, runt
     assert addresses == [0]
 
 
-async def test_an_answer_has_the_servers_headers_of_now(served: FastAPI) -> None:
+async def test_an_answer_has_the_servers_current_headers(served: FastAPI) -> None:
     async with listening(served) as server, Connection(server) as connection:
         for date in ("1", "2"):
             server.state.default_headers = [(b"date", date.encode())]
@@ -256,7 +250,7 @@ async def test_an_error_is_counted_once_and_the_connection_goes_on(
     await all_taken_back(served)
 
 
-async def test_what_fails_unexpectedly_is_answered_and_logged(
+async def test_an_unexpected_failure_is_answered_and_logged(
     served: FastAPI, runtime: FakeRuntime, caplog: pytest.LogCaptureFixture
 ) -> None:
     runtime.compute = lambda _: [object()]  # type: ignore[list-item]
@@ -270,7 +264,7 @@ async def test_what_fails_unexpectedly_is_answered_and_logged(
     await all_taken_back(served)
 
 
-async def test_an_answer_that_cannot_be_compressed_is_an_error(
+async def test_a_failed_compression_is_answered_with_an_error(
     served: FastAPI, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def compress(*_: object) -> bytes:

@@ -1,4 +1,4 @@
-"""How many connections there may be, and from where."""
+"""Limits on the number of connections, in total and per address."""
 
 import resource
 from typing import Any
@@ -15,7 +15,7 @@ class NoLoop:
         return 0.0
 
     def call_later(self, delay: float, callback: object) -> None:
-        """The time stands still."""
+        """Ignore the timer: the time stands still."""
 
 
 class Waiting:
@@ -30,11 +30,11 @@ class Waiting:
         raise AssertionError("it may take for ever")
 
     def give_up(self) -> None:
-        """Nothing is under way."""
+        """Do nothing: no request is under way."""
 
 
 def counted(settings: Settings, *addresses: str | None) -> int:
-    """How many of these, one after the other, are let in."""
+    """Connect from each address in turn; return how many were admitted."""
     connections = Connections(settings)
     for address in addresses:
         try:
@@ -45,7 +45,7 @@ def counted(settings: Settings, *addresses: str | None) -> int:
 
 
 @pytest.mark.parametrize(
-    ("addresses", "let_in"),
+    ("addresses", "admitted"),
     [
         (["10.0.0.1", "10.0.0.1", "10.0.0.2"], 2),
         (["::1", "::1", "127.0.0.1"], 2),
@@ -57,17 +57,17 @@ def counted(settings: Settings, *addresses: str | None) -> int:
     ],
     ids=str,
 )
-def test_addresses_are_counted_by_who_has_them(addresses: list[str | None], let_in: int) -> None:
-    assert counted(Settings(max_connections_per_address=1), *addresses) == let_in
+def test_addresses_of_one_owner_are_counted_together(addresses: list[str | None], admitted: int) -> None:
+    assert counted(Settings(max_connections_per_address=1), *addresses) == admitted
 
 
-def test_a_connection_that_ended_makes_room() -> None:
+def test_a_closed_connection_makes_room() -> None:
     connections = Connections(Settings(max_connections=2, max_connections_per_address=1))
     first, over = Waiting(), Waiting()
     connections.add(first, "10.0.0.1")
     with pytest.raises(Unavailable):
         connections.add(over, "10.0.0.1")
-    connections.remove(over)  # as its end is told too, and it never was one
+    connections.remove(over)  # the end of a refused connection is reported too
     assert len(connections) == 1
     connections.remove(first)
     connections.add(over, "10.0.0.1")
@@ -82,14 +82,14 @@ def test_a_connection_that_ended_makes_room() -> None:
         (resource.RLIM_INFINITY, 10_000, 8_750),
     ],
 )
-def test_by_default_the_numbers_come_from_the_file_descriptors(
+def test_the_default_limits_follow_the_file_descriptors(
     monkeypatch: pytest.MonkeyPatch, descriptors: int, all_together: int, of_one: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
     assert (most_connections(Settings()), most_per_address(Settings())) == (all_together, of_one)
 
 
-def test_one_address_may_have_all_where_there_are_few() -> None:
+def test_one_address_may_use_a_small_limit_entirely() -> None:
     settings = Settings(max_connections=3)
     assert most_per_address(settings) == 3
     assert counted(settings, *["10.0.0.1"] * 4) == 3

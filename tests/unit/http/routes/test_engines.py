@@ -1,4 +1,4 @@
-"""The engines resource over HTTP, with a fake runtime."""
+"""The routes of engines, with a fake runtime."""
 
 import asyncio
 import hashlib
@@ -29,7 +29,7 @@ def files(settings: Settings) -> list[str]:
     return [file.name for folder in ("incoming", "plans") for file in (settings.store / folder).iterdir()]
 
 
-async def test_an_upload_answers_with_the_engine_that_is_ready(client: httpx.AsyncClient) -> None:
+async def test_an_upload_is_answered_with_the_ready_engine(client: httpx.AsyncClient) -> None:
     plan = onnx_plan()
     response = await client.post("/engines", params={"name": "lenet", "instances": 2}, content=plan)
     assert response.status_code == 201, response.text
@@ -87,7 +87,7 @@ async def test_an_upload_answers_with_the_engine_that_is_ready(client: httpx.Asy
     }
 
 
-async def test_the_location_of_an_upload_is_the_engine(client: httpx.AsyncClient) -> None:
+async def test_the_location_header_of_an_upload_is_the_engine(client: httpx.AsyncClient) -> None:
     uploaded = await client.post("/engines", content=onnx_plan())
     got = await client.get(uploaded.headers["location"])
     assert got.status_code == 200
@@ -95,7 +95,7 @@ async def test_the_location_of_an_upload_is_the_engine(client: httpx.AsyncClient
     assert (got.json()["name"], got.json()["version"]) == (None, None)
 
 
-async def test_the_same_plan_again_is_200_with_the_same_engine(client: httpx.AsyncClient) -> None:
+async def test_a_second_upload_of_a_plan_is_a_200_with_the_same_engine(client: httpx.AsyncClient) -> None:
     first = await client.post("/engines?name=net", content=onnx_plan())
     again = await client.post("/engines?name=net", content=onnx_plan())
     assert (again.status_code, again.json()) == (200, first.json())
@@ -123,14 +123,14 @@ async def test_a_removed_engine_is_gone(client: httpx.AsyncClient, settings: Set
     assert "this server has none" in refused(await client.delete("/engines/net"), 404, "NotFound")
 
 
-async def test_the_graph_is_text(client: httpx.AsyncClient) -> None:
+async def test_the_graph_is_served_as_text(client: httpx.AsyncClient) -> None:
     await client.post("/engines?name=net", content=onnx_plan())
     response = await client.get("/engines/net/graph")
     assert response.headers["content-type"].startswith("text/plain")
     assert response.text.startswith("graph(%self")
 
 
-async def test_the_module_is_a_file(client: httpx.AsyncClient) -> None:
+async def test_the_module_is_served_as_a_file(client: httpx.AsyncClient) -> None:
     engine = (await client.post("/engines?name=net", content=onnx_plan())).json()
     response = await client.get("/engines/net/module")
     assert response.headers["content-type"] == "application/octet-stream"
@@ -153,7 +153,7 @@ async def test_a_large_plan_arrives_whole_in_chunks(client: httpx.AsyncClient, s
 
 
 def _graph_of(size: int) -> bytes:
-    """One more field of an ONNX model: `size` bytes of metadata_props."""
+    """A field to append to an ONNX model: `size` bytes of metadata_props."""
     length = bytearray()
     rest = size
     while rest >= 0x80:
@@ -165,7 +165,7 @@ def _graph_of(size: int) -> bytes:
 # -- refusals
 
 
-async def test_a_plan_over_the_limit_is_refused_before_and_while_it_comes(
+async def test_a_plan_over_the_limit_is_refused_by_its_length_or_while_it_arrives(
     client: httpx.AsyncClient, settings: Settings
 ) -> None:
     plan = onnx_plan() + _graph_of(10_000_000)
@@ -197,7 +197,7 @@ async def test_a_wrong_file_is_named_and_leaves_nothing(
     assert runtime.loads == []
 
 
-async def test_a_wrong_file_is_refused_before_it_has_come_whole(app: FastAPI, settings: Settings) -> None:
+async def test_a_wrong_file_is_refused_before_it_has_arrived_whole(app: FastAPI, settings: Settings) -> None:
     sent = 0
 
     async def receive() -> dict[str, Any]:
@@ -217,7 +217,7 @@ async def test_a_tensorrt_plan_without_its_backend_says_how_to_get_it(client: ht
     assert 'README, "On a GPU"' in sentence
 
 
-async def test_a_plan_that_does_not_load_is_answered_with_the_backends_sentence(
+async def test_a_plan_that_fails_to_load_is_refused_with_the_backends_sentence(
     client: httpx.AsyncClient, runtime: FakeRuntime, settings: Settings
 ) -> None:
     runtime.load_error = error("InvalidInput", "OpenVINO cannot read the model: opset 99.")
@@ -263,7 +263,7 @@ async def test_a_wrong_query_is_refused_before_the_body_is_read(
     assert files(settings) == []
 
 
-async def test_a_refused_name_or_device_is_told_in_words(client: httpx.AsyncClient) -> None:
+async def test_a_wrong_name_or_device_is_refused_with_what_is_allowed(client: httpx.AsyncClient) -> None:
     name = refused(await client.post("/engines?name=2nd", content=onnx_plan()), 400, "InvalidInput")
     assert name == (
         "The query parameter 'name' is '2nd': Input should be a letter or _, then letters, digits, _, . and "
@@ -296,7 +296,7 @@ async def test_a_client_that_leaves_half_way_leaves_nothing(app: FastAPI, settin
     assert files(settings) == []
 
 
-async def test_fewer_bytes_than_declared_are_refused(app: FastAPI, settings: Settings) -> None:
+async def test_a_body_shorter_than_declared_is_refused(app: FastAPI, settings: Settings) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": onnx_plan(), "more_body": False}
 
@@ -305,7 +305,7 @@ async def test_fewer_bytes_than_declared_are_refused(app: FastAPI, settings: Set
     assert files(settings) == []
 
 
-async def test_other_engines_are_there_while_one_is_loading(
+async def test_other_engines_are_listed_during_a_load(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     await client.post("/engines?name=ready", content=onnx_plan(1))
@@ -315,12 +315,12 @@ async def test_other_engines_are_there_while_one_is_loading(
     states = [engine["state"] for engine in (await client.get("/engines")).json()["engines"]]
     assert states == ["READY", "LOADING"]
     assert (await client.get("/engines/ready/graph")).status_code == 200
-    refused(await client.get("/engines/late"), 404, "NotFound")  # a name is given once its engine is ready
+    refused(await client.get("/engines/late"), 404, "NotFound")  # the name exists once its engine is ready
     runtime.load_gate.set()
     assert (await loading).status_code == 201
 
 
-async def test_an_output_of_unknown_rank_has_the_shape_null(
+async def test_an_output_of_unknown_rank_has_shape_null(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     runtime.outputs = [TensorSpec("y", "INT64", None)]
@@ -329,7 +329,7 @@ async def test_an_output_of_unknown_rank_has_the_shape_null(
     assert (output["name"], output["datatype"], output["shape"]) == ("y", "INT64", None)
 
 
-async def test_a_tensor_tells_its_format_its_location_and_the_values_that_it_takes(
+async def test_a_tensor_shows_its_format_location_and_allowed_values(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     taken = [ShapeRange([1, 1], [8, 8], [16, 16]), ShapeRange([16, 1], [32, 8], [64, 16])]
@@ -342,7 +342,7 @@ async def test_a_tensor_tells_its_format_its_location_and_the_values_that_it_tak
     assert (y["location"], y["format"]) == ("device", "row-major linear FP16")
 
 
-async def test_cuda_graphs_are_asked_for_kept_and_shown(
+async def test_the_option_cuda_graphs_is_requested_stored_and_shown(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     engine = (await client.post("/engines?cuda_graphs=off", content=onnx_plan())).json()
@@ -353,6 +353,6 @@ async def test_cuda_graphs_are_asked_for_kept_and_shown(
     assert "resident with cuda_graphs=off, not on" in refused(again, 409, "Conflict")
 
 
-async def test_a_backend_without_an_inspector_says_so(client: httpx.AsyncClient) -> None:
+async def test_a_backend_without_an_inspector_is_unsupported(client: httpx.AsyncClient) -> None:
     await client.post("/engines?name=net", content=onnx_plan())
     refused(await client.get("/engines/net/layers"), 501, "Unsupported")
