@@ -1,4 +1,4 @@
-"""What gRPC is told of the server, without a connection between."""
+"""The methods of the protocol over gRPC, called without a connection."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from trtserve.rpc import oip
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_server_with_a_dead_device_lives_and_is_not_ready(
+async def test_a_server_with_a_dead_device_is_live_but_not_ready(
     client: Any, app: FastAPI, runtime: FakeRuntime
 ) -> None:
     assert await oip.server_ready(app.state, None) == {"ready": True}
@@ -23,7 +23,9 @@ async def test_a_server_with_a_dead_device_lives_and_is_not_ready(
 
 
 @pytest.mark.parametrize("tell", [oip.model_metadata, oip.model_config, oip.model_statistics])
-async def test_an_unknown_model_is_told_in_the_protocols_words(client: Any, app: FastAPI, tell: Any) -> None:
+async def test_an_unknown_model_is_refused_in_the_protocols_words(
+    client: Any, app: FastAPI, tell: Any
+) -> None:
     for name, version in (("nobody", ""), ("net", "3")):
         with pytest.raises(NotFound, match=r"^Request for unknown model: "):
             await tell(app.state, SimpleNamespace(name=name, version=version))
@@ -31,6 +33,6 @@ async def test_an_unknown_model_is_told_in_the_protocols_words(client: Any, app:
         await oip.trace_setting(app.state, SimpleNamespace(model_name="nobody"))
 
 
-async def test_the_server_is_called_as_its_setting_says(client: Any, app: FastAPI) -> None:
+async def test_a_setting_names_the_server(client: Any, app: FastAPI) -> None:
     app.state.settings = app.state.settings.model_copy(update={"server_name": "triton"})
     assert (await oip.server_metadata(app.state, None))["name"] == "triton"

@@ -1,4 +1,4 @@
-"""The settings that the protocol's logging and trace extensions have."""
+"""The settings of the protocol's logging and trace extensions."""
 
 import logging
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ def log_at_info() -> Iterator[None]:
 
 
 def switches() -> tuple[object, ...]:
-    told = log_settings.log_settings()
-    return tuple(told[each] for each in ("log_verbose_level", "log_info", "log_warning", "log_error"))
+    settings = log_settings.log_settings()
+    return tuple(settings[each] for each in ("log_verbose_level", "log_info", "log_warning", "log_error"))
 
 
 @pytest.mark.parametrize(
-    ("level", "told"),
+    ("level", "expected"),
     [
         (logging.DEBUG, (1, True, True, True)),
         (logging.INFO, (0, True, True, True)),
@@ -34,18 +34,16 @@ def switches() -> tuple[object, ...]:
         (logging.CRITICAL, (0, False, False, False)),
     ],
 )
-def test_the_level_of_the_log_is_told_as_switches_and_taken_back_from_them(
-    level: int, told: tuple[object, ...]
-) -> None:
+def test_switches_show_and_set_the_log_level(level: int, expected: tuple[object, ...]) -> None:
     logging.getLogger().setLevel(level)
-    assert switches() == told
+    assert switches() == expected
     asked = log_settings.log_settings()
     logging.getLogger().setLevel(logging.INFO)
     assert log_settings.update(asked) == asked
     assert logging.getLogger().level == level
 
 
-def test_what_is_not_asked_for_stays() -> None:
+def test_settings_left_out_do_not_change() -> None:
     assert log_settings.update({"log_info": False})["log_warning"] is True
     assert logging.getLogger().level == logging.WARNING
     log_settings.update({"log_info": True})
@@ -66,7 +64,7 @@ def test_what_is_not_asked_for_stays() -> None:
         {"log_info": False, "log_format": "ISO8601"},
     ],
 )
-def test_what_the_log_cannot_do_is_unsupported_and_changes_nothing(asked: dict[str, Any]) -> None:
+def test_unsupported_log_settings_are_refused_and_change_nothing(asked: dict[str, Any]) -> None:
     with pytest.raises(Unsupported):
         log_settings.update(asked)
     assert logging.getLogger().level == logging.INFO
@@ -84,7 +82,7 @@ def test_what_the_log_cannot_do_is_unsupported_and_changes_nothing(asked: dict[s
         {"log_file": 3},
     ],
 )
-def test_what_is_no_log_setting_is_refused_by_its_name(asked: dict[str, Any]) -> None:
+def test_an_unknown_log_setting_is_refused_by_name(asked: dict[str, Any]) -> None:
     (setting,) = asked
     with pytest.raises(InvalidInput, match=setting):
         log_settings.update(asked)
@@ -102,7 +100,7 @@ def test_what_is_no_log_setting_is_refused_by_its_name(asked: dict[str, Any]) ->
         {"trace_rate": 1000, "trace_count": -1.0, "log_frequency": [0]},
     ],
 )
-def test_tracing_is_off_and_may_be_turned_off(asked: dict[str, Any]) -> None:
+def test_tracing_is_off_and_can_be_turned_off_again(asked: dict[str, Any]) -> None:
     assert trace_settings.update(asked) == trace_settings.trace_settings()
     assert trace_settings.trace_settings()["trace_level"] == ["OFF"]
 
@@ -122,6 +120,6 @@ def test_tracing_cannot_be_turned_on(asked: dict[str, Any]) -> None:
         trace_settings.update(asked)
 
 
-def test_what_is_no_trace_setting_is_refused() -> None:
+def test_an_unknown_trace_setting_is_refused() -> None:
     with pytest.raises(InvalidInput, match="no trace setting 'level'; there are: trace_level, "):
         trace_settings.update({"level": "OFF"})

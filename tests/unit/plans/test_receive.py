@@ -1,4 +1,4 @@
-"""An upload's way to disk, without HTTP: what stays there when it is cancelled."""
+"""Receiving an upload to disk, without HTTP: a cancelled upload leaves no file."""
 
 import asyncio
 import threading
@@ -20,11 +20,11 @@ async def one_chunk(chunk: bytes) -> AsyncIterator[bytes]:
 
 
 async def first_byte(head: bytes) -> bytes:
-    """An inspection that allows everything."""
+    """An inspection that accepts everything."""
     return head[:1]
 
 
-async def test_what_the_inspection_finds_is_returned_with_the_plan(tmp_path: Path) -> None:
+async def test_the_result_of_the_inspection_is_returned_with_the_plan(tmp_path: Path) -> None:
     plan, found = await receive_plan(
         one_chunk(b"a plan"),
         open_writer=lambda: PlanWriter(tmp_path),
@@ -35,7 +35,7 @@ async def test_what_the_inspection_finds_is_returned_with_the_plan(tmp_path: Pat
     assert (plan.size, found) == (6, b"a")
 
 
-async def test_an_upload_that_is_cancelled_while_its_file_is_opened_leaves_none(tmp_path: Path) -> None:
+async def test_an_upload_cancelled_while_its_file_is_opened_leaves_no_file(tmp_path: Path) -> None:
     opening, may_open, opened = threading.Event(), threading.Event(), threading.Event()
 
     def open_writer() -> PlanWriter:
@@ -53,7 +53,7 @@ async def test_an_upload_that_is_cancelled_while_its_file_is_opened_leaves_none(
     )
     await until(opening.is_set)
     receiving.cancel()
-    await asyncio.sleep(0)  # the cancellation reaches it while the file is not there yet
+    await asyncio.sleep(0)  # the cancellation arrives before the file exists
     may_open.set()
     with pytest.raises(asyncio.CancelledError):
         await receiving
@@ -61,7 +61,7 @@ async def test_an_upload_that_is_cancelled_while_its_file_is_opened_leaves_none(
     assert names(tmp_path) == []
 
 
-async def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     def open_writer() -> PlanWriter:
         raise Unavailable("The disk is full.")
 

@@ -1,4 +1,4 @@
-"""The health service of gRPC, as ready as its server."""
+"""gRPC's health service follows the readiness of the server."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,7 +19,7 @@ Request = health_pb2.HealthCheckRequest
 
 @pytest.fixture
 def health(client: Any, app: FastAPI) -> Health:
-    """Of an application that runs."""
+    """The health service of a running application."""
     return Health(app.state, "inference.GRPCInferenceService")
 
 
@@ -35,7 +35,7 @@ async def stub(health: Health) -> AsyncIterator[Any]:
 
 
 @pytest.mark.parametrize("service", ["", "inference.GRPCInferenceService"])
-async def test_it_is_serving_until_the_server_is_not_ready(
+async def test_the_status_follows_the_readiness_of_the_server(
     stub: Any, runtime: FakeRuntime, service: str
 ) -> None:
     assert (await stub.Check(Request(service=service))).status == Answer.SERVING
@@ -43,14 +43,14 @@ async def test_it_is_serving_until_the_server_is_not_ready(
     assert (await stub.Check(Request(service=service))).status == Answer.NOT_SERVING
 
 
-async def test_a_service_that_is_not_here_is_not_found(stub: Any) -> None:
+async def test_an_unknown_service_is_not_found(stub: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.Check(Request(service="other"))
     assert refused.value.code() == grpc.StatusCode.NOT_FOUND
     assert "There is no service 'other'" in str(refused.value.details())
 
 
-async def test_who_watches_is_told_of_changes_and_let_go_at_the_end(
+async def test_a_watch_reports_changes_and_ends_with_the_server(
     stub: Any, health: Health, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trtserve.rpc.health.LOOK_S", 0.001)

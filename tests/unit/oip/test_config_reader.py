@@ -1,4 +1,4 @@
-"""What a load's config, in Triton's words, comes to in ours."""
+"""Converting the config of a load from Triton's terms to our options."""
 
 import json
 from collections.abc import Callable
@@ -31,10 +31,10 @@ def test_without_dynamic_batching_requests_are_not_joined() -> None:
     assert options(dynamic_batching={}) == UNBATCHED
 
 
-def test_a_max_batch_size_is_kept_where_requests_are_not_joined() -> None:
+def test_a_max_batch_size_is_kept_even_if_requests_are_not_joined() -> None:
     def asked(**config: Any) -> dict[str, Any]:
-        told = read_config(json.dumps(config), "net").asked.asked()
-        return {option: told[option] for option in ("max_batch_size", "max_queue_delay_us") if option in told}
+        read = read_config(json.dumps(config), "net").asked.asked()
+        return {option: read[option] for option in ("max_batch_size", "max_queue_delay_us") if option in read}
 
     assert asked(max_batch_size="16") == {"max_batch_size": 16, "max_queue_delay_us": NEVER}
     assert asked(max_batch_size=1) == {"max_batch_size": 1, "max_queue_delay_us": NEVER}
@@ -44,7 +44,7 @@ def test_a_max_batch_size_is_kept_where_requests_are_not_joined() -> None:
     assert asked(max_batch_size=16, parameters=by_name) == {"max_batch_size": 4}
 
 
-def test_what_dynamic_batching_says_is_asked_for() -> None:
+def test_dynamic_batching_sets_the_batch_options() -> None:
     batching = {
         "preferred_batch_size": [8, 4],
         "max_queue_delay_microseconds": 100,
@@ -59,18 +59,18 @@ def test_what_dynamic_batching_says_is_asked_for() -> None:
     }
 
 
-def test_whole_numbers_of_a_config_may_be_floats() -> None:
+def test_integers_in_a_config_can_be_written_as_floats() -> None:
     batching = {"preferred_batch_size": [4.0], "max_queue_delay_microseconds": 100.0}
     groups = [{"count": 2.0, "gpus": [1.0]}]
-    told = options(max_batch_size=8.0, dynamic_batching=batching, instance_group=groups)
-    asked = {name: told[name] for name in ("max_batch_size", "preferred_batch_sizes", "max_queue_delay_us")}
+    read = options(max_batch_size=8.0, dynamic_batching=batching, instance_group=groups)
+    asked = {name: read[name] for name in ("max_batch_size", "preferred_batch_sizes", "max_queue_delay_us")}
     assert asked == {"max_batch_size": 8, "preferred_batch_sizes": "4", "max_queue_delay_us": 100}
-    assert (told["instances"], told["device"]) == (2, "cuda:1")
+    assert (read["instances"], read["device"]) == (2, "cuda:1")
     for wrong in (1.5, 1e300):
         assert f"max_batch_size is {wrong}" in refused(InvalidInput, max_batch_size=wrong)
 
 
-def test_a_config_may_be_written_as_protobuf_writes_json() -> None:
+def test_a_config_can_use_the_json_of_protobuf() -> None:
     assert options(maxBatchSize=8, dynamicBatching={"maxQueueDelayMicroseconds": "100"}) == {
         "max_batch_size": 8,
         "preferred_batch_sizes": "",
@@ -91,7 +91,7 @@ def test_a_config_may_be_written_as_protobuf_writes_json() -> None:
         ([{"count": 1, "kind": "KIND_MODEL", "name": "a"}], {"instances": 1}),
     ],
 )
-def test_instance_groups_are_instances_on_one_device(
+def test_instance_groups_set_instances_on_one_device(
     groups: list[dict[str, Any]], asked: dict[str, Any]
 ) -> None:
     assert options(instance_group=groups) == UNBATCHED | asked
@@ -105,7 +105,7 @@ def test_instance_groups_are_instances_on_one_device(
         [{"kind": "KIND_GPU", "gpus": [0]}, {"kind": "KIND_GPU", "gpus": [1]}],
     ],
 )
-def test_an_engine_is_on_one_device(groups: list[dict[str, Any]]) -> None:
+def test_instance_groups_on_several_devices_are_refused(groups: list[dict[str, Any]]) -> None:
     assert "several devices" in refused(Unsupported, instance_group=groups)
 
 
@@ -120,11 +120,11 @@ def test_an_engine_is_on_one_device(groups: list[dict[str, Any]]) -> None:
         ({"backend": "openvino", "platform": "onnxruntime_onnx"}, {Format.ONNX}),
     ],
 )
-def test_backend_and_platform_stand_for_formats(config: dict[str, str], formats: set[Format]) -> None:
+def test_backend_and_platform_select_the_format(config: dict[str, str], formats: set[Format]) -> None:
     assert read_config(json.dumps(config), "net").formats == formats
 
 
-def test_a_backend_that_is_not_here_is_told_with_those_that_are() -> None:
+def test_an_unavailable_backend_is_refused_with_the_available_ones() -> None:
     sentence = refused(Unsupported, platform="pytorch_libtorch")
     assert sentence.startswith(
         "This server has nothing for the config's platform 'pytorch_libtorch'; it knows"
@@ -133,7 +133,7 @@ def test_a_backend_that_is_not_here_is_told_with_those_that_are() -> None:
     assert "do not agree" in refused(InvalidInput, backend="tensorrt", platform="onnxruntime_onnx")
 
 
-def test_parameters_are_options_of_an_upload() -> None:
+def test_parameters_set_the_options_of_an_upload() -> None:
     said = {"precision": "bf16", "batch_dims": "x:1", "max_batch_size": "8", "engine_id": "7", "digest": "d"}
     assert options(parameters={name: {"string_value": value} for name, value in said.items()}) == {
         "precision": "bf16",
@@ -143,7 +143,7 @@ def test_parameters_are_options_of_an_upload() -> None:
     assert "'threads'" in refused(Unsupported, parameters={"threads": {"string_value": "4"}})
 
 
-def test_a_parameter_may_say_auto_where_a_config_has_no_word_for_it_but_nothing_else() -> None:
+def test_a_parameter_can_be_auto_only_where_the_config_cannot_express_it() -> None:
     batching = {"max_queue_delay_microseconds": 10_000}
     delay = {"max_queue_delay_us": {"string_value": "auto"}}
     asked = options(max_batch_size=8, dynamic_batching=batching, parameters=delay)
@@ -153,7 +153,7 @@ def test_a_parameter_may_say_auto_where_a_config_has_no_word_for_it_but_nothing_
     assert sentence.startswith("The config's max_batch_size is 8, but its parameter 'max_batch_size' is '4'")
 
 
-def test_cuda_graphs_are_asked_for_where_triton_has_them() -> None:
+def test_tritons_setting_enables_cuda_graphs() -> None:
     assert options(optimization={"cuda": {"graphs": True}})["cuda_graphs"] == "on"
     assert options(optimization={"cuda": {"graphs": False}})["cuda_graphs"] == "off"
     assert "cuda_graphs" not in options(optimization={"input_pinned_memory": {"enable": True}})
@@ -182,11 +182,11 @@ def test_cuda_graphs_are_asked_for_where_triton_has_them() -> None:
         {"instance_group": [{"secondary_devices": [{}]}]},
     ],
 )
-def test_what_would_change_answers_and_is_not_here_is_refused(config: dict[str, Any]) -> None:
+def test_an_unsupported_setting_that_would_change_answers_is_refused(config: dict[str, Any]) -> None:
     assert "this server has not: " in refused(Unsupported, **config)
 
 
-def test_what_changes_no_answer_is_passed_over() -> None:
+def test_an_unsupported_setting_that_changes_no_answer_is_ignored() -> None:
     config = {
         "name": "net",
         "version_policy": {"specific": {"versions": [1]}},
@@ -232,28 +232,28 @@ def test_what_changes_no_answer_is_passed_over() -> None:
         ({"parameters": {"precision": {"string_value": "f8"}}}, "The config's precision is 'f8'"),
     ],
 )
-def test_a_wrong_config_is_told(config: dict[str, Any], sentence: str) -> None:
+def test_a_wrong_config_is_refused_with_the_reason(config: dict[str, Any], sentence: str) -> None:
     assert sentence in refused(InvalidInput, **config)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "1", 5, None, {}])
-def test_a_config_that_is_no_json_object_is_refused(text: object) -> None:
+def test_a_config_other_than_a_json_object_is_refused(text: object) -> None:
     with pytest.raises(InvalidInput, match="The parameter 'config'"):
         read_config(text, "net")
 
 
 @pytest.mark.parametrize("kind", [str, lambda text: memoryview(text.encode())], ids=["text", "view"])
-def test_a_config_has_a_bound_before_it_is_read(kind: Callable[[str], object]) -> None:
+def test_an_oversized_config_is_refused_before_it_is_read(kind: Callable[[str], object]) -> None:
     with pytest.raises(TooLarge, match=f"has {MOST_CHARACTERS + 1} characters; this server reads at most"):
         read_config(kind("[" * (MOST_CHARACTERS + 1)), "net")
     read_config(kind("{" + " " * (MOST_CHARACTERS - 2) + "}"), "net")
 
 
 @pytest.mark.parametrize("field", ["input", "output", "instance_group"])
-def test_a_config_has_no_more_of_anything_than_an_engine_can_have(field: str) -> None:
+def test_a_config_with_too_many_entries_is_refused(field: str) -> None:
     assert f"The config's {field}" in refused(InvalidInput, **{field: [{}] * 5000})
 
 
-def test_a_config_of_letters_alone_is_none() -> None:
+def test_a_config_of_letters_alone_is_refused() -> None:
     with pytest.raises(InvalidInput, match="The parameter 'config' is no JSON"):
         read_config(memoryview(b"A" * 5000), "net")

@@ -1,4 +1,4 @@
-"""What a message over gRPC may make the server keep, and do, before it is refused."""
+"""Limits on the memory and work that a gRPC message can cause before it is refused."""
 
 import asyncio
 
@@ -10,10 +10,10 @@ from trtserve.failures import tell
 from trtserve.rpc import status, wire
 from trtserve.rpc.heads import Heads
 
-INPUT = b"\x2a\x00"  # an empty one, and the smallest field that there is
+INPUT = b"\x2a\x00"  # an empty input, the smallest possible field
 
 
-def test_heads_of_long_names_are_not_kept() -> None:
+def test_heads_with_long_names_are_not_kept() -> None:
     heads = Heads()
     assert heads.of("m", "1") is heads.of("m", "1")
     for name, version in (("m" * 10_000, ""), ("m", "1" * 10_000)):
@@ -22,7 +22,7 @@ def test_heads_of_long_names_are_not_kept() -> None:
     assert len(heads) == 1
 
 
-def test_a_message_of_more_fields_than_a_request_has_is_refused_before_protobuf_reads_it() -> None:
+def test_a_message_with_too_many_fields_is_refused_before_protobuf_reads_it() -> None:
     field = bytes([wire.RAW_INPUT_CONTENTS, 1]) + b"x"
     assert wire.split(field * wire.MOST_FIELDS) == (b"", [b"x"] * wire.MOST_FIELDS, {})
     for many in (field, INPUT):
@@ -33,7 +33,7 @@ def test_a_message_of_more_fields_than_a_request_has_is_refused_before_protobuf_
 @pytest.mark.parametrize(
     "unknown", [b"\x50\xff\x01", b"\x51" + bytes(8), b"\x55" + bytes(4), b"\x98\x06\x01", b"\xda\x02\x01x"]
 )
-def test_fields_that_nobody_knows_are_left_to_protobuf_and_counted(unknown: bytes) -> None:
+def test_unknown_fields_are_left_to_protobuf_and_counted(unknown: bytes) -> None:
     large = bytes([wire.RAW_INPUT_CONTENTS, 0x80, 0x80, 0x04]) + bytes(65_536)
     parts = wire.split(INPUT + unknown + large + unknown)
     assert parts == (INPUT + unknown * 2, [bytes(65_536)], {})
@@ -42,8 +42,8 @@ def test_fields_that_nobody_knows_are_left_to_protobuf_and_counted(unknown: byte
 
 
 @pytest.mark.parametrize("fault", [b"\x53\x54", b"\x50", b"\x2a\xff\xff\xff\xff\x07", b"\xba\x00\x01x"])
-def test_fields_behind_a_fault_are_not_more_either(fault: bytes) -> None:
-    """A group, a number without an end, a length that the message has not, and a known tag in two bytes."""
+def test_fields_behind_an_error_are_counted_too(fault: bytes) -> None:
+    """A group, an endless varint, a length beyond the message, and a known tag in two bytes."""
     few = INPUT + fault
     assert wire.split(few) == (few, [], {})
     many = INPUT + fault + b"\x80" * 10 + INPUT * wire.MOST_FIELDS
@@ -52,7 +52,7 @@ def test_fields_behind_a_fault_are_not_more_either(fault: bytes) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_large_message_is_joined_in_pieces_between_which_others_run() -> None:
+async def test_other_tasks_run_while_a_large_message_is_joined() -> None:
     large = bytes(range(256)) * (wire.HERE_BYTES // 64)
     turns = 0
 
@@ -71,7 +71,7 @@ async def test_a_large_message_is_joined_in_pieces_between_which_others_run() ->
 
 
 @pytest.mark.parametrize("character", ["a", "é", "😀"])
-def test_a_long_sentence_is_cut_to_what_a_client_takes(character: str) -> None:
+def test_a_long_sentence_is_cut_to_what_a_client_accepts(character: str) -> None:
     _, sentence, _ = status.status(tell(NotFound(f"There is no engine {character * 10_000}.")))
     assert sentence.startswith(f"There is no engine {character}")
     assert sentence.endswith(f"{character}…")
@@ -80,12 +80,12 @@ def test_a_long_sentence_is_cut_to_what_a_client_takes(character: str) -> None:
 
 
 def field(number: int, data: bytes) -> bytes:
-    """A field of bytes, or of a message."""
+    """A length-delimited field: bytes or a message."""
     length = len(data)
     return bytes([number << 3 | 2, length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14]) + data
 
 
-def test_the_contents_of_a_large_input_are_cut_out_wherever_they_are_and_put_together() -> None:
+def test_the_contents_of_a_large_input_are_collected_from_anywhere_in_the_message() -> None:
     name, one, two = field(1, b"x"), bytes(1000), bytes(range(256))
     small = field(5, name + field(5, one[:10]))
     large = field(5, field(5, one) + name + field(5, two))
@@ -96,14 +96,14 @@ def test_the_contents_of_a_large_input_are_cut_out_wherever_they_are_and_put_tog
     assert wire.split(broken) == (broken, [], {})
 
 
-def test_what_is_neither_data_nor_short_is_refused_before_protobuf_reads_it() -> None:
+def test_a_message_with_a_large_part_besides_data_is_refused_before_protobuf_reads_it() -> None:
     parameter = field(4, field(1, b"p" * 100))
     many = field(5, parameter * 10)
     with pytest.raises(TooLarge, match=r"has \d+ bytes besides the data of its inputs; .* at most 524288"):
         wire.split(many * 600)
 
 
-def test_a_message_without_tensors_is_short_unless_it_has_files() -> None:
+def test_a_message_without_tensors_must_be_short_unless_it_has_files() -> None:
     short, long = bytes(MOST_DOCUMENT_BYTES), bytes(MOST_DOCUMENT_BYTES + 1)
     wire.check_fields(short, with_files=False)
     with pytest.raises(TooLarge, match="has 524289 bytes; one of this method has at most 524288"):
@@ -116,7 +116,7 @@ def test_a_message_without_tensors_is_short_unless_it_has_files() -> None:
 
 @pytest.mark.parametrize("fault", [b"\x08\x01", b"\x2d" + bytes(4), b"\x53\x54"])
 def test_a_faulty_message_of_any_length_is_not_left_to_protobuf(fault: bytes) -> None:
-    """Protobuf takes a field that it knows, written otherwise, for one that it does not know."""
+    """Protobuf treats a known field in a wrong encoding as unknown."""
     long = b"\x3a\x80\x80\x40" + bytes(2**20)
     for message in (long + fault, fault + long):
         with pytest.raises(InvalidInput, match="is no field of one, or not whole"):

@@ -1,4 +1,4 @@
-"""The configuration of a model in Triton's words."""
+"""The configuration of a model in Triton's terms."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ def config(**made: Any) -> dict[str, Any]:
     return describe_config(engines.ready(**made), [1, 2])
 
 
-def test_an_engine_whose_requests_are_not_joined_has_no_batch_and_all_dimensions() -> None:
-    told = config()
-    assert told["max_batch_size"] == 0
-    assert "dynamic_batching" not in told
-    assert told["input"] == [
+def test_an_engine_that_joins_no_requests_has_no_batch_and_all_dimensions() -> None:
+    model = config()
+    assert model["max_batch_size"] == 0
+    assert "dynamic_batching" not in model
+    assert model["input"] == [
         {
             "name": "x",
             "data_type": "TYPE_FP32",
@@ -26,15 +26,15 @@ def test_an_engine_whose_requests_are_not_joined_has_no_batch_and_all_dimensions
             "is_shape_tensor": False,
         }
     ]
-    assert told["output"] == [{"name": "y", "data_type": "TYPE_BF16", "dims": [-1, 10]}]
+    assert model["output"] == [{"name": "y", "data_type": "TYPE_BF16", "dims": [-1, 10]}]
 
 
-def test_one_whose_requests_are_joined_leaves_the_batch_dimension_out() -> None:
-    told = config(max_batch_size=8, max_queue_delay_us=250, preferred_batch_sizes="2,4", max_queue_size=64)
-    assert told["max_batch_size"] == 8
-    assert told["input"][0]["dims"] == [3, -1]
-    assert told["output"][0]["dims"] == [10]
-    assert told["dynamic_batching"] == {
+def test_an_engine_that_joins_requests_leaves_the_batch_dimension_out() -> None:
+    model = config(max_batch_size=8, max_queue_delay_us=250, preferred_batch_sizes="2,4", max_queue_size=64)
+    assert model["max_batch_size"] == 8
+    assert model["input"][0]["dims"] == [3, -1]
+    assert model["output"][0]["dims"] == [10]
+    assert model["dynamic_batching"] == {
         "preferred_batch_size": [2, 4],
         "max_queue_delay_microseconds": 250,
         "priority_levels": 3,
@@ -47,17 +47,19 @@ def test_one_whose_requests_are_joined_leaves_the_batch_dimension_out() -> None:
     }
 
 
-def test_a_max_batch_size_is_told_where_requests_are_not_joined() -> None:
-    told = config(max_batch_size=16, max_queue_delay_us="never")
-    assert told["max_batch_size"] == 16
-    assert told["input"][0]["dims"] == [3, -1]
-    assert told["output"][0]["dims"] == [10]
-    assert "dynamic_batching" not in told
-    assert told["parameters"].keys().isdisjoint({"max_batch_size", "max_queue_delay_us"})
+def test_a_max_batch_size_is_shown_even_if_requests_are_not_joined() -> None:
+    model = config(max_batch_size=16, max_queue_delay_us="never")
+    assert model["max_batch_size"] == 16
+    assert model["input"][0]["dims"] == [3, -1]
+    assert model["output"][0]["dims"] == [10]
+    assert "dynamic_batching" not in model
+    assert model["parameters"].keys().isdisjoint({"max_batch_size", "max_queue_delay_us"})
     assert config(max_batch_size=1, max_queue_delay_us="never")["max_batch_size"] == 1
-    for shape in ([4, 10], [], None):  # without a dimension 0 that a request chooses
-        told = config(max_batch_size=16, max_queue_delay_us="never", outputs=[TensorSpec("y", "FP32", shape)])
-        assert (told["max_batch_size"], told["input"][0]["dims"]) == (0, [-1, 3, -1])
+    for shape in ([4, 10], [], None):  # no dimension 0 that a request can choose
+        model = config(
+            max_batch_size=16, max_queue_delay_us="never", outputs=[TensorSpec("y", "FP32", shape)]
+        )
+        assert (model["max_batch_size"], model["input"][0]["dims"]) == (0, [-1, 3, -1])
 
 
 @pytest.mark.parametrize(
@@ -80,27 +82,27 @@ def test_a_max_batch_size_is_told_where_requests_are_not_joined() -> None:
 def test_an_input_that_looks_like_an_image_has_its_format(
     shape: list[int] | None, batched: bool, format: str
 ) -> None:
-    told = config(inputs=[TensorSpec("x", "FP32", shape)], max_batch_size=8 if batched else 1)
-    assert told["input"][0]["format"] == format
+    model = config(inputs=[TensorSpec("x", "FP32", shape)], max_batch_size=8 if batched else 1)
+    assert model["input"][0]["format"] == format
 
 
-def test_an_automatic_delay_is_told_as_the_latency_that_it_keeps_to() -> None:
-    told = config(max_batch_size=8, max_queue_delay_us="auto", latency_target_us=2000)
-    assert told["dynamic_batching"]["max_queue_delay_microseconds"] == 2000
-    assert told["parameters"]["max_queue_delay_us"] == {"string_value": "auto"}
+def test_an_automatic_delay_is_shown_as_its_latency_target() -> None:
+    model = config(max_batch_size=8, max_queue_delay_us="auto", latency_target_us=2000)
+    assert model["dynamic_batching"]["max_queue_delay_microseconds"] == 2000
+    assert model["parameters"]["max_queue_delay_us"] == {"string_value": "auto"}
 
 
-def test_a_batch_in_another_dimension_is_none_to_triton_and_told_in_parameters() -> None:
-    told = config(max_batch_size=8, batch_dims="x:0,y:1")
-    assert told["max_batch_size"] == 0
-    assert "dynamic_batching" not in told
-    assert told["output"][0]["dims"] == [-1, 10]
-    assert told["parameters"]["batch_dims"] == {"string_value": "x:0,y:1"}
-    assert told["parameters"]["max_batch_size"] == {"string_value": "8"}
+def test_a_batch_in_another_dimension_is_shown_only_in_parameters() -> None:
+    model = config(max_batch_size=8, batch_dims="x:0,y:1")
+    assert model["max_batch_size"] == 0
+    assert "dynamic_batching" not in model
+    assert model["output"][0]["dims"] == [-1, 10]
+    assert model["parameters"]["batch_dims"] == {"string_value": "x:0,y:1"}
+    assert model["parameters"]["max_batch_size"] == {"string_value": "8"}
     assert config(max_batch_size=8, batch_dims="x:0,y:0")["max_batch_size"] == 8
 
 
-def test_an_unknown_rank_is_one_dynamic_dimension_with_a_batch_or_without() -> None:
+def test_an_unknown_rank_is_one_dynamic_dimension_with_or_without_a_batch() -> None:
     unknown = [TensorSpec("any", "FP32", None)]
     for size in (1, 8):
         assert config(outputs=unknown, max_batch_size=size)["output"][0]["dims"] == [-1]
@@ -120,16 +122,16 @@ def test_an_input_whose_values_decide_shapes_is_a_shape_tensor() -> None:
         ("cuda:3", "KIND_GPU", [3]),
     ],
 )
-def test_instances_are_a_group_on_their_device(device: str, kind: str, gpus: list[int]) -> None:
+def test_instances_form_a_group_on_their_device(device: str, kind: str, gpus: list[int]) -> None:
     (group,) = config(device=device)["instance_group"]
     assert group == {"name": "net", "count": 3, "kind": kind, "gpus": gpus}
 
 
-def test_it_says_what_serves_which_versions_and_what_the_backend_was_asked_for() -> None:
-    told = config()
-    assert (told["name"], told["platform"], told["backend"]) == ("net", "openvino_onnx", "openvino")
-    assert told["version_policy"] == {"specific": {"versions": [1, 2]}}
-    parameters = told["parameters"]
+def test_the_config_names_the_backend_the_versions_and_the_backend_options() -> None:
+    model = config()
+    assert (model["name"], model["platform"], model["backend"]) == ("net", "openvino_onnx", "openvino")
+    assert model["version_policy"] == {"specific": {"versions": [1, 2]}}
+    parameters = model["parameters"]
     assert parameters["digest"] == {"string_value": "sha256:ce67"}
     assert parameters["engine_id"] == {"string_value": str(engines.ID)}
     assert parameters["precision"] == {"string_value": "f16"}

@@ -1,4 +1,4 @@
-"""Streams over gRPC whose client leaves or takes no answer, and while the server stops."""
+"""Streams over gRPC whose client leaves or reads no answers, and streams while the server stops."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,19 +30,19 @@ def streams() -> Streams:
 
 
 async def silent() -> AsyncIterator[bytes]:
-    """What a client sends that stays and says nothing."""
+    """The requests of a client that stays connected and sends nothing."""
     await asyncio.Event().wait()
     yield b""
 
 
 class Untaken:
-    """A call whose client takes no answer."""
+    """A call whose client reads no answers."""
 
     async def write(self, answer: bytes) -> None:
         await asyncio.Event().wait()
 
 
-async def test_a_stream_whose_answers_nobody_takes_ends_and_holds_no_bytes() -> None:
+async def test_a_stream_with_unread_answers_ends_and_releases_its_bytes() -> None:
     inflight = InflightBytes(100)
     clock: Any = Clock()
     counted: list[str] = []
@@ -64,14 +64,14 @@ async def test_a_stream_whose_answers_nobody_takes_ends_and_holds_no_bytes() -> 
     assert not stream.done()
     clock.advance(1 + LOOKS_S)
     async with asyncio.timeout(60):  # only to end a test that would never end
-        with pytest.raises(asyncio.CancelledError):  # which gRPC takes as the end of a call
+        with pytest.raises(asyncio.CancelledError):  # which ends the call for gRPC
             await stream
     assert inflight.taken == 0
     assert counted == ["DeadlineExceeded"]
 
 
 class Left:
-    """A call whose client has left: nothing can be written on it, and no status sent."""
+    """A call whose client has left: it accepts neither a message nor a status."""
 
     def __init__(self, remaining: float | None) -> None:
         self._remaining = remaining
@@ -98,7 +98,7 @@ async def test_a_client_that_leaves_a_stream_is_counted_and_not_logged(
 
     left: Any = Left(remaining)
     async with asyncio.timeout(60):  # only to end a test that would never end
-        with pytest.raises(asyncio.CancelledError):  # which gRPC takes as the end of a call that was left
+        with pytest.raises(asyncio.CancelledError):  # which ends an abandoned call for gRPC
             await status.answered(streams.answer(one(), left), left, counted.append)
     assert counted == [kind]
     assert caplog.text == ""
@@ -110,13 +110,13 @@ async def ended(stream: Any) -> None:
             await stream
 
 
-async def test_a_stream_that_begins_once_the_server_stops_ends_at_once(streams: Streams) -> None:
+async def test_a_stream_that_begins_after_the_stop_ends_at_once(streams: Streams) -> None:
     streams.stop()
     await ended(streams.answer(silent(), Any))  # type: ignore[arg-type]
 
 
-async def test_a_stop_just_after_a_stream_has_begun_ends_it(streams: Streams) -> None:
-    """Its reader is there, and has not taken its first step."""
+async def test_a_stop_ends_a_stream_that_has_just_begun(streams: Streams) -> None:
+    """The stop comes before the first step of the stream's reader."""
     stream = streams.answer(silent(), Any)  # type: ignore[arg-type]
     asyncio.get_running_loop().call_soon(streams.stop)
     await ended(stream)

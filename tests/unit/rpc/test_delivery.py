@@ -1,4 +1,4 @@
-"""Answers over gRPC that wait to be taken: they have a time, and their bytes count until then."""
+"""Answers over gRPC that wait for their client: they have a time limit, and their bytes count until then."""
 
 import asyncio
 from typing import Any
@@ -13,11 +13,11 @@ from trtserve.rpc.delivery import TAKEN_BYTES_S, Delivery
 pytestmark = pytest.mark.anyio
 
 WRITE_S = 30
-SIZE = 10 * TAKEN_BYTES_S  # which gives a client ten seconds more
+SIZE = 10 * TAKEN_BYTES_S  # gives a client ten more seconds
 
 
 class Calls:
-    """Calls that are answered with SIZE bytes; gRPC sends them until `taken` is set."""
+    """Calls that are answered with SIZE bytes; gRPC finishes sending once `taken` is set."""
 
     def __init__(self) -> None:
         self.clock: Any = Clock()
@@ -27,7 +27,7 @@ class Calls:
         self.delivery = Delivery(self.inflight, WRITE_S, self.ended.append, self.clock)
 
     async def one(self) -> "asyncio.Task[None]":
-        """Whose answer has been handed to gRPC."""
+        """Begin a call, and wait until its answer is handed to gRPC."""
         call = asyncio.ensure_future(self._call())
         await turns(4)
         return call
@@ -41,7 +41,7 @@ class Calls:
         return bytes(SIZE)
 
 
-async def test_an_answer_counts_until_its_client_has_taken_it() -> None:
+async def test_an_answer_counts_until_its_client_has_read_it() -> None:
     calls = Calls()
     first, second = await calls.one(), await calls.one()
     assert calls.inflight.taken == 2 * SIZE
@@ -55,7 +55,7 @@ async def test_an_answer_counts_until_its_client_has_taken_it() -> None:
     assert calls.ended == []
 
 
-async def test_a_call_whose_answer_is_not_taken_in_time_is_ended() -> None:
+async def test_a_call_whose_answer_is_not_read_in_time_is_ended() -> None:
     calls = Calls()
     call = await calls.one()
     calls.clock.advance(WRITE_S + 10)
@@ -71,7 +71,7 @@ async def test_a_call_whose_answer_is_not_taken_in_time_is_ended() -> None:
     assert not later.done()
 
 
-async def test_a_loop_that_was_held_up_ends_no_call() -> None:
+async def test_a_blocked_loop_ends_no_call() -> None:
     calls = Calls()
     call = await calls.one()
     calls.clock.advance(2)
@@ -82,7 +82,7 @@ async def test_a_loop_that_was_held_up_ends_no_call() -> None:
     assert calls.ended == []
 
 
-async def test_what_is_refused_counts_no_more() -> None:
+async def test_a_refused_call_no_longer_counts() -> None:
     calls = Calls()
 
     async def refused(share: Share) -> bytes:

@@ -1,4 +1,4 @@
-"""The metadata of the server and of its models, in the protocol's words."""
+"""The metadata of the server and its models, in the protocol's terms."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from trtserve.oip import describe
 from trtserve.version import VERSION
 
 
-def test_the_server_says_who_it_is_and_names_shared_memory_only_where_it_takes_any() -> None:
+def test_the_server_metadata_lists_shared_memory_only_if_enabled() -> None:
     plain = describe.server_metadata()
     assert (plain["name"], plain["version"]) == ("trtserve", VERSION)
     assert "system_shared_memory" not in plain["extensions"]
@@ -18,7 +18,7 @@ def test_the_server_says_who_it_is_and_names_shared_memory_only_where_it_takes_a
     ]
 
 
-def test_metadata_has_whole_shapes_and_versions_as_text() -> None:
+def test_model_metadata_has_whole_shapes_and_versions_as_text() -> None:
     assert describe.metadata(engines.ready(max_batch_size=8), [1, 2]) == {
         "name": "net",
         "versions": ["1", "2"],
@@ -30,12 +30,12 @@ def test_metadata_has_whole_shapes_and_versions_as_text() -> None:
 
 def test_a_scalar_has_no_dimensions_and_an_unknown_rank_is_one_dynamic_dimension() -> None:
     resolved = engines.ready(inputs=[TensorSpec("s", "INT64", [])], outputs=[TensorSpec("any", "FP32", None)])
-    told = describe.metadata(resolved, [1])
-    assert told["inputs"][0]["shape"] == []
-    assert told["outputs"][0]["shape"] == [-1]
+    described = describe.metadata(resolved, [1])
+    assert described["inputs"][0]["shape"] == []
+    assert described["outputs"][0]["shape"] == [-1]
 
 
-def test_an_engine_without_a_name_is_called_by_its_id() -> None:
+def test_an_unnamed_engine_is_called_by_its_id() -> None:
     assert describe.metadata(engines.ready(None, None), [1])["name"] == str(engines.ID)
 
 

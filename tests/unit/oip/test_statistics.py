@@ -1,4 +1,4 @@
-"""What engines have done, as the protocol's statistics."""
+"""The work of engines as the protocol's statistics."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from trtserve.settings import Settings
 pytestmark = pytest.mark.anyio
 
 
-def told(server: Server, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
+def entries(server: Server, name: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
     answer = statistics(server.registry, server.runtime, name, version)
     assert answer.keys() == {"model_stats"}
     return list(answer["model_stats"])
@@ -26,7 +26,7 @@ def which(found: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return sorted((each["name"], each["version"]) for each in found)
 
 
-async def test_every_number_is_under_the_name_that_the_protocol_has_for_it(settings: Settings) -> None:
+async def test_every_number_has_its_name_in_the_protocol(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net")
         (stats,) = server.runtime.stats()
@@ -38,7 +38,7 @@ async def test_every_number_is_under_the_name_that_the_protocol_has_for_it(setti
             BatchStats(1, Duration(2, 20), Duration(2, 21), Duration(2, 22)),
             BatchStats(4, Duration(3, 30), Duration(3, 31), Duration(3, 32)),
         ]
-        assert told(server) == [
+        assert entries(server) == [
             {
                 "name": "net",
                 "version": "1",
@@ -75,7 +75,7 @@ async def test_every_number_is_under_the_name_that_the_protocol_has_for_it(setti
         ]
 
 
-async def test_a_name_has_an_entry_for_each_version_and_an_engine_without_one_its_id(
+async def test_a_name_has_an_entry_per_version_and_an_unnamed_engine_has_its_id(
     settings: Settings,
 ) -> None:
     async with serving(settings) as server:
@@ -84,10 +84,10 @@ async def test_a_name_has_an_entry_for_each_version_and_an_engine_without_one_it
         await server.add(onnx_plan(2), "alias")
         unnamed, _ = await server.add(onnx_plan(3))
         id = str(unnamed.engine.id)
-        assert which(told(server)) == sorted([("alias", "1"), (id, "1"), ("net", "1"), ("net", "2")])
-        assert which(told(server, "net")) == [("net", "1"), ("net", "2")]
-        assert which(told(server, "net", "1")) == [("net", "1")]
-        assert which(told(server, id)) == [(id, "1")]
+        assert which(entries(server)) == sorted([("alias", "1"), (id, "1"), ("net", "1"), ("net", "2")])
+        assert which(entries(server, "net")) == [("net", "1"), ("net", "2")]
+        assert which(entries(server, "net", "1")) == [("net", "1")]
+        assert which(entries(server, id)) == [(id, "1")]
 
 
 async def test_each_version_has_the_numbers_of_its_own_engine(settings: Settings) -> None:
@@ -96,11 +96,11 @@ async def test_each_version_has_the_numbers_of_its_own_engine(settings: Settings
         await server.add(onnx_plan(2), "net")
         for stats in server.runtime.stats():
             stats.inference_count = 1 if stats.id == first.engine.id else 2
-        assert [(each["version"], each["inference_count"]) for each in told(server, "net")] == [
+        assert [(each["version"], each["inference_count"]) for each in entries(server, "net")] == [
             ("1", 1),
             ("2", 2),
         ]
-        assert told(server, "net", "2")[0]["inference_count"] == 2
+        assert entries(server, "net", "2")[0]["inference_count"] == 2
 
 
 async def test_an_unknown_name_or_version_is_not_found(settings: Settings) -> None:
@@ -108,10 +108,10 @@ async def test_an_unknown_name_or_version_is_not_found(settings: Settings) -> No
         await server.add(onnx_plan(), "net")
         for name, version in (("nte", None), ("net", "2"), ("net", "x")):
             with pytest.raises(NotFound):
-                told(server, name, version)
+                entries(server, name, version)
 
 
-async def test_what_is_not_resident_is_left_out_or_unavailable_where_it_was_asked_for(tmp_path: Path) -> None:
+async def test_an_engine_that_is_not_resident_is_left_out_or_unavailable_if_requested(tmp_path: Path) -> None:
     settings = Settings(store=tmp_path / "store", drain_s=1.0)
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net")
@@ -119,8 +119,8 @@ async def test_what_is_not_resident_is_left_out_or_unavailable_where_it_was_aske
     runtime.load_error = error("Unsupported", "the driver is gone")
     async with serving(settings, runtime) as server:
         await loaded(server)
-        assert told(server) == []
+        assert entries(server) == []
         with pytest.raises(Unavailable, match="the driver is gone"):
-            told(server, "net")
+            entries(server, "net")
         with pytest.raises(Unavailable, match="the driver is gone"):
-            told(server, "net", "1")
+            entries(server, "net", "1")

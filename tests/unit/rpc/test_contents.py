@@ -1,4 +1,4 @@
-"""Elements that are fields of their message are read as protobuf would, and refused where they do not fit."""
+"""Typed contents are read as protobuf reads them, and elements that do not fit are refused."""
 
 import struct
 
@@ -40,7 +40,7 @@ def refusal(datatype: str, shape: list[int], *parts: bytes) -> str:
 
 
 @given(st.sampled_from(VARINTS), st.data())
-def test_whole_numbers_are_read_packed_and_one_by_one(datatype: str, data: st.DataObject) -> None:
+def test_integers_are_read_packed_and_one_by_one(datatype: str, data: st.DataObject) -> None:
     least, greatest = INTEGERS.get(datatype, (0, 1))
     values = data.draw(st.lists(st.integers(least, greatest), max_size=9))
     payload = b"".join(map(varint, values))
@@ -52,7 +52,7 @@ def test_whole_numbers_are_read_packed_and_one_by_one(datatype: str, data: st.Da
 
 
 @given(st.sampled_from(["FP32", "FP64"]), st.lists(st.floats(width=32), max_size=9))
-def test_floats_are_taken_bit_by_bit(datatype: str, values: list[float]) -> None:
+def test_floats_are_read_bit_for_bit(datatype: str, values: list[float]) -> None:
     form, kind = ("<f", 5) if datatype == "FP32" else ("<d", 1)
     elements = [struct.pack(form, value) for value in values]
     one_by_one = b"".join(bytes([FIELDS[datatype] << 3 | kind]) + element for element in elements)
@@ -73,12 +73,10 @@ def test_floats_are_taken_bit_by_bit(datatype: str, values: list[float]) -> None
         ("UINT32", [2**64 - 1], 2**64 - 1),
     ],
 )
-def test_an_element_that_the_datatype_does_not_hold_is_refused(
-    datatype: str, values: list[int], element: int
-) -> None:
-    told = refusal(datatype, [len(values)], packed(datatype, b"".join(map(varint, values))))
+def test_an_element_outside_the_datatype_is_refused(datatype: str, values: list[int], element: int) -> None:
+    sentence = refusal(datatype, [len(values)], packed(datatype, b"".join(map(varint, values))))
     least, greatest = INTEGERS[datatype]
-    assert told == f"Tensor 'x' has the element {element}; {datatype} is from {least} to {greatest}."
+    assert sentence == f"Tensor 'x' has the element {element}; {datatype} is from {least} to {greatest}."
 
 
 @pytest.mark.parametrize(
@@ -88,26 +86,26 @@ def test_an_element_that_the_datatype_does_not_hold_is_refused(
         *(b"\x00\x00", b"\x32" + b"\x80" * 11, b"\x7a\x00", b"\x32\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
     ],
 )
-def test_what_is_no_message_of_contents_is_refused(message: bytes) -> None:
-    told = refusal("FP32", [1], message)
-    assert told == "The contents of tensor 'x' are not an inference.InferTensorContents."
+def test_a_malformed_contents_message_is_refused(message: bytes) -> None:
+    sentence = refusal("FP32", [1], message)
+    assert sentence == "The contents of tensor 'x' are not an inference.InferTensorContents."
 
 
 @pytest.mark.parametrize("field", NAMES)
 def test_data_in_the_field_of_another_datatype_is_refused(field: int) -> None:
     for datatype, own in FIELDS.items():
         if own != field:
-            told = refusal(datatype, [1], bytes([field << 3 | 2, 1]) + b"\x01")
-            assert told == (
+            sentence = refusal(datatype, [1], bytes([field << 3 | 2, 1]) + b"\x01")
+            assert sentence == (
                 f"Tensor 'x' has its data in {NAMES[field]}; that of datatype {datatype} "
                 f"belongs into {NAMES[own]}."
             )
 
 
 @pytest.mark.parametrize("shape", [[1], [3], [10**15], [2**40, 2**40]])
-def test_a_shape_of_another_size_is_refused_without_memory_for_it(shape: list[int]) -> None:
+def test_contents_of_another_size_than_the_shape_are_refused_without_allocating(shape: list[int]) -> None:
     assert "'x' has 2 elements in its data; shape" in refusal("FP64", shape, packed("FP64", bytes(16)))
 
 
-def test_half_floats_have_no_field() -> None:
+def test_half_floats_have_no_typed_contents() -> None:
     assert "FP16, for which contents have no field" in refusal("FP16", [1], b"")

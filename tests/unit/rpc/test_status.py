@@ -1,4 +1,4 @@
-"""Errors as the ends of calls, and of requests in a stream, over gRPC."""
+"""The status of failed calls, and of failed requests in a stream."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "api.md"
 ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*) \|$", re.MULTILINE)
 
 
-def test_every_kind_has_the_status_that_is_documented() -> None:
+def test_every_kind_of_error_has_its_documented_status() -> None:
     table = DOCUMENT.read_text().partition("\n| status | code |\n")[2].partition("\n\n")[0]
     told = {
         kind: StatusCode[status]
@@ -25,7 +25,7 @@ def test_every_kind_has_the_status_that_is_documented() -> None:
     assert told.keys() == HTTP_STATUS.keys()
 
 
-def test_a_fault_of_the_server_is_in_its_log_and_not_in_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_is_logged_and_hidden_from_the_client(caplog: pytest.LogCaptureFixture) -> None:
     counted: list[str] = []
     told = status.tell(KeyError("secret"), counted.append)
     assert told.kind == "ExecutionFailed"
@@ -37,7 +37,7 @@ def test_a_fault_of_the_server_is_in_its_log_and_not_in_the_answer(caplog: pytes
 @pytest.mark.parametrize(
     "failure", [NotFound("No."), ExecutionFailed("Broken."), error("QueueFull", "Full.")]
 )
-def test_what_was_meant_to_be_raised_is_counted_and_not_logged(
+def test_an_expected_error_is_counted_and_not_logged(
     caplog: pytest.LogCaptureFixture, failure: Exception
 ) -> None:
     counted: list[str] = []
@@ -47,7 +47,7 @@ def test_what_was_meant_to_be_raised_is_counted_and_not_logged(
     assert caplog.text == ""
 
 
-def test_a_call_ends_with_a_status_a_sentence_and_what_programs_read() -> None:
+def test_a_call_ends_with_a_status_a_sentence_and_machine_readable_metadata() -> None:
     told = status.tell(error("Unavailable", "Not now."), lambda kind: None)
     assert status.status(told) == (
         StatusCode.UNAVAILABLE,
