@@ -1,4 +1,4 @@
-"""A store whose disk is full: what frees space can still be done, and an upload is told how much there is."""
+"""A store on a full disk: operations that free space work, and a refused upload names the free space."""
 
 import errno
 import os
@@ -65,13 +65,13 @@ for turn, engine in enumerate(engines[:60]):
     else:
         store.forget_engine(engine.id)
     store.delete_plan(engine)
-told = store.engines(), store.names(), store.unloaded()
-assert {engine.id for engine in told[0]} == {engine.id for engine in engines[60:]}
+before = store.engines(), store.names(), store.unloaded()
+assert {engine.id for engine in before[0]} == {engine.id for engine in engines[60:]}
 fill()
 store.close()
 fill()
 again = Store(root)
-assert (again.engines(), again.names(), again.unloaded()) == told
+assert (again.engines(), again.names(), again.unloaded()) == before
 assert again.notes == []
 fill()
 again.forget_engine(engines[100].id)
@@ -87,7 +87,7 @@ print("done")
 """
 
 
-def test_on_a_full_disk_everything_that_frees_space_can_be_done(tmp_path: Path) -> None:
+def test_operations_that_free_space_work_on_a_full_disk(tmp_path: Path) -> None:
     command = ["unshare", "--map-root-user", "--mount", "--", sys.executable, "-c", ON_A_SMALL_DISK, tmp_path]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     if "unshare" in ended.stderr or "mount:" in ended.stderr:
@@ -97,7 +97,7 @@ def test_on_a_full_disk_everything_that_frees_space_can_be_done(tmp_path: Path) 
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The copy of the metadata finds no space while the reserve is there."""
+    """The disk has no space for the copy of the metadata while the reserve exists."""
     true_prepare = CopyFile.prepare
 
     def prepare(self: CopyFile, copy: object) -> None:
@@ -134,7 +134,7 @@ def test_an_upload_does_not_use_the_reserve(store: Store, request: pytest.Fixtur
     store.close()
 
 
-def test_a_plan_that_cannot_fit_is_refused_before_it_comes(store: Store, tmp_path: Path) -> None:
+def test_a_plan_that_cannot_fit_is_refused_before_it_arrives(store: Store, tmp_path: Path) -> None:
     size = free_bytes(tmp_path) * 10
     with pytest.raises(Unavailable, match=r"plan of \d+\.\d MB does not fit: the store's disk has \d+"):
         store.new_upload(size)

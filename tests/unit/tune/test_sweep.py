@@ -1,4 +1,4 @@
-"""`trtserve tune`: which settings are measured, in which order, and the command."""
+"""`trtserve tune`: the measured settings, their order, and the command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,17 +26,17 @@ from trtserve.tune.target import Setting
 def ignore(_: str) -> None: ...
 
 
-# -- which settings
+# -- the settings
 
 
-def test_settings_are_all_combinations_but_for_delays_without_batches() -> None:
+def test_settings_are_all_combinations_except_delays_without_batches() -> None:
     assert choose_settings(ASKED, None) == [
         Setting(1, 1, 0), Setting(1, 4, 0), Setting(1, 4, "auto"),
         Setting(2, 1, 0), Setting(2, 4, 0), Setting(2, 4, "auto"),
     ]  # fmt: skip
 
 
-def test_batches_are_no_larger_than_profiles_take() -> None:
+def test_batches_are_no_larger_than_the_profiles_allow() -> None:
     asked = replace(ASKED, instances=[1], batch=[1, 4, 16, 64], delay_us=[500])
     assert choose_settings(asked, 8) == [Setting(1, 1, 0), Setting(1, 4, 500), Setting(1, 8, 500)]
     assert choose_settings(asked, 1) == [Setting(1, 1, 0)]
@@ -51,7 +51,7 @@ def test_batches_are_no_larger_than_profiles_take() -> None:
         ([ShapeRange([1, 4], [1, 4], [8, 4]), ShapeRange([1, 4], [1, 4], [-1, 4])], None),
     ],
 )
-def test_the_largest_batch_is_that_of_the_largest_profile(
+def test_the_largest_batch_comes_from_the_largest_profile(
     profiles: list[ShapeRange], expected: int | None
 ) -> None:
     info: Any = EngineInfo(7, "", "openvino", "cpu", 1, 256, [TensorSpec("x", "FP32", [-1, 4], profiles)], [])
@@ -62,7 +62,7 @@ def test_the_largest_batch_is_that_of_the_largest_profile(
 
 
 class FakeBench:
-    """Measures what a test says, and notes in which order it was asked."""
+    """Returns the measurements that a test sets, and records the order of calls."""
 
     def __init__(self, load_seconds: float = 0.0) -> None:
         self.load_seconds = load_seconds
@@ -83,7 +83,7 @@ class FakeBench:
         return Sample(float(len(self.asked)), 1.0, 2.0, 1.0)
 
 
-def test_rounds_go_over_all_settings_where_loads_are_cheap() -> None:
+def test_cheap_loads_are_measured_in_rounds_over_all_settings() -> None:
     bench = FakeBench()
     sweep = Sweep(bench, [ONE, TWO], ASKED, ignore)
     sweep.run()
@@ -91,11 +91,11 @@ def test_rounds_go_over_all_settings_where_loads_are_cheap() -> None:
     warm_up, *first_visit = bench.asked[:3]
     assert warm_up == (ONE, 8, 0.25)
     assert first_visit == [(ONE, 1, 1.0), (ONE, 8, 1.0)]
-    # The second and third of three measurements after each load; the median is that of the second round.
+    # Of three measurements after each load, the second and third count; the median is the second round's.
     assert [row.sample.throughput for row in sweep.outcomes[0].rows()] == [8.0, 9.0]
 
 
-def test_a_setting_whose_load_takes_long_is_loaded_once() -> None:
+def test_a_setting_with_a_slow_load_is_loaded_once() -> None:
     bench = FakeBench(load_seconds=20.0)
     Sweep(bench, [ONE, TWO], ASKED, ignore).run()
     assert bench.loads == [ONE, TWO]
@@ -104,28 +104,28 @@ def test_a_setting_whose_load_takes_long_is_loaded_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "printed"),
     [
         ("no memory is left", "No memory is left."),
         ("max_batch_size is 8, but …", "max_batch_size is 8, but …"),
     ],
 )
-def test_a_setting_that_fails_does_not_keep_the_others_from_being_measured(words: str, told: str) -> None:
+def test_a_failed_setting_does_not_stop_the_others(words: str, printed: str) -> None:
     said: list[str] = []
     bench = FakeBench()
     bench.failing[ONE] = error("Unavailable", words)
     sweep = Sweep(bench, [ONE, TWO], ASKED, said.append)
     sweep.run()
     assert bench.loads == [ONE, *[TWO] * ROUNDS]
-    assert [outcome.failure for outcome in sweep.outcomes] == [told, None]
+    assert [outcome.failure for outcome in sweep.outcomes] == [printed, None]
     assert said[:3] == [
         "2 settings at concurrency 1, 8, 3 rounds of 1 s: about 16 s, besides the loads.",
         "round 1/3, 1/2: instances 1, max_batch_size 1, max_queue_delay_us 0",
-        told,
+        printed,
     ]
 
 
-def test_what_was_measured_before_an_interrupt_is_there() -> None:
+def test_measurements_before_an_interrupt_are_kept() -> None:
     bench = FakeBench()
     bench.failing[TWO] = KeyboardInterrupt()
     sweep = Sweep(bench, [ONE, TWO], ASKED, ignore)
@@ -134,11 +134,11 @@ def test_what_was_measured_before_an_interrupt_is_there() -> None:
     assert [len(outcome.rows()) for outcome in sweep.outcomes] == [2, 0]
 
 
-# -- all of it, on the fake runtime
+# -- the whole command, on the fake runtime
 
 
 class Batching(FakeRuntime):
-    """Refuses batches, where it is told so, as the core does."""
+    """A runtime that refuses batches as the core does, if a test gives a reason."""
 
     def __init__(self, why_not: str | None = None) -> None:
         super().__init__()
@@ -178,28 +178,28 @@ def test_each_setting_is_a_load_with_its_options(plan: Path) -> None:
     assert runtime.engines() == []
 
 
-def test_an_engine_that_takes_no_batches_is_measured_without_and_the_reason_told(plan: Path) -> None:
+def test_an_engine_that_refuses_batches_is_measured_without_them_and_the_reason_printed(plan: Path) -> None:
     report = tuned(plan, Batching("max_batch_size is 4, but input 'x' is fixed"), instances=[1])
     assert [line.split()[1] for line in report.lines[1:3]] == ["1", "1"]
     assert "Measured without batches only: max_batch_size is 4, but input 'x' is fixed." in report.lines
     assert parsed(report.lines[-1])["max_batch_size"] == 1
 
 
-def test_larger_batches_than_the_engine_takes_are_left_out_and_that_told(plan: Path) -> None:
+def test_batches_too_large_for_the_engine_are_left_out_with_a_message(plan: Path) -> None:
     runtime = FakeRuntime()
     runtime.inputs = [TensorSpec("x", "FP32", [-1, 4], [ShapeRange([1, 4], [1, 4], [2, 4])])]
     report = tuned(plan, runtime)
     assert "The engine takes 2 items at most: larger batches were left out." in report.lines
 
 
-def test_a_plan_that_cannot_be_loaded_is_told(plan: Path) -> None:
+def test_a_plan_that_fails_to_load_is_reported(plan: Path) -> None:
     runtime = FakeRuntime()
     runtime.load_error = error("InvalidInput", "the model is damaged")
     with pytest.raises(InvalidInput, match=r"net\.onnx cannot be measured: the model is damaged\."):
         tuned(plan, runtime)
 
 
-def test_an_engine_that_always_fails_is_told(plan: Path) -> None:
+def test_an_engine_that_always_fails_is_reported(plan: Path) -> None:
     runtime = FakeRuntime()
 
     def fail(_: object) -> Any:
@@ -210,7 +210,7 @@ def test_an_engine_that_always_fails_is_told(plan: Path) -> None:
         tuned(plan, runtime)
 
 
-def test_ctrl_c_ends_with_what_was_measured(plan: Path) -> None:
+def test_ctrl_c_prints_the_measurements_so_far(plan: Path) -> None:
     runtime = FakeRuntime()
     left = iter(range(5000))
 
@@ -238,7 +238,7 @@ def trtserve(*arguments: str | Path) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "printed"),
     [
         (("--batch", "1,x"), "'x' is no number from 1 to 65536."),
         (("--delay-us", "soon"), "'soon' is no number from 0 to 10000000 or auto."),
@@ -250,13 +250,13 @@ def trtserve(*arguments: str | Path) -> Result:
         (("--latency-ms", "NaN"), "'NaN' is no number above 0, and 10000 at most."),
     ],
 )
-def test_a_wrong_option_is_told(option: tuple[str, str], told: str) -> None:
+def test_a_wrong_option_is_refused(option: tuple[str, str], printed: str) -> None:
     result = trtserve("tune", "net", *option)
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert printed in result.stderr
 
 
-def test_an_interrupt_is_told_by_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_sets_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
 
     def run(ref: str, asked: Any, settings: Settings, say: Any) -> Report:
@@ -285,13 +285,13 @@ def test_a_real_engine_is_tuned(tmp_path: Path) -> None:
     options = ["--seconds", "0.01", "--concurrency", "1,4", "--instances", "1", "--batch", "1,4"]
     result = trtserve("tune", model, *options, "--delay-us", "0", "--latency-ms", "10000")
     assert result.exit_code == 0, result.output
-    header, *rows, empty, told, command = result.stdout.splitlines()
+    header, *rows, empty, printed, command = result.stdout.splitlines()
     assert header.split()[0] == "instances"
     assert [row.split()[:4] for row in rows] == [
         ["1", "1", "-", "1"], ["1", "1", "-", "4"], ["1", "4", "0", "1"], ["1", "4", "0", "4"],
     ]  # fmt: skip
     assert empty == ""
-    assert told.startswith("Best with a p99 within 10000 ms: ")
+    assert printed.startswith("Best with a p99 within 10000 ms: ")
     assert parsed(command)["plan"] == model
     assert parsed(command)["name"] == "double"
     assert "round 1/3, 2/2" in result.stderr

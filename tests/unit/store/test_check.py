@@ -1,4 +1,4 @@
-"""`trtserve store check`: what it says of a stopped store, and what --repair does."""
+"""`trtserve store check` on a stopped store: its report, and --repair."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ def check(root: Path, *options: str) -> Result:
 
 
 def everything(root: Path) -> dict[str, tuple[float, str]]:
-    """When each file of the store was written, and what it holds."""
+    """The time and content of each file of the store."""
     return {
         str(path.relative_to(root)): (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
         for path in root.rglob("*")
@@ -42,7 +42,7 @@ def filled(root: Path) -> list[int]:
     return ids
 
 
-def test_a_store_in_order_is_said_to_be(root: Path) -> None:
+def test_a_sound_store_is_reported_as_such(root: Path) -> None:
     filled(root)
     before = everything(root)
     result = check(root)
@@ -50,7 +50,7 @@ def test_a_store_in_order_is_said_to_be(root: Path) -> None:
     assert everything(root) == before
 
 
-def test_what_is_no_store_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_store_is_reported(tmp_path: Path) -> None:
     for options in ([], ["--repair"]):
         result = check(tmp_path / "nothing", *options)
         assert result.exit_code == 1
@@ -58,7 +58,7 @@ def test_what_is_no_store_is_told(tmp_path: Path) -> None:
         assert not (tmp_path / "nothing").exists()
 
 
-def test_a_store_that_a_server_has_is_refused(root: Path) -> None:
+def test_a_store_in_use_by_a_server_is_refused(root: Path) -> None:
     store = Store(root)
     for options in ([], ["--repair"]):
         result = check(root, *options)
@@ -116,10 +116,10 @@ def test_plans_without_a_row_are_served_again_with_default_options(root: Path) -
     assert check(root).exit_code == 0
 
 
-def test_a_database_that_cannot_be_read_is_built_again_from_its_copy(root: Path) -> None:
+def test_an_unreadable_database_is_rebuilt_from_its_copy(root: Path) -> None:
     filled(root)
     store = Store(root)
-    told = store.engines(), store.names()
+    original = store.engines(), store.names()
     store.close()
     (root / "metadata.sqlite3").write_bytes(b"garbage" * 999)
     looked = check(root)
@@ -130,12 +130,12 @@ def test_a_database_that_cannot_be_read_is_built_again_from_its_copy(root: Path)
     assert repaired.exit_code == 0, repaired.output
     assert "repaired: The database was built again from its copy." in repaired.output
     store = Store(root)
-    assert (store.engines(), store.names(), store.notes) == (*told, [])
+    assert (store.engines(), store.names(), store.notes) == (*original, [])
     store.close()
 
 
 @pytest.mark.parametrize("there", ["damaged", "a folder"])
-def test_a_plan_that_was_set_aside_comes_back_to_its_engine(root: Path, there: str) -> None:
+def test_a_plan_that_was_set_aside_returns_to_its_engine(root: Path, there: str) -> None:
     first, _ = filled(root)
     store = Store(root)
     engine = next(engine for engine in store.engines() if engine.id == first)
@@ -156,7 +156,7 @@ def test_a_plan_that_was_set_aside_comes_back_to_its_engine(root: Path, there: s
 
 
 @pytest.mark.parametrize("wanted", ["the copy", "the database"])
-def test_an_older_database_is_brought_up_to_date_or_taken_as_it_is(root: Path, wanted: str) -> None:
+def test_an_older_database_is_brought_up_to_date_or_used_unchanged(root: Path, wanted: str) -> None:
     filled(root)
     backup = (root / "metadata.sqlite3").read_bytes()
     store = Store(root)
@@ -177,15 +177,15 @@ def test_an_older_database_is_brought_up_to_date_or_taken_as_it_is(root: Path, w
     store.close()
 
 
-def test_the_database_is_used_only_by_a_repair(root: Path) -> None:
+def test_the_option_database_needs_repair(root: Path) -> None:
     filled(root)
     result = check(root, "--use-database")
     assert result.exit_code == 2
     assert "goes with --repair" in result.output
 
 
-def test_what_a_killed_server_left_is_in_order(root: Path, tmp_path: Path) -> None:
-    """Its last changes are in the write-ahead log alone."""
+def test_a_store_left_by_a_killed_server_is_sound(root: Path, tmp_path: Path) -> None:
+    """The last changes are only in the write-ahead log."""
     store = Store(root)
     add(store, 1, "net")
     left = killed(root, tmp_path / "left")
@@ -194,7 +194,7 @@ def test_what_a_killed_server_left_is_in_order(root: Path, tmp_path: Path) -> No
     assert check(left).output == f"The store {left} is in order.\n"
 
 
-def test_an_engine_whose_options_were_lost_is_told(root: Path) -> None:
+def test_an_engine_with_lost_options_is_reported(root: Path) -> None:
     first, second = filled(root)
     db = sqlite3.connect(root / "metadata.sqlite3")
     db.execute("UPDATE engine SET precision = 'f99' WHERE id = ?", (first,))
@@ -208,9 +208,7 @@ def test_an_engine_whose_options_were_lost_is_told(root: Path) -> None:
 
 
 @pytest.mark.parametrize("known", ["copy and database agree", "the copy is lost"])
-def test_what_was_half_done_is_a_note_only_where_that_is_certain(
-    root: Path, tmp_path: Path, known: str
-) -> None:
+def test_an_interrupted_change_is_a_note_only_if_certain(root: Path, tmp_path: Path, known: str) -> None:
     store = Store(root)
     add(store, 1)
     plan = stage(store, onnx_plan(2))
@@ -235,7 +233,7 @@ def link(path: Path) -> None:
     path.symlink_to(sorted(path.parent.iterdir())[0].name)
 
 
-def test_what_is_set_aside_without_being_a_plan_of_a_known_format_is_left_to_a_person(root: Path) -> None:
+def test_files_set_aside_that_are_not_known_plans_are_left_alone(root: Path) -> None:
     ids = filled(root)
     words = b"whole, and no plan"
     (root / "set-aside").mkdir()
@@ -255,7 +253,7 @@ def test_what_is_set_aside_without_being_a_plan_of_a_known_format_is_left_to_a_p
     store.close()
 
 
-def test_a_folder_in_place_of_the_database_is_told(root: Path) -> None:
+def test_a_folder_in_place_of_the_database_is_reported(root: Path) -> None:
     filled(root)
     (root / "metadata.sqlite3").unlink()
     (root / "metadata.sqlite3").mkdir()
@@ -265,7 +263,7 @@ def test_a_folder_in_place_of_the_database_is_told(root: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [under_another_name, link, Path.mkdir])
-def test_what_is_not_the_plan_that_its_name_tells_of_is_never_served(
+def test_a_plan_that_does_not_match_its_name_is_never_served(
     root: Path, spoil: Callable[[Path], None]
 ) -> None:
     ids = filled(root)
@@ -283,7 +281,7 @@ def test_what_is_not_the_plan_that_its_name_tells_of_is_never_served(
 
 
 @pytest.mark.parametrize("folder", ["incoming", "pending"])
-def test_a_file_in_place_of_a_folder_is_told(root: Path, folder: str) -> None:
+def test_a_file_in_place_of_a_folder_is_reported(root: Path, folder: str) -> None:
     filled(root)
     (root / folder).rmdir()
     (root / folder).write_text("mine")
@@ -292,7 +290,7 @@ def test_a_file_in_place_of_a_folder_is_told(root: Path, folder: str) -> None:
     assert f"wrong: {root / folder} is no folder" in result.output
 
 
-def test_a_repair_leaves_a_plan_that_is_whole_in_its_place(root: Path) -> None:
+def test_a_repair_leaves_an_intact_plan_in_its_place(root: Path) -> None:
     filled(root)
     place = sorted((root / "plans").iterdir())[0]
     (root / "set-aside").mkdir()
@@ -306,7 +304,7 @@ def test_a_repair_leaves_a_plan_that_is_whole_in_its_place(root: Path) -> None:
     ]
 
 
-def test_a_copy_of_another_version_is_told_and_not_read(root: Path) -> None:
+def test_a_copy_of_another_version_is_reported_and_not_read(root: Path) -> None:
     filled(root)
     copy = root / "metadata.copy"
     body = json.loads(copy.read_bytes().partition(b"\n")[2])

@@ -1,6 +1,6 @@
-"""A store whose metadata was damaged, cut or put back: nothing that was acknowledged is lost in silence.
+"""A store whose metadata was damaged, cut or restored: no acknowledged change is lost silently.
 
-Above 400 lines: the kinds of damage share what the fixtures make, and each has its case here.
+Above 400 lines: the cases of damage share their fixtures.
 """
 
 import errno
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def left(root: Path, tmp_path: Path) -> Iterator[Path]:
-    """What a killed server left: three engines, one of them unloaded, and a name that was moved back."""
+    """The store of a killed server: three engines, one of them unloaded, and a name that was moved back."""
     store = Store(root)
     add(store, 1, "net", instances=3)
     add(store, 2, "net", max_batch_size=8, preferred_batch_sizes="4,8")
@@ -52,20 +52,18 @@ def state(store: Store) -> object:
 def acknowledged(left: Path, tmp_path: Path) -> object:
     store = Store(killed(left, tmp_path / "undamaged"))
     assert store.notes == []
-    told = state(store)
+    expected = state(store)
     store.close()
-    return told
+    return expected
 
 
 def frames(wal: bytes) -> list[int]:
-    """Where each frame of a write-ahead log begins, and the last one ends: sqlite.org/fileformat2.html."""
+    """The offsets of the frames of a write-ahead log, and of its end: sqlite.org/fileformat2.html."""
     (page,) = struct.unpack(">I", wal[8:12])
     return list(range(32, len(wal) + 1, 24 + page))
 
 
-def test_a_log_that_was_cut_or_removed_loses_nothing(
-    left: Path, tmp_path: Path, acknowledged: object
-) -> None:
+def test_a_cut_or_removed_log_loses_nothing(left: Path, tmp_path: Path, acknowledged: object) -> None:
     wal = (left / WAL).read_bytes()
     ends = frames(wal)
     assert len(ends) > 20
@@ -101,7 +99,7 @@ def test_a_log_with_a_flipped_byte_loses_nothing(left: Path, tmp_path: Path, ack
         store.close()
 
 
-def test_without_log_and_copy_the_plans_that_no_row_knows_are_set_aside(left: Path) -> None:
+def test_without_log_and_copy_plans_without_a_row_are_set_aside(left: Path) -> None:
     plans = whole_plans(left)
     (left / WAL).unlink()
     (left / COPY).unlink()
@@ -112,10 +110,10 @@ def test_without_log_and_copy_the_plans_that_no_row_knows_are_set_aside(left: Pa
     store.close()
 
 
-def test_a_log_of_another_time_is_noticed(
+def test_a_log_from_another_time_is_detected(
     root: Path, left: Path, tmp_path: Path, acknowledged: object
 ) -> None:
-    """The database of one moment with the log of another."""
+    """The database is from one moment and its log from another."""
     Store(older := killed(left, tmp_path / "older")).close()
     (left / DATABASE).write_bytes((older / DATABASE).read_bytes())
     store = Store(left)
@@ -123,7 +121,7 @@ def test_a_log_of_another_time_is_noticed(
     store.close()
 
 
-def test_a_database_that_is_older_than_its_copy_is_brought_up_to_date_and_kept(
+def test_a_database_older_than_its_copy_is_brought_up_to_date_and_set_aside(
     root: Path, tmp_path: Path
 ) -> None:
     store = Store(root)
@@ -132,22 +130,22 @@ def test_a_database_that_is_older_than_its_copy_is_brought_up_to_date_and_kept(
     backup = (root / DATABASE).read_bytes()
     store = Store(root)
     add(store, 2, "net")
-    told = state(store)
+    expected = state(store)
     store.close()
     (root / DATABASE).write_bytes(backup)
 
     store = Store(root)
-    assert state(store) == told
+    assert state(store) == expected
     assert "older than what was acknowledged (change 1 of 2)" in store.notes[0]
     assert aside(root) == [DATABASE]
     store.close()
     assert (root / "set-aside" / DATABASE).read_bytes() == backup
 
 
-def test_an_older_database_is_taken_where_that_is_wanted(root: Path) -> None:
+def test_an_older_database_is_used_on_request(root: Path) -> None:
     store = Store(root)
     add(store, 1, "net")
-    told = state(store)
+    expected = state(store)
     store.close()
     backup = (root / DATABASE).read_bytes()
     store = Store(root)
@@ -156,19 +154,19 @@ def test_an_older_database_is_taken_where_that_is_wanted(root: Path) -> None:
     (root / DATABASE).write_bytes(backup)
 
     store = Store(root, Opening.DATABASE)
-    assert state(store) == told
+    assert state(store) == expected
     assert aside(root) == [f"{later.digest}.plan"]
     store.close()
     again = Store(root)
-    assert (state(again), again.notes) == (told, [])
+    assert (state(again), again.notes) == (expected, [])
     again.close()
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped", "empty", "folder", "another store's"])
-def test_a_damaged_copy_is_told_and_made_anew(root: Path, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_copy_is_reported_and_made_anew(root: Path, tmp_path: Path, damage: str) -> None:
     store = Store(root)
     add(store, 1, "net")
-    told = state(store)
+    expected = state(store)
     store.close()
     copy = root / COPY
     whole = copy.read_bytes()
@@ -185,20 +183,20 @@ def test_a_damaged_copy_is_told_and_made_anew(root: Path, tmp_path: Path, damage
         copy.write_bytes(changed[damage])
 
     store = Store(root)
-    assert state(store) == told
+    assert state(store) == expected
     assert len(store.notes) == 1
     assert "The copy of the metadata" in store.notes[0]
     store.close()
     again = Store(root)
-    assert (state(again), again.notes) == (told, [])
+    assert (state(again), again.notes) == (expected, [])
     again.close()
     assert aside(root) == ([] if damage == "missing" else [COPY])
 
 
-def test_every_bit_of_the_copy_is_guarded(root: Path) -> None:
+def test_a_flip_of_any_bit_of_the_copy_is_detected(root: Path) -> None:
     store = Store(root)
     add(store, 1, "net")
-    told = state(store)
+    expected = state(store)
     store.close()
     whole = (root / COPY).read_bytes()
     for at in range(0, 8 * len(whole), 61):
@@ -206,26 +204,26 @@ def test_every_bit_of_the_copy_is_guarded(root: Path) -> None:
         flipped[at // 8] ^= 1 << at % 8
         (root / COPY).write_bytes(flipped)
         store = Store(root)
-        assert state(store) == told
+        assert state(store) == expected
         assert store.notes, at
         store.close()
 
 
-def test_a_kill_between_commit_and_copy_keeps_what_was_committed(root: Path, tmp_path: Path) -> None:
+def test_a_kill_between_commit_and_copy_keeps_the_commit(root: Path, tmp_path: Path) -> None:
     store = Store(root)
     add(store, 1, "net")
     before = (root / COPY).read_bytes()
     add(store, 2, "net")
     left = killed(root, tmp_path / "left")
-    told = state(store)
+    expected = state(store)
     store.close()
     (left / COPY).write_bytes(before)
     again = Store(left)
-    assert (state(again), again.notes) == (told, [])
+    assert (state(again), again.notes) == (expected, [])
     again.close()
 
 
-def test_a_copy_that_cannot_be_put_in_its_place_is_logged_and_made_by_the_next_change(
+def test_a_failed_copy_is_logged_and_made_by_the_next_change(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(root)
@@ -235,11 +233,11 @@ def test_a_copy_that_cannot_be_put_in_its_place_is_logged_and_made_by_the_next_c
     assert "the copy of the metadata cannot be put in its place" in caplog.text
     assert store.engines() == [first]
     add(store, 2, "net")
-    told = state(store)
+    expected = state(store)
     store.close()
     (root / DATABASE).write_bytes(b"garbage")
     repaired = Store(root, Opening.REBUILD)
-    assert state(repaired) == told
+    assert state(repaired) == expected
     repaired.close()
 
 
@@ -248,9 +246,7 @@ def failing(_: object) -> None:
 
 
 @pytest.mark.parametrize("known", ["copy and database agree", "the copy is lost"])
-def test_an_upload_that_was_never_acknowledged_is_deleted_only_where_that_is_certain(
-    root: Path, tmp_path: Path, known: str
-) -> None:
+def test_an_unacknowledged_upload_is_deleted_only_if_certain(root: Path, tmp_path: Path, known: str) -> None:
     store = Store(root)
     kept = add(store, 1)
     plan = stage(store, onnx_plan(2))
@@ -265,7 +261,7 @@ def test_an_upload_that_was_never_acknowledged_is_deleted_only_where_that_is_cer
     assert list((left / "pending").iterdir()) == []
 
 
-def test_a_whole_plan_that_nobody_marked_is_never_deleted(root: Path) -> None:
+def test_an_intact_plan_without_a_mark_is_never_deleted(root: Path) -> None:
     store = Store(root)
     engine = add(store, 1)
     store.forget_engine(engine.id)
@@ -275,7 +271,7 @@ def test_a_whole_plan_that_nobody_marked_is_never_deleted(root: Path) -> None:
     assert aside(root) == [f"{engine.digest}.plan"]
 
 
-# -- files that are no database of ours
+# -- files that are not our database
 
 BROKEN = {
     "garbage header": lambda whole: b"garbage!" * 2 + whole[16:],
@@ -290,11 +286,13 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("damage", BROKEN)
-def test_a_broken_database_is_one_sentence_and_its_copy_brings_it_back(root: Path, damage: str) -> None:
+def test_a_broken_database_is_reported_in_one_sentence_and_restored_from_its_copy(
+    root: Path, damage: str
+) -> None:
     store = Store(root)
     add(store, 1, "net")
     add(store, 2, "net")
-    told = state(store)
+    expected = state(store)
     store.close()
     path = root / DATABASE
     path.write_bytes(BROKEN[damage](path.read_bytes()))
@@ -305,15 +303,15 @@ def test_a_broken_database_is_one_sentence_and_its_copy_brings_it_back(root: Pat
     assert len(list((root / "plans").iterdir())) == 2
 
     repaired = Store(root, Opening.REBUILD)
-    assert state(repaired) == told
+    assert state(repaired) == expected
     assert aside(root) == [DATABASE]
     repaired.close()
     again = Store(root)
-    assert (state(again), again.notes) == (told, [])
+    assert (state(again), again.notes) == (expected, [])
     again.close()
 
 
-def test_a_broken_database_without_its_copy_is_built_from_nothing_and_the_plans_are_kept(root: Path) -> None:
+def test_a_broken_database_without_its_copy_is_rebuilt_empty_and_the_plans_are_kept(root: Path) -> None:
     store = Store(root)
     add(store, 1, "net")
     store.close()
@@ -339,10 +337,10 @@ ALTERED = {
 
 
 @pytest.mark.parametrize("altered", ALTERED)
-def test_a_database_with_other_tables_is_one_sentence(root: Path, altered: str) -> None:
+def test_a_database_with_other_tables_is_reported_in_one_sentence(root: Path, altered: str) -> None:
     store = Store(root)
     add(store, 1, "net")
-    told = state(store)
+    expected = state(store)
     store.close()
     db = sqlite3.connect(root / DATABASE)
     db.executescript(ALTERED[altered])
@@ -350,7 +348,7 @@ def test_a_database_with_other_tables_is_one_sentence(root: Path, altered: str) 
     with pytest.raises(DamagedDatabase, match=r"trtserve store check"):
         Store(root)
     repaired = Store(root, Opening.REBUILD)
-    assert state(repaired) == told
+    assert state(repaired) == expected
     repaired.close()
 
 
@@ -359,15 +357,15 @@ QUOTED = {
     "a quote that ends nowhere": (b"    backend ", b'   "backend '),
     "what a terminal would obey": (b"    backend ", b"   \x1bbackend "),
 }
-"""SQLite quotes the damaged schema in its error: what of the file becomes what."""
+"""Replacements in the file: damage to the schema that SQLite quotes in its error."""
 
 
 @pytest.mark.parametrize("damage", QUOTED)
 @pytest.mark.parametrize("copy", ["whole", "missing"])
-def test_a_damaged_schema_is_one_short_sentence(root: Path, damage: str, copy: str) -> None:
+def test_a_damaged_schema_is_reported_in_one_short_sentence(root: Path, damage: str, copy: str) -> None:
     store = Store(root)
     add(store, 1, "net")
-    told = state(store)
+    expected = state(store)
     store.close()
     plans = whole_plans(root)
     whole = (root / DATABASE).read_bytes()
@@ -382,13 +380,13 @@ def test_a_damaged_schema_is_one_short_sentence(root: Path, damage: str, copy: s
     assert sentence.isprintable()
     assert len(sentence) < 500 + 2 * len(str(root))
     repaired = Store(root, Opening.REBUILD)
-    assert state(repaired) == told or copy == "missing"
+    assert state(repaired) == expected or copy == "missing"
     assert whole_plans(root) == plans
     repaired.close()
 
 
 @pytest.mark.parametrize("odd", [DATABASE, f"{DATABASE}-wal", "LOCK", "incoming", "plans", "pending"])
-def test_a_file_in_place_of_a_folder_or_the_other_way_round_is_one_sentence(root: Path, odd: str) -> None:
+def test_a_file_and_a_folder_in_each_others_place_are_reported_in_one_sentence(root: Path, odd: str) -> None:
     store = Store(root)
     add(store, 1, "net")
     store.close()

@@ -1,4 +1,4 @@
-"""What is tuned: plan files, and the engines of a store that a server may be using."""
+"""The targets of tuning: plan files, and engines of a store that a server may be using."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +18,7 @@ from trtserve.tune.target import Target, find_target
 
 @pytest.fixture
 def store(settings: Settings) -> Iterator[Metadata]:
-    """The metadata of a store with two engines, open as a server has it."""
+    """The database of a store with two engines, open as in a server."""
     (settings.store / "plans").mkdir(parents=True)
     metadata = Metadata(settings.store / "metadata.sqlite3")
     for id, name in ((7, "net"), (8, None)):
@@ -48,7 +48,7 @@ def test_an_engine_is_found_by_name_and_by_id_and_nothing_is_changed(
     assert sorted(settings.store.rglob("*")) == before
 
 
-def test_an_unknown_name_lists_what_there_is(store: Metadata, settings: Settings) -> None:
+def test_the_refusal_of_an_unknown_name_lists_the_engines(store: Metadata, settings: Settings) -> None:
     with pytest.raises(NotFound) as failure:
         find("nett", settings)
     assert str(failure.value) == (
@@ -60,7 +60,7 @@ def test_an_unknown_name_lists_what_there_is(store: Metadata, settings: Settings
         find("net", settings)
 
 
-def test_a_store_without_metadata_and_one_of_another_version_are_told(settings: Settings) -> None:
+def test_a_store_without_metadata_or_of_another_version_is_reported(settings: Settings) -> None:
     with pytest.raises(NotFound, match=r"no plan file 'net', and .* is no store .* with --store"):
         find("net", settings)
     settings.store.mkdir()
@@ -73,13 +73,13 @@ def test_a_store_without_metadata_and_one_of_another_version_are_told(settings: 
         find("net", settings)
 
 
-def test_a_stored_plan_that_is_missing_is_told(store: Metadata, settings: Settings) -> None:
+def test_a_missing_stored_plan_is_reported(store: Metadata, settings: Settings) -> None:
     (settings.store / "plans" / f"{'7' * 64}.plan").unlink()
     with pytest.raises(Unavailable, match="cannot be read: No such file"):
         find("net", settings)
 
 
-def test_a_plan_file_has_the_options_of_the_settings(tmp_path: Path, settings: Settings) -> None:
+def test_a_plan_file_gets_its_options_from_the_settings(tmp_path: Path, settings: Settings) -> None:
     plan = tmp_path / "1 net.v2.onnx"
     plan.write_bytes(onnx_plan())
     target = find(plan, settings.model_copy(update={"device": "cuda:1"}))
@@ -89,9 +89,7 @@ def test_a_plan_file_has_the_options_of_the_settings(tmp_path: Path, settings: S
         find(plan, settings)
 
 
-def test_a_plan_file_that_is_not_recognised_is_tuned_as_the_format_that_is_given(
-    tmp_path: Path, settings: Settings
-) -> None:
+def test_an_unrecognised_plan_file_is_tuned_as_the_given_format(tmp_path: Path, settings: Settings) -> None:
     plan = tmp_path / "net.plan"
     plan.write_bytes(b"\xde\xad\xbe\xef" * 10)
     with pytest.raises(InvalidInput, match=r"say which with format=tensorrt, onnx or openvino\.$"):

@@ -22,7 +22,7 @@ from trtserve.store.store import Store
 
 @pytest.fixture
 def url(settings: Settings, runtime: FakeRuntime) -> Iterator[str]:
-    """A server's address; what comes before it has started waits in the socket's backlog."""
+    """A server's address; early connections wait in the socket's backlog."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(create_app(settings, runtime=runtime), log_config=None, lifespan="on")
         server = uvicorn.Server(config)
@@ -47,7 +47,7 @@ def trtserve(*arguments: str | Path, env: dict[str, str] | None = None) -> Resul
     return result
 
 
-def test_the_command_tells_its_version() -> None:
+def test_the_command_prints_its_version() -> None:
     assert trtserve("--version").stdout.startswith("trtserve, version ")
 
 
@@ -93,7 +93,7 @@ def test_names_are_listed_shown_and_moved(url: str, tmp_path: Path) -> None:
     assert refused.stderr == "Error: 'net' has no version '3'. There is: 1, 2.\n"
 
 
-def test_batches_are_asked_for_by_options(url: str, plan: Path) -> None:
+def test_options_of_an_upload_request_batches(url: str, plan: Path) -> None:
     options = ["--max-batch-size", "8", "--max-queue-delay-us", "auto", "--latency-target-us", "4000"]
     options += ["--preferred-batch-sizes", "8,4", "--batch-dims", "x:1,y:1", "--name", "lenet"]
     added = trtserve("engines", "add", plan, *options, "--server", url)
@@ -109,11 +109,11 @@ def test_batches_are_asked_for_by_options(url: str, plan: Path) -> None:
     assert "from 0 to 10000000, or 'auto'" in refused.stderr
 
 
-def test_the_server_may_stand_in_the_environment(url: str) -> None:
+def test_the_environment_can_name_the_server(url: str) -> None:
     assert trtserve("engines", "ls", env={"TRTSERVE_URL": url}).exit_code == 0
 
 
-def test_a_refusal_is_the_servers_sentence(url: str, tmp_path: Path) -> None:
+def test_a_refusal_prints_the_servers_sentence(url: str, tmp_path: Path) -> None:
     missing = trtserve("engines", "show", "nothing", "--server", url)
     assert missing.exit_code == 1
     assert missing.stderr.startswith("Error: There is no engine 'nothing'")
@@ -125,7 +125,7 @@ def test_a_refusal_is_the_servers_sentence(url: str, tmp_path: Path) -> None:
     assert 'README, "On a GPU"' in refused.stderr
 
 
-def test_no_server_is_told() -> None:
+def test_an_unreachable_server_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     result = trtserve("engines", "ls", "--server", f"http://127.0.0.1:{port}")
@@ -136,7 +136,7 @@ def test_no_server_is_told() -> None:
 @pytest.mark.parametrize(
     "url", ["localhost:8000", "http://host:port", "http://[::1", "http://xn--a.x", f"http://{'a' * 64}", ""]
 )
-def test_a_url_that_is_none_is_told(url: str) -> None:
+def test_a_malformed_url_is_reported(url: str) -> None:
     result = trtserve("engines", "ls", "--server", url)
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
@@ -173,7 +173,7 @@ def test_an_engine_is_run_on_a_safetensors_file(url: str, plan: Path, tmp_path: 
 @pytest.mark.parametrize(
     "given", ["x.npy", "x=x.csv", "=x.npy", "x=a.safetensors", "x=missing.npy", "missing.safetensors"]
 )
-def test_a_wrong_input_is_told(given: str) -> None:
+def test_a_wrong_input_is_reported(given: str) -> None:
     result = trtserve("infer", "lenet", "--input", given)
     assert result.exit_code == 2
     assert given.rpartition("=")[2] in result.stderr
@@ -189,7 +189,7 @@ def test_every_setting_is_an_option() -> None:
         assert f"TRTSERVE_{name.upper()};" in shown.replace("\n", " ").replace("  ", "")
 
 
-def test_a_wrong_setting_is_told_by_its_option_and_its_variable() -> None:
+def test_a_wrong_setting_is_named_by_its_option_and_its_variable() -> None:
     result = trtserve("serve", "--port", "http")
     assert result.exit_code == 2
     assert "--port or TRTSERVE_PORT: " in result.stderr
@@ -204,7 +204,7 @@ def test_a_wrong_setting_is_told_by_its_option_and_its_variable() -> None:
     assert "--drain-s or TRTSERVE_DRAIN_S: " in result.stderr
 
 
-def test_a_store_in_use_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_store_in_use_is_reported_in_a_sentence(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     result = trtserve("serve", "--store", tmp_path / "store")
     store.close()

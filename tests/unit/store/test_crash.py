@@ -1,4 +1,4 @@
-"""The store of a process that is killed (SIGKILL) at any point of adding, unloading, moving and removing."""
+"""The store after SIGKILL at any point of adding, unloading, moving and removing."""
 
 import json
 import random
@@ -18,7 +18,7 @@ from trtserve.store.database import StoredEngine
 from trtserve.store.staging import engine_id
 from trtserve.store.store import Store
 
-def told(**what):
+def report(**what):
     print(json.dumps(what), flush=True)
 
 store = Store(Path(sys.argv[1]))
@@ -30,48 +30,48 @@ for turn in itertools.count():
     options = ("auto", 1, 8, "f32", "auto")
     engine = StoredEngine(id, plan.digest, "onnx", "openvino", *options, plan.size, "", 1, 0, 10_000, "", "")
     name = f"name-{turn % 3}"
-    told(naming=name)
-    told(adding=engine.id)
+    report(naming=name)
+    report(adding=engine.id)
     store.adopt(plan, engine)
     store.commit(engine, name)
-    told(added=engine.id)
+    report(added=engine.id)
     if turn % 4 < 3:
-        told(unloading=engine.id)
+        report(unloading=engine.id)
         store.unload(engine.id)
-        told(unloaded=engine.id)
+        report(unloaded=engine.id)
     if turn % 4 == 2:
-        told(loading=engine.id)
+        report(loading=engine.id)
         store.commit(engine, None)
-        told(loaded=engine.id)
+        report(loaded=engine.id)
     other = f"name-{(turn + 2) % 3}"
     if other in store.names():
         version = min(store.names()[other].versions)
-        told(moving=[other, version])
+        report(moving=[other, version])
         store.point(other, version)
-        told(moved=[other, version])
+        report(moved=[other, version])
     if turn % 2:
-        told(removing=engine.id)
+        report(removing=engine.id)
         store.forget_engine(engine.id)
         store.delete_plan(engine)
-        told(removed=engine.id)
+        report(removed=engine.id)
 """
 
 
 @pytest.mark.parametrize("round", range(8))
-def test_what_was_answered_holds_and_the_rest_left_nothing(tmp_path: Path, round: int) -> None:
+def test_acknowledged_changes_survive_and_the_rest_leave_nothing(tmp_path: Path, round: int) -> None:
     chance = random.Random(round)
     root = tmp_path / "store"
     acknowledged: set[int] = set()
-    open_ended: set[int] = set()  # a change of it began, and how that ended was not told
+    open_ended: set[int] = set()  # a change began whose outcome was not reported
 
     for life in range(3):
         churn = [sys.executable, "-c", CHURN, str(root), str(life)]
         with subprocess.Popen(churn, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
-            told = [server.stdout.readline() for _ in range(chance.randrange(1, 40))]
-            server.send_signal(signal.SIGKILL)  # on it went after that line: this meets it anywhere
-            told += [line for line in server.stdout if line.endswith("\n")]
-        for line in told:
+            lines = [server.stdout.readline() for _ in range(chance.randrange(1, 40))]
+            server.send_signal(signal.SIGKILL)  # the process ran on after that line, so this hits it anywhere
+            lines += [line for line in server.stdout if line.endswith("\n")]
+        for line in lines:
             ((event, id),) = json.loads(line).items()
             if event not in {"adding", "added", "removing", "removed"}:
                 continue
@@ -92,19 +92,19 @@ def test_what_was_answered_holds_and_the_rest_left_nothing(tmp_path: Path, round
 
 
 @pytest.mark.parametrize("round", range(8))
-def test_what_was_unloaded_loaded_or_moved_stays_so(tmp_path: Path, round: int) -> None:
-    """Of one life: what was told last of each engine and name holds, or what was begun after that."""
+def test_unloads_loads_and_moves_survive(tmp_path: Path, round: int) -> None:
+    """Each engine and name is in its last reported state, or in that of a change begun afterwards."""
     root = tmp_path / "store"
     churn = [sys.executable, "-c", CHURN, str(root), "0"]
     with subprocess.Popen(churn, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        told = [server.stdout.readline() for _ in range(random.Random(round).randrange(1, 120))]
+        lines = [server.stdout.readline() for _ in range(random.Random(round).randrange(1, 120))]
         server.send_signal(signal.SIGKILL)
-        told += [line for line in server.stdout if line.endswith("\n")]
+        lines += [line for line in server.stdout if line.endswith("\n")]
     unloaded: set[int] = set()
     current: dict[str, int] = {}
     began, what = "", None
-    for line in told:
+    for line in lines:
         ((event, what),) = json.loads(line).items()
         began = event if event.endswith("ing") else ""
         if event == "unloaded":
@@ -114,7 +114,7 @@ def test_what_was_unloaded_loaded_or_moved_stays_so(tmp_path: Path, round: int) 
         elif event == "moved":
             current[what[0]] = what[1]
         elif event == "naming":
-            current.pop(what, None)  # what is added moves it: whereto is not told
+            current.pop(what, None)  # an addition moves the name to an unreported version
 
     store = Store(root)
     open_ended = {what} if began in {"unloading", "loading", "removing"} else set()

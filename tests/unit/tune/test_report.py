@@ -1,4 +1,4 @@
-"""Which of the settings that were measured is best, the table, and the commands to paste."""
+"""The report: the best setting, the table, and the commands to paste."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ def row(setting: Setting, concurrency: int, throughput: float, p99_ms: float) ->
     return Row(setting, concurrency, Sample(throughput, p99_ms / 2, p99_ms, 1.5))
 
 
-def test_the_best_has_the_most_throughput_within_the_bound() -> None:
+def test_the_best_setting_has_the_highest_throughput_within_the_limit() -> None:
     rows = [
         row(ONE, 1, 100, 1), row(ONE, 8, 150, 9), row(ONE, 64, 160, 70),
         row(BATCHES, 1, 50, 2), row(BATCHES, 8, 300, 5), row(BATCHES, 64, 900, 9.9),
@@ -26,12 +26,12 @@ def test_the_best_has_the_most_throughput_within_the_bound() -> None:
     assert best(rows, 0.5) is None
 
 
-def test_a_setting_counts_at_the_highest_concurrency_that_it_holds() -> None:
+def test_a_setting_counts_at_its_highest_concurrency_within_the_limit() -> None:
     rows = [row(ONE, 1, 500, 1), row(ONE, 8, 400, 9), row(TWO, 8, 450, 9)]
     assert best(rows, 10) == rows[2]
 
 
-def test_of_equals_the_one_with_fewer_instances_and_less_delay_is_best() -> None:
+def test_among_equals_fewer_instances_and_less_delay_win() -> None:
     equal = [
         Setting(2, 4, 0),
         Setting(1, 16, 500),
@@ -61,22 +61,22 @@ def test_the_table_is_aligned() -> None:
 
 
 def test_the_last_line_is_a_command_to_paste() -> None:
-    told, command = advice(PLAN_FILE, [row(BATCHES, 8, 300, 5)], ASKED)
-    assert told == "Best with a p99 within 10 ms: 300 items/s at concurrency 8, p99 5.000 ms, with"
+    verdict, command = advice(PLAN_FILE, [row(BATCHES, 8, 300, 5)], ASKED)
+    assert verdict == "Best with a p99 within 10 ms: 300 items/s at concurrency 8, p99 5.000 ms, with"
     assert command == (
         "trtserve engines add net.onnx --name net --instances 2 --max-batch-size 16 --max-queue-delay-us 500"
     )
 
 
-def test_where_nothing_is_fast_enough_the_fastest_is_told() -> None:
-    (told,) = advice(PLAN_FILE, [row(ONE, 1, 30, 33), row(BATCHES, 1, 40, 25)], ASKED)
-    assert told == (
+def test_the_fastest_setting_is_reported_if_none_is_fast_enough() -> None:
+    (verdict,) = advice(PLAN_FILE, [row(ONE, 1, 30, 33), row(BATCHES, 1, 40, 25)], ASKED)
+    assert verdict == (
         "No setting keeps the p99 within 10 ms. The fastest p99 is 25.000 ms, at concurrency 1 with "
         "instances 2, max_batch_size 16, max_queue_delay_us 500."
     )
 
 
-def test_a_command_has_what_the_measurement_depended_on(tmp_path: Path) -> None:
+def test_a_command_includes_the_options_of_the_measurement(tmp_path: Path) -> None:
     plan = tmp_path / "my net.onnx"
     plan.touch()
     stored = replace(STORED, device="cpu", precision="bf16", batch_dims="x:1", preferred_batch_sizes="4,8,32")
@@ -115,7 +115,7 @@ def test_an_engine_of_a_store_is_copied_and_removed_first() -> None:
     assert commands(nameless, ONE, ASKED)[-1].startswith("trtserve engines add 7.plan --instances 1")
 
 
-def test_an_engine_that_is_stored_with_the_best_setting_is_left_alone() -> None:
+def test_an_engine_already_stored_with_the_best_setting_is_left_alone() -> None:
     as_it_is = replace(IN_STORE, stored=replace(STORED, instances=1, max_queue_delay_us=500))
     *_, last = advice(as_it_is, [row(ONE, 1, 100, 5)], ASKED)
     assert last == "The store has it with this setting already: nothing is to do."

@@ -1,4 +1,4 @@
-"""Rows that were damaged: each bit of each column, with the copy of the metadata and without it."""
+"""Damaged rows: every bit of every column, with and without the copy of the metadata."""
 
 import hashlib
 import shutil
@@ -25,7 +25,7 @@ from trtserve.store.store import Store
 STORE = "0123456789abcdef"
 DATA = Path(__file__).with_name("data")
 
-FOUND = Found("", 0, True, Rows())  # of an earlier schema, which had no checksum
+FOUND = Found("", 0, True, Rows())  # of an older schema without a checksum
 
 KEYS = {"engine": ["id"], "name": ["name"], "version": ["name", "version"], "store": []}
 
@@ -37,7 +37,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def rows(root: Path) -> Rows:
-    """Two engines with all that one can have, and two names."""
+    """Two engines with every option set, and two names."""
     store = Store(root)
     add(store, 1, "net", max_batch_size=8, preferred_batch_sizes="4,8", batch_dims="x:1", device="cuda:1")
     add(store, 2, "net", max_queue_delay_us="auto")
@@ -62,12 +62,12 @@ def db(rows: Rows) -> Iterator[sqlite3.Connection]:
 
 
 def beside(rows: Rows) -> Beside:
-    """Both plans are there, and are ONNX models."""
+    """The plan files: both exist and are ONNX models."""
     return Beside({row["digest"]: row["plan_bytes"] for row in rows.engines}, lambda _: "onnx")
 
 
 def flips(value: Any) -> Iterator[Any]:
-    """The value with each of its bits flipped, as it would lie in the file; text as bytes."""
+    """The value with each bit flipped as in the file; text as bytes."""
     if isinstance(value, int):
         for bit in range(64):
             yield struct.unpack("<q", struct.pack("<Q", (value & (2**64 - 1)) ^ 1 << bit))[0]
@@ -80,7 +80,7 @@ def flips(value: Any) -> Iterator[Any]:
 
 
 def damaged(db: sqlite3.Connection) -> Iterator[str]:
-    """Each flip in turn, in the first row of each table; what was damaged."""
+    """Flip each bit of the first row of each table in turn; yield a description."""
     for table, keys in KEYS.items():
         names = [column[1] for column in db.execute(f"PRAGMA table_info({table})")]
         row = dict(zip(names, db.execute(f"SELECT * FROM {table}").fetchone(), strict=True))
@@ -91,14 +91,14 @@ def damaged(db: sqlite3.Connection) -> Iterator[str]:
                 mark = "CAST(:_ AS TEXT)" if isinstance(value, bytes) else ":_"
                 try:
                     db.execute(f"UPDATE {table} SET {column} = {mark} WHERE {here}", {**row, "_": value})
-                except sqlite3.IntegrityError:  # it would be another row's
+                except sqlite3.IntegrityError:  # the key of another row
                     db.execute("ROLLBACK")
                     continue
                 yield f"{table}.{column} = {value!r}"
                 db.execute("ROLLBACK")
 
 
-def test_with_the_copy_every_flipped_bit_is_told_and_put_right(
+def test_with_the_copy_every_flipped_bit_is_reported_and_repaired(
     db: sqlite3.Connection, rows: Rows, tmp_path: Path
 ) -> None:
     file = CopyFile(tmp_path / "copy", SCHEMA_VERSION)
@@ -115,7 +115,7 @@ def test_with_the_copy_every_flipped_bit_is_told_and_put_right(
     assert count > 2000
 
 
-def test_without_the_copy_every_flipped_bit_is_told_and_every_engine_kept(
+def test_without_the_copy_every_flipped_bit_is_reported_and_every_engine_kept(
     db: sqlite3.Connection, rows: Rows, tmp_path: Path
 ) -> None:
     for what in damaged(db):
@@ -132,10 +132,10 @@ def decision_without_copy(db: sqlite3.Connection, rows: Rows, folder: Path) -> D
 
 
 def check_mended(mended: Rows, rows: Rows, what: str) -> None:
-    """Identities and formats are right; an option is right, or valid, or its engine is damaged."""
-    told = ["id", "digest", "format", "backend"]
-    assert [[row[c] for c in told] for row in mended.engines] == [
-        [row[c] for c in told] for row in rows.engines
+    """Check that identities and formats are right, and options right, valid, or marked as damaged."""
+    columns = ["id", "digest", "format", "backend"]
+    assert [[row[c] for c in columns] for row in mended.engines] == [
+        [row[c] for c in columns] for row in rows.engines
     ], what
     for name, current, newest in mended.names:
         versions = [version for of, version, _ in mended.versions if of == name]
@@ -145,10 +145,8 @@ def check_mended(mended: Rows, rows: Rows, what: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, b"\xff\x00", "nonsense", "", -1, 2**63 - 1, 1.5, "[1, {"])
-def test_a_value_that_no_column_may_have_fails_its_engine_at_most(
-    rows: Rows, value: Any, tmp_path: Path
-) -> None:
-    """Also of another type than STRICT tables take: rows may come of a database that was made by hand."""
+def test_an_invalid_value_fails_at_most_its_own_engine(rows: Rows, value: Any, tmp_path: Path) -> None:
+    """Values of types that STRICT tables refuse are included: the database may be handmade."""
     for column in rows.engines[0]:
         broken = Rows([{**rows.engines[0], column: value}, *rows.engines[1:]], rows.names, rows.versions)
         found = replace(FOUND, rows=broken)
@@ -180,7 +178,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_an_engine_whose_option_is_lost_is_kept_as_damaged_until_its_upload(root: Path, option: str) -> None:
+def test_an_engine_with_a_lost_option_is_kept_as_damaged_until_its_upload(root: Path, option: str) -> None:
     store = Store(root)
     plan, other = add(store, 1, "net"), add(store, 2, "net")
     store.close()
@@ -208,7 +206,7 @@ def edit(root: Path, change: str, *values: Any) -> None:
     db.close()
 
 
-def test_a_row_that_was_edited_is_put_right_and_the_edited_database_kept(root: Path) -> None:
+def test_an_edited_row_is_repaired_and_the_edited_database_kept(root: Path) -> None:
     store = Store(root)
     engine = add(store, 1, "net")
     store.close()
@@ -220,8 +218,8 @@ def test_a_row_that_was_edited_is_put_right_and_the_edited_database_kept(root: P
     store.close()
 
 
-def test_a_bit_that_flips_in_the_file_itself_is_put_right(root: Path) -> None:
-    """An index does not know of it: SQLite's own check does."""
+def test_a_bit_flipped_in_the_file_itself_is_repaired(root: Path) -> None:
+    """The index does not match afterwards, which SQLite's own check detects."""
     store = Store(root)
     engine = add(store, 1, "net")
     store.close()
@@ -238,12 +236,12 @@ def test_a_bit_that_flips_in_the_file_itself_is_put_right(root: Path) -> None:
     store.close()
 
 
-# -- a store of the version before
+# -- a store of the previous version
 
 
 @pytest.fixture
 def before(root: Path) -> Path:
-    """A store as schema 4 left it: `net` (two versions, first current), `other` (unloaded), one unnamed."""
+    """A store written with schema 4: `net` (two versions, first current), `other` (unloaded), one unnamed."""
     (root / "plans").mkdir(parents=True)
     shutil.copyfile(DATA / "metadata-4.sqlite3", root / "metadata.sqlite3")
     for seed in range(1, 5):
@@ -257,7 +255,7 @@ def digest_of(plan: bytes) -> str:
     return hashlib.sha256(plan).hexdigest()
 
 
-def test_a_store_of_the_version_before_opens_as_it_is(before: Path) -> None:
+def test_a_store_of_the_previous_version_opens_unchanged(before: Path) -> None:
     ids = [engine_id(digest_of(onnx_plan(seed))) for seed in range(1, 5)]
     for _ in range(2):
         store = Store(before)
@@ -277,7 +275,7 @@ def test_a_store_of_the_version_before_opens_as_it_is(before: Path) -> None:
 
 
 @pytest.mark.parametrize("column", ["id", "digest", "format", "backend", "created", "plan_bytes"])
-def test_a_damaged_identity_of_the_version_before_is_repaired_from_the_plan(
+def test_a_damaged_identity_from_the_previous_version_is_repaired_from_the_plan(
     before: Path, column: str
 ) -> None:
     digest = digest_of(onnx_plan(2))
@@ -296,7 +294,7 @@ def test_a_damaged_identity_of_the_version_before_is_repaired_from_the_plan(
     assert aside(before) == ["metadata.sqlite3"]
 
 
-def test_a_name_of_the_version_before_that_points_nowhere_is_told(before: Path) -> None:
+def test_a_dangling_name_from_the_previous_version_is_reported(before: Path) -> None:
     edit(before, "UPDATE name SET current = 9 WHERE name = 'net'")
     edit(before, "UPDATE version SET engine = 5 WHERE name = 'other'")
     store = Store(before)
@@ -306,11 +304,11 @@ def test_a_name_of_the_version_before_that_points_nowhere_is_told(before: Path) 
     store.close()
 
 
-# -- what only some damage shows
+# -- rare kinds of damage
 
 
-def test_two_whole_states_of_one_change_are_told_and_the_copy_holds(rows: Rows, tmp_path: Path) -> None:
-    """As after a backup of one file of the two was put back, and the server ran on."""
+def test_two_states_of_one_change_are_reported_and_the_copy_wins(rows: Rows, tmp_path: Path) -> None:
+    """This happens after a backup of one of the two files is restored and the server runs on."""
     other = Rows(rows.engines, [[*rows.names[0][:1], 2, 2], *rows.names[1:]], rows.versions)
     file = CopyFile(tmp_path / "copy", SCHEMA_VERSION)
     file.prepare(Copy(STORE, 7, other))
@@ -320,7 +318,7 @@ def test_two_whole_states_of_one_change_are_told_and_the_copy_holds(rows: Rows, 
     assert decision.notes != []
 
 
-def test_a_copy_from_before_other_changes_makes_nothing_certain(rows: Rows, tmp_path: Path) -> None:
+def test_a_copy_that_is_several_changes_behind_makes_the_state_uncertain(rows: Rows, tmp_path: Path) -> None:
     file = CopyFile(tmp_path / "copy", SCHEMA_VERSION)
     file.prepare(Copy(STORE, 5, rows))
     file.put()
@@ -334,7 +332,7 @@ def mended(rows: Rows, format: str = "onnx") -> Mending:
     return Mending(rows, beside(rows).plans, lambda _: format)
 
 
-def test_of_two_rows_of_one_engine_the_first_is_kept_and_it_is_told(rows: Rows) -> None:
+def test_a_second_row_of_an_engine_is_dropped_and_reported(rows: Rows) -> None:
     first, second = rows.engines
     twice = Rows([first, second, {**second, "id": first["id"], "digest": first["digest"]}], [], [])
     mending = mended(twice)
@@ -343,7 +341,7 @@ def test_of_two_rows_of_one_engine_the_first_is_kept_and_it_is_told(rows: Rows) 
 
 
 @pytest.mark.parametrize("format", ["onnx", "tensorrt"])
-def test_a_format_that_was_lost_is_what_the_plan_tells(rows: Rows, format: str) -> None:
+def test_a_lost_format_is_recovered_from_the_plan(rows: Rows, format: str) -> None:
     first, second = rows.engines
     mending = mended(Rows([{**first, "format": "omnx"}, second], [], []), format)
     assert mending.rows.engines[0]["format"] == format
@@ -352,14 +350,14 @@ def test_a_format_that_was_lost_is_what_the_plan_tells(rows: Rows, format: str) 
 
 
 @pytest.mark.parametrize("loaded", [-1, 2, 2**40, None, "1"])
-def test_an_engine_is_loaded_where_its_row_does_not_tell(rows: Rows, loaded: object) -> None:
+def test_an_engine_with_a_damaged_loaded_flag_is_loaded(rows: Rows, loaded: object) -> None:
     mending = mended(Rows([{**rows.engines[0], "loaded": loaded}], [], []))
     assert mending.rows.engines[0]["loaded"] == 1
     assert len(mending.notes) == 1
 
 
 @pytest.mark.parametrize("name", ["", "../..", "a b", "a/b", "nä\n", "x" * 5000])
-def test_a_name_that_none_may_have_is_dropped_and_told(rows: Rows, name: str) -> None:
+def test_an_invalid_name_is_dropped_and_reported(rows: Rows, name: str) -> None:
     id = rows.engines[0]["id"]
     mending = mended(Rows(rows.engines, [[name, 1, 1], ["good", 1, 1]], [[name, 1, id], ["good", 1, id]]))
     assert (mending.rows.names, mending.rows.versions) == ([["good", 1, 1]], [["good", 1, id]])

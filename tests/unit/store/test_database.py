@@ -1,4 +1,4 @@
-"""What the store keeps of engines, names and versions, and how it is brought up to date."""
+"""The database of engines, names and versions, and migrations of older schemas."""
 
 import sqlite3
 from dataclasses import replace
@@ -36,18 +36,18 @@ def engine(id: int) -> StoredEngine:
     )
 
 
-def test_a_new_plan_under_a_name_is_its_next_version(metadata: Metadata) -> None:
+def test_a_new_plan_under_a_name_becomes_its_next_version(metadata: Metadata) -> None:
     metadata.add(engine(1), "net")
     assert metadata.add(engine(2), "net") == {"net": StoredName(2, {1: 1, 2: 2})}
 
 
-def test_a_plan_that_the_name_has_is_current_again_without_a_new_version(metadata: Metadata) -> None:
+def test_a_known_plan_of_a_name_becomes_current_without_a_new_version(metadata: Metadata) -> None:
     metadata.add(engine(1), "net")
     metadata.add(engine(2), "net")
     assert metadata.add(engine(1), "net") == {"net": StoredName(1, {1: 1, 2: 2})}
 
 
-def test_an_engine_may_have_several_names(metadata: Metadata) -> None:
+def test_an_engine_can_have_several_names(metadata: Metadata) -> None:
     metadata.add(engine(1), None)
     metadata.add(engine(1), "a")
     assert metadata.add(engine(1), "b") == {"a": StoredName(1, {1: 1}), "b": StoredName(1, {1: 1})}
@@ -63,7 +63,7 @@ def test_a_name_falls_back_to_its_newest_version_and_then_vanishes(metadata: Met
     assert metadata.engines() == []
 
 
-def test_a_version_number_is_not_given_twice(metadata: Metadata) -> None:
+def test_a_version_number_is_never_reused(metadata: Metadata) -> None:
     metadata.add(engine(1), "net")
     metadata.add(engine(2), "net")
     metadata.remove_version("net", 2)
@@ -79,7 +79,7 @@ def test_an_engine_stays_while_a_version_points_to_it(metadata: Metadata) -> Non
     assert metadata.engines() == []
 
 
-def test_an_engine_takes_every_version_that_points_to_it_along(metadata: Metadata) -> None:
+def test_removing_an_engine_removes_every_version_that_points_to_it(metadata: Metadata) -> None:
     metadata.add(engine(1), "a")
     metadata.add(engine(2), "a")
     metadata.add(engine(2), "b")
@@ -87,7 +87,7 @@ def test_an_engine_takes_every_version_that_points_to_it_along(metadata: Metadat
     assert metadata.engines() == [engine(1)]
 
 
-def test_an_engine_stood_up_anew_has_the_new_options(metadata: Metadata) -> None:
+def test_an_engine_added_again_has_the_new_options(metadata: Metadata) -> None:
     metadata.add(engine(1), None)
     anew = StoredEngine(1, digest(1), "onnx", "openvino", "cpu", 4, 9, "f16", "on", 10, "later", **BATCHED)
     metadata.add(anew, None)
@@ -95,20 +95,20 @@ def test_an_engine_stood_up_anew_has_the_new_options(metadata: Metadata) -> None
 
 
 @pytest.mark.parametrize("delay", [0, 500, "auto"])
-def test_a_queue_delay_is_kept_as_the_number_or_the_word(metadata: Metadata, delay: int | str) -> None:
+def test_a_queue_delay_is_stored_as_a_number_or_auto(metadata: Metadata, delay: int | str) -> None:
     metadata.add(replace(engine(1), max_queue_delay_us=delay), None)
     (kept,) = metadata.engines()
     assert kept.max_queue_delay_us == delay
 
 
-def test_a_version_may_ask_for_a_number_and_gets_no_smaller_one_than_the_next(metadata: Metadata) -> None:
+def test_a_requested_version_number_below_the_next_is_raised_to_it(metadata: Metadata) -> None:
     assert metadata.add(engine(1), "net", 5) == {"net": StoredName(5, {5: 1})}
     assert metadata.add(engine(2), "net", 2) == {"net": StoredName(6, {5: 1, 6: 2})}
     assert metadata.add(engine(1), "net", 9) == {"net": StoredName(5, {5: 1, 6: 2})}
     assert metadata.add(engine(3), "net") == {"net": StoredName(7, {5: 1, 6: 2, 7: 3})}
 
 
-def test_a_name_is_moved_to_a_version_that_it_has_and_to_no_other(metadata: Metadata) -> None:
+def test_a_name_can_only_be_moved_to_one_of_its_versions(metadata: Metadata) -> None:
     metadata.add(engine(1), "net")
     metadata.add(engine(2), "net")
     metadata.add(engine(3), "other")
@@ -138,11 +138,11 @@ LACKED = {
     3: ("loaded", "damage"),
     4: ("damage",),
 }
-"""Columns, by the version of the schema."""
+"""The columns that each older schema lacks, by its version."""
 
 
 def turn_back(path: Path, schema: int) -> None:
-    """Make the database what an earlier version wrote."""
+    """Turn the database into one of an older schema."""
     with sqlite3.connect(path) as db:
         for column in LACKED[schema]:
             db.execute(f"ALTER TABLE engine DROP COLUMN {column}")
@@ -153,16 +153,14 @@ def turn_back(path: Path, schema: int) -> None:
 
 
 @pytest.mark.parametrize("schema", LACKED)
-def test_a_database_of_an_earlier_schema_is_migrated_with_all_that_it_holds(
-    tmp_path: Path, schema: int
-) -> None:
+def test_a_database_of_an_older_schema_is_migrated_with_all_its_rows(tmp_path: Path, schema: int) -> None:
     path = tmp_path / "metadata.sqlite3"
     metadata = Metadata(path)
     metadata.add(engine(1), "net")
     metadata.close()
     turn_back(path, schema)
 
-    for _ in range(2):  # migrated once, and good from then on
+    for _ in range(2):  # migrated once, and unchanged at the next open
         migrated = Metadata(path)
         assert migrated.engines() == [engine(1)]
         assert migrated.names() == {"net": StoredName(1, {1: 1})}
@@ -171,7 +169,7 @@ def test_a_database_of_an_earlier_schema_is_migrated_with_all_that_it_holds(
 
 
 @pytest.mark.parametrize("schema", LACKED)
-def test_a_migrated_database_takes_engines_as_a_new_one_does(tmp_path: Path, schema: int) -> None:
+def test_a_migrated_database_accepts_engines_like_a_new_one(tmp_path: Path, schema: int) -> None:
     path = tmp_path / "metadata.sqlite3"
     Metadata(path).close()
     turn_back(path, schema)
