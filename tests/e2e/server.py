@@ -82,15 +82,21 @@ class Server:
 
     def wait_until_busy(self, engine: str) -> None:
         """Return once an instance of the engine runs a request."""
-        wait_until(lambda: self.metric("trtserve_instances_busy", engine=engine) == 1, f"{engine} runs")
+        wait_until(
+            lambda: self.metric("trtserve_instances_busy", engine=engine) == 1,
+            f"a running request of {engine}",
+        )
 
     def wait_until_queued(self, engine: str, requests: int) -> None:
         """Return once `requests` requests wait for the engine."""
-        wait_until(lambda: self.metric("trtserve_queue_depth", engine=engine) == requests, f"{requests} wait")
+        wait_until(
+            lambda: self.metric("trtserve_queue_depth", engine=engine) == requests,
+            f"{requests} waiting requests",
+        )
 
     def wait_until_ready(self) -> None:
         """Return once every stored engine has been loaded, or has failed."""
-        wait_until(lambda: self.client.get("/health/ready").status_code == 200, "the server is ready")
+        wait_until(lambda: self.client.get("/health/ready").status_code == 200, "the readiness of the server")
 
     def stop(self) -> int:
         """Send SIGTERM; return the exit code."""

@@ -42,7 +42,8 @@ class Held:
         """Measure once the server has seen its clients leave."""
         process = psutil.Process(pid)
         wait_until(
-            lambda: all(c.status == psutil.CONN_LISTEN for c in process.net_connections()), "all have left"
+            lambda: all(c.status == psutil.CONN_LISTEN for c in process.net_connections()),
+            "the end of all connections",
         )
         return cls(process.memory_info().rss / 2**20, process.num_threads(), process.num_fds())
 

@@ -50,8 +50,10 @@ def test_a_client_that_leaves_while_waiting_frees_its_place(slow_engine: Server)
     connections = occupied(slow_engine, waiting=3)
     for connection in connections:
         connection.close()
-    wait_until(lambda: outcome(slow_engine, "Cancelled") == 3, "the three that waited are cancelled")
-    wait_until(lambda: outcome(slow_engine, "Success") == 1, "the one that ran is finished")
+    wait_until(
+        lambda: outcome(slow_engine, "Cancelled") == 3, "the cancellation of the three waiting requests"
+    )
+    wait_until(lambda: outcome(slow_engine, "Success") == 1, "the end of the running request")
     assert ask(slow_engine, SMALL) == 200
 
 

@@ -329,8 +329,10 @@ def test_a_call_cancelled_while_waiting_frees_its_place(slow: Server) -> None:
         calls = occupied(slow, service, waiting=3)
         for call in calls:
             call.cancel()
-        wait_until(lambda: outcome(slow, "Cancelled") == 3, "the three that waited are cancelled")
-        wait_until(lambda: error_count(slow, "Cancelled") == before + 4, "four clients have left")
+        wait_until(lambda: outcome(slow, "Cancelled") == 3, "the cancellation of the three waiting requests")
+        wait_until(
+            lambda: error_count(slow, "Cancelled") == before + 4, "the count of all four cancellations"
+        )
 
 
 def test_a_full_queue_is_refused_with_a_retry_delay(slow: Server) -> None:
@@ -375,4 +377,4 @@ def test_the_deadline_of_a_call_limits_its_request(grpc_server: Server, big_plan
         return ended == grpc.StatusCode.DEADLINE_EXCEEDED and outcome(grpc_server, "DeadlineExceeded") > 0
 
     with stub(grpc_server) as service:
-        wait_until(expired, "a request is queued, and its deadline over before its turn")
+        wait_until(expired, "a queued request whose deadline ends before its turn")

@@ -76,8 +76,12 @@ def test_a_cancelled_stream_removes_its_requests_from_the_queue(grpc_server: Ser
         grpc_server.wait_until_queued("slow", 3)  # behind the long one
         answers.cancel()
         endless.put(None)
-        wait_until(lambda: outcome(grpc_server, "Cancelled") == 3, "the three that waited are cancelled")
-        wait_until(lambda: error_count(grpc_server, "Cancelled") == before + 4, "nobody waits for any answer")
+        wait_until(
+            lambda: outcome(grpc_server, "Cancelled") == 3, "the cancellation of the three waiting requests"
+        )
+        wait_until(
+            lambda: error_count(grpc_server, "Cancelled") == before + 4, "the count of all four cancellations"
+        )
 
 
 def test_a_stream_has_at_most_256_requests_under_way(grpc_server: Server, big_plan: bytes) -> None:
@@ -106,7 +110,9 @@ def test_unread_answers_count_as_under_way(tmp_path: Any, plan: bytes) -> None:
         stub(add(server, plan, name="double")) as service,
     ):
         answers = service.ModelStreamInfer(iter([large] * number))
-        wait_until(lambda: ran(server) + error_count(server, "Unavailable") == number, "all are answered")
+        wait_until(
+            lambda: ran(server) + error_count(server, "Unavailable") == number, "an answer to every request"
+        )
         body = np.zeros(mib, np.float32).tobytes()[:-64]
         infer = partial(
             server.client.post,
@@ -127,9 +133,9 @@ def test_a_client_that_leaves_without_its_answers_is_not_counted_as_a_failure(do
     before, left = ran(double), error_count(double, "Cancelled")
     with stub(double) as service:
         answers = service.ModelStreamInfer(iter([large] * 20))
-        wait_until(lambda: ran(double) == before + 20, "all have run")
+        wait_until(lambda: ran(double) == before + 20, "the execution of every request")
         answers.cancel()
-        wait_until(lambda: error_count(double, "Cancelled") == left + 1, "the stream has ended")
+        wait_until(lambda: error_count(double, "Cancelled") == left + 1, "the end of the stream")
     assert "Traceback" not in double.log
 
 

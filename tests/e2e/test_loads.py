@@ -27,7 +27,7 @@ def test_a_kill_of_the_server_leaves_no_process_behind(tmp_path: Path, plan: byt
         (host,) = psutil.Process(server.process.pid).children(recursive=True)
         assert host.name() == "trtserve-trials"
         server.kill()
-        wait_until(lambda: not host.is_running(), "the end of the process of trials")
+        wait_until(lambda: not host.is_running(), "the end of the trial process")
         server.start()
 
 

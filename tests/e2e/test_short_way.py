@@ -130,8 +130,8 @@ def test_a_client_that_leaves_while_waiting_is_counted_as_cancelled(server: Serv
     def ended(outcome: str) -> float:
         return server.metric("trtserve_requests_total", engine="slow", outcome=outcome)
 
-    wait_until(lambda: ended("Cancelled") == 2, "the two that waited are cancelled")
-    wait_until(lambda: ended("Success") == 1, "the one that ran is finished")
+    wait_until(lambda: ended("Cancelled") == 2, "the cancellation of the two waiting requests")
+    wait_until(lambda: ended("Success") == 1, "the end of the running request")
     assert server.metric("trtserve_errors_total", code="Cancelled") == before + 3
 
 

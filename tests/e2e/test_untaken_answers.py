@@ -71,7 +71,7 @@ def test_calls_with_unread_answers_count_and_are_ended(tmp_path: Path, plan: byt
         assert (only_output(service.ModelInfer(raw("double", X))) == 2 * X).all()
         for stream in streams:
             begin(connection, "ModelInfer", raw("double", x).SerializeToString(), stream)
-        wait_until(lambda: error_count(server, "Unavailable") == 13, "the calls that find no room")
+        wait_until(lambda: error_count(server, "Unavailable") == 13, "the refusal of the calls without room")
         assert refusal(service.ModelInfer, raw("double", x)).code() is grpc.StatusCode.UNAVAILABLE
         assert (only_output(service.ModelInfer(raw("double", X))) == 2 * X).all()
 
@@ -99,7 +99,7 @@ def test_unread_answers_use_bounded_memory(tmp_path: Path) -> None:
         before = process.memory_info().rss
         for number in range(60):  # each answer has 8 MiB: three fit
             begin(connection, "ModelInfer", message, 2 * number + 1)
-        wait_until(lambda: error_count(server, "Unavailable") == 57, "the calls that find no room")
+        wait_until(lambda: error_count(server, "Unavailable") == 57, "the refusal of the calls without room")
         assert process.memory_info().rss - before < 4 * 32 * MIB
 
 

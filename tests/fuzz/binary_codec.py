@@ -50,7 +50,7 @@ def check(data: bytes) -> None:
     request = agreement.decoded(body, given)
     if request is not None:
         expected = agreement.expected(body, given)
-        assert expected is not None, "the codec takes what the reference refuses"
+        assert expected is not None, "the codec accepts what the reference refuses"
         agreement.check_same(request, expected)
         request.answer = Form.SAFETENSORS if flags & SAFETENSORS else Form.PROTOCOL
         check_answer(request)

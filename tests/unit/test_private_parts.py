@@ -12,8 +12,8 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 CHANGED = (
-    "{what} is not there any more in {library} {version}. The short way (service/http/short_way.py) and the "
-    "classes below it rely on it: read what replaced it, adapt them, and only then move the range in "
+    "{what} is gone from {library} {version}. The short way (service/http/short_way.py) and the "
+    "classes below it rely on it: adapt them to its replacement, and only then move the range in "
     "pyproject.toml."
 )
 METHODS = {
@@ -57,7 +57,7 @@ def test_the_version_range_has_an_end_and_includes_the_installed_version(library
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_uvicorns_protocol_has_the_methods_that_ours_overrides(name: str) -> None:
+def test_uvicorns_protocol_has_the_methods_that_ours_override(name: str) -> None:
     method = getattr(HttpToolsProtocol, name, None)
     assert method is not None, said(f"HttpToolsProtocol.{name}()")
     taken = list(inspect.signature(method).parameters)[1:]

@@ -229,7 +229,7 @@ def test_a_format_other_than_the_requested_one_is_refused() -> None:
         decide(gzip.compress(onnx_plan()), "onnx", BOTH)
 
 
-def test_a_tensorrt_plan_without_the_backend_says_how_to_get_it() -> None:
+def test_the_refusal_of_a_tensorrt_plan_says_how_to_get_its_backend() -> None:
     with pytest.raises(Unsupported) as refused:
         decide(tensorrt_plan((10, 9, 0, 34)), "auto", ["openvino"])
     assert "TensorRT 10.9.0.34" in str(refused.value)

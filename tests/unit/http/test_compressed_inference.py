@@ -209,7 +209,7 @@ async def test_only_good_answers_of_inference_are_compressed(
         assert "content-encoding" not in response.headers
 
 
-async def test_an_ambiguous_accept_encoding_gets_no_compression(client: httpx.AsyncClient) -> None:
+async def test_an_answer_is_compressed_only_if_clearly_requested(client: httpx.AsyncClient) -> None:
     body, headers = binary(100)
     for accepted in ("*", "gzip;q=0", "br", "identity, gzip;q=0.5"):
         _, found = await raw(client, body, headers | {"Accept-Encoding": accepted})

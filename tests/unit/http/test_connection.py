@@ -95,7 +95,7 @@ async def test_chunk_framing_does_not_count_towards_the_head_limit(
         (request(b"/engines/n\xc3\xa9t/infer"), "Invalid char in url path"),
         (request("http://test"), "its target is no path"),
     ],
-    ids=["tls", "header", "length", "target", "no path"],
+    ids=["tls", "header", "length", "target", "not a path"],
 )
 async def test_malformed_http_is_refused_in_the_common_error_form(
     served: FastAPI, protocol: type[HttpToolsProtocol], sent: bytes, reason: str

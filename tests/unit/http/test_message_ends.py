@@ -111,7 +111,7 @@ async def test_an_upgrade_offer_may_arrive_in_any_pieces(
 
 
 CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
-DOUBTS = {
+AMBIGUOUS = {
     "a length and chunks": (["Transfer-Encoding: chunked"], "5", 400),
     "two lengths": (["Content-Length: 5"], "6", 400),
     "a length twice": (["Content-Length: 5"], "5", 400),
@@ -145,14 +145,14 @@ DOUBTS = {
 
 @BOTH
 @pytest.mark.parametrize("offer", [[], H2C], ids=["plain", "offer"])
-@pytest.mark.parametrize("doubt", DOUBTS.values(), ids=DOUBTS)
+@pytest.mark.parametrize("ambiguity", AMBIGUOUS.values(), ids=AMBIGUOUS)
 async def test_an_ambiguous_message_is_refused_and_ends_the_connection(
     served: FastAPI,
     protocol: type[HttpToolsProtocol],
-    doubt: tuple[list[str], str | None, int],
+    ambiguity: tuple[list[str], str | None, int],
     offer: list[str],
 ) -> None:
-    headers, length, status = doubt
+    headers, length, status = ambiguity
     whole = request(INFER, CHUNKS + DELETE, *headers, *offer, length=length)
     async with listening(served, protocol) as server:
         async with Connection(server) as connection:
@@ -251,10 +251,10 @@ async def test_messages_other_than_http_1_are_refused(
 
 
 GARBAGE = {
-    "no http": b"\x16\x03\x01\x02\x00\x01",
-    "a doubt": request(INFER, CHUNKS, "Transfer-Encoding: chunked", length="5"),
+    "malformed http": b"\x16\x03\x01\x02\x00\x01",
+    "an ambiguous length": request(INFER, CHUNKS, "Transfer-Encoding: chunked", length="5"),
     "another version": request(INFER, JSON, version="2.0"),
-    "a chunk that is none": request(INFER, b"zz\r\n", "Transfer-Encoding: chunked", length=None),
+    "a malformed chunk": request(INFER, b"zz\r\n", "Transfer-Encoding: chunked", length=None),
 }
 
 

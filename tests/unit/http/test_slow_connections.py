@@ -150,7 +150,7 @@ EARLY = {
     "unknown engine": request("/engines/none/infer", b"{", length=str(LIMIT)),
     "unknown route": request("/nowhere", b"{", length=str(LIMIT)),
     "too large": request(INFER, b"{", length=str(LIMIT + 1)),
-    "no use for a body": request("/health/live", b"{", method="GET", length=str(LIMIT)),
+    "a route without a body": request("/health/live", b"{", method="GET", length=str(LIMIT)),
     "chunked": request("/nowhere", b"5\r\n12345\r\n", "Transfer-Encoding: chunked", length=None),
 }
 

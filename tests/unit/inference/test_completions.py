@@ -102,7 +102,7 @@ async def test_the_completion_of_an_abandoned_request_is_dropped(
     assert answers.came == {}
 
 
-async def test_a_delivered_completion_is_released(
+async def test_forgetting_an_answered_request_cancels_nothing(
     answers: Answers, completions: Completions, loaded: FakeRuntime
 ) -> None:
     ticket = answers.ask(1)

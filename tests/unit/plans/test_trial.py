@@ -29,7 +29,7 @@ HOST = """
 import json, os, signal, sys
 from pathlib import Path
 from runtime_ext import trial
-for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):  # which who runs the tests may have ignored
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):  # the test runner may have ignored these
     signal.signal(number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def attempt(request):

@@ -42,8 +42,8 @@ def test_unknown_fields_are_left_to_protobuf_and_counted(unknown: bytes) -> None
 
 
 @pytest.mark.parametrize("fault", [b"\x53\x54", b"\x50", b"\x2a\xff\xff\xff\xff\x07", b"\xba\x00\x01x"])
-def test_fields_behind_an_error_are_counted_too(fault: bytes) -> None:
-    """A group, an endless varint, a length beyond the message, and a known tag in two bytes."""
+def test_a_faulty_message_with_too_many_fields_is_refused(fault: bytes) -> None:
+    """The faults: a group, an endless varint, a length beyond the message, a known tag in two bytes."""
     few = INPUT + fault
     assert wire.split(few) == (few, [], {})
     many = INPUT + fault + b"\x80" * 10 + INPUT * wire.MOST_FIELDS
@@ -115,7 +115,7 @@ def test_a_message_without_tensors_must_be_short_unless_it_has_files() -> None:
 
 
 @pytest.mark.parametrize("fault", [b"\x08\x01", b"\x2d" + bytes(4), b"\x53\x54"])
-def test_a_faulty_message_of_any_length_is_not_left_to_protobuf(fault: bytes) -> None:
+def test_a_faulty_message_is_refused_whatever_its_length(fault: bytes) -> None:
     """Protobuf treats a known field in a wrong encoding as unknown."""
     long = b"\x3a\x80\x80\x40" + bytes(2**20)
     for message in (long + fault, fault + long):

@@ -353,9 +353,9 @@ def test_a_database_with_other_tables_is_reported_in_one_sentence(root: Path, al
 
 
 QUOTED = {
-    "bytes that are no text": (b"    backend ", b'  "\xccbackend '),
-    "a quote that ends nowhere": (b"    backend ", b'   "backend '),
-    "what a terminal would obey": (b"    backend ", b"   \x1bbackend "),
+    "bytes that are not text": (b"    backend ", b'  "\xccbackend '),
+    "an unterminated quote": (b"    backend ", b'   "backend '),
+    "a terminal escape": (b"    backend ", b"   \x1bbackend "),
 }
 """Replacements in the file: damage to the schema that SQLite quotes in its error."""
 

@@ -49,7 +49,7 @@ def test_a_load_that_ends_leaves_no_mark(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_a_kill_makes_loading_plans_suspects_of_a_kill_only(folder: Path) -> None:
+def test_repeated_kills_make_no_plan_guilty(folder: Path) -> None:
     for _ in range(5):
         end_during(folder, A, B, crash=False)
     assert crashes(folder) == {A: 0, B: 0}
@@ -148,7 +148,7 @@ def test_a_mark_records_when_the_load_began(folder: Path) -> None:
     assert read["at"].startswith("20")
 
 
-def test_without_the_folder_of_marks_nothing_is_recorded(
+def test_without_the_folder_of_marks_crashes_are_not_recorded(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     record_crashes(tmp_path / "nowhere")

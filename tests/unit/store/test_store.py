@@ -241,7 +241,7 @@ def test_a_store_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "store")
 
 
-def test_objects_without_a_name_of_the_store_are_left_alone(tmp_path: Path) -> None:
+def test_folders_with_foreign_names_are_left_alone(tmp_path: Path) -> None:
     Store(tmp_path).close()
     mine = [
         tmp_path / "plans" / "mine.plan",
@@ -257,9 +257,7 @@ def test_objects_without_a_name_of_the_store_are_left_alone(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("odd", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
-def test_objects_other_than_files_with_a_name_of_the_store_are_set_aside(
-    tmp_path: Path, odd: Callable[[Path], None]
-) -> None:
+def test_an_object_in_place_of_a_store_file_is_set_aside(tmp_path: Path, odd: Callable[[Path], None]) -> None:
     Store(tmp_path).close()
     there = [
         tmp_path / "plans" / f"{'a' * 64}.plan",

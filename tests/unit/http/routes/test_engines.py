@@ -211,7 +211,7 @@ async def test_a_wrong_file_is_refused_before_it_has_arrived_whole(app: FastAPI,
     assert files(settings) == []
 
 
-async def test_a_tensorrt_plan_without_its_backend_says_how_to_get_it(client: httpx.AsyncClient) -> None:
+async def test_the_refusal_of_a_tensorrt_plan_says_how_to_get_its_backend(client: httpx.AsyncClient) -> None:
     sentence = refused(await client.post("/engines", content=tensorrt_plan()), 501, "Unsupported")
     assert "TensorRT 10.13.2.6" in sentence
     assert 'README, "On a GPU"' in sentence
