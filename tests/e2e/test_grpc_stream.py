@@ -89,7 +89,7 @@ def test_a_stream_has_at_most_256_requests_under_way(grpc_server: Server, big_pl
     requests = [LONG, *([SHORT] * 299)]
     with stub(grpc_server, max_receive_message_length=-1) as service:
         answers = service.ModelStreamInfer(iter(requests))
-        grpc_server.wait_until_queued("slow", 255)  # behind the one that runs
+        grpc_server.wait_until_queued("slow", 255)  # behind the running one
         while outcome(grpc_server, "Success") == 0:
             assert grpc_server.metric("trtserve_queue_depth", engine="slow") <= 255
         assert [answer.error_message for answer in answers] == [""] * 300

@@ -81,7 +81,7 @@ def test_half_of_a_real_plan_is_refused(server: Server, plan: bytes) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "InvalidInput")
 
 
-def test_a_client_that_leaves_half_way_leaves_nothing(server: Server, plan: bytes) -> None:
+def test_a_client_that_leaves_halfway_leaves_nothing(server: Server, plan: bytes) -> None:
     with connect(server) as connection:
         head = f"POST /engines?name=half HTTP/1.1\r\nHost: x\r\nContent-Length: {len(plan)}\r\n\r\n"
         connection.sendall(head.encode() + plan[: len(plan) // 2])

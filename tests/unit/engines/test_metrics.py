@@ -25,7 +25,7 @@ X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
 
 
 class Page:
-    """One scrape."""
+    """The metrics of one scrape."""
 
     def __init__(self, text: str) -> None:
         families = text_string_to_metric_families(text)

@@ -53,7 +53,7 @@ async def still_there(connection: Connection) -> bool:
     return (await connection.ask(GET)).status == 200
 
 
-# -- an offer of another protocol
+# -- upgrade offers
 
 
 @BOTH

@@ -67,7 +67,7 @@ def test_a_store_in_use_by_a_server_is_refused(root: Path) -> None:
     store.close()
 
 
-def test_every_damage_is_explained_and_nothing_is_changed(root: Path) -> None:
+def test_every_kind_of_damage_is_explained_and_nothing_is_changed(root: Path) -> None:
     first, second = filled(root)
     store = Store(root)
     third = add(store, 3)

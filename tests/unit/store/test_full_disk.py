@@ -113,7 +113,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def test_a_removal_uses_the_reserve_and_makes_it_again(
+def test_a_removal_uses_the_reserve_and_restores_it(
     store: Store, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     engine = add(store, 1, "net")

@@ -251,7 +251,7 @@ def before(root: Path) -> Path:
 
 
 def digest_of(plan: bytes) -> str:
-    """SHA-256, in hex."""
+    """The SHA-256 of a plan, in hex."""
     return hashlib.sha256(plan).hexdigest()
 
 

@@ -282,7 +282,7 @@ async def test_a_compressed_plan_is_refused_before_it_is_read(app: FastAPI, sett
     assert files(settings) == []
 
 
-async def test_a_client_that_leaves_half_way_leaves_nothing(app: FastAPI, settings: Settings) -> None:
+async def test_a_client_that_leaves_halfway_leaves_nothing(app: FastAPI, settings: Settings) -> None:
     messages = [
         {"type": "http.request", "body": onnx_plan() + _graph_of(5_000_000)[:4_500_000], "more_body": True},
         {"type": "http.disconnect"},
