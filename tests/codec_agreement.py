@@ -1,4 +1,4 @@
-"""Whether the codec and the reference say the same of a body: for the property tests and the fuzzer."""
+"""Checks that the codec and the reference agree on a body, for the property tests and the fuzzer."""
 
 from tests import bodies, reference_codec
 from tests.reference_codec import Refused, Request
@@ -6,11 +6,11 @@ from trtserve.codec import InferRequest
 from trtserve.codec.request import RegionPart, RequestedOutput
 from trtserve.errors import TrtserveError
 
-LONGEST_SENTENCE = 4_000  # characters; a name, which may be quoted, has 1024
+LONGEST_SENTENCE = 4_000  # characters; a sentence may quote a name of up to 1024
 
 
 def decoded(body: bytes, header_length: int | None) -> InferRequest | None:
-    """What the codec makes of a body; None: it refuses it. Any other exception is a fault of its own."""
+    """Decode a body with the codec; None if it refuses. Any other exception is a bug in the codec."""
     headers = {} if header_length is None else {"Inference-Header-Content-Length": str(header_length)}
     try:
         return bodies.decode(headers, body)

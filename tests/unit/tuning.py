@@ -1,4 +1,4 @@
-"""What tests of `trtserve tune` begin with, and how they read a command that it gives."""
+"""Inputs for the tests of `trtserve tune`, and a parser of the commands it prints."""
 
 import shlex
 from pathlib import Path
@@ -33,7 +33,7 @@ ONE, TWO = Setting(1, 1, 0), Setting(2, 1, 0)
 
 
 def parsed(command: str) -> dict[str, Any]:
-    """What the CLI itself reads in a command; the plan must be there."""
+    """Parse a command with the CLI; the plan must exist."""
     program, *words = shlex.split(command)
     assert (program, words[:2]) == ("trtserve", ["engines", "add"])
     add = main.commands["engines"].commands["add"]  # type: ignore[attr-defined]

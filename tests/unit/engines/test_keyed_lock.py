@@ -1,4 +1,4 @@
-"""One lock for each key."""
+"""Locks by key."""
 
 import asyncio
 from weakref import ref

@@ -1,4 +1,4 @@
-"""Shared memory regions, on real objects in /dev/shm: registering them, and letting go."""
+"""Shared memory regions on real objects in /dev/shm: registering and unregistering."""
 
 import os
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from trtserve.settings import Settings
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_region_is_a_part_of_an_object_whose_key_may_begin_with_a_slash(
+def test_a_region_is_part_of_an_object_whose_key_may_begin_with_a_slash(
     memory: Regions, key: str, slash: str
 ) -> None:
     make(key)
-    memory.register("in", slash + key, 10, 50.0)  # a number of JSON, as some clients write it
+    memory.register("in", slash + key, 10, 50.0)  # a float, as some clients write in JSON
     assert memory.status() == [{"name": "in", "key": slash + key, "offset": 10, "byte_size": 50}]
     assert memory.status("in") == memory.status("") == memory.status()
     assert memory.read("in", 0, 50) == DATA[10:60]
@@ -29,7 +29,7 @@ def test_a_region_is_a_part_of_an_object_whose_key_may_begin_with_a_slash(
     assert memory.read("in", 50, 0) == b""
 
 
-def test_it_is_off_until_there_are_keys_that_may_be_registered(key: str) -> None:
+def test_shared_memory_is_off_without_allowed_keys(key: str) -> None:
     make(key)
     for patterns in ("", " , "):
         memory = Regions(Settings(shared_memory=patterns))
@@ -42,7 +42,7 @@ def test_it_is_off_until_there_are_keys_that_may_be_registered(key: str) -> None
 
 
 @pytest.mark.parametrize("patterns", ["other", "other*,*-tes", "TRTSERVE-*", "trtserve-test-"])
-def test_a_key_that_no_pattern_allows_is_refused_with_those_that_there_are(key: str, patterns: str) -> None:
+def test_a_key_that_matches_no_pattern_is_refused_with_the_patterns(key: str, patterns: str) -> None:
     make(key)
     memory = Regions(Settings(shared_memory=patterns))
     with pytest.raises(InvalidInput, match="Allowed are "):
@@ -51,14 +51,14 @@ def test_a_key_that_no_pattern_allows_is_refused_with_those_that_there_are(key: 
 
 
 @pytest.mark.parametrize("patterns", ["*", "other, trtserve-test-*", "/trtserve-?est-*"])
-def test_a_pattern_is_a_shell_s_and_a_slash_before_it_means_nothing(key: str, patterns: str) -> None:
+def test_a_pattern_is_a_shell_glob_and_its_leading_slash_is_ignored(key: str, patterns: str) -> None:
     make(key)
     memory = Regions(Settings(shared_memory=patterns))
     memory.register("in", f"/{key}", 0, 100)
     assert memory.read("in", 0, 100) == DATA
 
 
-def test_a_name_is_taken_until_it_is_unregistered_also_for_the_same_region(memory: Regions, key: str) -> None:
+def test_a_registered_name_is_refused_even_for_the_same_region(memory: Regions, key: str) -> None:
     path = make(key)
     memory.register("in", key, 0, 50)
     for offset in (0, 1):
@@ -90,7 +90,7 @@ def test_a_name_is_taken_until_it_is_unregistered_also_for_the_same_region(memor
         (0, None, "byte_size"),
     ],
 )
-def test_a_region_is_whole_numbers_of_bytes_within_the_object(
+def test_a_region_must_be_whole_bytes_within_the_object(
     memory: Regions, key: str, offset: Any, byte_size: Any, kind: str
 ) -> None:
     path = make(key)
@@ -104,7 +104,7 @@ def test_a_region_is_whole_numbers_of_bytes_within_the_object(
     "given", ["", "a/b", "/a/b", "//a", ".", "..", "/..", "/", "a/", "a\0b", "\ud800", "a" * 300, 7, None]
 )
 @pytest.mark.parametrize("patterns", ["*"])
-def test_a_key_is_one_name(given: Any, patterns: str) -> None:
+def test_a_key_is_a_single_file_name(given: Any, patterns: str) -> None:
     memory = Regions(Settings(shared_memory=patterns))
     with pytest.raises(InvalidInput):
         memory.register("in", given, 0, 1)
@@ -142,9 +142,7 @@ def test_only_a_regular_file_is_an_object(
     assert memory.status() == []
 
 
-def test_there_is_room_for_so_many_regions_and_no_more(
-    memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_number_of_regions_is_limited(memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(key)
     monkeypatch.setattr(shared_memory, "MOST_REGIONS", 3)
     for name in "abc":
@@ -156,12 +154,10 @@ def test_there_is_room_for_so_many_regions_and_no_more(
     memory.register("d", key, 0, 1)
 
 
-# -- letting go
+# -- unregistering
 
 
-def test_unregistering_closes_the_object_and_is_no_error_for_what_is_not_there(
-    memory: Regions, key: str
-) -> None:
+def test_unregistering_closes_the_object_and_ignores_unknown_names(memory: Regions, key: str) -> None:
     path = make(key)
     for name in "abc":
         memory.register(name, key, 0, 1)
@@ -185,7 +181,7 @@ def test_closing_closes_every_object(key: str) -> None:
     assert descriptors(path) == 0
 
 
-def test_a_region_that_is_unregistered_while_it_is_read_is_read_to_its_end(
+def test_a_region_unregistered_during_a_read_is_read_to_its_end(
     memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make(key)
@@ -194,7 +190,7 @@ def test_a_region_that_is_unregistered_while_it_is_read_is_read_to_its_end(
 
     def unregistered_meanwhile(number: int, length: int, offset: int) -> bytes:
         memory.unregister("in")
-        # What is opened now would get the number of the object, if that had been closed.
+        # If the object had been closed, a newly opened file would get its descriptor.
         other = os.open("/dev/zero", os.O_RDONLY)
         try:
             return pread(number, length, offset)
