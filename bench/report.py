@@ -119,7 +119,7 @@ def compare(before: dict[str, Any], now: dict[str, Any]) -> None:
         if name in figures[0] and abs(value / figures[0][name] - 1) > NOISE
     ]
     print(
-        f"\n{len(changed)} of {len(figures[1])} figures differ from the previous run by more than {NOISE:.0%}."
+        f"\n{len(changed)} of {len(figures[1])} figures differ from the last run by more than {NOISE:.0%}."
     )
     for name, old, new in changed:
         print(f"  {name}: {old:,.2f} -> {new:,.2f} ({new / old - 1:+.0%})")
