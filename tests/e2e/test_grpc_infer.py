@@ -224,7 +224,7 @@ WRONG = {
             },
             raw_input_contents=[],
         ),
-        "lies in shared memory too",
+        "is in shared memory too",
     ),
     "half a shared memory region": (
         request(x={"parameters": {"shared_memory_region": {"string_param": "r"}}}, raw_input_contents=[]),
@@ -266,7 +266,7 @@ def test_what_is_no_message_is_an_invalid_argument(double: Server) -> None:
             for sent in (whole[:-1], b"\x0a", b"\x0a\xff\xff\xff\xff\xff\xff", b"\x0a\x02\xff\xff"):
                 error = refusal(call, sent)
                 assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-                assert f"is no inference.{method}Request" in error.details()
+                assert f"is not a valid inference.{method}Request" in error.details()
 
 
 def test_errors_have_the_status_that_goes_with_their_kind(double: Server) -> None:
