@@ -100,8 +100,8 @@ class _Parts:
         size, behind = len(self._message), len(self._message) - self.at
         if size > MOST_DOCUMENT_BYTES or behind > MOST_FIELDS * LEAST_FIELD:
             raise InvalidInput(
-                f"The message is not a {self._what}: at its byte {self.at} is no valid field, or not a whole "
-                "one."
+                f"The message is not a valid {self._what}: at its byte {self.at} is no valid field, or "
+                "not a whole one."
             )
 
     def fields(self) -> Iterator[tuple[int, int, int]]:

@@ -222,7 +222,7 @@ WRONG = {
             },
             raw_input_contents=[],
         ),
-        "lies in shared memory too",
+        "is in shared memory too",
     ),
     "half a shared memory region": (
         request(x={"parameters": {"shared_memory_region": {"string_param": "r"}}}, raw_input_contents=[]),
@@ -264,7 +264,7 @@ def test_bytes_that_are_not_a_message_end_with_invalid_argument(double: Server) 
             for sent in (whole[:-1], b"\x0a", b"\x0a\xff\xff\xff\xff\xff\xff", b"\x0a\x02\xff\xff"):
                 error = refusal(call, sent)
                 assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-                assert f"is no inference.{method}Request" in error.details()
+                assert f"is not a valid inference.{method}Request" in error.details()
 
 
 def test_each_kind_of_error_has_its_status(double: Server) -> None:
