@@ -154,13 +154,15 @@ def _protobuf_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """The top-level fields of a message for as far as `data` goes; field 0 where it is not a message."""
     position = 0
     while position < len(data):
-        tag, behind = varint.read(data, position)
-        value, behind = varint.read(data, behind) if tag >= 0 else (tag, behind)
-        if value < 0:
-            if len(data) - behind >= varint.LONGEST:
-                yield 0, 0
-            return  # the end of `data` cuts it off
-        position = behind
+        tag, position = varint.read(data, position)
+        value, behind = varint.read(data, position)
+        cut_off = value < 0 and len(data) - position < varint.LONGEST
+        if tag < 0 and cut_off:
+            return
+        if value < 0 and not cut_off:
+            yield 0, 0
+            return
+        value, position = (0, len(data)) if cut_off else (value, behind)
         match tag & 7:
             case 0:
                 yield tag >> 3, value

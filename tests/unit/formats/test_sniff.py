@@ -244,3 +244,10 @@ def test_the_refusal_of_a_tensorrt_plan_says_how_to_get_its_backend() -> None:
 )
 def test_any_few_bytes_are_recognised_or_unknown(head: bytes) -> None:
     assert sniff(head).what
+
+
+def test_a_model_that_is_cut_off_anywhere_behind_its_second_field_is_one() -> None:
+    """Also within a tag or a length of two bytes, as that of functions (25)."""
+    whole = b"\x08\x0a\x12\x03toy" + b"\x72\xc8\x01" + bytes(200) + b"\xca\x01\xc8\x01" + bytes(200)
+    for end in range(7, len(whole)):
+        assert sniff(whole[:end]).format is Format.ONNX, end
