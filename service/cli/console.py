@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import click
 
 from trtserve.cli.client import Client, ServerError
+from trtserve.formats.format import ASKED_FORMATS
 
-FORMAT = click.Choice(["auto", "tensorrt", "onnx", "openvino"])
+FORMAT = click.Choice(ASKED_FORMATS)
 
 server_option = click.option(
     "--server",

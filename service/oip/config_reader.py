@@ -9,20 +9,15 @@ import orjson
 from pydantic import ValidationError
 
 from trtserve.errors import InvalidInput, Unsupported
-from trtserve.formats.sniff import Format
+from trtserve.formats.backends import BACKENDS
+from trtserve.formats.format import Format
 from trtserve.oip.triton_config import DynamicBatching, InstanceGroup, ModelConfig
 from trtserve.options.batching import NEVER
 from trtserve.options.engine_options import EngineOptions, UploadOptions
 from trtserve.text import shown
 
 FORMATS: dict[str, frozenset[Format]] = {
-    "tensorrt": frozenset({Format.TENSORRT}),
-    "tensorrt_plan": frozenset({Format.TENSORRT}),
-    "onnxruntime": frozenset({Format.ONNX}),
-    "onnxruntime_onnx": frozenset({Format.ONNX}),
-    "openvino": frozenset({Format.ONNX, Format.OPENVINO}),
-    "openvino_onnx": frozenset({Format.ONNX}),
-    "openvino_blob": frozenset({Format.OPENVINO}),
+    word: formats for backend in BACKENDS.values() for word, formats in backend.words.items()
 }
 """What plans a `backend` or a `platform` stands for: Triton's words, and those that GET …/config says."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from trtserve.errors import InvalidInput, TrtserveError, Unsupported
-from trtserve.formats.sniff import Format
+from trtserve.formats.format import Format
 from trtserve.oip.config_reader import read_config
 from trtserve.options.batching import NEVER
 
