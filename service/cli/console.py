@@ -6,9 +6,10 @@ from contextlib import contextmanager
 import click
 
 from trtserve.cli.client import Client, ServerError
+from trtserve.formats.format import ASKED_FORMATS
 from trtserve.text import table
 
-FORMAT = click.Choice(["auto", "tensorrt", "onnx", "openvino"])
+FORMAT = click.Choice(ASKED_FORMATS)
 
 server_option = click.option(
     "--server",

@@ -21,9 +21,7 @@ from trtserve.engines.running_load import RunningLoad
 from trtserve.engines.seam_options import load_options
 from trtserve.engines.turns import Turns
 from trtserve.errors import ExecutionFailed, TrtserveError, Unavailable, stopping
-from trtserve.formats.generations import runtime_backend
-from trtserve.formats.sniff import Format
-from trtserve.formats.tensorrt_head import read_metadata
+from trtserve.formats.backends import BACKENDS, runtime_backend
 from trtserve.plans.checks import explained
 from trtserve.plans.trial import PlanCrashed, Trial, Trials
 from trtserve.settings import Settings
@@ -109,9 +107,7 @@ class Loader:
         try:
             await self._load_after_trial(engine, plan, name)
         except (TrtserveError, Error) as failure:
-            if engine.stored.format != Format.TENSORRT:
-                raise
-            told = await asyncio.to_thread(explained, self._runtime, plan, failure)
+            told = await asyncio.to_thread(explained, self._runtime, engine.backend, plan, failure)
             if told is failure:
                 raise
             raise told from failure
@@ -158,13 +154,14 @@ class Loader:
         stored = engine.stored
         if name is None and engine.names:
             name = engine.names[0].name
+        read_metadata = BACKENDS[stored.backend].read_metadata
         options = load_options(stored.options, name or "")
         shown = f"{engine.id} ({name})" if name else str(engine.id)
         logger.info("engine %s: loading (%s, %.1f MB)", shown, stored.format, stored.plan_bytes / 1e6)
 
         def load() -> Loaded:
             # First: once the runtime has the engine, nothing may fail here.
-            metadata = read_metadata(plan) if stored.format == Format.TENSORRT else None
+            metadata = read_metadata(plan) if read_metadata is not None else None
             with self._marks.during(stored.digest):
                 began = time.perf_counter()
                 backend = runtime_backend(stored.backend, plan, self._runtime.backends())

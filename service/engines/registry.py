@@ -16,7 +16,8 @@ from trtserve.engines.lifecycle import Lifecycle, Sleep
 from trtserve.engines.loading import Loader
 from trtserve.engines.lookup import Lookup
 from trtserve.errors import Unavailable
-from trtserve.formats.sniff import BACKENDS, Format
+from trtserve.formats.backends import backend_of
+from trtserve.formats.format import Format
 from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.trial import Trial
 from trtserve.settings import Settings
@@ -167,7 +168,7 @@ class Registry:
             id=engine_id(plan.digest),
             digest=plan.digest,
             format=format,
-            backend=BACKENDS[format],
+            backend=backend_of(format).name,
             options=options.decided(self._settings),
             plan_bytes=plan.size,
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),

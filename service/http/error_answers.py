@@ -14,7 +14,7 @@ from runtime_ext import Error
 from trtserve.errors import HTTP_STATUS, BodyStalled, Forbidden, TrtserveError, UnsupportedMedia
 from trtserve.failures import tell
 from trtserve.http.methods import allowed
-from trtserve.options.upload_query import UploadQuery
+from trtserve.http.upload_query import UploadQuery
 from trtserve.services import services_for, services_of
 from trtserve.shortage import shortage_behind
 from trtserve.text import cut, sentence, shown

@@ -9,7 +9,8 @@ import orjson
 from pydantic import ValidationError
 
 from trtserve.errors import InvalidInput, TooLarge, Unsupported
-from trtserve.formats.sniff import Format
+from trtserve.formats.backends import BACKENDS
+from trtserve.formats.format import Format
 from trtserve.oip.triton_config import DynamicBatching, InstanceGroup, ModelConfig
 from trtserve.options.batching import NEVER
 from trtserve.options.engine_options import EngineOptions, UploadOptions
@@ -18,13 +19,7 @@ from trtserve.text import shown
 MOST_CHARACTERS = 65_536  # of a config: it is read on the event loop, up to 50 ms whatever it is
 
 FORMATS: dict[str, frozenset[Format]] = {
-    "tensorrt": frozenset({Format.TENSORRT}),
-    "tensorrt_plan": frozenset({Format.TENSORRT}),
-    "onnxruntime": frozenset({Format.ONNX}),
-    "onnxruntime_onnx": frozenset({Format.ONNX}),
-    "openvino": frozenset({Format.ONNX, Format.OPENVINO}),
-    "openvino_onnx": frozenset({Format.ONNX}),
-    "openvino_blob": frozenset({Format.OPENVINO}),
+    word: formats for backend in BACKENDS.values() for word, formats in backend.words.items()
 }
 """What plans a `backend` or a `platform` stands for: Triton's words, and those that GET …/config says."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from runtime_ext import EngineInfo, TensorSpec
 from trtserve.engines.engine import Engine, Resolved
+from trtserve.formats.backends import BACKENDS
 from trtserve.oip import describe
 from trtserve.options.batching import AUTO, NEVER, read_dims, read_sizes
 from trtserve.options.engine_options import EngineOptions
@@ -30,7 +31,7 @@ def describe_config(resolved: Resolved, versions: Sequence[int]) -> dict[str, An
     name = resolved.model_name
     config: dict[str, Any] = {
         "name": name,
-        "platform": describe.PLATFORMS[engine.format],
+        "platform": describe.platform(engine.format),
         "backend": engine.backend,
         "version_policy": {"specific": {"versions": list(versions)}},
         "max_batch_size": options.max_batch_size if batched else 0,
@@ -110,8 +111,5 @@ def _parameters(engine: Engine) -> dict[str, Any]:
         facts |= {"max_batch_size": options.max_batch_size, "max_queue_delay_us": options.max_queue_delay_us}
     if options.batch_dims:
         facts["batch_dims"] = options.batch_dims
-    if engine.backend == "tensorrt":
-        facts["cuda_graphs"] = options.cuda_graphs
-    if engine.backend == "openvino":
-        facts["precision"] = options.precision
+    facts |= options.model_dump(include=set(BACKENDS[engine.backend].options))
     return {name: {"string_value": str(value)} for name, value in facts.items()}

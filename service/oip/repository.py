@@ -10,7 +10,7 @@ from runtime_ext import Error, Runtime
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.registry import Registry
 from trtserve.errors import InvalidInput, TrtserveError, of_kind
-from trtserve.formats.sniff import Format
+from trtserve.formats.format import Format
 from trtserve.oip import describe
 from trtserve.oip.config_reader import LoadConfig
 from trtserve.oip.load_parameters import PlanFile, check_unload, read_load

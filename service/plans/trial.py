@@ -21,7 +21,7 @@ from pathlib import Path
 
 from runtime_ext.backends import TensorRtOptions, built_backends
 from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, of_kind, stopping
-from trtserve.formats.generations import runtime_backend
+from trtserve.formats.backends import BACKENDS, runtime_backend
 from trtserve.options.for_runtime import for_runtime
 from trtserve.shortage import RETRY_AFTER_S, shortage_behind, shortage_in
 from trtserve.store.database import StoredEngine
@@ -35,14 +35,6 @@ STDERR_CHARACTERS = 2000  # kept from the end of what the child prints
 CHUNK_BYTES = 64 * 1024
 KILLED_WITHIN_S = 5.0  # a killed child is gone by then, or it or its host is stuck
 FROM_OUTSIDE = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}  # no plan raises these
-
-LIBRARIES = {"tensorrt": "TensorRT", "openvino": "OpenVINO"}
-ADVICE = {
-    "tensorrt": "It is damaged, or was built for another TensorRT or GPU: build it again with this server's "
-    "TensorRT (GET /version) on such a GPU as this server has.",
-    "openvino": "It is damaged, or holds what this version of OpenVINO (GET /version) cannot take: export it "
-    "again, or simplify the model.",
-}
 
 Trial = Callable[[Path, StoredEngine], Awaitable[None]]
 """Loads the plan at a path with an engine's options; raises a TrtserveError if that fails."""
@@ -263,7 +255,6 @@ def _failure(said: bytes, words: str, backend: str) -> TrtserveError | None:
             pass
         case _:
             return _no_host("the process that they are forked from is gone")
-    library = LIBRARIES.get(backend, backend)
     if exit_code == -signal.SIGKILL:
         return Unavailable(
             "The plan's trial load in a process of its own was killed (signal SIGKILL), as happens when "
@@ -278,8 +269,8 @@ def _failure(said: bytes, words: str, backend: str) -> TrtserveError | None:
         )
     if exit_code < 0:
         return shortage_in(words) or PlanCrashed(
-            f"The plan crashed {library} in a trial load in a process of its own (signal "
-            f"{_signal_name(-exit_code)}): nothing was loaded. {ADVICE.get(backend, '')}".rstrip()
+            f"The plan crashed {BACKENDS[backend].library} in a trial load in a process of its own (signal "
+            f"{_signal_name(-exit_code)}): nothing was loaded. {BACKENDS[backend].crashed}"
         )
     match _parsed(lines[-2:-1]):
         case {"ok": True}:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtserve.errors import NotFound, Unavailable
-from trtserve.formats.sniff import Format, sniff
+from trtserve.formats.format import Format
+from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import HEAD_BYTES
 from trtserve.store.database import Database, StoredEngine
 from trtserve.store.folder import COPY_NAME, MARK_NAME, PART_NAME, PLAN_NAME, Layout, lock, named

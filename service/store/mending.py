@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from trtserve.formats.sniff import BACKENDS, Format
+from trtserve.formats.backends import backend_of
+from trtserve.formats.format import Format
 from trtserve.options.engine_options import EngineOptions
 from trtserve.options.names import is_name
 from trtserve.store.rows import Rows, names
@@ -57,7 +58,7 @@ class Mending:
         id, digest, known = found
         mended = {**row, "id": id, "digest": digest}
         mended["format"] = self._format(row, digest, known)
-        mended["backend"] = BACKENDS[Format(mended["format"])]
+        mended["backend"] = backend_of(mended["format"]).name
         if not _whole(0, 2**62)(row["plan_bytes"]):
             mended["plan_bytes"] = self._plans.get(digest, 0)
         if not _is_time(row["created"]):
@@ -100,7 +101,7 @@ class Mending:
     def _format(self, row: dict[str, Any], digest: str, known: bool) -> str:
         """The format that the row tells, unless it or its backend is damaged: then what the plan tells."""
         told = row["format"]
-        if told in set(Format) and row["backend"] == BACKENDS[Format(told)]:
+        if told in set(Format) and row["backend"] == backend_of(told).name:
             return str(told)
         sniffed = self._format_of(digest) if known and digest in self._plans else None
         if sniffed is not None:

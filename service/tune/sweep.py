@@ -16,8 +16,7 @@ from typing import Any, Protocol
 from runtime_ext import EngineInfo, Error, Runtime, create_runtime
 from trtserve.engines.seam_options import load_options, openvino_options, tensorrt_options
 from trtserve.errors import TrtserveError, of_kind
-from trtserve.formats.generations import runtime_backend
-from trtserve.formats.sniff import Format
+from trtserve.formats.backends import runtime_backend
 from trtserve.options.batching import read_dims
 from trtserve.plans.checks import explained
 from trtserve.settings import Settings
@@ -232,9 +231,7 @@ def tune(
     try:
         limit, reason = bench.examine(asked.shapes)
     except Error as failure:
-        told = (
-            explained(runtime, target.plan, failure) if target.stored.format == Format.TENSORRT else failure
-        )
+        told = explained(runtime, target.stored.backend, target.plan, failure)
         raise of_kind(told.kind, f"{target.plan} cannot be measured: {str(told).rstrip('.')}.") from failure
     sweep = Sweep(bench, choose_settings(asked, limit), asked, say)
     try:

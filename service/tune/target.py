@@ -14,7 +14,9 @@ from runtime_ext import Runtime
 from trtserve.engines.engine import Engine
 from trtserve.engines.lookup import Lookup
 from trtserve.errors import NotFound, Unavailable
-from trtserve.formats.sniff import BACKENDS, Format, sniff
+from trtserve.formats.backends import backend_of
+from trtserve.formats.format import Format
+from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import HEAD_BYTES
 from trtserve.options.batching import AUTO, read_sizes
 from trtserve.options.engine_options import EngineOptions
@@ -104,7 +106,7 @@ def find_target(ref: str, settings: Settings, runtime: Runtime, format: str = "a
         id=ENGINE_ID,
         digest="",
         format=chosen,
-        backend=BACKENDS[chosen],
+        backend=backend_of(chosen).name,
         options=EngineOptions().decided(settings),
         plan_bytes=path.stat().st_size,
         created="",

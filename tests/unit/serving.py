@@ -11,7 +11,7 @@ from tests.waiting import until
 from trtserve.engines.engine import Resolved
 from trtserve.engines.lifecycle import Sleep
 from trtserve.engines.registry import Registry
-from trtserve.formats.sniff import Format
+from trtserve.formats.format import Format
 from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.trial import Trial
 from trtserve.settings import Settings

@@ -10,7 +10,7 @@ from trtserve.engines import readiness
 from trtserve.http import bodies
 from trtserve.http.content_coding import check_plain
 from trtserve.http.schemas import EngineList, EngineModel
-from trtserve.options.upload_query import UploadQuery
+from trtserve.http.upload_query import UploadQuery
 from trtserve.plans.checks import choose_format
 from trtserve.plans.receive import receive_plan
 from trtserve.services import Services, services_for

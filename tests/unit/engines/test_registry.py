@@ -14,7 +14,7 @@ from tests.waiting import until
 from trtserve.engines.engine import EngineName, State
 from trtserve.engines.loading import DRAINS_AT_ONCE
 from trtserve.errors import Conflict, NotFound, Unavailable
-from trtserve.formats.sniff import Format
+from trtserve.formats.format import Format
 from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
 from trtserve.store.store import Store

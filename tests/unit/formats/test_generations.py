@@ -6,8 +6,10 @@ import pytest
 
 from tests.fakes.plans import tensorrt_plan
 from trtserve.errors import InvalidInput
-from trtserve.formats.generations import choose_generation, is_generation, runtime_backend
-from trtserve.formats.sniff import Format, sniff
+from trtserve.formats.backends import runtime_backend
+from trtserve.formats.format import Format
+from trtserve.formats.generations import choose_generation, is_generation
+from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import PlanVersion, read_head
 
 REAL = Path(__file__).parents[2] / "gpu/plans"

@@ -14,8 +14,9 @@ from openvino import opset13
 
 from tests.fakes.plans import onnx_plan, tensorrt_plan, ultralytics_plan
 from trtserve.errors import InvalidInput, Unsupported
+from trtserve.formats.format import Format, Sniffed
 from trtserve.formats.not_a_plan import HEAD_BYTES
-from trtserve.formats.sniff import Format, Sniffed, decide, sniff
+from trtserve.formats.sniff import decide, sniff
 
 BOTH = ["openvino", "tensorrt"]
 

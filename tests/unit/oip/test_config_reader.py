@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trtserve.errors import InvalidInput, TooLarge, TrtserveError, Unsupported
-from trtserve.formats.sniff import Format
+from trtserve.formats.format import Format
 from trtserve.oip.config_reader import MOST_CHARACTERS, read_config
 from trtserve.options.batching import NEVER
 

@@ -1,10 +1,13 @@
 """What an upload may ask for, as the query of POST /engines."""
 
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated
 
 from pydantic import BaseModel, Field
+from pydantic_core import PydanticUndefined
 
-from trtserve.options.engine_options import UploadOptions
+from trtserve.formats.format import AskedFormat
+from trtserve.options.engine_options import EngineOptions, UploadOptions
 from trtserve.options.names import Name
 
 
@@ -20,10 +23,18 @@ class Plan(BaseModel):
         ),
     ] = None
     format: Annotated[
-        Literal["auto", "tensorrt", "onnx", "openvino"],
+        AskedFormat,
         Field(description="Format of the plan; `auto` tells it from the first bytes."),
     ] = "auto"
 
 
 class UploadQuery(UploadOptions, Plan):
     """The query of POST /engines; what is left out comes from the server's settings."""
+
+
+for option in UploadOptions.model_fields:
+    # A setting decides what is left out, so the OpenAPI document must not promise a default, nor have clients
+    # send it: it shows none where a function makes it.
+    field = UploadQuery.model_fields[option]
+    field.default_factory = partial(getattr, EngineOptions(), option)
+    field.default = PydanticUndefined
