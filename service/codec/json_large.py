@@ -15,8 +15,8 @@ from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.json_values import Array, narrowed, refusal
 from trtserve.codec.request import Unread
 from trtserve.codec.tensor import TENSORS, check_elements
+from trtserve.codec.whole import MOST_EXACT
 from trtserve.errors import InvalidInput
-from trtserve.whole import MOST_EXACT
 
 LEAST_BYTES = 16_384  # of a document; a shorter one is not worth it
 LEAST_LIST = 256  # characters; a shorter list is not cut out

@@ -12,9 +12,9 @@ import orjson
 
 from trtserve.codec.datatypes import DATATYPES, Datatype
 from trtserve.codec.tensor import check_elements
+from trtserve.codec.whole import MOST_EXACT, whole
 from trtserve.errors import InvalidInput
 from trtserve.text import shown
-from trtserve.whole import MOST_EXACT, whole
 
 Array = npt.NDArray[Any]
 

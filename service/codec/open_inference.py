@@ -27,9 +27,9 @@ from trtserve.codec.request import (
     Unread,
 )
 from trtserve.codec.tensor import check_bytes, check_name, check_shape, check_tensors
+from trtserve.codec.whole import whole
 from trtserve.errors import InvalidInput, Unsupported
 from trtserve.text import shown
-from trtserve.whole import whole
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LENGTH_DIGITS = 18  # at most, so that the number fits a 64-bit length

@@ -8,9 +8,9 @@ from typing import Any
 
 from trtserve.codec.request import RegionPart
 from trtserve.codec.tensor import check_name
+from trtserve.codec.whole import whole
 from trtserve.errors import InvalidInput
 from trtserve.text import shown
-from trtserve.whole import whole
 
 REGION = "shared_memory_region"
 BYTE_SIZE = "shared_memory_byte_size"

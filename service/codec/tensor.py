@@ -3,9 +3,9 @@
 import math
 
 from trtserve.codec.datatypes import DATATYPES
+from trtserve.codec.whole import whole
 from trtserve.errors import InvalidInput
 from trtserve.text import shown
-from trtserve.whole import whole
 
 # Far above what any engine has. They bound what a sentence quotes, and how large a product can get.
 NAME_LENGTH = 1024

@@ -4,7 +4,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from trtserve import varint
+from trtserve.formats import varint
 from trtserve.formats.format import Format, Sniffed
 from trtserve.formats.not_a_plan import CONVERT_TO_ONNX, is_text
 

@@ -22,10 +22,10 @@ from runtime_ext import Output, TensorSpec
 from trtserve.codec import InferRequest, Selected
 from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.request import RegionPart, Unread
+from trtserve.codec.whole import whole
 from trtserve.errors import Conflict, InvalidInput, NotFound, TooLarge, TrtserveError, Unsupported
 from trtserve.settings import Settings
 from trtserve.text import shown
-from trtserve.whole import whole
 
 FOLDER = Path("/dev/shm")  # where shm_open(3) of glibc and musl keeps objects
 # Like shm_open's; O_NONBLOCK has no effect on a regular file, and keeps open() of other files from blocking.

@@ -11,9 +11,9 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from trtserve import varint
 from trtserve.codec.tensor import MOST_DOCUMENT_BYTES, TENSORS
 from trtserve.errors import InvalidInput, TooLarge
+from trtserve.formats import varint
 
 OTHERS = 1024  # fields of a request that are not tensors: a few, and its parameters
 MOST_FIELDS = 3 * TENSORS + OTHERS  # inputs, outputs, raw contents; protobuf turns 2 bytes into 80

@@ -2,13 +2,13 @@
 
 from fastapi import APIRouter, Request
 
+from trtserve.codec.whole import whole
 from trtserve.engines.registry import Registry
 from trtserve.errors import InvalidInput
 from trtserve.http.bodies import json_object
 from trtserve.http.schemas import NameList, NameModel, PointModel
 from trtserve.services import services_for
 from trtserve.text import shown
-from trtserve.whole import whole
 
 router = APIRouter(tags=["names"])
 
