@@ -147,8 +147,8 @@ void take_fields(py::dict& left, Options& options) {
 }
 
 void refuse_left(const py::dict& left) {
-  for (const auto& [name, value] : left)
-    throw py::type_error(c10::str("there is no option ", std::string(py::str(name))));
+  if (left.empty()) return;
+  throw py::type_error(c10::str("there is no option ", std::string(py::str(left.begin()->first))));
 }
 
 template <typename Options>

@@ -107,6 +107,8 @@ class Loader:
         try:
             await self._load_after_trial(engine, plan, name)
         except (TrtserveError, Error) as failure:
+            if BACKENDS[engine.backend].blame_plan is None:
+                raise
             told = await asyncio.to_thread(explained, self._runtime, engine.backend, plan, failure)
             if told is failure:
                 raise

@@ -154,6 +154,8 @@ def _in_store(ref: str, store: Path) -> Target:
     except NotFound as failure:
         raise NotFound(f"{failure} Nor is there a plan file {ref!r}.") from None
     stored = found.engine.stored
+    if stored.damage:
+        raise Unavailable(f"Engine {found.engine} cannot be measured: {stored.damage}")
     plan = layout.plan(stored.digest)
     return Target(
         plan,

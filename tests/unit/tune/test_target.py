@@ -61,6 +61,13 @@ def test_the_refusal_of_an_unknown_name_lists_the_engines(store: Database, setti
         find("net", settings)
 
 
+def test_an_engine_whose_options_are_not_known_is_not_measured(store: Database, settings: Settings) -> None:
+    (engine,) = (engine for engine in store.engines() if engine.id == 7)
+    store.add(replace(engine, damage="Its row is damaged."), None)
+    with pytest.raises(Unavailable, match=r"Engine 7 \(net\) cannot be measured: Its row is damaged\."):
+        find("net", settings)
+
+
 def test_a_store_without_metadata_or_of_another_version_is_reported(settings: Settings) -> None:
     with pytest.raises(NotFound, match=r"no plan file 'net', and .* is no store .* with --store"):
         find("net", settings)
