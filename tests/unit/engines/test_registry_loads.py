@@ -140,7 +140,7 @@ async def test_so_many_loads_may_wait(settings: Settings, runtime: HangingRuntim
 # -- shortages
 
 
-SHORT = "the openvino backend got no more threads"
+SHORT = "the openvino backend ran out of threads"
 
 
 @pytest.fixture
