@@ -58,7 +58,7 @@ def test_a_tensorrt_plan_is_told_what_this_server_lacks_for_it(server: Server, p
 def test_an_onnx_version_that_the_backend_lacks_is_named(server: Server, plan: bytes, version: int) -> None:
     model = onnx.load_model_from_string(plan)
     model.ir_version = version
-    check_refusal(server, model.SerializeToString(), 501, f"IR version {version}, and versions 1 to")
+    check_refusal(server, model.SerializeToString(), 501, f"IR version {version}, but only versions 1 to")
 
 
 def test_an_operator_that_the_backend_lacks_is_named(server: Server, plan: bytes) -> None:
