@@ -92,7 +92,7 @@ def test_held_requests_run_by_priority_and_then_by_arrival(loaded: FakeRuntime) 
     assert refusal.value.kind == "InvalidInput"
 
 
-def test_a_completion_tells_shapes_data_and_the_requests_of_its_batch(loaded: FakeRuntime) -> None:
+def test_a_completion_knows_shapes_data_and_the_requests_of_its_batch(loaded: FakeRuntime) -> None:
     big = bytes(4 * 8192)
     inputs = [("a", "FP32", [2048, 4], big), ("b", "INT8", [3], b"bbb")]
     submit(loaded, ENGINE, inputs)
