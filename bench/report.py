@@ -1,4 +1,4 @@
-"""What a run of the benchmarks leaves: tables on the screen, a JSON file, a chart, a comparison."""
+"""The output of a benchmark run: tables, a JSON file, a chart and a comparison."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -8,11 +8,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 Row = dict[str, Any]
-NOISE = 0.1  # of a figure, that two runs on one machine may differ by
+NOISE = 0.1  # two runs on one machine may differ by this fraction
 
 
 def table(title: str, rows: Iterable[Row], columns: dict[str, Callable[[Row], str]]) -> None:
-    """As Markdown, so that it can go into the documentation as it is."""
+    """Print a Markdown table, ready for the documentation."""
     print(f"\n### {title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for row in rows:
         print(f"| {' | '.join(render(row) for render in columns.values())} |")
@@ -111,7 +111,7 @@ def memory(result: Row) -> None:
 
 
 def compare(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Print what of the front end and the efficiency differs from a previous run by more than noise."""
+    """Print the front-end and efficiency figures that differ from the previous run by more than noise."""
     figures = _figures(before), _figures(now)
     changed = [
         (name, figures[0][name], value)
@@ -135,7 +135,7 @@ def _figures(results: dict[str, Any]) -> dict[str, float]:
 
 
 def chart(results: dict[str, Any], path: Path) -> None:
-    """Requests a second by payload and concurrency, and latency by load and delay."""
+    """Draw requests per second by payload and concurrency, and latency by load and delay."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), constrained_layout=True)
     rows = results.get("frontend", [])
     groups = list(dict.fromkeys((row["payload"], row["concurrency"]) for row in rows))

@@ -1,7 +1,7 @@
 // The seam between Python and C++; _C.pyi describes it.
 //
-// The GIL: whatever may block or take long runs without it, and so does every worker thread for all of its
-// life. Python objects are touched only here and in bindings_*.cpp: made and destroyed with the GIL.
+// The GIL: calls that may block or take long release it, and worker threads never hold it. Python objects are used only
+// here and in bindings_*.cpp, and are created and destroyed with the GIL.
 
 #include <algorithm>
 #include <chrono>
@@ -28,14 +28,14 @@ namespace {
 
 using NoGil = py::call_guard<py::gil_scoped_release>;
 
-/// A sentence may quote a library that quotes a plan's bytes, so it need not be UTF-8.
+/// A sentence may quote a plan's bytes by way of a library, so it may not be UTF-8.
 py::str sentence(const std::string& text) {
   PyObject* decoded = PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace");
   if (decoded == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::str>(decoded);
 }
 
-/// What Python knows of an engine: a copy, so that it keeps no engine resident.
+/// An engine as Python sees it: a copy, so that it does not keep the engine resident.
 struct EngineInfo {
   explicit EngineInfo(const Engine& engine)
       : id(engine.id()),
@@ -59,8 +59,7 @@ struct EngineInfo {
   std::map<std::string, std::string> properties;
 };
 
-/// Closes the runtime when Python lets go of it: without the GIL, since it waits for threads; a failure has
-/// nobody to go to but the log.
+/// Closes the runtime when Python drops it: without the GIL, since it waits for threads. A failure can only be logged.
 struct CloseRuntime {
   void operator()(Runtime* runtime) const {
     const std::unique_ptr<Runtime> owned(runtime);
@@ -75,7 +74,7 @@ struct CloseRuntime {
 using RuntimeHolder = std::unique_ptr<Runtime, CloseRuntime>;
 
 Nanoseconds nanoseconds(double seconds) {
-  // A year is for ever; a longer time would overflow a time point.
+  // A year is long enough; a longer time would overflow a time point.
   return std::chrono::duration_cast<Nanoseconds>(std::chrono::duration<double>(std::clamp(seconds, 0.0, 3.2e7)));
 }
 
@@ -101,7 +100,8 @@ Ticket submit(Runtime& runtime, const Prepared& prepared, py::handle data, size_
   const auto timeout = timeout_ns
                            ? std::optional(Nanoseconds(std::clamp<int64_t>(*timeout_ns, 0, 1'000'000'000'000'000)))
                            : std::nullopt;
-  // The GIL is kept: the queue's lock is held for bookkeeping only. On a refusal the buffers end here, with the GIL.
+  // Keeps the GIL: the queue's lock is held only for bookkeeping. On a refusal, the buffers are released here, with the
+  // GIL.
   return runtime.scheduler().submit(prepared.engine, std::move(request), timeout);
 }
 
@@ -110,7 +110,7 @@ Prepared prepare(const Runtime& runtime, EngineId id, const std::vector<Describe
 }
 
 void bind_error(py::module_& module) {
-  // Never freed: exceptions are translated for as long as the interpreter lives.
+  // Never freed: exceptions are translated until the interpreter ends.
   static PyObject* const type = py::exception<Error>(module, "Error").release().ptr();
   py::register_exception_translator(
       [](std::exception_ptr pointer) {  // NOLINT(performance-unnecessary-value-param): pybind11's signature
@@ -192,14 +192,14 @@ void bind_engine(py::module_& module) {
       .def_readonly("inputs", &EngineInfo::inputs)
       .def_readonly("outputs", &EngineInfo::outputs)
       .def_property_readonly("properties", [](const EngineInfo& info) {
-        py::dict properties;  // whose values may quote the plan
+        py::dict properties;  // values may quote the plan
         for (const auto& [name, value] : info.properties) properties[py::str(name)] = sentence(value);
         return properties;
       });
 }
 
 void bind_completion(py::module_& module) {
-  // Held by shared_ptr: the last reference goes with the Python object, so the input owner ends with the GIL.
+  // Held by shared_ptr: the Python object has the last reference, so the input owner is destroyed with the GIL.
   py::class_<Completion, std::shared_ptr<Completion>>(module, "Completion")
       .def_readonly("ticket", &Completion::ticket)
       .def_property_readonly("kind",
@@ -312,7 +312,7 @@ void bind_runtime(py::module_& module) {
            [](Runtime& runtime) {
              std::vector<std::shared_ptr<Completion>> taken;
              for (auto& completion : runtime.completions().take()) {
-               if (completion.ticket == 0) continue;  // its owner ends here, with the GIL
+               if (completion.ticket == 0) continue;  // its owner is destroyed here, with the GIL
                taken.push_back(std::make_shared<Completion>(std::move(completion)));
              }
              return taken;
@@ -341,7 +341,7 @@ void bind_runtime(py::module_& module) {
 }  // namespace
 }  // namespace trtserve
 
-// Threads share what is here only behind the locks of the core.
+// Threads share these objects only under the core's locks.
 PYBIND11_MODULE(_C, module) {
   trtserve::bind_error(module);
   trtserve::bind_tensors(module);

@@ -63,4 +63,4 @@ def shortage_in(words: str) -> Unavailable | None:
 
 
 def short_of(what: str) -> Unavailable:
-    return Unavailable(f"The server got no more {what}. Try again then.", retry_after=RETRY_AFTER_S)
+    return Unavailable(f"The server ran out of {what}. Try again then.", retry_after=RETRY_AFTER_S)

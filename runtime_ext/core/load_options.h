@@ -1,7 +1,7 @@
 #pragma once
 
-// The options that an engine is loaded with. A new one is a member, and its line in fields(): that is all that the
-// bindings need.
+// The options that an engine is loaded with. To add one, add a member and its line in fields():
+// the bindings need nothing else.
 
 #include <cstdint>
 #include <map>
@@ -10,13 +10,13 @@
 
 namespace trtserve {
 
-/// How the requests of an engine are joined into batches. The words are Triton's dynamic batcher's.
+/// How the requests of an engine are joined into batches. The names are those of Triton's dynamic batcher.
 struct BatchOptions {
-  int64_t max_batch_size = 1;                  ///< items that requests are joined up to; 1: each runs alone
+  int64_t max_batch_size = 1;                  ///< the most items in a batch; 1: each request runs alone
   int64_t max_queue_delay_us = 0;              ///< how long a request may wait for others; kAutoDelay: adaptive
-  int64_t latency_target_us = 10'000;          ///< of the adaptive delay: the latency that it keeps to
-  std::vector<int64_t> preferred_batch_sizes;  ///< sizes that need not wait for more; none: only the maximum
-  std::map<std::string, int64_t> batch_dims;   ///< the batch dimension by tensor; one that is not named: 0
+  int64_t latency_target_us = 10'000;          ///< the latency that the adaptive delay must keep to
+  std::vector<int64_t> preferred_batch_sizes;  ///< sizes that run without waiting; empty: only the maximum
+  std::map<std::string, int64_t> batch_dims;   ///< the batch dimension of each tensor; 0 where not named
   static constexpr int64_t kAutoDelay = -1;
 
   /// Calls `field(name, member)` for each option.
@@ -31,16 +31,16 @@ struct BatchOptions {
 };
 
 struct LoadOptions {
-  std::string name;                  ///< what the user calls the engine; empty: nothing
+  std::string name;                  ///< the user's name for the engine; empty: unnamed
   std::string device = "auto";       ///< auto, cpu, cuda or cuda:N
   int instances = 0;                 ///< 0: the backend chooses
   int64_t max_queue_size = 256;      ///< requests that may wait
   std::string precision = "f32";     ///< inference precision: f32, f16 or bf16
-  int threads = 0;                   ///< CPU threads of all instances together; 0: one a core
+  int threads = 0;                   ///< CPU threads of all instances together; 0: one per core
   std::string cuda_graphs = "auto";  ///< off, auto or on; only for backends that run on CUDA
-  BatchOptions batch;                ///< how requests are joined; the core's business, not the backend's
+  BatchOptions batch;                ///< how requests are joined; used by the core, not by the backend
 
-  /// Calls `field(name, member)` for each option but those of `batch`, which has its own list.
+  /// Calls `field(name, member)` for each option except those of `batch`, which has its own list.
   template <typename Field>
   static void fields(Field field) {
     field("name", &LoadOptions::name);

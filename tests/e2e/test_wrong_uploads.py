@@ -58,7 +58,7 @@ def test_the_refusal_of_a_tensorrt_plan_names_what_the_server_lacks(server: Serv
 def test_an_unsupported_onnx_version_is_named(server: Server, plan: bytes, version: int) -> None:
     model = onnx.load_model_from_string(plan)
     model.ir_version = version
-    check_refusal(server, model.SerializeToString(), 501, f"IR version {version}, and versions 1 to")
+    check_refusal(server, model.SerializeToString(), 501, f"IR version {version}, but only versions 1 to")
 
 
 def test_an_unsupported_operator_is_named(server: Server, plan: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Engines as the registry gives them, made without one."""
+"""Makes engines like the registry's, without a registry."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ UNBATCHED: dict[str, Any] = {
     "preferred_batch_sizes": "",
     "batch_dims": "",
 }
-"""Options of an engine whose requests are not joined."""
+"""The options of an engine whose requests are not joined."""
 
 
 def stored_engine(**fields: Any) -> StoredEngine:
@@ -41,7 +41,7 @@ def ready(
     device: str = "cpu",
     **stored: Any,
 ) -> Resolved:
-    """A READY engine; `stored` are fields of StoredEngine that are not as usual."""
+    """Make a READY engine; `stored` overrides fields of StoredEngine."""
     fields: dict[str, Any] = {
         "id": ID,
         "digest": "ce67",

@@ -1,4 +1,4 @@
-"""Fixtures for tests of the compiled extension: a real runtime with the toy backend beside the real ones."""
+"""Fixtures for tests of the compiled extension: a real runtime with the toy backend and the real ones."""
 
 import ctypes
 import select
@@ -45,7 +45,7 @@ class Gates:
         self._library.toy_gate_let_through(gate.encode(), executions)
 
     def wait_for(self, gate: str, arrivals: int) -> None:
-        assert self._library.toy_gate_await(gate.encode(), arrivals), "the executions did not come"
+        assert self._library.toy_gate_await(gate.encode(), arrivals), "the executions did not arrive"
 
     @property
     def contexts(self) -> int:
@@ -57,7 +57,7 @@ class Gates:
 
 
 class Harness:
-    """A runtime, and the little that every test does with it."""
+    """A runtime, with the operations that every test needs."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Harness:
         self.order: list[int] = []  # tickets in the order in which they completed
 
     def load_toy(self, plan: str, **options: object) -> int:
-        """Load a toy plan, given without its first line; returns its ID."""
+        """Load a toy plan, given without its first line; return its ID."""
         engine_id = next(self._ids)
         path = self.folder / f"{engine_id}.plan"
         path.write_text(f"toy 1\n{plan}\n")
@@ -93,7 +93,7 @@ class Harness:
         return submit(self.runtime, engine_id, tensors, timeout_ns, priority)
 
     def wait(self, *tickets: int) -> list[runtime_ext.Completion]:
-        """The completions of these tickets, in their order."""
+        """Wait for the completions of these tickets; return them in the same order."""
         while not all(ticket in self._taken for ticket in tickets):
             ready, _, _ = select.select([self.runtime.completion_fd()], [], [], COMPLETION_TIMEOUT_S)
             assert ready, f"no completion came; open: {set(tickets) - set(self._taken)}"
@@ -101,7 +101,7 @@ class Harness:
         return [self._taken.pop(ticket) for ticket in tickets]
 
     def taken(self) -> list[runtime_ext.Completion]:
-        """The completions that have come and were not waited for."""
+        """Return the completions that have come and were not waited for."""
         self._take()
         taken, self._taken = list(self._taken.values()), {}
         return taken
@@ -149,7 +149,7 @@ def clock() -> runtime_ext.ManualClock:
 
 @pytest.fixture
 def still_harness(tmp_path: Path, gates: Gates, clock: runtime_ext.ManualClock) -> Iterator[Harness]:
-    """A harness whose time stands still until the test moves `clock`."""
+    """Make a harness whose time stands still until the test moves `clock`."""
     harness = Harness(tmp_path, clock)
     yield harness
     gates.open_all()

@@ -26,7 +26,7 @@ from trtserve.shortage import check_memory, shortage_behind, shortage_in
 def test_a_shortage_becomes_unavailable(failure: Exception, what: str) -> None:
     shortage = shortage_behind(failure)
     assert shortage is not None
-    assert f"got no more {what}: " in str(shortage)
+    assert f"ran out of {what}: " in str(shortage)
     told = tell(failure)
     assert (told.kind, told.sentence, told.retry_after) == ("Unavailable", str(shortage), 5)
 
@@ -53,7 +53,7 @@ def test_other_exceptions_are_not_shortages(failure: Exception) -> None:
 def test_a_shortage_is_recognised_in_last_words(words: str, what: str) -> None:
     shortage = shortage_in(words)
     assert shortage is not None
-    assert f"got no more {what}: " in str(shortage)
+    assert f"ran out of {what}: " in str(shortage)
     assert shortage.retry_after is not None
 
 

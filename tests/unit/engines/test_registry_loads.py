@@ -140,7 +140,7 @@ async def test_the_number_of_waiting_loads_is_limited(settings: Settings, runtim
 # -- shortages
 
 
-SHORT = "the openvino backend got no more threads"
+SHORT = "the openvino backend ran out of threads"
 
 
 @pytest.fixture
