@@ -263,7 +263,7 @@ async def test_a_thread_that_cannot_be_started_is_a_shortage(
         await server.add(tensorrt_plan())  # starts the other threads
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", fail)
-            with pytest.raises(Unavailable, match="no more threads") as refused:
+            with pytest.raises(Unavailable, match="ran out of threads") as refused:
                 await server.add(onnx_plan())
         assert refused.value.retry_after is not None
 

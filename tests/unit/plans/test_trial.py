@@ -161,7 +161,7 @@ async def test_a_child_that_crashes_after_its_report_counts_as_crashed(
 async def test_a_crash_from_a_shortage_does_not_blame_the_plan(
     trial: ProcessTrial, plan: Run, words: str, what: str
 ) -> None:
-    with pytest.raises(Unavailable, match=f"no more {what}") as failed:
+    with pytest.raises(Unavailable, match=f"ran out of {what}") as failed:
         await trial(plan(f"os.write(2, {words.encode()!r}); os.abort()"), ENGINE)
     assert failed.value.retry_after is not None
 

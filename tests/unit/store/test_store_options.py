@@ -123,7 +123,7 @@ def test_a_damaged_database_of_the_version_before_is_put_right_from_its_copy(
 ) -> None:
     edit(before, f"UPDATE engine SET {change} WHERE id = ?", IDS[1])
     store = Store(before)
-    assert "put right from its copy" in store.notes[0]
+    assert "repaired from its copy" in store.notes[0]
     assert f"differed in {IDS[1]}" in store.notes[0]
     check_whole(store)
     store.close()
