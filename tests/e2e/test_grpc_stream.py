@@ -125,7 +125,7 @@ def test_unread_answers_count_as_under_way(tmp_path: Any, plan: bytes) -> None:
         assert infer().status_code == 200
     assert len(told) == number
     assert {bool(sentence) for sentence in told} == {False, True}
-    assert all("under way hold" in sentence for sentence in told if sentence)
+    assert all("in progress hold" in sentence for sentence in told if sentence)
 
 
 def test_a_client_that_leaves_without_its_answers_is_not_counted_as_a_failure(double: Server) -> None:
