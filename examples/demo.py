@@ -1,4 +1,4 @@
-"""Start a service on a free port with a store of its own, run the LeNet example against it, stop it.
+"""Start a service on a free port with its own store, run the LeNet example against it, and stop it.
 
 make demo
 """
@@ -19,14 +19,14 @@ STOP_S = 75.0  # more than twice the service's own drain_s, which is what an ord
 
 @contextlib.contextmanager
 def service(store: Path) -> Iterator[str]:
-    """A running service's URL; the service is stopped on the way out, whatever happened."""
+    """A running service's URL; the service is stopped on the way out, whatever happens."""
     arguments = ["serve", "--port", "0", "--grpc-port", "off", "--store", str(store)]
     arguments += ["--log-level", "warning"]
     print(f"== start the service: trtserve {' '.join(arguments)}", flush=True)
     server = subprocess.Popen([str(TRTSERVE), *arguments], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None  # PIPE
-        line = server.stdout.readline()  # the one that it prints once it listens; empty where it ended
+        line = server.stdout.readline()  # printed once it listens; empty if it ended
         url = re.search(r"http://[^ ]+", line)
         if url is None:
             sys.exit("error: the service did not start.")
@@ -43,7 +43,7 @@ def service(store: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` stops the service then too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` also stops the service
     with tempfile.TemporaryDirectory(prefix="trtserve-demo-") as folder, service(Path(folder)) as url:
         return subprocess.run([sys.executable, str(EXAMPLE), "--server", url], check=False).returncode
 

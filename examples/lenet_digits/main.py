@@ -91,7 +91,7 @@ def infer_binary(client: httpx.Client, name: str, image: Tensor) -> Tensor:
 
 
 def infer_safetensors(client: httpx.Client, name: str, images: Tensor) -> Tensor:
-    """Safetensors in and out: one line on each side for whoever has torch."""
+    """Safetensors in and out: one line on each side for anyone with torch."""
     answer = client.post(
         f"/engines/{name}/infer",
         content=safetensors.torch.save({"x": images}),
@@ -101,14 +101,14 @@ def infer_safetensors(client: httpx.Client, name: str, images: Tensor) -> Tensor
 
 
 def checked(answer: httpx.Response) -> httpx.Response:
-    """The answer, or an exit with the sentence of the service's error."""
+    """The answer, or an exit with the service's error message."""
     if answer.is_error:
         sys.exit(f"error: {answer.status_code}: {answer.json()['error']}")
     return answer
 
 
 def one_by_one(client: httpx.Client, name: str, images: Tensor) -> tuple[Tensor, np.ndarray]:
-    """The logits [N, 10] of a request an image, and each request's seconds [N] as the client sees them."""
+    """The logits [N, 10] of one request per image, and each request's seconds [N] as the client sees them."""
     logits, seconds = [], []
     for image in images.split(1):
         start = time.perf_counter()
@@ -118,7 +118,7 @@ def one_by_one(client: httpx.Client, name: str, images: Tensor) -> tuple[Tensor,
 
 
 def report(data: train.Digits, torch_logits: Tensor, answers: dict[str, Tensor]) -> bool:
-    """Print a line for each way of asking; true when every prediction rate equals PyTorch's."""
+    """Print a line for each kind of request; true if every prediction rate equals PyTorch's."""
 
     def accuracy(logits: Tensor) -> float:
         return (logits.argmax(1) == data.test_labels[: len(logits)]).float().mean().item()
