@@ -62,7 +62,7 @@ Device = Annotated[
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AnySeconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""Seconds that may be none at all."""
+"""Seconds, 0 allowed."""
 
 Instances = Annotated[int, Field(ge=0, le=256)]
 QueueSize = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -356,7 +356,7 @@ def most_connections(settings: Settings) -> int:
 
 
 def most_per_address(settings: Settings) -> int:
-    """How many of them one address may have.
+    """How many connections over HTTP one address may have.
 
     Unless it is set, all but an eighth: a proxy in front is the one address of all its clients, and whoever
     comes from another, as a probe of the machine's own, still finds room.

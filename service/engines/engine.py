@@ -13,11 +13,11 @@ from trtserve.store.database import StoredEngine
 
 
 class State(StrEnum):
-    LOADING = "LOADING"  # being stood up
+    LOADING = "LOADING"  # being loaded
     READY = "READY"  # takes requests
     DRAINING = "DRAINING"  # removed or unloaded; finishes the requests that it had accepted
     UNLOADED = "UNLOADED"  # kept, but not resident
-    FAILED = "FAILED"  # kept, but could not be stood up again; `reason` says why
+    FAILED = "FAILED"  # kept, but could not be loaded again; `reason` says why
 
 
 class EngineName(NamedTuple):
@@ -85,7 +85,7 @@ class Engine:
                 return f"Engine {self} could not be loaded: {self.reason}"
 
     def check_same_plan(self, wanted: StoredEngine) -> None:
-        """Conflict where a plan has this engine's ID but other bytes."""
+        """Raise Conflict if a plan has this engine's ID but different bytes."""
         # Of a damaged row the digest may be lost.
         if self.digest != wanted.digest and not self.stored.damage:
             raise Conflict(
@@ -95,7 +95,7 @@ class Engine:
             )
 
     def check_options(self, asked: EngineOptions) -> None:
-        """Conflict where an upload or a load asks for other options than this engine has."""
+        """Raise Conflict if an upload or a load asks for options that differ from this engine's."""
         for option, value in self.others(asked):
             has = getattr(self.stored.options, option)
             raise Conflict(
@@ -145,5 +145,5 @@ class Resolved(NamedTuple):
 
     @property
     def model_version(self) -> str:
-        """The same of its version: an engine without a name has 1."""
+        """The version that the Open Inference Protocol reports; 1 for an engine without a name."""
         return str(self.version or 1)

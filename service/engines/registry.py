@@ -1,7 +1,7 @@
 """Names, versions, and the life of engines: LOADING → READY → DRAINING → gone or UNLOADED, or FAILED.
 
 The registry belongs to the event loop and never blocks it: the store, loads and unloads run in threads.
-An operation that has begun goes on to its end, also where its caller is cancelled.
+An operation that has begun runs to its end, even if its caller is cancelled.
 """
 
 import asyncio
@@ -93,7 +93,7 @@ class Registry:
         self._loader.close()
 
     async def _settled(self, within_s: float) -> None:
-        """Wait until nothing is under way, for at most so long."""
+        """Wait until no operation is in progress, for at most `within_s` seconds."""
         deadline = asyncio.get_running_loop().time() + within_s
         while self._operations and (left_s := deadline - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait(self._operations, timeout=left_s)
@@ -108,7 +108,7 @@ class Registry:
         return self._lookup.resolve(ref, version)
 
     def ready(self, ref: str, version: str | None = None) -> Resolved:
-        """The same, if it takes requests; else Unavailable with the reason."""
+        """The engine that resolve() finds, if it is READY; otherwise raises Unavailable with the reason."""
         resolved = self._lookup.resolve(ref, version)
         if resolved.engine.state is not State.READY:
             raise Unavailable(resolved.engine.why_not_ready())
@@ -156,7 +156,7 @@ class Registry:
         version: int | None = None,
         renew: bool = False,
     ) -> tuple[Resolved, bool]:
-        """Stand up the engine of a staged plan and keep it, or find the one that is there.
+        """Load the engine of a staged plan and keep it, or find the one that exists.
 
         A new version of the name has the next number, or `version` where that is greater. With `renew`
         one that is there with other options is loaded anew with these.
@@ -176,7 +176,7 @@ class Registry:
         return await self._run(self._lifecycle.add(plan, wanted, name, options, version, renew=renew))
 
     async def load(self, ref: str, options: EngineOptions | None = None, *, renew: bool = False) -> None:
-        """Stand up again the engines of all versions of a name, or the engine of an ID.
+        """Load again the engines of all versions of a name, or the engine of an ID.
 
         The current version comes first. What is READY stays as it is, but where it has other options than
         these: with `renew` it is loaded anew with them, having finished what it had accepted, and without

@@ -201,7 +201,7 @@ class Inference:
                 request.inputs[number] = (name, datatype, shape, read)
 
     def abandon(self, call: Call) -> None:
-        """Nobody waits for the call's answer any more."""
+        """Forget the call: its client no longer waits for the answer."""
         if self._completions.forget(call.engine_id, call.ticket):
             self._inflight.give_back(call.made)
 

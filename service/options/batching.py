@@ -1,7 +1,7 @@
-"""What an upload says of batches, as text.
+"""The batching options of an upload, as text.
 
 Lists are kept as the query gives them, in one canonical form: text that can be compared, stored and shown.
-Whatever has been made canonical reads without an error.
+Canonical text can always be read without an error.
 """
 
 import re
@@ -30,7 +30,7 @@ def read_dims(text: str) -> dict[str, int]:
 
 
 def canonical_sizes(given: str) -> str:
-    """`4,8`: ascending, each once. Raises PydanticCustomError, naming the part that is no size."""
+    """`4,8`: ascending, each once. Raises PydanticCustomError, naming the part that is not a size."""
     sizes = set()
     for part in _parts(given):
         if not re.fullmatch(r"[0-9]{1,5}", part) or not 1 <= int(part) <= MAX_BATCH_SIZE:

@@ -1,7 +1,7 @@
-"""The options of an engine: one field each, from which all else that deals in options is derived.
+"""The options of an engine: one field each, from which everything about options is derived.
 
 These are the query of an upload, the flags of `trtserve engines add`, what a load's config asks for, the row
-in the store, and what the runtime is told. Where an option is left out, the setting of the same name decides.
+in the store, and what the runtime is told. If an option is left out, the setting of the same name decides.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -73,7 +73,7 @@ class EngineOptions(BaseModel):
 
     @property
     def joins(self) -> bool:
-        """Whether requests are to be joined."""
+        """True if requests are to be joined."""
         return self.max_batch_size > 1 and self.max_queue_delay_us != NEVER
 
     def check(self) -> None:
@@ -94,7 +94,7 @@ class EngineOptions(BaseModel):
         return {option: value for option, value in self if option in self.model_fields_set & OPTIONS}
 
     def over(self, before: "EngineOptions") -> "EngineOptions":
-        """What was asked for, and all else as it was before."""
+        """These options where asked for; otherwise those of `before`."""
         changed = self.asked()
         if "max_batch_size" in changed and before.max_queue_delay_us == NEVER:
             changed = {"max_queue_delay_us": 0} | changed  # who asks for batches means that they are joined

@@ -1,4 +1,4 @@
-"""The options of an engine as the runtime takes them."""
+"""Converts the options of an engine for the runtime."""
 
 from typing import Any
 

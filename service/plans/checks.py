@@ -1,4 +1,4 @@
-"""What is looked at before a library sees a byte of a plan, and what is told of one that it refuses."""
+"""Checks a plan before a library reads it, and explains why a library refused it."""
 
 import asyncio
 from pathlib import Path

@@ -92,7 +92,7 @@ class Database(Reader):
         self.notes, self.sound = decision.notes, decision.sound
 
     def knows(self, digest: str) -> bool:
-        """Whether an engine has this plan."""
+        """True if an engine has this plan."""
         with self._told():
             return self._db.execute("SELECT 1 FROM engine WHERE digest = ?", (digest,)).fetchone() is not None
 
