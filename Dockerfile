@@ -1,8 +1,8 @@
-# The GPU image. torch's own packages carry CUDA; the driver comes from the host through the NVIDIA
-# container toolkit, so a CUDA base image would only be a second copy.
+# The GPU image. torch's own packages contain CUDA, and the driver comes from the host through the NVIDIA
+# container toolkit, so a CUDA base image would only add a second copy.
 
-# What pyproject.toml asks for, as files of their own: where another of its lines changes, these stay the same, and so do
-# the layers that are made of them, which are gigabytes.
+# Writes the requirements in pyproject.toml into separate files. When other lines of pyproject.toml change, these files
+# stay the same, and so do the layers built from them, which are gigabytes.
 FROM python:3.11-slim-bookworm AS requirements
 WORKDIR /requirements
 COPY pyproject.toml ./
@@ -21,16 +21,16 @@ WORKDIR /src
 COPY --from=requirements /requirements/trtserve.txt /requirements/
 RUN pip install -r /requirements/trtserve.txt 'cmake>=3.25' ninja
 
-# With build isolation, which trtserve itself is installed without: what PyPI has of TensorRT's libraries is a package
-# whose build fetches them from NVIDIA's own index, with a build backend that is nowhere declared but there.
+# This needs build isolation (trtserve itself is installed without): PyPI's package for TensorRT's libraries fetches
+# them from NVIDIA's own index during its build, with a build backend that only this package declares.
 COPY --from=requirements /requirements/tensorrt.txt /requirements/
 RUN pip install -r /requirements/tensorrt.txt
 
-# What the CUDA runtime's headers include and its package has not, of the CUDA that torch came with.
+# Installs the headers that the CUDA runtime's headers include but its package lacks, for the CUDA version of torch.
 RUN cuda=$(python -c 'from importlib.metadata import version; print(version("nvidia-cuda-runtime"))') \
  && pip install "nvidia-cuda-crt==${cuda%.*}.*"
 
-# Without headers the backend is left out and the rest is built; this image is nothing without it.
+# Without the headers, the build leaves the backend out and still succeeds. This image is useless without the backend.
 COPY . ./
 RUN pip install --no-build-isolation '.[tensorrt]' \
  && test -f /opt/trtserve/lib/python3.11/site-packages/runtime_ext/backends/libtrtserve_backend_tensorrt.so \
@@ -56,7 +56,7 @@ USER 10001:10001
 WORKDIR /tmp
 VOLUME /var/lib/trtserve
 EXPOSE 8000 8001
-# Live, not ready: a container that still loads its engines is healthy.
+# Checks live, not ready: a container that is still loading its engines is healthy.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
   CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"TRTSERVE_PORT\"]}/health/live', timeout=2)"]
 ENTRYPOINT ["trtserve"]

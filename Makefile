@@ -1,15 +1,15 @@
-# What CI runs is what a person runs: .ci/run calls `make lint`, `make test` and `make demo`.
+# CI runs the same commands as people do: .ci/run calls `make lint`, `make test` and `make demo`.
 #
-# Needs python3 (3.11 or newer, with venv and headers), g++ and make. Everything else, cmake and ninja
-# included, is installed into .venv in this folder.
+# You need python3 (3.11 or newer, with venv and headers), g++ and make. The build installs everything else,
+# including cmake and ninja, into .venv in this folder.
 
 PYTHON ?= python3
 CXX ?= g++
-# An extra index for torch, say https://download.pytorch.org/whl/cpu on a machine without an NVIDIA GPU.
+# An extra index for torch, for example https://download.pytorch.org/whl/cpu on a machine without an NVIDIA GPU.
 TORCH_INDEX ?=
-# How long `make fuzz` looks for faults.
+# How many seconds `make fuzz` looks for bugs.
 SECONDS ?= 600
-# What to add to the command behind `run` and `test`: make test ARGS="-k codec -x"
+# Extra arguments for the command behind a target such as `run` or `test`: make test ARGS="-k codec -x"
 ARGS ?=
 
 VENV := .venv
@@ -17,12 +17,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CPP := $(shell find runtime_ext tests -name '*.cpp' -o -name '*.h')
 TIDY := $(patsubst %.cpp,build/tidy/%,$(filter runtime_ext/%.cpp,$(CPP)))
-# service/ under the name that it is imported by, for tools that know nothing of an editable install.
+# service/ under its import name, for tools that do not understand an editable install.
 IMPORT := build/import/trtserve
 PROTO := $(wildcard service/rpc/*.proto)
 BENCH_CPP := $(wildcard bench/*.cpp)
 CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
-# With them the backend tensorrt can be built: so build again when their package comes.
+# The tensorrt backend needs these headers, so build again when their package is installed.
 CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt/host_defines.h)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -33,9 +33,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-build: $(VENV)/.built ## make .venv, install what is needed, compile; again only what has changed
+build: $(VENV)/.built ## create .venv, install dependencies, compile; later runs rebuild only what changed
 
-demo: build ## start a service, train a LeNet, upload it, compare HTTP with PyTorch, stop
+demo: build ## start a service, train a LeNet, upload it, compare HTTP with PyTorch, stop the service
 	@$(BIN)/python examples/demo.py
 
 run: build ## start the service on http://127.0.0.1:8000 (ARGS="--port 9000")
@@ -45,35 +45,35 @@ test: build ## run the tests (ARGS="-k codec")
 	@echo "== tests"
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-gpu: build ## run the tests that need an NVIDIA GPU, which must then be there
+test-gpu: build ## run the tests that need an NVIDIA GPU; fails without one
 	@REQUIRE_GPU=1 $(BIN)/python -m pytest tests/gpu $(ARGS)
 
-soak: build ## 200 clients for a minute while an engine comes and goes (ARGS="--seconds 600")
+soak: build ## run 200 clients for a minute while an engine is added and removed (ARGS="--seconds 600")
 	@$(BIN)/python -m tests.e2e.soak $(ARGS)
 
-bench: build ## throughput, latency and memory, into docs/performance.* (ARGS="frontend --rounds 3"); needs wrk
+bench: build ## measure throughput, latency and memory, write docs/performance.* (ARGS="frontend --rounds 3"); needs wrk
 	@$(BIN)/python -m bench $(ARGS)
 
-bench-steps: build ## what a request costs on each step of its way, beside OpenVINO alone
+bench-steps: build ## measure each step of a request's path, compared with OpenVINO alone
 	@$(BIN)/python -m bench.steps $(ARGS)
 
 test-asan: build ## run the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tests/sanitizers.sh asan
 
-test-tsan: build ## run the tests of scheduler and manager under ThreadSanitizer
+test-tsan: build ## run the scheduler and manager tests under ThreadSanitizer
 	@tests/sanitizers.sh tsan
 
-onnx-suite: build ## run ONNX's conformance cases here and in OpenVINO, print a table (ARGS="--only 'test_reduce*'")
+onnx-suite: build ## run ONNX's conformance cases here and in OpenVINO, and print a table (ARGS="--only 'test_reduce*'")
 	@$(BIN)/python -m tests.onnx_suite $(ARGS)
 
-hostile: build ## send hostile values to every ONNX operator, print the bad endings (ARGS="--only gather"); minutes
+hostile: build ## send hostile values to every ONNX operator, print those that end badly (ARGS="--only gather"); takes minutes
 	@timeout 600 $(BIN)/python -m tests.hostile --per-operator 1 $(ARGS)
 
-fuzz: build $(IMPORT) ## look for faults in the codec for ten minutes (SECONDS=60); needs a wheel of atheris
+fuzz: build $(IMPORT) ## fuzz the codec for ten minutes (SECONDS=60); needs a wheel of atheris
 	@$(PIP) install -qq $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["fuzz"])')
 	@PYTHONPATH=$(dir $(IMPORT)) $(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS) $(ARGS)
 
-lint: build $(IMPORT) ## check style, types and C++ (changes nothing)
+lint: build $(IMPORT) ## check style, types and C++; changes nothing
 	@echo "== ruff"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -81,7 +81,7 @@ lint: build $(IMPORT) ## check style, types and C++ (changes nothing)
 	@$(BIN)/mypy
 	@echo "== clang-format"
 	@$(BIN)/clang-format --dry-run --Werror $(CPP) $(BENCH_CPP)
-	@echo "== clang-tidy (minutes at first, then only what changed)"
+	@echo "== clang-tidy (minutes the first time, then only what changed)"
 	@$(MAKE) --no-print-directory -j "$$(nproc)" $(TIDY)
 
 format: build ## format Python and C++ in place
@@ -89,7 +89,7 @@ format: build ## format Python and C++ in place
 	@$(BIN)/ruff format .
 	@$(BIN)/clang-format -i $(CPP) $(BENCH_CPP)
 
-clean: ## remove .venv and everything that was built
+clean: ## remove .venv and all build output
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -108,18 +108,18 @@ check:
 	@command -v $(CXX) >/dev/null \
 	  || { echo "error: the compiler $(CXX) is missing; on Debian: apt-get install g++" >&2; exit 1; }
 
-# The extension is compiled against the torch and the openvino that it will run with, so these come first.
+# The extension is compiled against the torch and openvino that it will run with, so install these first.
 $(VENV)/.environment: pyproject.toml | check
-	@echo "== environment: $(VENV), torch and openvino (a download of about 300 MB; far more where torch comes with CUDA)"
+	@echo "== environment: $(VENV), torch and openvino (a download of about 300 MB; far more if torch includes CUDA)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  > $(VENV)/build-requirements.txt
 	@$(PIP) install -qq $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $(VENV)/build-requirements.txt 'cmake>=3.25' ninja
 	@touch $@
 
-# An editable install: Python is used where it lies; C++ is compiled into build/, and again only what changed.
+# An editable install: Python runs from the source tree; C++ is compiled into build/, and later only what changed.
 $(VENV)/.built: $(VENV)/.environment $(CPP) $(CMAKE) $(PROTO) $(CUDA_CRT)
-	@echo "== build: the C++ extension and the remaining packages (minutes at first, then seconds)"
+	@echo "== build: the C++ extension and the remaining packages (minutes the first time, then seconds)"
 	@$(PIP) install -qq --no-build-isolation -e '.[dev]' \
 	  --config-settings=cmake.define.TRTSERVE_TEST_BACKENDS=ON
 	@touch $@

@@ -1,1 +1,2 @@
-"""Benchmarks: ratios within one run, medians over interleaved rounds. Times of two runs do not compare."""
+"""Benchmarks: ratios within one run, medians over interleaved rounds. Times of different runs are not
+comparable."""

@@ -1,8 +1,8 @@
 """The project's own benchmarks: make bench.
 
-Each part prints a table, and together they leave docs/performance.json and docs/performance.svg. What a run
-before left there is compared with. Only the ratios within one run say something about the software: the rest
-is the machine's.
+Each part prints a table, and together they write docs/performance.json and docs/performance.svg, after a
+comparison with the previous files. Only the ratios within one run measure the software: the rest depends on
+the machine.
 """
 
 import argparse
@@ -18,9 +18,9 @@ PARTS = ("frontend", "efficiency", "latency", "memory")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; none: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; default: all")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4, help="of a load")
+    parser.add_argument("--seconds", type=int, default=4, help="duration of a load")
     parser.add_argument("--memory-seconds", type=int, default=120)
     parser.add_argument(
         "--peer", action="append", default=[], metavar="NAME=URL", help="see bench/frontend.py"
@@ -30,7 +30,7 @@ def main() -> None:
         type=Path,
         metavar="VENV",
         default=os.environ.get("TRITON_VENV") or None,
-        help="venv with nvidia-pytriton, whose Triton is a peer too (TRITON_VENV)",
+        help="venv with nvidia-pytriton, whose Triton becomes a peer (TRITON_VENV)",
     )
     parser.add_argument(
         "--out", type=Path, default=DOCS, help="folder of performance.json and performance.svg"
@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     unknown = set(options.parts) - set(PARTS)
     if unknown:
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
     parts = options.parts or PARTS
     peers = dict(peer.split("=", 1) for peer in options.peer)
     before = report.load(options.out / "performance.json")

@@ -1,4 +1,4 @@
-"""Requests for a tensor, as a client of the Open Inference Protocol sends them."""
+"""Inference requests as clients of the Open Inference Protocol send them."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def binary(folder: Path, input_name: str, output_name: str, x: np.ndarray) -> Re
 
 
 def as_json(folder: Path, input_name: str, output_name: str, x: np.ndarray) -> Request:
-    """Values with six digits behind the point, as a preprocessed image has them."""
+    """Make a JSON request whose values have six decimals, like a preprocessed image."""
     data = [round(float(value), 6) for value in x.ravel()]
     tensor = {"name": input_name, "shape": list(x.shape), "datatype": "FP32", "data": data}
     path = folder / f"{input_name}-{x.size}.json"

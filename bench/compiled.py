@@ -1,4 +1,4 @@
-"""The C++ of the benchmarks: compiled into build/bench on first use, and again when its source is newer."""
+"""Compiles the benchmarks' C++ into build/bench on first use, and again when a source is newer."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ BUILD = HERE.parent / "build" / "bench"
 
 
 def compiled(source: str, target: str, *options: str) -> Path:
-    """The `target` made of `source`, a file beside this one. Ends the program where it cannot be made."""
+    """Compile `source`, a file in this folder, to `target` and return its path. Exits on failure."""
     path, program = HERE / source, BUILD / target
     if program.exists() and program.stat().st_mtime >= path.stat().st_mtime:
         return program
@@ -18,7 +18,7 @@ def compiled(source: str, target: str, *options: str) -> Path:
     if shutil.which(compiler) is None:
         raise SystemExit(f"error: the compiler {compiler} is missing; on Debian: apt-get install g++")
     BUILD.mkdir(parents=True, exist_ok=True)
-    part = program.with_suffix(f".{os.getpid()}.part")  # a run beside this one shall not see half of it
+    part = program.with_suffix(f".{os.getpid()}.part")  # a concurrent run must not see half of it
     command = [compiler, "-std=c++17", "-O2", "-Wall", "-Wextra", *options, str(path), "-o", str(part)]
     if subprocess.run(command, check=False).returncode != 0:
         raise SystemExit(f"error: {path} was not compiled")

@@ -1,7 +1,7 @@
-"""How much of OpenVINO's own throughput arrives over HTTP: both on all cores, with the same threads.
+"""The share of OpenVINO's own throughput that arrives over HTTP: both on all cores, with equal threads.
 
 In process: OpenVINO's AsyncInferQueue, compiled for throughput, at its best batch size. Over HTTP: binary
-requests at 64 connections; of one item each, which the server joins, and of the best batch each.
+requests at 64 connections; with one item each, which the server joins, and with the best batch each.
 """
 
 import statistics
@@ -17,7 +17,7 @@ from bench.serving import add, serving
 
 BATCHES = {"mlp": (1, 64, 256), "lenet": (1, 16, 64), "resnet50": (1, 4)}
 CONNECTIONS = 64
-LONGER = {"resnet50": 4}  # times: with seconds for an answer, a short load would miss too many of them
+LONGER = {"resnet50": 4}  # a factor: answers take seconds, so a short load would miss too many of them
 
 
 def measure(folder: Path, rounds: int, seconds: int) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def _network(folder: Path, name: str, rounds: int, seconds: int) -> dict[str, An
 
 
 def _in_process(plan: Path, x: np.ndarray, seconds: int) -> float:
-    """Items a second."""
+    """Return the items per second of OpenVINO alone."""
     properties = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
     queue = openvino.AsyncInferQueue(openvino.Core().compile_model(str(plan), "CPU", properties))
     for _ in range(2 * len(queue)):

@@ -1,4 +1,4 @@
-"""What the service costs above an engine that costs nothing: y = 2x, by payload and concurrency.
+"""The cost of the service with an engine that costs nothing: y = 2x, by payload and concurrency.
 
 The server has one core and wrk the other. `--peer NAME=URL` measures another server of the Open Inference
 Protocol beside it, in the same interleaved rounds: URL is its `…/v2/models` and its models are `identity`
@@ -19,7 +19,7 @@ CONCURRENCY = {"16 floats": (1, 8, 64), "602 KB": (1, 8), "16 floats, JSON": (1,
 
 
 def measure(folder: Path, rounds: int, seconds: int, peers: dict[str, str]) -> list[dict[str, Any]]:
-    """One row a payload, concurrency and server: medians over the rounds."""
+    """Return one row per payload, concurrency and server: medians over the rounds."""
     wrk.check()
     small = np.arange(16, dtype=np.float32).reshape(1, 16)
     image = ((np.arange(3 * 224 * 224) * 7919 % 256 / 255 - 0.456) / 0.225).astype(np.float32)

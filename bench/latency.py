@@ -1,10 +1,10 @@
-"""Latency under open-loop load at a share of the capacity, and what the queue's delay does to it.
+"""Latency under open-loop load at a share of the capacity, for several queue delays.
 
-And whether the queue time in the metrics is what clients wait: with one instance and no batches, requests
-differ from those of an idle server only by their time in the queue, so how much longer they took is that
-time, seen from outside.
+It also checks that the queue time in the metrics matches what clients see: with one instance and no batches,
+requests differ from those on an idle server only by their queue time, so the extra latency is that time, seen
+from outside.
 
-The server has one core and the client the other, so that neither is measured with the other's stalls.
+The server has one core and the client the other, so that neither suffers from the other's stalls.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ SHARE = 0.7
 DELAYS: tuple[str, ...] = ("0", "500", "2000", "auto")
 SHARES = (0.2, 0.5, 0.7, 0.9)
 QUEUEING = (0.7, 0.9)  # shares at which there is a queue
-IDLE = 0.05  # of the capacity: hardly a request meets another
+IDLE = 0.05  # of the capacity: requests hardly ever overlap
 
 
 def measure(folder: Path, seconds: int) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def measure(folder: Path, seconds: int) -> dict[str, Any]:
 
 
 def _latency(folder: Path, seconds: int) -> dict[str, Any]:
-    """LeNet, requests of one item, joined up to 64."""
+    """Measure LeNet with requests of one item, joined up to 64."""
     plan = models.network("lenet", folder / "lenet.onnx")
     request = bodies.binary(folder, "INPUT0", "OUTPUT0", np.random.rand(1, 1, 28, 28).astype(np.float32))
     curves: list[dict[str, Any]] = []
@@ -55,7 +55,7 @@ def _latency(folder: Path, seconds: int) -> dict[str, Any]:
 
 
 def _agreement(folder: Path, seconds: int) -> list[dict[str, Any]]:
-    """An engine that takes milliseconds, so that waiting for it is what requests do."""
+    """Measure an engine that takes milliseconds, so that requests mostly wait for it."""
     plan = models.network("tower", folder / "tower.onnx")
     request = bodies.binary(folder, "INPUT0", "OUTPUT0", np.random.rand(1, 1, 28, 28).astype(np.float32))
     with serving(folder, SERVER_CORE) as server:
@@ -97,7 +97,7 @@ def _at(server: Server, url: str, request: wrk.Request, rate: float, seconds: in
 
 
 def _sums(server: Server) -> dict[str, float]:
-    """Of all requests so far: seconds in the queue and in execution, and how many there were."""
+    """Return totals of all requests so far: seconds in the queue and in execution, and their number."""
     wanted = {
         "trtserve_request_queue_seconds_sum": "queue",
         "trtserve_request_compute_seconds_sum": "compute",

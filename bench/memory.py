@@ -1,4 +1,4 @@
-"""Resident memory of a server at rest and under full load for long."""
+"""Resident memory of a server at rest and under long full load."""
 
 import threading
 from pathlib import Path
@@ -14,7 +14,7 @@ SAMPLE_S = 5.0
 
 
 def measure(folder: Path, seconds: int) -> dict[str, Any]:
-    """Bodies of 602 KB at 8 connections, and small ones at 64, in turn; megabytes."""
+    """Alternate bodies of 602 KB at 8 connections and small ones at 64; return megabytes."""
     wrk.check()
     image = np.random.rand(1, 3, 224, 224).astype(np.float32)
     small = np.random.rand(1, 16).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The engines of the benchmarks, built here: y = 2x, and networks with random weights, as ONNX."""
+"""Builds the benchmarks' models as ONNX: y = 2x, and networks with random weights."""
 
 import logging
 import warnings
@@ -11,7 +11,7 @@ from torch import nn
 
 
 def doubling(path: Path, shape: list[int]) -> Path:
-    """INPUT0 -> OUTPUT0 = INPUT0 + INPUT0, FP32 [?, *shape]."""
+    """Write a model of OUTPUT0 = INPUT0 + INPUT0, FP32 [?, *shape]."""
     dims: list[str | int | None] = ["batch", *shape]
     add = helper.make_node("Add", ["INPUT0", "INPUT0"], ["OUTPUT0"])
     x = helper.make_tensor_value_info("INPUT0", TensorProto.FLOAT, dims)
@@ -23,12 +23,12 @@ def doubling(path: Path, shape: list[int]) -> Path:
 
 
 def mlp() -> nn.Module:
-    """A tiny one: 16 numbers in, 10 out."""
+    """Make a tiny network: 16 numbers in, 10 out."""
     return nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
 def lenet() -> nn.Module:
-    """LeNet-5 in today's words, for 28 x 28 pixels."""
+    """Make a modern LeNet-5 for 28 x 28 pixels."""
     return nn.Sequential(
         nn.Conv2d(1, 6, 5, padding=2),
         nn.ReLU(),
@@ -46,7 +46,7 @@ def lenet() -> nn.Module:
 
 
 def tower() -> nn.Module:
-    """Milliseconds of work for an input of 3 KB: beside that, the rest of a request is little."""
+    """Make a network that computes for milliseconds on 3 KB, so that the rest of a request hardly counts."""
     layers: list[nn.Module] = [nn.Conv2d(1, 64, 3, padding=1), nn.ReLU()]
     for _ in range(6):
         layers += [nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()]
@@ -77,7 +77,7 @@ class Bottleneck(nn.Module):
 
 
 def resnet50() -> nn.Module:
-    """Of ResNet-50's size: 3 x 224 x 224 pixels, 25 million weights, 4 billion multiplications."""
+    """Make ResNet-50: 3 x 224 x 224 pixels, 25 million weights, 4 billion multiplications."""
     layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
     channels = 64
     for width, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
@@ -96,7 +96,7 @@ NETWORKS = {
 
 
 def network(name: str, path: Path) -> Path:
-    """INPUT0 -> OUTPUT0, FP32 [?, …]."""
+    """Write a network from INPUT0 to OUTPUT0, FP32 [?, …]."""
     build, shape = NETWORKS[name]
     torch.manual_seed(0)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -2,15 +2,14 @@
 //
 //   open_loop ADDRESS PORT REQUEST RATE SECONDS CONNECTIONS PATIENCE
 //
-// Sends the bytes of the file REQUEST, a whole HTTP/1.1 request, at the moments of a Poisson process of RATE a second,
-// whether or not the requests before are answered. A latency counts from the moment when its request was due, so a
-// stall of the server, or of this program, is in the figures of all requests that it held up: nothing is omitted.
-// It begins with connections that have had an answer each, and opens as many more as it takes, CONNECTIONS at most;
-// what finds none waits here, in order, for the first that is free or new. After the last arrival it waits PATIENCE
-// seconds for answers.
+// Sends the bytes of the file REQUEST, a whole HTTP/1.1 request, at the times of a Poisson process of RATE per second,
+// whether or not earlier requests have been answered. A latency counts from the time when its request was due, so a
+// stall of the server or of this program shows in all requests that it delayed: nothing is omitted. It starts with
+// connections that have each had an answer, and opens more as needed, up to CONNECTIONS; a request without a connection
+// waits, in order, for the first free or new one. After the last arrival it waits PATIENCE seconds for answers.
 //
-// One thread, which never sleeps: it needs a core of its own, and is on time for that. How late it was all the same is
-// among the results. To stdout: one JSON object, times in microseconds, in the order in which they were taken.
+// One thread, which never sleeps: it needs a core of its own to be on time. The results include how late it was. Writes
+// one JSON object to stdout, with times in microseconds in the order of measurement.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -56,25 +55,25 @@ double microseconds(Clock::duration time) { return std::chrono::duration<double,
 struct Options {
   sockaddr_in server{};
   std::string request;
-  double rate = 0;     // requests a second
-  double seconds = 0;  // of arrivals
+  double rate = 0;     // requests per second
+  double seconds = 0;  // duration of the arrivals
   std::size_t connections = 0;
   double patience = 0;  // seconds
 };
 
 struct Results {
-  std::size_t sent = 0;           // all that were due
-  std::size_t errors = 0;         // answers but 200, and connections that broke under a request
-  std::size_t lost = 0;           // neither answered nor broken when the patience was over
-  std::size_t connections = 0;    // the most at a time
-  std::vector<double> latencies;  // of answers with 200, since they were due
-  std::vector<double> lateness;   // of all that were written: how long after they were due
+  std::size_t sent = 0;           // requests that were due
+  std::size_t errors = 0;         // answers other than 200, and connections that broke during a request
+  std::size_t lost = 0;           // neither answered nor broken when the patience ended
+  std::size_t connections = 0;    // the most at the same time
+  std::vector<double> latencies;  // of answers with 200, from when they were due
+  std::vector<double> lateness;   // of all written requests: how long after they were due
 };
 
-// The answer to one request: its head is kept, its body only counted.
+// The answer to one request: keeps its head, counts only its body.
 class Answer {
  public:
-  // False where this is no answer to one request, with its length in its head.
+  // Returns false unless this is one answer with its length in its head.
   bool take(const char* data, std::size_t size) {
     if (in_body_) {
       if (size > missing_) return false;
@@ -103,7 +102,7 @@ class Answer {
  private:
   static constexpr std::size_t kMostHead = 1 << 18;
 
-  // -1: there is none.
+  // -1 if there is none.
   static long content_length(std::string_view lines) {
     constexpr std::string_view kName = "\r\ncontent-length:";
     for (auto at = lines.find("\r\n"); at + kName.size() < lines.size(); at = lines.find("\r\n", at + 2))
@@ -114,7 +113,7 @@ class Answer {
 
   std::string head_;
   bool in_body_ = false;
-  std::size_t missing_ = 0;  // bytes of the body
+  std::size_t missing_ = 0;  // bytes of the body still to come
 };
 
 struct Connection {
@@ -123,11 +122,11 @@ struct Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  enum class State { kConnecting, kIdle, kBusy };  // idle: it is in Client::idle_
+  enum class State { kConnecting, kIdle, kBusy };  // kIdle: it is in Client::idle_
 
   const int fd;
   State state = State::kConnecting;
-  bool wants_write = true;  // as epoll knows it: until it is connected, and while the socket's buffer is full
+  bool wants_write = true;  // as registered with epoll: until it is connected, and while the socket's buffer is full
   std::size_t written = 0;  // bytes of the request
   Time due;
   Answer answer;
@@ -165,14 +164,14 @@ class Client {
 
  private:
   using State = Connection::State;
-  // Being opened at a time: no storm of them at a server that is late.
+  // The most being opened at the same time, to spare a slow server.
   static constexpr std::size_t kOpening = 64;
   static constexpr std::size_t kWarm = 256;
 
   std::size_t unanswered() const { return waiting_.size() + connections_.size() - idle_.size() - connecting_; }
 
-  // An answer on each of many connections, to a request that is none of the load. One that is open as the kernel has it
-  // may wait for long until a busy server accepts it: uvloop accepts one each time around its loop.
+  // Gets an answer on each of many connections, to a request outside the load. A connection that is open for the kernel
+  // may wait long until a busy server accepts it: uvloop accepts one per iteration.
   void warm_up() {
     const auto count = std::min(kWarm, options_.connections);
     while (connections_.size() < count || connecting_ > 0) {
@@ -193,7 +192,7 @@ class Client {
     while (!waiting_.empty() && !idle_.empty()) begin();
   }
 
-  // Until so many are being opened, or there are as many as there may be.
+  // Opens connections until `count` are being opened, or the limit is reached.
   void open(std::size_t count) {
     while (connecting_ < count && connections_.size() < options_.connections) {
       const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -225,7 +224,7 @@ class Client {
     idle_.push_back(&connection);
   }
 
-  // Begin with the oldest request that waits, on the connection that was used last.
+  // Starts the oldest waiting request, on the connection used last.
   void begin() {
     Connection& connection = *idle_.back();
     idle_.pop_back();
@@ -261,7 +260,7 @@ class Client {
     const auto count = recv(connection.fd, buffer_.data(), buffer_.size(), 0);
     if (count < 0 && errno == EAGAIN) return;
     const Time now = Clock::now();
-    // Nothing may come of a connection that is idle, but its end.
+    // An idle connection may only end.
     if (count <= 0 || connection.state == State::kIdle ||
         !connection.answer.take(buffer_.data(), static_cast<std::size_t>(count)))
       return drop(connection);
@@ -302,7 +301,7 @@ class Client {
   Results results_;
   int epoll_;
   std::vector<char> buffer_;
-  std::deque<Time> waiting_;  // due, and not begun
+  std::deque<Time> waiting_;  // due, but not started
   std::unordered_map<int, std::unique_ptr<Connection>> connections_;
   std::vector<Connection*> idle_;
   std::size_t connecting_ = 0;
@@ -320,7 +319,7 @@ Options read_options(char** given) {
   options.server.sin_family = AF_INET;
   options.server.sin_port = htons(static_cast<std::uint16_t>(std::stoul(given[2])));
   if (inet_pton(AF_INET, given[1], &options.server.sin_addr) != 1)
-    throw std::invalid_argument("ADDRESS is not of IPv4");
+    throw std::invalid_argument("ADDRESS is not an IPv4 address");
   std::ifstream file(given[3], std::ios::binary);
   options.request.assign(std::istreambuf_iterator<char>(file), {});
   if (options.request.empty()) throw std::invalid_argument("the file REQUEST cannot be read, or is empty");

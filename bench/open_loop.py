@@ -1,8 +1,8 @@
-"""Latency under open-loop load: requests come when they come, whether or not the ones before are answered.
+"""Latency under open-loop load: requests arrive whether or not earlier ones have been answered.
 
-The client is bench/open_loop.cpp, whose head says what is measured and how. No tool that Debian or PyPI has
-does this: wrk and hey send when an answer has come, and Triton's perf_analyzer counts from when it sent, not
-from when it was to send. A client in Python is late itself from some 10,000 requests a second on.
+The client is bench/open_loop.cpp, whose first comment explains the measurement. No tool in Debian or PyPI
+does this: wrk and hey send after an answer, and Triton's perf_analyzer counts from when it sent, not from
+when the request was due. A Python client is itself late from about 10,000 requests per second on.
 """
 
 import json
@@ -18,21 +18,21 @@ from bench.compiled import compiled
 from bench.wrk import Request
 
 MOST_CONNECTIONS = 1024
-"""Below a server's backlog (uvicorn's is 2048): what is beyond that is tried again by TCP, a second later."""
+"""Below a server's backlog (uvicorn's is 2048): beyond that, TCP retries a second later."""
 
-PATIENCE_S = 30  # for answers, after the last request
+PATIENCE_S = 30  # wait for answers after the last request
 
 
 @dataclass(frozen=True)
 class Result:
-    """Of one load; microseconds."""
+    """The result of one load; times in microseconds."""
 
-    sent: int  # of these, each is one of the latencies, an error or lost
+    sent: int  # each is in the latencies, an error or lost
     errors: int
     lost: int
-    connections: int  # the most at a time
+    connections: int  # the most at the same time
     latencies_us: list[float]  # ascending; each from when its request was due
-    late_p50_us: float  # of the client itself: how long after it was due a request was written
+    late_p50_us: float  # the client's own delay: from when a request was due until it was written
     late_p99_us: float
 
     def percentile(self, share: float) -> float:
@@ -44,15 +44,15 @@ class Result:
 
 
 def run(url: str, request: Request, rate: float, seconds: float) -> Result:
-    """`rate` requests a second, for so many seconds, from a client that takes a whole core.
+    """Send `rate` requests per second for `seconds`, from a client that needs a whole core.
 
-    Ends when all are answered. Raises RuntimeError where none is.
+    Return when all are answered. Raise RuntimeError if none is.
     """
     program = compiled("open_loop.cpp", "open_loop")
     target = urlsplit(url)
     assert target.hostname is not None
     address = socket.gethostbyname(target.hostname)
-    # The server has as many files as this process may have, and others to open.
+    # The server has the same limit on open files, and opens others too.
     connections = min(MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
     with TemporaryDirectory(prefix="trtserve-bench-") as folder:
         whole = Path(folder) / "request"
@@ -62,9 +62,9 @@ def run(url: str, request: Request, rate: float, seconds: float) -> Result:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         raise RuntimeError(f"the client of the open loop failed: {ended.stderr.strip()}")
-    told = json.loads(ended.stdout)
-    told["latencies_us"].sort()
-    result = Result(**told)
+    report = json.loads(ended.stdout)
+    report["latencies_us"].sort()
+    result = Result(**report)
     if not result.latencies_us:
         raise RuntimeError(f"of {result.sent} requests to {url}, none was answered with 200")
     return result

@@ -1,4 +1,4 @@
-"""What a run of the benchmarks leaves: tables on the screen, a JSON file, a chart, a comparison."""
+"""The output of a benchmark run: tables, a JSON file, a chart and a comparison."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -8,11 +8,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 Row = dict[str, Any]
-NOISE = 0.1  # of a figure, that two runs on one machine may differ by
+NOISE = 0.1  # two runs on one machine may differ by this fraction
 
 
 def table(title: str, rows: Iterable[Row], columns: dict[str, Callable[[Row], str]]) -> None:
-    """As Markdown, so that it can go into the documentation as it is."""
+    """Print a Markdown table, ready for the documentation."""
     print(f"\n### {title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for row in rows:
         print(f"| {' | '.join(render(row) for render in columns.values())} |")
@@ -74,13 +74,13 @@ def latency(result: Row) -> None:
             "p99 us": lambda row: f"{row['p99_us']:,.0f}",
             "queue us": lambda row: f"{row['queue_us']:,.0f}",
             "compute us": lambda row: f"{row['compute_us']:,.0f}",
-            "items an execution": lambda row: f"{row['items_per_execution']:.1f}",
+            "items per execution": lambda row: f"{row['items_per_execution']:.1f}",
             "client late p99 us": lambda row: f"{row['client_late_p99_us']:,.0f}",
             "lost": lambda row: str(row["lost"] + row["errors"]),
         },
     )
     table(
-        "Queue time, in the metrics and as a client sees it (means)",
+        "Queue time, by the metrics and by the client (means)",
         result["queue_time_agreement"],
         {
             "load": lambda row: f"{row['share']:.0%}",
@@ -111,16 +111,14 @@ def memory(result: Row) -> None:
 
 
 def compare(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Print what of the front end and the efficiency differs from a previous run by more than noise."""
+    """Print the front-end and efficiency figures that differ from the previous run by more than noise."""
     figures = _figures(before), _figures(now)
     changed = [
         (name, figures[0][name], value)
         for name, value in figures[1].items()
         if name in figures[0] and abs(value / figures[0][name] - 1) > NOISE
     ]
-    print(
-        f"\nOf {len(figures[1])} figures, {len(changed)} differ from the run before by more than {NOISE:.0%}."
-    )
+    print(f"\n{len(changed)} of {len(figures[1])} figures differ from the last run by more than {NOISE:.0%}.")
     for name, old, new in changed:
         print(f"  {name}: {old:,.2f} -> {new:,.2f} ({new / old - 1:+.0%})")
 
@@ -137,7 +135,7 @@ def _figures(results: dict[str, Any]) -> dict[str, float]:
 
 
 def chart(results: dict[str, Any], path: Path) -> None:
-    """Requests a second by payload and concurrency, and latency by load and delay."""
+    """Draw requests per second by payload and concurrency, and latency by load and delay."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), constrained_layout=True)
     rows = results.get("frontend", [])
     groups = list(dict.fromkeys((row["payload"], row["concurrency"]) for row in rows))
@@ -151,7 +149,7 @@ def chart(results: dict[str, Any], path: Path) -> None:
             places, [known[group] for group in groups if group in known], 1 / (len(servers) + 1), label=server
         )
     left.set_yscale("log")
-    left.set_ylabel("requests a second")
+    left.set_ylabel("requests per second")
     left.set_xticks(
         range(len(groups)), [f"{payload}\nc={c}" for payload, c in groups], fontsize=7, rotation=45
     )
@@ -161,7 +159,7 @@ def chart(results: dict[str, Any], path: Path) -> None:
     for delay in dict.fromkeys(row["delay_us"] for row in curves):
         points = [(row["rate_per_second"], row["p99_us"]) for row in curves if row["delay_us"] == delay]
         right.plot(*zip(*points, strict=True), marker="o", label=f"max_queue_delay_us={delay}")
-    right.set_xlabel("requests a second, open loop")
+    right.set_xlabel("requests per second, open loop")
     right.set_ylabel("p99, microseconds")
     if curves:
         right.set_yscale("log")

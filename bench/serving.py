@@ -1,4 +1,4 @@
-"""A server under measurement: pinned to a core where that is asked for, with engines from bench.models."""
+"""A server to measure: optionally pinned to a core, with engines from bench.models."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from tests.e2e.server import Server
 
 @contextmanager
 def serving(folder: Path, core: int | None = None, *options: str) -> Iterator[Server]:
-    """With a store of its own: engines of a measurement before would be loaded, and counted, too."""
+    """Run a server with its own store: engines of an earlier measurement would be loaded and counted too."""
     server = Server(Path(mkdtemp(dir=folder)) / "store", "--log-level", "warning", *options)
     with on_core(core):
         server.start()
@@ -23,7 +23,7 @@ def serving(folder: Path, core: int | None = None, *options: str) -> Iterator[Se
 
 
 def add(server: Server, name: str, plan: Path, **options: str | int) -> str:
-    """Upload a plan; the URL of its inference."""
+    """Upload a plan; return the URL for inference."""
     answer = server.client.post("/engines", params={"name": name, **options}, content=plan.read_bytes())
     answer.raise_for_status()
     return f"{server.client.base_url}/engines/{name}/infer".replace("//engines", "/engines")

@@ -1,6 +1,6 @@
-"""What each step on a request's way adds to the engine's own time.
+"""The time that each step of a request adds to the engine's own time.
 
-The same model and the same inputs, one request after the other, on
+One model with fixed inputs, one request after the other, on
   openvino   an InferRequest of OpenVINO's own Python package: the floor
   module     the TorchScript wrapper, called from Python
   submit     Runtime.submit, the queue, an instance, the completion's eventfd
@@ -60,7 +60,7 @@ def submit_step(runtime: runtime_ext.Runtime, x: np.ndarray) -> Step:
 
 
 def http_step(server: Server, x: np.ndarray) -> Step:
-    """The standard library's client: the least that a Python client can cost."""
+    """Make a step with the standard library's client, the cheapest in Python."""
     size = {"binary_data_size": x.nbytes}
     tensor = {"name": "x", "shape": list(x.shape), "datatype": "FP32", "parameters": size}
     header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
@@ -87,7 +87,7 @@ def microseconds(step: Step, requests: int) -> float:
 
 
 def measure(steps: dict[str, Step], rounds: int, requests: int) -> dict[str, float]:
-    """Median microseconds a request, by step."""
+    """Return the median microseconds per request, by step."""
     for step in steps.values():
         microseconds(step, requests // 5)
     times: dict[str, list[float]] = {name: [] for name in steps}

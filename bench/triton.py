@@ -1,7 +1,7 @@
-"""Triton as a peer of the front end: that of a venv with nvidia-pytriton, which brings its binary.
+"""Triton as a peer of the front end, from a venv with nvidia-pytriton, which contains its binary.
 
-Twice: with y = 2x in its C++ backend interface (bench/triton_double.cpp), which is what it costs itself, and
-in its Python backend, the only one that the package brings.
+It runs twice: with y = 2x in its C++ backend interface (bench/triton_double.cpp), which measures Triton
+itself, and in its Python backend, the only one in the package.
 """
 
 import os
@@ -46,7 +46,7 @@ class TritonPythonModel:
 
 @contextmanager
 def peers(venv: Path | None, folder: Path, core: int) -> Iterator[dict[str, str]]:
-    """Name and URL of each of the two, which run on one core; none where there is no venv."""
+    """Yield the name and URL of both servers, which share one core; nothing without a venv."""
     with ExitStack() as stack:
         urls = {}
         if venv is not None:
@@ -59,7 +59,7 @@ def peers(venv: Path | None, folder: Path, core: int) -> Iterator[dict[str, str]
 
 
 class Triton:
-    """The server that the package nvidia-pytriton has in a venv."""
+    """The server from the package nvidia-pytriton in a venv."""
 
     def __init__(self, venv: Path) -> None:
         found = sorted(venv.glob("lib/python3*/site-packages/pytriton/tritonserver/bin/tritonserver"))
@@ -73,7 +73,7 @@ class Triton:
         self._packages = self._home.parents[1]
 
     def backends(self, folder: Path) -> Path:
-        """A folder with both backends; nothing is written into the venv."""
+        """Make a folder with both backends, without writing into the venv."""
         (folder / "double").mkdir(parents=True)
         shared = ("-shared", "-fPIC", "-fvisibility=hidden")
         library = compiled("triton_double.cpp", "libtriton_double.so", *shared)
@@ -89,7 +89,7 @@ class Triton:
 
     @contextmanager
     def serving(self, models: Path, backends: Path, core: int) -> Iterator[str]:
-        """The URL of its models, once all are ready."""
+        """Yield the URL of the models once all are ready."""
         port = _free_port()
         log = models.with_suffix(".log")
         command = [
@@ -114,7 +114,7 @@ class Triton:
 
     def _environment(self) -> dict[str, str]:
         libraries = [str(self._packages / "nvidia_pytriton.libs"), os.environ.get("LD_LIBRARY_PATH", "")]
-        path = [str(self._packages.parents[2] / "bin"), os.environ["PATH"]]  # where the stub finds its Python
+        path = [str(self._packages.parents[2] / "bin"), os.environ["PATH"]]  # where the stub finds Python
         return {
             **os.environ,
             "LD_LIBRARY_PATH": ":".join(filter(None, libraries)),
@@ -135,7 +135,7 @@ def _repository(folder: Path, backend: str) -> Path:
 
 
 def _free_port() -> int:
-    """One that was free just now: Triton takes no port 0."""
+    """Return a port that was just free: Triton does not accept port 0."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])

@@ -1,9 +1,9 @@
-// OUTPUT0 = INPUT0 + INPUT0 (FP32) as a backend of Triton, in its C++ interface: the least that an engine can cost
-// there. bench/triton.py builds it. Each request of a batch is answered straight from its own buffers, without the
-// joining and the statistics that a backend usually has: what is measured is the server around it.
+// OUTPUT0 = INPUT0 + INPUT0 (FP32) as a Triton backend, in its C++ interface: the cheapest possible engine.
+// bench/triton.py builds it. It answers each request of a batch directly from its own buffers, without a backend's
+// usual joining and statistics, so that it measures the server around it.
 //
-// Declared here is what is used of triton/core/tritonbackend.h and tritonserver.h (the API of version 1), whose headers
-// the Python packages do not bring. The enumerations are ints there.
+// Declares the used part of triton/core/tritonbackend.h and tritonserver.h (API version 1), since the Python packages
+// do not contain these headers. Their enumerations are ints.
 
 #include <cstdint>
 
@@ -37,7 +37,7 @@ namespace {
 constexpr uint32_t kFinal = 1;       // TRITONSERVER_RESPONSE_COMPLETE_FINAL
 constexpr uint32_t kReleaseAll = 1;  // TRITONSERVER_REQUEST_RELEASE_ALL
 
-// The error that the response is sent with; null: none. The model has KIND_CPU, so all memory is the host's.
+// Fills the response; returns the error to send with it, or null. The model has KIND_CPU, so all memory is on the host.
 TRITONSERVER_Error* answer(TRITONBACKEND_Request* request, TRITONBACKEND_Response* response) {
   TRITONBACKEND_Input* input = nullptr;
   if (auto* error = TRITONBACKEND_RequestInput(request, "INPUT0", &input)) return error;

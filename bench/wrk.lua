@@ -1,4 +1,4 @@
--- One request, over and over: BODY is a file with the body, HEADERS its headers, one "Name: value" a line.
+-- One request, over and over: BODY is a file with the body, HEADERS its headers, one "Name: value" per line.
 local file = assert(io.open(os.getenv("BODY"), "rb"))
 wrk.method, wrk.body = "POST", file:read("*a")
 file:close()

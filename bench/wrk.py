@@ -1,4 +1,4 @@
-"""Closed-loop load from wrk (Debian's package of that name): as many requests under way as connections."""
+"""Closed-loop load from wrk (Debian package wrk): one request under way per connection."""
 
 import json
 import os
@@ -20,7 +20,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk counted; its percentiles are corrected for coordinated omission."""
+    """The result of wrk; the percentiles are corrected for coordinated omission."""
 
     per_second: float
     p50_us: float
@@ -30,7 +30,7 @@ class Load:
 
 @contextmanager
 def on_core(core: int | None) -> Iterator[None]:
-    """Run this process, and what it starts meanwhile, on one core; None: where the system likes."""
+    """Run this process and its new children on one core; None: on any."""
     before = os.sched_getaffinity(0)
     if core is not None:
         os.sched_setaffinity(0, {core})
@@ -42,7 +42,7 @@ def on_core(core: int | None) -> Iterator[None]:
 
 def check() -> None:
     if shutil.which("wrk") is None:
-        raise SystemExit("error: the load comes from wrk, which is not there; on Debian: apt-get install wrk")
+        raise SystemExit("error: wrk, which makes the load, is missing; on Debian: apt-get install wrk")
 
 
 def load(url: str, request: Request, connections: int, seconds: int, core: int | None = None) -> Load:
@@ -51,6 +51,6 @@ def load(url: str, request: Request, connections: int, seconds: int, core: int |
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(SCRIPT), url]
     with on_core(core):
         run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    told = json.loads(run.stdout.splitlines()[-1])
-    per_second = told["requests"] / told["us"] * 1e6
-    return Load(per_second, told["p50_us"], told["p99_us"], told["errors"])
+    counted = json.loads(run.stdout.splitlines()[-1])
+    per_second = counted["requests"] / counted["us"] * 1e6
+    return Load(per_second, counted["p50_us"], counted["p99_us"], counted["errors"])

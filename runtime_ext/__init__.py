@@ -1,7 +1,7 @@
 """The engine manager and the TorchScript operator `trt::execute_engine`.
 
 Importing this package registers the operators with torch, so that `torch.jit.load` and
-`torch.ops.trt.execute_engine_list` know them.
+`torch.ops.trt.execute_engine_list` find them.
 """
 
 # The extension links to torch's libraries, which importing torch loads.

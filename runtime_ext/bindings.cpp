@@ -1,7 +1,7 @@
 // The seam between Python and C++; _C.pyi describes it.
 //
-// The GIL: whatever may block or take long runs without it, and so does every worker thread for all of its
-// life. Python objects are touched only here and in bindings_*.cpp: made and destroyed with the GIL.
+// The GIL: calls that may block or take long release it, and worker threads never hold it. Python objects are used only
+// here and in bindings_*.cpp, and are created and destroyed with the GIL.
 
 #include <algorithm>
 #include <chrono>
@@ -28,14 +28,14 @@ namespace {
 
 using NoGil = py::call_guard<py::gil_scoped_release>;
 
-/// A sentence may quote a library that quotes a plan's bytes, so it need not be UTF-8.
+/// A sentence may quote a plan's bytes by way of a library, so it may not be UTF-8.
 py::str sentence(const std::string& text) {
   PyObject* decoded = PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace");
   if (decoded == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::str>(decoded);
 }
 
-/// What Python knows of an engine: a copy, so that it keeps no engine resident.
+/// An engine as Python sees it: a copy, so that it does not keep the engine resident.
 struct EngineInfo {
   explicit EngineInfo(const Engine& engine)
       : id(engine.id()),
@@ -59,8 +59,7 @@ struct EngineInfo {
   std::map<std::string, std::string> properties;
 };
 
-/// Closes the runtime when Python lets go of it: without the GIL, since it waits for threads; a failure has
-/// nobody to go to but the log.
+/// Closes the runtime when Python drops it: without the GIL, since it waits for threads. A failure can only be logged.
 struct CloseRuntime {
   void operator()(Runtime* runtime) const {
     const std::unique_ptr<Runtime> owned(runtime);
@@ -75,7 +74,7 @@ struct CloseRuntime {
 using RuntimeHolder = std::unique_ptr<Runtime, CloseRuntime>;
 
 Nanoseconds nanoseconds(double seconds) {
-  // A year is for ever; a longer time would overflow a time point.
+  // A year is long enough; a longer time would overflow a time point.
   return std::chrono::duration_cast<Nanoseconds>(std::chrono::duration<double>(std::clamp(seconds, 0.0, 3.2e7)));
 }
 
@@ -101,7 +100,8 @@ Ticket submit(Runtime& runtime, const Prepared& prepared, py::handle data, size_
   const auto timeout = timeout_ns
                            ? std::optional(Nanoseconds(std::clamp<int64_t>(*timeout_ns, 0, 1'000'000'000'000'000)))
                            : std::nullopt;
-  // The GIL is kept: the queue's lock is held for bookkeeping only. On a refusal the buffers end here, with the GIL.
+  // Keeps the GIL: the queue's lock is held only for bookkeeping. On a refusal, the buffers are released here, with the
+  // GIL.
   return runtime.scheduler().submit(prepared.engine, std::move(request), timeout);
 }
 
@@ -110,7 +110,7 @@ Prepared prepare(const Runtime& runtime, EngineId id, const std::vector<Describe
 }
 
 void bind_error(py::module_& module) {
-  // Never freed: exceptions are translated for as long as the interpreter lives.
+  // Never freed: exceptions are translated until the interpreter ends.
   static PyObject* const type = py::exception<Error>(module, "Error").release().ptr();
   py::register_exception_translator(
       [](std::exception_ptr pointer) {  // NOLINT(performance-unnecessary-value-param): pybind11's signature
@@ -129,39 +129,58 @@ void bind_error(py::module_& module) {
   module.attr("KINDS") = py::tuple(kinds);
 }
 
+/// Moves a keyword argument, if it was given, into `value`. TypeError where it is of another type.
+template <typename Value>
+void take(py::dict& left, const char* name, Value& value) {
+  if (!left.contains(name)) return;
+  const py::object given = left.attr("pop")(name);
+  try {
+    value = given.cast<Value>();
+  } catch (const py::cast_error&) {
+    throw py::type_error(c10::str("the option ", name, " cannot be ", std::string(py::repr(given))));
+  }
+}
+
+template <typename Options>
+void take_fields(py::dict& left, Options& options) {
+  Options::fields([&](const char* name, auto member) { take(left, name, options.*member); });
+}
+
+void refuse_left(const py::dict& left) {
+  if (left.empty()) return;
+  throw py::type_error(c10::str("there is no option ", std::string(py::str(left.begin()->first))));
+}
+
+template <typename Options>
+void bind_fields(py::class_<Options>& type) {
+  Options::fields([&](const char* name, auto member) { type.def_readwrite(name, member); });
+}
+
 void bind_engine(py::module_& module) {
-  py::class_<BatchOptions>(module, "BatchOptions")
-      .def(py::init([](int64_t max_batch_size, int64_t max_queue_delay_us, int64_t latency_target_us,
-                       std::vector<int64_t> preferred_batch_sizes, std::map<std::string, int64_t> batch_dims) {
-             return BatchOptions{max_batch_size, max_queue_delay_us, latency_target_us,
-                                 std::move(preferred_batch_sizes), std::move(batch_dims)};
-           }),
-           py::kw_only(), "max_batch_size"_a = 1, "max_queue_delay_us"_a = 0, "latency_target_us"_a = 10'000,
-           "preferred_batch_sizes"_a = std::vector<int64_t>(), "batch_dims"_a = std::map<std::string, int64_t>())
-      .def_readwrite("max_batch_size", &BatchOptions::max_batch_size)
-      .def_readwrite("max_queue_delay_us", &BatchOptions::max_queue_delay_us)
-      .def_readwrite("latency_target_us", &BatchOptions::latency_target_us)
-      .def_readwrite("preferred_batch_sizes", &BatchOptions::preferred_batch_sizes)
-      .def_readwrite("batch_dims", &BatchOptions::batch_dims);
+  py::class_<BatchOptions> batch(module, "BatchOptions");
+  batch.def(py::init([](const py::kwargs& given) {
+    BatchOptions options;
+    py::dict left(given.attr("copy")());
+    take_fields(left, options);
+    refuse_left(left);
+    return options;
+  }));
+  bind_fields(batch);
   module.attr("AUTO_DELAY") = BatchOptions::kAutoDelay;
 
-  py::class_<LoadOptions>(module, "LoadOptions")
-      .def(py::init([](std::string name, std::string device, int instances, int64_t max_queue_size,
-                       std::string precision, int threads, std::string cuda_graphs, BatchOptions batch) {
-             return LoadOptions{std::move(name),        std::move(device),    instances,
-                                max_queue_size,         std::move(precision), threads,
-                                std::move(cuda_graphs), std::move(batch)};
-           }),
-           py::kw_only(), "name"_a = "", "device"_a = "auto", "instances"_a = 0, "max_queue_size"_a = 256,
-           "precision"_a = "f32", "threads"_a = 0, "cuda_graphs"_a = "auto", "batch"_a = BatchOptions())
-      .def_readwrite("name", &LoadOptions::name)
-      .def_readwrite("device", &LoadOptions::device)
-      .def_readwrite("instances", &LoadOptions::instances)
-      .def_readwrite("max_queue_size", &LoadOptions::max_queue_size)
-      .def_readwrite("precision", &LoadOptions::precision)
-      .def_readwrite("threads", &LoadOptions::threads)
-      .def_readwrite("cuda_graphs", &LoadOptions::cuda_graphs)
-      .def_readwrite("batch", &LoadOptions::batch);
+  // Options of batches may be given by their own names too, beside the others.
+  py::class_<LoadOptions> load(module, "LoadOptions");
+  load.def(py::init([](const py::kwargs& given) {
+    LoadOptions options;
+    py::dict left(given.attr("copy")());
+    take(left, "batch", options.batch);
+    take_fields(left, options);
+    take_fields(left, options.batch);
+    refuse_left(left);
+    return options;
+  }));
+  bind_fields(load);
+  load.def_readwrite("batch", &LoadOptions::batch);
 
   py::class_<EngineInfo>(module, "EngineInfo")
       .def_readonly("id", &EngineInfo::id)
@@ -173,14 +192,14 @@ void bind_engine(py::module_& module) {
       .def_readonly("inputs", &EngineInfo::inputs)
       .def_readonly("outputs", &EngineInfo::outputs)
       .def_property_readonly("properties", [](const EngineInfo& info) {
-        py::dict properties;  // whose values may quote the plan
+        py::dict properties;  // values may quote the plan
         for (const auto& [name, value] : info.properties) properties[py::str(name)] = sentence(value);
         return properties;
       });
 }
 
 void bind_completion(py::module_& module) {
-  // Held by shared_ptr: the last reference goes with the Python object, so the input owner ends with the GIL.
+  // Held by shared_ptr: the Python object has the last reference, so the input owner is destroyed with the GIL.
   py::class_<Completion, std::shared_ptr<Completion>>(module, "Completion")
       .def_readonly("ticket", &Completion::ticket)
       .def_property_readonly("kind",
@@ -293,7 +312,7 @@ void bind_runtime(py::module_& module) {
            [](Runtime& runtime) {
              std::vector<std::shared_ptr<Completion>> taken;
              for (auto& completion : runtime.completions().take()) {
-               if (completion.ticket == 0) continue;  // its owner ends here, with the GIL
+               if (completion.ticket == 0) continue;  // its owner is destroyed here, with the GIL
                taken.push_back(std::make_shared<Completion>(std::move(completion)));
              }
              return taken;
@@ -322,7 +341,7 @@ void bind_runtime(py::module_& module) {
 }  // namespace
 }  // namespace trtserve
 
-// Threads share what is here only behind the locks of the core.
+// Threads share these objects only under the core's locks.
 PYBIND11_MODULE(_C, module) {
   trtserve::bind_error(module);
   trtserve::bind_tensors(module);

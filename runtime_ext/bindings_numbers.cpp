@@ -20,7 +20,7 @@ using namespace pybind11::literals;
 
 c10::ScalarType datatype(const std::string& name) {
   const auto dtype = parse_datatype(name);
-  if (!dtype) fail(Kind::InvalidInput, "no engine has tensors of the datatype ", name);
+  if (!dtype) fail(Kind::InvalidInput, "no engine has tensors of datatype ", name);
   return *dtype;
 }
 
@@ -30,12 +30,12 @@ py::buffer_info contiguous(const py::buffer& buffer, bool writable = false) {
   return info;
 }
 
-/// The bytes of a buffer; they are there while `info` is.
+/// The bytes of a buffer; valid while `info` exists.
 std::string_view bytes_of(const py::buffer_info& info) {
   return {static_cast<const char*>(info.ptr), static_cast<size_t>(info.size * info.itemsize)};
 }
 
-/// Elements that `to` has room for.
+/// The number of elements that `to` has room for.
 size_t capacity(const py::buffer_info& to, c10::ScalarType dtype) {
   return static_cast<size_t>(to.size * to.itemsize) / c10::elementSize(dtype);
 }

@@ -4,7 +4,7 @@
 
 namespace trtserve {
 
-/// What reads the numbers of requests into tensors without a Python object for each.
+/// Binds the functions that read a request's numbers into tensors without a Python object for each.
 void bind_numbers(pybind11::module_& module);
 
 }  // namespace trtserve

@@ -8,7 +8,7 @@ namespace trtserve {
 
 namespace {
 
-constexpr double kNanosecond = 1e9;  // of them a second has so many
+constexpr double kNanosecond = 1e9;  // nanoseconds per second
 constexpr double kItem = 1;
 
 std::map<std::string, uint64_t> outcomes_of(const RequestNumbers& numbers) {

@@ -8,7 +8,7 @@
 
 namespace trtserve {
 
-/// A histogram as Python and Prometheus see it: of durations in seconds, of items as they are.
+/// A histogram for Python and Prometheus: durations in seconds, items as counts.
 struct HistogramInfo {
   HistogramInfo(const Histogram& histogram, double unit);
 
@@ -17,14 +17,14 @@ struct HistogramInfo {
   double sum;
 };
 
-/// The executions of one number of items.
+/// The executions with one number of items.
 struct BatchStats {
   uint64_t size;
   Phases phases;
 };
 
-/// An engine's numbers: a copy, so that it keeps no engine resident. What its requests did is of one moment; the
-/// backend's counters, the queue's depth and the instances are looked at after it.
+/// An engine's statistics: a copy, so that it does not keep the engine resident. The request statistics are from one
+/// moment; the backend's counters, queue depth and instances are read after it.
 struct EngineStats {
   explicit EngineStats(const ServedEngine& served) : EngineStats(served, served.stats()) {}
   EngineStats(const ServedEngine& served, const RequestNumbers& numbers);
@@ -54,7 +54,7 @@ struct EngineStats {
   size_t executions_stuck;
 };
 
-/// How an engine is doing now, without its numbers: cheap to ask.
+/// An engine's current condition, without statistics: cheap to query.
 struct Condition {
   explicit Condition(const ServedEngine& served) : Condition(served, served.stuck()) {}
   Condition(const ServedEngine& served, const Stuck& stuck);

@@ -12,11 +12,11 @@ namespace trtserve {
 
 namespace {
 
-/// Up to here a copy costs less than a view's objects.
+/// Up to this size, a copy costs less than a view's objects.
 constexpr size_t kCopied = 16'384;
 
-/// Holds Python buffers, not their bytes' copies. Made and destroyed with the GIL held; an InputOwner ends
-/// where completions are taken, which is Python.
+/// Holds Python buffers, without copying their bytes. Created and destroyed with the GIL: an InputOwner is destroyed
+/// where completions are taken, in Python.
 class BufferOwner final : public InputOwner {
  public:
   BufferOwner() = default;
@@ -26,7 +26,7 @@ class BufferOwner final : public InputOwner {
   BufferOwner(const BufferOwner&) = delete;
   BufferOwner& operator=(const BufferOwner&) = delete;
 
-  /// The bytes of `object`, there while this lives. InvalidInput unless it is C-contiguous.
+  /// Returns the bytes of `object`, valid while this exists. InvalidInput unless it is C-contiguous.
   std::pair<const std::byte*, size_t> hold(py::handle object) {
     Py_buffer buffer;
     if (PyObject_GetBuffer(object.ptr(), &buffer, PyBUF_C_CONTIGUOUS) != 0) {
@@ -155,7 +155,7 @@ void bind_tensors(py::module_& module) {
           "shape",
           [](const Output& output) { return std::vector<int64_t>(output.view.shape.begin(), output.view.shape.end()); })
       .def_buffer([](Output& output) {
-        // Read-only: the const_cast gives buffer_info the type that it asks for.
+        // Read-only: the const_cast only satisfies buffer_info.
         auto* data = static_cast<uint8_t*>(const_cast<void*>(output.view.data));
         return py::buffer_info(data, static_cast<py::ssize_t>(output.view.bytes), /*readonly=*/true);
       });

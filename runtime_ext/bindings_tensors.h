@@ -12,18 +12,18 @@
 
 namespace trtserve {
 
-/// A request but for its data, checked once: what requests that are alike are submitted with.
+/// A request's description, checked once, for submitting any number of requests that share it.
 struct Prepared {
   EngineId engine;
   std::shared_ptr<const Signature> signature;
 };
 
-/// A request on `prepared`, that holds `data` and points into it. `data` is a tuple of buffers, one for each tensor
-/// in the order in which they were described, or one buffer that has them one after the other from `offset` to its
-/// end. With the GIL. InvalidInput where lengths do not fit.
+/// Creates a request on `prepared` that holds `data` and points into it. `data` is a tuple of buffers, one for each
+/// tensor in the described order, or one buffer that holds them consecutively from `offset` to its end. Call with the
+/// GIL. InvalidInput if lengths do not match.
 Request make_request(const Prepared& prepared, pybind11::handle data, size_t offset);
 
-/// An output tensor as Python sees it: its bytes through the buffer protocol, without a copy.
+/// An output tensor for Python, with its bytes through the buffer protocol, without a copy.
 struct Output {
   std::string name;
   OutputView view;  ///< contiguous, on the host
@@ -32,17 +32,16 @@ struct Output {
 
 std::vector<Output> outputs_of(const Completion& completion);
 
-/// The shapes of a completion's outputs, a tuple of tuples: to look up what was made for such outputs before.
+/// The shapes of a completion's outputs as a tuple of tuples, usable as a cache key.
 pybind11::tuple shapes_of(const Completion& completion);
 
-/// Of all outputs of its batch, which are there as long as a view on one of them is: what tells them from those of
-/// other batches, and their bytes.
+/// An identifier and the size in bytes of the memory of all outputs of the batch; a view of one output keeps all of it.
 std::pair<uintptr_t, size_t> memory_of(const Completion& completion);
 
-/// Output `index`'s bytes: a copy where it is small, else a view.
+/// The bytes of output `index`: a copy if it is small, otherwise a view.
 pybind11::object data_of(const Completion& completion, size_t index);
 
-/// Name, datatype, shape.
+/// A tensor's name, datatype and shape.
 using DescribedTensor = std::tuple<std::string, std::string, std::vector<int64_t>>;
 
 std::vector<TensorShape> tensor_shapes(const std::vector<DescribedTensor>& tensors);

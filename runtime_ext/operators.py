@@ -1,4 +1,4 @@
-"""The operators as Python sees them: their fake kernel, and an engine's wrapper as a module."""
+"""The operators in Python: the fake kernel for tracing, and an engine's wrapper as a module."""
 
 import torch
 from torch.jit._recursive import wrap_cpp_module
@@ -24,10 +24,11 @@ _DTYPES = {
 
 @torch.library.register_fake("trt::execute_engine_list")  # type: ignore[untyped-decorator]
 def _fake_execute_engine_list(id: int, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Outputs without data, for tracing: a dimension that the engine decides at run time is a new symbol.
+    """Return outputs without data, for tracing: a dimension that the engine decides at run time is a new
+    symbol.
 
-    They are where the operator leaves them: on the device of the first input that the engine reads on its own
-    device, and where there is no such input on the engine's.
+    Like the operator's own, they are on the device of the first input that the engine reads on its own
+    device; without such an input, on the engine's device.
     """
     engine = _C.engine_info(id)
     read_there = (
@@ -47,11 +48,11 @@ def _fake_execute_engine_list(id: int, inputs: list[torch.Tensor]) -> list[torch
 
 
 def module(runtime: _C.Runtime, id: int) -> torch.jit.ScriptModule:
-    """The wrapper of an engine: call it with the engine's inputs, in their order.
+    """Return an engine's wrapper: call it with the engine's inputs, in their order.
 
-    Inputs may live on any device; outputs come back on that of the first that the engine reads on its own
-    device, and where there is no such input on the engine's. One output comes as a tensor,
-    several as a tuple. Raises RuntimeError with a sentence that names the tensor that is at fault.
+    Inputs may be on any device; outputs are on the device of the first input that the engine reads on its own
+    device; without such an input, on the engine's device. One output comes as a tensor, several as a tuple.
+    Raises RuntimeError with a sentence that names the tensor at fault.
     """
     wrapped: torch.jit.ScriptModule = wrap_cpp_module(runtime.script_module(id))  # type: ignore[no-untyped-call]
     return wrapped

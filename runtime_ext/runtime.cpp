@@ -20,7 +20,7 @@ Runtime::~Runtime() {
 
 std::shared_ptr<Engine> Runtime::load(EngineId id, const std::string& plan_path, const std::string& backend,
                                       LoadOptions options) {
-  // Without the lock: a load may take for ever, and close() does not wait for it.
+  // Without the lock: a load may never end, and close() does not wait for it.
   auto engine = manager_.load(id, plan_path, backend, std::move(options));
   std::shared_lock lock(lifecycle_mutex_);
   try {

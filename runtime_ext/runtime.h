@@ -10,11 +10,11 @@
 
 namespace trtserve {
 
-/// All of it in its order of life: the engine manager that the operators see, the scheduler that feeds it,
-/// and the queue that completions leave by. One at a time in a process. Thread safe.
+/// Owns the engine manager that the operators use, the scheduler that feeds it, and the queue of completions, and
+/// starts and stops them in order. One at a time in a process. Thread safe.
 class Runtime {
  public:
-  /// Conflict where this process has one already.
+  /// Conflict if this process already has one.
   Runtime(std::shared_ptr<Clock> clock, Nanoseconds stuck_after);
   ~Runtime();
   Runtime(const Runtime&) = delete;
@@ -26,22 +26,22 @@ class Runtime {
   const Scheduler& scheduler() const { return scheduler_; }
   CompletionQueue& completions() { return *completions_; }
 
-  /// Stands an engine up and serves it; on an Error nothing is left of it.
+  /// Loads an engine and serves it; on an Error, nothing of it remains.
   std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
                                LoadOptions options);
 
   /// See ServedEngine::stop; then releases the engine.
   void unload(EngineId id, Nanoseconds drain);
 
-  /// Unloads everything, without waiting for requests but for unloads that are under way. Later loads are Unavailable,
-  /// and so are those under way: what they have loaded is released when they end.
+  /// Unloads everything. Waits for unloads under way, but not for requests. Later loads are Unavailable, and so are
+  /// those under way: their engines are released when they end.
   void close();
 
  private:
   void take_down(EngineId id, Nanoseconds drain);
 
   std::shared_mutex
-      lifecycle_mutex_;  // held shared by the end of a load and by an unload, so that close() leaves none behind
+      lifecycle_mutex_;  // held shared at the end of a load and during an unload, so that close() misses none
   bool closed_ = false;  // guarded by lifecycle_mutex_
   const std::shared_ptr<Clock> clock_;
   const std::shared_ptr<CompletionQueue> completions_ = std::make_shared<CompletionQueue>();

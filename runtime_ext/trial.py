@@ -1,14 +1,13 @@
-"""Loads plans in processes of their own: for those that nobody has deserialized here before, or that crashed
-a server.
+"""Loads plans in separate processes: plans that were never deserialized here, or that crashed a server.
 
-A host is a process that has imported all that a load needs, and forks a child for each trial: that takes
-milliseconds, where an import takes seconds. Whatever a plan does to the child, the server goes on.
+A host is a process that has imported everything that a load needs, and forks a child for each trial: a fork
+takes milliseconds, an import seconds. Whatever a plan does to the child, the server continues.
 
-The host is asked on a Unix socket, a message a trial, which brings two sockets along. On the first the child
-reads one line of JSON, the request, and writes another, its report: {"ok": true}, or {"kind": …, "message":
-…} as the runtime raised it; at its end the host adds {"exit": …}, its exit code as subprocess has it. The
-second gets what the child and its libraries print. Whoever closes the first socket ends the child. All end
-with the process that asks.
+The server requests trials on a Unix socket, one message per trial, which carries two sockets. On the first,
+the child reads one line of JSON, the request, and writes another, its report: {"ok": true}, or {"kind": …,
+"message": …} as the runtime raised it; when the child ends, the host adds {"exit": …}, the exit code as in
+subprocess. The second receives the output of the child and its libraries. Closing the first socket ends the
+child. The host and its children end with the server.
 """
 
 import ctypes
@@ -35,13 +34,11 @@ FIRST_TO_BE_KILLED = b"1000"  # when memory runs out: see proc(5), oom_score_adj
 
 
 class Request(TypedDict):
-    """What to load, and with which runtime; see LoadOptions and TensorRtOptions."""
+    """The plan to load, and the runtime's settings; see LoadOptions and TensorRtOptions."""
 
     plan: str
     backend: str
-    device: str
-    precision: str
-    cuda_graphs: str
+    options: dict[str, Any]
     library: str | None
     plugins: list[str]
     allow_host_code: bool
@@ -53,20 +50,14 @@ class Trial(NamedTuple):
 
 
 def attempt(request: Request) -> dict[str, Any]:
-    """Load and unload the plan, and run nothing; the report."""
+    """Load and unload the plan without running it; return the report."""
     library = request["library"]
     tensorrt = TensorRtOptions(
         library=None if library is None else Path(library),
         plugins=tuple(map(Path, request["plugins"])),
         allow_host_code=request["allow_host_code"],
     )
-    options = LoadOptions(
-        name="trial",
-        device=request["device"],
-        instances=1,
-        precision=request["precision"],
-        cuda_graphs=request["cuda_graphs"],
-    )
+    options = LoadOptions(**request["options"] | {"name": "trial", "instances": 1})
     try:
         runtime = create_runtime(tensorrt=tensorrt)
         runtime.load(TRIAL_ID, request["plan"], request["backend"], options)
@@ -81,13 +72,13 @@ def attempt(request: Request) -> dict[str, Any]:
 
 
 def main() -> None:
-    """`python -m runtime_ext.trial N`: the host whose socket is the descriptor N."""
+    """Run a host on the socket with descriptor N: `python -m runtime_ext.trial N`."""
     serve(socket.socket(fileno=int(sys.argv[1])))
 
 
 def fork_host() -> tuple[int, socket.socket]:
-    """A host that is a copy of this process, and the socket to ask it on: before there are threads, files and
-    GPUs."""
+    """Fork a host from this process; return its process ID and the socket for requests. Call it before this
+    process has threads, open files or GPUs."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     host = os.fork()
     if host == 0:
@@ -101,7 +92,7 @@ def fork_host() -> tuple[int, socket.socket]:
 
 
 def serve(control: socket.socket) -> None:
-    """Run trials until the other end of the socket is closed; does not return."""
+    """Run trials until the other end of the socket is closed, then exit."""
     os.setsid()  # a Ctrl-C in the server's terminal is not meant for it
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_NAME, b"trtserve-trials")
@@ -134,15 +125,15 @@ def serve(control: socket.socket) -> None:
 
 
 def _begin(control: socket.socket, not_the_childs: list[socket.socket]) -> Trial | None:
-    """Fork the child of the next trial; None where that cannot be. Ends the process where nobody asks any
-    more."""
+    """Fork the child of the next trial; return None if that fails. Ends the process if the server has closed
+    its socket."""
     asked, descriptors, _, _ = socket.recv_fds(control, 1, 2)
     if not asked:
         os._exit(0)  # and so do the children, by PR_SET_PDEATHSIG
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     host = os.getpid()
     try:
-        connection, said = sockets  # fewer where this process has no more descriptors
+        connection, said = sockets  # fewer if this process has no more descriptors
         child = os.fork()
     except (ValueError, OSError) as failure:
         print(f"no trial can be forked: {failure}", file=sys.stderr)
@@ -161,14 +152,14 @@ def _begin(control: socket.socket, not_the_childs: list[socket.socket]) -> Trial
 
 
 def _reap(trials: dict[int, Trial]) -> list[int]:
-    """Tell how the children ended that have ended; the descriptors of their trials."""
+    """Report the exit codes of ended children; return the descriptors of their trials."""
     ended = []
     for descriptor, trial in list(trials.items()):
         child, status = os.waitpid(trial.child, os.WNOHANG)
         if child == 0:
             continue
         exit_code = os.waitstatus_to_exitcode(status)
-        with suppress(OSError):  # nobody listens any more
+        with suppress(OSError):  # the server no longer listens
             trial.connection.sendall(
                 b"\n" + json.dumps({"exit": exit_code}).encode() + b"\n", socket.MSG_DONTWAIT
             )
@@ -179,7 +170,7 @@ def _reap(trials: dict[int, Trial]) -> list[int]:
 
 
 def _try(connection: socket.socket, said: socket.socket, host: int) -> None:
-    """The child: one trial. Does not return."""
+    """Run one trial as the child, then exit."""
     _bind_to(host)
     os.dup2(said.fileno(), 1)
     os.dup2(said.fileno(), 2)
@@ -190,11 +181,11 @@ def _try(connection: socket.socket, said: socket.socket, host: int) -> None:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
-    os._exit(0)  # not through the exit handlers of the libraries: the report is given
+    os._exit(0)  # skip the libraries' exit handlers: the report is already written
 
 
 def _bind_to(host: int) -> None:
-    """End with the host, and before the server where memory runs out; leave no core behind."""
+    """End with the host, end before the server if memory runs out, and write no core dump."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != host:
         os._exit(1)

@@ -3,27 +3,27 @@
 TrtserveError
 ├── InvalidInput       400  the request is wrong and will stay wrong
 ├── NotFound           404  no such engine, name or version
-├── Conflict           409  the state of things forbids it: change that first
-├── TooLarge           413  over a limit of this server's settings
-├── QueueFull          429  the engine's queue is at its bound: try again after `retry_after` seconds
+├── Conflict           409  the current state forbids it: change that first
+├── TooLarge           413  over a limit in this server's settings
+├── QueueFull          429  the engine's queue is full: try again after `retry_after` seconds
 ├── Cancelled          499  the client left before the answer
-├── ExecutionFailed    500  the engine was run and failed
-├── Unsupported        501  this server cannot do it: a backend, datatype or feature that is not there
-├── Unavailable        503  not now: starting, draining, or a device that is dead
-└── DeadlineExceeded   504  the request's time was over before its execution began
+├── ExecutionFailed    500  the engine ran and failed
+├── Unsupported        501  this server cannot do it: it lacks a backend, a datatype or a feature
+├── Unavailable        503  not now: the server is starting or draining, or a device is dead
+└── DeadlineExceeded   504  the request's time ran out before its execution began
 
-Three are answered with a status of their own: Forbidden and UnsupportedMedia, both an InvalidInput, with 403
-and 415, and BodyStalled, a DeadlineExceeded, with 408.
+Three have a status of their own: Forbidden (403) and UnsupportedMedia (415), which are InvalidInput, and
+BodyStalled (408), which is DeadlineExceeded.
 """
 
 from typing import ClassVar
 
 
 class TrtserveError(Exception):
-    """Base of all; str() is a sentence for the person who reads it.
+    """Base of all errors; str() is a sentence for the person who reads it.
 
-    `retry_after`: seconds until it is worth the while to try again. An Unavailable that has it is a shortage,
-    which may pass; one without stays until somebody does something, or is about to end by itself.
+    `retry_after`: seconds until a retry makes sense. An Unavailable with it is a shortage, which may pass;
+    one without it lasts until somebody acts, or is about to end by itself.
     """
 
     kind: ClassVar[str]
@@ -74,19 +74,19 @@ class DeadlineExceeded(TrtserveError):
 
 
 class Forbidden(InvalidInput):
-    """A request that a web page sent which has no business here, or that is for a host by another name."""
+    """A request from a web page of another origin, or for a host name that this server does not accept."""
 
     status: ClassVar[int] = 403
 
 
 class UnsupportedMedia(InvalidInput):
-    """A body of a coding or a media type that the server does not take."""
+    """A body whose coding or media type the server does not accept."""
 
     status: ClassVar[int] = 415
 
 
 class BodyStalled(DeadlineExceeded):
-    """A head or a body that stopped coming: the client was too slow, not the server."""
+    """A head or a body that stopped arriving: the client was too slow, not the server."""
 
     status: ClassVar[int] = 408
 
@@ -103,11 +103,16 @@ HTTP_STATUS: dict[str, int] = {
     "Unavailable": 503,
     "DeadlineExceeded": 504,
 }
-"""The one table from a kind to the status of its answer."""
+"""The only table from a kind to the HTTP status of its answer."""
+
+
+def stopping(more: str = "") -> Unavailable:
+    """What is refused, or not done, because the server stops; `more` says what becomes of it."""
+    return Unavailable(f"The server is stopping{more}.")
 
 
 def unknown_model(missing: NotFound) -> NotFound:
-    """Of a model or a version that is not there: in Triton's words, which clients look for."""
+    """The error for a missing model or version, in Triton's words, which clients look for."""
     return NotFound(f"Request for unknown model: {missing}")
 
 
@@ -115,5 +120,5 @@ _BY_KIND: dict[str, type[TrtserveError]] = {cls.kind: cls for cls in TrtserveErr
 
 
 def of_kind(kind: str, message: str, retry_after: float | None = None) -> TrtserveError:
-    """The error of a kind that crossed the seam; an unknown kind is an ExecutionFailed."""
+    """The error for a kind that crossed the seam; an unknown kind gives ExecutionFailed."""
     return _BY_KIND.get(kind, ExecutionFailed)(message, retry_after=retry_after)

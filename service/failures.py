@@ -1,4 +1,4 @@
-"""What a client is told of an exception: one of ours, one from C++, or one that nobody meant to raise."""
+"""What a client learns about an exception: one of ours, one from C++, or a bug."""
 
 import math
 from typing import NamedTuple
@@ -8,16 +8,16 @@ from trtserve.errors import TrtserveError
 from trtserve.shortage import shortage_behind
 from trtserve.text import sentence
 
-RETRIED = {"QueueFull", "Unavailable"}  # kinds that pass
+RETRIED = {"QueueFull", "Unavailable"}  # kinds that may pass
 MOST_RETRY_AFTER = 60  # seconds
 
 
 class Told(NamedTuple):
-    """What an error's answer says, in whichever protocol."""
+    """What an error's answer says, in HTTP and gRPC alike."""
 
     kind: str
     sentence: str
-    retry_after: int | None  # seconds; None: it does not pass
+    retry_after: int | None  # seconds; None: a retry does not help
 
 
 def is_fault(error: Exception) -> bool:
@@ -26,7 +26,7 @@ def is_fault(error: Exception) -> bool:
 
 
 def tell(error: Exception) -> Told:
-    """What a client is told of an exception, whoever raised it."""
+    """The kind, sentence and retry time that a client gets for an exception from Python or C++."""
     if is_fault(error):
         error = shortage_behind(error) or error
     kind: str = "ExecutionFailed" if is_fault(error) else getattr(error, "kind", "ExecutionFailed")

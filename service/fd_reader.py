@@ -1,4 +1,4 @@
-"""A descriptor that tells the event loop that there is something to take."""
+"""A descriptor that wakes the event loop when there is something to take."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -6,20 +6,20 @@ from collections.abc import Callable
 
 
 class FdReader(ABC):
-    """Takes what comes whenever a descriptor can be read. Belongs to one loop, from attach() to detach()."""
+    """Acts whenever a descriptor becomes readable. Belongs to one loop, from attach() to detach()."""
 
     def __init__(self, fd: Callable[[], int]) -> None:
-        """`fd` gives the descriptor, which is first needed in attach()."""
+        """`fd` returns the descriptor; attach() is the first to call it."""
         self._fd = fd
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def attach(self) -> None:
-        """Begin to listen, on the running loop."""
+        """Start listening, on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd(), self._drain)
 
     def detach(self) -> None:
-        """Take what has come, and listen no more."""
+        """Stop listening, and take what has already arrived."""
         if self._loop is not None:
             self._loop.remove_reader(self._fd())
             self._loop = None
@@ -27,4 +27,4 @@ class FdReader(ABC):
 
     @abstractmethod
     def _drain(self) -> None:
-        """Take all that has come, so that the descriptor can be read no more."""
+        """Take everything that has arrived, until the descriptor is no longer readable."""

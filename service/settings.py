@@ -62,7 +62,14 @@ Device = Annotated[
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AnySeconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""Seconds that may be none at all."""
+"""Seconds, 0 allowed."""
+
+Instances = Annotated[int, Field(ge=0, le=256)]
+QueueSize = Annotated[int, Field(ge=1, le=1_000_000)]
+BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
+Latency = Annotated[int, Field(ge=1, le=MAX_DELAY_US)]
+Precision = Literal["f32", "f16", "bf16"]
+CudaGraphs = Literal["off", "auto", "on"]
 
 GrpcPort = Annotated[int | Literal["off"], _number_or("off", 65_535, "a port")]
 
@@ -93,101 +100,97 @@ class Settings(BaseSettings):
         "trtserve",
         min_length=1,
         max_length=128,
-        description="What the server calls itself in the Open Inference Protocol's metadata; some clients "
-        "want it to be triton.",
+        description="Name that the server gives itself in the Open Inference Protocol's metadata; some "
+        "clients expect triton.",
     )
     allowed_hosts: AllowedHostNames = Field(
         "",
-        description="Host names of this server, and of whose web pages may use it, with commas between them; "
-        "*.example.com is all below example.com, and * all there are. None: on a loopback address those "
-        "without a dot, elsewhere all. Addresses and localhost always are.",
+        description="Host names, comma-separated, by which requests may call this server and whose web "
+        "pages may use it; *.example.com means all names below example.com, and * all names. "
+        "None: names without a dot on a loopback address, all names on any other. Addresses and "
+        "localhost are always allowed.",
     )
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     grpc_port: GrpcPort = Field(
-        8001, description="Port to listen on for gRPC; 0 takes a free one, off does without."
+        8001, description="Port to listen on for gRPC; 0 picks a free one, off disables gRPC."
     )
     store: Path = Field(
-        Path("trtserve-store"), description="Folder of the plans and their metadata; made if missing."
+        Path("trtserve-store"), description="Folder for the plans and their metadata; created if missing."
     )
     device: Device = Field(
         "auto", description="Where engines run unless an upload says otherwise: auto, cpu, cuda or cuda:N."
     )
-    instances: int = Field(
+    instances: Instances = Field(
         0,
-        ge=0,
-        le=256,
-        description="Instances an engine unless an upload says otherwise; 0 lets the backend choose.",
+        description="Instances per engine unless an upload says otherwise; 0 lets the backend choose.",
     )
-    max_queue_size: int = Field(
+    max_queue_size: QueueSize = Field(
         256,
-        ge=1,
-        le=1_000_000,
         description="Requests that may wait for an engine before the next gets a 429.",
     )
-    max_batch_size: int = Field(
+    max_batch_size: BatchSize = Field(
         1,
-        ge=1,
-        le=MAX_BATCH_SIZE,
-        description="Items that requests are joined up to, unless an upload says otherwise; 1: each request "
-        "runs alone. More only where every engine takes batches in dimension 0.",
+        description="Most items that requests are joined into, unless an upload says otherwise; 1: each "
+        "request runs alone. Raise it only if every engine takes batches in dimension 0.",
     )
     max_queue_delay_us: QueueDelay = Field(
         0,
-        description="Microseconds that a request may wait for others to be joined with, unless an upload "
-        "says otherwise; auto: as long as it pays.",
+        description="Microseconds that a request may wait for others to join it, unless an upload says "
+        "otherwise; auto: as long as it pays.",
     )
-    latency_target_us: int = Field(
+    latency_target_us: Latency = Field(
         10_000,
-        ge=1,
-        le=MAX_DELAY_US,
-        description="Microseconds of latency within which an automatic delay stays, unless an upload says "
+        description="Latency in microseconds that an automatic delay stays within, unless an upload says "
         "otherwise.",
     )
-    precision: Literal["f32", "f16", "bf16"] = Field(
+    precision: Precision = Field(
         "f32", description="Inference precision of the openvino backend unless an upload says otherwise."
     )
     shape_cache: int = Field(
         256,
         ge=0,
         le=100_000,
-        description="Operations of an engine, each with its shapes, for which every stream of the openvino "
-        "backend keeps what it prepared; 0: none. More of them make new shapes cheaper and cost memory.",
+        description="Number of operations, each with its shapes, for which every stream of an engine of the "
+        "openvino backend keeps what it prepared; 0: none. A larger number makes new shapes "
+        "cheaper and costs memory.",
     )
     max_tensor_bytes: int = Field(
         256 * MIB,
         ge=1,
-        description="Largest tensor within an engine of the openvino backend whose size the values of a "
-        "request choose.",
+        description="Largest tensor inside an engine of the openvino backend whose size depends on the "
+        "values of a request.",
     )
     allow_blobs: bool = Field(
         True,
-        description="Load blobs that OpenVINO exported. Nothing guards them against the values of requests: "
-        "off where you do not trust everybody who may infer.",
+        description="Load blobs that OpenVINO exported. Nothing protects them against the values of "
+        "requests: turn this off if you do not trust everybody who may run inference.",
     )
-    cuda_graphs: Literal["off", "auto", "on"] = Field(
+    cuda_graphs: CudaGraphs = Field(
         "auto",
         description="CUDA graphs of the tensorrt backend unless an upload says otherwise: on captures a "
         "shape when it first comes, auto when it has come a few times.",
     )
     tensorrt_library: Path | None = Field(
-        None, description="TensorRT's runtime library; none: looked for in pip's packages, then the system."
+        None,
+        description="Path of TensorRT's runtime library; none: the server searches pip's packages, then the "
+        "system.",
     )
     tensorrt_plugins: str = Field(
-        "", description="Libraries of TensorRT plugins that plans need: paths with a : between them."
+        "", description="Libraries of TensorRT plugins that plans need: paths separated by a colon."
     )
     allow_host_code: bool = Field(
         False,
-        description="Run the host code that a version-compatible plan may hold: it runs with this server's "
-        "rights, so only for plans that you trust.",
+        description="Run the host code that a version-compatible plan may contain. It runs with this "
+        "server's rights, so turn this on only if you trust the plans.",
     )
     trial_load: bool = Field(
         True,
-        description="Load an uploaded plan in a process of its own first, which it may crash.",
+        description="First load an uploaded plan in a separate process, which it may crash.",
     )
-    trial_load_timeout_s: Seconds = Field(300.0, description="Time that a trial load may take.")
+    trial_load_timeout_s: Seconds = Field(300.0, description="Seconds after which a trial load is ended.")
     load_timeout_s: Seconds = Field(
         300.0,
-        description="Time after which a load in the server is given up; its thread is left behind.",
+        description="Seconds after which the server gives up a load of its own and leaves its thread behind.",
     )
     max_waiting_loads: int = Field(
         64,
@@ -196,119 +199,129 @@ class Settings(BaseSettings):
         description="Uploads and loads that may wait for their turn before the next gets a 503.",
     )
     max_plan_bytes: int = Field(16 * GIB, ge=1, description="Largest plan that may be uploaded.")
-    max_request_bytes: int = Field(256 * MIB, ge=1, description="Largest body of an inference request.")
+    max_request_bytes: int = Field(
+        256 * MIB, ge=1, description="Largest body of an inference request, also after decompression."
+    )
     grpc_max_message_bytes: int | None = Field(
         None,
         ge=1,
         lt=2**31,
-        description="Largest message over gRPC, a request or an answer; none: as max_request_bytes, "
-        "2147483647 at most.",
+        description="Largest message over gRPC, request or response; none: same as max_request_bytes, but "
+        "at most 2147483647.",
     )
     grpc_keepalive_time_s: Seconds = Field(
         7200.0,
-        description="Time without data after which the server pings a gRPC client: is it still there?",
+        description="Seconds without data after which the server pings a gRPC client to see whether it is "
+        "still there.",
     )
     grpc_keepalive_timeout_s: Seconds = Field(
         20.0,
-        description="Time in which a gRPC client must answer such a ping before its connection is closed.",
+        description="Seconds that a gRPC client has to answer such a ping before its connection is closed.",
     )
     grpc_keepalive_without_calls: bool = Field(
-        True, description="Ping gRPC clients without a call under way too, and take their pings."
+        True, description="Also ping gRPC clients that have no call in flight, and accept their pings."
     )
     grpc_max_pings_without_data: int = Field(
         2,
         ge=0,
         lt=2**31,
-        description="Most pings that a gRPC client is sent with nothing else between them; 0: any number.",
+        description="Pings that the server sends a gRPC client with nothing else between them; 0: any "
+        "number.",
     )
     grpc_min_ping_interval_s: AnySeconds = Field(
         1.0,
-        description="Least time between two pings of a gRPC client that sends no data; more are strikes.",
+        description="Seconds that a gRPC client without data should leave between two pings; a ping that "
+        "comes sooner is a strike.",
     )
     grpc_max_ping_strikes: int = Field(
         2,
         ge=0,
         le=1000,
-        description="Pings too soon after which one more closes a gRPC connection; 0: any number may come.",
+        description="Strikes after which one more closes a gRPC connection; 0: any number.",
     )
     grpc_max_connection_age_s: Seconds | None = Field(
         None,
-        description="Time after which a gRPC client has to connect anew, as load balancers like it; none: "
-        "no limit.",
+        description="Seconds after which a gRPC client must reconnect, which helps load balancers; none: no "
+        "limit.",
     )
     grpc_max_connection_grace_s: AnySeconds | None = Field(
         None,
-        description="Time that the calls under way then have to end; none: as drain_s.",
+        description="Seconds that its calls in flight then have to finish; none: same as drain_s.",
     )
     grpc_max_connection_idle_s: Seconds = Field(
         300.0,
-        description="Time without a call after which a gRPC client is asked to close its connection; it "
-        "opens another one when it needs it.",
+        description="Seconds without a call after which the server asks a gRPC client to close its "
+        "connection; the client opens another when it needs one.",
     )
     grpc_max_concurrent_streams: int = Field(
         1024,
         ge=1,
         lt=2**31,
-        description="Calls that a gRPC client may have under way on one connection; further ones wait in the "
-        "client.",
+        description="Calls that a gRPC client may have in flight on one connection; further calls wait in "
+        "the client.",
     )
     max_inflight_bytes: int = Field(
         4 * GIB,
         ge=1,
-        description="Bodies of all inference requests and loads under way, with inputs in shared memory and "
-        "answers that are still to be taken, together; at least max_request_bytes.",
+        description="Total bytes of the bodies of all inference requests and loads in flight, inputs in "
+        "shared memory, and responses that clients have not taken yet; at least "
+        "max_request_bytes.",
     )
     request_timeout_s: Seconds | None = Field(
         None,
-        description="Time in which a request must have its answer, unless it says its own; none: no limit.",
+        description="Seconds that a request may take to get its response, unless it sets its own time; "
+        "none: no limit.",
     )
     body_timeout_s: Seconds = Field(
         30.0,
-        description="Time in which nothing may come of a body, or less than 240 bytes a second, before its "
+        description="Seconds for which a body may send nothing, or less than 240 bytes a second, before its "
         "request is ended.",
     )
     header_timeout_s: Seconds = Field(
         30.0,
-        description="Time in which a request's line and headers must come, and the first request of a "
-        "connection; over gRPC the beginning of a connection.",
+        description="Seconds within which a request's line and headers must arrive, and the first request "
+        "of a connection; over gRPC, the beginning of a connection.",
     )
     idle_timeout_s: Seconds = Field(
         5.0,
-        description="Time after an answer in which the next request over HTTP must begin on its connection.",
+        description="Seconds after a response within which the next request over HTTP must begin on its "
+        "connection.",
     )
     write_timeout_s: Seconds = Field(
         60.0,
-        description="Time in which a client over HTTP may take nothing of its answer before its connection "
-        "is ended; over gRPC, in which it must take an answer, and a second more for each 64 KiB.",
+        description="Seconds for which a client over HTTP may take nothing of its response before its "
+        "connection is ended; over gRPC, seconds within which it must take a response, plus one "
+        "for each 64 KiB.",
     )
     max_connections: int | None = Field(
         None,
         ge=1,
-        description="Connections that may be open over HTTP, and as many over gRPC; none: a third of the "
-        "file descriptors that the process may have, 10000 at most.",
+        description="Connections that may be open over HTTP, and the same number over gRPC; none: a third "
+        "of the file descriptors that the process may have, at most 10000.",
     )
     max_connections_per_address: int | None = Field(
         None,
         ge=1,
-        description="Connections over HTTP that may be open from one address, of IPv6 from one /64; none: "
-        "seven eighths of max_connections.",
+        description="Connections over HTTP that may be open from one address, or over IPv6 from one /64; "
+        "none: seven eighths of max_connections.",
     )
     shared_memory: str = Field(
         "",
-        description="Keys of POSIX shared memory objects that clients may register as regions: patterns with "
-        "commas between them, as trt_*,input_?.",
+        description="Keys of POSIX shared memory objects that clients may register as regions: "
+        "comma-separated patterns, such as trt_*,input_?.",
     )
     drain_s: AnySeconds = Field(
         30.0,
-        description="Time that accepted requests get when their engine is unloaded or the server stops.",
+        description="Seconds that accepted requests get to finish when their engine is unloaded or the "
+        "server stops.",
     )
     stuck_after_s: Seconds = Field(
         60.0,
-        description="Time after which an execution that has not ended is said to be stuck: in the log, the "
-        "metrics and /health/ready. More than the slowest that is right.",
+        description="Seconds after which an execution that has not ended is reported as stuck in the log, "
+        "the metrics and /health/ready. Set it above the slowest normal execution.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level that is logged."
+        "info", description="Lowest level that is logged."
     )
 
     @field_validator("host", "store", "tensorrt_library", "server_name", mode="before")
@@ -343,7 +356,7 @@ def most_connections(settings: Settings) -> int:
 
 
 def most_per_address(settings: Settings) -> int:
-    """How many of them one address may have.
+    """How many connections over HTTP one address may have.
 
     Unless it is set, all but an eighth: a proxy in front is the one address of all its clients, and whoever
     comes from another, as a probe of the machine's own, still finds room.

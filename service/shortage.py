@@ -1,4 +1,4 @@
-"""What this machine has no more of: the Unavailable that an exception of Python means, where it means one."""
+"""Shortages of memory, threads and descriptors: which Unavailable a Python exception stands for."""
 
 import errno
 import mmap
@@ -6,13 +6,13 @@ import mmap
 from trtserve.errors import Unavailable
 
 RETRY_AFTER_S = 5.0
-THREAD_BYTES = 64 * 1024**2  # of the address space: a stack, and what glibc's malloc reserves for a thread
+THREAD_BYTES = 64 * 1024**2  # of address space: a stack, and what glibc's malloc reserves for a thread
 
 _BY_ERRNO = {
     errno.EMFILE: "file descriptors: close connections, or raise the limit of open files (ulimit -n)",
     errno.ENFILE: "file descriptors: close connections, or raise the system's limit of open files",
     errno.ENOMEM: "memory: unload engines, or give the server more",
-    errno.EAGAIN: "threads: unload engines, or raise the limit of them (ulimit -u, a container's pids)",
+    errno.EAGAIN: "threads: unload engines, or raise the limit of threads (ulimit -u, a container's pids)",
 }
 _MEMORY, _THREADS = _BY_ERRNO[errno.ENOMEM], _BY_ERRNO[errno.EAGAIN]
 
@@ -24,18 +24,18 @@ _WORDS = {
     "can't start new thread": _THREADS,
     "Too many open files": _BY_ERRNO[errno.EMFILE],
 }
-"""What C++ and Python print as their last words when a process ends for want of something."""
+"""What C++ and Python print last when a shortage ends a process."""
 
 
 def passes(failure: Exception) -> bool:
-    """Whether it is of something that the server is short of now."""
+    """True if the failure is a shortage, which may pass."""
     return (
         getattr(failure, "kind", "") == Unavailable.kind and getattr(failure, "retry_after", None) is not None
     )
 
 
 def shortage_behind(failure: BaseException) -> Unavailable | None:
-    """None where the failure is of another kind."""
+    """The shortage that caused the failure; None if the cause is not a shortage."""
     match failure:
         case MemoryError():
             return short_of(_MEMORY)
@@ -47,9 +47,9 @@ def shortage_behind(failure: BaseException) -> Unavailable | None:
 
 
 def check_memory() -> None:
-    """Unavailable where a thread's memory is not to be had.
+    """Raise Unavailable if there is too little memory for another thread.
 
-    To be asked before a thread is started: Python waits for ever for one that has no memory to begin with.
+    Call it before starting a thread: Python waits for ever for a thread that lacks the memory to start.
     """
     try:
         mmap.mmap(-1, THREAD_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
@@ -58,9 +58,9 @@ def check_memory() -> None:
 
 
 def shortage_in(words: str) -> Unavailable | None:
-    """The shortage that a process which crashed told of."""
+    """The shortage that a crashed process reported in its last words; None if it reported none."""
     return next((short_of(what) for word, what in _WORDS.items() if word in words), None)
 
 
 def short_of(what: str) -> Unavailable:
-    return Unavailable(f"The server got no more {what}. Try again then.", retry_after=RETRY_AFTER_S)
+    return Unavailable(f"The server ran out of {what}. Try again then.", retry_after=RETRY_AFTER_S)

@@ -1,6 +1,7 @@
 """Text for the sentences that people read."""
 
 import reprlib
+from collections.abc import Sequence
 
 LINE = 120  # characters
 
@@ -12,17 +13,25 @@ _brief.maxlevel = 2
 
 
 def shown(value: object) -> str:
-    """A value from outside, for a sentence: on one line, however large or deep it is."""
+    """A value from outside, for a sentence: one short line, however large or deep the value is."""
     return cut(_brief.repr(value))
 
 
 def cut(text: str) -> str:
-    """Text from outside, for a sentence in which it needs no quotes: at most LINE characters of it."""
+    """Text from outside, for a sentence that shows it without quotes: at most LINE characters."""
     return text if len(text) <= LINE else text[: LINE - 1] + "…"
 
 
 def sentence(text: str) -> str:
-    """With a capital and a full stop: C++ gives its sentences without, as exceptions have them."""
-    if "_" not in text.partition(" ")[0]:  # the name of an option stays as it is written
+    """The text with a capital letter and a full stop, which C++ leaves out of its exceptions."""
+    if "_" not in text.partition(" ")[0]:  # an option's name keeps its spelling
         text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?", "…")) else text + "."
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: bool = False) -> list[str]:
+    """The lines of a table for a console: None is a dash. `right`: the columns are numbers."""
+    cells = [list(columns), *(["-" if cell is None else str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    aligned = str.rjust if right else str.ljust
+    return ["  ".join(map(aligned, row, widths)).rstrip() for row in cells]

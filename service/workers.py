@@ -1,4 +1,4 @@
-"""Threads for work that would hold up the event loop, apart by kind: a slow kind delays no other."""
+"""Threads for work that would block the event loop, separate by kind: a slow kind delays no other."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,21 +10,21 @@ T = TypeVar("T")
 
 
 class Workers:
-    """Threads of one kind of work, made when they are first needed. Called on an event loop."""
+    """Threads for one kind of work, started on first need. Called on an event loop."""
 
     def __init__(self, kind: str, most: int) -> None:
         self._threads = ThreadPoolExecutor(most, thread_name_prefix=f"trtserve-{kind}")
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What `work` returns or raises in one of the threads."""
+        """Run `work` in one of the threads; return or raise what it does."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args, **kwargs))
 
 
 UPLOADS = Workers("upload", 4)
-"""Plans on their way to the disk, which may be slow."""
+"""Writes uploaded plans to the disk, which may be slow."""
 
 CODINGS = Workers("coding", 4)
-"""Compressed bodies and answers."""
+"""Decompresses bodies and compresses answers."""
 
 SCRAPES = Workers("scrape", 1)
-"""Pages for Prometheus."""
+"""Writes the metrics page for Prometheus."""

@@ -1,1 +1,1 @@
-"""The tests, by what they need: unit, seam, e2e and gpu."""
+"""The tests, grouped by what they need: unit, seam, e2e and gpu."""

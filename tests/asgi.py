@@ -1,37 +1,44 @@
-"""Talking to the application without a server between."""
+"""Calls to the application without a server."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
 from trtserve.inference.calls import Inference
+from trtserve.services import services_of
 
 Message = dict[str, Any]
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
-    """A client of a started application; what it raises unexpectedly is answered, as by a server."""
+    """A client of a started application; an unexpected exception becomes an answer, as on a server."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://trtserve")
 
 
 def inference_of(app: FastAPI, **others: Any) -> Inference:
-    """An Inference on what a started application has, but for settings or shared memory of a test's own."""
-    state = app.state
+    """An Inference built from a started application; a test may replace its settings or shared memory."""
+    held = services_of(app)
     return Inference(
-        others.get("settings", state.settings),
-        state.runtime,
-        state.registry,
-        state.completions,
-        inflight=state.inflight,
-        shared_memory=others.get("shared_memory", state.shared_memory),
+        others.get("settings", held.settings),
+        held.runtime,
+        held.registry,
+        held.completions,
+        inflight=held.inflight,
+        shared_memory=others.get("shared_memory", held.shared_memory),
     )
 
 
+def exchange(app: FastAPI, **services: Any) -> None:
+    """Give a started application others of its services."""
+    app.state.services = replace(services_of(app), **services)
+
+
 def refused(response: httpx.Response, status: int, code: str) -> str:
-    """The sentence of an error answer."""
+    """Check an error answer; return its sentence."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     assert response.json().keys() == {"error", "code"}
@@ -46,7 +53,7 @@ async def post(
     headers: Mapping[str, str] | None = None,
     query: str = "",
 ) -> httpx.Response:
-    """POST with a body and a connection that behave as `receive` says, message by message."""
+    """POST a request; `receive` supplies the messages of its body and its connection."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},

@@ -1,4 +1,4 @@
-"""The codec in one call, as tests use it: a body with its headers in, a whole body out."""
+"""One-call wrappers of the codec for tests: decode a body with its headers, encode a whole body."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from trtserve.http.headers import read_headers
 
 
 def decode(headers: Mapping[str, str], body: Body) -> InferRequest:
-    """The request, all of whose inputs that were written as text have been read."""
+    """The decoded request; inputs written as text have been read."""
     return read(codec.decode_body(read_headers(headers), body))
 
 
@@ -30,7 +30,7 @@ def encode(
     model_name: str = "net",
     model_version: str = "1",
 ) -> tuple[bytes, dict[str, str]]:
-    """The answer's body and headers."""
+    """Return the answer's body and headers."""
     parts, headers = codec.encode_parts(
         request, outputs, selected, model_name=model_name, model_version=model_version
     )

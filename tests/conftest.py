@@ -1,6 +1,6 @@
-"""For all tests: no settings from outside, and the mark `gpu`.
+"""For all tests: ignore settings from the environment, and apply the mark `gpu`.
 
-That is skipped where there is no GPU, and failed instead where REQUIRE_GPU=1 says there is one.
+Without a GPU a marked test is skipped; with REQUIRE_GPU=1 it fails instead.
 """
 
 import os
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 for setting in [name for name in os.environ if name.upper().startswith("TRTSERVE_")]:
-    del os.environ[setting]  # before a module of tests makes Settings when it is imported
+    del os.environ[setting]  # before a test module creates Settings on import
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,4 +1,4 @@
-"""The application behind a protocol of uvicorn's on the loopback interface, and raw connections to it."""
+"""The application behind a uvicorn protocol on the loopback interface, and raw connections to it."""
 
 import asyncio
 import json
@@ -19,20 +19,21 @@ from uvicorn.server import ServerState
 from tests.fakes.runtime import FakeRuntime
 from tests.waiting import HANGS_AFTER_S, until
 from trtserve.http.short_way import InferProtocol, ShortWay
+from trtserve.services import services_of
 
 END = b"\r\n\r\n"
 CONTINUE = 100
 IDLE_S = 5  # the setting's default
-LOOKS_S = 2  # until a look finds what has changed, and from the end of its time to the look after that
+LOOKS_S = 2  # a check runs within this time of a change, and of the end of a limit
 
 INFER = "/engines/net/infer"
 WAYS = {"short": (), "ordinary": ("Expect: nothing",)}
-"""Headers with which an inference takes the short way, or that through the framework."""
+"""Headers that send an inference down the short way or through the framework."""
 
 
 class Answer(NamedTuple):
     status: int
-    headers: tuple[tuple[str, str], ...]  # in their order, names in lower case
+    headers: tuple[tuple[str, str], ...]  # in order of arrival, names in lower case
     body: bytes
 
     def header(self, name: str) -> str | None:
@@ -40,7 +41,7 @@ class Answer(NamedTuple):
 
 
 class Listening:
-    """A server on a port of its own, without uvicorn's Server around it."""
+    """A server on its own port, without uvicorn's Server."""
 
     def __init__(self, port: int, state: ServerState, short_way: ShortWay) -> None:
         self.port = port
@@ -49,18 +50,18 @@ class Listening:
 
     @property
     def connection(self) -> HttpToolsProtocol:
-        """The one connection that there is, on the server's side."""
+        """The server's side of its only connection."""
         (protocol,) = self.state.connections
         assert isinstance(protocol, HttpToolsProtocol)
         return protocol
 
     def shut_down(self) -> None:
-        """What uvicorn does with the connections when the server is to stop."""
+        """Shut every connection down, as uvicorn does when the server stops."""
         for protocol in list(self.state.connections):
             protocol.shutdown()
 
     def end_drain(self) -> None:
-        """What it does with the requests that are under way still when the drain time is over."""
+        """Cancel the requests that still run, as uvicorn does when the drain time is over."""
         for task in list(self.state.tasks):
             task.cancel()
         self.short_way.stop()
@@ -72,8 +73,8 @@ async def listening(
     protocol: type[HttpToolsProtocol] = InferProtocol,
     clock: "Clock | None" = None,
 ) -> AsyncIterator[Listening]:
-    """`app` has been started. `clock` is the time of its connections."""
-    held = app.state
+    """Serve `app`, which has been started; its connections read the time from `clock`."""
+    held = services_of(app)
     short_way = ShortWay(held.inference, held.inflight, held.metrics.errors, held.settings)
     config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
@@ -99,7 +100,7 @@ async def listening(
 async def held(
     app: FastAPI, runtime: FakeRuntime, request: bytes, clock: "Clock | None" = None
 ) -> AsyncIterator[tuple[Listening, "Connection"]]:
-    """A server and a connection to it whose request has begun; the runtime holds it until it is released."""
+    """A server and a connection whose request has begun; the runtime holds it until released."""
     runtime.hold()
     async with listening(app, clock=clock) as server, Connection(server) as connection:
         await connection.send(request)
@@ -108,7 +109,7 @@ async def held(
 
 
 class Clock:
-    """The running loop, but with a time that only `advance` moves."""
+    """The running loop with a time that only `advance` moves."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -127,7 +128,7 @@ class Clock:
         return timer
 
     def advance(self, seconds: float) -> None:
-        """Call what is due until then, each at its time."""
+        """Move the time forward, and run each due timer at its time."""
         end = self._now + seconds
         while due := [timer for timer in self._timers if timer.at <= end]:
             timer = min(due, key=lambda each: each.at)
@@ -138,7 +139,7 @@ class Clock:
         self._now = end
 
     def stand_still(self, seconds: float) -> None:
-        """Let the time pass, but call nothing."""
+        """Move the time forward without running any timer."""
         self._now += seconds
 
 
@@ -175,17 +176,17 @@ class Connection:
         self.leave()
 
     async def send(self, *pieces: bytes) -> None:
-        """Each piece is read by the server before the next is sent, as far as can be."""
+        """Send the pieces in order; the server usually reads each before the next is sent."""
         for piece in pieces:
-            with suppress(ConnectionError):  # the server has ended it: the answers tell why
+            with suppress(ConnectionError):  # the server ended it: its answers say why
                 await self._loop.sock_sendall(self._socket, piece)
             await turns(4)
 
     async def answer(self, *, bodiless: bool = False, interim: bool = False) -> Answer | None:
-        """The next answer; None at the end of the connection.
+        """Return the next answer; None at the end of the connection.
 
-        `bodiless`: its length is that of a body which does not come. `interim`: it may be an interim one.
-        Else that is read over, as by any client: on a busy machine it may come at any time.
+        `bodiless`: no body follows, whatever the Content-Length. `interim`: return an interim answer too.
+        Otherwise skip interim answers, as every client does: a busy server may send one at any time.
         """
         while True:
             answer = await self._answer(bodiless)
@@ -212,14 +213,14 @@ class Connection:
         return Answer(int(line.split()[1]), headers, body)
 
     async def ask(self, *pieces: bytes) -> Answer:
-        """The answer to a request that is the only one under way."""
+        """Send a request while no other runs; return its answer."""
         await self.send(*pieces)
         answer = await self.answer()
         assert answer is not None, "the connection ended without an answer"
         return answer
 
     async def take(self, size: int) -> None:
-        """Read so many bytes, and no more."""
+        """Read exactly `size` bytes."""
         async with asyncio.timeout(HANGS_AFTER_S):
             while size > 0:
                 data = await self._loop.sock_recv(self._socket, size)
@@ -246,7 +247,7 @@ class Connection:
 
 
 async def turns(number: int) -> None:
-    """Let the event loop go round so many times."""
+    """Let the event loop run `number` times."""
     for _ in range(number):
         await asyncio.sleep(0)
 
@@ -259,7 +260,7 @@ def request(
     version: str = "1.1",
     length: str | None = "",
 ) -> bytes:
-    """A request as it goes over the wire; `length` None: without a Content-Length."""
+    """The bytes of a request; `length` None: without a Content-Length."""
     lines = [b" ".join((method.encode(), _bytes(target), b"HTTP/" + version.encode())), b"Host: test"]
     lines += map(_bytes, headers)
     if length is not None:
@@ -275,7 +276,7 @@ GET = request("/engines/net", method="GET", length=None)
 
 
 def infer(value: float = 1.0, rows: int = 1, *headers: str, **members: object) -> bytes:
-    """A binary request with x of 4 * rows values; its answer is binary too."""
+    """A binary request whose x has 4 * rows values; its answer is binary too."""
     size = 16 * rows
     x = {"name": "x", "shape": [rows, 4], "datatype": "FP32", "parameters": {"binary_data_size": size}}
     document = json.dumps({"inputs": [x], "parameters": {"binary_data_output": True}} | members).encode()
@@ -284,7 +285,7 @@ def infer(value: float = 1.0, rows: int = 1, *headers: str, **members: object) -
 
 
 def value(answer: Answer | None) -> float:
-    """The first value of y; the answer is a good one."""
+    """Check that the answer is a 200; return the first value of y."""
     assert answer is not None
     assert answer.status == 200, answer
     length = int(answer.header("inference-header-content-length") or 0)
@@ -292,12 +293,12 @@ def value(answer: Answer | None) -> float:
 
 
 def counted(app: FastAPI) -> dict[str, float]:
-    """Errors answered, by code."""
-    samples = [s for family in app.state.metrics.errors.collect() for s in family.samples]
+    """The number of error answers by code."""
+    samples = [s for family in services_of(app).metrics.errors.collect() for s in family.samples]
     return {s.labels["code"]: s.value for s in samples if s.name.endswith("_total")}
 
 
 async def all_taken_back(app: FastAPI) -> None:
-    await until(lambda: app.state.inflight.taken == 0)
+    await until(lambda: services_of(app).inflight.taken == 0)
     await turns(4)
-    assert app.state.inflight.taken == 0
+    assert services_of(app).inflight.taken == 0

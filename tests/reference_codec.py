@@ -1,7 +1,7 @@
-"""The binary extension of the Open Inference Protocol once more, plainly, to compare the codec with.
+"""A second, plain implementation of the protocol's binary extension, to compare the codec with.
 
-Written from the protocol's text with json and struct alone, element by element; it shares nothing with
-service/codec but the limits that are this server's own (names, ranks). Slow, and meant to be.
+It follows the protocol's text element by element, with json and struct alone. It shares nothing with
+service/codec but this server's own limits (names, ranks). It is slow by design.
 """
 
 import json
@@ -27,7 +27,7 @@ SIZES = {name: struct.calcsize(format) for name, format in FORMATS.items()} | {"
 
 
 class Refused(Exception):
-    """The request is none."""
+    """The bytes are not a valid request."""
 
 
 @dataclass
@@ -35,13 +35,13 @@ class Tensor:
     name: str
     datatype: str
     shape: list[int]
-    data: bytes | tuple[str, int, int]  # or where in shared memory: region, offset, size
+    data: bytes | tuple[str, int, int]  # or a place in shared memory: region, offset, size
 
 
 @dataclass
 class Request:
     inputs: list[Tensor]
-    outputs: list[tuple[str, object]] | None  # name; True: a blob, False: JSON, or where in shared memory
+    outputs: list[tuple[str, object]] | None  # name; True: blob, False: JSON, or a place in shared memory
     binary_outputs: bool
     id: str | None
 
@@ -52,7 +52,7 @@ def require(condition: object, what: str = "") -> None:
 
 
 def parse_request(body: bytes, header_length: int | None) -> Request:
-    """Raises Refused. `header_length` None: the body is JSON alone."""
+    """Parse a body, or raise Refused. `header_length` None: the body is JSON alone."""
     length = len(body) if header_length is None else header_length
     require(0 <= length <= len(body), "header length")
     root = _json(body[:length])
@@ -72,7 +72,7 @@ def parse_request(body: bytes, header_length: int | None) -> Request:
 
 
 def parse_answer(body: bytes, header_length: int | None) -> tuple[dict[str, Any], list[Tensor]]:
-    """The JSON of an answer, and its outputs."""
+    """Return the JSON of an answer and its outputs."""
     length = len(body) if header_length is None else header_length
     root = _json(body[:length])
     rest = body[length:]
@@ -91,11 +91,11 @@ def parse_answer(body: bytes, header_length: int | None) -> tuple[dict[str, Any]
 
 
 def _json(document: bytes) -> dict[str, Any]:
-    def no_number(text: str) -> None:
+    def refuse_constant(text: str) -> None:
         raise Refused(text)
 
     try:
-        root = json.loads(document.decode("utf-8"), parse_constant=no_number)
+        root = json.loads(document.decode("utf-8"), parse_constant=refuse_constant)
     except (ValueError, RecursionError) as failure:
         raise Refused(str(failure)) from None
     require(isinstance(root, dict), "no object")
@@ -120,7 +120,7 @@ def _integer(value: object, least: int = 0) -> int:
 
 
 def _whole(value: object) -> int:
-    """A float stands for the whole number that it is, as long as it can be no other."""
+    """Convert a number to int; a float must be whole and represent one integer only."""
     if isinstance(value, float):
         require(math.isfinite(value) and value % 1 == 0 and -(2**53) <= value <= 2**53, "not whole")
         return int(value)
@@ -194,7 +194,7 @@ def _outputs(root: dict[str, Any], binary_outputs: bool) -> list[tuple[str, obje
 
 
 def _flat(data: object, shape: list[int]) -> list[Any]:
-    """The elements in row-major order, of a flat list or of one that is nested in all dimensions."""
+    """The elements in row-major order; the list is flat, or nested in every dimension."""
     require(isinstance(data, list), "no list")
     assert isinstance(data, list)
     if not any(isinstance(value, list) for value in data):
@@ -237,7 +237,7 @@ def _element(datatype: str, value: object) -> bytes:
 
 
 def _bfloat16(value: float) -> bytes:
-    """The upper half of a float32, rounded to the nearest, or to the even one of two."""
+    """The upper half of a float32, rounded to nearest, ties to even."""
     (bits,) = struct.unpack("<I", struct.pack("<f", value))
     upper, lower = bits >> 16, bits & 0xFFFF
     if lower > 0x8000 or (lower == 0x8000 and upper % 2 == 1):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Build the project's C++ with a sanitizer and run the tests of the compiled extension under it.
-# torch, OpenVINO and Python stay as they are: docs/verification.md says what follows from that.
+# Build the project's C++ with a sanitizer and run the tests of the compiled extension under it. torch,
+# OpenVINO and Python are not instrumented: docs/verification.md explains the consequences.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,15 +8,15 @@ kind=${1:-}
 case $kind in
   asan)
     sanitize=address,undefined
-    # The processes of test_hostile_values bound their address space, of which AddressSanitizer takes terabytes.
+    # test_hostile_values limits its processes' address space, but AddressSanitizer needs terabytes.
     tests=(tests/seam --ignore=tests/seam/backends/openvino/test_hostile_values.py)
-    # Leaks are not looked for: Python and torch keep much until the process ends, by design.
+    # No leak detection: Python and torch keep much memory until the process ends, by design.
     export ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1:verify_asan_link_order=0
     export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
     ;;
   tsan)
     sanitize=thread
-    # OpenVINO's own threads synchronise in ways that only an instrumented build of it would show.
+    # Only an instrumented build of OpenVINO would show how its threads synchronize.
     tests=(tests/seam --ignore=tests/seam/backends/openvino)
     export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:ignore_noninstrumented_modules=1
     ;;
@@ -43,8 +43,8 @@ ln -sfn "$PWD/service" "$build/installed/trtserve"
 g++ -shared -fPIC -o "$build/no_deepbind.so" tests/fakes/no_deepbind.cpp
 
 echo "== tests under $sanitize"
-# -P and -S keep the sources and the editable install out of the way; the import comes first so that this
-# build is the one tested. A report of a sanitizer ends the process, so it must not be captured.
+# -P and -S hide the sources and the editable install; the import comes first so that this build is tested. A
+# sanitizer's report ends the process, so output must not be captured.
 LD_PRELOAD="$PWD/$build/no_deepbind.so $(g++ -print-file-name=lib$kind.so) $(g++ -print-file-name=libstdc++.so)" \
   PYTHONPATH="$build/installed:$site" \
   "$python" -P -S -c 'import sys, runtime_ext, pytest; sys.exit(pytest.main(sys.argv[1:]))' \

@@ -1,4 +1,4 @@
-"""Requests to a runtime, real or not, that are written in one line."""
+"""One-line requests to a runtime, real or fake."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,6 @@ Tensor = tuple[str, str, Sequence[int], object]  # name, datatype, shape, buffer
 def submit(
     runtime: Runtime, id: int, tensors: Sequence[Tensor], timeout_ns: int | None = None, priority: int = 1
 ) -> int:
-    """The ticket of a request, which nothing is kept of for another."""
+    """Prepare and submit a request; return its ticket."""
     prepared = runtime.prepare(id, [tensor[:3] for tensor in tensors])
     return runtime.submit(prepared, tuple(tensor[3] for tensor in tensors), 0, timeout_ns, priority)

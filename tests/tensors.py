@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tests.fakes.runtime import Output
-from trtserve.codec.datatypes import NUMPY
+from trtserve.codec.datatypes import DATATYPES
 
 Array = npt.NDArray[Any]
 Tensor = tuple[str, Array]
@@ -18,7 +18,7 @@ SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 
 
 def output(datatype: str, array: Array, name: str = "y") -> Output:
-    """What an engine's output looks like from above the seam."""
+    """An engine's output as Python sees it above the seam."""
     return Output.of(name, datatype, array.shape, np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
@@ -32,9 +32,9 @@ def _finite_bfloat16() -> st.SearchStrategy[int]:
 
 @st.composite
 def tensors(draw: st.DrawFn, *, finite: bool) -> Tensor:
-    """A datatype and an array of it; BF16 is the upper half of a float32 in a uint16."""
-    datatype = draw(st.sampled_from(sorted(NUMPY)))
-    dtype = NUMPY[datatype]
+    """A datatype and an array of that type; BF16 is the upper half of a float32 in a uint16."""
+    datatype = draw(st.sampled_from(sorted(DATATYPES)))
+    dtype = DATATYPES[datatype].numpy
     elements: st.SearchStrategy[Any] | None = None
     if finite and datatype == "BF16":
         elements = _finite_bfloat16()
@@ -44,6 +44,6 @@ def tensors(draw: st.DrawFn, *, finite: bool) -> Tensor:
 
 
 def same(datatype: str, array: Array, buffer: object) -> bool:
-    """Whether a buffer holds the array, bit by bit; a NaN is one whatever its payload."""
-    found = np.frombuffer(memoryview(buffer).cast("B"), NUMPY[datatype])
+    """True if the buffer holds the array bit for bit; any NaN equals any other."""
+    found = np.frombuffer(memoryview(buffer).cast("B"), DATATYPES[datatype].numpy)
     return found.size == math.prod(array.shape) and found.tobytes() == array.tobytes()

@@ -1,4 +1,4 @@
-"""Waiting for what another thread or task brings about, without sleeping for a guessed time."""
+"""Waiting for another thread or task without a guessed sleep."""
 
 import asyncio
 import time
@@ -8,14 +8,14 @@ HANGS_AFTER_S = 60  # only to end a test that would never end
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Let the event loop go on until a condition holds."""
+    """Run the event loop until a condition holds."""
     async with asyncio.timeout(HANGS_AFTER_S):
         while not holds():  # noqa: ASYNC110  what is waited for knows nothing of this loop
             await asyncio.sleep(0)
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> None:
-    """Return once a condition holds that only asking can tell."""
+    """Poll a condition; return once it holds."""
     deadline = time.monotonic() + HANGS_AFTER_S
     while not holds():
         assert time.monotonic() < deadline, f"this never came: {what}"

@@ -1,4 +1,4 @@
-"""Which backends this installation has, and a runtime with all of them."""
+"""Finds the installed backends, and creates a runtime with all of them."""
 
 import re
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ PLUGIN_DIR = Path(_C.__file__).parent / "backends"
 
 @dataclass(frozen=True)
 class TensorRtOptions:
-    """What the tensorrt backend is told when it is first opened."""
+    """Settings of the tensorrt backend, passed when it is first opened."""
 
-    library: Path | None = None  # TensorRT's runtime library; None: looked for
+    library: Path | None = None  # TensorRT's runtime library; None: search for it
     plugins: tuple[Path, ...] = ()  # libraries of TensorRT plugins that plans may need
-    allow_host_code: bool = False  # run host code that a version-compatible plan brings along
+    allow_host_code: bool = False  # run host code in version-compatible plans
 
     def config(self, major: int) -> dict[str, str]:
-        """In the words of the backend of one major version, which takes several paths one a line."""
+        """Return the settings as the backend of one major version reads them: lists of paths have one per
+        line."""
         return {
             "libraries": "\n".join(tensorrt_candidates(self.library, major)),
             "plugins": "\n".join(map(str, self.plugins)),
@@ -29,14 +30,14 @@ class TensorRtOptions:
 
 @dataclass(frozen=True)
 class OpenVinoOptions:
-    """What the openvino backend is told when it is first opened."""
+    """Settings of the openvino backend, passed when it is first opened."""
 
-    shape_cache: int = 256  # shapes for which each of an engine's streams keeps what it prepared; 0: none
-    max_tensor_bytes: int = 256 * 1024**2  # of a tensor whose size the values of a request choose
-    allow_blobs: bool = True  # run blobs, which nothing guards against the values of requests
+    shape_cache: int = 256  # shapes for which each stream of an engine caches its preparation; 0: none
+    max_tensor_bytes: int = 256 * 1024**2  # for a tensor whose size depends on a request's values
+    allow_blobs: bool = True  # run blobs, which are not guarded against the values of requests
 
     def config(self) -> dict[str, str]:
-        """In the words of the backend."""
+        """Return the settings as the backend reads them."""
         return {
             "shape_cache": str(self.shape_cache),
             "max_tensor_bytes": str(self.max_tensor_bytes),
@@ -51,9 +52,9 @@ def create_runtime(
     tensorrt: TensorRtOptions | None = None,
     openvino: OpenVinoOptions | None = None,
 ) -> _C.Runtime:
-    """The runtime of this process, with every backend that was built registered; none is opened yet.
+    """Create this process's runtime and register every built backend, without opening any.
 
-    An execution that has not ended after `stuck_after_s` seconds is said to be stuck.
+    An execution that has not ended after `stuck_after_s` seconds counts as stuck.
     """
     runtime = _C.Runtime(clock=clock, stuck_after_s=stuck_after_s)
     for name in built_backends():
@@ -67,7 +68,7 @@ def create_runtime(
 
 
 def built_backends() -> list[str]:
-    """The backends whose plugin libraries were built. Each major version of TensorRT has one of its own:
+    """Return the names of the built backends. Each major version of TensorRT has its own:
     `tensorrt8`, `tensorrt11`."""
     found = (
         re.fullmatch(r"libtrtserve_backend_(openvino|tensorrt\d+)\.so", file.name)
@@ -77,5 +78,5 @@ def built_backends() -> list[str]:
 
 
 def plugin_path(name: str) -> Path:
-    """Where the plugin library of a backend lies, if it was built."""
+    """Return the path of a backend's plugin library; the file exists only if it was built."""
     return PLUGIN_DIR / f"libtrtserve_backend_{name}.so"

@@ -1,4 +1,4 @@
-"""Where the shared libraries behind the backends lie: found in installed packages, none of them imported."""
+"""Finds the shared libraries behind the backends in installed packages, without importing them."""
 
 import importlib.util
 from pathlib import Path
@@ -8,24 +8,23 @@ TENSORRT_PACKAGES = {
     "tensorrt": "libnvinfer.so",  # before TensorRT 8.6, the package holds the library itself
     "tensorrt_lean_libs": "libnvinfer_lean.so",
 }
-"""Packages that hold TensorRT's runtime library, and its file there; the full one, which runs more, first."""
+"""Packages with TensorRT's runtime library, and its file; the full library, which runs more plans, first."""
 
 TENSORRT_SONAMES = ("libnvinfer.so", "libnvinfer_lean.so")
-"""What the system's loader may know it as, with the major version behind it: the full library first."""
+"""Names for the system's loader, to be followed by the major version; the full library first."""
 
 
 def openvino_libraries() -> list[str]:
-    """The library that the openvino plugin links to; it lies outside the loader's path."""
-    # None: the loader then says what is missing.
+    """Return the library that the openvino plugin links to; it is outside the loader's path."""
+    # If the list is empty, the loader reports what is missing.
     return [str(path) for path in _files_of("openvino", "libs/libopenvino.so.*")]
 
 
 def tensorrt_candidates(library: Path | None, major: int) -> list[str]:
-    """Paths and names of the runtime library of a major version of TensorRT, to be tried in this order;
-    `library`, if given, alone.
+    """Return paths and names of TensorRT's runtime library for a major version, in the order to try; only
+    `library` if it is given.
 
-    Whether one can be opened, and is of the version that the backend was compiled for, is for the backend
-    to find out.
+    The backend checks whether one can be opened and has the version that it was compiled for.
     """
     if library is not None:
         return [str(library)]
@@ -36,10 +35,10 @@ def tensorrt_candidates(library: Path | None, major: int) -> list[str]:
 
 
 def _files_of(package: str, pattern: str) -> list[Path]:
-    """Files of an installed package, sorted; none where it is not installed."""
+    """Return the sorted files of an installed package; empty if it is not installed."""
     try:
         spec = importlib.util.find_spec(package)
-    except ValueError:  # a module of that name that was made by hand has no spec
+    except ValueError:  # a handmade module of that name has no spec
         return []
     if spec is None or not spec.submodule_search_locations:
         return []

@@ -1,5 +1,5 @@
-# The messages of the gRPC service, generated from their description: a module beside the sources that need it.
-# They are in no repository: which protobuf they need is decided by the grpcio-tools that made them.
+# Generates the messages of the gRPC service from their description, as a module beside the sources that use it. The
+# module is not committed: the grpcio-tools that generate it decide which protobuf it needs.
 
 set(protocol_source ${CMAKE_CURRENT_SOURCE_DIR}/../service/rpc)
 set(protocol_modules)

@@ -1,8 +1,8 @@
-# The headers of TensorRT and of the CUDA runtime that they include; the libraries are opened at run time.
-# TENSORRT_GENERATIONS lists the major versions whose headers there are, TENSORRT_<major>_HEADERS is the folder of each,
-# and CUDA_HEADERS that of CUDA's. No generations: the backend cannot be built.
+# Finds the headers of TensorRT and of the CUDA runtime that they include; the libraries are opened at run time.
+# TENSORRT_GENERATIONS lists the major versions whose headers were found, TENSORRT_<major>_HEADERS is the folder of
+# each, and CUDA_HEADERS the folder of CUDA's. If TENSORRT_GENERATIONS is empty, the backend cannot be built.
 
-set(TENSORRT_INCLUDE_DIR "" CACHE STRING "Folders of NvInferRuntime.h, one a major version, as a list: of TensorRT 8.5, \
+set(TENSORRT_INCLUDE_DIR "" CACHE STRING "Folders of NvInferRuntime.h, one per major version, as a list: of TensorRT 8.5, \
 8.6, or 10.16 and later; empty: those in the environment, parted by colons, else look for one")
 set(CUDA_INCLUDE_DIR "" CACHE PATH "Folder of cuda_runtime_api.h; empty: look for it")
 option(TRTSERVE_DOWNLOAD_TENSORRT_HEADERS "Download the headers of TensorRT where none are found" ON)
@@ -30,7 +30,7 @@ function(download_tensorrt_headers result)
     if(EXISTS ${folder}/${name})
       continue()
     endif()
-    # Not EXPECTED_HASH: that ends the configuration, and without a network the rest is to be built all the same.
+    # Not EXPECTED_HASH: it would end the configuration, but without a network the rest should still build.
     file(DOWNLOAD https://raw.githubusercontent.com/NVIDIA/TensorRT/${tensorrt_release}/include/${name}
       ${folder}/${name}.part STATUS status INACTIVITY_TIMEOUT 10)
     list(GET status 0 code)
@@ -50,7 +50,7 @@ endfunction()
 function(tensorrt_major folder result)
   file(STRINGS ${folder}/NvInferVersion.h line REGEX "define (TRT_MAJOR_ENTERPRISE|NV_TENSORRT_MAJOR) [0-9]+" LIMIT_COUNT 1)
   if(NOT line MATCHES " ([0-9]+)")
-    message(FATAL_ERROR "tensorrt: ${folder}/NvInferVersion.h tells no version")
+    message(FATAL_ERROR "tensorrt: ${folder}/NvInferVersion.h has no version")
   endif()
   set(${result} ${CMAKE_MATCH_1} PARENT_SCOPE)
 endfunction()
@@ -58,7 +58,7 @@ endfunction()
 set(TENSORRT_GENERATIONS "")
 set(tensorrt_include ${TENSORRT_INCLUDE_DIR})
 if(NOT tensorrt_include)
-  # Read at each configuration and not kept: a build folder has many lives, and the environment is of one.
+  # Read at each configuration and not cached: a build folder outlives the environment.
   string(REPLACE ":" ";" tensorrt_include "$ENV{TENSORRT_INCLUDE_DIR}")
 endif()
 if(NOT tensorrt_include)
@@ -69,8 +69,8 @@ if(NOT tensorrt_include AND TRTSERVE_DOWNLOAD_TENSORRT_HEADERS)
   download_tensorrt_headers(tensorrt_include)
 endif()
 
-# The toolkit's, or those of the packages that carry them. A CUDA build of torch brings cuda_runtime_api.h along,
-# but not what that includes in turn.
+# CUDA's headers come from the toolkit or from Python packages. A CUDA build of torch brings cuda_runtime_api.h, but not
+# the headers that it includes.
 cmake_path(GET TORCH_DIR PARENT_PATH site_packages)
 file(GLOB cuda_packages ${site_packages}/nvidia/cu*/include)
 find_path(cuda_include crt/host_defines.h HINTS ${CUDA_INCLUDE_DIR} ${cuda_packages}

@@ -1,5 +1,5 @@
-# The installed torch as imported targets. Not find_package(Torch): with a CUDA build of torch that one
-# demands a CUDA toolkit, and nothing here compiles device code or includes a CUDA header.
+# Makes imported targets of the installed torch. Not find_package(Torch): with a CUDA build of torch it demands a CUDA
+# toolkit, although nothing here compiles device code or includes a CUDA header.
 execute_process(
   COMMAND ${Python_EXECUTABLE} -c "import torch, pathlib; print(pathlib.Path(torch.__file__).parent, torch.__version__, sep=';')"
   OUTPUT_VARIABLE torch_facts OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)

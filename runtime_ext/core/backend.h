@@ -1,8 +1,8 @@
 #pragma once
 
-// The interface between the core and what can run a plan. A backend is one plugin library; it includes
-// this header and is opened by plugin.h. Everything here may throw trtserve::Error; any other exception
-// is taken as a failure of the backend.
+// The interface between the core and the backends that run plans. A backend is one plugin library; it includes this
+// header and is opened by plugin.h. Everything here may throw trtserve::Error; any other exception counts as a failure
+// of the backend.
 
 #include <map>
 #include <memory>
@@ -14,59 +14,38 @@
 #include <c10/core/Device.h>
 
 #include "core/error.h"
+#include "core/load_options.h"
 #include "core/tensor_spec.h"
 
 namespace trtserve {
 
-/// How the requests of an engine are joined into batches. The words are Triton's dynamic batcher's.
-struct BatchOptions {
-  int64_t max_batch_size = 1;                  ///< items that requests are joined up to; 1: each runs alone
-  int64_t max_queue_delay_us = 0;              ///< how long a request may wait for others; kAutoDelay: adaptive
-  int64_t latency_target_us = 10'000;          ///< of the adaptive delay: the latency that it keeps to
-  std::vector<int64_t> preferred_batch_sizes;  ///< sizes that need not wait for more; none: only the maximum
-  std::map<std::string, int64_t> batch_dims;   ///< the batch dimension by tensor; one that is not named: 0
-  static constexpr int64_t kAutoDelay = -1;
-};
-
-struct LoadOptions {
-  std::string name;                  ///< what the user calls the engine; empty: nothing
-  std::string device = "auto";       ///< auto, cpu, cuda or cuda:N
-  int instances = 0;                 ///< 0: the backend chooses
-  int64_t max_queue_size = 256;      ///< requests that may wait
-  std::string precision = "f32";     ///< inference precision: f32, f16 or bf16
-  int threads = 0;                   ///< CPU threads of all instances together; 0: one a core
-  std::string cuda_graphs = "auto";  ///< off, auto or on; only for backends that run on CUDA
-  BatchOptions batch;                ///< how requests are joined; the core's business, not the backend's
-};
-
-/// The state of one execution of an engine at a time. Not thread safe but for interrupt(): the context pool leases it
-/// to one thread at a time.
+/// The state of one execution of an engine at a time. Not thread safe except for interrupt(): the context pool leases
+/// it to one thread at a time.
 class ExecutionContext {
  public:
   virtual ~ExecutionContext() = default;
 
-  /// Runs the engine on `inputs`: one an engine input, in its order, contiguous, on the engine's device (on
-  /// the host where the spec says so), checked against the specs. The outputs are in the engine's order, on
-  /// the device or on the host likewise, and share no memory with the inputs or with the context. On a
-  /// device that works asynchronously, the work is in the order of the calling thread's current stream, and
-  /// this may return before it is complete.
+  /// Runs the engine on `inputs`: one for each engine input, in the engine's order, contiguous, on the engine's device
+  /// (on the host where the spec says so), checked against the specs. Returns the outputs in the engine's order, placed
+  /// by the same rule; they share no memory with the inputs or with the context. On an asynchronous device, the work is
+  /// ordered by the calling thread's current stream, and this may return before it is complete.
   virtual std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) = 0;
 
-  /// Blocks until the work of the last execute() is complete; its errors are those of who waits for its
-  /// outputs. Nothing to do where execute() waits.
+  /// Blocks until the work of the last execute() is complete; its errors reach whoever waits for its outputs. Does
+  /// nothing where execute() itself waits.
   virtual void synchronize() noexcept {}
 
-  /// Whether synchronize() would not have to wait.
+  /// True if synchronize() would return without waiting.
   virtual bool idle() const noexcept { return true; }
 
-  /// Asks execute() to end soon, if another thread is in it: nobody waits for its outputs any more. It then throws an
-  /// Error, and the context stays good for the next one; an execution that begins later is not touched. Called from any
-  /// thread while the context is leased, with locks held, so it must not block; more than once where one has no effect.
-  /// A backend that cannot stop an execution leaves it running.
+  /// Asks a running execute() to end soon, because its outputs are no longer wanted. It then throws an Error, and the
+  /// context remains usable; later executions are not affected. Called from any thread while the context is leased,
+  /// with locks held, so it must not block. May be called again if a call has no effect. A backend that cannot stop an
+  /// execution leaves it running.
   virtual void interrupt() noexcept {}
 };
 
-/// A plan, deserialized. Thread safe but for create_context().
+/// A plan, deserialized. Thread safe except for create_context().
 class BackendEngine {
  public:
   virtual ~BackendEngine() = default;
@@ -81,24 +60,24 @@ class BackendEngine {
   /// Facts about the engine by name, for people.
   virtual std::map<std::string, std::string> properties() const { return {}; }
 
-  /// What an engine inspector tells of the engine's layers, as JSON. Unsupported where there is none.
-  virtual std::string layers() const { fail(Kind::Unsupported, "this engine's backend tells nothing of its layers"); }
+  /// The engine inspector's report on the layers, as JSON. Unsupported where there is no inspector.
+  virtual std::string layers() const { fail(Kind::Unsupported, "this engine's backend does not report layers"); }
 
-  /// The shapes of the outputs for these shapes of the inputs, where that can be told without an execution; -1 for a
-  /// dimension that is not known, on either side.
+  /// The output shapes for these input shapes, where they are known without an execution; -1 for an unknown dimension,
+  /// in both.
   using Shapes = std::vector<std::optional<std::vector<int64_t>>>;
   virtual std::optional<Shapes> output_shapes(const Shapes& /*inputs*/) const { return std::nullopt; }
 
-  /// Numbers for monitoring by name; those that end in _bytes are gauges, the others only grow.
+  /// Numbers for monitoring by name; names that end in _bytes are gauges, the others are counters.
   virtual std::map<std::string, int64_t> counters() const { return {}; }
 
   virtual std::unique_ptr<ExecutionContext> create_context() = 0;
 };
 
-/// Settings of a backend by name; each backend says which it knows.
+/// A backend's settings by name; each backend documents its own.
 using BackendConfig = std::map<std::string, std::string>;
 
-/// What can run a plan. Thread safe.
+/// Loads plans and runs them. Thread safe.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -106,20 +85,20 @@ class Backend {
   /// The version of the library behind the backend.
   virtual std::string version() const = 0;
 
-  /// Deserializes the plan file. InvalidInput where the plan is at fault.
+  /// Deserializes the plan file. InvalidInput if the plan is at fault.
   virtual std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) = 0;
 };
 
-/// Raised whenever this header changes; a plugin of another number is refused.
+/// Raised whenever this header or load_options.h changes; a plugin with another number is refused.
 inline constexpr int kBackendAbi = 4;
 
 }  // namespace trtserve
 
-// What every plugin library defines, and is looked up in it by name.
+// Every plugin library defines these symbols; the loader looks them up by name.
 extern "C" {
 /// kBackendAbi as the plugin was built with.
 __attribute__((visibility("default"))) int trtserve_backend_abi();
-/// A new backend, which the caller owns. May throw, as everything here.
+/// Returns a new backend, which the caller owns. May throw.
 __attribute__((visibility("default"))) trtserve::Backend* trtserve_backend_create(
     const trtserve::BackendConfig& config);
 }

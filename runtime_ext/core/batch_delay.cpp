@@ -6,8 +6,8 @@ namespace trtserve {
 
 namespace {
 
-constexpr int kMemory = 8;    // executions that the average goes back
-constexpr size_t kDecay = 4;  // each batch forgets this part of the expected number
+constexpr int kMemory = 8;    // executions in the average
+constexpr size_t kDecay = 4;  // each batch drops this fraction of the expected number
 
 }  // namespace
 
@@ -24,7 +24,7 @@ void BatchDelay::executed(Nanoseconds compute) {
 
 Nanoseconds BatchDelay::longest() const {
   if (!rules_.adaptive) return rules_.max_delay;
-  // Of the latency target, an execution that may be under way and its own are gone already.
+  // An execution under way and the batch's own already use part of the latency target.
   return std::clamp(rules_.latency_target - 2 * compute_, Nanoseconds(0), compute_);
 }
 

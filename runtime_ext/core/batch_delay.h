@@ -6,35 +6,35 @@ namespace trtserve {
 
 /// How long a batch that is not full may wait for more requests. Fixed, or adaptive:
 ///
-/// Waiting pays only while somebody is expected, and never for longer than an execution takes: then the requests
-/// would better have been run. So an adaptive batch waits until as many requests are there as were lately under way
-/// at a time, less those that run now, but at most for the time of an execution, and not at all where the latency
-/// target leaves no room for it. A lone client's request finds nobody else expected, and goes at once.
+/// Waiting pays only while more requests are expected, and never for longer than one execution takes. So an adaptive
+/// batch waits until it has as many requests as were recently under way at the same time, minus those that run now. It
+/// waits for at most one execution, and not at all if the latency target leaves no room. A lone client's request runs
+/// immediately, because no other request is expected.
 ///
 /// Not thread safe: guarded by its queue's mutex.
 class BatchDelay {
  public:
   explicit BatchDelay(const BatchRules& rules) : rules_(rules) {}
 
-  /// `open` requests are under way now, the new one among them.
+  /// Notes an arrival: `open` requests are now under way, including the new one.
   void arrived(size_t open);
 
-  /// A batch begins to run while `open` requests are under way.
+  /// Notes that a batch begins to run while `open` requests are under way.
   void began(size_t open);
 
-  /// An execution took this long.
+  /// Notes the time that an execution took.
   void executed(Nanoseconds compute);
 
   /// The longest that a request may be held back for others.
   Nanoseconds longest() const;
 
-  /// Whether anybody else is expected soon, where `open` are under way: else waiting is in vain.
+  /// True if more requests are expected while `open` are under way; otherwise there is no point in waiting.
   bool expects_more(size_t open) const { return !rules_.adaptive || open < expected_; }
 
  private:
   const BatchRules& rules_;
-  size_t expected_ = 0;     // requests under way at a time: the greatest lately
-  Nanoseconds compute_{0};  // of an execution: an average that forgets
+  size_t expected_ = 0;     // the most requests recently under way at the same time
+  Nanoseconds compute_{0};  // moving average per execution
 };
 
 }  // namespace trtserve

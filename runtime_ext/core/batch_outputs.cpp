@@ -20,7 +20,7 @@ std::optional<std::string> why_undivided(const Part& part, const std::vector<at:
     const int64_t dim = rules.output_batch_dim[i];
     if (dim < outputs[i].dim() && outputs[i].size(dim) == part.items) continue;
     return c10::str("output '", names[i], "' has shape ", format_shape(outputs[i].sizes()), " for a batch of ",
-                    part.items, ": it has no item for each that went in, so load the engine with max_batch_size 1");
+                    part.items, ": the number of items must match the input, so load the engine with max_batch_size 1");
   }
   return std::nullopt;
 }

@@ -13,12 +13,12 @@ namespace trtserve {
 /// The names of an engine's outputs, shared by all completions.
 using OutputNames = std::shared_ptr<const std::vector<std::string>>;
 
-/// Why the outputs of several requests cannot be divided among them, as a sentence; nothing where they can.
+/// Returns a sentence that says why the outputs cannot be divided among the requests, or nothing if they can.
 std::optional<std::string> why_undivided(const Part& part, const std::vector<at::Tensor>& outputs,
                                          const BatchRules& rules, const std::vector<std::string>& names);
 
-/// Each request's views on the outputs, which are contiguous and on the host: without a copy where the batch dimension
-/// is 0, or a request ran alone.
+/// Divides the outputs, which are contiguous and on the host, into views for each request. Does not copy if the batch
+/// dimension is 0 or a request ran alone.
 std::vector<Completion> divide(const Part& part, std::vector<at::Tensor> outputs, const BatchRules& rules,
                                const OutputNames& names);
 

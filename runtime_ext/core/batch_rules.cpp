@@ -8,11 +8,11 @@ namespace trtserve {
 
 namespace {
 
-// Beyond these a number is a mistake; within them sums of items and of times do not overflow.
+// Numbers above these limits are mistakes; below them, sums of items and of times do not overflow.
 constexpr int64_t kMostItems = 1 << 20;
 constexpr int64_t kLongestUs = 3'600'000'000;
 
-// Of a dynamic dimension, to ask what a backend makes of shapes that are known; it may refuse this one.
+// A size for dynamic dimensions, to ask a backend about known shapes; the backend may refuse it.
 constexpr int64_t kAnySize = 32;
 
 void check_range(const char* option, int64_t value, int64_t least, int64_t most) {
@@ -49,13 +49,13 @@ void check_names_known(const Engine& engine, const BatchOptions& options) {
     const auto is_named = [&](const TensorSpec& spec) { return spec.name == named.first; };
     if (std::none_of(engine.inputs().begin(), engine.inputs().end(), is_named) &&
         std::none_of(engine.outputs().begin(), engine.outputs().end(), is_named)) {
-      fail(Kind::InvalidInput, "batch_dims names '", named.first, "', which is no tensor of the engine");
+      fail(Kind::InvalidInput, "batch_dims names '", named.first, "', which is not a tensor of the engine");
     }
   }
 }
 
-/// Two numbers of items that a batch may have by the first profile: a shape that is right for one of them only is none
-/// that follows the batch.
+/// Returns two batch sizes that the first profile accepts: an output shape that is right for only one of them does not
+/// follow the batch.
 std::vector<int64_t> two_batches(const Engine& engine, const BatchRules& rules) {
   int64_t least = 2;
   int64_t most = rules.max_items;
@@ -70,7 +70,7 @@ std::vector<int64_t> two_batches(const Engine& engine, const BatchRules& rules) 
   return least == most ? std::vector{least} : std::vector{least, least + 1};
 }
 
-/// The shapes of a batch of so many items; what else is dynamic is unknown, or `other`.
+/// The shapes of a batch of `items` items; other dynamic dimensions are unknown, or `other`.
 BackendEngine::Shapes batch_shapes(const Engine& engine, const BatchRules& rules, int64_t items, int64_t other) {
   BackendEngine::Shapes inputs;
   for (size_t i = 0; i < engine.inputs().size(); ++i) {
@@ -81,22 +81,23 @@ BackendEngine::Shapes batch_shapes(const Engine& engine, const BatchRules& rules
   return inputs;
 }
 
-/// Refuses an output of which the backend knows that it does not follow the batch, or that its values decide how many
-/// items it has: some of these numbers are the batch's by chance, and then strangers' items would be mixed up.
-void check_told_shapes(const Engine& engine, const BatchRules& rules) {
+/// Refuses an output whose shape does not follow the batch, or whose number of items depends on values, where the
+/// backend knows it. By chance that number can equal the batch's, and then different clients' items would be mixed up.
+void check_known_shapes(const Engine& engine, const BatchRules& rules) {
   for (const int64_t items : two_batches(engine, rules)) {
     for (const int64_t other : {int64_t{-1}, kAnySize}) {
-      const auto told = engine.backend_engine().output_shapes(batch_shapes(engine, rules, items, other));
-      if (!told) continue;
-      for (size_t i = 0; i < told->size(); ++i) {
-        const auto& shape = (*told)[i];
+      const auto known = engine.backend_engine().output_shapes(batch_shapes(engine, rules, items, other));
+      if (!known) continue;
+      for (size_t i = 0; i < known->size(); ++i) {
+        const auto& shape = (*known)[i];
         const auto dim = static_cast<size_t>(rules.output_batch_dim[i]);
         if (!shape || dim >= shape->size() || (*shape)[dim] == items) continue;
         const bool unknown = (*shape)[dim] < 0;
         if (unknown && other < 0) continue;
         fail(Kind::InvalidInput, "max_batch_size is ", rules.max_items, ", but output '", engine.outputs()[i].name,
-             "' has ", unknown ? "a shape that values decide, " : "shape ", format_shape(*shape), " for a batch of ",
-             items, ": it has no item for each that goes in, so load the engine with max_batch_size 1");
+             "' has ", unknown ? "a shape that depends on values, " : "shape ", format_shape(*shape),
+             " for a batch of ", items,
+             ": the number of items must match the input, so load the engine with max_batch_size 1");
       }
     }
   }
@@ -128,7 +129,7 @@ BatchRules batch_rules(const Engine& engine) {
            rules.max_items);
     }
   }
-  check_told_shapes(engine, rules);
+  check_known_shapes(engine, rules);
   return rules;
 }
 

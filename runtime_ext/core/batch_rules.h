@@ -11,17 +11,17 @@ namespace trtserve {
 struct BatchRules {
   int64_t max_items = 1;                 ///< 1: requests are never joined
   std::vector<int64_t> preferred;        ///< ascending, each at most max_items
-  Nanoseconds max_delay{0};              ///< without `adaptive`
-  bool adaptive = false;                 ///< the delay is what pays, see BatchDelay
-  Nanoseconds latency_target{0};         ///< with `adaptive`
-  std::vector<int64_t> input_batch_dim;  ///< one an input; empty where requests are never joined
+  Nanoseconds max_delay{0};              ///< unless `adaptive`
+  bool adaptive = false;                 ///< the delay adapts to the load, see BatchDelay
+  Nanoseconds latency_target{0};         ///< if `adaptive`
+  std::vector<int64_t> input_batch_dim;  ///< one per input; empty if requests are never joined
   std::vector<int64_t> output_batch_dim;
 
   bool joins() const { return max_items > 1; }
 };
 
-/// InvalidInput, naming the tensor, where the engine cannot be batched as its options ask: a tensor has no such
-/// dimension, or one of fixed size, or holds values that decide shapes; or where a number is out of its range.
+/// InvalidInput, naming the tensor, if the engine cannot be batched as its options ask: a tensor lacks that dimension,
+/// has a fixed size in it, or holds values that decide shapes; or if a number is out of range.
 BatchRules batch_rules(const Engine& engine);
 
 }  // namespace trtserve

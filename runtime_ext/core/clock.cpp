@@ -15,7 +15,7 @@ void SteadyClock::wait_until(std::unique_lock<std::mutex>& lock, std::condition_
 }
 
 void ManualClock::wait_until(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, TimePoint deadline) {
-  // advance() knows nobody's condition variable, so look again every millisecond.
+  // advance() cannot notify the caller's condition variable, so look again every millisecond.
   if (glance() < deadline) changed.wait_for(lock, std::chrono::milliseconds(1));
 }
 

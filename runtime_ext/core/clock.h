@@ -10,19 +10,19 @@ namespace trtserve {
 using TimePoint = std::chrono::steady_clock::time_point;
 using Nanoseconds = std::chrono::nanoseconds;
 
-/// The time of deadlines and durations, injected so that tests can hold it still. Thread safe.
+/// The clock for deadlines and durations, injected so that tests can stop it. Thread safe.
 class Clock {
  public:
   virtual ~Clock() = default;
   virtual TimePoint now() const = 0;
 
-  /// The time for callers that only compare it with a deadline, and measure nothing with it.
+  /// The time for a comparison with a deadline; not for measurements.
   virtual TimePoint glance() const { return now(); }
 
-  /// The wall clock's time since 1970, to tell people a date: it may be set, so nothing is measured with it.
+  /// The wall clock's time since 1970, for people to read; it can be set, so it is not for measurements.
   virtual std::chrono::milliseconds wall_time() const = 0;
 
-  /// Waits on `changed` until it is notified or `deadline` has come; may return early, as any wait does.
+  /// Waits on `changed` until it is notified or `deadline` passes; may return early, like any wait.
   virtual void wait_until(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, TimePoint deadline) = 0;
 };
 
@@ -33,8 +33,8 @@ class SteadyClock final : public Clock {
   void wait_until(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, TimePoint deadline) override;
 };
 
-/// Stands still until it is told otherwise, at 1970 first; for tests. With a tick it moves on by that much whenever it
-/// has been looked at with now(), so that also a time in which nothing can be held has a length that is known.
+/// Stands still at 1970 until a test advances it. With a tick, it moves on by that much after each call of now(), so
+/// that an interval in which a test cannot intervene also has a known length.
 class ManualClock final : public Clock {
  public:
   explicit ManualClock(Nanoseconds tick = Nanoseconds(0)) : tick_ns_(tick.count()) {}

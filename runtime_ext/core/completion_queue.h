@@ -7,14 +7,14 @@
 
 namespace trtserve {
 
-/// Carries completions from the worker threads to the event loop. Shared by all that push: an execution that was left
-/// behind may end after the runtime has. Thread safe.
+/// Carries completions from the worker threads to the event loop. Shared by every thread that pushes: an abandoned
+/// execution may end after the runtime does. Thread safe.
 class CompletionQueue {
  public:
   void push(std::vector<Completion> completions) {
     queue_.push_with([&](std::vector<Completion>& all) {
       if (closed_) {
-        // Nobody takes them any more, and a worker thread must not destroy an owner: so it stays for ever.
+        // No reader remains, and a worker thread must not destroy an owner: so the owner is leaked.
         for (auto& completion : completions) [[maybe_unused]]
           const auto* kept = completion.owner.release();
       } else {
@@ -23,10 +23,10 @@ class CompletionQueue {
     });
   }
 
-  /// Everything since the last call; never blocks.
+  /// Returns the completions since the last call; never blocks.
   std::vector<Completion> take() { return queue_.take(); }
 
-  /// What comes from now on is dropped; what had come ends here, on the thread of who takes completions.
+  /// Drops later completions, and destroys those that wait, on the thread that takes completions.
   void close() {
     queue_.push_with([&](std::vector<Completion>&) { closed_ = true; });
     take().clear();

@@ -25,8 +25,8 @@ ContextPool::Lease ContextPool::acquire() {
 }
 
 ExecutionContext* ContextPool::take_free() {
-  // The last that came back is warm, but on a device that works asynchronously it may be busy still: then one
-  // whose work is done, and where there is none, the one that has been at it for longest.
+  // The context returned last is warm, but on an asynchronous device it may still be busy. Then prefer one whose work
+  // is done, otherwise the one that has worked for longest.
   const auto idle = std::find_if(free_.rbegin(), free_.rend(), [](const auto* context) { return context->idle(); });
   const auto chosen = idle == free_.rend() ? free_.begin() : std::prev(idle.base());
   ExecutionContext* context = *chosen;

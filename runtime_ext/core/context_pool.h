@@ -13,9 +13,8 @@
 
 namespace trtserve {
 
-/// The execution contexts of one engine. A lease holds one context for one thread; a context is leased
-/// again only once the work that was enqueued through it is complete. Who holds a lease keeps the engine, and so the
-/// pool. Thread safe.
+/// The execution contexts of one engine. A lease holds one context for one thread; a context is leased again only once
+/// its enqueued work is complete. The holder of a lease keeps the engine alive, and so the pool. Thread safe.
 class ContextPool {
  public:
   class Lease {
@@ -44,17 +43,17 @@ class ContextPool {
   ContextPool(const ContextPool&) = delete;
   ContextPool& operator=(const ContextPool&) = delete;
 
-  /// Blocks while every context is leased. NotFound once the pool is closed: its engine was unloaded.
+  /// Blocks while every context is leased. NotFound after close(): the engine was unloaded.
   Lease acquire();
 
-  /// Refuses new leases, wakes who waits for one, and blocks until every lease has ended; false where they have not by
-  /// `deadline`: their executions have been interrupted then, and the pool goes with the last of them.
+  /// Refuses new leases, wakes waiting threads, and blocks until every lease has ended. Returns false if some last
+  /// beyond `deadline`: their executions have been interrupted, and the pool ends with the last lease.
   bool close(Clock& clock, TimePoint deadline);
 
-  /// Blocks until the work of all contexts is complete. To be called once every lease has ended.
+  /// Blocks until the work of all contexts is complete. Call it once every lease has ended.
   void synchronize();
 
-  /// Interrupts what the context executes that `thread` has leased, if it has one.
+  /// Interrupts the execution in the context that `thread` has leased, if any.
   void interrupt(std::thread::id thread);
 
   size_t size() const { return contexts_.size(); }
@@ -66,8 +65,8 @@ class ContextPool {
   const std::vector<std::unique_ptr<ExecutionContext>> contexts_;
   std::mutex mutex_;  // protects the free list; never held while a context works
   std::condition_variable changed_;
-  std::vector<ExecutionContext*> free_;  // guarded by mutex_; in the order in which they came back
-  std::vector<std::pair<ExecutionContext*, std::thread::id>> leased_;  // guarded by mutex_; the others
+  std::vector<ExecutionContext*> free_;  // guarded by mutex_; in the order of their return
+  std::vector<std::pair<ExecutionContext*, std::thread::id>> leased_;  // guarded by mutex_; with their threads
   bool closed_ = false;                                                // guarded by mutex_
 };
 

@@ -32,8 +32,7 @@ void DeadlineTimer::run() {
     } else if (clock_.glance() < *next_) {
       clock_.wait_until(lock, changed_, *next_);
     } else {
-      // Forgotten before the call: a deadline that is told during it is then kept, and the call need not
-      // know whether it has seen it.
+      // Reset before the call, so that a deadline set during the call is kept.
       next_.reset();
       lock.unlock();
       const auto wanted = on_time_(clock_.glance());

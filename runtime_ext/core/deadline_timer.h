@@ -10,11 +10,10 @@
 
 namespace trtserve {
 
-/// One thread that calls back when the earliest of the times it was told has come. Sleeps while it knows
-/// none. Thread safe.
+/// One thread that calls back at the earliest of the requested times. Sleeps while there is none. Thread safe.
 class DeadlineTimer {
  public:
-  /// `on_time(now)` handles everything that is due and returns the next time it wants to be called.
+  /// `on_time(now)` handles everything that is due and returns the time of its next call.
   using OnTime = std::function<std::optional<TimePoint>(TimePoint now)>;
 
   DeadlineTimer(Clock& clock, OnTime on_time);
@@ -22,7 +21,7 @@ class DeadlineTimer {
   DeadlineTimer(const DeadlineTimer&) = delete;
   DeadlineTimer& operator=(const DeadlineTimer&) = delete;
 
-  /// Calls back at `time` at the latest.
+  /// Calls back no later than `time`.
   void wake_by(TimePoint time);
 
  private:

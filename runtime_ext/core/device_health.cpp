@@ -20,25 +20,25 @@ struct DeadDevices {
 };
 
 DeadDevices& dead() {
-  // Never destroyed: worker threads may ask until the process ends.
+  // Never destroyed: worker threads may use it until the process ends.
   static DeadDevices& dead = *std::make_unique<DeadDevices>().release();
   return dead;
 }
 
-/// CUDA's cudaErrorStreamCapture...: while a stream is captured much is not permitted, a query too, and that says
-/// nothing of the device.
-bool is_of_capture(const c10::AcceleratorError& error) {
+/// True for CUDA's cudaErrorStreamCapture…: a stream under capture does not permit many calls, queries included, so
+/// such an error does not mean a dead device.
+bool is_capture_error(const c10::AcceleratorError& error) {
   return error.get_error_code() >= 900 && error.get_error_code() <= 908;
 }
 
-/// A query of a stream does not wait, and returns a sticky error as every call does.
+/// A stream query does not wait, and returns a sticky error like any other call.
 bool answers(at::Device device) {
   try {
     const c10::impl::VirtualGuardImpl guard(device.type());
     guard.queryStream(guard.getDefaultStream(device));
     return true;
   } catch (const c10::AcceleratorError& error) {
-    return is_of_capture(error);
+    return is_capture_error(error);
   } catch (const std::exception&) {
     return false;
   }
@@ -71,13 +71,13 @@ std::string reason_of(const std::exception& error) {
 
 namespace {
 
-/// torch's allocator on the host says so in words only.
+/// torch's host allocator reports it only as text.
 bool is_out_of_host_memory(const std::exception& error) {
   return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
          std::string_view(error.what()).find("DefaultCPUAllocator: ") != std::string_view::npos;
 }
 
-/// Threads, memory or file descriptors that the system does not give now, but may later.
+/// True if the system is short of threads, memory or file descriptors now, but may have them later.
 bool is_out_of_resources(const std::exception& error) {
   const auto* system = dynamic_cast<const std::system_error*>(&error);
   if (system == nullptr) return false;
@@ -99,15 +99,16 @@ Error explained(at::Device device, const std::string& label, const std::exceptio
     return still_alive(device, error.what()) ? error : Error(Kind::Unavailable, error.what());
   } catch (const c10::OutOfMemoryError& error) {
     return {Kind::Unavailable, c10::str(label, " needs more memory than ", device, " has: ", reason_of(error)),
-            std::chrono::seconds(5)};  // what others hold may come free
+            std::chrono::seconds(5)};  // other users may release memory
   } catch (const std::exception& error) {
-    if (is_out_of_host_memory(error)) return {Kind::Unavailable, c10::str(label, " needs more memory than there is")};
+    if (is_out_of_host_memory(error))
+      return {Kind::Unavailable, c10::str(label, " needs more memory than is available")};
     if (is_out_of_resources(error)) {
-      return {Kind::Unavailable, c10::str(label, " did not get what it needs of the system: ", error.what())};
+      return {Kind::Unavailable, c10::str(label, " did not get a resource from the system: ", error.what())};
     }
     return failed(reason_of(error));
   } catch (...) {
-    return failed("it did not say why");
+    return failed("it gave no reason");
   }
 }
 

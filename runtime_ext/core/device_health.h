@@ -1,8 +1,7 @@
 #pragma once
 
-// Whether devices still work. After a sticky error (an illegal address in a kernel, say) every further call
-// on a device fails for the rest of the process's life: its engines are then Unavailable, and the process is
-// to be restarted. Thread safe.
+// Tracks whether devices still work. After a sticky error (such as an illegal address in a kernel) every call on the
+// device fails until the process ends: its engines are Unavailable, and the process must be restarted. Thread safe.
 
 #include <exception>
 #include <map>
@@ -14,21 +13,21 @@
 
 namespace trtserve {
 
-/// Unavailable, with the reason, where the device is dead.
+/// Throws Unavailable, with the reason, if the device is dead.
 void check_alive(at::Device device);
 
-/// To be called after a failure on `device`: asks it whether it still answers, and takes it for dead, for the
-/// reason given, if it does not. Does not wait for work on the device.
+/// Call it after a failure on `device`. Checks whether the device still answers; if not, records it as dead for
+/// `reason`. Does not wait for work on the device.
 bool still_alive(at::Device device, const std::string& reason);
 
-/// What an exception says, for a sentence: torch's without its stack trace, which has addresses and paths of the build.
+/// The exception's text for use in a sentence, without torch's stack trace, which contains addresses and build paths.
 std::string reason_of(const std::exception& error);
 
-/// What an exception is to those who wait for an answer: an Error as it is, Unavailable where the device has not the
-/// memory or has died, else ExecutionFailed. `label` is of what failed.
+/// Converts an exception for the client: an Error as it is, Unavailable if memory ran out or the device died, otherwise
+/// ExecutionFailed. `label` names the operation or engine that failed.
 Error explained(at::Device device, const std::string& label, const std::exception_ptr& failure);
 
-/// Device to reason.
+/// Dead devices, with the reason for each.
 std::map<std::string, std::string> dead_devices();
 
 }  // namespace trtserve

@@ -9,16 +9,16 @@ namespace trtserve {
 
 namespace {
 
-/// What the fastest vector loads of this decade ask for.
+/// The alignment that the widest current vector loads require.
 constexpr uintptr_t kAlignment = 64;
 
-/// Memory that the device copies from and to on its own: torch's pool of it gives a block out again only after
-/// these copies. On the CPU any memory.
+/// Pinned memory for asynchronous device copies; torch's pool reuses a block only after its copies. Ordinary memory on
+/// the CPU.
 at::Tensor new_host_tensor(c10::IntArrayRef shape, c10::ScalarType dtype, bool pinned) {
   return at::empty(shape, at::TensorOptions().dtype(dtype).pinned_memory(pinned));
 }
 
-/// Nothing writes through an input: the const_cast gives from_blob the type that it asks for.
+/// Inputs are never written: the const_cast only satisfies from_blob.
 at::Tensor view(const void* data, const Signature::Input& input) {
   const auto options = at::TensorOptions().dtype(input.dtype);
   if (input.bytes == 0) return at::empty(input.shape, options);
@@ -27,7 +27,7 @@ at::Tensor view(const void* data, const Signature::Input& input) {
 
 bool aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % kAlignment == 0; }
 
-/// The requests' data one after the other: that is the batch where its dimension is the first.
+/// Concatenates the requests' data: this is the batch if its dimension is the first.
 at::Tensor append(const Part& part, size_t index, bool pinned) {
   const auto& first = part.requests[0].signature->inputs[index];
   auto shape = first.shape;
@@ -49,7 +49,7 @@ at::Tensor join(const Part& part, size_t index, size_t batch_dim, bool pinned) {
   for (const auto& request : part.requests) {
     at::Tensor piece = at::empty({0});
     const auto& input = request.signature->inputs[index];
-    // A view must be aligned for its datatype: what is not is copied once more.
+    // A view must be aligned for its datatype: unaligned data is copied first.
     if (input.bytes == 0 || reinterpret_cast<uintptr_t>(request.data[index]) % c10::elementSize(input.dtype) == 0) {
       piece = view(request.data[index], input);
     } else {
@@ -67,7 +67,7 @@ at::Tensor join(const Part& part, size_t index, size_t batch_dim, bool pinned) {
 DeviceLane::DeviceLane(at::Device device) : device_(device) {
   if (device.is_cpu()) return;
   const c10::impl::VirtualGuardImpl guard(device.type());
-  guard.setDevice(device);  // a new thread begins on device 0
+  guard.setDevice(device);  // a new thread starts on device 0
   current_.emplace(guard.getStreamFromGlobalPool(device));
 }
 

@@ -11,24 +11,25 @@
 
 namespace trtserve {
 
-/// An instance's own way to its engine's device and back: a stream, and pinned memory at the host's end, so
-/// that the copies of one instance overlap with the work of another. On the CPU it is ordinary memory.
+/// An instance's path to its engine's device and back: a stream of its own and pinned host memory, so that its copies
+/// overlap with the work of other instances. On the CPU it uses ordinary memory.
 ///
-/// Belongs to the thread that makes it, whose current device and stream it sets for as long as it lives.
+/// Belongs to the thread that creates it, and sets that thread's current device and stream during its lifetime.
 class DeviceLane {
  public:
   explicit DeviceLane(at::Device device);
 
-  /// Input `index` of requests as one tensor, joined along `batch_dim`: staged on the host in one copy and, unless it
-  /// is to stay there, copied on to the device in the stream's order. Of a single request it may be a view on its data.
+  /// Joins input `index` of the requests along `batch_dim` into one tensor. Stages it on the host in one copy and,
+  /// unless `stays_on_host`, copies it to the device in stream order. For a single request it may be a view of the
+  /// data.
   at::Tensor gather(const Part& part, size_t index, size_t batch_dim, bool stays_on_host);
 
-  /// The tensors on the host, contiguous. Waits for the stream.
+  /// Returns the tensors on the host, contiguous. Waits for the stream.
   std::vector<at::Tensor> to_host(const std::vector<at::Tensor>& tensors);
 
  private:
   const at::Device device_;
-  std::optional<c10::StreamGuard> current_;  // nothing on the CPU
+  std::optional<c10::StreamGuard> current_;  // empty on the CPU
 };
 
 }  // namespace trtserve

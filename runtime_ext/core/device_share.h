@@ -12,18 +12,17 @@ namespace trtserve {
 /// Divides the time of one device fairly among the engines that use it: start-time fair queueing (Goyal, Vin, Cheng:
 /// "Start-time Fair Queueing", 1996) with equal weights.
 ///
-/// Every engine may run one execution at any time, so that none waits for another that is slow or stuck. Beyond that,
-/// as many run at a time as the engine with the most instances may run alone: where more are asked for, the next turn
-/// goes to the engine that has had the least time, so that an engine with many instances or a long queue does not
-/// crowd another out. An engine that did not ask for more starts at the time of the others: it has nothing saved up.
-/// Thread safe.
+/// Every engine may run one execution at any time, so that none waits for a slow or stuck engine. Beyond that, the
+/// total limit is the largest number of instances of any engine: when more ask, the next turn goes to the engine that
+/// has had the least time, so that an engine with many instances or a long queue does not crowd out another. An idle
+/// engine rejoins at the others' virtual time: it saves up no credit. Thread safe.
 class DeviceShare {
  public:
   explicit DeviceShare(std::shared_ptr<Clock> clock) : clock_(std::move(clock)) {}
   DeviceShare(const DeviceShare&) = delete;
   DeviceShare& operator=(const DeviceShare&) = delete;
 
-  /// One engine's part in the share; it outlives its turns.
+  /// One engine's membership in the share; it outlives its turns.
   class Member {
    public:
     Member(std::shared_ptr<DeviceShare> share, size_t instances);
@@ -31,10 +30,10 @@ class DeviceShare {
     Member(const Member&) = delete;
     Member& operator=(const Member&) = delete;
 
-    /// Instances of the engine that wait for a turn.
+    /// The number of the engine's instances that wait for a turn.
     size_t asking() const;
 
-    /// The engine asks for nothing more; turns that it still has may be given back later.
+    /// Ends the engine's requests for turns; turns that it still holds may be given back later.
     void leave();
 
    private:
@@ -42,7 +41,7 @@ class DeviceShare {
     const std::shared_ptr<DeviceShare> share_;
     const size_t instances_;
     // Guarded by share_->mutex_:
-    Nanoseconds used_{0};  // virtual: device time, or the others' while it did not wait for a turn
+    Nanoseconds used_{0};  // virtual: device time used, or the others' time while it was idle
     size_t taken_ = 0;
     size_t waiting_ = 0;
   };
@@ -55,7 +54,7 @@ class DeviceShare {
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
 
-    /// From any thread; once is enough.
+    /// Callable from any thread; further calls do nothing.
     void give_back() { member_.share_->give_back(*this); }
 
    private:
@@ -72,13 +71,13 @@ class DeviceShare {
   void count_turns();
 
   const std::shared_ptr<Clock> clock_;
-  std::mutex mutex_;  // protects all below and what members say it does; never held while anything executes
+  std::mutex mutex_;  // protects all below and the members' fields as noted there; never held during an execution
   std::condition_variable changed_;
   std::set<Member*> members_;
-  size_t turns_ = 0;  // that may be taken at a time
+  size_t turns_ = 0;  // that may be held at the same time
   size_t taken_ = 0;
   size_t waiting_ = 0;
-  Nanoseconds time_{0};  // virtual: of the member that took the last turn
+  Nanoseconds time_{0};  // virtual: that of the member that took the last turn
 };
 
 }  // namespace trtserve

@@ -9,8 +9,8 @@
 
 namespace trtserve {
 
-/// What `run` makes of std::type_identity<T>, T being the type in C++ of the elements of a tensor: bool, an integer,
-/// float or double. Throws InvalidInput for any other.
+/// Calls `run` with std::type_identity<T>, where T is the C++ type of a tensor's elements: bool, an integer, float or
+/// double. Throws InvalidInput for any other type.
 template <typename Run>
 auto for_element_type(c10::ScalarType dtype, const Run& run) {
   switch (dtype) {
@@ -37,7 +37,7 @@ auto for_element_type(c10::ScalarType dtype, const Run& run) {
     case c10::ScalarType::Double:
       return run(std::type_identity<double>{});
     default:
-      fail(Kind::InvalidInput, "numbers are not read as ", dtype);
+      fail(Kind::InvalidInput, "numbers cannot be read as ", dtype);
   }
 }
 

@@ -8,7 +8,7 @@ namespace trtserve {
 namespace {
 
 std::vector<std::unique_ptr<ExecutionContext>> create_contexts(BackendEngine& engine, const std::string& label) {
-  check_names(engine.inputs());  // before it takes memory of the device
+  check_names(engine.inputs());  // before contexts allocate device memory
   check_names(engine.outputs());
   try {
     std::vector<std::unique_ptr<ExecutionContext>> contexts;

@@ -15,7 +15,7 @@ using EngineId = int64_t;
 /// A plan, deserialized and resident, with its pool of execution contexts. Immutable and thread safe.
 class Engine {
  public:
-  /// Deserializes the plan with `backend`, which goes by the name `backend_name`.
+  /// Deserializes the plan with `backend`, registered as `backend_name`.
   Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> backend, const std::string& plan_path,
          LoadOptions options);
 
@@ -28,10 +28,10 @@ class Engine {
   const std::vector<TensorSpec>& outputs() const { return backend_engine_->outputs(); }
   at::Device device() const { return backend_engine_->device(); }
 
-  /// The backend's, as they were after the load: asking it may wait for an execution.
+  /// The backend's properties, read once after the load, because asking the backend may wait for an execution.
   const std::map<std::string, std::string>& properties() const { return properties_; }
 
-  /// "engine 123 (LeNet)", for sentences.
+  /// "engine 123 (LeNet)", for messages.
   std::string label() const;
 
   ContextPool& contexts() { return contexts_; }
@@ -40,8 +40,8 @@ class Engine {
   const EngineId id_;
   const std::string backend_name_;
   const LoadOptions options_;
-  // In the order of life: a context ends before its engine, and the engine before its backend, which an engine
-  // that is still in use may be the last to hold.
+  // The order matters: contexts are destroyed before the engine, and the engine before its backend. An engine in use
+  // may hold the last reference to the backend.
   const std::shared_ptr<Backend> backend_;
   const std::unique_ptr<BackendEngine> backend_engine_;
   const std::map<std::string, std::string> properties_;

@@ -11,25 +11,24 @@ namespace trtserve {
 
 namespace {
 
-// Plain storage with no destructor to run at exit: the manager belongs to its owner, not to this pointer.
-std::shared_mutex published_mutex;           // held shared for a look-up, so that withdraw() waits for it
+// A plain pointer, so that no destructor runs at exit: it does not own the manager.
+std::shared_mutex published_mutex;           // held shared during a look-up, so that withdraw() waits for it
 EngineManager* published_manager = nullptr;  // guarded by published_mutex
 
-/// Address space that a load takes at the least beside the plan: the stacks of its threads, and what a library
-/// reserves.
+/// The least address space that a load needs beyond the plan: thread stacks and library reservations.
 constexpr size_t kLoadBytes = size_t{128} << 20;
 
-/// What a load asks of the address space: the plan once more, and that.
+/// The address space that a load needs: kLoadBytes and another copy of the plan.
 size_t bytes_for(const std::string& plan_path) {
   std::error_code unknown;
   const auto bytes = std::filesystem::file_size(plan_path, unknown);
   return unknown ? kLoadBytes : kLoadBytes + static_cast<size_t>(bytes);
 }
 
-/// What a failed load is to those who wait for it. A library that is short of something blames the plan, or itself.
+/// Converts the failure of a load for the client. A library that is short of a resource may blame the plan or itself.
 Error load_failure(const std::string& label, size_t bytes, const std::exception_ptr& failure) {
   if (auto shortage = shortage_behind(label, failure)) return *shortage;
-  // A backend has asked its device itself.
+  // The backend has already checked its device.
   Error error = explained(at::kCPU, label, failure);
   if (error.retry_after()) return error;
   return shortage_for(label, bytes).value_or(error);
@@ -79,7 +78,7 @@ std::shared_ptr<Engine> EngineManager::load(EngineId id, const std::string& plan
   const size_t bytes = bytes_for(plan_path);
   std::shared_ptr<Engine> engine;
   try {
-    // Found out before: a library that runs short of threads on its way may end the process.
+    // Checked first: a library that runs out of threads may end the process.
     if (const auto shortage = shortage_for(label, bytes)) throw Error(*shortage);
     engine = std::make_shared<Engine>(id, backend, plugin(backend).backend(), plan_path, std::move(options));
   } catch (...) {

@@ -12,10 +12,10 @@
 
 namespace trtserve {
 
-/// The engines of this process by ID, and the backends that stand them up. Thread safe.
+/// The engines of this process by ID, and the backends that load them. Thread safe.
 ///
-/// The operators find engines through the one manager that is published (find_engine below); its owner
-/// withdraws it before it is destroyed.
+/// The operators find engines through the one published manager (find_engine below); its owner withdraws it before
+/// destroying it.
 class EngineManager {
  public:
   EngineManager() = default;
@@ -30,21 +30,21 @@ class EngineManager {
   /// The backend's library version. Opens the plugin.
   std::string backend_version(const std::string& name) const;
 
-  /// Blocks for as long as the backend takes. Conflict where the ID is resident or being loaded; Unavailable with a
-  /// `retry_after` where memory, threads or descriptors are short, whatever the backend makes of that.
+  /// Blocks until the backend has finished. Conflict if the ID is resident or being loaded; Unavailable with a
+  /// `retry_after` if memory, threads or descriptors are short, however the backend reports it.
   std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
                                LoadOptions options);
 
-  /// Takes the engine out, then blocks until its last lease has ended and its work is complete. Leases that have not
-  /// ended by `deadline` are left behind: they keep the engine until they end. Where some of its executions have been
-  /// left behind already, nothing is waited for. NotFound.
+  /// Removes the engine, then blocks until its last lease has ended and its work is complete. Leases that last beyond
+  /// `deadline` are left behind: they keep the engine until they end. Does not wait if `left_behind` (some executions
+  /// already are). NotFound for an unknown ID.
   void unload(EngineId id, Clock& clock, TimePoint deadline, bool left_behind = false);
 
-  /// NotFound.
+  /// NotFound for an unknown ID.
   std::shared_ptr<Engine> find(EngineId id) const;
   std::vector<std::shared_ptr<Engine>> engines() const;
 
-  /// Makes this manager the one that the operators see. Conflict where another one is.
+  /// Makes this manager the one that the operators use. Conflict if another is published.
   void publish();
   void withdraw();
 
@@ -57,7 +57,7 @@ class EngineManager {
   std::map<std::string, std::unique_ptr<Plugin>> plugins_;  // guarded by mutex_; entries are never removed
 };
 
-/// The engine of this ID in the published manager. NotFound, also where none is published.
+/// The engine of this ID in the published manager. NotFound if there is no such engine or no published manager.
 std::shared_ptr<Engine> find_engine(EngineId id);
 
 }  // namespace trtserve

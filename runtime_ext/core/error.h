@@ -11,7 +11,7 @@
 
 namespace trtserve {
 
-/// What went wrong, for the one table that maps it to an HTTP status. Nothing else crosses the seam.
+/// The kind of an error; one table maps it to an HTTP status. No other kind crosses the seam.
 enum class Kind {
   InvalidInput,
   NotFound,
@@ -35,7 +35,7 @@ std::string_view name(Kind kind);
 /// allowed, what to do.
 class Error : public std::runtime_error {
  public:
-  /// `retry_after`: when it is worth the while to try again, where that is known.
+  /// `retry_after`: when a retry makes sense, if known.
   Error(Kind kind, const std::string& sentence, std::optional<std::chrono::nanoseconds> retry_after = std::nullopt)
       : std::runtime_error(sentence), kind_(kind), retry_after_(retry_after) {}
   Kind kind() const { return kind_; }
@@ -46,7 +46,7 @@ class Error : public std::runtime_error {
   std::optional<std::chrono::nanoseconds> retry_after_;
 };
 
-/// Throws an Error whose sentence is the parts joined.
+/// Throws an Error whose sentence joins the parts.
 template <typename... Parts>
 [[noreturn]] void fail(Kind kind, const Parts&... parts) {
   throw Error(kind, c10::str(parts...));

@@ -12,7 +12,7 @@ class EventFd {
 
   int fd() const { return fd_; }
 
-  /// Makes it readable. Cannot fail: the counter is far from its end, since reset() takes it back to zero.
+  /// Makes it readable. Cannot fail: reset() keeps the counter far below its limit.
   void signal();
 
   /// Makes it unreadable until the next signal(). Never blocks.

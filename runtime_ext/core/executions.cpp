@@ -67,14 +67,14 @@ bool Executions::begin_next(Execution& execution, TimePoint now, std::unique_ptr
   return true;
 }
 
-/// With the lock.
+/// Call with mutex_ held.
 void Executions::begin(Execution& execution, size_t end, TimePoint now) {
   execution.end = end;
   execution.began = now;
-  execution.tell = now + stuck_after_;
+  execution.report_at = now + stuck_after_;
   if (watched_ || closed_) return;
   watched_ = true;
-  wake_by_(execution.tell);
+  wake_by_(execution.report_at);
 }
 
 bool Executions::finish(Execution& execution) {
@@ -99,11 +99,11 @@ bool Executions::pause(Execution& execution) {
   return waited_for;
 }
 
-bool Executions::remove(Execution& execution, size_t told) {
+bool Executions::remove(Execution& execution, size_t completed) {
   const std::lock_guard lock(mutex_);
   std::erase(running_, &execution);
   if (execution.left_behind) --left_behind_->running;
-  open_ -= told;
+  open_ -= completed;
   if (open_ == 0) changed_.notify_all();
   return !execution.left_behind;
 }
@@ -119,7 +119,7 @@ void Executions::instance_ended() {
   changed_.notify_all();
 }
 
-/// With the lock.
+/// Call with mutex_ held.
 std::vector<Executions::Early> Executions::end_early(const std::function<bool(const Request&)>& wanted) {
   std::vector<Early> early;
   for (auto* execution : running_) {
@@ -131,7 +131,7 @@ std::vector<Executions::Early> Executions::end_early(const std::function<bool(co
       request.ended = true;
       early.push_back({request.ticket, request.arrival, execution->began, execution->end - execution->begin});
     }
-    if (early.size() > before) interrupt_if_in_vain(*execution);
+    if (early.size() > before) interrupt_if_unneeded(*execution);
   }
   return early;
 }
@@ -140,8 +140,8 @@ std::span<const Request> Executions::executing(const Execution& execution) {
   return std::span(execution.batch.requests).subspan(execution.begin, execution.end - execution.begin);
 }
 
-/// With the lock. What executes for nobody is to make room for others.
-void Executions::interrupt_if_in_vain(const Execution& execution) {
+/// Call with mutex_ held. Interrupts an execution whose requests have all ended, to make room for others.
+void Executions::interrupt_if_unneeded(const Execution& execution) {
   const auto requests = executing(execution);
   if (!requests.empty() && have_ended(requests)) engine_.contexts().interrupt(execution.thread);
 }
@@ -184,7 +184,7 @@ size_t Executions::wait_for_instances() {
   return left_behind();
 }
 
-/// With the lock.
+/// Call with mutex_ held.
 size_t Executions::left_behind() const {
   return static_cast<size_t>(std::count_if(running_.begin(), running_.end(),
                                            [](const Execution* execution) { return execution->left_behind; }));
@@ -201,7 +201,7 @@ Stuck Executions::stuck(TimePoint now) const {
   return stuck;
 }
 
-std::optional<std::string> Executions::tell(TimePoint now, std::optional<TimePoint>& next) {
+std::optional<std::string> Executions::report(TimePoint now, std::optional<TimePoint>& next) {
   const std::lock_guard lock(mutex_);
   const Execution* longest = nullptr;
   size_t stuck = 0;
@@ -210,12 +210,12 @@ std::optional<std::string> Executions::tell(TimePoint now, std::optional<TimePoi
   for (auto* execution : running_) {
     if (!execution->executing()) continue;
     watched_ = true;
-    if (execution->tell <= now) {
+    if (execution->report_at <= now) {
       due = true;
-      execution->tell = now + (now - execution->began);  // again when it has taken twice as long
-      interrupt_if_in_vain(*execution);  // again: the first may have come before the execution had its context
+      execution->report_at = now + (now - execution->began);  // report again at twice the time
+      interrupt_if_unneeded(*execution);  // again: the first may have come before the execution leased its context
     }
-    next = next ? std::min(*next, execution->tell) : execution->tell;
+    next = next ? std::min(*next, execution->report_at) : execution->report_at;
     if (now - execution->began < stuck_after_) continue;
     ++stuck;
     if (longest == nullptr || execution->began < longest->began) longest = execution;

@@ -15,25 +15,25 @@
 
 namespace trtserve {
 
-/// A batch in the hands of an instance, which runs it: first together, and where that fails one request at a time.
-/// Belongs to the instance's thread, but for what is said to be guarded by the mutex of the Executions that it is in.
+/// A batch that an instance runs: first together, then, if that fails, one request at a time. Belongs to the instance's
+/// thread, except for fields marked as guarded: the mutex of its Executions guards those.
 struct Execution {
   explicit Execution(Batch taken) : batch(std::move(taken)) {}
 
-  Batch batch;  // `turn` and, from `begin` on, `ended` of the requests: guarded; not moved while it is in there
+  Batch batch;  // `turn` and, from `begin` on, the requests' `ended`: guarded; not moved while in Executions
   const std::thread::id thread = std::this_thread::get_id();
 
   // Guarded:
-  size_t begin = 0;          ///< requests before it are the thread's alone
-  size_t end = 0;            ///< those from `begin` to here are executing
-  TimePoint began;           ///< when these began, if there are any
-  TimePoint tell;            ///< when to tell of it, or to tell again
-  bool left_behind = false;  ///< nobody waits for its thread any more
+  size_t begin = 0;          ///< requests before it belong to the thread alone
+  size_t end = 0;            ///< requests from `begin` to here are executing
+  TimePoint began;           ///< when these began, if any
+  TimePoint report_at;       ///< when to report it as stuck, first or again
+  bool left_behind = false;  ///< its thread is no longer waited for
 
   bool executing() const { return begin < end; }
 };
 
-/// How many instances were left behind by unloads, with an execution that had not ended. Thread safe.
+/// Counts the instances that unloads left behind because an execution had not ended. Thread safe.
 struct LeftBehind {
   std::atomic<uint64_t> ever{0};
   std::atomic<uint64_t> running{0};
@@ -45,9 +45,9 @@ struct Stuck {
   Nanoseconds longest{0};
 };
 
-/// What the instances of one engine execute, and how many of its requests have not ended. A request may end before its
-/// execution does: its time is over, or its engine is unloaded. Then the execution is interrupted once nobody waits for
-/// it, and the memory of its inputs stays until it has ended. Thread safe; its mutex is held for bookkeeping only.
+/// Tracks the running executions of one engine, and counts its open requests. A request may end before its execution
+/// does: its deadline passes, or its engine is unloaded. Once all its requests have ended, the execution is
+/// interrupted; the inputs' memory stays until the execution ends. Thread safe; its mutex is held for bookkeeping only.
 class Executions {
  public:
   /// A request that ended before its execution.
@@ -55,12 +55,12 @@ class Executions {
     Ticket ticket;
     TimePoint arrival;
     TimePoint began;
-    size_t requests;  ///< in its execution
+    size_t requests;  ///< number in its execution
   };
-  /// Calls the watch at that time at the latest.
+  /// Has the watch called no later than this time.
   using WakeBy = std::function<void(TimePoint)>;
 
-  /// `engine` outlives this. `wake_by` is called until leave_behind(), and not afterwards.
+  /// `engine` outlives this. `wake_by` is not called after leave_behind().
   Executions(Engine& engine, std::shared_ptr<LeftBehind> left_behind, Nanoseconds stuck_after, WakeBy wake_by);
 
   // -- requests
@@ -68,58 +68,57 @@ class Executions {
   void accepted();
   void ended(size_t requests);
 
-  /// Blocks until every accepted request has ended, but not beyond the time.
+  /// Blocks until every accepted request has ended, for `at_most` this long.
   void wait_until_idle(Clock& clock, Nanoseconds at_most);
   void wait_until_idle();
 
   // -- the instance's side
 
-  /// All of its requests begin to execute. False where that comes too late: leave_behind() has been, and the requests
-  /// are still the thread's to end.
+  /// Starts all requests of the execution. False after leave_behind(): the thread must then end the requests itself.
   bool add(Execution& execution, TimePoint now);
 
-  /// The next request begins to execute again, by itself. False where it has ended: it is the thread's alone then.
+  /// Starts the next request again, alone. False if it has already ended: it then belongs to the thread alone.
   bool begin_next(Execution& execution, TimePoint now, std::unique_ptr<DeviceShare::Turn> turn);
 
-  /// What executed has ended: these requests are the thread's alone from now on, so that it can end those that have
-  /// not. The turn is given back. Whether any of them had not ended.
+  /// Ends an execution and gives back the turn: its requests now belong to the thread alone, which ends those still
+  /// open. Returns whether any were open.
   bool finish(Execution& execution);
 
-  /// Ends an execution whose requests will execute again: until then, each of them can still end otherwise.
+  /// Ends an execution whose requests will execute again; until then, they can still expire or be abandoned.
   bool pause(Execution& execution);
 
-  /// To be called when all requests are the thread's alone, and those of them that had not ended have been told so:
-  /// their number is `told`. False where the execution was left behind.
-  bool remove(Execution& execution, size_t told);
+  /// Call it once all requests belong to the thread alone, and it has completed the `completed` requests that were
+  /// open. False if the execution was left behind.
+  bool remove(Execution& execution, size_t completed);
 
   void instance_began();
   void instance_ended();
 
-  // -- the others' side
+  // -- the side of other threads
 
-  /// Ends the executing requests whose deadline has come.
+  /// Ends the executing requests whose deadline has passed.
   std::vector<Early> expire(TimePoint now);
   std::optional<TimePoint> next_deadline() const;
 
-  /// Ends all executing requests; their executions are interrupted, and their turns given back.
+  /// Ends all executing requests, interrupts their executions and gives back their turns.
   std::vector<Early> leave_behind();
 
-  /// Blocks until every instance has ended or been left behind; the number of the latter.
+  /// Blocks until every instance has ended or been left behind; returns the number left behind.
   size_t wait_for_instances();
 
   Stuck stuck(TimePoint now) const;
 
-  /// A sentence on the executions that are stuck, where there is something new to tell; `next`: when to ask again.
-  std::optional<std::string> tell(TimePoint now, std::optional<TimePoint>& next);
+  /// A sentence about stuck executions, if there is news; `next`: when to ask again.
+  std::optional<std::string> report(TimePoint now, std::optional<TimePoint>& next);
 
-  /// As the watch's wake_by, while that is still there.
+  /// Calls the watch's wake_by while the watch exists.
   void wake_by(TimePoint time);
 
  private:
   void begin(Execution& execution, size_t end, TimePoint now);
   std::vector<Early> end_early(const std::function<bool(const Request&)>& wanted);
   static std::span<const Request> executing(const Execution& execution);
-  void interrupt_if_in_vain(const Execution& execution);
+  void interrupt_if_unneeded(const Execution& execution);
   size_t left_behind() const;
 
   Engine& engine_;
@@ -128,10 +127,10 @@ class Executions {
   const WakeBy wake_by_;
   mutable std::mutex mutex_;  // protects all below
   std::condition_variable changed_;
-  size_t open_ = 0;                  // accepted and not ended
-  std::vector<Execution*> running_;  // one an instance at most
-  size_t instances_ = 0;             // that have begun and not ended
-  bool watched_ = false;             // the watch will look at what begins now
+  size_t open_ = 0;                  // accepted, but not ended
+  std::vector<Execution*> running_;  // at most one per instance
+  size_t instances_ = 0;             // begun, but not ended
+  bool watched_ = false;             // the watch already covers executions that begin now
   bool closed_ = false;              // leave_behind() was called
 };
 

@@ -11,7 +11,7 @@ namespace trtserve {
 std::optional<TimePoint> FailureLog::failed(TimePoint now, const std::string& why) {
   const std::lock_guard lock(mutex_);
   if (next_) {
-    ++untold_;
+    ++unreported_;
     last_ = why;
     return std::nullopt;
   }
@@ -20,11 +20,11 @@ std::optional<TimePoint> FailureLog::failed(TimePoint now, const std::string& wh
   return next_;
 }
 
-std::optional<TimePoint> FailureLog::tell(TimePoint now) {
+std::optional<TimePoint> FailureLog::report(TimePoint now) {
   const std::lock_guard lock(mutex_);
   if (!next_ || now < *next_) return next_;
   next_.reset();
-  if (const auto count = std::exchange(untold_, 0); count > 0) {
+  if (const auto count = std::exchange(unreported_, 0); count > 0) {
     log(Severity::Error, "executions",
         c10::str(count, " more executions of ", label_, " failed within a minute; the last: ", last_));
     next_ = now + kInterval;

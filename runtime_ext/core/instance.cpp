@@ -11,8 +11,8 @@ namespace {
 void serve(at::Device device, const std::shared_ptr<BatchHandler>& handler, std::promise<void> ready,
            const std::shared_ptr<std::atomic<bool>>& ended) {
   pthread_setname_np(pthread_self(), "trt-instance");
-  // A batch thread does not interrupt who wakes it: where they share a core, the event loop first hands over all the
-  // requests that have come, and they run as one batch. Its share of the core is the same, and so are its waits.
+  // A SCHED_BATCH thread does not preempt the thread that wakes it: on a shared core, the event loop first hands over
+  // all requests that have arrived, and they run as one batch. Its share of the core does not change.
   const sched_param no_priority{};
   pthread_setschedparam(pthread_self(), SCHED_BATCH, &no_priority);
   std::optional<DeviceLane> lane;

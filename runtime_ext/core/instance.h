@@ -10,26 +10,26 @@
 
 namespace trtserve {
 
-/// Runs an engine's wrapper: its inputs in, its outputs out. Called by several threads at once.
+/// Runs an engine's wrapper on its inputs and returns its outputs. Called by several threads concurrently.
 using Forward = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& inputs)>;
 
-/// What instances do: take batches and run them.
+/// Takes batches and runs them, for the instances.
 class BatchHandler {
  public:
   virtual ~BatchHandler() = default;
-  /// Waits for the next batch, and runs it: each of its requests ends there, once. False once there are no more.
+  /// Waits for the next batch, and runs it: each of its requests ends there, exactly once. False if no more will come.
   virtual bool handle_next(DeviceLane& lane) = 0;
-  /// An instance does not call again.
+  /// An instance's last call.
   virtual void instance_ended() noexcept = 0;
 };
 
-/// One worker thread, with a lane to the device, that handles batches until there are no more. It keeps its handler, so
-/// that it can be left behind. Not thread safe.
+/// One worker thread, with a lane to the device, that handles batches until there are no more. It shares ownership of
+/// its handler, so that it can be left behind. Not thread safe.
 class Instance {
  public:
-  /// Throws what the lane throws.
+  /// Propagates the lane's exceptions.
   Instance(at::Device device, std::shared_ptr<BatchHandler> handler);
-  /// Waits for the thread if it has told its handler that it ended, and else leaves it behind.
+  /// Joins the thread if it has notified its handler of its end, otherwise leaves it behind.
   ~Instance();
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;

@@ -10,14 +10,14 @@ constexpr std::string_view kKey = "\"data\"";
 
 bool is_plain(char c) { return c >= ' ' && c <= '~' && c != '\\'; }
 
-/// Where the string ends whose first character is at `at`: at its quote.
+/// The position of the closing quote of the string whose first character is at `at`.
 size_t end_of_string(std::string_view document, size_t at) {
   while (true) {
     const size_t quote = document.find('"', at);
     if (quote == std::string_view::npos) return quote;
     const size_t escape = document.substr(at, quote - at).find('\\');
     if (escape == std::string_view::npos) return quote;
-    at += escape + 2;  // behind what is escaped
+    at += escape + 2;  // after the escaped character
     if (at > document.size()) return std::string_view::npos;
   }
 }
@@ -27,17 +27,17 @@ size_t end_of_string(std::string_view document, size_t at) {
 std::vector<Span> find_number_lists(std::string_view document, size_t least, size_t most) {
   std::vector<Span> lists;
   size_t at = 0;
-  size_t brace = 0;  // the first from `at` on, once it has been looked for
+  size_t brace = 0;  // the first at or after `at`, once found
   while (lists.size() < most && (at = document.find(kKey, at)) != std::string_view::npos) {
     const size_t key = at;
     at += kKey.size();
-    // Behind a backslash the quote does not begin a string.
+    // A quote after a backslash does not begin a string.
     if (key > 0 && document[key - 1] == '\\') continue;
     size_t begin = skip_blanks(document, at);
     if (begin == document.size() || document[begin] != ':') continue;
     begin = skip_blanks(document, begin + 1);
     if (begin == document.size() || document[begin] != '[') continue;
-    // A list of numbers has no string and no object, and its own object goes on behind it with a string, or ends.
+    // A list of numbers contains no string or object; after it, its own object continues with a string or ends.
     if (brace < begin) brace = std::min(document.find('}', begin), document.size());
     std::string_view list = document.substr(begin, brace - begin);
     list = list.substr(0, list.find('"'));

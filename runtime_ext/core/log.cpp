@@ -27,7 +27,7 @@ class LogQueue {
   std::vector<LogRecord> take() {
     auto taken = records_.take();
     if (const size_t dropped = dropped_.exchange(0); dropped > 0) {
-      taken.push_back({Severity::Warning, "log", c10::str(dropped, " lines were dropped: they came too fast")});
+      taken.push_back({Severity::Warning, "log", c10::str(dropped, " lines were dropped because they came too fast")});
     }
     return taken;
   }
@@ -40,7 +40,7 @@ class LogQueue {
 };
 
 LogQueue& queue() {
-  // Never destroyed: libraries log from their threads and exit handlers.
+  // Never destroyed: libraries log from their own threads and exit handlers.
   static LogQueue& queue = *std::make_unique<LogQueue>().release();
   return queue;
 }

@@ -1,7 +1,7 @@
 #pragma once
 
-// What a library below says, on its way to the service's log. A line may come from any thread, at any time
-// of the process's life, and must not wait for Python: it is queued here, and Python takes it when it can.
+// Queues log lines for the service. A line may come from any thread, at any time of the process's life, and must not
+// wait for Python: it is queued here until Python takes it.
 
 #include <cstdint>
 #include <string>
@@ -13,16 +13,16 @@ enum class Severity { Debug, Info, Warning, Error };
 
 struct LogRecord {
   Severity severity;
-  std::string component;  ///< who speaks, for example "tensorrt"
+  std::string component;  ///< the source, for example "tensorrt"
   std::string message;
 };
 
-/// Thread safe. Beyond kMostLogRecords that nobody has taken, records are dropped and counted.
+/// Thread safe. When kMostLogRecords wait, further records are dropped and counted.
 void log(Severity severity, std::string component, std::string message);
 
 inline constexpr size_t kMostLogRecords = 1000;
 
-/// Everything since the last call, then a record that counts what was dropped, if anything was. Thread safe.
+/// Returns the records since the last call, followed by a record with the number dropped, if any. Thread safe.
 std::vector<LogRecord> take_log();
 
 /// An eventfd, readable while records wait.

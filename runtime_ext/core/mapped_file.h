@@ -6,10 +6,10 @@
 
 namespace trtserve {
 
-/// A file in memory, read only, page by page as it is looked at. Immutable: any thread may read it.
+/// A file mapped read-only into memory; pages are read on access. Immutable: any thread may read it.
 class MappedFile {
  public:
-  /// Unavailable where the file cannot be read.
+  /// Unavailable if the file cannot be read.
   explicit MappedFile(const std::string& path);
 
   std::string_view bytes() const { return {static_cast<const char*>(mapping_.get()), size_}; }

@@ -14,36 +14,36 @@ namespace trtserve {
 
 namespace {
 
-constexpr double kLargestWhole = 9007199254740992.0;  // 2^53: up to here a double is one whole number only
-constexpr int kMostDigits = 19;                       // that 64 bits hold, whatever they are
+constexpr double kLargestWhole = 9007199254740992.0;  // 2^53: up to here a double represents exactly one whole number
+constexpr int kMostDigits = 19;                       // always fit into 64 bits
 
-/// The powers of ten that are doubles without rounding.
+/// The powers of ten that a double represents exactly.
 constexpr std::array kPowers = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 bool is_digit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
 
-/// Whether eight characters are digits: those and no others are 0x30 to 0x39.
+/// True if all eight characters are digits (0x30 to 0x39).
 bool are_digits(uint64_t eight) {
   return ((eight & 0xF0F0F0F0F0F0F0F0) | (((eight + 0x0606060606060606) & 0xF0F0F0F0F0F0F0F0) >> 4)) ==
          0x3333333333333333;
 }
 
-/// The number that eight digits are, of which the first is in the lowest byte: pairs, then fours, then all are joined
-/// by one multiplication each.
+/// Converts eight digits, the first in the lowest byte, to their number: joins pairs, then fours, then all, with one
+/// multiplication each.
 uint64_t value_of_digits(uint64_t eight) {
   eight = (eight & 0x0F0F0F0F0F0F0F0F) * 2561 >> 8;
   eight = (eight & 0x00FF00FF00FF00FF) * 6553601 >> 16;
   return (eight & 0x0000FFFF0000FFFF) * 42949672960001 >> 32;
 }
 
-/// One element as it is written.
+/// One element as written.
 struct Number {
   enum { Integer, Real, Bool } form = Integer;
   bool negative = false;
-  bool exact = true;       ///< `magnitude` is all of its digits
-  uint64_t magnitude = 0;  ///< of an Integer, or of the digits of a Real
-  double value = 0;        ///< of an Integer that is not exact, and of a Real
+  bool exact = true;       ///< `magnitude` holds all of its digits
+  uint64_t magnitude = 0;  ///< the value of an Integer, or the digits of a Real
+  double value = 0;        ///< of a Real, or of an Integer that is not exact
 };
 
 /// Reads JSON's numbers, true and false. Not thread safe.
@@ -53,12 +53,12 @@ class Scanner {
 
   size_t at() const { return at_; }
   bool done() const { return at_ == text_.size(); }
-  /// The character that is next; 0 at the end.
+  /// The next character; 0 at the end.
   char next() const { return done() ? '\0' : text_[at_]; }
   void step() { ++at_; }
   void skip_blanks() { at_ = trtserve::skip_blanks(text_, at_); }
 
-  /// False where no number, true or false is next; at() is then where that was seen.
+  /// False unless a number, true or false comes next; at() is then the position of the fault.
   bool read(Number& number) {
     if (next() == 't') return word("true", true, number);
     if (next() == 'f') return word("false", false, number);
@@ -79,8 +79,8 @@ class Scanner {
     number.negative = next() == '-';
     if (number.negative) step();
     const size_t first = at_;
-    if (!run(number.magnitude)) return false;
-    if (text_[first] == '0' && at_ - first > 1) {  // 01 is none
+    if (!read_digits(number.magnitude)) return false;
+    if (text_[first] == '0' && at_ - first > 1) {  // 01 is not a number
       at_ = first + 1;
       return false;
     }
@@ -90,11 +90,11 @@ class Scanner {
       number.form = Number::Real;
       step();
       const size_t fraction = at_;
-      if (!run(number.magnitude)) return false;
+      if (!read_digits(number.magnitude)) return false;
       exponent = -static_cast<int64_t>(at_ - fraction);
       digits += at_ - fraction;
     }
-    number.exact = digits <= kMostDigits || (number.form == Number::Integer && wide(first, number.magnitude));
+    number.exact = digits <= kMostDigits || (number.form == Number::Integer && read_wide(first, number.magnitude));
     if (next() == 'e' || next() == 'E') {
       number.form = Number::Real;
       if (!scale(exponent)) return false;
@@ -104,13 +104,13 @@ class Scanner {
     return true;
   }
 
-  /// Reads an integer of more digits, as far as 64 bits hold it.
-  bool wide(size_t begin, uint64_t& magnitude) const {
+  /// Reads an integer of more than kMostDigits digits; false if it exceeds 64 bits.
+  bool read_wide(size_t begin, uint64_t& magnitude) const {
     return std::from_chars(text_.data() + begin, text_.data() + at_, magnitude).ec == std::errc();
   }
 
-  /// Appends the digits that are next, of which there must be one.
-  bool run(uint64_t& magnitude) {
+  /// Appends the next digits; there must be at least one.
+  bool read_digits(uint64_t& magnitude) {
     const size_t begin = at_;
     uint64_t eight = 0;
     while (text_.size() - at_ >= sizeof(eight)) {
@@ -140,8 +140,8 @@ class Scanner {
     return at_ > begin;
   }
 
-  /// The nearest double. Digits and a power of ten that are doubles make one rounding: W. D. Clinger, "How to Read
-  /// Floating Point Numbers Accurately" (1990).
+  /// The nearest double. If the digits and the power of ten are exact doubles, there is only one rounding: W. D.
+  /// Clinger, "How to Read Floating Point Numbers Accurately" (1990).
   static double value(const Number& number, int64_t exponent, std::string_view written) {
     if (number.exact && number.magnitude <= (uint64_t{1} << 53) && exponent >= -22 && exponent <= 22) {
       auto value = static_cast<double>(number.magnitude);
@@ -171,7 +171,7 @@ class Scanner {
   size_t at_ = 0;
 };
 
-/// The number as an element; false where the datatype does not hold it.
+/// Converts the number to an element; false if the datatype cannot represent it.
 template <typename T>
 bool convert(const Number& number, T& element) {
   if constexpr (std::is_same_v<T, bool>) {
@@ -187,7 +187,7 @@ bool convert(const Number& number, T& element) {
     double value = number.value;
     if (number.form == Number::Integer && number.exact) {
       value = static_cast<double>(number.magnitude);
-      if (number.negative && value != 0) value = -value;  // a whole number has no negative zero
+      if (number.negative && value != 0) value = -value;  // integers have no negative zero
     }
     element = static_cast<T>(value);
     return std::isfinite(element);
@@ -237,7 +237,7 @@ class Reader {
     size_t elements = 1;
     for (const int64_t dim : shape) {
       if (__builtin_mul_overflow(elements, static_cast<size_t>(dim), &elements)) {
-        elements = std::numeric_limits<size_t>::max();  // more than any text has
+        elements = std::numeric_limits<size_t>::max();  // more than any text can have
       }
     }
     return elements;
@@ -245,8 +245,8 @@ class Reader {
 
   NumberListFault malformed() const { return {NumberListFault::Malformed, 0, {scanner_.at(), scanner_.at()}}; }
 
-  /// Reads the list that is next, and all in it; its length and whatever is wrong are noted. False where it is
-  /// malformed. Deeper than the shape it is read on without a call for each depth, so that no text exhausts the stack.
+  /// Reads the next list and everything in it, and notes its length and any faults. False if it is malformed. Reads
+  /// levels deeper than the shape without recursion, so that no text exhausts the stack.
   bool list(size_t depth) {
     const size_t begin = scanner_.at();
     scanner_.step();
@@ -281,7 +281,7 @@ class Reader {
     return skip_list();
   }
 
-  /// Passes over a list that is not to be there.
+  /// Skips a list that should not be there.
   bool skip_list() {
     size_t open = 0;
     bool after_value = false;
@@ -317,7 +317,7 @@ class Reader {
     const size_t begin = scanner_.at();
     Number number;
     if (!scanner_.read(number)) return false;
-    // Flat, or at the depth of the last dimension.
+    // The list must be flat, or nested to the depth of the last dimension.
     if (nested_ ? depth + 1 != shape_.size() : depth != 0) note_nesting(depth, begin);
     T element{};
     if (!convert(number, element) && !element_) {
@@ -343,7 +343,7 @@ class Reader {
   size_t capacity_;
   size_t expected_;
   size_t count_ = 0;     // elements so far
-  bool nested_ = false;  // lists in the outermost list
+  bool nested_ = false;  // the outermost list contains lists
   std::optional<NumberListFault> nesting_;
   std::optional<NumberListFault> element_;
 };

@@ -9,7 +9,7 @@ namespace trtserve {
 namespace {
 
 void* open(const std::string& backend, const std::string& path, int visibility) {
-  // The tests' sanitizers need their own lookup order, so no RTLD_DEEPBIND.
+  // No RTLD_DEEPBIND: the tests' sanitizers need their own lookup order.
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_NODELETE | visibility);
   if (handle == nullptr) fail(Kind::Unavailable, "the ", backend, " backend cannot be opened: ", dlerror());
   return handle;
@@ -30,16 +30,16 @@ Plugin::Plugin(std::string name, std::string path, std::vector<std::string> libr
 std::shared_ptr<Backend> Plugin::backend() {
   std::lock_guard lock(mutex_);
   if (!backend_) {
-    // Global, so that the plugin's own dependencies on them resolve by their names.
+    // Global, so that the plugin's dependencies on them resolve by name.
     for (const auto& library : libraries_) open(name_, library, RTLD_GLOBAL);
     void* handle = open(name_, path_, RTLD_LOCAL);
     const int abi = symbol<decltype(trtserve_backend_abi)>(handle, path_, "trtserve_backend_abi")();
     if (abi != kBackendAbi) {
-      fail(Kind::Unavailable, "the ", name_, " backend was built for interface ", abi, ", this server has ",
+      fail(Kind::Unavailable, "the ", name_, " backend was built for interface ", abi, ", but this server has ",
            kBackendAbi, ": rebuild it");
     }
     backend_.reset(symbol<decltype(trtserve_backend_create)>(handle, path_, "trtserve_backend_create")(config_));
-    if (!backend_) fail(Kind::Unavailable, "the ", name_, " backend made nothing of itself");
+    if (!backend_) fail(Kind::Unavailable, "the ", name_, " backend's library created no backend");
   }
   return backend_;
 }

@@ -9,15 +9,15 @@
 
 namespace trtserve {
 
-/// A plugin library, opened on first need and never closed: the libraries behind a backend keep threads
-/// and exit handlers of their own, so that unmapping them is not safe. Thread safe.
+/// A plugin library, opened on first need and never closed: the libraries behind a backend keep threads and exit
+/// handlers of their own, so unmapping them is not safe. Thread safe.
 class Plugin {
  public:
-  /// `libraries` are opened first, for a plugin that links to libraries outside the loader's path.
-  /// `config` is the backend's.
+  /// `libraries` are opened first, for a plugin that links to libraries outside the loader's path. `config` is passed
+  /// to the backend.
   Plugin(std::string name, std::string path, std::vector<std::string> libraries, BackendConfig config);
 
-  /// Unavailable, with the loader's reason, where the library cannot be opened; the next call tries again.
+  /// Unavailable, with the loader's reason, if the library cannot be opened; the next call tries again.
   std::shared_ptr<Backend> backend();
 
  private:

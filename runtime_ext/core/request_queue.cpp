@@ -8,7 +8,7 @@ namespace trtserve {
 namespace {
 
 constexpr size_t kEmptyLanesKept = 16;
-constexpr int kMemory = 16;  // executions that the average of the time a request goes back
+constexpr int kMemory = 16;  // executions in the average time per request
 
 bool has_expired(const Request& request, TimePoint now) { return request.deadline && *request.deadline <= now; }
 
@@ -50,7 +50,7 @@ RequestQueue::RequestQueue(const BatchRules& rules, size_t bound, size_t instanc
       delay_(rules),
       max_items_(rules.max_items) {}
 
-/// The request's items as far as they matter: no more than fill a batch, so that sums of them do not overflow.
+/// The request's items, capped at the batch limit, so that sums do not overflow.
 int64_t RequestQueue::counted(const Request& request) const {
   return std::min(request.signature->items, rules_.max_items);
 }
@@ -67,13 +67,13 @@ void RequestQueue::push(Request&& request) {
     auto& lane = lanes_[request.signature->shape_class];
     if (lane.empty()) lane.limit = request.signature->most_items(max_items_);
     auto& level = lane.waiting.at(static_cast<size_t>(request.priority));
-    level.push_back(std::move(request));  // may throw, so all else comes after
+    level.push_back(std::move(request));  // may throw, so it comes first
     lane.items += counted(level.back());
     with_deadline_ += level.back().deadline ? 1 : 0;
     ++waiting_;
     delay_.arrived(waiting_ + running_);
-    // An instance that waits looks at all lanes again, so that one which need not wait any longer is run. One that
-    // is on its way to look sees this request, too, and wakes another for what it leaves.
+    // A waiting instance rechecks all lanes, so that a lane that need not wait any longer runs. An instance that is
+    // already waking sees this request too, and wakes another for what it leaves.
     wake = idle_ > 0 && !waking_;
     waking_ = waking_ || wake;
   }
@@ -90,7 +90,7 @@ std::optional<Batch> RequestQueue::pop() {
     std::optional<TimePoint> next;
     Lane* lane = most_urgent(now, next);
     if ((lane != nullptr) != (turn != nullptr)) {
-      // Without the lock: so look again then, at what may have come or gone.
+      // The turn is taken without the lock, so look again: requests may have come or gone.
       lock.unlock();
       turn = lane != nullptr ? std::make_unique<DeviceShare::Turn>(share_) : nullptr;
       lock.lock();
@@ -98,7 +98,7 @@ std::optional<Batch> RequestQueue::pop() {
       --idle_;
       Batch batch = take(*lane, now);
       batch.turn = std::move(turn);
-      // What is left may be ready too, or needs somebody else now who watches the time.
+      // The remaining requests may be ready too, or need another instance to watch their time.
       const bool watch = waiting_ > 0 && idle_ > 0;
       lock.unlock();
       if (watch) changed_.notify_one();
@@ -114,7 +114,7 @@ std::optional<Batch> RequestQueue::pop() {
   }
 }
 
-/// The ready lane whose first request goes first; where none is ready, `next` is when the next will be.
+/// Returns the ready lane whose first request is the most urgent; if none is ready, `next` is when one will be.
 RequestQueue::Lane* RequestQueue::most_urgent(TimePoint now, std::optional<TimePoint>& next) {
   Lane* chosen = nullptr;
   const auto urgency = [](const Lane& lane) { return std::pair(lane.first().priority, lane.first().ticket); };
@@ -130,17 +130,17 @@ RequestQueue::Lane* RequestQueue::most_urgent(TimePoint now, std::optional<TimeP
   return chosen;
 }
 
-/// When a batch of the lane may run, if nothing more comes: `now` or earlier means at once.
+/// When the lane's batch may run if no more requests come; `now` or earlier means immediately.
 TimePoint RequestQueue::ready_at(const Lane& lane, TimePoint now) const {
   if (closed_ || lane.items >= lane.limit || !delay_.expects_more(waiting_ + running_)) return now;
-  // One without items is joined with nothing.
+  // A request without items is never joined.
   if (lane.first().signature->items == 0 || preferred_items(lane) > 0) return now;
   const TimePoint held_until = lane.oldest() + delay_.longest();
   const auto deadline = with_deadline_ > 0 ? lane.earliest_deadline() : std::nullopt;
   return deadline && *deadline <= held_until ? now : held_until;
 }
 
-/// The greatest preferred number of items that the lane's next requests have together; 0: none.
+/// The largest preferred batch size that the lane's next requests add up to; 0: none.
 int64_t RequestQueue::preferred_items(const Lane& lane) const {
   int64_t preferred = 0;
   int64_t items = 0;
@@ -158,7 +158,7 @@ int64_t RequestQueue::preferred_items(const Lane& lane) const {
   return preferred;
 }
 
-/// How many items the lane's next batch is to have: a preferred number, unless the time to wait for one is over.
+/// The number of items that the lane's next batch should have: a preferred size, unless the wait is over.
 int64_t RequestQueue::target_items(const Lane& lane, TimePoint now) const {
   if (lane.items >= lane.limit || closed_ || lane.oldest() + delay_.longest() <= now) return lane.limit;
   const int64_t preferred = preferred_items(lane);
@@ -168,7 +168,7 @@ int64_t RequestQueue::target_items(const Lane& lane, TimePoint now) const {
 Batch RequestQueue::take(Lane& lane, TimePoint now) {
   const int64_t target = target_items(lane, now);
   std::vector<std::list<Request>::iterator> chosen;
-  size_t fitting = 0;  // of the chosen, in their order: together they fit a profile
+  size_t fitting = 0;  // the number of chosen requests, in order, that fit a profile together
   int64_t fitting_items = 0;
   int64_t items = 0;
   Batch batch;
@@ -181,7 +181,7 @@ Batch RequestQueue::take(Lane& lane, TimePoint now) {
         batch.expired.splice(batch.expired.end(), level, request);
         continue;
       }
-      // The first one runs in any case: alone, if it must. Empty ones do too: there is nothing to join.
+      // The first request always runs, alone if it must. Empty requests run alone: there is nothing to join.
       full = !chosen.empty() && (request->signature->items > target - items || request->signature->items == 0);
       if (full) break;
       chosen.push_back(request);

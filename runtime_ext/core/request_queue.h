@@ -19,61 +19,61 @@ namespace trtserve {
 /// Requests that run as one execution.
 struct Batch {
   std::vector<Request> requests;            ///< at least one, unless all had expired
-  std::list<Request> expired;               ///< whose deadline came before they could run
-  int64_t items = 0;                        ///< of `requests`
-  std::unique_ptr<DeviceShare::Turn> turn;  ///< to execute them
+  std::list<Request> expired;               ///< requests whose deadline passed before they could run
+  int64_t items = 0;                        ///< total of `requests`
+  std::unique_ptr<DeviceShare::Turn> turn;  ///< the turn to execute them
 };
 
-/// Those of a batch's requests that run together: all of them, or one.
+/// The requests of a batch that run together: all, or one.
 struct Part {
   std::span<Request> requests;  ///< at least one
-  int64_t items = 0;            ///< of `requests`
+  int64_t items = 0;            ///< total of `requests`
 };
 
-/// Where the requests of one engine wait until they are joined into a batch.
+/// Holds the waiting requests of one engine and joins them into batches.
 ///
-/// Requests of one shape (but for the batch dimension) wait in one lane, by priority and then by arrival; they are
-/// never overtaken by others of their lane and priority. A batch is formed when an instance asks for one, from the
-/// lane whose first request is the most urgent among those that are ready: full, of a preferred size, held back for
-/// long enough, or with nobody else to wait for. A request whose deadline would come first is not held back at all.
+/// Requests with the same shapes (except for the batch dimension) wait in one lane, by priority and then by arrival; no
+/// request overtakes another of its lane and priority. When an instance asks for a batch, it comes from the ready lane
+/// whose first request is the most urgent. A lane is ready if its batch is full, has a preferred size, has been held
+/// back long enough, or if no more requests are expected. A request whose deadline would pass first is not held back.
 ///
-/// The device's turn is waited for before the batch is formed: until then its requests can still be joined by others,
-/// overtaken by more urgent ones, cancelled and expire.
+/// An instance waits for the device's turn before it forms the batch: until then requests can still join, be overtaken
+/// by more urgent ones, be cancelled, or expire.
 ///
-/// It owns a request from push() until it gives it out, once, through pop(), remove(), expire() or abandon().
+/// The queue owns a request from push() until it hands it out, once, through pop(), remove(), expire() or abandon().
 /// Thread safe.
 class RequestQueue {
  public:
-  /// All but the numbers outlive the queue, which takes `bound` requests and serves `instances` threads.
+  /// The queue accepts `bound` requests and serves `instances` threads. `rules`, `share` and `clock` outlive it.
   RequestQueue(const BatchRules& rules, size_t bound, size_t instances, DeviceShare::Member& share, Clock& clock);
 
-  /// QueueFull at the bound, with the time to come again; Unavailable once closed. The request is then still the
-  /// caller's.
+  /// Throws QueueFull at the bound, with the time to retry, and Unavailable once closed; the request then still belongs
+  /// to the caller.
   void push(Request&& request);
 
-  /// Blocks for the next batch; nothing once the queue is closed and empty.
+  /// Blocks until the next batch; returns nothing once the queue is closed and empty.
   std::optional<Batch> pop();
 
-  /// `requests` of a batch that pop() gave out have run, for `compute`. To be told before their completions are:
-  /// who answers one with the next request finds itself alone then.
+  /// Notes that `requests` of a batch from pop() have run for `compute`. Call it before their completions are pushed: a
+  /// client that answers a completion with its next request is then alone.
   void done(size_t requests, Nanoseconds compute);
 
-  /// Takes a waiting request out; nothing where it does not wait here.
+  /// Removes a waiting request; returns nothing if it does not wait here.
   std::optional<Request> remove(Ticket ticket);
 
-  /// Takes out every request whose deadline has come.
+  /// Removes every request whose deadline has passed.
   std::list<Request> expire(TimePoint now);
 
-  /// The earliest deadline that waits.
+  /// The earliest deadline of a waiting request.
   std::optional<TimePoint> next_deadline() const;
 
-  /// Gives out each request by itself from now on.
+  /// From now on, hands out each request alone.
   void stop_joining();
 
-  /// Refuses new requests; what waits can still be taken, and no batch waits for more.
+  /// Refuses new requests; waiting ones can still be taken, and no batch waits for more.
   void close();
 
-  /// Closes, and takes out what waits.
+  /// Closes the queue and removes the waiting requests.
   std::list<Request> abandon();
 
   size_t depth() const;
@@ -81,8 +81,8 @@ class RequestQueue {
  private:
   struct Lane {
     std::array<std::list<Request>, kPriorities> waiting;  // each in the order of arrival
-    int64_t items = 0;                                    // of all that wait, as counted()
-    int64_t limit = 1;                                    // items that a batch of this shape may have
+    int64_t items = 0;                                    // sum of counted() of the waiting requests
+    int64_t limit = 1;                                    // the most items in a batch of this shape
 
     bool empty() const;
     const Request& first() const;
@@ -106,19 +106,19 @@ class RequestQueue {
   const BatchRules& rules_;
   const size_t bound_;
   const size_t instances_;
-  DeviceShare::Member& share_;  // its lock is never asked for with ours held
+  DeviceShare::Member& share_;  // its lock is never taken while ours is held
   Clock& clock_;
   mutable std::mutex mutex_;  // protects all below; held for bookkeeping only
   std::condition_variable changed_;
-  Lanes lanes_;                 // by shape class; a few empty ones are kept for their next request
+  Lanes lanes_;                 // by shape class; a few empty lanes are kept for their next request
   size_t waiting_ = 0;          // in all lanes
-  size_t running_ = 0;          // given out by pop() and not done()
+  size_t running_ = 0;          // handed out by pop(), not yet done()
   size_t idle_ = 0;             // instances in pop()
-  bool waking_ = false;         // one of them was notified and has not looked yet
-  size_t with_deadline_ = 0;    // of the waiting ones
-  Nanoseconds per_request_{0};  // execution time a request: an average that forgets
+  bool waking_ = false;         // one idle instance was notified and has not looked yet
+  size_t with_deadline_ = 0;    // waiting requests with a deadline
+  Nanoseconds per_request_{0};  // moving average of the execution time per request
   BatchDelay delay_;
-  int64_t max_items_;  // the rules', until joining stops
+  int64_t max_items_;  // from the rules, until joining stops
   bool closed_ = false;
 };
 

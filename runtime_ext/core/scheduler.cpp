@@ -62,8 +62,8 @@ size_t Scheduler::stop(EngineId id, Nanoseconds drain) {
     if (!stopping_.insert(id).second) fail(Kind::Conflict, "engine ", id, " is being unloaded already");
     served = found->second;
   }
-  // Left in the map while it drains, so that a late request hears that the engine is being unloaded, and
-  // that deadlines and cancellations still reach the waiting ones.
+  // The engine stays in the map while it drains, so that late requests are told that it is being unloaded, and
+  // deadlines and cancellations still reach the waiting ones.
   const size_t left_behind = served->stop(drain);
   const std::unique_lock lock(mutex_);
   stopping_.erase(id);

@@ -13,7 +13,7 @@
 
 namespace trtserve {
 
-/// Takes requests to the queues of their engines. Thread safe.
+/// Passes requests to their engines' queues. Thread safe.
 class Scheduler {
  public:
   explicit Scheduler(Surroundings surroundings);
@@ -23,22 +23,23 @@ class Scheduler {
   /// Starts the engine's instances.
   void serve(std::shared_ptr<Engine> engine, Forward forward);
 
-  /// Checks what requests say of their inputs; see ServedEngine::sign. NotFound.
+  /// Checks a request's description of its inputs; see ServedEngine::sign. NotFound for an unknown ID.
   std::shared_ptr<const Signature> sign(EngineId id, const std::vector<TensorShape>& tensors) const;
 
-  /// Queues a request, of which signature, data, owner and priority are there. On a refusal (an Error of any kind)
-  /// it is still the caller's.
+  /// Queues a request whose signature, data, owner and priority are set. On a refusal (an Error of any kind) the
+  /// request still belongs to the caller.
   Ticket submit(EngineId id, Request&& request, std::optional<Nanoseconds> timeout);
 
-  /// Ends a waiting request as Cancelled; false where it has started or ended.
+  /// Ends a waiting request as Cancelled; false if it has started or ended.
   bool cancel(EngineId id, Ticket ticket);
 
-  /// Takes the engine out of service; see ServedEngine::stop. NotFound; Conflict where another call is at it.
+  /// Takes the engine out of service; see ServedEngine::stop. NotFound for an unknown ID; Conflict if another call is
+  /// already stopping it.
   size_t stop(EngineId id, Nanoseconds drain);
 
   std::vector<std::shared_ptr<ServedEngine>> served() const;
 
-  /// NotFound.
+  /// NotFound for an unknown ID.
   std::shared_ptr<ServedEngine> find(EngineId id) const;
 
   const LeftBehind& left_behind() const { return *surroundings_.left_behind; }
@@ -50,11 +51,12 @@ class Scheduler {
   const Surroundings surroundings_;
   std::atomic<Ticket> last_ticket_{0};
   std::mutex shares_mutex_;
-  std::map<std::string, std::shared_ptr<DeviceShare>> shares_;  // guarded by shares_mutex_; by device, never removed
-  mutable std::shared_mutex mutex_;                             // held for look-ups and changes only
-  std::map<EngineId, std::shared_ptr<ServedEngine>> served_;    // guarded by mutex_
-  std::set<EngineId> stopping_;                                 // guarded by mutex_; a part of served_
-  DeadlineTimer timer_;                                         // last: its thread calls on_time()
+  std::map<std::string, std::shared_ptr<DeviceShare>>
+      shares_;                       // guarded by shares_mutex_; by device; entries are never removed
+  mutable std::shared_mutex mutex_;  // held for look-ups and changes only
+  std::map<EngineId, std::shared_ptr<ServedEngine>> served_;  // guarded by mutex_
+  std::set<EngineId> stopping_;                               // guarded by mutex_; a subset of served_
+  DeadlineTimer timer_;                                       // last: its thread calls on_time()
 };
 
 }  // namespace trtserve

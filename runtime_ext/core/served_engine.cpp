@@ -7,7 +7,7 @@ namespace trtserve {
 
 namespace {
 
-/// So many batches whose outputs cannot be divided are no accident.
+/// After this many batches whose outputs cannot be divided, requests are no longer joined.
 constexpr uint64_t kUndividedBatches = 3;
 
 std::atomic<uint64_t> last_number{0};
@@ -24,7 +24,7 @@ std::vector<Completion> same_for_all(const Part& part, const Failure& failure) {
   return completions;
 }
 
-/// What only gives the owner of a request back that ended before its execution.
+/// A completion that only returns the owner of a request that ended before its execution did.
 Completion release(Request& request) {
   Completion completion;
   completion.owner = std::move(request.owner);
@@ -89,7 +89,7 @@ void ServedEngine::sign_anew(Request& request) {
     tensors.push_back({input.name, datatype_name(input.dtype), input.shape});
   }
   auto signature = sign(tensors);
-  // The data is in the order of the former inputs, which need not be that of these.
+  // The data is in the order of the former engine's inputs, which may differ from this one's.
   const auto data = request.data;
   for (size_t i = 0; i < data.size(); ++i) request.data[signature->positions[i]] = data[i];
   request.signature = std::move(signature);
@@ -119,10 +119,11 @@ bool ServedEngine::cancel(Ticket ticket) {
 
 std::optional<TimePoint> ServedEngine::on_time(TimePoint now) {
   for (auto& request : queue_.expire(now)) refuse_expired(std::move(request));
-  end_early(executions_.expire(now), Kind::DeadlineExceeded, "the request's time was over before its execution ended");
+  end_early(executions_.expire(now), Kind::DeadlineExceeded,
+            "the request's deadline passed before its execution ended");
   std::optional<TimePoint> next;
-  if (const auto told = executions_.tell(now, next)) log(Severity::Warning, "executions", *told);
-  for (const auto& other : {failures_.tell(now), queue_.next_deadline(), executions_.next_deadline()}) {
+  if (const auto sentence = executions_.report(now, next)) log(Severity::Warning, "executions", *sentence);
+  for (const auto& other : {failures_.report(now), queue_.next_deadline(), executions_.next_deadline()}) {
     if (other && (!next || *other < *next)) next = other;
   }
   return next;
@@ -146,21 +147,22 @@ void ServedEngine::run(Batch batch, DeviceLane& lane) {
     for (auto& request : all.requests) refuse(std::move(request), Kind::Unavailable, unloaded_before("ran"));
     return;
   }
-  size_t told = 0;
-  // One of the requests may be to blame, or their number, and an execution has no effect but its outputs: each again
-  // by itself.
-  if (!run_part(execution, all, lane, times, told)) run_one_by_one(execution, lane, told);
-  if (!executions_.remove(execution, told)) {
+  size_t completed = 0;
+  // One of the requests may be at fault, or their number. An execution's only effect is its outputs, so run each
+  // request again alone.
+  if (!run_part(execution, all, lane, times, completed)) run_one_by_one(execution, lane, completed);
+  if (!executions_.remove(execution, completed)) {
     log(Severity::Info, "executions",
         c10::str("an execution of ", engine_->label(), " that was left behind has ended"));
   }
 }
 
-/// Runs what has begun, and ends its requests, counted in `told`; false where it failed and should be run one by one.
+/// Runs the part, which has begun, and ends its open requests, adding their number to `completed`. Returns false if it
+/// failed and its requests should run one by one.
 bool ServedEngine::run_part(Execution& execution, const Part& part, DeviceLane& lane, ExecutionTimes times,
-                            size_t& told) {
+                            size_t& completed) {
   ++busy_;
-  auto completions = answers(part, lane, times);
+  auto completions = completions_of(part, lane, times);
   times.end = clock_->now();
   --busy_;
   const auto& failure = completions.front().failure;
@@ -169,11 +171,11 @@ bool ServedEngine::run_part(Execution& execution, const Part& part, DeviceLane& 
   if (failure && waited_for) failed(*failure, times.end);
   if (once_more) return false;
   queue_.done(part.requests.size(), times.compute());
-  told += end(part, std::move(completions), times);
+  completed += end(part, std::move(completions), times);
   return true;
 }
 
-void ServedEngine::run_one_by_one(Execution& execution, DeviceLane& lane, size_t& told) {
+void ServedEngine::run_one_by_one(Execution& execution, DeviceLane& lane, size_t& completed) {
   auto& requests = execution.batch.requests;
   for (size_t i = 0; i < requests.size(); ++i) {
     const Part single{std::span(requests).subspan(i, 1), requests[i].signature->items};
@@ -181,7 +183,7 @@ void ServedEngine::run_one_by_one(Execution& execution, DeviceLane& lane, size_t
     ExecutionTimes times;
     times.start = clock_->now();
     if (executions_.begin_next(execution, times.start, std::move(turn))) {
-      run_part(execution, single, lane, times, told);
+      run_part(execution, single, lane, times, completed);
     } else {
       queue_.done(1, Nanoseconds(0));
       end(single, std::vector<Completion>(1), times);
@@ -189,9 +191,9 @@ void ServedEngine::run_one_by_one(Execution& execution, DeviceLane& lane, size_t
   }
 }
 
-/// One execution's ends of its requests: all are results, and all but the first and the last of `times` are known then,
-/// or all are failures.
-std::vector<Completion> ServedEngine::answers(const Part& part, DeviceLane& lane, ExecutionTimes& times) {
+/// Runs one execution and returns its completions: either all are results, and all of `times` but the first and the
+/// last are set, or all are failures.
+std::vector<Completion> ServedEngine::completions_of(const Part& part, DeviceLane& lane, ExecutionTimes& times) {
   try {
     check_alive(engine_->device());
     auto outputs = execute(part, lane, times);
@@ -223,7 +225,7 @@ std::vector<at::Tensor> ServedEngine::execute(const Part& part, DeviceLane& lane
 }
 
 void ServedEngine::failed(const Failure& failure, TimePoint now) {
-  // What a request's own input is to blame for is told to who sent it.
+  // A fault of a request's own input is reported only to its sender.
   if (failure.kind == Kind::InvalidInput) return;
   stats_.execution_failed();
   if (const auto next = failures_.failed(now, failure.message)) executions_.wake_by(*next);
@@ -234,15 +236,14 @@ void ServedEngine::batch_undivided() {
   joins_requests_ = false;
   queue_.stop_joining();
   log(Severity::Warning, "executions",
-      c10::str(
-          "requests for ", engine_->label(), " run one by one from now on: the outputs of ", kUndividedBatches,
-          " batches had no item for each that went in; load it with max_batch_size 1, or say with batch_dims which "
-          "dimension is the batch"));
+      c10::str("requests for ", engine_->label(), " run one by one from now on: the outputs of ", kUndividedBatches,
+               " batches did not have one item per input item; load it with max_batch_size 1, or set batch_dims to the "
+               "batch dimension"));
 }
 
-/// Ends the requests that have not ended, and gives back the owners of the others; the number of the former.
+/// Ends the open requests and returns the owners of the others. Returns the number of open requests.
 size_t ServedEngine::end(const Part& part, std::vector<Completion> completions, const ExecutionTimes& times) {
-  // Counted before it is told: who has an answer finds it in the statistics.
+  // Counted before the completions are pushed: a client that has its answer finds it in the statistics.
   if (completions.front().failure) {
     for (const auto& request : part.requests) {
       if (!request.ended) stats_.failed(completions.front().failure->kind, times.end - request.arrival);
@@ -250,7 +251,7 @@ size_t ServedEngine::end(const Part& part, std::vector<Completion> completions, 
   } else {
     stats_.succeeded(part.requests, part.items, times, clock_->wall_time());
   }
-  size_t told = 0;
+  size_t completed = 0;
   for (size_t i = 0; i < completions.size(); ++i) {
     auto& completion = completions[i];
     auto& request = part.requests[i];
@@ -258,7 +259,7 @@ size_t ServedEngine::end(const Part& part, std::vector<Completion> completions, 
       completion = release(request);
       continue;
     }
-    ++told;
+    ++completed;
     completion.ticket = request.ticket;
     completion.owner = std::move(request.owner);
     completion.queue = times.start - request.arrival;
@@ -266,7 +267,7 @@ size_t ServedEngine::end(const Part& part, std::vector<Completion> completions, 
     completion.batch_requests = completions.size();
   }
   completions_->push(std::move(completions));
-  return told;
+  return completed;
 }
 
 void ServedEngine::refuse(Request request, Kind kind, const std::string& message) {
@@ -281,7 +282,7 @@ void ServedEngine::refuse(Request request, Kind kind, const std::string& message
 }
 
 void ServedEngine::refuse_expired(Request request) {
-  refuse(std::move(request), Kind::DeadlineExceeded, "the request's time was over before its execution began");
+  refuse(std::move(request), Kind::DeadlineExceeded, "the request's deadline passed before its execution began");
 }
 
 void ServedEngine::end_early(const std::vector<Executions::Early>& early, Kind kind, const std::string& message) {
@@ -314,13 +315,13 @@ size_t ServedEngine::stop(Nanoseconds drain) {
   const size_t left_behind = executions_.wait_for_instances();
   instances_.clear();
   share_.leave();
-  // What cancel() or on_time() took out of the queue before is completed on their threads.
+  // Requests that cancel() or on_time() removed from the queue are completed on those threads.
   executions_.wait_until_idle();
   if (left_behind > 0) {
     log(Severity::Warning, "executions",
-        c10::str(
-            engine_->label(), " was unloaded while ", left_behind,
-            " of its instances executed: they were left behind, and keep their threads and memory until they end"));
+        c10::str(engine_->label(), " was unloaded while ", left_behind,
+                 " of its instances were executing: they were left behind, and keep their threads and memory until "
+                 "they end"));
   }
   return left_behind;
 }

@@ -14,21 +14,22 @@
 
 namespace trtserve {
 
-/// What the served engines of a process have in common. Shared, since an instance that was left behind still uses it.
+/// The objects that all served engines of a process share. Held by shared_ptr, since an instance that was left behind
+/// still uses them.
 struct Surroundings {
   std::shared_ptr<CompletionQueue> completions;
   std::shared_ptr<Clock> clock;
   std::shared_ptr<LeftBehind> left_behind = std::make_shared<LeftBehind>();
-  Nanoseconds stuck_after = std::chrono::minutes(1);  ///< an execution that takes longer is said to be stuck
+  Nanoseconds stuck_after = std::chrono::minutes(1);  ///< an execution that takes longer counts as stuck
 };
 
-/// An engine with its queue and its instances. Every request that submit() accepts ends as exactly one
-/// completion. Its instances keep it, and so all that they use, until they end. Thread safe, but for stop(): one call
-/// at a time.
+/// An engine with its queue and its instances. Every request that submit() accepts ends as exactly one completion. Its
+/// instances keep it alive, and so everything that they use, until they end. Thread safe, except that only one thread
+/// may call stop() at a time.
 class ServedEngine final : private BatchHandler {
  public:
-  /// Starts the instances. `wake_by` has on_time() called at that time at the latest; it is there until stop() returns.
-  /// InvalidInput where the engine cannot be batched as its options ask.
+  /// Starts the instances. `wake_by` schedules a call of on_time() no later than the given time; it must stay valid
+  /// until stop() returns. InvalidInput if the engine cannot be batched as its options ask.
   static std::shared_ptr<ServedEngine> start(std::shared_ptr<Engine> engine, Forward forward,
                                              const Surroundings& surroundings, std::shared_ptr<DeviceShare> share,
                                              Executions::WakeBy wake_by);
@@ -44,32 +45,32 @@ class ServedEngine final : private BatchHandler {
 
   const Engine& engine() const { return *engine_; }
 
-  /// Checks what a request says of its inputs. InvalidInput; a refusal is counted.
+  /// Checks a request's description of its inputs. InvalidInput if it does not fit the engine; refusals are counted.
   std::shared_ptr<const Signature> sign(const std::vector<TensorShape>& tensors);
 
-  /// QueueFull, Unavailable; a refusal is counted, and the request is then still the caller's. A signature of a
-  /// former life of the engine is checked anew: InvalidInput.
+  /// Queues a request. Throws QueueFull, Unavailable, or InvalidInput: a signature from an earlier load of the engine
+  /// is checked anew. Refusals are counted; the request then still belongs to the caller.
   void submit(Request&& request);
 
-  /// Ends a waiting request as Cancelled; false where it does not wait.
+  /// Ends a waiting request as Cancelled; false if it does not wait.
   bool cancel(Ticket ticket);
 
-  /// Ends every request whose deadline has come, whether it waits or executes, and tells the log what is to be told;
-  /// when to be called again.
+  /// Ends every waiting or executing request whose deadline has passed, and logs stuck and failed executions. Returns
+  /// when to call it again.
   std::optional<TimePoint> on_time(TimePoint now);
 
   /// Refuses new requests, finishes the accepted ones for up to `drain`, and ends the rest as Unavailable. Every
-  /// completion has been pushed afterwards. Executions that have not ended are interrupted and left behind: their
-  /// number.
+  /// completion has been pushed when it returns. Interrupts and leaves behind executions that have not ended; returns
+  /// their number.
   size_t stop(Nanoseconds drain);
 
   RequestNumbers stats() const { return stats_.snapshot(); }
   size_t queue_depth() const { return queue_.depth(); }
   size_t instances() const { return instance_count_; }
-  /// Instances that execute, or wait for their turn.
+  /// The number of instances that execute or wait for a turn.
   size_t instances_busy() const { return busy_.load(std::memory_order_relaxed) + share_.asking(); }
   Stuck stuck() const { return executions_.stuck(clock_->glance()); }
-  /// Whether requests are joined: not where the options do not ask for it, nor once outputs could not be divided.
+  /// True if requests are joined: the options ask for it, and outputs could be divided so far.
   bool joins_requests() const { return joins_requests_; }
 
  private:
@@ -78,9 +79,9 @@ class ServedEngine final : private BatchHandler {
   bool handle_next(DeviceLane& lane) override;
   void instance_ended() noexcept override { executions_.instance_ended(); }
   void run(Batch batch, DeviceLane& lane);
-  bool run_part(Execution& execution, const Part& part, DeviceLane& lane, ExecutionTimes times, size_t& told);
-  void run_one_by_one(Execution& execution, DeviceLane& lane, size_t& told);
-  std::vector<Completion> answers(const Part& part, DeviceLane& lane, ExecutionTimes& times);
+  bool run_part(Execution& execution, const Part& part, DeviceLane& lane, ExecutionTimes times, size_t& completed);
+  void run_one_by_one(Execution& execution, DeviceLane& lane, size_t& completed);
+  std::vector<Completion> completions_of(const Part& part, DeviceLane& lane, ExecutionTimes& times);
   std::vector<at::Tensor> execute(const Part& part, DeviceLane& lane, ExecutionTimes& times);
   void failed(const Failure& failure, TimePoint now);
   void batch_undivided();
@@ -90,7 +91,7 @@ class ServedEngine final : private BatchHandler {
   void refuse_expired(Request request);
   void end_early(const std::vector<Executions::Early>& early, Kind kind, const std::string& message);
 
-  const uint64_t number_;  // of this object in the process
+  const uint64_t number_;  // unique to this object in the process
   const std::shared_ptr<Engine> engine_;
   const Forward forward_;
   const std::shared_ptr<CompletionQueue> completions_;

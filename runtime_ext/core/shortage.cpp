@@ -20,8 +20,8 @@ namespace trtserve {
 namespace {
 
 constexpr std::chrono::seconds kRetryAfter{5};
-constexpr int kDescriptors = 16;  // a load opens the plan, links to it, and opens libraries
-constexpr int kThreads = 8;       // instances, streams, and those that compile
+constexpr int kDescriptors = 16;  // for a load: the plan, links to it, and libraries
+constexpr int kThreads = 8;       // for instances, streams and compilation
 
 enum class Scarce { Memory, Threads, Descriptors };
 
@@ -30,31 +30,31 @@ constexpr std::array<std::pair<std::string_view, Scarce>, 9> kWords = {{
     {"bad allocation", Scarce::Memory},
     {"annot allocate memory", Scarce::Memory},
     {"an't allocate memory", Scarce::Memory},   // torch's allocator
-    {"ailed to allocate", Scarce::Memory},      // OpenVINO's
-    {"failed to map segment", Scarce::Memory},  // of a library that is opened
+    {"ailed to allocate", Scarce::Memory},      // OpenVINO
+    {"failed to map segment", Scarce::Memory},  // while opening a library
     {"Resource temporarily unavailable", Scarce::Threads},
     {"Too many open files", Scarce::Descriptors},
     {"pthread_create", Scarce::Threads},
 }};
 
-Error told(const std::string& label, Scarce scarce) {
+Error unavailable(const std::string& label, Scarce scarce) {
   switch (scarce) {
     case Scarce::Memory:
       return {Kind::Unavailable,
               c10::str(label,
-                       " got no memory: unload engines, or give the server more memory (ulimit -v, the container's "
+                       " ran out of memory: unload engines, or give the server more memory (ulimit -v, the container's "
                        "limit), and try again"),
               kRetryAfter};
     case Scarce::Threads:
       return {Kind::Unavailable,
               c10::str(label,
-                       " got no more threads: unload engines, or raise the limit of threads (ulimit -u, the "
-                       "container's pids limit, TasksMax), and try again"),
+                       " ran out of threads: unload engines, or raise the limit on threads (ulimit -u, the container's "
+                       "pids limit, TasksMax), and try again"),
               kRetryAfter};
     default:
       return {Kind::Unavailable,
               c10::str(label,
-                       " got no more file descriptors: close connections, or raise the limit of open files "
+                       " ran out of file descriptors: close connections, or raise the limit on open files "
                        "(ulimit -n, LimitNOFILE), and try again"),
               kRetryAfter};
   }
@@ -102,7 +102,7 @@ bool has_descriptors() {
 }
 
 bool has_memory(size_t bytes) {
-  // Only the address space, which limits are about: nothing of it is touched.
+  // Only address space, which is what the limits cover; no page is touched.
   void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return false;
   munmap(mapped, bytes);
@@ -129,13 +129,13 @@ bool has_threads() {
 
 std::optional<Error> shortage_behind(const std::string& label, const std::exception_ptr& failure) {
   const auto scarce = scarce_behind(failure);
-  return scarce ? std::optional(told(label, *scarce)) : std::nullopt;
+  return scarce ? std::optional(unavailable(label, *scarce)) : std::nullopt;
 }
 
 std::optional<Error> shortage_for(const std::string& label, size_t bytes) {
-  if (!has_descriptors()) return told(label, Scarce::Descriptors);
-  if (!has_memory(bytes)) return told(label, Scarce::Memory);
-  if (!has_threads()) return told(label, Scarce::Threads);
+  if (!has_descriptors()) return unavailable(label, Scarce::Descriptors);
+  if (!has_memory(bytes)) return unavailable(label, Scarce::Memory);
+  if (!has_threads()) return unavailable(label, Scarce::Threads);
   return std::nullopt;
 }
 

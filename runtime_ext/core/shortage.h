@@ -1,8 +1,8 @@
 #pragma once
 
-// Whether this process has come to the end of something that it needs: memory, threads or file descriptors. Libraries
-// tell it as they please: with a type, a sentence, or as if the plan were at fault; and some end the process. So it is
-// also found out by trying. Thread safe.
+// Detects a shortage of memory, threads or file descriptors in this process. Libraries report one in different ways: by
+// an exception type, by a sentence, or as if the plan were at fault; some end the process. So it is also tested by
+// trying. Thread safe.
 
 #include <cstddef>
 #include <exception>
@@ -13,11 +13,12 @@
 
 namespace trtserve {
 
-/// The Unavailable of a failure that a shortage is behind, by its type or its words; it has a `retry_after`, since it
-/// may pass. `label` is of what failed.
+/// Returns an Unavailable if the failure's type or words show a shortage; it has a `retry_after`, since shortages may
+/// pass. `label` names what failed.
 std::optional<Error> shortage_behind(const std::string& label, const std::exception_ptr& failure);
 
-/// Unavailable where so many bytes of memory, or the few threads and descriptors that a load takes, are not to be had.
+/// Returns an Unavailable if `bytes` of memory, or the few threads and descriptors that a load needs, are not
+/// available.
 std::optional<Error> shortage_for(const std::string& label, size_t bytes);
 
 }  // namespace trtserve

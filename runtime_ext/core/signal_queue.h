@@ -9,11 +9,11 @@
 
 namespace trtserve {
 
-/// Carries things from many threads to one reader, with an eventfd that is readable while any wait. Thread safe.
+/// Carries items from many threads to one reader, with an eventfd that is readable while items wait. Thread safe.
 template <typename T>
 class SignalQueue {
  public:
-  /// Adds what `add(items)` appends under the lock: one wake-up serves everything until the next take().
+  /// Calls `add(items)` under the lock to append items: one wake-up serves everything until the next take().
   template <typename Add>
   void push_with(const Add& add) {
     bool first = false;
@@ -32,7 +32,7 @@ class SignalQueue {
     });
   }
 
-  /// Everything since the last call; never blocks.
+  /// Returns the items since the last call; never blocks.
   std::vector<T> take() {
     // Reset first: a push after the swap below then finds the queue empty and wakes the reader again.
     event_.reset();

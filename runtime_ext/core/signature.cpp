@@ -19,14 +19,14 @@ std::string list_names(const std::vector<TensorSpec>& specs) {
   return text;
 }
 
-/// The length that shape and datatype say. A product beyond 63 bits can be no buffer's length.
+/// The length in bytes for the shape and datatype. A product beyond 63 bits cannot be a buffer's length.
 size_t expected_bytes(const TensorShape& tensor, c10::ScalarType dtype) {
   auto bytes = static_cast<int64_t>(c10::elementSize(dtype));
   for (const int64_t dim : tensor.shape) {
-    // An empty tensor's strides go by its other dimensions, so these have to be countable as well.
+    // An empty tensor's strides depend on its other dimensions, so their product must fit as well.
     if (__builtin_mul_overflow(bytes, std::max<int64_t>(dim, 1), &bytes)) {
       fail(Kind::InvalidInput, "input '", tensor.name, "' has shape ", format_shape(tensor.shape),
-           ": no memory holds that many elements");
+           ": that many elements fit into no memory");
     }
   }
   const bool empty = std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end();
@@ -46,7 +46,7 @@ Signature::Input check(const TensorShape& tensor, const TensorSpec& spec) {
   return {tensor.name, *dtype, tensor.shape, expected_bytes(tensor, *dtype)};
 }
 
-/// Whether profile `index` of the spec takes `shape`, the batch dimension aside.
+/// True if the range accepts `shape` in every dimension except the batch dimension.
 bool fits_but_for_batch(const ShapeRange& range, const std::vector<int64_t>& shape, size_t batch_dim) {
   for (size_t i = 0; i < shape.size(); ++i) {
     if (i == batch_dim) continue;
@@ -55,7 +55,8 @@ bool fits_but_for_batch(const ShapeRange& range, const std::vector<int64_t>& sha
   return true;
 }
 
-/// The numbers of items that profile `index` takes in a batch of the signature's shape; nothing where it takes none.
+/// The range of items that profile `index` accepts in a batch of the signature's shape; nothing if it does not accept
+/// the shape.
 std::optional<std::pair<int64_t, int64_t>> item_range(const Engine& engine, const BatchRules& rules,
                                                       const Signature& signature, size_t index) {
   std::pair<int64_t, int64_t> range{0, std::numeric_limits<int64_t>::max()};

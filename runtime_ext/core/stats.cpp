@@ -32,7 +32,7 @@ void RequestStats::succeeded(std::span<const Request> requests, int64_t items, c
       std::count_if(requests.begin(), requests.end(), [](const Request& request) { return !request.ended; }));
   if (successes == 0) return;
   const std::lock_guard lock(mutex_);
-  numbers_.batches[size_kept(size)].add(times);  // may throw, so all else comes after
+  numbers_.batches[size_kept(size)].add(times);  // may throw, so it comes first
   for (const auto& request : requests) {
     if (request.ended) continue;
     numbers_.queue.observe(times.start - request.arrival);
@@ -44,8 +44,8 @@ void RequestStats::succeeded(std::span<const Request> requests, int64_t items, c
   numbers_.last_inference = wall_time;
 }
 
-/// The size that an execution of so many items counts for: its own, and once kSizes are kept and it is none of them the
-/// next power of two, of which there are few.
+/// The batch size under which an execution of `items` is counted: its own, or, for a new size once kSizes are kept, the
+/// next power of two.
 uint64_t RequestStats::size_kept(uint64_t items) const {
   const auto& batches = numbers_.batches;
   return items == 0 || batches.size() < kSizes || batches.count(items) != 0 ? items : std::bit_ceil(items);

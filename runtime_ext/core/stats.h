@@ -15,7 +15,7 @@
 
 namespace trtserve {
 
-/// How often something was timed, and how long it took together. Whole nanoseconds: nothing is rounded.
+/// How often something was timed, and its total time in whole nanoseconds, without rounding.
 struct Duration {
   uint64_t count = 0;
   uint64_t ns = 0;
@@ -26,18 +26,18 @@ struct Duration {
 /// A histogram of whole numbers over fixed bounds.
 class Histogram {
  public:
-  /// `bounds` are upper ones, ascending, and live for ever; what is greater falls into one bucket more.
+  /// `bounds` are upper bounds, ascending, and outlive this; greater values go into one extra bucket.
   explicit Histogram(c10::ArrayRef<uint64_t> bounds) : bounds_(bounds), counts_(bounds.size() + 1) {}
 
   void observe(uint64_t value, uint64_t times = 1);
   void observe(Nanoseconds duration, uint64_t times = 1) { observe(static_cast<uint64_t>(duration.count()), times); }
 
   c10::ArrayRef<uint64_t> bounds() const { return bounds_; }
-  /// One a bound, not cumulative, and one for the rest.
+  /// One count per bound, not cumulative, and one for greater values.
   const std::vector<uint64_t>& counts() const { return counts_; }
   uint64_t sum() const { return sum_; }
   uint64_t count() const;
-  /// Of observed durations.
+  /// The count and sum, if the values are durations.
   Duration duration() const { return {count(), sum_}; }
 
  private:
@@ -46,17 +46,17 @@ class Histogram {
   uint64_t sum_ = 0;
 };
 
-/// In nanoseconds: from 25 microseconds to 10 seconds.
+/// Bounds in nanoseconds: from 25 microseconds to 10 seconds.
 inline constexpr std::array<uint64_t, 18> kDurations = {
     25'000,      50'000,      100'000,       250'000,       500'000,       1'000'000,
     2'500'000,   5'000'000,   10'000'000,    25'000'000,    50'000'000,    100'000'000,
     250'000'000, 500'000'000, 1'000'000'000, 2'500'000'000, 5'000'000'000, 10'000'000'000};
 inline constexpr std::array<uint64_t, 11> kItems = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
 
-/// When the phases of one execution ended; each begins where the one before it ends, so that together they are the
-/// whole. On the CPU a phase's work is done when it ends. A GPU works asynchronously, and nothing waits for it but the
-/// last phase: `infer` has then enqueued the execution, not finished it, and `output` waits for all of the batch's work
-/// on the device, its inputs' copies and its execution included.
+/// When the phases of one execution ended. Each phase begins where the previous one ends, so together they cover the
+/// whole. On the CPU a phase's work is done when it ends. A GPU works asynchronously, and only the last phase waits for
+/// it: `inferred` means that the execution is enqueued, not finished, and the output phase waits for all of the batch's
+/// work on the device, including the copies of its inputs.
 struct ExecutionTimes {
   TimePoint start;
   TimePoint gathered;  ///< the inputs are joined; on a GPU: in pinned memory, and their copies enqueued
@@ -78,46 +78,46 @@ struct Phases {
   void add(const ExecutionTimes& times, uint64_t executions = 1);
 };
 
-/// What happened to the requests of one engine.
+/// Statistics of one engine's requests.
 ///
-/// What is of executions, and of the times of requests in them, is of those that succeeded. So a request that ran in a
-/// batch that failed, and then by itself, counts for that second execution; the time of the first is queue time. It
-/// follows that queue, compute and total have one observation each for every success, that total is the sum of the
-/// other two, and compute the sum of its phases: to the nanosecond.
+/// Executions, and the times of requests in them, count only if they succeeded. So a request whose batch failed, and
+/// which then ran alone, counts for the second execution; the time of the first is queue time. Hence queue, compute and
+/// total have one observation each per success, total is the sum of the other two, and compute is the sum of its
+/// phases, to the nanosecond.
 struct RequestNumbers {
-  std::array<uint64_t, kAllKinds.size()> failures{};  ///< requests that ended so, by kind; a refusal is one
-  Histogram queue{kDurations};                        ///< a success's arrival to the start of its execution
-  Histogram compute{kDurations};                      ///< the execution, for each request in it
-  Histogram total{kDurations};                        ///< a success's arrival to its completion
-  Histogram failed{kDurations};                       ///< a failure's arrival to its completion; 0 for a refusal
-  Phases phases;                                      ///< of compute: for each request
-  Histogram batch{kItems};                            ///< items of an execution; one observation an execution
-  std::map<uint64_t, Phases> batches;                 ///< by items, see kSizes: for each execution
-  uint64_t failed_executions = 0;                     ///< but for those of which a request's input was at fault
-  uint64_t undivided_batches = 0;                     ///< of these, whose outputs had no item for each that went in
-  std::chrono::milliseconds last_inference{0};        ///< when the last execution ended, since 1970; 0: never
+  std::array<uint64_t, kAllKinds.size()> failures{};  ///< failed requests by kind, including refusals
+  Histogram queue{kDurations};                        ///< successes: from arrival to the start of execution
+  Histogram compute{kDurations};                      ///< successes: the execution, once per request
+  Histogram total{kDurations};                        ///< successes: from arrival to completion
+  Histogram failed{kDurations};                       ///< failures: from arrival to completion; 0 for a refusal
+  Phases phases;                                      ///< the phases of compute, once per request
+  Histogram batch{kItems};                            ///< items per execution
+  std::map<uint64_t, Phases> batches;                 ///< phases per execution, by items, see kSizes
+  uint64_t failed_executions = 0;                     ///< without those where a request's input was at fault
+  uint64_t undivided_batches = 0;               ///< of these, those whose outputs did not have one item per input item
+  std::chrono::milliseconds last_inference{0};  ///< end of the last execution, since 1970; 0: none yet
 };
 
-/// Counts what happens to the requests of one engine. Thread safe: one lock an execution, and one a failure. A snapshot
-/// is of one moment: it has all of an execution, or nothing.
+/// Counts the requests of one engine by outcome. Thread safe: it locks once per execution, and once per failure. A
+/// snapshot is consistent: it has all of an execution, or nothing.
 class RequestStats {
  public:
-  /// So many sizes of batches are told apart. Lone requests can be of any size, so beyond that a new one is counted as
-  /// the next power of two: a client cannot make this grow without bound.
+  /// The number of batch sizes counted separately. A lone request can have any size, so further sizes are counted as
+  /// the next power of two: a client cannot make the table grow without bound.
   static constexpr size_t kSizes = 256;
 
-  /// An execution of `requests` with `items` in all has succeeded, just now by the wall clock. Those that had ended
-  /// before are not successes; an execution of nothing else is not counted.
+  /// Counts an execution of `requests`, with `items` in total, that just succeeded by the wall clock. Requests that had
+  /// already ended are not successes; if all had, the execution is not counted.
   void succeeded(std::span<const Request> requests, int64_t items, const ExecutionTimes& times,
                  std::chrono::milliseconds wall_time);
 
   void execution_failed();
-  /// The number of them so far.
+  /// Counts a batch whose outputs could not be divided. Returns their number so far.
   uint64_t batch_undivided();
 
-  /// A request has ended as a failure so long after its arrival.
+  /// Counts a request that failed, `after` its arrival.
   void failed(Kind kind, Nanoseconds after);
-  /// A request was not accepted.
+  /// Counts a request that was not accepted.
   void refused(Kind kind) { failed(kind, Nanoseconds(0)); }
 
   RequestNumbers snapshot() const;

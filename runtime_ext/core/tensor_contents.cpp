@@ -12,7 +12,7 @@ namespace {
 
 enum WireType : uint32_t { Varint = 0, Fixed64 = 1, LengthDelimited = 2, Fixed32 = 5 };
 
-constexpr int kVarintBytes = 10;  // of 64 bits at most
+constexpr int kVarintBytes = 10;  // for at most 64 bits
 
 /// Reads the elements into one type. Used once.
 template <typename T>
@@ -34,7 +34,7 @@ class Reader {
  private:
   static constexpr WireType kWireType = !std::is_floating_point_v<T> ? Varint : sizeof(T) == 4 ? Fixed32 : Fixed64;
 
-  /// False where it is malformed, or another than the elements' own.
+  /// False if the field is malformed or not the one that holds the elements.
   bool read_field() {
     uint64_t tag = 0;
     if (!read_varint(tag)) return false;

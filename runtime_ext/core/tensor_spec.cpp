@@ -36,8 +36,8 @@ std::string describe_profiles(const TensorSpec& spec) {
   return text;
 }
 
-/// Whether `text` is UTF-8 (RFC 3629, section 4): each lead byte is followed by as many continuation bytes as
-/// it announces, and the first of these may be narrower, so that no character has two forms.
+/// True if `text` is UTF-8 (RFC 3629, section 4): each lead byte is followed by as many continuation bytes as it
+/// announces; the range of the first can be narrower, so that no character has two encodings.
 bool is_utf8(std::string_view text) {
   int following = 0;
   unsigned char low = 0x80;
@@ -123,7 +123,7 @@ bool need_one_profile(const std::vector<TensorSpec>& specs) {
 
 namespace {
 
-/// The inputs with what `of` says of each, but for those whose shapes are not bounded.
+/// Lists the inputs that have bounded shapes, each with the text from `of`.
 template <typename Of>
 std::string list_bounded(const std::vector<TensorSpec>& specs, const char* between, const Of& of) {
   std::string text;

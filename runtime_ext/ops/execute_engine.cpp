@@ -10,7 +10,7 @@ namespace trtserve {
 
 namespace {
 
-/// What the operators last threw on this thread, for with_errors_kept().
+/// The last Error that an operator threw on this thread, for with_errors_kept().
 thread_local std::optional<Error> last_error;
 
 template <typename Run>
@@ -29,7 +29,7 @@ void check_count(const Engine& engine, size_t count) {
   }
 }
 
-/// Where the caller's tensors live; those that the engine reads on the host say nothing of it.
+/// The device of the caller's tensors, without those that the engine reads on the host.
 at::Device caller_device(const Engine& engine, const std::vector<at::Tensor>& inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!engine.inputs()[i].on_host) return inputs[i].device();
@@ -37,7 +37,8 @@ at::Device caller_device(const Engine& engine, const std::vector<at::Tensor>& in
   return engine.device();
 }
 
-/// The tensor as an engine takes it. Each call into torch's dispatcher costs, so only those that are needed.
+/// Converts a tensor to what the engine needs. Each call into torch's dispatcher costs time, so it makes only necessary
+/// ones.
 at::Tensor ready(at::Tensor input, at::Device device) {
   if (input.requires_grad()) input = input.detach();
   if (input.device() != device) input = input.to(device);
@@ -66,7 +67,7 @@ std::vector<at::Tensor> run(Engine& engine, std::vector<at::Tensor> inputs) {
   }
   auto outputs = engine.contexts().acquire()->execute(inputs);
   for (auto& output : outputs) {
-    // What the engine leaves on the host too: one rule, which the fake kernel can follow.
+    // Outputs on the host move too: one rule, which the fake kernel can follow.
     if (output.device() != caller) output = output.to(caller);
   }
   return outputs;

@@ -1,4 +1,4 @@
-// Every operator of trtserve.
+// Registers all operators of trtserve.
 
 #include <torch/csrc/jit/runtime/custom_operator.h>
 #include <torch/library.h>
@@ -7,16 +7,16 @@
 
 namespace {
 
-// Variadic, so only TorchScript's own registry can hold it. What it does depends on which engines are
-// resident, so no pass of the compiler may merge, move or drop a call.
+// Variadic, so only TorchScript's own registry can hold it. Its result depends on the resident engines, so no compiler
+// pass may merge, move or drop a call.
 const torch::jit::RegisterOperators variadic({torch::jit::Operator(
     "trt::execute_engine(int id, ...) -> ...", [](torch::jit::Stack& stack) { trtserve::execute_engine(stack); },
     c10::AliasAnalysisKind::CONSERVATIVE)});
 
 }  // namespace
 
-// The same with types, for what must type-check or serialize: eager code, scripted and loaded modules,
-// torch.export. Under a name of its own: the script compiler prefers the variadic one where both fit.
+// A typed variant for code that must type-check or serialize: eager code, scripted and loaded modules, torch.export. It
+// has its own name, because the script compiler would prefer the variadic one where both fit.
 TORCH_LIBRARY(trt, library) {
   library.def("execute_engine_list(int id, Tensor[] inputs) -> Tensor[]", {at::Tag::pt2_compliant_tag});
 }

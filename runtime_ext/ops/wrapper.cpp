@@ -19,7 +19,7 @@ using torch::jit::Module;
 using torch::jit::Node;
 using torch::jit::Value;
 
-/// `name` as an identifier of TorchScript: whatever else may stand in an engine's or a tensor's name.
+/// Converts an engine's or tensor's name, which may contain anything, to a TorchScript identifier.
 std::string identifier(const std::string& name) {
   std::string text;
   for (const char c : name) text += std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
@@ -33,7 +33,7 @@ Module make_module(const Engine& engine) {
                 std::make_shared<torch::jit::CompilationUnit>());
 }
 
-/// An empty graph with self, the engine's ID and its inputs.
+/// A graph that has only self, the engine's ID and its inputs.
 struct Prologue {
   std::shared_ptr<Graph> graph = std::make_shared<Graph>();
   Value* id;
@@ -106,7 +106,7 @@ Module make_portable_wrapper(const Engine& engine) {
 }
 
 Forward make_forward(const Module& wrapper) {
-  // The interpreter itself: a graph executor would watch and specialise a graph in which there is nothing to optimise.
+  // Uses the interpreter directly: a graph executor would profile and specialize a graph that has nothing to optimize.
   const torch::jit::Code code(wrapper.get_method("forward").graph(), "forward");
   return [code, self = wrapper._ivalue()](const std::vector<at::Tensor>& inputs) {
     const c10::InferenceMode inference;

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 import click
 
 from trtserve.cli.client import Client, ServerError
+from trtserve.formats.format import ASKED_FORMATS
+from trtserve.text import table
 
-FORMAT = click.Choice(["auto", "tensorrt", "onnx", "openvino"])
+FORMAT = click.Choice(ASKED_FORMATS)
 
 server_option = click.option(
     "--server",
@@ -30,8 +32,5 @@ def talking_to(server: str) -> Iterator[Client]:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """None is shown as a dash."""
-    cells = [list(columns), *(["-" if cell is None else str(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-    for row in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in table(columns, rows):
+        click.echo(line)

@@ -7,6 +7,7 @@ import click
 import orjson
 
 from trtserve.cli.console import FORMAT, print_table, server_option, talking_to
+from trtserve.cli.engine_options import engine_options
 
 PLAN = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -30,16 +31,7 @@ def list_engines(server: str) -> None:
 @click.argument("plan", type=PLAN)
 @click.option("--name", help="What to call the engine.")
 @click.option("--format", type=FORMAT, help="Format of the plan.")
-@click.option("--instances", type=int, help="How many requests run at the same time; 0: the backend chooses.")
-@click.option("--max-queue-size", type=int, help="How many requests may wait.")
-@click.option("--device", help="auto, cpu, cuda or cuda:N.")
-@click.option("--precision", type=click.Choice(["f32", "f16", "bf16"]), help="Of the openvino backend.")
-@click.option("--cuda-graphs", type=click.Choice(["off", "auto", "on"]), help="Of an engine on a GPU.")
-@click.option("--max-batch-size", type=int, help="How many items requests are joined up to; 1: none are.")
-@click.option("--max-queue-delay-us", metavar="US|auto", help="How long a request may wait for others.")
-@click.option("--latency-target-us", type=int, metavar="US", help="Latency that an auto delay keeps to.")
-@click.option("--preferred-batch-sizes", metavar="N,N...", help="Batch sizes that need not wait for more.")
-@click.option("--batch-dims", metavar="TENSOR:DIM,...", help="The batch dimension, where it is not 0.")
+@engine_options
 @server_option
 def add_engine(server: str, plan: Path, **query: str | int | None) -> None:
     """Upload PLAN and wait until its engine is ready."""

@@ -1,16 +1,17 @@
-"""Tensors on the wire: the body of an inference request in, the body of its answer out."""
+"""Tensors on the wire: decodes the bodies of inference requests, encodes the bodies of answers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from runtime_ext import DATATYPES, Output, TensorSpec
+from runtime_ext import Output, TensorSpec
 from trtserve.codec import open_inference, safetensors
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.json_values import write
 from trtserve.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
 from trtserve.errors import InvalidInput
 
-LONG_BYTES = 1_048_576  # of an output that is written as JSON: some 10 ms
+LONG_BYTES = 1_048_576  # of an output; writing it as JSON takes some 10 ms
 
 NOTHING: Mapping[str, list[bytes]] = MappingProxyType({})
 
@@ -34,17 +35,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class BodyForm:
-    """What a request's headers say of its body, and of the answer that it asks for."""
+    """What a request's headers say about its body, and about the answer that it asks for."""
 
     body: Form
-    header_length: str | None  # of the JSON in the binary form, as it came
-    timeout_ns: int | None  # None: the headers say nothing; 0: there is no limit
-    answer: Form | None  # None: as the request's
-    coding: str | None = None  # of the body, before anything else is done with it: gzip, deflate or none
-    answer_coding: str | None = None  # that the client asks for
+    header_length: str | None  # the length of the JSON in the binary form, as sent
+    timeout_ns: int | None  # None: the headers give none; 0: no limit
+    answer: Form | None  # None: the request's form
+    coding: str | None = None  # gzip, deflate or None; to be undone before the body is decoded
+    answer_coding: str | None = None  # the coding that the client asks for
 
     def complete(self, request: InferRequest) -> InferRequest:
-        """Add to a request what the headers say of it."""
+        """Add to the request what its headers say."""
         if self.timeout_ns is not None:
             request.timeout_ns = self.timeout_ns or None
         if self.answer is not None:
@@ -53,7 +54,7 @@ class BodyForm:
 
 
 def decode_body(form: BodyForm, body: Body) -> InferRequest:
-    """The request in a body; its inputs are views on it where they can be.
+    """The request in a body; its inputs are views on the body if possible.
 
     Raises InvalidInput and Unsupported.
     """
@@ -67,9 +68,9 @@ def decode_body(form: BodyForm, body: Body) -> InferRequest:
 
 
 def check_datatypes(tensors: Iterable[tuple[str, str, list[int]]], specs: Sequence[TensorSpec]) -> None:
-    """Raise InvalidInput where an input, (name, datatype, shape), is of a datatype that engines do not have.
+    """Raise InvalidInput if an input (name, datatype, shape) has a datatype that no engine supports.
 
-    Before its data is looked at, and before the runtime, which knows only those that they have.
+    Call it before reading the data and before the runtime, which knows only the engines' datatypes.
     """
     for name, datatype, shape in tensors:
         if datatype not in DATATYPES:
@@ -77,19 +78,19 @@ def check_datatypes(tensors: Iterable[tuple[str, str, list[int]]], specs: Sequen
             inputs = {s.name: f"{s.datatype} {shape}" for s, shape in zip(specs, shapes, strict=True)}
             if name in inputs:
                 raise InvalidInput(
-                    f"Input {name!r} came as {datatype} {shape}; the engine's input is {inputs[name]}."
+                    f"Input {name!r} is {datatype} {shape}; the engine's input is {inputs[name]}."
                 )
             listed = ", ".join(f"{known!r} ({what})" for known, what in inputs.items())
             raise InvalidInput(f"The engine has no input {name!r}; its inputs: {listed}.")
 
 
 def select(request: InferRequest, specs: Sequence[TensorSpec]) -> Selected:
-    """The outputs that the answer has. Raises InvalidInput."""
+    """The outputs that the answer contains, in its order. Raises InvalidInput."""
     if request.outputs is None:
         return [(index, request.binary_outputs) for index in range(len(specs))]
     by_name = {spec.name: index for index, spec in enumerate(specs)}
-    # In the order of the request. One more than the engine's outputs is unknown or comes twice, so this
-    # ends soon however long the list is.
+    # In the order of the request. A list longer than the engine's outputs has an unknown name or a
+    # duplicate, so this ends soon however long the list is.
     selected: dict[int, Place] = {}
     for output in request.outputs:
         index = _index(output, by_name)
@@ -98,7 +99,7 @@ def select(request: InferRequest, specs: Sequence[TensorSpec]) -> Selected:
         if output.region is not None and request.answer is Form.SAFETENSORS:
             raise InvalidInput(
                 f"The request asks for output {output.name!r} in shared memory, and for an answer in "
-                "safetensors, which cannot say so; accept application/json."
+                "safetensors, which cannot express that; accept application/json."
             )
         selected[index] = output.binary if output.region is None else output.region
     return list(selected.items())
@@ -113,8 +114,8 @@ def encode_parts(
     model_version: str,
     written: Mapping[str, list[bytes]] = NOTHING,
 ) -> tuple[list[Body], dict[str, str]]:
-    """The answer's body, in parts of which the large ones are views on the outputs, and its headers: in the
-    form that the request asked for. `written` has what write() made of outputs, by their names."""
+    """The answer's body and headers, in the form that the request asked for. The body comes in parts; large
+    parts are views on the outputs. `written`, by output name, is the text that write() made of outputs."""
     if request.answer is Form.SAFETENSORS:
         chosen = [outputs[index] for index, _ in selected]
         return safetensors.encode(chosen, model_name=model_name, model_version=model_version)
@@ -130,8 +131,8 @@ def encode_parts(
 def long_to_write(
     request: InferRequest, outputs: Sequence[Output], selected: Selected
 ) -> list[tuple[str, str, memoryview]]:
-    """The outputs, with their names and datatypes, that are so large in the answer's JSON that write() is to
-    make text of them before."""
+    """The outputs (name, datatype, data) that are so long in JSON that write() should make their text before
+    encode_parts()."""
     if request.answer is Form.SAFETENSORS:
         return []
     large = [(outputs[index], memoryview(outputs[index])) for index, place in selected if place is False]

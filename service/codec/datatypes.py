@@ -1,67 +1,63 @@
-"""Datatypes by their Open Inference Protocol names: what numpy and safetensors call them."""
+"""The datatypes of tensors, by their Open Inference Protocol names: one record of each."""
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from runtime_ext import DATATYPES as SIZES
 from trtserve.errors import InvalidInput
 from trtserve.text import shown
 
-NUMPY: dict[str, np.dtype[np.generic]] = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype("<u1"),
-    "UINT16": np.dtype("<u2"),
-    "UINT32": np.dtype("<u4"),
-    "UINT64": np.dtype("<u8"),
-    "INT8": np.dtype("<i1"),
-    "INT16": np.dtype("<i2"),
-    "INT32": np.dtype("<i4"),
-    "INT64": np.dtype("<i8"),
-    "FP16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),  # numpy has none: the upper half of a float32, as an integer
-    "FP32": np.dtype("<f4"),
-    "FP64": np.dtype("<f8"),
-}
 
-INTEGERS: dict[str, tuple[int, int]] = {
-    "UINT8": (0, 2**8 - 1),
-    "UINT16": (0, 2**16 - 1),
-    "UINT32": (0, 2**32 - 1),
-    "UINT64": (0, 2**64 - 1),
-    "INT8": (-(2**7), 2**7 - 1),
-    "INT16": (-(2**15), 2**15 - 1),
-    "INT32": (-(2**31), 2**31 - 1),
-    "INT64": (-(2**63), 2**63 - 1),
-}
-"""The least and the greatest number that each holds."""
+@dataclass(frozen=True, slots=True)
+class Datatype:
+    """What those who read and write tensors have to know of one datatype."""
 
-FLOATS: dict[str, float] = {
-    "FP16": (2 - 2**-10) * 2.0**15,
-    "BF16": (2 - 2**-7) * 2.0**127,
-    "FP32": (2 - 2**-23) * 2.0**127,
-    "FP64": (2 - 2**-52) * 2.0**1023,
-}
-"""The greatest number that each holds."""
+    name: str  # the protocol's
+    size: int  # bytes of an element
+    safetensors: str
+    numpy: np.dtype[np.generic]
+    integers: tuple[int, int] | None = None  # the least and the greatest that it holds
+    greatest: float | None = None  # of floats: the greatest that is finite
+    typecode: str | None = None  # of array.array, where that takes JSON's numbers as they are
+    read_as: str | None = None  # the datatype that its text is read as, where numpy then rounds
+    contents: int | None = None  # the field of gRPC's InferTensorContents that has its elements
 
-SAFETENSORS: dict[str, str] = {
-    "BOOL": "BOOL",
-    "UINT8": "U8",
-    "UINT16": "U16",
-    "UINT32": "U32",
-    "UINT64": "U64",
-    "INT8": "I8",
-    "INT16": "I16",
-    "INT32": "I32",
-    "INT64": "I64",
-    "FP16": "F16",
-    "BF16": "BF16",
-    "FP32": "F32",
-    "FP64": "F64",
-}
-FROM_SAFETENSORS = {theirs: ours for ours, theirs in SAFETENSORS.items()}
+
+def _datatype(name: str, safetensors: str, numpy: str, **more: Any) -> Datatype:
+    return Datatype(name, SIZES[name], safetensors, np.dtype(numpy), **more)
+
+
+def _integer(name: str, safetensors: str, numpy: str, contents: int) -> Datatype:
+    held = np.iinfo(numpy)
+    return _datatype(name, safetensors, numpy, integers=(int(held.min), int(held.max)), contents=contents)
+
+
+_ALL = (
+    _datatype("BOOL", "BOOL", "?", contents=1),
+    _integer("UINT8", "U8", "<u1", contents=4),
+    _integer("UINT16", "U16", "<u2", contents=4),
+    _integer("UINT32", "U32", "<u4", contents=4),
+    _integer("UINT64", "U64", "<u8", contents=5),
+    _integer("INT8", "I8", "<i1", contents=2),
+    _integer("INT16", "I16", "<i2", contents=2),
+    _integer("INT32", "I32", "<i4", contents=2),
+    _integer("INT64", "I64", "<i8", contents=3),
+    _datatype("FP16", "F16", "<f2", greatest=(2 - 2**-10) * 2.0**15, read_as="FP64"),
+    # numpy has no bfloat16: it is the upper half of a float32, as an integer.
+    _datatype("BF16", "BF16", "<u2", greatest=(2 - 2**-7) * 2.0**127, read_as="FP32"),
+    _datatype("FP32", "F32", "<f4", greatest=(2 - 2**-23) * 2.0**127, typecode="f", contents=6),
+    _datatype("FP64", "F64", "<f8", greatest=(2 - 2**-52) * 2.0**1023, typecode="d", contents=7),
+)
+
+DATATYPES: dict[str, Datatype] = {datatype.name: datatype for datatype in _ALL}
+FROM_SAFETENSORS: dict[str, Datatype] = {datatype.safetensors: datatype for datatype in _ALL}
 
 
 def check(name: str, datatype: object) -> str:
     """The datatype of the tensor `name`, if it is one that can be read here."""
-    if isinstance(datatype, str) and (datatype in NUMPY or datatype == "BYTES"):
+    if isinstance(datatype, str) and (datatype in DATATYPES or datatype == "BYTES"):
         return datatype
-    allowed = f"allowed are {', '.join(NUMPY)}"
+    allowed = f"allowed are {', '.join(DATATYPES)}"
     raise InvalidInput(f"Tensor {name!r} has the datatype {shown(datatype)}; {allowed}.")

@@ -1,4 +1,4 @@
-"""JSON without its long parts: these are not read with the rest, which is short in all that anybody means."""
+"""Reads JSON without its long parts, so that what is left is short in any request that makes sense."""
 
 import secrets
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from trtserve.errors import TooLarge
 def read(
     document: memoryview, spans: Sequence[tuple[int, int]], quote: str, too_long: str
 ) -> tuple[Any, dict[str, tuple[int, int]]]:
-    """What is in the document, with a mark in place of each span; and the spans, by their marks.
+    """The parsed document, with a mark in place of each span, and the spans by their marks.
 
-    `quote` is around a mark where none is around its span. Raises orjson.JSONDecodeError, and TooLarge where
-    too much is left: `too_long` says so of `{size}` bytes, and that `{most}` are read.
+    `quote` goes around each mark if its span has no quotes around it. Raises orjson.JSONDecodeError, and
+    TooLarge if too much is left: `too_long` is its sentence, with `{size}` and `{most}` in bytes.
     """
-    mark = secrets.token_hex(8)  # that nobody can have written
+    mark = secrets.token_hex(8)  # which a client cannot guess
     left: list[bytes | memoryview] = []
     at = 0
     for number, (begin, end) in enumerate(spans):

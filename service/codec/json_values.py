@@ -1,4 +1,4 @@
-"""Tensor data as JSON lists, strictly: a value that the datatype cannot hold is refused, never bent."""
+"""Tensor data as JSON lists, strictly: a value that the datatype cannot hold is refused, never changed."""
 
 from array import array
 from collections.abc import Sequence
@@ -10,44 +10,46 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from trtserve.codec.datatypes import FLOATS, INTEGERS, NUMPY
+from trtserve.codec.datatypes import DATATYPES, Datatype
 from trtserve.codec.tensor import check_elements
+from trtserve.codec.whole import MOST_EXACT, whole
 from trtserve.errors import InvalidInput
 from trtserve.text import shown
-from trtserve.whole import MOST_EXACT, whole
 
 Array = npt.NDArray[Any]
 
+BOOL, BF16 = DATATYPES["BOOL"], DATATYPES["BF16"]
 BF16_INFINITY = 0x7F80
 NUMBERS = {int, float}
-ARRAY = {"FP32": "f", "FP64": "d"}  # the standard library's arrays of these
 FEW = 256  # elements
-STEP_ELEMENTS = 65_536  # that are written at once, with the GIL: a millisecond or two
+STEP_ELEMENTS = 65_536  # written at once, while holding the GIL: a millisecond or two
 
 
 def to_array(name: str, datatype: str, shape: list[int], data: object) -> Array:
-    """The elements of a list, flat or nested as `shape` says, in the datatype's layout: one-dimensional.
+    """The elements of a list, flat or nested as `shape` says, as a one-dimensional array.
 
-    Types are looked at before numpy sees the values: it would take `true` for 1 and 1.5 for a whole number.
+    Raises InvalidInput. Types are checked before numpy sees the values: it would read `true` as 1, and 1.5 as
+    a whole number.
     """
     values = flat(name, shape, data)
-    if datatype == "BOOL":
+    known = DATATYPES[datatype]
+    if known.integers is not None:
+        return _to_int(name, known, known.integers, values)
+    if known is BOOL:
         return _to_bool(name, values)
-    if datatype in INTEGERS:
-        return _to_int(name, datatype, values)
-    return _to_bfloat16(name, values) if datatype == "BF16" else _to_float(name, datatype, values)
+    return _to_bfloat16(name, values) if known is BF16 else _to_float(name, known, values)
 
 
 def to_list(datatype: str, data: memoryview) -> Array:
-    """The elements, flat, as something that the JSON encoder takes."""
-    values = np.frombuffer(data, NUMPY[datatype])
+    """The elements, flat, as an array that the JSON encoder accepts."""
+    values = np.frombuffer(data, DATATYPES[datatype].numpy)
     if datatype == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values
 
 
 def write(datatype: str, data: memoryview) -> list[bytes]:
-    """The elements as a JSON list, flat, in parts: in another thread, where that holds up nobody for long."""
+    """The elements as a flat JSON list, in parts. Safe in another thread: it holds the GIL only briefly."""
     values = to_list(datatype, data)
     parts = []
     for begin in range(0, len(values), STEP_ELEMENTS):
@@ -68,8 +70,8 @@ def flat(name: str, shape: list[int], data: object) -> list[Any]:
         for part in level:
             if type(part) is not list or len(part) != dim:
                 raise InvalidInput(
-                    f"The data of tensor {name!r} is nested otherwise than its shape {shape}: "
-                    f"at depth {depth} it has {shown(part)} for a list of {dim}."
+                    f"The data of tensor {name!r} is not nested like its shape {shape}: "
+                    f"at depth {depth} it has {shown(part)} instead of a list of {dim}."
                 )
         level = list(chain.from_iterable(level))
     return level
@@ -89,14 +91,14 @@ def _to_bool(name: str, values: list[Any]) -> Array:
     return np.array(values, np.bool_)
 
 
-def _to_int(name: str, datatype: str, values: list[Any]) -> Array:
+def _to_int(name: str, datatype: Datatype, held: tuple[int, int], values: list[Any]) -> Array:
     if not {int}.issuperset(map(type, values)):
-        values = _from_floats(name, datatype, values)
-    least, greatest = INTEGERS[datatype]
+        values = _from_floats(name, datatype.name, values)
+    least, greatest = held
     if values and (min(values) < least or max(values) > greatest):
         wrong = next(index for index, value in enumerate(values) if not least <= value <= greatest)
-        raise _refusal(name, datatype, values, wrong)
-    return np.array(values, NUMPY[datatype])
+        raise _refusal(name, datatype.name, values, wrong)
+    return np.array(values, datatype.numpy)
 
 
 def _from_floats(name: str, datatype: str, values: list[Any]) -> list[int]:
@@ -106,44 +108,44 @@ def _from_floats(name: str, datatype: str, values: list[Any]) -> list[int]:
     return cast("list[int]", wholes)
 
 
-def _to_float(name: str, datatype: str, values: list[Any]) -> Array:
-    _check_types(name, datatype, values, NUMBERS)
-    if datatype in ARRAY and len(values) <= FEW:
-        few = _few_floats(datatype, values)
+def _to_float(name: str, datatype: Datatype, values: list[Any]) -> Array:
+    _check_types(name, datatype.name, values, NUMBERS)
+    if datatype.typecode is not None and len(values) <= FEW:
+        few = _few_floats(datatype, datatype.typecode, values)
         if few is not None:
             return few
     with np.errstate(over="ignore"):
-        converted = np.array(values, np.float64).astype(NUMPY[datatype])
-    _check_finite(name, datatype, values, np.isfinite(converted))
+        converted = np.array(values, np.float64).astype(datatype.numpy)
+    _check_finite(name, datatype.name, values, np.isfinite(converted))
     return converted
 
 
-def _few_floats(datatype: str, values: list[Any]) -> Array | None:
-    """The same for a few numbers, where numpy's calls take longest; None where one may not be finite."""
+def _few_floats(datatype: Datatype, typecode: str, values: list[Any]) -> Array | None:
+    """A few numbers as an array, without numpy's slow calls; None if one of them may not be finite."""
     try:
-        packed = array(ARRAY[datatype], values)
+        packed = array(typecode, values)
     except OverflowError:
         return None
-    # One that is not finite makes the sum so; a sum that overflows by itself is only looked at again.
-    return np.frombuffer(packed, NUMPY[datatype]) if isfinite(sum(packed)) else None
+    # A value that is not finite makes the sum so too. If only the sum overflows, the caller checks again.
+    return np.frombuffer(packed, datatype.numpy) if isfinite(sum(packed)) else None
 
 
 def _to_bfloat16(name: str, values: list[Any]) -> Array:
-    rounded = _rounded_to_bfloat16(_to_float(name, "FP32", values))
+    rounded = _rounded_to_bfloat16(_to_float(name, DATATYPES["FP32"], values))
     _check_finite(name, "BF16", values, _finite("BF16", rounded))
     return rounded
 
 
 def narrowed(name: str, datatype: str, wide: Array) -> Array:
-    """FP64 as FP16, or FP32 as BF16; InvalidInput where an element is too large for that."""
+    """FP64 as FP16, or FP32 as BF16. Raises InvalidInput if an element is too large for that."""
     with np.errstate(over="ignore"):
-        narrow = _rounded_to_bfloat16(wide) if datatype == "BF16" else wide.astype(NUMPY[datatype])
+        narrow = _rounded_to_bfloat16(wide) if datatype == "BF16" else wide.astype(DATATYPES[datatype].numpy)
     _check_finite(name, datatype, wide, _finite(datatype, narrow))
     return narrow
 
 
 def _rounded_to_bfloat16(floats: Array) -> Array:
-    """Round each float32 to the nearest bfloat16, ties to even; what was no float32 is rounded twice so.
+    """Round each float32 to the nearest bfloat16, ties to even; a value that was wider is rounded twice.
 
     bfloat16 is the upper half of a float32. Adding just under half of its last place, and the last place
     itself, carries into it when the lower half is above one half, or is one half and the place is odd.
@@ -168,25 +170,24 @@ def _refusal(name: str, datatype: str, values: Sequence[Any] | Array, index: int
 
 
 def refusal(name: str, datatype: str, index: int, written: str, *, inexact: bool) -> InvalidInput:
-    """What a tensor is refused with whose element `index` is none of its datatype.
+    """The error for a tensor whose element `index` does not fit its datatype.
 
-    `inexact`: it is a float so large that it may be meant for several whole numbers.
+    `written` is the element as text; `inexact`: it is a float so large that several whole numbers share it.
     """
-    if datatype == "BOOL":
-        takes = "true and false"
-    elif datatype in INTEGERS:
-        takes = "whole numbers from {} to {}".format(*INTEGERS[datatype])
+    known = DATATYPES[datatype]
+    if known.integers is not None:
+        takes = "whole numbers from {} to {}".format(*known.integers)
         if inexact:
             takes += f", and those over {MOST_EXACT} without a point or an exponent"
     else:
-        takes = f"numbers up to {FLOATS[datatype]:.8g}"
+        takes = "true and false" if known is BOOL else f"numbers up to {known.greatest:.8g}"
     return InvalidInput(
         f"Tensor {name!r} has {written} at element {index} of its data; {datatype} takes {takes}."
     )
 
 
 def as_json(value: object) -> str:
-    """An element for a sentence, in the words of the body that it came in."""
+    """An element for a sentence, spelled as in JSON."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return shown(value)

@@ -1,8 +1,8 @@
 """Bodies of the Open Inference Protocol (version 2): JSON, alone or with binary tensors behind it.
 
 Source: the protocol's "Inference Request" and Triton's "Binary Tensor Data Extension". In the binary form
-the first `Inference-Header-Content-Length` bytes are JSON; an input with `parameters.binary_data_size` has
-that many bytes behind it, in the order of the inputs, little-endian.
+the first `Inference-Header-Content-Length` bytes are JSON; behind it, in the order of the inputs, each input
+with `parameters.binary_data_size` has that many bytes, little-endian.
 """
 
 import secrets
@@ -22,24 +22,24 @@ from trtserve.codec.request import (
     InferRequest,
     Input,
     Place,
-    Region,
+    RegionPart,
     RequestedOutput,
     Unread,
 )
 from trtserve.codec.tensor import check_bytes, check_name, check_shape, check_tensors
+from trtserve.codec.whole import whole
 from trtserve.errors import InvalidInput, Unsupported
 from trtserve.text import shown
-from trtserve.whole import whole
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
-LENGTH_DIGITS = 18  # of a number that a 64-bit length can be
+LENGTH_DIGITS = 18  # at most, so that the number fits a 64-bit length
 SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 PRIORITIES = {0: NORMAL, 1: HIGH, 2: NORMAL, 3: LOW}
-"""`parameters.priority`: 1 is the highest; 0 and what is beyond the lowest are the default, as in Triton."""
+"""`parameters.priority`: 1 is the highest; 0 and values beyond the lowest are the default, as in Triton."""
 
 
 class Values(Unread):
-    """The `data` of an input as JSON has it: a list of Python objects, or what came in place of one."""
+    """The `data` of an input as parsed JSON: a list of Python objects, or another value if it is invalid."""
 
     __slots__ = ("_data",)
 
@@ -47,7 +47,7 @@ class Values(Unread):
         self._data = data
 
     def text_bytes(self) -> int:
-        return 0  # of a document that is short
+        return 0  # the document is short
 
     def read_bytes(self, datatype: str, shape: list[int]) -> int:
         return 0
@@ -60,20 +60,20 @@ class Values(Unread):
 
 @dataclass(slots=True)
 class Described:
-    """A request but for what lies behind its JSON, which requests with the same JSON have in common."""
+    """A request without the data behind its JSON: requests with the same JSON share it."""
 
     request: InferRequest  # whose inputs have no data yet
     tensors: list[tuple[str, str, list[int]]]  # of each input: name, datatype, shape
-    data: list[Any]  # of each input what is Unread, or its Region, or None where it is a blob
-    blob_bytes: list[int]  # of each input; 0 where it is none
+    data: list[Any]  # of each input: its Unread data, its RegionPart, or None if it is a blob
+    blob_bytes: list[int]  # of each input; 0 if it is not a blob
 
     @property
     def all_blobs(self) -> bool:
-        """Whether every input lies behind the JSON: the blobs are then, one after the other, its data."""
+        """True if every input lies behind the JSON: the blobs, in order, are then the inputs' data."""
         return all(data is None for data in self.data)
 
     def bind(self, blobs: memoryview) -> InferRequest:
-        """The request, with its inputs: views on the blobs where they are not in the JSON."""
+        """The request with its inputs; those that are not in the JSON are views on `blobs`."""
         inputs: list[Input] = []
         offset = 0
         for (name, datatype, shape), data, size in zip(self.tensors, self.data, self.blob_bytes, strict=True):
@@ -99,7 +99,7 @@ def describe(document: bytes | memoryview) -> Described:
 
 
 def describe_object(root: dict[str, Any]) -> Described:
-    """The same from what the JSON holds."""
+    """A request from its parsed JSON. Raises InvalidInput and Unsupported."""
     parameters = _parameters(root, "the request")
     tensors = _list(root, "inputs")
     if not isinstance(root.get("id", ""), str):
@@ -127,7 +127,7 @@ def describe_object(root: dict[str, Any]) -> Described:
 
 
 def decode(document: bytes | memoryview, blobs: memoryview) -> InferRequest:
-    """A request from its JSON and the bytes behind it; the inputs are views on them."""
+    """A request from its JSON and the bytes behind it; its inputs are views on these bytes."""
     return describe(document).bind(blobs)
 
 
@@ -151,18 +151,18 @@ def encode(
     id: str | None,
     written: Mapping[str, list[bytes]],
 ) -> tuple[list[bytes | memoryview], dict[str, str]]:
-    """The answer in parts, and its headers; each output comes with its place.
+    """The answer's body in parts, and its headers; each output is given with its place.
 
-    `written` has the data of outputs, by their names, that has been written as JSON before.
+    `written` has, by output name, data that has already been written as JSON.
     """
     described: list[dict[str, Any]] = []
     blobs: list[bytes | memoryview] = []
-    mark = secrets.token_hex(16) if written else ""  # in place of what has been written
+    mark = secrets.token_hex(16) if written else ""  # stands for the data that is already written
     for output, place in outputs:
         data = memoryview(output)
         tensor: dict[str, Any] = {"name": output.name, "shape": output.shape, "datatype": output.datatype}
-        if isinstance(place, Region):
-            pass  # Clients in C++ take whatever parameters there are for those of a blob.
+        if isinstance(place, RegionPart):
+            pass  # Clients in C++ take any parameters for those of a blob.
         elif place:
             tensor["parameters"] = {"binary_data_size": data.nbytes}
             blobs.append(data)
@@ -206,7 +206,7 @@ def _parse(document: bytes | memoryview) -> object:
         if not document:
             raise InvalidInput("The body is empty; it must be JSON with the inputs.") from None
         raise InvalidInput(
-            f"The body is not JSON (NaN and Infinity are none): {error}. If it is in the binary form, "
+            f"The body is not JSON (which has no NaN or Infinity): {error}. If it is in the binary form, "
             f"{HEADER_LENGTH} says how much of it is JSON."
         ) from None
 
@@ -240,8 +240,8 @@ def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -
     described.blob_bytes.append(blob_bytes)
 
 
-def _not_one_way(name: str, tensor: dict[str, Any], size: object, region: Region | None) -> InvalidInput:
-    """What is wrong with a tensor whose data does not come in one way."""
+def _not_one_way(name: str, tensor: dict[str, Any], size: object, region: RegionPart | None) -> InvalidInput:
+    """The error for a tensor whose data is missing, or is given in several ways."""
     there = {
         "data": "data" in tensor,
         "parameters.binary_data_size": size is not None,
@@ -250,11 +250,11 @@ def _not_one_way(name: str, tensor: dict[str, Any], size: object, region: Region
     given = [what for what, is_there in there.items() if is_there]
     if not given:
         return InvalidInput(f"Tensor {name!r} has neither {' nor '.join(there)}.")
-    return InvalidInput(f"Tensor {name!r} has both {' and '.join(given)}; its data comes in one way.")
+    return InvalidInput(f"Tensor {name!r} has both {' and '.join(given)}; give its data in one way.")
 
 
 def _outputs(root: dict[str, Any], binary_by_default: bool) -> tuple[list[RequestedOutput] | None, bool]:
-    """The outputs that are listed, and whether any of them is to go into shared memory."""
+    """The requested outputs, and whether any of them goes into shared memory; None: all outputs."""
     outputs = []
     shared = False
     for number, described in enumerate(_list(root, "outputs")):
@@ -268,11 +268,11 @@ def _outputs(root: dict[str, Any], binary_by_default: bool) -> tuple[list[Reques
             region = region_parameters.region(f"output {name!r}", parameters)
             shared = shared or region is not None
         outputs.append(RequestedOutput(name, binary, region))
-    return outputs or None, shared  # an empty list asks for all, as no list does
+    return outputs or None, shared  # an empty list asks for all, like a missing one
 
 
 def _check_classification(name: str, parameters: dict[str, Any]) -> None:
-    """Source: Triton's "Classification Extension"; 0 asks for nothing there as well."""
+    """Refuse a classification. Source: Triton's "Classification Extension", where 0 also asks for none."""
     given = parameters.get("classification", 0)
     classes = whole(given)
     if classes is None or classes < 0:
@@ -282,12 +282,12 @@ def _check_classification(name: str, parameters: dict[str, Any]) -> None:
     if classes > 0:
         raise Unsupported(
             f"The request asks for the best {shown(classes)} classes of output {name!r}: this server answers "
-            "with tensors only. Ask without classification, and sort what comes."
+            "with tensors only. Ask without classification, and sort the result."
         )
 
 
 def _check_sequence(parameters: dict[str, Any]) -> None:
-    """Source: Triton's "Sequence Extension"; an ID of 0, or an empty one, is none there as well."""
+    """Refuse a sequence. Source: Triton's "Sequence Extension", where an ID of 0 or "" also means none."""
     for name in SEQUENCE:
         value = parameters.get(name)
         if value not in (None, 0, False, ""):
@@ -298,7 +298,7 @@ def _check_sequence(parameters: dict[str, Any]) -> None:
 
 
 def _timeout_ns(parameters: dict[str, Any]) -> int | None:
-    """`parameters.timeout` is in microseconds; 0 is none of the request's own: both as Triton has them."""
+    """`parameters.timeout`, which is in microseconds; 0 means the server's. Both are as in Triton."""
     given = parameters.get("timeout", 0)
     timeout = whole(given)
     if timeout is None or timeout < 0:

@@ -1,14 +1,15 @@
-"""A body that is the data of the one input and nothing else: `Inference-Header-Content-Length` is 0.
+"""A body that is only the data of the engine's one input: its `Inference-Header-Content-Length` is 0.
 
-Source: "Raw Binary Request" in Triton's binary data extension. What the JSON would have said is told from the
-engine's input and the number of bytes, so at most one dimension may be left open besides the batch's, which
-is 1. All outputs are answered as blobs.
+Source: "Raw Binary Request" in Triton's binary data extension. The engine's input and the number of bytes
+replace the JSON, so at most one dimension may be variable besides the batch's, which is 1. All outputs are
+answered as blobs.
 """
 
 import math
 from collections.abc import Sequence
 
-from runtime_ext import DATATYPES, TensorSpec
+from runtime_ext import TensorSpec
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.request import InferRequest
 from trtserve.errors import InvalidInput
 
@@ -16,9 +17,9 @@ HOW_ELSE = "send the JSON with its name, datatype and shape before the data"
 
 
 def decode(specs: Sequence[TensorSpec], batch_dim: int | None, body: bytes | memoryview) -> InferRequest:
-    """The request; `specs` are the engine's inputs, `batch_dim` that of the input where requests are joined.
+    """The request; `specs` are the engine's inputs, `batch_dim` the input's dimension that joins requests.
 
-    Raises InvalidInput where the shape cannot be told.
+    Raises InvalidInput if the shape cannot be inferred.
     """
     if len(specs) != 1:
         names = ", ".join(repr(spec.name) for spec in specs)
@@ -43,10 +44,10 @@ def _shape(spec: TensorSpec, batch_dim: int | None, size: int) -> list[int]:
         besides = " besides the batch's" if batch_dim is not None else ""
         raise InvalidInput(
             f"The request is raw data without JSON, and the engine's input {spec.name!r}, {spec.datatype} "
-            f"{spec.shape}, has {len(variable)} variable dimensions{besides}, where one can be told from the "
-            f"number of bytes: {HOW_ELSE}."
+            f"{spec.shape}, has {len(variable)} variable dimensions{besides}, but the number of bytes "
+            f"determines only one: {HOW_ELSE}."
         )
-    step = math.prod(length for length in shape if length >= 0) * DATATYPES[spec.datatype]
+    step = math.prod(length for length in shape if length >= 0) * DATATYPES[spec.datatype].size
     if variable:
         fits = step > 0 and size % step == 0
         if fits:

@@ -1,10 +1,10 @@
-"""Bodies that are safetensors files: one line of Python away from any user of torch.
+"""Bodies that are safetensors files, which a user of torch makes with one line of Python.
 
 Source of the format: the "Format" section of the safetensors README. A file is N, an unsigned 64-bit
 little-endian integer; N bytes of JSON, which begin with `{` and may end in spaces; the data. The JSON maps a
-tensor's name to its dtype, its shape and its begin and end in the data, which the tensors cover without a
-hole; the name `__metadata__` is for strings. The safetensors package itself reads a file only into copies,
-so the little that there is to read is read here, into views.
+tensor's name to its dtype, its shape, and its begin and end in the data, which the tensors cover without
+gaps; the name `__metadata__` holds strings. The safetensors package itself reads a file only into copies, so
+this module parses the short header, and returns views.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from runtime_ext import Output
-from trtserve.codec.datatypes import FROM_SAFETENSORS, SAFETENSORS
+from trtserve.codec.datatypes import DATATYPES, FROM_SAFETENSORS
 from trtserve.codec.request import Form, InferRequest, Input
 from trtserve.codec.tensor import MOST_DOCUMENT_BYTES, check_bytes, check_name, check_shape, check_tensors
 from trtserve.errors import InvalidInput, TooLarge
@@ -24,12 +24,12 @@ LENGTH_BYTES = 8
 
 
 def decode(body: bytes | memoryview) -> InferRequest:
-    """A request whose inputs are the file's tensors, as views on it."""
+    """A request whose inputs are the file's tensors, as views on the body. Raises InvalidInput, TooLarge."""
     view = memoryview(body)
     length = int.from_bytes(view[:LENGTH_BYTES], "little")
     if len(body) < LENGTH_BYTES or length > len(body) - LENGTH_BYTES:
         raise InvalidInput(
-            "The body is not a safetensors file, or not a whole one: its header is longer than it."
+            "The body is not a safetensors file, or not a whole one: its header is longer than the body."
         )
     if length > MOST_DOCUMENT_BYTES:
         raise TooLarge(
@@ -58,20 +58,20 @@ def decode(body: bytes | memoryview) -> InferRequest:
 def encode(
     outputs: Sequence[Output], *, model_name: str, model_version: str
 ) -> tuple[list[bytes | memoryview], dict[str, str]]:
-    """The answer as a file in parts, and its headers."""
+    """The answer as a safetensors file, in parts, and its headers. Raises InvalidInput."""
     header: dict[str, Any] = {"__metadata__": {"model_name": model_name, "model_version": model_version}}
     blobs: list[memoryview] = []
     offset = 0
     for output in outputs:
-        if output.datatype not in SAFETENSORS:
+        if output.datatype not in DATATYPES:
             raise InvalidInput(
-                f"Output {output.name!r} is of datatype {output.datatype}, which safetensors files do not "
-                "have; accept application/json."
+                f"Output {output.name!r} has the datatype {output.datatype}, which safetensors does not "
+                "support; accept application/json."
             )
         data = memoryview(output)
         end = offset + data.nbytes
         header[output.name] = {
-            "dtype": SAFETENSORS[output.datatype],
+            "dtype": DATATYPES[output.datatype].safetensors,
             "shape": output.shape,
             "data_offsets": [offset, end],
         }
@@ -96,7 +96,7 @@ def _header(document: memoryview) -> dict[str, Any]:
 
 
 class Tensor(NamedTuple):
-    """What a header says of a tensor; `begin` and `end` are in bytes, from the start of the data."""
+    """What a header says about a tensor; `begin` and `end` are byte offsets from the start of the data."""
 
     name: str
     datatype: str
@@ -116,9 +116,9 @@ def _tensor(name: str, described: object) -> Tensor:
             if dtype not in FROM_SAFETENSORS:
                 allowed = ", ".join(FROM_SAFETENSORS)
                 raise InvalidInput(f"Tensor {name!r} has the dtype {shown(dtype)}; allowed are {allowed}.")
-            dims = check_shape(name, shape, floats=False)  # as the safetensors package reads it
-            return Tensor(name, FROM_SAFETENSORS[dtype], dims, begin, end)
+            dims = check_shape(name, shape, floats=False)  # like the safetensors package
+            return Tensor(name, FROM_SAFETENSORS[dtype].name, dims, begin, end)
         case _:
             raise InvalidInput(
-                f"Tensor {name!r} of the safetensors file has no proper dtype, shape and data_offsets."
+                f"Tensor {name!r} of the safetensors file lacks a valid dtype, shape or data_offsets."
             )

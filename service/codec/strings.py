@@ -1,7 +1,7 @@
-"""BYTES tensors: strings in JSON; in the binary form each element's length, then its bytes.
+"""BYTES tensors: strings in JSON; in the binary form, each element's length, then its bytes.
 
-Source: Triton's "Binary Tensor Data Extension". The length is an unsigned 32-bit little-endian integer, the
-elements are in row-major order with nothing between them. No engine takes or gives such a tensor.
+Source: Triton's "Binary Tensor Data Extension". The length is an unsigned 32-bit little-endian integer; the
+elements are in row-major order with nothing between them. No engine has such an input or output.
 """
 
 import math
@@ -14,7 +14,7 @@ from trtserve.errors import ExecutionFailed, InvalidInput
 
 
 class Blob(Unread):
-    """A tensor in the binary form, which is to be checked."""
+    """A BYTES tensor in the binary form, not yet checked."""
 
     __slots__ = ("_data",)
 
@@ -33,7 +33,7 @@ class Blob(Unread):
 
 
 def to_bytes(name: str, shape: list[int], data: object) -> bytes:
-    """The strings of a list, flat or nested as `shape` says, in the binary form."""
+    """The strings of a list, flat or nested as `shape` says, in the binary form. Raises InvalidInput."""
     values = flat(name, shape, data)
     for index, value in enumerate(values):
         if type(value) is not str:
@@ -45,7 +45,7 @@ def to_bytes(name: str, shape: list[int], data: object) -> bytes:
 
 
 def check(name: str, shape: list[int], data: memoryview) -> None:
-    """Whether the binary form has as many elements as the shape says, and nothing else."""
+    """Raise InvalidInput unless the binary form has exactly as many elements as the shape says."""
     elements = math.prod(shape)
     found = 0
     try:
@@ -64,27 +64,27 @@ def check(name: str, shape: list[int], data: memoryview) -> None:
 
 
 def to_list(name: str, data: memoryview) -> list[str]:
-    """The elements of an output, flat."""
+    """The elements of an output as a flat list of strings. Raises InvalidInput and ExecutionFailed."""
     try:
         elements = [bytes(element) for element in _elements(data)]
     except ValueError as failure:
-        raise ExecutionFailed(f"The engine gave an output {name!r} of which an element {failure}.") from None
+        raise ExecutionFailed(f"The engine returned a bad output {name!r}: an element {failure}.") from None
     try:
         return [element.decode() for element in elements]
     except UnicodeDecodeError:
         raise InvalidInput(
-            f"Output {name!r} has bytes that are no UTF-8 text, which JSON cannot hold; ask for it with "
+            f"Output {name!r} has bytes that are not UTF-8 text, so JSON cannot hold them; ask for it with "
             "the parameter binary_data."
         ) from None
 
 
 def _elements(data: memoryview) -> Iterator[memoryview]:
-    """Views on the elements. ValueError says what is wrong with the one that is next."""
+    """Views on the elements. Raises ValueError, which says what is wrong with the next element."""
     begin = 0
     while begin < len(data):
         text = begin + BYTES_LENGTH
         if text > len(data):
-            raise ValueError(f"has {len(data) - begin} bytes of a length of {BYTES_LENGTH}")
+            raise ValueError(f"has {len(data) - begin} of the {BYTES_LENGTH} bytes of its length")
         length = int.from_bytes(data[begin:text], "little")
         if length > len(data) - text:
             raise ValueError(f"is {length} bytes long, and {len(data) - text} are left")

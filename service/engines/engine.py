@@ -1,23 +1,23 @@
 """An engine as the registry knows it: what is stored of it, and how it is doing."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from runtime_ext import DATATYPES, EngineInfo, TensorSpec
 from trtserve.errors import Conflict
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine
 
 
 class State(StrEnum):
-    LOADING = "LOADING"  # being stood up
+    LOADING = "LOADING"  # being loaded
     READY = "READY"  # takes requests
     DRAINING = "DRAINING"  # removed or unloaded; finishes the requests that it had accepted
     UNLOADED = "UNLOADED"  # kept, but not resident
-    FAILED = "FAILED"  # kept, but could not be stood up again; `reason` says why
+    FAILED = "FAILED"  # kept, but could not be loaded again; `reason` says why
 
 
 class EngineName(NamedTuple):
@@ -85,7 +85,7 @@ class Engine:
                 return f"Engine {self} could not be loaded: {self.reason}"
 
     def check_same_plan(self, wanted: StoredEngine) -> None:
-        """Conflict where a plan has this engine's ID but other bytes."""
+        """Raise Conflict if a plan has this engine's ID but different bytes."""
         # Of a damaged row the digest may be lost.
         if self.digest != wanted.digest and not self.stored.damage:
             raise Conflict(
@@ -94,23 +94,24 @@ class Engine:
                 "engine, or build this plan again, which changes its bytes."
             )
 
-    def check_options(self, asked: Options) -> None:
-        """Conflict where an upload or a load asks for other options than this engine has."""
+    def check_options(self, asked: EngineOptions) -> None:
+        """Raise Conflict if an upload or a load asks for options that differ from this engine's."""
         for option, value in self.others(asked):
+            has = getattr(self.stored.options, option)
             raise Conflict(
-                f"Engine {self} is resident with {option}={_shown(getattr(self.stored, option))}, not "
+                f"Engine {self} is resident with {option}={_shown(has)}, not "
                 f"{_shown(value)}. Ask for what it has to use it as it is, or unload it first, so that it "
                 "can be loaded with something else."
             )
 
-    def others(self, asked: Options) -> list[tuple[str, object]]:
+    def others(self, asked: EngineOptions) -> list[tuple[str, object]]:
         """The options that are asked for and differ from this engine's, by their names."""
         # "auto" and 0 are stored as asked; what they came to is in info, and may be asked for as well.
-        wanted = {option: getattr(asked.over(self.stored), option) for option in asdict(asked)}
+        stored = self.stored.options
         return [
             (option, value)
-            for option, value in wanted.items()
-            if value not in {getattr(self.stored, option), getattr(self.info, option, None)}
+            for option, value in asked.over(stored)
+            if value not in {getattr(stored, option), getattr(self.info, option, None)}
         ]
 
     def __str__(self) -> str:
@@ -144,5 +145,5 @@ class Resolved(NamedTuple):
 
     @property
     def model_version(self) -> str:
-        """The same of its version: an engine without a name has 1."""
+        """The version that the Open Inference Protocol reports; 1 for an engine without a name."""
         return str(self.version or 1)

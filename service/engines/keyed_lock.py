@@ -1,31 +1,19 @@
-"""One asyncio lock for each key, there for only as long as somebody holds or awaits it."""
+"""One asyncio lock for each key; it exists only while it is held or awaited."""
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Hashable
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 class KeyedLock(Generic[Key]):
-    """Belongs to one event loop."""
+    """Locks by key. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._locks: dict[Key, asyncio.Lock] = {}
-        self._users: dict[Key, int] = {}  # holders and waiters of each lock
+        self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
-    def __len__(self) -> int:
-        return len(self._locks)
-
-    @asynccontextmanager
-    async def hold(self, key: Key) -> AsyncIterator[None]:
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        self._users[key] = self._users.get(key, 0) + 1
-        try:
-            async with lock:
-                yield
-        finally:
-            self._users[key] -= 1
-            if self._users[key] == 0:
-                del self._locks[key], self._users[key]
+    def hold(self, key: Key) -> asyncio.Lock:
+        """The key's lock, to be entered; who holds or awaits it keeps it alive."""
+        return self._locks.setdefault(key, asyncio.Lock())

@@ -9,16 +9,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from runtime_ext import Error
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.keyed_lock import KeyedLock
-from trtserve.engines.loading import Residency
-from trtserve.engines.lookup import Directory
+from trtserve.engines.loading import Loader
+from trtserve.engines.lookup import Lookup
 from trtserve.errors import TrtserveError, Unavailable, of_kind
-from trtserve.options.batching import check_preferred
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.shortage import passes
 from trtserve.store.database import StoredEngine, StoredName
 from trtserve.store.reserve import DiskFull
@@ -51,14 +51,12 @@ def retry_delays() -> Iterator[float]:
 class Lifecycle:
     """The steps of the registry's operations. Belongs to the event loop; the store is called in a thread."""
 
-    def __init__(
-        self, store: Store, directory: Directory, residency: Residency, sleep: Sleep = asyncio.sleep
-    ) -> None:
+    def __init__(self, store: Store, lookup: Lookup, loader: Loader, sleep: Sleep = asyncio.sleep) -> None:
         """`sleep` is what lets a load wait before it is tried again."""
         self._store = store
         self._sleep = sleep
-        self._directory = directory
-        self._residency = residency
+        self._lookup = lookup
+        self._loader = loader
         self._id_locks: KeyedLock[int] = KeyedLock()
         self._names_lock = asyncio.Lock()
         self._store_thread = ThreadPoolExecutor(1, "trtserve-store")
@@ -74,8 +72,8 @@ class Lifecycle:
         names = await self._stored(self._store.names)
         await self._stored(self._store.marks.keep_only, {engine.digest for engine in engines})
         await self._stored(self._store.aside.warn)
-        self._directory.show(*engines)
-        self._directory.rename(names)
+        self._lookup.show(*engines)
+        self._lookup.rename(names)
         return [engine for engine in engines if engine.state is State.LOADING]
 
     def close(self) -> None:
@@ -89,16 +87,16 @@ class Lifecycle:
         plan: StagedPlan,
         wanted: StoredEngine,
         name: str | None,
-        asked: Options,
+        asked: EngineOptions,
         version: int | None = None,
         *,
         renew: bool,
     ) -> tuple[Resolved, bool]:
         try:
-            self._residency.refuse_when_stopping()
-            self._residency.turns.check_room()
+            self._loader.refuse_when_stopping()
+            self._loader.turns.check_room()
             async with self._id_locks.hold(wanted.id):
-                there = self._directory.get(wanted.id)
+                there = self._lookup.get(wanted.id)
                 if there is not None:
                     there.check_same_plan(wanted)
                 # Under the ID's lock an engine that is there is READY, UNLOADED or FAILED, or its load waits
@@ -107,14 +105,14 @@ class Lifecycle:
                     if not renew:
                         there.check_options(asked)
                     await self._repair(plan, there)
-                    await self._make_ready(self._directory.get(wanted.id) or there, asked, renew)
-                    engine = self._directory.get(wanted.id) or there  # with what it has been loaded with now
+                    await self._ensure_loaded(self._lookup.get(wanted.id) or there, asked, renew)
+                    engine = self._lookup.get(wanted.id) or there  # with what it has been loaded with now
                     await self._rename(self._store.commit, engine.stored, name, version)
-                    engine = self._directory.get(wanted.id) or engine
+                    engine = self._lookup.get(wanted.id) or engine
                 else:
-                    check_preferred(wanted)
-                    engine = await self._stand_up(plan, wanted, name, version, there)
-                return self._directory.label(engine, name), there is None
+                    wanted.options.check()
+                    engine = await self._load_new(plan, wanted, name, version, there)
+                return self._lookup.label(engine, name), there is None
         finally:
             await UPLOADS.run(plan.discard)
 
@@ -130,16 +128,16 @@ class Lifecycle:
             logger.warning("engine %s: repaired by an upload: %s", there, damage)
         await self._stored(self._store.adopt, plan, there.stored)
         engine = Engine(there.stored, names=there.names)
-        self._directory.show(engine)
+        self._lookup.show(engine)
         try:
-            await self._residency.unload(there)
-            await self._residency.load(engine, self._store.plan_path(engine.stored))
+            await self._loader.unload(there)
+            await self._loader.load(engine, self._store.plan_path(engine.stored))
         except Exception as failure:
             engine.state, engine.reason = State.FAILED, _reason(engine, failure)
             raise
         engine.state = State.READY
 
-    async def _stand_up(
+    async def _load_new(
         self,
         plan: StagedPlan,
         wanted: StoredEngine,
@@ -149,18 +147,18 @@ class Lifecycle:
     ) -> Engine:
         """Load and keep a new engine, or one that is kept but not resident; undo it all on a failure."""
         engine = Engine(wanted, names=kept.names if kept else ())
-        self._directory.show(engine)
+        self._lookup.show(engine)
         try:
             await self._stored(self._store.adopt, plan, wanted)
-            await self._residency.load_first(engine, self._store.plan_path(wanted), name)
+            await self._loader.load_first(engine, self._store.plan_path(wanted), name)
             await self._commit(engine, name, version)
         except BaseException as failure:
             logger.warning("engine %s: not added: %s", engine, failure)
             if kept is None:
-                self._directory.hide(engine)
+                self._lookup.hide(engine)
                 await self._stored(self._store.delete_plan, wanted)
             else:
-                self._directory.show(kept)
+                self._lookup.show(kept)
             raise
         engine.state = State.READY
         return engine
@@ -170,28 +168,28 @@ class Lifecycle:
         try:
             await self._rename(self._store.commit, engine.stored, name, version)
         except BaseException:
-            await self._residency.unload(engine, drain=False)
+            await self._loader.unload(engine, drain=False)
             raise
 
     # -- loading what is kept
 
-    async def load(self, ref: str, asked: Options, renew: bool) -> None:
-        self._residency.refuse_when_stopping()
-        self._directory.resolve(ref)
+    async def load(self, ref: str, asked: EngineOptions, renew: bool) -> None:
+        self._loader.refuse_when_stopping()
+        self._lookup.resolve(ref)
         failures: list[Exception] = []
-        for id in self._directory.ids(ref):
+        for id in self._lookup.ids(ref):
             async with self._id_locks.hold(id):
                 there = self._still(ref, id)
                 if there is None:
                     continue
                 try:
-                    await self._make_ready(there, asked, renew)
+                    await self._ensure_loaded(there, asked, renew)
                 except Exception as failure:
                     failures.append(failure)
         if failures:
             raise failures[0]
 
-    async def _make_ready(self, there: Engine, asked: Options, renew: bool = False) -> None:
+    async def _ensure_loaded(self, there: Engine, asked: EngineOptions, renew: bool = False) -> None:
         """Load a kept engine with these options, and those of before where they say nothing.
 
         One that is READY with others is loaded anew if it may be: `renew`.
@@ -200,48 +198,48 @@ class Lifecycle:
             if not renew:
                 there.check_options(asked)
             elif there.others(asked):
-                await self._renew(there, asked)
+                await self._reload(there, asked)
             return
-        engine = Engine(asked.over(there.stored), names=there.names)
-        check_preferred(engine.stored)
-        self._directory.show(engine)
+        engine = Engine(_with(there.stored, asked), names=there.names)
+        engine.stored.options.check()
+        self._lookup.show(engine)
         try:
-            await self._load_kept(engine, after_trial=there.state is State.FAILED)
+            await self._load_stored(engine, after_trial=there.state is State.FAILED)
             await self._commit(engine, None)
         except Exception as failure:
             if isinstance(failure, DiskFull) or (there.state is not State.FAILED and passes(failure)):
-                self._directory.show(there)  # nothing is wrong with it: it is, or waits, as before
+                self._lookup.show(there)  # nothing is wrong with it: it is, or waits, as before
                 raise
             failed = Engine(there.stored, State.FAILED, _reason(engine, failure), names=there.names)
-            self._directory.show(failed)
+            self._lookup.show(failed)
             raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure
         engine.state = State.READY
 
-    async def _renew(self, there: Engine, asked: Options) -> None:
+    async def _reload(self, there: Engine, asked: EngineOptions) -> None:
         """Finish what a READY engine has accepted, and load it anew with other options, or else its own.
 
         An ID is resident once, so new requests are refused meanwhile.
         """
-        engine = Engine(asked.over(there.stored), names=there.names)
-        check_preferred(engine.stored)
+        engine = Engine(_with(there.stored, asked), names=there.names)
+        engine.stored.options.check()
         await self._check(engine)
-        self._directory.show(engine)
+        self._lookup.show(engine)
         try:
-            await self._residency.unload(there)
-            await self._residency.load(engine, self._store.plan_path(engine.stored))
+            await self._loader.unload(there)
+            await self._loader.load(engine, self._store.plan_path(engine.stored))
             await self._commit(engine, None)
         except Exception as failure:
             logger.warning("engine %s: not loaded with other options: %s", engine, failure)
-            await self._load_again(there)
+            await self._reload_former(there)
             raise
         engine.state = State.READY
 
-    async def _load_again(self, there: Engine) -> None:
+    async def _reload_former(self, there: Engine) -> None:
         """Load an engine as it was before; it is FAILED where that cannot be."""
         engine = Engine(there.stored, names=there.names)
-        self._directory.show(engine)
+        self._lookup.show(engine)
         try:
-            await self._residency.load(engine, self._store.plan_path(engine.stored))
+            await self._loader.load(engine, self._store.plan_path(engine.stored))
             engine.state = State.READY
         except Exception as failure:
             engine.state, engine.reason = State.FAILED, _reason(engine, failure)
@@ -254,10 +252,10 @@ class Lifecycle:
         """
         for delay in retry_delays():
             async with self._id_locks.hold(engine.id):
-                if self._directory.get(engine.id) is not engine:
+                if self._lookup.get(engine.id) is not engine:
                     return
                 try:
-                    await self._restore_once(engine)
+                    await self._load_restored(engine)
                     engine.state, engine.reason = State.READY, None
                     return
                 except Exception as failure:
@@ -270,28 +268,28 @@ class Lifecycle:
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, but not into the server's end."""
-        waits = [asyncio.ensure_future(wait) for wait in (self._sleep(seconds), self._residency.stopped())]
+        waits = [asyncio.ensure_future(wait) for wait in (self._sleep(seconds), self._loader.stopped())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
 
-    async def _restore_once(self, engine: Engine) -> None:
+    async def _load_restored(self, engine: Engine) -> None:
         mark = await self._stored(self._store.marks.of, engine.digest)
         if mark is None:
-            await self._load_kept(engine)
+            await self._load_stored(engine)
             return
-        self._residency.refuse_when_stopping()
+        self._loader.refuse_when_stopping()
         await self._check(engine)
-        await self._residency.load_suspect(engine, self._store.plan_path(engine.stored), mark)
+        await self._loader.load_suspect(engine, self._store.plan_path(engine.stored), mark)
 
-    async def _load_kept(self, engine: Engine, after_trial: bool = False) -> None:
-        self._residency.refuse_when_stopping()
+    async def _load_stored(self, engine: Engine, after_trial: bool = False) -> None:
+        self._loader.refuse_when_stopping()
         await self._check(engine)
         plan = self._store.plan_path(engine.stored)
         if after_trial:
-            await self._residency.load_first(engine, plan, None)
+            await self._loader.load_first(engine, plan, None)
         else:
-            await self._residency.load(engine, plan)
+            await self._loader.load(engine, plan)
 
     async def _check(self, engine: Engine) -> None:
         """Raise Unavailable where the engine's row or its plan is damaged."""
@@ -302,14 +300,14 @@ class Lifecycle:
     # -- unloading
 
     async def unload(self, ref: str) -> None:
-        self._residency.refuse_when_stopping()
-        self._directory.resolve(ref)
-        downs = (self._put_down(ref, id) for id in self._directory.ids(ref))
-        for end in await asyncio.gather(*downs, return_exceptions=True):
+        self._loader.refuse_when_stopping()
+        self._lookup.resolve(ref)
+        unloads = (self._unload_one(ref, id) for id in self._lookup.ids(ref))
+        for end in await asyncio.gather(*unloads, return_exceptions=True):
             if end is not None:
                 raise end
 
-    async def _put_down(self, ref: str, id: int) -> None:
+    async def _unload_one(self, ref: str, id: int) -> None:
         async with self._id_locks.hold(id):
             engine = self._still(ref, id)
             if engine is None or engine.state is State.UNLOADED:
@@ -318,57 +316,57 @@ class Lifecycle:
             was, engine.state = engine.state, State.DRAINING
             try:
                 if was is State.READY:
-                    await self._residency.unload(engine)
+                    await self._loader.unload(engine)
             finally:
-                self._directory.show(Engine(engine.stored, State.UNLOADED, names=engine.names))
+                self._lookup.show(Engine(engine.stored, State.UNLOADED, names=engine.names))
 
     def _still(self, ref: str, id: int) -> Engine | None:
         """The engine, unless the reference has ceased to stand for it while its lock was waited for."""
-        return self._directory.get(id) if id in self._directory.ids(ref) else None
+        return self._lookup.get(id) if id in self._lookup.ids(ref) else None
 
     # -- pointing
 
     async def point(self, name: str, version: int) -> None:
-        self._residency.refuse_when_stopping()
+        self._loader.refuse_when_stopping()
         while True:
-            self._directory.name(name)
-            id = self._directory.resolve(name, str(version)).engine.id
+            self._lookup.name(name)
+            id = self._lookup.resolve(name, str(version)).engine.id
             async with self._id_locks.hold(id):
                 # While this waited for the lock, the version may have gone, or come to be another's.
-                engine = self._directory.resolve(name, str(version)).engine
+                engine = self._lookup.resolve(name, str(version)).engine
                 if engine.id != id:
                     continue
-                await self._make_ready(engine, Options())
+                await self._ensure_loaded(engine, EngineOptions())
                 await self._rename(self._store.point, name, version)
                 return
 
     # -- removing
 
     async def remove(self, ref: str) -> None:
-        self._residency.refuse_when_stopping()
+        self._loader.refuse_when_stopping()
         while True:
-            target = self._directory.resolve(ref)
+            target = self._lookup.resolve(ref)
             engine = target.engine
             async with self._id_locks.hold(engine.id):
                 # While this waited for the lock, the name may have moved on.
-                if self._directory.resolve(ref) != target:
+                if self._lookup.resolve(ref) != target:
                     continue
                 if ref == str(engine.id):
                     await self._rename(self._store.forget_engine, engine.id)
                 elif target.version is not None:
                     await self._rename(self._store.forget_version, ref, target.version)
                 if ref == str(engine.id) or not engine.names:
-                    await self._take_down(engine)
+                    await self._unload_removed(engine)
                 return
 
-    async def _take_down(self, engine: Engine) -> None:
+    async def _unload_removed(self, engine: Engine) -> None:
         """Drain and unload an engine that has no rows any more, and delete its plan."""
         was, engine.state = engine.state, State.DRAINING
         try:
             if was is State.READY:
-                await self._residency.unload(engine)
+                await self._loader.unload(engine)
         finally:
-            self._directory.hide(engine)
+            self._lookup.hide(engine)
             await self._stored(self._store.delete_plan, engine.stored)
 
     # -- the store
@@ -378,7 +376,7 @@ class Lifecycle:
     ) -> None:
         """Make a change of the store that gives all names back, and take them over."""
         async with self._names_lock:
-            self._directory.rename(await self._stored(change, *args, **kwargs))
+            self._lookup.rename(await self._stored(change, *args, **kwargs))
 
     async def _read(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call what reads a whole plan: in other threads, so that the store's own waits for nobody."""
@@ -389,6 +387,11 @@ class Lifecycle:
         """Call the store, in its thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._store_thread, lambda: call(*args, **kwargs))
+
+
+def _with(stored: StoredEngine, asked: EngineOptions) -> StoredEngine:
+    """The engine with these options, and where they ask for nothing with those that it had."""
+    return replace(stored, options=asked.over(stored.options))
 
 
 def _reason(engine: Engine, failure: Exception) -> str:

@@ -20,10 +20,8 @@ from trtserve.engines.engine import Engine
 from trtserve.engines.running_load import RunningLoad
 from trtserve.engines.seam_options import load_options
 from trtserve.engines.turns import Turns
-from trtserve.errors import ExecutionFailed, TrtserveError, Unavailable
-from trtserve.formats.generations import runtime_backend
-from trtserve.formats.sniff import Format
-from trtserve.formats.tensorrt_head import read_metadata
+from trtserve.errors import ExecutionFailed, TrtserveError, Unavailable, stopping
+from trtserve.formats.backends import BACKENDS, runtime_backend
 from trtserve.plans.checks import explained
 from trtserve.plans.trial import PlanCrashed, Trial, Trials
 from trtserve.settings import Settings
@@ -46,7 +44,7 @@ class Loaded:
     metadata: dict[str, Any] | None
 
 
-class Residency:
+class Loader:
     """Belongs to the event loop and never blocks it. Its caller holds the lock of the engine's ID."""
 
     def __init__(self, runtime: Runtime, settings: Settings, marks: LoadMarks, trial: Trial | None) -> None:
@@ -72,7 +70,7 @@ class Residency:
 
     def refuse_when_stopping(self) -> None:
         if self._stopping:
-            raise Unavailable("The server is stopping.")
+            raise stopping()
 
     def begin_drain(self) -> None:
         """The drain time, of all engines together, begins now, unless it has begun."""
@@ -109,9 +107,9 @@ class Residency:
         try:
             await self._load_after_trial(engine, plan, name)
         except (TrtserveError, Error) as failure:
-            if engine.stored.format != Format.TENSORRT:
+            if BACKENDS[engine.backend].blame_plan is None:
                 raise
-            told = await asyncio.to_thread(explained, self._runtime, plan, failure)
+            told = await asyncio.to_thread(explained, self._runtime, engine.backend, plan, failure)
             if told is failure:
                 raise
             raise told from failure
@@ -158,13 +156,14 @@ class Residency:
         stored = engine.stored
         if name is None and engine.names:
             name = engine.names[0].name
-        options = load_options(stored, name or "")
+        read_metadata = BACKENDS[stored.backend].read_metadata
+        options = load_options(stored.options, name or "")
         shown = f"{engine.id} ({name})" if name else str(engine.id)
         logger.info("engine %s: loading (%s, %.1f MB)", shown, stored.format, stored.plan_bytes / 1e6)
 
         def load() -> Loaded:
             # First: once the runtime has the engine, nothing may fail here.
-            metadata = read_metadata(plan) if stored.format == Format.TENSORRT else None
+            metadata = read_metadata(plan) if read_metadata is not None else None
             with self._marks.during(stored.digest):
                 began = time.perf_counter()
                 backend = runtime_backend(stored.backend, plan, self._runtime.backends())

@@ -13,7 +13,7 @@ from trtserve.text import shown
 NAMED_AT_MOST = 20  # references that a NotFound lists
 
 
-class Directory:
+class Lookup:
     """Belongs to the event loop; only the registry changes it."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Directory:
         return self._names
 
     def name(self, name: str) -> StoredName:
-        """NotFound says which names there are."""
+        """The versions of a name. Raises NotFound, which lists the names."""
         known = self._names.get(name)
         if known is None:
             raise NotFound(
@@ -49,7 +49,7 @@ class Directory:
         return [resolved.engine.id] if resolved is not None else []
 
     def resolve(self, ref: str, version: str | None = None) -> Resolved:
-        """NotFound says what there is."""
+        """What a reference stands for. Raises NotFound, which lists the references."""
         resolved = self._by_ref.get(ref if version is None else (ref, version))
         if resolved is None:
             raise NotFound(self._what_there_is(ref, version))
@@ -68,12 +68,12 @@ class Directory:
         self._derive()
 
     def hide(self, engine: Engine) -> None:
-        """Take out an engine that no name points to any more."""
+        """Remove an engine that no name points to any more."""
         del self._engines[engine.id]
         self._derive()
 
     def rename(self, names: Mapping[str, StoredName]) -> None:
-        """Take these names, all that there are, instead of those before."""
+        """Replace all names with these."""
         self._names = names
         self._derive()
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads: the runtime's statistics and the registry's states, collected when it asks."""
+"""Prometheus metrics: the runtime's statistics and the registry's states, collected at each scrape."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -14,7 +14,7 @@ from trtserve.engines.registry import Registry
 from trtserve.workers import SCRAPES
 
 ENGINE_LABELS = ("engine", "id")
-NANOSECONDS = 1e9  # of them a second has so many
+NANOSECONDS = 1e9  # in a second
 
 
 class Metrics:
@@ -22,34 +22,32 @@ class Metrics:
 
     def __init__(self, runtime: Runtime, registry: Registry) -> None:
         self.registry = CollectorRegistry()
-        self.errors = Counter(
-            "trtserve_errors", "Errors answered, by code.", ["code"], registry=self.registry
-        )
+        self.errors = Counter("trtserve_errors", "Error answers, by code.", ["code"], registry=self.registry)
         self._engines = EngineCollector(runtime, registry)
         self.registry.register(self._engines)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
     async def page(self, accepted: str) -> tuple[bytes, str]:
-        """The page and its Content-Type, for a client that accepts that. Belongs to the event loop.
+        """The metrics page and its Content-Type, for the client's Accept header. Call it on the event loop.
 
-        Of many engines it is megabytes, so it is written in a thread.
+        With many engines the page has megabytes, so a thread writes it.
         """
         self.look()
         encode, media_type = choose_encoder(accepted)
         return await SCRAPES.run(encode, self.registry), media_type
 
     def look(self) -> None:
-        """See what belongs to the event loop, on it, for whoever collects next."""
+        """Read, on the event loop, the state that belongs to it, for the next collection on any thread."""
         self._engines.look()
 
     def add(self, collector: Collector) -> None:
-        """Show what it collects too, from now on."""
+        """Add the collector's metrics to the page, from now on."""
         self.registry.register(collector)
 
 
 class EngineCollector(Collector):
-    """Collects what the runtime knows, on any thread, and what look() has seen."""
+    """Collects, on any thread, what the runtime knows and what look() has seen."""
 
     def __init__(self, runtime: Runtime, registry: Registry) -> None:
         self._runtime = runtime
@@ -57,7 +55,7 @@ class EngineCollector(Collector):
         self._seen: list[Metric] = []
 
     def look(self) -> None:
-        """See what belongs to the event loop, on it."""
+        """Read, on the event loop, the state that belongs to it."""
         self._seen = [self._devices(), *self._engines()]
 
     def collect(self) -> Iterator[Metric]:
@@ -65,7 +63,7 @@ class EngineCollector(Collector):
         yield _requests(stats)
         for part, meaning in (
             ("queue", "Seconds from a successful request's arrival to the start of its execution."),
-            ("compute", "Seconds of a successful request's execution, with those it was joined with."),
+            ("compute", "Seconds of a successful request's execution, joined requests included."),
             ("total", "Seconds from a successful request's arrival to its completion."),
             ("failed", "Seconds from a failed request's arrival to its completion; 0 for a refused one."),
         ):
@@ -74,10 +72,10 @@ class EngineCollector(Collector):
         yield from _phases(stats)
         yield _histogram(
             "trtserve_batch_items",
-            "Items of a successful execution: those of all requests that were joined.",
+            "Items of a successful execution, of all its joined requests.",
             ((engine, engine.batch) for engine in stats),
         )
-        yield _gauge("trtserve_queue_depth", "Requests that wait.", stats, "queue_depth")
+        yield _gauge("trtserve_queue_depth", "Waiting requests.", stats, "queue_depth")
         yield _gauge("trtserve_instances", "Instances of an engine.", stats, "instances")
         yield _gauge(
             "trtserve_instances_busy",
@@ -93,13 +91,13 @@ class EngineCollector(Collector):
         )
         yield _counter(
             "trtserve_execution_failures",
-            "Executions that failed, but for those that a request's own input was to blame for.",
+            "Executions that failed, except those where a request's own input was to blame.",
             stats,
             "failed_executions",
         )
         yield _counter(
             "trtserve_batches_undivided",
-            "Batches whose outputs had no item for each that went in, so that requests ran one by one.",
+            "Batches whose outputs did not have one item per input item, so that requests ran one by one.",
             stats,
             "undivided_batches",
         )
@@ -111,19 +109,19 @@ class EngineCollector(Collector):
         ever, running = self._runtime.left_behind()
         yield CounterMetricFamily(
             "trtserve_instances_abandoned",
-            "Instances that an unload left behind with an execution that had not ended.",
+            "Instances that an unload left behind with an unfinished execution.",
             value=ever,
         )
         yield GaugeMetricFamily(
             "trtserve_instances_left_behind",
-            "Those of them whose execution has not ended yet: they keep threads and memory.",
+            "Abandoned instances whose execution has not ended: they keep threads and memory.",
             value=running,
         )
 
     def _devices(self) -> Metric:
         dead = self._runtime.dead_devices()
         devices = GaugeMetricFamily(
-            "trtserve_device_dead", "1 for a device that only a restart brings back.", labels=["device"]
+            "trtserve_device_dead", "1 for a device that only a restart can revive.", labels=["device"]
         )
         for device in sorted({engine.device for engine in self._runtime.engines()} | dead.keys()):
             devices.add_metric([device], int(device in dead))
@@ -138,7 +136,7 @@ class EngineCollector(Collector):
         for name, meaning, value in (
             (
                 "trtserve_engines_retried",
-                "Stored engines whose load is tried again, as memory, threads or descriptors are short.",
+                "Stored engines whose load is retried, because memory, threads or descriptors are short.",
                 len(self._registry.load_problems()),
             ),
             (
@@ -148,7 +146,7 @@ class EngineCollector(Collector):
             ),
             (
                 "trtserve_loads_given_up",
-                "Loads that took too long and were given up, and have not ended.",
+                "Loads that were given up because they took too long, and have not ended.",
                 self._registry.loads_given_up,
             ),
         ):
@@ -178,9 +176,9 @@ def _requests(stats: Iterable[EngineStats]) -> Metric:
 
 
 def _phases(stats: Sequence[EngineStats]) -> Iterator[Metric]:
-    """What compute_seconds is made of."""
+    """The parts of compute_seconds."""
     for phase, what in (("input", "joining the inputs"), ("infer", "the engine"), ("output", "the outputs")):
-        meaning = f"Seconds of successful requests' executions that {what} took, for each request."
+        meaning = f"Seconds that {what} took in successful requests' executions, per request."
         metric = CounterMetricFamily(
             f"trtserve_request_compute_{phase}_seconds", meaning, labels=ENGINE_LABELS
         )
@@ -190,7 +188,7 @@ def _phases(stats: Sequence[EngineStats]) -> Iterator[Metric]:
 
 
 def _backend(stats: Sequence[EngineStats]) -> Iterator[Metric]:
-    """The numbers that only the engines' backends know; each has the names that it gives."""
+    """Numbers that only the engines' backends know, under the names that each backend gives."""
     for name in sorted({name for engine in stats for name in engine.counters}):
         family = GaugeMetricFamily if name.endswith("_bytes") else CounterMetricFamily
         meaning = f"{name.replace('_', ' ').capitalize()}, as the engine's backend counts them."

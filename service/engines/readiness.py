@@ -1,4 +1,4 @@
-"""Whether this server, or one of its engines, takes requests now."""
+"""Checks whether this server, or one of its engines, can take requests now."""
 
 from runtime_ext import Condition, Error, Runtime
 from trtserve.engines.engine import Engine, Resolved, State
@@ -7,10 +7,10 @@ from trtserve.errors import Unavailable
 
 
 def check_server(runtime: Runtime, registry: Registry) -> list[str]:
-    """Sentences on engines that have lost some of their instances; empty where all is well.
+    """Sentences about engines with stuck instances; empty if all is well.
 
-    Unavailable while stored engines are loading, once a device is dead, and while all instances of an engine
-    are stuck: none of that goes away by sending more requests here.
+    Raises Unavailable while stored engines are loading, once a device is dead, and while all instances of an
+    engine are stuck: more requests to this server cannot help then.
     """
     dead = runtime.dead_devices()
     if dead:
@@ -27,7 +27,7 @@ def check_server(runtime: Runtime, registry: Registry) -> list[str]:
 
 
 def check_model(runtime: Runtime, registry: Registry, ref: str, version: str | None) -> Resolved:
-    """The engine, if it takes requests: NotFound, or Unavailable with the reason, where it does not."""
+    """The engine, if it can take requests. Raises NotFound, or Unavailable with the reason."""
     resolved = registry.ready(ref, version)
     info = resolved.engine.info
     dead = runtime.dead_devices()
@@ -40,7 +40,7 @@ def check_model(runtime: Runtime, registry: Registry, ref: str, version: str | N
 
 
 def condition(runtime: Runtime, engine: Engine) -> Condition | None:
-    """How a READY engine is doing; None for one that is not, or that is just being unloaded."""
+    """The condition of a READY engine; None if it is not READY, or is being unloaded."""
     if engine.state is not State.READY:
         return None
     try:

@@ -1,7 +1,7 @@
 """Names, versions, and the life of engines: LOADING → READY → DRAINING → gone or UNLOADED, or FAILED.
 
 The registry belongs to the event loop and never blocks it: the store, loads and unloads run in threads.
-An operation that has begun goes on to its end, also where its caller is cancelled.
+An operation that has begun runs to its end, even if its caller is cancelled.
 """
 
 import asyncio
@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 from runtime_ext import Runtime
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.lifecycle import Lifecycle, Sleep
-from trtserve.engines.loading import Residency
-from trtserve.engines.lookup import Directory
+from trtserve.engines.loading import Loader
+from trtserve.engines.lookup import Lookup
 from trtserve.errors import Unavailable
-from trtserve.formats.sniff import BACKENDS, Format
-from trtserve.options.engine_options import Options
+from trtserve.formats.backends import backend_of
+from trtserve.formats.format import Format
+from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.trial import Trial
 from trtserve.settings import Settings
 from trtserve.store.database import StoredEngine, StoredName
@@ -45,9 +46,9 @@ class Registry:
         `sleep` is what lets a load wait before it is tried again.
         """
         self._settings = settings
-        self._directory = Directory()
-        self._residency = Residency(runtime, settings, store.marks, trial)
-        self._lifecycle = Lifecycle(store, self._directory, self._residency, sleep)
+        self._lookup = Lookup()
+        self._loader = Loader(runtime, settings, store.marks, trial)
+        self._lifecycle = Lifecycle(store, self._lookup, self._loader, sleep)
         self._loading = 0  # stored engines whose load after a start has not ended
         self._operations: set[asyncio.Task[Any]] = set()
 
@@ -66,7 +67,7 @@ class Registry:
 
     def begin_drain(self) -> None:
         """The drain time begins now, not only with close(): the server has been told to stop."""
-        self._residency.begin_drain()
+        self._loader.begin_drain()
 
     async def close(self) -> None:
         """Wait for what is under way, then drain and unload every engine. Refuses everything else.
@@ -74,25 +75,25 @@ class Registry:
         All of it has the drain time, which begins now unless it has begun: what has not ended by then, a load
         or an execution, is left behind. A trial load is ended at once.
         """
-        self._residency.stop()
-        await self._settled(self._residency.drain_left_s)
-        self._residency.give_up_loads()
+        self._loader.stop()
+        await self._settled(self._loader.drain_left_s)
+        self._loader.give_up_loads()
         await self._settled(CLEAR_UP_S)
         if self._operations:
             logger.warning("%d operations have not ended within the drain time", len(self._operations))
         ready = [engine for engine in self.engines() if engine.state is State.READY]
         for engine in ready:
             engine.state = State.DRAINING
-        downs = (self._residency.unload(engine) for engine in ready)
-        ends = await asyncio.gather(*downs, return_exceptions=True)
+        unloads = (self._loader.unload(engine) for engine in ready)
+        ends = await asyncio.gather(*unloads, return_exceptions=True)
         for engine, failure in zip(ready, ends, strict=True):
             if failure is not None:
                 logger.error("engine %s: not unloaded: %s", engine, failure)
         self._lifecycle.close()
-        self._residency.close()
+        self._loader.close()
 
     async def _settled(self, within_s: float) -> None:
-        """Wait until nothing is under way, for at most so long."""
+        """Wait until no operation is in progress, for at most `within_s` seconds."""
         deadline = asyncio.get_running_loop().time() + within_s
         while self._operations and (left_s := deadline - asyncio.get_running_loop().time()) > 0:
             await asyncio.wait(self._operations, timeout=left_s)
@@ -104,24 +105,24 @@ class Registry:
 
         NotFound says what there is. An engine without a name has version 1.
         """
-        return self._directory.resolve(ref, version)
+        return self._lookup.resolve(ref, version)
 
     def ready(self, ref: str, version: str | None = None) -> Resolved:
-        """The same, if it takes requests; else Unavailable with the reason."""
-        resolved = self._directory.resolve(ref, version)
+        """The engine that resolve() finds, if it is READY; otherwise raises Unavailable with the reason."""
+        resolved = self._lookup.resolve(ref, version)
         if resolved.engine.state is not State.READY:
             raise Unavailable(resolved.engine.why_not_ready())
         return resolved
 
     def engines(self) -> list[Engine]:
-        return self._directory.engines()
+        return self._lookup.engines()
 
     def names(self) -> Mapping[str, StoredName]:
-        return self._directory.names()
+        return self._lookup.names()
 
     def name(self, name: str) -> StoredName:
         """What a name stands for; NotFound says which names there are."""
-        return self._directory.name(name)
+        return self._lookup.name(name)
 
     @property
     def loading(self) -> int:
@@ -136,12 +137,12 @@ class Registry:
     @property
     def loads_waiting(self) -> int:
         """Uploads and loads that wait for their turn."""
-        return self._residency.turns.waiting
+        return self._loader.turns.waiting
 
     @property
     def loads_given_up(self) -> int:
         """Loads that were given up as they took too long, and have not ended."""
-        return self._residency.given_up
+        return self._loader.given_up
 
     # -- changing; each returns once it is done
 
@@ -151,11 +152,11 @@ class Registry:
         *,
         name: str | None,
         format: Format,
-        options: Options,
+        options: EngineOptions,
         version: int | None = None,
         renew: bool = False,
     ) -> tuple[Resolved, bool]:
-        """Stand up the engine of a staged plan and keep it, or find the one that is there.
+        """Load the engine of a staged plan and keep it, or find the one that exists.
 
         A new version of the name has the next number, or `version` where that is greater. With `renew`
         one that is there with other options is loaded anew with these.
@@ -167,21 +168,21 @@ class Registry:
             id=engine_id(plan.digest),
             digest=plan.digest,
             format=format,
-            backend=BACKENDS[format],
-            **options.decided(self._settings),
+            backend=backend_of(format).name,
+            options=options.decided(self._settings),
             plan_bytes=plan.size,
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
         return await self._run(self._lifecycle.add(plan, wanted, name, options, version, renew=renew))
 
-    async def load(self, ref: str, options: Options | None = None, *, renew: bool = False) -> None:
-        """Stand up again the engines of all versions of a name, or the engine of an ID.
+    async def load(self, ref: str, options: EngineOptions | None = None, *, renew: bool = False) -> None:
+        """Load again the engines of all versions of a name, or the engine of an ID.
 
         The current version comes first. What is READY stays as it is, but where it has other options than
         these: with `renew` it is loaded anew with them, having finished what it had accepted, and without
         that is a Conflict. The first failure is raised once all have been tried.
         """
-        await self._run(self._lifecycle.load(ref, options or Options(), renew))
+        await self._run(self._lifecycle.load(ref, options or EngineOptions(), renew))
 
     async def unload(self, ref: str) -> None:
         """Unload the engines of all versions of a name, or the engine of an ID, and keep them on disk.

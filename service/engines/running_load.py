@@ -1,5 +1,4 @@
-"""A load in a thread of its own, which is given up when it takes too long: a library cannot be
-interrupted."""
+"""A load in its own thread, given up if it takes too long, because a library cannot be interrupted."""
 
 import asyncio
 import threading
@@ -11,11 +10,11 @@ T = TypeVar("T")
 
 
 class RunningLoad(Generic[T]):
-    """Its result is taken by result(), or else let go by its own thread. Belongs to the event loop that began
-    it."""
+    """A load whose result goes to result(), or, once given up, is released by its own thread. Belongs to the
+    event loop that began it."""
 
     def __init__(self, name: str, load: Callable[[], T], let_go: Callable[[], None]) -> None:
-        """Begin. `let_go` releases what `load` made after it was given up; both are called in the thread."""
+        """Begin. `let_go` releases what `load` makes after it was given up; both run in the load's thread."""
         self._load = load
         self._let_go = let_go
         self._lock = threading.Lock()
@@ -24,24 +23,24 @@ class RunningLoad(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._result: asyncio.Future[T] = self._loop.create_future()
         self._stop: asyncio.Future[None] = self._loop.create_future()
-        self._gone = False  # True once nothing of it is left
+        self._gone = False  # True once the load has ended and, if given up, released its result
         self._when_gone: Callable[[], None] = lambda: None
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def when_gone(self, call: Callable[[], None]) -> None:
-        """Call this on the event loop once it has ended, and what it made was let go: now, if that is so."""
+        """Call `call` on the event loop once the load has ended and nothing of it is left, or at once."""
         if self._gone:
             call()
         self._when_gone = call
 
     def stop(self) -> None:
-        """Give it up as soon as can be."""
+        """Give the load up as soon as possible."""
         if not self._stop.done():
             self._stop.set_result(None)
 
     async def result(self, within_s: float) -> T:
-        """Its result, or what it raised; TimeoutError once it is given up: then nobody will have its
-        result."""
+        """The load's result, or what it raised. Raises TimeoutError after `within_s` seconds or stop(): the
+        load is then given up."""
         await asyncio.wait((self._result, self._stop), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
         with self._lock:
             self._given_up = not self._has_ended

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from runtime_ext import LoadOptions
 from runtime_ext.backends import OpenVinoOptions, TensorRtOptions
-from trtserve.options.batching import batch_options
+from trtserve.options.engine_options import EngineOptions
+from trtserve.options.for_runtime import for_runtime
 from trtserve.settings import Settings
-from trtserve.store.database import StoredEngine
 
 
 def tensorrt_options(settings: Settings) -> TensorRtOptions:
@@ -29,14 +29,6 @@ def openvino_options(settings: Settings) -> OpenVinoOptions:
     )
 
 
-def load_options(stored: StoredEngine, name: str = "") -> LoadOptions:
-    """How a stored engine is stood up, under this name if it has one."""
-    return LoadOptions(
-        name=name,
-        device=stored.device,
-        instances=stored.instances,
-        max_queue_size=stored.max_queue_size,
-        precision=stored.precision,
-        cuda_graphs=stored.cuda_graphs,
-        batch=batch_options(stored),
-    )
+def load_options(options: EngineOptions, name: str = "") -> LoadOptions:
+    """How an engine is loaded, under this name if it has one."""
+    return LoadOptions(name=name, **for_runtime(options))

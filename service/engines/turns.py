@@ -1,5 +1,4 @@
-"""Whose turn it is to load: so many at a time, in the order of their coming, and none holds up the others for
-ever."""
+"""Gives loads their turns: a few at a time, in the order of arrival; none blocks the others for ever."""
 
 import asyncio
 from collections import deque
@@ -9,23 +8,22 @@ from contextlib import asynccontextmanager, suppress
 from trtserve.errors import Unavailable
 
 AT_ONCE = 2  # a load uses every core it can get, or one GPU
-AT_MOST = 12  # with those that take long
-PATIENCE_S = 5.0  # a load that has taken longer lets the next begin beside it
+AT_MOST = 12  # including those that take long
+PATIENCE_S = 5.0  # if a load takes longer, the next begins beside it
 RETRY_AFTER_S = 10.0
 
 
 class Turns:
-    """Belongs to one event loop.
+    """The queue of loads. Belongs to one event loop.
 
-    Two loads run at a time. One that hangs, or takes long, counts no longer once the patience is over: then
-    the next begins, and only the thirteenth at a time has to wait for one that ends, or is ended by its time
-    limit.
+    Two loads run at a time. A load that hangs or takes long no longer counts after PATIENCE_S: then the next
+    begins, and only a thirteenth must wait until another ends or reaches its time limit.
     """
 
     def __init__(self, most_waiting: int, patience_s: float = PATIENCE_S) -> None:
         self._most_waiting = most_waiting
         self._patience_s = patience_s
-        self._prompt = 0  # loads whose patience is not over
+        self._prompt = 0  # running loads that have not exceeded the patience
         self._running = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -34,11 +32,10 @@ class Turns:
         return len(self._waiting)
 
     def check_room(self) -> None:
-        """Unavailable where so many wait that one more would wait for too long."""
+        """Raise Unavailable if as many loads wait as may."""
         if len(self._waiting) >= self._most_waiting:
             raise Unavailable(
-                f"{len(self._waiting)} loads wait already, and no more may (--max-waiting-loads): try "
-                "again later.",
+                f"{len(self._waiting)} loads are waiting, the limit (--max-waiting-loads): try again later.",
                 retry_after=RETRY_AFTER_S,
             )
 
@@ -50,7 +47,7 @@ class Turns:
             try:
                 await came
             except BaseException:
-                if came.done() and not came.cancelled():  # it was called, and leaves all the same
+                if came.done() and not came.cancelled():  # it got its turn, but was cancelled
                     self._end(self._call_for_slow())
                 with suppress(ValueError):
                     self._waiting.remove(came)
@@ -73,7 +70,7 @@ class Turns:
         self._running += 1
 
     def _call_for_slow(self) -> Callable[[], None]:
-        """What takes this turn out of those that count, once however often it is called."""
+        """A function that stops counting this turn as prompt; only its first call has an effect."""
         counts = True
 
         def slow() -> None:

@@ -1,1 +1,1 @@
-"""What a plan is: told from its first bytes."""
+"""Recognises the format of a plan by its first bytes."""

@@ -43,13 +43,11 @@ def choose_generation(version: PlanVersion, backends: Sequence[str]) -> str:
     )
 
 
-def runtime_backend(backend: str, plan: Path, backends: Sequence[str]) -> str:
-    """The backend of the runtime that loads a plan of the service's backend. Blocks.
+def plan_generation(plan: Path, backends: Sequence[str]) -> str:
+    """The backend of the runtime that loads a TensorRT plan. Blocks.
 
-    Raises InvalidInput where no generation reads it, and OSError where the file cannot be read.
+    Raises InvalidInput where none reads it, and OSError where the file cannot be read.
     """
-    if backend != TENSORRT or TENSORRT in backends:
-        return backend
     head = read_plan_head(plan)
     if head is None or head.version is None:
         raise InvalidInput("The plan is no TensorRT plan, or tells no version.")

@@ -1,6 +1,6 @@
-"""Files that people upload in place of a plan, and what to do instead.
+"""Files that people upload instead of a plan, and what to do about them.
 
-Told from their first bytes; the sentences are for the person who picked the wrong file.
+The first bytes identify a file; the sentences are for the person who picked the wrong one.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 HEAD_BYTES = 64 * 1024
-"""As much of a file's beginning as is worth looking at; less will do where the file is shorter."""
+"""How many bytes of a file's beginning to examine; a shorter file is examined whole."""
 
 EXPORT_ONNX = "Export the model to ONNX (torch.onnx.export) and upload that file."
 CONVERT_TO_ONNX = "Convert it to ONNX with tf2onnx and upload the result."
@@ -23,7 +23,7 @@ class Foreign(NamedTuple):
 
 
 def recognise_foreign(head: bytes) -> Foreign | None:
-    """What a file is that is no plan; None where this file does not know it."""
+    """What a file is that is not a plan, from its first HEAD_BYTES; None if it is not recognised."""
     for recognise in _RECOGNISERS:
         if (foreign := recognise(head)) is not None:
             return foreign
@@ -31,7 +31,7 @@ def recognise_foreign(head: bytes) -> Foreign | None:
 
 
 def is_text(data: bytes) -> bool:
-    """UTF-8 without control characters; a character that the end of the data cuts off is allowed."""
+    """True for UTF-8 without control characters; the end of the data may cut off a character."""
     if re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", data):
         return False
     try:
@@ -45,7 +45,7 @@ def _nothing(head: bytes) -> Foreign | None:
     if not head:
         return Foreign("empty", "Send its bytes as the body: curl --data-binary @FILE.")
     if not head.strip(b"\0"):
-        return Foreign("nothing but zeros", "Its download or copy was cut off, it seems: fetch it again.")
+        return Foreign("nothing but zeros", "Its download or copy probably broke off: fetch it again.")
     return None
 
 
@@ -54,19 +54,19 @@ _MAGICS: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"TFL3", "a TensorFlow Lite model", CONVERT_TO_ONNX),
     (4, b"ET12", "an ExecuTorch program", EXPORT_ONNX),
     (0, b"GGUF", "a GGUF language model", "Serve it with llama.cpp: this server runs engines."),
-    (0, b"\x80\x02", "a Python pickle, such as old PyTorch checkpoints are", EXPORT_ONNX),
+    (0, b"\x80\x02", "a Python pickle, like old PyTorch checkpoints", EXPORT_ONNX),
     (0, b"\x93NUMPY", "a NumPy array", SEND_IT_TO_INFER),
     (0, b"\x89PNG", "a PNG image", SEND_IT_TO_INFER),
     (0, b"\xff\xd8\xff", "a JPEG image", SEND_IT_TO_INFER),
-    (0, b"\x1f\x8b", "gzip-compressed", "Unpack it (gunzip) and upload what is in it."),
-    (0, b"BZh", "bzip2-compressed", "Unpack it (bunzip2) and upload what is in it."),
-    (0, b"\xfd7zXZ\0", "xz-compressed", "Unpack it (unxz) and upload what is in it."),
-    (0, b"\x28\xb5\x2f\xfd", "zstd-compressed", "Unpack it (unzstd) and upload what is in it."),
-    (257, b"ustar", "a tar archive", "Unpack it and upload the plan that is in it."),
+    (0, b"\x1f\x8b", "gzip-compressed", "Unpack it (gunzip) and upload its content."),
+    (0, b"BZh", "bzip2-compressed", "Unpack it (bunzip2) and upload its content."),
+    (0, b"\xfd7zXZ\0", "xz-compressed", "Unpack it (unxz) and upload its content."),
+    (0, b"\x28\xb5\x2f\xfd", "zstd-compressed", "Unpack it (unzstd) and upload its content."),
+    (257, b"ustar", "a tar archive", "Unpack it and upload the plan inside."),
     (0, b"%PDF", "a PDF document", "A fine paper, perhaps; upload the model that it describes."),
     (0, b"\x7fELF", "a program or a shared library", "Upload the plan, not what runs it."),
 )
-"""Offset, bytes, what the file is, what to do."""
+"""For each format: the offset of its magic bytes, these bytes, what the file is, what to do."""
 
 
 def _magic(head: bytes) -> Foreign | None:
@@ -78,7 +78,7 @@ def _magic(head: bytes) -> Foreign | None:
 
 ZIP_HEADER = b"PK\x03\x04"
 ZIP_HEADER_BYTES = 30  # up to the name
-ZIP_NAME_BYTES = 256  # more of a name tells nothing
+ZIP_NAME_BYTES = 256  # the rest of a name does not matter
 
 _TORCH_EXPORT = re.compile(r"(^|/)(archive_format|models/[^/]+\.json|serialized_exported_program\.json)$")
 
@@ -98,14 +98,14 @@ def _zip(head: bytes) -> Foreign | None:
     if names and all(name.endswith(".npy") for name in names):
         return Foreign("an archive of NumPy arrays (.npz)", "Upload the model, not its data.")
     beginning = f" that begins with {names[0][:60]}" if names else ""
-    return Foreign(f"a zip archive{beginning}", "Unpack it and upload the plan that is in it.")
+    return Foreign(f"a zip archive{beginning}", "Unpack it and upload the plan inside.")
 
 
 def _zip_names(head: bytes) -> Iterator[str]:
     """Names in the local headers that lie within `head` (PKWARE's APPNOTE, 4.3.7), cut to ZIP_NAME_BYTES.
 
-    Each search goes on behind the name before: headers within names, which no honest file has, would
-    make this quadratic.
+    Each search continues after the previous name: headers inside names, which only a hostile file has,
+    would make this quadratic.
     """
     header = head.find(ZIP_HEADER)
     while 0 <= header <= len(head) - ZIP_HEADER_BYTES:
@@ -140,7 +140,7 @@ def _text(head: bytes) -> Foreign | None:
 
 
 def _html(text: str) -> Foreign:
-    # Each part ends where the next begins: what two of them could take would be tried in every division.
+    # Each part ends where the next begins: text that two parts could match would be tried in every split.
     title = re.search(r"<title[^<>]*>\s*([^<\s][^<]{0,79})", text[:4096], re.IGNORECASE)
     titled = f" titled “{title[1].strip()}”" if title else ""
     return Foreign(
@@ -159,7 +159,7 @@ def _xml(text: str) -> Foreign:
 
 def _is_json(head: bytes) -> bool:
     if len(head) >= HEAD_BYTES:
-        return True  # cut off: its beginning must do
+        return True  # cut off: its beginning must suffice
     try:
         json.loads(head)
     except (ValueError, RecursionError):

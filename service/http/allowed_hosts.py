@@ -1,10 +1,10 @@
-"""Which `Host` a request may name, and whose pages may change anything: no web page uses a local server.
+"""Which `Host` a request may name, and which web pages may change anything: no page may use a local server.
 
-A browser sends a page's requests to whatever address it can reach. It tells which page asks in `Origin`, and
-how that is related to the server in `Sec-Fetch-Site` (Source: Fetch, "Origin header"; W3C, "Fetch Metadata
-Request Headers"). A page whose own name has been made to stand for this machine (DNS rebinding) is the
-server's own to the browser, and gives itself away by that name in `Host`. An address is nobody's to point
-elsewhere, and neither is `localhost`, or a name without a dot.
+A browser sends a page's requests to any address that it can reach. `Origin` says which page asks, and
+`Sec-Fetch-Site` how that page is related to the server (Source: Fetch, "Origin header"; W3C, "Fetch Metadata
+Request Headers"). If an attacker's name is made to point to this machine (DNS rebinding), the browser takes
+his page for the server's own, but `Host` still shows that name. No one can make an address, `localhost` or a
+name without a dot point elsewhere.
 """
 
 import re
@@ -20,7 +20,7 @@ from trtserve.http import error_answers
 from trtserve.settings import Settings
 from trtserve.text import shown
 
-SAFE = {"GET", "HEAD", "OPTIONS"}  # methods that change nothing; no other page gets to read their answers
+SAFE = {"GET", "HEAD", "OPTIONS"}  # methods that change nothing; other pages cannot read their answers
 OWN_SITE = b"same-origin"
 FOREIGN_SITES = {b"same-site", b"cross-site"}
 HOST = re.compile(r"(\[[^\[\]]*\]|[^\[\]:/@]*)(?::([0-9]*))?")
@@ -41,10 +41,10 @@ class Host(NamedTuple):
 
 
 class AllowedHosts:
-    """Immutable, and decides by a request's method and headers alone."""
+    """Decides from a request's method and headers alone whether it is allowed. Immutable."""
 
     def __init__(self, names: str, *, local: bool) -> None:
-        """`names` as the setting has them; `local`: whether nobody but this machine reaches the server."""
+        """`names`: the setting's text; `local`: True if only this machine can reach the server."""
         listed = [name.strip().lower() for name in names.split(",") if name.strip()]
         self._names = frozenset(listed)
         self._ends = tuple(name[1:] for name in listed if name.startswith("*."))
@@ -56,7 +56,7 @@ class AllowedHosts:
         return cls(settings.allowed_hosts, local=_on_loopback(settings.host))
 
     def refusal(self, method: str, headers: Headers) -> Forbidden | None:
-        """Why a request is not taken, if so; names of headers are in lower case."""
+        """Why a request is refused, or None; names of headers are in lower case."""
         if not self.checks:
             return None
         asked = site = b""
@@ -86,18 +86,18 @@ class AllowedHosts:
         return self._names_it(name) or (self._dotless and "." not in name) or _is_address(name)
 
     def _names_it(self, name: str) -> bool:
-        """Whether the setting does."""
+        """True if the setting lists this name."""
         return name in self._names or (bool(self._ends) and name.endswith(self._ends))
 
     def _is_listed(self, origin: str) -> bool:
-        """Whether it is of a host that the setting names, whatever its port."""
+        """True if the setting lists the origin's host, whatever its port."""
         found = ORIGIN.fullmatch(origin)
         host = found and Host.read(found[2])
         return host is not None and self._names_it(host.name)
 
 
 class RefuseForeign:
-    """Around the application: refuses what these hosts refuse."""
+    """Wraps the application, and answers the requests that `hosts` refuses."""
 
     def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
         self._app = app
@@ -113,7 +113,7 @@ class RefuseForeign:
 
 
 def _is_of(origin: str, host: Host) -> bool:
-    """Whether it is the origin of what that host serves; `null`, which hides whose page it is, is not."""
+    """True if the origin is that of pages from this host; `null`, which hides the page's origin, is not."""
     found = ORIGIN.fullmatch(origin)
     if found is None:
         return False
@@ -131,12 +131,12 @@ def _is_address(name: str) -> bool:
 
 
 def _on_loopback(host: str) -> bool:
-    """Whether a server that listens on it is reached from this machine alone."""
+    """True if only this machine can reach a server that listens on `host`."""
     try:
-        # As who listens there asks for it: to the resolver `*` is every address, and loopback to others.
+        # AI_PASSIVE resolves for a server: `*` is then every address; without it, loopback.
         listed = socket.getaddrinfo(host, 0, flags=socket.AI_PASSIVE)
         found = {ip_address(address[0]) for *_, address in listed}
-    except (OSError, UnicodeError, ValueError):  # nobody can listen there
+    except (OSError, UnicodeError, ValueError):  # no server can listen there
         return True
     return all(map(_is_loopback, found))
 
@@ -152,8 +152,8 @@ def _text(value: bytes) -> str:
 
 def _foreign_host(asked: bytes) -> Forbidden:
     return Forbidden(
-        f"The request is for the host {shown(_text(asked))}, and this server is not known to be called that. "
-        "Ask it by its address or as localhost, or start it with that name among its --allowed-hosts "
+        f"The request is for the host {shown(_text(asked))}, which is not a known name of this server. "
+        "Use its address or localhost, or start it with that name among its --allowed-hosts "
         "(TRTSERVE_ALLOWED_HOSTS)."
     )
 
@@ -161,7 +161,7 @@ def _foreign_host(asked: bytes) -> Forbidden:
 def _foreign_page(origins: list[str]) -> Forbidden:
     page = f"a page of {', '.join(map(shown, origins[:2]))}" if origins else "a page of another origin"
     return Forbidden(
-        f"A browser sent this request for {page}, and no page but the server's own may ask for anything that "
-        "could change something. If that page is yours, start the server with its host among the "
-        "--allowed-hosts (TRTSERVE_ALLOWED_HOSTS)."
+        f"A browser sent this request for {page}, but only the server's own pages may send requests that can "
+        "change something. If that page is yours, start the server with its host among the --allowed-hosts "
+        "(TRTSERVE_ALLOWED_HOSTS)."
     )

@@ -1,9 +1,9 @@
-"""The body of a request as it comes from its client, within bounds."""
+"""Reads the body of a request from its client, within bounds."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from fastapi import Request
@@ -15,19 +15,17 @@ from trtserve.errors import BodyStalled, Cancelled, InvalidInput, TooLarge
 from trtserve.http.content_coding import check_plain
 from trtserve.inference.inflight import Share
 from trtserve.inference.patience import LEAST_BYTES_S, Patience
+from trtserve.services import services_for
 from trtserve.streams import within
 from trtserve.text import shown
 from trtserve.workers import CODINGS
 
-if TYPE_CHECKING:
-    from trtserve.settings import Settings
-
-STEP_S = 1.0  # of a wait
-LAST_LOOK_S = 0.01  # in which the loop reads what is there
+STEP_S = 1.0  # the longest single wait
+LAST_LOOK_S = 0.01  # time for the loop to read what has already arrived
 
 
 def declared(request: Request) -> int | None:
-    """The length in bytes that the headers say; None where they do not."""
+    """The Content-Length in bytes; None if the request has none."""
     length = request.headers.get("content-length", "")
     return int(length) if length.isdecimal() else None
 
@@ -35,29 +33,29 @@ def declared(request: Request) -> int | None:
 async def chunks(
     request: Request, what: str = "request", now: Callable[[], float] = time.monotonic
 ) -> AsyncIterator[bytes]:
-    """The body in the pieces that it comes in.
+    """The body in the pieces in which it arrives; `what` names it in error sentences.
 
-    Cancelled where the client leaves before its end, BodyStalled where it comes too slowly.
+    Raises Cancelled if the client leaves before its end, and BodyStalled if it arrives too slowly.
     """
-    settings: Settings = request.app.state.settings
-    patience = Patience(settings.body_timeout_s)
+    timeout_s = services_for(request).settings.body_timeout_s
+    patience = Patience(timeout_s)
     more = True
     while more:
-        message = await _next(request.receive, patience, now)  # no time of who reads the pieces counts
+        message = await _next(request.receive, patience, now)  # the consumer's own time does not count
         if message is None:
-            raise stalled(settings.body_timeout_s, what)
+            raise stalled(timeout_s, what)
         if message["type"] == "http.disconnect":
-            raise Cancelled(f"The client left before the {what} had come whole.")
+            raise Cancelled(f"The client left before the whole {what} had arrived.")
         more = message.get("more_body", False)
         if piece := message.get("body", b""):
             yield piece
 
 
 async def _next(receive: Receive, patience: Patience, now: Callable[[], float]) -> Message | None:
-    """What comes next from the client; None where it has no time left.
+    """The client's next message; None if it has no time left.
 
-    A loop that was held up has not read what came meanwhile, and runs its timers first: that is not its
-    clients' fault. So each wait costs two steps at most, and what is there is read before any is refused.
+    A blocked loop has not read what arrived meanwhile, and runs its timers first: that is not the clients'
+    fault. So each wait costs at most two steps, and what has arrived is read before a client is refused.
     """
     while patience.left > 0:
         begun = now()
@@ -73,7 +71,7 @@ async def _next(receive: Receive, patience: Patience, now: Callable[[], float]) 
 
 
 async def _within(seconds: float, receive: Receive) -> Message | None:
-    """What comes within so long; with 0, what is there. A server keeps what it did not get to hand out."""
+    """The message that arrives in time, or None; with 0, one that is there. A timeout loses no message."""
     try:
         async with asyncio.timeout(seconds):
             return await receive()
@@ -82,16 +80,16 @@ async def _within(seconds: float, receive: Receive) -> Message | None:
 
 
 def stalled(seconds: float, what: str = "request") -> BodyStalled:
-    """What a body is refused with that came too slowly for so long."""
+    """The error for a body that arrived too slowly for `seconds`; `what` names it in the sentence."""
     return BodyStalled(
-        f"The {what} had not come whole, and too little of it came for {seconds:g} s: {LEAST_BYTES_S} bytes "
-        "a second are the least. Send it again without such a pause, or start the server with a longer "
-        "--body-timeout-s (TRTSERVE_BODY_TIMEOUT_S)."
+        f"The {what} did not arrive whole, and too little of it arrived for {seconds:g} s: the minimum is "
+        f"{LEAST_BYTES_S} bytes a second. Send it again without such a pause, or start the server with a "
+        "longer --body-timeout-s (TRTSERVE_BODY_TIMEOUT_S)."
     )
 
 
 async def joined(pieces: AsyncIterator[bytes], share: Share | None) -> memoryview:
-    """The whole of a body, which `share` grows with; Unavailable as soon as it cannot."""
+    """The whole body; `share` grows with it. Raises Unavailable as soon as `share` cannot grow."""
     whole = bytearray()
     async for piece in pieces:
         if share is not None:
@@ -100,8 +98,8 @@ async def joined(pieces: AsyncIterator[bytes], share: Share | None) -> memoryvie
     return memoryview(whole)
 
 
-LARGEST = 65_536  # bytes, unless a route takes more: files in base64
-LEAST_FILE = 4096  # characters of base64 that are not read with the rest
+LARGEST = 65_536  # bytes, unless a route accepts more, for files in base64
+LEAST_FILE = 4096  # characters of base64; a shorter file is parsed with the rest
 TOO_LONG = (
     "The request's body has {size} bytes besides its files in base64; this server reads at most {most}."
 )
@@ -110,10 +108,10 @@ TOO_LONG = (
 async def json_object(
     request: Request, *, limit: int = LARGEST, share: Share | None = None, optional: bool = False
 ) -> dict[str, Any]:
-    """The body, which is a JSON object, or may be empty where it is optional.
+    """The body as a JSON object; an empty body gives an empty object if it is `optional`.
 
-    Raises InvalidInput, Unsupported, Cancelled; TooLarge beyond `limit` bytes, and Unavailable beyond what
-    the share can get, as soon as either is known.
+    Raises InvalidInput, UnsupportedMedia, Cancelled; and, as soon as it is known, TooLarge beyond `limit`
+    bytes and Unavailable beyond what `share` can get.
     """
     check_plain(request.headers)
     length = declared(request) or 0
@@ -127,16 +125,16 @@ async def json_object(
     try:
         given = orjson.loads(received) if limit <= LARGEST else await CODINGS.run(_without_files, received)
     except orjson.JSONDecodeError as failure:
-        raise InvalidInput(f"The request's body is no JSON: {failure}.") from None
+        raise InvalidInput(f"The request's body is not JSON: {failure}.") from None
     if not isinstance(given, dict):
-        raise InvalidInput(f"The request's body is {shown(given)}; it is a JSON object.")
+        raise InvalidInput(f"The request's body is {shown(given)}; it must be a JSON object.")
     return given
 
 
 def _without_files(document: memoryview) -> Any:
-    """What is in the document, where the parameters that are long and may be base64 are views on it.
+    """The parsed document, in which long parameters that may be base64 are views on it.
 
-    To read one of these takes no time; what is left has a bound. Raises orjson.JSONDecodeError and TooLarge.
+    They are not parsed, and the rest has a bound. Raises orjson.JSONDecodeError and TooLarge.
     """
     spans = find_plain_strings(document, LEAST_FILE)
     given, found = json_cut.read(document, spans, "", TOO_LONG)
@@ -150,4 +148,4 @@ def _without_files(document: memoryview) -> Any:
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The request's body is over {limit} bytes, the most that such a request takes here.")
+    return TooLarge(f"The request's body is over {limit} bytes, this server's limit for such a request.")

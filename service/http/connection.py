@@ -1,7 +1,8 @@
-"""uvicorn's HTTP protocol with a bound on heads, and with answers of our form to malformed HTTP.
+"""uvicorn's HTTP protocol with a bound on heads, and with answers in our form to malformed HTTP.
 
-It offers no other protocol, so it ignores an `Upgrade` (RFC 9110, 7.8): the body behind it is the message's.
-The parser cannot be told so: it ends such a message after its head, which is read again without the offer.
+It supports no other protocol, so it ignores an `Upgrade` (RFC 9110, 7.8): what follows is the message's body.
+The parser has no option for that and ends such a message after its head, so the head is parsed again without
+the offer.
 """
 
 import re
@@ -14,24 +15,24 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from trtserve.errors import HTTP_STATUS, InvalidInput, TrtserveError, Unsupported
 from trtserve.http import error_answers
 
-MOST_HEAD_BYTES = 65_536  # of a request's line and headers, its trailers included
-HEADER_BYTES = 3  # of a header besides its name and its value, at least
-# What says how a body is to be read: two of a kind that differ leave a doubt.
+MOST_HEAD_BYTES = 65_536  # of a request's line, headers and trailers
+HEADER_BYTES = 3  # the least that a header has besides its name and value
+# These say how to read the body: two that differ make it ambiguous.
 ONCE = {b"content-type", b"content-encoding", b"inference-header-content-length"}
 ABSOLUTE = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#]*)")
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """One connection. The ASGI lifespan's state has the server's `short_way`, and that has `errors`."""
+    """One connection. The ASGI lifespan's state holds the server's `short_way`, which has `errors`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._errors = self.app_state["short_way"].errors
-        self._head_bytes = 0  # that the parser has told of, of the request that it reads
-        # That it was given since it last told of anything: of a line without an end, which it keeps itself.
+        self._head_bytes = 0  # of the current request's head, as far as the parser has reported it
+        # Given to the parser since its last report: an unfinished line, which the parser buffers.
         self._untold_bytes = 0
-        self._refused: TrtserveError | None = None  # what is wrong with the head that the parser has read
-        self._in_head = False  # else the headers that the parser tells of are trailers
+        self._refused: TrtserveError | None = None  # why the head just parsed is refused
+        self._in_head = False  # False: the headers that the parser reports are trailers
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -53,10 +54,10 @@ class BoundedHttp(HttpToolsProtocol):
                 return
             head = self._head_without_offer()
             self.parser = _new_parser(self)
-            self.parser.feed_data(head)  # has been read once, so it can be read
+            self.parser.feed_data(head)  # cannot fail: the parser has accepted this head before
 
     def _head_without_offer(self) -> bytes:
-        """The head that the parser has just read, as it is without its offer of another protocol."""
+        """The head that the parser has just read, without its offer of another protocol."""
         begin = b"%b %b HTTP/%b\r\n" % (
             self.parser.get_method(),
             self.url,
@@ -65,7 +66,7 @@ class BoundedHttp(HttpToolsProtocol):
         return begin + lines(header for header in self.headers if header[0] != b"upgrade") + b"\r\n"
 
     def _refuse_message(self, failure: Exception) -> None:
-        """The parser raised: it read malformed HTTP, or one of the methods below did."""
+        """Refuse a message on which the parser, or one of the callbacks below, raised `failure`."""
         if self._head_bytes > MOST_HEAD_BYTES:
             self._refuse_head()
             return
@@ -73,12 +74,12 @@ class BoundedHttp(HttpToolsProtocol):
             self._end(HTTP_STATUS[self._refused.kind], self._refused)
             return
         no_path = isinstance(failure, httptools.HttpParserCallbackError)
-        reason = "its target is no path" if no_path else str(failure)
+        reason = "its target is not a path" if no_path else str(failure)
         self._end(
             400,
             InvalidInput(
-                f"What came cannot be read as HTTP/1.1: {reason}. Look at the request line and the headers "
-                "that the client sends."
+                f"The request is malformed HTTP/1.1: {reason}. Check the request line and the headers that "
+                "the client sends."
             ),
         )
 
@@ -87,7 +88,7 @@ class BoundedHttp(HttpToolsProtocol):
             431,
             InvalidInput(
                 f"The request's line and headers are over {MOST_HEAD_BYTES} bytes, the most that this server "
-                "takes: send fewer or shorter ones."
+                "accepts: send fewer or shorter ones."
             ),
         )
 
@@ -101,7 +102,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write(begin + b"\r\n" + body)
         self.transport.close()
 
-    # -- what the parser tells of
+    # -- callbacks of the parser
 
     def on_message_begin(self) -> None:
         self._head_bytes = self._untold_bytes = 0
@@ -115,7 +116,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + HEADER_BYTES)
-        if self._in_head:  # nothing behind a body says how that is to be read (RFC 9110, 6.5.1)
+        if self._in_head:  # a trailer must not say how to read the body before it (RFC 9110, 6.5.1)
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -124,9 +125,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._refused = refusal(self.parser.get_method(), version, self.headers)
         if self._refused is not None:
             raise self._refused
-        if self.parser.should_upgrade():  # it is read again
+        if self.parser.should_upgrade():  # the head is parsed again
             return
-        if version == "1.0":  # whose clients take an interim answer for theirs (RFC 9110, 10.1.1)
+        if version == "1.0":  # its clients take an interim answer for the final one (RFC 9110, 10.1.1)
             self.expect_100_continue = False
         absolute = ABSOLUTE.match(self.url)
         if absolute is not None:  # it names the host, whatever `Host` says (RFC 9112, 3.2.2)
@@ -143,11 +144,11 @@ class BoundedHttp(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         if not self.parser.should_keep_alive() and self.cycle is not None:
-            self.cycle.keep_alive = False  # also where a trailer says so: the parser reads no further
+            self.cycle.keep_alive = False  # even if only a trailer says so: the parser reads no further
         super().on_message_complete()
 
     def _count(self, size: int) -> None:
-        """Raises InvalidInput where that is too much, so that the parser reads on no further."""
+        """Count bytes of the head; raise InvalidInput if they are too many, so that the parser stops."""
         self._head_bytes += size
         self._untold_bytes = 0
         if self._head_bytes > MOST_HEAD_BYTES:
@@ -155,15 +156,15 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 def refusal(method: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> TrtserveError | None:
-    """Why a message of this head is not taken though the parser can read it; names are in lower case.
+    """Why a message that the parser accepts is refused for its head, or None; names are in lower case.
 
-    Two servers in a row must find the same end of a message, so all that leaves a doubt is refused. The rest
-    of it (two lengths, a length beside chunks, folded lines, bare line feeds) the parser refuses itself.
+    Two servers in a row must find the same end of a message, so any ambiguity is refused. The parser itself
+    refuses the rest (two lengths, a length beside chunks, folded lines, bare line feeds).
     """
     if method == b"CONNECT":
-        return Unsupported("The method CONNECT asks for a tunnel, and this server is no proxy.")
+        return Unsupported("The method CONNECT asks for a tunnel, but this server is not a proxy.")
     if version not in {"1.0", "1.1"}:
-        return InvalidInput(f"The request is of HTTP/{version}; send HTTP/1.1.")
+        return InvalidInput(f"The request's version is HTTP/{version}; send HTTP/1.1.")
     codings = [value for name, value in headers if name == b"transfer-encoding"]
     if codings and version == "1.0":
         return InvalidInput("HTTP/1.0 has no Transfer-Encoding; send a Content-Length, or HTTP/1.1.")
@@ -182,12 +183,12 @@ def refusal(method: bytes, version: str, headers: Sequence[tuple[bytes, bytes]])
 
 
 def _new_parser(protocol: HttpToolsProtocol) -> httptools.HttpRequestParser:
-    """A parser as uvicorn makes it."""
+    """A parser with the same settings as uvicorn's."""
     parser = httptools.HttpRequestParser(protocol)
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser
 
 
 def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Headers as they go over the wire."""
+    """Headers as they are sent on the wire."""
     return b"".join(b"%b: %b\r\n" % header for header in headers)

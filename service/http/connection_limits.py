@@ -1,6 +1,6 @@
-"""The open connections over HTTP: how many there may be, and which of them wait for nothing but their client.
+"""The open HTTP connections: how many there may be, and how long each may wait for its client.
 
-One look a second over all of them, instead of a timer for each: a request pays nothing for it.
+One look per second at all of them, instead of a timer for each: it costs a request nothing.
 """
 
 import asyncio
@@ -14,64 +14,64 @@ from trtserve.inference.patience import Patience
 from trtserve.settings import Settings, most_connections, most_per_address
 
 EVERY_S = 1.0
-NETWORK_BITS = 64  # of an address of IPv6: whoever has one of them has all
+NETWORK_BITS = 64  # of an IPv6 address: a client that has one address of the network has them all
 
 
 class Phase(Enum):
-    """What a connection waits for; but for WAITING, it is its client."""
+    """What a connection waits for: its client, except in WAITING."""
 
     WAITING = "waiting"  # for the server: the time is the request's
     IDLE = "idle"  # for the next request
-    HEAD = "head"  # for the rest of a head, and for the first request of all
+    HEAD = "head"  # for the rest of a head, or for the first request
     BODY = "body"  # for the rest of a body
-    REST = "rest"  # for the end of a body whose request has its answer already
-    ANSWER = "answer"  # until what was written has been taken
+    REST = "rest"  # for the end of a body whose request is already answered
+    ANSWER = "answer"  # until the client has received what was written
 
 
-RATED = {Phase.BODY, Phase.ANSWER}  # in which bytes give time back
+RATED = {Phase.BODY, Phase.ANSWER}  # phases in which moved bytes give time back
 FULL, CROWDED = "full", "address"  # why a connection is refused at once
 REASONS = (*(phase.value for phase in Phase if phase is not Phase.WAITING), FULL, CROWDED)
 
 
 class Standing(NamedTuple):
-    """Where a connection stands."""
+    """What a connection waits for, and how far it has come."""
 
     phase: Phase
-    number: int  # another one: the phase began anew since
+    number: int  # changes when the phase begins again
     moved: int  # bytes; grows as the client makes progress
 
 
 class Watched(Protocol):
-    """A connection as it is seen from here."""
+    """What Connections needs from a connection."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop: ...
 
     def standing(self) -> Standing: ...
     def end_late(self, phase: Phase) -> None:
-        """End the connection, as its client was too slow in this phase."""
+        """End the connection, because its client was too slow in this phase."""
 
     def give_up(self) -> None:
-        """Refuse the request under way that nobody else will, as the server stops."""
+        """Refuse the request in progress, because the server stops and nothing else refuses it."""
 
 
 class _Seen:
-    """What the last look found of a connection."""
+    """What the last look found about a connection."""
 
     __slots__ = ("patience", "standing")
 
     def __init__(self, standing: Standing, patience: Patience | None) -> None:
         self.standing = standing
-        self.patience = patience  # None: it may take for ever
+        self.patience = patience  # None: no time limit
 
 
 class Connections:
-    """Belongs to the event loop. Its clock is the loop that the connections have."""
+    """The open connections. Belongs to the event loop; its clock is the loop of the connections."""
 
     def __init__(self, settings: Settings) -> None:
         self.most = most_connections(settings)
         self.most_of_one = most_per_address(settings)
-        self.ended: Counter[str] = Counter()  # connections that were ended from here, by reason
+        self.ended: Counter[str] = Counter()  # connections ended or refused here, by reason
         self.header_timeout_s = settings.header_timeout_s
         self._limits = {
             Phase.IDLE: settings.idle_timeout_s,
@@ -93,12 +93,12 @@ class Connections:
         return list(self._open)
 
     def add(self, connection: Watched, address: str | None) -> None:
-        """Raises Unavailable where there are as many as there may be, in all or of this address."""
+        """Add a connection. Raises Unavailable at the limit, of all connections or of this address."""
         origin = _origin(address)
         if len(self._open) >= self.most:
             self.ended[FULL] += 1
             raise Unavailable(
-                f"This server has {self.most} connections open and takes no more: close some, or start it "
+                f"This server has {self.most} connections open, its limit: close some, or start it "
                 "with a higher --max-connections (TRTSERVE_MAX_CONNECTIONS)."
             )
         if self._per_origin[origin] >= self.most_of_one:
@@ -117,7 +117,7 @@ class Connections:
             self._loop.call_later(EVERY_S, self._look)
 
     def remove(self, connection: Watched) -> None:
-        """It has ended; one that was never added is none of ours."""
+        """Remove a connection that has ended; do nothing if it was never added."""
         if self._open.pop(connection, None) is None:
             return
         origin = self._origins.pop(connection)
@@ -130,13 +130,13 @@ class Connections:
         return _Seen(standing, None if limit is None else Patience(limit))
 
     def _look(self) -> None:
-        """End those whose client has no time left; look again while there are any."""
+        """End the connections whose clients have no time left; look again while any are open."""
         if not self._open:
             self._loop = None
             return
         assert self._loop is not None
         now = self._loop.time()
-        # A loop that was held up has not read what came meanwhile: that is not the clients' fault.
+        # A blocked loop has not read what arrived meanwhile: that is not the clients' fault.
         passed = min(now - self._looked, 2 * EVERY_S)
         self._looked = now
         self._loop.call_later(EVERY_S, self._look)
@@ -154,7 +154,7 @@ class Connections:
 
 
 def _origin(address: str | None) -> str:
-    """Whose connections are counted together: those of an address, of IPv6 of a network."""
+    """The key by which connections are counted together: an IPv4 address, or an IPv6 network."""
     if address is None or ":" not in address:
         return address or ""
     whole = ipaddress.IPv6Address(address.partition("%")[0])

@@ -1,4 +1,4 @@
-"""What Prometheus reads of the connections over HTTP."""
+"""Prometheus metrics of the HTTP connections."""
 
 from collections.abc import Iterator
 
@@ -15,11 +15,11 @@ class ConnectionCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
-            "trtserve_connections", "Connections over HTTP that are open.", value=len(self._connections)
+            "trtserve_connections", "Open HTTP connections.", value=len(self._connections)
         )
         ended = CounterMetricFamily(
             "trtserve_connections_ended",
-            "Connections over HTTP that the server ended or refused, by reason.",
+            "HTTP connections that the server ended or refused, by reason.",
             labels=["reason"],
         )
         for reason in REASONS:

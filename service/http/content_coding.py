@@ -1,6 +1,6 @@
-"""Compressed bodies: which coding a request has, which its answer may have, and both ways through zlib.
+"""Compressed bodies: the coding of a request, the coding of its answer, and zlib for both.
 
-Large ones are coded in a thread, in steps, so that they do not hold up the event loop.
+Large bodies go through zlib in a thread, in steps, so that they do not block the event loop.
 Source: RFC 9110, sections 8.4.1 and 12.5.3. `deflate` there is the zlib format (RFC 1950), not bare deflate.
 """
 
@@ -13,12 +13,12 @@ from trtserve.errors import InvalidInput, UnsupportedMedia
 from trtserve.text import shown
 from trtserve.workers import CODINGS
 
-WINDOW = {"gzip": 31, "deflate": 15}  # zlib's `wbits`, which also say the format
-LEVEL = 1  # tensors hardly get smaller with more
-LEAST_BYTES = 1024  # of an answer that is compressed
-HERE_BYTES = 65_536  # that are worked on, on the event loop; what is more, in a thread
+WINDOW = {"gzip": 31, "deflate": 15}  # zlib's `wbits`, which also select the format
+LEVEL = 1  # a higher level hardly makes tensors smaller
+LEAST_BYTES = 1024  # a shorter answer is not compressed
+HERE_BYTES = 65_536  # processed on the event loop; the rest goes to a thread
 FEED_BYTES = 65_536
-STEP_BYTES = 1_048_576  # that come of one step in a thread
+STEP_BYTES = 1_048_576  # output of one step in a thread
 
 Answer = tuple[bytes, dict[str, str]]
 """A body and its headers."""
@@ -27,7 +27,7 @@ QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*")
 
 
 def body_coding(headers: Mapping[str, str]) -> str | None:
-    """The coding of a request's body; None where it has none. Raises UnsupportedMedia."""
+    """The coding of a request's body, or None. Raises UnsupportedMedia."""
     coding = _named(headers)
     if coding is None:
         return None
@@ -41,24 +41,24 @@ def body_coding(headers: Mapping[str, str]) -> str | None:
 
 
 def check_plain(headers: Mapping[str, str]) -> None:
-    """Raise UnsupportedMedia where a body has a coding: for all that is no inference."""
+    """Raise UnsupportedMedia if the body has a coding: only inference requests may."""
     coding = _named(headers)
     if coding is not None:
         raise UnsupportedMedia(f"The body's Content-Encoding is {shown(coding)}; send it as it is.")
 
 
 def answer_coding(headers: Mapping[str, str]) -> str | None:
-    """The coding that a client asks an answer in; None where it names none, or rather wants none.
+    """The coding that a client wants for the answer; None if it names none, or prefers none.
 
-    `*` asks for nothing: it says what is bearable, not what is understood.
+    `*` does not ask for a coding: it says what is acceptable, not what is preferred.
     """
     wanted: dict[str, float] = {}
     for item in headers.get("accept-encoding", "").lower().split(","):
         coding, semicolon, parameter = item.partition(";")
         quality = QUALITY.fullmatch(parameter) if semicolon else None
-        if quality is not None or not semicolon:  # one whose quality cannot be read is not asked for
+        if quality is not None or not semicolon:  # a coding with an unreadable quality is ignored
             wanted[coding.strip()] = float(quality[1]) if quality else 1.0
-    best = max(WINDOW, key=lambda coding: wanted.get(coding, 0.0))  # gzip, where they are equal
+    best = max(WINDOW, key=lambda coding: wanted.get(coding, 0.0))  # gzip if they are equal
     quality_of_best = wanted.get(best, 0.0)
     asked = quality_of_best > 0 and quality_of_best >= wanted.get("identity", 0.0)
     return best if asked else None
@@ -70,7 +70,7 @@ def _named(headers: Mapping[str, str]) -> str | None:
 
 
 class Decompressor:
-    """One compressed stream, taken and given in pieces. Safe to use from one thread at a time."""
+    """Decompresses one stream piece by piece. Safe to use from one thread at a time."""
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
@@ -78,11 +78,11 @@ class Decompressor:
         self._input: bytes | memoryview = b""
 
     def feed(self, piece: bytes | memoryview) -> None:
-        """To be called once take() has given all of the piece before."""
+        """Add the next piece. Call it once take() has returned everything from the previous one."""
         self._input = piece
 
     def take(self, most: int) -> bytes:
-        """At most so many of the next bytes; none: feed the next piece. Raises InvalidInput."""
+        """At most `most` of the next bytes; empty: feed the next piece. Raises InvalidInput."""
         taken, rest = b"", self._input
         if not self._stream.eof:
             try:
@@ -99,7 +99,7 @@ class Decompressor:
         return taken
 
     def finish(self) -> None:
-        """Raise InvalidInput where the stream is not at its end."""
+        """Raise InvalidInput unless the stream is complete."""
         if not self._stream.eof:
             raise InvalidInput(f"The body ends before its {self._coding} stream does.")
 
@@ -110,7 +110,7 @@ def compress(parts: Iterable[bytes | memoryview], coding: str) -> bytes:
 
 
 async def decompressed(pieces: AsyncIterator[bytes], coding: str) -> AsyncIterator[bytes]:
-    """What is in a compressed body, in pieces of bounded size. Raises InvalidInput where it is broken."""
+    """The content of a compressed body, in pieces of bounded size. Raises InvalidInput if it is broken."""
     stream = Decompressor(coding)
     given = 0
     async for piece in pieces:
@@ -130,19 +130,19 @@ async def decompressed(pieces: AsyncIterator[bytes], coding: str) -> AsyncIterat
 
 
 async def compressed(parts: Sequence[Body], headers: dict[str, str], coding: str) -> Answer:
-    """An answer and its headers, in the coding that its client asks for; as it is where that is no gain."""
+    """An answer and its headers in the coding that its client wants; unchanged if that saves nothing."""
     if is_short(parts):
         return compressed_here(parts, headers, coding)
     return await CODINGS.run(compressed_here, parts, headers, coding)
 
 
 def is_short(parts: Sequence[Body]) -> bool:
-    """Whether an answer is short enough to be compressed on the event loop."""
+    """True if an answer is short enough to compress on the event loop."""
     return sum(map(len, parts)) <= HERE_BYTES
 
 
 def compressed_here(parts: Sequence[Body], headers: dict[str, str], coding: str) -> Answer:
-    """As compressed(), on the thread that calls: for answers that are short."""
+    """Like compressed(), but on the calling thread: for short answers."""
     headers = headers | {"Vary": "Accept-Encoding"}
     size = sum(map(len, parts))
     if size < LEAST_BYTES:

@@ -1,4 +1,4 @@
-"""Errors as answers: `{"error": sentence, "code": KIND}`, whoever raised them."""
+"""Answers every error, from Python or C++, with `{"error": sentence, "code": KIND}`."""
 
 import logging
 from typing import Any
@@ -14,7 +14,8 @@ from runtime_ext import Error
 from trtserve.errors import HTTP_STATUS, BodyStalled, Forbidden, TrtserveError, UnsupportedMedia
 from trtserve.failures import tell
 from trtserve.http.methods import allowed
-from trtserve.options.upload_query import UploadQuery
+from trtserve.http.upload_query import UploadQuery
+from trtserve.services import services_for, services_of
 from trtserve.shortage import shortage_behind
 from trtserve.text import cut, sentence, shown
 
@@ -29,21 +30,21 @@ class Problem(BaseModel):
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": kind} for kind, status in HTTP_STATUS.items()
 }
-RESPONSES[BodyStalled.status] = {"model": Problem, "description": f"{BodyStalled.kind} of its body"}
+RESPONSES[BodyStalled.status] = {"model": Problem, "description": f"{BodyStalled.kind}: its body stalled"}
 RESPONSES[Forbidden.status] = {
     "model": Problem,
-    "description": f"{Forbidden.kind} by the page or the host that it names",
+    "description": f"{Forbidden.kind}: the page or the host that it names is not allowed",
 }
 RESPONSES[UnsupportedMedia.status] = {
     "model": Problem,
-    "description": f"{UnsupportedMedia.kind} by its type or coding",
+    "description": f"{UnsupportedMedia.kind}: its type or coding is not supported",
 }
-# Where there is a default, FastAPI does not document the 422 that it would answer without install().
+# With a default, FastAPI does not document the 422 that it would answer without install().
 RESPONSES["default"] = {"model": Problem, "description": "Any other error, in the same form"}
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of the application an answer of this form."""
+    """Answer every error of the application in this form."""
     app.add_exception_handler(TrtserveError, _known)
     app.add_exception_handler(Error, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -54,7 +55,7 @@ def install(app: FastAPI) -> None:
 
 
 def render(error: Exception) -> tuple[int, str, dict[str, str], bytes]:
-    """An error as an answer: its status, its kind, the answer's headers and its body."""
+    """The answer to an error: status, kind, headers and body."""
     kind, text, retry_after = tell(error)
     headers = {"content-type": "application/json"}
     if retry_after is not None:
@@ -64,26 +65,26 @@ def render(error: Exception) -> tuple[int, str, dict[str, str], bytes]:
 
 
 def answer(app: FastAPI, error: Exception) -> Response:
-    """The answer to a request of this application's, counted."""
+    """The answer to an error in a request to this application, counted in its metrics."""
     status, kind, headers, body = render(error)
-    app.state.metrics.errors.labels(kind).inc()
-    if isinstance(error, BodyStalled):  # what may come of it still is nobody's
+    services_of(app).metrics.errors.labels(kind).inc()
+    if isinstance(error, BodyStalled):  # more of the body may still arrive
         headers["connection"] = "close"
     return Response(body, status, headers)
 
 
 def _answer(request: Request, status: int, code: str, message: str) -> JSONResponse:
-    request.app.state.metrics.errors.labels(code).inc()
+    services_for(request).metrics.errors.labels(code).inc()
     return JSONResponse({"error": sentence(message), "code": code}, status)
 
 
 async def _known(request: Request, error: Exception) -> Response:
-    """TrtserveError from here, Error from C++: both have a kind."""
+    """Answer a TrtserveError, or an Error from C++: both have a kind."""
     return answer(request.app, error)
 
 
 async def _short(request: Request, error: Exception) -> Response:
-    """What may be a shortage, and is as unexpected as any other where it is none."""
+    """Answer an error that may be a shortage; raise it again if it is not."""
     if shortage_behind(error) is None:
         raise error
     logger.warning("%s %s: %r", request.method, request.url.path, error)
@@ -91,7 +92,7 @@ async def _short(request: Request, error: Exception) -> Response:
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """A query that FastAPI refused: the first fault, in words."""
+    """Answer a query that FastAPI refused, with its first fault."""
     assert isinstance(error, RequestValidationError)
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"][1:]) or "body"
@@ -104,7 +105,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
-    """What routing refuses: an address or a method that there is not."""
+    """Answer what routing refuses: an unknown address, or a method that it lacks."""
     assert isinstance(error, HTTPException)
     path, method = cut(request.url.path), request.method
     if error.status_code == 404:
@@ -117,12 +118,12 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     )
     refusal.headers.update(error.headers or {})
     if error.status_code == 405:
-        # What routing itself names is the first route's.
+        # Starlette itself lists only the first route's methods.
         refusal.headers["allow"] = ", ".join(allowed(request.app.routes, request.scope))
     return refusal
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    # Without the traceback: Starlette raises the error again, and uvicorn logs it.
+    # Without the traceback: Starlette raises the error again, and uvicorn logs that.
     logger.error("%s %s failed: %r", request.method, request.url.path, error)
     return await _known(request, error)

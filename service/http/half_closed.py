@@ -1,9 +1,9 @@
-"""HTTP for clients that end their side of a connection once they have sent their requests.
+"""HTTP for clients that close their side of a connection once they have sent their requests.
 
 They get their answers, and then the connection ends. On the wire such a client looks like one that has left
-altogether: either sends a FIN. So while the answer is not there, the server asks now and then with an interim
-answer, `100 Continue`, which clients of HTTP/1.1 read over (RFC 9110, 15.2): the system of one that has left
-answers with a reset, and its request is given up.
+altogether: both send a FIN. So until the answer is ready, the server probes now and then with an interim
+answer, `100 Continue`, which clients of HTTP/1.1 skip (RFC 9110, 15.2): the system of a client that has left
+responds with a reset, and its request is cancelled.
 """
 
 import logging
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STEP_BYTES = 16_384  # that are parsed at once: some 900 of the shortest requests
-FIRST_LOOK_S = 0.05  # after the end of what the client sends; most answers are written before
+STEP_BYTES = 16_384  # parsed at once: some 900 of the shortest requests
+FIRST_LOOK_S = 0.05  # after the client's FIN; most answers are written before
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class HalfClosedHttp(BoundedHttp):
-    """One connection."""
+    """One connection, whose client may close its side before it has its answers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._ended = False  # the client sends no more
-        # Of what cannot be read behind requests that are not answered yet: nothing after it is read.
+        self._ended = False  # the client has closed its side
+        # The answer to a malformed message behind unanswered requests: nothing after that message is read.
         self._refusal: tuple[int, TrtserveError] | None = None
-        # What came behind a request that is not answered yet. While there is any, reading is paused.
+        # Bytes that arrived behind an unanswered request. While there are any, reading is paused.
         self._early = b""
         self._look: TimerHandle | None = None
         self._running: RequestResponseCycle | None = (
-            None  # the last that was begun; `cycle` may wait behind it
+            None  # the last that was started; `cycle` may wait behind it
         )
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, but nothing behind a request that waits for another: each takes memory."""
+        """Parse `data`, but nothing behind a request that waits for another: each takes memory."""
         if self._early:
             self._early += data
             self.flow.pause_reading()
@@ -56,7 +56,7 @@ class HalfClosedHttp(BoundedHttp):
             super().data_received(data[begin : begin + STEP_BYTES])
 
     def _go_on(self) -> None:
-        """Take what came behind the last request, and read again."""
+        """Parse the bytes that arrived behind the last request, and resume reading."""
         if self.transport.is_closing() or self.pipeline:
             return
         early, self._early = self._early, b""
@@ -65,7 +65,7 @@ class HalfClosedHttp(BoundedHttp):
             try:
                 self.data_received(early)
             except Exception:
-                # As the transport does with what it calls itself: else nobody would end the connection.
+                # The transport does this for its own callbacks; here it would leave the connection open.
                 logger.exception("a connection failed")
                 self.transport.abort()
                 return
@@ -75,7 +75,7 @@ class HalfClosedHttp(BoundedHttp):
         """Refuse the message and end the connection, once the requests before it have their answers."""
         broken = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
         if broken and self.cycle is self._running:
-            if self.cycle.response_started:  # another answer cannot come in the middle of it
+            if self.cycle.response_started:  # a second answer cannot begin in the middle of the first
                 self.transport.abort()
             else:
                 super()._end(status, failure)
@@ -90,19 +90,19 @@ class HalfClosedHttp(BoundedHttp):
             super()._end(status, failure)
 
     def owes(self) -> bool:
-        """Whether a request that came whole has no answer yet."""
+        """True if a request that arrived whole has no answer yet."""
         running = self._running
         return bool(self.pipeline or self._early) or (running is not None and not running.response_complete)
 
     def may_interrupt(self) -> bool:
-        """Whether an interim answer may be written now: none has begun, and its client reads HTTP/1.1."""
+        """True if an interim answer may be written now: no answer has begun, and the client uses HTTP/1.1."""
         running = self._running
         if running is None or running.response_complete:
             return True
         return not running.response_started and running.scope["http_version"] == "1.1"
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """True keeps the connection open for what is owed; a request that is cut off will never be whole."""
+        """True keeps the connection open for answers that are owed; a cut-off request is never answered."""
         cut_off = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
         if cut_off and self.cycle is self._running:
             return False
@@ -116,7 +116,7 @@ class HalfClosedHttp(BoundedHttp):
         return True
 
     def end_if_answered(self) -> None:
-        """End the connection of a client that sends no more, once it has its answers."""
+        """Close the connection if its client has closed its side and has all its answers."""
         if self._ended and not self.owes() and not self.transport.is_closing():
             self.transport.close()
 

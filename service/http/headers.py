@@ -1,4 +1,4 @@
-"""What the headers of an inference request say of its body and of the answer that it asks for."""
+"""Reads from an inference request's headers the form of its body and of the answer that it asks for."""
 
 from collections.abc import Mapping
 
@@ -10,12 +10,12 @@ from trtserve.text import shown
 TIMEOUT = "Inference-Timeout-Ms"
 TIMEOUT_DIGITS = 18
 
-# Without a type HTTP has octets, and some libraries say so of a body that they were given without one.
+# HTTP's default type is octet-stream, and some libraries send that for a body without a type.
 JSON_TYPES = {"", "application/json", "application/octet-stream"}
 
 
 def read_headers(headers: Mapping[str, str]) -> BodyForm:
-    """`headers` must find a name in any case. Raises InvalidInput and Unsupported."""
+    """What the headers say; they must find a name in any case. Raises InvalidInput, UnsupportedMedia."""
     coding = body_coding(headers)
     header_length = headers.get(open_inference.HEADER_LENGTH)
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -46,7 +46,7 @@ def read_headers(headers: Mapping[str, str]) -> BodyForm:
 
 
 def _timeout_ns(milliseconds: str) -> int:
-    """The header's whole number of milliseconds, in nanoseconds."""
+    """The timeout header's whole number of milliseconds, in nanoseconds."""
     digits = milliseconds.isascii() and milliseconds.isdecimal() and len(milliseconds) <= TIMEOUT_DIGITS
     if not digits:
         raise InvalidInput(f"{TIMEOUT} is {shown(milliseconds)}; it must be a whole number of milliseconds.")

@@ -1,4 +1,4 @@
-"""HEAD and OPTIONS, which addresses have without routes of their own (Source: RFC 9110, 9.3.2 and 9.3.7)."""
+"""HEAD and OPTIONS for every address, without routes of their own (Source: RFC 9110, 9.3.2 and 9.3.7)."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
-EVERY_METHOD = {"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"}  # that any address has
+EVERY_METHOD = {"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"}  # those of all addresses together
 
 
 class AnswerHead:
-    """Around the application: a HEAD is answered as the GET would be, without the body."""
+    """Wraps the application, and answers a HEAD like the GET, but without the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,7 +28,7 @@ class AnswerHead:
 
 
 class AnswerOptions:
-    """Around the application: an OPTIONS is told the methods of its address, if there is anything at it.
+    """Wraps the application, and answers an OPTIONS with the methods of its address, if that exists.
 
     Nothing in the answer lets pages of other origins use the server.
     """
@@ -47,7 +47,7 @@ class AnswerOptions:
 
 
 def allowed(routes: list[BaseRoute], scope: Scope) -> list[str]:
-    """The methods of an address, from all of its routes; empty: there is nothing at it."""
+    """The methods of an address, from all of its routes; empty if there is nothing at the address."""
     found = {method for method in METHODS if any(_takes(route, scope, method) for route in routes)}
     if "GET" in found:
         found.add("HEAD")
@@ -55,9 +55,9 @@ def allowed(routes: list[BaseRoute], scope: Scope) -> list[str]:
 
 
 def _takes(route: BaseRoute, scope: Scope, method: str) -> bool:
-    if isinstance(route, Mount) and method != "GET":  # files, which it matches whatever the method
+    if isinstance(route, Mount) and method != "GET":  # files: a mount matches any method
         return False
-    # A mount that has taken a request leaves its own path in the scope.
+    # A mount that has handled a request leaves its own path in the scope.
     root_path = scope.get("app_root_path", scope.get("root_path", ""))
     asked: dict[str, Any] = {**scope, "method": method, "root_path": root_path}
     return route.matches(asked)[0] == Match.FULL

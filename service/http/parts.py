@@ -1,4 +1,4 @@
-"""A response that is sent in parts: nobody joins a large one, which would hold up the event loop."""
+"""A response that is sent in parts: joining a large one would block the event loop."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -9,11 +9,11 @@ from starlette.types import Receive, Scope, Send
 
 from trtserve.codec import Body
 
-STEP_BYTES = 1_048_576  # that are handed over at once
+STEP_BYTES = 1_048_576  # handed over at once
 
 
 class PartsResponse(Response):
-    """Ends `held`, which holds what the parts take, when it has been sent or its client has left."""
+    """Sends the parts; then, or when the client leaves, exits `held`, which accounts for their memory."""
 
     def __init__(
         self, parts: Sequence[Body], headers: Mapping[str, str], held: AbstractContextManager[Any]

@@ -116,6 +116,12 @@ class EngineModel(BaseModel):
         """`condition`: how it is doing, where it is READY."""
         engine: Engine = resolved.engine
         stored, info = engine.stored, engine.info
+        options = stored.options.model_dump(include=set(cls.model_fields)) | {
+            "preferred_batch_sizes": read_sizes(stored.options.preferred_batch_sizes),
+            "batch_dims": read_dims(stored.options.batch_dims),
+        }
+        if info:
+            options |= {"device": info.device, "instances": info.instances}
         return cls(
             id=engine.id,
             digest=f"sha256:{engine.digest}",
@@ -126,15 +132,7 @@ class EngineModel(BaseModel):
             reason=engine.reason,
             backend=engine.backend,
             format=engine.format,
-            device=info.device if info else stored.device,
-            instances=info.instances if info else stored.instances,
-            max_queue_size=stored.max_queue_size,
-            cuda_graphs=stored.cuda_graphs,
-            max_batch_size=stored.max_batch_size,
-            max_queue_delay_us=stored.max_queue_delay_us,
-            latency_target_us=stored.latency_target_us,
-            preferred_batch_sizes=read_sizes(stored.preferred_batch_sizes),
-            batch_dims=read_dims(stored.batch_dims),
+            **options,
             joins_requests=condition.joins_requests if condition else None,
             executions_stuck=condition.executions_stuck if condition else 0,
             plan_bytes=stored.plan_bytes,

@@ -1,4 +1,4 @@
-"""The heads of requests that the short way is for, looked up by their bytes."""
+"""The heads of requests that may take the short way, looked up by their bytes."""
 
 import re
 from urllib.parse import unquote
@@ -11,41 +11,38 @@ from trtserve.errors import TrtserveError
 from trtserve.http.allowed_hosts import AllowedHosts
 from trtserve.http.connection import MOST_HEAD_BYTES, refusal
 from trtserve.http.headers import read_headers
-from trtserve.inference.calls import HERE_BYTES, Head
+from trtserve.inference.calls import HERE_BYTES, RequestHead
 
 BEGIN = (b"POST /engines/", b"POST /v2/models/")
-# The paths of the routes in routes.infer: what is asked, and its version in the second kind.
+# The paths of the routes in routes.infer: an engine or a name; a model, which may have a version.
 TARGET = re.compile(rb"/(?:engines/([^/?#]+)|v2/models/([^/?#]+)(?:/versions/([^/?#]+))?)/infer")
-HEAD_BYTES = 4096  # of a head that is kept
-HEADS = 256  # kept
-LENGTH_DIGITS = 18  # of a length that a body can have
+HEAD_BYTES = 4096  # a longer head is not kept
+HEADS = 256  # the most that are kept
+LENGTH_DIGITS = 18  # the most that a body's length has
 UNUSUAL = {b"transfer-encoding", b"expect", b"upgrade"}
 
 
 class KnownHead:
-    """A head that the short way is for, and the length of its body."""
+    """A head that may take the short way, and the length of its body in bytes."""
 
     __slots__ = ("head", "length")
 
-    def __init__(self, head: Head, length: int) -> None:
+    def __init__(self, head: RequestHead, length: int) -> None:
         self.head = head
         self.length = length
 
 
 class KnownHeads:
-    """Belongs to the event loop. What it keeps is bounded in number and size, whatever clients send."""
+    """The heads that were seen before. Belongs to the event loop; bounded, whatever clients send."""
 
     def __init__(self, limit: int, hosts: AllowedHosts) -> None:
-        """`limit` is that of a body in bytes; what it or `hosts` refuse is refused on the long way."""
+        """`limit` bounds a body, in bytes; requests that it or `hosts` refuse take the long way."""
         self._limit = limit
         self._hosts = hosts
         self._known: dict[bytes, KnownHead | None] = {}
 
-    def __len__(self) -> int:
-        return len(self._known)
-
     def look_up(self, raw: bytes) -> KnownHead | None:
-        """What a head of these bytes, up to its empty line, says; None where the short way is not for it."""
+        """The head in `raw`, which ends with its empty line; None if it must take the long way."""
         try:
             return self._known[raw]
         except KeyError:
@@ -69,7 +66,7 @@ class KnownHeads:
         names = [name for name, _ in read.headers]
         if (
             target is None
-            or not read.ordinary
+            or not read.short
             or names.count(b"content-length") != 1
             or not UNUSUAL.isdisjoint(names)
             or refusal(b"POST", "1.1", read.headers) is not None
@@ -88,14 +85,14 @@ class KnownHeads:
         except (TrtserveError, UnicodeDecodeError):
             return None
         ref = engine or model or ""
-        if "/" in ref or "/" in (version or ""):  # no part of a path, once it is decoded: there is nothing
+        if "/" in ref or "/" in (version or ""):  # a decoded slash: no such path exists
             return None
-        head = Head.of(ref, version, form, of_model=model is not None)
+        head = RequestHead.of(ref, version, form, of_model=model is not None)
         return None if _written(head, int(length)) > HERE_BYTES else KnownHead(head, int(length))
 
 
-def _written(head: Head, length: int) -> int:
-    """How much of a body of that length is JSON."""
+def _written(head: RequestHead, length: int) -> int:
+    """How many bytes of a body of this length are JSON."""
     if head.header_length >= 0:
         return head.header_length
     return length if head.form.body is Form.PROTOCOL else 0
@@ -106,13 +103,13 @@ def _unquoted(part: bytes | None) -> str | None:
 
 
 class _Reader:
-    """Reads one head; what httptools calls while it does."""
+    """Reads one head; httptools calls its methods."""
 
     def __init__(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
-        self.ordinary = False  # POST of HTTP/1.1 on a connection that stays open
+        self.short = False  # a POST over HTTP/1.1 on a connection that stays open
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -121,8 +118,8 @@ class _Reader:
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        # Asked now: after a message without a body the parser has forgotten its `Connection: close`.
-        self.ordinary = (
+        # Asked here, because after a message without a body the parser forgets its `Connection: close`.
+        self.short = (
             self.parser.should_keep_alive()
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"

@@ -1,12 +1,12 @@
-"""HTTP for inference, ahead of the framework: uvicorn's protocol with a short way for most of the traffic.
+"""HTTP for inference, ahead of the framework: uvicorn's protocol with a short way for most requests.
 
-A POST to an engine's `infer` whose head is complete and ordinary is answered from here: no task, no ASGI
-messages, no routing, and the body goes into one buffer from which it is never copied in Python. Every other
-request, also an inference with anything unusual about it, goes the whole way through uvicorn and the
-application, which knows the same routes: what is refused there is refused with the same sentences. So this is
-an optimisation and nothing else; take it out and the service answers the same.
+A POST to an engine's `infer` whose head is complete and ordinary is answered here: no task, no ASGI messages,
+no routing, and the body goes into one buffer, which Python never copies. Every other request, including an
+inference with anything unusual about it, takes the long way through uvicorn and the application, which has
+the same routes and refuses with the same sentences. So this is only an optimisation: without it the service
+gives the same answers.
 
-The head of a request is looked up by its bytes first, and parsed (by httptools, as all others) if it is new.
+A request's head is first looked up by its bytes, and parsed (by httptools, like all others) if it is new.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ from trtserve.http.connection import lines
 from trtserve.http.connection_limits import Connections, Phase, Standing
 from trtserve.http.content_coding import compressed, compressed_here, is_short
 from trtserve.http.short_heads import KnownHead, KnownHeads
-from trtserve.http.stopping import stopping
+from trtserve.http.stopping import unfinished
 from trtserve.http.timed import TimedHttp
-from trtserve.inference.calls import Call, Head, Inference
+from trtserve.inference.calls import Call, Inference, RequestHead
 from trtserve.inference.inflight import InflightBytes, KeptOutputs, Untaken
 from trtserve.settings import Settings
 
@@ -38,10 +38,10 @@ logger = logging.getLogger(__name__)
 
 END = b"\r\n\r\n"
 RENDERED = 8  # output shapes whose answers are kept for a template
-RENDERED_BYTES = 4096  # of an answer that is kept, up to its blobs
-JOINED_BYTES = 65536  # of an answer that is written as one
-DROPPED_BYTES = 65536  # of a body that is read for nobody, at a time
-ALIGNMENT = 64  # bytes; where a body's tensors begin, so that they can be used where they lie
+RENDERED_BYTES = 4096  # of an answer without its blobs; a longer one is not kept
+JOINED_BYTES = 65536  # of an answer; a longer one is not joined before it is written
+DROPPED_BYTES = 65536  # read at a time of a body that is not needed
+ALIGNMENT = 64  # bytes; a body's tensors begin at a multiple, so that they can be used in place
 
 
 class ShortWay:
@@ -50,7 +50,7 @@ class ShortWay:
     def __init__(
         self, inference: Inference, inflight: InflightBytes, errors: Any, settings: Settings
     ) -> None:
-        """`errors` counts the errors that are answered, by code."""
+        """`errors` is the counter of error answers, by code."""
         self.inference = inference
         self.inflight = inflight
         self.kept = KeptOutputs(inflight)
@@ -63,32 +63,32 @@ class ShortWay:
         self._ok = b""
 
     def ok(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-        """How a good answer begins. uvicorn makes the list anew when its date changes."""
+        """The start of a successful answer. uvicorn makes a new list when its date changes."""
         if default_headers is not self._default_headers:
             self._ok = STATUS_LINE[200] + lines(default_headers)
             self._default_headers = default_headers
         return self._ok
 
     def stop(self) -> None:
-        """Refuse what is under way still: the drain time is over. uvicorn cancels only what it knows of."""
+        """Refuse the requests still in progress: the drain time is over. uvicorn cancels only its own."""
         for connection in self.connections.open():
             connection.give_up()
 
 
 class InferProtocol(TimedHttp):
-    """One connection. The ASGI lifespan's state has the server's `short_way`."""
+    """One connection. The ASGI lifespan's state holds the server's `short_way`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._short: ShortWay = self.app_state["short_way"]
-        self._call: Call | None = None  # the request on the short way, once its body is here
-        self._body: _Body | None = None  # or its body, until then
-        self._share = 0  # bytes of the body that are counted as under way
-        self._untaken: Untaken | None = None  # the last answer, where it was too much to be sent at once
-        self._coding: str | None = None  # that the request's client asks the answer in
-        self._finishing: asyncio.Task[None] | None = None  # of an answer that takes long
-        self._stalled = False  # reading is paused until the client has taken its answers
-        self._closing = False  # after the answer
+        self._call: Call | None = None  # the request on the short way, once its body is complete
+        self._body: _Body | None = None  # until then, its body
+        self._share = 0  # bytes of the body that count as in flight
+        self._untaken: Untaken | None = None  # the last answer, if it was too long to be sent at once
+        self._coding: str | None = None  # the coding that the client wants for the answer
+        self._finishing: asyncio.Task[None] | None = None  # makes an answer that takes long
+        self._stalled = False  # reading is paused until the client has received its answers
+        self._closing = False  # close the connection after the answer
 
     # -- in
 
@@ -104,7 +104,7 @@ class InferProtocol(TimedHttp):
         super().data_received(data)
 
     def _begin(self, data: bytes, end: int) -> bool:
-        """Take the request whose head ends at `end`; False where it is not for the short way."""
+        """Take the request whose head ends at `end`; False if it must take the long way."""
         known = self._short.known(data[:end])
         if known is None:
             return False
@@ -134,7 +134,7 @@ class InferProtocol(TimedHttp):
         return True
 
     def body_came(self, body: "_Body", nbytes: int) -> None:
-        """Count what has come of the body; where there is no room for it, refuse the request at once."""
+        """Count `nbytes` more of the body; if there is no room for them, refuse the request at once."""
         try:
             self._short.inflight.take(nbytes, body.known.length)
         except TrtserveError as full:
@@ -144,7 +144,7 @@ class InferProtocol(TimedHttp):
             self._share += nbytes
 
     def body_dropped(self) -> None:
-        """All of a body has come whose request has its answer."""
+        """The whole body of a request that is already answered has arrived."""
         self._take_back()
 
     def body_complete(self, body: "_Body") -> None:
@@ -152,18 +152,18 @@ class InferProtocol(TimedHttp):
         self._run(body.known.head, body.view, 0)
 
     def body_stalled(self) -> None:
-        """Refuse the request; what may come of its body still is nobody's, so the connection ends."""
+        """Refuse the request, and end the connection, because more of the body may still arrive."""
         self._take_back()
         self._closing = True
         self._refuse(stalled(self._short.body_timeout_s))
 
     def _take_back(self) -> None:
-        """Have the connection again, which was the body's."""
+        """Take the connection back from the body."""
         if self._body is not None:
             self._body = None
             self.transport.set_protocol(self)
 
-    def _run(self, head: Head, body: Body, offset: int) -> None:
+    def _run(self, head: RequestHead, body: Body, offset: int) -> None:
         self._coding = head.form.answer_coding
         try:
             self._call = self._short.inference.start(head, body, offset, self._done)
@@ -195,7 +195,7 @@ class InferProtocol(TimedHttp):
         self._write(self._short.ok(self.server_state.default_headers), parts, completion)
 
     async def _finish(self, call: Call, completion: Completion) -> None:
-        """Make an answer in a thread, and write it. Its request is under way until then."""
+        """Make an answer in a thread, and write it. Until then its request is in progress."""
         try:
             body, headers = await self._short.inference.answer_long(call, completion)
             if self._coding is not None:
@@ -209,7 +209,7 @@ class InferProtocol(TimedHttp):
         self._write(self._short.ok(self.server_state.default_headers), [_tail(headers, body), *body])
 
     def _rendered(self, call: Call, completion: Completion) -> list[Body] | None:
-        """The answer of a request like one that was answered before; None for another."""
+        """The answer to a request like an earlier one, from the template; None for any other request."""
         template = call.template
         if template is None or not template.alike:
             return None
@@ -235,7 +235,7 @@ class InferProtocol(TimedHttp):
         self._write(begin, [_tail(headers, [body]), body])
 
     def _write(self, begin: bytes, parts: list[Body], completion: Completion | None = None) -> None:
-        """`completion`: whose outputs are among the parts."""
+        """Write an answer. `completion` is the one whose outputs are among the parts."""
         self._short.inflight.give_back(self._share)
         self._share = 0
         self.server_state.total_requests += 1
@@ -251,13 +251,13 @@ class InferProtocol(TimedHttp):
             if self.transport.get_write_buffer_size() > 0 and self._untaken is None:
                 memory = (-id(self), size) if completion is None else completion.memory
                 self._untaken = Untaken(self._short.kept, memory)
-                # So that resume_writing() comes when nothing is left.
+                # So that resume_writing() is called when nothing is left.
                 self.transport.set_write_buffer_limits(high=0)
         if self._closing:
             self.transport.close()
             return
         flow = self.flow
-        if flow.write_paused:  # who does not take answers makes no more requests
+        if flow.write_paused:  # a client that does not read its answers gets no more requests in
             self._stalled = True
             flow.pause_reading()
         elif flow.read_paused:
@@ -271,7 +271,7 @@ class InferProtocol(TimedHttp):
         return self._call is not None or super().owes()
 
     def standing(self) -> Standing:
-        """What the connection waits for now; one is ended for whose answer there is no room for a second."""
+        """What the connection waits for now. Abort it if its unread answer has outstayed its room."""
         if self._untaken is not None and not self._untaken.has_room():
             self._short.errors.labels("Unavailable").inc()
             self.transport.abort()
@@ -291,7 +291,7 @@ class InferProtocol(TimedHttp):
             super().end_late(phase)
 
     def _takes_body(self) -> bool:
-        """Whether a request is under way whose body has not come whole."""
+        """True if a request in progress still waits for the rest of its body."""
         return self._body is not None and not self._body.dropped
 
     def shutdown(self) -> None:
@@ -301,13 +301,13 @@ class InferProtocol(TimedHttp):
             super().shutdown()
 
     def give_up(self) -> None:
-        """Refuse the request under way, if there is one, and end the connection."""
+        """Refuse the request in progress, if any, and end the connection."""
         if self._abandon():
             self._closing = True
-            self._refuse(stopping())
+            self._refuse(unfinished())
 
     def _abandon(self) -> bool:
-        """Have no request under way any more; False where there was none."""
+        """Abandon the request in progress; False if there was none."""
         if self._call is None and not self._takes_body():
             return False
         if self._call is not None:
@@ -339,12 +339,12 @@ class InferProtocol(TimedHttp):
 
 
 class _Body(asyncio.BufferedProtocol):
-    """Reads the rest of a body into one buffer, and then gives the connection back."""
+    """Reads the rest of a body into one buffer, then gives the connection back."""
 
     def __init__(self, owner: InferProtocol, known: KnownHead, begun: memoryview) -> None:
         self._owner = owner
         self.known = known
-        # Not filled before it is read into; and begun so that the first tensor is aligned.
+        # np.empty does not clear the memory; the view starts where the first tensor is aligned.
         buffer = np.empty(known.length + ALIGNMENT, np.uint8)
         first = -(buffer.ctypes.data + max(0, known.head.header_length)) % ALIGNMENT
         self.view = memoryview(buffer.data)[first : first + known.length]
@@ -369,7 +369,7 @@ class _Body(asyncio.BufferedProtocol):
             self._owner.body_complete(self)
 
     def drop(self) -> None:
-        """Keep nothing of it, neither what has come nor the rest."""
+        """Keep nothing of the body, neither what has arrived nor the rest."""
         self.dropped = True
         self.view = memoryview(bytearray(DROPPED_BYTES))
 
@@ -384,7 +384,7 @@ class _Body(asyncio.BufferedProtocol):
 
 
 def _tail(headers: Mapping[str, str], body: list[Body]) -> bytes:
-    """The headers of an answer's own, up to its body."""
+    """The answer's own headers, up to its body."""
     own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     own.append((b"content-length", b"%d" % sum(map(len, body))))
     return lines(own) + b"\r\n"

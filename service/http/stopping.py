@@ -1,22 +1,22 @@
-"""The answer to requests that a stop finds unfinished when the drain time is over."""
+"""The answer to requests that are unfinished when a stop's drain time is over."""
 
 import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trtserve.errors import Unavailable
+from trtserve.errors import Unavailable, stopping
 from trtserve.http import error_answers
 
 
-def stopping() -> Unavailable:
-    return Unavailable(
-        "The server is stopping, and the request was not done within --drain-s (TRTSERVE_DRAIN_S). Send it "
-        "again when the server is back, or to another."
+def unfinished() -> Unavailable:
+    return stopping(
+        ", and the request did not finish within --drain-s (TRTSERVE_DRAIN_S). Send it again when the server "
+        "is back, or to another server"
     )
 
 
 class AnswerCancelled:
-    """Around the application: nobody but uvicorn cancels a request, and only at the end of the drain time."""
+    """Wraps the application, and answers cancelled requests: only uvicorn cancels, after the drain time."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,4 +34,4 @@ class AnswerCancelled:
         except asyncio.CancelledError:
             if started or scope["type"] != "http":
                 raise
-            await error_answers.answer(scope["app"], stopping())(scope, receive, send)
+            await error_answers.answer(scope["app"], unfinished())(scope, receive, send)

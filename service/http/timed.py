@@ -1,6 +1,6 @@
-"""HTTP for clients that take their time, or come in numbers: connections are limited in both.
+"""HTTP with limits on slow clients, and on the number of connections.
 
-Connections looks at all of them once a second; here is what it asks each.
+`Connections` looks at every connection once a second; this is what it asks each of them.
 """
 
 import asyncio
@@ -15,25 +15,25 @@ from trtserve.http.half_closed import HalfClosedHttp
 
 
 class TimedHttp(HalfClosedHttp):
-    """One connection. The lifespan's `short_way` has the `connections` of the server."""
+    """One connection. The ASGI lifespan's `short_way` has the server's `connections`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._connections: Connections = self.app_state["short_way"].connections
-        self._in_parser = 0  # messages that the parser has begun to read and not read to their end
-        self._in_head = False  # of the last of them, the head is not there whole
-        self._number = 0  # of messages that have begun, on whichever way
-        self._resumed = 0  # how often the client has taken what was too much to write on
+        self._in_parser = 0  # messages that the parser has begun but not finished
+        self._in_head = False  # the last one's head is not complete
+        self._number = 0  # messages that have begun, on the short way and the long one
+        self._resumed = 0  # how often writing has resumed after the client was behind
 
     def standing(self) -> Standing:
-        """What the connection waits for now."""
+        """What the connection waits for now, and how far it has come."""
         unsent = self.transport.get_write_buffer_size()
         if unsent or self.transport.is_closing():
             return Standing(Phase.ANSWER, self._resumed, -unsent - _undelivered(self.transport))
         return self._awaited()
 
     def _awaited(self) -> Standing:
-        """What it waits for with nothing to write. The application watches over the bodies that it reads."""
+        """What it waits for with nothing left to write. The application times the bodies that it reads."""
         if self.owes():
             phase = Phase.WAITING
         elif self._in_head or self._number == 0:
@@ -46,13 +46,13 @@ class TimedHttp(HalfClosedHttp):
         if phase is Phase.HEAD and self._in_head:
             seconds = self._connections.header_timeout_s
             late = BodyStalled(
-                f"The request's line and headers had not come whole after {seconds:g} s. Send them at once, "
-                "or start the server with a longer --header-timeout-s (TRTSERVE_HEADER_TIMEOUT_S)."
+                f"The request's line and headers did not arrive whole within {seconds:g} s. Send them at "
+                "once, or start the server with a longer --header-timeout-s (TRTSERVE_HEADER_TIMEOUT_S)."
             )
             self._end(late.status, late)
         elif phase in {Phase.HEAD, Phase.IDLE}:
             self.transport.close()
-        else:  # what it has to read, it does not read
+        else:  # it does not read its answer
             self.transport.abort()
 
     # -- the connection's life
@@ -69,7 +69,7 @@ class TimedHttp(HalfClosedHttp):
         super().connection_lost(exc)
 
     def give_up(self) -> None:
-        """Refuse the request under way that uvicorn does not know of: on this way there is none."""
+        """Refuse a request in progress that uvicorn does not know; without the short way there is none."""
 
     def resume_writing(self) -> None:
         self._resumed += 1
@@ -77,9 +77,9 @@ class TimedHttp(HalfClosedHttp):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._unset_keepalive_if_required()  # one timer for an idle connection is enough
+        self._unset_keepalive_if_required()  # Connections times idle connections already
 
-    # -- what the parser tells of
+    # -- callbacks of the parser
 
     def on_message_begin(self) -> None:
         self._in_parser += 1
@@ -97,9 +97,9 @@ class TimedHttp(HalfClosedHttp):
 
 
 def _undelivered(transport: asyncio.Transport) -> int:
-    """The bytes of what was written that this system still holds, as the client's has not acknowledged them.
+    """Written bytes that the kernel still holds, because the client's kernel has not acknowledged them.
 
-    What the transport has moves in jumps: the system takes more only once a third of what it holds is free.
+    The transport's own buffer shrinks in jumps: the kernel accepts more only once a third of its own is free.
     """
     try:
         left = ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))

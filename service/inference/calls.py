@@ -18,20 +18,20 @@ from trtserve.errors import InvalidInput, NotFound, of_kind, unknown_model
 from trtserve.inference.completions import Completions
 from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.inference.shared_memory import (
-    SharedMemory,
+    Regions,
     check_outputs,
     input_bytes,
     read_inputs,
     write_outputs,
 )
-from trtserve.options.batching import joins, read_dims
+from trtserve.options.batching import read_dims
 from trtserve.settings import Settings
 from trtserve.workers import CODINGS
 
 HERE_BYTES = 2_097_152  # of written numbers that are read on the event loop: some 10 ms; more, in a thread
 DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
 TEMPLATES = 8  # kept for one head
-KIND_TENSORS = 16  # inputs and outputs of a request whose kind is kept
+PATTERN_TENSORS = 16  # inputs and outputs of a request whose pattern is kept
 
 
 @dataclass(slots=True)
@@ -47,8 +47,8 @@ class Template:
 
 
 @dataclass(slots=True)
-class Kind:
-    """The same of requests in the other forms, which have the same tensors and ask for the same outputs."""
+class Pattern:
+    """What requests in the other forms have in common that have the same tensors and ask for the same."""
 
     resolved: Resolved
     prepared: Prepared
@@ -56,7 +56,7 @@ class Kind:
 
 
 @dataclass(slots=True)
-class Head:
+class RequestHead:
     """What a request's target and headers say; requests with the same head may share it."""
 
     ref: str
@@ -65,10 +65,10 @@ class Head:
     header_length: int  # of the JSON in the binary form; -1: another form
     of_model: bool = False  # asks for a model of the Open Inference Protocol, not for an engine
     templates: dict[bytes, Template] = field(default_factory=dict)
-    kinds: dict[object, Kind] = field(default_factory=dict)
+    patterns: dict[object, Pattern] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ref: str, version: str | None, form: BodyForm, *, of_model: bool = False) -> "Head":
+    def of(cls, ref: str, version: str | None, form: BodyForm, *, of_model: bool = False) -> "RequestHead":
         length = form.header_length or ""
         # What is no such number is refused when the body is decoded.
         known = length.isascii() and length.isdecimal() and len(length) <= open_inference.LENGTH_DIGITS
@@ -107,7 +107,7 @@ class Inference:
         completions: Completions,
         *,
         inflight: InflightBytes,
-        shared_memory: SharedMemory,
+        shared_memory: Regions,
     ) -> None:
         self._runtime = runtime
         self._registry = registry
@@ -119,7 +119,7 @@ class Inference:
         if settings.request_timeout_s is not None:
             self._timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
 
-    def check(self, head: Head, length: int) -> None:
+    def check(self, head: RequestHead, length: int) -> None:
         """Raise what a request is refused with before its body, of so many bytes, has come."""
         engine = self.ready(head.ref, head.version, head.of_model).engine
         if head.header_length < 0:
@@ -140,7 +140,7 @@ class Inference:
                 raise unknown_model(missing) from None
             raise
 
-    def start(self, head: Head, body: Body, offset: int, done: Done) -> Call:
+    def start(self, head: RequestHead, body: Body, offset: int, done: Done) -> Call:
         """Submit the request whose body is `body` from `offset` on; `done` gets its completion.
 
         Raises what the request is refused with.
@@ -161,7 +161,9 @@ class Inference:
         self._completions.expect(ticket, done)
         return Call(resolved, ticket, request, template.selected, template)
 
-    def start_request(self, head: Head, request: InferRequest, left_ns: int | None, done: Done) -> Call:
+    def start_request(
+        self, head: RequestHead, request: InferRequest, left_ns: int | None, done: Done
+    ) -> Call:
         """Submit a request that came as one; `done` gets its completion. Raises what it is refused with.
 
         `left_ns`: until nobody waits for the answer any more, whatever else the request's time is.
@@ -171,7 +173,7 @@ class Inference:
         timeout_ns = min((time for time in times if time is not None), default=None)
         return self._submit(head, resolved, request, timeout_ns, done)
 
-    async def start_long(self, head: Head, body: Body, done: Done, share: Share) -> Call:
+    async def start_long(self, head: RequestHead, body: Body, done: Done, share: Share) -> Call:
         """As start(), for a body of which much may be written as text: that is read in a thread."""
         resolved = self.ready(head.ref, head.version, head.of_model)
         if head.header_length in range(DOCUMENT_BYTES + 1):
@@ -184,14 +186,14 @@ class Inference:
         await self.read_long(head, read, share)
         return self.start_request(head, read, None, done)
 
-    async def read_long(self, head: Head, request: InferRequest, share: Share) -> None:
+    async def read_long(self, head: RequestHead, request: InferRequest, share: Share) -> None:
         """Read the inputs of a request that are long as they are written, in a thread.
 
         `share` grows with them. Raises what the request is refused with, if it can before they are read.
         """
         if request.unread_bytes() <= HERE_BYTES:
             return
-        self._kind(head, self.ready(head.ref, head.version, head.of_model), request)
+        self._pattern(head, self.ready(head.ref, head.version, head.of_model), request)
         share.grow_to(share.size + request.read_bytes())
         for number, (name, datatype, shape, data) in enumerate(request.inputs):
             if isinstance(data, Unread):
@@ -199,15 +201,15 @@ class Inference:
                 request.inputs[number] = (name, datatype, shape, read)
 
     def abandon(self, call: Call) -> None:
-        """Nobody waits for the call's answer any more."""
+        """Forget the call: its client no longer waits for the answer."""
         if self._completions.forget(call.engine_id, call.ticket):
             self._inflight.give_back(call.made)
 
     def _submit(
-        self, head: Head, resolved: Resolved, request: InferRequest, timeout_ns: int | None, done: Done
+        self, head: RequestHead, resolved: Resolved, request: InferRequest, timeout_ns: int | None, done: Done
     ) -> Call:
         """Submit a request that has no template."""
-        prepared, selected = self._kind(head, resolved, request)
+        prepared, selected = self._pattern(head, resolved, request)
         made = self._take_room(resolved, request, selected) if request.makes_inputs else 0
         try:
             data = read_inputs(self._shared_memory, request)
@@ -279,7 +281,7 @@ class Inference:
             written=written,
         )
 
-    def _read(self, head: Head, resolved: Resolved, body: Body) -> Template | InferRequest:
+    def _read(self, head: RequestHead, resolved: Resolved, body: Body) -> Template | InferRequest:
         """What is new in a body: a template where requests may be like it, else the one request."""
         if head.header_length < 0:
             return codec.decode_body(head.form, body)
@@ -294,14 +296,14 @@ class Inference:
         return head.form.complete(described.bind(blobs))
 
     def _raw(self, resolved: Resolved, body: Body) -> InferRequest:
-        specs, stored = resolved.engine.loaded.inputs, resolved.engine.stored
+        specs, options = resolved.engine.loaded.inputs, resolved.engine.stored.options
         batch_dim = None
-        if joins(stored):
-            batch_dim = read_dims(stored.batch_dims).get(specs[0].name if specs else "", 0)
+        if options.joins:
+            batch_dim = read_dims(options.batch_dims).get(specs[0].name if specs else "", 0)
         return raw.decode(specs, batch_dim, body)
 
     def _template(
-        self, head: Head, resolved: Resolved, document: bytes, described: open_inference.Described
+        self, head: RequestHead, resolved: Resolved, document: bytes, described: open_inference.Described
     ) -> Template:
         request = head.form.complete(described.request)
         prepared, selected = self._prepare(resolved, request, described.tensors)
@@ -313,22 +315,24 @@ class Inference:
             head.templates[document] = template
         return template
 
-    def _kind(self, head: Head, resolved: Resolved, request: InferRequest) -> tuple[Prepared, Selected]:
+    def _pattern(
+        self, head: RequestHead, resolved: Resolved, request: InferRequest
+    ) -> tuple[Prepared, Selected]:
         """What is prepared, and selected, for requests that differ from this one in their data only."""
         key = (
             tuple([(name, datatype, *shape) for name, datatype, shape, _ in request.inputs]),
             request.outputs and tuple([(out.name, out.binary, out.region) for out in request.outputs]),
             request.binary_outputs,
         )
-        known = head.kinds.get(key)
+        known = head.patterns.get(key)
         if known is not None and known.resolved is resolved:
             return known.prepared, known.selected
         tensors = [(name, datatype, shape) for name, datatype, shape, _ in request.inputs]
         prepared, selected = self._prepare(resolved, request, tensors)
-        if len(key[0]) + len(selected) <= KIND_TENSORS:
-            if len(head.kinds) >= TEMPLATES:
-                head.kinds.clear()
-            head.kinds[key] = Kind(resolved, prepared, selected)
+        if len(key[0]) + len(selected) <= PATTERN_TENSORS:
+            if len(head.patterns) >= TEMPLATES:
+                head.patterns.clear()
+            head.patterns[key] = Pattern(resolved, prepared, selected)
         return prepared, selected
 
     def _prepare(

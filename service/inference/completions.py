@@ -1,4 +1,4 @@
-"""Completions from C++ to the event loop: one eventfd, many requests."""
+"""Passes completions from C++ to the event loop: one eventfd for many requests."""
 
 import logging
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Done = Callable[[Completion], None]
 
 
 class Completions(FdReader):
-    """Hands each completion to who waits for its ticket. Belongs to one loop, from attach() to detach()."""
+    """Calls each completion's callback, by its ticket. Belongs to one loop, from attach() to detach()."""
 
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime.completion_fd)
@@ -20,17 +20,17 @@ class Completions(FdReader):
         self._waiting: dict[int, Done] = {}
 
     def expect(self, ticket: int, done: Done) -> None:
-        """Call `done` with the completion of a request that was submitted just now.
+        """Call `done` with the completion of a request that was just submitted.
 
-        The completion cannot have been taken before: that happens on this loop.
+        The completion cannot have been taken already, because this loop takes it.
         """
         self._waiting[ticket] = done
 
     def forget(self, engine_id: int, ticket: int) -> bool:
-        """Nobody waits for a request any more: it is cancelled, if it still waits itself.
+        """Drop a request's callback, and cancel the request if it is still queued.
 
-        Its completion comes all the same, and is dropped: until then it owns the inputs. False where it has
-        come already.
+        Its completion still arrives, and is dropped; until then it owns the inputs. Returns False if it has
+        already arrived.
         """
         if self._waiting.pop(ticket, None) is None:
             return False
@@ -45,5 +45,5 @@ class Completions(FdReader):
             try:
                 done(completion)
             except Exception:
-                # The others that came with it are still to be told.
-                logger.exception("a completion was not taken")
+                # The other completions still need their callbacks.
+                logger.exception("the callback of a completion failed")

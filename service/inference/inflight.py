@@ -1,25 +1,25 @@
-"""The memory that the bodies of inference requests may take, all together."""
+"""Bounds the memory that the bodies of all inference requests take together."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trtserve.errors import Unavailable
 
-LEFT = 16  # of the limit, such a part stays for others than the largest requests
+LEFT = 16  # the largest requests must leave 1 / LEFT of the limit for smaller ones
 
 
 class InflightBytes:
-    """Bytes of the bodies that are being received or served, under one limit. Belongs to the event loop.
+    """Counts the bytes of bodies being received or served, under one limit. Belongs to the event loop.
 
-    They count as they arrive. A request leaves as much room as it takes itself, up to a part of the limit: so
-    large ones that come slowly leave room for smaller ones, and those for smaller ones still.
+    Bytes count as they arrive. A request must leave as much room as it takes, up to 1 / LEFT of the limit: so
+    large requests that arrive slowly leave room for smaller ones, and those for smaller ones still.
     """
 
     def __init__(self, limit: int, largest: int | None = None) -> None:
-        """`largest`: bytes of the largest request, which finds room where there is no other."""
+        """`limit` and `largest` are in bytes; a request of `largest` bytes fits if there is no other."""
         self._limit = limit
         self._left = min(limit // LEFT, limit - (limit if largest is None else largest))
-        self._always = limit - self._left  # up to which nobody has to look at what is left
+        self._always = limit - self._left  # up to here any request has room
         self._taken = 0  # the sum over all shares
 
     @property
@@ -28,7 +28,7 @@ class InflightBytes:
 
     @contextmanager
     def share(self) -> Iterator["Share"]:
-        """The share of one request, empty at first; given back at the end, however that comes."""
+        """The share of one request, empty at first; always given back at the end."""
         share = Share(self)
         try:
             yield share
@@ -39,28 +39,28 @@ class InflightBytes:
         self._taken -= size
 
     def take(self, size: int, whole: int | None = None) -> None:
-        """To be given back. Raises Unavailable where this many more bytes would leave too little room.
+        """Take `size` bytes, until give_back(). Raises Unavailable if they would leave too little room.
 
-        `whole`: bytes of the request, as far as is known, where these are but a part of it.
+        `whole`: the request's known size in bytes, if these are only a part of it.
         """
         if self._taken + size > self._always:
             self.check(size, size if whole is None else whole)
         self._taken += size
 
     def check(self, size: int, whole: int) -> None:
-        """Raise what take() would, and take nothing."""
+        """Raise what take() would raise, but take nothing."""
         after = self._taken + size
         if after > self._limit - min(whole, self._left):
             over = "are over" if after > self._limit else "would leave too little room for smaller ones under"
             raise Unavailable(
-                f"The requests under way hold {self._taken} bytes; {size} more {over} this server's limit "
+                f"The requests in progress hold {self._taken} bytes; {size} more {over} this server's limit "
                 f"of {self._limit} for all together, --max-inflight-bytes (TRTSERVE_MAX_INFLIGHT_BYTES). "
                 "Try again when some of them have been answered."
             )
 
 
 class KeptOutputs:
-    """The outputs of batches that are kept for clients who have not taken theirs: each batch counts once.
+    """The outputs of batches that are kept for slow clients: each batch counts once.
 
     Belongs to the event loop.
     """
@@ -69,13 +69,10 @@ class KeptOutputs:
         self._inflight = inflight
         self._kept: dict[
             int, tuple[int, int]
-        ] = {}  # by what tells a batch's memory: its bytes, and for how many
-
-    def __len__(self) -> int:
-        return len(self._kept)
+        ] = {}  # by the batch memory's ID: its bytes, and how many clients it is kept for
 
     def keep(self, memory: tuple[int, int]) -> None:
-        """For one client more, until let_go(). Raises Unavailable where there is no room."""
+        """Keep a batch's memory (ID, bytes) for one more client, until let_go(). Raises Unavailable."""
         which, size = memory
         if which not in self._kept:
             self._inflight.take(size, 0)
@@ -91,24 +88,24 @@ class KeptOutputs:
 
 
 class Untaken:
-    """An answer that its client has not taken whole. It counts, or will once there is room for it."""
+    """An answer that its client has not received whole. It counts, now or once there is room for it."""
 
     def __init__(self, kept: KeptOutputs, memory: tuple[int, int]) -> None:
-        """`memory`: of the answer's batch, or what tells it from all others and its size."""
+        """`memory`: the ID and size in bytes of the memory of the answer's batch, or of the answer."""
         self._kept = kept
         self._memory = memory
         self._counts = self._count()
         self._looked = False
 
     def has_room(self) -> bool:
-        """At a look: whether it counts, or this is the first look at which it does not."""
+        """Call at each look: False if the answer does not count, and did not at an earlier look."""
         first, self._looked = not self._looked, True
         if not self._counts:
             self._counts = self._count()
         return self._counts or first
 
     def end(self) -> None:
-        """It has been taken, or never will be."""
+        """Stop counting: the client has received the answer, or never will."""
         if self._counts:
             self._kept.let_go(self._memory)
             self._counts = False
@@ -122,20 +119,20 @@ class Untaken:
 
 
 class Share:
-    """What one request has of the bytes, until close(); InflightBytes.share closes what it made itself."""
+    """One request's share of the bytes, until close(); InflightBytes.share() closes the one it makes."""
 
     def __init__(self, whole: InflightBytes) -> None:
         self._whole = whole
         self.size = 0  # bytes
-        self._expected = 0  # bytes that the request will have, where it has said so
+        self._expected = 0  # the bytes that the request has announced
 
     def expect(self, size: int) -> None:
-        """So many bytes are to come in all. Raises Unavailable where there is no room for them now."""
+        """Announce the request's total size in bytes. Raises Unavailable if there is no room for it now."""
         self._whole.check(size, size)
         self._expected = size
 
     def grow_to(self, size: int) -> None:
-        """Have at least so many bytes. Raises Unavailable, and has what it had, where they are not there."""
+        """Grow to at least `size` bytes. Raises Unavailable, and stays as it was, if there is no room."""
         if size > self.size:
             self._whole.take(size - self.size, max(size, self._expected))
             self.size = size

@@ -1,14 +1,13 @@
-"""How long a client may take to send or to read what it must."""
+"""How long a client may take to send a body or to receive an answer."""
 
-LEAST_BYTES_S = 240  # that a client sends or takes: the default of Kestrel's MinRequestBodyDataRate
+LEAST_BYTES_S = 240  # the rate a client must keep: the default of Kestrel's MinRequestBodyDataRate
 
 
 class Patience:
-    """Time that is left to a client: it passes, and each byte that moves gives 1 / LEAST_BYTES_S of it back.
+    """A client's time left, in seconds: it passes, and each moved byte gives 1 / LEAST_BYTES_S back.
 
-    There is never more of it than at first. So a client that keeps up the least rate has time for ever,
-    whatever the pauses within it, and one that does not has none left soon after the time that it began with.
-    Belongs to one thread.
+    It never exceeds the initial time. So a client that keeps the least rate never runs out, whatever its
+    pauses, and a slower one runs out soon after the initial time. Belongs to one thread.
     """
 
     __slots__ = ("left", "most")
@@ -18,6 +17,6 @@ class Patience:
         self.left = seconds
 
     def spend(self, seconds: float, moved: int) -> bool:
-        """So much time passed, and so many bytes moved in it; False where nothing is left."""
+        """`seconds` passed and `moved` bytes moved meanwhile; False if no time is left."""
         self.left = min(self.most, self.left - seconds + moved / LEAST_BYTES_S)
         return self.left > 0

@@ -1,9 +1,9 @@
-"""System shared memory that clients share with this server: tensors that do not travel over the network.
+"""System shared memory between clients and this server: its tensors do not travel over the network.
 
-A region is a part of a POSIX shared memory object that a client made and has registered. Its bytes are read
-and written through the object's descriptor, never through a mapping: a client can shorten its object at any
-time, and the access to a page of a mapping that has lost its memory is a SIGBUS, which would end the server.
-A read or write past the end is an error of that one call. A read is a copy, so what was checked is what runs.
+A region is a part of a POSIX shared memory object that a client made and registered. Its bytes are read and
+written through the object's descriptor, never through a mapping: a client can shorten its object at any time,
+and touching a mapped page that has lost its memory is a SIGBUS, which would end the server. A read or write
+past the end only fails that one call. A read is a copy, so the data that was checked is the data that runs.
 """
 
 import errno
@@ -18,26 +18,27 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from runtime_ext import DATATYPES, Output, TensorSpec
+from runtime_ext import Output, TensorSpec
 from trtserve.codec import InferRequest, Selected
-from trtserve.codec.request import Region, Unread
+from trtserve.codec.datatypes import DATATYPES
+from trtserve.codec.request import RegionPart, Unread
+from trtserve.codec.whole import whole
 from trtserve.errors import Conflict, InvalidInput, NotFound, TooLarge, TrtserveError, Unsupported
 from trtserve.settings import Settings
 from trtserve.text import shown
-from trtserve.whole import whole
 
-FOLDER = Path("/dev/shm")  # where shm_open(3) of glibc and musl has its objects
-# As shm_open's; O_NONBLOCK, which means nothing for a regular file, keeps the open of what is none short.
+FOLDER = Path("/dev/shm")  # where shm_open(3) of glibc and musl keeps objects
+# Like shm_open's; O_NONBLOCK has no effect on a regular file, and keeps open() of other files from blocking.
 FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 MOST_REGIONS = 1024  # each holds a descriptor
-LONGEST_NAME = 255  # of a file: NAME_MAX of Linux
+LONGEST_NAME = 255  # characters: NAME_MAX of Linux
 READ_AT_ONCE = 1 << 30  # bytes; one call moves less than 2 GiB
 
 
 class _Descriptor:
-    """An open object, closed when the last region, or call that uses it, has let go of it.
+    """An open object, closed when the last region or call that uses it releases it.
 
-    So a region that is unregistered while it is read leaves no number for another file to take.
+    So if a region is unregistered during a read, no other file can take over its descriptor's number.
     """
 
     def __init__(self, number: int) -> None:
@@ -57,7 +58,7 @@ class _Region:
     object: _Descriptor = field(repr=False)
 
     def check_object(self) -> None:
-        """Conflict where the object is gone, or has become too short."""
+        """Raise Conflict if the object has been removed, or has become too short."""
         found = os.fstat(self.object.number)
         if found.st_nlink == 0:
             raise Conflict(
@@ -70,13 +71,13 @@ class _Region:
     def too_short(self, size: int) -> Conflict:
         return Conflict(
             f"Shared memory region {self.name!r} is bytes {self.offset} to {self.offset + self.byte_size} of "
-            f"the object {self.key!r}, which has only {size} now: it has become shorter since then. "
+            f"the object {self.key!r}, which now has only {size}: it has been shortened since. "
             "Make it long enough again, or register a smaller region."
         )
 
 
-class SharedMemory:
-    """The regions that clients have registered. Thread safe; every method may block for as long as a copy."""
+class Regions:
+    """The regions that clients have registered. Thread safe; a method may block for the time of a copy."""
 
     def __init__(self, settings: Settings) -> None:
         patterns = (pattern.strip() for pattern in settings.shared_memory.split(","))
@@ -86,14 +87,14 @@ class SharedMemory:
 
     @property
     def enabled(self) -> bool:
-        """Whether there are keys that clients may register."""
+        """True if there are keys that clients may register."""
         return bool(self._patterns)
 
     def register(self, name: object, key: object, offset: object, byte_size: object) -> None:
-        """Take a part of the object `key` as a region; the arguments are as the client gave them.
+        """Register a part of the object `key`, in bytes; the arguments are as the client sent them.
 
-        Raises Unsupported where shared memory is off, Conflict for a name that is taken, NotFound for a key
-        without an object, InvalidInput for what can never be a region.
+        Raises Unsupported if shared memory is off, Conflict for a name that is taken, NotFound for a key
+        without an object, InvalidInput for arguments that can never be a region.
         """
         if not self.enabled:
             raise _off()
@@ -114,7 +115,7 @@ class SharedMemory:
             self._regions[name] = _Region(name, key, offset, byte_size, object)
 
     def unregister(self, name: str) -> None:
-        """Let go of a region, but for copies that have begun. One that is not there is no error."""
+        """Remove a region, if it exists; copies that have begun continue."""
         with self._lock:
             self._regions.pop(name, None)
 
@@ -125,7 +126,7 @@ class SharedMemory:
     close = unregister_all
 
     def status(self, name: str | None = None) -> list[dict[str, Any]]:
-        """All regions, or that one; NotFound where it is none."""
+        """All regions, or the named one. Raises NotFound."""
         with self._lock:
             regions = [self._find(name)] if name else list(self._regions.values())
         return [
@@ -134,15 +135,15 @@ class SharedMemory:
         ]
 
     def check(self, name: str, offset: int, byte_size: int) -> None:
-        """Raise what a read or write of so many bytes from `offset` of a region on would be refused with.
+        """Raise the error that a read or write of `byte_size` bytes from a region's `offset` would raise.
 
-        NotFound for an unknown region, InvalidInput for bytes that are not in it, and Conflict for one whose
-        object has been removed or shortened.
+        NotFound for an unknown region, InvalidInput for bytes outside it, Conflict if its object has been
+        removed or shortened.
         """
         self._usable(name, offset, byte_size)
 
     def read(self, name: str, offset: int, byte_size: int) -> bytes:
-        """A copy of bytes of a region. Raises as check(); how many may be read is the caller's to limit."""
+        """A copy of a region's bytes. Raises like check(); the caller must limit how many are read."""
         region = self._usable(name, offset, byte_size)
         position, end = region.offset + offset, region.offset + offset + byte_size
         parts: list[bytes] = []
@@ -156,7 +157,7 @@ class SharedMemory:
         return b"".join(parts)
 
     def write(self, name: str, offset: int, data: bytes | memoryview) -> None:
-        """Put bytes into a region. Raises as check(), and Conflict where the system has no memory left."""
+        """Write bytes into a region. Raises like check(), and Conflict if the system has no memory left."""
         rest = memoryview(data).cast("B")
         region = self._usable(name, offset, len(rest))
         position = region.offset + offset
@@ -173,14 +174,14 @@ class SharedMemory:
         offset, byte_size = _number(offset, "offset", 0), _number(byte_size, "byte_size", 0)
         if offset + byte_size > region.byte_size:
             raise InvalidInput(
-                f"Bytes {offset} to {offset + byte_size} of shared memory region {name!r} are asked for, "
-                f"which has {region.byte_size}."
+                f"The request asks for bytes {offset} to {offset + byte_size} of shared memory region "
+                f"{name!r}, which has {region.byte_size}."
             )
         region.check_object()
         return region
 
     def _find(self, name: str) -> _Region:
-        """Needs the lock."""
+        """The caller holds the lock."""
         region = self._regions.get(name)
         if region is None and not self.enabled:
             raise _off()
@@ -191,12 +192,12 @@ class SharedMemory:
     def _check_allowed(self, key: str) -> None:
         if not any(fnmatchcase(key.removeprefix("/"), pattern) for pattern in self._patterns):
             raise InvalidInput(
-                f"The key {key!r} is none that clients may register. "
+                f"Clients may not register the key {key!r}. "
                 f"Allowed are {', '.join(self._patterns)}: the setting shared_memory of this server."
             )
 
     def _check_room(self, name: str) -> None:
-        """Needs the lock."""
+        """The caller holds the lock."""
         if name in self._regions:
             raise Conflict(f"Shared memory region {name!r} is registered already: unregister it first.")
         if len(self._regions) >= MOST_REGIONS:
@@ -214,11 +215,11 @@ def _off() -> Unsupported:
 
 
 def _open(key: str) -> _Descriptor:
-    """The object of a key, as shm_open(3) finds it."""
+    """Open the object of a key, like shm_open(3)."""
     component = key.removeprefix("/")
     if component in {"", ".", ".."} or "/" in component:
         raise InvalidInput(
-            f"The key {key!r} names no shared memory object: it is one name without a / but at its beginning."
+            f"The key {key!r} names no shared memory object: a / is allowed only at its beginning."
         )
     try:
         object = _Descriptor(os.open(f"{FOLDER}/{component}".encode(), FLAGS))
@@ -241,13 +242,13 @@ def _refused(key: str, failure: OSError) -> TrtserveError:
 
 def _no_object(key: str) -> InvalidInput:
     return InvalidInput(
-        f"The key {key!r} names no shared memory object: in {FOLDER} that is a link, a folder or a device."
+        f"The key {key!r} names no shared memory object: in {FOLDER} it is a link, a folder or a device."
     )
 
 
 @contextmanager
 def _told(region: _Region) -> Iterator[None]:
-    """An OSError of a copy, as a sentence."""
+    """Turn an OSError from a copy into a sentence."""
     try:
         yield
     except OSError as failure:
@@ -260,7 +261,7 @@ def _text(given: object, what: str) -> str:
     if not isinstance(given, str) or not given.isprintable() or not 1 <= len(given) <= LONGEST_NAME:
         raise InvalidInput(
             f"The {what} of a shared memory region is {shown(given)}; "
-            f"it is 1 to {LONGEST_NAME} printable characters."
+            f"it must have 1 to {LONGEST_NAME} printable characters."
         )
     return given
 
@@ -269,25 +270,25 @@ def _number(given: object, what: str, least: int) -> int:
     number = whole(given)
     if number is None or number < least:
         raise InvalidInput(
-            f"The {what} in shared memory is {shown(given)}; it is a whole number of bytes, {least} or more."
+            f"The {what} in shared memory is {shown(given)}; it must be a whole number of bytes from {least}."
         )
     return number
 
 
-def check_outputs(memory: SharedMemory, selected: Selected, specs: Sequence[TensorSpec]) -> None:
-    """Refuse, before anything is executed, what is known not to fit the places that outputs have."""
+def check_outputs(memory: Regions, selected: Selected, specs: Sequence[TensorSpec]) -> None:
+    """Before execution, raise InvalidInput for an output that is known not to fit its place."""
     for index, place in selected:
-        if isinstance(place, Region):
+        if isinstance(place, RegionPart):
             memory.check(place.name, place.offset, place.byte_size)
             spec = specs[index]
             if spec.shape is not None and all(dim >= 0 for dim in spec.shape):
-                size = math.prod(spec.shape) * DATATYPES[spec.datatype]
+                size = math.prod(spec.shape) * DATATYPES[spec.datatype].size
                 _check_room(spec, spec.shape, size, place)
 
 
 def input_bytes(request: InferRequest, limit: int) -> int:
-    """How much the request's inputs have there; TooLarge where that is over the limit of a body."""
-    size = sum(data.byte_size for *_, data in request.inputs if isinstance(data, Region))
+    """How many bytes of the request's inputs are in shared memory. Raises TooLarge if over `limit`."""
+    size = sum(data.byte_size for *_, data in request.inputs if isinstance(data, RegionPart))
     if size > limit:
         raise TooLarge(
             f"The request's inputs in shared memory have {size} bytes, over this server's limit of {limit}: "
@@ -296,27 +297,27 @@ def input_bytes(request: InferRequest, limit: int) -> int:
     return size
 
 
-def read_inputs(memory: SharedMemory, request: InferRequest) -> tuple[object, ...]:
-    """The data of every input, in their order."""
+def read_inputs(memory: Regions, request: InferRequest) -> tuple[object, ...]:
+    """The data of every input, in order; reads what is in regions or still unread."""
     return tuple([_read(memory, *tensor) for tensor in request.inputs])
 
 
-def _read(memory: SharedMemory, name: str, datatype: str, shape: list[int], data: object) -> object:
+def _read(memory: Regions, name: str, datatype: str, shape: list[int], data: object) -> object:
     if isinstance(data, Unread):
         return data.read(name, datatype, shape)
-    return memory.read(data.name, data.offset, data.byte_size) if isinstance(data, Region) else data
+    return memory.read(data.name, data.offset, data.byte_size) if isinstance(data, RegionPart) else data
 
 
-def write_outputs(memory: SharedMemory, selected: Selected, outputs: Sequence[Output]) -> None:
-    """Write the outputs that go there: all of them, or none where one is larger than its place."""
-    placed = [(outputs[index], place) for index, place in selected if isinstance(place, Region)]
+def write_outputs(memory: Regions, selected: Selected, outputs: Sequence[Output]) -> None:
+    """Write the outputs that go to shared memory: all of them, or none if one is larger than its place."""
+    placed = [(outputs[index], place) for index, place in selected if isinstance(place, RegionPart)]
     for output, place in placed:
         _check_room(output, output.shape, memoryview(output).nbytes, place)
     for output, place in placed:
         memory.write(place.name, place.offset, memoryview(output))
 
 
-def _check_room(output: Output | TensorSpec, shape: list[int], size: int, place: Region) -> None:
+def _check_room(output: Output | TensorSpec, shape: list[int], size: int, place: RegionPart) -> None:
     if size > place.byte_size:
         raise InvalidInput(
             f"Output {output.name!r}, {output.datatype} {shape}, has {size} bytes; the request gives it "

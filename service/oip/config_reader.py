@@ -3,34 +3,28 @@
 What it asks for is done, or refused with a sentence; only what cannot change an answer is passed over.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import orjson
 from pydantic import ValidationError
 
 from trtserve.errors import InvalidInput, TooLarge, Unsupported
-from trtserve.formats.sniff import Format
+from trtserve.formats.backends import BACKENDS
+from trtserve.formats.format import Format
 from trtserve.oip.triton_config import DynamicBatching, InstanceGroup, ModelConfig
 from trtserve.options.batching import NEVER
-from trtserve.options.engine_options import Options
-from trtserve.options.upload_query import UploadQuery
+from trtserve.options.engine_options import EngineOptions, UploadOptions
 from trtserve.text import shown
 
 MOST_CHARACTERS = 65_536  # of a config: it is read on the event loop, up to 50 ms whatever it is
 
 FORMATS: dict[str, frozenset[Format]] = {
-    "tensorrt": frozenset({Format.TENSORRT}),
-    "tensorrt_plan": frozenset({Format.TENSORRT}),
-    "onnxruntime": frozenset({Format.ONNX}),
-    "onnxruntime_onnx": frozenset({Format.ONNX}),
-    "openvino": frozenset({Format.ONNX, Format.OPENVINO}),
-    "openvino_onnx": frozenset({Format.ONNX}),
-    "openvino_blob": frozenset({Format.OPENVINO}),
+    word: formats for backend in BACKENDS.values() for word, formats in backend.words.items()
 }
 """What plans a `backend` or a `platform` stands for: Triton's words, and those that GET …/config says."""
 
 FACTS = {"engine_id", "digest", "format"}  # parameters that GET …/config says, and that ask for nothing
-OPTIONS = UploadQuery.model_fields.keys() - {"name", "format"}  # parameters that are options of an upload
+OPTIONS = EngineOptions.model_fields.keys()  # parameters that are options
 PRIORITIES = {0, 3}  # levels: not said, or those that there are
 DEFAULT_PRIORITY = {0, 2}
 
@@ -67,17 +61,18 @@ WHERE = {
 
 @dataclass(frozen=True)
 class LoadConfig:
-    options: Options
+    options: EngineOptions
     formats: frozenset[Format]  # all, where it names none
     said: str  # how it names them
     unjoined: int = 0  # its max_batch_size where requests are not to be joined; 0: it says none
 
     @property
-    def asked(self) -> Options:
+    def asked(self) -> EngineOptions:
         """The options, and a max_batch_size that is only told where requests are not joined."""
         if not self.unjoined:
             return self.options
-        return replace(self.options, max_batch_size=self.unjoined, max_queue_delay_us=NEVER)
+        unjoined = EngineOptions(max_batch_size=self.unjoined, max_queue_delay_us=NEVER)
+        return EngineOptions(**self.options.asked() | unjoined.asked())
 
     @property
     def format(self) -> str:
@@ -180,7 +175,7 @@ def _formats(config: ModelConfig) -> tuple[frozenset[Format], str]:
     return formats, said
 
 
-def _options(config: ModelConfig) -> Options:
+def _options(config: ModelConfig) -> EngineOptions:
     said = _said(config)
     for option, parameter in config.parameters.items():
         if option not in OPTIONS:
@@ -196,10 +191,10 @@ def _options(config: ModelConfig) -> Options:
     if "max_batch_size" not in said:  # without dynamic_batching requests are not joined
         said |= {"max_batch_size": 1, "preferred_batch_sizes": ""}
     try:
-        query = UploadQuery.model_validate(said)
+        asked = UploadOptions.model_validate(said)
     except ValidationError as failure:
         raise _wrong(failure) from None
-    return Options(**query.model_dump(exclude={"name", "format"}))
+    return asked.options()
 
 
 def _said(config: ModelConfig) -> dict[str, object]:

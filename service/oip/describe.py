@@ -6,7 +6,8 @@ from typing import Any
 from runtime_ext import TensorSpec
 from trtserve.engines.engine import Resolved, State
 from trtserve.engines.registry import Registry
-from trtserve.formats.sniff import Format
+from trtserve.formats.backends import backend_of
+from trtserve.formats.format import Format
 from trtserve.version import VERSION
 
 EXTENSIONS = (
@@ -18,20 +19,13 @@ EXTENSIONS = (
     "statistics",
 )
 SHARED_MEMORY = "system_shared_memory"
-PLATFORMS: dict[str, str] = {
-    Format.TENSORRT: "tensorrt_plan",
-    Format.ONNX: "openvino_onnx",
-    Format.OPENVINO: "openvino_blob",
-}
-"""As the protocol has it: what runs the model, and the format that it is in."""
-
 UNKNOWN_RANK = (-1,)  # the protocol has no word for it; an empty shape would be a scalar
 
 
 def server_metadata(name: str = "trtserve", *, shared_memory: bool = False) -> dict[str, Any]:
     """What the server calls itself, `name`, and what it has.
 
-    `shared_memory`: whether clients may register any, see SharedMemory.enabled.
+    `shared_memory`: whether clients may register any, see Regions.enabled.
     """
     extensions = [*EXTENSIONS, SHARED_MEMORY] if shared_memory else list(EXTENSIONS)
     return {"name": name, "version": VERSION, "extensions": extensions}
@@ -43,10 +37,15 @@ def metadata(resolved: Resolved, versions: Sequence[int]) -> dict[str, Any]:
     return {
         "name": resolved.model_name,
         "versions": [str(version) for version in versions],
-        "platform": PLATFORMS[resolved.engine.format],
+        "platform": platform(resolved.engine.format),
         "inputs": [_tensor(spec) for spec in info.inputs],
         "outputs": [_tensor(spec) for spec in info.outputs],
     }
+
+
+def platform(format: str) -> str:
+    """As the protocol has it: what runs the model, and the format that it is in."""
+    return backend_of(format).platforms[Format(format)]
 
 
 def versions(registry: Registry, resolved: Resolved) -> list[int]:

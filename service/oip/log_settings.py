@@ -8,9 +8,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from trtserve.codec.whole import whole
 from trtserve.errors import InvalidInput, Unsupported
 from trtserve.text import shown
-from trtserve.whole import whole
 
 SWITCHES = {"log_info": logging.INFO, "log_warning": logging.WARNING, "log_error": logging.ERROR}
 VERBOSE = "log_verbose_level"

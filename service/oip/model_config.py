@@ -12,9 +12,10 @@ from typing import Any
 
 from runtime_ext import EngineInfo, TensorSpec
 from trtserve.engines.engine import Engine, Resolved
+from trtserve.formats.backends import BACKENDS
 from trtserve.oip import describe
-from trtserve.options.batching import AUTO, NEVER, joins, read_dims, read_sizes
-from trtserve.store.database import StoredEngine
+from trtserve.options.batching import AUTO, NEVER, read_dims, read_sizes
+from trtserve.options.engine_options import EngineOptions
 
 PRIORITIES = 3  # 1 (high) to 3 (low) in a request; 2 where it says none
 DEFAULT_PRIORITY = 2
@@ -24,23 +25,23 @@ IMAGE_DIMS = 3
 def describe_config(resolved: Resolved, versions: Sequence[int]) -> dict[str, Any]:
     """Of a READY model. A rank that is unknown is one dynamic dimension."""
     engine = resolved.engine
-    stored, info = engine.stored, engine.loaded
-    joined = joins(stored) and not any(read_dims(stored.batch_dims).values())
-    batched = joined or (stored.max_queue_delay_us == NEVER and _may_be_batched(info))
+    options, info = engine.stored.options, engine.loaded
+    joined = options.joins and not any(read_dims(options.batch_dims).values())
+    batched = joined or (options.max_queue_delay_us == NEVER and _may_be_batched(info))
     name = resolved.model_name
     config: dict[str, Any] = {
         "name": name,
-        "platform": describe.PLATFORMS[engine.format],
+        "platform": describe.platform(engine.format),
         "backend": engine.backend,
         "version_policy": {"specific": {"versions": list(versions)}},
-        "max_batch_size": stored.max_batch_size if batched else 0,
+        "max_batch_size": options.max_batch_size if batched else 0,
         "input": [_input(spec, batched) for spec in info.inputs],
         "output": [_tensor(spec, batched) for spec in info.outputs],
         "instance_group": [_instances(name, info)],
         "parameters": _parameters(engine),
     }
     if joined:
-        config["dynamic_batching"] = _dynamic_batching(stored)
+        config["dynamic_batching"] = _dynamic_batching(options)
     return config
 
 
@@ -81,37 +82,34 @@ def _instances(name: str, info: EngineInfo) -> dict[str, Any]:
     return group | {"kind": "KIND_GPU", "gpus": [int(gpu[1] or 0)]}
 
 
-def _dynamic_batching(stored: StoredEngine) -> dict[str, Any]:
+def _dynamic_batching(options: EngineOptions) -> dict[str, Any]:
     """An automatic delay is told as its bound, the latency target: what a request may be held back for."""
-    delay = stored.max_queue_delay_us
+    delay = options.max_queue_delay_us
     return {
-        "preferred_batch_size": read_sizes(stored.preferred_batch_sizes),
-        "max_queue_delay_microseconds": stored.latency_target_us if delay == AUTO else int(delay),
+        "preferred_batch_size": read_sizes(options.preferred_batch_sizes),
+        "max_queue_delay_microseconds": options.latency_target_us if delay == AUTO else int(delay),
         "priority_levels": PRIORITIES,
         "default_priority_level": DEFAULT_PRIORITY,
         "default_queue_policy": {
             "timeout_action": "REJECT",
             "allow_timeout_override": True,
-            "max_queue_size": stored.max_queue_size,
+            "max_queue_size": options.max_queue_size,
         },
     }
 
 
 def _parameters(engine: Engine) -> dict[str, Any]:
     """What Triton has no field for: our options as they were asked for, where the backend has them."""
-    stored = engine.stored
+    options = engine.stored.options
     facts: dict[str, object] = {
         "engine_id": engine.id,
         "digest": f"sha256:{engine.digest}",
         "format": engine.format,
-        "max_queue_size": stored.max_queue_size,
+        "max_queue_size": options.max_queue_size,
     }
-    if stored.max_queue_delay_us != NEVER:
-        facts |= {"max_batch_size": stored.max_batch_size, "max_queue_delay_us": stored.max_queue_delay_us}
-    if stored.batch_dims:
-        facts["batch_dims"] = stored.batch_dims
-    if engine.backend == "tensorrt":
-        facts["cuda_graphs"] = stored.cuda_graphs
-    if engine.backend == "openvino":
-        facts["precision"] = stored.precision
+    if options.max_queue_delay_us != NEVER:
+        facts |= {"max_batch_size": options.max_batch_size, "max_queue_delay_us": options.max_queue_delay_us}
+    if options.batch_dims:
+        facts["batch_dims"] = options.batch_dims
+    facts |= options.model_dump(include=set(BACKENDS[engine.backend].options))
     return {name: {"string_value": str(value)} for name, value in facts.items()}

@@ -10,11 +10,11 @@ from runtime_ext import Error, Runtime
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.registry import Registry
 from trtserve.errors import InvalidInput, TrtserveError, of_kind
-from trtserve.formats.sniff import Format
+from trtserve.formats.format import Format
 from trtserve.oip import describe
 from trtserve.oip.config_reader import LoadConfig
 from trtserve.oip.load_parameters import PlanFile, check_unload, read_load
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.options.names import NAME_RULE, is_name
 from trtserve.plans.checks import choose_format
 from trtserve.plans.receive import receive_plan
@@ -75,7 +75,7 @@ class Repository:
 
     async def _load(self, name: str, parameters: Mapping[str, object]) -> None:
         asked = read_load(name, parameters)
-        options = asked.config.asked if asked.config is not None else Options()
+        options = asked.config.asked if asked.config is not None else EngineOptions()
         if not asked.files:
             if asked.config is not None:
                 for resolved in describe.all_versions(self._registry, name):

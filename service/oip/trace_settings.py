@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from trtserve.codec.whole import whole
 from trtserve.errors import InvalidInput, Unsupported
 from trtserve.text import shown
-from trtserve.whole import whole
 
 OFF = ["OFF"]
 SETTINGS: dict[str, str | list[str]] = {

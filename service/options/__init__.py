@@ -1,1 +1,1 @@
-"""What an engine is asked to be: its options, its batches and its name."""
+"""The options, batching and name that an upload may ask for."""

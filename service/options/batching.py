@@ -1,21 +1,18 @@
-"""What an upload says of batches, as text, and what the runtime is told of it.
+"""The batching options of an upload, as text.
 
 Lists are kept as the query gives them, in one canonical form: text that can be compared, stored and shown.
-Whatever has been made canonical reads without an error.
+Canonical text can always be read without an error.
 """
 
 import re
-from dataclasses import replace
+from typing import Final
 
 from pydantic_core import PydanticCustomError
 
-from runtime_ext import AUTO_DELAY, BatchOptions
-from trtserve.errors import InvalidInput
 from trtserve.settings import MAX_BATCH_SIZE
-from trtserve.store.rows import StoredEngine
 
-AUTO = "auto"
-NEVER = "never"
+AUTO: Final = "auto"
+NEVER: Final = "never"
 """The delay of engines whose requests are not joined, whatever max_batch_size says."""
 LAST_DIM = 63  # a request's tensor has 64 dimensions at most
 
@@ -33,7 +30,7 @@ def read_dims(text: str) -> dict[str, int]:
 
 
 def canonical_sizes(given: str) -> str:
-    """`4,8`: ascending, each once. Raises PydanticCustomError, naming the part that is no size."""
+    """`4,8`: ascending, each once. Raises PydanticCustomError, naming the part that is not a size."""
     sizes = set()
     for part in _parts(given):
         if not re.fullmatch(r"[0-9]{1,5}", part) or not 1 <= int(part) <= MAX_BATCH_SIZE:
@@ -70,35 +67,3 @@ def canonical_dims(given: str) -> str:
 
 def _parts(given: str) -> list[str]:
     return [part.strip() for part in given.split(",")] if given.strip() else []
-
-
-def check_preferred(wanted: StoredEngine) -> None:
-    """InvalidInput for preferred sizes that no batch of the engine can have.
-
-    The core refuses them too, but where requests are never joined: there it has no use for them, and who
-    gave them has forgotten something.
-    """
-    too_large = [size for size in read_sizes(wanted.preferred_batch_sizes) if size > wanted.max_batch_size]
-    if too_large:
-        raise InvalidInput(
-            f"The preferred batch size {too_large[0]} is over max_batch_size, {wanted.max_batch_size}: "
-            f"upload it with a max_batch_size of {too_large[-1]} or more, or without larger sizes."
-        )
-
-
-def joins(stored: StoredEngine) -> bool:
-    """Whether requests of the engine are to be joined."""
-    return stored.max_batch_size > 1 and stored.max_queue_delay_us != NEVER
-
-
-def batch_options(stored: StoredEngine) -> BatchOptions:
-    if stored.max_queue_delay_us == NEVER:
-        stored = replace(stored, max_batch_size=1, max_queue_delay_us=0)
-    delay = stored.max_queue_delay_us
-    return BatchOptions(
-        max_batch_size=stored.max_batch_size,
-        max_queue_delay_us=AUTO_DELAY if delay == AUTO else int(delay),
-        latency_target_us=stored.latency_target_us,
-        preferred_batch_sizes=read_sizes(stored.preferred_batch_sizes),
-        batch_dims=read_dims(stored.batch_dims),
-    )

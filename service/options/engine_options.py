@@ -1,43 +1,143 @@
-"""How an engine is to be stood up, as its upload asks for it."""
+"""The options of an engine: one field each, from which everything about options is derived.
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+These are the query of an upload, the flags of `trtserve engines add`, what a load's config asks for, the row
+in the store, and what the runtime is told. If an option is left out, the setting of the same name decides.
+"""
 
-from trtserve.options.batching import NEVER
-from trtserve.settings import Settings
-from trtserve.store.rows import StoredEngine
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from trtserve.errors import InvalidInput
+from trtserve.options.batching import NEVER, canonical_dims, canonical_sizes, read_sizes
+from trtserve.settings import (
+    MAX_DELAY_US,
+    BatchSize,
+    CudaGraphs,
+    Device,
+    Instances,
+    Latency,
+    Precision,
+    QueueDelay,
+    QueueSize,
+    Settings,
+)
+
+DELAY = (
+    f"Microseconds, up to {MAX_DELAY_US}, that a request may wait for others to be joined with; `auto`: as "
+    "long as it pays, within `latency_target_us`."
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """None asks for nothing: then the settings decide, or, where there is no setting, it is empty."""
+class EngineOptions(BaseModel):
+    """A value for each option. What was asked for is what was given to the constructor: see asked()."""
 
-    instances: int | None = None
-    max_queue_size: int | None = None
-    device: str | None = None
-    precision: str | None = None
-    cuda_graphs: str | None = None
-    max_batch_size: int | None = None
-    max_queue_delay_us: int | str | None = None
-    latency_target_us: int | None = None
-    preferred_batch_sizes: str | None = None  # canonical, see service/options/batching.py
-    batch_dims: str | None = None  # canonical
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    instances: Instances = Field(
+        default=0, description="How many requests run at the same time; 0: the backend chooses."
+    )
+    max_queue_size: QueueSize = Field(
+        default=256, description="How many requests may wait before the next gets a 429."
+    )
+    device: Device = Field(
+        default="auto",
+        description="`auto`, `cpu`, `cuda` or `cuda:N`; `auto` is the first GPU for a TensorRT plan, "
+        "the CPU for others.",
+    )
+    precision: Precision = Field(default="f32", description="Inference precision of the openvino backend.")
+    cuda_graphs: CudaGraphs = Field(
+        default="auto",
+        description="Capture executions as CUDA graphs and replay them: `on` from the first of a shape, "
+        "`auto` once a shape has come a few times, `off` never. Only of the tensorrt backend.",
+    )
+    max_batch_size: BatchSize = Field(
+        default=1, description="How many items requests are joined up to; 1: each request runs alone."
+    )
+    max_queue_delay_us: Literal["never"] | QueueDelay = Field(default=0, description=DELAY)
+    latency_target_us: Latency = Field(
+        default=10_000, description="Microseconds of latency that an `auto` delay keeps to."
+    )
+    preferred_batch_sizes: Annotated[str, AfterValidator(canonical_sizes)] = Field(
+        default="",
+        description="Batch sizes that need not wait for more, with commas between them.",
+        examples=["4,8"],
+    )
+    batch_dims: Annotated[str, AfterValidator(canonical_dims)] = Field(
+        default="",
+        description="Which dimension is the batch, as `tensor:dim` with commas between them; "
+        "0 for a tensor that is not named.",
+        examples=["x:1,y:1"],
+    )
+
+    @property
+    def joins(self) -> bool:
+        """True if requests are to be joined."""
+        return self.max_batch_size > 1 and self.max_queue_delay_us != NEVER
+
+    def check(self) -> None:
+        """InvalidInput for preferred sizes that no batch of the engine can have.
+
+        The core refuses them too, except where requests are never joined: there it has no use for them, and
+        whoever gave them has forgotten something.
+        """
+        too_large = [size for size in read_sizes(self.preferred_batch_sizes) if size > self.max_batch_size]
+        if too_large:
+            raise InvalidInput(
+                f"The preferred batch size {too_large[0]} is over max_batch_size, {self.max_batch_size}: "
+                f"upload it with a max_batch_size of {too_large[-1]} or more, or without larger sizes."
+            )
 
     def asked(self) -> dict[str, Any]:
-        """What is asked for, by its name."""
-        return {option: value for option, value in asdict(self).items() if value is not None}
+        """What was asked for, by name."""
+        return {option: value for option, value in self if option in self.model_fields_set & OPTIONS}
 
-    def over(self, stored: StoredEngine) -> StoredEngine:
-        """The engine with what is asked for, and else as it is."""
-        changed = replace(stored, **self.asked())
-        if (
-            self.max_batch_size is not None
-            and self.max_queue_delay_us is None
-            and changed.max_queue_delay_us == NEVER
-        ):
-            return replace(changed, max_queue_delay_us=0)  # who asks for batches again does not say so twice
-        return changed
+    def over(self, before: "EngineOptions") -> "EngineOptions":
+        """These options where asked for; otherwise those of `before`."""
+        changed = self.asked()
+        if "max_batch_size" in changed and before.max_queue_delay_us == NEVER:
+            changed = {"max_queue_delay_us": 0} | changed  # who asks for batches means that they are joined
+        return EngineOptions(**before.model_dump() | changed)
 
-    def decided(self, settings: Settings) -> dict[str, Any]:
-        """A value for each option, by its name."""
-        return {option: getattr(settings, option, "") for option in asdict(self)} | self.asked()
+    def decided(self, settings: Settings) -> "EngineOptions":
+        """What was asked for, and for all else what the settings say, or its default where there is none."""
+        told = {option: getattr(settings, option) for option in OPTIONS if hasattr(settings, option)}
+        return EngineOptions(**told | self.asked())
+
+    @classmethod
+    def read(cls, text: object) -> tuple[Self, list[str]]:
+        """The options in a row of the store, and the names of those that this version cannot read.
+
+        The default stands for what it cannot read, and for an option that is newer than the row.
+        """
+        try:
+            given = orjson.loads(text)  # type: ignore[arg-type]  # of another type, it is no JSON either
+        except orjson.JSONDecodeError:
+            given = None
+        if not isinstance(given, dict):
+            return cls(), ["options"]
+        known = {option: value for option, value in given.items() if cls._holds(option, value)}
+        return cls(**known), [option for option in given if option not in known]
+
+    @classmethod
+    def _holds(cls, option: str, value: object) -> bool:
+        """Whether there is such an option that can have this value, in just this form."""
+        try:
+            held = getattr(cls.model_validate({option: value}), option)
+        except ValidationError:
+            return False
+        return type(held) is type(value) and held == value
+
+
+OPTIONS = EngineOptions.model_fields.keys()
+
+
+class UploadOptions(EngineOptions):
+    """What a person may ask for: not `never`, which stands for a config that has no dynamic batching."""
+
+    max_queue_delay_us: QueueDelay = Field(default=0, description=DELAY)
+
+    def options(self) -> EngineOptions:
+        """What was asked for, and nothing else."""
+        return EngineOptions(**self.asked())

@@ -1,4 +1,4 @@
-"""What may be the name of an engine."""
+"""The rule for names of engines."""
 
 import re
 from typing import Annotated
@@ -11,7 +11,7 @@ NAME_RULE = "a letter or _, then letters, digits, _, . and -, 128 at most"
 
 
 def is_name(given: str) -> bool:
-    """Whether an engine can have it as its name."""
+    """True if an engine can have this name."""
     return re.fullmatch(NAME, given) is not None
 
 

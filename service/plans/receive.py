@@ -1,4 +1,4 @@
-"""Takes in the body of an upload: to disk and hashed while it arrives, looked at as soon as it begins."""
+"""Receives an upload's body: writes and hashes it as it arrives, and inspects its first block."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,12 +6,12 @@ from typing import TypeVar
 
 from trtserve.errors import InvalidInput, TooLarge
 from trtserve.store.staging import PlanWriter, StagedPlan
-from trtserve.streams import within
+from trtserve.streams import over_limit, within
 from trtserve.workers import UPLOADS
 
 T = TypeVar("T")
 
-BLOCK_BYTES = 4 * 1024**2  # handed to a worker thread at once: a thread's switch costs more than a chunk
+BLOCK_BYTES = 4 * 1024**2  # per hand-over to a worker thread: switching threads costs more than a chunk
 
 
 async def receive_plan(
@@ -22,11 +22,11 @@ async def receive_plan(
     limit: int,
     declared: int | None,
 ) -> tuple[StagedPlan, T]:
-    """Stage a plan. `limit` and `declared` (the Content-Length, if there was one) are in bytes.
+    """Stage a plan. `limit` and `declared` (the Content-Length, if given) are in bytes.
 
-    `inspect` gets the first block, and what it finds is returned beside the plan; it may refuse the
-    block: a wrong file is not taken in whole. However this fails, and the client's leaving is one way,
-    nothing stays on disk.
+    `inspect` gets the first block, and its result is returned beside the plan; it may refuse the block, so
+    that a wrong file is not received whole. If this fails, even because the client left, nothing stays on
+    disk. Raises TooLarge, InvalidInput, and what `inspect` and the writer raise.
     """
     if declared is not None and declared > limit:
         raise _too_large(limit, f"The plan of {declared} bytes")
@@ -42,7 +42,7 @@ async def receive_plan(
             await UPLOADS.run(writer.write, block)
             block = await anext(blocks, [])
         if declared is not None and received != declared:
-            raise InvalidInput(f"{received} bytes of the plan came, but its Content-Length is {declared}.")
+            raise InvalidInput(f"{received} bytes of the plan arrived; its Content-Length is {declared}.")
         return await UPLOADS.run(writer.finish), found
     except BaseException:
         await asyncio.shield(_discard(opening))
@@ -50,7 +50,7 @@ async def receive_plan(
 
 
 async def _discard(opening: asyncio.Future[PlanWriter]) -> None:
-    """Give up the writer; one whose thread is still opening it has its file in a moment."""
+    """Discard the writer's file, once the thread that opens it is done."""
     await asyncio.wait((opening,))
     if opening.exception() is None:
         await UPLOADS.run(opening.result().discard)
@@ -72,7 +72,4 @@ async def _blocks(body: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
 
 
 def _too_large(limit: int, what: str = "The plan") -> TooLarge:
-    return TooLarge(
-        f"{what} is over this server's limit of {limit} bytes: "
-        "start it with a higher --max-plan-bytes (TRTSERVE_MAX_PLAN_BYTES)."
-    )
+    return over_limit(f"{what} is", limit, "max-plan-bytes")

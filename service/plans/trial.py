@@ -1,10 +1,10 @@
-"""Trial loads: a plan that nobody has deserialized here before is loaded in a process of its own first.
+"""Trial loads: a plan that this server has never deserialized is first loaded in a process of its own.
 
 Backends trust the plans that they read: a damaged or hostile one may crash the process, take all of its
-memory, or never come back. Then it is a child's process (runtime_ext/trial.py), and the server goes on with
-what it serves. The child loads the plan and runs nothing. It has no limit of memory of its own, since what a
-plan takes of the address space cannot be told (CUDA alone reserves terabytes of it), but is the first that
-the kernel ends when memory runs out.
+memory, or never return. In a trial this happens to a child process (runtime_ext/trial.py), and the server
+continues to serve. The child loads the plan and runs nothing. It has no memory limit of its own, because the
+address space that a plan needs cannot be predicted (CUDA alone reserves terabytes of it), but the kernel
+kills it first when memory runs out.
 """
 
 import asyncio
@@ -20,31 +20,24 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtime_ext.backends import TensorRtOptions, built_backends
-from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, of_kind
-from trtserve.formats.generations import runtime_backend
+from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, of_kind, stopping
+from trtserve.formats.backends import BACKENDS, runtime_backend
+from trtserve.options.for_runtime import for_runtime
 from trtserve.shortage import RETRY_AFTER_S, shortage_behind, shortage_in
 from trtserve.store.database import StoredEngine
 
 logger = logging.getLogger(__name__)
 
-# -P: the folder that the server was started in is no place to import from.
+# -P: do not import from the folder that the server was started in.
 COMMAND = (sys.executable, "-P", "-m", "runtime_ext.trial")
-REPORT_BYTES = 64 * 1024  # kept of what comes on the connection: the report, and how the child ended
-STDERR_CHARACTERS = 2000  # kept of what the child prints
+REPORT_BYTES = 64 * 1024  # kept from the end of the connection: the report, and how the child ended
+STDERR_CHARACTERS = 2000  # kept from the end of what the child prints
 CHUNK_BYTES = 64 * 1024
-KILLED_WITHIN_S = 5.0  # a child that was ended has gone by then, or it or its host is stuck
+KILLED_WITHIN_S = 5.0  # a killed child is gone by then, or it or its host is stuck
 FROM_OUTSIDE = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}  # no plan raises these
 
-LIBRARIES = {"tensorrt": "TensorRT", "openvino": "OpenVINO"}
-ADVICE = {
-    "tensorrt": "It is damaged, or was built for another TensorRT or GPU: build it again with this server's "
-    "TensorRT (GET /version) on such a GPU as this server has.",
-    "openvino": "It is damaged, or holds what this version of OpenVINO (GET /version) cannot take: export it "
-    "again, or simplify the model.",
-}
-
 Trial = Callable[[Path, StoredEngine], Awaitable[None]]
-"""Loads the plan at a path with the options of an engine; raises a TrtserveError where that fails."""
+"""Loads the plan at a path with an engine's options; raises a TrtserveError if that fails."""
 
 
 class PlanCrashed(InvalidInput):
@@ -52,7 +45,7 @@ class PlanCrashed(InvalidInput):
 
 
 class HostGone(Unavailable):
-    """The process that trials are forked from ended, and said nothing of the plan."""
+    """The process that trials are forked from ended without a word about the plan."""
 
 
 class Trials:
@@ -64,49 +57,49 @@ class Trials:
         self._stopped = False
 
     async def run(self, plan: Path, engine: StoredEngine) -> None:
-        """Raises what the trial raises, and Unavailable once stop() was called."""
+        """Try the plan with the engine's options. Raises what the trial raises; Unavailable after stop()."""
         if self._stopped:
-            raise Unavailable("The server is stopping.")
+            raise stopping()
         trial = asyncio.ensure_future(self._trial(plan, engine))
         self._running.add(trial)
         try:
             await trial
         except asyncio.CancelledError:
             if self._stopped:
-                raise Unavailable("The server is stopping.") from None
+                raise stopping() from None
             raise
         finally:
             self._running.discard(trial)
 
     def stop(self) -> None:
-        """End the trials that run, and refuse the next."""
+        """End the running trials, and refuse new ones."""
         self._stopped = True
         for trial in self._running:
             trial.cancel()
 
 
 class TrialHost:
-    """The process that trials are forked from. Without another it is begun with the first, and anew when it
-    is gone.
+    """The process that trials are forked from. Unless one is given, the first trial starts it; a trial that
+    finds it gone starts another.
 
-    `connect` blocks, and is called by one thread at a time.
+    `connect` blocks; one thread at a time calls it.
     """
 
     def __init__(
         self, forked: tuple[int, socket.socket] | None = None, command: Sequence[str] = COMMAND
     ) -> None:
-        """`forked` is what fork_host() returned; `command` is what a host runs unless a test gives
-        another."""
+        """`forked` is what fork_host() returned; `command` starts a host, and only tests give another
+        one."""
         self._command = tuple(command)
         self._process: int | None = None  # its ID
         self._control: socket.socket | None = None
-        self._begun: subprocess.Popen[bytes] | None = None  # where it was not forked
+        self._begun: subprocess.Popen[bytes] | None = None  # set if it was not forked
         self._closed = False
         if forked is not None:
             self._process, self._control = forked
 
     def connect(self) -> tuple[socket.socket, socket.socket]:
-        """Begin a trial: the connection to its child, and what the child prints."""
+        """Begin a trial; return the connection to its child, and a socket with what the child prints."""
         connection, theirs = socket.socketpair()
         said, their_said = socket.socketpair()
         with theirs, their_said:
@@ -126,12 +119,12 @@ class TrialHost:
         return connection, said
 
     def close(self) -> None:
-        """End the host, and with it the trials that run. No other is begun."""
+        """End the host, and with it the running trials. No other host is started."""
         self._closed = True
         self.end()
 
     def end(self) -> None:
-        """End the host, and with it the trials that run; the next trial begins another."""
+        """End the host, and with it the running trials; the next trial starts another host."""
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -147,7 +140,7 @@ class TrialHost:
         if self._closed:
             raise OSError("the server is stopping")
         if self._control is not None:
-            logger.warning("the process of the trial loads is gone: another is begun")
+            logger.warning("the process that trial loads are forked from is gone: starting another")
         self.end()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -169,7 +162,7 @@ class ProcessTrial:
         backends: Sequence[str] | None = None,
         killed_within_s: float = KILLED_WITHIN_S,
     ) -> None:
-        """`backends` are those of the runtime, by one of which a plan is loaded; None: all that are built."""
+        """`backends` are the runtime's backends that may load a plan; None: every backend that is built."""
         self._tensorrt = tensorrt
         self._timeout_s = timeout_s
         self._killed_within_s = killed_within_s
@@ -181,11 +174,11 @@ class ProcessTrial:
         await asyncio.to_thread(self._host.close)
 
     async def __call__(self, plan: Path, engine: StoredEngine) -> None:
-        """However it ends, and being cancelled is one way, it leaves no child behind."""
+        """Try the plan with the engine's options; leave no child behind, even if cancelled."""
         request = await asyncio.to_thread(self._request, plan, engine)
         try:
             await self._try(request, engine)
-        except HostGone:  # it may have ended after it was asked, and not because of this plan
+        except HostGone:  # it may have ended after the request, and not because of this plan
             await self._try(request, engine)
 
     async def _try(self, request: bytes, engine: StoredEngine) -> None:
@@ -208,7 +201,7 @@ class ProcessTrial:
         except TimeoutError:
             raise Unavailable(
                 f"The plan's trial load in a process of its own took longer than {self._timeout_s:g} s and "
-                "was ended: nothing was loaded. Try again when the machine has less to do, or start the "
+                "was ended: nothing was loaded. Try again when the machine is less busy, or start the "
                 "server with a higher --trial-load-timeout-s."
             ) from None
         finally:
@@ -228,20 +221,18 @@ class ProcessTrial:
             raise failure
 
     async def _replace_host(self) -> None:
-        """End a host that does not end its children, as it hangs: the next trial begins another."""
-        logger.warning("a trial load cannot be ended: the process that they are forked from is")
+        """End a host that hangs and so does not end its children; the next trial starts another."""
+        logger.warning("a trial load does not end: killing the process that trial loads are forked from")
         async with self._connecting:
             await asyncio.to_thread(self._host.end)
 
     def _request(self, plan: Path, engine: StoredEngine) -> bytes:
-        """Blocks: the plan tells which backend of the runtime loads it."""
+        """The request for the child. Blocks, because it reads from the plan which backend loads it."""
         library = self._tensorrt.library
         request = {
             "plan": str(plan.absolute()),
             "backend": runtime_backend(engine.backend, plan, self._backends),
-            "device": engine.device,
-            "precision": engine.precision,
-            "cuda_graphs": engine.cuda_graphs,
+            "options": for_runtime(engine.options),
             "library": None if library is None else str(library),
             "plugins": [str(plugin) for plugin in self._tensorrt.plugins],
             "allow_host_code": self._tensorrt.allow_host_code,
@@ -257,17 +248,16 @@ async def _keep_last(count: int, stream: asyncio.StreamReader, kept: bytearray) 
 
 
 def _failure(said: bytes, words: str, backend: str) -> TrtserveError | None:
-    """What is wrong with the plan after its trial; None where nothing is."""
+    """The error that a trial's output means; None if the plan loaded."""
     lines = [line for line in said.splitlines() if line]
     match _parsed(lines[-1:]):
         case {"exit": int(exit_code)}:
             pass
         case _:
             return _no_host("the process that they are forked from is gone")
-    library = LIBRARIES.get(backend, backend)
     if exit_code == -signal.SIGKILL:
         return Unavailable(
-            "The plan's trial load in a process of its own was killed (signal SIGKILL), as it happens when "
+            "The plan's trial load in a process of its own was killed (signal SIGKILL), as happens when "
             "memory runs out: nothing was loaded. Free memory, or give the server more, and upload it again.",
             retry_after=RETRY_AFTER_S,
         )
@@ -279,8 +269,8 @@ def _failure(said: bytes, words: str, backend: str) -> TrtserveError | None:
         )
     if exit_code < 0:
         return shortage_in(words) or PlanCrashed(
-            f"The plan crashed {library} in a trial load in a process of its own (signal "
-            f"{_signal_name(-exit_code)}): nothing was loaded. {ADVICE.get(backend, '')}".rstrip()
+            f"The plan crashed {BACKENDS[backend].library} in a trial load in a process of its own (signal "
+            f"{_signal_name(-exit_code)}): nothing was loaded. {BACKENDS[backend].crashed}"
         )
     match _parsed(lines[-2:-1]):
         case {"ok": True}:
@@ -297,13 +287,13 @@ def _failure(said: bytes, words: str, backend: str) -> TrtserveError | None:
 
 def _no_host(why: str) -> HostGone:
     return HostGone(
-        f"The plan had no trial load in a process of its own, as {why}: nothing was loaded. Try again.",
+        f"The plan got no trial load in a process of its own ({why}): nothing was loaded. Try again.",
         retry_after=RETRY_AFTER_S,
     )
 
 
 def _parsed(line: Sequence[bytes]) -> object:
-    """The JSON in the line; None where it is none."""
+    """The JSON value in the line; None if it is not JSON."""
     try:
         return json.loads(b"".join(line))
     except (ValueError, RecursionError):
@@ -313,5 +303,5 @@ def _parsed(line: Sequence[bytes]) -> object:
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
-    except ValueError:  # a real-time signal has no name of its own
+    except ValueError:  # a real-time signal has no name
         return str(number)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from runtime_ext import DATATYPES, read_contents
-from trtserve.codec.datatypes import INTEGERS, NUMPY
+from runtime_ext import read_contents
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.json_values import Array
 from trtserve.codec.request import Unread
 from trtserve.codec.tensor import check_elements
@@ -22,24 +22,11 @@ NAMES = {
     7: "fp64_contents",
     8: "bytes_contents",
 }
-FIELDS = {
-    "BOOL": 1,
-    "UINT8": 4,
-    "UINT16": 4,
-    "UINT32": 4,
-    "UINT64": 5,
-    "INT8": 2,
-    "INT16": 2,
-    "INT32": 2,
-    "INT64": 3,
-    "FP32": 6,
-    "FP64": 7,
-}
-"""Where the elements of each datatype of an engine are. FP16 and BF16 have no field."""
+"""The fields by number; Datatype.contents says which one holds the elements of a datatype."""
 
 
 class Contents(Unread):
-    """A message InferTensorContents as it came, in parts: protobuf merges what comes more than once."""
+    """An unparsed InferTensorContents, in parts: protobuf merges a message that is sent more than once."""
 
     __slots__ = ("_parts",)
 
@@ -50,37 +37,38 @@ class Contents(Unread):
         return sum(map(len, self._parts))
 
     def read_bytes(self, datatype: str, shape: list[int]) -> int:
-        return self._most_elements(shape) * DATATYPES[datatype]
+        return self._most_elements(shape) * DATATYPES[datatype].size
 
     def read(self, name: str, datatype: str, shape: list[int]) -> Array:
-        field = FIELDS.get(datatype)
-        if field is None:
+        known = DATATYPES.get(datatype)
+        if known is None or known.contents is None:
             raise InvalidInput(
-                f"Tensor {name!r} is of datatype {datatype}, for which contents have no field: "
+                f"Tensor {name!r} has the datatype {datatype}, for which contents have no field: "
                 "send it in raw_input_contents."
             )
         message = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        array = np.empty(self._most_elements(shape), NUMPY[datatype])
-        count, fault = read_contents(message, field, datatype, array)
+        array = np.empty(self._most_elements(shape), known.numpy)
+        count, fault = read_contents(message, known.contents, datatype, array)
         if fault is not None and fault[0] != "element":
-            raise _refusal(name, datatype, fault[0] == "other field", fault[1])
+            raise _refusal(name, datatype, fault[0] == "other field", NAMES[known.contents], fault[1])
         check_elements(name, shape, count)
         if fault is not None:
-            least, greatest = INTEGERS[datatype]
+            least, greatest = known.integers or (0, 1)
             raise InvalidInput(
-                f"Tensor {name!r} has the element {fault[2]}; {datatype} is from {least} to {greatest}."
+                f"Tensor {name!r} has the element {fault[2]}; {datatype} takes {least} to {greatest}."
             )
         return array
 
     def _most_elements(self, shape: list[int]) -> int:
-        """As many as the shape says, if the message is long enough for them: each has a byte at least."""
+        """As many as the shape says, but at most what the message can hold: each takes at least a byte."""
         return min(math.prod(shape), self.text_bytes())
 
 
-def _refusal(name: str, datatype: str, other_field: bool, number: int) -> InvalidInput:
+def _refusal(name: str, datatype: str, other_field: bool, field: str, number: int) -> InvalidInput:
+    """`field` is where the data belongs, `number` the field in which it was found."""
     if other_field and number in NAMES:
         return InvalidInput(
-            f"Tensor {name!r} has its data in {NAMES[number]}; that of datatype {datatype} "
-            f"belongs into {NAMES[FIELDS[datatype]]}."
+            f"Tensor {name!r} has its data in {NAMES[number]}; data of datatype {datatype} "
+            f"belongs in {field}."
         )
     return InvalidInput(f"The contents of tensor {name!r} are not an inference.InferTensorContents.")

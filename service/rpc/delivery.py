@@ -1,12 +1,12 @@
-"""The answers on their way to clients: each has a time to be taken, and its bytes count until it has been.
+"""Answers on their way to clients: a client must receive each in time, and its bytes count until then.
 
-gRPC knows when an answer has left, and sets no time for that. A client that opens no window for its answers,
-and otherwise replies to all, would keep its calls as long as it likes. So one look a second, as
-trtserve.http.connection_limits has it, finds the answers that were not taken in time.
+gRPC knows when an answer has been sent, but sets no time limit for that. A client that opens no window for
+its answers, and otherwise behaves, could keep its calls open for ever. So one look per second, as in
+trtserve.http.connection_limits, finds the answers that were not received in time.
 
-grpc.aio has nothing that cancels a call on the server. It cancels one that nobody holds any more, so the two
-tasks that do are ended: the one that answers it, and the one that waits for its end. gRPC itself holds two
-more calls, and no third: the latest, until the next one comes, and the very first.
+grpc.aio cannot cancel a call on the server. It does cancel a call without references, so the two tasks that
+hold one are cancelled: the task that answers it, and the task that waits for its end. gRPC itself holds only
+two other calls: the latest, until the next one arrives, and the very first.
 """
 
 import asyncio
@@ -20,24 +20,24 @@ from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.inference.patience import Patience
 
 EVERY_S = 1.0
-TAKEN_BYTES_S = 65_536  # of an answer, that its client takes at least: how much it has taken nobody tells
+TAKEN_BYTES_S = 65_536  # the least rate for a client: gRPC does not say how much it has received
 HOLDER = "_schedule_rpc_coro"  # the coroutine of the task that waits for a call's end
 
 Task = asyncio.Task[Any]
 
 
 class _Answer:
-    """One that waits to be taken."""
+    """An answer that its client has not received."""
 
     __slots__ = ("patience", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.patience: Patience | None = None  # from the first look on
+        self.patience: Patience | None = None  # set at the first look
 
 
 class Delivery:
-    """Belongs to the event loop, which is its clock."""
+    """Ends calls whose clients receive their answers too slowly. Belongs to the event loop, its clock."""
 
     def __init__(
         self,
@@ -46,9 +46,9 @@ class Delivery:
         count: Callable[[str], None],
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """`write_timeout_s`: in which a client takes an answer, and a second more for each TAKEN_BYTES_S.
+        """A client has `write_timeout_s` to receive an answer, and a second more for each TAKEN_BYTES_S.
 
-        `count` is told the kind of error of each call that is ended from here.
+        `count` is called with the kind of error of each call that is ended here.
         """
         self._inflight = inflight
         self._write_timeout_s = write_timeout_s
@@ -59,9 +59,9 @@ class Delivery:
         self._looked = 0.0
 
     async def only(self, answer: Callable[[Share], Awaitable[bytes]]) -> bytes:
-        """The answer to a call that has no other, to be handed to gRPC by the task that this runs in.
+        """The one answer of a call, which the running task must return to gRPC.
 
-        Its share counts until gRPC has done with the call.
+        Its share counts until gRPC has finished the call.
         """
         share = Share(self._inflight)
         try:
@@ -81,7 +81,7 @@ class Delivery:
 
     @contextmanager
     def of(self, answer: bytes) -> Iterator[None]:
-        """While the running task writes one of a call's answers."""
+        """Watch over `answer` while the running task writes it as one of a call's answers."""
         task = _current()
         self._begin(task, len(answer))
         try:
@@ -104,7 +104,7 @@ class Delivery:
             return
         assert self._loop is not None
         now = self._loop.time()
-        # A loop that was held up has not sent anything meanwhile: that is not the clients' fault.
+        # A blocked loop has sent nothing meanwhile: that is not the clients' fault.
         passed = min(now - self._looked, 2 * EVERY_S)
         self._looked = now
         self._loop.call_later(EVERY_S, self._look)
@@ -133,7 +133,7 @@ def _current() -> Task:
 
 
 def _holders(answering: Collection[Task]) -> Iterator[Task]:
-    """The tasks that wait for the end of the calls that these answer: each refers to the one that does."""
+    """The tasks that wait for the end of the late calls: each refers to the task that answers its call."""
     for task in asyncio.all_tasks():
         coroutine = task.get_coro()
         if getattr(coroutine, "__name__", None) != HOLDER:

@@ -1,27 +1,24 @@
 """The heads that requests over gRPC share: the name and the version of their model."""
 
 from trtserve.codec import BodyForm, Form
-from trtserve.inference.calls import Head
+from trtserve.inference.calls import RequestHead
 
 FORM = BodyForm(Form.PROTOCOL, None, None, None)
 MOST = 64  # kept
 CHARACTERS = 256  # of the name and the version of one that is kept
 
 
-class Heads:
+class RequestHeads:
     """Belongs to the event loop. What it keeps is bounded in number and size, whatever clients send."""
 
     def __init__(self) -> None:
-        self._heads: dict[tuple[str, str], Head] = {}
+        self._heads: dict[tuple[str, str], RequestHead] = {}
 
-    def __len__(self) -> int:
-        return len(self._heads)
-
-    def of(self, name: str, version: str) -> Head:
+    def of(self, name: str, version: str) -> RequestHead:
         """`version` is empty for the current one."""
         head = self._heads.get((name, version))
         if head is None:
-            head = Head.of(name, version or None, FORM, of_model=True)
+            head = RequestHead.of(name, version or None, FORM, of_model=True)
             if len(name) + len(version) > CHARACTERS:
                 return head
             if len(self._heads) >= MOST:

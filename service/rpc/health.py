@@ -1,4 +1,4 @@
-"""The health service of gRPC (grpc.health.v1): as ready as the server is."""
+"""The health service of gRPC (grpc.health.v1), which reports the server's readiness."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,21 +6,21 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2
-from starlette.datastructures import State
 
 from trtserve.engines import readiness
 from trtserve.errors import Unavailable
+from trtserve.services import Services
 
-LOOK_S = 1.0  # how often who watches is told of a change
+LOOK_S = 1.0  # how often Watch looks for a change
 
 Answer = health_pb2.HealthCheckResponse
 
 
 class Health:
-    """Of the whole server and of `service`, which are one. Belongs to the event loop."""
+    """The health of the whole server and of `service`, which are the same. Belongs to the event loop."""
 
-    def __init__(self, state: State, service: str) -> None:
-        self._state = state
+    def __init__(self, services: Services, service: str) -> None:
+        self._of = services
         self._services = {health.OVERALL_HEALTH, service}
         self._stopping = asyncio.Event()
 
@@ -34,7 +34,7 @@ class Health:
         return Answer(status=status)
 
     async def Watch(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        """Every change of the status, until the server stops."""
+        """Yield every change of the status, until the server stops."""
         told = None
         while True:
             stopping = self._stopping.is_set()
@@ -50,7 +50,7 @@ class Health:
                 continue
 
     def stop(self) -> None:
-        """Be ready no more, and let go who watches."""
+        """Report NOT_SERVING from now on, and end the Watch calls."""
         self._stopping.set()
 
     def _status(self, service: str) -> Any:
@@ -59,7 +59,7 @@ class Health:
         if self._stopping.is_set():
             return Answer.NOT_SERVING
         try:
-            readiness.check_server(self._state.runtime, self._state.registry)
+            readiness.check_server(self._of.runtime, self._of.registry)
         except Unavailable:
             return Answer.NOT_SERVING
         return Answer.SERVING

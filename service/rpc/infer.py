@@ -1,4 +1,4 @@
-"""ModelInfer and ModelStreamInfer: the same requests, on the same way into the scheduler, as over HTTP."""
+"""ModelInfer and ModelStreamInfer: requests take the path into the scheduler that HTTP requests take."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from trtserve.rpc.streams import Context, Streams, why_left
 
 
 class Infer:
-    """Belongs to the event loop."""
+    """Answers inference calls, single and in streams. Belongs to the event loop."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Infer:
         self._streams = Streams(self._in_stream, inflight, delivery)
 
     async def infer(self, message: bytes, context: Context) -> bytes:
-        """The answer's message. Raises what the request is refused with, or ended with."""
+        """The answer's message. Raises the error with which the request is refused or ends."""
 
         async def answered(share: Share) -> bytes:
             return await _joined(await self._infer(message, context, share), share)
@@ -52,7 +52,7 @@ class Infer:
         try:
             completion = await ended
         except asyncio.CancelledError:
-            # What cancels a call is its client, or its deadline: then nobody hears this.
+            # Its client or its deadline cancelled the call, so no one receives an answer.
             self._count(why_left(context).kind)
             raise
         finally:
@@ -64,13 +64,13 @@ class Infer:
         await self._streams.answer(messages, context)
 
     def stop(self) -> None:
-        """Read no more requests from streams, which end when they have answered those that were read."""
+        """Stop reading requests from streams; each ends when it has answered those it has read."""
         self._streams.stop()
 
     async def _in_stream(self, message: bytes, context: Context, share: Share) -> bytes:
-        """The answer in a stream, where an error is one too.
+        """The answer to one request of a stream; in a stream an error is an answer too.
 
-        It counts as under way until its client has taken it: so many may wait for a client that takes none.
+        It counts as in flight until its client has received it, because many may wait for a slow client.
         """
         try:
             return await _joined(response.in_stream(await self._infer(message, context, share)), share)
@@ -80,12 +80,12 @@ class Infer:
 
 
 async def _joined(parts: wire.Parts, share: Share) -> bytes:
-    """A message that counts from now on. Raises Unavailable where there is no room for it."""
+    """Join a message, and count it from now on. Raises Unavailable if there is no room for it."""
     share.grow_to(sum(map(len, parts)))
     return await wire.joined(parts)
 
 
 def _left_ns(context: Context) -> int | None:
-    """What is left of the call's deadline, if it has one."""
+    """The time left until the call's deadline, in nanoseconds; None if it has none."""
     left = context.time_remaining()
     return None if left is None else min(max(int(left * 1e9), 0), LONGEST_NS)

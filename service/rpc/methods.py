@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.json_format import ParseDict
-from starlette.datastructures import State
 
 from trtserve.inference.inflight import Share
 from trtserve.rpc import oip, status, wire
@@ -16,13 +15,14 @@ from trtserve.rpc.infer import Infer
 from trtserve.rpc.open_inference_pb2 import DESCRIPTOR
 from trtserve.rpc.request import parse
 from trtserve.rpc.streams import Context
+from trtserve.services import Services
 
 T = TypeVar("T")
 
 SERVICE = DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
-Behaviour = Callable[[State, Any], Awaitable[dict[str, Any]]]
-"""From the application's state and a request's message to what the answer's message holds."""
+Behaviour = Callable[[Services, Any], Awaitable[dict[str, Any]]]
+"""From the application's services and a request's message to what the answer's message holds."""
 
 BEHAVIOURS: dict[str, Behaviour] = {
     "ServerLive": oip.server_live,
@@ -48,7 +48,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
 
 
 def handlers(
-    state: State, infer: Infer, delivery: Delivery, count: status.Count
+    services: Services, infer: Infer, delivery: Delivery, count: status.Count
 ) -> "grpc.GenericRpcHandler[Any, Any]":
     """What a server is given. Messages are read here, so that a faulty one is told as its client's fault."""
 
@@ -64,12 +64,12 @@ def handlers(
     }
     for method in SERVICE.methods:
         if method.name not in methods:
-            methods[method.name] = _unary(method, BEHAVIOURS[method.name], state, delivery, count)
+            methods[method.name] = _unary(method, BEHAVIOURS[method.name], services, delivery, count)
     return grpc.method_handlers_generic_handler(SERVICE.full_name, methods)
 
 
 def _unary(
-    method: Any, behaviour: Behaviour, state: State, delivery: Delivery, count: status.Count
+    method: Any, behaviour: Behaviour, services: Services, delivery: Delivery, count: status.Count
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     request_class = message_factory.GetMessageClass(method.input_type)
     answer_class = message_factory.GetMessageClass(method.output_type)
@@ -77,7 +77,7 @@ def _unary(
     async def answer(message: bytes, share: Share) -> bytes:
         share.grow_to(len(message))
         wire.check_fields(message, with_files=method.name == "RepositoryModelLoad")
-        told = await behaviour(state, parse(request_class, message))
+        told = await behaviour(services, parse(request_class, message))
         written: bytes = ParseDict(told, answer_class()).SerializeToString()
         share.grow_to(len(written))
         return written

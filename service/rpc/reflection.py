@@ -1,4 +1,4 @@
-"""Reflection: which services there are, and what their messages look like, for clients without a .proto file.
+"""Reflection: the list of services and the form of their messages, for clients without a .proto file.
 
 Its versions v1 and v1alpha have the same messages under other names, so one servicer answers both.
 """
@@ -17,10 +17,10 @@ V1_FILE = "grpc/reflection/v1/reflection.proto"
 
 
 class Reflection:
-    """Belongs to the event loop."""
+    """The reflection service, in both versions. Belongs to the event loop."""
 
     def __init__(self, services: Iterable[str]) -> None:
-        """`services`: the full names of those beside reflection itself."""
+        """`services`: the full names of the services besides reflection itself."""
         _describe_v1()
         self._servicer = _async.ReflectionServicer([*services, ALPHA, V1])
         self._stopping = asyncio.Event()
@@ -37,7 +37,7 @@ class Reflection:
         ]
 
     def stop(self) -> None:
-        """Answer what was asked, and end the calls: a client may leave its own open as long as it runs."""
+        """Answer the requests read so far, and end the calls, which clients may keep open for ever."""
         self._stopping.set()
 
     async def _answer(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
@@ -63,7 +63,7 @@ class Reflection:
 
 
 def _describe_v1() -> None:
-    """Let v1 be looked up as v1alpha can be: grpcio-reflection brings the description of v1alpha only."""
+    """Make v1 available for look-up like v1alpha: grpcio-reflection describes only v1alpha."""
     pool: Any = descriptor_pool.Default()
     try:
         pool.FindFileByName(V1_FILE)

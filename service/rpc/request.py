@@ -1,7 +1,7 @@
-"""A ModelInferRequest as the codec has requests.
+"""Turns a ModelInferRequest into the codec's InferRequest.
 
-What it says is put as the protocol's JSON says it, so that both are checked in one place and refused with
-the same sentences; its data stays where it is.
+Its fields are rewritten as the protocol's JSON, so that both are checked in one place and refused with the
+same sentences; its data is not copied.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ from trtserve.codec.datatypes import check as check_datatype
 from trtserve.codec.region_parameters import REGION
 from trtserve.codec.tensor import check_name, check_shape, check_tensors
 from trtserve.errors import InvalidInput, TooLarge
-from trtserve.inference.calls import Head
+from trtserve.inference.calls import RequestHead
 from trtserve.rpc import wire
 from trtserve.rpc.contents import Contents
-from trtserve.rpc.heads import Heads
+from trtserve.rpc.heads import RequestHeads
 from trtserve.rpc.open_inference_pb2 import ModelInferRequest
 from trtserve.rpc.parameters import plain
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class Requests:
-    """Reads the messages of requests, and keeps the heads that they share. Belongs to the event loop."""
+    """Reads request messages, and keeps the heads that they share. Belongs to the event loop."""
 
     def __init__(self) -> None:
-        self._heads = Heads()
+        self._heads = RequestHeads()
 
-    def read(self, message: bytes) -> tuple[Head, InferRequest]:
-        """Raises InvalidInput and Unsupported."""
+    def read(self, message: bytes) -> tuple[RequestHead, InferRequest]:
+        """The head and the request in a message. Raises InvalidInput, TooLarge and Unsupported."""
         parts = wire.split(message)
         given = parse(ModelInferRequest, parts.rest)
         return self._heads.of(given.model_name, given.model_version), _request(given, parts)
 
 
 def id_of(message: bytes) -> str:
-    """The id of a request that may have faults; empty where it has none, or cannot be read at all."""
+    """The id of a request that may have faults; empty if it has none, or cannot be read at all."""
     try:
         return str(ModelInferRequest.FromString(wire.split(message).rest).id)
     except (DecodeError, InvalidInput, TooLarge):
@@ -46,11 +46,11 @@ def id_of(message: bytes) -> str:
 
 
 def parse(kind: Any, message: bytes) -> Any:
-    """A message of this kind from its bytes."""
+    """Parse a message of this class. Raises InvalidInput."""
     try:
         return kind.FromString(message)
     except DecodeError:
-        raise InvalidInput(f"The message is no {kind.DESCRIPTOR.full_name}.") from None
+        raise InvalidInput(f"The message is not a valid {kind.DESCRIPTOR.full_name}.") from None
 
 
 def _request(given: Any, parts: wire.Split) -> InferRequest:
@@ -76,7 +76,7 @@ def _request(given: Any, parts: wire.Split) -> InferRequest:
 
 
 def _input(number: int, tensor: Any) -> dict[str, Any]:
-    """What JSON would say of an input, but for where its data is."""
+    """An input as JSON would have it, without its data."""
     parameters = plain(tensor.parameters)
     parameters.pop("binary_data_size", None)
     name = check_name(f"Input {number}", tensor.name)
@@ -89,7 +89,7 @@ def _input(number: int, tensor: Any) -> dict[str, Any]:
 
 
 def _place_data(given: Any, inputs: list[dict[str, Any]], parts: wire.Split) -> dict[int, object]:
-    """Say of each input where its data is; what lies in raw contents, by the numbers of the inputs."""
+    """Add its data, or its size, to each input; return the raw contents by the inputs' numbers."""
     raw: Sequence[bytes | memoryview] = parts.raw or given.raw_input_contents
     sent = [number for number, tensor in enumerate(inputs) if REGION not in tensor["parameters"]]
     if raw and len(raw) != len(sent):
@@ -100,10 +100,10 @@ def _place_data(given: Any, inputs: list[dict[str, Any]], parts: wire.Split) -> 
     for number, tensor in enumerate(given.inputs):
         has_contents = number in parts.contents or tensor.HasField("contents")
         if has_contents and (raw or number not in sent):
-            other = "the request has raw_input_contents too" if raw else "lies in shared memory too"
-            raise InvalidInput(f"Tensor {tensor.name!r} has contents, and {other}: data comes in one way.")
+            other = "the request has raw_input_contents too" if raw else "is in shared memory too"
+            raise InvalidInput(f"Tensor {tensor.name!r} has contents, and {other}: give its data in one way.")
     for place, number in enumerate(sent):
-        if raw:  # to the codec, it lies behind the JSON
+        if raw:  # for the codec, the data is behind the JSON
             inputs[number]["parameters"]["binary_data_size"] = len(raw[place])
         else:
             cut: Sequence[bytes | memoryview] = parts.contents.get(number, ())

@@ -1,10 +1,10 @@
-"""The answer to an inference as the bytes of a ModelInferResponse."""
+"""Encodes the answer to an inference as a ModelInferResponse."""
 
 from collections.abc import Sequence
 
 from runtime_ext import Output
 from trtserve.codec import region_parameters
-from trtserve.codec.request import Region
+from trtserve.codec.request import RegionPart
 from trtserve.inference.calls import Call
 from trtserve.rpc import wire
 from trtserve.rpc.open_inference_pb2 import ModelInferResponse, ModelStreamInferResponse
@@ -20,14 +20,14 @@ def _final() -> bytes:
 
 
 FINAL = _final()
-"""An answer in a stream says so: its request has no other. Source: Triton's "Parameters Extension"."""
+"""Marks an answer in a stream as its request's last. Source: Triton's "Parameters Extension"."""
 
 
 def response(call: Call, outputs: Sequence[Output]) -> wire.Parts:
-    """In parts, of which the large ones are views on `outputs`.
+    """The ModelInferResponse in parts; its large parts are views on `outputs`, all of the engine's outputs.
 
-    These are all of the engine's; the answer has those that were selected, each with its raw contents. An
-    output in shared memory has empty ones: clients find an output's by its number.
+    The answer has the selected outputs, each with its raw contents. An output in shared memory has empty
+    ones, because clients find an output's contents by its number.
     """
     answer = ModelInferResponse(
         model_name=call.resolved.model_name,
@@ -39,7 +39,7 @@ def response(call: Call, outputs: Sequence[Output]) -> wire.Parts:
         output = outputs[index]
         data = memoryview(output)
         described = answer.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
-        if isinstance(place, Region):
+        if isinstance(place, RegionPart):
             for parameter, value in region_parameters.described(place, data.nbytes).items():
                 choice = "string_param" if isinstance(value, str) else "int64_param"
                 setattr(described.parameters[parameter], choice, value)
@@ -49,7 +49,7 @@ def response(call: Call, outputs: Sequence[Output]) -> wire.Parts:
 
 
 def in_stream(answer: wire.Parts) -> wire.Parts:
-    """An answer in a stream, marked as the last of its request, for clients that wait for a last one."""
+    """An answer in a stream, marked as its request's last, for clients that wait for one."""
     return wire.in_stream(FINAL, *answer)
 
 

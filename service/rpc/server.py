@@ -1,4 +1,4 @@
-"""The gRPC server: beside the HTTP server, on the same event loop, with the same state."""
+"""The gRPC server: beside the HTTP server, on the same event loop, with the same services."""
 
 import logging
 import os
@@ -8,7 +8,6 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
-from starlette.datastructures import State
 
 from trtserve.errors import Conflict
 from trtserve.rpc import methods
@@ -16,6 +15,7 @@ from trtserve.rpc.delivery import Delivery
 from trtserve.rpc.health import Health
 from trtserve.rpc.infer import Infer
 from trtserve.rpc.reflection import Reflection
+from trtserve.services import Services
 from trtserve.settings import Settings, most_connections
 
 # With a line for every call, it would bury what the server itself has to say.
@@ -52,16 +52,16 @@ class RpcServer:
             ) from None
         self.address = f"{host}:{port}"
 
-    async def start(self, state: State) -> None:
-        """Serve what the running application has in its state."""
+    async def start(self, services: Services) -> None:
+        """Serve with what the running application has."""
 
         def count(kind: str) -> None:
-            state.metrics.errors.labels(kind).inc()
+            services.metrics.errors.labels(kind).inc()
 
-        delivery = Delivery(state.inflight, self._settings.write_timeout_s, count)
-        self._infer = Infer(state.inference, state.inflight, delivery, count)
-        self._health = Health(state, methods.SERVICE.full_name)
-        self._server.add_generic_rpc_handlers((methods.handlers(state, self._infer, delivery, count),))
+        delivery = Delivery(services.inflight, self._settings.write_timeout_s, count)
+        self._infer = Infer(services.inference, services.inflight, delivery, count)
+        self._health = Health(services, methods.SERVICE.full_name)
+        self._server.add_generic_rpc_handlers((methods.handlers(services, self._infer, delivery, count),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._reflection = Reflection((methods.SERVICE.full_name, "grpc.health.v1.Health"))
         self._server.add_generic_rpc_handlers(self._reflection.handlers())

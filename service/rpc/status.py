@@ -1,4 +1,4 @@
-"""Errors as the end of a call: a status, a sentence, and trailing metadata for programs."""
+"""Errors as gRPC reports them at the end of a call: status, sentence, and trailing metadata for programs."""
 
 import asyncio
 import logging
@@ -27,19 +27,19 @@ GRPC_STATUS: dict[str, StatusCode] = {
     "Unavailable": StatusCode.UNAVAILABLE,
     "DeadlineExceeded": StatusCode.DEADLINE_EXCEEDED,
 }
-"""The one table from a kind to the status of its call."""
+"""The only table from a kind to the gRPC status of its call."""
 
-SENTENCE_BYTES = 2048  # in UTF-8; three times as many where each is escaped, and a client takes 8 KiB in all
+SENTENCE_BYTES = 2048  # in UTF-8; escaping may triple them, and a client accepts 8 KiB in all
 
-CODE = "code"  # the kind, which the status alone does not tell
+CODE = "code"  # the kind, which the status alone does not determine
 RETRY_AFTER = "retry-after"  # seconds
 
 Count = Callable[[str], None]
-"""Counts an error that is answered, by its kind."""
+"""Counts an error answer, by its kind."""
 
 
 def status(told: Told) -> tuple[StatusCode, str, tuple[tuple[str, str], ...]]:
-    """What a call is aborted with."""
+    """The status, the sentence and the metadata to abort a call with."""
     metadata = [(CODE, told.kind)]
     if told.retry_after is not None:
         metadata.append((RETRY_AFTER, str(told.retry_after)))
@@ -47,7 +47,7 @@ def status(told: Told) -> tuple[StatusCode, str, tuple[tuple[str, str], ...]]:
 
 
 def tell(error: Exception, count: Count) -> Told:
-    """What a client is told of an error, counted here; a fault is logged, too."""
+    """What a client learns about an error; counts the error, and logs it if it is a bug."""
     told = failures.tell(error)
     if failures.is_fault(error):
         logger.error("a call failed", exc_info=error)
@@ -56,21 +56,21 @@ def tell(error: Exception, count: Count) -> Told:
 
 
 async def answered(answer: Awaitable[T], context: "grpc.aio.ServicerContext[Any, Any]", count: Count) -> T:
-    """The answer; what it raises ends the call with its status and sentence."""
+    """The answer; if it raises, end the call with the error's status and sentence."""
     try:
         return await answer
     except Exception as failure:
         told = tell(failure, count)
-    # Out of its handler: gRPC keeps what abort() raises, and that would keep the failure with all its frames.
+    # Outside the handler: gRPC keeps what abort() raises, and that would keep the failure and its frames.
     try:
         await context.abort(*status(told))
-    except grpc.aio.InternalError:  # the call is over, as its client has left: nobody hears this
+    except grpc.aio.InternalError:  # the call is over, because its client has left
         raise asyncio.CancelledError from None
     raise AssertionError("abort() raises")
 
 
 def _short(sentence: str) -> str:
-    """A sentence that quotes a lot, cut: clients refuse a status that is too large, and see none of it."""
+    """The sentence, cut if it is long: clients refuse a status that is too large, and show none of it."""
     written = sentence.encode()
     if len(written) <= SENTENCE_BYTES:
         return sentence

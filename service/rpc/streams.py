@@ -1,4 +1,4 @@
-"""The calls of ModelStreamInfer: many requests each, whose answers come in the order of the requests."""
+"""The calls of ModelStreamInfer: each has many requests, answered in the order of the requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -6,17 +6,17 @@ from typing import Any
 
 import grpc
 
-from trtserve.errors import Cancelled, DeadlineExceeded, Unavailable
+from trtserve.errors import Cancelled, DeadlineExceeded, Unavailable, stopping
 from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.rpc.delivery import Delivery
 
-STREAM_DEPTH = 256  # requests of one stream that are under way, or whose answers wait for those before
+STREAM_DEPTH = 256  # requests of one stream that are in progress, or whose answers wait for earlier ones
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Streams:
-    """Belongs to the event loop."""
+    """Answers the streams of all clients until stop(). Belongs to the event loop."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class Streams:
         inflight: InflightBytes,
         delivery: Delivery,
     ) -> None:
-        """`answer` gives the answer to one request of a stream, and raises nothing."""
+        """`answer` returns the answer to one request of a stream, and never raises."""
         self._answer = answer
         self._inflight = inflight
         self._delivery = delivery
@@ -32,12 +32,12 @@ class Streams:
         self._stopping = False
 
     async def answer(self, messages: AsyncIterator[bytes], context: Context) -> None:
-        """Answer the requests of a stream in their order; each is on its way as soon as it has come."""
+        """Answer the requests of a stream in their order; each starts as soon as it arrives."""
         if self._stopping:
             raise _stopping()
         answers: asyncio.Queue[tuple[asyncio.Task[bytes], Share] | None] = asyncio.Queue()
         free = asyncio.Semaphore(STREAM_DEPTH)
-        whole = False  # whether its client has said that no more requests come
+        whole = False  # True: the client has closed its side of the stream
 
         async def read() -> None:
             nonlocal whole
@@ -48,7 +48,7 @@ class Streams:
             whole = True
 
         reader = asyncio.create_task(read())
-        # Not within it: a task that is cancelled before its first step never takes one.
+        # A callback, because a task that is cancelled before its first step runs no `finally` of its own.
         reader.add_done_callback(lambda _: answers.put_nowait(None))
         self._readers.add(reader)
         try:
@@ -61,7 +61,7 @@ class Streams:
                 finally:
                     share.close()
                 free.release()
-        except grpc.aio.InternalError:  # of write(), which nobody takes any more
+        except grpc.aio.InternalError:  # from write(): the client has left
             raise why_left(context) from None
         finally:
             self._readers.discard(reader)
@@ -75,19 +75,19 @@ class Streams:
             raise _stopping()
 
     def stop(self) -> None:
-        """Read no more requests from streams, which end when they have answered those that were read."""
+        """Stop reading requests; each stream ends when it has answered those it has read."""
         self._stopping = True
         for reader in self._readers:
             reader.cancel()
 
 
 def _stopping() -> Unavailable:
-    return Unavailable("The server is stopping; all requests that it has read are answered.")
+    return stopping("; it has answered all requests that it has read")
 
 
 def why_left(context: Context) -> Cancelled | DeadlineExceeded:
-    """Why a call was cancelled."""
+    """The error for a call that gRPC cancelled: its deadline passed, or its client left."""
     left = context.time_remaining()
     if left is not None and left <= 0:
-        return DeadlineExceeded("The call's deadline was over.")
+        return DeadlineExceeded("The call's deadline has passed.")
     return Cancelled("The client left before the answer.")

@@ -1,9 +1,9 @@
-"""The large parts of the messages of an inference, which protobuf would copy.
+"""Cuts the large parts, which protobuf would copy, out of inference messages, and adds them to answers.
 
-A message is fields one after the other, each with a tag (its number and how it is written) before it; those
-of a ModelInferRequest and of a ModelInferResponse are written as a length and that many bytes. Where the raw
-tensors lie is therefore read off without reading anything else, and where they come behind a written message
-they belong to it. Source: protobuf's "Encoding".
+A message is a sequence of fields, each after a tag (its number and its wire type); the fields of a
+ModelInferRequest and a ModelInferResponse are a length and that many bytes. So the raw tensors are found
+without parsing anything else, and raw tensors appended to a serialized message become part of it. Source:
+protobuf's "Encoding".
 """
 
 import asyncio
@@ -13,41 +13,41 @@ from typing import NamedTuple
 
 from trtserve.codec.tensor import MOST_DOCUMENT_BYTES, TENSORS
 from trtserve.errors import InvalidInput, TooLarge
+from trtserve.formats import varint
 
-OTHERS = 1024  # fields of a request that are no tensors: a few, and its parameters
-MOST_FIELDS = 3 * TENSORS + OTHERS  # inputs, outputs, raw contents; protobuf makes 80 bytes of two
+OTHERS = 1024  # fields of a request that are not tensors: a few, and its parameters
+MOST_FIELDS = 3 * TENSORS + OTHERS  # inputs, outputs, raw contents; protobuf turns 2 bytes into 80
 OF_A_REQUEST = (
     f"a request has at most {TENSORS} each of inputs, outputs and raw_input_contents, and {OTHERS} others"
 )
-LEAST_INPUT = 1024  # bytes of an input that contents are cut out of; those of a smaller one stay
+LEAST_INPUT = 1024  # bytes; a shorter input keeps its contents
 LEAST_FIELD = 2  # bytes: a tag and a length
-LENGTH_BYTES = 5  # of a number, 7 bits in each: a message has less than 2 GiB
-NUMBER_BYTES = 10  # of one with 64 bits
+LENGTH_BYTES = 5  # the most of a length, at 7 bits a byte: a message is shorter than 2 GiB
 LENGTH_DELIMITED = 2
 INPUTS = 5 << 3 | LENGTH_DELIMITED
 CONTENTS = 5 << 3 | LENGTH_DELIMITED  # in an input
 RAW_INPUT_CONTENTS = 7 << 3 | LENGTH_DELIMITED
 RAW_OUTPUT_CONTENTS = bytes([6 << 3 | LENGTH_DELIMITED])
-HERE_BYTES = 2_097_152  # of a message, that are copied at once on the event loop: a millisecond
+HERE_BYTES = 2_097_152  # of a message, copied at once on the event loop: a millisecond
 INFER_RESPONSE = bytes([2 << 3 | LENGTH_DELIMITED])  # in a ModelStreamInferResponse
 
 Parts = list[bytes | memoryview]
-"""A message that is still to be joined."""
+"""A message in parts, to be joined."""
 
 
 class Split(NamedTuple):
-    """A ModelInferRequest in parts; the views are on it."""
+    """A ModelInferRequest in parts; the views are on the message."""
 
     rest: bytes  # a ModelInferRequest without the other parts
     raw: list[memoryview]  # its raw_input_contents
-    contents: dict[int, list[memoryview]]  # of large inputs, by their numbers: their contents
+    contents: dict[int, list[memoryview]]  # the contents of large inputs, by the inputs' numbers
 
 
 def split(message: bytes) -> Split:
-    """The data of a request, and what is left without it.
+    """Split a request into its data and the rest.
 
-    What is faulty comes back whole, for protobuf to refuse. Raises InvalidInput where it could have more
-    fields than a request has, and TooLarge where too much is left.
+    A faulty message comes back whole, for protobuf to refuse. Raises InvalidInput if it has, or could have,
+    more fields than a request may have, and TooLarge if the rest is too long.
     """
     parts = _Parts(message, "inference.ModelInferRequest", OF_A_REQUEST)
     if not parts.cut():
@@ -57,59 +57,60 @@ def split(message: bytes) -> Split:
     if size > MOST_DOCUMENT_BYTES:
         raise TooLarge(
             f"The request has {size} bytes besides the data of its inputs; this server reads at most "
-            f"{MOST_DOCUMENT_BYTES}. Data belongs into raw_input_contents, or into the contents of an input."
+            f"{MOST_DOCUMENT_BYTES}. Put data into raw_input_contents, or into the contents of an input."
         )
     rest = message if size == len(message) else b"".join(parts.rest)
     return Split(rest, parts.raw, parts.contents)
 
 
 def check_fields(message: bytes, *, with_files: bool) -> None:
-    """Raise TooLarge or InvalidInput where a message that has no tensors is larger than any that is meant.
+    """Raise TooLarge or InvalidInput if a message without tensors is larger than any sensible one.
 
-    `with_files`: its fields may be of any length; of short ones, protobuf makes many times their bytes.
+    `with_files`: its fields may have any length, but their number is bounded, because protobuf takes many
+    times the bytes of short ones.
     """
     if len(message) <= MOST_DOCUMENT_BYTES:
         return
     if not with_files:
         raise TooLarge(
-            f"The message has {len(message)} bytes; one of this method has at most {MOST_DOCUMENT_BYTES}."
+            f"The message has {len(message)} bytes; this method accepts at most {MOST_DOCUMENT_BYTES}."
         )
-    parts = _Parts(message, "message of this method", "each of its parameters is one; send fewer")
+    parts = _Parts(message, "message of this method", "each parameter is one; send fewer")
     if any(begin < 0 for _, begin, _ in parts.fields()):
         parts.check_faulty()
 
 
 class _Parts:
-    """Cuts a message. Used once."""
+    """Cuts one message. Used once."""
 
     def __init__(self, message: bytes, what: str, fields: str) -> None:
-        """`what` the message is to be, and which `fields` that may have, for who has sent another."""
+        """`what` the message should be, and the `fields` that it may have: both for error sentences."""
         self._message = message
         self._what = what
         self._allowed = fields
         self._view = memoryview(message)
         self._fields = 0
-        self.at = 0  # where a field begins; after a fault, the one that is faulty
+        self.at = 0  # where the current field begins; after a fault, the faulty field
         self.rest: list[bytes | memoryview] = []
         self.raw: list[memoryview] = []
         self.contents: dict[int, list[memoryview]] = {}
 
     def check_faulty(self) -> None:
-        """Raise InvalidInput where a faulty message is too long to be left to protobuf, which may take it."""
+        """Raise InvalidInput if a faulty message is too long to leave to protobuf, which may accept it."""
         size, behind = len(self._message), len(self._message) - self.at
         if size > MOST_DOCUMENT_BYTES or behind > MOST_FIELDS * LEAST_FIELD:
             raise InvalidInput(
-                f"The message is no {self._what}: what is at its byte {self.at} is no field of one, or not "
-                "whole."
+                f"The message is not a valid {self._what}: at its byte {self.at} is no valid field, or "
+                "not a whole one."
             )
 
     def fields(self) -> Iterator[tuple[int, int, int]]:
-        """Those at the top level, as _fields_of() has them."""
+        """The fields at the top level, as _fields_of() yields them."""
         return self._fields_of(0, len(self._message))
 
     def cut(self) -> bool:
-        """False where the message is faulty at its top level."""
-        kept = 0  # where what is to be kept begins
+        """Cut the message; False if it is faulty at its top level."""
+        kept = 0  # where the next part to keep begins
         inputs = 0
         for tag, begin, end in self.fields():
             if begin < 0:
@@ -127,7 +128,7 @@ class _Parts:
         return True
 
     def _without_contents(self, begin: int, end: int, number: int) -> list[bytes | memoryview]:
-        """Input `number`, which lies there, without its contents; empty where it has none, or is faulty."""
+        """The input from `begin` to `end` without its contents; empty if it has none, or is faulty."""
         at = self.at
         kept = begin
         left: list[bytes | memoryview] = []
@@ -145,12 +146,12 @@ class _Parts:
             return []
         left.append(self._view[kept:end])
         self.contents[number] = contents
-        return [bytes([INPUTS]) + _varint(sum(map(len, left))), *left]
+        return [bytes([INPUTS]) + varint.write(sum(map(len, left))), *left]
 
     def _fields_of(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """The fields that lie there, which are at `at`: their tags, and where their data begins and ends.
+        """The fields from `begin` to `end`: the tag, and where the data begins and ends. Sets `at` to each.
 
-        It begins at -1 in one that is faulty, which is the last.
+        A faulty field has -1 for both, and is the last.
         """
         message = self._message
         at = begin
@@ -161,7 +162,7 @@ class _Parts:
             self.at = at
             tag = message[at]
             if tag & 0x87 == LENGTH_DELIMITED:
-                size, data = _number(message, at + 1, LENGTH_BYTES)
+                size, data = varint.read(message, at + 1, LENGTH_BYTES)
                 data_end = data + size if size >= 0 else -1
             else:
                 data, data_end = at, _end_of_unknown(message, at)
@@ -173,22 +174,22 @@ class _Parts:
 
 
 def with_outputs(response: bytes, outputs: Iterable[memoryview]) -> Parts:
-    """A ModelInferResponse with these raw_output_contents."""
+    """A serialized ModelInferResponse with these raw_output_contents added."""
     parts: Parts = [response]
     for output in outputs:
-        parts += [RAW_OUTPUT_CONTENTS + _varint(len(output)), output]
+        parts += [RAW_OUTPUT_CONTENTS + varint.write(len(output)), output]
     return parts
 
 
 def in_stream(*response: bytes | memoryview) -> Parts:
-    """A ModelStreamInferResponse with a response, which comes in parts."""
-    return [INFER_RESPONSE + _varint(sum(map(len, response))), *response]
+    """A ModelStreamInferResponse that holds a serialized response, given in parts."""
+    return [INFER_RESPONSE + varint.write(sum(map(len, response))), *response]
 
 
 async def joined(parts: Parts) -> bytes:
-    """The message. A large one is joined piece by piece, between which others have the event loop.
+    """The joined message. A large one is joined piece by piece, and other tasks run between the pieces.
 
-    A thread would be of no use: join() keeps the GIL where a part is a view.
+    A thread would not help: join() keeps the GIL if a part is a view.
     """
     if sum(map(len, parts)) <= HERE_BYTES:
         return b"".join(parts)
@@ -201,40 +202,21 @@ async def joined(parts: Parts) -> bytes:
 
 
 def _end_of_unknown(message: bytes, at: int) -> int:
-    """Where a field ends that the protocol has not, and protobuf passes over; -1 where that cannot be told.
+    """Where a field that the protocol does not define, and protobuf skips, ends; -1 if it is faulty.
 
-    One that it has is written otherwise.
+    A field that the protocol defines has another wire type, and counts as faulty.
     """
-    tag, begin = _number(message, at, LENGTH_BYTES)
+    tag, begin = varint.read(message, at, LENGTH_BYTES)
     match tag & 7 if tag > RAW_INPUT_CONTENTS else None:
         case 0:
-            number, end = _number(message, begin, NUMBER_BYTES)
+            number, end = varint.read(message, begin)
             return end if number >= 0 else -1
         case 1:
             return begin + 8
         case 5:
             return begin + 4
         case 2:
-            size, begin = _number(message, begin, LENGTH_BYTES)
+            size, begin = varint.read(message, begin, LENGTH_BYTES)
             return begin + size if size >= 0 else -1
-        case _:  # a group, which proto3 has no more, or a fault
+        case _:  # a group, which proto3 no longer has, or a fault
             return -1
-
-
-def _number(message: bytes, at: int, most: int) -> tuple[int, int]:
-    """The number in at most so many bytes from `at` on, and where what follows it begins; -1 for none."""
-    number = 0
-    for place, byte in enumerate(message[at : at + most]):
-        number |= (byte & 0x7F) << 7 * place
-        if byte < 0x80:
-            return number, at + place + 1
-    return -1, at
-
-
-def _varint(number: int) -> bytes:
-    written = bytearray()
-    while number >= 0x80:
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    written.append(number)
-    return bytes(written)

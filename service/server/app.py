@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.datastructures import State
 
 from runtime_ext import Runtime, create_runtime
 from trtserve.engines.metrics import Metrics
@@ -18,26 +17,18 @@ from trtserve.http import error_answers
 from trtserve.http.allowed_hosts import AllowedHosts, RefuseForeign
 from trtserve.http.connection_metrics import ConnectionCollector
 from trtserve.http.methods import AnswerHead, AnswerOptions
-from trtserve.http.routes import (
-    engines,
-    health,
-    infer,
-    metrics,
-    models,
-    names,
-    protocol_settings,
-    repository,
-    shared_memory,
-)
+from trtserve.http.routes import ROUTERS
 from trtserve.http.short_way import ShortWay
 from trtserve.http.stopping import AnswerCancelled
 from trtserve.inference.calls import Inference
 from trtserve.inference.completions import Completions
 from trtserve.inference.inflight import InflightBytes
-from trtserve.inference.shared_memory import SharedMemory
+from trtserve.inference.shared_memory import Regions
+from trtserve.oip.models import Models
 from trtserve.oip.repository import Repository
 from trtserve.plans.trial import ProcessTrial, Trial
 from trtserve.server.native_log import NativeLog
+from trtserve.services import Services
 from trtserve.settings import Settings
 from trtserve.store.store import Store
 from trtserve.version import VERSION
@@ -67,9 +58,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
 
     Without a `runtime` it makes its own at the start, and a trial unless there is one, as the settings say.
 
-    What it holds while it runs is in `app.state`: settings, store, runtime, registry, repository,
-    completions, metrics, inflight, inference, shared_memory. Once it has ended, `left_behind` says whether
-    something still runs in the process that may never end. The lifespan's state has what InferProtocol needs.
+    While it runs, services_of() gives what it holds. The lifespan's state has what InferProtocol needs.
     """
     own_trial = None
     if trial is None and runtime is None and settings.trial_load:
@@ -77,31 +66,28 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ShortWay]]:
-        state = app.state
-        state.store = await asyncio.to_thread(Store, settings.store)
+        store = await asyncio.to_thread(Store, settings.store)
         native_log = NativeLog()
         try:
             native_log.attach()
-            _assemble(state, runtime or _new_runtime(settings), trial)
-            state.completions.attach()
+            services = _assembled(settings, store, runtime or _new_runtime(settings), trial)
+            app.state.services = services
+            services.completions.attach()
             try:
-                await state.registry.start()
-                short_way = _short_way(state)
+                await services.registry.start()
+                short_way = _short_way(services)
                 yield {"short_way": short_way}
                 short_way.stop()
             finally:
-                await state.registry.close()
+                await services.registry.close()
                 if own_trial is not None:
                     await own_trial.close()
-                closed = await _closed(state.runtime)
-                state.left_behind = (
-                    not closed or state.runtime.left_behind()[1] > 0 or state.registry.loads_given_up > 0
-                )
-                state.completions.detach()
-                state.shared_memory.close()
+                app.state.left_behind = not await _closed(services.runtime) or _runs_on(services)
+                services.completions.detach()
+                services.shared_memory.close()
         finally:
             native_log.detach()
-            await asyncio.to_thread(state.store.close)
+            await asyncio.to_thread(store.close)
 
     app: FastAPI = FastAPIOffline(
         title="trtserve",
@@ -112,25 +98,25 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
         lifespan=lifespan,
         responses=error_answers.RESPONSES,
     )
-    app.state.settings = settings
     error_answers.install(app)
     app.add_middleware(AnswerCancelled)
     app.add_middleware(AnswerOptions)
     app.add_middleware(RefuseForeign, hosts=AllowedHosts.of(settings))
     app.add_middleware(AnswerHead)  # around all others: none of them answers a HEAD with a body
-    for routes in (
-        engines,
-        names,
-        infer,
-        models,
-        repository,
-        shared_memory,
-        protocol_settings,
-        health,
-        metrics,
-    ):
-        app.include_router(routes.router)
+    for router in ROUTERS:
+        app.include_router(router)
     return app
+
+
+def left_behind(app: FastAPI) -> bool:
+    """Whether something runs on in the process, and may never end, of an application that has ended."""
+    return getattr(app.state, "left_behind", False)
+
+
+def _runs_on(services: Services) -> bool:
+    """Whether an execution or a load has not ended."""
+    _, instances = services.runtime.left_behind()
+    return instances > 0 or services.registry.loads_given_up > 0
 
 
 def _new_runtime(settings: Settings) -> Runtime:
@@ -164,27 +150,29 @@ async def _closed(runtime: Runtime) -> bool:
     return True
 
 
-def _assemble(state: State, runtime: Runtime, trial: Trial | None) -> None:
-    """Make what stands on settings and store, which the state has."""
-    settings: Settings = state.settings
-    state.runtime = runtime
-    state.completions = Completions(runtime)
-    state.registry = Registry(settings, state.store, runtime, trial)
-    state.repository = Repository(settings, state.store, runtime, state.registry)
-    state.metrics = Metrics(runtime, state.registry)
-    state.shared_memory = SharedMemory(settings)
-    state.inflight = InflightBytes(settings.max_inflight_bytes, settings.max_request_bytes)
-    state.inference = Inference(
-        settings,
-        runtime,
-        state.registry,
-        state.completions,
-        inflight=state.inflight,
-        shared_memory=state.shared_memory,
+def _assembled(settings: Settings, store: Store, runtime: Runtime, trial: Trial | None) -> Services:
+    completions = Completions(runtime)
+    registry = Registry(settings, store, runtime, trial)
+    shared_memory = Regions(settings)
+    inflight = InflightBytes(settings.max_inflight_bytes, settings.max_request_bytes)
+    return Services(
+        settings=settings,
+        store=store,
+        runtime=runtime,
+        registry=registry,
+        models=Models(registry, runtime),
+        repository=Repository(settings, store, runtime, registry),
+        completions=completions,
+        metrics=Metrics(runtime, registry),
+        inflight=inflight,
+        shared_memory=shared_memory,
+        inference=Inference(
+            settings, runtime, registry, completions, inflight=inflight, shared_memory=shared_memory
+        ),
     )
 
 
-def _short_way(state: State) -> ShortWay:
-    short_way = ShortWay(state.inference, state.inflight, state.metrics.errors, state.settings)
-    state.metrics.add(ConnectionCollector(short_way.connections))
+def _short_way(services: Services) -> ShortWay:
+    short_way = ShortWay(services.inference, services.inflight, services.metrics.errors, services.settings)
+    services.metrics.add(ConnectionCollector(short_way.connections))
     return short_way

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 import uvicorn
-from starlette.datastructures import State
+from fastapi import FastAPI
 
 from runtime_ext.trial import fork_host
 from trtserve.engines.seam_options import tensorrt_options
 from trtserve.http.short_way import InferProtocol
 from trtserve.plans.trial import ProcessTrial, TrialHost
-from trtserve.server.app import create_app
+from trtserve.server.app import create_app, left_behind
+from trtserve.services import services_of
 from trtserve.settings import MIB, Settings
 from trtserve.store.load_marks import record_crashes
 from trtserve.store.store import Store
@@ -71,7 +72,7 @@ def serve(settings: Settings) -> bool:
     # uvicorn raises the signal that stopped it once more at its very end (Python makes a KeyboardInterrupt of
     # SIGINT): a stop that was asked for and went well is a success to whoever supervises this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = Server(config, settings, app.state)
+    server = Server(config, settings, app)
     with suppress(KeyboardInterrupt):
         server.run()
     return server.started
@@ -112,10 +113,10 @@ def _exit_now() -> None:
 class Server(uvicorn.Server):
     """uvicorn's server with gRPC beside it. It says where both listen: port 0 is known only then."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, state: State) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings, app: FastAPI) -> None:
         super().__init__(config)
         self._settings = settings
-        self._state = state
+        self._app = app
         self._rpc: RpcServer | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -132,7 +133,7 @@ class Server(uvicorn.Server):
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         click.echo(f"trtserve listens on {url} (documentation: {url}/docs)")
         if self._rpc is not None:
-            await self._rpc.start(self._state)
+            await self._rpc.start(services_of(self._app))
             click.echo(f"trtserve listens on {self._rpc.address} for gRPC")
         keep_what_is_there()
 
@@ -143,13 +144,13 @@ class Server(uvicorn.Server):
         wait for its thread.
         """
         if self.started:
-            self._state.registry.begin_drain()
+            services_of(self._app).registry.begin_drain()
         if self._rpc is not None:
             stopping = asyncio.create_task(self._rpc.stop())
             # uvicorn waits for these, as long as for its connections, before it ends the application.
             self.server_state.tasks.add(stopping)
             stopping.add_done_callback(self.server_state.tasks.discard)
         await super().shutdown(sockets)
-        if getattr(self._state, "left_behind", False):
+        if left_behind(self._app):
             logger.warning("the server ends while loads or executions have not ended")
             _exit_now()

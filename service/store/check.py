@@ -1,4 +1,4 @@
-"""What is wrong with the store of a stopped server: looked at, and nothing changed."""
+"""Reports what is wrong with the store of a stopped server, and changes nothing."""
 
 import re
 import shutil
@@ -9,21 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtserve.errors import NotFound, Unavailable
-from trtserve.formats.sniff import Format, sniff
+from trtserve.formats.format import Format
+from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import HEAD_BYTES
-from trtserve.store.database import Metadata, StoredEngine
-from trtserve.store.folder import MARK_NAME, PART_NAME, PLAN_NAME, lock, named
+from trtserve.store.database import Database, StoredEngine
+from trtserve.store.folder import COPY_NAME, MARK_NAME, PART_NAME, PLAN_NAME, Layout, lock, named
 from trtserve.store.plan_file import check_plan, digest_of, is_plain
 from trtserve.store.set_aside import SetAside
-from trtserve.store.store import beside_metadata
-
-DATABASE = "metadata.sqlite3"
-READ = (DATABASE, f"{DATABASE}-wal", "metadata.copy")
+from trtserve.store.store import beside_database
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a person should know; `wrong`: it is more than a note."""
+    """One thing that a person should know; `wrong` is False for a mere note."""
 
     text: str
     wrong: bool = True
@@ -34,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class LostPlan:
-    """A whole plan that no row knows."""
+    """A whole plan without a row."""
 
     path: Path
     digest: str
@@ -43,85 +41,88 @@ class LostPlan:
 
 
 def check(root: Path) -> list[Finding]:
-    """Everything that is not in order. Raises Conflict where a server has the store, NotFound for none."""
+    """Everything that is wrong. Raises Conflict if a server uses the store, NotFound if there is none."""
     check_is_store(root)
+    layout = Layout(root)
     with ExitStack() as locked:
-        if (root / "LOCK").exists():
-            locked.enter_context(lock(root / "LOCK", reading=True))
+        if layout.lock.exists():
+            locked.enter_context(lock(layout.lock, reading=True))
         engines: list[StoredEngine] = []
         sound = False
         findings: list[Finding] = []
         try:
-            engines, notes, sound = read_metadata(root)
+            engines, notes, sound = read_database(root)
             findings += map(Finding, notes)
             findings += (Finding(f"Engine {e.id}: {e.damage}") for e in engines if e.damage)
         except Unavailable as failure:
             findings.append(Finding(str(failure)))
         findings += _engines(root, engines)
-        half_done = {mark.name for mark in _named(root / "pending", MARK_NAME)} if sound else set()
+        half_done = {mark.name for mark in _named(layout.pending, MARK_NAME)} if sound else set()
         findings += _plans(root, {engine.digest for engine in engines}, half_done)
         findings += _leftovers(root)
         return findings
 
 
 def check_is_store(root: Path) -> None:
-    """Raise NotFound unless there is a store."""
-    if not root.is_dir() or not ((root / DATABASE).exists() or (root / "plans").exists()):
+    """Raise NotFound unless the folder holds a store."""
+    layout = Layout(root)
+    if not root.is_dir() or not (layout.database.exists() or layout.plans.exists()):
         raise NotFound(f"There is no store at {root}: give the folder of one with --store.")
 
 
-def read_metadata(root: Path) -> tuple[list[StoredEngine], list[str], bool]:
-    """The engines as a start would find them, what it would say, and whether all agrees.
+def read_database(root: Path) -> tuple[list[StoredEngine], list[str], bool]:
+    """The engines as a start would find them, its notes, and whether the database and its copy agree.
 
-    SQLite writes where it reads, so this reads a copy.
+    SQLite may write to a file that it reads, so this reads a copy.
     """
-    beside = beside_metadata(root / "plans") if (root / "plans").is_dir() else None
-    path = root / DATABASE
+    layout = Layout(root)
+    beside = beside_database(layout.plans) if layout.plans.is_dir() else None
+    path = layout.database
     if path.exists() and not path.is_file():
         raise Unavailable(f"The store's metadata in {path} cannot be used: it is not a file.")
     with tempfile.TemporaryDirectory(prefix="trtserve-check-") as scratch:
-        for name in READ:
+        for name in (path.name, f"{path.name}-wal", COPY_NAME):
             if (root / name).is_file():
                 shutil.copyfile(root / name, Path(scratch) / name)
         try:
-            metadata = Metadata(Path(scratch) / DATABASE, beside)
+            database = Database(Layout(Path(scratch)).database, beside)
         except Unavailable as failure:
             raise type(failure)(str(failure).replace(scratch, str(root))) from failure
         try:
-            return metadata.engines(), metadata.notes, metadata.sound
+            return database.engines(), database.notes, database.sound
         finally:
-            metadata.close()
+            database.close()
 
 
 def _engines(root: Path, engines: list[StoredEngine]) -> Iterator[Finding]:
     """What is wrong with the plans that have a row."""
     for engine in engines:
         try:
-            check_plan(root / "plans" / f"{engine.digest}.plan", engine.digest, engine.plan_bytes)
+            check_plan(Layout(root).plan(engine.digest), engine.digest, engine.plan_bytes)
         except Unavailable as failure:
-            yield Finding(
-                f"Engine {engine.id} is not served: {failure} DELETE it if it is not wanted any more."
-            )
+            yield Finding(f"Engine {engine.id} is not served: {failure} DELETE it if you no longer want it.")
 
 
 def _plans(root: Path, known: set[str], half_done: set[str]) -> Iterator[Finding]:
     """Plans without a row: in their folder, and set aside before."""
     aside = SetAside(root).entries()
-    plans = [plan for plan in _named(root / "plans", PLAN_NAME) if plan.stem not in known | half_done]
+    plans = [plan for plan in _named(Layout(root).plans, PLAN_NAME) if plan.stem not in known | half_done]
     for path in [*plans, *aside]:
         where = path.relative_to(root)
         plan = identified(path)
         if plan is None:
             what = (
-                "is kept until you delete it" if path in aside else "is no whole plan; a start sets it aside"
+                "is kept until you delete it"
+                if path in aside
+                else "is not a whole plan; a start sets it aside"
             )
             yield Finding(f"{where} {what}.", wrong=path not in aside)
         elif plan.digest in known:
-            yield Finding(f"{where} is the plan of an engine once more: you may delete it.", wrong=False)
+            yield Finding(f"{where} is a second copy of an engine's plan: you may delete it.", wrong=False)
         else:
             yield Finding(
-                f"{where} is a whole {plan.format} plan ({plan.size} bytes) that no row knows: --repair "
-                "serves it again, by its ID and with default options; delete it if it is not wanted any more."
+                f"{where} is a whole {plan.format} plan ({plan.size} bytes) without a row: --repair "
+                "serves it again, by its ID and with default options; delete it if you no longer want it."
             )
     if aside:
         size = SetAside(root).size() / 1e6
@@ -129,7 +130,7 @@ def _plans(root: Path, known: set[str], half_done: set[str]) -> Iterator[Finding
 
 
 def identified(path: Path) -> LostPlan | None:
-    """The plan in a file of the store: its name is that of its digest, and its format can be told."""
+    """The plan in a store file; None unless its name is its digest and its format is known."""
     digest = path.name.partition(".")[0]
     if not PLAN_NAME.fullmatch(f"{digest}.plan") or not path.name.startswith(f"{digest}.plan"):
         return None
@@ -149,17 +150,18 @@ def _named(folder: Path, name: re.Pattern[str]) -> list[Path]:
 
 
 def _leftovers(root: Path) -> Iterator[Finding]:
+    layout = Layout(root)
     left = [
         path.relative_to(root)
-        for folder, name in (("incoming", PART_NAME), ("pending", MARK_NAME))
-        for path in _named(root / folder, name)
+        for folder, name in ((layout.incoming, PART_NAME), (layout.pending, MARK_NAME))
+        for path in _named(folder, name)
     ]
     if left:
         yield Finding(
-            f"{len(left)} files of uploads and removals that did not end ({left[0]} …): the next "
+            f"{len(left)} files of unfinished uploads and removals ({left[0]} …): the next "
             "start clears them away.",
             wrong=False,
         )
-    for folder in ("incoming", "plans", "pending"):
-        if (root / folder).exists() and not (root / folder).is_dir():
-            yield Finding(f"{root / folder} is no folder: move it away, and a start makes one.")
+    for folder in (layout.incoming, layout.plans, layout.pending):
+        if folder.exists() and not folder.is_dir():
+            yield Finding(f"{folder} is not a folder: move it away, and the next start makes one.")

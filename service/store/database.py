@@ -1,7 +1,7 @@
 """What the store knows of its plans besides their bytes: engines, names and versions, in SQLite.
 
 Every method that changes something is one transaction, on the disk itself when it returns (WAL with
-synchronous=FULL), in the database and in its copy (metadata_copy.py). The copy is written before the commit
+synchronous=FULL), in the database and in its copy (database_copy.py). The copy is written before the commit
 and put in its place after it: so it is never ahead, one change behind at most, and has all that was answered.
 A method gives back all names as they are then, read before the commit: once that has succeeded nothing can
 fail any more.
@@ -11,29 +11,71 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import astuple, fields
+from dataclasses import fields
 from pathlib import Path
 
+from trtserve.errors import Unavailable
 from trtserve.store.database_copy import Copy, CopyFile
-from trtserve.store.database_file import MetadataFile, told
+from trtserve.store.database_file import DatabaseFile, told
 from trtserve.store.opening import Beside, Opening
 from trtserve.store.rows import StoredEngine, StoredName
-from trtserve.store.schema import read_rows, seal
+from trtserve.store.schema import SCHEMA_VERSION, read_rows, seal
 
-__all__ = ["Metadata", "StoredEngine", "StoredName"]
+__all__ = ["Database", "Reader", "StoredEngine", "StoredName", "read_only"]
 
 logger = logging.getLogger(__name__)
 
 _COLUMNS = ", ".join(field.name for field in fields(StoredEngine))
-_MARKS = ", ".join("?" for _ in fields(StoredEngine))
+_MARKS = ", ".join(f":{field.name}" for field in fields(StoredEngine))
 _RENEWED = [field.name for field in fields(StoredEngine) if field.name not in {"id", "created"}]
 
 
-class Metadata:
-    """The database. Not thread safe: its owner calls it from one thread at a time."""
+class Reader:
+    """Reads engines and names. Not thread safe: its owner calls it from one thread at a time."""
 
-    _db: sqlite3.Connection
-    _path: Path
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self._db = db
+        self._path = path
+
+    def close(self) -> None:
+        self._db.close()
+
+    def engines(self) -> list[StoredEngine]:
+        with self._told():
+            rows = self._db.execute(f"SELECT {_COLUMNS} FROM engine ORDER BY created, id")
+            columns = [column for column, *_ in rows.description]
+            return [StoredEngine.of_row(dict(zip(columns, row, strict=True))) for row in rows]
+
+    def names(self) -> dict[str, StoredName]:
+        with self._told():
+            return _names(self._db)
+
+    def _told(self) -> AbstractContextManager[None]:
+        return told(self._path)
+
+
+def read_only(path: Path) -> Reader:
+    """The database of a store that a server may have open: nothing beside it is made or changed.
+
+    Raises Unavailable where it cannot be read, and where it is another version's.
+    """
+    # Without its journal nobody has it open. A plain read would make one, and could not remove it.
+    journal = path.with_name(f"{path.name}-wal")
+    how = "mode=ro" if journal.exists() else "mode=ro&immutable=1"
+    with told(path, opening=True):
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)
+        (found,) = db.execute("PRAGMA user_version").fetchone()
+    if found != SCHEMA_VERSION:
+        db.close()
+        raise Unavailable(
+            f"{path} was written by another version of trtserve (schema {found}; this one reads "
+            f"{SCHEMA_VERSION}). A server of this version brings an older one up to date at its start."
+        )
+    return Reader(db, path)
+
+
+class Database(Reader):
+    """The database of the store that is open here, which changes it."""
 
     def __init__(self, path: Path, beside: Beside | None = None, opening: Opening = Opening.USUAL) -> None:
         """Open the database, made if missing, but not where plans lie beside it: then it has been lost.
@@ -42,27 +84,15 @@ class Metadata:
         database and its copy agreed. Raises DamagedDatabase where it cannot be read and is not to be rebuilt,
         and Unavailable for the database of a newer version, and where the disk is at fault.
         """
-        self._path = path
-        file = MetadataFile(path)
-        self._db, decision = file.open(beside or Beside(), opening)
+        file = DatabaseFile(path)
+        db, decision = file.open(beside or Beside(), opening)
+        super().__init__(db, path)
         self._copy: CopyFile = file.copy
         self._store, self._generation = decision.store, decision.generation
         self.notes, self.sound = decision.notes, decision.sound
 
-    def close(self) -> None:
-        self._db.close()
-
-    def engines(self) -> list[StoredEngine]:
-        with self._told():
-            rows = self._db.execute(f"SELECT {_COLUMNS} FROM engine ORDER BY created, id")
-            return [StoredEngine(*row) for row in rows]
-
-    def names(self) -> dict[str, StoredName]:
-        with self._told():
-            return _names(self._db)
-
     def knows(self, digest: str) -> bool:
-        """Whether an engine has this plan."""
+        """True if an engine has this plan."""
         with self._told():
             return self._db.execute("SELECT 1 FROM engine WHERE digest = ?", (digest,)).fetchone() is not None
 
@@ -103,7 +133,7 @@ class Metadata:
             db.execute(
                 f"INSERT INTO engine ({_COLUMNS}) VALUES ({_MARKS}) "
                 f"ON CONFLICT (id) DO UPDATE SET {renewed}, loaded = 1",
-                astuple(engine),
+                engine.as_row(),
             )
             if name is not None:
                 _point(db, name, engine.id, version or 0)
@@ -176,9 +206,6 @@ class Metadata:
             self._copy.put()
         except OSError as failure:  # it is committed all the same, and the next change makes the copy anew
             logger.error("store: the copy of the metadata cannot be put in its place: %s", failure)
-
-    def _told(self) -> AbstractContextManager[None]:
-        return told(self._path)
 
 
 def _names(db: sqlite3.Connection) -> dict[str, StoredName]:

@@ -1,6 +1,6 @@
-"""The copy of the metadata: all rows after the last acknowledged change, in one checked file.
+"""The copy of the metadata: all rows after the last acknowledged change, in one checksummed file.
 
-The first line is the SHA-256 of what follows, a JSON object; so the file is whole, or it is damaged.
+The first line is the SHA-256 of the rest, a JSON object, so any damage shows.
 """
 
 import hashlib
@@ -11,33 +11,34 @@ from pathlib import Path
 import orjson
 
 from trtserve.store.rows import Rows
+from trtserve.store.schema import FIRST_SEALED, SCHEMA_VERSION, up_to_date
 
 
 @dataclass(frozen=True)
 class Copy:
-    store: str  # which store's rows these are
-    generation: int  # changes that the store has seen
+    store: str  # the ID of the store that has these rows
+    generation: int  # how many changes the store has seen
     rows: Rows
 
 
 class DamagedCopy(Exception):
-    """The file is there and not what was written; str() completes "The copy of the metadata …"."""
+    """The file exists but is not what was written; str() completes "The copy of the metadata …"."""
 
 
 class CopyFile:
-    """Replaced as a whole, in two steps around a commit. Not thread safe, as its owner is not."""
+    """A file that is replaced whole, in two steps around a commit. Not thread safe; nor is its owner."""
 
-    def __init__(self, path: Path, schema: int) -> None:
+    def __init__(self, path: Path, schema: int = SCHEMA_VERSION) -> None:
         self.path = path
         self._new = path.with_name(f"{path.name}.new")
         self._schema = schema
 
     def size(self) -> int:
-        """In bytes; 0 where there is none."""
+        """The file's size in bytes; 0 if there is no file."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def read(self) -> Copy | None:
-        """What was written last; None where there is no file. Raises DamagedCopy."""
+        """What was written last; None if there is no file. Raises DamagedCopy."""
         if self.path.exists() and not self.path.is_file():
             raise DamagedCopy("is not a file")
         try:
@@ -49,13 +50,16 @@ class CopyFile:
         if checksum.decode("latin-1") != hashlib.sha256(body).hexdigest():
             raise DamagedCopy("is damaged: its checksum does not match")
         told = orjson.loads(body)
-        if told["schema"] != self._schema:
-            raise DamagedCopy(f"is that of another version of trtserve (schema {told['schema']})")
+        schema = told["schema"]
+        if not FIRST_SEALED <= schema <= self._schema:
+            raise DamagedCopy(f"belongs to another version of trtserve (schema {schema})")
         rows = Rows(told["engines"], told["names"], told["versions"])
+        if schema < self._schema:
+            rows = up_to_date(rows, schema)
         return Copy(told["store"], told["generation"], rows)
 
     def prepare(self, copy: Copy) -> None:
-        """Bring it to the disk beside the present one. Raises OSError, and nothing has changed then."""
+        """Write `copy` to disk beside the present one. If it raises OSError, nothing has changed."""
         told = {"schema": self._schema, "store": copy.store, "generation": copy.generation}
         body = orjson.dumps(
             {**told, "engines": copy.rows.engines, "names": copy.rows.names, "versions": copy.rows.versions}
@@ -70,7 +74,7 @@ class CopyFile:
             raise
 
     def put(self) -> None:
-        """Have what was prepared in the place of the present one."""
+        """Replace the present copy with the prepared one."""
         self._new.replace(self.path)
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -79,5 +83,5 @@ class CopyFile:
             os.close(folder)
 
     def drop(self) -> None:
-        """Do without what was prepared."""
+        """Delete the prepared copy."""
         self._new.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The file of the metadata's database: opened, brought up to date, and written anew where it is damaged."""
+"""The metadata's database file: opened, migrated, and rewritten if it is damaged."""
 
 import logging
 import sqlite3
@@ -8,9 +8,17 @@ from pathlib import Path
 
 from trtserve.errors import Unavailable
 from trtserve.store.database_copy import Copy, CopyFile
+from trtserve.store.folder import COPY_NAME
 from trtserve.store.opening import Beside, DamagedDatabase, Decision, Found, Opening, decide, look, one_line
 from trtserve.store.reserve import disk_full, is_full
-from trtserve.store.schema import SCHEMA_VERSION, bring_up_to_date, new_store, seal, write_rows
+from trtserve.store.schema import (
+    SCHEMA_VERSION,
+    begin_change,
+    bring_up_to_date,
+    new_store,
+    seal,
+    write_rows,
+)
 from trtserve.store.set_aside import SetAside
 
 logger = logging.getLogger(__name__)
@@ -25,20 +33,21 @@ DAMAGED = {
     sqlite3.SQLITE_FORMAT,
     sqlite3.SQLITE_SCHEMA,
 }
-"""Errors of SQLite that are the file's fault; the others are the disk's, or pass."""
+"""SQLite errors that are the file's fault; the others are the disk's, or pass."""
 
 
-class MetadataFile:
+class DatabaseFile:
     """One opening of the database. Not thread safe."""
 
     def __init__(self, path: Path) -> None:
-        self.copy = CopyFile(path.with_name("metadata.copy"), SCHEMA_VERSION)
+        self.copy = CopyFile(path.with_name(COPY_NAME), SCHEMA_VERSION)
         self._path = path
         self._aside = SetAside(path.parent)
-        self._begun = False  # the database is an empty one, in the place of one that cannot be read
+        self._schema = SCHEMA_VERSION  # of the tables, until they are brought up to date
+        self._begun = False  # True: the database is a new, empty one that replaces an unreadable one
 
     def open(self, beside: Beside, opening: Opening) -> tuple[sqlite3.Connection, Decision]:
-        """A connection to the database, in which what was decided holds, as in its copy."""
+        """Decide which rows hold, write them to the database and its copy, and return a connection."""
         try:
             db, found, complaint = self._connect_and_look(len(beside.plans))
             opening = Opening.USUAL if opening is Opening.REBUILD else opening
@@ -51,7 +60,7 @@ class MetadataFile:
         try:
             decision = decide(found, self.copy, beside, opening, new_store)
             if complaint:
-                decision.notes.append(f"The database was damaged, and was written anew ({complaint}).")
+                decision.notes.append(f"The database was damaged, and was rewritten ({complaint}).")
             with told(self._path, opening=True):
                 return self._settled(db, found, decision, damaged=complaint is not None), decision
         except BaseException:
@@ -59,33 +68,34 @@ class MetadataFile:
             raise
 
     def _connect_and_look(self, plans: int) -> tuple[sqlite3.Connection, Found, str | None]:
-        """Connect, bring an earlier schema up to date, and read; the last is what SQLite complains of."""
+        """Connect, make missing tables, and read; the last value is SQLite's complaint, if any."""
         path = self._path
         if (path.exists() or path.is_symlink()) and not path.is_file():
             raise unusable(path, "it is not a file")
-        # Nothing may be made where this refuses: a database put back finds no journal of this one.
+        # A refusal must create no file: a database that is put back must not find a journal of this one.
         version = self._version() if path.exists() else 0
         if version == 0 and plans:
             raise DamagedDatabase(
                 f"{path} is missing or empty beside {plans} plans: nothing says which engines and names they "
-                "are. Put the database back from a backup, run `trtserve store check --repair --store "
+                "belong to. Put the database back from a backup, run `trtserve store check --repair --store "
                 f"{path.parent}`, or move the plans out of {path.parent / 'plans'} to start with an empty "
                 "store."
             )
         if version > SCHEMA_VERSION:
             raise Unavailable(
                 f"{path} was written by a newer trtserve (schema {version}; this one knows "
-                f"{SCHEMA_VERSION}). Start that version, or another store."
+                f"{SCHEMA_VERSION}). Start that version, or use another store."
             )
         with told(path, opening=True):
             db = connect(path)
             try:
-                if version < SCHEMA_VERSION:
+                if version == 0:
                     bring_up_to_date(db, version)
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 if version == 0 and not self._begun:
-                    self._aside.take_if_there(self.copy.path)  # of a store that is no more
-                return db, *look(db, migrated=version < SCHEMA_VERSION)
+                    self._aside.take_if_there(self.copy.path)  # left by an earlier store
+                self._schema = version or SCHEMA_VERSION
+                return db, *look(db, version)
             except BaseException:
                 db.close()
                 raise
@@ -104,15 +114,16 @@ class MetadataFile:
     def _settled(
         self, db: sqlite3.Connection, found: Found, decision: Decision, *, damaged: bool
     ) -> sqlite3.Connection:
-        """Have on the disk what was decided, in the database and in its copy."""
+        """Write the decision to the database and its copy."""
         if decision.copy_aside:
             self._aside.take_if_there(self.copy.path)
         if damaged or decision.rows != found.rows:
-            # The copy first: a kill before the end leaves a database that is older than it, or none.
+            # The copy first: a kill in between leaves a database that is older than the copy, or none.
             self._write_copy(decision)
             return self._written_anew(db, decision)
-        if (found.store, found.generation, found.whole) != (decision.store, decision.generation, True):
-            db.execute("BEGIN IMMEDIATE")
+        sealed = (found.store, found.generation, found.whole) == (decision.store, decision.generation, True)
+        if self._schema < SCHEMA_VERSION or not sealed:
+            begin_change(db, self._schema)
             seal(db, decision.rows, decision.store, decision.generation)
             db.execute("COMMIT")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -125,7 +136,7 @@ class MetadataFile:
         self.copy.put()
 
     def _written_anew(self, old: sqlite3.Connection, decision: Decision) -> sqlite3.Connection:
-        """Put a new database in the place of the one that is open, which is set aside."""
+        """Replace the open database with a new one, and set the old one aside."""
         new = self._path.with_name(f"{self._path.name}.new")
         for left in (new, new.with_name(f"{new.name}-journal")):
             left.unlink(missing_ok=True)
@@ -145,7 +156,7 @@ class MetadataFile:
         return connect(self._path)
 
     def _put_aside(self) -> None:
-        """Set the database aside with its log, which belongs to it and to no other."""
+        """Set the database aside together with its log, which fits no other database."""
         for suffix in ("-wal", "-shm", ""):
             path = self._path.with_name(self._path.name + suffix)
             if self._begun:
@@ -169,10 +180,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def told(path: Path, *, opening: bool = False) -> Iterator[None]:
-    """Make an error of SQLite or of the disk a sentence: with the path only for who starts the server."""
+    """Turn an error of SQLite or the disk into a sentence; it shows the path only while `opening`."""
     try:
         yield
-    except (sqlite3.Error, OSError, UnicodeDecodeError) as failure:  # the last: SQLite quotes the file
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as failure:  # the last if SQLite quotes the file
         if is_full(failure, path.parent):
             raise disk_full(path.parent, "The store's metadata cannot be changed") from failure
         code = getattr(failure, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -1,9 +1,10 @@
-"""Files and folders of the store: listed, locked, and brought to the disk itself."""
+"""Files and folders of the store: list them, lock them, sync them to disk."""
 
 import fcntl
 import os
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,17 +13,56 @@ from trtserve.errors import Conflict, Unavailable
 PLAN_NAME = re.compile(r"[0-9a-f]{64}\.plan")
 PART_NAME = re.compile(r"[0-9a-f]{32}\.part")
 MARK_NAME = re.compile(r"[0-9a-f]{64}")
+COPY_NAME = "metadata.copy"  # beside the database
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each thing lies in the folder of a store; what it is for is at the head of store.py."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "LOCK"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "metadata.sqlite3"
+
+    @property
+    def incoming(self) -> Path:
+        return self.root / "incoming"
+
+    @property
+    def plans(self) -> Path:
+        return self.root / "plans"
+
+    @property
+    def pending(self) -> Path:
+        return self.root / "pending"
+
+    @property
+    def loading(self) -> Path:
+        return self.root / "loading"
+
+    @property
+    def reserve(self) -> Path:
+        return self.root / "RESERVE"
+
+    def plan(self, digest: str) -> Path:
+        return self.plans / f"{digest}.plan"
 
 
 def named(folder: Path, name: re.Pattern[str]) -> set[Path]:
-    """The files of the folder with such a name."""
+    """The files in the folder whose whole name matches."""
     return {path for path in folder.iterdir() if name.fullmatch(path.name)}
 
 
 def lock(path: Path, *, reading: bool = False) -> BinaryIO:
-    """Lock the file for as long as it is open: the kernel lets go of it however this process ends.
+    """Lock the file while it is open: the kernel releases the lock however this process ends.
 
-    Raises Conflict where another process has it. `reading`: the file is there, and is left as it is.
+    Raises Conflict if another process holds it. `reading`: the file exists, and stays unchanged.
     """
     if path.exists() and not path.is_file():
         raise Unavailable(f"The store {path.parent} cannot be used: {path} is not a file.")
@@ -38,14 +78,14 @@ def lock(path: Path, *, reading: bool = False) -> BinaryIO:
             "Stop that one, or start this one with another --store."
         ) from None
     if not reading:
-        with suppress(OSError):  # it is for people; a full disk does not keep a server from starting
+        with suppress(OSError):  # the ID is for people: a full disk must not keep a server from starting
             file.truncate(0)
             os.write(file.fileno(), f"{os.getpid()}\n".encode())
     return file
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder with those above it, unless it is there: on the disk itself, as what comes into it."""
+    """Make a folder and its missing parents, synced to disk like the files that it will hold."""
     made = [missing for missing in (folder, *folder.parents) if not missing.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for new in made:
@@ -53,7 +93,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the folder's entries (a rename, a new file) to the disk itself."""
+    """Sync the folder's entries (a rename, a new file) to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

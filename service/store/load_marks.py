@@ -1,29 +1,28 @@
-"""Marks in the store of the loads that are under way, which survive a crash of the server.
+"""Marks in the store for loads in progress, which survive a crash of the server.
 
     <store>/loading/<digest>.json   a load in the server that has not ended: {"at", "under_way", "crashes"}
     <store>/loading/crash           what faulthandler wrote when a fatal signal ended the server
 
-A backend may crash the server with a plan. Without a mark, the next start would load that plan again, and
-crash again. The rule: **a plan whose load had not ended when its server did is under suspicion, and not
-guilty.**
+A plan may crash the server. Without a mark, the next start would load that plan again, and crash again. The
+rule: **a plan whose load had not ended when the server did is a suspect, not guilty.**
 
-- A mark is written, and brought to the disk, before a load in the server begins, and removed when it has
-  ended, whichever way. Only a server that ended in between leaves it behind: by a crash of this load, of
-  another that was under way, or of something else, by a kill, or with the power.
-- A start loads suspects one at a time, and each in a trial process first, which it may crash
-  (service/plans/trial.py). One that does is FAILED. A power cut and a kill -9 make nobody FAILED: the trial
-  goes well, and so does the load.
-- A plan may crash the server and not the trial. So a mark counts the crashes that it was there at: those that
-  ended the server by a fatal signal, as faulthandler's file tells; a kill leaves nothing in it. All that were
-  loading at a crash have it counted, but a second one is counted only for the load that was under way again,
-  and suspects are loaded one at a time: the innocent have been loaded by then, and their marks are gone. With
+- A mark is written and synced to disk before a load in the server begins, and removed when the load ends,
+  however it ends. The mark stays only if the server ended in between: in a crash of this load, of another
+  load in progress or of something else, by a kill, or by a power cut.
+- A start loads suspects one at a time, each first in a trial process, which it may crash
+  (service/plans/trial.py). A suspect that crashes it becomes FAILED. A power cut or a kill -9 makes no engine
+  FAILED: the trial succeeds, and so does the load.
+- A plan may crash the server but not the trial. So a mark counts the crashes during its load: those where a
+  fatal signal ended the server, as faulthandler's file shows; a kill leaves nothing in it. The first crash
+  counts for every load in progress. A second one counts only for the load that is in progress again, and
+  suspects are loaded one at a time: by then the innocent have been loaded, and their marks are gone. After
   the second crash the engine is FAILED, and later starts leave it alone.
-- A FAILED engine keeps its mark, so that the next start tries it again in a trial process, where that was
+- A FAILED engine keeps its mark, so that the next start tries it again in a trial process if the trial was
   what failed. An explicit load or upload goes through the trial, however many crashes are counted. When it
   ends, the mark goes.
-- A load that hangs and is given up keeps its mark until it ends: after the server's end it is a suspect.
+- A load that hangs and is given up keeps its mark until it ends: if the server ends first, it is a suspect.
 
-A mark that cannot be written (a full disk) is told in the log, and the load goes on without.
+If a mark cannot be written (a full disk), the log says so and the load goes on without it.
 """
 
 import faulthandler
@@ -37,18 +36,20 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from trtserve.store.folder import Layout
+
 logger = logging.getLogger(__name__)
 
 MARK_NAME = re.compile(r"[0-9a-f]{64}\.json")
 CRASH_NAME = "crash"
 GUILTY = 2  # crashes
-CRASH_LINES = 20  # of faulthandler's, that the log gets
+CRASH_LINES = 20  # of faulthandler's output that go into the log
 
 
 @dataclass(frozen=True)
 class Mark:
     at: str  # when the load began
-    under_way: bool = True  # False: a former server's
+    under_way: bool = True  # False: an earlier server left it
     crashes: int = 0
 
     @property
@@ -57,20 +58,20 @@ class Mark:
 
 
 def record_crashes(store: Path) -> None:
-    """From here on, a fatal signal that ends this process leaves word in the store's folder of marks."""
+    """From now on, record a fatal signal that ends this process in the store's folder of marks."""
     try:
-        file = (store / "loading" / CRASH_NAME).open("ab")
+        file = (Layout(store).loading / CRASH_NAME).open("ab")
     except OSError as failure:
         logger.warning("a crash of this server will not be recorded in its store: %s", failure.strerror)
         return
-    faulthandler.enable(file)  # which keeps the descriptor open
+    faulthandler.enable(file)  # it keeps the descriptor open
 
 
 class LoadMarks:
-    """The folder of marks. Blocks; thread safe, as nobody but the load of a digest changes its mark."""
+    """The folder of marks. Blocks; thread safe, because only the load of a digest changes its mark."""
 
     def __init__(self, folder: Path) -> None:
-        """Make the folder if it is missing, and take what a former server left under suspicion."""
+        """Make the folder if it is missing, and turn the marks of an earlier server into suspects."""
         self._folder = folder
         folder.mkdir(exist_ok=True)
         crashed = self._has_crashed()
@@ -82,10 +83,10 @@ class LoadMarks:
             if crashed:
                 (folder / CRASH_NAME).unlink(missing_ok=True)
         except OSError as failure:
-            logger.warning("the marks of loads cannot be written: %s", failure.strerror)
+            logger.warning("the load marks cannot be written: %s", failure.strerror)
 
     def of(self, digest: str) -> Mark | None:
-        """The mark that was left of a plan, if there is one. A damaged one is one without crashes."""
+        """The mark of a plan, or None. A damaged mark counts as one without crashes."""
         try:
             text = self._path(digest).read_bytes()
         except FileNotFoundError:
@@ -99,13 +100,13 @@ class LoadMarks:
             return Mark("an unknown time")
 
     def keep_only(self, digests: Set[str]) -> None:
-        """Remove the marks of plans that are not stored any more."""
+        """Remove the marks of plans that are no longer stored."""
         for digest in self._digests() - digests:
             self._remove(digest)
 
     @contextmanager
     def during(self, digest: str) -> Iterator[None]:
-        """Around a load in this process."""
+        """Keep a mark while a load runs in this process."""
         before = self.of(digest)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         try:
@@ -124,7 +125,7 @@ class LoadMarks:
         return self._folder / f"{digest}.json"
 
     def _has_crashed(self) -> bool:
-        """Whether a fatal signal ended the former server; it is told in the log."""
+        """True if a fatal signal ended the previous server; log what faulthandler recorded."""
         try:
             words = (self._folder / CRASH_NAME).read_text(errors="replace")
         except OSError:
@@ -132,7 +133,7 @@ class LoadMarks:
         if not words.strip():
             return False
         lines = words.strip().splitlines()
-        logger.error("the server before this one crashed:\n%s", "\n".join(lines[:CRASH_LINES]))
+        logger.error("the previous server crashed:\n%s", "\n".join(lines[:CRASH_LINES]))
         return True
 
     def _write(self, digest: str, mark: Mark) -> None:
@@ -152,4 +153,4 @@ class LoadMarks:
         try:
             self._path(digest).unlink(missing_ok=True)
         except OSError as failure:
-            logger.warning("the mark of plan %s stays in the store: %s", digest, failure.strerror)
+            logger.warning("the mark of plan %s cannot be removed: %s", digest, failure.strerror)

@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic_core import PydanticCustomError
-
-from trtserve.formats.sniff import BACKENDS, Format
-from trtserve.options.batching import AUTO, NEVER, canonical_dims, canonical_sizes
+from trtserve.formats.backends import backend_of
+from trtserve.formats.format import Format
+from trtserve.options.engine_options import EngineOptions
 from trtserve.options.names import is_name
-from trtserve.settings import DEVICE, MAX_BATCH_SIZE, MAX_DELAY_US, Settings
-from trtserve.store.rows import Rows
+from trtserve.store.rows import Rows, names
 from trtserve.store.staging import ID_HEX_DIGITS, engine_id
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -29,35 +27,6 @@ FormatOf = Callable[[str], str | None]
 
 def _whole(least: int, most: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and least <= value <= most
-
-
-def _word(*words: str) -> Callable[[Any], bool]:
-    return lambda value: value in words
-
-
-def _canonical(canonical: Callable[[str], str]) -> Callable[[Any], bool]:
-    def holds(value: Any) -> bool:
-        try:
-            return isinstance(value, str) and value.isprintable() and canonical(value) == value
-        except PydanticCustomError:
-            return False
-
-    return holds
-
-
-OPTIONS: Mapping[str, Callable[[Any], bool]] = {
-    "device": lambda value: isinstance(value, str) and re.fullmatch(DEVICE, value) is not None,
-    "instances": _whole(0, 256),
-    "max_queue_size": _whole(1, 1_000_000),
-    "precision": _word("f32", "f16", "bf16"),
-    "cuda_graphs": _word("off", "auto", "on"),
-    "max_batch_size": _whole(1, MAX_BATCH_SIZE),
-    "max_queue_delay_us": lambda value: value in (AUTO, NEVER) or _whole(0, MAX_DELAY_US)(value),
-    "latency_target_us": _whole(1, MAX_DELAY_US),
-    "preferred_batch_sizes": _canonical(canonical_sizes),
-    "batch_dims": _canonical(canonical_dims),
-}
-"""Which values an option can have, as an upload may ask for them."""
 
 
 class Mending:
@@ -89,20 +58,18 @@ class Mending:
         id, digest, known = found
         mended = {**row, "id": id, "digest": digest}
         mended["format"] = self._format(row, digest, known)
-        mended["backend"] = BACKENDS[Format(mended["format"])]
+        mended["backend"] = backend_of(mended["format"]).name
         if not _whole(0, 2**62)(row["plan_bytes"]):
             mended["plan_bytes"] = self._plans.get(digest, 0)
         if not _is_time(row["created"]):
             mended["created"] = UNKNOWN_TIME
         if row["loaded"] not in (0, 1):
             mended["loaded"] = 1
-        lost = [option for option, holds in OPTIONS.items() if not holds(row[option])]
-        for option in lost:
-            mended[option] = Settings.model_fields[option].default if option in Settings.model_fields else ""
+        mended["options"], lost = _options(row["options"])
         damage = row["damage"] if isinstance(row["damage"], str) and row["damage"].isprintable() else ""
         if lost:
             damage = (
-                f"Its row in the metadata is damaged ({', '.join(lost)}): upload its plan again, with the "
+                f"Its row in the metadata is damaged ({names(lost)}): upload its plan again, with the "
                 "options that it is to have."
             )
         elif not known and digest not in self._plans:
@@ -134,7 +101,7 @@ class Mending:
     def _format(self, row: dict[str, Any], digest: str, known: bool) -> str:
         """The format that the row tells, unless it or its backend is damaged: then what the plan tells."""
         told = row["format"]
-        if told in set(Format) and row["backend"] == BACKENDS[Format(told)]:
+        if told in set(Format) and row["backend"] == backend_of(told).name:
             return str(told)
         sniffed = self._format_of(digest) if known and digest in self._plans else None
         if sniffed is not None:
@@ -174,6 +141,20 @@ class Mending:
                 current = last
             names.append([name, current, newest if _whole(last, MOST_VERSION)(newest) else last])
         return names
+
+
+def _options(text: Any) -> tuple[str, list[str]]:
+    """The options of a row, with the default for each that is lost, and the names of those."""
+    options, lost = EngineOptions.read(text)
+    odd = {
+        option: value
+        for option, value in options.asked().items()
+        if isinstance(value, str) and not value.isprintable()
+    }
+    if not lost and not odd:
+        return str(text), []
+    left = EngineOptions(**options.model_dump(exclude=set(odd)))
+    return left.model_dump_json(), [*lost, *odd]
 
 
 def _is_time(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A plan as it lies in the store: whether its bytes are those that its name tells of."""
+"""A plan file in the store: whether its bytes match the digest in its name."""
 
 import hashlib
 import os
@@ -11,12 +11,12 @@ AGAIN = "Upload the plan again, which repairs it."
 
 
 def digest_of(path: Path) -> tuple[str, int]:
-    """SHA-256 (hex) and size of a regular file; Unavailable says why it has none.
+    """SHA-256 (hex) and size (bytes) of a regular file. Raises Unavailable if it cannot be read as one.
 
-    Blocks for as long as the file takes to read: a gigabyte takes about a second.
+    Blocks while it reads the file: about a second per gigabyte.
     """
     try:
-        # A FIFO would be waited for, and a link may lead out of the store.
+        # Opening a FIFO would block, and a link may lead out of the store.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             mode = os.fstat(descriptor).st_mode
@@ -34,7 +34,7 @@ def digest_of(path: Path) -> tuple[str, int]:
 
 
 def check_plan(path: Path, digest: str, size: int) -> None:
-    """Raise Unavailable unless the file has the digest, as it has the name; `size` is what it should have."""
+    """Raise Unavailable unless the file's SHA-256 is `digest`; `size` is the bytes that it should have."""
     found, has = digest_of(path)
     if found == digest:
         return
@@ -44,7 +44,7 @@ def check_plan(path: Path, digest: str, size: int) -> None:
 
 
 def is_plain(path: Path) -> bool:
-    """Whether it is a file that another may be renamed onto; also where there is nothing."""
+    """True if a file can be renamed onto this path: a regular file is there, or nothing."""
     return not os.path.lexists(path) or stat.S_ISREG(path.lstat().st_mode)
 
 

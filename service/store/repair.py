@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from trtserve.formats.sniff import BACKENDS
-from trtserve.options.engine_options import Options
+from trtserve.formats.backends import backend_of
+from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
 from trtserve.store.check import LostPlan, check_is_store, identified
 from trtserve.store.database import StoredEngine
@@ -51,8 +51,8 @@ def _defaults(plan: LostPlan, settings: Settings) -> StoredEngine:
         id=engine_id(plan.digest),
         digest=plan.digest,
         format=plan.format,
-        backend=BACKENDS[plan.format],
-        **Options().decided(settings),
+        backend=backend_of(plan.format).name,
+        options=EngineOptions().decided(settings),
         plan_bytes=plan.size,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )

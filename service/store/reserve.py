@@ -1,4 +1,4 @@
-"""Space on the store's disk: how much there is, and a little that is kept for changes that free some."""
+"""Space on the store's disk: how much is free, and a small reserve for changes that free more."""
 
 import errno
 import logging
@@ -12,23 +12,23 @@ from trtserve.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
-LEAST_BYTES = 4 * 1024**2  # of the reserve: SQLite's log grows to about as much, and the copy has its size
-USEFUL_BYTES = LEAST_BYTES // 16  # less than this is not worth to be kept
-NEARLY_NOTHING = 256 * 1024  # bytes: with less than this, SQLite's own errors come of the full disk
+LEAST_BYTES = 4 * 1024**2  # to reserve: SQLite's log grows to about as much; the copy's size comes on top
+USEFUL_BYTES = LEAST_BYTES // 16  # a smaller reserve is not worth keeping
+NEARLY_NOTHING = 256 * 1024  # free bytes: with less, a full disk explains SQLite's I/O errors
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class DiskFull(Unavailable):
-    """The store's disk has no space for it."""
+    """The store's disk has too little space for a change."""
 
 
 def free_bytes(folder: Path) -> int:
-    """What may still be written to the folder's disk."""
+    """How many bytes can still be written to the folder's disk."""
     return shutil.disk_usage(folder).free
 
 
 def is_full(failure: Exception, folder: Path) -> bool:
-    """Whether a failure comes of a full disk."""
+    """True if a full disk caused the failure."""
     if isinstance(failure, OSError):
         return failure.errno in FULL
     code = getattr(failure, "sqlite_errorcode", 0) & 0xFF
@@ -38,7 +38,7 @@ def is_full(failure: Exception, folder: Path) -> bool:
 
 
 def disk_full(folder: Path, what: str) -> DiskFull:
-    """`what`: a sentence without its full stop that says for what there is no space."""
+    """The error for a full disk; `what` is a sentence, without its full stop, that says what failed."""
     return DiskFull(
         f"{what}: the store's disk has {free_bytes(folder) / 1e6:.1f} MB free. Remove engines with "
         "DELETE /engines/{id}, or give the store more space."
@@ -46,16 +46,16 @@ def disk_full(folder: Path, what: str) -> DiskFull:
 
 
 class Reserve:
-    """A file of zeros, given up when a change that frees space finds none, and made again after it.
+    """A file of zeros, deleted when a change that frees space finds none, and made again afterwards.
 
-    Not thread safe, as the store that owns it.
+    Not thread safe; neither is the store that owns it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def hold(self, wanted: int = LEAST_BYTES) -> bool:
-        """Have so many bytes, or what the disk has of them; False where that is too little to be of use."""
+        """Reserve `wanted` bytes, or as many as the disk has; False if that is too few to be useful."""
         size = wanted
         while size >= USEFUL_BYTES:
             if self._has(size) or self._allocate(size):
@@ -65,7 +65,7 @@ class Reserve:
             self.release()
             size = 0
         if size < wanted:
-            logger.warning("store: the disk is full: %d bytes instead of %d are kept", size, wanted)
+            logger.warning("store: the disk is full: %d bytes instead of %d are reserved", size, wanted)
         return size > 0
 
     def _has(self, size: int) -> bool:
@@ -83,7 +83,7 @@ class Reserve:
         return True
 
     def release(self) -> bool:
-        """Give its space up; False where there was none."""
+        """Free the reserved space; False if there was none."""
         with suppress(OSError):
             self._path.unlink()
             return True

@@ -1,33 +1,50 @@
 """What the store keeps of engines and names, and how all of it looks as rows."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import orjson
+
+from trtserve.options.engine_options import EngineOptions
+from trtserve.text import shown
 
 
 @dataclass(frozen=True)
 class StoredEngine:
-    """What must be known to stand an engine up again; the options are those that were asked for."""
+    """What must be known to load an engine again; the options are those that were asked for."""
 
     id: int
     digest: str  # SHA-256 of the plan, hex
     format: str
     backend: str
-    device: str
-    instances: int
-    max_queue_size: int
-    precision: str
-    cuda_graphs: str
+    options: EngineOptions
     plan_bytes: int
     created: str  # ISO 8601, UTC
-    max_batch_size: int
-    max_queue_delay_us: int | str  # or "auto", or "never": see service/options/batching.py
-    latency_target_us: int
-    preferred_batch_sizes: str  # canonical, see service/options/batching.py
-    batch_dims: str  # canonical
     damage: str = ""  # a sentence: why its options are not known any more; empty: they are
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """From its columns. An engine with options that this version cannot read is a damaged one."""
+        options, unreadable = EngineOptions.read(row["options"])
+        damage = row["damage"]
+        if unreadable and not damage:
+            damage = (
+                "It was stored with options that this version of trtserve does not support "
+                f"({names(unreadable)}): start the version that stored it, or upload its plan again, with "
+                "the options that it is to have."
+            )
+        return cls(**{**row, "options": options, "damage": damage})
+
+    def as_row(self) -> dict[str, Any]:
+        """Its columns."""
+        return {**vars(self), "options": self.options.model_dump_json()}
+
+
+def names(options: Sequence[str]) -> str:
+    """Names of options that were read from a row, for a sentence."""
+    return ", ".join(option if option.isidentifier() else shown(option) for option in options[:10])
 
 
 @dataclass(frozen=True)

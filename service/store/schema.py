@@ -6,7 +6,8 @@ from dataclasses import fields
 
 from trtserve.store.rows import Rows, StoredEngine
 
-SCHEMA_VERSION = 5  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
+SCHEMA_VERSION = 6  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
+FIRST_SEALED = 5  # the first version that has the table `store`, and a copy beside it
 
 STORE = """
 CREATE TABLE store (  -- one row
@@ -18,24 +19,15 @@ CREATE TABLE store (  -- one row
 
 SCHEMA = f"""
 CREATE TABLE engine (
-    id                    INTEGER PRIMARY KEY,
-    digest                TEXT NOT NULL UNIQUE,
-    format                TEXT NOT NULL,
-    backend               TEXT NOT NULL,
-    device                TEXT NOT NULL,
-    instances             INTEGER NOT NULL,
-    max_queue_size        INTEGER NOT NULL,
-    precision             TEXT NOT NULL,
-    cuda_graphs           TEXT NOT NULL,
-    max_batch_size        INTEGER NOT NULL,
-    max_queue_delay_us    ANY NOT NULL,  -- an integer, 'auto' or 'never'
-    latency_target_us     INTEGER NOT NULL,
-    preferred_batch_sizes TEXT NOT NULL,
-    batch_dims            TEXT NOT NULL,
-    loaded                INTEGER NOT NULL DEFAULT 1,  -- 0: a start leaves it as it is, on disk only
-    damage                TEXT NOT NULL DEFAULT '',    -- why its options are not known; empty: they are
-    plan_bytes            INTEGER NOT NULL,
-    created               TEXT NOT NULL
+    id         INTEGER PRIMARY KEY,
+    digest     TEXT NOT NULL UNIQUE,
+    format     TEXT NOT NULL,
+    backend    TEXT NOT NULL,
+    options    TEXT NOT NULL,  -- a JSON object; what is not in it has its default
+    loaded     INTEGER NOT NULL DEFAULT 1,  -- 0: a start leaves it as it is, on disk only
+    damage     TEXT NOT NULL DEFAULT '',    -- why its options are not known; empty: they are
+    plan_bytes INTEGER NOT NULL,
+    created    TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE name (
@@ -65,6 +57,24 @@ MIGRATIONS = {
     """,
     3: "ALTER TABLE engine ADD COLUMN loaded INTEGER NOT NULL DEFAULT 1;",
     4: f"ALTER TABLE engine ADD COLUMN damage TEXT NOT NULL DEFAULT ''; {STORE}",
+    5: """
+    ALTER TABLE engine ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
+    UPDATE engine SET options = json_object(
+        'instances', instances, 'max_queue_size', max_queue_size, 'device', device, 'precision', precision,
+        'cuda_graphs', cuda_graphs, 'max_batch_size', max_batch_size,
+        'max_queue_delay_us', max_queue_delay_us, 'latency_target_us', latency_target_us,
+        'preferred_batch_sizes', preferred_batch_sizes, 'batch_dims', batch_dims);
+    ALTER TABLE engine DROP COLUMN instances;
+    ALTER TABLE engine DROP COLUMN max_queue_size;
+    ALTER TABLE engine DROP COLUMN device;
+    ALTER TABLE engine DROP COLUMN precision;
+    ALTER TABLE engine DROP COLUMN cuda_graphs;
+    ALTER TABLE engine DROP COLUMN max_batch_size;
+    ALTER TABLE engine DROP COLUMN max_queue_delay_us;
+    ALTER TABLE engine DROP COLUMN latency_target_us;
+    ALTER TABLE engine DROP COLUMN preferred_batch_sizes;
+    ALTER TABLE engine DROP COLUMN batch_dims;
+    """,
 }
 """From each earlier version of the schema to the next; the order of a table's columns does not matter."""
 
@@ -81,15 +91,39 @@ TABLES = {
 
 def bring_up_to_date(db: sqlite3.Connection, found: int) -> None:
     """Make the tables, or those of an earlier version these, in one transaction."""
+    begin_change(db, found)
+    db.execute("COMMIT")
+
+
+def begin_change(db: sqlite3.Connection, found: int) -> None:
+    """Begin a transaction in which the tables are made, or those of an earlier version become these.
+
+    0 is the version of a database without tables.
+    """
     steps = [SCHEMA] if found == 0 else [MIGRATIONS[version] for version in range(found, SCHEMA_VERSION)]
-    change = " ".join([*steps, f"PRAGMA user_version = {SCHEMA_VERSION};"])
-    db.executescript(f"BEGIN; {change} COMMIT;")
+    db.executescript(" ".join(["BEGIN IMMEDIATE;", *steps, f"PRAGMA user_version = {SCHEMA_VERSION};"]))
+
+
+def up_to_date(rows: Rows, found: int) -> Rows:
+    """Rows of an earlier version as they are in this one. Raises sqlite3.Error where they are none of it."""
+    if not rows.engines:
+        return rows
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        db.execute(f"CREATE TABLE engine ({', '.join(rows.engines[0])})")
+        db.execute("CREATE TABLE name (name, current, newest)")
+        db.execute("CREATE TABLE version (name, version, engine)")
+        write_rows(db, rows)
+        begin_change(db, found)
+        return read_rows(db)
+    finally:
+        db.close()
 
 
 def read_rows(db: sqlite3.Connection) -> Rows:
-    """All rows, in the order of their keys."""
-    columns = [*ENGINE, "loaded"]
-    engines = db.execute(f"SELECT {', '.join(columns)} FROM engine ORDER BY id")
+    """All rows, in the order of their keys: of whichever version the tables are."""
+    engines = db.execute("SELECT * FROM engine ORDER BY id")
+    columns = [column for column, *_ in engines.description]
     return Rows(
         [dict(zip(columns, row, strict=True)) for row in engines],
         [list(row) for row in db.execute(f"SELECT {', '.join(NAME)} FROM name")],

@@ -1,4 +1,4 @@
-"""What the store found and cannot place: moved out of the way, and kept until a person has looked at it."""
+"""Files that the store cannot place: moved out of the way, and kept until a person has looked at them."""
 
 import logging
 from pathlib import Path
@@ -9,13 +9,13 @@ FOLDER = "set-aside"
 
 
 class SetAside:
-    """The folder for it in a store; made when it is needed. It never takes the place of what is there."""
+    """A store's folder for such files, made on first need. It never overwrites what it holds."""
 
     def __init__(self, root: Path) -> None:
         self.folder = root / FOLDER
 
     def take(self, path: Path) -> Path:
-        """Move it here, whatever it is: a rename, which needs no space. Returns where it is."""
+        """Move `path` here, whatever it is, and return its new path. A rename, which needs no space."""
         self.folder.mkdir(exist_ok=True)
         place = self.folder / path.name
         number = 1
@@ -33,15 +33,15 @@ class SetAside:
         return sorted(self.folder.iterdir()) if self.folder.is_dir() else []
 
     def size(self) -> int:
-        """Bytes of the files here."""
+        """The total size of the files here, in bytes."""
         return sum(path.lstat().st_size for path in self.entries())
 
     def warn(self) -> None:
-        """Say in the log how much is here, where anything is: it goes only if a person deletes it."""
+        """Log how much is here, if anything is: only a person deletes it."""
         entries = self.entries()
         if entries:
             logger.warning(
-                "store: %d files (%.1f MB) lie in %s: `trtserve store check --store %s` says what they are",
+                "store: %d files (%.1f MB) are set aside in %s: see `trtserve store check --store %s`",
                 len(entries),
                 self.size() / 1e6,
                 self.folder,

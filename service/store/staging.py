@@ -16,25 +16,25 @@ ID_HEX_DIGITS = 13  # 52 bits: exact in JSON and in JavaScript's numbers
 
 
 def engine_id(digest: str) -> int:
-    """The engine ID of a plan: the first 52 bits of its SHA-256, given in hex."""
+    """The engine ID of a plan: the first 52 bits of its SHA-256, which `digest` gives in hex."""
     return int(digest[:ID_HEX_DIGITS], 16)
 
 
 @dataclass(frozen=True)
 class StagedPlan:
-    """A whole plan in the store's incoming folder, on disk for good but not yet in its place."""
+    """A whole plan in the store's incoming folder, synced to disk but not yet in its place."""
 
     path: Path
     digest: str  # SHA-256, hex
     size: int  # bytes
 
     def discard(self) -> None:
-        """Remove the file, if it has not been moved to its place."""
+        """Remove the file, unless it has been moved to its place."""
         self.path.unlink(missing_ok=True)
 
 
 class PlanWriter:
-    """One upload. Blocks, so it is called from worker threads; calls from several are taken in turn."""
+    """One upload. Blocks, so worker threads call it; calls from several threads take turns."""
 
     def __init__(self, incoming: Path) -> None:
         self._path = incoming / f"{uuid.uuid4().hex}.part"
@@ -56,7 +56,7 @@ class PlanWriter:
                 raise self._unwritable(failure) from failure
 
     def finish(self) -> StagedPlan:
-        """Bring everything written to the disk itself."""
+        """Sync everything written to disk, and close the file."""
         with self._lock:
             try:
                 self._file.flush()
@@ -67,16 +67,16 @@ class PlanWriter:
         return StagedPlan(self._path, self._hash.hexdigest(), self._size)
 
     def discard(self) -> None:
-        """Give up: nothing stays behind, also where a write is still under way."""
+        """Give up: nothing stays behind, even if a write is still in progress."""
         with self._lock:
             self._path.unlink(missing_ok=True)
-            with suppress(OSError):  # what cannot be flushed, as the disk is full, is not wanted any more
+            with suppress(OSError):  # a full disk cannot take the last bytes, and they are no longer needed
                 self._file.close()
 
     def _unwritable(self, failure: OSError) -> Unavailable:
         folder = self._path.parent
         if is_full(failure, folder):
-            come = f"{self._size / 1e6:.1f} MB of it had come"
+            come = f"{self._size / 1e6:.1f} MB of it had arrived"
             return disk_full(folder, f"The plan cannot be written to this server's store ({come})")
         return Unavailable(
             f"The plan cannot be written to this server's store: {failure.strerror or failure}."

@@ -1,21 +1,21 @@
 """Plans and their metadata on disk, crash-safe.
 
     <store>/LOCK                  locked (flock) by the one server that uses the store; holds its process ID
-    <store>/metadata.sqlite3      engines, names and versions (metadata.py)
-    <store>/metadata.copy         the same once more, as of the last change that was answered
-    <store>/incoming/<uuid>.part  uploads under way (staging.py)
+    <store>/metadata.sqlite3      engines, names and versions (database.py)
+    <store>/metadata.copy         the same rows, as of the last answered change
+    <store>/incoming/<uuid>.part  uploads in progress (staging.py)
     <store>/plans/<digest>.plan   plans, each named by the SHA-256 of its bytes
     <store>/loading/              which plans are being loaded (load_marks.py)
-    <store>/pending/<digest>      empty: this plan is just being added or removed
-    <store>/RESERVE               space that a removal uses where the disk is full (reserve.py)
+    <store>/pending/<digest>      an empty file: this plan is being added or removed
+    <store>/RESERVE               space that a removal uses if the disk is full (reserve.py)
     <store>/set-aside/            what a start could not place: kept until a person has looked (set_aside.py)
 
-One rule: the rows are the truth. They are kept twice, and whatever is lost of one comes back from the other
-(metadata_opening.py). A plan that no row knows is deleted only where that is known to be right: both say the
-same, and its mark in pending/ says that it was just being added or removed. Any other is set aside, never
-deleted. Files that are not named as the store names its own are somebody's, and are left alone.
+One rule: the rows are the truth. They are kept twice, and what one file loses comes back from the other
+(opening.py). A plan without a row is deleted only if that is known to be right: both files agree, and its
+mark in pending/ says that it was being added or removed. Any other is set aside, never deleted. Files whose
+names are not in the store's own form are left alone.
 
-Adding an engine                                 killed after this line, the next start
+Adding an engine                                 after a kill here, the next start
   1  write incoming/<uuid>.part, fsync it        deletes the part
   2  mark the digest in pending/                 deletes part and mark
   3  rename the part to plans/<digest>.plan,
@@ -32,16 +32,16 @@ Unloading an engine
   2  drain and unload it (the registry)          keeps it unloaded
   3  answer                                      keeps it unloaded
 
-Loading it again, maybe with other options
-  1  load it (the registry)                      keeps it unloaded, with the options of before
+Loading it again, perhaps with other options
+  1  load it (the registry)                      keeps it unloaded, with its earlier options
   2  commit that it is loaded, and the options,
      and copy                                    serves it
   3  answer                                      serves it
 
 Making another version of a name current
-  1  load its engine again, where need be        as above; the name is as before
-  2  commit, and copy                            serves the name by that version
-  3  answer                                      serves the name by that version
+  1  load its engine again, if needed            as above; the name is as before
+  2  commit, and copy                            serves the name with that version
+  3  answer                                      serves the name with that version
 
 Removing an engine
   1  mark the digest in pending/                 serves it, deletes the mark
@@ -50,10 +50,10 @@ Removing an engine
   4  delete the plan, then the mark              deletes the mark
   5  answer 204                                  has nothing to do
 
-So what was answered holds, and what was not answered has happened whole or not at all. The marks are not
-fsynced: where a power failure takes one, a plan is set aside that might have been deleted; where it brings
-one back, its plan has a row. Within a process, the registry's lock of the engine ID keeps a removal's
-step 4 from meeting an addition's step 3.
+So an answered change holds, and an unanswered one happened whole or not at all. The marks are not fsynced: if
+a power failure loses one, a plan is set aside that could have been deleted; if it brings one back, its plan
+has a row. Within a process, the registry's lock on the engine ID keeps a removal's step 4 from meeting an
+addition's step 3.
 """
 
 import logging
@@ -65,8 +65,17 @@ from typing import TypeVar
 from trtserve.errors import Unavailable
 from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import HEAD_BYTES
-from trtserve.store.database import Metadata, StoredEngine, StoredName
-from trtserve.store.folder import MARK_NAME, PART_NAME, PLAN_NAME, lock, make_folder, named, sync_folder
+from trtserve.store.database import Database, StoredEngine, StoredName
+from trtserve.store.folder import (
+    MARK_NAME,
+    PART_NAME,
+    PLAN_NAME,
+    Layout,
+    lock,
+    make_folder,
+    named,
+    sync_folder,
+)
 from trtserve.store.load_marks import LoadMarks
 from trtserve.store.opening import Beside, Opening
 from trtserve.store.plan_file import check_plan, is_plain
@@ -80,31 +89,29 @@ T = TypeVar("T")
 
 
 class Store:
-    """The folder of a server. Every method blocks; the registry calls them from its one store thread.
+    """A server's folder on disk. Every method blocks; the registry calls them from its one store thread.
 
-    `new_upload`, `plan_path` and `check_plan` are the exceptions: they may be called from any thread.
+    `new_upload`, `plan_path` and `check_plan` are the exceptions: any thread may call them.
     """
 
     def __init__(self, root: Path, opening: Opening = Opening.USUAL) -> None:
-        """Open the store, made if missing, and clear away what a killed server left half-done.
+        """Open the store, made if missing, and clear away what a killed server left unfinished.
 
-        Raises Conflict where another server has it open, and Unavailable where it cannot be used.
+        Raises Conflict if another server has it open, and Unavailable if it cannot be used.
         """
         self._root = root
-        self._incoming = root / "incoming"
-        self._plans = root / "plans"
-        self._pending = root / "pending"
-        self._reserve = Reserve(root / "RESERVE")
+        self._layout = layout = Layout(root)
+        self._reserve = Reserve(layout.reserve)
         self.aside = SetAside(root)
         try:
             with ExitStack() as opened:
                 make_folder(root)
-                for folder in (self._incoming, self._plans, self._pending):
+                for folder in (layout.incoming, layout.plans, layout.pending):
                     folder.mkdir(exist_ok=True)
-                self._lock = opened.enter_context(lock(root / "LOCK"))
-                self._metadata = self._open_metadata(opening)
-                opened.callback(self._metadata.close)
-                self.marks = LoadMarks(root / "loading")  # from any thread
+                self._lock = opened.enter_context(lock(layout.lock))
+                self._database = self._open_database(opening)
+                opened.callback(self._database.close)
+                self.marks = LoadMarks(layout.loading)  # any thread may use it
                 sync_folder(root)
                 for note in self.notes:
                     logger.warning("store: %s", note)
@@ -115,46 +122,46 @@ class Store:
             where = f" ({failure.filename})" if failure.filename else ""
             raise Unavailable(f"The store {root} cannot be used: {failure.strerror}{where}.") from failure
 
-    def _open_metadata(self, opening: Opening) -> Metadata:
-        path = self._root / "metadata.sqlite3"
-        beside = beside_metadata(self._plans)
+    def _open_database(self, opening: Opening) -> Database:
+        path = self._layout.database
+        beside = beside_database(self._layout.plans)
         try:
-            return Metadata(path, beside, opening)
+            return Database(path, beside, opening)
         except DiskFull:
             if not self._reserve.release():
                 raise
-            return Metadata(path, beside, opening)
+            return Database(path, beside, opening)
 
     def close(self) -> None:
-        self._metadata.close()
+        self._database.close()
         self._lock.close()
 
     # -- reading
 
     @property
     def notes(self) -> list[str]:
-        """What was not in order when the store was opened: a sentence each."""
-        return self._metadata.notes
+        """What was wrong when the store was opened: one sentence each."""
+        return self._database.notes
 
     def engines(self) -> list[StoredEngine]:
-        return self._metadata.engines()
+        return self._database.engines()
 
     def names(self) -> dict[str, StoredName]:
-        return self._metadata.names()
+        return self._database.names()
 
     def unloaded(self) -> set[int]:
         """The IDs of the engines that a start does not load."""
-        return self._metadata.unloaded()
+        return self._database.unloaded()
 
     def plan_path(self, engine: StoredEngine) -> Path:
-        return self._plans / f"{engine.digest}.plan"
+        return self._layout.plan(engine.digest)
 
     def check_plan(self, engine: StoredEngine) -> None:
-        """Raise Unavailable unless the plan is there with the bytes that were uploaded: all are read."""
+        """Raise Unavailable unless the plan has the bytes that were uploaded; reads all of them."""
         check_plan(self.plan_path(engine), engine.digest, engine.plan_bytes)
 
     def is_damaged(self, engine: StoredEngine) -> bool:
-        """Whether the plan is not what was uploaded."""
+        """True if the plan is missing, or is not what was uploaded."""
         try:
             self.check_plan(engine)
         except Unavailable:
@@ -164,26 +171,26 @@ class Store:
     # -- changing, in the order that the head of this file gives
 
     def new_upload(self, declared: int | None = None) -> PlanWriter:
-        """`declared`: how many bytes will come, where that is known."""
+        """Begin an upload; `declared` is how many bytes will arrive, if known."""
         if declared is not None and declared > free_bytes(self._root):
             raise disk_full(self._root, f"The plan of {declared / 1e6:.1f} MB does not fit")
         try:
-            return PlanWriter(self._incoming)
+            return PlanWriter(self._layout.incoming)
         except OSError as failure:
             if is_full(failure, self._root):
                 raise disk_full(self._root, "The store cannot take a plan now") from failure
             raise Unavailable(f"The store cannot take a plan now: {failure.strerror}.") from failure
 
     def adopt(self, staged: StagedPlan, engine: StoredEngine) -> None:
-        """Move a staged plan to its place, also where a damaged one is."""
+        """Move a staged plan to its place, replacing a damaged one."""
         place = self.plan_path(engine)
         try:
-            if not self._metadata.knows(engine.digest):
+            if not self._database.knows(engine.digest):
                 self._mark(engine.digest)
             self._make_room(place)
             staged.path.replace(place)
-            sync_folder(self._plans)
-            sync_folder(self._incoming)
+            sync_folder(self._layout.plans)
+            sync_folder(self._layout.incoming)
         except OSError as failure:
             if is_full(failure, self._root):
                 raise disk_full(self._root, "The store cannot keep the plan") from failure
@@ -192,35 +199,35 @@ class Store:
     def commit(
         self, engine: StoredEngine, name: str | None, version: int | None = None
     ) -> dict[str, StoredName]:
-        """From here on the engine is served after every restart; under the name too, if there is one."""
-        names = self._metadata.add(engine, name, version)
+        """From here on every restart serves the engine, under the name too if there is one."""
+        names = self._database.add(engine, name, version)
         self._unmark(engine.digest)
         return names
 
     def unload(self, id: int) -> None:
         """From here on the engine is kept, but no start loads it, until it is committed again."""
-        self._with_reserve(lambda: self._metadata.unload(id))
+        self._with_reserve(lambda: self._database.unload(id))
 
     def point(self, name: str, version: int) -> dict[str, StoredName]:
-        """From here on this version is the one that its name stands for."""
-        return self._with_reserve(lambda: self._metadata.point(name, version))
+        """From here on the name stands for this version."""
+        return self._with_reserve(lambda: self._database.point(name, version))
 
     def forget_engine(self, id: int) -> dict[str, StoredName]:
-        """The engine goes, and every version that points to it."""
-        self._mark(self._metadata.digest(id))
-        return self._with_reserve(lambda: self._metadata.remove_engine(id))
+        """Remove the engine, and every version that points to it."""
+        self._mark(self._database.digest(id))
+        return self._with_reserve(lambda: self._database.remove_engine(id))
 
     def forget_version(self, name: str, version: int) -> dict[str, StoredName]:
-        """This version of the name goes, and its engine where no other version points to it."""
-        digest = self._metadata.digest_under(name, version)
+        """Remove this version of the name, and its engine unless another version points to it."""
+        digest = self._database.digest_under(name, version)
         self._mark(digest)
-        names = self._with_reserve(lambda: self._metadata.remove_version(name, version))
-        if self._metadata.knows(digest):
+        names = self._with_reserve(lambda: self._database.remove_version(name, version))
+        if self._database.knows(digest):
             self._unmark(digest)
         return names
 
     def delete_plan(self, engine: StoredEngine) -> None:
-        """Delete the plan of an engine that has no row (any more)."""
+        """Delete the plan of an engine that has no row, or no longer has one."""
         place = self.plan_path(engine)
         try:
             self._make_room(place)
@@ -231,76 +238,78 @@ class Store:
         self._reserve.hold(self._reserved())
 
     def bring_back(self, path: Path, engine: StoredEngine) -> None:
-        """Have a plan that was set aside in its place again, with a row where it has none."""
+        """Return a plan that was set aside to its place, and add a row if it has none."""
         place = self.plan_path(engine)
         self._make_room(place)
         path.replace(place)
-        sync_folder(self._plans)
-        if not self._metadata.knows(engine.digest):
-            self._metadata.add(engine, None)
+        sync_folder(self._layout.plans)
+        if not self._database.knows(engine.digest):
+            self._database.add(engine, None)
 
     def _with_reserve(self, change: Callable[[], T]) -> T:
-        """Make a change that takes no plan in; where the disk is full, in the space that is kept for it."""
+        """Make a change that adds no plan; if the disk is full, use the reserved space."""
         try:
             return change()
         except DiskFull:
             if not self._reserve.release():
                 raise
-            logger.warning("store: the disk is full: what was reserved is used")
+            logger.warning("store: the disk is full: using the reserved space")
             try:
                 return change()
             finally:
                 with suppress(Unavailable):
-                    self._metadata.shrink_log()
+                    self._database.shrink_log()
                 self._reserve.hold(self._reserved())
 
     def _reserved(self) -> int:
-        """Bytes to reserve: a change writes SQLite's log, and the whole copy anew."""
-        return LEAST_BYTES + 2 * self._metadata.copy_bytes()
+        """Bytes to reserve: a change writes SQLite's log, and rewrites the whole copy."""
+        return LEAST_BYTES + 2 * self._database.copy_bytes()
 
     # -- marks, and what a killed server left
 
     def _mark(self, digest: str) -> None:
-        """Say that the plan is nobody's where it has no row. Without it a start sets the plan aside."""
+        """Mark the plan as one to delete if it has no row. Without the mark, a start sets it aside."""
         with suppress(OSError):
-            (self._pending / digest).touch()
+            (self._layout.pending / digest).touch()
 
     def _unmark(self, digest: str) -> None:
         with suppress(OSError):
-            (self._pending / digest).unlink(missing_ok=True)
+            (self._layout.pending / digest).unlink(missing_ok=True)
 
     def _make_room(self, place: Path) -> None:
-        """Set aside whatever lies in a plan's place without being a file."""
+        """Set aside whatever occupies a plan's place and is not a file."""
         if not is_plain(place):
             logger.warning("store: %s is not a file: set aside as %s", place.name, self.aside.take(place))
 
     def _clear_leftovers(self) -> None:
-        marked = {mark.name for mark in named(self._pending, MARK_NAME)} if self._metadata.sound else set()
+        marked = (
+            {mark.name for mark in named(self._layout.pending, MARK_NAME)} if self._database.sound else set()
+        )
         known = {self.plan_path(engine) for engine in self.engines()}
-        half_done = named(self._incoming, PART_NAME)
-        for plan in named(self._plans, PLAN_NAME) - known:
+        half_done = named(self._layout.incoming, PART_NAME)
+        for plan in named(self._layout.plans, PLAN_NAME) - known:
             if plan.stem in marked and is_plain(plan):
                 half_done.add(plan)
                 continue
             logger.warning(
-                "store: no row of the metadata knows the plan %s: set aside as %s; `trtserve store check "
+                "store: the metadata has no row for the plan %s: set aside as %s; `trtserve store check "
                 "--repair --store %s` serves it again",
                 plan.name,
                 self.aside.take(plan),
                 self._root,
             )
         for leftover in half_done:
-            logger.info("store: deleting %s, left half-done by an earlier server", leftover.name)
+            logger.info("store: deleting %s, left unfinished by an earlier server", leftover.name)
             if is_plain(leftover):
                 leftover.unlink()
             else:
                 self.aside.take(leftover)
-        for mark in named(self._pending, MARK_NAME):
+        for mark in named(self._layout.pending, MARK_NAME):
             mark.unlink() if is_plain(mark) else self.aside.take(mark)
 
 
-def beside_metadata(plans: Path) -> Beside:
-    """What the plans in this folder tell of the engines."""
+def beside_database(plans: Path) -> Beside:
+    """The sizes and formats of the plans in this folder."""
     sizes = {path.stem: path.lstat().st_size for path in named(plans, PLAN_NAME)}
 
     def format_of(digest: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A closed loop of requests: so many are outstanding at all times, from one thread, on one eventfd."""
+"""A closed loop of requests: a fixed number is always outstanding, from one thread, on one eventfd."""
 
 import math
 import re
@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime_ext import Completion, EngineInfo, Error, Prepared, Runtime, TensorSpec
-from trtserve.codec.datatypes import FLOATS, NUMPY
+from trtserve.codec.datatypes import DATATYPES
 from trtserve.errors import InvalidInput, TrtserveError, of_kind
 
-LEAD_IN = 0.25  # of a measurement's seconds: what comes before the load is steady does not count
+LEAD_IN = 0.25  # of a measurement's seconds, before it: they do not count, as the load is not yet steady
 
 Clock = Callable[[], float]
-"""Seconds, from anywhere."""
+"""Returns seconds, counted from any starting point."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a load came to."""
+    """What one measurement found."""
 
     throughput: float  # items a second
     p50_ms: float  # of the time from a request's arrival at the queue to the end of its execution
@@ -31,7 +31,7 @@ class Sample:
 
 
 class Request(NamedTuple):
-    """The request that is sent again and again."""
+    """The request that the loop sends repeatedly."""
 
     tensors: list[tuple[str, str, list[int]]]  # name, datatype, shape: what Runtime.prepare takes
     data: tuple[npt.NDArray[Any], ...]
@@ -45,17 +45,18 @@ def read_shape(text: str) -> tuple[str, list[int]]:
     """The name and the shape in `x:1,3,224,224`; the name ends at the last colon. Raises InvalidInput."""
     found = re.fullmatch(r"(.+):([0-9]{1,18}(?:,[0-9]{1,18})*)?", text, re.DOTALL)
     if found is None:
-        raise InvalidInput(f"{text!r} is no shape of an input: give it as x:1,3,224,224.")
+        raise InvalidInput(f"{text!r} is not an input's shape: write it as x:1,3,224,224.")
     return found[1], [int(dim) for dim in (found[2] or "").split(",") if dim]
 
 
 def request_for(
     info: EngineInfo, batch_dims: Mapping[str, int], given: Mapping[str, Sequence[int]]
 ) -> Request:
-    """A request of one item, or of the least that a profile takes, with random data, the same every time.
+    """A request of one item, or of the fewest that a profile takes; its data is random, but always the same.
 
-    Other dynamic dimensions are that profile's best, else 1; `given` has whole shapes by input. Raises
-    InvalidInput for a shape of no input, and where one is needed. The engine may refuse the request still.
+    Other dynamic dimensions are that profile's best, or 1 without a profile; `given` has whole shapes by
+    input. Raises InvalidInput for a shape of an unknown input, and for a missing shape. The engine may still
+    refuse the request.
     """
     names = [spec.name for spec in info.inputs]
     for name in given:
@@ -75,7 +76,7 @@ def request_for(
 
 
 def _smallest_profile(info: EngineInfo, batch_dims: Mapping[str, int]) -> int:
-    """The index of the profile that takes the fewest items."""
+    """The index of the profile that allows the fewest items."""
     for spec in info.inputs:
         dim = batch_dims.get(spec.name, 0)
         least = [profile.min[dim] for profile in spec.profiles if dim < len(profile.min)]
@@ -87,7 +88,7 @@ def _smallest_profile(info: EngineInfo, batch_dims: Mapping[str, int]) -> int:
 def _shape(spec: TensorSpec, index: int, batch_dim: int) -> list[int]:
     if spec.shape is None:
         raise InvalidInput(
-            f"Input {spec.name!r} is of unknown rank: say its shape with --shape {spec.name}:1,…"
+            f"Input {spec.name!r} has an unknown rank: give its shape with --shape {spec.name}:1,…"
         )
     profile = spec.profiles[index] if index < len(spec.profiles) else None
     shape = []
@@ -104,22 +105,23 @@ def _shape(spec: TensorSpec, index: int, batch_dim: int) -> list[int]:
 def _values(
     spec: TensorSpec, profile: int, shape: Sequence[int], random: np.random.Generator
 ) -> npt.NDArray[Any]:
-    """Floats from 0 to 1, and integers 0 and 1: good as indices and masks too, which others may not be."""
-    dtype = NUMPY[spec.datatype]
+    """Floats from 0 to 1, or integers 0 and 1, which also work as indices and masks."""
+    datatype = DATATYPES[spec.datatype]
+    dtype = datatype.numpy
     if profile < len(spec.values):
         return np.resize(np.array(spec.values[profile].opt), shape).astype(dtype)
-    if spec.datatype not in FLOATS:
+    if datatype.greatest is None:
         return np.asarray(random.integers(0, 2, shape)).astype(dtype)
     floats = np.asarray(random.random(shape, np.float32))
     if spec.datatype == "BF16":
-        return (floats.view(np.uint32) >> 16).astype(dtype)  # numpy has none: the upper half of each
+        return (floats.view(np.uint32) >> 16).astype(dtype)  # numpy lacks it: the upper half of each
     return floats.astype(dtype, copy=False)
 
 
 def _items(
     info: EngineInfo, tensors: Sequence[tuple[str, str, list[int]]], batch_dims: Mapping[str, int]
 ) -> int:
-    """Along the batch dimension of the first input where that is dynamic; else a request is one item."""
+    """The first input's length along its batch dimension if that is dynamic; otherwise 1."""
     for spec, (name, _, shape) in zip(info.inputs, tensors, strict=True):
         dim = batch_dims.get(name, 0)
         dynamic = spec.shape is None or (dim < len(spec.shape) and spec.shape[dim] < 0)
@@ -131,7 +133,7 @@ def _items(
 
 
 class ClosedLoop:
-    """Sends a prepared request on a runtime that nobody else submits to. Blocks; for one thread."""
+    """Sends a prepared request on a runtime that has no other user. Blocks; for one thread."""
 
     def __init__(self, runtime: Runtime, prepared: Prepared, request: Request, clock: Clock) -> None:
         self._runtime = runtime
@@ -143,9 +145,9 @@ class ClosedLoop:
         self._poll.register(runtime.completion_fd(), select.POLLIN)
 
     def measure(self, concurrency: int, seconds: float) -> Sample:
-        """Keep `concurrency` requests outstanding for a lead-in and then `seconds`, and take the rest.
+        """Keep `concurrency` requests outstanding for a lead-in and then `seconds`, then drain them.
 
-        Raises the error of a request that failed, and what submitting raises.
+        Raises the error of a failed request, and what submit() raises.
         """
         try:
             self._submit(concurrency)
@@ -158,7 +160,7 @@ class ClosedLoop:
         return sample(ended, elapsed, self._request.items)
 
     def _keep_up(self, seconds: float) -> tuple[list[tuple[int, int]], float]:
-        """(latency in ns, requests of its execution) of what ended, and in how many seconds.
+        """(latency in ns, requests of its execution) of each request that ended, and the seconds they took.
 
         It begins and ends with completions, so that it spans whole executions: at least one, however long.
         """
@@ -169,7 +171,7 @@ class ClosedLoop:
             for completion in taken:
                 if completion.kind is not None:
                     raise of_kind(completion.kind, completion.message)
-            self._submit(len(taken))  # first: the engine shall not wait for the book-keeping
+            self._submit(len(taken))  # first, so that the engine does not wait for the bookkeeping
             ended += [(c.queue_ns + c.compute_ns, c.batch_requests) for c in taken]
             elapsed = self._clock() - began
             if taken and elapsed >= seconds:
@@ -192,7 +194,7 @@ class ClosedLoop:
 
 
 def sample(ended: Sequence[tuple[int, int]], seconds: float, items: int) -> Sample:
-    """Of (latency in ns, requests of its execution) of each request, of `items` items, that ended."""
+    """The Sample from (latency in ns, requests of its execution) of each ended request of `items` items."""
     latencies = sorted(ns for ns, _ in ended)
     return Sample(
         throughput=len(ended) * items / seconds,
@@ -203,5 +205,5 @@ def sample(ended: Sequence[tuple[int, int]], seconds: float, items: int) -> Samp
 
 
 def _percentile(ascending: Sequence[int], share: float) -> int:
-    """The nearest rank: a value that occurred."""
+    """The percentile by nearest rank, so a value that occurred."""
     return ascending[math.ceil(share * len(ascending)) - 1]

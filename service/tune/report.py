@@ -4,11 +4,20 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from trtserve.options.batching import AUTO, joins
-from trtserve.settings import Settings
+from trtserve import text
+from trtserve.options.batching import AUTO, NEVER
+from trtserve.options.engine_options import EngineOptions
 from trtserve.tune.closed_loop import Sample
-from trtserve.tune.target import Asked, Delay, Setting, Target
+from trtserve.tune.target import Asked, Setting, Target
 
+CHOSEN = {
+    "instances",
+    "max_batch_size",
+    "max_queue_delay_us",
+    "latency_target_us",
+    "preferred_batch_sizes",
+}
+"""Options that a setting decides, and is told with."""
 EQUAL = 0.02  # a difference in throughput below this share is noise
 
 
@@ -45,9 +54,7 @@ COLUMNS = ("instances", "max batch", "delay us", "concurrency", "items/s", "p50 
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    cells = [list(COLUMNS), *map(_cells, rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return text.table(COLUMNS, [_cells(row) for row in rows], right=True)
 
 
 def _cells(row: Row) -> list[str]:
@@ -83,8 +90,8 @@ def advice(target: Target, rows: Sequence[Row], asked: Asked) -> list[str]:
 
 
 def _stored(target: Target) -> Setting:
-    stored = target.stored
-    if not joins(stored):
+    stored = target.stored.options
+    if stored.max_batch_size == 1 or stored.max_queue_delay_us == NEVER:
         return Setting(stored.instances, 1, 0)
     return Setting(stored.instances, stored.max_batch_size, stored.max_queue_delay_us)
 
@@ -106,22 +113,21 @@ def commands(target: Target, setting: Setting, asked: Asked) -> list[str]:
 
 def _add_command(target: Target, plan: str, setting: Setting, asked: Asked) -> str:
     wanted = target.with_setting(setting, asked.latency_target_us, max(asked.concurrency))
-    options: dict[str, Delay] = {}
+    options: dict[str, object] = {}
     if target.name is not None:
         options["name"] = target.name
     if not target.format_told:
         options["format"] = wanted.format
-    for option in ("device", "precision", "cuda_graphs", "max_queue_size", "batch_dims"):
+    for option, value in wanted.options:
         # as it was measured, also on a server that was started with other settings
-        known = Settings.model_fields.get(option)
-        if getattr(wanted, option) != (known.default if known else ""):
-            options[option] = getattr(wanted, option)
+        if option not in CHOSEN and value != EngineOptions.model_fields[option].default:
+            options[option] = value
     options |= {"instances": setting.instances, "max_batch_size": setting.max_batch_size}
     if setting.max_batch_size > 1:
         options["max_queue_delay_us"] = setting.max_queue_delay_us
         if setting.max_queue_delay_us == AUTO:
-            options["latency_target_us"] = wanted.latency_target_us
-        if wanted.preferred_batch_sizes:
-            options["preferred_batch_sizes"] = wanted.preferred_batch_sizes
+            options["latency_target_us"] = wanted.options.latency_target_us
+        if wanted.options.preferred_batch_sizes:
+            options["preferred_batch_sizes"] = wanted.options.preferred_batch_sizes
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     return shlex.join(["trtserve", "engines", "add", plan, *words])

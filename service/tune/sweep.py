@@ -16,8 +16,7 @@ from typing import Any, Protocol
 from runtime_ext import EngineInfo, Error, Runtime, create_runtime
 from trtserve.engines.seam_options import load_options, openvino_options, tensorrt_options
 from trtserve.errors import TrtserveError, of_kind
-from trtserve.formats.generations import runtime_backend
-from trtserve.formats.sniff import Format
+from trtserve.formats.backends import runtime_backend
 from trtserve.options.batching import read_dims
 from trtserve.plans.checks import explained
 from trtserve.settings import Settings
@@ -123,7 +122,7 @@ class EngineBench:
         Raises what loading it raises, and InvalidInput for shapes that it does not take.
         """
         id = self._target.stored.id
-        dims = read_dims(self._target.stored.batch_dims)
+        dims = read_dims(self._target.stored.options.batch_dims)
         unbatched = Setting(min(self._asked.instances), 1, 0)
         given = dict(map(read_shape, shapes))
         reason = None
@@ -147,7 +146,7 @@ class EngineBench:
         )
         plan = self._target.plan.absolute()
         backend = runtime_backend(stored.backend, plan, self._runtime.backends())
-        return self._runtime.load(stored.id, str(plan), backend, load_options(stored))
+        return self._runtime.load(stored.id, str(plan), backend, load_options(stored.options))
 
 
 class Sweep:
@@ -232,9 +231,7 @@ def tune(
     try:
         limit, reason = bench.examine(asked.shapes)
     except Error as failure:
-        told = (
-            explained(runtime, target.plan, failure) if target.stored.format == Format.TENSORRT else failure
-        )
+        told = explained(runtime, target.stored.backend, target.plan, failure)
         raise of_kind(told.kind, f"{target.plan} cannot be measured: {str(told).rstrip('.')}.") from failure
     sweep = Sweep(bench, choose_settings(asked, limit), asked, say)
     try:

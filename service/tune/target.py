@@ -5,28 +5,29 @@ A server may be using the store meanwhile: nothing in it is changed.
 
 import asyncio
 import re
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from runtime_ext import Runtime
 from trtserve.engines.engine import Engine
-from trtserve.engines.lookup import Directory
+from trtserve.engines.lookup import Lookup
 from trtserve.errors import NotFound, Unavailable
-from trtserve.formats.sniff import BACKENDS, Format, sniff
+from trtserve.formats.backends import backend_of
+from trtserve.formats.format import Format
+from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import HEAD_BYTES
 from trtserve.options.batching import AUTO, read_sizes
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.checks import choose_format
 from trtserve.settings import MAX_DELAY_US, Settings
-from trtserve.store.database import Metadata, StoredEngine
-from trtserve.store.database_file import told
-from trtserve.store.schema import SCHEMA_VERSION
+from trtserve.store.database import StoredEngine, read_only
+from trtserve.store.folder import Layout
 
 ENGINE_ID = 1  # of a plan file's engine: in this process it is the only one
 
-Delay = int | str  # microseconds, or "auto"
+Delay = int | Literal["auto"]  # microseconds, or as long as it pays
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,19 @@ class Target:
 
     def with_setting(self, setting: Setting, latency_target_us: int, most_waiting: int) -> StoredEngine:
         """Its options with those of the setting, and a queue that holds `most_waiting` requests."""
-        sizes = read_sizes(self.stored.preferred_batch_sizes)
+        stored = self.stored.options
+        sizes = read_sizes(stored.preferred_batch_sizes)
         kept = [size for size in sizes if size <= setting.max_batch_size]
         automatic = setting.max_queue_delay_us == AUTO
-        return replace(
-            self.stored,
+        options = EngineOptions(
             instances=setting.instances,
             max_batch_size=setting.max_batch_size,
             max_queue_delay_us=setting.max_queue_delay_us,
-            latency_target_us=latency_target_us if automatic else self.stored.latency_target_us,
+            latency_target_us=latency_target_us if automatic else stored.latency_target_us,
             preferred_batch_sizes=",".join(map(str, kept)),
-            max_queue_size=max(self.stored.max_queue_size, most_waiting),
+            max_queue_size=max(stored.max_queue_size, most_waiting),
         )
+        return replace(self.stored, options=options.over(stored))
 
 
 def find_target(ref: str, settings: Settings, runtime: Runtime, format: str = "auto") -> Target:
@@ -104,8 +106,8 @@ def find_target(ref: str, settings: Settings, runtime: Runtime, format: str = "a
         id=ENGINE_ID,
         digest="",
         format=chosen,
-        backend=BACKENDS[chosen],
-        **Options().decided(settings),
+        backend=backend_of(chosen).name,
+        options=EngineOptions().decided(settings),
         plan_bytes=path.stat().st_size,
         created="",
     )
@@ -129,49 +131,32 @@ def _name(plan: Path) -> str:
 # -- the store
 
 
-class ReadOnlyMetadata(Metadata):
-    """The database of a store that is another's: nothing beside it is made or changed."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises Unavailable where it cannot be read, and where it is another version's."""
-        self._path = path
-        # Without its journal nobody has it open. A plain read would make one, and could not remove it.
-        journal = path.with_name(f"{path.name}-wal")
-        how = "mode=ro" if journal.exists() else "mode=ro&immutable=1"
-        with told(path, opening=True):
-            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, isolation_level=None)
-            (found,) = self._db.execute("PRAGMA user_version").fetchone()
-        if found != SCHEMA_VERSION:
-            self._db.close()
-            raise Unavailable(
-                f"{path} was written by another version of trtserve (schema {found}; this one reads "
-                f"{SCHEMA_VERSION}). A server of this version brings an older one up to date at its start."
-            )
-
-
 def _in_store(ref: str, store: Path) -> Target:
-    path = store / "metadata.sqlite3"
+    layout = Layout(store)
+    path = layout.database
     if not path.is_file():
         raise NotFound(
             f"There is no plan file {ref!r}, and {store} is no store to find an engine in: it has no "
             f"{path.name}. Give the folder of a server's store with --store, or the path of a plan."
         )
-    metadata = ReadOnlyMetadata(path)
+    database = read_only(path)
     try:
-        engines, names = metadata.engines(), metadata.names()
+        engines, names = database.engines(), database.names()
     finally:
-        metadata.close()
+        database.close()
     if not engines:
         raise NotFound(f"There is no plan file {ref!r}, and the store {store} has no engines.")
-    directory = Directory()
-    directory.show(*map(Engine, engines))
-    directory.rename(names)
+    lookup = Lookup()
+    lookup.show(*map(Engine, engines))
+    lookup.rename(names)
     try:
-        found = directory.resolve(ref)
+        found = lookup.resolve(ref)
     except NotFound as failure:
         raise NotFound(f"{failure} Nor is there a plan file {ref!r}.") from None
     stored = found.engine.stored
-    plan = store / "plans" / f"{stored.digest}.plan"
+    if stored.damage:
+        raise Unavailable(f"Engine {found.engine} cannot be measured: {stored.damage}")
+    plan = layout.plan(stored.digest)
     return Target(
         plan,
         stored,

@@ -11,28 +11,28 @@ from tests.seam.models import doubling, slow
 
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests that leave nothing behind."""
+    """A server shared by all tests that clean up after themselves."""
     with Server(tmp_path_factory.mktemp("shared") / "store") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def shared_grpc_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The same with gRPC."""
+    """A server with gRPC shared by all tests that clean up after themselves."""
     with Server(tmp_path_factory.mktemp("shared_grpc") / "store", grpc=True) as server:
         yield server
 
 
 @pytest.fixture
 def server(shared_server: Server) -> Iterator[Server]:
-    """A running server without engines; what a test leaves on it is removed."""
+    """A running server without engines; leftovers of a test are removed."""
     yield shared_server
     remove_all(shared_server)
 
 
 @pytest.fixture
 def grpc_server(shared_grpc_server: Server) -> Iterator[Server]:
-    """The same with gRPC."""
+    """A running server with gRPC and without engines; leftovers of a test are removed."""
     yield shared_grpc_server
     remove_all(shared_grpc_server)
 
@@ -52,5 +52,5 @@ def plan(tmp_path: Path) -> bytes:
 
 @pytest.fixture(scope="session")
 def big_plan(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """An ONNX model with many layers: its load and its execution take a moment."""
+    """An ONNX model with many layers: loading and running it take a moment."""
     return slow(tmp_path_factory.mktemp("big") / "slow.onnx").read_bytes()

@@ -1,4 +1,4 @@
-"""Requests over gRPC as the tests write them, with the stubs of tritonclient."""
+"""Requests over gRPC, made with the stubs of tritonclient."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from tests.e2e.server import Server
 
 @contextmanager
 def stub(server: Server, **options: int) -> Iterator[Any]:
-    """The service of a server; `options` of the channel without their `grpc.`."""
+    """A stub of a server's service; `options` are channel options without the prefix `grpc.`."""
     arguments = [(f"grpc.{name}", value) for name, value in options.items()]
     with grpc.insecure_channel(server.grpc_address, arguments) as channel:
         yield service_pb2_grpc.GRPCInferenceServiceStub(channel)
@@ -36,7 +36,7 @@ def only_output(answer: Any, dtype: Any = np.float32) -> np.ndarray[Any, Any]:
 
 
 def refusal(call: Any, *arguments: Any, **options: Any) -> grpc.RpcError:
-    """The error that a call ends with."""
+    """Run a call that must fail; return its error."""
     try:
         call(*arguments, **options)
     except grpc.RpcError as error:
@@ -45,7 +45,7 @@ def refusal(call: Any, *arguments: Any, **options: Any) -> grpc.RpcError:
 
 
 X = np.arange(8, dtype=np.float32).reshape(2, 4)
-LONG = raw("slow", np.ones((4096, 512), np.float32))  # a second or two, where cores are few
+LONG = raw("slow", np.ones((4096, 512), np.float32))  # runs for a second or two on few cores
 SHORT = raw("slow", np.ones((1, 512), np.float32))
 
 
@@ -55,7 +55,7 @@ def add(server: Server, plan: bytes, **options: object) -> Server:
 
 
 def occupied(server: Server, service: Any, waiting: int) -> list[Any]:
-    """Calls of `slow`, which has one instance: a long one that runs, and so many that wait behind it."""
+    """Calls of `slow`, which has one instance: a long one that runs, and `waiting` more behind it."""
     calls = [service.ModelInfer.future(LONG)]
     server.wait_until_busy("slow")
     calls += [service.ModelInfer.future(SHORT) for _ in range(waiting)]

@@ -18,11 +18,11 @@ COMMAND = Path(sys.executable).with_name("trtserve")
 
 
 class Server:
-    """`trtserve serve` on a store; started by `with`, stopped with SIGTERM at its end."""
+    """`trtserve serve` on a store; `with` starts it, and stops it with SIGTERM."""
 
     def __init__(self, store: Path, *options: str, grpc: bool = False) -> None:
         self.store = store
-        self.grpc_address = ""  # once it listens
+        self.grpc_address = ""  # set once it listens
         self._grpc = grpc
         self._options = options
         self._process: subprocess.Popen[str] | None = None
@@ -73,35 +73,41 @@ class Server:
             self.grpc_address = listening.group(1)
 
     def metric(self, name: str, **labels: str) -> float:
-        """The value in /metrics that has this name and, among others, these labels; 0 where there is none."""
+        """The value of the metric with this name and at least these labels; 0 if there is none."""
         wanted = {f'{key}="{value}"' for key, value in labels.items()}
         series = re.findall(rf"^{name}\{{(.*)\}} (\S+)$", self.client.get("/metrics").text, re.MULTILINE)
         found = [float(value) for has, value in series if wanted <= set(re.findall(r'\w+="[^"]*"', has))]
-        assert len(found) <= 1, f"{name} is there {len(found)} times with {labels}"
+        assert len(found) <= 1, f"{name} occurs {len(found)} times with {labels}"
         return sum(found)
 
     def wait_until_busy(self, engine: str) -> None:
         """Return once an instance of the engine runs a request."""
-        wait_until(lambda: self.metric("trtserve_instances_busy", engine=engine) == 1, f"{engine} runs")
+        wait_until(
+            lambda: self.metric("trtserve_instances_busy", engine=engine) == 1,
+            f"a running request of {engine}",
+        )
 
     def wait_until_queued(self, engine: str, requests: int) -> None:
-        """Return once so many requests wait for the engine."""
-        wait_until(lambda: self.metric("trtserve_queue_depth", engine=engine) == requests, f"{requests} wait")
+        """Return once `requests` requests wait for the engine."""
+        wait_until(
+            lambda: self.metric("trtserve_queue_depth", engine=engine) == requests,
+            f"{requests} waiting requests",
+        )
 
     def wait_until_ready(self) -> None:
         """Return once every stored engine has been loaded, or has failed."""
-        wait_until(lambda: self.client.get("/health/ready").status_code == 200, "the server is ready")
+        wait_until(lambda: self.client.get("/health/ready").status_code == 200, "the readiness of the server")
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM; return the exit code."""
         return self._end(signal.SIGTERM)
 
     def interrupt(self) -> int:
-        """SIGINT, as Ctrl-C in a terminal sends it; the exit code."""
+        """Send SIGINT, as Ctrl-C does; return the exit code."""
         return self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """SIGKILL: the process gets no chance to tidy up."""
+        """Send SIGKILL: the process cannot clean up."""
         self._end(signal.SIGKILL)
 
     def _end(self, by: signal.Signals) -> int:
@@ -114,5 +120,5 @@ class Server:
 
 
 def environment() -> dict[str, str]:
-    """The environment without any setting of trtserve in it."""
+    """The environment without the settings of trtserve."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TRTSERVE_")}

@@ -1,4 +1,4 @@
-"""Many clients on two engines while a third comes and goes; then: does the server hold more than before?
+"""Run many clients on two engines while a third comes and goes; then compare the server's resources.
 
 python -m tests.e2e.soak --clients 200 --seconds 60
 """
@@ -24,14 +24,14 @@ from tests.seam.models import scaling
 from tests.waiting import wait_until
 
 SAFETENSORS = {"Content-Type": "application/x-safetensors"}
-# The first requests and uploads of a process fill caches and pools.
+# A process fills caches and pools with its first requests and uploads.
 WARM_UP_REQUESTS = 2000
 WARM_UP_ROUNDS = 20
 
 
 @dataclass
 class Held:
-    """What the server process holds."""
+    """The resources that the server process holds."""
 
     rss_mib: float
     threads: int
@@ -39,17 +39,18 @@ class Held:
 
     @classmethod
     def at_rest_by(cls, pid: int) -> "Held":
-        """Once the server has seen its clients leave."""
+        """Measure once the server has seen its clients leave."""
         process = psutil.Process(pid)
         wait_until(
-            lambda: all(c.status == psutil.CONN_LISTEN for c in process.net_connections()), "all have left"
+            lambda: all(c.status == psutil.CONN_LISTEN for c in process.net_connections()),
+            "the end of all connections",
         )
         return cls(process.memory_info().rss / 2**20, process.num_threads(), process.num_fds())
 
 
 @dataclass
 class Load:
-    """What has been answered so far, and how often the third engine came and went."""
+    """Counts of answers, and of the third engine's uploads."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     churned: int = 0
@@ -66,7 +67,7 @@ class Report:
 
 
 def soak(folder: Path, *, clients: int, seconds: float) -> Report:
-    """Warm a server up, load it, and compare what it holds at rest before and after."""
+    """Warm a server up, put it under load, and compare its resources at rest before and after."""
     with Server(folder / "store") as server:
         plans = [scaling(folder / f"{factor}.onnx", factor).read_bytes() for factor in (2, 3, 4)]
         for name, plan in zip(("a", "b"), plans, strict=False):
@@ -90,7 +91,7 @@ async def _load(url: str, plan: bytes, clients: int, over: Callable[[Load], bool
 
 
 async def _ask(client: httpx.AsyncClient, number: int, load: Load, over: Callable[[Load], bool]) -> None:
-    """One client: asks one of the engines again and again, and checks each answer."""
+    """Run one client: call one engine again and again, and check each answer."""
     name, factor = (("a", 2), ("b", 3))[number % 2]
     x = np.full((1 + number % 7, 4), number, np.float32)
     body = save({"x": x})
@@ -101,7 +102,7 @@ async def _ask(client: httpx.AsyncClient, number: int, load: Load, over: Callabl
 
 
 async def _churn(client: httpx.AsyncClient, plan: bytes, load: Load, over: Callable[[Load], bool]) -> None:
-    """Uploads and deletes a third engine."""
+    """Upload and delete a third engine in a loop."""
     while not over(load):
         (await client.post("/engines", params={"name": "c"}, content=plan)).raise_for_status()
         (await client.delete("/engines/c")).raise_for_status()

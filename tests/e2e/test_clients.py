@@ -1,4 +1,4 @@
-"""Clients that leave, hurry, or come in numbers."""
+"""Clients that leave, set a short timeout, or come in large numbers."""
 
 import socket
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,13 +12,13 @@ from tests.e2e.server import Server
 from tests.waiting import wait_until
 
 SAFETENSORS = {"Content-Type": "application/x-safetensors"}
-LARGE = save({"x": np.ones((4096, 512), np.float32)})  # a second or two, where cores are few
+LARGE = save({"x": np.ones((4096, 512), np.float32)})  # runs for a second or two on few cores
 SMALL = save({"x": np.ones((1, 512), np.float32)})
 
 
 @pytest.fixture
 def slow_engine(server: Server, big_plan: bytes) -> Server:
-    """A server with the engine `slow`, of one instance and a queue of three."""
+    """A server with the engine `slow`, which has one instance and a queue of three."""
     options = {"name": "slow", "instances": 1, "max_queue_size": 3}
     server.client.post("/engines", params=options, content=big_plan).raise_for_status()
     return server
@@ -29,7 +29,7 @@ def outcome(server: Server, kind: str) -> float:
 
 
 def send(server: Server, body: bytes) -> socket.socket:
-    """A request that has been sent whole, and whose answer nobody has read."""
+    """Send a whole request, and read no answer."""
     url = server.client.base_url
     connection = socket.create_connection((url.host, url.port))
     head = f"POST /engines/slow/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
@@ -38,7 +38,7 @@ def send(server: Server, body: bytes) -> socket.socket:
 
 
 def occupied(server: Server, waiting: int) -> list[socket.socket]:
-    """A long request that runs, and so many that wait behind it."""
+    """A long request that runs, and `waiting` more behind it."""
     connections = [send(server, LARGE)]
     server.wait_until_busy("slow")
     connections += [send(server, SMALL) for _ in range(waiting)]
@@ -46,17 +46,19 @@ def occupied(server: Server, waiting: int) -> list[socket.socket]:
     return connections
 
 
-def test_a_client_that_leaves_while_its_request_waits_frees_its_place(slow_engine: Server) -> None:
+def test_a_client_that_leaves_while_waiting_frees_its_place(slow_engine: Server) -> None:
     connections = occupied(slow_engine, waiting=3)
     for connection in connections:
         connection.close()
-    wait_until(lambda: outcome(slow_engine, "Cancelled") == 3, "the three that waited are cancelled")
-    wait_until(lambda: outcome(slow_engine, "Success") == 1, "the one that ran is finished")
+    wait_until(
+        lambda: outcome(slow_engine, "Cancelled") == 3, "the cancellation of the three waiting requests"
+    )
+    wait_until(lambda: outcome(slow_engine, "Success") == 1, "the end of the running request")
     assert ask(slow_engine, SMALL) == 200
 
 
-def test_a_full_queue_says_when_to_come_back(slow_engine: Server) -> None:
-    connections = occupied(slow_engine, waiting=3)  # and the queue is full
+def test_a_full_queue_is_refused_with_a_retry_after(slow_engine: Server) -> None:
+    connections = occupied(slow_engine, waiting=3)  # fills the queue
     answer = slow_engine.client.post("/engines/slow/infer", content=SMALL, headers=SAFETENSORS)
     assert (answer.status_code, answer.json()["code"]) == (429, "QueueFull")
     assert int(answer.headers["retry-after"]) >= 1
@@ -64,13 +66,13 @@ def test_a_full_queue_says_when_to_come_back(slow_engine: Server) -> None:
         connection.close()
 
 
-def test_a_request_in_a_hurry_is_not_kept_until_the_instance_is_free(slow_engine: Server) -> None:
+def test_a_request_past_its_timeout_is_answered_before_its_turn(slow_engine: Server) -> None:
     connections = occupied(slow_engine, waiting=2)
     hurry = SAFETENSORS | {"Inference-Timeout-Ms": "1"}
     answer = slow_engine.client.post("/engines/slow/infer", content=SMALL, headers=hurry)
     assert (answer.status_code, answer.json()["code"]) == (504, "DeadlineExceeded")
     depth = slow_engine.metric("trtserve_queue_depth", engine="slow")
-    assert depth > 0, "others still wait: the answer came before its turn"
+    assert depth > 0, "other requests still wait: the answer came before its turn"
     for connection in connections:
         connection.close()
 
@@ -79,8 +81,8 @@ def ask(server: Server, body: bytes) -> int:
     return server.client.post("/engines/slow/infer", content=body, headers=SAFETENSORS).status_code
 
 
-def asked(server: Server, threads: ThreadPoolExecutor) -> list[Future[int]]:
-    """The statuses of a long request that runs, and of two that wait behind it."""
+def ask_three(server: Server, threads: ThreadPoolExecutor) -> list[Future[int]]:
+    """Start a long request and two behind it; return their statuses."""
     answers = [threads.submit(ask, server, LARGE)]
     server.wait_until_busy("slow")
     answers += [threads.submit(ask, server, SMALL) for _ in range(2)]
@@ -88,23 +90,23 @@ def asked(server: Server, threads: ThreadPoolExecutor) -> list[Future[int]]:
     return answers
 
 
-def test_a_delete_finishes_what_was_accepted(slow_engine: Server) -> None:
+def test_a_delete_finishes_accepted_requests(slow_engine: Server) -> None:
     with ThreadPoolExecutor() as threads:
-        answers = asked(slow_engine, threads)
+        answers = ask_three(slow_engine, threads)
         assert slow_engine.client.delete("/engines/slow").status_code == 204
         assert [answer.result() for answer in answers] == [200, 200, 200]
 
 
-def test_a_stop_finishes_what_was_accepted(tmp_path: Path, big_plan: bytes) -> None:
+def test_a_stop_finishes_accepted_requests(tmp_path: Path, big_plan: bytes) -> None:
     with Server(tmp_path / "store") as server, ThreadPoolExecutor() as threads:
         options = {"name": "slow", "instances": 1}
         server.client.post("/engines", params=options, content=big_plan).raise_for_status()
-        answers = asked(server, threads)
+        answers = ask_three(server, threads)
         assert server.stop() == 0
         assert [answer.result() for answer in answers] == [200, 200, 200]
 
 
-def test_many_clients_at_once_get_each_their_own_answer(server: Server, plan: bytes) -> None:
+def test_many_clients_at_once_each_get_their_own_answer(server: Server, plan: bytes) -> None:
     server.client.post("/engines", params={"name": "double"}, content=plan).raise_for_status()
 
     def ask(value: int) -> bool:

@@ -1,4 +1,4 @@
-"""A model whose client sets how often a loop runs: an execution that does not end within anybody's life."""
+"""A model whose client sets the number of loop iterations, so that an execution may never end."""
 
 import threading
 from pathlib import Path
@@ -13,7 +13,7 @@ FOREVER = 2**31 - 1  # iterations; OpenVINO counts in 32 bits
 
 
 def looping_plan() -> bytes:
-    """y is x plus `times`, one at a time."""
+    """y is x plus `times`, added one at a time."""
     scalar, truth = (TensorProto.INT64, []), (TensorProto.BOOL, [])
     number = (TensorProto.FLOAT, [1])
 
@@ -48,7 +48,7 @@ def infer(server: Server, times: int, timeout_ms: int | None = None) -> httpx.Re
         return client.post("/engines/loop/infer", json={"inputs": inputs}, headers=headers)
 
 
-def test_an_execution_that_never_ends_holds_up_neither_its_client_nor_a_removal_nor_the_stop(
+def test_an_endless_execution_delays_neither_its_client_nor_a_removal_nor_the_stop(
     tmp_path: Path,
 ) -> None:
     options = ("--drain-s", "1", "--stuck-after-s", "0.5", "--instances", "2")

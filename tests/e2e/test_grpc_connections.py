@@ -1,4 +1,4 @@
-"""Connections over gRPC: clients that ping, and calls that begin, or stay open, while the server stops."""
+"""Connections over gRPC: pings, reflection, and calls that stay open while the server stops."""
 
 import queue
 import socket
@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2 as reflection
 
 from tests.e2e.server import Server
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # with empty SETTINGS
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # then empty SETTINGS
 PING = b"\x00\x00\x08\x06\x00" + bytes(4) + b"trtserve"
 PING_TYPE, GOAWAY, ACK = 6, 7, 1
 REFLECTION = "/grpc.reflection.{}.ServerReflection/ServerReflectionInfo"
@@ -28,14 +28,14 @@ def connected(server: Server) -> Iterator[socket.socket]:
 
 
 def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
-    """Type, flags and payload of every frame that comes."""
+    """Yield the type, flags and payload of every frame received."""
     with connection.makefile("rb") as incoming:
         while head := incoming.read(9):
             yield head[3], head[4], incoming.read(int.from_bytes(head[:3], "big"))
 
 
 def pinged(connection: socket.socket, times: int) -> bytes | None:
-    """Ping so often, each time once the one before is acknowledged; with what words the server ends that."""
+    """Ping `times` times, one at a time; return the reason if the server closes the connection."""
     acknowledged = 0
     connection.sendall(PING)
     for kind, flags, payload in frames(connection):
@@ -55,18 +55,18 @@ def test_a_client_without_calls_may_ping_as_often_as_the_settings_allow(tmp_path
         assert pinged(connection, 100) is None
 
 
-def test_a_client_that_floods_the_server_with_pings_is_sent_away(grpc_server: Server) -> None:
+def test_a_client_that_floods_the_server_with_pings_is_disconnected(grpc_server: Server) -> None:
     with connected(grpc_server) as connection:
         assert pinged(connection, 100) == b"too_many_pings"
 
 
-def test_strikes_can_be_turned_off(tmp_path: Path) -> None:
+def test_ping_strikes_can_be_turned_off(tmp_path: Path) -> None:
     option = ("--grpc-max-ping-strikes", "0")
     with Server(tmp_path / "store", *option, grpc=True) as server, connected(server) as connection:
         assert pinged(connection, 100) is None
 
 
-def test_a_connection_of_the_greatest_age_is_asked_to_go(tmp_path: Path) -> None:
+def test_a_connection_past_its_maximum_age_gets_a_goaway(tmp_path: Path) -> None:
     option = ("--grpc-max-connection-age-s", "0.01")
     with Server(tmp_path / "store", *option, grpc=True) as server, connected(server) as connection:
         assert any(kind == GOAWAY for kind, _, _ in frames(connection))
@@ -79,7 +79,7 @@ def test_an_idle_connection_is_pinged_after_the_keepalive_time(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-def test_reflection_tells_of_every_service_in_both_versions(grpc_server: Server, version: str) -> None:
+def test_reflection_lists_every_service_in_both_versions(grpc_server: Server, version: str) -> None:
     asked = [reflection.ServerReflectionRequest(list_services="")]
     names = [f"grpc.reflection.{each}.ServerReflection" for each in ("v1", "v1alpha")]
     names += ["grpc.health.v1.Health", "inference.GRPCInferenceService"]
@@ -99,8 +99,8 @@ def call(channel: grpc.Channel, version: str) -> Any:
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-def test_a_stop_ends_reflection_that_a_client_keeps_open(tmp_path: Path, version: str) -> None:
-    """With an hour to drain: a call that held the server up would be waited for until the test gives up."""
+def test_a_stop_ends_an_open_reflection_call(tmp_path: Path, version: str) -> None:
+    """The drain time is an hour, so a call that blocks the stop makes the test time out."""
     asked: queue.Queue[object] = queue.Queue()
     with (
         Server(tmp_path / "store", "--drain-s", "3600", grpc=True) as server,

@@ -1,4 +1,4 @@
-"""Inference over gRPC: the same requests, and the same refusals, as over HTTP."""
+"""Inference over gRPC, with the requests and refusals of HTTP."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -37,10 +37,10 @@ def double(grpc_server: Server, plan: bytes) -> Server:
     return add(grpc_server, plan, name="double")
 
 
-# -- what comes back
+# -- answers
 
 
-def test_raw_contents_in_raw_contents_out(double: Server) -> None:
+def test_raw_contents_are_answered_with_raw_contents(double: Server) -> None:
     with stub(double) as service:
         answer = service.ModelInfer(raw("double", X, id="7"))
     assert (answer.model_name, answer.model_version, answer.id) == ("double", "1", "7")
@@ -48,9 +48,7 @@ def test_raw_contents_in_raw_contents_out(double: Server) -> None:
     assert np.array_equal(only_output(answer), 2 * X)
 
 
-def test_an_engine_without_a_name_is_called_by_its_id_and_has_version_1(
-    grpc_server: Server, plan: bytes
-) -> None:
+def test_an_unnamed_engine_is_called_by_its_id_and_has_version_1(grpc_server: Server, plan: bytes) -> None:
     id = str(grpc_server.client.post("/engines", content=plan).json()["id"])
     with stub(grpc_server) as service:
         answer = service.ModelInfer(raw(id, X, model_version="1"))
@@ -77,7 +75,7 @@ def test_the_asynchronous_client_library_gets_answers(double: Server) -> None:
     assert all(np.array_equal(answer.as_numpy("y"), 2 * X) for answer in answers)
 
 
-def test_many_clients_at_once_get_each_their_own_answer(double: Server) -> None:
+def test_many_clients_at_once_each_get_their_own_answer(double: Server) -> None:
     def ask(value: int) -> bool:
         x = np.full((1 + value % 5, 4), value, np.float32)
         return np.array_equal(only_output(service.ModelInfer(raw("double", x))), 2 * x)
@@ -86,7 +84,7 @@ def test_many_clients_at_once_get_each_their_own_answer(double: Server) -> None:
         assert all(threads.map(ask, range(300)))
 
 
-def test_a_message_may_have_its_raw_contents_anywhere_and_fields_that_nobody_knows(
+def test_a_message_may_have_its_raw_contents_anywhere_and_unknown_fields(
     grpc_server: Server, tmp_path: Path
 ) -> None:
     spec = (TensorProto.FLOAT, ["batch", 4])
@@ -104,7 +102,7 @@ def test_a_message_may_have_its_raw_contents_anywhere_and_fields_that_nobody_kno
     data_b, data_a = (
         pb.ModelInferRequest(raw_input_contents=[x.tobytes()]).SerializeToString() for x in (X, 3 * X)
     )
-    varint, four_bytes = b"\x98\x06\x01", b"\x45\0\0\0\0"  # fields of the numbers 99 and 8
+    varint, four_bytes = b"\x98\x06\x01", b"\x45\0\0\0\0"  # fields number 99 and 8
     with grpc.insecure_channel(grpc_server.grpc_address) as channel:
         infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         for parts in (
@@ -117,7 +115,7 @@ def test_a_message_may_have_its_raw_contents_anywhere_and_fields_that_nobody_kno
             assert np.array_equal(only_output(answer), 2 * X)
 
 
-def test_outputs_are_those_that_were_asked_for_in_that_order(grpc_server: Server, tmp_path: Path) -> None:
+def test_requested_outputs_come_in_the_requested_order(grpc_server: Server, tmp_path: Path) -> None:
     nodes = [helper.make_node("Add", ["x", "x"], ["double"]), helper.make_node("Neg", ["x"], ["minus"])]
     spec = (TensorProto.FLOAT, ["batch", 4])
     path = write_onnx(tmp_path / "two.onnx", nodes, {"x": spec}, {"double": spec, "minus": spec})
@@ -150,7 +148,7 @@ def test_outputs_are_those_that_were_asked_for_in_that_order(grpc_server: Server
         ("FP64", (TensorProto.DOUBLE, np.float64), "fp64_contents"),
     ],
 )
-def test_every_datatype_comes_through(
+def test_every_datatype_survives_both_ways(
     grpc_server: Server, tmp_path: Path, datatype: str, types: tuple[int, Any], field: str | None
 ) -> None:
     element_type, dtype = types
@@ -173,11 +171,11 @@ def test_every_datatype_comes_through(
             assert np.array_equal(only_output(service.ModelInfer(typed), dtype), x)
 
 
-# -- what is refused
+# -- refusals
 
 
 def request(**changed: Any) -> Any:
-    """A good request but for what is changed; `x` is of its one input."""
+    """A good request with changes; `x` changes its one input."""
     x = {"name": "x", "datatype": "FP32", "shape": [1, 4]} | changed.pop("x", {})
     fields: dict[str, Any] = {"model_name": "double", "raw_input_contents": [bytes(16)]}
     return pb.ModelInferRequest(inputs=[x], **(fields | changed))
@@ -187,10 +185,10 @@ WRONG = {
     "too few bytes": (request(raw_input_contents=[bytes(12)]), "12 bytes of data; FP32 [1, 4] takes 16"),
     "too many raw contents": (request(raw_input_contents=[bytes(16)] * 2), "2 raw_input_contents for 1"),
     "no data": (request(raw_input_contents=[]), "0 elements in its data; shape [1, 4] takes 4"),
-    "data twice": (request(x={"contents": {"fp32_contents": [0] * 4}}), "data comes in one way"),
+    "data twice": (request(x={"contents": {"fp32_contents": [0] * 4}}), "give its data in one way"),
     "data in another field": (
         request(raw_input_contents=[], x={"contents": {"int_contents": [0] * 4}}),
-        "data in int_contents; that of datatype FP32 belongs into fp32_contents",
+        "data in int_contents; data of datatype FP32 belongs in fp32_contents",
     ),
     "too few elements": (
         request(raw_input_contents=[], x={"contents": {"fp32_contents": [0] * 3}}),
@@ -224,7 +222,7 @@ WRONG = {
             },
             raw_input_contents=[],
         ),
-        "lies in shared memory too",
+        "is in shared memory too",
     ),
     "half a shared memory region": (
         request(x={"parameters": {"shared_memory_region": {"string_param": "r"}}}, raw_input_contents=[]),
@@ -233,7 +231,7 @@ WRONG = {
 }
 
 
-def test_a_sentence_that_quotes_a_long_name_reaches_its_client(double: Server) -> None:
+def test_an_error_that_quotes_a_long_name_reaches_its_client(double: Server) -> None:
     with stub(double) as service:
         error = refusal(service.ModelInfer, raw("n" * 100_000, X))
     assert (error.code(), dict(error.trailing_metadata())["code"]) == (
@@ -244,7 +242,7 @@ def test_a_sentence_that_quotes_a_long_name_reaches_its_client(double: Server) -
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_wrong_request_is_an_invalid_argument_with_a_sentence(double: Server, wrong: str) -> None:
+def test_a_wrong_request_ends_with_invalid_argument_and_a_sentence(double: Server, wrong: str) -> None:
     sent, sentence = WRONG[wrong]
     before = error_count(double, "InvalidInput")
     with stub(double) as service:
@@ -258,7 +256,7 @@ def test_a_wrong_request_is_an_invalid_argument_with_a_sentence(double: Server, 
     assert error_count(double, "InvalidInput") == before + 1
 
 
-def test_what_is_no_message_is_an_invalid_argument(double: Server) -> None:
+def test_bytes_that_are_not_a_message_end_with_invalid_argument(double: Server) -> None:
     whole = raw("double", X).SerializeToString()
     with grpc.insecure_channel(double.grpc_address) as channel:
         for method in ("ModelInfer", "ModelMetadata"):
@@ -266,10 +264,10 @@ def test_what_is_no_message_is_an_invalid_argument(double: Server) -> None:
             for sent in (whole[:-1], b"\x0a", b"\x0a\xff\xff\xff\xff\xff\xff", b"\x0a\x02\xff\xff"):
                 error = refusal(call, sent)
                 assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-                assert f"is no inference.{method}Request" in error.details()
+                assert f"is not a valid inference.{method}Request" in error.details()
 
 
-def test_errors_have_the_status_that_goes_with_their_kind(double: Server) -> None:
+def test_each_kind_of_error_has_its_status(double: Server) -> None:
     classes = request(outputs=[{"name": "y", "parameters": {"classification": {"int64_param": 3}}}])
     with stub(double) as service:
         missing = refusal(service.ModelInfer, raw("nobody", X))
@@ -281,7 +279,7 @@ def test_errors_have_the_status_that_goes_with_their_kind(double: Server) -> Non
     assert "classes of output 'y'" in unsupported.details()
 
 
-def test_a_request_that_is_refused_for_its_size_says_the_limit(tmp_path: Path, plan: bytes) -> None:
+def test_the_refusal_of_a_large_request_names_the_limit(tmp_path: Path, plan: bytes) -> None:
     limits = ("--max-request-bytes", "4096", "--max-inflight-bytes", "4096")
     with Server(tmp_path / "store", *limits, grpc=True) as server:
         add(server, plan, name="double")
@@ -293,7 +291,7 @@ def test_a_request_that_is_refused_for_its_size_says_the_limit(tmp_path: Path, p
             assert np.array_equal(only_output(service.ModelInfer(raw("double", fits))), 2 * fits)
 
 
-def test_requests_under_way_have_their_limit_together(tmp_path: Path, big_plan: bytes) -> None:
+def test_requests_under_way_share_one_limit(tmp_path: Path, big_plan: bytes) -> None:
     limits = ("--max-request-bytes", "10000000", "--max-inflight-bytes", "10000000")
     with Server(tmp_path / "store", *limits, grpc=True) as server:
         add(server, big_plan, name="slow", instances=1)
@@ -305,7 +303,7 @@ def test_requests_under_way_have_their_limit_together(tmp_path: Path, big_plan: 
             assert len(only_output(service.ModelInfer(raw("slow", np.ones((1, 512), np.float32))))) == 1
 
 
-def test_the_limit_of_a_message_is_that_of_answers_too(tmp_path: Path, plan: bytes) -> None:
+def test_the_message_limit_applies_to_answers_too(tmp_path: Path, plan: bytes) -> None:
     with Server(tmp_path / "store", "--grpc-max-message-bytes", "64", grpc=True) as server:
         add(server, plan, name="double")
         with stub(server) as service:
@@ -321,21 +319,23 @@ def test_the_limit_of_a_message_is_that_of_answers_too(tmp_path: Path, plan: byt
 
 @pytest.fixture
 def slow(grpc_server: Server, big_plan: bytes) -> Server:
-    """A server with the engine `slow`, of one instance and a queue of three."""
+    """A server with the engine `slow`, which has one instance and a queue of three."""
     return add(grpc_server, big_plan, name="slow", instances=1, max_queue_size=3)
 
 
-def test_a_call_that_is_cancelled_while_its_request_waits_frees_its_place(slow: Server) -> None:
+def test_a_call_cancelled_while_waiting_frees_its_place(slow: Server) -> None:
     before = error_count(slow, "Cancelled")
     with stub(slow) as service:
         calls = occupied(slow, service, waiting=3)
         for call in calls:
             call.cancel()
-        wait_until(lambda: outcome(slow, "Cancelled") == 3, "the three that waited are cancelled")
-        wait_until(lambda: error_count(slow, "Cancelled") == before + 4, "four clients have left")
+        wait_until(lambda: outcome(slow, "Cancelled") == 3, "the cancellation of the three waiting requests")
+        wait_until(
+            lambda: error_count(slow, "Cancelled") == before + 4, "the count of all four cancellations"
+        )
 
 
-def test_a_full_queue_says_when_to_come_back(slow: Server) -> None:
+def test_a_full_queue_is_refused_with_a_retry_delay(slow: Server) -> None:
     with stub(slow) as service:
         calls = occupied(slow, service, waiting=3)
         error = refusal(service.ModelInfer, SHORT)
@@ -346,7 +346,7 @@ def test_a_full_queue_says_when_to_come_back(slow: Server) -> None:
             call.cancel()
 
 
-def test_a_request_whose_own_time_is_over_is_answered_before_its_turn(slow: Server) -> None:
+def test_a_request_past_its_timeout_is_answered_before_its_turn(slow: Server) -> None:
     hurry = pb.ModelInferRequest()
     hurry.CopyFrom(SHORT)
     hurry.parameters["timeout"].int64_param = 1000  # microseconds
@@ -361,8 +361,8 @@ def test_a_request_whose_own_time_is_over_is_answered_before_its_turn(slow: Serv
             call.cancel()
 
 
-def test_the_deadline_of_a_call_is_its_requests_time(grpc_server: Server, big_plan: bytes) -> None:
-    """Also where the request says a longer one: whoever waits has left by then."""
+def test_the_deadline_of_a_call_limits_its_request(grpc_server: Server, big_plan: bytes) -> None:
+    """The deadline also overrides a longer timeout in the request: by then the client has left."""
     add(grpc_server, big_plan, name="slow", instances=1)
     patient = raw("slow", np.ones((1, 512), np.float32))
     patient.parameters["timeout"].int64_param = 10**9
@@ -377,4 +377,4 @@ def test_the_deadline_of_a_call_is_its_requests_time(grpc_server: Server, big_pl
         return ended == grpc.StatusCode.DEADLINE_EXCEEDED and outcome(grpc_server, "DeadlineExceeded") > 0
 
     with stub(grpc_server) as service:
-        wait_until(expired, "a request is queued, and its deadline over before its turn")
+        wait_until(expired, "a queued request whose deadline ends before its turn")

@@ -1,4 +1,4 @@
-"""What gRPC tells of the server and its models, and the rest that clients call: as HTTP does."""
+"""Metadata, repository, shared memory and settings over gRPC."""
 
 import uuid
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ UNSUPPORTED = "StatusCode.UNIMPLEMENTED"
 
 @pytest.fixture
 def service(grpc_server: Server, plan: bytes) -> Iterator[Any]:
-    """A client of a server with the engine `double`."""
+    """A stub of a server with the engine `double`."""
     add(grpc_server, plan, name="double", max_batch_size=8)
     with client.InferenceServerClient(grpc_server.grpc_address) as service:
         yield service
 
 
-def test_the_server_is_live_and_ready_and_says_what_it_is(service: Any) -> None:
+def test_the_server_is_live_and_ready_and_describes_itself(service: Any) -> None:
     assert service.is_server_live()
     assert service.is_server_ready()
     metadata = service.get_server_metadata()
@@ -35,7 +35,7 @@ def test_the_server_is_live_and_ready_and_says_what_it_is(service: Any) -> None:
     assert "model_repository" in metadata.extensions
 
 
-def test_a_model_is_ready_or_not(service: Any) -> None:
+def test_the_readiness_of_a_model_is_reported(service: Any) -> None:
     assert service.is_model_ready("double")
     assert service.is_model_ready("double", "1")
     assert not service.is_model_ready("double", "2")
@@ -51,14 +51,14 @@ def test_a_model_is_described(service: Any) -> None:
     assert config.WhichOneof("scheduling_choice") == "dynamic_batching"
 
 
-def test_a_model_that_is_not_there_is_not_found(service: Any) -> None:
+def test_an_unknown_model_is_not_found(service: Any) -> None:
     for ask in (service.get_model_metadata, service.get_model_config, service.get_inference_statistics):
         with pytest.raises(InferenceServerException, match="There is no engine 'nobody'") as refused:
             ask("nobody")
         assert refused.value.status() == "StatusCode.NOT_FOUND"
 
 
-def test_statistics_count_what_was_asked(service: Any) -> None:
+def test_statistics_count_requests(service: Any) -> None:
     x = client.InferInput("x", X.shape, "FP32").set_data_from_numpy(X)
     for _ in range(3):
         service.infer("double", [x])
@@ -83,7 +83,7 @@ def test_a_model_is_unloaded_and_loaded_again(service: Any) -> None:
     assert service.is_model_ready("double")
 
 
-def test_a_plan_is_uploaded_by_a_load(service: Any, plan: bytes) -> None:
+def test_a_load_may_upload_a_plan(service: Any, plan: bytes) -> None:
     config = '{"max_batch_size": 8, "dynamic_batching": {}}'
     service.load_model("more", config=config, files={"file:1/model.onnx": plan})
     assert service.get_model_config("more").config.max_batch_size == 8
@@ -92,14 +92,14 @@ def test_a_plan_is_uploaded_by_a_load(service: Any, plan: bytes) -> None:
     assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
-def test_the_index_may_be_of_ready_models_only(grpc_server: Server, service: Any) -> None:
+def test_the_index_can_be_limited_to_ready_models(grpc_server: Server, service: Any) -> None:
     service.unload_model("double")
     with stub(grpc_server) as calls:
         assert list(calls.RepositoryIndex(pb.RepositoryIndexRequest(ready=True)).models) == []
     service.load_model("double")
 
 
-def test_the_name_of_a_repository_is_not_looked_at(grpc_server: Server, service: Any) -> None:
+def test_the_repository_name_is_ignored(grpc_server: Server, service: Any) -> None:
     with stub(grpc_server) as calls:
         index = calls.RepositoryIndex(pb.RepositoryIndexRequest(repository_name="mine"))
     assert [model.name for model in index.models] == ["double"]
@@ -110,7 +110,7 @@ def test_the_name_of_a_repository_is_not_looked_at(grpc_server: Server, service:
 
 @pytest.fixture(scope="module")
 def sharing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that takes regions of shared memory."""
+    """A server that accepts shared memory regions."""
     store = tmp_path_factory.mktemp("sharing") / "store"
     with Server(store, "--shared-memory", "trtserve_test_*", grpc=True) as server:
         yield server
@@ -125,7 +125,9 @@ def memory() -> Iterator[SharedMemory]:
     memory.unlink()
 
 
-def test_tensors_lie_in_shared_memory(sharing: Server, plan: bytes, memory: SharedMemory) -> None:
+def test_tensors_are_exchanged_through_shared_memory(
+    sharing: Server, plan: bytes, memory: SharedMemory
+) -> None:
     add(sharing, plan, name="double")
     memory.buf[64 : 64 + X.nbytes] = X.tobytes()
     x = client.InferInput("x", X.shape, "FP32")
@@ -155,7 +157,7 @@ def test_tensors_lie_in_shared_memory(sharing: Server, plan: bytes, memory: Shar
         assert not service.get_system_shared_memory_status().regions
 
 
-def test_shared_memory_is_off_unless_it_is_asked_for(service: Any) -> None:
+def test_shared_memory_is_off_by_default(service: Any) -> None:
     assert not service.get_system_shared_memory_status().regions
     with pytest.raises(InferenceServerException, match="--shared-memory") as refused:
         service.register_system_shared_memory("r", "/trtserve_test", 64)
@@ -163,7 +165,7 @@ def test_shared_memory_is_off_unless_it_is_asked_for(service: Any) -> None:
     service.unregister_system_shared_memory()
 
 
-def test_cuda_shared_memory_is_not_taken(service: Any) -> None:
+def test_cuda_shared_memory_is_refused(service: Any) -> None:
     assert not service.get_cuda_shared_memory_status().regions
     service.unregister_cuda_shared_memory()
     with pytest.raises(InferenceServerException, match="CUDA shared memory") as refused:
@@ -188,7 +190,7 @@ def test_tracing_is_off(service: Any) -> None:
         service.get_trace_settings("nobody")
 
 
-def test_the_log_is_told_and_changed(service: Any) -> None:
+def test_log_settings_are_read_and_changed(service: Any) -> None:
     before = service.get_log_settings().settings
     assert (before["log_info"].bool_param, before["log_verbose_level"].uint32_param) == (True, 0)
     assert service.update_log_settings({"log_info": False}).settings["log_info"].bool_param is False
@@ -198,7 +200,7 @@ def test_the_log_is_told_and_changed(service: Any) -> None:
     assert refused.value.status() == UNSUPPORTED
 
 
-def test_a_verbose_log_has_nothing_of_the_library_in_it(tmp_path: Path, plan: bytes) -> None:
+def test_a_verbose_log_contains_no_lines_of_the_library(tmp_path: Path, plan: bytes) -> None:
     with Server(tmp_path / "store", "--log-level", "debug", grpc=True) as server:
         add(server, plan, name="double")
         with stub(server) as service:

@@ -1,4 +1,4 @@
-"""The gRPC server's own life: its port, its start and stop, health and reflection."""
+"""The life of the gRPC server: its port, start and stop, health and reflection."""
 
 import subprocess
 from pathlib import Path
@@ -27,8 +27,8 @@ def test_health_is_served(grpc_server: Server, service: str) -> None:
     assert answer.status == SERVING
 
 
-def test_messages_are_those_that_are_published(grpc_server: Server) -> None:
-    """Every method, message and field that reflection tells of has the number and type that clients know."""
+def test_messages_match_the_published_protocol(grpc_server: Server) -> None:
+    """Every method, message and field in the reflection has the number and type that clients know."""
     known = described(service_pb2.DESCRIPTOR, model_config_pb2.DESCRIPTOR)
     with grpc.insecure_channel(grpc_server.grpc_address) as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
@@ -37,11 +37,13 @@ def test_messages_are_those_that_are_published(grpc_server: Server) -> None:
         service = pool.FindServiceByName("inference.GRPCInferenceService")
         served = described(service.file, *service.file.dependencies)
     assert served <= known
-    assert all(of_configuration(entry) for entry in known - served), "only of that is anything left out"
+    assert all(of_configuration(entry) for entry in known - served), (
+        "only the model configuration leaves fields out"
+    )
 
 
 def described(*files: Any) -> set[tuple[Any, ...]]:
-    """What files describe, as one entry for each method and each field."""
+    """One entry for each method and each field that the files describe."""
     found: set[tuple[Any, ...]] = set()
 
     def walk(scope: str, message: Any) -> None:
@@ -68,7 +70,7 @@ def of_configuration(entry: tuple[Any, ...]) -> bool:
     return entry[0].split(".")[1] in model_config_pb2.DESCRIPTOR.message_types_by_name
 
 
-def test_a_taken_port_is_told_in_one_sentence(grpc_server: Server, tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_in_one_sentence(grpc_server: Server, tmp_path: Path) -> None:
     port = grpc_server.grpc_address.rpartition(":")[2]
     options = ["--port", "0", "--grpc-port", port, "--store", str(tmp_path / "store")]
     ended = subprocess.run(
@@ -85,16 +87,16 @@ def test_a_taken_port_is_told_in_one_sentence(grpc_server: Server, tmp_path: Pat
     assert "--grpc-port" in line
 
 
-def test_a_server_without_a_grpc_port_tells_of_http_only(tmp_path: Path) -> None:
+def test_a_server_without_a_grpc_port_announces_http_only(tmp_path: Path) -> None:
     with Server(tmp_path / "store") as server:
         process = server.process
         process.terminate()
         assert process.stdout is not None
-        assert process.stdout.read() == "", "there was one line, of HTTP"
+        assert process.stdout.read() == "", "the only line was about HTTP"
 
 
-def test_a_stop_answers_calls_and_lets_go_who_only_watches(tmp_path: Path, big_plan: bytes) -> None:
-    """With an hour to drain: who held the server up would be waited for until the test gives up."""
+def test_a_stop_answers_calls_and_ends_health_watches(tmp_path: Path, big_plan: bytes) -> None:
+    """The drain time is an hour, so a call that blocks the stop makes the test time out."""
     with Server(tmp_path / "store", "--drain-s", "3600", grpc=True) as server:
         add(server, big_plan, name="slow", instances=1)
         with stub(server, max_receive_message_length=-1) as service:
@@ -109,14 +111,14 @@ def test_a_stop_answers_calls_and_lets_go_who_only_watches(tmp_path: Path, big_p
         assert "Traceback" not in server.log
 
 
-def test_what_is_left_when_the_drain_time_is_over_is_cut(tmp_path: Path, big_plan: bytes) -> None:
+def test_calls_left_after_the_drain_time_are_aborted(tmp_path: Path, big_plan: bytes) -> None:
     with Server(tmp_path / "store", "--drain-s", "0", grpc=True) as server:
         add(server, big_plan, name="slow", instances=1)
         with stub(server, max_receive_message_length=-1) as service:
             calls = occupied(server, service, waiting=5)
             assert server.stop() == 0
             codes = [call.code() for call in calls]
-        assert codes.count(grpc.StatusCode.OK) <= 1, "that of the request that ran"
+        assert codes.count(grpc.StatusCode.OK) <= 1, "the answer of the request that ran"
         assert "Traceback" not in server.log
 
 
@@ -131,7 +133,7 @@ def test_a_stopped_server_is_unavailable(tmp_path: Path, plan: bytes) -> None:
 
 
 def pinging(address: str) -> grpc.Channel:
-    """A channel that pings ten times a second, whether it has a call or not."""
+    """A channel that pings ten times a second, with or without a call."""
     options = {
         "grpc.keepalive_time_ms": 100,
         "grpc.keepalive_permit_without_calls": 1,
@@ -140,7 +142,7 @@ def pinging(address: str) -> grpc.Channel:
     return grpc.insecure_channel(address, list(options.items()))
 
 
-def test_a_client_that_pings_too_often_loses_its_stream_and_one_that_may_keeps_it(tmp_path: Path) -> None:
+def test_a_client_that_pings_too_often_loses_its_stream_unless_pings_are_allowed(tmp_path: Path) -> None:
     few = Server(tmp_path / "few", "--grpc-min-ping-interval-s", "300", grpc=True)
     many = Server(tmp_path / "many", "--grpc-min-ping-interval-s", "0", grpc=True)
     request = health_pb2.HealthCheckRequest()

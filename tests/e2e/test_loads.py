@@ -1,4 +1,4 @@
-"""Loads of a whole server: in which processes they happen, and what the server's own end leaves of them."""
+"""Loads in a whole server: trial processes, the server's end during a load, and shortages."""
 
 import resource
 import signal
@@ -27,11 +27,11 @@ def test_a_kill_of_the_server_leaves_no_process_behind(tmp_path: Path, plan: byt
         (host,) = psutil.Process(server.process.pid).children(recursive=True)
         assert host.name() == "trtserve-trials"
         server.kill()
-        wait_until(lambda: not host.is_running(), "the end of the process of trials")
+        wait_until(lambda: not host.is_running(), "the end of the trial process")
         server.start()
 
 
-def test_a_server_whose_process_of_trials_is_gone_begins_another(server: Server, tmp_path: Path) -> None:
+def test_a_trial_process_that_is_gone_is_replaced(server: Server, tmp_path: Path) -> None:
     (host,) = psutil.Process(server.process.pid).children(recursive=True)
     host.kill()
     answer = server.client.post("/engines", content=scaling(tmp_path / "m.onnx", 77).read_bytes())
@@ -39,7 +39,7 @@ def test_a_server_whose_process_of_trials_is_gone_begins_another(server: Server,
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
-def test_a_server_that_ends_during_its_loads_serves_all_engines_after_the_next_start(
+def test_a_server_that_ends_while_loading_serves_all_engines_after_the_next_start(
     tmp_path: Path, plan: bytes, big_plan: bytes, number: signal.Signals
 ) -> None:
     with Server(tmp_path / "store") as server:
@@ -51,29 +51,29 @@ def test_a_server_that_ends_during_its_loads_serves_all_engines_after_the_next_s
             server.start()
             wait_until(lambda: any(marks.glob("*.json")) or is_ready(server), "a load")
             server.process.send_signal(number)
-            server.process.wait(HANGS_AFTER_S)  # before it is killed: it writes down why it ends
+            server.process.wait(HANGS_AFTER_S)  # not killed: it must record why it ends
             server.kill()
             server.start()
             server.wait_until_ready()
             engines = server.client.get("/engines").json()["engines"]
             assert [(e["name"], e["state"]) for e in engines] == [("small", "READY"), ("big", "READY")]
-        assert ("the server before this one crashed" in server.log) is (number == signal.SIGSEGV)
+        assert ("the previous server crashed" in server.log) is (number == signal.SIGSEGV)
 
 
 def is_ready(server: Server) -> bool:
     return server.client.get("/health/ready").status_code == 200
 
 
-def test_a_server_without_descriptors_takes_no_plan_for_now(
+def test_an_upload_without_free_descriptors_is_refused_for_now(
     server: Server, tmp_path: Path, plan: bytes
 ) -> None:
-    server.client.post("/engines", content=plan).raise_for_status()  # its threads and files are there
+    server.client.post("/engines", content=plan).raise_for_status()  # its threads and files are open
     another = scaling(tmp_path / "m.onnx", 78).read_bytes()
     before, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     refused = []
     for free in range(16):
         limit_files(server, before)
-        server.client.get("/health/live").raise_for_status()  # the connection is there
+        server.client.get("/health/live").raise_for_status()  # the connection is open
         limit_files(server, open_files(server) + free)
         answer = server.client.post("/engines", content=another)
         if answer.status_code == 201:
@@ -90,7 +90,7 @@ def test_a_server_without_descriptors_takes_no_plan_for_now(
 
 
 @pytest.mark.parametrize("free_mib", [100, 30, 4])
-def test_a_server_without_memory_takes_no_plan_for_now(
+def test_an_upload_without_free_memory_is_refused_for_now(
     server: Server, tmp_path: Path, plan: bytes, free_mib: int
 ) -> None:
     server.client.post("/engines", content=plan).raise_for_status()

@@ -1,4 +1,4 @@
-"""The API as its own description tells it: requests made up from that meet no fault of the server."""
+"""Requests generated from the OpenAPI description cause no server fault."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +17,8 @@ from trtserve.settings import Settings
 
 DESCRIPTION = schemathesis.openapi.from_dict(create_app(Settings(store=Path("unused"))).openapi())
 OPERATIONS = [found.ok() for found in DESCRIPTION.get_all_operations()]
-KNOWN = {"ref": "net", "name": "net", "version": "1"}  # path parameters that there is something for
-REFUSALS = {"Unsupported", "Unavailable", "DeadlineExceeded"}  # the kinds above 500 that are no fault
+KNOWN = {"ref": "net", "name": "net", "version": "1"}  # path parameters that exist
+REFUSALS = {"Unsupported", "Unavailable", "DeadlineExceeded"}  # the kinds above 500 that are not faults
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,13 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def engine(url: str, tmp_path: Path) -> None:
-    """An engine under the name that some of the requests ask for."""
+    """An engine with the name that some requests use."""
     plan = doubling(tmp_path / "net.onnx").read_bytes()
     httpx.post(f"{url}/engines", params={"name": KNOWN["name"]}, content=plan).raise_for_status()
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=[operation.label for operation in OPERATIONS])
-def test_no_request_meets_a_fault_of_the_server(
+def test_no_request_causes_a_server_fault(
     operation: schemathesis.schemas.APIOperation, url: str, engine: None
 ) -> None:
     @hypothesis.given(case=operation.as_strategy(), known=st.booleans())

@@ -1,4 +1,4 @@
-"""Engines, names and versions outlive the process, however it ends."""
+"""Engines, names and versions survive the end of the process, however it ends."""
 
 import random
 import subprocess
@@ -28,7 +28,7 @@ def stopped(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def plans(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    """Plans that differ: y = factor * x for the factors 1 to PLANS."""
+    """Distinct plans: y = factor * x for the factors 1 to PLANS."""
     folder = tmp_path_factory.mktemp("plans")
     return [scaling(folder / f"{factor}.onnx", factor).read_bytes() for factor in range(1, PLANS + 1)]
 
@@ -58,7 +58,7 @@ def test_engines_names_and_versions_survive_a_restart(stopped: Server, plans: li
         assert [answer_of(server, ref) for ref in (first["id"], "net", unnamed["id"])] == [1, 2, 3]
 
 
-def test_an_interrupted_server_ends_as_one_that_was_told_to_stop(stopped: Server) -> None:
+def test_an_interrupt_stops_the_server_as_sigterm_does(stopped: Server) -> None:
     with stopped as server:
         assert server.interrupt() == 0
         assert "Aborted" not in server.log
@@ -76,9 +76,7 @@ def test_a_removed_engine_stays_removed(stopped: Server, plans: list[bytes]) -> 
         assert list((server.store / "plans").iterdir()) == []
 
 
-def test_an_engine_whose_plan_file_is_gone_is_failed_with_its_reason(
-    stopped: Server, plans: list[bytes]
-) -> None:
+def test_an_engine_whose_plan_file_is_gone_fails_with_the_reason(stopped: Server, plans: list[bytes]) -> None:
     with stopped as server:
         server.client.post("/engines", params={"name": "net"}, content=plans[0]).raise_for_status()
         server.stop()
@@ -96,7 +94,7 @@ def test_an_engine_whose_plan_file_is_gone_is_failed_with_its_reason(
 
 
 @pytest.mark.parametrize("damage", ["removed", "cut", "flipped"])
-def test_a_damaged_log_after_a_kill_loses_no_engine(stopped: Server, plans: list[bytes], damage: str) -> None:
+def test_a_log_damaged_after_a_kill_loses_no_engine(stopped: Server, plans: list[bytes], damage: str) -> None:
     with stopped as server:
         for number, plan in enumerate(plans[:3], start=1):
             server.client.post("/engines", params={"name": f"net{number}"}, content=plan).raise_for_status()
@@ -117,7 +115,7 @@ def test_a_damaged_log_after_a_kill_loses_no_engine(stopped: Server, plans: list
         assert "Traceback" not in server.log
 
 
-def test_a_plan_that_was_damaged_in_its_size_gives_no_answers_until_an_upload_repairs_it(
+def test_a_plan_damaged_without_a_change_of_size_is_not_served_until_an_upload_repairs_it(
     stopped: Server, plans: list[bytes]
 ) -> None:
     with stopped as server:
@@ -126,13 +124,13 @@ def test_a_plan_that_was_damaged_in_its_size_gives_no_answers_until_an_upload_re
         (file,) = (server.store / "plans").iterdir()
         damaged = bytearray(plans[1])
         at = damaged.index(np.float32(2).tobytes())
-        damaged[at + 2] ^= 0x40  # the factor is another one
+        damaged[at + 2] ^= 0x40  # changes the factor
         file.write_bytes(damaged)
         server.start()
         server.wait_until_ready()
         engine = server.client.get("/engines/net").json()
         assert (engine["state"], "is damaged" in engine["reason"]) == ("FAILED", True)
-        for _ in range(2):  # once as it is, and once more under the READY engine
+        for _ in range(2):  # first the damaged plan, then under the READY engine
             again = server.client.post("/engines", params={"name": "net"}, content=plans[1])
             assert (again.status_code, again.json()["state"]) == (200, "READY")
             assert answer_of(server, "net") == 2
@@ -141,7 +139,7 @@ def test_a_plan_that_was_damaged_in_its_size_gives_no_answers_until_an_upload_re
 
 
 @pytest.mark.parametrize("content", [b"garbage " * 2000, b"", None], ids=["garbage", "empty", "folder"])
-def test_a_database_that_cannot_be_read_ends_the_start_with_a_sentence_and_is_repaired(
+def test_an_unreadable_database_ends_the_start_with_a_sentence_and_can_be_repaired(
     stopped: Server, plans: list[bytes], content: bytes | None
 ) -> None:
     with stopped as server:
@@ -154,7 +152,7 @@ def test_a_database_that_cannot_be_read_ends_the_start_with_a_sentence_and_is_re
             server.start()
         assert "Traceback" not in str(refused.value)
         assert server.process.wait(HANGS_AFTER_S) == 1
-        server.kill()  # it has ended: this only closes what it wrote to
+        server.kill()  # it has ended: this only closes its log
         check = [str(COMMAND), "store", "check", "--store", str(server.store)]
         assert subprocess.run(check, check=False).returncode == 1
         assert subprocess.run([*check, "--repair"], check=False).returncode == 0
@@ -169,16 +167,16 @@ def test_a_store_is_served_by_one_process_at_a_time(stopped: Server) -> None:
         with pytest.raises(AssertionError, match="in use by another server"):
             second.start()
         assert second.process.wait(HANGS_AFTER_S) == 1
-        second.kill()  # it has ended: this only closes what it wrote to
+        second.kill()  # it has ended: this only closes its log
 
 
 @pytest.mark.parametrize("seed", range(KILLS))
-def test_a_kill_at_a_random_moment_loses_nothing_that_was_acknowledged(
+def test_a_kill_at_a_random_moment_loses_nothing_acknowledged(
     stopped: Server, plans: list[bytes], seed: int
 ) -> None:
-    """Clients upload and delete all the time; after the kill, what was answered holds.
+    """Clients upload and delete all the time; after the kill every acknowledged change holds.
 
-    What was under way when the process was killed may hold or not, but whole: never half.
+    A change that was under way at the kill holds entirely or not at all.
     """
     rng = random.Random(seed)
     with stopped as server:
@@ -215,10 +213,10 @@ def name_of(factor: int) -> str:
 
 
 class Traffic(threading.Thread):
-    """Uploads and deletes plans, each known by its factor, in a loop until the server is gone.
+    """Uploads and deletes plans, identified by factor, in a loop until the server is gone.
 
-    `acknowledged`: whether each is there, as its last answer has it. `under_way`: that of the call without
-    an answer.
+    `acknowledged`: whether each plan is stored, by its last answer. `under_way`: the factor of the
+    unanswered call.
     """
 
     def __init__(self, server: Server, plans: dict[int, bytes], seed: float) -> None:

@@ -1,4 +1,4 @@
-"""The main job: a plan goes up, and answers come back, in every form."""
+"""The main job: upload a plan, and get answers in every form."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def test_an_uploaded_plan_is_served_and_then_removed(server: Server, plan: bytes
     assert (gone.status_code, gone.json()["code"]) == (404, "NotFound")
 
 
-def test_json_in_json_out(server: Server, plan: bytes) -> None:
+def test_json_is_answered_with_json(server: Server, plan: bytes) -> None:
     add(server, plan)
     body = {"id": "7", "inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
     answer = server.client.post("/engines/double/infer", json=body).raise_for_status().json()
@@ -49,7 +49,7 @@ def test_json_in_json_out(server: Server, plan: bytes) -> None:
     assert answer["outputs"] == [{"name": "y", "shape": [1, 4], "datatype": "FP32", "data": [2, 4, 6, 8]}]
 
 
-def test_binary_in_binary_out(server: Server, plan: bytes) -> None:
+def test_binary_is_answered_with_binary(server: Server, plan: bytes) -> None:
     engine = add(server, plan)
     blob = X.numpy().tobytes()
     header = json.dumps(
@@ -77,7 +77,7 @@ def test_binary_in_binary_out(server: Server, plan: bytes) -> None:
     assert np.array_equal(values, 2 * X.numpy())
 
 
-def test_safetensors_in_safetensors_out(server: Server, plan: bytes) -> None:
+def test_safetensors_are_answered_with_safetensors(server: Server, plan: bytes) -> None:
     add(server, plan)
     answer = server.client.post(
         "/engines/double/infer", content=save({"x": X}), headers={"Content-Type": "application/x-safetensors"}
@@ -85,7 +85,7 @@ def test_safetensors_in_safetensors_out(server: Server, plan: bytes) -> None:
     assert torch.equal(load(answer.content)["y"], 2 * X)
 
 
-def test_the_graph_holds_the_engines_id(server: Server, plan: bytes) -> None:
+def test_the_graph_contains_the_engine_id(server: Server, plan: bytes) -> None:
     engine = add(server, plan, "LeNet")
     graph = server.client.get("/engines/LeNet/graph").raise_for_status().text
     assert f"prim::Constant[value={engine['id']}]" in graph
@@ -101,7 +101,7 @@ def test_the_module_is_a_torchscript_file_that_calls_the_engine(server: Server, 
     assert f"trt.execute_engine_list({engine['id']}, [x])" in code
 
 
-def test_metrics_tell_what_happened(server: Server, plan: bytes) -> None:
+def test_metrics_count_what_happened(server: Server, plan: bytes) -> None:
     engine = add(server, plan, "metered")
     body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
     for _ in range(3):
@@ -115,7 +115,7 @@ def test_metrics_tell_what_happened(server: Server, plan: bytes) -> None:
     assert metric("trtserve_queue_depth") == 0
 
 
-def test_the_documentation_page_needs_no_other_host(server: Server) -> None:
+def test_the_documentation_page_loads_nothing_from_other_hosts(server: Server) -> None:
     page = server.client.get("/docs").raise_for_status().text
     assert "swagger" in page
     assert not re.findall(r"(?:src|href)=[\"'](?:https?:)?//", page)
@@ -123,7 +123,7 @@ def test_the_documentation_page_needs_no_other_host(server: Server) -> None:
         server.client.get(asset).raise_for_status()
 
 
-def test_a_server_that_runs_is_live_and_ready_and_tells_its_versions(server: Server) -> None:
+def test_a_running_server_is_live_and_ready_and_reports_its_versions(server: Server) -> None:
     assert server.client.get("/health/live").status_code == 200
     assert server.client.get("/health/ready").status_code == 200
     version = server.client.get("/version").json()
@@ -131,8 +131,8 @@ def test_a_server_that_runs_is_live_and_ready_and_tells_its_versions(server: Ser
     assert "openvino" in version["backends"]
 
 
-def test_other_engines_answer_while_one_is_loading(server: Server, plan: bytes, big_plan: bytes) -> None:
-    """A load takes some hundred milliseconds here; answers in the meantime prove that the loop is free."""
+def test_other_engines_answer_during_a_load(server: Server, plan: bytes, big_plan: bytes) -> None:
+    """The load takes some hundred milliseconds; answers during that time show that the loop is free."""
     add(server, plan, "small")
     body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
     done = threading.Event()
@@ -159,7 +159,7 @@ def test_other_engines_answer_while_one_is_loading(server: Server, plan: bytes, 
     assert during > 0, "no answer came while the big plan was loading"
 
 
-def test_an_empty_variable_that_is_none_of_ours_stops_no_start(
+def test_the_server_starts_with_an_empty_variable_that_it_does_not_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WEB_CONCURRENCY", "")

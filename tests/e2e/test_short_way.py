@@ -1,4 +1,4 @@
-"""Inference over raw connections to a whole server: pipelined, in pieces, left alone, stopped."""
+"""Inference over raw connections to a whole server: pipelined, in pieces, abandoned, stopped."""
 
 import json
 import socket
@@ -12,12 +12,12 @@ from safetensors.numpy import save
 from tests.e2e.server import HANGS_AFTER_S, Server
 from tests.waiting import wait_until
 
-LARGE = np.ones((4096, 512), np.float32)  # a second or two of the slow engine, where cores are few
+LARGE = np.ones((4096, 512), np.float32)  # keeps the slow engine busy for a second or two on few cores
 SMALL = LARGE[:1]
 
 
 class Connection:
-    """A raw connection; a request in bytes, an answer as status, headers and body."""
+    """A raw connection that sends bytes and returns an answer's status, headers and body."""
 
     def __init__(self, server: Server) -> None:
         url = server.client.base_url
@@ -28,7 +28,7 @@ class Connection:
         self._socket.sendall(data)
 
     def answer(self) -> tuple[int, dict[str, str], bytes] | None:
-        """None at the end of the connection."""
+        """Return the next answer; None at the end of the connection."""
         line = self._file.readline()
         if not line:
             return None
@@ -79,7 +79,7 @@ def connection(server: Server) -> Iterator[Connection]:
     connection.close()
 
 
-def test_pipelined_requests_of_every_kind_are_answered_in_their_order(
+def test_pipelined_requests_of_every_kind_are_answered_in_order(
     double: Server, connection: Connection
 ) -> None:
     get = b"GET /engines/double HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -114,9 +114,7 @@ def test_a_large_body_in_small_pieces_is_served(double: Server, connection: Conn
     assert np.array_equal(y_of(connection.answer()), 2 * x[0])
 
 
-def test_a_client_that_leaves_while_its_request_waits_is_counted_as_cancelled(
-    server: Server, big_plan: bytes
-) -> None:
+def test_a_client_that_leaves_while_waiting_is_counted_as_cancelled(server: Server, big_plan: bytes) -> None:
     options = {"name": "slow", "instances": 1}
     server.client.post("/engines", params=options, content=big_plan).raise_for_status()
     before = server.metric("trtserve_errors_total", code="Cancelled")
@@ -132,12 +130,12 @@ def test_a_client_that_leaves_while_its_request_waits_is_counted_as_cancelled(
     def ended(outcome: str) -> float:
         return server.metric("trtserve_requests_total", engine="slow", outcome=outcome)
 
-    wait_until(lambda: ended("Cancelled") == 2, "the two that waited are cancelled")
-    wait_until(lambda: ended("Success") == 1, "the one that ran is finished")
+    wait_until(lambda: ended("Cancelled") == 2, "the cancellation of the two waiting requests")
+    wait_until(lambda: ended("Success") == 1, "the end of the running request")
     assert server.metric("trtserve_errors_total", code="Cancelled") == before + 3
 
 
-def test_a_stop_waits_for_no_request_beyond_the_drain_time(tmp_path: Path, plan: bytes) -> None:
+def test_a_stop_waits_for_requests_no_longer_than_the_drain_time(tmp_path: Path, plan: bytes) -> None:
     with Server(tmp_path / "store", "--drain-s", "1") as server:
         server.client.post("/engines", params={"name": "double"}, content=plan).raise_for_status()
         half = binary(np.ones((1, 4), np.float32))[:-1]
@@ -145,7 +143,7 @@ def test_a_stop_waits_for_no_request_beyond_the_drain_time(tmp_path: Path, plan:
         held = [Connection(server) for _ in ways]
         for connection, sent in zip(held, ways, strict=True):
             connection.send(sent)
-        server.client.get("/health/live")  # what came before it has been read by now
+        server.client.get("/health/live")  # by now, everything sent earlier has been read
         server.process.terminate()
         answers = [connection.answer() for connection in held]
         for answer in answers:
@@ -158,7 +156,7 @@ def test_a_stop_waits_for_no_request_beyond_the_drain_time(tmp_path: Path, plan:
         assert "Traceback" not in server.log
 
 
-def test_a_stop_answers_what_is_under_way_on_every_kind_of_connection(
+def test_a_stop_answers_requests_under_way_on_every_kind_of_connection(
     tmp_path: Path, big_plan: bytes
 ) -> None:
     with Server(tmp_path / "store") as server:
@@ -177,7 +175,7 @@ def test_a_stop_answers_what_is_under_way_on_every_kind_of_connection(
             server.wait_until_busy("slow")
         server.wait_until_queued("slow", 2)
         begun.send(small[:-4])
-        server.client.get("/health/live")  # what came before it has been read by now
+        server.client.get("/health/live")  # by now, everything sent earlier has been read
         server.process.terminate()
         assert idle.answer() is None
         begun.send(small[-4:])

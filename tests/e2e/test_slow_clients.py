@@ -1,4 +1,4 @@
-"""Clients of a whole server that take their time, or come in numbers, over HTTP and over gRPC."""
+"""Slow or numerous clients of a whole server, over HTTP and over gRPC."""
 
 import json
 import select
@@ -27,7 +27,7 @@ MIB = 1024**2
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with little patience."""
+    """A server with short timeouts."""
     options = ["--header-timeout-s", "0.1", "--idle-timeout-s", "0.1", "--body-timeout-s", "1"]
     options += ["--write-timeout-s", "0.1", "--grpc-max-connection-idle-s", "1"]
     options += ["--grpc-keepalive-timeout-s", "0.5"]
@@ -47,7 +47,7 @@ def connect(server: Server, protocol: str, receive_buffer: int | None = None) ->
 
 
 def all_of(connection: socket.socket) -> bytes:
-    """What comes up to the end of the connection."""
+    """Read to the end of the connection."""
     received = b""
     try:
         while data := connection.recv(65536):
@@ -59,7 +59,7 @@ def all_of(connection: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 @pytest.mark.parametrize("half", [False, True], ids=["silent", "half a head"])
-def test_a_connection_that_does_not_begin_is_ended(hasty: Server, protocol: str, half: bool) -> None:
+def test_a_connection_without_a_whole_head_is_ended(hasty: Server, protocol: str, half: bool) -> None:
     with connect(hasty, protocol) as connection:
         if half:
             connection.sendall(HALF[protocol])
@@ -68,7 +68,7 @@ def test_a_connection_that_does_not_begin_is_ended(hasty: Server, protocol: str,
         assert received.startswith(b"HTTP/1.1 408 ") == half
 
 
-def test_a_connection_that_does_not_acknowledge_the_settings_is_ended(hasty: Server) -> None:
+def test_a_connection_that_never_acknowledges_the_settings_is_ended(hasty: Server) -> None:
     with connect(hasty, "grpc") as connection:
         connection.sendall(PREFACE)
         assert any(kind == GOAWAY and b"settings" in payload for kind, _, payload in frames(connection))
@@ -87,7 +87,7 @@ def test_an_idle_connection_is_ended_over_grpc(hasty: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/engines/none/infer", "/nowhere", "/engines"])
-def test_a_body_that_does_not_come_ends_its_connection(hasty: Server, path: str) -> None:
+def test_a_body_that_never_comes_ends_its_connection(hasty: Server, path: str) -> None:
     with connect(hasty, "http") as connection:
         connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {MIB}\r\n\r\n".encode())
         status = b"408" if path == "/engines" else b"404"
@@ -98,15 +98,15 @@ def test_a_body_that_does_not_come_ends_its_connection(hasty: Server, path: str)
 
 
 def wide(path: Path) -> bytes:
-    """A model whose output has 8 MiB, for an input of one number."""
+    """A model with an output of 8 MiB for an input of one number."""
     expand = helper.make_node("Expand", ["x", "shape"], ["y"])
     shape = numpy_helper.from_array(np.array([2 * MIB]), "shape")
     x, y = (TensorProto.FLOAT, [1]), (TensorProto.FLOAT, [2 * MIB])
     return write_onnx(path, [expand], {"x": x}, {"y": y}, [shape]).read_bytes()
 
 
-def asking(protocol: str) -> bytes:
-    """A request for that model on a new connection."""
+def send_request(protocol: str) -> bytes:
+    """Send a request for that model on a new connection."""
     if protocol == "http":
         x = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}
         body = json.dumps({"inputs": [x], "parameters": {"binary_data_output": True}}).encode()
@@ -125,7 +125,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def headers(method: str, stream: int = 1) -> bytes:
-    """The frame that begins a call, without compression: RFC 7541, 6.2.2."""
+    """The frame that begins a call, with uncompressed headers: RFC 7541, 6.2.2."""
     fields = {":path": f"/inference.GRPCInferenceService/{method}", ":authority": "x", "te": "trailers"}
     fields["content-type"] = "application/grpc"
     literal = b"".join(
@@ -140,13 +140,13 @@ def test_a_client_that_reads_nothing_is_ended(hasty: Server, tmp_path: Path, pro
     plan = wide(tmp_path / "wide.onnx")
     httpx.post(f"{hasty.client.base_url}/engines?name=wide", content=plan, timeout=60).raise_for_status()
     with connect(hasty, protocol, receive_buffer=4096) as connection:
-        connection.sendall(asking(protocol))
+        connection.sendall(send_request(protocol))
 
         broken = select.poll()
         broken.register(connection, select.POLLHUP)
 
         def ended() -> bool:
-            """A server that gave up says so once it is sent something; each time, its clock begins anew."""
+            """Send a byte, which fails on a closed connection and restarts the server's timer."""
             try:
                 connection.sendall(b"\r\n" if protocol == "http" else WINDOW_UPDATE)
             except ConnectionError:
@@ -156,8 +156,8 @@ def test_a_client_that_reads_nothing_is_ended(hasty: Server, tmp_path: Path, pro
         wait_until(ended, "the end of the connection")
 
 
-def test_a_stream_that_lets_the_server_write_nothing_gives_its_bytes_back(tmp_path: Path) -> None:
-    """Its client makes no room for an answer: some of these would hold the bytes of all requests."""
+def test_a_stream_without_a_window_releases_its_bytes_in_time(tmp_path: Path) -> None:
+    """A few such clients could otherwise hold the bytes of all requests."""
     limits = ["--max-request-bytes", str(MIB), "--max-inflight-bytes", str(2 * MIB)]
     limits += ["--write-timeout-s", "1", "--drain-s", "0"]
     x = np.zeros((4096, 4), np.float32)
@@ -180,7 +180,7 @@ def test_a_stream_that_lets_the_server_write_nothing_gives_its_bytes_back(tmp_pa
         assert "Traceback" not in server.log
 
 
-# -- clients in numbers
+# -- many clients
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
@@ -206,7 +206,7 @@ def test_connections_over_the_limit_are_closed_at_once(tmp_path: Path, protocol:
         wait_until(room, "room for another connection")
 
 
-def test_bodies_that_come_slowly_keep_nobody_out(tmp_path: Path, plan: bytes) -> None:
+def test_slow_bodies_do_not_block_other_clients(tmp_path: Path, plan: bytes) -> None:
     with Server(tmp_path / "store", grpc=True) as server, ExitStack() as opened:
         server.client.post("/engines?name=double", content=plan).raise_for_status()
         head = f"POST /engines/double/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {256 * MIB}\r\n".encode()

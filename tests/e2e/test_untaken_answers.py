@@ -1,4 +1,4 @@
-"""Clients over gRPC that begin calls, answer pings, and open no window for the answers."""
+"""Clients over gRPC that begin calls and answer pings, but open no window for the answers."""
 
 import re
 import socket
@@ -18,7 +18,7 @@ from tests.e2e.test_grpc_connections import PREFACE
 from tests.e2e.test_slow_clients import MIB, SETTINGS_ACK, connect, frame, headers, wide
 from tests.waiting import wait_until
 
-NO_WINDOW = frame(4, 0, 0, b"\x00\x04" + bytes(4))  # settings: the streams begin with none
+NO_WINDOW = frame(4, 0, 0, b"\x00\x04" + bytes(4))  # settings: streams begin with no window
 DATA, HEADERS, RESET, SETTINGS = 0, 1, 3, 4
 MOST_STREAMS = b"\x00\x03"
 
@@ -39,7 +39,7 @@ def begin(connection: socket.socket, method: str, message: bytes, stream: int) -
 
 
 def frames(connection: socket.socket) -> Iterator[tuple[int, int, int]]:
-    """Kind, flags and stream of every frame that comes."""
+    """Yield the kind, flags and stream of every frame received."""
     with connection.makefile("rb") as incoming:
         while head := incoming.read(9):
             incoming.read(int.from_bytes(head[:3], "big"))
@@ -56,11 +56,11 @@ def wait_until_all_end(connection: socket.socket, streams: set[int]) -> None:
     raise AssertionError(f"the connection ended before the streams {left}")
 
 
-def test_calls_whose_answers_nobody_takes_count_and_are_ended(tmp_path: Path, plan: bytes) -> None:
-    """And nothing else on their connection is."""
+def test_calls_with_unread_answers_count_and_are_ended(tmp_path: Path, plan: bytes) -> None:
+    """Other calls on the connection go on."""
     limits = ["--max-request-bytes", str(MIB // 2), "--max-inflight-bytes", str(MIB)]
     limits += ["--write-timeout-s", "1", "--drain-s", "0"]
-    x = np.ones((MIB // 8 // 16, 4), np.float32)  # of which seven have room, as some stays for small ones
+    x = np.ones((MIB // 8 // 16, 4), np.float32)  # seven fit, as some room is kept for small requests
     streams = range(1, 41, 2)
     with (
         Server(tmp_path / "store", *limits, grpc=True) as server,
@@ -71,7 +71,7 @@ def test_calls_whose_answers_nobody_takes_count_and_are_ended(tmp_path: Path, pl
         assert (only_output(service.ModelInfer(raw("double", X))) == 2 * X).all()
         for stream in streams:
             begin(connection, "ModelInfer", raw("double", x).SerializeToString(), stream)
-        wait_until(lambda: error_count(server, "Unavailable") == 13, "the calls that find no room")
+        wait_until(lambda: error_count(server, "Unavailable") == 13, "the refusal of the calls without room")
         assert refusal(service.ModelInfer, raw("double", x)).code() is grpc.StatusCode.UNAVAILABLE
         assert (only_output(service.ModelInfer(raw("double", X))) == 2 * X).all()
 
@@ -84,7 +84,7 @@ def test_calls_whose_answers_nobody_takes_count_and_are_ended(tmp_path: Path, pl
         assert "Traceback" not in server.log
 
 
-def test_answers_that_nobody_takes_are_bounded_in_memory(tmp_path: Path) -> None:
+def test_unread_answers_use_bounded_memory(tmp_path: Path) -> None:
     limits = ["--max-request-bytes", str(16 * MIB), "--max-inflight-bytes", str(32 * MIB), "--drain-s", "0"]
     request = raw("wide", np.ones(1, np.float32))
     message = request.SerializeToString()
@@ -97,13 +97,13 @@ def test_answers_that_nobody_takes_are_bounded_in_memory(tmp_path: Path) -> None
         assert only_output(service.ModelInfer(request)).size == 2 * MIB
         process = psutil.Process(server.process.pid)
         before = process.memory_info().rss
-        for number in range(60):  # of 8 MiB, of which three have room
+        for number in range(60):  # each answer has 8 MiB: three fit
             begin(connection, "ModelInfer", message, 2 * number + 1)
-        wait_until(lambda: error_count(server, "Unavailable") == 57, "the calls that find no room")
+        wait_until(lambda: error_count(server, "Unavailable") == 57, "the refusal of the calls without room")
         assert process.memory_info().rss - before < 4 * 32 * MIB
 
 
-def test_other_answers_that_nobody_takes_are_ended_too(tmp_path: Path, plan: bytes) -> None:
+def test_calls_with_other_unread_answers_are_ended_too(tmp_path: Path, plan: bytes) -> None:
     with (
         Server(tmp_path / "store", "--write-timeout-s", "0.1", "--drain-s", "0", grpc=True) as server,
         stub(server) as service,
@@ -119,7 +119,7 @@ def test_other_answers_that_nobody_takes_are_ended_too(tmp_path: Path, plan: byt
 
 
 @pytest.mark.parametrize(("options", "most"), [((), 1024), (("--grpc-max-concurrent-streams", "7"), 7)])
-def test_a_connection_has_a_limit_of_calls(tmp_path: Path, options: tuple[str, ...], most: int) -> None:
+def test_a_connection_has_a_limit_on_calls(tmp_path: Path, options: tuple[str, ...], most: int) -> None:
     with Server(tmp_path / "store", *options, grpc=True) as server, connect(server, "grpc") as connection:
         connection.sendall(PREFACE)
         with connection.makefile("rb") as incoming:

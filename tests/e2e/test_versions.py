@@ -18,7 +18,7 @@ BODY = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1
 
 @pytest.fixture(scope="module")
 def plans(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
-    """Plans that differ: y = factor * x for the factors 1 and 2."""
+    """Distinct plans: y = factor * x for the factors 1 and 2."""
     folder = tmp_path_factory.mktemp("plans")
     return [scaling(folder / f"{factor}.onnx", factor).read_bytes() for factor in (1, 2)]
 
@@ -53,7 +53,7 @@ def test_a_client_of_the_protocol_loads_lists_and_unloads_models(server: Server,
         client.load_model("net", config='{"ensemble_scheduling": {}}')
 
 
-def test_a_name_that_moves_under_load_answers_every_request_by_one_version(
+def test_every_request_is_answered_by_one_version_while_its_name_moves(
     server: Server, plans: list[bytes]
 ) -> None:
     for plan in plans:
@@ -81,7 +81,7 @@ def test_a_name_that_moves_under_load_answers_every_request_by_one_version(
             moved = server.client.put("/names/net", json={"current": 1 + turn % 2})
             assert moved.status_code == 200, moved.text
             answer = server.client.post("/engines/net/infer", json=BODY).json()
-            assert answer["model_version"] == str(1 + turn % 2)  # what was answered holds at once
+            assert answer["model_version"] == str(1 + turn % 2)  # an acknowledged move takes effect at once
         wait_until(lambda: bool(seen or wrong), "an answer")
     finally:
         stop.set()
@@ -92,7 +92,7 @@ def test_a_name_that_moves_under_load_answers_every_request_by_one_version(
     assert seen <= {"1", "2"}
 
 
-def test_what_was_unloaded_and_moved_stays_so_after_a_kill(tmp_path: Path, plans: list[bytes]) -> None:
+def test_unloads_and_moves_survive_a_kill(tmp_path: Path, plans: list[bytes]) -> None:
     with Server(tmp_path / "store") as server:
         for plan in plans:
             server.client.post("/engines", params={"name": "net"}, content=plan).raise_for_status()

@@ -1,4 +1,4 @@
-"""What a wrong inference request is told, over a real connection."""
+"""Answers to wrong inference requests over a real connection."""
 
 import json
 import re
@@ -85,14 +85,14 @@ def test_a_wrong_byte_count_is_a_400(
     assert (answer.status_code, answer.json()["code"]) == (400, "InvalidInput"), answer.text
 
 
-def test_an_unknown_engine_is_a_404_that_says_what_there_is(served: Server) -> None:
+def test_an_unknown_engine_is_a_404_that_lists_the_engines(served: Server) -> None:
     answer = served.client.post("/engines/triple/infer", json={"inputs": [tensor()]})
     assert (answer.status_code, answer.json()["code"]) == (404, "NotFound")
     assert "double" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("PUT", "/engines", 405)])
-def test_a_wrong_address_or_method_has_the_same_form_of_error(
+def test_a_wrong_address_or_method_is_answered_in_the_common_error_form(
     served: Server, method: str, path: str, status: int
 ) -> None:
     answer = served.client.request(method, path)
@@ -100,7 +100,7 @@ def test_a_wrong_address_or_method_has_the_same_form_of_error(
     assert set(answer.json()) == {"error", "code"}
 
 
-def test_bodies_over_the_limits_are_a_413(tmp_path: Path, plan: bytes) -> None:
+def test_a_body_over_a_limit_is_a_413(tmp_path: Path, plan: bytes) -> None:
     limits = ("--max-request-bytes", "1000", "--max-plan-bytes", "5000")
     with Server(tmp_path / "store", *limits) as server:
         server.client.post("/engines", params={"name": "double"}, content=plan).raise_for_status()

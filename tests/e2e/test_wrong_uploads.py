@@ -1,4 +1,4 @@
-"""What a wrong or broken upload is told, and that it leaves nothing behind (the fixture looks)."""
+"""A wrong or broken upload is refused with a reason and leaves nothing behind (the fixture checks)."""
 
 import gzip
 import io
@@ -37,7 +37,7 @@ def zip_file() -> bytes:
     ],
     ids=["empty", "garbage", "html", "json", "zip", "gzip", "lfs", "broken-onnx"],
 )
-def test_a_plan_that_cannot_be_served_is_told_what_it_is(
+def test_the_refusal_of_a_file_names_what_it_is(
     server: Server, plan: bytes, status: int, sentence: str
 ) -> None:
     check_refusal(server, plan, status, sentence)
@@ -47,7 +47,7 @@ def test_a_plan_that_cannot_be_served_is_told_what_it_is(
 @pytest.mark.parametrize(
     "plan", [tensorrt_plan((10, 13, 2, 6)), ultralytics_plan()], ids=["plain", "wrapped"]
 )
-def test_a_tensorrt_plan_is_told_what_this_server_lacks_for_it(server: Server, plan: bytes) -> None:
+def test_the_refusal_of_a_tensorrt_plan_names_what_the_server_lacks(server: Server, plan: bytes) -> None:
     if any(name.startswith("tensorrt") for name in built_backends()):
         check_refusal(server, plan, 503, "TensorRT.*(needs an NVIDIA GPU|runtime library)")
     else:
@@ -55,13 +55,13 @@ def test_a_tensorrt_plan_is_told_what_this_server_lacks_for_it(server: Server, p
 
 
 @pytest.mark.parametrize("version", [15, 2**40])
-def test_an_onnx_version_that_the_backend_lacks_is_named(server: Server, plan: bytes, version: int) -> None:
+def test_an_unsupported_onnx_version_is_named(server: Server, plan: bytes, version: int) -> None:
     model = onnx.load_model_from_string(plan)
     model.ir_version = version
-    check_refusal(server, model.SerializeToString(), 501, f"IR version {version}, and versions 1 to")
+    check_refusal(server, model.SerializeToString(), 501, f"IR version {version}, but only versions 1 to")
 
 
-def test_an_operator_that_the_backend_lacks_is_named(server: Server, plan: bytes) -> None:
+def test_an_unsupported_operator_is_named(server: Server, plan: bytes) -> None:
     model = onnx.load_model_from_string(plan)
     model.graph.node[0].op_type = "Frobnicate"
     check_refusal(server, model.SerializeToString(), 501, "does not have the operator Frobnicate of ai.onnx")
@@ -81,16 +81,16 @@ def test_half_of_a_real_plan_is_refused(server: Server, plan: bytes) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "InvalidInput")
 
 
-def test_a_client_that_leaves_half_way_leaves_nothing(server: Server, plan: bytes) -> None:
+def test_a_client_that_leaves_halfway_leaves_nothing(server: Server, plan: bytes) -> None:
     with connect(server) as connection:
         head = f"POST /engines?name=half HTTP/1.1\r\nHost: x\r\nContent-Length: {len(plan)}\r\n\r\n"
         connection.sendall(head.encode() + plan[: len(plan) // 2])
-    # The next request is answered after the server has seen the end of that one, or is not affected by it.
+    # The server answers the next request after it has seen the end of this one, or independently of it.
     assert server.client.post("/engines", params={"name": "whole"}, content=plan).status_code == 201
     assert [e["name"] for e in server.client.get("/engines").json()["engines"]] == ["whole"]
 
 
-def test_a_chunked_upload_is_taken(server: Server, plan: bytes) -> None:
+def test_a_chunked_upload_is_accepted(server: Server, plan: bytes) -> None:
     chunks = (plan[i : i + 50] for i in range(0, len(plan), 50))
     assert server.client.post("/engines", content=chunks).status_code == 201
 

@@ -1,1 +1,1 @@
-"""Stand-ins for what a test must not need: a device, a compiled extension, a large plan."""
+"""Fakes for things that tests must not need: a device, the compiled extension, large plans."""

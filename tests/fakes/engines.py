@@ -1,9 +1,11 @@
-"""Engines as the registry gives them, made without one."""
+"""Makes engines like the registry's, without a registry."""
 
+from dataclasses import replace
 from typing import Any
 
 from tests.fakes.values import EngineInfo, TensorSpec
 from trtserve.engines.engine import Engine, Resolved, State
+from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine
 
 X = TensorSpec("x", "FP32", [-1, 3, -1])
@@ -16,7 +18,18 @@ UNBATCHED: dict[str, Any] = {
     "preferred_batch_sizes": "",
     "batch_dims": "",
 }
-"""Fields of a StoredEngine whose requests are not joined."""
+"""The options of an engine whose requests are not joined."""
+
+
+def stored_engine(**fields: Any) -> StoredEngine:
+    """A StoredEngine from its fields and its options, by their names."""
+    options = {name: fields.pop(name) for name in EngineOptions.model_fields if name in fields}
+    return StoredEngine(**fields, options=EngineOptions(**options))
+
+
+def with_options(stored: StoredEngine, **options: Any) -> StoredEngine:
+    """The engine with these options, and else its own."""
+    return replace(stored, options=stored.options.model_copy(update=options))
 
 
 def ready(
@@ -28,7 +41,7 @@ def ready(
     device: str = "cpu",
     **stored: Any,
 ) -> Resolved:
-    """A READY engine; `stored` are fields of StoredEngine that are not as usual."""
+    """Make a READY engine; `stored` overrides fields of StoredEngine."""
     fields: dict[str, Any] = {
         "id": ID,
         "digest": "ce67",
@@ -43,8 +56,15 @@ def ready(
         "created": "2026-01-31T12:00:00.000+00:00",
         **UNBATCHED,
     }
-    known = StoredEngine(**fields | stored)
+    known = stored_engine(**fields | stored)
     info: Any = EngineInfo(
-        known.id, name or "", known.backend, device, 3, known.max_queue_size, inputs or [X], outputs or [Y]
+        known.id,
+        name or "",
+        known.backend,
+        device,
+        3,
+        known.options.max_queue_size,
+        inputs or [X],
+        outputs or [Y],
     )
     return Resolved(Engine(known, state=State.READY, info=info), name, version)

@@ -1,4 +1,4 @@
-"""The log below the seam, in Python."""
+"""A fake of the seam's log."""
 
 import os
 from contextlib import suppress
@@ -13,7 +13,7 @@ class LogRecord:
 
 
 class FakeLog:
-    """The log below the seam: `fd` and `take` are its log_fd() and take_log()."""
+    """A fake of the seam's log: `fd` and `take` stand for log_fd() and take_log()."""
 
     def __init__(self) -> None:
         self._records: list[LogRecord] = []

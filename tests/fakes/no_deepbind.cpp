@@ -1,5 +1,5 @@
-// Preloaded before a sanitizer's runtime: takes RTLD_DEEPBIND out of every dlopen. TBB opens a part of itself
-// with that flag, which the sanitizers refuse, since it would hide their allocator from that library.
+// Preloaded before a sanitizer's runtime: removes RTLD_DEEPBIND from every dlopen. TBB opens one of its libraries with
+// that flag, which the sanitizers refuse, since it would hide their allocator from that library.
 
 #include <dlfcn.h>
 

@@ -1,10 +1,10 @@
-"""Small plans that look like the real thing to `plan_format`; the fake runtime serves them."""
+"""Makes small plans that pass for real ones; the fake runtime serves them."""
 
 import json
 
 
 def _field(number: int, payload: bytes) -> bytes:
-    """One length-delimited protobuf field."""
+    """Encode one length-delimited protobuf field."""
     length = bytearray()
     left = len(payload)
     while left >= 0x80:
@@ -14,17 +14,18 @@ def _field(number: int, payload: bytes) -> bytes:
 
 
 def onnx_plan(seed: object = 0, padding: int = 0) -> bytes:
-    """The head of an ONNX ModelProto (ir_version, producer_name, graph): different for each seed."""
+    """Make the first fields of an ONNX ModelProto (ir_version, producer_name, graph), different for each
+    seed."""
     graph = _field(2, b"toy")
     return b"\x08\x0a" + _field(2, f"toy-{seed}".encode()) + _field(7, graph) + b"\x00" * padding
 
 
 def tensorrt_plan(version: tuple[int, int, int, int] = (10, 13, 2, 6)) -> bytes:
-    """The head of a TensorRT plan, whose bytes 24 to 27 tell the version that built it."""
+    """Make the header of a TensorRT plan; bytes 24 to 27 are the version that built it."""
     return b"ftrt" + bytes(20) + bytes(version) + bytes(100)
 
 
 def ultralytics_plan() -> bytes:
-    """A TensorRT plan behind the length of a JSON object and that object, as Ultralytics writes it."""
+    """Make a TensorRT plan after a length-prefixed JSON object, as Ultralytics writes it."""
     metadata = json.dumps({"description": "Ultralytics YOLO11n model", "stride": 32}).encode()
     return len(metadata).to_bytes(4, "little") + metadata + tensorrt_plan()

@@ -1,10 +1,9 @@
-"""A Runtime in Python with the surface of runtime_ext/_C.pyi, for tests of what stands above the seam.
+"""A Python Runtime with the interface of runtime_ext/_C.pyi, for tests of the code above the seam.
 
-Honest in what matters there: tickets, one completion a request, one eventfd, buffers kept until the
-completion is taken, the same kinds of errors. It runs a request at once inside submit(), unless
-`hold()` was called: then requests wait until `release()`, which runs them by priority and then by arrival.
-It validates names only; what inputs may be is the C++ core's to refuse. It joins no requests: each runs
-alone, as one item.
+Faithful in what matters there: tickets, one completion per request, one eventfd, buffers kept until the
+completion is taken, and the kinds of errors. submit() runs a request immediately, unless `hold()` was called:
+then requests wait until `release()`, which runs them by priority and then by arrival. It validates only
+names, since the C++ core checks inputs. It joins no requests: each runs alone, as one item.
 """
 
 import os
@@ -36,7 +35,7 @@ from tests.waiting import HANGS_AFTER_S
 
 
 def echo(inputs: Sequence[Input]) -> list[Output]:
-    """The engine that fakes are unless told otherwise: gives x back as y."""
+    """The default engine of the fake: returns x as y."""
     (_, datatype, shape, buffer), *_ = inputs
     return [Output.of("y", datatype, shape, buffer)]
 
@@ -50,20 +49,23 @@ class Waiting:
 
 
 class FakeRuntime:
-    """See the file's head. Attributes in the first block are for a test to set."""
+    """A fake of the seam's Runtime; see the module's docstring. Tests may set the first block of
+    attributes."""
 
     def __init__(self, backends: Sequence[str] = ("openvino",)) -> None:
-        self.batch_requests = 1  # of every execution, as it says
+        self.batch_requests = 1  # reported for every execution
         self.inputs = [TensorSpec("x", "FP32", [-1, 4], [ShapeRange([1, 4], [1, 4], [-1, 4])])]
         self.outputs = [TensorSpec("y", "FP32", [-1, 4])]
         self.compute: Callable[[Sequence[Input]], list[Output]] = echo
         self.load_error: Error | None = None
-        self.refuses: Callable[[LoadOptions], bool] = lambda options: False  # to load so
-        self.retry_after: float | None = None  # of a full queue, in seconds
+        self.refuses: Callable[[LoadOptions], bool] = lambda options: (
+            False
+        )  # whether a load with these options fails
+        self.retry_after: float | None = None  # for a full queue, in seconds
         self.versions: dict[str, str | Error] = {"openvino": "2026.4-fake", "tensorrt": "11.1.0.106"}
         self.dead: dict[str, str] = {}  # device -> reason
-        self.conditions: dict[int, Condition] = {}  # of engines that are not doing well
-        self.abandoned = (0, 0)  # instances that unloads left behind: ever, and still
+        self.conditions: dict[int, Condition] = {}  # for engines in trouble
+        self.abandoned = (0, 0)  # instances that unloads left behind: in total, and still running
         self.close_gate = threading.Event()  # cleared: close() blocks until it is set
         self.close_gate.set()
         self.load_gate = threading.Event()  # cleared: loads block until it is set
@@ -71,9 +73,9 @@ class FakeRuntime:
         self.unload_gate = threading.Event()  # cleared: unloads block until it is set
         self.unload_gate.set()
 
-        self.loads: list[tuple[int, str, str, LoadOptions]] = []  # that have begun
+        self.loads: list[tuple[int, str, str, LoadOptions]] = []  # loads that have begun
         self.unloading: list[int] = []  # engines whose unload has begun
-        self.unloads: list[tuple[int, float]] = []  # that have ended, in that order
+        self.unloads: list[tuple[int, float]] = []  # unloads that have ended, in order
         self.cancelled: list[int] = []
         self.timeouts: list[int | None] = []
         self.priorities: list[int] = []
@@ -89,7 +91,7 @@ class FakeRuntime:
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def end(self) -> None:
-        """Give the descriptor back: FastAPI keeps applications for ever, and so what is in their state."""
+        """Close the descriptor: FastAPI never releases applications, nor what their state holds."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -97,24 +99,24 @@ class FakeRuntime:
     def __del__(self) -> None:
         self.end()
 
-    # -- what a test tells it
+    # -- controls for tests
 
     def hold(self) -> None:
-        """Let requests wait from now on."""
+        """Make requests wait from now on."""
         self._held = True
 
     def release(self) -> None:
-        """Run the requests that wait, by priority, and no longer hold any."""
+        """Run the waiting requests by priority, and stop holding requests."""
         self._held = False
         for waiting in sorted(self._waiting.values(), key=lambda w: (w.priority, w.ticket)):
             self._run(waiting)
 
     @property
     def waiting(self) -> list[int]:
-        """Tickets of the requests that wait."""
+        """Return the tickets of the waiting requests."""
         return list(self._waiting)
 
-    # -- the surface of Runtime
+    # -- the interface of Runtime
 
     def register_backend(
         self, name: str, plugin: str, libraries: Sequence[str] = (), config: Mapping[str, str] | None = None
@@ -139,7 +141,7 @@ class FakeRuntime:
             if self.load_error is not None:
                 raise self.load_error
             if self.refuses(options):
-                raise error("InvalidInput", "The engine cannot be loaded so.")
+                raise error("InvalidInput", "The engine cannot be loaded with these options.")
             if not Path(plan).is_file():
                 raise error("NotFound", f"There is no file {plan}.")
             info = EngineInfo(
@@ -180,7 +182,7 @@ class FakeRuntime:
 
     def layers(self, id: int) -> str:
         if self.engine(id).backend != "tensorrt":
-            raise error("Unsupported", "this engine's backend tells nothing of its layers")
+            raise error("Unsupported", "this engine's backend does not report layers")
         return '{"Layers": ["conv1", "relu1"]}'
 
     def dead_devices(self) -> dict[str, str]:
@@ -209,7 +211,7 @@ class FakeRuntime:
         inputs = prepared.inputs(data, offset)
         id = prepared.engine
         info = self.engine(id)
-        self.prepare(id, prepared.tensors)  # again: the ID may have been loaded anew since
+        self.prepare(id, prepared.tensors)  # again: the ID may have been reloaded since
         if self._stats[id].queue_depth >= info.max_queue_size:
             self._stats[id].count("QueueFull")
             sentence = f"The queue of engine {id} is full ({info.max_queue_size} requests)."

@@ -1,10 +1,10 @@
-"""Shared memory in a dictionary, for tests of what reads and writes it."""
+"""Fake shared memory, for tests of code that reads and writes it."""
 
 from trtserve.errors import InvalidInput, NotFound
 
 
 class FakeSharedMemory:
-    """Regions by name; `writes` has the places that were written to, in their order."""
+    """Keeps regions by name in a dictionary; `writes` lists the written places in order."""
 
     def __init__(self, **regions: bytes) -> None:
         self.regions = {name: bytearray(content) for name, content in regions.items()}

@@ -1,11 +1,11 @@
-"""What crosses the seam, in Python: the value classes of runtime_ext/_C.pyi, for the fake runtime."""
+"""Python versions of the value classes in runtime_ext/_C.pyi, for the fake runtime."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from runtime_ext import DATATYPES, Error
 
@@ -13,7 +13,7 @@ PRIORITIES = 3
 NORMAL = 1
 COPIED_BYTES = 16_384  # up to here Completion.data() is a copy
 
-# How long everything takes here, in nanoseconds.
+# Durations in nanoseconds, the same for every request.
 QUEUE_NS = 1_000
 INPUT_NS, INFER_NS, OUTPUT_NS = 200, 1_500, 300
 COMPUTE_NS = INPUT_NS + INFER_NS + OUTPUT_NS
@@ -81,7 +81,7 @@ class LoadOptions:
 
 
 class Output(bytes):
-    """bytes() and memoryview() of it are the tensor's data, as with the real one."""
+    """An output tensor; bytes() and memoryview() of it are the data, as in the real class."""
 
     name: str
     datatype: str
@@ -106,7 +106,7 @@ class Completion:
 
     @property
     def memory(self) -> tuple[int, int]:
-        """That of all the batch's requests is the same where a test says that there are several."""
+        """Identify the batch's memory: one value for all requests if a test sets several per batch."""
         own = self.ticket if self.batch_requests <= 1 else 0
         return own, sum(map(len, self.outputs)) * max(1, self.batch_requests)
 
@@ -186,7 +186,7 @@ class EngineStats:
             self.failed.observe(FAILURE_NS / 1e9)
 
     def _succeeded(self) -> None:
-        """An execution of one request of one item."""
+        """Count an execution of one request with one item."""
         self.queue_time.add(QUEUE_NS)
         self.queue.observe(QUEUE_NS / 1e9)
         self.compute.observe(COMPUTE_NS / 1e9)
@@ -221,7 +221,8 @@ class Prepared:
     tensors: tuple[Tensor, ...]  # in the order of prepare()
 
     def inputs(self, data: object, offset: int) -> list[Input]:
-        """The tensors with their data: a tuple of buffers, or one that has them one after the other."""
+        """Return the tensors with their data: a tuple of buffers, or one buffer that holds them
+        consecutively."""
         if isinstance(data, tuple):
             if len(data) != len(self.tensors):
                 raise error("InvalidInput", f"{len(data)} buffers came for {len(self.tensors)} inputs.")
@@ -240,20 +241,7 @@ class Prepared:
 
 
 def as_fake_options(options: LoadOptions) -> LoadOptions:
-    """A copy in the fake's own class, whichever class came: a test compares it field by field."""
-    return LoadOptions(
-        name=options.name,
-        device=options.device,
-        instances=options.instances,
-        max_queue_size=options.max_queue_size,
-        precision=options.precision,
-        threads=options.threads,
-        cuda_graphs=options.cuda_graphs,
-        batch=BatchOptions(
-            max_batch_size=options.batch.max_batch_size,
-            max_queue_delay_us=options.batch.max_queue_delay_us,
-            latency_target_us=options.batch.latency_target_us,
-            preferred_batch_sizes=list(options.batch.preferred_batch_sizes),
-            batch_dims=dict(options.batch.batch_dims),
-        ),
-    )
+    """Copy the options to the fake's own class, so that a test can compare them field by field."""
+    batch = BatchOptions(**{each.name: getattr(options.batch, each.name) for each in fields(BatchOptions)})
+    own = {each.name: getattr(options, each.name) for each in fields(LoadOptions)}
+    return LoadOptions(**own | {"batch": batch})

@@ -1,6 +1,6 @@
 """Run the fuzzer: `make fuzz`, or `python -m tests.fuzz -max_total_time=60 [another option of libFuzzer]`.
 
-What it finds it writes to build/fuzz; give that file as the one argument to see it again.
+It writes its findings to build/fuzz; pass such a file as the only argument to reproduce one.
 """
 
 import json
@@ -11,7 +11,7 @@ import atheris
 
 import runtime_ext  # noqa: F401 (torch comes with it: not to be instrumented)
 
-# The finder of the editable install has a loader of its own, which atheris instruments only in part.
+# The editable install has its own loader, which atheris instruments only in part.
 sys.meta_path = [finder for finder in sys.meta_path if "Redirecting" not in type(finder).__name__]
 with atheris.instrument_imports(include=["trtserve.codec"]):
     import trtserve.codec
@@ -21,7 +21,7 @@ from tests.fuzz.binary_codec import WORDS, check, seeds  # noqa: E402
 
 FOLDER = Path(__file__).parents[2] / "build" / "fuzz"
 LONGEST = 4096  # bytes of an input
-DEPTH = 10_000  # of nested JSON, which the reference reads recursively
+DEPTH = 10_000  # of nested JSON: the reference recurses
 
 
 def main() -> None:

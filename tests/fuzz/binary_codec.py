@@ -1,7 +1,7 @@
-"""What the fuzzer does with an input: all that the codec does with a body, compared with the reference.
+"""The fuzzer's target: run every function of the codec on a body, and compare with the reference.
 
-An input is a byte of flags, two bytes with a length, and the body. Only a TrtserveError may come of it, and
-what the codec takes must be what the reference says. `python -m tests.fuzz` runs it with atheris.
+An input is a byte of flags, two bytes of length, and the body. The codec may only raise TrtserveError, and
+what it accepts must equal what the reference reads. `python -m tests.fuzz` runs it with atheris.
 """
 
 import json
@@ -16,15 +16,15 @@ from tests import codec_agreement as agreement
 from tests.fakes.values import Output, TensorSpec
 from trtserve import codec
 from trtserve.codec import Form, InferRequest, json_large, raw
-from trtserve.codec.request import Region
+from trtserve.codec.request import RegionPart
 from trtserve.errors import TrtserveError
 from trtserve.http.content_coding import WINDOW, Decompressor, compress
 from trtserve.http.headers import read_headers
 
 JSON_ALONE = 1
-LENGTH_OF_BLOBS = 2  # the length is that of what is behind the JSON, else of the JSON
-AS_LARGE = 4  # the JSON is read as large ones are
-SAFETENSORS = 8  # the answer
+LENGTH_OF_BLOBS = 2  # the length counts the bytes behind the JSON, otherwise the JSON
+AS_LARGE = 4  # read the JSON as a large one
+SAFETENSORS = 8  # the answer is a safetensors file
 STEP = 64  # bytes
 
 PRELUDE_BYTES = 3
@@ -50,7 +50,7 @@ def check(data: bytes) -> None:
     request = agreement.decoded(body, given)
     if request is not None:
         expected = agreement.expected(body, given)
-        assert expected is not None, "the codec takes what the reference refuses"
+        assert expected is not None, "the codec accepts what the reference refuses"
         agreement.check_same(request, expected)
         request.answer = Form.SAFETENSORS if flags & SAFETENSORS else Form.PROTOCOL
         check_answer(request)
@@ -60,11 +60,11 @@ def check(data: bytes) -> None:
 
 
 def check_answer(request: InferRequest) -> None:
-    """The inputs, as far as they came, are answered as outputs."""
+    """Answer with the inputs as outputs, and compare."""
     outputs = [
         Output.of(name, datatype, shape, data)
         for name, datatype, shape, data in request.inputs
-        if not isinstance(data, Region)
+        if not isinstance(data, RegionPart)
     ]
     specs = [TensorSpec(output.name, output.datatype, list(output.shape)) for output in outputs]
     try:
@@ -80,21 +80,23 @@ def check_answer(request: InferRequest) -> None:
     placed = []
     for (index, place), answered in zip(selected, root["outputs"], strict=True):
         assert (answered["name"], answered["shape"]) == (outputs[index].name, outputs[index].shape)
-        if isinstance(place, Region):
+        if isinstance(place, RegionPart):
             assert answered.keys() == {"name", "shape", "datatype"}
         elif place or finite(outputs[index]):
             placed.append(bytes(outputs[index]))
-    if any(isinstance(place, Region) or not (place or finite(outputs[index])) for index, place in selected):
+    if any(
+        isinstance(place, RegionPart) or not (place or finite(outputs[index])) for index, place in selected
+    ):
         return
     _, tensors = reference_codec.parse_answer(body, None if length is None else int(length))
     for tensor, sent, (index, place) in zip(tensors, placed, selected, strict=True):
         same = tensor.data == sent
-        # A bool is whatever is not zero; JSON says 1 for all of those.
+        # Any byte but zero is true; JSON writes 1 for it.
         assert same or (outputs[index].datatype == "BOOL" and place is False)
 
 
 def finite(output: Output) -> bool:
-    """Whether JSON can hold it."""
+    """True if JSON can hold every element."""
     values = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
     if output.datatype == "BF16":
         return bool(((np.frombuffer(output, "<u2") & 0x7F80) != 0x7F80).all())
@@ -146,7 +148,7 @@ def check_streams(body: bytes) -> None:
 
 
 def seeds() -> Iterator[bytes]:
-    """Inputs to begin with: what clients send, and what is just beside it."""
+    """Seed inputs: bodies that clients send, and near misses."""
     x = {"name": "x", "shape": [1, 4], "datatype": "FP32"}
     blob = x | {"parameters": {"binary_data_size": 16}}
     strings = {"name": "s", "shape": [2], "datatype": "BYTES"}

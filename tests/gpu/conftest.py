@@ -1,4 +1,4 @@
-"""The seam's fixtures, for tests that need a GPU as well, and the real TensorRT backend."""
+"""The seam's fixtures for tests that also need a GPU, and the real TensorRT backend."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.seam.conftest import Harness, gates, harness
 __all__ = ["gates", "harness", "tensorrt"]
 
 MODERN = next((f"tensorrt{major}" for major in (11, 10) if f"tensorrt{major}" in built_backends()), None)
-"""The newest backend that was built whose API is that of TensorRT 10."""
+"""The newest built backend with TensorRT 10's API."""
 
 
 def cannot_run(reason: str) -> NoReturn:
@@ -26,7 +26,7 @@ def cannot_run(reason: str) -> NoReturn:
 
 @contextmanager
 def harness_with(backend: str, folder: Path) -> Iterator[Harness]:
-    """A harness for a backend that was built; the test cannot run where its library is not there."""
+    """Make a harness for a built backend; the test cannot run without its library."""
     made = Harness(folder)
     try:
         made.runtime.backend_version(backend)
@@ -39,7 +39,7 @@ def harness_with(backend: str, folder: Path) -> Iterator[Harness]:
 
 @pytest.fixture
 def tensorrt(tmp_path: Path) -> Iterator[Harness]:
-    """A harness whose tensorrt backend runs on the real library; skips or fails where there is none."""
+    """Make a harness whose tensorrt backend uses the real library; skip or fail without it."""
     if MODERN is None:
         cannot_run("no backend was built for TensorRT 10 or later: it needs TENSORRT_INCLUDE_DIR")
     with harness_with(MODERN, tmp_path) as made:

@@ -1,4 +1,4 @@
-"""Engines on the CPU, called with tensors of a GPU."""
+"""Tests of engines on the CPU that are called with GPU tensors."""
 
 import io
 
@@ -23,17 +23,17 @@ def check(y: torch.Tensor, n: torch.Tensor) -> None:
     assert torch.equal(n, 3 * k)
 
 
-def test_the_wrapper_takes_gpu_tensors_and_gives_gpu_tensors(harness: Harness) -> None:
+def test_the_wrapper_accepts_and_returns_gpu_tensors(harness: Harness) -> None:
     engine = harness.load_toy(PLAN)
     check(*runtime_ext.module(harness.runtime, engine)(*arguments()))
 
 
-def test_the_loaded_module_file_takes_gpu_tensors(harness: Harness) -> None:
+def test_the_loaded_module_file_accepts_gpu_tensors(harness: Harness) -> None:
     engine = harness.load_toy(PLAN)
     check(*torch.jit.load(io.BytesIO(harness.runtime.module_bytes(engine)))(*arguments()))
 
 
-def test_the_typed_operator_takes_gpu_tensors(harness: Harness) -> None:
+def test_the_typed_operator_accepts_gpu_tensors(harness: Harness) -> None:
     engine = harness.load_toy(PLAN)
     check(*torch.ops.trt.execute_engine_list(engine, list(arguments())))
 
@@ -46,7 +46,7 @@ def test_inputs_may_be_on_different_devices(harness: Harness) -> None:
 
 
 def test_work_on_the_callers_stream_is_seen(harness: Harness) -> None:
-    """The input is still being computed on a stream of the caller's when the engine is called."""
+    """The input is still being computed on the caller's stream when the engine is called."""
     engine = harness.load_toy("input x FP32 1 4\noutput y x 2")
     module = runtime_ext.module(harness.runtime, engine)
     stream = torch.cuda.Stream()

@@ -1,6 +1,6 @@
-"""Real plans of TensorRT 8.5.3 (tests/gpu/plans), executed and compared with PyTorch.
+"""Tests that run real plans of TensorRT 8.5.3 (tests/gpu/plans) and compare them with PyTorch.
 
-They run where a GPU of compute capability 9.0 is, and the library of TensorRT 8.5.3 or a later 8.5.
+They need a GPU of compute capability 9.0, and the library of TensorRT 8.5.3 or a later 8.5.
 """
 
 import subprocess
@@ -50,7 +50,7 @@ def check_mlp(y: torch.Tensor, x: torch.Tensor) -> None:
     assert torch.allclose(y, mlp(x), rtol=1e-2, atol=2e-2)  # TF32
 
 
-def test_the_version_is_told_as_people_write_it(trt8: Harness) -> None:
+def test_the_version_is_reported_as_people_write_it(trt8: Harness) -> None:
     assert trt8.runtime.backend_version(BACKEND).startswith("8.5.3")
 
 
@@ -173,7 +173,7 @@ runtime.close()
 
 
 def test_a_damaged_plan_is_refused_or_loads_or_ends_its_own_process_alone(tmp_path: Path) -> None:
-    """Why a plan has its trial load in a process of its own: some end it."""
+    """Some damaged plans end the process, which is why a trial load has its own."""
     rng = np.random.default_rng(4)
     plan = (PLANS / "double.plan").read_bytes()
     endings: list[int] = []

@@ -1,4 +1,5 @@
-"""The real TensorRT library, lean or full, on plans that it cannot take; `-s` shows what was measured."""
+"""Tests of the real TensorRT library, lean or full, with plans that it cannot load; `-s` shows
+measurements."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +16,16 @@ from tests.seam.conftest import Harness
 
 pytestmark = pytest.mark.gpu
 
-# The head of a plan of TensorRT 10.0.0.0, older than any library here, and nothing true behind it.
+# The header of a plan of TensorRT 10.0.0.0, older than any library here, followed by garbage.
 GARBAGE = b"ftrt" + bytes(20) + bytes([10, 0, 0, 0]) + bytes(range(256)) * 16
 FAILED_LOADS = 200
-HOST_GROWTH_BYTES = 8 << 20  # of an allocator's own making; a leaked plan or runtime a load would be far more
+HOST_GROWTH_BYTES = (
+    8 << 20
+)  # an allocator's own overhead; a plan or runtime leaked per load would be far more
 
 
 def memory() -> dict[str, int]:
-    """Bytes in use: by this process on the host, and on the device by everybody and by torch."""
+    """Return bytes in use: by this process on the host, and on the device in total and by torch."""
     torch.cuda.synchronize()
     free, total = torch.cuda.mem_get_info()
     return {
@@ -40,7 +43,7 @@ def refuse(tensorrt: Harness, plan: Path) -> str:
 
 
 def check_growth(run: Callable[[], object], settle: int) -> None:
-    """Memory after FAILED_LOADS runs is what it was after the first few."""
+    """Check that memory after FAILED_LOADS runs equals that after the first few."""
     for _ in range(settle):
         run()
     before = memory()
@@ -53,7 +56,7 @@ def check_growth(run: Callable[[], object], settle: int) -> None:
     assert after["host"] - before["host"] < HOST_GROWTH_BYTES
 
 
-def test_the_library_tells_its_version(tensorrt: Harness) -> None:
+def test_the_library_reports_its_version(tensorrt: Harness) -> None:
     version = tensorrt.runtime.backend_version(MODERN)
     print(f"\nTensorRT {version} on {torch.cuda.get_device_name()}, torch {torch.__version__}")
     assert version.split(".")[0] in {"10", "11"}
@@ -71,21 +74,21 @@ def test_a_damaged_plan_is_refused_in_the_librarys_words(
     assert runtime_ext.take_log(), "TensorRT's lines did not reach the log"
 
 
-def test_failed_loads_give_back_every_byte(tensorrt: Harness, tmp_path: Path) -> None:
+def test_failed_loads_free_every_byte(tensorrt: Harness, tmp_path: Path) -> None:
     file = tmp_path / "damaged.plan"
     file.write_bytes(GARBAGE)
     check_growth(lambda: refuse(tensorrt, file), settle=5)
 
 
-def test_a_device_that_is_not_there_is_refused(tensorrt: Harness, tmp_path: Path) -> None:
+def test_a_missing_device_is_refused(tensorrt: Harness, tmp_path: Path) -> None:
     file = tmp_path / "damaged.plan"
     file.write_bytes(GARBAGE)
     with pytest.raises(runtime_ext.Error, match="device is 'cuda:99'; this machine has"):
         tensorrt.load_file(file, MODERN, device="cuda:99")
 
 
-def test_a_server_does_not_grow_with_what_it_refuses(tensorrt: Harness, tmp_path: Path) -> None:
-    """The service itself on the real library: its version, its refusals, and no growth from them."""
+def test_a_server_does_not_grow_with_refused_plans(tensorrt: Harness, tmp_path: Path) -> None:
+    """The service on the real library reports its version, refuses plans, and does not grow."""
     tensorrt.runtime.close()
     with Server(tmp_path / "store", "--trial-load", "off") as server:
         print(f"\n{server.client.get('/version').json()}")
@@ -110,7 +113,7 @@ def test_a_server_does_not_grow_with_what_it_refuses(tensorrt: Harness, tmp_path
         print(server.log[-3000:])
 
 
-def test_the_trial_load_in_a_process_of_its_own_refuses_as_well(tensorrt: Harness, tmp_path: Path) -> None:
+def test_the_trial_load_in_its_own_process_refuses_too(tensorrt: Harness, tmp_path: Path) -> None:
     tensorrt.runtime.close()
     with Server(tmp_path / "store") as server:
         answer = server.client.post("/engines", content=GARBAGE, params={"format": "tensorrt"})

@@ -1,4 +1,4 @@
-"""Real plans, built here by TensorRT and compared with PyTorch; skipped where the builder is not installed.
+"""Tests that build real plans with TensorRT and compare them with PyTorch; skipped without the builder.
 
 Needs the package `tensorrt`: the lean runtime has no builder.
 """
@@ -23,7 +23,7 @@ Profile = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
 def build(define: Callable[[Any], None], profiles: Sequence[dict[str, Profile]] = ()) -> bytes:
-    """The plan of the network that `define` makes; a profile is min, opt and max shape by input."""
+    """Build the plan of the network that `define` makes; a profile has min, opt and max shapes by input."""
     builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
     network = builder.create_network(0)
     define(network)

@@ -1,4 +1,4 @@
-"""The sweep: each seed's cases in child processes, and a table of the endings that must not be."""
+"""The sweep: runs each seed's cases in child processes, and prints a table of the bad endings."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ GOOD = ("fine", "refused", "failed InvalidInput", "failed Unavailable", "failed 
 
 
 def sweep(cases: Sequence[Seed]) -> list[tuple[str, str, str, str]]:
-    """Every case's seed, case, ending and sentence."""
+    """Run every case; return its seed, case, ending and sentence."""
     endings: list[tuple[str, str, str, str]] = []
     skip: set[tuple[str, str]] = set()
     left = list(cases)
@@ -39,7 +39,7 @@ def sweep(cases: Sequence[Seed]) -> list[tuple[str, str, str, str]]:
 def _child(
     cases: Sequence[Seed], skip: set[tuple[str, str]], endings: list[tuple[str, str, str, str]]
 ) -> tuple[str, str, str]:
-    """Where a child ended before its time, and how; nothing where it came to its end."""
+    """Run a child; return where and how it died, or empty strings if it finished."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -84,8 +84,10 @@ def _child(
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--older", action="store_true", help="the older opsets of each operator too")
-    options.add_argument("--per-operator", type=int, default=10_000, help="so many cases of each operator")
-    options.add_argument("--only", default="", help="seeds in whose names this regular expression is found")
+    options.add_argument(
+        "--per-operator", type=int, default=10_000, help="at most this many cases per operator"
+    )
+    options.add_argument("--only", default="", help="only seeds whose names match this regular expression")
     options.add_argument("--json", help="a file for every ending")
     given = options.parse_args()
     endings = sweep(

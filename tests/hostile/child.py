@@ -1,4 +1,4 @@
-"""Runs the hostile cases of some seeds in this process, which they may end, and tells of each of them."""
+"""Runs the hostile cases of some seeds in this process, which they may end, and reports each."""
 
 import ctypes
 import json
@@ -25,22 +25,22 @@ POISONS = (0x5A, 0xA5)
 
 
 def run(runtime: Runtime, seeds: Sequence[Seed], skip: Collection[tuple[str, str]], out: IO[str]) -> None:
-    """Every case but those of `skip`, which are (seed, case); writes one JSON list a line."""
+    """Run every case except those in `skip`, which are (seed, case); write one JSON list per line."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(seeds, 1):
             path = Path(folder) / f"{number}.onnx"
             path.write_bytes(seed.model.SerializeToString())
-            _tell(out, "begin", seed.name, "load")
+            _report(out, "begin", seed.name, "load")
             if (seed.name, "load") in skip:
                 continue
             try:
                 runtime.load(number, str(path), "openvino", LoadOptions(instances=1, threads=1))
             except Error as error:
-                _tell(out, "end", seed.name, "load", f"refused {error.kind}", str(error))
+                _report(out, "end", seed.name, "load", f"refused {error.kind}", str(error))
                 continue
-            _tell(out, "end", seed.name, "load", "fine", "")
+            _report(out, "end", seed.name, "load", "fine", "")
             _run_cases(runtime, number, seed, skip, out)
             runtime.unload(number, 0)
 
@@ -50,11 +50,11 @@ def _run_cases(
 ) -> None:
     good = _infer(runtime, engine, seed.inputs)
     if isinstance(good, tuple):
-        _tell(out, "end", seed.name, "good", *good)
+        _report(out, "end", seed.name, "good", *good)
     for case, inputs in hostile(seed.inputs):
         if (seed.name, case) in skip:
             continue
-        _tell(out, "begin", seed.name, case)
+        _report(out, "begin", seed.name, case)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         answers = []
         for poison in POISONS:
@@ -64,20 +64,21 @@ def _run_cases(
         ending, sentence = _judged(*answers)
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before > MUCH_MEMORY:
             ending = f"memory ({ending})"
-        _tell(out, "end", seed.name, case, ending, sentence)
+        _report(out, "end", seed.name, case, ending, sentence)
     again = _infer(runtime, engine, seed.inputs)
     if not isinstance(good, tuple) and _judged(good, again)[0] != "fine":
-        _tell(out, "end", seed.name, "good again", "changed", str(again)[:300])
+        _report(out, "end", seed.name, "good again", "changed", str(again)[:300])
 
 
 Answer = dict[str, np.ndarray] | tuple[str, str]
 
 
 def _infer(runtime: Runtime, engine: int, inputs: dict[str, np.ndarray]) -> Answer:
-    """Asks again while the model waits to be compiled anew: the parent ends what takes too long."""
+    """Infer, and retry while the model waits for its recompilation; the parent ends this if it takes too
+    long."""
     while True:
         answer = _infer_once(runtime, engine, inputs)
-        if not isinstance(answer, tuple) or "then be compiled anew" not in answer[1]:
+        if not isinstance(answer, tuple) or "then be recompiled" not in answer[1]:
             return answer
         time.sleep(0.01)
 
@@ -108,6 +109,6 @@ def _judged(first: Answer, second: Answer) -> tuple[str, str]:
     return "fine", ""
 
 
-def _tell(out: IO[str], *what: str) -> None:
+def _report(out: IO[str], *what: str) -> None:
     out.write(json.dumps(what) + "\n")
     out.flush()

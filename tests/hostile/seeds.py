@@ -1,4 +1,4 @@
-"""One-node ONNX models of every operator with inputs that it takes: those of ONNX's own conformance suite."""
+"""One-node ONNX models of every operator with valid inputs, from ONNX's own conformance suite."""
 
 import warnings
 from collections import Counter
@@ -31,7 +31,7 @@ UNSTABLE = ("Random", "Bernoulli", "Multinomial", "Dropout")
 
 @dataclass(frozen=True)
 class Seed:
-    """A model, and inputs that it takes, by name."""
+    """A model, and valid inputs by name."""
 
     name: str
     model: onnx.ModelProto
@@ -39,7 +39,8 @@ class Seed:
 
 
 def seeds(older: bool = False, per_operator: int = 10_000) -> Iterator[Seed]:
-    """Tensor cases of the suite, each with its shapes and with dynamic ones; `older`: in older opsets too."""
+    """Yield the suite's tensor cases, with their own and with dynamic shapes; `older`: also in older
+    opsets."""
     taken: Counter[str] = Counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -49,7 +50,7 @@ def seeds(older: bool = False, per_operator: int = 10_000) -> Iterator[Seed]:
         if not case.data_sets or any(operator.startswith(UNSTABLE) for operator in operators):
             continue
         if case.name.endswith("_expanded") or "_expanded_" in case.name:
-            continue  # the same operator, written out in others that have cases of their own
+            continue  # an operator expanded into others, which have their own cases
         given = case.data_sets[0][0]
         if not all(isinstance(array, np.ndarray) and array.dtype.name in TYPES for array in given):
             continue
@@ -72,7 +73,7 @@ def seeds(older: bool = False, per_operator: int = 10_000) -> Iterator[Seed]:
 
 
 def _opsets(model: onnx.ModelProto, older: bool) -> list[int]:
-    """The model's opset, and with `older` each at which its operator was defined anew."""
+    """Return the model's opset, and with `older` every opset that redefined its operator."""
     own = model.opset_import[0].version
     if not older or model.opset_import[0].domain or len(model.graph.node) != 1:
         return [own]

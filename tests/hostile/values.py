@@ -1,4 +1,4 @@
-"""Values and shapes that no sane client sends."""
+"""Makes values and shapes that no sane client sends."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ FLOATS = (np.nan, np.inf, 1e30, -1.0)
 
 
 def hostile(inputs: dict[str, np.ndarray]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """What is done to one of the inputs, in words, and the inputs with it done."""
+    """Yield a description of a change to one of the inputs, and the changed inputs."""
     for name, array in inputs.items():
         for what, changed in [*_values(array), *_shapes(array)]:
             yield f"{name}: {what}", {**inputs, name: changed}
@@ -43,7 +43,7 @@ def _shapes(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _resized(array: np.ndarray, axis: int, size: int) -> np.ndarray:
-    """The array with one dimension of this size: cut, or its elements repeated."""
+    """Return the array with one dimension resized: cut, or with its elements repeated."""
     if array.ndim == 0:
         return array
     if array.shape[axis] == 0:

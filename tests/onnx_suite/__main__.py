@@ -1,4 +1,4 @@
-"""Run ONNX's conformance cases, print a table, and say whether all is as it should be.
+"""Run ONNX's conformance cases, print a table, and report unexpected results.
 
 python -m tests.onnx_suite --only 'test_reduce*'
 """
@@ -29,9 +29,9 @@ def run(only: str) -> dict[str, Result]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.onnx_suite", description=__doc__)
     parser.add_argument("--only", default="*", help="a pattern of names")
-    parser.add_argument("--update", action="store_true", help="write the list of expected failures anew")
-    parser.add_argument("--verbose", action="store_true", help="say of each case what came of it")
-    parser.add_argument("--http", type=int, default=50, help="how many cases to run over HTTP as well")
+    parser.add_argument("--update", action="store_true", help="rewrite the list of expected failures")
+    parser.add_argument("--verbose", action="store_true", help="print the outcome of each case")
+    parser.add_argument("--http", type=int, default=50, help="how many cases to run over HTTP too")
     given = parser.parse_args()
 
     results = run(given.only)

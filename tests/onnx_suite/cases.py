@@ -1,4 +1,4 @@
-"""The cases that come with the package `onnx`: a model, inputs, and what its outputs must be."""
+"""The cases in the package `onnx`: a model, inputs, and the expected outputs."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from onnx.backend.test.loader import load_model_tests
 Array = npt.NDArray[Any]
 
 KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
-"""All that need no download."""
+"""The kinds that need no download."""
 
 DATATYPES = {
     TensorProto.FLOAT: "FP32",
@@ -56,7 +56,7 @@ class Case:
     atol: float
 
     def beyond_us(self) -> str | None:
-        """What of its inputs and outputs no request can carry, if there is any such thing."""
+        """Describe an input or output that no request can carry; None if there is none."""
         for tensor in (*inputs(self.model), *self.model.graph.output):
             kind = tensor.type.WhichOneof("value")
             if kind != "tensor_type":
@@ -73,7 +73,7 @@ class Case:
             yield DataSet(dict(zip(names, arrays, strict=False)), [_array(value) for value in expected])
 
     def agrees(self, found: Array, expected: Array) -> bool:
-        """As onnx.backend.test.runner compares them."""
+        """Compare outputs like onnx.backend.test.runner."""
         if found.shape != expected.shape or found.dtype != expected.dtype:
             return False
         if found.dtype.kind in "biu":
@@ -83,7 +83,7 @@ class Case:
 
 
 def inputs(model: onnx.ModelProto) -> list[ValueInfoProto]:
-    """The graph's inputs but for those that initializers give a value."""
+    """Return the graph's inputs that have no initializer."""
     known = {tensor.name for tensor in model.graph.initializer}
     known |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     return [tensor for tensor in model.graph.input if tensor.name not in known]
@@ -91,9 +91,7 @@ def inputs(model: onnx.ModelProto) -> list[ValueInfoProto]:
 
 def load() -> dict[str, Case]:
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of the package itself, which makes its cases when it is asked for them
+        warnings.simplefilter("ignore")  # warnings of the package, which makes its cases on demand
         found = [test for kind in KINDS for test in load_model_tests(kind=kind)]
     cases = {}
     for test in found:

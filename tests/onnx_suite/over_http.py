@@ -1,4 +1,4 @@
-"""A few cases over HTTP: uploaded to a real server, inferred in the binary form, compared."""
+"""Runs a few cases over HTTP: uploads them to a real server, infers in the binary form, and compares."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ BINARY = {"Content-Type": "application/octet-stream"}
 
 
 def over_http(names: list[str], folder: Path) -> dict[str, str]:
-    """By name, what is wrong with it; empty where all is right."""
+    """Return the fault of each case by name; empty if it is right."""
     cases = load()
     with Server(folder / "store") as server:
         return {name: _run(server, cases[name]) for name in names}

@@ -1,4 +1,4 @@
-"""The parent's side of the child process that runs cases: one that ends it, or never ends, is a result."""
+"""The parent's side of the child process that runs cases: a crash or a hang counts as a result."""
 
 import json
 import select
@@ -9,12 +9,12 @@ from typing import IO, Any, Self
 
 from tests.onnx_suite.sides import Outcome
 
-CASE_S = 60  # only to end a case that would never end
+CASE_S = 60  # only ends cases that would never end
 START_S = 300
 
 
 class Worker:
-    """A child process that runs cases; made again when a case has ended it."""
+    """A child process that runs cases; restarted when a case has ended it."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -28,13 +28,13 @@ class Worker:
         self._end()
 
     def start(self) -> Any:
-        """Start the child; by name of its cases, what in each no request can carry."""
+        """Start the child; return, by case name, what no request can carry."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.onnx_suite.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            bufsize=0,  # what select() does not see must not lie in a buffer here
+            bufsize=0,  # select() does not see data in a buffer here
         )
         return self._read(START_S)
 

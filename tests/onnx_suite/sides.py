@@ -1,4 +1,4 @@
-"""One case on OpenVINO called directly, and on trtserve's runtime: is what comes out right?"""
+"""Runs a case on OpenVINO directly and on trtserve's runtime, and checks the outputs."""
 
 import select
 from pathlib import Path
@@ -15,7 +15,7 @@ WAIT_S = 60
 
 
 class Outcome(NamedTuple):
-    kind: str  # right, wrong, refused; of a worker process that ended, crashed or hung
+    kind: str  # right, wrong, refused; for a dead worker process: crashed or hung
     detail: str = ""
 
 
@@ -24,7 +24,7 @@ class Side(Protocol):
 
 
 class OpenVino:
-    """OpenVINO as its own users call it."""
+    """OpenVINO, called directly."""
 
     def __init__(self, folder: Path) -> None:
         self._core = openvino.Core()
@@ -48,7 +48,7 @@ class OpenVino:
 
 
 class Trtserve:
-    """The seam tells names, datatypes and shapes as the file declares them."""
+    """trtserve's runtime, which must report names, datatypes and shapes as declared in the file."""
 
     def __init__(self, folder: Path) -> None:
         self._runtime = runtime_ext.create_runtime()
@@ -98,7 +98,7 @@ class Trtserve:
 
 
 def _undeclared(case: Case, info: runtime_ext.EngineInfo) -> Outcome | None:
-    """Where the engine's tensors are not those that the graph declares."""
+    """Return an outcome if the engine's tensors differ from the graph's declarations."""
     for specs, declared in ((info.inputs, inputs(case.model)), (info.outputs, case.model.graph.output)):
         served = [(spec.name, spec.datatype) for spec in specs]
         wanted = [(tensor.name, DATATYPES[tensor.type.tensor_type.elem_type]) for tensor in declared]
@@ -134,7 +134,7 @@ def _tensor(array: Array) -> openvino.Tensor:
 
 
 def _array(tensor: openvino.Tensor) -> Array:
-    array = np.array(tensor.data)  # a copy; OpenVINO has another word for a bfloat16 in numpy
+    array = np.array(tensor.data)  # a copy; OpenVINO uses another numpy type for bfloat16
     return array.view(NUMPY["BF16"]) if tensor.element_type == openvino.Type.bf16 else array
 
 

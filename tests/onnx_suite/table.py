@@ -1,4 +1,4 @@
-"""From the outcomes of the cases to the rows of the table, and what is wrong with them."""
+"""Turns the outcomes of the cases into a table, and finds unexpected ones."""
 
 from collections import Counter
 from importlib.metadata import version
@@ -10,16 +10,16 @@ from tests.onnx_suite.sides import Outcome
 EXPECTED = Path(__file__).with_name("expected_failures.tsv")
 
 RIGHT = "right in both"
-BETTER = "right here and not in OpenVINO"
+BETTER = "right here, but not in OpenVINO"
 THEIRS = "OpenVINO itself gets it wrong, refuses it, or ends the process"
 DESIGN = "refused by design: a datatype or kind of value that no request carries"
-OURS = "right in OpenVINO and not here"
+OURS = "right in OpenVINO, but not here"
 CRASHED = "ends the process here, or never ends"
 ROWS = (RIGHT, BETTER, THEIRS, DESIGN, OURS, CRASHED)
 
 
 class Result(NamedTuple):
-    """What became of a case. `beyond`: what in it no request can carry; None where there is nothing."""
+    """The outcomes of a case. `beyond`: what no request can carry in it; None if nothing."""
 
     theirs: Outcome
     ours: Outcome
@@ -37,7 +37,7 @@ class Result(NamedTuple):
 
     @property
     def reason(self) -> str | None:
-        """Why it is not right here; None where it is."""
+        """Why it is not right here; None if it is."""
         if self.row in {RIGHT, BETTER}:
             return None
         if self.row == DESIGN:
@@ -51,9 +51,7 @@ class Result(NamedTuple):
 def table(results: dict[str, Result], over_http: dict[str, str]) -> str:
     counts = Counter(result.row for result in results.values())
     rows = {row: counts[row] for row in ROWS}
-    rows[f"right over HTTP, of {len(over_http)} that were sent that way as well"] = list(
-        over_http.values()
-    ).count("")
+    rows[f"right over HTTP, of {len(over_http)} that were sent that way"] = list(over_http.values()).count("")
     head = (
         f"| {len(results)} cases of onnx {version('onnx')}, OpenVINO {version('openvino')} | |\n|---|---|\n"
     )
@@ -61,7 +59,7 @@ def table(results: dict[str, Result], over_http: dict[str, str]) -> str:
 
 
 def expected() -> dict[str, str]:
-    """The cases that are known not to be right here, with the reason for each."""
+    """Return the cases that are known not to be right here, with the reasons."""
     lines = EXPECTED.read_text().splitlines() if EXPECTED.exists() else []
     return dict(line.split("\t", 1) for line in lines if line and not line.startswith("#"))
 
@@ -78,14 +76,14 @@ def update_expected(results: dict[str, Result]) -> None:
 
 
 def problems(results: dict[str, Result], over_http: dict[str, str]) -> list[str]:
-    """What must not be: empty where all is as it should be."""
+    """Return the unexpected results; empty if there are none."""
     known = expected()
     found = [f"{name} over HTTP: {what}" for name, what in over_http.items() if what]
     for name, result in results.items():
         if result.row in {OURS, CRASHED}:
             found.append(f"{name}: {result.reason}")
         elif result.reason is None and name in known:
-            found.append(f"{name}: is right, and listed as a failure ({known[name]})")
+            found.append(f"{name}: is right, but listed as a failure ({known[name]})")
         elif result.reason is not None and name not in known:
-            found.append(f"{name}: fails and is not listed ({result.reason}: {result.ours.detail})")
+            found.append(f"{name}: fails, but is not listed ({result.reason}: {result.ours.detail})")
     return found

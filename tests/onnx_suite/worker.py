@@ -1,4 +1,5 @@
-"""The child process: says which cases there are and what in each is beyond us, then runs those it reads."""
+"""The child process: reports the cases and what no request can carry in each, then runs the cases it
+reads."""
 
 import json
 import sys
@@ -18,15 +19,13 @@ def main() -> None:
             side, name = json.loads(line)
             try:
                 outcome = sides[side].run(cases[name])
-            except (
-                Exception
-            ) as error:  # of the suite itself: it is told as such, and not as a case that is right
+            except Exception as error:  # an error of the suite itself, reported as such
                 outcome = Outcome("wrong", f"{type(error).__name__}: {error}")
             tell(outcome)
 
 
 def tell(what: object) -> None:
-    print("\n" + json.dumps(what), flush=True)  # on a line of its own, whatever a library has printed
+    print("\n" + json.dumps(what), flush=True)  # on its own line, whatever a library has printed
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fixtures for tests of the compiled extension: a real runtime with the toy backend beside the real ones."""
+"""Fixtures for tests of the compiled extension: a real runtime with the toy backend and the real ones."""
 
 import ctypes
 import select
@@ -13,6 +13,7 @@ import pytest
 import runtime_ext
 from runtime_ext.backends import OpenVinoOptions, plugin_path
 from tests.submitting import submit
+from trtserve.codec.datatypes import DATATYPES
 
 COMPLETION_TIMEOUT_S = 60
 
@@ -44,7 +45,7 @@ class Gates:
         self._library.toy_gate_let_through(gate.encode(), executions)
 
     def wait_for(self, gate: str, arrivals: int) -> None:
-        assert self._library.toy_gate_await(gate.encode(), arrivals), "the executions did not come"
+        assert self._library.toy_gate_await(gate.encode(), arrivals), "the executions did not arrive"
 
     @property
     def contexts(self) -> int:
@@ -56,7 +57,7 @@ class Gates:
 
 
 class Harness:
-    """A runtime, and the little that every test does with it."""
+    """A runtime, with the operations that every test needs."""
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class Harness:
         self.order: list[int] = []  # tickets in the order in which they completed
 
     def load_toy(self, plan: str, **options: object) -> int:
-        """Load a toy plan, given without its first line; returns its ID."""
+        """Load a toy plan, given without its first line; return its ID."""
         engine_id = next(self._ids)
         path = self.folder / f"{engine_id}.plan"
         path.write_text(f"toy 1\n{plan}\n")
@@ -92,7 +93,7 @@ class Harness:
         return submit(self.runtime, engine_id, tensors, timeout_ns, priority)
 
     def wait(self, *tickets: int) -> list[runtime_ext.Completion]:
-        """The completions of these tickets, in their order."""
+        """Wait for the completions of these tickets; return them in the same order."""
         while not all(ticket in self._taken for ticket in tickets):
             ready, _, _ = select.select([self.runtime.completion_fd()], [], [], COMPLETION_TIMEOUT_S)
             assert ready, f"no completion came; open: {set(tickets) - set(self._taken)}"
@@ -100,7 +101,7 @@ class Harness:
         return [self._taken.pop(ticket) for ticket in tickets]
 
     def taken(self) -> list[runtime_ext.Completion]:
-        """The completions that have come and were not waited for."""
+        """Return the completions that have come and were not waited for."""
         self._take()
         taken, self._taken = list(self._taken.values()), {}
         return taken
@@ -120,21 +121,8 @@ class Harness:
         return next(stats for stats in self.runtime.stats() if stats.id == engine_id)
 
 
-OIP = {
-    "bool": "BOOL",
-    "uint8": "UINT8",
-    "uint16": "UINT16",
-    "uint32": "UINT32",
-    "uint64": "UINT64",
-    "int8": "INT8",
-    "int16": "INT16",
-    "int32": "INT32",
-    "int64": "INT64",
-    "float16": "FP16",
-    "float32": "FP32",
-    "float64": "FP64",
-}
-NUMPY = {datatype: np.dtype(name) for name, datatype in OIP.items()}
+NUMPY = {name: known.numpy for name, known in DATATYPES.items() if name != "BF16"}
+OIP = {dtype.name: name for name, dtype in NUMPY.items()}
 
 
 def to_numpy(output: runtime_ext.Output) -> np.ndarray:
@@ -161,7 +149,7 @@ def clock() -> runtime_ext.ManualClock:
 
 @pytest.fixture
 def still_harness(tmp_path: Path, gates: Gates, clock: runtime_ext.ManualClock) -> Iterator[Harness]:
-    """A harness whose time stands still until the test moves `clock`."""
+    """Make a harness whose time stands still until the test moves `clock`."""
     harness = Harness(tmp_path, clock)
     yield harness
     gates.open_all()

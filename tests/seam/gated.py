@@ -1,4 +1,4 @@
-"""A toy engine whose executions wait for the test, and which tells what each of them was made of."""
+"""A toy engine whose executions wait for the test, and which reports the composition of each."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ PLAN = "input x FP32 -1 -1\noutput y x 2\nsize n x 0"
 
 
 class Ran(NamedTuple):
-    """What ran in one execution."""
+    """The composition of one execution."""
 
     requests: int
     items: int
 
 
 class GatedEngine:
-    """An engine that is loaded with `batch`'s options, behind a gate of its own: y is twice x."""
+    """An engine of y = 2x, loaded with the options in `batch`, behind its own gate."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class GatedEngine:
         timeout_ns: int | None = None,
         priority: int = 1,
     ) -> int:
-        # No two requests have the same data, so that no answer can be mistaken for another's.
+        # Every request has different data, so that answers cannot be confused.
         x = value + len(self._sent) / 1024 * (value == 1) + np.zeros((items, width), np.float32)
         ticket = self._harness.submit(self.id, timeout_ns, priority, x=x.astype(np.float32))
         self._sent[ticket] = x.astype(np.float32)
         return ticket
 
     def occupy(self, instances: int = 1, items: int = 1) -> list[int]:
-        """Requests that keep instances busy until they are let through: what comes next has to wait."""
+        """Submit requests that keep instances busy until they are let through: later requests must wait."""
         tickets = []
         for _ in range(instances):
             tickets.append(self.submit(items))
@@ -67,12 +67,12 @@ class GatedEngine:
         return tickets
 
     def wait_for(self, executions: int) -> None:
-        """Until so many more executions have begun."""
+        """Wait until this many more executions have begun."""
         self._arrivals += executions
         self._gates.wait_for(self._gate, self._arrivals)
 
     def wait_until_busy(self, instances: int) -> None:
-        """Until at least so many of its instances execute or wait for a turn on the device."""
+        """Wait until at least this many instances execute or wait for a turn on the device."""
         wait_until(lambda: self.stats.instances_busy >= instances, f"{instances} instances are busy")
 
     def let_through(self, executions: int = 1) -> None:
@@ -82,7 +82,7 @@ class GatedEngine:
         self._gates.open(self._gate)
 
     def ran(self, *tickets: int) -> list[Ran]:
-        """What each request ran with. Each must have been answered, and with twice its own data."""
+        """Return the execution of each request. Each must have been answered with twice its own data."""
         ran = []
         for ticket, completion in zip(tickets, self._harness.wait(*tickets), strict=True):
             assert completion.kind is None, completion.message

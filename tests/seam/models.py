@@ -1,4 +1,4 @@
-"""Small models for the openvino backend, written as ONNX or as exported blobs."""
+"""Writes small models for the openvino backend, as ONNX or as exported blobs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def write_onnx(
     *,
     opset: int = 17,
 ) -> Path:
-    """An ONNX file; inputs and outputs by name."""
+    """Write an ONNX file; inputs and outputs by name."""
     graph = helper.make_graph(
         nodes,
         "test",
@@ -35,14 +35,14 @@ def write_onnx(
 
 
 def doubling(path: Path, element_type: int = TensorProto.FLOAT, shape: list[int | str] | None = None) -> Path:
-    """y = x + x."""
+    """Write a model of y = x + x."""
     shape = ["batch", 4] if shape is None else shape
     add = helper.make_node("Add", ["x", "x"], ["y"])
     return write_onnx(path, [add], {"x": (element_type, shape)}, {"y": (element_type, shape)})
 
 
 def scaling(path: Path, factor: float) -> Path:
-    """y = factor * x, for x: FP32 [?, 4]."""
+    """Write a model of y = factor * x, for x: FP32 [?, 4]."""
     multiply = helper.make_node("Mul", ["x", "factor"], ["y"])
     spec: Spec = (TensorProto.FLOAT, ["batch", 4])
     constant = numpy_helper.from_array(np.asarray(factor, np.float32), "factor")
@@ -50,14 +50,15 @@ def scaling(path: Path, factor: float) -> Path:
 
 
 def as_blob(onnx_file: Path, path: Path) -> Path:
-    """The blob that OpenVINO exports of an ONNX file."""
+    """Compile an ONNX file with OpenVINO, and write the exported blob."""
     exported = openvino.Core().compile_model(str(onnx_file), "CPU").export_model()
     path.write_bytes(exported if isinstance(exported, bytes) else exported.getvalue())
     return path
 
 
 def slow(path: Path, layers: int = 60, width: int = 512) -> Path:
-    """y = x through many matrix products with the identity: some hundred milliseconds for a large batch."""
+    """Write a model of y = x with many matrix products by the identity: takes hundreds of ms for a large
+    batch."""
     identity = numpy_helper.from_array(np.eye(width, dtype=np.float32), "identity")
     names = ["x", *(f"h{i}" for i in range(layers - 1)), "y"]
     nodes = [
@@ -65,7 +66,7 @@ def slow(path: Path, layers: int = 60, width: int = 512) -> Path:
         for i in range(layers)
         for node in (
             helper.make_node("MatMul", [names[i], "identity"], [f"m{i}"]),
-            # Something between the products, so that no optimisation makes one of all.
+            # An operation between the products, so that no optimization merges them.
             helper.make_node("Relu", [f"m{i}"], [names[i + 1]]),
         )
     ]

@@ -1,4 +1,4 @@
-"""Plans that are refused, and what no sentence about them may show."""
+"""Checks the errors of refused plans, which must not show internals."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ import runtime_ext
 from tests.seam.conftest import Harness
 
 INTERNALS = ("/src/", ".cpp", ".hpp", "::", "Exception", "Check '", "_M_", "bad_")
-"""Of OpenVINO and of C++: of no use to a client."""
+"""Internals of OpenVINO and C++, which are useless to a client."""
 
 
 def refusal(harness: Harness, folder: Path, content: bytes) -> runtime_ext.Error:
-    """The error for a plan with this content, which shows neither its path nor internals."""
+    """Return the error for a plan with this content; check that it shows neither its path nor internals."""
     path = folder / "refused.plan"
     path.write_bytes(content)
     with pytest.raises(runtime_ext.Error) as refused:

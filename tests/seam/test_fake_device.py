@@ -1,4 +1,4 @@
-"""The fake device that other tests rely on: asynchronous as a real one, and strict about its rules."""
+"""Tests of the fake device that other tests use: asynchronous like a real one, and strict about its rules."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ POISONED_BYTE = 0xDD
 
 @pytest.fixture
 def fake() -> Iterator[CDLL]:
-    """The device's controls; whatever a test leaves set is undone, and no breach may be left."""
+    """Yield the device's controls; afterwards, reset them and check that no breach remains."""
     controls = device.load()
     controls.fake_breaches_clear()
     yield controls
@@ -39,7 +39,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def breaches_of(fake: CDLL) -> list[str]:
-    """What was remembered, and forgotten now."""
+    """Return the recorded breaches, and clear them."""
     sentences = fake.fake_breaches().decode().splitlines()
     fake.fake_breaches_clear()
     return sentences
@@ -50,7 +50,7 @@ def pinned(*values: float) -> torch.Tensor:
 
 
 def filled(value: int) -> torch.Tensor:
-    """One MiB on the device, every byte the same; done, not merely enqueued."""
+    """Return one finished MiB on the device, with every byte the same."""
     tensor = torch.full((MIB,), value, dtype=torch.uint8, device="fake")
     torch.accelerator.synchronize()
     return tensor
@@ -88,10 +88,10 @@ def test_copies_convert_and_restride(fake: CDLL) -> None:
     target.copy_(on_device.t())
     assert torch.equal(target.cpu(), x.t().int())
     assert torch.equal(torch.zeros(4, 6, device="fake")[::2, ::2].copy_(x).cpu(), x)
-    assert torch.equal((on_device @ on_device.t()).cpu(), x @ x.t())  # an operator that the device has not
+    assert torch.equal((on_device @ on_device.t()).cpu(), x @ x.t())  # an operator that the device lacks
 
 
-def test_two_streams_run_apart_but_for_events(fake: CDLL) -> None:
+def test_two_streams_run_independently_except_for_events(fake: CDLL) -> None:
     first, second = torch.Stream(device="fake"), torch.Stream(device="fake")
     x = filled(0)
     done = torch.Event(device="fake")
@@ -138,7 +138,7 @@ def test_memory_freed_while_another_stream_uses_it_is_corrupted_unless_recorded(
     if recorded:
         x.record_stream(side)
     del x
-    torch.accelerator.current_stream().synchronize()  # the stream that x belongs to has come to the free
+    torch.accelerator.current_stream().synchronize()  # x's own stream has reached the free
     fake.fake_device_release()
     side.synchronize()
     assert seen.eq(7 if recorded else POISONED_BYTE).all()
@@ -158,7 +158,7 @@ def test_a_write_to_freed_memory_is_a_breach(fake: CDLL) -> None:
     assert sentence == f"Memory was written to after it had been freed: a block of {MIB} bytes, at byte 0."
 
 
-def test_memory_is_used_in_its_own_streams_order_after_it_is_freed(fake: CDLL) -> None:
+def test_freed_memory_is_reused_in_its_own_streams_order(fake: CDLL) -> None:
     source = pinned(1, 2, 3)
     before = fake.fake_device_memory()
     fake.fake_device_hold()
@@ -167,7 +167,7 @@ def test_memory_is_used_in_its_own_streams_order_after_it_is_freed(fake: CDLL) -
     assert fake.fake_device_memory() == before + 512
     back.copy_(on_device, non_blocking=True)
     del on_device, source
-    assert fake.fake_device_memory() == before  # counted at once, as torch counts it
+    assert fake.fake_device_memory() == before  # counted immediately, as in torch
     fake.fake_device_release()
     torch.accelerator.current_stream().synchronize()
     assert back.tolist() == [1, 2, 3]
@@ -200,7 +200,9 @@ def test_memory_runs_out(fake: CDLL) -> None:
     torch.empty(1, device="fake")
 
 
-def test_a_broken_device_fails_every_call_until_it_is_healed(fake: CDLL, threads: ThreadPoolExecutor) -> None:
+def test_a_broken_device_fails_every_call_until_it_is_repaired(
+    fake: CDLL, threads: ThreadPoolExecutor
+) -> None:
     x, stream, event = filled(7), torch.accelerator.current_stream(), torch.Event(device="fake")
     fake.fake_device_hold()
     x.fill_(8)
@@ -211,7 +213,7 @@ def test_a_broken_device_fails_every_call_until_it_is_healed(fake: CDLL, threads
             call()
     fake.fake_device_break(None)
     fake.fake_device_release()
-    assert x.eq(8).all()  # what had been enqueued
+    assert x.eq(8).all()  # the work that was already enqueued
 
 
 def test_waiting_and_allocating_while_capturing_are_breaches(fake: CDLL) -> None:
@@ -245,7 +247,7 @@ def test_each_thread_has_its_own_current_stream(fake: CDLL, threads: ThreadPoolE
     assert default.native_handle in (None, 0)
 
 
-def test_there_are_as_many_devices_as_a_test_says(fake: CDLL) -> None:
+def test_there_are_as_many_devices_as_a_test_sets(fake: CDLL) -> None:
     fake.fake_device_count_set(2)
     x = torch.arange(3.0).to("fake:0").to("fake:1")
     assert x.device == torch.device("fake:1")
@@ -267,7 +269,7 @@ EXITS = {
 
 
 @pytest.mark.parametrize("way", EXITS)
-def test_a_process_that_used_it_ends_well(way: str) -> None:
+def test_a_process_that_used_it_exits_cleanly(way: str) -> None:
     program = f"""
 import sys, threading, torch
 sys.path.append({str(ROOT)!r})
@@ -277,7 +279,7 @@ x = torch.ones(1000).pin_memory().to("fake", non_blocking=True)
 assert x.sum().item() == 1000
 {EXITS[way]}
 """
-    # As this process was started, so that it finds the same build of the extension.
+    # Start it like this process, so that it finds the same build of the extension.
     flags = [flag for flag, is_set in (("-P", sys.flags.safe_path), ("-S", sys.flags.no_site)) if is_set]
     command = [sys.executable, *flags, "-c", program]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_AFTER_S, check=False)

@@ -1,4 +1,4 @@
-"""Fixtures of tests that go through the whole application, with a fake runtime; how properties are tested."""
+"""Fixtures of the whole application on a fake runtime, and the profile of property tests."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -13,11 +13,11 @@ from tests.asgi import client_of
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.unit.shared_objects import SHM
-from trtserve.inference.shared_memory import SharedMemory
+from trtserve.inference.shared_memory import Regions
 from trtserve.server.app import create_app
 from trtserve.settings import Settings
 
-# Nothing is asserted about time: a slow machine is no failure.
+# No deadline: a slow machine must not fail a test.
 hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -26,13 +26,13 @@ hypothesis.settings.load_profile("untimed")
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Settings with a store of the test's own."""
+    """Settings with a store for this test alone."""
     return Settings(store=tmp_path / "store", drain_s=1.0)
 
 
 @pytest.fixture
 def runtime() -> Iterator[FakeRuntime]:
-    """A fake Runtime: see tests/fakes/runtime.py for what a test can tell it."""
+    """A fake Runtime; tests/fakes/runtime.py describes its controls."""
     runtime = FakeRuntime()
     yield runtime
     runtime.end()
@@ -40,7 +40,7 @@ def runtime() -> Iterator[FakeRuntime]:
 
 @pytest.fixture
 async def app(settings: Settings, runtime: FakeRuntime) -> AsyncIterator[FastAPI]:
-    """The application, started; a test's own `settings` and `runtime` are its."""
+    """The started application; a test may override `settings` and `runtime`."""
     app = create_app(settings, runtime=runtime)
     async with app.router.lifespan_context(app):
         yield app
@@ -61,7 +61,7 @@ async def served(client: httpx.AsyncClient, app: FastAPI) -> FastAPI:
 
 @pytest.fixture
 def key() -> Iterator[str]:
-    """Of a shared memory object: no other test has it, and nobody after the test."""
+    """The key of a shared memory object for this test alone; the object is removed afterwards."""
     key = f"trtserve-test-{uuid.uuid4().hex}"
     yield key
     for left in SHM.glob(f"{key}*"):
@@ -69,8 +69,8 @@ def key() -> Iterator[str]:
 
 
 @pytest.fixture
-def memory() -> Iterator[SharedMemory]:
-    """Regions of the objects that `key` names."""
-    memory = SharedMemory(Settings(shared_memory="trtserve-test-*"))
+def memory() -> Iterator[Regions]:
+    """Shared memory that allows the object of `key`."""
+    memory = Regions(Settings(shared_memory="trtserve-test-*"))
     yield memory
     memory.close()

@@ -1,4 +1,4 @@
-"""What the tests of loads share: trials and sleeps that they hold, and servers that ended during loads."""
+"""Shared by the tests of loads: fake trials and sleeps, and servers that ended during loads."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ GOOD, BAD, OTHER = tensorrt_plan((10, 0, 0, 1)), tensorrt_plan((10, 0, 0, 2)), t
 
 
 class Trial:
-    """Stands for trials: fails with what `failures` has for the engine's ID."""
+    """A fake trial that fails with the entry of `failures` for the engine's ID."""
 
     def __init__(self) -> None:
         self.tried: list[int] = []
@@ -39,7 +39,7 @@ class Trial:
 
 
 class Sleep:
-    """Stands for asyncio.sleep: sleeps until it is woken."""
+    """A fake asyncio.sleep that sleeps until woken."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -51,12 +51,12 @@ class Sleep:
         await self._wake.wait()
 
     async def wake(self) -> None:
-        """Once it sleeps."""
+        """Wake it once it sleeps."""
         self._wake.set()
 
 
 class HangingRuntime(FakeRuntime):
-    """Loads of a plan that has b"hang" in it hang until `gate` is set."""
+    """A runtime on which a plan that contains b"hang" loads only once `gate` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,11 +73,11 @@ class HangingRuntime(FakeRuntime):
 HANGS = onnx_plan() + b"\x42\x04hang"
 
 
-unended: list[AbstractContextManager[None]] = []  # kept, so that nothing ends them
+unended: list[AbstractContextManager[None]] = []  # referenced, so that they never end
 
 
 def end_during_loads(settings: Settings, *engines: int, crash: bool = True) -> None:
-    """The server ended while these were being loaded."""
+    """Leave the marks of a server that ended while it loaded these engines."""
     store = Store(settings.store)
     digests = {engine.id: engine.digest for engine in store.engines()}
     for id in engines:
@@ -90,7 +90,7 @@ def end_during_loads(settings: Settings, *engines: int, crash: bool = True) -> N
 
 
 async def stored(settings: Settings, *plans: bytes) -> list[int]:
-    """The IDs of engines that a former server had."""
+    """Store engines with a first server; return their IDs."""
     async with serving(settings) as server:
         return [(await server.add(plan))[0].engine.id for plan in plans]
 

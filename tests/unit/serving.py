@@ -1,4 +1,4 @@
-"""A registry on its store, without HTTP, for tests of the life of engines."""
+"""A registry with its store, without HTTP, for tests of the life of engines."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,8 +11,8 @@ from tests.waiting import until
 from trtserve.engines.engine import Resolved
 from trtserve.engines.lifecycle import Sleep
 from trtserve.engines.registry import Registry
-from trtserve.formats.sniff import Format
-from trtserve.options.engine_options import Options
+from trtserve.formats.format import Format
+from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.trial import Trial
 from trtserve.settings import Settings
 from trtserve.store.staging import StagedPlan
@@ -20,7 +20,7 @@ from trtserve.store.store import Store
 
 
 class Server:
-    """A registry on its store, without HTTP; `stop` and `start` are a restart."""
+    """A registry with its store, without HTTP."""
 
     def __init__(
         self,
@@ -43,9 +43,9 @@ class Server:
         return await self.registry.add(self.stage(plan), **self.asked(plan, name, **options))
 
     def asked(self, plan: bytes, name: str | None = None, **options: Any) -> dict[str, Any]:
-        """What the registry is told of a plan."""
+        """The arguments of `Registry.add` for a plan."""
         format = Format.TENSORRT if b"ftrt" in plan else Format.ONNX
-        return {"name": name, "format": format, "options": Options(**options)}
+        return {"name": name, "format": format, "options": EngineOptions(**options)}
 
     def files(self) -> list[Path]:
         return [file for folder in ("incoming", "plans") for file in (self.settings.store / folder).iterdir()]
@@ -75,5 +75,5 @@ async def loaded(server: Server) -> None:
 
 
 async def until_loading(server: Server, loads: int = 1) -> None:
-    """Wait until the runtime has been asked for so many loads."""
+    """Wait until the runtime has begun `loads` loads."""
     await until(lambda: len(server.runtime.loads) >= loads)

@@ -1,4 +1,4 @@
-"""Shared memory objects in /dev/shm, as clients make them."""
+"""Shared memory objects in /dev/shm, as clients create them."""
 
 import os
 from pathlib import Path
@@ -14,13 +14,13 @@ def make(key: str, data: bytes = DATA) -> Path:
 
 
 def descriptors(path: Path) -> int:
-    """How many descriptors of this process are open on the object."""
+    """The number of descriptors that this process has open on the object."""
     found = path.stat()
     same = 0
     for number in Path("/proc/self/fd").iterdir():
         try:
-            told = os.fstat(int(number.name))
-        except OSError:  # that of the listing itself
+            opened = os.fstat(int(number.name))
+        except OSError:  # the descriptor of the listing itself
             continue
-        same += (told.st_dev, told.st_ino) == (found.st_dev, found.st_ino)
+        same += (opened.st_dev, opened.st_ino) == (found.st_dev, found.st_ino)
     return same

@@ -1,10 +1,10 @@
-"""Stores as tests make them, killed, and looked at."""
+"""Creating, killing and inspecting stores in tests."""
 
 import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.engines import UNBATCHED
+from tests.fakes.engines import UNBATCHED, stored_engine
 from tests.fakes.plans import onnx_plan
 from trtserve.store.database import StoredEngine
 from trtserve.store.staging import StagedPlan, engine_id
@@ -18,7 +18,7 @@ def stage(store: Store, plan: bytes) -> StagedPlan:
 
 
 def stored(plan: StagedPlan, **other: Any) -> StoredEngine:
-    """What a plan is kept as; `other` are fields that are not as usual."""
+    """The stored form of a plan; `other` replaces default fields."""
     fields: dict[str, Any] = {
         "id": engine_id(plan.digest),
         "digest": plan.digest,
@@ -33,11 +33,11 @@ def stored(plan: StagedPlan, **other: Any) -> StoredEngine:
         "created": "2030-01-01T00:00:00.000+00:00",
         **UNBATCHED,
     }
-    return StoredEngine(**fields | other)
+    return stored_engine(**fields | other)
 
 
 def add(store: Store, seed: object, name: str | None = None, **other: Any) -> StoredEngine:
-    """Keep the engine of onnx_plan(seed)."""
+    """Store the engine of onnx_plan(seed)."""
     staged = stage(store, onnx_plan(seed))
     engine = stored(staged, **other)
     store.adopt(staged, engine)
@@ -46,17 +46,17 @@ def add(store: Store, seed: object, name: str | None = None, **other: Any) -> St
 
 
 def killed(root: Path, into: Path) -> Path:
-    """A copy of a store that is open: what a server leaves that is killed now."""
+    """Copy an open store, as a server killed now would leave it."""
     shutil.rmtree(into, ignore_errors=True)
     return shutil.copytree(root, into)
 
 
 def whole_plans(root: Path) -> set[str]:
-    """The digests of the plans that are anywhere in the store."""
+    """The digests of all intact plans anywhere in the store."""
     return {path.name.partition(".")[0] for path in root.rglob("*.plan*") if path.is_file()}
 
 
 def aside(root: Path) -> list[str]:
-    """The names of what is set aside."""
+    """The names of the files set aside."""
     folder = root / "set-aside"
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []

@@ -1,4 +1,4 @@
-"""What deploy/ says of the server is so: settings, paths, times."""
+"""The settings, paths and times in deploy/ match the server."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ MANIFEST = ROOT / "deploy" / "kubernetes.yaml"
 
 
 def manifest(kind: str) -> dict[str, Any]:
-    """The manifest's only object of this kind."""
+    """The only object of this kind in the manifests."""
     (found,) = (item for item in yaml.safe_load_all(MANIFEST.read_text()) if item["kind"] == kind)
     return dict(found)
 
@@ -47,7 +47,7 @@ def in_the_pod(monkeypatch: pytest.MonkeyPatch, pod: dict[str, Any], container: 
     return Settings()
 
 
-def test_no_variable_of_a_service_becomes_a_setting(pod: dict[str, Any]) -> None:
+def test_a_service_adds_no_variable_that_is_a_setting(pod: dict[str, Any]) -> None:
     assert pod["enableServiceLinks"] is False
 
 
@@ -57,9 +57,7 @@ def test_every_variable_of_the_pod_is_a_setting(container: dict[str, Any]) -> No
     }
 
 
-def test_the_ports_of_the_pod_are_those_that_the_server_listens_on(
-    in_the_pod: Settings, container: dict[str, Any]
-) -> None:
+def test_the_ports_of_the_pod_match_the_server(in_the_pod: Settings, container: dict[str, Any]) -> None:
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"http": in_the_pod.port, "grpc": in_the_pod.grpc_port}
     assert {port["targetPort"] for port in manifest("Service")["spec"]["ports"]} == ports.keys()
@@ -74,7 +72,7 @@ def test_the_pod_is_not_killed_while_it_drains(
     assert pod["terminationGracePeriodSeconds"] > before + 2 * in_the_pod.drain_s
 
 
-def test_docker_does_not_kill_a_server_that_drains() -> None:
+def test_docker_does_not_kill_a_draining_server() -> None:
     given = re.search(r"docker run .*--stop-timeout (\d+)", (ROOT / "deploy" / "README.md").read_text())
     assert given is not None
     assert float(given[1]) > 2 * float(Settings.model_fields["drain_s"].default)
@@ -96,8 +94,8 @@ async def test_a_pod_with_a_dead_device_is_restarted(
     assert "is dead" in refused(await client.get(path), 503, "Unavailable")
 
 
-def test_a_pod_that_still_loads_is_given_time(container: dict[str, Any]) -> None:
-    # Liveness is probed once the start's probe has passed, so it may be one that a loading server fails.
+def test_a_pod_gets_time_to_load_its_engines(container: dict[str, Any]) -> None:
+    # Liveness is probed only after the startup probe passes, so a loading server may fail it.
     start = container["startupProbe"]
     assert start["httpGet"] == container["livenessProbe"]["httpGet"]
     assert start["periodSeconds"] * start["failureThreshold"] >= 3600

@@ -1,4 +1,4 @@
-"""The proxy of deploy/ lets clients ask, and nothing else: its locations against the application's routes."""
+"""The proxy of deploy/ allows clients only requests that change nothing: its locations against the routes."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 def open_to_clients(path: str, method: str) -> bool:
-    """As nginx decides: an exact location, else the first expression that matches, else what is for all."""
+    """Decide as nginx does: an exact location, then the first matching expression, then the default."""
     for kind, pattern, body in LOCATIONS:
         if (kind == "=" and path == pattern) or (kind == "~" and re.search(pattern, path)):
             refused = "limit_except GET" in body and method not in {"GET", "HEAD"}
@@ -22,13 +22,13 @@ def open_to_clients(path: str, method: str) -> bool:
     return False
 
 
-def test_what_no_location_is_for_is_for_administrators() -> None:
+def test_addresses_without_a_location_are_for_administrators() -> None:
     (body,) = [body for kind, pattern, body in LOCATIONS if (kind, pattern) == ("", "/")]
     assert "auth_basic_user_file /etc/nginx/trtserve-admins;" in body
     assert 'auth_basic "' in NGINX.split("location")[0]
 
 
-async def test_a_client_can_ask_models_and_change_nothing(app: FastAPI) -> None:
+async def test_a_client_can_call_models_and_change_nothing(app: FastAPI) -> None:
     allowed = set()
     for path, methods in app.openapi()["paths"].items():
         shown = re.sub(r"\{([^}]+)\}", lambda found: EXAMPLES[found[1]], path)
@@ -47,7 +47,7 @@ async def test_a_client_can_ask_models_and_change_nothing(app: FastAPI) -> None:
     }
 
 
-def test_a_client_can_call_what_asks_over_grpc_and_nothing_else() -> None:
+def test_a_grpc_client_can_call_only_methods_that_change_nothing() -> None:
     proto = (Path(__file__).parents[2] / "service" / "rpc" / "open_inference.proto").read_text()
     methods = set(re.findall(r"^  rpc (\w+)\(", proto, re.M))
     open_ones = {
@@ -68,6 +68,6 @@ def test_a_client_can_call_what_asks_over_grpc_and_nothing_else() -> None:
         ("//metrics", False),
     ],
 )
-def test_a_path_that_nginx_would_read_otherwise_is_refused(uri: str, passed: bool) -> None:
+def test_a_path_that_nginx_reads_differently_is_refused(uri: str, passed: bool) -> None:
     (refused,) = re.findall(r'if \(\$request_uri ~ "(.*)"\)', NGINX)
     assert (re.search(refused, uri) is None) is passed

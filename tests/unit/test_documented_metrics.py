@@ -1,4 +1,4 @@
-"""The metrics that deploy/ and docs/ speak of are there."""
+"""The metrics named in deploy/ and docs/ exist."""
 
 import re
 from pathlib import Path
@@ -13,6 +13,7 @@ from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from trtserve.engines.engine import State
 from trtserve.errors import HTTP_STATUS
+from trtserve.services import services_of
 
 pytestmark = pytest.mark.anyio
 
@@ -32,12 +33,12 @@ NAME = re.compile(r"\btrtserve_\w*[a-z](?!\w|_\*)")
 
 @pytest.fixture
 async def families(app: FastAPI, client: httpx.AsyncClient, runtime: FakeRuntime) -> dict[str, str]:
-    """The type of each metric of a server with an engine of the tensorrt backend, by its name."""
+    """The type of each metric by name, on a server with an engine of the tensorrt backend."""
     await client.post("/engines?name=net", content=onnx_plan())
     (engine,) = runtime.stats()
     engine.counters = dict.fromkeys(TENSORRT_COUNTERS, 0)
-    app.state.metrics.look()
-    return {metric.name: metric.type for metric in app.state.metrics.registry.collect()}
+    services_of(app).metrics.look()
+    return {metric.name: metric.type for metric in services_of(app).metrics.registry.collect()}
 
 
 @pytest.fixture
@@ -49,21 +50,21 @@ def rules() -> list[dict[str, Any]]:
     return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 
 
-async def test_every_metric_that_the_docs_name_is_there(families: dict[str, str], samples: set[str]) -> None:
+async def test_every_metric_named_in_the_docs_exists(families: dict[str, str], samples: set[str]) -> None:
     histograms = {name for name, type in families.items() if type == "histogram"}
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").glob("*.md")]:
         named = set(NAME.findall(page.read_text()))
         assert named <= samples | histograms, page.name
 
 
-async def test_every_metric_of_the_docs_table_has_its_type(families: dict[str, str]) -> None:
+async def test_every_metric_in_the_docs_table_has_its_type(families: dict[str, str]) -> None:
     table = re.findall(r"^\| `(trtserve_\w+)` \| (\w+) \|", (ROOT / "docs/operations.md").read_text(), re.M)
-    told = {name.removesuffix("_total") if type == "counter" else name: type for name, type in table}
+    listed = {name.removesuffix("_total") if type == "counter" else name: type for name, type in table}
     ours = {name: type for name, type in families.items() if name.startswith("trtserve_")}
-    assert told == {name: type for name, type in ours.items() if not name.startswith("trtserve_backend_")}
+    assert listed == {name: type for name, type in ours.items() if not name.startswith("trtserve_backend_")}
 
 
-async def test_every_alert_is_on_a_metric_that_is_there(samples: set[str]) -> None:
+async def test_every_alert_uses_an_existing_metric(samples: set[str]) -> None:
     for rule in rules():
         named = set(NAME.findall(rule["expr"]))
         assert named <= samples, rule["alert"]
@@ -83,7 +84,7 @@ async def test_every_gauge_that_is_above_zero_only_in_trouble_has_an_alert(sampl
     assert trouble <= {name for rule in rules() for name in NAME.findall(rule["expr"])}
 
 
-def test_every_label_of_an_alert_has_a_value_that_is_there() -> None:
+def test_every_label_in_an_alert_has_an_existing_value() -> None:
     values = {"state": set(State), "outcome": {"Success", *HTTP_STATUS}, "code": set(HTTP_STATUS)}
     selected = [found for rule in rules() for found in SELECTED.findall(rule["expr"])]
     assert {label for label, _ in selected} == values.keys()

@@ -1,4 +1,4 @@
-"""The fake runtime: that it has the surface of runtime_ext/_C.pyi, and does what is said of it there."""
+"""The fake runtime matches runtime_ext/_C.pyi in signature and behaviour."""
 
 import ast
 import inspect
@@ -14,7 +14,7 @@ from tests.submitting import submit
 
 SEAM = ast.parse((Path(__file__).parents[2] / "runtime_ext" / "_C.pyi").read_text())
 CLASSES = {node.name: node for node in SEAM.body if isinstance(node, ast.ClassDef)}
-NO_FAKE = {"Error", "ManualClock"}  # the real ones serve tests as well
+NO_FAKE = {"Error", "ManualClock"}  # tests use the real ones
 OF_TORCH = {"script_module"}
 
 ENGINE = 7
@@ -32,7 +32,7 @@ def parameters(method: ast.FunctionDef) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES.keys() - NO_FAKE))
-def test_a_fake_has_what_the_seam_says(name: str) -> None:
+def test_a_fake_has_the_members_of_the_seam(name: str) -> None:
     fake = fake_of(name)
     attributes = set(dir(fake)) | set(getattr(fake, "__annotations__", {}))
     for member in CLASSES[name].body:
@@ -54,7 +54,7 @@ def loaded(runtime: FakeRuntime, tmp_path: Path) -> FakeRuntime:
     return runtime
 
 
-def test_one_buffer_is_cut_by_shape_and_datatype_from_the_offset(loaded: FakeRuntime) -> None:
+def test_one_buffer_is_split_by_shape_and_datatype_from_the_offset(loaded: FakeRuntime) -> None:
     prepared = loaded.prepare(ENGINE, [("b", "INT8", [3]), ("a", "FP32", [1, 4])])
     seen: list[values.Input] = []
     loaded.compute = lambda inputs: seen.extend(inputs) or []
@@ -80,7 +80,7 @@ def test_a_prepared_request_ends_with_its_engine(loaded: FakeRuntime) -> None:
     assert refusal.value.kind == "NotFound"
 
 
-def test_held_requests_run_by_priority_and_then_by_arrival(loaded: FakeRuntime) -> None:
+def test_held_requests_run_by_priority_then_arrival(loaded: FakeRuntime) -> None:
     loaded.hold()
     inputs = [("a", "FP32", [1, 4], ROW), ("b", "INT8", [3], b"bbb")]
     tickets = [submit(loaded, ENGINE, inputs, None, priority) for priority in (2, 1, 0, 1)]
@@ -92,7 +92,7 @@ def test_held_requests_run_by_priority_and_then_by_arrival(loaded: FakeRuntime) 
     assert refusal.value.kind == "InvalidInput"
 
 
-def test_a_completion_tells_shapes_data_and_the_requests_of_its_batch(loaded: FakeRuntime) -> None:
+def test_a_completion_has_shapes_data_and_the_requests_of_its_batch(loaded: FakeRuntime) -> None:
     big = bytes(4 * 8192)
     inputs = [("a", "FP32", [2048, 4], big), ("b", "INT8", [3], b"bbb")]
     submit(loaded, ENGINE, inputs)

@@ -1,7 +1,7 @@
 """The one-way dependencies of the design, read from the imports and includes of the sources.
 
 Of the packages in service/, each imports only packages of lower layers; in C++: ops → core ← backends. An
-import counts wherever it stands, also in a function or for the type checker only.
+import counts anywhere, even in a function or for the type checker only.
 """
 
 import ast
@@ -17,14 +17,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OURS = {"trtserve", "runtime_ext", "tests", "bench"}
 LAYERS = (
-    {"base"},  # the modules of service/ itself
+    {"base"},  # modules directly in service/
     {"options"},
     {"formats"},
     {"store"},
     {"plans"},
     {"codec", "engines"},
     {"inference", "oip"},
-    {"services"},  # a module: what http and rpc are given
+    {"services"},  # a module that http and rpc receive
     {"http", "rpc"},
     {"server", "tune"},
     {"cli"},
@@ -32,19 +32,19 @@ LAYERS = (
 """The packages of service/, lowest first."""
 LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 UNIMPORTED = {"trtserve.errors", "trtserve.settings", "trtserve.version"}
-"""Modules that import nothing of ours."""
+"""Modules that import none of our modules."""
 OPEN_TO_PYTHON = re.compile(r"pybind11/|Python\.h|torch/extension\.h|torch/csrc/jit/python|torch/python")
 CUDA = re.compile(r"(cuda|cublas|cudnn|nvrtc|driver_types)[\w.]*|.*/cuda/")
 TENSORRT = re.compile(r"NvInfer\w*\.h|NvOnnx\w*\.h")
 
 
 class Use(NamedTuple):
-    """One import or include: where it stands, and what it names."""
+    """One import or include: its place, and the name it imports."""
 
     file: str  # relative to the repository
     line: int
-    name: str  # a module with its dots, or a header as it is written
-    quoted: bool = True  # of an include: "…", not <…>
+    name: str  # a dotted module, or a header as written
+    quoted: bool = True  # for an include: "…", not <…>
 
     def breaks(self, rule: str) -> str:
         return f"{self.file}:{self.line}: {self.name}: {rule}"
@@ -54,7 +54,7 @@ class Use(NamedTuple):
 
 
 def imports(file: str, source: str) -> Iterator[Use]:
-    """Our own modules that a module imports; `from trtserve import codec` names trtserve.codec."""
+    """Yield our own modules that a module imports; `from trtserve import codec` means trtserve.codec."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -77,7 +77,7 @@ def _is_module(base: str, name: str) -> bool:
 
 
 def module_of(file: str) -> str:
-    """The name that a source file is imported by."""
+    """The import name of a source file."""
     name = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     return re.sub(r"^service\b", "trtserve", name)
 
@@ -93,7 +93,7 @@ def within(name: str, *modules: str) -> bool:
 
 
 def broken_by_import(use: Use) -> str | None:
-    """The rule that an import breaks."""
+    """The rule that an import breaks, or None."""
     module, name = module_of(use.file), use.name
     if within(name, "tests", "bench"):
         return "the product imports no test and no benchmark"
@@ -121,7 +121,7 @@ def includes(file: str, source: str) -> Iterator[Use]:
 
 
 def broken_by_include(use: Use) -> str | None:
-    """The rule that an include breaks."""
+    """The rule that an include breaks, or None."""
     layer = use.file.split("/")[1:-1]
     if not layer:
         return None  # the seam itself
@@ -140,7 +140,7 @@ def broken_by_include(use: Use) -> str | None:
     return f"{backend if layer[0] == 'backends' else layer[0]} includes only {' and '.join(allowed)}"
 
 
-# -- the sources, and that each rule is one
+# -- the sources, and examples of each rule
 
 
 def files(folder: str, suffixes: Sequence[str]) -> list[str]:
@@ -157,8 +157,8 @@ def test_every_import_goes_one_way() -> None:
     assert not broken, "\n".join(broken)
 
 
-def test_no_messages_of_the_protocol_are_loaded_before_a_server_starts() -> None:
-    """A process has them once: one that has a client's, as a test may, cannot have ours."""
+def test_no_protocol_messages_are_loaded_before_a_server_starts() -> None:
+    """A process can load them only once: a test with a client's messages cannot load ours."""
     script = (
         "import sys, trtserve.server.app, trtserve.cli.main, trtserve.server.process; print(*sys.modules)"
     )
@@ -168,8 +168,8 @@ def test_no_messages_of_the_protocol_are_loaded_before_a_server_starts() -> None
     assert not [name for name in modules if within(name, "trtserve.rpc", "grpc", "google.protobuf")]
 
 
-def test_no_test_loads_the_messages_of_the_protocol() -> None:
-    """The process of the tests has those of Triton's client."""
+def test_no_test_loads_our_protocol_messages() -> None:
+    """The test process has loaded those of Triton's client."""
     loading = [f"trtserve.rpc.{name}" for name in ("response", "infer", "methods", "request", "server")]
     uses = [use for file in files("tests", [".py"]) for use in imports(file, (ROOT / file).read_text())]
     assert any(within(use.name, "trtserve.rpc") for use in uses)
@@ -208,7 +208,7 @@ def test_every_include_goes_one_way() -> None:
         ("service/server/app.py", "from tests.fakes.runtime import FakeRuntime", "no test"),
     ],
 )
-def test_a_wrong_import_is_told_with_its_file_line_and_rule(file: str, source: str, rule: str) -> None:
+def test_a_wrong_import_is_reported_with_its_file_line_and_rule(file: str, source: str, rule: str) -> None:
     (use,) = imports(file, f"import torch\n{source}\n")
     broken = broken_by_import(use)
     assert broken is not None
@@ -232,7 +232,7 @@ def test_a_wrong_import_is_told_with_its_file_line_and_rule(file: str, source: s
         ("runtime_ext/core/a.cpp", "#include <NvInferRuntime.h>", "only backends/tensorrt"),
     ],
 )
-def test_a_wrong_include_is_told_with_its_file_line_and_rule(file: str, line: str, rule: str) -> None:
+def test_a_wrong_include_is_reported_with_its_file_line_and_rule(file: str, line: str, rule: str) -> None:
     (use,) = includes(file, f'// #include "a/comment.h"\n{line}\n')
     broken = broken_by_include(use)
     assert broken is not None

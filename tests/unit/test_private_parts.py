@@ -1,4 +1,4 @@
-"""What we use of uvicorn and httptools without their promise: a new release may change it without a word."""
+"""The private parts of uvicorn and httptools that we rely on: any release may change them."""
 
 import inspect
 import tomllib
@@ -12,8 +12,8 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 CHANGED = (
-    "{what} is not there any more in {library} {version}. The short way (service/http/short_way.py) and the "
-    "classes below it rely on it: read what replaced it, adapt them, and only then move the range in "
+    "{what} is gone from {library} {version}. The short way (service/http/short_way.py) and the "
+    "classes below it rely on it: adapt them to its replacement, and only then move the range in "
     "pyproject.toml."
 )
 METHODS = {
@@ -49,7 +49,7 @@ def said(what: str, library: str = "uvicorn") -> str:
 
 
 @pytest.mark.parametrize("library", ["uvicorn", "httptools"])
-def test_the_range_has_an_end_and_is_what_is_installed(library: str) -> None:
+def test_the_version_range_has_an_end_and_includes_the_installed_version(library: str) -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     (wanted,) = [r for r in map(Requirement, project["dependencies"]) if r.name == library]
     assert any(bound.operator == "<" for bound in wanted.specifier), f"{wanted} has no upper bound"
@@ -57,7 +57,7 @@ def test_the_range_has_an_end_and_is_what_is_installed(library: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_uvicorns_protocol_has_the_methods_that_ours_extend(name: str) -> None:
+def test_uvicorns_protocol_has_the_methods_that_ours_override(name: str) -> None:
     method = getattr(HttpToolsProtocol, name, None)
     assert method is not None, said(f"HttpToolsProtocol.{name}()")
     taken = list(inspect.signature(method).parameters)[1:]
@@ -80,8 +80,8 @@ def test_uvicorn_has_the_status_lines_that_answers_begin_with() -> None:
     assert lines.get(200) == b"HTTP/1.1 200 OK\r\n", said("STATUS_LINE")
 
 
-class Told:
-    """What the parser says of a message."""
+class Recorder:
+    """Records the callbacks of the parser."""
 
     def __init__(self) -> None:
         self.complete = 0
@@ -90,14 +90,14 @@ class Told:
         self.complete += 1
 
 
-def test_httptools_ends_a_message_after_the_head_that_offers_a_protocol() -> None:
-    told = Told()
+def test_httptools_ends_a_message_after_a_head_that_offers_an_upgrade() -> None:
+    recorder = Recorder()
     head = b"POST / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\n"
-    parser = httptools.HttpRequestParser(told)
+    parser = httptools.HttpRequestParser(recorder)
     with pytest.raises(httptools.HttpParserUpgrade) as offer:
         parser.feed_data(head + b"abc")
     what = "HttpParserUpgrade with the head's length"
-    assert (offer.value.args[0], told.complete) == (len(head), 1), said(what, "httptools")
+    assert (offer.value.args[0], recorder.complete) == (len(head), 1), said(what, "httptools")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What settings may be."""
+"""The values that settings accept."""
 
 import pytest
 from pydantic import ValidationError
@@ -9,12 +9,12 @@ from trtserve.settings import GIB, Settings
 
 @pytest.mark.parametrize("name", ["drain_s", "request_timeout_s", "body_timeout_s"])
 @pytest.mark.parametrize("value", ["inf", "nan", "-1"])
-def test_a_time_is_a_finite_number(name: str, value: str) -> None:
+def test_a_time_must_be_finite(name: str, value: str) -> None:
     with pytest.raises(ValidationError, match=name):
         Settings.model_validate({name: value})
 
 
-def test_all_bodies_together_have_room_for_the_largest() -> None:
+def test_the_limit_of_all_bodies_must_fit_the_largest_one() -> None:
     with pytest.raises(ValidationError, match=r"at least max_request_bytes \(5368709120\)"):
         Settings(max_request_bytes=5 * GIB)
     settings = Settings(max_request_bytes=5 * GIB, max_inflight_bytes=5 * GIB)
@@ -22,7 +22,7 @@ def test_all_bodies_together_have_room_for_the_largest() -> None:
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
-def test_an_empty_setting_is_as_one_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_setting_counts_as_unset(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"TRTSERVE_{name.upper()}", "")
     assert Settings() == Settings.model_validate({})
     assert settings_of({name: ""}) == Settings.model_construct()
@@ -30,7 +30,7 @@ def test_an_empty_setting_is_as_one_that_is_not_there(name: str, monkeypatch: py
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 @pytest.mark.parametrize("given", [" ", "\t", "\n "])
-def test_a_blank_setting_never_widens_where_the_server_listens_or_writes(
+def test_a_blank_setting_never_changes_where_the_server_listens_or_writes(
     name: str, given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"TRTSERVE_{name.upper()}", given)
@@ -42,7 +42,7 @@ def test_a_blank_setting_never_widens_where_the_server_listens_or_writes(
 
 
 @pytest.mark.parametrize("name", ["host", "store", "tensorrt_library"])
-def test_no_address_and_no_path_is_empty(name: str) -> None:
+def test_an_empty_address_or_path_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="leave it out for its default"):
         Settings.model_validate({name: ""})
 
@@ -50,12 +50,12 @@ def test_no_address_and_no_path_is_empty(name: str) -> None:
 @pytest.mark.parametrize(
     ("given", "meant"), [("auto", "auto"), ("0", 0), (250, 250), (250.0, 250), ("10000000", 10**7)]
 )
-def test_a_queue_delay_is_a_number_or_the_word(given: str | int, meant: str | int) -> None:
+def test_a_queue_delay_is_a_number_or_auto(given: str | int, meant: str | int) -> None:
     assert Settings.model_validate({"max_queue_delay_us": given}).max_queue_delay_us == meant
 
 
 @pytest.mark.parametrize("given", ["-1", "1.5", "10000001", "9" * 5000, "²", "Auto", "", None, 1.5, True, -1])
-def test_another_queue_delay_is_refused_in_one_sentence(given: object) -> None:
+def test_a_wrong_queue_delay_is_refused_in_one_sentence(given: object) -> None:
     with pytest.raises(ValidationError) as refused:
         Settings.model_validate({"max_queue_delay_us": given})
     (fault,) = refused.value.errors()
@@ -64,14 +64,14 @@ def test_another_queue_delay_is_refused_in_one_sentence(given: object) -> None:
 
 
 @pytest.mark.parametrize("given", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
-def test_a_device_is_one_of_a_kind_that_there_is(given: str) -> None:
+def test_a_device_has_a_known_kind(given: str) -> None:
     assert Settings(device=given).device == given
 
 
 @pytest.mark.parametrize(
     "given", ["gpu", "", "CPU", "cuda:", "cuda:x", "cuda:1000", "cuda:²", "cuda:٣", "cpu\n"]
 )
-def test_another_device_is_refused_before_an_engine_is_loaded_there(given: str) -> None:
+def test_an_unknown_device_is_refused(given: str) -> None:
     with pytest.raises(ValidationError, match="Input should be 'auto', 'cpu', 'cuda' or 'cuda:N'"):
         Settings(device=given)
 
@@ -99,36 +99,36 @@ def test_allowed_hosts_are_names(given: str) -> None:
         "bücher.example",
     ],
 )
-def test_other_allowed_hosts_are_refused(given: str) -> None:
+def test_malformed_allowed_hosts_are_refused(given: str) -> None:
     with pytest.raises(ValidationError, match="host names without a port"):
         Settings(allowed_hosts=given)
 
 
 @pytest.mark.parametrize(("given", "meant"), [("off", "off"), ("0", 0), (8001, 8001), ("65535", 65535)])
-def test_the_port_of_grpc_is_a_port_or_off(given: str | int, meant: str | int) -> None:
+def test_the_grpc_port_is_a_port_or_off(given: str | int, meant: str | int) -> None:
     assert Settings.model_validate({"grpc_port": given}).grpc_port == meant
 
 
 @pytest.mark.parametrize("given", ["-1", "65536", "http", "", "OFF", 80.5])
-def test_another_port_of_grpc_is_refused_in_one_sentence(given: object) -> None:
+def test_a_wrong_grpc_port_is_refused_in_one_sentence(given: object) -> None:
     with pytest.raises(ValidationError) as refused:
         Settings.model_validate({"grpc_port": given})
     (fault,) = refused.value.errors()
     assert fault["msg"] == "Input should be a port from 0 to 65535, or 'off'"
 
 
-def test_a_message_of_grpc_is_less_than_2_gib() -> None:
+def test_a_grpc_message_is_smaller_than_2_gib() -> None:
     assert Settings().grpc_max_message_bytes is None
     with pytest.raises(ValidationError, match="less than 2147483648"):
         Settings(grpc_max_message_bytes=2 * GIB)
 
 
-def test_requests_are_not_joined_unless_somebody_says_so() -> None:
+def test_requests_are_not_joined_by_default() -> None:
     assert Settings().max_batch_size == 1
     assert Settings().max_queue_delay_us == 0
 
 
-def test_batches_may_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_can_set_batch_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRTSERVE_MAX_BATCH_SIZE", "16")
     monkeypatch.setenv("TRTSERVE_MAX_QUEUE_DELAY_US", "auto")
     monkeypatch.setenv("TRTSERVE_LATENCY_TARGET_US", "2000")
@@ -137,8 +137,8 @@ def test_batches_may_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert settings.max_queue_delay_us == "auto"
 
 
-def test_clients_over_grpc_that_ping_every_two_seconds_are_welcome_by_default() -> None:
-    """Whether they have a call under way or not: else gRPC takes one ping in two hours."""
+def test_grpc_clients_may_ping_every_two_seconds_by_default() -> None:
+    """With or without a call under way; the default of gRPC would be one ping in two hours."""
     settings = Settings()
     assert settings.grpc_keepalive_without_calls
     assert settings.grpc_min_ping_interval_s <= 1

@@ -1,4 +1,4 @@
-"""What the server has no more of, as exceptions and last words tell it."""
+"""Recognising a shortage from an exception or from the last words of a process."""
 
 import errno
 import os
@@ -23,10 +23,10 @@ from trtserve.shortage import check_memory, shortage_behind, shortage_in
         (RuntimeError("can't start new thread"), "threads"),
     ],
 )
-def test_an_exception_of_a_shortage_is_told_as_unavailable(failure: Exception, what: str) -> None:
+def test_a_shortage_becomes_unavailable(failure: Exception, what: str) -> None:
     shortage = shortage_behind(failure)
     assert shortage is not None
-    assert f"got no more {what}: " in str(shortage)
+    assert f"ran out of {what}: " in str(shortage)
     told = tell(failure)
     assert (told.kind, told.sentence, told.retry_after) == ("Unavailable", str(shortage), 5)
 
@@ -34,7 +34,7 @@ def test_an_exception_of_a_shortage_is_told_as_unavailable(failure: Exception, w
 @pytest.mark.parametrize(
     "failure", [OSError(errno.ENOENT, "no"), RuntimeError("what?"), ValueError("x"), OSError()]
 )
-def test_another_exception_is_none(failure: Exception) -> None:
+def test_other_exceptions_are_not_shortages(failure: Exception) -> None:
     assert shortage_behind(failure) is None
     assert tell(failure).kind == "ExecutionFailed"
 
@@ -50,24 +50,24 @@ def test_another_exception_is_none(failure: Exception) -> None:
         ("libtbb.so: cannot open shared object file: Too many open files", "file descriptors"),
     ],
 )
-def test_last_words_are_read(words: str, what: str) -> None:
+def test_a_shortage_is_recognised_in_last_words(words: str, what: str) -> None:
     shortage = shortage_in(words)
     assert shortage is not None
-    assert f"got no more {what}: " in str(shortage)
+    assert f"ran out of {what}: " in str(shortage)
     assert shortage.retry_after is not None
 
 
-def test_other_last_words_tell_of_no_shortage() -> None:
+def test_other_last_words_are_not_a_shortage() -> None:
     assert shortage_in("Segmentation fault") is None
 
 
-def test_the_memory_of_a_thread_is_looked_for_before_one_is_started() -> None:
+def test_the_memory_for_a_thread_is_checked_before_it_starts() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     check_memory()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**24, before[1]))
     try:
-        with pytest.raises(Unavailable, match="no more memory"):
+        with pytest.raises(Unavailable, match="ran out of memory"):
             check_memory()
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)

@@ -1,4 +1,4 @@
-"""Work off the event loop: a kind whose threads are all held up delays no other."""
+"""Work off the event loop: a kind of work whose threads are all blocked delays no other kind."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ from trtserve.store.staging import PlanWriter
 
 pytestmark = pytest.mark.anyio
 
-UPLOADS = 40  # more than any executor of the process has threads
+UPLOADS = 40  # more than the threads of any executor
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def slow_disk() -> Iterator[threading.Event]:
-    """Set when the disk is to go on."""
+    """An event that unblocks the disk."""
     goes_on = threading.Event()
     yield goes_on
     goes_on.set()
@@ -38,7 +38,7 @@ async def pieces(whole: bytes) -> AsyncIterator[bytes]:
     yield whole
 
 
-async def test_uploads_to_a_slow_disk_hold_up_no_compression(slow_disk: threading.Event) -> None:
+async def test_uploads_to_a_slow_disk_do_not_delay_compression(slow_disk: threading.Event) -> None:
     opening: list[None] = []
 
     def open_writer() -> PlanWriter:

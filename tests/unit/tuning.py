@@ -1,18 +1,17 @@
-"""What tests of `trtserve tune` begin with, and how they read a command that it gives."""
+"""Inputs for the tests of `trtserve tune`, and a parser of the commands it prints."""
 
 import shlex
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.engines import UNBATCHED
+from tests.fakes.engines import UNBATCHED, stored_engine
 from trtserve.cli.main import main
-from trtserve.store.database import StoredEngine
 from trtserve.tune.target import Asked, Setting, Target
 
 ASKED = Asked(
     latency_ms=10.0, concurrency=[1, 8], seconds=1.0, instances=[1, 2], batch=[1, 4], delay_us=[0, "auto"]
 )
-STORED = StoredEngine(
+STORED = stored_engine(
     id=7,
     digest="d" * 64,
     format="onnx",
@@ -34,7 +33,7 @@ ONE, TWO = Setting(1, 1, 0), Setting(2, 1, 0)
 
 
 def parsed(command: str) -> dict[str, Any]:
-    """What the CLI itself reads in a command; the plan must be there."""
+    """Parse a command with the CLI; the plan must exist."""
     program, *words = shlex.split(command)
     assert (program, words[:2]) == ("trtserve", ["engines", "add"])
     add = main.commands["engines"].commands["add"]  # type: ignore[attr-defined]

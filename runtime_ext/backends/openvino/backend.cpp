@@ -32,11 +32,11 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// How the CPU plugin's exported blobs begin (seen in OpenVINO 2026.4: the tag "OVCPU_RR", stored in the
+/// The first bytes of the CPU plugin's exported blobs (seen in OpenVINO 2026.4: the tag "OVCPU_RR", stored in the
 /// machine's byte order).
 constexpr std::string_view kBlobMagic = "RR_UPCVO";
 
-/// How they began before: six u64, of which the first is their own length.
+/// The first bytes of older blobs: six u64, the first being their own length.
 constexpr std::string_view kOldBlobMagic("\x30\0\0\0\0\0\0\0", 8);
 
 bool begins_with(std::ifstream& file, std::string_view magic) {
@@ -55,11 +55,11 @@ ov::element::Type precision(const LoadOptions& options) {
   fail(Kind::InvalidInput, "precision is '", options.precision, "'; allowed are f32, f16 and bf16");
 }
 
-/// What the backend is told when it is first opened.
+/// The backend's settings, passed when it is opened.
 struct BackendOptions {
-  size_t max_tensor_bytes = size_t{256} << 20;  ///< of a tensor whose size the values of a request choose
-  int shape_cache = 256;                        ///< shapes for which each operation keeps what it prepared
-  bool allow_blobs = true;                      ///< run blobs, which have no guards
+  size_t max_tensor_bytes = size_t{256} << 20;  ///< for a tensor whose size depends on a request's values
+  int shape_cache = 256;                        ///< shapes for which each operation caches its preparation
+  bool allow_blobs = true;                      ///< run blobs, which are unguarded
 };
 
 BackendOptions read_options(const BackendConfig& config) {
@@ -82,7 +82,7 @@ void check_device(const LoadOptions& options) {
   }
 }
 
-/// Puts all guards into the model. Whether it has a hidden input for an execution's place among the marks.
+/// Puts all guards into the model. Returns true if it now has a hidden input for an execution's place in the marks.
 bool guarded(const std::shared_ptr<ov::Model>& model, size_t most_bytes, const std::shared_ptr<Marks>& marks) {
   Places places(model);
   add_guards(model, most_bytes, places, marks);
@@ -92,7 +92,7 @@ bool guarded(const std::shared_ptr<ov::Model>& model, size_t most_bytes, const s
   return places.are_used();
 }
 
-/// The model with the inputs and outputs that the file declares, before anything of it has been checked.
+/// Reads the model, with the inputs and outputs that the file declares, unchecked.
 std::shared_ptr<ov::Model> read_model(const std::string& plan_path, const OnnxFile& onnx) {
   auto model = with_empty_inputs(read_onnx(plan_path, onnx), onnx);
   fill_empty_outputs(model, onnx);
@@ -118,14 +118,15 @@ bool shapes_vary(const ov::Model& model) {
   return false;
 }
 
-/// Where one thread is all there is, OpenVINO 2026.4 defers the work of infer() and drops its exceptions: the outputs
-/// would be memory that nobody has written, and the next infer() would find what is left of the failed one.
+/// True if infer() throws. With a single thread, OpenVINO 2026.4 defers the work of infer() and drops its exceptions:
+/// the outputs would be unwritten memory, and the next infer() would find the remains of the failed one.
 bool infer_throws(const ov::CompiledModel& model) {
   return std::thread::hardware_concurrency() > 1 && model.get_property(ov::inference_num_threads) > 1 &&
          model.get_property(ov::num_streams).num > 0;
 }
 
-/// Whether no request can make an execution fail: of shapes that ShapeModel has tried, arithmetic fails for no values.
+/// True if no request can make an execution fail: for shapes that ShapeModel has tried, arithmetic never fails on
+/// values.
 bool cannot_fail(const ov::Model& model) {
   const auto nodes = model.get_ops();
   return std::all_of(nodes.begin(), nodes.end(), [](const auto& node) {
@@ -136,9 +137,9 @@ bool cannot_fail(const ov::Model& model) {
   });
 }
 
-/// So many instances that no two use one graph, of which a model has as many as streams: what breaks off in a graph
-/// leaves it damaged, and its thread tells of that only when another may have begun there.
-int apart(int instances, const ov::CompiledModel& model, bool infer_throws) {
+/// Limits the instances so that no two share a graph; a model has one graph per stream. An execution that is broken off
+/// leaves its graph damaged, and its thread reports this only after another execution may have begun there.
+int separate_instances(int instances, const ov::CompiledModel& model, bool infer_throws) {
   const auto streams = infer_throws ? model.get_property(ov::num_streams).num : 1;
   return std::min(instances, std::max(1, static_cast<int>(streams)));
 }
@@ -152,17 +153,17 @@ class OpenVinoBackend final : public Backend {
   std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) override {
     check_device(options);
     const int threads = options.threads > 0 ? options.threads : cores();
-    // Two, so that one computes while the other's answer is taken away.
+    // Two, so that one computes while the other's answer is collected.
     const int instances = options.instances > 0 ? options.instances : std::min(2, threads);
     const int streams = std::min(instances, threads);
     auto stream_threads = stream_threads_.take(streams);
     const ov::AnyMap properties = {
         ov::hint::inference_precision(precision(options)),
-        // The streams share the threads, so that all instances together never want more than there are. Without a
-        // stream, executions run one at a time, each on as many cores as are free.
+        // The streams share the threads, so that all instances together never use more than `threads`. Without streams,
+        // executions run one at a time, each on all free cores.
         ov::num_streams(ov::streams::Num(stream_threads ? streams : 0)),
         ov::inference_num_threads(threads),
-        // Several engines pinned to the same cores would wait for each other while other cores idle.
+        // Engines pinned to the same cores would wait for each other while other cores are idle.
         ov::hint::enable_cpu_pinning(false),
         {"CPU_RUNTIME_CACHE_CAPACITY", options_.shape_cache},
     };
@@ -183,7 +184,7 @@ class OpenVinoBackend final : public Backend {
       return stand_up_blob(plan_path, properties, instances, std::move(stream_threads));
     }
     if (begins_with(file, kOldBlobMagic)) {
-      fail(Kind::Unsupported, "the plan is a blob of an older OpenVINO: export it again with version ", version());
+      fail(Kind::Unsupported, "the plan is a blob from an older OpenVINO: export it again with version ", version());
     }
     return stand_up_onnx(plan_path, properties, instances, std::move(stream_threads));
   }
@@ -192,14 +193,14 @@ class OpenVinoBackend final : public Backend {
                                                 int instances, std::shared_ptr<const int> stream_threads) {
     if (!options_.allow_blobs) {
       fail(Kind::Unsupported,
-           "the plan is a blob of OpenVINO's, which nothing can guard against the values of requests: upload the ONNX "
+           "the plan is an OpenVINO blob, which cannot be guarded against the values of requests: upload the ONNX "
            "file, or have the operator turn on allow_blobs");
     }
     const auto blob = import_blob(core_, plan_path, properties);
     Safety safety;
     safety.again = [core = core_, plan_path, properties]() mutable { return import_blob(core, plan_path, properties); };
     safety.infer_throws = infer_throws(blob);
-    instances = apart(instances, blob, safety.infer_throws);
+    instances = separate_instances(instances, blob, safety.infer_throws);
     return std::make_unique<OpenVinoEngine>(blob, names_of(blob), std::vector<ov::element::Type>(), std::move(safety),
                                             instances, std::move(stream_threads));
   }
@@ -220,12 +221,12 @@ class OpenVinoBackend final : public Backend {
     const auto compiled = core_.compile_model(model, "CPU", properties);
     const bool fails = !cannot_fail(*model);
     safety.infer_throws = infer_throws(compiled) || !fails;
-    if (safety.again && fails) instances = apart(instances, compiled, safety.infer_throws);
+    if (safety.again && fails) instances = separate_instances(instances, compiled, safety.infer_throws);
     return std::make_unique<OpenVinoEngine>(compiled, names_of(onnx), cast, std::move(safety), instances,
                                             std::move(stream_threads));
   }
 
-  /// From the plan's file: a model that were kept for this would keep its weights.
+  /// Compiles from the plan's file: keeping the model for this would keep its weights in memory.
   std::function<ov::CompiledModel()> compile_again(const std::string& plan_path, const ov::AnyMap& properties,
                                                    const std::shared_ptr<Marks>& marks) {
     return [core = core_, plan_path, properties, marks, most_bytes = options_.max_tensor_bytes]() mutable {

@@ -53,7 +53,7 @@ std::vector<int64_t> integers(const ov::Tensor& tensor) {
        subject.operation, ") takes ", allowed);
 }
 
-/// Written so that NaN is outside.
+/// Written so that NaN counts as outside.
 void check_range(const Subject& subject, const ov::Tensor& tensor, int64_t least, int64_t most,
                  const std::string& of = "") {
   with_numbers(tensor, [&](const auto* numbers, size_t count) {
@@ -80,7 +80,7 @@ void check_range(const Subject& subject, const ov::Tensor& tensor, int64_t least
        subject.tensor, "' together with its other inputs");
 }
 
-/// The operation, made again with what the tensors say of its inputs: so OpenVINO itself tells what comes of them.
+/// Rebuilds the operation with inputs from the tensors, so that OpenVINO itself computes the output shapes.
 std::shared_ptr<ov::Node> with_inputs(const Subject& subject, const ov::Node& operation,
                                       const std::vector<OperationInput>& inputs, const ov::TensorVector& tensors) {
   auto sources = operation.input_values();
@@ -101,7 +101,7 @@ std::shared_ptr<ov::Node> with_inputs(const Subject& subject, const ov::Node& op
   }
 }
 
-/// Sizes beyond it overflow OpenVINO's 32 bits where two of them are added.
+/// The sum of two larger sizes can overflow OpenVINO's 32 bits.
 constexpr int64_t kLargestSize = (int64_t{1} << 30) - 1;
 
 std::string of_shape(const std::vector<int64_t>& shape) { return c10::str(" for data of shape ", format_shape(shape)); }
@@ -177,8 +177,8 @@ Check range_length(Subject subject, size_t most_elements) {
     const double length = std::ceil(std::abs(number_of(1) - number_of(0)) / std::abs(number_of(2)));
     if (length <= static_cast<double>(most_elements)) return;
     fail(Kind::InvalidInput, "node '", subject.node, "' (", subject.operation, ") gets the start ", number_of(0),
-         ", the stop ", number_of(1), " and the step ", number_of(2), ", which are ", length, " numbers; it may make ",
-         most_elements);
+         ", the stop ", number_of(1), " and the step ", number_of(2), ", which make ", length,
+         " numbers; the limit is ", most_elements);
   };
 }
 
@@ -188,7 +188,7 @@ Check same_shape(Subject subject) {
     const auto& dims = tensors[0].get_shape();
     const std::vector<int64_t> shape(dims.begin(), dims.end());
     if (first == shape || first.empty() || first.front() < 0) return;
-    fail(Kind::InvalidInput, "node '", subject.node, "' (", subject.operation, ") joins what its iterations leave to '",
+    fail(Kind::InvalidInput, "node '", subject.node, "' (", subject.operation, ") joins its iterations' outputs into '",
          subject.tensor, "', which must all be of one shape; the first is of shape ", format_shape(first),
          ", a later one of shape ", format_shape(shape));
   };
@@ -196,7 +196,7 @@ Check same_shape(Subject subject) {
 
 Check output_size(Subject subject, std::shared_ptr<const ov::Node> operation, std::vector<OperationInput> inputs,
                   size_t most_bytes) {
-  // OpenVINO may end the process where the number of repeats is negative.
+  // OpenVINO may end the process if the number of repeats is negative.
   const int64_t least = std::string_view(operation->get_type_name()) == "Tile" ? 0 : -kLargestSize;
   return [least, most_bytes, subject = std::move(subject), operation = std::move(operation),
           inputs = std::move(inputs)](const ov::TensorVector& tensors) {
@@ -205,7 +205,7 @@ Check output_size(Subject subject, std::shared_ptr<const ov::Node> operation, st
     }
     const auto tried = with_inputs(subject, *operation, inputs, tensors);
     const std::string type = tried->get_type_name();
-    const bool is_known = type == "Pad" || type == "Interpolate";  // where it can be made
+    const bool is_known = type == "Pad" || type == "Interpolate";  // if the operation can be rebuilt
     for (const auto& output : tried->outputs()) {
       if (is_known && output.get_partial_shape().is_dynamic()) fail_together(subject);
       if (output.get_partial_shape().rank().is_dynamic()) continue;
@@ -215,7 +215,8 @@ Check output_size(Subject subject, std::shared_ptr<const ov::Node> operation, st
       }
       if (bytes <= static_cast<double>(most_bytes)) continue;
       fail(Kind::InvalidInput, "tensor '", subject.tensor, "' asks node '", subject.node, "' (", subject.operation,
-           ") for an output of ", bytes, " bytes; a tensor whose size a request's values choose may have ", most_bytes);
+           ") for an output of ", bytes, " bytes; the limit for a tensor whose size depends on a request's values is ",
+           most_bytes);
     }
   };
 }

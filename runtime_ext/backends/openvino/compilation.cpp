@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kMostCredit = 8;
 
-/// One compilation is earned in so many times the time that the last one took.
+/// Earning one compilation takes this many times as long as the last one took.
 constexpr double kRest = 9;
 
 }  // namespace
@@ -19,7 +19,7 @@ constexpr double kRest = 9;
 Compilation::Compilation(ov::CompiledModel model, std::function<ov::CompiledModel()> again)
     : again_(std::move(again)), made_(std::make_shared<Made>(std::move(model))), credit_(kMostCredit) {}
 
-std::shared_ptr<Compilation::Made> Compilation::sound() {
+std::shared_ptr<Compilation::Made> Compilation::undamaged() {
   const std::lock_guard lock(mutex_);
   if (made_ && !made_->damaged) return made_;
   take_credit();
@@ -27,16 +27,16 @@ std::shared_ptr<Compilation::Made> Compilation::sound() {
   const auto began = Clock::now();
   try {
     made_ = std::make_shared<Made>(again_());
-  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): made_ stays null, and the next request tries again
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): made_ stays null, so the next request tries again
   }
   counted_ = Clock::now();
   took_ = counted_ - began;
   if (made_) return made_;
   fail(Kind::Unavailable,
-       "the model could not be compiled anew after a failed execution: try again, or load the engine again");
+       "the model could not be recompiled after a failed execution: try again, or load the engine again");
 }
 
-/// With the lock.
+/// Call with mutex_ held.
 void Compilation::take_credit() {
   const std::chrono::duration<double> rest = took_ * kRest;
   const std::chrono::duration<double> since = Clock::now() - counted_;
@@ -45,9 +45,8 @@ void Compilation::take_credit() {
     const auto wait = static_cast<int64_t>(std::ceil((rest * (1 - credit_)).count()));
     counted_ = Clock::now();
     fail(Kind::Unavailable,
-         "requests keep failing in the middle of the model, which must then be compiled anew: it will "
-         "be again in ",
-         wait, " s; find the requests that fail");
+         "requests keep failing in the middle of the model, which must then be recompiled: this will happen in ", wait,
+         " s; find the requests that fail");
   }
   credit_ -= 1;
 }

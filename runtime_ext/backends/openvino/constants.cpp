@@ -17,10 +17,10 @@ namespace {
 using ov::op::util::MultiSubGraphOp;
 using ov::op::v0::Constant;
 
-/// Elements that a folded constant may have: more than numbers out of range ever come in.
+/// The most elements of a folded constant; constants with out-of-range numbers are smaller.
 constexpr size_t kFolded = 1 << 20;
 
-/// On which side of the range of the datatype that OpenVINO computes in a constant has values.
+/// On which sides a constant exceeds the range of the datatype in which OpenVINO computes.
 struct Excess {
   bool above = false;
   bool below = false;
@@ -55,13 +55,13 @@ Excess excess_of(const Constant& constant) {
 }
 
 using Target = ov::Input<ov::Node>;
-using Names = std::set<std::string_view>;  // of operators, whatever their version
+using Names = std::set<std::string_view>;  // of operators of any version
 
 bool is_one_of(const Names& names, const Target& target) {
   return names.count(target.get_node()->get_type_info().name) != 0;
 }
 
-/// Nodes that take the value at this input as a bound: the nearest that fits is as good.
+/// True if the node uses the value at this input as a bound: the nearest value that fits gives the same result.
 bool is_bound(const Target& target, const Excess& excess) {
   static const Names kSlices = {"Slice", "StridedSlice"};
   const size_t index = target.get_index();
@@ -69,18 +69,18 @@ bool is_bound(const Target& target, const Excess& excess) {
   if (is_one_of({"Minimum"}, target)) return !excess.below;
   if (is_one_of({"Maximum"}, target)) return !excess.above;
   if (is_one_of({"Loop"}, target) && index == 0) return !excess.below;               // trips
-  if (is_one_of({"NonMaxSuppression"}, target) && index == 2) return !excess.below;  // boxes of a class, at most
+  if (is_one_of({"NonMaxSuppression"}, target) && index == 2) return !excess.below;  // the most boxes per class
   return false;
 }
 
-/// Nodes whose result does not depend on how far from zero the value is.
+/// True if the node's result does not depend on how far from zero the value is.
 bool ignores_size(const Target& target) {
   if (is_one_of({"Convert"}, target)) return target.get_node()->get_output_element_type(0) == ov::element::boolean;
   return is_one_of({"ShapeOf"}, target);
 }
 
-/// Nodes that hand the values at this input on as they are.
-bool hands_on(const Target& target) {
+/// True if the node passes the values at this input on unchanged.
+bool passes_on(const Target& target) {
   static const Names kOfFirst = {"Reshape", "Squeeze",      "Unsqueeze", "Broadcast", "Transpose",     "Gather",
                                  "Slice",   "StridedSlice", "Tile",      "Split",     "VariadicSplit", "Identity"};
   if (is_one_of({"Concat"}, target)) return true;
@@ -88,14 +88,14 @@ bool hands_on(const Target& target) {
   return is_one_of(kOfFirst, target) && target.get_index() == 0;
 }
 
-/// A constant, what of it does not fit, and which inputs of nodes its values have been followed to.
+/// A constant, its values that do not fit, and the node inputs already visited.
 struct Search {
   const Constant& constant;
   Excess excess;
   std::set<std::pair<const ov::Node*, size_t>> seen;
 };
 
-/// Follows a model's constants to what is done with them. Not thread safe: it may change the model.
+/// Follows a model's constants to the nodes that use them. Not thread safe: it may change the model.
 class ConstantCheck {
  public:
   void check(ov::Model& model) {
@@ -117,7 +117,7 @@ class ConstantCheck {
     for (const auto& target : value.get_target_inputs()) {
       if (!search.seen.emplace(target.get_node(), target.get_index()).second) continue;
       if (is_bound(target, search.excess) || ignores_size(target) || fold(target)) continue;
-      if (hands_on(target)) {
+      if (passes_on(target)) {
         for (const auto& output : target.get_node()->outputs()) follow(output, search);
       } else if (const auto* parent = dynamic_cast<const MultiSubGraphOp*>(target.get_node())) {
         follow_into(*parent, target.get_index(), search);
@@ -137,7 +137,7 @@ class ConstantCheck {
     }
   }
 
-  /// Computes a node of which all inputs are constants, as exactly as its datatypes are, and checks what comes out.
+  /// Computes a node whose inputs are all constants, in its own datatypes, and checks the result.
   bool fold(const Target& target) {
     const auto node = target.get_node()->shared_from_this();
     const auto inputs = node->input_values();
@@ -168,9 +168,9 @@ class ConstantCheck {
     fail(Kind::Unsupported, "the constant '", search.constant.get_friendly_name(), "' has the value ",
          search.excess.example, ", and node '", node.get_friendly_name(), "' (", node.get_type_name(),
          ") computes with it: the openvino backend computes with ", type.to_string(), " as ",
-         type.is_real() ? "f32, which takes finite numbers from -3.4028235e+38 to 3.4028235e+38"
-                        : "i32, which takes numbers from -2147483648 to 2147483647",
-         ". Export the model with smaller numbers, or with floating point in their place");
+         type.is_real() ? "f32, which holds finite numbers from -3.4028235e+38 to 3.4028235e+38"
+                        : "i32, which holds numbers from -2147483648 to 2147483647",
+         ". Export the model with smaller numbers, or with floating-point numbers");
   }
 };
 

@@ -4,10 +4,10 @@
 
 namespace trtserve::openvino {
 
-/// Throws Unsupported, naming the constant, a value and the node, where the model computes with a constant that does
-/// not fit into the datatype in which OpenVINO computes: it would take the nearest that does. Where that comes to the
-/// same, as with "to the end" in a Slice, or where only constants are computed with it, which is done here, exactly,
-/// nothing is to be said. May change the model, but not what it computes.
+/// Throws Unsupported, naming the constant, a value and the node, if the model computes with a constant that does not
+/// fit into the datatype in which OpenVINO computes: OpenVINO would use the nearest value that fits. Accepts constants
+/// where that gives the same result, as with "to the end" in a Slice, or that are only combined with other constants,
+/// which is computed here, exactly. May change the model, but not its results.
 void check_constants(ov::Model& model);
 
 }  // namespace trtserve::openvino

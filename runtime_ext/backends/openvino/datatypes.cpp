@@ -40,7 +40,7 @@ c10::ScalarType to_torch(const ov::element::Type& type, const std::string& tenso
 ov::element::Type to_openvino(c10::ScalarType dtype) {
   const auto* found =
       std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& pair) { return pair.second == dtype; });
-  if (found == kTypes.end()) fail(Kind::Unsupported, "no tensor of OpenVINO is of type ", c10::toString(dtype));
+  if (found == kTypes.end()) fail(Kind::Unsupported, "OpenVINO has no tensors of type ", c10::toString(dtype));
   return found->first;
 }
 

@@ -15,7 +15,7 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// The element types of onnx.proto3 (TensorProto.DataType) that OpenVINO has, under OpenVINO's names.
+/// The element types of onnx.proto3 (TensorProto.DataType) that OpenVINO supports, as OpenVINO's types.
 const std::array<std::pair<int32_t, ov::element::Type>, 14> kElementTypes = {{
     {1, ov::element::f32},
     {2, ov::element::u8},
@@ -33,7 +33,7 @@ const std::array<std::pair<int32_t, ov::element::Type>, 14> kElementTypes = {{
     {16, ov::element::bf16},
 }};
 
-/// Dynamic where the file does not say, or says one that has its own refusal.
+/// Dynamic if the file declares none, or one that is refused elsewhere.
 ov::element::Type type_of(int32_t declared) {
   const auto* found = std::find_if(kElementTypes.begin(), kElementTypes.end(),
                                    [&](const auto& pair) { return pair.first == declared; });
@@ -72,7 +72,7 @@ std::string described(const ov::Output<const ov::Node>& port) {
 void check(const char* role, const std::vector<DeclaredTensor>& declared,
            const std::vector<ov::Output<const ov::Node>>& made) {
   if (declared.size() != made.size()) {
-    fail(Kind::InvalidInput, "the file declares ", declared.size(), " ", role, "s, and OpenVINO finds ", made.size(),
+    fail(Kind::InvalidInput, "the file declares ", declared.size(), " ", role, "s, but OpenVINO finds ", made.size(),
          ": export the model again without optional inputs and outputs");
   }
   for (size_t i = 0; i < declared.size(); ++i) {
@@ -81,9 +81,9 @@ void check(const char* role, const std::vector<DeclaredTensor>& declared,
       continue;
     }
     fail(Kind::InvalidInput, role, " '", declared[i].name, "' is ", described(declared[i]),
-         " by the file's own declaration, and ", described(made[i]),
-         " as OpenVINO reads the graph: either the declaration is wrong, or OpenVINO takes a node on the way to it "
-         "otherwise than ONNX defines it. Export the model again, if need be with another opset version");
+         " in the file's declaration, but ", described(made[i]),
+         " as OpenVINO reads the graph: either the declaration is wrong, or OpenVINO interprets a node before it "
+         "differently from ONNX. Export the model again, if necessary with another opset version");
   }
 }
 
@@ -120,10 +120,9 @@ void fill_empty_outputs(const std::shared_ptr<ov::Model>& model, const OnnxFile&
     const auto& dims = *declared.shape;
     const bool known = std::all_of(dims.begin(), dims.end(), [](int64_t dim) { return dim >= 0; });
     if (!known || !ov::is_type<ov::op::v0::Constant>(source.get_node())) {
-      fail(
-          Kind::Unsupported, "output '", declared.name, "' is ", described(declared),
-          " by the file's own declaration, and comes of a tensor without elements, which OpenVINO cannot compute with: "
-          "export the model without it");
+      fail(Kind::Unsupported, "output '", declared.name, "' is ", described(declared),
+           " in the file's declaration, and is computed from a tensor without elements, which OpenVINO cannot do: "
+           "export the model without it");
     }
     const auto empty =
         std::make_shared<ov::op::v0::Constant>(source.get_element_type(), ov::Shape(dims.begin(), dims.end()));

@@ -20,13 +20,13 @@ std::optional<std::vector<int64_t>> dims(const ov::PartialShape& shape) {
   return dims;
 }
 
-/// The one profile that OpenVINO knows: the bounds of dynamic dimensions, where there are any.
+/// OpenVINO's only profile: the bounds of dynamic dimensions, if there are any.
 std::vector<ShapeRange> profiles(const ov::PartialShape& shape) {
   ShapeRange range;
   bool bounded = false;
   for (const auto& dim : shape) {
     range.min.push_back(dim.get_min_length());
-    range.max.push_back(dim.get_max_length());  // -1 where there is no bound
+    range.max.push_back(dim.get_max_length());  // -1 if unbounded
     bounded |= dim.is_dynamic() && (dim.get_min_length() > 0 || dim.get_max_length() >= 0);
   }
   if (!bounded) return {};
@@ -50,7 +50,7 @@ std::vector<TensorSpec> specs(const std::vector<Port>& ports, const std::vector<
   return specs;
 }
 
-/// Those of the file: the last is ours where guards need to know the execution.
+/// The file's inputs: the last input is ours if guards need to know the execution.
 std::vector<Port> declared_inputs(const ov::CompiledModel& model, const Safety& safety) {
   auto inputs = model.inputs();
   if (safety.marks) inputs.pop_back();
@@ -61,7 +61,7 @@ std::vector<TensorSpec> input_specs(const ov::CompiledModel& model, const Tensor
                                     const std::vector<ov::element::Type>& cast_first, const Safety& safety) {
   auto inputs = specs(declared_inputs(model, safety), names.inputs, model.get_property(ov::hint::inference_precision));
   for (size_t i = 0; i < cast_first.size(); ++i) {
-    // What is beyond FP32 is beyond the narrower types, too: it becomes infinite there, as it should.
+    // Values beyond FP32 are beyond narrower types too: there they correctly become infinite.
     const auto& cast = cast_first[i];
     const bool any_size = cast.is_real() && (inputs[i].dtype != c10::ScalarType::Double || cast.bitwidth() < 32);
     if (any_size && may_not_fit(inputs[i])) {

@@ -12,21 +12,20 @@
 
 namespace trtserve::openvino {
 
-/// What was made of a model beside the compiled one, so that no request can harm the server. A blob has no more than
-/// the last two.
+/// What protects the server from requests to a model. A blob has only the last two.
 struct Safety {
   std::shared_ptr<const ShapeModel> shapes;
   std::shared_ptr<Marks> marks;
-  std::set<size_t> narrowed;  ///< outputs that are FP64 by the file, and FP32 in the model
+  std::set<size_t> narrowed;  ///< outputs that are FP64 in the file, but FP32 in the model
   bool infer_throws = true;
-  std::function<ov::CompiledModel()> again;  ///< compiles the model anew; null where no execution can damage it
+  std::function<ov::CompiledModel()> again;  ///< recompiles the model; null if no execution can damage it
 };
 
 /// A compiled model on the CPU.
 class OpenVinoEngine final : public BackendEngine {
  public:
-  /// `cast_first` is that of value_range.h; empty where it is not known. `stream_threads` are those that the model
-  /// keeps; null where it keeps none.
+  /// `cast_first` is from value_range.h; empty if unknown. `stream_threads` are the threads that the model keeps; null
+  /// if it keeps none.
   OpenVinoEngine(const ov::CompiledModel& model, const TensorNames& names,
                  const std::vector<ov::element::Type>& cast_first, Safety safety, int instances,
                  std::shared_ptr<const int> stream_threads);
@@ -42,7 +41,7 @@ class OpenVinoEngine final : public BackendEngine {
   std::unique_ptr<ExecutionContext> create_context() override;
 
  private:
-  const std::shared_ptr<const int> stream_threads_;  // first, so that they are given back once the model is gone
+  const std::shared_ptr<const int> stream_threads_;  // first, so that they are given back after the model is destroyed
   const int instances_;
   const std::map<std::string, std::string> properties_;
   const Served served_;

@@ -15,22 +15,22 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// How often an execution runs before it gives up because others broke off beside it.
+/// How often an execution is tried when others break off in the same graph.
 constexpr int kAttempts = 16;
 
-/// Up to here it costs less to copy a tensor than to bind another.
+/// Up to this size, copying a tensor costs less than binding another.
 constexpr size_t kCopiedBytes = 16'384;
 
 ov::Tensor view(const at::Tensor& tensor) {
   const auto sizes = tensor.sizes();
   const ov::Shape shape(sizes.begin(), sizes.end());
   const auto type = to_openvino(tensor.scalar_type());
-  // OpenVINO takes no null address, not even for nothing.
+  // OpenVINO does not accept a null address, not even for an empty tensor.
   if (tensor.numel() == 0) return {type, shape};
   return {type, shape, tensor.data_ptr()};
 }
 
-/// Memory for one execution's output. A dynamic dimension starts at 0: the engine grows the tensor.
+/// Allocates one execution's output. A dynamic dimension starts at 0: the engine grows the tensor.
 ov::Tensor new_output(const TensorSpec& spec, const OutputPlace& place) {
   ov::Shape shape;
   for (const int64_t dim : spec.shape.value_or(std::vector<int64_t>{-1}))
@@ -38,7 +38,7 @@ ov::Tensor new_output(const TensorSpec& spec, const OutputPlace& place) {
   return {place.narrowed ? ov::element::f32 : to_openvino(spec.dtype), shape};
 }
 
-/// A tensor over the memory of `output`, which it keeps.
+/// Returns a tensor over the memory of `output`, which it keeps alive.
 at::Tensor wrap(ov::Tensor output, c10::ScalarType dtype) {
   const auto& shape = output.get_shape();
   const std::vector<int64_t> sizes(shape.begin(), shape.end());
@@ -72,7 +72,7 @@ OpenVinoContext::OpenVinoContext(Compilation& compilation, const Served& served)
 }
 
 void OpenVinoContext::renew_request() {
-  auto made = compilation_.sound();
+  auto made = compilation_.undamaged();
   auto request = made->model.create_infer_request();
   has_state_ = !request.query_state().empty();
   kept_inputs_.assign(served_.inputs.size(), {});
@@ -97,7 +97,7 @@ std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> input
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       if (made_->damaged) renew_request();
       bind(inputs);
-      // What one request leaves in the variables is no business of the next, which may be another client's.
+      // One request's variables must not leak to the next, which may be another client's.
       if (has_state_) request_.reset_state();
       infer();
       if (const auto refusal = served_.marks ? served_.marks->refusal(place_) : std::nullopt) throw Error(*refusal);
@@ -107,7 +107,7 @@ std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> input
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    // What failed after a guard's refusal failed of the zeros that it handed on.
+    // A failure after a guard's refusal comes from the harmless numbers that it passed on.
     if (const auto refusal = served_.marks ? served_.marks->refusal(place_) : std::nullopt) throw Error(*refusal);
     throw failure(error, served_.inputs, inputs);
   }
@@ -129,8 +129,8 @@ void OpenVinoContext::infer() {
   if (interrupted_) fail(Kind::Cancelled, "the execution was stopped");
 }
 
-/// An execution that fails on its shapes leaves the plugin's graph half shaped for them, and what comes next may fail
-/// or be wrong: so shapes are tried apart from it when they first come.
+/// An execution that fails on its shapes leaves the plugin's graph half shaped for them, and the next one may fail or
+/// be wrong. So new shapes are first tried outside the graph.
 void OpenVinoContext::check_shapes(c10::ArrayRef<at::Tensor> inputs) {
   if (!served_.shapes || !served_.shapes->is_dynamic()) return;
   if (std::equal(inputs.begin(), inputs.end(), good_shapes_.begin(), good_shapes_.end(), same_shape)) return;
@@ -145,7 +145,7 @@ void OpenVinoContext::interrupt() noexcept {
   try {
     interrupted_ = true;
     if (served_.marks) served_.marks->stop(place_);
-    // To run on to the end takes less time than to compile the model anew.
+    // Running to the end takes less time than recompiling the model.
     if (compilation_.can_be_damaged()) return;
     const std::lock_guard lock(request_mutex_);
     request_.cancel();  // takes effect between two operations outside of loops

@@ -14,30 +14,30 @@
 
 namespace trtserve::openvino {
 
-/// Where an execution's output is found: in memory of its own, or, of an output that is an input or another output
-/// under a second name, in the memory of that one. OpenVINO has one tensor for both then, and binds both at once.
+/// Where an execution's output is: in its own memory, or, if the output is an input or another output under a second
+/// name, in that one's memory. OpenVINO then has one tensor for both, and binds both together.
 struct OutputPlace {
   enum { Own, Input, Output } of = Own;
-  size_t index = 0;       // of the input, or of the earlier output
-  bool narrowed = false;  // FP64 that is made in FP32
+  size_t index = 0;       // of that input, or of the earlier output
+  bool narrowed = false;  // FP64, but computed in FP32
 };
 
-/// What the contexts of an engine share. Immutable but for what is thread safe itself.
+/// The state that an engine's contexts share. Immutable, except for members that are thread safe themselves.
 struct Served {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
-  std::vector<OutputPlace> places;           ///< of the outputs
+  std::vector<OutputPlace> places;           ///< one per output
   std::shared_ptr<const ShapeModel> shapes;  ///< null for a blob
-  std::shared_ptr<Marks> marks;  ///< null where no guard uses them; else the model's last input is for the place
-  bool infer_throws = true;      ///< false: a failed execution is only told of by wait()
+  std::shared_ptr<Marks> marks;  ///< null if no guard uses them; otherwise the model's last input is the place
+  bool infer_throws = true;      ///< false: only wait() reports a failed execution
 };
 
-/// One InferRequest at a time: a new one once the compiled model has been made anew. Large inputs are read where they
-/// lie, and large outputs are written where the caller finds them; small ones are copied, to and from tensors that stay
-/// bound. Not thread safe but for interrupt().
+/// Runs one InferRequest at a time, a new one after the model is recompiled. Large inputs are read in place, and large
+/// outputs are written to the memory that the caller gets; small ones are copied to and from tensors that stay bound.
+/// Not thread safe except for interrupt().
 class OpenVinoContext final : public ExecutionContext {
  public:
-  /// Both outlive the context: they are the engine's.
+  /// Both arguments belong to the engine, which outlives the context.
   OpenVinoContext(Compilation& compilation, const Served& served);
 
   std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) override;
@@ -54,14 +54,14 @@ class OpenVinoContext final : public ExecutionContext {
 
   Compilation& compilation_;
   const Served& served_;
-  std::shared_ptr<Compilation::Made> made_;  // what request_ belongs to
+  std::shared_ptr<Compilation::Made> made_;  // the model of request_
   std::mutex request_mutex_;
   ov::InferRequest request_;              // written under request_mutex_; interrupt() reads it from another thread
-  std::vector<ov::Tensor> kept_inputs_;   // bound to request_; without memory where another is bound each time
+  std::vector<ov::Tensor> kept_inputs_;   // bound to request_; without memory if another is bound each time
   std::vector<ov::Tensor> kept_outputs_;  // likewise
-  std::vector<size_t> checked_;           // inputs with values that may not fit
-  bool has_state_ = false;                // variables that would outlive an execution
-  std::vector<ov::Shape> good_shapes_;    // of the last inputs that were tried
+  std::vector<size_t> checked_;           // inputs whose values must be checked
+  bool has_state_ = false;                // the model has variables that outlive an execution
+  std::vector<ov::Shape> good_shapes_;    // of the last inputs that were accepted
   int32_t place_ = 0;
   std::atomic<bool> interrupted_{false};
 };

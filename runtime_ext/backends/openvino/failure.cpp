@@ -24,7 +24,7 @@ bool wants_memory(const std::exception& error) {
                                 "not enough memory", "could not create a memory"});
 }
 
-/// The plugin checks shapes in many places, each with its own words, and throws one type for all.
+/// The plugin checks shapes in many places, with different words, and throws the same type everywhere.
 bool speaks_of_inputs(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
   return has_any(text, {"while validating node", "shape infer", "shape_infer", "mismatch", "incompatible", "consistent",
@@ -58,7 +58,7 @@ std::string core_of(const std::exception& error) {
     text += line;
   }
   while (!text.empty() && (text.back() == '.' || text.back() == ' ' || text.back() == ':')) text.pop_back();
-  return text.empty() ? "OpenVINO does not say why" : text;
+  return text.empty() ? "OpenVINO gives no reason" : text;
 }
 
 std::string listed(const std::vector<TensorSpec>& specs, c10::ArrayRef<at::Tensor> inputs) {

@@ -8,7 +8,7 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// OpenVINO hands on an exception's text alone, with its own around it: these stand before and after ours.
+/// OpenVINO passes on only an exception's text, embedded in its own: these characters delimit ours.
 constexpr char kBegin = '\x02';
 constexpr char kEnd = '\x03';
 
@@ -51,10 +51,10 @@ std::optional<Error> refusal(const std::exception& error) {
   const auto begin = text.find(kBegin);
   const auto end = text.find(kEnd, begin == std::string::npos ? 0 : begin);
   if (begin == std::string::npos || end == std::string::npos) return std::nullopt;
-  const std::string told = text.substr(begin + 1, end - begin - 1);
+  const std::string reason = text.substr(begin + 1, end - begin - 1);
   for (const Kind kind : kAllKinds) {
     const auto prefix = c10::str(name(kind), ' ');
-    if (told.rfind(prefix, 0) == 0) return Error(kind, told.substr(prefix.size()));
+    if (reason.rfind(prefix, 0) == 0) return Error(kind, reason.substr(prefix.size()));
   }
   return std::nullopt;
 }

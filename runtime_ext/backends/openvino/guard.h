@@ -12,14 +12,14 @@
 
 namespace trtserve::openvino {
 
-/// Looks at the tensors that a guard gets, and refuses the request with an Error. Any number of threads call it at
-/// once.
+/// Checks the tensors that a guard gets, and throws an Error to refuse the request. Called by many threads
+/// concurrently.
 using Check = std::function<void(const ov::TensorVector&)>;
 
-/// An operation that hands on its first input as it is, once a check of all its inputs has passed. It stands in a model
-/// before an operation that trusts its inputs. What does not pass breaks the execution off, which may leave a graph
-/// damaged; or, with marks, it is noted there and a harmless number is handed on in place of each, so that the
-/// execution comes to its end: the last input is then the execution's place. Thread safe: executions share it.
+/// An operation that passes its first input on unchanged if a check of all its inputs passes. It protects an operation
+/// that trusts its inputs. Without marks, a failed check breaks the execution off, which may damage the graph. With
+/// marks, the refusal is recorded there, and harmless numbers are passed on instead, so that the execution runs to its
+/// end; the last input is then the execution's place. Thread safe: executions share it.
 class Guard final : public ov::op::Op {
  public:
   OPENVINO_OP("Guard", "trtserve")
@@ -34,11 +34,11 @@ class Guard final : public ov::op::Op {
 
  private:
   const std::shared_ptr<const Check> check_;
-  const std::shared_ptr<Marks> marks_;  // null: none
+  const std::shared_ptr<Marks> marks_;  // may be null
   const int harmless_;
 };
 
-/// What a guard refused with, found again in the exception that OpenVINO made of it.
+/// Extracts a guard's refusal from the exception into which OpenVINO wrapped it.
 std::optional<Error> refusal(const std::exception& error);
 
 }  // namespace trtserve::openvino

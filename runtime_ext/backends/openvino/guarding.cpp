@@ -12,8 +12,8 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// The plugin computes wide integers in 32 bits. It narrows what comes of an operation that it does not know apart from
-/// the other inputs of the next one, whose types then differ: so a guard sees, and gives, what is narrow already.
+/// The plugin computes wide integers in 32 bits. It narrows the output of an operation that it does not know separately
+/// from the next operation's other inputs, whose types then differ. So a guard gets and passes on narrowed values.
 Port narrowed(const Port& port) {
   const auto type = port.get_element_type();
   const bool wide = type == ov::element::i64 || type == ov::element::u64 || type == ov::element::u32;
@@ -57,10 +57,10 @@ void Guarding::put(const NodePtr& node, size_t port, const ov::OutputVector& oth
   const auto source = node->input_value(port);
   ov::OutputVector inputs = {narrowed(source)};
   for (const auto& other : others) inputs.push_back(narrowed(other));
-  const bool tells = !is_constant(source) || !std::all_of(others.begin(), others.end(), is_constant);
-  if (tells) inputs.push_back(places_.in(model_));
+  const bool needs_marks = !is_constant(source) || !std::all_of(others.begin(), others.end(), is_constant);
+  if (needs_marks) inputs.push_back(places_.in(model_));
   const auto guard = std::make_shared<Guard>(inputs, std::make_shared<const Check>(std::move(check)),
-                                             tells ? marks_ : nullptr, harmless);
+                                             needs_marks ? marks_ : nullptr, harmless);
   guard->set_friendly_name(c10::str(node->get_friendly_name(), "/guard", port));
   Port checked = guard->output(0);
   const auto type = source.get_element_type();
@@ -72,7 +72,7 @@ void Guarding::put_with(const NodePtr& node, size_t port, size_t first, int harm
   const auto refused_too = [marks = marks_](const ov::TensorVector& tensors) {
     if (const auto refusal = marks->refusal(*tensors.back().data<const int32_t>())) throw Error(*refusal);
   };
-  // What the first one hands on is an input so that the first one comes first.
+  // The first guard's output is an input here, so that the first guard runs first.
   put(node, port, {node->input_value(first)}, refused_too, harmless);
 }
 

@@ -32,7 +32,7 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// Whether constant indices are within the dimension in every request that has anything in it.
+/// True if constant indices are within the dimension for every nonempty request.
 bool known_to_fit(const Port& indices, const ov::Dimension& dim) {
   if (!is_constant(indices)) return false;
   const auto values = ov::as_type_ptr<ov::op::v0::Constant>(indices.get_node_shared_ptr())->cast_vector<int64_t>();
@@ -51,7 +51,7 @@ int64_t constant_axis(const NodePtr& node, size_t port) {
   const auto axis = ov::as_type_ptr<ov::op::v0::Constant>(node->get_input_node_shared_ptr(port));
   if (!axis) {
     fail(Kind::Unsupported, "node '", node->get_friendly_name(), "' (", node->get_type_name(),
-         ") takes its axis from a tensor: export the model with a constant axis");
+         ") reads its axis from a tensor: export the model with a constant axis");
   }
   return axis->cast_vector<int64_t>().at(0);
 }
@@ -69,10 +69,10 @@ void guard_position(const NodePtr& node, const Guarding& guarding) {
   node->output(0).replace(node->input_value(0));
 }
 
-/// A range that steps away from its end is empty in ONNX; OpenVINO's goes on for as many steps as the distance is long.
+/// In ONNX, a range that steps away from its end is empty; OpenVINO makes as many steps as the distance is long.
 void end_range(const NodePtr& node) {
   using namespace ov::op;
-  // OpenVINO's own Range takes numbers of different types; what compares them does not.
+  // OpenVINO's own Range accepts mixed types; the comparison does not.
   const auto as_made = [&](size_t port) {
     const auto& type = node->get_output_element_type(0);
     const auto given = node->input_value(port);
@@ -89,7 +89,7 @@ void end_range(const NodePtr& node) {
   node->input(1).replace_source_output(std::make_shared<v1::Select>(away, start, stop));
 }
 
-/// Instead of refused numbers it gets those of a range of one: 0 to 1 by 1.
+/// Instead of refused numbers, the node gets a range of one element: 0 to 1 by 1.
 void guard_range(const NodePtr& node, size_t most_bytes, const Guarding& guarding) {
   const size_t most = most_bytes / std::max<size_t>(1, node->get_output_element_type(0).size());
   const auto subject = subject_of(node, 0);
@@ -98,7 +98,7 @@ void guard_range(const NodePtr& node, size_t most_bytes, const Guarding& guardin
   for (const size_t port : {1, 2}) guarding.put_with(node, port, 0, 1);
 }
 
-/// Which inputs of an operation, by their ports, choose the size of its output.
+/// The ports of each operation's inputs that determine the size of its output.
 const std::map<std::string, std::vector<size_t>>& size_ports() {
   static const std::map<std::string, std::vector<size_t>> ports = {
       {"Tile", {1}},          {"Broadcast", {1}}, {"Pad", {1, 2}},  {"Range", {0, 1, 2}}, {"Interpolate", {1, 2}},
@@ -113,7 +113,7 @@ bool contains(const std::vector<size_t>& ports, size_t port) {
   return std::find(ports.begin(), ports.end(), port) != ports.end();
 }
 
-/// Guards the nodes of one model. What is needed of a node's surroundings is looked up here.
+/// Guards the nodes of one model, and tracks which values and shapes clients control.
 class Guards {
  public:
   Guards(Guarding guarding, size_t most_bytes) : guarding_(std::move(guarding)), most_bytes_(most_bytes) {}
@@ -133,11 +133,11 @@ class Guards {
     }
   }
 
-  /// Guards what the loop, whose body this is, joins of its iterations, unless all are of one shape for sure.
+  /// Guards the outputs that this body's loop joins from its iterations, unless all are known to have the same shape.
   void guard_scanned(const std::shared_ptr<ov::op::util::SubGraphOp>& loop) const {
     using Loop = ov::op::util::SubGraphOp;
     const auto& body = *guarding_.model();
-    bool grows = false;  // what one iteration hands to the next may be of another shape
+    bool grows = false;  // an iteration may pass a different shape to the next
     for (const auto& input : loop->get_input_descriptions()) {
       if (!ov::as_type_ptr<Loop::MergedInputDescription>(input)) continue;
       grows |= body.get_parameters().at(input->m_body_parameter_index)->get_output_partial_shape(0).is_dynamic();
@@ -152,8 +152,8 @@ class Guards {
   }
 
  private:
-  /// Values that come of the inputs' values, and not of their shapes alone, are the client's. So are the shapes that
-  /// such values choose, and so the values that come of these shapes.
+  /// Values that depend on the inputs' values, not only on their shapes, are under the client's control. So are the
+  /// shapes that such values determine, and the values that depend on these shapes.
   void note_origin(const ov::Node& node) {
     const auto inputs = node.input_values();
     const bool free_shape = std::any_of(inputs.begin(), inputs.end(),
@@ -165,11 +165,12 @@ class Guards {
     const bool clients =
         std::any_of(inputs.begin(), inputs.end(), [this](const Port& port) { return is_clients(port); });
     if (clients || ov::is_type<ov::op::v0::Parameter>(&node)) clients_.insert(&node);
-    if (free_shape || (clients && shape_is_of_values(node))) free_shapes_.insert(&node);
+    if (free_shape || (clients && shape_depends_on_values(node))) free_shapes_.insert(&node);
   }
 
-  /// Whether the values of the node's inputs choose the shape of its output; of most operations their shapes do.
-  bool shape_is_of_values(const ov::Node& node) const {
+  /// True if the values of the node's inputs determine the shape of its output; for most operations, only their shapes
+  /// do.
+  bool shape_depends_on_values(const ov::Node& node) const {
     static const std::set<std::string> of_all = {"NonZero", "NonMaxSuppression", "Unique", "If", "Loop"};
     static const std::set<std::string> of_others = {"Reshape", "Slice", "StridedSlice", "VariadicSplit"};
     const std::string type = node.get_type_name();
@@ -208,7 +209,7 @@ class Guards {
     const std::string type = node->get_type_name();
     if (const auto rule = index_rules.find(type); rule != index_rules.end()) rule->second(node, guarding_);
     guard_lengths(node, type);
-    if (type != "TopK") guard_size(node, type);  // it makes no more than it gets
+    if (type != "TopK") guard_size(node, type);  // its output is no larger than its input
   }
 
   void guard_lengths(const NodePtr& node, const std::string& type) {
@@ -224,12 +225,12 @@ class Guards {
     }
     if (type == "ROIAlign") guard(2, 0, 0, -1);
     if (type == "TopK") {
-      // OpenVINO makes as many as it is asked for, however few there are.
+      // OpenVINO makes as many as requested, even if there are fewer.
       const auto axis = along(node, 0, static_cast<int64_t>(ov::as_type_ptr<ov::op::util::TopKBase>(node)->get_axis()));
       const auto k = ov::as_type_ptr<ov::op::v0::Constant>(node->get_input_node_shared_ptr(1));
       const auto size = node->get_input_partial_shape(0)[static_cast<std::ptrdiff_t>(axis)];
       if (k && k->cast_vector<int64_t>().at(0) <= size.get_min_length()) return;
-      // It leaves out what has no elements, so that one is not too many of anything.
+      // The guard skips empty data, so 1 is never too many.
       guarding_.put(node, 1, {shape_of(node->input_value(0))}, up_to_size(subject_of(node, 1), 0, axis, 0), 1);
     }
     if (type == "Slice" && node->get_input_size() > 3 && is_clients(node->input_value(3))) {
@@ -240,7 +241,7 @@ class Guards {
       guarding_.put(node, 4, {}, within(subject_of(node, 4), -rank.get_length(), rank.get_length() - 1), 0);
     }
     const bool divides = type == "Divide" || type == "Mod" || type == "FloorMod";
-    // Of a shape too: a dimension may be 0.
+    // This includes values from shapes: a dimension may be 0.
     if (divides && node->get_input_element_type(1).is_integral_number() && !is_constant(node->input_value(1))) {
       guarding_.put(node, 1, {}, no_zero(subject_of(node, 1)), 1);
     }
@@ -252,7 +253,7 @@ class Guards {
     const auto chosen = [&](size_t port) {
       return contains(found->second, port) && is_clients(node->input_value(port));
     };
-    std::vector<OperationInput> told;
+    std::vector<OperationInput> checked;
     ov::OutputVector sources;
     auto apart = node->input_values();
     for (size_t port = 0; port < node->get_input_size(); ++port) {
@@ -260,18 +261,18 @@ class Guards {
       if (is_constant(source)) continue;
       const bool is_value = contains(found->second, port);
       apart[port] = std::make_shared<ov::op::v0::Parameter>(source.get_element_type(), source.get_partial_shape());
-      // The guard hands on its first input: that must be one that the client chose.
-      const bool first = chosen(port) && (told.empty() || !chosen(told.front().port));
-      told.insert(first ? told.begin() : told.end(), {port, is_value});
+      // The guard passes on its first input, which must be one that the client controls.
+      const bool first = chosen(port) && (checked.empty() || !chosen(checked.front().port));
+      checked.insert(first ? checked.begin() : checked.end(), {port, is_value});
       sources.insert(first ? sources.begin() : sources.end(), is_value ? source : shape_of(source));
     }
-    if (told.empty() || !chosen(told.front().port)) return;
+    if (checked.empty() || !chosen(checked.front().port)) return;
     if (type == "Range") return guard_range(node, most_bytes_, guarding_);
-    const size_t port = told.front().port;
+    const size_t port = checked.front().port;
     const std::shared_ptr<const ov::Node> operation = node->clone_with_new_inputs(apart);
     const int harmless = type == "Pad" ? 0 : 1;
     guarding_.put(node, port, {sources.begin() + 1, sources.end()},
-                  output_size(subject_of(node, port), operation, std::move(told), most_bytes_), harmless);
+                  output_size(subject_of(node, port), operation, std::move(checked), most_bytes_), harmless);
     for (const size_t other : found->second) {
       if (other != port && other < node->get_input_size() && chosen(other)) {
         guarding_.put_with(node, other, port, harmless);
@@ -281,8 +282,8 @@ class Guards {
 
   const Guarding guarding_;
   const size_t most_bytes_;
-  std::unordered_set<const ov::Node*> clients_;      // whose values are the client's
-  std::unordered_set<const ov::Node*> free_shapes_;  // whose shapes the client's values choose
+  std::unordered_set<const ov::Node*> clients_;      // nodes whose values the client controls
+  std::unordered_set<const ov::Node*> free_shapes_;  // nodes whose shapes depend on the client's values
 };
 
 }  // namespace

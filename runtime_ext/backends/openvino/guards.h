@@ -9,9 +9,9 @@
 
 namespace trtserve::openvino {
 
-/// Puts a guard before every operation of the model, and of the models within it, that would trust values which are
-/// known only when a request comes: indices, lengths, divisors, and the sizes of what it makes. A tensor whose size
-/// such values choose may have `most_bytes`. The guards tell the marks what they refuse, by the execution's place.
+/// Puts a guard before every operation of the model and its nested models that trusts values which only the request
+/// determines: indices, lengths, divisors and output sizes. A tensor whose size depends on such values may have at most
+/// `most_bytes`. The guards record refusals in the marks, by the execution's place.
 void add_guards(const std::shared_ptr<ov::Model>& model, size_t most_bytes, Places& places,
                 const std::shared_ptr<Marks>& marks);
 

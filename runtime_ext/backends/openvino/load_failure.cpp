@@ -21,7 +21,7 @@ constexpr std::string_view kNoRule = "No conversion rule found for operations: "
 constexpr std::string_view kAtNode = "While validating ONNX node '<Node(";
 constexpr size_t kMostNamed = 5;
 
-/// Words with which OpenVINO says that it lacks something.
+/// Words by which OpenVINO reports that it lacks a feature.
 constexpr std::array<std::string_view, 8> kLacks = {"upported", "support", "implemented",  "not allowed",
                                                     "Only ",    "only ",   "dynamic rank", "is expected to be"};
 
@@ -55,7 +55,7 @@ std::set<std::string> listed(std::string_view names) {
   return list;
 }
 
-/// Of operators that OpenVINO lists as "Det-22" or "com.microsoft.EPContext", with and without a version.
+/// Throws for operators that OpenVINO lists as "Det-22" or "com.microsoft.EPContext", with or without a version.
 void fail_unknown_operators(std::string_view names, std::string_view model, const Opsets& opsets) {
   const auto unknown = listed(names);
   const auto is_unknown = [&](const OnnxNode& node) {
@@ -63,40 +63,40 @@ void fail_unknown_operators(std::string_view names, std::string_view model, cons
     const auto opset = opsets.find(std::string(node.domain));
     return unknown.count(op) != 0 || (opset != opsets.end() && unknown.count(c10::str(op, "-", opset->second)) != 0);
   };
-  std::vector<std::string> told;
+  std::vector<std::string> found;
   std::set<std::string> operators;
   visit_nodes(model, [&](const OnnxNode& node) {
     if (is_unknown(node) && operators.insert(operator_name(node, opsets)).second) {
-      told.push_back(c10::str(operator_name(node, opsets), " (node '", shown(node.label()), "')"));
+      found.push_back(c10::str(operator_name(node, opsets), " (node '", shown(node.label()), "')"));
     }
-    return told.size() < kMostNamed;
+    return found.size() < kMostNamed;
   });
-  if (told.empty()) return;
+  if (found.empty()) return;
   std::string all;
-  for (const auto& one : told) all += (all.empty() ? "" : "; ") + one;
+  for (const auto& one : found) all += (all.empty() ? "" : "; ") + one;
   fail(Kind::Unsupported, "OpenVINO does not have the operator ", all, ": export the model without it");
 }
 
-/// `text` begins with the operator of the node, its outputs, and then tells the reason.
+/// `text` contains the node's operator, its outputs, and then the reason.
 void fail_at_node(std::string_view text, std::string_view model, const Opsets& opsets) {
   const auto op = text.substr(0, text.find(')'));
   const auto output = between(text, "): ", ">'");
   const auto why = text.substr(std::min(text.find(">'"), text.size()));
   std::string label = c10::str("the node '", shown(output), "' (", shown(op), ")");
   visit_nodes(model, [&](const OnnxNode& node) {
-    // After the first output come the others.
+    // Further outputs follow the first.
     if (node.op != op || output.substr(0, node.first_output.size()) != node.first_output) return true;
     label = c10::str("the node '", shown(node.label()), "' (", operator_name(node, opsets), ")");
     return false;
   });
-  auto told = plain(why.substr(std::min<size_t>(why.size(), std::string_view(">':").size())));
-  // In "While validating node 'opset1::Add …'": where it is the node's own operator, the node's inputs are at fault;
-  // where it is another, OpenVINO could not put this together from its own.
+  auto detail = plain(why.substr(std::min<size_t>(why.size(), std::string_view(">':").size())));
+  // In "While validating node 'opset1::Add …'": if that is the node's own operator, its inputs are at fault; if it is
+  // another, OpenVINO could not build this operator from its own.
   const auto own = between(why, "While validating node '", " ");
   const auto inner = own.substr(std::min(own.find("::"), own.size()));
-  const bool inputs = told.empty() || (inner.size() > 2 && inner.substr(2) == op);
-  if (told.empty()) told = "inputs or attributes are missing or not of the kind that the operator takes";
-  fail(inputs && !lacks(told) ? Kind::InvalidInput : Kind::Unsupported, "OpenVINO cannot take ", label, ": ", told);
+  const bool inputs = detail.empty() || (inner.size() > 2 && inner.substr(2) == op);
+  if (detail.empty()) detail = "inputs or attributes are missing or not of the kind that the operator accepts";
+  fail(inputs && !lacks(detail) ? Kind::InvalidInput : Kind::Unsupported, "OpenVINO cannot take ", label, ": ", detail);
 }
 
 }  // namespace
@@ -114,8 +114,8 @@ void fail_conversion(const std::exception& error, const std::string& path, const
 }
 
 void fail_load(const std::exception& error) {
-  const std::string told = reason(error);
-  fail(lacks(told) ? Kind::Unsupported : Kind::InvalidInput, "OpenVINO cannot load the plan: ", told);
+  const std::string detail = reason(error);
+  fail(lacks(detail) ? Kind::Unsupported : Kind::InvalidInput, "OpenVINO cannot load the plan: ", detail);
 }
 
 }  // namespace trtserve::openvino

@@ -7,11 +7,11 @@
 
 namespace trtserve::openvino {
 
-/// Throws what is to be told of a failure to convert the ONNX file at `path`: the node and its operator, as the file
-/// names them, and what of OpenVINO's reason helps. Unsupported where OpenVINO lacks something, else InvalidInput.
+/// Reports a failure to convert the ONNX file at `path`: throws an Error that names the node and its operator as in the
+/// file, with the helpful part of OpenVINO's reason. Unsupported if OpenVINO lacks a feature, otherwise InvalidInput.
 [[noreturn]] void fail_conversion(const std::exception& error, const std::string& path, const Opsets& opsets);
 
-/// Throws what a client is told of a failure to import or to compile a model, which names no node of a file.
+/// Reports a failure to import or compile a model as an Error, without naming a node of the file.
 [[noreturn]] void fail_load(const std::exception& error);
 
 }  // namespace trtserve::openvino

@@ -17,7 +17,7 @@ namespace {
 using ov::op::v0::Constant;
 using ov::op::v5::Loop;
 
-/// A loop of so few iterations ends soon enough, and OpenVINO may unroll it.
+/// A loop with this few iterations ends soon enough, and OpenVINO may unroll it.
 constexpr int64_t kFewIterations = 1000;
 
 std::optional<int64_t> constant_trips(const Loop& loop) {
@@ -33,7 +33,7 @@ bool may_be_long(const ov::Node& node) {
   return !trips || *trips < 0 || *trips > kFewIterations;
 }
 
-/// To OpenVINO a negative trip count means without end. The frontend writes one where the file has no count.
+/// OpenVINO reads a negative trip count as unlimited. The frontend writes one if the file has no count.
 void bound_trips(Loop& loop) {
   const auto trips = loop.input_value(0);
   const auto zero = Constant::create(trips.get_element_type(), trips.get_shape(), {0});
@@ -46,7 +46,8 @@ void bound_trips(Loop& loop) {
   }
 }
 
-/// The condition of a stopped execution's loop, and of one that has been refused, is false: so it ends as others do.
+/// Refuses the loop condition of a stopped or refused execution: its guard then makes the condition false, and the loop
+/// ends.
 Check stop_check(std::shared_ptr<const Marks> marks) {
   return [marks = std::move(marks)](const ov::TensorVector& tensors) {
     const auto place = *tensors[1].data<const int32_t>();

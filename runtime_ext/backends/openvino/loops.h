@@ -9,8 +9,8 @@
 
 namespace trtserve::openvino {
 
-/// Makes every loop of the model, and of the models within it, end: no iterations where the trip count is negative, as
-/// ONNX has it, and before each iteration of a long one a look at whether the execution is to stop.
+/// Makes every loop of the model and its nested models end: a negative trip count means no iterations, as in ONNX, and
+/// a long loop checks before each iteration whether the execution should stop.
 void add_loop_guards(const std::shared_ptr<ov::Model>& model, Places& places, const std::shared_ptr<Marks>& marks);
 
 }  // namespace trtserve::openvino

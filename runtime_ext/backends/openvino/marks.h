@@ -9,17 +9,17 @@
 
 namespace trtserve::openvino {
 
-/// What a model's guards know of the executions of an engine, and tell of them: which are to stop, and which they have
-/// refused. Each context has a place of its own, whose number goes into the model as a value of a hidden input: threads
-/// of OpenVINO's own may run an execution, so it cannot be told by its thread. Thread safe.
+/// Records, for a model's guards, which executions should stop and which have been refused. Each context has a place,
+/// whose number enters the model through a hidden input: OpenVINO may run an execution on its own threads, so the
+/// thread does not identify it. Thread safe.
 class Marks {
  public:
   int32_t add();
-  /// Before an execution: neither stopped nor refused.
+  /// Resets the place before an execution: neither stopped nor refused.
   void clear(int32_t place);
   void stop(int32_t place);
   bool is_stopped(int32_t place) const;
-  /// Keeps the first refusal of an execution.
+  /// Records a refusal; only an execution's first is kept.
   void refuse(int32_t place, const Error& error);
   std::optional<Error> refusal(int32_t place) const;
 

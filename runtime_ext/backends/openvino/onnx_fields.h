@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-/// Numbers of fields, by message: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
+/// Field numbers, by message: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 namespace trtserve::openvino {
 
 namespace model_field {

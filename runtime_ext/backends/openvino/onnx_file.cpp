@@ -18,17 +18,17 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// protobuf counts bytes with 31 bits.
+/// protobuf limits a message to 31 bits of length.
 constexpr size_t kMostBytes = std::numeric_limits<int32_t>::max();
 
 constexpr uint64_t kMostElements = uint64_t{1} << 31;
 
-/// Of TensorProto.DataType.
+/// The number in TensorProto.DataType.
 constexpr int32_t kComplex64 = 14;
 constexpr int32_t kComplex128 = 15;
 constexpr int32_t kNewestType = 28;
 
-/// The parts of the file's ModelProto that are read here.
+/// The parts of the file's ModelProto that this reader uses.
 struct Model {
   int64_t ir_version = 0;
   std::vector<std::string_view> opset_imports;
@@ -69,17 +69,17 @@ void add_tensor_type(DeclaredTensor& tensor, std::string_view type) {
   }
 }
 
-/// What is known of a tensor here to be of no use to a request, or to OpenVINO.
+/// Refuses a tensor whose type neither a request nor OpenVINO can use.
 void check_type(const DeclaredTensor& tensor, const char* role) {
   const bool complex = tensor.elem_type == kComplex64 || tensor.elem_type == kComplex128;
   if (complex || tensor.elem_type < 0 || tensor.elem_type > kNewestType) {
     fail(Kind::Unsupported, "the ", role, " '", shown(tensor.name), "' of the ONNX file is of ",
          complex ? "a complex type" : c10::str("the data type ", tensor.elem_type),
-         ", which no request can carry: export the model with another there");
+         ", which no request can carry: export the model with another type there");
   }
 }
 
-/// A product beyond 64 bits would be a small number to OpenVINO.
+/// Refuses sizes whose product overflows 64 bits: OpenVINO would see a small number.
 void check_size(const DeclaredTensor& tensor, const char* role) {
   uint64_t elements = 1;
   for (const int64_t dim : tensor.shape.value_or(std::vector<int64_t>{})) {
@@ -89,7 +89,7 @@ void check_size(const DeclaredTensor& tensor, const char* role) {
       continue;
     }
     fail(Kind::InvalidInput, "the ", role, " '", shown(tensor.name), "' of the ONNX file has more than ", kMostElements,
-         " elements, which is no size that a request could have");
+         " elements, more than a request can have");
   }
 }
 
@@ -105,10 +105,9 @@ DeclaredTensor read_declared(std::string_view value_info, const char* role) {
     const auto& field = fields.field();
     if (field.number == type_field::kDenotation) continue;
     if (field.number != type_field::kTensor) {
-      fail(
-          Kind::Unsupported, "the ", role, " '", shown(tensor.name),
-          "' of the ONNX file is a sequence, a map, an optional or a sparse tensor, which no request can carry: export "
-          "the model with dense tensors in its place");
+      fail(Kind::Unsupported, "the ", role, " '", shown(tensor.name),
+           "' of the ONNX file is a sequence, a map, an optional or a sparse tensor, which no request can carry: "
+           "export the model with dense tensors instead");
     }
     add_tensor_type(tensor, field.bytes);
   }
@@ -123,12 +122,12 @@ void check_input(const DeclaredTensor& input) {
   }
   if (!input.shape) {
     fail(Kind::InvalidInput, "the input '", shown(input.name),
-         "' of the ONNX file has no shape, and OpenVINO cannot "
-         "run with a dynamic rank: export it with one, of dynamic dimensions where sizes change");
+         "' of the ONNX file has no shape, and OpenVINO cannot run with a dynamic rank: export it with a shape, with "
+         "dynamic dimensions where sizes change");
   }
 }
 
-/// The names that initializers of a graph have.
+/// The names of a graph's initializers.
 std::unordered_set<std::string_view> initializers(std::string_view graph) {
   std::unordered_set<std::string_view> names;
   for (Fields fields(graph); fields.next();) {
@@ -162,8 +161,7 @@ void read_graph(std::string_view graph, OnnxFile& file) {
   check_names(file.outputs, "output");
   if (file.outputs.empty()) {
     fail(Kind::InvalidInput,
-         "the graph of the ONNX file has no outputs: it is cut off or damaged. Fetch or export it "
-         "again");
+         "the graph of the ONNX file has no outputs: it is cut off or damaged. Fetch or export it again");
   }
 }
 
@@ -174,7 +172,7 @@ OnnxFile read_onnx_file(const std::string& path) { return read_onnx_bytes(Mapped
 OnnxFile read_onnx_bytes(std::string_view bytes) {
   if (bytes.empty()) fail(Kind::InvalidInput, "the plan is empty");
   if (bytes.size() > kMostBytes) {
-    fail(Kind::InvalidInput, "the ONNX file has ", bytes.size(), " bytes, and protobuf reads no more than ", kMostBytes,
+    fail(Kind::InvalidInput, "the ONNX file has ", bytes.size(), " bytes, but protobuf reads at most ", kMostBytes,
          ": compile the model with OpenVINO and upload the exported blob");
   }
   const Model model = read_model(bytes);
@@ -185,8 +183,8 @@ OnnxFile read_onnx_bytes(std::string_view bytes) {
   check_messages(bytes, tensors);
   if (!model.graph) {
     fail(Kind::InvalidInput,
-         "the ONNX file is cut off: it has no graph. Its download or copy did not come to an end, "
-         "it seems: fetch or export it again");
+         "the ONNX file is cut off: it has no graph. Its download or copy probably did not finish: fetch or export it "
+         "again");
   }
   read_graph(*model.graph, file);
   check_graph(bytes, file.opsets, file.ir_version);

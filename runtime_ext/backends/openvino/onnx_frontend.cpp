@@ -9,15 +9,15 @@
 
 namespace trtserve::openvino {
 
-/// Asks the ONNX frontend alone: the others take several files, or run what is in them.
+/// Uses only the ONNX frontend: others read several files, or run code in them.
 std::shared_ptr<ov::Model> read_onnx(const std::string& path, const OnnxFile& file) {
   const auto frontend = ov::frontend::FrontEndManager().load_by_framework("onnx");
-  if (!frontend) fail(Kind::Unsupported, "this server's OpenVINO has no frontend for ONNX");
+  if (!frontend) fail(Kind::Unsupported, "this server's OpenVINO has no ONNX frontend");
   frontend->add_extension(reductions());
   frontend->add_extension(sequence_at());
   try {
     const auto loaded = frontend->load(path);
-    if (!loaded) fail(Kind::InvalidInput, "OpenVINO does not take the plan for an ONNX model");
+    if (!loaded) fail(Kind::InvalidInput, "OpenVINO does not recognize the plan as an ONNX model");
     return frontend->convert(loaded);
   } catch (const ov::Exception& error) {
     fail_conversion(error, path, file.opsets);

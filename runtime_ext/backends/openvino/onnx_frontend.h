@@ -9,8 +9,8 @@
 
 namespace trtserve::openvino {
 
-/// What OpenVINO makes of an ONNX file that read_onnx_file() has read, as `file`. Unsupported, naming the node, for an
-/// operator that OpenVINO does not have, or not for these types; InvalidInput for what it finds wrong.
+/// Converts an ONNX file that read_onnx_file() has read (`file`) to OpenVINO's model. Unsupported, naming the node, for
+/// an operator that OpenVINO lacks, or lacks for these types; InvalidInput for errors that it finds.
 std::shared_ptr<ov::Model> read_onnx(const std::string& path, const OnnxFile& file);
 
 }  // namespace trtserve::openvino

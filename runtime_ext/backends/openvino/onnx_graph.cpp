@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kFirstIrVersionWithOpsets = 3;
 constexpr const char* kExportAgain = "the file is cut off or damaged. Fetch or export it again";
 
-/// The names that one graph gives values to, and what the graphs around it give.
+/// The names that one graph defines, and the scope of the graph around it.
 struct Scope {
   const Scope* outer = nullptr;
   std::unordered_set<std::string_view> names = {};
@@ -47,19 +47,19 @@ class GraphCheck {
       if (fields.field().number != graph_field::kOutput) continue;
       const auto name = bytes_of(fields.field().bytes, value_info_field::kName);
       if (!scope.has(name)) {
-        fail(Kind::InvalidInput, "no node of the ONNX file gives '", shown(name),
+        fail(Kind::InvalidInput, "no node of the ONNX file produces '", shown(name),
              "', which is an output of its graph: ", kExportAgain);
       }
     }
   }
 
  private:
-  /// What has a value before the first node. An input that has an initializer too has that as its default.
+  /// Adds the names that are defined before the first node. An input with an initializer has that as its default.
   static void add_given(std::string_view graph, Scope& scope) {
     for (Fields fields(graph); fields.next();) {
       const auto& field = fields.field();
       if (field.number == graph_field::kSparseInitializer) {
-        fail(Kind::Unsupported, "the ONNX file gives '",
+        fail(Kind::Unsupported, "the ONNX file has '",
              shown(bytes_of(bytes_of(field.bytes, sparse_tensor_field::kValues), tensor_field::kName)),
              "' as a sparse tensor, which OpenVINO does not read: export it dense");
       }
@@ -77,8 +77,8 @@ class GraphCheck {
 
   static void add(std::string_view name, Scope& scope) {
     if (scope.names.insert(name).second) return;
-    fail(Kind::InvalidInput, "the ONNX file gives two values to '", shown(name),
-         "', where ONNX allows one: export it again");
+    fail(Kind::InvalidInput, "the ONNX file defines '", shown(name),
+         "' twice, which ONNX does not allow: export it again");
   }
 
   void check_node(std::string_view message, Scope& scope) const {
@@ -92,9 +92,8 @@ class GraphCheck {
       if (field.number != node_field::kInput || field.bytes.empty() || scope.has(field.bytes)) continue;
       fail(Kind::InvalidInput, "the node '", shown(node.label()), "' (", shown(node.op), ") of the ONNX file takes '",
            shown(field.bytes),
-           "', which no input, no initializer and no node before it gives: the file is cut off or damaged, or its "
-           "nodes are "
-           "not in the order in which they run. Fetch or export it again");
+           "', which no input, initializer or earlier node provides: the file is cut off or damaged, or its nodes are "
+           "not in execution order. Fetch or export it again");
     }
     for (Fields fields(message); fields.next();) {
       if (fields.field().number == node_field::kAttribute) check_subgraphs(fields.field().bytes, scope);
@@ -117,15 +116,14 @@ class GraphCheck {
   void check_operator(const OnnxNode& node) const {
     if (functions_.count({node.domain, node.op}) != 0) {
       fail(Kind::Unsupported, "the node '", shown(node.label()), "' calls '", shown(node.op),
-           "', a function that the ONNX file defines, and OpenVINO reads no functions: put their nodes in its place "
-           "with "
+           "', a function that the ONNX file defines, and OpenVINO reads no functions: inline them with "
            "onnx.inliner.inline_local_functions(model)");
     }
     if (opsets_.count(std::string(node.domain)) != 0) return;
     if (node.domain.empty() && ir_version_ < kFirstIrVersionWithOpsets) return;
-    fail(Kind::InvalidInput, "the node '", shown(node.label()), "' (", shown(node.op), ") is of the operators of ",
+    fail(Kind::InvalidInput, "the node '", shown(node.label()), "' (", shown(node.op), ") is an operator of ",
          node.domain.empty() ? "ai.onnx" : shown(node.domain),
-         ", of which the ONNX file does not say the version (in opset_import): ", kExportAgain);
+         ", whose version the ONNX file does not state (in opset_import): ", kExportAgain);
   }
 
   const std::set<Function> functions_;

@@ -12,7 +12,7 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// What a field holds, as far as it matters to its place in the file.
+/// A field's type, as far as it matters for reading the file.
 enum class Holds : uint8_t { Int32, Int64, Float, Double, Bytes, Message };
 
 enum class Times : uint8_t { Once, Repeated, Choice };  // Choice: at most one of the message's choices, once
@@ -21,7 +21,7 @@ struct KnownField {
   uint32_t number;
   Holds holds;
   Times times = Times::Once;
-  Message message = Message::Model;  // of Holds::Message
+  Message message = Message::Model;  // if it holds a Message
 };
 
 struct KnownMessage {
@@ -29,9 +29,9 @@ struct KnownMessage {
   std::vector<KnownField> fields;
 };
 
-/// protobuf reads no message deeper than this, unless told to.
+/// protobuf's default limit on nesting.
 constexpr int kDeepest = 100;
-constexpr size_t kMostFields = 32;  // of one message
+constexpr size_t kMostFields = 32;  // per message
 
 constexpr auto kMany = Times::Repeated;
 constexpr auto kChoice = Times::Choice;
@@ -43,7 +43,7 @@ constexpr KnownField part(uint32_t number, Message message, Times times = Times:
   return {number, Holds::Message, times, message};
 }
 
-/// In the order of Message. Two fields of FunctionProto that onnx.proto has given up (2 and 3) are still written.
+/// In the order of Message. Exporters still write two fields of FunctionProto that onnx.proto has dropped (2 and 3).
 const std::vector<KnownMessage>& known_messages() {
   static const std::vector<KnownMessage> kMessages = {
       {"ModelProto",
@@ -131,7 +131,7 @@ const std::vector<KnownMessage>& known_messages() {
 
 const KnownMessage& known(Message message) { return known_messages().at(static_cast<size_t>(message)); }
 
-/// The fields of one message that have come so far.
+/// The fields of one message seen so far.
 class Seen {
  public:
   explicit Seen(const KnownMessage& message) : message_(message) {}
@@ -143,7 +143,7 @@ class Seen {
     if (seen) {
       fail(Kind::InvalidInput, "the ONNX file is damaged or made to deceive: field ", field.number, " of a ",
            message_.name,
-           field.times == Times::Choice ? " comes beside another of which it is the alternative"
+           field.times == Times::Choice ? " comes together with another field that excludes it"
                                         : " comes twice, which no exporter writes");
     }
     seen = true;
@@ -157,10 +157,10 @@ class Seen {
 
 [[noreturn]] void wrong_type(const KnownMessage& message, const KnownField& known) {
   fail(Kind::InvalidInput, "the ONNX file is damaged: field ", known.number, " of a ", message.name,
-       " is not written as the type that it has");
+       " does not have the encoding of its type");
 }
 
-/// Repeated numbers may be packed into one field, of any such number; single ones may not.
+/// Repeated numbers may be packed into any number of fields; single ones may not.
 void check_value(const Field& field, const KnownField& known, const KnownMessage& message) {
   const bool packed = field.type == WireType::Bytes && known.times == Times::Repeated;
   switch (known.holds) {
@@ -181,7 +181,7 @@ void check_value(const Field& field, const KnownField& known, const KnownMessage
         return;
       }
       if (field.type != WireType::Varint) wrong_type(message, known);
-      // What does not fit is cut by one reader of protobuf and set aside by another.
+      // A value that does not fit is truncated by one protobuf reader and ignored by another.
       const auto value = static_cast<int64_t>(field.value);
       if (known.holds == Holds::Int32 && value != static_cast<int32_t>(value)) wrong_type(message, known);
   }
@@ -195,7 +195,7 @@ class Checker {
     const auto& known_message = known(message);
     if (depth > kDeepest) {
       fail(Kind::InvalidInput, "the ONNX file nests its graphs or types more than ", kDeepest,
-           " messages deep, which protobuf does not read");
+           " messages deep, which is beyond protobuf's limit");
     }
     Seen seen(known_message);
     for (Fields fields(bytes); fields.next();) {
@@ -203,8 +203,8 @@ class Checker {
       const auto found = std::find_if(known_message.fields.begin(), known_message.fields.end(),
                                       [&](const KnownField& one) { return one.number == field.number; });
       if (found == known_message.fields.end()) {
-        fail(Kind::InvalidInput, "the ONNX file is damaged or made by something newer than this server: a ",
-             known_message.name, " has a field ", field.number, ", which is not known");
+        fail(Kind::InvalidInput, "the ONNX file is damaged, or newer than this server supports: a ", known_message.name,
+             " has a field ", field.number, ", which is not known");
       }
       check_value(field, *found, known_message);
       seen.add(static_cast<size_t>(found - known_message.fields.begin()));

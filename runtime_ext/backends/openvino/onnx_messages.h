@@ -36,7 +36,7 @@ enum class Message : uint8_t {
   SimpleSharding,
 };
 
-/// Called with each TensorProto and SparseTensorProto of a file, wherever it stands.
+/// Called with each TensorProto and SparseTensorProto of a file, wherever it is.
 class TensorVisitor {
  public:
   virtual ~TensorVisitor() = default;
@@ -44,10 +44,10 @@ class TensorVisitor {
   virtual void sparse_tensor(std::string_view message) = 0;
 };
 
-/// Checks that a file is one ModelProto of known fields, written as exporters write it: each at most once unless it
-/// is repeated, one member of a choice, no deeper than protobuf itself reads. What passes means to every reader of
-/// protobuf what it means to a simple one that takes field after field, as ours do. Takes time in proportion to the
-/// file, and no memory. InvalidInput for any other.
+/// Checks that a file is one ModelProto of known fields, written as exporters write it: each field at most once unless
+/// it is repeated, one member of a choice, nested no deeper than protobuf itself reads. All protobuf readers, including
+/// our simple sequential ones, then interpret the file the same way. Takes time linear in the file's size, and no
+/// memory. InvalidInput otherwise.
 void check_messages(std::string_view file, TensorVisitor& visitor);
 
 }  // namespace trtserve::openvino

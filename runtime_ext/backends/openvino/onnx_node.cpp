@@ -7,7 +7,7 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// False once `visit` has returned that. As deep as check_messages() has let the graphs be.
+/// Returns false once `visit` has. Recursion is bounded by the depth that check_messages() allows.
 bool visit_graph(std::string_view graph, const std::function<bool(const OnnxNode&)>& visit);
 
 bool visit_attribute(std::string_view attribute, const std::function<bool(const OnnxNode&)>& visit) {

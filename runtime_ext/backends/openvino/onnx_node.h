@@ -5,11 +5,11 @@
 
 namespace trtserve::openvino {
 
-/// What a NodeProto calls itself. The views are on its message.
+/// A NodeProto's operator and names, as views into its message.
 struct OnnxNode {
   explicit OnnxNode(std::string_view message);
 
-  /// What a person can find it by.
+  /// The name by which a person can find the node.
   std::string_view label() const { return name.empty() ? first_output : name; }
 
   std::string_view name;

@@ -16,16 +16,17 @@ namespace {
 using namespace tensor_field;
 
 constexpr uint64_t kBitsOfByte = 8;
-/// As many as a file has bytes; the square fits into 64 bits. Types of less than a byte are for weights, and smaller.
+/// The largest file in bytes; its square fits into 64 bits. Types smaller than a byte are for weights, which are
+/// smaller.
 constexpr uint64_t kMostElements = uint64_t{1} << 31;
-/// OpenVINO makes a dense tensor of a sparse one: no larger than one that a file could hold.
+/// OpenVINO converts a sparse tensor to a dense one, which may be no larger than one that a file could hold.
 constexpr uint64_t kMostSparseElements = uint64_t{1} << 28;
 
 /// How the elements of a TensorProto.DataType are stored: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 struct Storage {
-  uint64_t bits = 0;     // of an element in raw_data; 0: it may not be there
-  uint32_t field = 0;    // where it is else
-  uint64_t entries = 1;  // that `elements` of them take there
+  uint64_t bits = 0;     // per element in raw_data; 0: not allowed in raw_data
+  uint32_t field = 0;    // the field otherwise
+  uint64_t entries = 1;  // entries for `elements` elements in that field
   uint64_t elements = 1;
 };
 
@@ -62,17 +63,17 @@ constexpr std::array<Storage, 29> kStorage = {{
     {6, kInt32s},
 }};
 
-/// What a TensorProto says of itself, and how much it holds.
+/// A TensorProto's declaration, and how much data it holds.
 struct Tensor {
   std::string_view name;
   uint64_t data_type = 0;
-  uint64_t elements = 1;  // that its dimensions ask for
+  uint64_t elements = 1;  // required by its dimensions
   bool wrong_dims = false;
   bool external = false;
   bool segmented = false;
   bool has_raw = false;
   uint64_t raw_bytes = 0;
-  std::array<uint64_t, kUint64s + 1> entries{};  // by field, of those that hold numbers or strings
+  std::array<uint64_t, kUint64s + 1> entries{};  // per field that holds numbers or strings
 };
 
 uint64_t varints_in(std::string_view packed) {
@@ -87,7 +88,7 @@ uint64_t entries_in(const Field& field) {
   return varints_in(field.bytes);
 }
 
-/// Multiplies `elements` by a dimension; false where that is negative or the product too large.
+/// Multiplies `elements` by a dimension; returns false if the dimension is negative or the product too large.
 bool multiply(uint64_t dimension, uint64_t most, uint64_t& elements) {
   if (dimension > most) return false;  // a negative one too
   elements *= dimension;               // no overflow: both are at most `most`
@@ -144,8 +145,8 @@ Tensor read_tensor(std::string_view message) {
   return tensor;
 }
 
-/// Its data is as much as its dimensions and type ask for: OpenVINO reads past the end of what is less, or takes a
-/// tensor without data for an input.
+/// Checks that a tensor holds exactly the data that its dimensions and type require: OpenVINO would read past the end
+/// of shorter data, or treat a tensor without data as an input.
 void check_size(const Tensor& tensor) {
   const auto name = shown(tensor.name);
   if (tensor.wrong_dims) {
@@ -153,7 +154,7 @@ void check_size(const Tensor& tensor) {
   }
   if (tensor.data_type == 0 || tensor.data_type >= kStorage.size()) {
     fail(Kind::Unsupported, "the tensor '", name, "' of the ONNX file has the data type ", tensor.data_type,
-         ", and those of ONNX are 1 to ", kStorage.size() - 1, ": export it again");
+         ", but ONNX defines 1 to ", kStorage.size() - 1, ": export it again");
   }
   const auto& storage = kStorage.at(tensor.data_type);
   const uint64_t asked = (tensor.elements * storage.entries + storage.elements - 1) / storage.elements;
@@ -167,23 +168,23 @@ void check_size(const Tensor& tensor) {
   if (right && others == 0) return;
   fail(Kind::InvalidInput, "the tensor '", name, "' of the ONNX file does not hold the ", tensor.elements,
        tensor.elements == 1 ? " element" : " elements",
-       " that its shape and type ask for: the file is damaged, or "
-       "was exported without its weights. Export it again");
+       " that its shape and type require: the file is damaged, or was exported without its weights. Export it again");
 }
 
 }  // namespace
 
 void TensorCheck::tensor(std::string_view message) {
-  if (message.empty()) return;  // some exporters write one with each attribute
+  if (message.empty()) return;  // some exporters write an empty tensor with each attribute
   const Tensor tensor = read_tensor(message);
   if (tensor.external) {
-    fail(Kind::InvalidInput, "the data of the tensor '", shown(tensor.name),
-         "' is not in the ONNX file but in another, which is not uploaded with it: export with external_data=False "
-         "(torch.onnx.export(…, external_data=False), or onnx.save_model(model, path) of a model that onnx.load has "
-         "read)");
+    fail(
+        Kind::InvalidInput, "the data of the tensor '", shown(tensor.name),
+        "' is not in the ONNX file but in another file, which is not uploaded with it: export with external_data=False "
+        "(torch.onnx.export(…, external_data=False), or onnx.save_model(model, path) of a model that onnx.load has "
+        "read)");
   }
   if (tensor.segmented) {
-    fail(Kind::Unsupported, "the ONNX file holds only a segment of the tensor '", shown(tensor.name),
+    fail(Kind::Unsupported, "the ONNX file contains only a segment of the tensor '", shown(tensor.name),
          "': export it whole");
   }
   check_size(tensor);

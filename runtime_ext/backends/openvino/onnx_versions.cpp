@@ -14,9 +14,9 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// What ONNX 1.23 has, the newest release at the time of OpenVINO 2026.4:
-/// https://github.com/onnx/onnx/blob/main/docs/Versioning.md. OpenVINO reads a newer file as if it were an older
-/// one: what has changed since is then wrong without a word.
+/// The versions in ONNX 1.23, the newest release at the time of OpenVINO 2026.4:
+/// https://github.com/onnx/onnx/blob/main/docs/Versioning.md. OpenVINO reads a newer file as if it were an older one,
+/// and silently misreads what has changed since.
 constexpr int64_t kNewestIrVersion = 14;
 constexpr int64_t kFirstIrVersionWithOpsets = 3;
 constexpr std::array<std::pair<std::string_view, int64_t>, 7> kNewestOpsets = {{
@@ -28,7 +28,7 @@ constexpr std::array<std::pair<std::string_view, int64_t>, 7> kNewestOpsets = {{
     {"com.microsoft", 1},
     {"org.openvinotoolkit", 1},
 }};
-/// Of domains that people make for functions of their own. OpenVINO counts down from a version, one at a time.
+/// For domains of users' own functions. OpenVINO counts down from the version, one at a time.
 constexpr int64_t kNewestOther = 1'000'000;
 
 std::string shown_domain(const std::string& domain) { return domain.empty() ? "ai.onnx" : shown(domain); }
@@ -43,9 +43,9 @@ int64_t newest(const std::string& domain) {
 
 int64_t check_ir_version(int64_t version) {
   if (version == 0)
-    fail(Kind::InvalidInput, "the ONNX file does not say its IR version: it is cut off, or no ONNX file");
+    fail(Kind::InvalidInput, "the ONNX file does not say its IR version: it is cut off, or not an ONNX file");
   if (version < 0 || version > kNewestIrVersion) {
-    fail(Kind::Unsupported, "the ONNX file has IR version ", version, ", and versions 1 to ", kNewestIrVersion,
+    fail(Kind::Unsupported, "the ONNX file has IR version ", version, ", but only versions 1 to ", kNewestIrVersion,
          " are supported: export it with ir_version=", kNewestIrVersion, " or an older one");
   }
   return version;
@@ -63,7 +63,8 @@ std::map<std::string, int64_t> read_opsets(const std::vector<std::string_view>& 
     if (domain == "ai.onnx") domain.clear();
     if (version < 1 || version > newest(domain)) {
       fail(Kind::Unsupported, "the ONNX file asks for version ", version, " of the operators of ", shown_domain(domain),
-           ", and versions 1 to ", newest(domain), " are supported: export it with an opset_version of these");
+           ", but only versions 1 to ", newest(domain),
+           " are supported: export it with an opset_version in this range");
     }
     if (!opsets.emplace(domain, version).second) {
       fail(Kind::InvalidInput, "the ONNX file names two versions of the operators of ", shown_domain(domain),
@@ -72,8 +73,8 @@ std::map<std::string, int64_t> read_opsets(const std::vector<std::string_view>& 
   }
   if (opsets.empty() && ir_version >= kFirstIrVersionWithOpsets) {
     fail(Kind::InvalidInput,
-         "the ONNX file does not say which operators it uses (it has no opset_import): it is cut "
-         "off. Fetch or export it again");
+         "the ONNX file does not say which operators it uses (it has no opset_import): it is cut off. Fetch or export "
+         "it again");
   }
   return opsets;
 }

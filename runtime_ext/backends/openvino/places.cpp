@@ -36,7 +36,7 @@ ov::Output<ov::Node> Places::in(const std::shared_ptr<ov::Model>& model) {
     loop->set_invariant_input(value, outside);
   } else {
     fail(Kind::Unsupported, "node '", node->get_friendly_name(), "' (", node->get_type_name(),
-         ") has models within it that cannot be guarded");
+         ") has nested models that cannot be guarded");
   }
   return value->output(0);
 }

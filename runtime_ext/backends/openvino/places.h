@@ -9,17 +9,16 @@
 
 namespace trtserve::openvino {
 
-/// The place of an execution among the marks as a value: in a model, and in the loops and branches within it. The model
-/// gets a hidden input for it, its last, once somebody asks; a body gets it handed on from the model around it. Not
-/// thread safe.
+/// Provides an execution's place in the marks as a value in a model and in its nested loops and branches. The model
+/// gets a hidden last input for it on first use; a body gets it passed in from the model around it. Not thread safe.
 class Places {
  public:
   explicit Places(const std::shared_ptr<ov::Model>& model);
 
-  /// The place in the model, or in one of the bodies that it had at first.
+  /// The place as a value in the model, or in one of its original bodies.
   ov::Output<ov::Node> in(const std::shared_ptr<ov::Model>& model);
 
-  /// Whether anything has asked for it.
+  /// True if any place has been requested.
   bool are_used() const { return !values_.empty(); }
 
  private:
@@ -30,7 +29,7 @@ class Places {
 
   void note_bodies(const std::shared_ptr<ov::Model>& model);
 
-  std::map<const ov::Model*, Within> around_;  // of each body
+  std::map<const ov::Model*, Within> around_;  // by body
   std::map<const ov::Model*, std::shared_ptr<ov::op::v0::Parameter>> values_;
 };
 

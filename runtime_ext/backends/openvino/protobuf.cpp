@@ -9,15 +9,15 @@ namespace trtserve::openvino {
 namespace {
 
 constexpr unsigned kBitsOfByte = 7;
-constexpr unsigned kMostShift = 63;  // of the tenth byte, which holds a single bit
+constexpr unsigned kMostShift = 63;  // for the tenth byte, which holds a single bit
 constexpr uint8_t kMore = 0x80;
 
 [[noreturn]] void damaged(const char* what) {
-  fail(Kind::InvalidInput, "the plan is not an ONNX file, or one that is cut off or damaged: ", what);
+  fail(Kind::InvalidInput, "the plan is not an ONNX file, or it is cut off or damaged: ", what);
 }
 
 std::string_view take(std::string_view& bytes, uint64_t size) {
-  if (size > bytes.size()) damaged("a part of it is longer than the rest of the file");
+  if (size > bytes.size()) damaged("one of its parts is longer than the rest of the file");
   const auto taken = bytes.substr(0, size);
   bytes.remove_prefix(size);
   return taken;
@@ -67,7 +67,7 @@ bool Fields::next() {
       field_.bytes = take(rest_, sizeof(uint32_t));
       return true;
     default:
-      damaged("it has a field of a kind that ONNX does not have");
+      damaged("it has a field of a wire type that ONNX does not use");
   }
 }
 

@@ -5,23 +5,24 @@
 
 namespace trtserve::openvino {
 
-/// How a field's value is written: https://protobuf.dev/programming-guides/encoding/. Groups (3 and 4) are not read.
+/// How a field's value is encoded: https://protobuf.dev/programming-guides/encoding/. Groups (3 and 4) are not
+/// supported.
 enum class WireType : uint8_t { Varint = 0, Fixed64 = 1, Bytes = 2, Fixed32 = 5 };
 
 struct Field {
   uint32_t number = 0;
   WireType type = WireType::Varint;
-  uint64_t value = 0;      // of a varint
-  std::string_view bytes;  // of all others, as they lie in the message
+  uint64_t value = 0;      // a varint's value
+  std::string_view bytes;  // other values, as encoded in the message
 };
 
-/// The fields of one protobuf message, in the order in which they are written. Reads nothing outside of the message
-/// and allocates nothing. Not for use by several threads at a time.
+/// Iterates over the fields of one protobuf message in order. Reads nothing outside the message and allocates nothing.
+/// Not thread safe.
 class Fields {
  public:
   explicit Fields(std::string_view message) : rest_(message) {}
 
-  /// False at the end of the message. InvalidInput where the bytes are no protobuf.
+  /// Moves to the next field; returns false at the end of the message. InvalidInput if the bytes are not protobuf.
   bool next();
 
   const Field& field() const { return field_; }
@@ -31,10 +32,10 @@ class Fields {
   Field field_;
 };
 
-/// The bytes of the field of this number, which comes at most once; none where it does not come.
+/// The bytes of the field with this number, which occurs at most once; empty if it is absent.
 std::string_view bytes_of(std::string_view message, uint32_t number);
 
-/// Takes a varint from the front of `bytes`, however many bytes it is padded to. InvalidInput where there is none.
+/// Removes a varint, possibly padded, from the front of `bytes` and returns it. InvalidInput if there is none.
 uint64_t take_varint(std::string_view& bytes);
 
 }  // namespace trtserve::openvino

@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t kLongest = 500;
 
-/// Lines that begin so frame what the error is, and do not tell it.
+/// Lines with these beginnings frame the error without describing it.
 constexpr std::array<std::string_view, 9> kFrames = {
     "FrontEnd API failed with",
     "Model wasn't fully converted",
@@ -25,7 +25,7 @@ constexpr std::array<std::string_view, 9> kFrames = {
     "Unexpected exception",
 };
 
-/// Words of a line that only somebody with the source code can use.
+/// Words that help only readers of the source code.
 constexpr std::array<std::string_view, 15> kInternals = {
     "std::", "ov::",     "vector::", "_M_",  "basic_string", "bad_",         "nullptr", "stol",
     "stoi",  "Any was ", ".cpp",     ".hpp", "dynamic_cast", "Bad any cast", "::",
@@ -39,7 +39,7 @@ bool has_any(std::string_view text, const std::array<std::string_view, N>& parts
   return std::any_of(parts.begin(), parts.end(), [&](auto part) { return text.find(part) != std::string_view::npos; });
 }
 
-/// `text` without `begin` and all up to the next "<file>:<line>:", or to the end of the line where none follows.
+/// Removes `begin` and everything up to the next "<file>:<line>:" from `text`, or up to the end if there is none.
 std::string without_place(std::string text, std::string_view begin) {
   for (size_t from = text.find(begin); from != std::string::npos; from = text.find(begin, from)) {
     size_t to = text.find("pp:", from);  // of ".cpp:" and ".hpp:"
@@ -56,17 +56,17 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kBlank) + 1 - begin);
 }
 
-/// A line without internals; nothing where it is no more than them.
+/// A line without internals; empty if nothing else remains.
 std::string plain_line(std::string_view line) {
   std::string text(line);
   text = without_place(std::move(text), "Check '");
   text = without_place(std::move(text), "Exception from ");
   text.erase(std::min(text.find("While validating node"), text.size()));
   text.erase(std::min(text.find("[ONNX Frontend]"), text.size()));
-  const auto told = trimmed(text);
-  const bool frame =
-      std::any_of(kFrames.begin(), kFrames.end(), [&](auto frame) { return told.substr(0, frame.size()) == frame; });
-  return frame || has_any(told, kInternals) ? "" : std::string(told);
+  const auto plain_text = trimmed(text);
+  const bool frame = std::any_of(kFrames.begin(), kFrames.end(),
+                                 [&](auto frame) { return plain_text.substr(0, frame.size()) == frame; });
+  return frame || has_any(plain_text, kInternals) ? "" : std::string(plain_text);
 }
 
 }  // namespace
@@ -87,8 +87,8 @@ bool says_no_memory(std::string_view text) { return has_any(text, kNoMemory); }
 std::string reason(const std::exception& error) {
   const std::string_view text = error.what();
   if (says_no_memory(text)) throw std::bad_alloc();
-  const auto told = plain(text);
-  return told.empty() ? "it gives no reason" : told;
+  const auto message = plain(text);
+  return message.empty() ? "it gives no reason" : message;
 }
 
 }  // namespace trtserve::openvino

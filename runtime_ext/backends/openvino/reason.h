@@ -6,13 +6,13 @@
 
 namespace trtserve::openvino {
 
-/// What OpenVINO says in an exception, on one line, without what only its own developers can use: places in its
-/// source code, checks, types, paths. Throws std::bad_alloc where it says that it got no memory.
+/// An OpenVINO exception's message on one line, without details for its developers: source locations, checks, types and
+/// paths. Throws std::bad_alloc if the message reports a lack of memory.
 std::string reason(const std::exception& error);
 
 bool says_no_memory(std::string_view text);
 
-/// A part of such a text in the words of reason(); nothing where no more than internals are in it.
+/// Cleans a part of such a message like reason(); empty if it contains only internals.
 std::string plain(std::string_view text);
 
 }  // namespace trtserve::openvino

@@ -52,7 +52,7 @@ Value all_axes(const Value& data) {
                                  scalar(ov::element::i64, 1), ov::element::i64);
 }
 
-/// The attribute of opset 17 and before, or the input of opset 18 and after; nothing where neither names an axis.
+/// The axes from the attribute (up to opset 17) or the input (from opset 18); nothing if neither names an axis.
 std::optional<Value> given_axes(const NodeContext& node) {
   if (node.has_attribute("axes")) {
     const auto axes = node.get_attribute<std::vector<int64_t>>("axes");
@@ -62,12 +62,12 @@ std::optional<Value> given_axes(const NodeContext& node) {
   const auto axes = node.get_input(1);
   const auto& shape = axes.get_partial_shape();
   const bool none = shape.rank().is_static() && shape.size() == 1 && shape[0] == ov::Dimension(0);
-  // An optional input that is left out has a name, but no shape.
+  // An omitted optional input has a name, but no shape.
   const bool left_out = axes.get_element_type() == ov::element::dynamic;
   return none || left_out ? std::nullopt : std::optional(axes);
 }
 
-/// What a reduction does once its axes are known, and what it does to each element where it has none to reduce.
+/// How to reduce over known axes, and what to do with each element if there are none.
 struct Reduction {
   std::function<Value(const Value& data, const Value& axes, bool keep)> reduce;
   std::function<Value(const Value& data)> of_each;
@@ -82,7 +82,7 @@ ov::OutputVector convert(const NodeContext& node, const Reduction& reduction) {
 }
 
 Value reduce_log_sum_exp(const Value& data, const Value& axes, bool keep) {
-  // Of the differences to the greatest element, so that nothing overflows; an infinite one is no use for that.
+  // Subtract the greatest element first, so that nothing overflows, unless it is infinite.
   const auto& type = data.get_element_type();
   const auto zero = scalar(type, 0);
   const auto finite = [&](const Value& greatest) {

@@ -22,10 +22,10 @@ void guard_scan(const std::shared_ptr<ov::op::util::SubGraphOp>& loop, const Sca
   const auto rank = scanned.get_partial_shape().rank();
   Subject subject = {loop->get_friendly_name(), loop->get_type_name(), tensor_name(loop->output(scan.m_output_index))};
   if (rank.is_dynamic()) {
-    fail(Kind::Unsupported, "node '", subject.node, "' (", subject.operation, ") joins what its iterations leave to '",
-         subject.tensor, "', whose number of dimensions is not known: export the model with known ranks");
+    fail(Kind::Unsupported, "node '", subject.node, "' (", subject.operation, ") joins its iterations' outputs into '",
+         subject.tensor, "', whose number of dimensions is unknown: export the model with known ranks");
   }
-  // The first iteration's shape goes through the loop beside what the model hands on; before the first it is negative.
+  // The loop carries the first iteration's shape; before the first iteration it is negative.
   const ov::Shape dims{static_cast<size_t>(rank.get_length())};
   const auto unknown = v0::Constant::create(ov::element::i32, dims, std::vector<int32_t>(dims[0], -1));
   const auto zero = v0::Constant::create(ov::element::i32, {}, {0});

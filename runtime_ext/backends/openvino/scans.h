@@ -6,11 +6,11 @@
 
 namespace trtserve::openvino {
 
-/// An output of a loop that joins what each iteration leaves.
+/// A loop output that concatenates the outputs of all iterations.
 using Scan = ov::op::util::SubGraphOp::ConcatOutputDescription;
 
-/// Guards what the iterations leave: all of it must be of the first one's shape, as ONNX has it. OpenVINO takes that
-/// for granted, and writes beyond the joined tensor where it is not so.
+/// Guards the iterations' outputs: all must have the first one's shape, as ONNX requires. OpenVINO assumes this, and
+/// otherwise writes beyond the joined tensor.
 void guard_scan(const std::shared_ptr<ov::op::util::SubGraphOp>& loop, const Scan& scan);
 
 }  // namespace trtserve::openvino

@@ -34,7 +34,7 @@ ov::OutputVector convert(const ov::frontend::NodeContext& node) {
   if (constant) {
     const auto given = constant->cast_vector<int64_t>().at(0);
     if (given < -size || given >= size) {
-      OPENVINO_THROW("the position ", given, " is outside of a sequence of ", size);
+      OPENVINO_THROW("the position ", given, " is outside a sequence of length ", size);
     }
     return {items.at(static_cast<size_t>(given < 0 ? given + size : given))};
   }

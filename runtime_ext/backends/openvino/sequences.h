@@ -7,8 +7,8 @@
 
 namespace trtserve::openvino {
 
-/// The item of a sequence at a position that a request chooses: its first input, which OpenVINO has picked, and the
-/// position. It stands in a model only until a guard for the position is put in its place. Immutable.
+/// Marks the item of a sequence at a position that the request determines. Its inputs are the item, which OpenVINO has
+/// selected, and the position. A guard for the position replaces it in the model. Immutable.
 class SequenceItem final : public ov::op::Op {
  public:
   OPENVINO_OP("SequenceItem", "trtserve")
@@ -18,15 +18,15 @@ class SequenceItem final : public ov::op::Op {
   void validate_and_infer_types() override;
   std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& inputs) const override;
 
-  /// Of the sequence.
+  /// The length of the sequence.
   int64_t size() const { return size_; }
 
  private:
   const int64_t size_;
 };
 
-/// ONNX's SequenceAt, with positions counted from the end where they are negative. OpenVINO's own takes another item
-/// for a position that the sequence does not have.
+/// ONNX's SequenceAt, with positions counted from the end where they are negative. OpenVINO's own version returns
+/// another item for a position outside the sequence.
 std::shared_ptr<ov::Extension> sequence_at();
 
 }  // namespace trtserve::openvino

@@ -14,12 +14,12 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// Constants with more elements are weights; smaller ones may be shapes, which are needed.
+/// Larger constants are weights; smaller ones may be shapes, which are needed.
 constexpr size_t kFewElements = 1024;
 
 constexpr size_t kShapesKept = 4096;
 
-/// Operations that OpenVINO runs on empty tensors as ONNX has it, or whose output does not come of the empty one.
+/// Operations that OpenVINO runs on empty tensors as ONNX defines, or whose output does not depend on the empty one.
 constexpr std::array<std::string_view, 9> kTakeEmpty = {"Concat",   "ShapeOf",   "Reshape", "Squeeze", "Unsqueeze",
                                                         "Constant", "Parameter", "Result",  "Pad"};
 
@@ -49,8 +49,8 @@ bool has_elements(const ov::PartialShape& shape) {
          std::all_of(shape.begin(), shape.end(), [](const auto& dim) { return dim.get_min_length() > 0; });
 }
 
-/// An empty constant is a list of no axes, or the like: it is part of the model.
-bool gets_nothing(const ov::Node& node) {
+/// True if an input is empty. Empty constants do not count: they are part of the model, such as an empty list of axes.
+bool has_empty_input(const ov::Node& node) {
   const auto inputs = node.input_values();
   return std::any_of(inputs.begin(), inputs.end(), [](const auto& input) {
     return is_empty(input.get_partial_shape()) && !ov::is_type<ov::op::v0::Constant>(input.get_node());
@@ -97,7 +97,7 @@ std::optional<BackendEngine::Shapes> ShapeModel::output_shapes(const BackendEngi
   try {
     reshape(shapes);
   } catch (const std::exception&) {
-    return std::nullopt;  // what the model does not take is found by the first batch
+    return std::nullopt;  // the first batch finds shapes that the model does not accept
   }
   BackendEngine::Shapes outputs;
   for (const auto& output : model_->outputs()) outputs.push_back(from_partial(output.get_partial_shape()));
@@ -113,14 +113,14 @@ void ShapeModel::reshape(const std::vector<ov::PartialShape>& inputs) const {
 std::string ShapeModel::objection_of_nodes() const {
   for (const auto& node : model_->get_ordered_ops()) {
     const std::string_view type = node->get_type_name();
-    if (std::find(kTakeEmpty.begin(), kTakeEmpty.end(), type) != kTakeEmpty.end() || !gets_nothing(*node)) continue;
+    if (std::find(kTakeEmpty.begin(), kTakeEmpty.end(), type) != kTakeEmpty.end() || !has_empty_input(*node)) continue;
     if (std::find(kIterate.begin(), kIterate.end(), type) != kIterate.end()) {
       return c10::str("node '", node->get_friendly_name(), "' (", type, ") cannot run on an empty tensor");
     }
     for (const auto& output : node->outputs()) {
       if (!has_elements(output.get_partial_shape())) continue;
-      return c10::str("node '", node->get_friendly_name(), "' (", type, ") would have to make an output of shape ",
-                      output.get_partial_shape(), " of an empty tensor");
+      return c10::str("node '", node->get_friendly_name(), "' (", type, ") would have to compute an output of shape ",
+                      output.get_partial_shape(), " from an empty tensor");
     }
   }
   return "";

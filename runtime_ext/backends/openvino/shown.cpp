@@ -7,7 +7,7 @@ namespace trtserve::openvino {
 
 namespace {
 
-/// The length of the character that `bytes` begin with, or 0 where they begin with none:
+/// The length of the UTF-8 character at the start of `bytes`, or 0 if there is none:
 /// https://www.unicode.org/versions/Unicode15.0.0/ch03.pdf, table 3-7.
 size_t character(std::string_view bytes) {
   const auto at = [&](size_t i) { return static_cast<uint8_t>(bytes[i]); };

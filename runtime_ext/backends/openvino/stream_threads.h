@@ -5,17 +5,17 @@
 
 namespace trtserve::openvino {
 
-/// How many threads OpenVINO may keep for the streams of all engines together. Thread safe; it outlives all that was
+/// Limits the threads that OpenVINO keeps for the streams of all engines together. Thread safe; it outlives what was
 /// taken from it.
 ///
-/// A compiled model with streams starts a thread for each, and one for callbacks, that only wait: an execution runs in
-/// the thread that asks for it, and the streams say how many may run at once, and on how many cores each. So a few
-/// engines get streams, and the number of threads stays bounded however many engines there are.
+/// A compiled model with streams starts one thread for each, and one for callbacks, which only wait: an execution runs
+/// in its caller's thread, and the streams only set how many run concurrently, and on how many cores each. So only a
+/// few engines get streams, and the number of threads stays bounded for any number of engines.
 class StreamThreads {
  public:
   explicit StreamThreads(int most) : left_(most) {}
 
-  /// The threads of so many streams, until the last copy of what is returned has gone; null where they are not left.
+  /// Takes the threads for `streams` streams until the last copy of the result is destroyed; null if too few are left.
   std::shared_ptr<const int> take(int streams);
 
  private:

@@ -11,7 +11,7 @@ namespace {
 
 using Port = ov::Output<const ov::Node>;
 
-/// What OpenVINO's ONNX frontend puts behind an output's name to name the node that stands for it.
+/// The suffix that OpenVINO's ONNX frontend adds to an output's name to name its node.
 constexpr std::string_view kSink = "/sink_port_0";
 
 std::string node_name(const Port& port) {

@@ -9,18 +9,18 @@
 
 namespace trtserve::openvino {
 
-/// What a model's tensors are called, in the order of its inputs and of its outputs.
+/// The names of a model's inputs and outputs, in order.
 struct TensorNames {
   std::vector<std::string> inputs;
   std::vector<std::string> outputs;
 };
 
-/// As the file declares them. OpenVINO's own model does not know them any more where it has taken nodes out: it then
-/// has several names for one tensor, and of some none.
+/// The names that the file declares. OpenVINO's model loses them when it removes nodes: it may then have several names
+/// for one tensor, and none for another.
 TensorNames names_of(const OnnxFile& file);
 
-/// As an exported blob has them. Of several names for one tensor, that of the node which the exporter made for the
-/// input or output is taken, else the first in the alphabet that nothing else has; "input0" where there is none.
+/// The names in an exported blob. If a tensor has several names, uses that of the node that the exporter made for the
+/// input or output, otherwise the alphabetically first unused one; "input0" if there is none.
 TensorNames names_of(const ov::CompiledModel& blob);
 
 }  // namespace trtserve::openvino

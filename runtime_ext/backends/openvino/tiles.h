@@ -6,9 +6,9 @@
 
 namespace trtserve::openvino {
 
-/// Makes each Tile whose repeats are known only when a request comes, and which has four dimensions or more, one for
-/// every two of its axes, in the model and in the models within it: OpenVINO 2026.4 leaves its output unwritten, or
-/// mixes it up, where more than two axes after the first are repeated.
+/// Splits each Tile with four or more dimensions whose repeats depend on the request into one Tile per two axes, in the
+/// model and its nested models: OpenVINO 2026.4 leaves the output unwritten, or scrambles it, if more than two axes
+/// after the first are repeated.
 void split_tiles(const std::shared_ptr<ov::Model>& model);
 
 }  // namespace trtserve::openvino

@@ -23,9 +23,9 @@ constexpr double kGreatestFloat = std::numeric_limits<float>::max();
 bool outside(int64_t value) { return value < kLeast || value > kGreatest; }
 bool outside(uint64_t value) { return value > static_cast<uint64_t>(kGreatest); }
 bool outside(uint32_t value) { return value > static_cast<uint32_t>(kGreatest); }
-bool outside(double value) { return std::fabs(value) > kGreatestFloat; }  // infinities too, and no NaN
+bool outside(double value) { return std::fabs(value) > kGreatestFloat; }  // true for infinities, false for NaN
 
-/// Without a branch for each element, so that the compiler makes vector instructions of it.
+/// Has no branch per element, so that the compiler can vectorize it.
 template <typename T>
 bool any_outside(const T* values, size_t count) {
   unsigned any = 0;
@@ -44,7 +44,7 @@ void check_all(const TensorSpec& spec, const at::Tensor& tensor) {
                                 : c10::str("whole numbers from ", std::is_signed_v<T> ? kLeast : 0, " to ", kGreatest);
   fail(Kind::InvalidInput, "input '", spec.name, "' has ", *found, " at element ", found - values,
        "; this engine computes with its ", datatype_name(spec.dtype), " as ", datatype_name(*spec.computed_as),
-       ", so it takes ", range);
+       ", so it accepts ", range);
 }
 
 bool is_float(const ov::element::Type& type) {

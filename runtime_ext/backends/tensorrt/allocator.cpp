@@ -11,9 +11,9 @@ namespace trtserve::tensorrt {
 
 namespace {
 
-constexpr uint64_t kAlignment = 512;  // of torch's blocks; cudaMalloc's is 256
+constexpr uint64_t kAlignment = 512;  // torch's blocks; cudaMalloc aligns to 256
 
-/// torch's stream behind a native handle, if it is the current or the default one of the current device.
+/// Returns torch's stream for a native handle, if it is the current device's current or default stream.
 std::optional<c10::Stream> torch_stream(const c10::impl::VirtualGuardImpl& guard, cudaStream_t stream) {
   const auto device = guard.getDevice();
   if (stream == nullptr) return guard.getDefaultStream(device);
@@ -33,7 +33,7 @@ void* Allocator::allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::Allo
     const auto owner = known.value_or(guard.getStream(guard.getDevice()));
     const c10::StreamGuard on(owner);
     Block block{at::getDeviceAllocator(type_)->allocate(size), owner};
-    // The block may have work of its stream before it. What is asked for without a stream may be used on any.
+    // Earlier work on its stream may still use the block. A block requested without a stream may be used on any.
     if (!known || stream == nullptr) owner.synchronize();
     void* address = block.memory.get();
     const std::lock_guard lock(mutex_);

@@ -10,16 +10,16 @@
 
 namespace trtserve::tensorrt {
 
-/// TensorRT's device memory, out of torch's caching allocator: one pool for both, whose numbers are true.
+/// Allocates TensorRT's device memory from torch's caching allocator: one shared pool, whose statistics are complete.
 ///
-/// A block of torch's belongs to a stream, in whose order it is given out again. So a block for a stream that
-/// torch knows (the calling thread's current one, or the default stream) is allocated on that one; a block for
-/// any other is waited for. Thread safe.
+/// Each torch block belongs to a stream, and is reused in that stream's order. So a block for a stream that torch knows
+/// (the calling thread's current stream, or the default stream) is allocated on that stream; for any other stream, the
+/// allocation waits for the block's own. Thread safe.
 class Allocator final : public generation::GpuAllocator {
  public:
   explicit Allocator(c10::DeviceType type) : type_(type) {}
 
-  /// Null, with the reason among the thread's errors, where the device has not so much memory.
+  /// Returns null, with the reason in the thread's errors, if the device has too little memory.
   void* allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::AllocatorFlags flags,
                       cudaStream_t stream) noexcept override;
   bool deallocateAsync(void* memory, cudaStream_t stream) noexcept override;
@@ -27,7 +27,7 @@ class Allocator final : public generation::GpuAllocator {
  private:
   struct Block {
     at::DataPtr memory;
-    c10::Stream stream;  // in whose order it is given out again
+    c10::Stream stream;  // the block is reused in this stream's order
   };
 
   const c10::DeviceType type_;

@@ -13,7 +13,7 @@ namespace trtserve::tensorrt {
 
 namespace {
 
-/// The lines of one setting; none where it is not there.
+/// The lines of one setting; empty if it is not set.
 std::vector<std::string> lines(const BackendConfig& config, const std::string& key) {
   const auto found = config.find(key);
   if (found == config.end()) return {};
@@ -43,7 +43,7 @@ at::Device parse_device(const std::string& text, c10::DeviceType type) {
   if (index < 0) fail(Kind::Unsupported, "device is '", text, "'; the tensorrt backend runs on cuda");
   if (index >= count) {
     fail(Kind::InvalidInput, "device is '", text, "'; this machine has ", static_cast<int>(count),
-         " of them, from cuda:0 on");
+         " CUDA devices, starting with cuda:0");
   }
   return {type, static_cast<c10::DeviceIndex>(index)};
 }
@@ -62,7 +62,7 @@ class TensorRtBackend final : public Backend {
     if (options.device == "cpu") {
       fail(Kind::Unsupported, "device is 'cpu'; the tensorrt backend runs on cuda");
     }
-    parse_graph_mode(options.cuda_graphs);  // before minutes of loading
+    parse_graph_mode(options.cuda_graphs);  // checked before a load that takes minutes
     const auto runtime = this->runtime();
     const at::Device device = parse_device(options.device, runtime->device_type());
     check_alive(device);
@@ -79,7 +79,7 @@ class TensorRtBackend final : public Backend {
   }
 
  private:
-  /// Made on first need, and again after a failure: a driver may have come back.
+  /// Created on first need, and again after a failure: a driver may have recovered.
   std::shared_ptr<TensorRtRuntime> runtime() {
     const std::lock_guard lock(mutex_);
     if (!runtime_) runtime_ = std::make_shared<TensorRtRuntime>(library_, options_);
@@ -88,7 +88,7 @@ class TensorRtBackend final : public Backend {
 
   const std::shared_ptr<const Library> library_;
   const TensorRtRuntime::Options options_;
-  std::mutex mutex_;                          // one thread makes the runtime
+  std::mutex mutex_;                          // one thread creates the runtime
   std::shared_ptr<TensorRtRuntime> runtime_;  // guarded by mutex_
 };
 

@@ -5,7 +5,7 @@
 
 namespace trtserve::tensorrt {
 
-/// What one engine's contexts count, for monitoring. Thread safe.
+/// Counters of one engine's contexts, for monitoring. Thread safe.
 struct Counters {
   std::atomic<int64_t> contexts_discarded{0};
   std::atomic<int64_t> cuda_graph_captures{0};

@@ -8,7 +8,7 @@ namespace trtserve::tensorrt {
 
 namespace {
 
-/// The CUDA runtime that torch has loaded, whose streams these are; null where it has none.
+/// Returns the CUDA runtime that torch has loaded, which owns these streams; null if there is none.
 void* loaded_cuda_runtime() {
   for (const auto& name : {c10::str("libcudart.so.", CUDART_VERSION / 1000), std::string("libcudart.so.13"),
                            std::string("libcudart.so.12")}) {
@@ -19,7 +19,7 @@ void* loaded_cuda_runtime() {
 
 template <typename Function>
 bool look_up(Function*& function, void* runtime, const Library& library, const char* symbol) {
-  // First where the library would find it, in itself and in what it depends on: it runs on that one's streams.
+  // Look first in the library and its dependencies: it runs on that runtime's streams.
   void* found = library.find(symbol);
   if (found == nullptr && runtime != nullptr) found = dlsym(runtime, symbol);
   function = reinterpret_cast<Function*>(found);
@@ -44,7 +44,7 @@ CudaGraphApi::CudaGraphApi(const Library& library) {
 
 CudaGraph::CudaGraph(const CudaGraphApi& api, cudaStream_t stream, const std::function<void()>& work)
     : api_(api), exec_(nullptr, api.destroy_exec) {
-  // Thread-local: other threads may go on allocating, which a global capture would forbid them.
+  // Thread-local: a global capture would forbid other threads to allocate.
   check(api.begin_capture(stream, cudaStreamCaptureModeThreadLocal), "begin the capture");
   GraphOwner graph(nullptr, api.destroy_graph);
   const auto end = [&] {
@@ -57,7 +57,7 @@ CudaGraph::CudaGraph(const CudaGraphApi& api, cudaStream_t stream, const std::fu
     work();
   } catch (...) {
     end();
-    api.get_last_error();  // an error of the capture is not one of the work that follows
+    api.get_last_error();  // clear the capture's error before the next work
     throw;
   }
   check(end(), "capture the engine");

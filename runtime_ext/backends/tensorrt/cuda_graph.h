@@ -10,13 +10,13 @@
 
 namespace trtserve::tensorrt {
 
-/// The few functions of the CUDA runtime that graphs need, which torch's device-generic interface has not.
-/// Looked up in the libraries that are loaded already. Immutable and thread safe.
+/// The few CUDA runtime functions that graphs need and that torch's device-generic interface lacks. Looked up in the
+/// libraries that are already loaded. Immutable and thread safe.
 class CudaGraphApi {
  public:
   explicit CudaGraphApi(const Library& library);
 
-  /// Whether all of them were found.
+  /// True if all functions were found.
   bool available() const { return available_; }
 
   decltype(&cudaStreamBeginCapture) begin_capture = nullptr;
@@ -32,14 +32,14 @@ class CudaGraphApi {
   bool available_ = false;
 };
 
-/// What one piece of work enqueues on a stream, captured and ready to be launched again. Not thread safe.
+/// The work that a function enqueued on a stream, captured for repeated launches. Not thread safe.
 class CudaGraph {
  public:
-  /// Captures what `work` enqueues on `stream`; nothing of it runs. ExecutionFailed, with CUDA's reason, where it
-  /// cannot be captured; `work`'s own exception goes on once the capture has been ended.
+  /// Captures what `work` enqueues on `stream`, without running it. ExecutionFailed, with CUDA's reason, if that fails;
+  /// `work`'s own exception is rethrown after the capture has ended.
   CudaGraph(const CudaGraphApi& api, cudaStream_t stream, const std::function<void()>& work);
 
-  /// ExecutionFailed.
+  /// Throws ExecutionFailed if CUDA refuses the launch.
   void launch(cudaStream_t stream) const;
 
  private:

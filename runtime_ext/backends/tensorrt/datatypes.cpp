@@ -37,8 +37,8 @@ c10::ScalarType to_torch(nvinfer1::DataType type, const std::string& tensor_name
       refuse("FP8", tensor_name);
     case generation::kInt4:
       refuse("INT4", tensor_name);
-    default:  // the types that later headers add
-      refuse("another one than this server knows", tensor_name);
+    default:  // types from later headers
+      refuse("unknown to this server", tensor_name);
   }
 }
 

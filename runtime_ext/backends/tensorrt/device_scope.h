@@ -4,14 +4,14 @@
 
 namespace trtserve::tensorrt {
 
-/// Makes a device the thread's current one for as long as this lives, for destructors: what TensorRT made on a
-/// device is to be destroyed on it, by whichever thread. Where that fails, on a dead device, it does nothing.
+/// Makes a device the thread's current one during its lifetime, for destructors: TensorRT's objects must be destroyed
+/// with their device current, on any thread. Does nothing if that fails, on a dead device.
 class DeviceScope {
  public:
   explicit DeviceScope(at::Device device) noexcept {
     try {
       guard_.reset_device(device);
-    } catch (...) {  // NOLINT(bugprone-empty-catch): a dead device's memory is gone with the process
+    } catch (...) {  // NOLINT(bugprone-empty-catch): a dead device's memory is freed with the process
     }
   }
   DeviceScope(const DeviceScope&) = delete;

@@ -12,7 +12,7 @@ namespace trtserve::tensorrt {
 
 namespace {
 
-// Two, so that one copies while the other computes; one where another needs the weights once more.
+// Two, so that one copies while the other computes; one if each instance needs its own copy of the weights.
 constexpr int kDefaultInstances = generation::kProfilesAreShared ? 2 : 1;
 
 std::string describe_compatibility(int32_t level) {
@@ -76,7 +76,7 @@ std::string TensorRtEngine::layers() const {
   clear_errors();
   const std::unique_ptr<nvinfer1::IEngineInspector> inspector(first().createEngineInspector());
   const char* json = inspector ? inspector->getEngineInformation(nvinfer1::LayerInformationFormat::kJSON) : nullptr;
-  if (json == nullptr) fail_with_reason(Kind::Unsupported, "TensorRT tells nothing of this engine's layers");
+  if (json == nullptr) fail_with_reason(Kind::Unsupported, "TensorRT does not report this engine's layers");
   return json;
 }
 

@@ -12,10 +12,10 @@
 
 namespace trtserve::tensorrt {
 
-/// A deserialized plan. Thread safe but for create_context().
+/// A deserialized plan. Thread safe except for create_context().
 class TensorRtEngine final : public BackendEngine {
  public:
-  /// `engines` are of one plan: one where contexts may share its profiles, else one an instance.
+  /// `engines` are copies of one plan: a single one if contexts may share its profiles, otherwise one per instance.
   TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime, std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines,
                  at::Device device, const LoadOptions& options);
   ~TensorRtEngine() override;
@@ -26,35 +26,35 @@ class TensorRtEngine final : public BackendEngine {
   const std::vector<TensorSpec>& outputs() const override { return tensors_.outputs; }
   at::Device device() const override { return device_; }
   int instances() const override { return instances_; }
-  /// How many the options ask for.
+  /// The number of instances that the options ask for.
   static int instances(const LoadOptions& options);
   std::map<std::string, std::string> properties() const override;
   std::string layers() const override;
   std::map<std::string, int64_t> counters() const override;
   std::unique_ptr<ExecutionContext> create_context() override;
 
-  // For its contexts.
+  // For use by its contexts.
   const Tensors& tensors() const { return tensors_; }
   const std::string& label() const { return label_; }
   Counters& mutable_counters() { return counters_; }
   GraphPolicy& graph_policy() { return graph_policy_; }
   const CudaGraphApi& graph_api() const { return runtime_->graph_api(); }
-  /// Of the `copy`-th engine, counted from 0.
+  /// Creates a context on engine number `copy`, counted from 0.
   std::unique_ptr<ProfileContext> create_profile_context(size_t copy, int32_t profile, c10::Stream stream);
 
  private:
   const nvinfer1::ICudaEngine& first() const { return *engines_.front(); }
 
-  const std::shared_ptr<TensorRtRuntime> runtime_;               // before engines_, which end first
-  std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines_;  // not empty until the end
+  const std::shared_ptr<TensorRtRuntime> runtime_;               // before engines_, which are destroyed first
+  std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines_;  // never empty
   const at::Device device_;
   const int instances_;
-  const std::string label_;  // what the log calls it
+  const std::string label_;  // its name in the log
   const Tensors tensors_;
   Counters counters_;
   GraphPolicy graph_policy_;
   size_t contexts_made_ = 0;
-  mutable std::mutex making_;  // one context or inspector is made at a time: ICudaEngine promises no more
+  mutable std::mutex making_;  // held while a context or inspector is created: ICudaEngine allows one at a time
 };
 
 }  // namespace trtserve::tensorrt

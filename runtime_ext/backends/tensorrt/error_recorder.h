@@ -10,8 +10,8 @@
 
 namespace trtserve::tensorrt {
 
-/// Feeds the service's log and the thread's errors, as the logger does: what has a recorder reports to it instead.
-/// Keeps the first errors of the process with their codes, which TensorRT's own code may ask for. Thread safe.
+/// Passes errors to the service's log and the thread's errors, like the logger: TensorRT objects with a recorder report
+/// to it instead. Keeps the process's first errors with their codes, which TensorRT's own code may query. Thread safe.
 class ErrorRecorder final : public nvinfer1::IErrorRecorder {
  public:
   int32_t getNbErrors() const noexcept override;

@@ -35,8 +35,8 @@ TensorList copies(const TensorList& tensors) {
   return all;
 }
 
-/// Whether `right` is `left` but for the last digits: kernels may add in another order from one execution to the
-/// next. What is small goes by the tensor's largest number, so that nothing but zeros is like zeros.
+/// True if `right` equals `left` except for the last digits: kernels may add in a different order each time. The
+/// tolerance for small numbers depends on the tensor's largest number, so that only zeros are close to zeros.
 bool is_close(const at::Tensor& left, const at::Tensor& right) {
   if (!left.is_floating_point() || left.numel() == 0) return at::equal(left, right);
   const at::Tensor wide = left.to(at::kDouble);
@@ -44,7 +44,7 @@ bool is_close(const at::Tensor& left, const at::Tensor& right) {
   return at::allclose(wide, right.to(at::kDouble), 1e-2, 1e-3 * largest, /*equal_nan=*/true);
 }
 
-/// Whether two executions of the same inputs came to the same. Waits for the stream.
+/// True if two executions of the same inputs gave the same outputs. Waits for the stream.
 bool agree(const TensorList& a, const TensorList& b) {
   for (size_t i = 0; i < a.size(); ++i) {
     if (!is_close(a[i].cpu(), b[i].cpu())) return false;
@@ -52,11 +52,11 @@ bool agree(const TensorList& a, const TensorList& b) {
   return true;
 }
 
-/// Waits for what was enqueued, which may use what is discarded next.
+/// Waits for the enqueued work, which may use what is discarded next.
 void wait(c10::Stream stream) noexcept {
   try {
     stream.synchronize();
-  } catch (...) {  // NOLINT(bugprone-empty-catch): on a dead device nothing runs any more
+  } catch (...) {  // NOLINT(bugprone-empty-catch): a dead device runs nothing
   }
 }
 
@@ -90,7 +90,7 @@ TensorRtContext::~TensorRtContext() {
 void TensorRtContext::synchronize() noexcept {
   try {
     if (done_.was_marked_for_recording()) done_.synchronize();
-  } catch (...) {  // NOLINT(bugprone-empty-catch): who waits for the outputs meets the device's error
+  } catch (...) {  // NOLINT(bugprone-empty-catch): the reader of the outputs gets the device's error
   }
 }
 
@@ -98,7 +98,7 @@ bool TensorRtContext::idle() const noexcept {
   try {
     return done_.query();
   } catch (...) {
-    return true;  // on a dead device there is nothing to wait for
+    return true;  // a dead device has nothing to wait for
   }
 }
 
@@ -114,7 +114,7 @@ std::vector<at::Tensor> TensorRtContext::execute(c10::ArrayRef<at::Tensor> input
     throw;
   }
   done_.record(scope.stream());
-  // What is on the host is there once the work is done, and no stream's order tells the caller of it.
+  // Outputs on the host are ready once the work is done, and stream order does not cover them.
   const auto on_host = [](const at::Tensor& output) { return output.is_cpu(); };
   if (std::any_of(outputs.begin(), outputs.end(), on_host)) scope.stream().synchronize();
   scope.hand_over(outputs);
@@ -130,9 +130,9 @@ TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const
     try {
       return replay(*entry, inputs, scope.handle());
     } catch (const c10::OutOfMemoryError&) {
-      throw;  // the graph is as good as before
+      throw;  // the graph is still valid
     } catch (const std::exception& error) {
-      // An execution has no effect but its outputs, so the plain one can be had yet.
+      // An execution's only effect is its outputs, so a plain one can still run.
       wait(scope.stream());
       policy.disable(engine_.label(), c10::str("a replay failed: ", reason_of(error)));
       graphs_.clear();
@@ -141,7 +141,7 @@ TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const
     }
   }
   auto outputs = run_plain(profile, inputs, scope.stream());
-  if (!graphs_.is_worth(key, policy.mode())) return outputs;
+  if (!graphs_.is_worth_capturing(key, policy.mode())) return outputs;
   if (contexts_[static_cast<size_t>(profile)]->has_fixed_outputs()) {
     capture(profile, inputs, outputs, key, scope.stream());
   } else {
@@ -150,7 +150,7 @@ TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const
   return outputs;
 }
 
-/// A graph without a context of its own reads what its instance's context keeps on the device for its shapes.
+/// A graph without its own context reads what the instance's context keeps on the device for its shapes.
 bool TensorRtContext::is_ready(const GraphCache::Entry& entry, int32_t profile, const TensorList& inputs) const {
   if (entry.context) return true;
   const auto& context = contexts_[static_cast<size_t>(profile)];
@@ -177,7 +177,7 @@ TensorList TensorRtContext::run_plain(int32_t profile, const TensorList& inputs,
     context.enqueue(inputs, outputs, blank_.mutable_data_ptr(), static_cast<cudaStream_t>(stream.native_handle()));
     return outputs;
   } catch (const c10::OutOfMemoryError&) {
-    throw;  // torch had no memory, so the context is as it was
+    throw;  // torch had no memory, so the context is unchanged
   } catch (const Error& error) {
     if (error.kind() != Kind::InvalidInput) discard(profile, stream);
     throw;
@@ -189,7 +189,8 @@ TensorList TensorRtContext::run_plain(int32_t profile, const TensorList& inputs,
 
 TensorList TensorRtContext::replay(GraphCache::Entry& entry, const TensorList& inputs, cudaStream_t handle) {
   {
-    // One thread captures and another replays, under this guard or not: only with it may both write to the inputs.
+    // One thread may capture and another replay, with or without inference mode: both may write to the inputs only if
+    // they were made in it.
     const c10::InferenceMode inference;
     for (size_t i = 0; i < inputs.size(); ++i) entry.inputs[i].copy_(inputs[i], /*non_blocking=*/true);
   }
@@ -198,14 +199,14 @@ TensorList TensorRtContext::replay(GraphCache::Entry& entry, const TensorList& i
   return copies(entry.outputs);
 }
 
-/// `expected` is what the plain execution of the same inputs came to, which the request has: whatever fails here,
-/// it is only the graph that is not to be had.
+/// Captures a graph for these inputs. `expected` holds the plain execution's outputs, which the request already has: a
+/// failure here costs only the graph.
 void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const TensorList& expected,
                               const GraphCache::Key& key, c10::Stream stream) {
   const auto handle = static_cast<cudaStream_t>(stream.native_handle());
   auto& policy = engine_.graph_policy();
-  std::unique_ptr<ProfileContext> own;  // outlives its work, also where that fails
-  stream.synchronize();                 // the plain execution, before the scratch memory is touched
+  std::unique_ptr<ProfileContext> own;  // outlives its work, even if that fails
+  stream.synchronize();                 // ends the plain execution before the scratch memory changes
   try {
     if (generation::kProfilesAreShared) own = engine_.create_profile_context(copy_, profile, stream_);
     auto& context = own ? *own : *contexts_[static_cast<size_t>(profile)];
@@ -213,9 +214,9 @@ void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const T
     const TensorList fixed_inputs = copies(inputs);
     TensorList fixed_outputs = context.new_outputs();
     const auto enqueue = [&] { context.enqueue(fixed_inputs, fixed_outputs, blank_.mutable_data_ptr(), handle); };
-    enqueue();  // TensorRT puts off work after a change of shapes, which a capture must not hold
+    enqueue();  // TensorRT defers work after a change of shapes, which must not be captured
     CudaGraph graph(engine_.graph_api(), handle, enqueue);
-    // Zero where it was not, one where it was: so that a graph that does nothing is seen, whatever it should do.
+    // Fill with wrong values (zero where it was not, one where it was), so that a graph that does nothing is detected.
     for (size_t i = 0; i < fixed_outputs.size(); ++i) fixed_outputs[i].copy_(expected[i].logical_not());
     graph.launch(handle);
     if (agree(expected, fixed_outputs)) {
@@ -225,7 +226,7 @@ void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const T
     }
     policy.disable(engine_.label(), "a replay gave other outputs than the plain execution of the same inputs");
   } catch (const c10::OutOfMemoryError&) {
-    policy.disable(engine_.label(), "the device has no memory for a graph's inputs and outputs");
+    policy.disable(engine_.label(), "the device has too little memory for a graph's inputs and outputs");
   } catch (const std::exception& error) {
     policy.disable(engine_.label(), reason_of(error));
   }
@@ -238,7 +239,7 @@ void TensorRtContext::discard(int32_t profile, c10::Stream stream) noexcept {
   wait(stream);
   auto& context = contexts_[static_cast<size_t>(profile)];
   if (context) ++engine_.mutable_counters().contexts_discarded;
-  if (!generation::kProfilesAreShared) graphs_.clear();  // those of this profile are on the context
+  if (!generation::kProfilesAreShared) graphs_.clear();  // this profile's graphs use the context
   context.reset();
 }
 

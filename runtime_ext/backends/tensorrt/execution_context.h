@@ -14,12 +14,11 @@
 
 namespace trtserve::tensorrt {
 
-/// What one instance runs an engine in: a context a profile, so that no execution switches profiles, captured
-/// graphs with a context each, one block of scratch memory for all of them, and a stream.
+/// One instance's means to run an engine: one context per profile, so that no execution switches profiles; captured
+/// graphs, each with its own context; one block of scratch memory for all of them; and a stream.
 class TensorRtContext final : public ExecutionContext {
  public:
-  /// `engine` outlives the context.
-  /// Of the engine's `copy`-th deserialized engine.
+  /// Uses the engine's deserialized engine number `copy`. `engine` outlives the context.
   TensorRtContext(TensorRtEngine& engine, size_t copy);
   ~TensorRtContext() override;
   TensorRtContext(const TensorRtContext&) = delete;
@@ -44,12 +43,12 @@ class TensorRtContext final : public ExecutionContext {
 
   TensorRtEngine& engine_;
   const size_t copy_;
-  const c10::Stream stream_;  // for callers that have none of their own
-  c10::Event done_;           // of the last execution's work
+  const c10::Stream stream_;  // for callers on the default stream
+  c10::Event done_;           // end of the last execution's work
   const at::Tensor blank_;    // the address of empty tensors
-  // In the order of life: graphs and contexts refer to the scratch memory.
+  // The order matters: graphs and contexts refer to the scratch memory.
   Scratch scratch_;
-  std::vector<std::unique_ptr<ProfileContext>> contexts_;  // by profile; null: discarded, made again when needed
+  std::vector<std::unique_ptr<ProfileContext>> contexts_;  // by profile; null: discarded, recreated when needed
   GraphCache graphs_;
 };
 

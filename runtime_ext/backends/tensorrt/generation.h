@@ -1,7 +1,7 @@
 #pragma once
 
-// What differs between the generations of TensorRT's API, under one name each: 8.5 and 8.6 on one side, 10 and later on
-// the other. The backend compiles against the headers of any of them, and looks at their version nowhere else.
+// Hides the differences between the generations of TensorRT's API (8.5 and 8.6; 10 and later) behind common names. The
+// backend compiles against the headers of any of them, and checks their version nowhere else.
 
 #include <dlfcn.h>
 
@@ -19,12 +19,12 @@ using nvinfer1::ICudaEngine;
 using nvinfer1::IExecutionContext;
 using nvinfer1::OptProfileSelector;
 
-/// The version of the headers as the library tells its own: MAJOR * 1000 + MINOR * 100 + PATCH before TensorRT 10,
-/// MAJOR * 10000 + MINOR * 100 + PATCH since.
+/// The version of the headers, in the library's form: MAJOR * 1000 + MINOR * 100 + PATCH before TensorRT 10, MAJOR *
+/// 10000 + MINOR * 100 + PATCH since.
 inline constexpr int32_t kHeaders = NV_TENSORRT_VERSION;
 inline constexpr int32_t kMajor = NV_TENSORRT_MAJOR;
 
-/// Numbers of datatypes that some generations do not name.
+/// Numbers of datatypes that some generations' headers lack.
 inline constexpr int32_t kFp8 = 6;
 inline constexpr int32_t kBf16 = 7;
 inline constexpr int32_t kInt64 = 8;
@@ -37,7 +37,7 @@ static_assert(kBf16 == static_cast<int32_t>(nvinfer1::DataType::kBF16));
 static_assert(kInt64 == static_cast<int32_t>(nvinfer1::DataType::kINT64));
 static_assert(kInt4 == static_cast<int32_t>(nvinfer1::DataType::kINT4));
 
-/// Whether any number of contexts may use a profile at the same time.
+/// True if any number of contexts may use a profile at the same time.
 inline constexpr bool kProfilesAreShared = true;
 
 using GpuAllocator = nvinfer1::IGpuAsyncAllocator;
@@ -47,10 +47,10 @@ inline IExecutionContext* create_context(ICudaEngine& engine) {
   return engine.createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED);
 }
 
-/// Bytes that the largest shapes need.
+/// Scratch bytes that the largest shapes need.
 inline int64_t most_scratch_bytes(const ICudaEngine& engine) { return engine.getDeviceMemorySizeV2(); }
 
-/// Bytes that the shapes need which the context was told. 0 with an error among the thread's: it cannot tell.
+/// Scratch bytes that the context's current shapes need. 0 and an error in the thread's errors: unknown.
 inline int64_t scratch_bytes(const ICudaEngine& /*engine*/, IExecutionContext& context) {
   return static_cast<int64_t>(context.updateDeviceMemorySizeForShapes());
 }
@@ -59,7 +59,7 @@ inline void provide_scratch(IExecutionContext& context, void* memory, int64_t by
   context.setDeviceMemoryV2(memory, bytes);
 }
 
-/// Values of an input that a profile names, `count` of them.
+/// The `count` values of an input that a profile defines.
 inline std::optional<std::vector<int64_t>> profile_values(const ICudaEngine& engine, const char* name, int32_t profile,
                                                           OptProfileSelector selector, int64_t count) {
   const int64_t* values = engine.getProfileTensorValuesV2(name, profile, selector);
@@ -75,7 +75,7 @@ inline const char* format_text(const ICudaEngine& engine, const char* name, int3
   return engine.getTensorFormatDesc(name, profile);
 }
 
-/// The input whose memory an output shares; null: none.
+/// The input whose memory an output shares; null if none.
 inline const char* aliased_input(const ICudaEngine& engine, const char* output) {
   return engine.getAliasedInputTensor(output);
 }
@@ -91,12 +91,12 @@ inline std::optional<int64_t> weights_bytes(const ICudaEngine& engine) {
 #else
 
 #pragma GCC diagnostic push
-// What replaces these has come with TensorRT 10 and, in part, with 8.6.
+// The replacements came with TensorRT 10 and, in part, with 8.6.
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 inline constexpr bool kProfilesAreShared = false;
 
-/// As IGpuAsyncAllocator: what has no stream has the null one.
+/// Adapts to IGpuAsyncAllocator's interface: calls without a stream use the null stream.
 class GpuAllocator : public nvinfer1::IGpuAllocator {
  public:
   virtual void* allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::AllocatorFlags flags,
@@ -110,7 +110,7 @@ class GpuAllocator : public nvinfer1::IGpuAllocator {
   void free(void* const memory) noexcept final { deallocateAsync(memory, nullptr); }
 };
 
-/// As IOutputAllocator since TensorRT 10.
+/// Adapts to the IOutputAllocator of TensorRT 10.
 class OutputAllocator : public nvinfer1::IOutputAllocator {
  public:
   virtual void* reallocateOutputAsync(char const* name, void* current, uint64_t size, uint64_t alignment,
@@ -137,7 +137,7 @@ inline void provide_scratch(IExecutionContext& context, void* memory, int64_t /*
   context.setDeviceMemory(memory);
 }
 
-/// The number of a tensor among the bindings of a profile: those of all profiles stand in a row.
+/// The index of a tensor's binding in a profile: the bindings of all profiles are numbered consecutively.
 inline int32_t binding(const ICudaEngine& engine, const char* name, int32_t profile) {
   const int32_t each = engine.getNbBindings() / std::max(1, engine.getNbOptimizationProfiles());
   return profile * each + engine.getBindingIndex(name);
@@ -166,17 +166,17 @@ inline std::optional<int64_t> weights_bytes(const ICudaEngine& /*engine*/) { ret
 
 #endif
 
-// What has come with 8.6.
+// Features that came with 8.6.
 #if NV_TENSORRT_MAJOR > 8 || NV_TENSORRT_MINOR >= 6
 
 inline std::optional<int32_t> aux_streams(const ICudaEngine& engine) { return engine.getNbAuxStreams(); }
 
-/// The runtime's headers only name the enumeration; its values stand in the builder's (NvInfer.h).
+/// The runtime's headers only declare the enumeration; the builder's (NvInfer.h) define its values.
 inline std::optional<int32_t> hardware_compatibility(const ICudaEngine& engine) {
   return static_cast<int32_t>(engine.getHardwareCompatibilityLevel());
 }
 
-/// Lets plans bring machine code that runs on the host.
+/// Allows plans to contain machine code for the host.
 inline void allow_host_code(nvinfer1::IRuntime& runtime, bool allowed) { runtime.setEngineHostCodeAllowed(allowed); }
 
 /// Loads a library of plugins for the plans of this runtime.
@@ -190,7 +190,7 @@ inline std::optional<int32_t> aux_streams(const ICudaEngine& /*engine*/) { retur
 inline std::optional<int32_t> hardware_compatibility(const ICudaEngine& /*engine*/) { return std::nullopt; }
 inline void allow_host_code(nvinfer1::IRuntime& /*runtime*/, bool /*allowed*/) {}
 
-/// A library of plugins registers them when it is opened, and NVIDIA's own when it is asked to.
+/// A plugin library registers its plugins when it is opened; NVIDIA's own needs an extra call.
 inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
   void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {

@@ -9,9 +9,9 @@ namespace trtserve::tensorrt {
 
 namespace {
 
-constexpr int kUsesBeforeCapture = 3;  // in auto: a capture costs some executions, and shapes may never come again
+constexpr int kUsesBeforeCapture = 3;  // in auto: a capture costs several executions, and shapes may never recur
 
-/// Drops the least recently used of `most` where the key is a new one.
+/// Drops the least recently used entry if a new key would exceed `most`.
 template <typename ByKey>
 void make_room(ByKey& by_key, const GraphCache::Key& key, size_t most) {
   if (by_key.size() < most || by_key.count(key) != 0) return;
@@ -38,7 +38,7 @@ void GraphPolicy::disable(const std::string& engine, const std::string& reason) 
 }
 
 GraphCache::Key GraphCache::key(int32_t profile, c10::ArrayRef<at::Tensor> inputs) {
-  // The engine fixes the ranks, so the sizes in a row tell shapes apart.
+  // The engine fixes the ranks, so the concatenated sizes identify the shapes.
   Key key{profile};
   for (const auto& input : inputs) key.insert(key.end(), input.sizes().begin(), input.sizes().end());
   return key;
@@ -55,7 +55,7 @@ GraphCache::Entry* GraphCache::find(const Key& key, uint64_t scratch_generation)
   return &found->second.entry;
 }
 
-bool GraphCache::is_worth(const Key& key, GraphMode mode) {
+bool GraphCache::is_worth_capturing(const Key& key, GraphMode mode) {
   make_room(counts_, key, kMostCounted);
   auto& count = counts_[key];
   count.last_use = ++clock_;

@@ -14,13 +14,13 @@
 
 namespace trtserve::tensorrt {
 
-/// When an engine's executions are captured: never, at shapes that come again, at every shape.
+/// When an engine's executions are captured: never, for recurring shapes, or for every shape.
 enum class GraphMode { Off, Auto, On };
 
-/// InvalidInput for another word than off, auto and on.
+/// Accepts off, auto and on; InvalidInput for any other word.
 GraphMode parse_graph_mode(const std::string& word);
 
-/// Whether an engine may still use graphs, for all its instances. Thread safe.
+/// Decides for all instances of an engine whether it may still use graphs. Thread safe.
 class GraphPolicy {
  public:
   GraphPolicy(GraphMode mode, const CudaGraphApi& api, Counters& counters);
@@ -28,7 +28,7 @@ class GraphPolicy {
   GraphMode mode() const { return mode_; }
   bool enabled() const { return enabled_.load(std::memory_order_relaxed); }
 
-  /// For good; the first reason is logged.
+  /// Turns graphs off permanently; logs the first reason.
   void disable(const std::string& engine, const std::string& reason);
 
  private:
@@ -37,9 +37,9 @@ class GraphPolicy {
   std::atomic<bool> enabled_;
 };
 
-/// The graphs of one instance, by profile and input shapes, and the uses of those that have none yet: at most
-/// kMostGraphs and kMostCounted, the least recently used of each goes first. Not thread safe, and changed only
-/// while no graph of it runs.
+/// The graphs of one instance, by profile and input shapes, and use counts of keys without a graph: at most kMostGraphs
+/// and kMostCounted entries; each drops its least recently used entry first. Not thread safe; changed only while none
+/// of its graphs runs.
 class GraphCache {
  public:
   static constexpr size_t kMostGraphs = 16;
@@ -48,9 +48,9 @@ class GraphCache {
   using Key = std::vector<int64_t>;
   static Key key(int32_t profile, c10::ArrayRef<at::Tensor> inputs);
 
-  /// A captured execution with all that it goes by: the memory that it was captured on, and a context of its own,
-  /// since a graph is good only as long as nobody changes the context that it was captured from. Where no two contexts
-  /// may use a profile, that is the instance's, and `context` null: then it is good while that has the same shapes.
+  /// A captured execution with everything it depends on: the memory that it was captured on, and its own context, since
+  /// a graph is valid only while its context does not change. If no two contexts may use a profile, it uses the
+  /// instance's context and `context` is null: it is then valid while that context has the same shapes.
   struct Entry {
     std::unique_ptr<ProfileContext> context;
     std::vector<at::Tensor> inputs;
@@ -59,13 +59,13 @@ class GraphCache {
     CudaGraph graph;
   };
 
-  /// The graph for the key if it was captured with this scratch memory; another one is dropped.
+  /// Returns the key's graph if it was captured with this scratch memory; otherwise drops it.
   Entry* find(const Key& key, uint64_t scratch_generation);
 
-  /// Counts a use of the key without a graph; whether it is time to capture one.
-  bool is_worth(const Key& key, GraphMode mode);
+  /// Counts a use of the key without a graph; returns true if it is time to capture one.
+  bool is_worth_capturing(const Key& key, GraphMode mode);
 
-  /// For a key that has none.
+  /// Adds a graph for a key that has none.
   void put(const Key& key, Entry entry);
   void clear() { graphs_.clear(); }
 

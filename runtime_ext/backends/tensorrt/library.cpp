@@ -9,7 +9,7 @@ namespace trtserve::tensorrt {
 
 namespace {
 
-/// Calls the library's `int32_t symbol()`, if it has it.
+/// Calls the library's `int32_t symbol()`, if it exists.
 std::optional<int32_t> ask(void* handle, const char* symbol) {
   auto* function = reinterpret_cast<int32_t (*)()>(dlsym(handle, symbol));
   if (function == nullptr) return std::nullopt;
@@ -18,7 +18,7 @@ std::optional<int32_t> ask(void* handle, const char* symbol) {
 
 int32_t major_of(int32_t version) { return version < 100'00 ? version / 1000 : version / 100'00; }
 
-/// 110100 is 11.1.0; before TensorRT 10, 8503 is 8.5.3.
+/// Formats a version: 110100 is 11.1.0; before TensorRT 10, 8503 is 8.5.3.
 std::string shown_release(int32_t version) {
   if (version < 100'00) return c10::str(version / 1000, ".", version / 100 % 10, ".", version % 100);
   return c10::str(version / 100'00, ".", version / 100 % 100, ".", version % 100);
@@ -48,12 +48,12 @@ std::string Library::open(const std::string& candidate) {
   }
   const auto release = shown_release(*version);
   if (major_of(*version) != generation::kMajor) {
-    return c10::str(candidate, " is TensorRT ", release, ", and this backend was built for TensorRT ",
+    return c10::str(candidate, " is TensorRT ", release, ", but this backend was built for TensorRT ",
                     generation::kMajor);
   }
-  // An older library lacks what the headers declare, and would be called beyond the end of its tables of functions.
+  // An older library lacks functions that the headers declare: calls would go beyond the end of its vtables.
   if (*version < generation::kHeaders) {
-    return c10::str(candidate, " is TensorRT ", release, ", and this backend was built with the headers of ",
+    return c10::str(candidate, " is TensorRT ", release, ", but this backend was built with the headers of ",
                     shown_release(generation::kHeaders), ": install that version or a later one of TensorRT ",
                     generation::kMajor, ", or build the server with the headers of ", release);
   }
@@ -67,7 +67,7 @@ std::string Library::open(const std::string& candidate) {
 void* Library::find(const char* symbol) const { return dlsym(handle_, symbol); }
 
 nvinfer1::IRuntime* Library::create_runtime(nvinfer1::ILogger& logger) const {
-  // The version that goes with the call is the headers', whose classes the pointer is then used through.
+  // Pass the headers' version, since the pointer is used through their classes.
   auto* create = reinterpret_cast<decltype(&createInferRuntime_INTERNAL)>(find("createInferRuntime_INTERNAL"));
   return static_cast<nvinfer1::IRuntime*>(create(&logger, generation::kHeaders));
 }

@@ -4,7 +4,7 @@ namespace trtserve::tensorrt {
 
 namespace {
 
-constexpr size_t kMostErrorText = 2000;  // characters kept; the log has all of it
+constexpr size_t kMostErrorText = 2000;  // characters kept; the log has the full text
 
 thread_local ThreadErrors thread_errors;
 
@@ -47,13 +47,13 @@ void report(trtserve::Severity severity, const char* message) noexcept {
   try {
     if (severity == trtserve::Severity::Error) add_error(message);
     log(severity, "tensorrt", message);
-  } catch (...) {  // NOLINT(bugprone-empty-catch): no memory for a log line; there is nobody to tell
+  } catch (...) {  // NOLINT(bugprone-empty-catch): no memory for a log line, so it cannot be reported
   }
 }
 
 void Logger::log(Severity severity, nvinfer1::AsciiChar const* message) noexcept {
   const auto level = severity_of(severity);
-  // Verbose lines are thousands a load: they would push the others out of the queue.
+  // A load writes thousands of verbose lines: they would crowd the others out of the queue.
   if (level != trtserve::Severity::Debug) report(level, message);
 }
 

@@ -9,10 +9,10 @@
 
 namespace trtserve::tensorrt {
 
-/// What TensorRT, and our callbacks in it, said went wrong on this thread since the last clear_errors():
-/// TensorRT's calls answer with null or false and leave the reason here.
+/// The errors that TensorRT and our callbacks reported on this thread since the last clear_errors(): TensorRT's calls
+/// only return null or false, and the reason is here.
 struct ThreadErrors {
-  std::string text;            ///< the sentences joined by "; ", the first few of them
+  std::string text;            ///< the first few sentences, joined by "; "
   bool out_of_memory = false;  ///< an allocation failed
 };
 
@@ -21,14 +21,14 @@ const ThreadErrors& errors();
 void add_error(const std::string& sentence);
 void mark_out_of_memory();
 
-/// Puts a line of TensorRT's into the service's log; an error is one of the thread's as well.
+/// Puts a line from TensorRT into the service's log; an error is also added to the thread's errors.
 void report(trtserve::Severity severity, const char* message) noexcept;
 
-/// Throws Unavailable where the reason that was left is memory, else an Error of the kind given; the sentence is
-/// `what` with the reason behind it.
+/// Throws Unavailable if the thread's errors show a lack of memory, otherwise an Error of `kind`; the sentence is
+/// `what` followed by the reason.
 [[noreturn]] void fail_with_reason(Kind kind, const std::string& what);
 
-/// Feeds the service's log, and keeps errors for the thread that they came on. Thread safe.
+/// Passes TensorRT's lines to the service's log, and keeps errors for the thread where they occurred. Thread safe.
 class Logger final : public nvinfer1::ILogger {
  public:
   void log(Severity severity, nvinfer1::AsciiChar const* message) noexcept override;

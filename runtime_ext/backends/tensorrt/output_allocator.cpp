@@ -14,8 +14,8 @@ namespace trtserve::tensorrt {
 
 void* OutputAllocator::reallocateOutputAsync(char const* tensor_name, void* /*current*/, uint64_t size,
                                              uint64_t /*alignment*/, cudaStream_t /*stream*/) {
-  // Called within enqueueV3, while the stream given is the thread's current one, so the memory is that stream's;
-  // torch aligns it to 512 bytes. Nothing may be thrown into TensorRT.
+  // Called within enqueueV3, where its stream is the thread's current one, so the memory belongs to that stream; torch
+  // aligns it to 512 bytes. No exception may reach TensorRT.
   try {
     memory_ = at::empty({static_cast<int64_t>(size)}, at::TensorOptions().dtype(at::kByte).device(device_));
     return memory_.mutable_data_ptr();
@@ -39,7 +39,7 @@ std::optional<at::Tensor> OutputAllocator::take() {
     return at::empty(sizes, at::TensorOptions().dtype(dtype_).device(device_));
   }
   if (!memory.defined()) return std::nullopt;
-  // The same storage under another dtype, so that torch still knows whose memory it is.
+  // Reuse the storage under another dtype, so that torch still tracks its owner.
   auto output = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(memory.storage()), memory.key_set(),
                                                          c10::scalarTypeToTypeMeta(dtype_));
   output.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);

@@ -8,8 +8,8 @@
 
 namespace trtserve::tensorrt {
 
-/// Memory for one output whose shape is known only once it is computed: TensorRT asks for it, and tells the
-/// shape, while it enqueues. Not thread safe: belongs to one context.
+/// Memory for one output whose shape is known only once it is computed: TensorRT requests the memory and reports the
+/// shape during the enqueue. Not thread safe: belongs to one context.
 class OutputAllocator final : public generation::OutputAllocator {
  public:
   OutputAllocator(at::Device device, c10::ScalarType dtype) : device_(device), dtype_(dtype) {}
@@ -18,8 +18,8 @@ class OutputAllocator final : public generation::OutputAllocator {
                               cudaStream_t stream) override;
   void notifyShape(char const* tensor_name, nvinfer1::Dims const& dims) noexcept override;
 
-  /// The output of the last execution, which then owns its memory; nothing where TensorRT told no shape or got no
-  /// memory for it. Leaves nothing behind for the next one.
+  /// Returns the last execution's output, which then owns its memory; nothing if TensorRT reported no shape or got no
+  /// memory. Resets the state for the next execution.
   std::optional<at::Tensor> take();
 
  private:

@@ -12,10 +12,10 @@ namespace trtserve::tensorrt {
 
 namespace {
 
-/// How a plan begins: since TensorRT 8.6, and before. Not documented by NVIDIA; from
+/// The first bytes of a plan: since TensorRT 8.6, and before. Not documented by NVIDIA; from
 /// https://github.com/NVIDIA/TensorRT/issues/3073, and from plans of TensorRT 8.5.3.
 constexpr std::array<std::string_view, 2> kMagics = {"ftrt", "ptrt"};
-constexpr size_t kAlignment = 16;  // of a large allocation, which is what plans are usually read into
+constexpr size_t kAlignment = 16;  // that of a large allocation, into which plans are usually read
 
 }  // namespace
 

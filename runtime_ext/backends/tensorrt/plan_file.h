@@ -8,11 +8,11 @@
 
 namespace trtserve::tensorrt {
 
-/// A plan file in memory, without the metadata that Ultralytics' exporter writes before the plan: a u32 length
-/// and that many bytes of JSON. Mapped, so that the pages of a large plan need not all be there at once.
+/// A plan file in memory, without the metadata that Ultralytics' exporter writes before the plan: a u32 length and that
+/// many bytes of JSON. Mapped, so that a large plan need not be in memory as a whole.
 class PlanFile {
  public:
-  /// InvalidInput where the file is not a plan of TensorRT 8 or later, or a wrapper is longer than the file.
+  /// InvalidInput if the file is not a plan of TensorRT 8 or later, or the metadata is longer than the file.
   explicit PlanFile(const std::string& path);
 
   const void* data() const { return copy_.empty() ? bytes() + offset_ : copy_.data(); }
@@ -23,8 +23,8 @@ class PlanFile {
   bool begins_with_magic(size_t offset) const;
 
   const MappedFile file_;
-  size_t offset_ = 0;            // of the plan in the file
-  std::vector<std::byte> copy_;  // of a plan that begins at an unaligned offset; else empty
+  size_t offset_ = 0;            // offset of the plan in the file
+  std::vector<std::byte> copy_;  // copy of a plan that begins at an unaligned offset; otherwise empty
 };
 
 }  // namespace trtserve::tensorrt

@@ -13,7 +13,7 @@ namespace {
 
 cudaStream_t handle_of(c10::Stream stream) { return static_cast<cudaStream_t>(stream.native_handle()); }
 
-// An address may not be null, not even of nothing.
+// An address must not be null, not even for an empty tensor.
 const void* input_address(const at::Tensor& tensor, void* blank) {
   return tensor.numel() == 0 ? blank : tensor.const_data_ptr();
 }
@@ -22,7 +22,7 @@ void* output_address(const at::Tensor& tensor, void* blank) {
   return tensor.numel() == 0 ? blank : tensor.mutable_data_ptr();
 }
 
-/// Uninitialised host memory with the alignment that TensorRT wants of every address.
+/// Uninitialized host memory with the alignment that TensorRT requires of every address.
 at::Tensor aligned_host_memory(c10::IntArrayRef sizes, c10::ScalarType dtype) {
   const auto bytes = static_cast<int64_t>(c10::multiply_integers(sizes) * c10::elementSize(dtype));
   const at::Tensor block = at::empty({bytes + kTensorAlignment}, at::kByte);
@@ -57,9 +57,9 @@ bool ProfileContext::has_shapes_of(c10::ArrayRef<at::Tensor> inputs) const {
 }
 
 void ProfileContext::prepare(c10::ArrayRef<at::Tensor> inputs) {
-  if (has_shapes_of(inputs) && !tensors_.told_values && !output_shapes_.empty()) return;
+  if (has_shapes_of(inputs) && !tensors_.needs_values && !output_shapes_.empty()) return;
   shapes_.clear();
-  output_shapes_.clear();  // on a failure the context has some of the shapes
+  output_shapes_.clear();  // after a failure, the context has only some of the shapes
   for (size_t i = 0; i < inputs.size(); ++i) set_shape(tensors_.inputs[i], inputs[i], host_inputs_[i]);
   infer_shapes();
   for (const auto& input : inputs) shapes_.push_back(input.sizes().vec());
@@ -68,50 +68,52 @@ void ProfileContext::prepare(c10::ArrayRef<at::Tensor> inputs) {
 void ProfileContext::set_shape(const TensorSpec& spec, const at::Tensor& input, at::Tensor& host_values) {
   const char* name = spec.name.c_str();
   if (!context_->setInputShape(name, to_dims(input.sizes()))) {
-    fail_with_reason(Kind::InvalidInput,
-                     c10::str("TensorRT takes no shape ", format_shape(input.sizes()), " for input '", spec.name, "'"));
+    fail_with_reason(Kind::InvalidInput, c10::str("TensorRT does not accept shape ", format_shape(input.sizes()),
+                                                  " for input '", spec.name, "'"));
   }
   if (!spec.on_host) return;
-  // Read again until enqueueV3 has returned, so the context keeps the copy.
+  // TensorRT reads it until enqueueV3 has returned, so the context keeps the copy.
   host_values = aligned_host_memory(input.sizes(), spec.dtype).copy_(input);
   if (!context_->setInputTensorAddress(name, host_values.const_data_ptr())) {
-    fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT takes no address for input '", spec.name, "'"));
+    fail_with_reason(Kind::ExecutionFailed,
+                     c10::str("TensorRT does not accept an address for input '", spec.name, "'"));
   }
 }
 
 void ProfileContext::forget_host_outputs() {
   for (const auto& spec : tensors_.outputs) {
     if (spec.on_host && !context_->setTensorAddress(spec.name.c_str(), nullptr)) {
-      fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT keeps its address for output '", spec.name, "'"));
+      fail_with_reason(Kind::ExecutionFailed,
+                       c10::str("TensorRT does not accept a new address for output '", spec.name, "'"));
     }
   }
 }
 
 void ProfileContext::infer_shapes() {
-  // It writes to the outputs on the host that have an address, which is that of an earlier execution's output.
+  // TensorRT writes to host outputs that have an address, which would still be an earlier execution's.
   forget_host_outputs();
-  // Names come back for what is missing; nothing is, so there is no room for any.
+  // It would return the names of missing inputs; all are set, so no space is passed.
   if (context_->inferShapes(0, nullptr) != 0) {
-    fail_with_reason(Kind::InvalidInput, "TensorRT cannot tell the outputs' shapes from these inputs");
+    fail_with_reason(Kind::InvalidInput, "TensorRT cannot infer the outputs' shapes from these inputs");
   }
   scratch_bytes_ = generation::scratch_bytes(engine_, *context_);
   if (scratch_bytes_ == 0 && !errors().text.empty()) {
-    fail_with_reason(Kind::ExecutionFailed, "TensorRT cannot tell how much memory it needs");
+    fail_with_reason(Kind::ExecutionFailed, "TensorRT cannot determine how much memory it needs");
   }
   for (size_t i = 0; i < tensors_.outputs.size(); ++i) {
     const char* name = tensors_.outputs[i].name.c_str();
     const auto dims = context_->getTensorShape(name);
     if (dims.nbDims < 0) fail_with_reason(Kind::ExecutionFailed, c10::str("output '", name, "' has no shape"));
     auto shape = to_vector(dims);
-    // What was found out of the data once, TensorRT goes on telling afterwards, though the next data gives another
-    // shape.
+    // TensorRT keeps reporting a shape that it once found from the data, even if the next data gives another.
     if (std::any_of(shape.begin(), shape.end(), [](int64_t dim) { return dim < 0; })) follows_data_[i] = true;
     const bool is_known = !follows_data_[i];
     if (!is_known && tensors_.outputs[i].on_host) {
       fail(Kind::Unsupported, "output '", name, "' is on the host, and its shape depends on the inputs' values");
     }
     if (!context_->setOutputAllocator(name, is_known ? nullptr : output_allocators_[i].get())) {
-      fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT takes no allocator for output '", name, "'"));
+      fail_with_reason(Kind::ExecutionFailed,
+                       c10::str("TensorRT does not accept an allocator for output '", name, "'"));
     }
     output_shapes_.push_back(is_known ? std::optional(std::move(shape)) : std::nullopt);
   }
@@ -148,9 +150,10 @@ void ProfileContext::set_addresses(c10::ArrayRef<at::Tensor> inputs, const std::
                                    void* blank) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const auto& spec = tensors_.inputs[i];
-    if (spec.on_host) continue;  // has its address since prepare()
+    if (spec.on_host) continue;  // prepare() has set its address
     if (!context_->setInputTensorAddress(spec.name.c_str(), input_address(inputs[i], blank))) {
-      fail_with_reason(Kind::ExecutionFailed, c10::str("TensorRT takes no address for input '", spec.name, "'"));
+      fail_with_reason(Kind::ExecutionFailed,
+                       c10::str("TensorRT does not accept an address for input '", spec.name, "'"));
     }
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
@@ -172,7 +175,7 @@ void ProfileContext::enqueue(c10::ArrayRef<at::Tensor> inputs, std::vector<at::T
     auto output = output_allocators_[i]->take();
     if (!output) {
       fail_with_reason(Kind::ExecutionFailed,
-                       c10::str("TensorRT told no shape of output '", tensors_.outputs[i].name, "'"));
+                       c10::str("TensorRT did not report the shape of output '", tensors_.outputs[i].name, "'"));
     }
     outputs[i] = std::move(*output);
   }

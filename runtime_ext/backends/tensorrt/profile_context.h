@@ -11,36 +11,36 @@
 
 namespace trtserve::tensorrt {
 
-/// One execution context of TensorRT's, on one profile for good. Not thread safe: belongs to one instance.
+/// One TensorRT execution context, bound to one profile. Not thread safe: belongs to one instance.
 ///
 /// An execution is prepare(), provide_scratch(), enqueue(), in this order and on one stream; the next one may
 /// begin once the work of this one is done.
 class ProfileContext {
  public:
-  /// Selects the profile and waits for that. Unavailable where the device has no memory for the context,
-  /// ExecutionFailed where TensorRT makes none.
+  /// Selects the profile and waits for that. Unavailable if the device has too little memory for the context,
+  /// ExecutionFailed if TensorRT creates none.
   ProfileContext(nvinfer1::ICudaEngine& engine, const Tensors& tensors, int32_t profile, c10::Stream stream);
 
-  /// Tells the context the inputs' shapes, and the values of those on the host. InvalidInput where TensorRT
-  /// takes them not, though each is within the profile.
+  /// Sets the inputs' shapes, and the values of those on the host. InvalidInput if TensorRT does not accept them,
+  /// although each is within the profile.
   void prepare(c10::ArrayRef<at::Tensor> inputs);
 
-  /// Whether these have the shapes of the last prepare().
+  /// True if these have the shapes of the last prepare().
   bool has_shapes_of(c10::ArrayRef<at::Tensor> inputs) const;
 
-  /// What the shapes of the last prepare() need.
+  /// The scratch bytes that the shapes of the last prepare() need.
   int64_t scratch_bytes() const { return scratch_bytes_; }
   void provide_scratch(void* memory, int64_t bytes);
 
-  /// Whether every output's shape is known once the inputs' are, and all tensors are on the device.
+  /// True if the inputs' shapes determine every output's shape, and all tensors are on the device.
   bool has_fixed_outputs() const;
 
-  /// Memory for one execution's outputs on the current stream; undefined where the shape is not known yet.
+  /// Allocates one execution's outputs on the current stream; an output is undefined if its shape is not known yet.
   std::vector<at::Tensor> new_outputs() const;
 
-  /// Enqueues the work on the current stream, `handle`. Outputs that are undefined are filled in. Inputs and
-  /// outputs have 256-byte alignment, unless they are empty; `blank` is a device address for those that are.
-  /// After an Error the context's state is unknown: discard it.
+  /// Enqueues the work on the current stream, `handle`. Fills in undefined outputs. Inputs and outputs have 256-byte
+  /// alignment, unless they are empty; `blank` is a device address for empty ones. After an Error the context's state
+  /// is unknown: discard it.
   void enqueue(c10::ArrayRef<at::Tensor> inputs, std::vector<at::Tensor>& outputs, void* blank, cudaStream_t handle);
 
  private:
@@ -53,12 +53,12 @@ class ProfileContext {
   const nvinfer1::ICudaEngine& engine_;
   const Tensors& tensors_;  // the engine's, which outlives its contexts
   const at::Device device_;
-  // The allocators of outputs before the context that calls them: it is destroyed first.
+  // Output allocators come before the context that calls them: the context is destroyed first.
   std::vector<std::unique_ptr<OutputAllocator>> output_allocators_;
   const std::unique_ptr<nvinfer1::IExecutionContext> context_;
 
-  std::vector<std::vector<int64_t>> shapes_;  // that the context has; empty: none, or not all
-  std::vector<at::Tensor> host_inputs_;       // aligned copies of those that are read on the host, else undefined
+  std::vector<std::vector<int64_t>> shapes_;  // that are set in the context; empty: none, or only some
+  std::vector<at::Tensor> host_inputs_;       // aligned copies of inputs read on the host; otherwise undefined
   std::vector<bool> follows_data_;            // by output: its shape depends on the inputs' values
   std::vector<std::optional<std::vector<int64_t>>> output_shapes_;
   int64_t scratch_bytes_ = 0;

@@ -30,7 +30,7 @@ bool takes(const Tensors& tensors, size_t profile, c10::ArrayRef<at::Tensor> inp
   return true;
 }
 
-/// How far the inputs' sizes are from the profile's optimum: the sum of the factors' logarithms.
+/// The distance of the inputs' sizes from the profile's optimum: the sum of the logarithms of their ratios.
 double distance(const Tensors& tensors, size_t profile, c10::ArrayRef<at::Tensor> inputs) {
   double sum = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -67,7 +67,8 @@ double distance(const Tensors& tensors, size_t profile, c10::ArrayRef<at::Tensor
       }
     }
   }
-  fail(Kind::InvalidInput, "no profile of the engine takes these inputs together: ", came, "; it has ", allowed);
+  fail(Kind::InvalidInput, "no profile of the engine takes these inputs together: ", came, "; the engine has ",
+       allowed);
 }
 
 }  // namespace

@@ -14,11 +14,10 @@ c10::DeviceType usable_device_type() {
   const auto type = at::getAccelerator();
   if (!type) {
     fail(Kind::Unavailable,
-         "TensorRT needs an NVIDIA GPU, and this torch was built without CUDA: install a CUDA "
-         "build of torch");
+         "TensorRT needs an NVIDIA GPU, and this torch was built without CUDA: install a CUDA build of torch");
   }
   if (c10::impl::VirtualGuardImpl(*type).deviceCount() == 0) {
-    fail(Kind::Unavailable, "TensorRT needs an NVIDIA GPU, and torch sees none: is there one, and its driver?");
+    fail(Kind::Unavailable, "TensorRT needs an NVIDIA GPU, but torch sees none: check the GPU and its driver");
   }
   at::globalContext().lazyInitDevice(*type);
   return *type;
@@ -33,7 +32,7 @@ TensorRtRuntime::TensorRtRuntime(std::shared_ptr<const Library> library, const O
       allocator_(device_type_) {
   clear_errors();
   auto* created = library_->create_runtime(logger_);
-  // Looked at before the pointer: what comes with an error may be no runtime, and is then nobody's to delete.
+  // Checked before the pointer: after an error it may not point to a runtime, and must then not be deleted.
   if (!errors().text.empty() || created == nullptr) fail_with_reason(Kind::Unavailable, "TensorRT cannot start");
   runtime_.reset(created);
   runtime_->setErrorRecorder(&recorder_);

@@ -13,22 +13,22 @@
 
 namespace trtserve::tensorrt {
 
-/// TensorRT's runtime, one for the process, with what it calls back. Thread safe.
+/// TensorRT's runtime, one per process, with the objects that it calls back. Thread safe.
 class TensorRtRuntime {
  public:
   struct Options {
     std::vector<std::string> plugins;  ///< libraries of TensorRT plugins to load
-    bool allow_host_code = false;      ///< whether plans may bring machine code that runs on the host
+    bool allow_host_code = false;      ///< whether plans may contain machine code for the host
   };
 
-  /// Unavailable where torch sees no device, where TensorRT cannot start on it, or a plugin library cannot be
-  /// loaded. The device is looked for first: without one TensorRT does not merely refuse.
+  /// Unavailable if torch sees no device, TensorRT cannot start on it, or a plugin library cannot be loaded. Checks for
+  /// a device first: without one, TensorRT does worse than fail.
   TensorRtRuntime(std::shared_ptr<const Library> library, const Options& options);
   TensorRtRuntime(const TensorRtRuntime&) = delete;
   TensorRtRuntime& operator=(const TensorRtRuntime&) = delete;
 
-  /// An engine on the current device, which must not outlive this. InvalidInput, with TensorRT's words, for a plan
-  /// that it cannot take; Unavailable where memory was the reason.
+  /// Creates an engine on the current device; it must not outlive this. InvalidInput, with TensorRT's words, for a plan
+  /// that it cannot load; Unavailable if memory was the reason.
   std::unique_ptr<nvinfer1::ICudaEngine> deserialize(const void* plan, size_t bytes);
 
   c10::DeviceType device_type() const { return device_type_; }
@@ -41,11 +41,11 @@ class TensorRtRuntime {
   const std::shared_ptr<const Library> library_;
   const c10::DeviceType device_type_;
   const CudaGraphApi graph_api_;
-  // What the runtime and all that it makes call back, in the order of life.
+  // Callbacks of the runtime and its objects. The order matters: they outlive the runtime.
   Logger logger_;
   ErrorRecorder recorder_;
   Allocator allocator_;
-  std::mutex deserializing_;  // one plan at a time: each wants the memory and the threads for itself
+  std::mutex deserializing_;  // held for one plan at a time: each needs the memory and the threads
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
 };
 

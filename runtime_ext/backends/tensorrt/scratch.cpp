@@ -12,14 +12,14 @@ Scratch::~Scratch() { total_ -= size(); }
 
 void Scratch::reserve(int64_t bytes) {
   if (bytes <= size()) return;
-  // The smaller one first: on a full device both together may not fit.
+  // Free the smaller block first: on a full device, both together may not fit.
   total_ -= size();
   memory_.reset();
   ++generation_;
   {
     const c10::StreamGuard on(stream_);
     memory_ = at::empty({bytes}, at::TensorOptions().dtype(at::kByte).device(device_));
-    // Executions run on other streams too; the block may have work of this one before it.
+    // Executions run on other streams too; earlier work on this stream may still use the block.
     stream_.synchronize();
   }
   total_ += bytes;

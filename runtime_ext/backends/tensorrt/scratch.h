@@ -7,9 +7,8 @@
 
 namespace trtserve::tensorrt {
 
-/// The working memory of one instance, in which all its contexts run, one at a time: it has the size of the
-/// largest execution so far, not the sum over the profiles. Not thread safe, and resized only while no work
-/// uses it.
+/// The working memory of one instance, which all its contexts use, one at a time: its size is that of the largest
+/// execution so far, not the sum over the profiles. Not thread safe; resized only while no work uses it.
 class Scratch {
  public:
   /// `total` counts the bytes of all instances of an engine.
@@ -18,14 +17,14 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  /// Makes it at least so large. Where that fails there is none, and the next one may be smaller.
+  /// Grows it to at least `bytes`. If that fails, no memory is left, and the next block may be smaller.
   void reserve(int64_t bytes);
 
-  /// Changes with the memory, also where another block has the same address: what was captured with another
-  /// generation must be captured anew.
+  /// Changes with every new block, even at the same address: a graph captured with another generation must be captured
+  /// again.
   uint64_t generation() const { return generation_; }
 
-  /// Null where nothing was ever needed.
+  /// Null if no scratch memory was ever needed.
   void* data() const { return memory_.defined() ? memory_.mutable_data_ptr() : nullptr; }
   int64_t size() const { return memory_.defined() ? memory_.numel() : 0; }
 

@@ -9,7 +9,7 @@ namespace {
 
 c10::impl::VirtualGuardImpl guard_of(at::Device device) { return c10::impl::VirtualGuardImpl(device.type()); }
 
-/// Keeps the tensors' memory until the stream's work up to now is done, whoever lets go of them.
+/// Keeps the tensors' memory until the stream's work so far is done, even if the tensors are destroyed.
 void record(c10::ArrayRef<at::Tensor> tensors, c10::Stream stream) {
   const auto guard = guard_of(stream.device());
   for (const auto& tensor : tensors) {

@@ -6,12 +6,12 @@
 
 namespace trtserve::tensorrt {
 
-/// The stream that one execution runs on, and the thread's current one for as long as this lives: the caller's
-/// current stream, or, where that is the default stream, on which TensorRT would wait for the whole device,
-/// the context's own, which is then put into the caller's order. Not thread safe.
+/// Sets the stream for one execution as the thread's current one during its lifetime. This is the caller's current
+/// stream; if that is the default stream, on which TensorRT would wait for the whole device, it is the context's own,
+/// ordered after the caller's. Not thread safe.
 class StreamScope {
  public:
-  /// The inputs' memory is kept for the stream until its work on them is done.
+  /// Keeps the inputs' memory until the stream's work on them is done.
   StreamScope(at::Device device, c10::Stream own, c10::ArrayRef<at::Tensor> inputs);
   StreamScope(const StreamScope&) = delete;
   StreamScope& operator=(const StreamScope&) = delete;
@@ -19,7 +19,7 @@ class StreamScope {
   c10::Stream stream() const { return stream_; }
   cudaStream_t handle() const { return static_cast<cudaStream_t>(stream_.native_handle()); }
 
-  /// Gives the outputs to the caller's stream, in its order.
+  /// Hands the outputs over to the caller's stream, in its order.
   void hand_over(c10::ArrayRef<at::Tensor> outputs) const;
 
  private:

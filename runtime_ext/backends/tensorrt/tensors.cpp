@@ -27,7 +27,7 @@ void check_format(const ICudaEngine& engine, const char* name) {
   for (int32_t profile = 0; profile < engine.getNbOptimizationProfiles(); ++profile) {
     if (generation::format(engine, name, profile) == nvinfer1::TensorFormat::kLINEAR) continue;
     fail(Kind::Unsupported, "tensor '", name, "' lies in memory as ", generation::format_text(engine, name, profile),
-         "; this server takes row-major linear tensors: build the plan with linear inputs and outputs");
+         "; this server accepts only row-major linear tensors: build the plan with linear inputs and outputs");
   }
 }
 
@@ -37,7 +37,7 @@ ShapeRange shapes(const ICudaEngine& engine, const char* name, int32_t profile) 
           to_vector(engine.getProfileShape(name, profile, OptProfileSelector::kMAX))};
 }
 
-/// The values that a profile takes for an input of `count` of them; nothing where the profile names none.
+/// The range that a profile accepts for an input of `count` values; nothing if the profile defines none.
 std::optional<ShapeRange> values(const ICudaEngine& engine, const char* name, int32_t profile, int64_t count) {
   ShapeRange range;
   const std::array<std::pair<OptProfileSelector, std::vector<int64_t>*>, 3> parts = {
@@ -72,7 +72,7 @@ void read_profiles(const ICudaEngine& engine, TensorSpec& spec) {
     const auto range = values(engine, spec.name.c_str(), profile, c10::multiply_integers(*spec.shape));
     if (range) spec.values.push_back(*range);
   }
-  // Ranges go by the profile's index: some are as good as none.
+  // Ranges are indexed by profile, so an incomplete list is useless.
   if (spec.values.size() != static_cast<size_t>(engine.getNbOptimizationProfiles())) spec.values.clear();
 }
 
@@ -86,12 +86,12 @@ Tensors read_tensors(const ICudaEngine& engine) {
     auto spec = read(engine, name);
     if (engine.getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT) {
       read_profiles(engine, spec);
-      tensors.told_values |= spec.on_host || engine.isShapeInferenceIO(name);
+      tensors.needs_values |= spec.on_host || engine.isShapeInferenceIO(name);
       tensors.inputs.push_back(std::move(spec));
     } else {
       if (const char* input = generation::aliased_input(engine, name)) {
         fail(Kind::Unsupported, "output '", name, "' shares its memory with input '", input,
-             "'; this server takes engines whose outputs have memory of their own");
+             "'; this server accepts only engines whose outputs have their own memory");
       }
       tensors.outputs.push_back(std::move(spec));
     }
@@ -104,14 +104,14 @@ std::vector<int64_t> to_vector(const nvinfer1::Dims& dims) { return {dims.d, dim
 nvinfer1::Dims to_dims(c10::IntArrayRef sizes) {
   nvinfer1::Dims dims{};
   if (sizes.size() > static_cast<size_t>(nvinfer1::Dims::MAX_DIMS)) {
-    fail(Kind::InvalidInput, "a tensor of ", sizes.size(), " dimensions came; TensorRT takes up to ",
+    fail(Kind::InvalidInput, "the tensor has ", sizes.size(), " dimensions; TensorRT accepts up to ",
          nvinfer1::Dims::MAX_DIMS);
   }
   dims.nbDims = static_cast<int32_t>(sizes.size());
   using Size = std::remove_reference_t<decltype(dims.d[0])>;
   for (size_t i = 0; i < sizes.size(); ++i) {
     if (sizes[i] > std::numeric_limits<Size>::max()) {
-      fail(Kind::InvalidInput, "a tensor of shape ", format_shape(sizes), " came; a dimension is at most ",
+      fail(Kind::InvalidInput, "the tensor has shape ", format_shape(sizes), "; a dimension may be at most ",
            std::numeric_limits<Size>::max(), " in this version of TensorRT");
     }
     dims.d[i] = static_cast<Size>(sizes[i]);

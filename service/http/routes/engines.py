@@ -10,17 +10,13 @@ from trtserve.engines import readiness
 from trtserve.http import bodies
 from trtserve.http.content_coding import check_plain
 from trtserve.http.schemas import EngineList, EngineModel
-from trtserve.options.engine_options import Options
-from trtserve.options.upload_query import UploadQuery
+from trtserve.http.upload_query import UploadQuery
 from trtserve.plans.checks import choose_format
 from trtserve.plans.receive import receive_plan
+from trtserve.services import Services, services_for
 
 if TYPE_CHECKING:
-    from runtime_ext import Runtime
     from trtserve.engines.engine import Resolved
-    from trtserve.engines.registry import Registry
-    from trtserve.settings import Settings
-    from trtserve.store.store import Store
 
 router = APIRouter(tags=["engines"])
 
@@ -48,49 +44,45 @@ async def upload(request: Request, response: Response, query: Annotated[UploadQu
     engine. Under a name, a new plan becomes the next version, and the current one once it is READY; a
     plan that is a version of the name already becomes the current one again.
     """
-    settings: Settings = request.app.state.settings
-    store: Store = request.app.state.store
-    registry: Registry = request.app.state.registry
-    runtime: Runtime = request.app.state.runtime
+    services = services_for(request)
     check_plain(request.headers)
 
     declared = bodies.declared(request)
     plan, format = await receive_plan(
         bodies.chunks(request, "plan"),
-        open_writer=lambda: store.new_upload(declared),
-        inspect=lambda head: choose_format(runtime, head, query.format),
-        limit=settings.max_plan_bytes,
+        open_writer=lambda: services.store.new_upload(declared),
+        inspect=lambda head: choose_format(services.runtime, head, query.format),
+        limit=services.settings.max_plan_bytes,
         declared=declared,
     )
-    resolved, created = await registry.add(
+    resolved, created = await services.registry.add(
         plan,
         name=query.name,
         format=format,
-        options=Options(**query.model_dump(exclude={"name", "format"})),
+        options=query.options(),
     )
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/engines/{resolved.engine.id}"
-    return _model(runtime, resolved)
+    return _model(services, resolved)
 
 
 @router.get("/engines")
 async def list_engines(request: Request) -> EngineList:
     """Every engine, with its state."""
-    registry: Registry = request.app.state.registry
-    runtime: Runtime = request.app.state.runtime
-    found = [registry.resolve(str(engine.id)) for engine in registry.engines()]
-    return EngineList(engines=[_model(runtime, resolved) for resolved in found])
+    services = services_for(request)
+    found = [services.registry.resolve(str(engine.id)) for engine in services.registry.engines()]
+    return EngineList(engines=[_model(services, resolved) for resolved in found])
 
 
 @router.get("/engines/{ref}")
 async def get_engine(request: Request, ref: str) -> EngineModel:
     """One engine, by ID or by the name whose current version it is."""
-    registry: Registry = request.app.state.registry
-    return _model(request.app.state.runtime, registry.resolve(ref))
+    services = services_for(request)
+    return _model(services, services.registry.resolve(ref))
 
 
-def _model(runtime: "Runtime", resolved: "Resolved") -> EngineModel:
-    return EngineModel.of(resolved, readiness.condition(runtime, resolved.engine))
+def _model(services: Services, resolved: "Resolved") -> EngineModel:
+    return EngineModel.of(resolved, readiness.condition(services.runtime, resolved.engine))
 
 
 @router.delete("/engines/{ref}", status_code=204)
@@ -101,16 +93,14 @@ async def remove_engine(request: Request, ref: str) -> None:
     which falls back to its newest remaining one, and the engine if no other version points to it.
     Requests that were accepted are finished first, for as long as the server's drain time.
     """
-    registry: Registry = request.app.state.registry
-    await registry.remove(ref)
+    await services_for(request).registry.remove(ref)
 
 
 @router.get("/engines/{ref}/graph", response_class=PlainTextResponse)
 async def get_graph(request: Request, ref: str) -> str:
     """The graph of the TorchScript wrapper, as text."""
-    registry: Registry = request.app.state.registry
-    runtime: Runtime = request.app.state.runtime
-    return await asyncio.to_thread(runtime.graph, registry.ready(ref).engine.id)
+    services = services_for(request)
+    return await asyncio.to_thread(services.runtime.graph, services.registry.ready(ref).engine.id)
 
 
 @router.get(
@@ -123,9 +113,8 @@ async def get_layers(request: Request, ref: str) -> Response:
 
     How much that is was decided when the plan was built; a backend without an inspector is a 501.
     """
-    registry: Registry = request.app.state.registry
-    runtime: Runtime = request.app.state.runtime
-    layers = await asyncio.to_thread(runtime.layers, registry.ready(ref).engine.id)
+    services = services_for(request)
+    layers = await asyncio.to_thread(services.runtime.layers, services.registry.ready(ref).engine.id)
     return Response(layers, media_type="application/json")
 
 
@@ -139,10 +128,9 @@ async def get_module(request: Request, ref: str) -> Response:
 
     torch.jit.load takes it in a process that has imported runtime_ext and holds the engine of this ID.
     """
-    registry: Registry = request.app.state.registry
-    runtime: Runtime = request.app.state.runtime
-    engine, name, _ = registry.ready(ref)
-    module = await asyncio.to_thread(runtime.module_bytes, engine.id)
+    services = services_for(request)
+    engine, name, _ = services.registry.ready(ref)
+    module = await asyncio.to_thread(services.runtime.module_bytes, engine.id)
     return Response(
         module,
         media_type="application/octet-stream",

@@ -2,18 +2,14 @@
 
 import asyncio
 import platform
-from typing import TYPE_CHECKING
 
 import torch
 from fastapi import APIRouter, Request
 
-from runtime_ext import Error
+from runtime_ext import Error, Runtime
 from trtserve.engines import readiness
+from trtserve.services import services_for
 from trtserve.version import VERSION
-
-if TYPE_CHECKING:
-    from runtime_ext import Runtime
-    from trtserve.engines.registry import Registry
 
 router = APIRouter(tags=["server"])
 
@@ -31,16 +27,15 @@ async def ready(request: Request) -> dict[str, str | list[str]]:
     503 too while all instances of an engine are stuck in executions that do not end; where only some are, the
     answer has a sentence on each such engine in `stuck`.
     """
-    registry: Registry = request.app.state.registry
-    runtime: Runtime = request.app.state.runtime
-    stuck = readiness.check_server(runtime, registry)
+    services = services_for(request)
+    stuck = readiness.check_server(services.runtime, services.registry)
     return {"status": "ready", "stuck": stuck} if stuck else {"status": "ready"}
 
 
 @router.get("/version")
 async def version(request: Request) -> dict[str, str | dict[str, str]]:
     """The versions of trtserve and of what it runs on; of a backend that cannot be opened, why."""
-    runtime: Runtime = request.app.state.runtime
+    runtime = services_for(request).runtime
     names = runtime.backends()
     backends = await asyncio.gather(*(asyncio.to_thread(_backend_version, runtime, name) for name in names))
     return {
@@ -51,7 +46,7 @@ async def version(request: Request) -> dict[str, str | dict[str, str]]:
     }
 
 
-def _backend_version(runtime: "Runtime", name: str) -> str:
+def _backend_version(runtime: Runtime, name: str) -> str:
     try:
         return runtime.backend_version(name)
     except Error as error:

@@ -12,14 +12,13 @@ from trtserve.http import bodies
 from trtserve.http.content_coding import compressed, decompressed
 from trtserve.http.headers import TIMEOUT, read_headers
 from trtserve.http.parts import PartsResponse
-from trtserve.inference.calls import Head
-from trtserve.streams import within
+from trtserve.inference.calls import RequestHead
+from trtserve.services import services_for
+from trtserve.streams import over_limit, within
 
 if TYPE_CHECKING:
     from runtime_ext import Completion
-    from trtserve.inference.calls import Inference
-    from trtserve.inference.inflight import InflightBytes, Share
-    from trtserve.settings import Settings
+    from trtserve.inference.inflight import Share
 
 router = APIRouter(tags=["inference"])
 
@@ -92,18 +91,16 @@ async def infer_model_version(request: Request, name: str, version: str) -> Resp
 
 
 async def _infer(request: Request, ref: str, version: str | None, *, of_model: bool) -> Response:
-    inference: Inference = request.app.state.inference
-    settings: Settings = request.app.state.settings
-    inflight: InflightBytes = request.app.state.inflight
-
+    services = services_for(request)
+    inference = services.inference
     inference.ready(ref, version, of_model)  # before the body has come
     form = read_headers(request.headers)
-    head = Head.of(ref, version, form, of_model=of_model)
+    head = RequestHead.of(ref, version, form, of_model=of_model)
     if form.coding is None:
         inference.check(head, bodies.declared(request) or 0)
     with ExitStack() as held:
-        share = held.enter_context(inflight.share())
-        content = await _body(request, settings.max_request_bytes, share, form.coding)
+        share = held.enter_context(services.inflight.share())
+        content = await _body(request, services.settings.max_request_bytes, share, form.coding)
         ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         call = await inference.start_long(head, content, ended.set_result, share)
         try:
@@ -151,7 +148,4 @@ async def _while_connected(request: Request, ended: asyncio.Future[T]) -> T:
 
 
 def _too_large(limit: int) -> TooLarge:
-    return TooLarge(
-        f"The request's body is over this server's limit of {limit} bytes, compressed or not: "
-        "start it with a higher --max-request-bytes (TRTSERVE_MAX_REQUEST_BYTES)."
-    )
+    return over_limit("The request's body is", limit, "max-request-bytes", ", compressed or not")

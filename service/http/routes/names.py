@@ -1,17 +1,14 @@
 """The names resource: which versions a name has, and which of them is current."""
 
-from typing import TYPE_CHECKING
-
 from fastapi import APIRouter, Request
 
+from trtserve.codec.whole import whole
+from trtserve.engines.registry import Registry
 from trtserve.errors import InvalidInput
 from trtserve.http.bodies import json_object
 from trtserve.http.schemas import NameList, NameModel, PointModel
+from trtserve.services import services_for
 from trtserve.text import shown
-from trtserve.whole import whole
-
-if TYPE_CHECKING:
-    from trtserve.engines.registry import Registry
 
 router = APIRouter(tags=["names"])
 
@@ -25,14 +22,14 @@ POINT_BODY = {
 @router.get("/names")
 async def list_names(request: Request) -> NameList:
     """Every name, with its versions."""
-    registry: Registry = request.app.state.registry
+    registry = services_for(request).registry
     return NameList(names=[_shown(registry, name) for name in registry.names()])
 
 
 @router.get("/names/{name}")
 async def get_name(request: Request, name: str) -> NameModel:
     """The versions of a name, and which of them is current."""
-    return _shown(request.app.state.registry, name)
+    return _shown(services_for(request).registry, name)
 
 
 @router.put("/names/{name}", openapi_extra={"requestBody": POINT_BODY})
@@ -42,7 +39,7 @@ async def point_name(request: Request, name: str) -> NameModel:
     A version that is not READY is loaded first, and the name is not moved where that fails. Requests that the
     version before has accepted finish there.
     """
-    registry: Registry = request.app.state.registry
+    registry = services_for(request).registry
     asked = await json_object(request)
     version = whole(asked.get("current"))
     if asked.keys() != {"current"} or version is None or not 1 <= version <= LARGEST_VERSION:
@@ -54,7 +51,7 @@ async def point_name(request: Request, name: str) -> NameModel:
     return _shown(registry, name)
 
 
-def _shown(registry: "Registry", name: str) -> NameModel:
+def _shown(registry: Registry, name: str) -> NameModel:
     known = registry.name(name)
     return NameModel.of(
         name, known.current, [registry.resolve(name, str(version)) for version in known.versions]

@@ -1,15 +1,12 @@
 """Settings of a running server that the Open Inference Protocol has: tracing, and the log."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Request
 
-from trtserve.errors import NotFound, unknown_model
 from trtserve.http.bodies import json_object
 from trtserve.oip import log_settings, trace_settings
-
-if TYPE_CHECKING:
-    from trtserve.engines.registry import Registry
+from trtserve.services import services_for
 
 router = APIRouter(tags=["server"])
 
@@ -40,23 +37,15 @@ async def update_trace_setting(request: Request) -> Answer:
 @router.get("/v2/models/{name}/trace/setting")
 async def model_trace_setting(request: Request, name: str) -> Answer:
     """Tracing is off for every model."""
-    _check_model(request, name)
+    services_for(request).models.check(name)
     return trace_settings.trace_settings()
 
 
 @router.post("/v2/models/{name}/trace/setting", openapi_extra=TRACE_BODY)
 async def update_model_trace_setting(request: Request, name: str) -> Answer:
-    """The same for a model."""
-    _check_model(request, name)
+    """Turn tracing of a model off, which it is; 501 for what would turn it on."""
+    services_for(request).models.check(name)
     return trace_settings.update(await json_object(request))
-
-
-def _check_model(request: Request, name: str) -> None:
-    registry: Registry = request.app.state.registry
-    try:
-        registry.resolve(name)
-    except NotFound as missing:
-        raise unknown_model(missing) from None
 
 
 @router.get("/v2/logging")

@@ -1,20 +1,15 @@
 """The repository extension of the Open Inference Protocol: list models, load and unload them."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Request
 
 from trtserve.errors import InvalidInput
 from trtserve.http.bodies import json_object
 from trtserve.oip import repository
+from trtserve.services import services_for
 from trtserve.text import shown
-
-if TYPE_CHECKING:
-    from trtserve.engines.registry import Registry
-    from trtserve.inference.inflight import InflightBytes
-    from trtserve.oip.repository import Repository
-    from trtserve.settings import Settings
 
 router = APIRouter(tags=["repository"])
 
@@ -33,12 +28,11 @@ PARAMETERS = {"parameters": {"type": "object"}}
 @router.post("/v2/repository/index", openapi_extra=_body({"ready": {"type": "boolean"}}, {"ready": True}))
 async def index(request: Request) -> list[dict[str, str]]:
     """All versions of all models with their states, or with `ready` those that can be run now."""
-    registry: Registry = request.app.state.registry
     asked = await json_object(request, optional=True)
     ready = asked.get("ready", False)
     if not isinstance(ready, bool):
         raise InvalidInput(f"The field 'ready' is {shown(ready)}; it is true or false.")
-    return repository.index(registry, ready)
+    return repository.index(services_for(request).registry, ready)
 
 
 @router.post(
@@ -50,13 +44,11 @@ async def load(request: Request, name: str) -> dict[str, str]:
 
     The answer comes when they are READY, or could not be loaded.
     """
-    models: Repository = request.app.state.repository
-    settings: Settings = request.app.state.settings
-    inflight: InflightBytes = request.app.state.inflight
-    with inflight.share() as share:
-        limit = (settings.max_plan_bytes + 2) // 3 * 4 + BESIDE_THE_PLANS
+    services = services_for(request)
+    with services.inflight.share() as share:
+        limit = (services.settings.max_plan_bytes + 2) // 3 * 4 + BESIDE_THE_PLANS
         parameters = _parameters(await json_object(request, limit=limit, share=share, optional=True))
-        await models.load(name, parameters)
+        await services.repository.load(name, parameters)
     return {}
 
 
@@ -66,8 +58,8 @@ async def load(request: Request, name: str) -> dict[str, str]:
 )
 async def unload(request: Request, name: str) -> dict[str, str]:
     """Unload all versions of a model, and keep them on disk; accepted requests get the drain time."""
-    models: Repository = request.app.state.repository
-    await models.unload(name, _parameters(await json_object(request, optional=True)))
+    parameters = _parameters(await json_object(request, optional=True))
+    await services_for(request).repository.unload(name, parameters)
     return {}
 
 

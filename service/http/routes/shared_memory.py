@@ -4,15 +4,13 @@ What registers opens files of this machine, so it runs in a thread. Names of reg
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter, Request
 
 from trtserve.http.bodies import json_object
 from trtserve.oip import no_cuda_regions
-
-if TYPE_CHECKING:
-    from trtserve.inference.shared_memory import SharedMemory
+from trtserve.services import services_for
 
 router = APIRouter(tags=["shared memory"])
 
@@ -42,15 +40,13 @@ REGISTER_BODY = {
 @router.get("/v2/systemsharedmemory/status")
 async def system_status(request: Request) -> Status:
     """All regions that are registered."""
-    shared_memory: SharedMemory = request.app.state.shared_memory
-    return shared_memory.status()
+    return services_for(request).shared_memory.status()
 
 
 @router.get("/v2/systemsharedmemory/region/{name:path}/status")
 async def system_region_status(request: Request, name: str) -> Status:
     """One region; 404 where it is not registered."""
-    shared_memory: SharedMemory = request.app.state.shared_memory
-    return shared_memory.status(name)
+    return services_for(request).shared_memory.status(name)
 
 
 @router.post(
@@ -58,26 +54,23 @@ async def system_region_status(request: Request, name: str) -> Status:
 )
 async def system_register(request: Request, name: str) -> dict[str, Any]:
     """Register a part of a POSIX shared memory object; 501 unless the server was started to take any."""
-    shared_memory: SharedMemory = request.app.state.shared_memory
     asked = await json_object(request)
     key, offset, byte_size = asked.get("key"), asked.get("offset", 0), asked.get("byte_size")
-    await asyncio.to_thread(shared_memory.register, name, key, offset, byte_size)
+    await asyncio.to_thread(services_for(request).shared_memory.register, name, key, offset, byte_size)
     return {}
 
 
 @router.post("/v2/systemsharedmemory/unregister")
 async def system_unregister_all(request: Request) -> dict[str, Any]:
     """Unregister all regions."""
-    shared_memory: SharedMemory = request.app.state.shared_memory
-    shared_memory.unregister_all()
+    services_for(request).shared_memory.unregister_all()
     return {}
 
 
 @router.post("/v2/systemsharedmemory/region/{name:path}/unregister")
 async def system_unregister(request: Request, name: str) -> dict[str, Any]:
     """Unregister a region; one that is not there is no error."""
-    shared_memory: SharedMemory = request.app.state.shared_memory
-    shared_memory.unregister(name)
+    services_for(request).shared_memory.unregister(name)
     return {}
 
 
@@ -110,5 +103,5 @@ async def cuda_unregister_all() -> dict[str, Any]:
 
 @router.post("/v2/cudasharedmemory/region/{name:path}/unregister")
 async def cuda_unregister(name: str) -> dict[str, Any]:
-    """The same: a region that is not there is no error."""
+    """Nothing to do: a region that is not there is no error."""
     return {}

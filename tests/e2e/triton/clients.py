@@ -1,6 +1,6 @@
 """The four clients of the package tritonclient, unmodified, behind one surface.
 
-They differ in what is awaited and in how answers come: as JSON over HTTP, as messages over gRPC.
+They differ in what is awaited and in the form of answers: JSON over HTTP, messages over gRPC.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ KINDS = ("http", "http.aio", "grpc", "grpc.aio")
 EVERYWHERE = pytest.mark.parametrize("kind", KINDS)
 HTTP = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("http")])
 GRPC = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("grpc")])
-SHARED = "trtserve-test-"  # how the keys begin that the server allows
+SHARED = "trtserve-test-"  # prefix of the keys that the server allows
 X = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 
@@ -28,17 +28,17 @@ Test = TypeVar("Test", bound=Callable[..., None])
 
 
 def also_holds(*methods: str) -> Callable[[Test], Test]:
-    """Of a test: it holds the rows of these methods, too, beside that of its name."""
+    """Mark a test that also covers the table rows of these methods."""
 
-    def told(test: Test) -> Test:
+    def mark(test: Test) -> Test:
         test.also_holds = methods  # type: ignore[attr-defined]
         return test
 
-    return told
+    return mark
 
 
 def rows_of(test: Callable[..., None]) -> set[str]:
-    """The methods whose rows a test holds."""
+    """The methods whose table rows a test covers."""
     return {test.__name__.removeprefix("test_"), *getattr(test, "also_holds", ())}
 
 
@@ -53,7 +53,7 @@ def client_methods(kind: str) -> set[str]:
 
 
 class TritonClient:
-    """One of the clients; a call of a method awaits it where it must be awaited."""
+    """One of the clients; a call awaits the method if it must be awaited."""
 
     def __init__(self, kind: str, server: Server) -> None:
         self.kind = kind
@@ -76,7 +76,7 @@ class TritonClient:
                 loop.close()
 
     def call(self, method: str, *args: Any, **options: Any) -> Any:
-        """Call a method; what a message says comes as JSON."""
+        """Call a method; return its answer, a message as JSON."""
         function = getattr(self.client, method)
         if self.is_grpc and "as_json" in inspect.signature(function).parameters:
             options["as_json"] = True
@@ -116,6 +116,6 @@ def is_unsupported(error: InferenceServerException) -> bool:
 
 
 def doubled(client: TritonClient, factor: int = 2, **options: Any) -> None:
-    """The model answers with `factor` times its input."""
+    """Check that the model answers with `factor` times its input."""
     result = client.infer("net", [client.input("x", X)], **options)
     np.testing.assert_array_equal(result.as_numpy("y"), factor * X)

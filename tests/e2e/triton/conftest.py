@@ -1,4 +1,4 @@
-"""A server with a model, and the clients that ask it."""
+"""A server with a model, and the clients that call it."""
 
 from collections.abc import Iterator
 
@@ -18,14 +18,14 @@ def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[int, bytes]:
-    """Plans of y = n x for FP32 [?, 4], by n."""
+    """Plans of y = n x for FP32 [?, 4], keyed by n."""
     folder = tmp_path_factory.mktemp("plans")
     return {n: scaling(folder / f"{n}.onnx", n).read_bytes() for n in (2, 3)}
 
 
 @pytest.fixture
 def server(triton_server: Server, plans: dict[int, bytes]) -> Iterator[Server]:
-    """A server with the model `net`, y = 2x; what a test leaves is removed."""
+    """A server with the model `net`, y = 2x; leftovers of a test are removed."""
     upload(triton_server, plans[2])
     yield triton_server
     triton_server.client.post("/v2/systemsharedmemory/unregister").raise_for_status()

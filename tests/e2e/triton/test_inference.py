@@ -1,4 +1,4 @@
-"""Inference by the clients: at once, asynchronously, in streams, in every form."""
+"""Inference by the clients: blocking, asynchronous, in streams, in every form."""
 
 import queue
 from collections.abc import AsyncIterator
@@ -61,8 +61,8 @@ def test_infer_of_a_sequence_is_refused(client: TritonClient, id: int | str) -> 
 
 
 @EVERYWHERE
-def test_infer_says_what_is_wrong_with_a_request(client: TritonClient) -> None:
-    # These words, and at the beginning, are what NVIDIA's examples look for.
+def test_infer_reports_what_is_wrong_with_a_request(client: TritonClient) -> None:
+    # NVIDIA's examples look for these words at the beginning.
     unknown = "Request for unknown model: "
     for model, version in (("nobody", ""), ("net", "9")):
         error = refused(client, "infer", model, [client.input("x", X)], model_version=version)
@@ -176,16 +176,14 @@ def test_async_stream_infer(client: TritonClient) -> None:
     _, error = answers.get(timeout=60)
     assert "There is no engine 'nobody'" in error.message()
     result, error = answers.get(timeout=60)
-    assert error is None, "a request that fails does not end the stream"
+    assert error is None, "a failed request does not end the stream"
     client.client.stop_stream()
 
 
 @pytest.mark.parametrize("kind", ["grpc"])
 @pytest.mark.parametrize("asked", [True, False])
-def test_async_stream_infer_says_that_an_answer_is_the_last_of_its_request(
-    client: TritonClient, asked: bool
-) -> None:
-    """Clients that are written for decoupled models, too, wait for that."""
+def test_async_stream_infer_marks_the_last_answer_to_a_request(client: TritonClient, asked: bool) -> None:
+    """Clients that also support decoupled models wait for that mark."""
     answers: queue.Queue[Any] = queue.Queue()
     client.client.start_stream(lambda result, error: answers.put((result, error)))
     client.client.async_stream_infer("net", [client.input("x", X)], enable_empty_final_response=asked)
@@ -194,7 +192,7 @@ def test_async_stream_infer_says_that_an_answer_is_the_last_of_its_request(
     assert error is None
     assert result.get_response().parameters["triton_final_response"].bool_param is True
     np.testing.assert_array_equal(result.as_numpy("y"), 2 * X)
-    assert answers.empty(), "there is one answer to a request"
+    assert answers.empty(), "each request has one answer"
 
 
 @pytest.mark.parametrize("kind", ["grpc.aio"])

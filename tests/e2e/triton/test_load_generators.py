@@ -1,8 +1,8 @@
-"""What NVIDIA's perf_analyzer asks of a server in its modes, and what its examples do.
+"""The calls that NVIDIA's perf_analyzer makes in its modes, and those of its examples.
 
-Its program needs a newer system than many have, so these are its calls, in its order, by the Python clients:
-it looks at the server, the model and its config; takes the statistics; sends batches of random data or zeros,
-of the size that `-b` says and the config allows; and takes the statistics again.
+The program itself needs a newer system than many have, so the Python clients make its calls in its order:
+it reads the server, the model and its config; reads the statistics; sends batches of random data or zeros,
+sized by `-b` within the config's limit; and reads the statistics again.
 """
 
 import json
@@ -29,7 +29,7 @@ CONFIGS = pytest.mark.parametrize(
 
 
 class Profile:
-    """What it finds out before it sends anything, and the data that it sends."""
+    """What perf_analyzer reads before it sends anything, and the data that it sends."""
 
     def __init__(self, client: TritonClient, config: dict[str, Any], data: str) -> None:
         client.call("load_model", "net", config=json.dumps(config))
@@ -60,7 +60,7 @@ class Profile:
 def profile(
     client: TritonClient, config: dict[str, Any], request: pytest.FixtureRequest
 ) -> Iterator[Profile]:
-    """Ready to send; afterwards the statistics have what was sent, and no more."""
+    """A profile ready to send; afterwards the statistics must count exactly what was sent."""
     profile = Profile(client, config, request.param)
     before = profile.counts()
     yield profile
@@ -134,7 +134,7 @@ def test_requests_through_system_shared_memory(profile: Profile) -> None:
 
 @EVERYWHERE
 def test_the_model_control_of_the_examples(client: TritonClient, server: Server) -> None:
-    """simple_http_model_control and simple_grpc_model_control."""
+    """Make the calls of simple_http_model_control and simple_grpc_model_control."""
     client.call("load_model", "net")
     assert client.call("is_model_ready", "net")
     wrong = '"parameters": {"config": {{"max_batch_size": "16"}}}'

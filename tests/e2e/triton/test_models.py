@@ -1,4 +1,4 @@
-"""What the clients are told of models, and how they load and unload them."""
+"""Reading, loading and unloading models through the clients."""
 
 import json
 
@@ -36,7 +36,7 @@ def test_get_model_metadata(client: TritonClient) -> None:
 
 
 @EVERYWHERE
-def test_a_model_that_there_is_not_is_told_in_the_words_that_clients_look_for(client: TritonClient) -> None:
+def test_an_unknown_model_is_refused_in_the_words_that_clients_look_for(client: TritonClient) -> None:
     for method in ("get_model_metadata", "get_model_config", "get_inference_statistics"):
         for model in (("nobody",), ("net", "7")):
             assert refused(client, method, *model).message().startswith("Request for unknown model: ")

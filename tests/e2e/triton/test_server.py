@@ -1,4 +1,4 @@
-"""What the clients are told of the server and its settings, and what is the clients' own."""
+"""Reading the server and its settings through the clients, and the clients' own features."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ LOGGED = {
 
 
 def log_settings(client: TritonClient, method: str, *args: Any) -> dict[str, Any]:
-    """The settings that a method answers with; over gRPC each is a choice of one value."""
+    """The settings in a method's answer; over gRPC each is a oneof with one value."""
     answer = client.call(method, *args)
     if not client.is_grpc:
         return dict(answer)
@@ -87,7 +87,7 @@ def test_update_log_settings(client: TritonClient) -> None:
     assert is_unsupported(refused(client, "update_log_settings", {"log_file": "/tmp/elsewhere"}))
 
 
-# -- what is the client's alone
+# -- features of the client alone
 
 
 @EVERYWHERE
@@ -97,7 +97,7 @@ def test_close(kind: str, server: Server) -> None:
 
 
 class Plugin(triton_http.InferenceServerClientPlugin):  # type: ignore[misc]
-    """Adds a header to every request, and counts them."""
+    """Adds a header to every request, and counts requests."""
 
     def __init__(self) -> None:
         self.calls = 0

@@ -22,7 +22,7 @@ from tests.e2e.triton.clients import (
 
 @contextmanager
 def region(name: str, size: int) -> Iterator[tuple[Any, str]]:
-    """Memory that no other test has, and its key."""
+    """Shared memory that no other test uses, and its key."""
     key = f"{SHARED}{name}-{uuid.uuid4().hex}"
     handle = shared_memory.create_shared_memory_region(name, key, size, create_only=True)
     try:
@@ -32,7 +32,7 @@ def region(name: str, size: int) -> Iterator[tuple[Any, str]]:
 
 
 def regions(client: TritonClient, *name: str) -> dict[str, Any]:
-    """The registered regions by name, as either protocol tells them."""
+    """The registered regions by name, over either protocol."""
     status = client.call("get_system_shared_memory_status", *name)
     if client.is_grpc:
         return status.get("regions", {})
@@ -89,7 +89,7 @@ def test_infer_through_shared_memory(client: TritonClient) -> None:
         if client.is_grpc:
             assert set(output.parameters) == {"shared_memory_region", "shared_memory_byte_size"}
             assert output.parameters["shared_memory_byte_size"].int64_param == X.nbytes
-        else:  # as Triton: clients in C++ take any parameters for those of a blob behind the JSON
+        else:  # like Triton: C++ clients read any parameters as those of a blob behind the JSON
             assert output.keys() == {"name", "shape", "datatype"}
         np.testing.assert_array_equal(
             shared_memory.get_contents_as_numpy(outputs, np.float32, X.shape), 2 * X

@@ -1,4 +1,4 @@
-"""Statistics as the clients read them: they add up, and agree with /metrics."""
+"""Statistics as the clients read them: consistent, and in agreement with /metrics."""
 
 from functools import partial
 
@@ -26,14 +26,14 @@ def test_get_inference_statistics(client: TritonClient) -> None:
         assert int(stats["inference_stats"]["success"]["count"]) == 3
         assert int(stats["inference_stats"]["success"]["ns"]) > 0
         assert int(stats["execution_count"]) == 3
-        # A request of a model whose configuration has max_batch_size 0 is one inference, whatever its shape.
+        # With max_batch_size 0 in its configuration, a request is one inference, whatever its shape.
         assert int(stats["inference_count"]) == 3
         assert int(stats["last_inference"]) > 0
     assert "There is no" in refused(client, "get_inference_statistics", "nobody").message()
 
 
 @EVERYWHERE
-def test_statistics_add_up_and_are_those_of_metrics(
+def test_statistics_are_consistent_and_agree_with_metrics(
     client: TritonClient, server: Server, plans: dict[int, bytes]
 ) -> None:
     upload(server, plans[3], name="joined", max_batch_size=4)

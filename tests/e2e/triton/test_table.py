@@ -1,6 +1,6 @@
-"""The table of clients in docs/protocol.md: `test_<method>` in this folder holds the row of each method.
+"""Checks the table of clients in docs/protocol.md: `test_<method>` in this folder covers each method's row.
 
-A test that holds more rows than that of its name says so with `also_holds`.
+A test that covers more rows than the one in its name is marked with `also_holds`.
 """
 
 import re
@@ -18,7 +18,7 @@ MODULES = [path.stem for path in sorted(Path(__file__).parent.glob("test_*.py"))
 
 
 def table() -> dict[str, dict[str, str]]:
-    """What the cells of each method say, by client; and its note, as `here`."""
+    """The cells of each method by client, and its note under `here`."""
     found = {}
     for method, cells in ROW.findall(DOCUMENT.read_text()):
         found[method] = dict(zip((*KINDS, "here"), (cell.strip() for cell in cells.split("|")), strict=True))
@@ -26,7 +26,7 @@ def table() -> dict[str, dict[str, str]]:
 
 
 def holders() -> dict[str, Callable[..., None]]:
-    """The test of each method."""
+    """The test that covers each method."""
     found = {}
     for module in MODULES:
         for name, test in vars(import_module(f"{__package__}.{module}")).items():
@@ -48,7 +48,7 @@ def test_the_table_has_every_method_of_every_client() -> None:
     }
 
 
-def test_every_cell_of_the_table_is_held_by_a_test() -> None:
+def test_every_cell_of_the_table_is_covered_by_a_test() -> None:
     held = {method: kinds_of(test) for method, test in holders().items() if method in table()}
     for method, row in table().items():
         asked = {kind for kind in KINDS if row[kind] in {"✓", "501"}}
@@ -56,7 +56,7 @@ def test_every_cell_of_the_table_is_held_by_a_test() -> None:
         assert asked <= held.get(method, set()), method
 
 
-def test_what_the_table_calls_unsupported_is_what_the_tests_find_unsupported() -> None:
+def test_the_table_and_the_tests_agree_on_unsupported_methods() -> None:
     found = {
         method for method, test in holders().items() if is_unsupported.__name__ in test.__code__.co_names
     }

@@ -1,6 +1,7 @@
-"""A fake accelerator, torch's device "fake": streams are truly asynchronous, and breaches are remembered.
+"""A fake accelerator, torch's device "fake": streams are truly asynchronous, and breaches of contract are
+recorded.
 
-`load()` makes it torch's PrivateUse1 for the rest of the process; control.h says what each function does.
+`load()` makes it torch's PrivateUse1 until the process ends; control.h documents each function.
 """
 
 import ctypes
@@ -38,7 +39,7 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
 
 @cache
 def load() -> ctypes.CDLL:
-    """The library with the device's controls; its calls let other Python threads run meanwhile."""
+    """Load the library with the device's controls; its calls release the GIL."""
     library = ctypes.CDLL(str(LIBRARY))
     for name, (result, arguments) in _SIGNATURES.items():
         function = getattr(library, name)
@@ -48,7 +49,7 @@ def load() -> ctypes.CDLL:
 
 
 def _device_module(library: ctypes.CDLL) -> ModuleType:
-    """The `torch.fake` that torch's Python side asks for before it first uses the device."""
+    """Make the `torch.fake` module that torch's Python side needs before it first uses the device."""
     module = ModuleType("torch.fake")
     module._lazy_init = lambda: None
     module.device_count = library.fake_device_count

@@ -11,7 +11,7 @@ namespace trtserve::fake {
 namespace {
 
 constexpr size_t kAlignment = 512;
-constexpr int kFresh = 0xCD;  // what memory holds that nobody has written to
+constexpr int kFresh = 0xCD;  // fills memory that has not been written
 
 Memory acquire(size_t size) {
   const size_t whole = (size + kAlignment - 1) / kAlignment * kAlignment;
@@ -23,7 +23,7 @@ Memory acquire(size_t size) {
 
 }  // namespace
 
-/// Whoever lets go of it last releases the memory.
+/// The last reference releases the memory.
 struct Blocks::Block {
   Block(size_t bytes, int of_device) : size(bytes), device(of_device), memory(acquire(bytes)) {}
   ~Block() { graveyard().bury(std::move(memory), size); }

@@ -11,9 +11,8 @@
 
 namespace trtserve::fake {
 
-/// The blocks of one kind of memory, given back in the streams' order as torch's caching allocators do it: a
-/// block that was freed is poisoned and released once every stream that may use it has passed the point of the
-/// free. Thread safe.
+/// The blocks of one kind of memory, released in stream order like those of torch's caching allocators: a freed block
+/// is poisoned and released once every stream that may use it has passed the point of the free. Thread safe.
 class Blocks {
  public:
   struct Freed {
@@ -21,20 +20,20 @@ class Blocks {
     int device;
   };
 
-  /// 512-byte aligned. `owner` is the stream that may use the block without saying so: nullptr for none.
+  /// Returns 512-byte aligned memory. `owner` is the stream that may use the block without use(): nullptr for none.
   void* allocate(size_t size, Stream* owner, int device);
-  /// The stream uses the block, too. False where no block begins at the address.
+  /// Notes that the stream uses the block too. Returns false if no block begins at the address.
   bool use(const void* address, Stream& stream);
-  /// Returns at once. Nothing where no block begins at the address, which is a breach.
+  /// Frees the block without blocking. Returns nothing, and records a breach, if no block begins at the address.
   std::optional<Freed> free(void* address);
-  /// The device of the block that the address lies in.
+  /// The device of the block that contains the address.
   std::optional<int> device_of(const void* inside) const;
 
  private:
   struct Block;
 
   mutable std::mutex mutex_;
-  std::map<const std::byte*, std::shared_ptr<Block>> live_;  // guarded by mutex_, as the blocks' users are
+  std::map<const std::byte*, std::shared_ptr<Block>> live_;  // guarded by mutex_, which also guards the blocks' users
 };
 
 }  // namespace trtserve::fake

@@ -13,7 +13,7 @@ using trtserve::fake::machine;
 
 namespace {
 
-/// Changes the machine's state, and tells whoever waits for it.
+/// Changes the machine's state, and notifies waiting threads.
 template <typename Change>
 void change(const Change& to_state) {
   const std::lock_guard lock(machine().mutex);

@@ -2,46 +2,46 @@
 
 #include <cstdint>
 
-// What a test asks of the fake device and does to it. Thread safe. tests/fakes/device/__init__.py has the same
-// list for Python.
+// The controls of the fake device for tests. Thread safe. tests/fakes/device/__init__.py repeats the list for Python.
 
 extern "C" {
-/// Bytes of device memory that are allocated now, in blocks of 512. A freed block counts as returned at once.
+/// Bytes of device memory that are now allocated, in blocks of 512. A freed block counts as returned immediately.
 int64_t fake_device_memory();
 int64_t fake_device_peak();
 void fake_device_reset_peak();
-/// Bytes of pinned host memory that are allocated now. A freed block counts as returned at once.
+/// Bytes of pinned host memory that are now allocated. A freed block counts as returned immediately.
 int64_t fake_pinned_memory();
-/// How much memory each device has; an allocation beyond it throws c10::OutOfMemoryError. -1: no limit.
+/// Sets the memory of each device; an allocation beyond it throws c10::OutOfMemoryError. -1: no limit.
 void fake_device_limit(int64_t bytes);
 
-/// From here on every synchronize, query, record, copy and fill that torch asks for throws c10::Error with the
-/// reason, as after a sticky error. Work enqueued before still runs. nullptr heals.
+/// From now on, every synchronize, query, record, copy and fill by torch throws c10::Error with the reason, like after
+/// a sticky error. Work that is already enqueued still runs. nullptr repairs the device.
 void fake_device_break(const char* reason);
-/// How many devices there are, 1 at first and 16 at most.
+/// Sets the number of devices: initially 1, at most 16.
 void fake_device_count_set(int count);
 int fake_device_count();
 
-/// Every breach of a contract so far, one a line; "" when there was none. Good until the thread's next call.
-/// Looks at the memory freed lately, too: it must not have been written to since.
+/// Every breach of a contract so far, one per line; "" if there was none. Valid until the thread's next call. Also
+/// checks that recently freed memory has not been written to.
 const char* fake_breaches();
 void fake_breaches_clear();
 
-/// Lets no stream begin another piece of work until fake_device_release().
+/// Keeps all streams from starting more work until fake_device_release().
 void fake_device_hold();
-/// The same for the one stream of a native handle, which is not the default stream's.
+/// Keeps one stream from starting more work until fake_device_release(). The native handle must not be the default
+/// stream's.
 void fake_stream_hold(void* native_handle);
-/// Lets go of all that is held.
+/// Releases everything that is held.
 void fake_device_release();
-/// Pieces of work that are enqueued and not done: copies, kernels, and records of events and waits for them.
+/// The number of enqueued, unfinished pieces of work: copies, kernels, event records and event waits.
 int64_t fake_device_pending();
-/// Blocks until that many pieces are pending, or more.
+/// Blocks until at least that many pieces are pending.
 void fake_device_await_pending(int64_t count);
-/// Blocks until that many threads wait for work on the device, in a synchronize or a blocking copy, or more.
+/// Blocks until at least that many threads wait for work on the device, in a synchronize or a blocking copy.
 void fake_device_await_waiting(int64_t count);
 
-/// Capture on the stream of a native handle, which is not the default stream's. The end enqueues what was
-/// captured, once, and returns how many pieces that were.
+/// Begins or ends a capture on the stream of a native handle, which must not be the default stream's. The end enqueues
+/// the captured work once, and returns the number of pieces.
 void fake_capture_begin(void* native_handle);
 int64_t fake_capture_end(void* native_handle);
 }

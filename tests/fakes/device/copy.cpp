@@ -15,7 +15,7 @@ Stream& stream_for(const at::Tensor& on_device) { return current_stream(on_devic
 
 bool is_pinned(const at::Tensor& host) { return pinned_memory().owns(host.const_data_ptr()); }
 
-/// As torch's copies do it: what the copy reads or writes is kept although it may be freed before.
+/// Keeps the pinned memory until the copy is done, even if it is freed earlier, like torch's copies.
 void keep_until_done(const at::Tensor& pinned, const Stream& stream) {
   const auto& data = pinned.storage().data_ptr();
   pinned_memory().record_event(data.get(), data.get_context(), stream.as_torch());
@@ -33,7 +33,7 @@ void copy_to_device(const at::Tensor& host, const at::Tensor& target, bool non_b
     if (!non_blocking) stream.synchronize();
     return;
   }
-  // The work owns a copy of its own, so that pageable memory is left alone also where the wait is cut short.
+  // The work owns a copy, so that it does not touch pageable memory even if the wait is cut short.
   auto staged = host.clone(at::MemoryFormat::Contiguous);
   stream.enqueue([staged, to = RawView::to_write(target)] { to.copy_from(RawView::to_read(staged)); });
   stream.synchronize();
@@ -56,7 +56,7 @@ void copy_to_host(const at::Tensor& source, const at::Tensor& host, bool non_blo
 void copy_on_device(const at::Tensor& source, const at::Tensor& target) {
   auto& stream = stream_for(source);
   auto& other = stream_for(target);
-  // Between two devices, the stream of either comes to the copy together, as torch's copies do it.
+  // For a copy between devices, both streams wait for each other first, like torch's copies.
   if (&other != &stream) {
     Event ready;
     ready.record(other);

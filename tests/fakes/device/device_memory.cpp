@@ -16,8 +16,8 @@ namespace {
 using c10::CachingAllocator::StatType;
 
 constexpr auto kAggregate = static_cast<size_t>(StatType::AGGREGATE);
-constexpr size_t kRounding = 512;                  // as torch's caching allocator rounds
-constexpr int64_t kUnlimited = int64_t{16} << 30;  // what a device without a limit says that it has
+constexpr size_t kRounding = 512;                  // like torch's caching allocator
+constexpr int64_t kUnlimited = int64_t{16} << 30;  // the memory that a device without a limit reports
 
 }  // namespace
 
@@ -42,7 +42,7 @@ void DeviceMemory::copy_data(void* dest, const void* src, size_t count) const {
 void DeviceMemory::emptyCache(c10::MempoolId_t) { graveyard().clear(); }
 
 void DeviceMemory::recordStream(const c10::DataPtr& data, c10::Stream stream) {
-  // As torch does it: memory of another's is none of this allocator's business.
+  // Like torch, ignore memory of another allocator.
   if (data.get() == nullptr || data.get_deleter() != &release) return;
   blocks_.use(data.get_context(), stream_table().find(stream));
 }

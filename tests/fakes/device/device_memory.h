@@ -10,15 +10,15 @@
 
 namespace trtserve::fake {
 
-/// torch's allocator for the devices. A block belongs to the stream that was current on the thread that asked
-/// for it, and is given back in that stream's order. Thread safe.
+/// torch's allocator for the devices. A block belongs to the stream that was current on the allocating thread, and is
+/// released in that stream's order. Thread safe.
 class DeviceMemory final : public c10::DeviceAllocator {
  public:
-  /// On the thread's current device. OutOfMemoryError beyond the limit. A breach while the thread's current
-  /// stream is capturing.
+  /// Allocates on the thread's current device. Throws OutOfMemoryError beyond the limit. Records a breach while the
+  /// thread's current stream is capturing.
   c10::DataPtr allocate(size_t size) override;
   c10::DeleterFnPtr raw_deleter() const override;
-  /// In the order of the thread's current stream.
+  /// Copies in the order of the thread's current stream.
   void copy_data(void* dest, const void* src, size_t count) const override;
 
   bool initialized() override { return true; }
@@ -29,14 +29,14 @@ class DeviceMemory final : public c10::DeviceAllocator {
   void resetPeakStats(c10::DeviceIndex device) override;
   std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex device) override;
 
-  // Of all devices together, in bytes. A freed block counts as returned at once, though its streams may not
-  // have come to the free yet.
+  // The bytes allocated on all devices. A freed block counts as returned immediately, even if its streams have not
+  // reached the free yet.
   int64_t allocated() const;
   int64_t peak() const;
   void reset_peak();
-  /// Of each device; negative for none.
+  /// Sets the limit of each device; negative for none.
   void set_limit(int64_t bytes);
-  /// The device of the block that the address lies in.
+  /// The device of the block that contains the address.
   std::optional<int> device_of(const void* address) const { return blocks_.device_of(address); }
 
  private:
@@ -51,7 +51,7 @@ class DeviceMemory final : public c10::DeviceAllocator {
   int64_t limit_ = -1;                                                       // guarded by mutex_
 };
 
-/// The one there is. Never destroyed: tensors may outlive everything.
+/// The only instance. Never destroyed: tensors may outlive everything.
 DeviceMemory& device_memory();
 
 }  // namespace trtserve::fake

@@ -7,20 +7,20 @@
 
 namespace trtserve::fake {
 
-/// One recording of an event: it is done once the stream that it was recorded on has come to it.
+/// One recording of an event: it is done once its stream has reached it.
 struct Recording {
   // Guarded by the machine's mutex, see machine.h.
   bool done = false;
   std::chrono::steady_clock::time_point when;
 };
 
-/// What is behind a c10::Event: its latest recording. Thread safe.
+/// Implements c10::Event: keeps its latest recording. Thread safe.
 class Event {
  public:
   void record(Stream& stream);
-  /// Makes the stream wait for the latest recording so far.
+  /// Makes the stream wait for the latest recording.
   void block(Stream& stream) const;
-  /// Throw c10::Error when the device is broken.
+  /// Both throw c10::Error if the device is broken.
   bool query() const;
   void synchronize() const;
   /// Milliseconds from this event to the later one; both must be done.

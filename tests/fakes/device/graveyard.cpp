@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kMaxBytes = size_t{16} << 20;
 
-/// False, and a breach, where the memory was written to.
+/// Returns false, and records a breach, if the memory was written to.
 bool untouched(const std::byte* memory, size_t size) {
   const auto* end = memory + size;
   const auto* touched = std::find_if(memory, end, [](std::byte b) { return b != std::byte{Graveyard::kPoison}; });
@@ -43,7 +43,7 @@ void Graveyard::bury(Memory memory, size_t size) {
 void Graveyard::check() {
   const std::lock_guard lock(mutex_);
   for (auto& grave : graves_) {
-    // Poisoned anew, so that one write is one breach.
+    // Poison again, so that one write is one breach.
     if (!untouched(grave.memory.get(), grave.size)) std::memset(grave.memory.get(), kPoison, grave.size);
   }
 }

@@ -11,7 +11,7 @@ namespace trtserve::fake {
 
 namespace {
 
-/// The device's index; the current one where it has none. c10::Error where there is no such device.
+/// The device's index; the current one if it has none. Throws c10::Error if there is no such device.
 int index_of(c10::Device device) {
   const int index = device.has_index() ? device.index() : current_device();
   check_device(index);
@@ -79,7 +79,7 @@ void Guard::recordDataPtrOnStream(const c10::DataPtr& data, const c10::Stream& s
 
 void Guard::record(void** event, const c10::Stream& stream, c10::DeviceIndex, c10::EventFlag) const {
   check_usable();
-  // Owned by the c10::Event that asks, which hands it to destroyEvent().
+  // The calling c10::Event owns it, and passes it to destroyEvent().
   if (*event == nullptr) *event = std::make_unique<Event>().release();
   event_at(*event).record(stream_for(stream));
 }

@@ -4,7 +4,7 @@
 
 namespace trtserve::fake {
 
-/// What torch calls for devices, streams and events. Has no state of its own. Thread safe.
+/// Torch's interface to the fake's devices, streams and events. Stateless. Thread safe.
 class Guard final : public c10::impl::DeviceGuardImplInterface {
  public:
   c10::DeviceType type() const override { return c10::DeviceType::PrivateUse1; }
@@ -26,7 +26,7 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   void synchronizeStream(const c10::Stream& stream) const override;
   void recordDataPtrOnStream(const c10::DataPtr& data, const c10::Stream& stream) const override;
 
-  // Without `override`: torch 2.11 has no such function yet, and never calls it.
+  // No `override`: torch 2.11 lacks this function and never calls it.
   bool isStreamCapturing(const c10::Stream& stream) const;
 
   void record(void** event, const c10::Stream& stream, c10::DeviceIndex device, c10::EventFlag flag) const override;

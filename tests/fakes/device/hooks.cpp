@@ -33,7 +33,7 @@ bool Hooks::isPinnedPtr(const void* data) const { return pinned_memory().owns(da
 
 at::Device Hooks::getDeviceFromPtr(void* data) const {
   const auto device = device_memory().device_of(data);
-  TORCH_CHECK(device, "fake error: the pointer is not one to device memory");
+  TORCH_CHECK(device, "fake error: the pointer does not point to device memory");
   return {c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(*device)};
 }
 

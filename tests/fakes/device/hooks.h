@@ -4,7 +4,7 @@
 
 namespace trtserve::fake {
 
-/// What torch's device-independent code asks an accelerator. Has no state of its own. Thread safe.
+/// The hooks that torch's device-independent code calls on an accelerator. Stateless. Thread safe.
 class Hooks final : public at::PrivateUse1HooksInterface {
  public:
   bool isBuilt() const override { return true; }

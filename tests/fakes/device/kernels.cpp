@@ -1,4 +1,4 @@
-// The operators that the device has of its own. Every other one runs on the host, on copies.
+// The operators that the device implements. All others run on the host, on copies.
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/NativeFunctions.h>
@@ -103,7 +103,7 @@ at::Tensor& zero(at::Tensor& self) { return fill(self, 0); }
 
 at::Scalar local_scalar_dense(const at::Tensor& self) { return self.cpu().item(); }
 
-/// The copies of its inputs to the host wait for the current stream, and so for all that they depend on.
+/// Copying the inputs to the host waits for the current stream, and so for everything that they depend on.
 void run_on_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) { at::native::cpu_fallback(op, stack); }
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::chrono::seconds kExitPatience{1};
 
-/// `machine().mutex` is held by the caller.
+/// The caller holds `machine().mutex`.
 void throw_if_broken() {
   const auto& reason = machine().broken;
   TORCH_CHECK(!reason, *reason);

@@ -8,11 +8,11 @@
 
 namespace trtserve::fake {
 
-/// torch's allocator for pinned host memory. A block that was freed is kept until the streams that were
-/// recorded for it have come so far. Thread safe.
+/// torch's allocator for pinned host memory. A freed block is kept until the streams recorded for it have reached that
+/// point. Thread safe.
 class PinnedMemory final : public at::HostAllocator {
  public:
-  /// A breach while the thread's current stream is capturing.
+  /// Records a breach while the thread's current stream is capturing.
   at::DataPtr allocate(size_t size) override;
   at::DeleterFnPtr raw_deleter() const override;
   void copy_data(void* dest, const void* src, size_t count) const override { default_copy_data(dest, src, count); }
@@ -24,7 +24,7 @@ class PinnedMemory final : public at::HostAllocator {
   void reset_peak_stats() override {}
 
   bool owns(const void* address) const { return blocks_.device_of(address).has_value(); }
-  /// In bytes. A freed block counts as returned at once.
+  /// The bytes allocated. A freed block counts as returned immediately.
   int64_t allocated() const { return allocated_; }
 
  private:
@@ -34,7 +34,7 @@ class PinnedMemory final : public at::HostAllocator {
   std::atomic<int64_t> allocated_{0};
 };
 
-/// The one there is. Never destroyed: tensors may outlive everything.
+/// The only instance. Never destroyed: tensors may outlive everything.
 PinnedMemory& pinned_memory();
 
 }  // namespace trtserve::fake

@@ -6,16 +6,16 @@
 
 namespace trtserve::fake {
 
-/// Where a tensor's elements lie, without owning them: what work on a stream may know of a tensor, since a
-/// kernel on a real device keeps no memory alive either.
+/// A non-owning view of a tensor's elements, for work on a stream: a kernel on a real device keeps no memory alive
+/// either.
 class RawView {
  public:
   static RawView to_read(const at::Tensor& tensor);
   static RawView to_write(const at::Tensor& tensor);
 
-  /// A CPU tensor over the same memory, be it the device's.
+  /// A CPU tensor over the same memory, even if that is device memory.
   at::Tensor tensor() const;
-  /// Copies element by element, converting the datatype and repeating dimensions as copy_() does.
+  /// Copies element by element, converting the datatype and repeating dimensions like copy_().
   void copy_from(const RawView& source) const;
 
  private:

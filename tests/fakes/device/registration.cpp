@@ -14,9 +14,8 @@ namespace trtserve::fake {
 
 namespace {
 
-/// Registers; what torch is given stays for as long as the process. Its destructor runs at the process's exit,
-/// before those of torch, which this library needs and which was therefore loaded before it: from there on no
-/// stream's thread may be in torch's code.
+/// Registers the device for the rest of the process. Its destructor runs at exit before torch's own, because this
+/// library depends on torch, which is loaded first: after that, no stream's thread may run torch's code.
 class Registration {
  public:
   Registration() {

@@ -20,8 +20,8 @@ void resize_storage(c10::StorageImpl& storage, size_t bytes) {
       std::memcpy(to, from, kept);
     });
   }
-  // The old memory is freed here, and so after the copy in its stream's order; where its stream is another
-  // than the current one, the caller must have recorded that, as with every other use of it.
+  // The old memory is freed here, and so after the copy in its stream's order. If its stream is not the current one,
+  // the caller must have recorded this use like any other.
   storage.set_data_ptr_noswap(std::move(memory));
   storage.set_nbytes(bytes);
 }

@@ -92,7 +92,7 @@ c10::Stream Stream::as_torch() const {
   return c10::Stream(c10::Stream::UNSAFE, device, id_);
 }
 
-/// The machine's mutex is held by the caller.
+/// The caller holds the machine's mutex.
 void Stream::push(Item item) {
   if (item.pending) {
     ++machine().pending;
@@ -100,8 +100,8 @@ void Stream::push(Item item) {
   }
   ++enqueued_;
   queue_.push_back(std::move(item));
-  // Detached, since nobody ends a stream: the thread waits for more until the process ends, and by then
-  // stop_for_exit() has it begin nothing.
+  // Detached, since streams never end: the thread waits for work until the process ends, and stop_for_exit() keeps it
+  // from starting any then.
   if (!started_ && !machine().exiting) {
     std::thread(&Stream::run, this).detach();
     started_ = true;
@@ -128,7 +128,7 @@ void Stream::run() {
     } catch (const std::exception& failure) {
       breach(c10::str("Work on a stream threw: ", failure.what()));
     }
-    item.work = nullptr;  // what it kept is let go before it counts as finished
+    item.work = nullptr;  // release what it holds before it counts as finished
     lock.lock();
     --machine().running;
     ++finished_;

@@ -16,19 +16,19 @@ using Work = std::function<void()>;
 
 struct Recording;
 
-/// A queue of work that one thread runs in order, as a device's stream does. Thread safe. Never destroyed, so
-/// that a handle of it stays good.
+/// A queue of work that one thread runs in order, like a device's stream. Thread safe. Never destroyed, so that its
+/// handles stay valid.
 ///
 /// Work runs on the stream's own thread, which starts with the first piece. Work that throws is a breach.
 class Stream {
  public:
-  /// Returns at once, also where the device is broken: the work still runs. While capturing, the work is kept
-  /// for end_capture() instead of being run.
+  /// Enqueues work without blocking, even if the device is broken: the work still runs. During a capture, keeps the
+  /// work for end_capture() instead of running it.
   void enqueue(Work work);
-  /// Blocks until all work enqueued so far is done. Throws c10::Error when the device is broken. A breach, and
-  /// c10::Error, while this stream or the calling thread's current one is capturing.
+  /// Blocks until all work enqueued so far is done. Throws c10::Error if the device is broken. Records a breach and
+  /// throws c10::Error while this stream or the calling thread's current one is capturing.
   void synchronize();
-  /// Whether all work enqueued is done. Throws c10::Error when the device is broken.
+  /// True if all enqueued work is done. Throws c10::Error if the device is broken.
   bool query() const;
 
   void begin_capture();
@@ -37,14 +37,14 @@ class Stream {
 
   int device() const { return device_; }
 
-  // What follows is for this library alone.
+  // Only this library uses the following.
 
   Stream(int device, c10::StreamId id) : device_(device), id_(id) {}
-  /// Nothing that is enqueued from here on begins before the recording is done. A breach while capturing.
+  /// Work enqueued from now on waits for the recording. Records a breach while capturing.
   void await(std::shared_ptr<const Recording> recording);
-  /// Runs in the stream's order, but is neither captured nor counted as pending: for giving memory back.
+  /// Enqueues work that releases memory: runs in the stream's order, but is neither captured nor counted as pending.
   void enqueue_release(Work work);
-  /// While held, the stream begins no piece of work; the others go on.
+  /// While held, the stream starts no work; other streams continue.
   void set_held(bool held);
   c10::Stream as_torch() const;
   void* native_handle() { return id_ == 0 ? nullptr : this; }
@@ -53,7 +53,7 @@ class Stream {
   struct Item {
     Work work;
     std::shared_ptr<const Recording> awaited;
-    bool pending;  // whether it counts as pending
+    bool pending;  // counted as pending
   };
 
   void push(Item item);
@@ -62,21 +62,21 @@ class Stream {
 
   const int device_;
   const c10::StreamId id_;
-  // All that follows is guarded by the machine's mutex, see machine.h.
+  // Everything below is guarded by the machine's mutex, see machine.h.
   std::deque<Item> queue_;
   std::optional<std::vector<Work>> captured_;  // nothing unless capturing
   uint64_t enqueued_ = 0;
   uint64_t finished_ = 0;
-  uint64_t pending_ = 0;  // of what is enqueued and unfinished, what counts as pending
+  uint64_t pending_ = 0;  // unfinished work that counts as pending
   bool held_ = false;
-  bool started_ = false;  // whether the thread runs
+  bool started_ = false;  // the thread runs
 };
 
-/// The stream behind c10::Stream::native_handle(); nullptr for the default stream, whose handle is nullptr as
-/// CUDA's is. A handle of no stream is a breach, and nullptr.
+/// The stream behind c10::Stream::native_handle(); nullptr for the default stream, whose handle is nullptr like CUDA's.
+/// Records a breach and returns nullptr for an unknown handle.
 Stream* stream_of(void* native_handle);
 
-/// Remembers a breach of a contract; see fake_breaches in control.h. Thread safe.
+/// Records a breach of a contract; see fake_breaches in control.h. Thread safe.
 void breach(const std::string& sentence);
 
 /// Throws c10::Error, with the reason, while the device is broken; see fake_device_break in control.h.

@@ -53,7 +53,7 @@ std::vector<Stream*> StreamTable::all(int device) {
   return found;
 }
 
-/// mutex_ is held by the caller.
+/// The caller holds mutex_.
 StreamTable::Streams& StreamTable::streams(int device) {
   auto& all = devices_.at(static_cast<size_t>(device));
   while (all.size() < 1 + kPoolSize) {
@@ -70,7 +70,7 @@ StreamTable& stream_table() {
 Stream* stream_of(void* native_handle) {
   if (native_handle == nullptr) return nullptr;
   auto* stream = stream_table().find(native_handle);
-  if (stream == nullptr) breach("A stream was named by a handle that no stream has.");
+  if (stream == nullptr) breach("A handle belonged to no stream.");
   return stream;
 }
 

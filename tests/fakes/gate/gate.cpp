@@ -12,7 +12,7 @@ namespace {
 struct Gate {
   bool open = false;
   int arrivals = 0;
-  int let_through = 0;  // so many of the first arrivals
+  int let_through = 0;  // this many of the first arrivals
 };
 
 std::mutex mutex;

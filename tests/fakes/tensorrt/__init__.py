@@ -1,6 +1,6 @@
-"""A TensorRT for machines without one: toy plans, and the controls of the library that runs them.
+"""A fake TensorRT: toy plans, and the controls of the library that runs them.
 
-What a plan may say stands in plan.h, what the controls do in fake_trt.h and in gate/gate.h.
+plan.h documents the plans; fake_trt.h and gate/gate.h document the controls.
 """
 
 import ctypes
@@ -17,13 +17,13 @@ _HEADER = struct.Struct("<4s4xQ8x4B4x")
 
 
 def toy_plan(text: str, *, version: tuple[int, int, int, int] = (11, 1, 0, 106)) -> bytes:
-    """A plan that says `text`, one fact a line, as built by that version of TensorRT."""
+    """Make a plan from `text`, one fact per line, as if built by that version of TensorRT."""
     body = "\n".join(line.strip() for line in text.splitlines()).encode()
     return _HEADER.pack(b"ftrt", _HEADER.size + len(body), *version) + body
 
 
 def load() -> ctypes.CDLL:
-    """The library, with the controls' types declared."""
+    """Load the library, and declare the controls' types."""
     library = ctypes.CDLL(str(LIBRARY))
     for name, result, arguments in _CONTROLS:
         function = getattr(library, name)

@@ -4,8 +4,8 @@
 
 #include "inference.h"
 
-// Contexts' lives, and what is set once; context_tensors.cpp has what is set for every execution, enqueue.cpp the
-// executions.
+// The lifetime of contexts and the settings made once; context_tensors.cpp has the settings for every execution,
+// enqueue.cpp the executions.
 
 namespace trtserve::fake::trt {
 
@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kPersistentBytes = 1024;
 constexpr uintptr_t kAlignment = 256;
 
-/// The scratch memory that a context allocates for itself; null where there is none.
+/// Allocates the scratch memory that a context manages itself; null on failure.
 std::shared_ptr<DeviceBlock> allocate_scratch(const ContextState& context) {
   int64_t bytes = context.plan.scratch_bytes(context.profile);
   if (context.strategy == ExecutionContextAllocationStrategy::kSTATIC) {
@@ -35,7 +35,7 @@ bool use_own_scratch(ContextState& context) {
   return true;
 }
 
-/// A change of profile copies, in the stream's order.
+/// Copies data in the stream's order, like a real change of profile.
 bool copy_profile(ContextState& context, cudaStream_t handle) {
   context.profile_stream = nullptr;
   context.profile_ready = nullptr;
@@ -114,7 +114,7 @@ void Context::setDeviceMemoryV2(void* memory, int64_t size) noexcept {
     return call->reporter.misuse("setDeviceMemoryV2", "the memory is not aligned to ", kAlignment, " bytes");
   }
   if (size < 0 || (memory == nullptr && size > 0)) {
-    return call->reporter.misuse("setDeviceMemoryV2", memory, " is no memory of ", size, " bytes");
+    return call->reporter.misuse("setDeviceMemoryV2", memory, " does not point to ", size, " bytes of memory");
   }
   ++*call->revision;
   call->scratch = memory;
@@ -126,8 +126,8 @@ int32_t Context::getOptimizationProfile() const noexcept {
   return call ? call->profile : -1;
 }
 
-// Since TensorRT 10 any number of contexts may use one profile at the same time: the builder's preview feature
-// PROFILE_SHARING is always on. (What the comment on the class of contexts says is of before.)
+// Since TensorRT 10, any number of contexts may use one profile at the same time: the builder's preview feature
+// PROFILE_SHARING is always on. (The official comment on the class of contexts is outdated.)
 bool Context::setOptimizationProfileAsync(int32_t profile, cudaStream_t stream) noexcept {
   const Call call(object_, "setOptimizationProfileAsync");
   if (!call) return false;

@@ -12,7 +12,7 @@
 
 namespace trtserve::fake::trt {
 
-/// What is behind an IExecutionContext: used by one thread at a time, which contract.h sees to.
+/// The state of an IExecutionContext: used by one thread at a time, which contract.h enforces.
 struct ContextState {
   ContextState(std::shared_ptr<EngineState> the_engine, nvinfer1::ExecutionContextAllocationStrategy the_strategy);
 
@@ -28,40 +28,39 @@ struct ContextState {
   std::string name;
 
   int32_t profile = 0;
-  /// A change of profile is work on a stream, too: which stream, and whether it is done.
+  /// A change of profile is also work on a stream: the stream, and whether it is done.
   const Stream* profile_stream = nullptr;
   std::shared_ptr<std::atomic<bool>> profile_ready;
 
-  // One a tensor of the plan, in its order.
-  std::vector<std::optional<Shape>> input_shapes;  ///< that were set
+  // One per tensor of the plan, in order.
+  std::vector<std::optional<Shape>> input_shapes;  ///< the shapes that were set
   std::vector<void*> addresses;
   std::vector<nvinfer1::IOutputAllocator*> allocators;
 
-  /// The values of the shape inputs when shapes were last asked for since the last enqueueV3; by tensor.
+  /// By tensor, the values of the shape inputs when shapes were last queried after the last enqueueV3.
   std::map<size_t, Shape> seen_values;
-  /// Shapes that the last enqueueV3 found out of the data. The real library (8.5.3) goes on telling them afterwards,
-  /// also for other shapes of the inputs.
+  /// Shapes that the last enqueueV3 found from the data. The real library (8.5.3) keeps reporting them, even for other
+  /// input shapes.
   std::map<size_t, Shape> found_shapes;
-  /// Shapes or profile are other ones than the last enqueueV3 saw: the next one has updates to make, which a
-  /// capture does not take.
+  /// Shapes or profile have changed since the last enqueueV3: the next one makes updates, which cannot be captured.
   bool changed = true;
 
-  /// Counts the calls that change the context, whatever to: graphs that were captured before one are no good.
+  /// Counts the calls that change the context: each invalidates earlier captured graphs.
   const std::shared_ptr<std::atomic<uint64_t>> revision = std::make_shared<std::atomic<uint64_t>>(0);
 
   void* scratch = nullptr;
   int64_t scratch_bytes = 0;
-  std::shared_ptr<DeviceBlock> own_scratch;  ///< null where the application manages the scratch memory
+  std::shared_ptr<DeviceBlock> own_scratch;  ///< null if the application manages the scratch memory
   std::shared_ptr<DeviceBlock> persistent;
   const std::shared_ptr<Flight> flight = std::make_shared<Flight>();
   Live live{"context"};
 };
 
-/// Null where there is no memory.
+/// Returns null if there is no memory.
 std::shared_ptr<ContextState> create_context_state(std::shared_ptr<EngineState> engine,
                                                    nvinfer1::ExecutionContextAllocationStrategy strategy);
 
-/// enqueueV3() of a context that lives. Throws what the streams throw.
+/// Implements enqueueV3() for an existing context. Propagates the streams' exceptions.
 bool enqueue(ContextState& context, cudaStream_t stream);
 
 }  // namespace trtserve::fake::trt

@@ -14,7 +14,8 @@ constexpr uintptr_t kAlignment = 256;
 
 enum class Want { Input, Output, Any };
 
-/// The index of a context's tensor; nothing, and an error, where there is none or it is not what is wanted.
+/// The index of a context's tensor; reports an error and returns nothing if it does not exist or is not of the wanted
+/// kind.
 std::optional<size_t> find(const Call<ContextState>& call, const char* function, const char* name, Want want) {
   if (!call) return std::nullopt;
   const auto* const tensor = call->plan.find(name);
@@ -91,7 +92,7 @@ bool Context::setOutputTensorAddress(char const* name, void* data) noexcept {
 }
 
 bool Context::setInputTensorAddress(char const* name, void const* data) noexcept {
-  // Only read, as an input.
+  // Inputs are only read.
   return set_address(Call(object_, "setInputTensorAddress"), "setInputTensorAddress", name, const_cast<void*>(data),
                      Want::Input);
 }
@@ -100,7 +101,7 @@ int32_t Context::inferShapes(int32_t most_names, char const** names) noexcept {
   const Call call(object_, "inferShapes");
   if (!call) return -1;
   if (most_names < 0 || (names == nullptr && most_names != 0)) {
-    call->reporter.misuse("inferShapes", "there is no room for ", most_names, " names");
+    call->reporter.misuse("inferShapes", "there is no space for ", most_names, " names");
     return -1;
   }
   if (const auto* reason = call->plan.failure("infer")) {
@@ -144,7 +145,7 @@ int64_t Context::getMaxOutputSize(char const* name) const noexcept {
   const auto inference = infer(*call);
   if (!inference.missing.empty()) return -1;
   const auto& output = call->plan.tensors[*index];
-  // As many indices as there are elements, at most.
+  // At most one index per element.
   const auto& shape = inference.shapes[output.kind == Kind::Nonzero ? output.first : *index];
   return element_count(shape) * static_cast<int64_t>(size_of(output.type));
 }

@@ -32,7 +32,7 @@ void keep(std::shared_ptr<void> shell) {
     std::mutex mutex;
     std::vector<std::shared_ptr<void>> shells;  // guarded by mutex
   };
-  // Never destroyed: an object may be deleted, and found to be dead, until the process ends.
+  // Never destroyed: objects may be deleted, and used after that, until the process ends.
   static auto* const kept = new Kept;  // NOLINT(cppcoreguidelines-owning-memory)
   const std::lock_guard lock(kept->mutex);
   kept->shells.push_back(std::move(shell));

@@ -12,7 +12,7 @@
 
 namespace trtserve::fake::trt {
 
-/// Remembers a breach; the parts are put together to a sentence.
+/// Records a breach, with a sentence that joins the parts.
 template <class... Parts>
 void breached(const Parts&... parts) {
   std::ostringstream sentence;
@@ -23,8 +23,8 @@ void breached(const Parts&... parts) {
 /// Whether a method may run while other threads are in methods of the same object.
 enum class Use { Shared, Alone };
 
-/// Who is in the methods of one object now. A call that must be alone and is not is a breach; it then waits for
-/// its turn all the same, so that a breach is told and not acted out. Thread safe.
+/// Tracks the threads in the methods of one object. A call that must be alone but is not is a breach; it still waits
+/// for its turn, so that the breach is only reported and causes no race. Thread safe.
 class Presence {
  public:
   void enter(const std::string& object, const char* function, Use use);
@@ -37,13 +37,13 @@ class Presence {
     Use use;
   };
 
-  std::recursive_mutex alone_;  // held during calls that must be alone
+  std::recursive_mutex alone_;  // held during exclusive calls
   std::mutex mutex_;            // protects visits_; never held during a call
   std::vector<Visit> visits_;   // guarded by mutex_
 };
 
-/// The state of an object of the API, which is gone once the application has deleted the object; the object
-/// itself stays, so that a call after that is seen and not undefined. Thread safe.
+/// Holds the state of an API object until the application deletes the object; the object itself remains, so that a
+/// later call is detected instead of undefined. Thread safe.
 template <class State>
 class Owned {
  public:
@@ -67,8 +67,8 @@ class Owned {
   std::shared_ptr<State> state_;  // guarded by mutex_
 };
 
-/// One call of a method, for as long as it lasts: counted, and a breach where the thread or the object's lifetime
-/// forbids it. False where the object, or one that it was made by, was deleted.
+/// One method call, during its lifetime: counts it, and records a breach if the thread or the object's lifetime forbids
+/// it. Converts to false if the object or a parent of it was deleted.
 template <class State>
 class Call {
  public:
@@ -98,7 +98,8 @@ class Call {
   std::shared_ptr<State> state_;
 };
 
-/// The state of an object that its application deletes now; null, and a breach, where it had done so before.
+/// Returns the state of an object that the application deletes; records a breach and returns null if it was already
+/// deleted.
 template <class State>
 std::shared_ptr<State> destroy(Owned<State>& object) {
   object.presence().enter(object.what(), "delete", Use::Alone);
@@ -108,7 +109,7 @@ std::shared_ptr<State> destroy(Owned<State>& object) {
   return state;
 }
 
-/// Keeps the shell of an object for the rest of the process.
+/// Keeps an object's shell until the process ends.
 void keep(std::shared_ptr<void> shell);
 
 }  // namespace trtserve::fake::trt

@@ -12,7 +12,7 @@ namespace {
 constexpr uint64_t kAlignment = 256;  // what cudaMalloc guarantees
 constexpr uint64_t kPattern = 0x5AA5'5AA5'5AA5'5AA5;
 
-/// From the host, where the application set no allocator.
+/// Allocates host memory, if the application set no allocator.
 void* allocate_default(uint64_t bytes) {
   return std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
 }
@@ -32,7 +32,7 @@ std::shared_ptr<DeviceBlock> DeviceBlock::allocate(nvinfer1::IGpuAllocator* allo
   }
   if (address == nullptr) return nullptr;
   if (reinterpret_cast<uintptr_t>(address) % kAlignment != 0) {
-    breached("allocateAsync: the memory is not aligned to ", kAlignment, " bytes, as was asked for");
+    breached("allocateAsync: the memory is not aligned to ", kAlignment, " bytes, as requested");
   }
   return std::make_shared<DeviceBlock>(allocator, address, bytes);
 }
@@ -50,7 +50,7 @@ void DeviceBlock::release() {
     if (released_ || address_ == nullptr) return;
     released_ = true;
   }
-  // Not under the lock: the allocator may wait for work, and the work for the lock.
+  // Without the lock: the allocator may wait for work that waits for the lock.
   if (allocator_ == nullptr) return std::free(address_);  // NOLINT(cppcoreguidelines-owning-memory)
   count_call("deallocateAsync");
   count_allocated(-bytes_);
@@ -64,7 +64,7 @@ void DeviceBlock::check(const char* what) {
   if (released_) {
     breached("enqueueV3: the work ran after its ", what, " had been destroyed");
   } else if (!filled(address_, bytes_, kPattern)) {
-    breached("enqueueV3: somebody else wrote to the memory of the ", what);
+    breached("enqueueV3: another writer changed the memory of the ", what);
   }
 }
 

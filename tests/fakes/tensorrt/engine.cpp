@@ -5,7 +5,7 @@
 #include "context.h"
 #include "inspector.h"
 
-// Engines' lives, and what they tell of themselves; engine_tensors.cpp has what they tell of their tensors.
+// The lifetime and properties of engines; engine_tensors.cpp has the properties of their tensors.
 
 namespace trtserve::fake::trt {
 

@@ -7,7 +7,7 @@
 
 namespace trtserve::fake::trt {
 
-/// The API's engine. Threads may ask it and create contexts at the same time.
+/// The API's engine. Threads may query it and create contexts concurrently.
 class Engine final : public nvinfer1::ICudaEngine {
  public:
   explicit Engine(std::shared_ptr<EngineState> state) : object_("engine", std::move(state)) {}

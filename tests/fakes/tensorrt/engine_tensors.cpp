@@ -11,18 +11,18 @@ using nvinfer1::TensorLocation;
 
 namespace {
 
-constexpr int32_t kComponents = 32;  // of the one vectorized format
+constexpr int32_t kComponents = 32;  // in the only vectorized format
 constexpr int32_t kNotVectorized = -1;
 
-/// The tensor of an engine's method that asks for one; null where there is none, or no such profile.
+/// Finds the tensor for an engine's method; null if there is no such tensor or profile.
 const Tensor* find(const Call<EngineState>& call, const char* name, int32_t profile = 0) {
   return call && call->plan->has_profile(profile) ? call->plan->find(name) : nullptr;
 }
 
-/// As find(), for the methods that can tell of the first profile only.
+/// Like find(), for methods that only report on the first profile.
 const Tensor* find_in_first(const Call<EngineState>& call, const char* function, const char* name) {
   if (call && call->plan->profiles.size() > 1) {
-    call->reporter.warn(std::string(function) + " tells of profile 0 only: this engine has several");
+    call->reporter.warn(std::string(function) + " reports only on profile 0: this engine has several");
   }
   return find(call, name);
 }

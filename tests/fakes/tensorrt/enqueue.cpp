@@ -7,7 +7,7 @@
 #include "inference.h"
 #include "kernels.h"
 
-// enqueueV3: what has to hold before work is enqueued, in the order in which it is checked.
+// enqueueV3: checks the preconditions in order, then enqueues the work.
 
 namespace trtserve::fake::trt {
 
@@ -18,7 +18,7 @@ namespace {
 constexpr const char* kFunction = "enqueueV3";
 constexpr uintptr_t kAlignment = 256;
 
-/// One enqueueV3. `addresses` and `shapes` are those of the execution: an output allocator may change both.
+/// One call of enqueueV3. `addresses` and `shapes` are those of the execution: an output allocator may change both.
 class Enqueue {
  public:
   Enqueue(ContextState& context, cudaStream_t handle, Stream& stream)
@@ -99,7 +99,7 @@ class Enqueue {
 
   bool check_capture(bool changed) {
     if (changed) {
-      // What changed takes work outside of the stream's order.
+      // The change needs work outside the stream's order.
       return misuse("captured right after a change of shapes or profile: enqueue once before");
     }
     const bool data_dependent = std::any_of(tensors().begin(), tensors().end(),
@@ -117,12 +117,12 @@ class Enqueue {
       if (element_count(inference_.shapes[i]) == 0) return false;
       stream_.synchronize();
       if (first_element(tensors()[i].type, context_.addresses[i]) != *context_.plan.fail_on) return false;
-      return !fail("it met the value that it fails on");
+      return !fail("the input has the value of fail_on");
     }
     return false;
   }
 
-  /// Tells the output allocators, and takes the memory that they give.
+  /// Reports sizes to the output allocators, and uses the memory that they return.
   bool size_outputs() {
     addresses_ = context_.addresses;
     for (size_t i = 0; i < tensors().size(); ++i) {
@@ -132,7 +132,7 @@ class Enqueue {
     return true;
   }
 
-  /// How large the output becomes is known only when its input is there.
+  /// The output's size is known only once its input is ready.
   void count_elements(size_t index) {
     stream_.synchronize();
     const size_t input = tensors()[index].first;
@@ -189,7 +189,7 @@ class Enqueue {
 
 bool enqueue(ContextState& context, cudaStream_t handle) {
   if (handle == nullptr) {
-    // Allowed, but TensorRT then waits for the whole device, and the fake device's default stream is not to be had.
+    // Allowed, but TensorRT then waits for the whole device, and the fake device's default stream is not accessible.
     context.reporter.misuse(kFunction, "called for the default stream");
     return false;
   }

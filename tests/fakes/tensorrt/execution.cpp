@@ -34,7 +34,8 @@ void Execution::run(bool replay) {
   uint64_t number = 0;
   {
     const std::lock_guard lock(mutex_);
-    if (begun_.empty()) return breached("a graph with enqueueV3's work was run by something else than cudaGraphLaunch");
+    if (begun_.empty())
+      return breached("a graph with enqueueV3's work was run by something other than cudaGraphLaunch");
     number = begun_.front();
     begun_.pop_front();
   }
@@ -50,7 +51,7 @@ void Execution::run(bool replay) {
     if (replay && plan.graph == GraphMode::Wrong) spoil_outputs();
   }
   if (!filled(setup_.scratch, setup_.scratch_bytes, number)) {
-    breached("enqueueV3: somebody else wrote to the scratch memory while the work used it");
+    breached("enqueueV3: another writer changed the scratch memory while the work used it");
   }
   setup_.flight->finish(number);
 }
@@ -72,7 +73,7 @@ void Execution::compute_outputs() {
   }
 }
 
-/// Makes every output another one than it is, valid for any datatype.
+/// Changes every output to a wrong value that is valid for its datatype.
 void Execution::spoil_outputs() {
   const auto& tensors = setup_.plan->tensors;
   for (size_t i = 0; i < tensors.size(); ++i) {

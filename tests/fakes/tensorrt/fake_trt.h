@@ -2,21 +2,22 @@
 
 #include <cstdint>
 
-// What tests tell the fake TensorRT, and ask it. Breaches of contract are the fake device's to collect: see
-// fake_breaches in its control.h. Thread safe.
+// The controls of the fake TensorRT for tests. The fake device collects breaches of contract: see fake_breaches in its
+// control.h. Thread safe.
 
 #define FAKE_TRT_API __attribute__((visibility("default")))
 
 extern "C" {
-/// Calls so far of the method, function or callback of that name, for example "enqueueV3"; of a class's method of
-/// a name that two have, both. "enqueueV3 on profile 1": executions of that profile, of all engines.
+/// The number of calls so far of the method, function or callback of that name, for example "enqueueV3"; methods of
+/// different classes with the same name count together. "enqueueV3 on profile 1": executions of that profile, of all
+/// engines.
 FAKE_TRT_API int64_t fake_trt_count(const char* function);
-/// Objects that exist now: "runtime", "engine", "context", "inspector", "graph" or "graph_exec".
+/// The number of existing objects: "runtime", "engine", "context", "inspector", "graph" or "graph_exec".
 FAKE_TRT_API int64_t fake_trt_live(const char* what);
-/// Bytes that are allocated now through the applications' allocators.
+/// Bytes that are now allocated through the applications' allocators.
 FAKE_TRT_API int64_t fake_trt_allocated();
-/// Whether runtimes are created as on a machine without a driver: an error is logged and the pointer is garbage.
+/// If on, creating a runtime behaves like on a machine without a driver: it logs an error and returns garbage.
 FAKE_TRT_API void fake_trt_driver_error(int on);
-/// What getInferLibVersion() says from now on, as 110100; 0: the headers' version.
+/// Sets the result of getInferLibVersion(), such as 110100; 0: the headers' version.
 FAKE_TRT_API void fake_trt_version(int version);
 }

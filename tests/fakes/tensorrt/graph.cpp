@@ -7,16 +7,16 @@
 
 #include "contract.h"
 
-// The part of CUDA's runtime that captures and launches graphs, on the fake device's streams.
+// The part of the CUDA runtime that captures and launches graphs, on the fake device's streams.
 
 namespace trtserve::fake::trt {
 
 namespace {
 
-/// What a stream was given while it captured.
+/// The work that a stream captured.
 struct Graph {
   std::vector<Work> works;
-  std::vector<std::shared_ptr<Execution>> executions;  // that are among the works
+  std::vector<std::shared_ptr<Execution>> executions;  // the executions among the works
 };
 
 struct Capture {
@@ -49,7 +49,7 @@ struct Graphs {
   std::map<cudaGraphExec_t, std::unique_ptr<CUgraphExec_st>> executables;  // guarded by mutex
 };
 
-/// Never destroyed: what still owns a graph at the end of the process gives it back when it likes.
+/// Never destroyed: owners of graphs may release them at any time until the process ends.
 Graphs& graphs() {
   static auto* const the_one = new Graphs;  // NOLINT(cppcoreguidelines-owning-memory)
   return *the_one;
@@ -62,7 +62,7 @@ cudaError_t answer(cudaError_t error) {
   return error;
 }
 
-/// The stream of a handle; nullptr, and a breach, for the default stream, on which nothing can be captured.
+/// The stream of a handle; records a breach and returns nullptr for the default stream, which cannot capture.
 Stream* captured_stream(const char* function, cudaStream_t handle) {
   count_call(function);
   if (handle != nullptr) return stream_of(handle);
@@ -150,11 +150,11 @@ cudaError_t launch(cudaGraphExec_t executable, cudaStream_t handle) {
 template <class Table>
 cudaError_t erase(const char* function, Table Graphs::* table, typename Table::key_type handle) {
   count_call(function);
-  typename Table::node_type found;  // outlives the lock: what it owns may free memory
+  typename Table::node_type found;  // outlives the lock: its destructor may free memory
   const std::lock_guard lock(graphs().mutex);
   found = (graphs().*table).extract(handle);
   if (!found.empty()) return cudaSuccess;
-  breached(function, ": called on nothing that exists");
+  breached(function, ": called on an object that does not exist");
   return cudaErrorInvalidValue;
 }
 

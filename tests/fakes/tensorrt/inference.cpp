@@ -12,7 +12,7 @@ bool known(const Shape& shape) {
   return std::none_of(shape.begin(), shape.end(), [](int64_t dim) { return dim < 0; });
 }
 
-/// "input 'x': [9, 4] is outside of profile 0, [1, 4] to [8, 4]"; an empty string where it is not.
+/// Returns "input 'x': [9, 4] is outside profile 0, [1, 4] to [8, 4]", or an empty string if it is inside.
 std::string outside(const ContextState& context, const Tensor& input, const Shape& numbers, const Range& range) {
   bool within = numbers.size() == range[0].size();
   for (size_t i = 0; within && i < numbers.size(); ++i) {
@@ -20,8 +20,8 @@ std::string outside(const ContextState& context, const Tensor& input, const Shap
   }
   if (within) return "";
   std::ostringstream sentence;
-  sentence << "input '" << input.name << "': " << format(numbers) << " is outside of profile " << context.profile
-           << ", " << format(range[0]) << " to " << format(range[2]);
+  sentence << "input '" << input.name << "': " << format(numbers) << "is outside profile " << context.profile << ", "
+           << format(range[0]) << " to " << format(range[2]);
   return sentence.str();
 }
 
@@ -35,7 +35,7 @@ Shape read_values(const Tensor& input, const void* address) {
   return values;
 }
 
-/// The shape that was set, or else the plan's, in which a dimension that the profile leaves no choice is known.
+/// The shape that was set, otherwise the plan's, with the dimensions that the profile fixes.
 Shape input_shape(const ContextState& context, size_t index) {
   if (context.input_shapes[index]) return *context.input_shapes[index];
   const auto& input = context.plan.tensors[index];

@@ -8,24 +8,24 @@
 
 namespace trtserve::fake::trt {
 
-/// The shapes of a context's tensors as they follow from what was set so far.
+/// The shapes of a context's tensors that follow from its settings so far.
 struct Inference {
-  std::vector<Shape> shapes;           ///< one a tensor of the plan; -1 where unknown
-  std::vector<const Tensor*> missing;  ///< inputs that want a shape or an address
-  std::map<size_t, Shape> values;      ///< of the shape inputs, by tensor
-  std::string error;                   ///< what is wrong with shapes or values; empty where nothing is
+  std::vector<Shape> shapes;           ///< one per tensor of the plan; -1 if unknown
+  std::vector<const Tensor*> missing;  ///< inputs that need a shape or an address
+  std::map<size_t, Shape> values;      ///< the shape inputs' values, by tensor
+  std::string error;                   ///< the fault in shapes or values; empty if there is none
 };
 
-/// Reads the shape inputs' values from where they are now.
+/// Infers the shapes, reading the shape inputs' current values.
 Inference infer(const ContextState& context);
 
-/// As infer(), and remembers the values: what the caller learns from them is to hold until the next enqueueV3.
+/// Like infer(), and remembers the values: the caller relies on the result until the next enqueueV3.
 Inference infer_and_remember(ContextState& context);
 
-/// Writes the values of the outputs that inferring computes, where they have an address.
+/// Writes the outputs that inference computes, if they have an address.
 void write_host_outputs(const ContextState& context, const Inference& inference);
 
-/// An empty string where the profile takes the input in that shape, or why it does not.
+/// Why the profile does not accept the input in that shape; an empty string if it does.
 std::string objection(const ContextState& context, const Tensor& input, const Shape& shape);
 
 }  // namespace trtserve::fake::trt

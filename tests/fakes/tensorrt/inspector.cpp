@@ -17,7 +17,7 @@ std::string one_line_each(const Plan& plan) {
   return lines;
 }
 
-/// As the real one has it where a plan keeps the layers' names only.
+/// The real library's JSON for a plan that keeps only the layers' names.
 std::string json(const Plan& plan) {
   std::string text = R"({"Layers": [)";
   for (int32_t i = 0; i < plan.layers; ++i) text += (i > 0 ? "," : "") + layer(i, LayerInformationFormat::kJSON);
@@ -47,16 +47,16 @@ char const* Inspector::getLayerInformation(int32_t index, LayerInformationFormat
     call->reporter.misuse("getLayerInformation", "there is no layer ", index);
     return nullptr;
   }
-  call->told = layer(index, format);
-  return call->told.c_str();
+  call->result = layer(index, format);
+  return call->result.c_str();
 }
 
 char const* Inspector::getEngineInformation(LayerInformationFormat format) const noexcept {
   const Call call(object_, "getEngineInformation");
   if (!call) return nullptr;
   const auto& plan = *call->engine->plan;
-  call->told = format == LayerInformationFormat::kJSON ? json(plan) : one_line_each(plan);
-  return call->told.c_str();
+  call->result = format == LayerInformationFormat::kJSON ? json(plan) : one_line_each(plan);
+  return call->result.c_str();
 }
 
 void Inspector::setErrorRecorder(nvinfer1::IErrorRecorder* recorder) noexcept {

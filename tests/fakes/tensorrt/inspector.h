@@ -7,7 +7,7 @@
 
 namespace trtserve::fake::trt {
 
-/// What is behind an IEngineInspector. Not thread safe.
+/// The state of an IEngineInspector. Not thread safe.
 struct InspectorState {
   explicit InspectorState(std::shared_ptr<EngineState> the_engine)
       : engine(std::move(the_engine)), reporter(engine->reporter) {}
@@ -16,7 +16,7 @@ struct InspectorState {
 
   const std::shared_ptr<EngineState> engine;
   Reporter reporter;
-  std::string told;  // what the last call told; its caller looks at it until the next
+  std::string result;  // the result of the last call, valid until the next
   Live live{"inspector"};
 };
 

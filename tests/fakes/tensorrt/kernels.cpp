@@ -64,7 +64,7 @@ To convert(From value) {
 template <class T>
 T scaled(T value, double factor) {
   if constexpr (kIsInteger<T>) {
-    // A whole factor stays whole, so that integers are exact; they wrap.
+    // A whole factor stays an integer, so that integers are exact and wrap.
     if (factor == std::trunc(factor)) {
       return static_cast<T>(static_cast<uint64_t>(value) * static_cast<uint64_t>(static_cast<int64_t>(factor)));
     }

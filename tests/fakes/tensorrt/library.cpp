@@ -3,7 +3,7 @@
 #include "fake_trt.h"
 #include "runtime.h"
 
-// What the library is looked up for by name.
+// The functions that applications look up in the library by name.
 
 namespace trtserve::fake::trt {
 
@@ -13,11 +13,11 @@ std::atomic<bool> driver_error{false};
 std::atomic<int> version{0};
 
 int32_t library_version() {
-  const int told = version;
-  return told != 0 ? told : static_cast<int32_t>(NV_TENSORRT_VERSION);
+  const int chosen = version;
+  return chosen != 0 ? chosen : static_cast<int32_t>(NV_TENSORRT_VERSION);
 }
 
-/// Null, or what the application takes for a runtime.
+/// Returns null, or a pointer that the application uses as a runtime.
 void* create(nvinfer1::ILogger* logger, int32_t headers) {
   count_call("createInferRuntime_INTERNAL");
   if (logger == nullptr) {
@@ -29,7 +29,7 @@ void* create(nvinfer1::ILogger* logger, int32_t headers) {
         nvinfer1::ILogger::Severity::kERROR,
         "[runtime.cpp::createInferRuntime_INTERNAL::1] CUDA initialization failure with error: 35. Please check "
         "your CUDA installation.");
-    return reinterpret_cast<void*>(uintptr_t{0x228});  // NOLINT(performance-no-int-to-ptr): what the real one gives
+    return reinterpret_cast<void*>(uintptr_t{0x228});  // NOLINT(performance-no-int-to-ptr): the real library's value
   }
   if (headers / 10000 != library_version() / 10000) {
     breached("createInferRuntime_INTERNAL: called with headers of version ", headers);

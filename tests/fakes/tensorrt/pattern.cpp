@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t kWord = sizeof(uint64_t);
 
-/// Calls `word` on each whole word of the memory and `byte` on each byte after them, until one says no.
+/// Calls `word` on each whole word of the memory and `byte` on each byte after them, until one returns false.
 template <class OnWord, class OnByte>
 bool walk(void* memory, int64_t bytes, OnWord word, OnByte byte) {
   auto* const words = static_cast<uint64_t*>(memory);
@@ -36,7 +36,7 @@ bool filled(const void* memory, int64_t bytes, uint64_t pattern) {
   const auto holds = [pattern](auto at) {
     return at.load(std::memory_order_relaxed) == static_cast<typename decltype(at)::value_type>(pattern);
   };
-  return walk(const_cast<void*>(memory), bytes, holds, holds);  // only looked at
+  return walk(const_cast<void*>(memory), bytes, holds, holds);  // only read
 }
 
 }  // namespace trtserve::fake::trt

@@ -4,11 +4,11 @@
 
 namespace trtserve::fake::trt {
 
-// Memory that is filled with a pattern, to see later whether somebody else wrote there. All accesses are atomic:
-// who else is there is a breach of contract, told as one, and not a data race of the fake's.
+// Fills memory with a pattern, to detect later whether another writer changed it. All accesses are atomic: a concurrent
+// writer is a breach of contract, reported as one, and not a data race in the fake.
 
 void fill(void* memory, int64_t bytes, uint64_t pattern);
-/// Whether the pattern is still there.
+/// True if the pattern is unchanged.
 bool filled(const void* memory, int64_t bytes, uint64_t pattern);
 
 }  // namespace trtserve::fake::trt

@@ -14,7 +14,7 @@ namespace trtserve::fake::trt {
 
 using Shape = std::vector<int64_t>;
 
-/// What a tensor of a plan is, or is computed by.
+/// The kind of an input, or the operation that computes an output.
 enum class Kind { Input, ShapeInput, Scale, Add, Cast, Nonzero, Fill, ShapeOf };
 
 /// An input or output.
@@ -23,11 +23,11 @@ struct Tensor {
   Kind kind = Kind::Input;
   nvinfer1::DataType type = nvinfer1::DataType::kFLOAT;
   Shape dims;         ///< -1: dynamic
-  size_t first = 0;   ///< of an output: the index of the tensor that it is computed from
-  size_t second = 0;  ///< of Add: the other one
-  double number = 0;  ///< of Scale: the factor; of Fill: the value
+  size_t first = 0;   ///< output: the index of the tensor that it is computed from
+  size_t second = 0;  ///< Add: the index of the other tensor
+  double number = 0;  ///< Scale: the factor; Fill: the value
   bool chw32 = false;
-  bool quiet = false;  ///< of ShapeInput: isShapeInferenceIO does not tell of it
+  bool quiet = false;  ///< ShapeInput: isShapeInferenceIO does not report it
 
   bool is_input() const { return kind == Kind::Input || kind == Kind::ShapeInput; }
   bool on_host() const { return kind == Kind::ShapeInput || kind == Kind::ShapeOf; }
@@ -38,23 +38,23 @@ struct Tensor {
 using Range = std::array<Shape, 3>;
 
 struct Profile {
-  std::map<std::string, Range> dims;    ///< of every dynamic input
-  std::map<std::string, Range> values;  ///< of every shape input
+  std::map<std::string, Range> dims;    ///< for every dynamic input
+  std::map<std::string, Range> values;  ///< for every shape input
 };
 
 enum class GraphMode { Right, Refuse, Wrong, Idle, Once };
 
 /// A toy plan. Immutable once read.
 ///
-/// The first 32 bytes are a header, little endian. The magic (bytes 0 to 3, "ftrt") and the version (bytes 24 to
-/// 27: TensorRT's major, minor, patch and build, a byte each) are those of a real plan; the rest is ours: bytes 8
-/// to 15 are the size of the whole plan, the others 0. Text follows, one fact a line; a line of anything else, or
-/// with anything more, fails the deserialization.
+/// The first 32 bytes are a header, little endian. The magic (bytes 0 to 3, "ftrt") and the version (bytes 24 to 27:
+/// TensorRT's major, minor, patch and build, a byte each) are those of a real plan; the rest is ours: bytes 8 to 15 are
+/// the size of the whole plan, the others 0. Text follows, one fact per line; any other line, or extra words, fail the
+/// deserialization.
 ///
 ///   name TEXT
 ///   input NAME DATATYPE DIM...          a dimension of -1 is dynamic
 ///   shape_input NAME INT32|INT64 N      N values, on the host
-///   quiet SHAPE_INPUT                   its values decide a shape, and isShapeInferenceIO does not tell of it
+///   quiet SHAPE_INPUT                   its values decide a shape, but isShapeInferenceIO does not report it
 ///   profile                             begins the next profile; without any there is one, and nothing is dynamic
 ///   range INPUT MIN... / OPT... / MAX...         for every dynamic input of every profile
 ///   values SHAPE_INPUT MIN... / OPT... / MAX...  for every shape input of every profile
@@ -62,17 +62,17 @@ enum class GraphMode { Right, Refuse, Wrong, Idle, Once };
 ///   output NAME add INPUT INPUT
 ///   output NAME cast INPUT DATATYPE
 ///   output NAME nonzero INPUT           INT64 indices into the flattened input; how many depends on the data
-///   output NAME fill SHAPE_INPUT DATATYPE VALUE  of the shape that the shape input's values say
+///   output NAME fill SHAPE_INPUT DATATYPE VALUE  the shape is the shape input's values
 ///   output NAME shape_of INPUT          INT64, on the host
 ///   format NAME linear|chw32            chw32 needs three dimensions
 ///   scratch BYTES [per_item]            device memory of an execution; per_item: times the first input's first dim
 ///   weights BYTES                       device memory of the engine
-///   aux_streams N, layers N, hardware LEVEL      what the engine tells of itself
+///   aux_streams N, layers N, hardware LEVEL      what the engine reports of itself
 ///   host_code                           the plan contains host code
-///   streams_weights                     they are copied to the device anew for every execution: no captures
+///   streams_weights                     copied to the device for every execution: no captures
 ///   gate NAME                           every execution waits for the gate on its stream; see gate.h
 ///   fail deserialize|context|shape|infer|enqueue|kernel|allocate SENTENCE
-///   fail notify SENTENCE                output allocators are told no shapes; nothing else fails, or says so
+///   fail notify SENTENCE                output allocators get no shapes; nothing else fails
 ///   crash deserialize                   ends the process
 ///   fail_on VALUE                       enqueueV3 fails where the first input's first element is this; it waits
 ///                                       for the stream to see it, and lets captures pass
@@ -97,43 +97,43 @@ struct Plan {
   bool streams_weights = false;
   bool crashes = false;
   std::string gate;
-  std::map<std::string, std::string> failures;  ///< where to sentence
+  std::map<std::string, std::string> failures;  ///< sentence by place
   std::optional<double> fail_on;
   GraphMode graph = GraphMode::Right;
 
-  /// Null where there is none of that name, or no name.
+  /// Returns null if the name is null or unknown.
   const Tensor* find(const char* tensor_name) const;
-  /// The sentence, or null where nothing fails there.
+  /// The sentence, or null if nothing fails there.
   const std::string* failure(const std::string& where) const;
-  /// The bytes of an execution with these shapes of the tensors.
+  /// The scratch bytes of an execution with these tensor shapes.
   int64_t scratch_bytes(const std::vector<Shape>& shapes) const;
-  /// The bytes of an execution with the largest shapes of the profile.
+  /// The scratch bytes of an execution with the profile's largest shapes.
   int64_t scratch_bytes(int32_t profile) const;
   bool has_profile(int32_t profile) const;
 };
 
-/// Why a plan is no plan.
+/// The fault of an invalid plan.
 class PlanError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// Throws PlanError, in the words that TensorRT has for the same fault where it has any.
+/// Reads a plan. Throws PlanError, with TensorRT's own words for that fault if they exist.
 Plan read_plan(const void* bytes, size_t size);
 
 /// Adds the fact of one line. Throws PlanError.
 void read_line(Plan& plan, const std::string& line);
 
-/// "FP32"; an empty string for none that a plan may name.
+/// The name, such as "FP32"; an empty string for a type that plans cannot name.
 std::string datatype_name(nvinfer1::DataType type);
 
-/// Bytes of an element.
+/// Bytes per element.
 size_t size_of(nvinfer1::DataType type);
 
-/// Elements of a shape without dynamic dimensions.
+/// The number of elements of a shape without dynamic dimensions.
 int64_t element_count(const Shape& shape);
 
-/// "[2, -1]".
+/// Formats a shape: "[2, -1]".
 std::string format(const Shape& shape);
 
 Shape to_shape(const nvinfer1::Dims& dims);

@@ -17,7 +17,7 @@ struct Datatype {
   size_t size;
 };
 
-// INT4 and FP4 have two elements a byte; nothing here computes with them.
+// INT4 and FP4 have two elements per byte; nothing here computes with them.
 constexpr std::array kDatatypes = {
     Datatype{"FP32", DataType::kFLOAT, 4},  Datatype{"FP16", DataType::kHALF, 2},
     Datatype{"BF16", DataType::kBF16, 2},   Datatype{"INT8", DataType::kINT8, 1},
@@ -33,7 +33,7 @@ const Datatype* find_datatype(DataType type) {
   return found == kDatatypes.end() ? nullptr : found;
 }
 
-/// The words of a line, each taken once. Throws PlanError where one is missing, wrong or left.
+/// Takes the words of a line one by one. Throws PlanError if one is missing, wrong or left over.
 class Words {
  public:
   explicit Words(const std::string& line) : line_(line), words_(line) {}

@@ -35,7 +35,7 @@ void PluginRegistry::deregisterLibrary(PluginLibraryHandle handle) noexcept {
   count_call("deregisterLibrary");
   const std::lock_guard lock(mutex_);
   if (libraries_.erase(handle) == 0) {
-    reporter_.misuse("deregisterLibrary", "called on a handle that loadLibrary did not give");
+    reporter_.misuse("deregisterLibrary", "called on a handle that loadLibrary did not return");
   } else {
     dlclose(handle);
   }
@@ -43,7 +43,7 @@ void PluginRegistry::deregisterLibrary(PluginLibraryHandle handle) noexcept {
 
 }  // namespace trtserve::fake::trt
 
-/// Makes this library a plugin library as well, one without plugins, for tests of loadLibrary().
+/// Makes this library an empty plugin library too, for tests of loadLibrary().
 extern "C" __attribute__((visibility("default"))) void* const* getCreators(int32_t& count) {
   count = 0;
   return nullptr;

@@ -8,7 +8,7 @@
 
 namespace trtserve::fake::trt {
 
-/// Opens plugin libraries, which are told by their `getCreators` or `getPluginCreators`. Thread safe.
+/// Opens plugin libraries, recognized by `getCreators` or `getPluginCreators`. Thread safe.
 class PluginRegistry final : public nvinfer1::IPluginRegistry {
  public:
   explicit PluginRegistry(nvinfer1::ILogger& logger) : reporter_(logger) {}

@@ -9,12 +9,12 @@
 
 namespace trtserve::fake::trt {
 
-/// Where an object tells of errors: its error recorder, or, as long as it has none, the runtime's logger, as the
-/// real library does it. Thread safe, but for set_recorder().
+/// Reports an object's errors like the real library: to its error recorder, or, if it has none, to the runtime's
+/// logger. Thread safe except for set_recorder().
 class Reporter {
  public:
   explicit Reporter(nvinfer1::ILogger& logger) : logger_(logger) {}
-  /// With the parent's recorder to begin with.
+  /// Starts with the parent's recorder.
   explicit Reporter(const Reporter& parent) : logger_(parent.logger_) { set_recorder(parent.recorder()); }
   ~Reporter() { set_recorder(nullptr); }
   Reporter& operator=(const Reporter&) = delete;
@@ -25,7 +25,7 @@ class Reporter {
 
   void warn(const std::string& sentence) const;
 
-  /// `kind` is TensorRT's word for what failed, for example "Serialization".
+  /// `kind` is TensorRT's word for the failure, for example "Serialization".
   template <class... Parts>
   void error(nvinfer1::ErrorCode code, const char* function, const char* kind, const Parts&... parts) const {
     std::ostringstream sentence;
@@ -33,7 +33,7 @@ class Reporter {
     report(code, function, kind, sentence.str());
   }
 
-  /// An error of the application's: a breach as well.
+  /// Reports an error of the application, and records a breach.
   template <class... Parts>
   void misuse(const char* function, const Parts&... parts) const {
     std::ostringstream sentence;

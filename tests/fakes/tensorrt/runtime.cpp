@@ -10,7 +10,7 @@ using nvinfer1::ErrorCode;
 
 namespace {
 
-/// Null, and an error, where the plan is none or fails.
+/// Reads the plan; reports an error and returns null if it is invalid or set to fail.
 std::shared_ptr<const Plan> read(const RuntimeState& runtime, const void* blob, size_t size) {
   const auto refuse = [&](const char* kind, const auto&... sentence) {
     runtime.reporter.error(ErrorCode::kUNSPECIFIED_ERROR, "deserializeCudaEngine", kind, sentence...);

@@ -8,7 +8,7 @@
 
 namespace trtserve::fake::trt {
 
-/// The API's runtime: see contract.h for what becomes of it when it is deleted, and for its thread safety.
+/// The API's runtime: see contract.h for its deletion and thread safety.
 class Runtime final : public nvinfer1::IRuntime {
  public:
   explicit Runtime(nvinfer1::ILogger& logger);

@@ -14,7 +14,7 @@
 
 namespace trtserve::fake::trt {
 
-/// What is behind an IRuntime. Thread safe, but for what the comments say.
+/// The state of an IRuntime. Thread safe except as noted.
 struct RuntimeState {
   explicit RuntimeState(nvinfer1::ILogger& logger) : reporter(logger) {}
 
@@ -25,12 +25,12 @@ struct RuntimeState {
   bool host_code_allowed = false;                // likewise
   int32_t max_threads = 1;                       // likewise
   std::atomic<bool> destroyed{false};
-  std::atomic<int> engines{0};      // that exist
-  std::atomic<bool> loaded{false};  // an engine was deserialized
+  std::atomic<int> engines{0};      // existing engines
+  std::atomic<bool> loaded{false};  // an engine has been deserialized
   Live live{"runtime"};
 };
 
-/// What is behind an ICudaEngine. Thread safe, but for what the comments say.
+/// The state of an ICudaEngine. Thread safe except as noted.
 struct EngineState {
   EngineState(std::shared_ptr<RuntimeState> the_runtime, std::shared_ptr<const Plan> the_plan,
               std::shared_ptr<DeviceBlock> the_weights)
@@ -42,10 +42,10 @@ struct EngineState {
 
   const char* gone_ancestor() const { return runtime->destroyed ? "runtime" : nullptr; }
 
-  /// A breach, which begins with the words given, where the thread's current device is not the engine's.
+  /// Records a breach that begins with `what` if the thread's current device is not the engine's.
   void check_device(const char* what) const {
     const auto now = current_device();
-    if (now != device) breached(what, " while device ", now, " was current, and the engine is on ", device);
+    if (now != device) breached(what, " while device ", now, " was current, but the engine is on ", device);
   }
 
   const std::shared_ptr<RuntimeState> runtime;
@@ -55,8 +55,8 @@ struct EngineState {
   Reporter reporter;
   const int device = current_device();
   std::atomic<bool> destroyed{false};
-  std::atomic<int> contexts{0};    // that exist
-  std::atomic<int> inspectors{0};  // that exist
+  std::atomic<int> contexts{0};    // existing contexts
+  std::atomic<int> inspectors{0};  // existing inspectors
   Live live{"engine"};
 };
 

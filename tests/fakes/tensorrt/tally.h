@@ -5,13 +5,13 @@
 
 namespace trtserve::fake::trt {
 
-// What fake_trt.h answers from. Thread safe.
+// The counts that fake_trt.h reports. Thread safe.
 
 void count_call(const char* function);
 void count_live(const char* what, int64_t change);
 void count_allocated(int64_t change);
 
-/// Counts an object of a kind for as long as it lives.
+/// Counts an object of a kind during its lifetime.
 class Live {
  public:
   explicit Live(const char* what) : what_(what) { count_live(what_, 1); }

@@ -1,4 +1,4 @@
-// A backend for tests of everything around backends: it multiplies, waits and fails as its plan says.
+// A backend for tests of the core: it multiplies, waits and fails as its plan says.
 
 #include <algorithm>
 #include <atomic>
@@ -14,9 +14,9 @@
 #include "toy_plan.h"
 
 extern "C" {
-/// How many execution contexts of toy engines exist now.
+/// The number of existing execution contexts of toy engines.
 int toy_contexts();
-/// The most executions that one context ever held at a time: more than 1 is a breach of its contract.
+/// The most executions that one context ever ran concurrently: more than 1 is a breach of its contract.
 int toy_most_in_one_context();
 }
 
@@ -27,7 +27,7 @@ namespace {
 std::atomic<int> contexts{0};
 std::atomic<int> most_in_one_context{0};
 
-/// Counts an execution for as long as it lives, and remembers the most that were in one context at a time.
+/// Counts an execution during its lifetime, and records the most that ran concurrently in one context.
 class Presence {
  public:
   explicit Presence(std::atomic<int>& executing) : executing_(executing) {
@@ -82,13 +82,13 @@ class ToyContext final : public ExecutionContext {
   void throw_what_is_told() const {
     if (plan_.thrown == "bad_alloc") throw std::bad_alloc();
     if (plan_.thrown == "no_threads") throw std::system_error(std::make_error_code(std::errc(EAGAIN)));
-    if (plan_.thrown == "number") throw 13;  // NOLINT(hicpp-exception-baseclass): what no handler expects
+    if (plan_.thrown == "number") throw 13;  // NOLINT(hicpp-exception-baseclass): a type that no handler expects
   }
 
   static at::Tensor compute(const ToyPlan::Output& output, const at::Tensor& input) {
     if (output.is == ToyPlan::Output::Is::Size) return at::full_like(input, input.size(output.dim));
     if (output.is == ToyPlan::Output::Is::Sum) return at::sum(input, 0, /*keepdim=*/true).to(input.scalar_type());
-    // A whole factor stays whole, so that integers are exact.
+    // A whole factor stays an integer, so that integers are exact.
     const bool whole = output.factor == std::trunc(output.factor);
     const at::Scalar factor = whole ? at::Scalar(static_cast<int64_t>(output.factor)) : at::Scalar(output.factor);
     return at::mul(input, factor).to(input.scalar_type());
@@ -122,7 +122,7 @@ class ToyEngine final : public BackendEngine {
     return std::make_unique<ToyContext>(plan_, executions_);
   }
   std::optional<Shapes> output_shapes(const Shapes& inputs) const override {
-    if (!plan_.tells_shapes) return std::nullopt;
+    if (!plan_.knows_shapes) return std::nullopt;
     Shapes outputs;
     for (const auto& output : plan_.outputs) {
       outputs.push_back(inputs[output.input]);

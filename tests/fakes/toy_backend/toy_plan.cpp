@@ -90,8 +90,8 @@ void read_line(ToyPlan& plan, const std::string& line) {
     read_which_input(plan, words).on_host = true;
   } else if (key == "interruptible") {
     plan.interruptible = true;
-  } else if (key == "tells_shapes") {
-    plan.tells_shapes = true;
+  } else if (key == "knows_shapes") {
+    plan.knows_shapes = true;
   } else if (key == "throw") {
     words >> plan.thrown;
   } else if (key == "fail") {
@@ -112,7 +112,7 @@ void read_line(ToyPlan& plan, const std::string& line) {
 ToyPlan read_toy_plan(const std::string& path) {
   std::ifstream file(path);
   std::string line;
-  if (!std::getline(file, line) || line != "toy 1") fail(Kind::InvalidInput, "this is no toy plan");
+  if (!std::getline(file, line) || line != "toy 1") fail(Kind::InvalidInput, "this is not a toy plan");
   ToyPlan plan;
   while (std::getline(file, line)) {
     if (!line.empty()) read_line(plan, line);

@@ -1,4 +1,4 @@
-"""The delay that adapts itself. The clock stands still unless a test moves it."""
+"""Tests of the adaptive delay. The clock stands still unless a test moves it."""
 
 import pytest
 
@@ -27,13 +27,13 @@ class Adaptive(GatedEngine):
         self._clock = clock
 
     def execute(self) -> None:
-        """One execution, from its begin to its end."""
+        """Run one execution from beginning to end."""
         self.wait_for(1)
         self._clock.advance(COMPUTE_MS * MS)
         self.let_through()
 
     def serve_two_clients(self) -> None:
-        """Two requests run together, so that as many are expected from now on."""
+        """Run two requests together, so that two are expected from now on."""
         first = self.submit()
         self.wait_for(1)
         joined = [self.submit(), self.submit()]
@@ -71,7 +71,7 @@ def test_a_request_waits_for_another_that_is_expected_and_no_longer_than_an_exec
     assert completion.queue_ns == COMPUTE_MS * MS
 
 
-def test_a_request_runs_as_soon_as_the_expected_one_is_there(
+def test_a_request_runs_as_soon_as_the_expected_one_has_arrived(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     engine = Adaptive(still_harness, gates, clock, target_ms=100)
@@ -112,9 +112,7 @@ def test_the_wait_leaves_room_for_two_executions_within_the_target(
     assert completion.queue_ns == longest_ms * MS
 
 
-def test_nothing_waits_before_it_is_known_how_long_an_execution_takes(
-    still_harness: Harness, gates: Gates
-) -> None:
+def test_nothing_waits_before_the_time_of_an_execution_is_known(still_harness: Harness, gates: Gates) -> None:
     engine = GatedEngine(still_harness, gates, instances=3, max_batch_size=8, max_queue_delay_us=AUTO_DELAY)
     busy = engine.occupy(3)
     engine.open()

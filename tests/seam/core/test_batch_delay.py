@@ -1,4 +1,4 @@
-"""How long a batch that is not full waits for more. The clock stands still unless a test moves it."""
+"""Tests of how long an incomplete batch waits. The clock stands still unless a test moves it."""
 
 import runtime_ext
 from tests.seam.conftest import Gates, Harness, RunInThread
@@ -28,7 +28,7 @@ def test_a_full_batch_does_not_wait(still_harness: Harness, gates: Gates) -> Non
     assert engine.ran(*tickets) == [Ran(3, 4)] * 3
 
 
-def test_a_request_that_has_no_room_left_behind_it_does_not_wait(
+def test_a_request_that_leaves_no_room_for_another_does_not_wait(
     still_harness: Harness, gates: Gates
 ) -> None:
     engine = GatedEngine(still_harness, gates, max_batch_size=4, max_queue_delay_us=DELAY_US)
@@ -40,7 +40,7 @@ def test_a_request_that_has_no_room_left_behind_it_does_not_wait(
     ]
 
 
-def test_what_a_full_batch_leaves_waits_for_its_own_delay(
+def test_the_rest_after_a_full_batch_waits_for_its_own_delay(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     engine = GatedEngine(still_harness, gates, max_batch_size=4, max_queue_delay_us=DELAY_US)
@@ -51,10 +51,10 @@ def test_what_a_full_batch_leaves_waits_for_its_own_delay(
     assert engine.ran(tickets[1]) == [Ran(1, 3)]
 
 
-def test_what_a_full_batch_leaves_is_taken_at_once_by_an_instance_that_waits_for_the_time(
+def test_the_rest_after_a_full_batch_is_taken_immediately_by_a_waiting_instance(
     harness: Harness, gates: Gates
 ) -> None:
-    """The clock is the real one, which wakes nobody within the hour of the delay."""
+    """Uses the real clock, which wakes no thread within the delay of an hour."""
     engine = GatedEngine(harness, gates, instances=2, max_batch_size=8, max_queue_delay_us=3_600_000_000)
     for _ in range(20):
         tickets = [engine.submit(), engine.submit(8)]
@@ -63,7 +63,7 @@ def test_what_a_full_batch_leaves_is_taken_at_once_by_an_instance_that_waits_for
         assert engine.ran(*tickets) == [Ran(1, 1), Ran(1, 8)]
 
 
-def test_a_preferred_size_does_not_wait_and_what_it_leaves_does(
+def test_a_preferred_size_does_not_wait_and_the_rest_does(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     engine = GatedEngine(
@@ -114,7 +114,7 @@ def test_every_shape_is_watched_while_several_are_held(
     assert engine.ran(*tickets) == [Ran(1, 1)] * 5
 
 
-def test_a_request_that_would_not_live_to_see_the_end_of_its_delay_is_not_held(
+def test_a_request_that_would_expire_during_its_delay_is_not_held(
     still_harness: Harness, gates: Gates
 ) -> None:
     engine = GatedEngine(still_harness, gates, max_batch_size=8, max_queue_delay_us=DELAY_US)

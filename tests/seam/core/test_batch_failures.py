@@ -35,7 +35,7 @@ def test_requests_that_are_too_many_together_for_the_device_run_one_by_one(
     assert (failed.kind, failed.message) == ("Unavailable", "there is no memory for 3 items")
 
 
-def test_an_engine_whose_output_does_not_follow_the_batch_answers_each_request_by_itself(
+def test_an_engine_whose_output_does_not_follow_the_batch_answers_each_request_alone(
     harness: Harness, gates: Gates
 ) -> None:
     gate = gates.new()
@@ -66,7 +66,7 @@ X = "input x FP32 -1 4\noutput y x 1"
         (X, {"batch_dims": {"x": 2}}, "input 'x' has no dimension 2 in its shape [?, 4]"),
         (X, {"batch_dims": {"x": -1}}, "input 'x' has no dimension -1 in its shape [?, 4]"),
         (X, {"batch_dims": {"y": 1}}, "output 'y' is fixed in dimension 1 of its shape [?, 4]"),
-        (X, {"batch_dims": {"z": 0}}, "batch_dims names 'z', which is no tensor of the engine"),
+        (X, {"batch_dims": {"z": 0}}, "batch_dims names 'z', which is not a tensor of the engine"),
         ("input x FP32 ...\noutput y x 1", {}, "input 'x' is of unknown rank"),
         (f"{X}\ninput n INT64 -1\nvalues n 1 / 8", {}, "input 'n' holds values that decide shapes"),
         (X, {"preferred_batch_sizes": [4, 9]}, "preferred_batch_sizes has 9; allowed are sizes from 1 to"),
@@ -101,7 +101,7 @@ UNDIVIDED = "input x FP32 -1 2\noutput y x 2\nsum s x"
 
 
 def fail_batches(harness: Harness, gates: Gates, engine: int, gate: str, batches: int) -> None:
-    """Have pairs of requests joined, whose outputs cannot be divided."""
+    """Run batches of two requests whose outputs cannot be divided."""
     arrivals = 0
     for _ in range(batches):
         tickets = [harness.submit(engine, x=np.ones((1, 2), np.float32))]
@@ -124,9 +124,9 @@ def test_requests_are_no_longer_joined_once_the_outputs_of_three_batches_could_n
     runtime_ext.take_log()
     fail_batches(harness, gates, engine, gate, 1)
     assert not harness.runtime.condition(engine).joins_requests
-    told = [record.message for record in runtime_ext.take_log() if "one by one" in record.message]
-    assert len(told) == 1
-    assert told[0].startswith(f"requests for engine {engine} run one by one from now on")
+    lines = [record.message for record in runtime_ext.take_log() if "one by one" in record.message]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"requests for engine {engine} run one by one from now on")
     assert harness.stats(engine).undivided_batches == 3
     executions = harness.stats(engine).counters["executions"]
     tickets = [harness.submit(engine, x=np.ones((1, 2), np.float32)) for _ in range(9)]
@@ -151,11 +151,11 @@ def test_batches_that_fail_for_one_of_their_requests_are_still_joined(harness: H
 
 def test_an_output_that_is_known_not_to_follow_the_batch_is_refused_at_the_load(harness: Harness) -> None:
     with pytest.raises(runtime_ext.Error) as refused:
-        harness.load_toy(f"{UNDIVIDED}\ntells_shapes", batch=runtime_ext.BatchOptions(max_batch_size=8))
+        harness.load_toy(f"{UNDIVIDED}\nknows_shapes", batch=runtime_ext.BatchOptions(max_batch_size=8))
     assert refused.value.kind == "InvalidInput"
     assert "output 's' has shape [1, 2] for a batch of 2" in str(refused.value)
     assert "load the engine with max_batch_size 1" in str(refused.value)
-    harness.load_toy(f"{UNDIVIDED}\ntells_shapes")
+    harness.load_toy(f"{UNDIVIDED}\nknows_shapes")
     harness.load_toy(
-        "input x FP32 -1 2\noutput y x 2\ntells_shapes", batch=runtime_ext.BatchOptions(max_batch_size=8)
+        "input x FP32 -1 2\noutput y x 2\nknows_shapes", batch=runtime_ext.BatchOptions(max_batch_size=8)
     )

@@ -1,4 +1,4 @@
-"""Requests that leave the queue before they are joined: expired, cancelled, or unloaded."""
+"""Tests of requests that leave the queue before they are joined: expired, cancelled or unloaded."""
 
 import pytest
 
@@ -23,15 +23,15 @@ def test_a_request_that_expires_while_it_waits_leaves_its_place_to_others(
     clock.advance(US)
     (expired,) = still_harness.wait(hasty)
     assert (expired.kind, expired.batch_requests, expired.queue_ns) == ("DeadlineExceeded", 0, US)
-    assert "time was over before its execution began" in expired.message
+    assert "deadline passed before its execution began" in expired.message
     engine.open()
     assert engine.ran(*busy, *patient) == [Ran(1, 1), Ran(2, 4), Ran(2, 4)]
 
 
-def test_what_has_expired_when_its_batch_is_formed_is_never_executed(
+def test_a_request_that_has_expired_when_its_batch_is_formed_is_never_executed(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
-    """The instance asks for its next batch at once, mostly before the clock's watcher looks."""
+    """The instance asks for its next batch immediately, mostly before the deadline timer runs."""
     engine = GatedEngine(still_harness, gates, max_batch_size=8)
     for _ in range(50):
         busy = engine.occupy()
@@ -46,7 +46,7 @@ def test_what_has_expired_when_its_batch_is_formed_is_never_executed(
     assert engine.stats.outcomes["DeadlineExceeded"] == 50 * 2
 
 
-def test_a_request_without_time_is_never_executed_even_where_nothing_is_busy(
+def test_a_request_without_time_is_never_executed_even_if_nothing_is_busy(
     still_harness: Harness, gates: Gates
 ) -> None:
     engine = GatedEngine(still_harness, gates, max_batch_size=8)
@@ -96,7 +96,7 @@ def test_a_request_that_is_held_back_for_others_can_be_cancelled(
     assert engine.executions == 1
 
 
-def test_unloading_without_time_to_drain_ends_all_that_waits_and_all_that_runs(
+def test_unloading_without_time_to_drain_ends_all_waiting_and_running_requests(
     harness: Harness, gates: Gates
 ) -> None:
     engine = GatedEngine(harness, gates, max_batch_size=4)

@@ -1,4 +1,4 @@
-"""Which engines may join requests, as far as their backend can tell before there are any."""
+"""Tests of which engines may join requests, as far as their backend knows before there are requests."""
 
 from pathlib import Path
 
@@ -23,20 +23,20 @@ def constant(name: str, value: object) -> TensorProto:
 BOXES: dict[str, Spec] = {"boxes": (F, ["b", "n", 4]), "scores": (F, ["b", 1, "n"])}
 FOUND = [node("NonZero", ["x"], ["at"]), node("Transpose", ["at"], ["y"], perm=[1, 0])]
 REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Spec], Spec, list[TensorProto], str]] = {
-    "as many as are not zero": (FOUND, {"x": (F, ["b", 3])}, (WHOLE, ["k", 2]), [], "values decide"),
-    "the same with another dynamic dimension": (
+    "one item per nonzero element": (FOUND, {"x": (F, ["b", 3])}, (WHOLE, ["k", 2]), [], "depends on values"),
+    "one item per nonzero element, with another dynamic dimension": (
         FOUND,
         {"x": (F, ["b", "s"])},
         (WHOLE, ["k", 2]),
         [],
-        "values decide",
+        "depends on values",
     ),
-    "as many boxes as are good": (
+    "one item per good box": (
         [node("NonMaxSuppression", ["boxes", "scores", "most"], ["y"])],
         BOXES,
         (WHOLE, ["k", 3]),
         [constant("most", np.array([8], np.int64))],
-        "values decide",
+        "depends on values",
     ),
     "two for each": (
         [node("Concat", ["x", "x"], ["y"], axis=0)],
@@ -54,7 +54,7 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Spec], Spec, list[Tenso
     ),
 }
 SERVED: dict[str, tuple[list[onnx.NodeProto], dict[str, Spec], Spec, list[TensorProto]]] = {
-    "reshaped by numbers that its own shape gives": (
+    "reshaped by numbers from its own shape": (
         [
             node("Shape", ["x"], ["shape"]),
             node("Gather", ["shape", "zero"], ["batch"]),
@@ -71,13 +71,13 @@ SERVED: dict[str, tuple[list[onnx.NodeProto], dict[str, Spec], Spec, list[Tensor
         (F, ["b", "k"]),
         [],
     ),
-    "with a dynamic dimension that has to be one of few": (
+    "with a dynamic dimension that accepts few sizes": (
         [node("Add", ["x", "position"], ["y"])],
         {"x": (F, ["b", "s", 4])},
         (F, ["b", 7, 4]),
         [constant("position", np.ones((7, 4), np.float32))],
     ),
-    "with an output whose other dimension values decide": (
+    "with an output whose other dimension depends on values": (
         [
             node("NonZero", ["row"], ["at"]),
             node("Gather", ["x", "at"], ["g"], axis=1),
@@ -103,7 +103,7 @@ def test_an_engine_whose_items_are_not_those_of_the_batch_is_refused(
 
 
 @pytest.mark.parametrize("case", SERVED)
-def test_an_engine_that_may_have_an_item_for_each_is_served(
+def test_an_engine_that_may_have_one_item_per_input_item_is_served(
     harness: Harness, tmp_path: Path, case: str
 ) -> None:
     nodes, inputs, output, initializers = SERVED[case]

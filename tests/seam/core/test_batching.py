@@ -1,4 +1,4 @@
-"""How waiting requests are joined into one execution, and how its outputs are given back to each."""
+"""Tests of how waiting requests are joined into one execution, and its outputs divided among them."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_requests_of_items_without_elements_are_joined(harness: Harness, gates: 
     assert [completion.batch_requests for completion in harness.wait(*tickets)] == [2, 2]
 
 
-def test_more_items_than_can_be_added_up_are_no_request_of_many(harness: Harness, gates: Gates) -> None:
+def test_requests_whose_sum_of_items_overflows_are_not_joined(harness: Harness, gates: Gates) -> None:
     gate = gates.new()
     engine = harness.load_toy(
         f"input x INT8 -1 -1\noutput y x 2\ngate {gate}", batch=runtime_ext.BatchOptions(max_batch_size=4)
@@ -151,7 +151,7 @@ def test_data_is_joined_along_any_dimension_whatever_its_datatype_and_alignment(
         assert np.array_equal(to_numpy(y), x)
 
 
-def test_outputs_above_the_size_that_is_copied_are_right_as_well(harness: Harness, gates: Gates) -> None:
+def test_outputs_above_the_size_that_is_copied_are_right_too(harness: Harness, gates: Gates) -> None:
     engine = GatedEngine(harness, gates, max_batch_size=8)
     engine.occupy()
     tickets = [engine.submit(items, width=5000) for items in (1, 2, 3)]
@@ -189,9 +189,7 @@ def test_inputs_of_different_numbers_of_items_are_refused(harness: Harness) -> N
     )
 
 
-def test_a_prepared_request_is_checked_anew_by_an_engine_that_was_loaded_again(
-    harness: Harness, gates: Gates
-) -> None:
+def test_a_prepared_request_is_checked_again_by_a_reloaded_engine(harness: Harness, gates: Gates) -> None:
     gate = gates.new()
     first = harness.load_toy("input a FP32 -1\ninput b FP32 -1\noutput c a 2\noutput d b 3")
     prepared = harness.runtime.prepare(first, [("b", "FP32", [2]), ("a", "FP32", [2])])
@@ -215,7 +213,7 @@ def test_a_prepared_request_is_checked_anew_by_an_engine_that_was_loaded_again(
         harness.runtime.submit(prepared, (b, a))
 
 
-def test_a_full_queue_says_when_to_come_again_by_how_fast_it_drains(
+def test_a_full_queue_estimates_when_to_retry_from_how_fast_it_drains(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     engine = GatedEngine(still_harness, gates, instances=2, queue=3, max_batch_size=1)
@@ -239,7 +237,7 @@ def test_requests_that_ran_together_drain_a_queue_together(
     engine = GatedEngine(still_harness, gates, queue=4, max_batch_size=4)
     tickets = engine.occupy()
     tickets += [engine.submit() for _ in range(4)]
-    engine.let_through()  # in no time, of which nothing can be told
+    engine.let_through()  # in no time, so that nothing is known about the speed
     engine.wait_for(1)
     clock.advance(8 * MS)
     tickets += [engine.submit() for _ in range(4)]

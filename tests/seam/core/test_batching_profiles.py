@@ -1,4 +1,4 @@
-"""A batch stays within one profile of its engine."""
+"""Tests that a batch stays within one profile of its engine."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def with_profiles(*profiles: str) -> str:
         (["1 1 / 3 9"], [2, 2, 1], [2, 3]),
         (["1 1 / 2 9", "1 1 / 5 9"], [1] * 7, [5, 2]),
         (["1 1 / -1 9"], [1] * 9, [8, 1]),
-        # With a gap of 3 and 4 between them.
+        # The profiles leave a gap at 3 and 4 items.
         (["1 1 / 2 9", "5 1 / 6 9"], [1] * 4, [2, 2]),
         (["1 1 / 2 9", "5 1 / 6 9"], [1] * 5, [5]),
         (["1 1 / 2 9", "5 1 / 6 9"], [1] * 7, [6, 1]),
@@ -27,7 +27,7 @@ def with_profiles(*profiles: str) -> str:
         (["1 1 / 2 9", "5 1 / 6 9"], [2, 1, 1, 5], [2, 2, 5]),
     ],
 )
-def test_a_batch_has_as_many_items_as_a_profile_takes(
+def test_a_batch_has_as_many_items_as_a_profile_accepts(
     harness: Harness, gates: Gates, profiles: list[str], waiting: list[int], batches: list[int]
 ) -> None:
     engine = GatedEngine(harness, gates, with_profiles(*profiles), max_batch_size=8)
@@ -44,7 +44,7 @@ def test_a_batch_has_as_many_items_as_a_profile_takes(
     assert engine.executions == 1 + len(batches)
 
 
-def test_the_profiles_that_count_are_those_that_take_the_shape(harness: Harness, gates: Gates) -> None:
+def test_only_profiles_that_accept_the_shape_count(harness: Harness, gates: Gates) -> None:
     engine = GatedEngine(harness, gates, with_profiles("1 1 / 4 2", "1 3 / 2 3"), max_batch_size=8)
     engine.occupy()
     narrow = [engine.submit(width=2) for _ in range(4)]
@@ -62,7 +62,7 @@ def test_a_batch_that_fills_its_profile_does_not_wait_for_more(still_harness: Ha
     assert engine.ran(engine.submit(), engine.submit()) == [Ran(2, 2)] * 2
 
 
-def test_a_preferred_size_that_no_profile_takes_is_not_run(
+def test_a_preferred_size_that_no_profile_accepts_is_not_run(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     engine = GatedEngine(
@@ -80,7 +80,7 @@ def test_a_preferred_size_that_no_profile_takes_is_not_run(
     assert engine.ran(*tickets) == [Ran(2, 2), Ran(2, 2), Ran(1, 1)]
 
 
-def test_of_several_inputs_each_has_its_say(harness: Harness, gates: Gates) -> None:
+def test_each_of_several_inputs_limits_the_batch(harness: Harness, gates: Gates) -> None:
     plan = "input x FP32 -1 -1\ninput z FP32 -1\noutput y x 2\noutput w z 2"
     gate = gates.new()
     engine = harness.load_toy(

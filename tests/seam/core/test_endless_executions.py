@@ -1,4 +1,4 @@
-"""Executions that do not end: what their requests, their engine and the other engines see of them."""
+"""Tests of executions that do not end: their effect on their requests, their engine and other engines."""
 
 import gc
 import weakref
@@ -22,7 +22,7 @@ ONES = np.ones((1, 2), np.float32)
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[None]:
-    """Each test sees only its own lines."""
+    """Drop earlier lines, so that each test sees only its own."""
     runtime_ext.take_log()
     yield
     runtime_ext.take_log()
@@ -37,12 +37,12 @@ def kinds(harness: Harness, *tickets: int) -> list[str | None]:
 
 
 def wait_for_the_end(harness: Harness) -> None:
-    """Until what was left behind has ended."""
+    """Wait until all abandoned executions have ended."""
     wait_until(lambda: harness.runtime.left_behind()[1] == 0, "the end of what was left behind")
 
 
 class TestDeadline:
-    def test_a_request_whose_time_is_over_while_it_executes_ends_then(
+    def test_a_request_whose_deadline_passes_while_it_executes_ends_then(
         self, still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
     ) -> None:
         engine = GatedEngine(still_harness, gates)
@@ -53,7 +53,7 @@ class TestDeadline:
         clock.advance(1)
         (ended,) = still_harness.wait(ticket)
         assert (ended.kind, ended.batch_requests) == ("DeadlineExceeded", 1)
-        assert ended.message == "the request's time was over before its execution ended"
+        assert ended.message == "the request's deadline passed before its execution ended"
         assert (ended.queue_ns, ended.compute_ns) == (0, 5 * US)
         assert engine.stats.instances_busy == 1
         engine.open()
@@ -98,7 +98,7 @@ class TestDeadline:
         assert engine.stats.success.count == 3
         assert engine.stats.queue_time.count == 3
 
-    def test_one_that_is_still_to_run_again_by_itself_is_not_run(
+    def test_an_expired_request_does_not_run_again_alone(
         self, still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
     ) -> None:
         engine = GatedEngine(still_harness, gates, f"{PLAN}\nfail_on 13", max_batch_size=8)
@@ -113,7 +113,7 @@ class TestDeadline:
         assert kinds(still_harness, bad) == ["ExecutionFailed"]
         assert engine.executions == 4
 
-    def test_what_executes_for_nobody_is_interrupted_and_makes_room(
+    def test_an_execution_without_open_requests_is_interrupted_and_makes_room(
         self, still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
     ) -> None:
         engine = GatedEngine(still_harness, gates, f"{PLAN}\ninterruptible")
@@ -126,7 +126,7 @@ class TestDeadline:
         assert engine.ran(waiting) == [Ran(1, 1)]
         assert engine.stats.failed_executions == 0
 
-    def test_what_executes_for_somebody_is_not_interrupted(
+    def test_an_execution_with_open_requests_is_not_interrupted(
         self, still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
     ) -> None:
         engine = GatedEngine(still_harness, gates, f"{PLAN}\ninterruptible", max_batch_size=8)
@@ -141,7 +141,7 @@ class TestDeadline:
 
 
 class TestUnload:
-    def test_it_ends_what_executes_once_the_drain_time_is_over(
+    def test_it_ends_executing_requests_after_the_drain_time(
         self, still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates, run_in_thread: RunInThread
     ) -> None:
         contexts = gates.contexts
@@ -162,7 +162,7 @@ class TestUnload:
         assert still_harness.runtime.engines() == []
         assert still_harness.runtime.left_behind() == (2, 2)
         assert gates.contexts == contexts + 2
-        assert len(lines("2 of its instances executed: they were left behind")) == 1
+        assert len(lines("2 of its instances were executing: they were left behind")) == 1
         engine.open()
         wait_for_the_end(still_harness)
         wait_until(lambda: gates.contexts == contexts, "the end of the engine")
@@ -189,7 +189,7 @@ class TestUnload:
         gc.collect()
         assert memory() is None
 
-    def test_its_id_is_free_at_once(self, harness: Harness, gates: Gates, tmp_path: Path) -> None:
+    def test_its_id_is_free_immediately(self, harness: Harness, gates: Gates, tmp_path: Path) -> None:
         engine = GatedEngine(harness, gates)
         old = engine.submit()
         engine.wait_for(1)
@@ -242,7 +242,7 @@ class TestUnload:
         del y
         wait_until(lambda: gates.contexts == contexts, "the end of the engine")
 
-    def test_closing_the_runtime_leaves_behind_what_executes(self, tmp_path: Path, gates: Gates) -> None:
+    def test_closing_the_runtime_leaves_running_executions_behind(self, tmp_path: Path, gates: Gates) -> None:
         contexts = gates.contexts
         harness = Harness(tmp_path)
         engine = GatedEngine(harness, gates)
@@ -255,7 +255,9 @@ class TestUnload:
         engine.open()
         wait_until(lambda: gates.contexts == contexts, "the end of the engine")
 
-    def test_ones_that_end_as_they_are_left_behind_end_once(self, harness: Harness, gates: Gates) -> None:
+    def test_executions_that_end_while_they_are_left_behind_end_once(
+        self, harness: Harness, gates: Gates
+    ) -> None:
         for _ in range(100):
             engine = GatedEngine(harness, gates, f"{PLAN}\ninterruptible", instances=2, max_batch_size=4)
             tickets = [engine.submit(timeout_ns=300_000) for _ in range(6)]
@@ -283,30 +285,30 @@ class TestWatch:
         assert engine.stats.executions_stuck == 0
         assert still_harness.runtime.condition(engine.id).longest_stuck_seconds == 0
 
-    def test_the_log_tells_of_it_when_it_is_stuck_and_each_time_it_has_taken_twice_as_long(
+    def test_the_log_reports_it_when_it_is_stuck_and_whenever_it_has_taken_twice_as_long(
         self, still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
     ) -> None:
         engine = GatedEngine(still_harness, gates, instances=2)
         engine.submit(3)
         engine.wait_for(1)
-        told: list[str] = []
+        logged: list[str] = []
 
-        def tells(seconds: int) -> bool:
-            told.extend(lines("stuck"))
-            return bool(told) and f"taken {seconds} s so far" in told[-1]
+        def reports(seconds: int) -> bool:
+            logged.extend(lines("stuck"))
+            return bool(logged) and f"taken {seconds} s so far" in logged[-1]
 
         clock.advance(60 * S)
-        wait_until(lambda: tells(60), "a line of the log")
-        assert told == [
+        wait_until(lambda: reports(60), "a line of the log")
+        assert logged == [
             f"engine {engine.id}: 1 of 2 instances are stuck in an execution; "
             "the longest has taken 60 s so far, with 1 requests, the first of them with 'x' [3, 2]"
         ]
         clock.advance(59 * S)
         clock.advance(1 * S)
-        wait_until(lambda: tells(120), "a line of the log")
+        wait_until(lambda: reports(120), "a line of the log")
         clock.advance(120 * S)
-        wait_until(lambda: tells(240), "a line of the log")
-        assert len(told) == 3
+        wait_until(lambda: reports(240), "a line of the log")
+        assert len(logged) == 3
 
     def test_the_time_after_which_it_is_stuck_is_a_setting(
         self, tmp_path: Path, clock: runtime_ext.ManualClock, gates: Gates
@@ -320,7 +322,7 @@ class TestWatch:
         engine.open()
         harness.runtime.close()
 
-    def test_executions_are_watched_anew_after_a_time_without_any(
+    def test_executions_are_watched_again_after_a_time_without_any(
         self, still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
     ) -> None:
         engine = GatedEngine(still_harness, gates)

@@ -1,4 +1,4 @@
-"""Loading and unloading engines."""
+"""Tests of loading and unloading engines."""
 
 from concurrent.futures import wait
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.seam.conftest import Gates, Harness, RunInThread
 DOUBLE = "input x FP32 -1 4\nprofile x 1 4 / 8 4\noutput y x 2"
 
 
-def test_an_engine_tells_its_tensors(harness: Harness) -> None:
+def test_an_engine_reports_its_tensors(harness: Harness) -> None:
     engine = harness.load_toy(DOUBLE, name="double", instances=3, max_queue_size=9)
     info = harness.runtime.engine(engine)
     assert (info.id, info.name, info.backend, info.device) == (engine, "double", "toy", "cpu")
@@ -82,7 +82,7 @@ def test_a_plugin_that_cannot_be_opened_is_unavailable_with_the_loaders_reason(h
     assert refused.value.kind == "Unavailable"
 
 
-def test_a_library_that_is_no_plugin_is_refused(harness: Harness) -> None:
+def test_a_library_that_is_not_a_plugin_is_refused(harness: Harness) -> None:
     harness.runtime.register_backend("extension", runtime_ext._C.__file__)
     with pytest.raises(runtime_ext.Error, match="is not a trtserve backend"):
         harness.runtime.backend_version("extension")

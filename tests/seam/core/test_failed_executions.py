@@ -1,4 +1,4 @@
-"""Executions that fail: what the log and the statistics tell of them, and what a request is told."""
+"""Tests of failed executions: their log lines, statistics and errors."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ def fail(harness: Harness, engine: int, times: int = 1) -> None:
         assert harness.wait(harness.submit(engine, x=ONES))[0].kind == "ExecutionFailed"
 
 
-def test_the_first_failure_is_logged_at_once_and_later_ones_are_counted_once_a_minute(
+def test_the_first_failure_is_logged_immediately_and_later_ones_are_counted_once_a_minute(
     still_harness: Harness, clock: runtime_ext.ManualClock
 ) -> None:
     engine = still_harness.load_toy(FAILS)
@@ -40,29 +40,29 @@ def test_the_first_failure_is_logged_at_once_and_later_ones_are_counted_once_a_m
     assert failures() == [f"an execution of engine {engine} failed: engine {engine} failed: it is broken"]
     fail(still_harness, engine, 5)
     assert failures() == []
-    told: list[str] = []
+    logged: list[str] = []
     clock.advance(60 * S)
-    wait_until(lambda: bool(told.extend(failures()) or told), "the summary")
-    assert told == [
+    wait_until(lambda: bool(logged.extend(failures()) or logged), "the summary")
+    assert logged == [
         f"5 more executions of engine {engine} failed within a minute; the last: "
         f"engine {engine} failed: it is broken"
     ]
     assert still_harness.stats(engine).failed_executions == 6
 
 
-def test_a_failure_after_a_quiet_minute_is_logged_at_once_again(
+def test_a_failure_after_a_quiet_minute_is_logged_immediately_again(
     still_harness: Harness, clock: runtime_ext.ManualClock
 ) -> None:
     engine = still_harness.load_toy(FAILS)
     fail(still_harness, engine)
     assert len(failures()) == 1
 
-    def is_told_again() -> bool:
+    def is_logged_again() -> bool:
         clock.advance(60 * S)
         fail(still_harness, engine)
         return bool(failures())
 
-    wait_until(is_told_again, "a line of the log")
+    wait_until(is_logged_again, "a line of the log")
 
 
 def test_each_engine_has_its_own_lines(still_harness: Harness) -> None:
@@ -72,9 +72,7 @@ def test_each_engine_has_its_own_lines(still_harness: Harness) -> None:
     assert len(failures()) == 2
 
 
-def test_a_batch_and_the_request_that_is_to_blame_count_as_failed_executions(
-    harness: Harness, gates: Gates
-) -> None:
+def test_a_batch_and_the_request_at_fault_count_as_failed_executions(harness: Harness, gates: Gates) -> None:
     engine = GatedEngine(harness, gates, f"{PLAN}\nfail_on 13", max_batch_size=8)
     engine.occupy()
     bad, _ = engine.submit(value=13), engine.submit()
@@ -86,9 +84,9 @@ def test_a_batch_and_the_request_that_is_to_blame_count_as_failed_executions(
 @pytest.mark.parametrize(
     ("thrown", "kind", "sentence"),
     [
-        ("bad_alloc", "Unavailable", "needs more memory than there is"),
-        ("no_threads", "Unavailable", "did not get what it needs of the system"),
-        ("number", "ExecutionFailed", "it did not say why"),
+        ("bad_alloc", "Unavailable", "needs more memory than is available"),
+        ("no_threads", "Unavailable", "did not get a resource from the system"),
+        ("number", "ExecutionFailed", "it gave no reason"),
     ],
 )
 def test_whatever_an_execution_throws_ends_its_request_and_not_its_instance(

@@ -1,4 +1,4 @@
-"""Engines that share a device: the toy's engines all run on the CPU."""
+"""Tests of engines that share a device: all toy engines run on the CPU."""
 
 import runtime_ext
 from tests.seam.conftest import Gates, Harness
@@ -30,7 +30,7 @@ def test_a_turn_that_is_free_goes_to_the_engine_that_has_had_less_time(
     modest.wait_for(1)
     modest.wait_until_busy(2)
     clock.advance(US)
-    # The four turns were taken before there was another: so one more than four run, until one has ended.
+    # The four turns were taken before the other engine came: so five run, until one has ended.
     greedy.let_through(2)
     modest.wait_for(1)
     modest.wait_until_busy(3)
@@ -44,7 +44,7 @@ def test_a_turn_that_is_free_goes_to_the_engine_that_has_had_less_time(
     modest.ran(*tickets)
 
 
-def test_an_engine_that_was_idle_has_nothing_saved_up(
+def test_an_idle_engine_saves_up_no_credit(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     busy = GatedEngine(still_harness, gates, instances=3)
@@ -69,7 +69,7 @@ def test_an_engine_that_was_idle_has_nothing_saved_up(
     idle.ran(*tickets, *more)
 
 
-def test_what_waits_for_the_device_can_still_be_joined_cancelled_and_expire(
+def test_requests_that_wait_for_the_device_can_still_be_joined_cancelled_and_expire(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     busy = GatedEngine(still_harness, gates, instances=2)

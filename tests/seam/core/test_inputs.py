@@ -1,4 +1,4 @@
-"""What a request's inputs must be: names, datatypes, shapes, bytes."""
+"""Tests of the checks of a request's inputs: names, datatypes, shapes and bytes."""
 
 import numpy as np
 import pytest
@@ -56,13 +56,13 @@ def test_a_wrong_input_is_refused_with_a_sentence_that_names_it(
 
 def test_a_shape_whose_product_overflows_is_refused(harness: Harness) -> None:
     engine = harness.load_toy("input x FP32 -1 -1\noutput y x 2")
-    with pytest.raises(runtime_ext.Error, match="no memory holds that many elements"):
+    with pytest.raises(runtime_ext.Error, match="that many elements fit into no memory"):
         submit(harness.runtime, engine, [("x", "FP32", [2**40, 2**40], b"")])
 
 
 def test_an_empty_tensor_whose_other_dimensions_overflow_is_refused(harness: Harness) -> None:
     engine = harness.load_toy("input x FP32 -1 -1 -1\noutput y x 2")
-    with pytest.raises(runtime_ext.Error, match="no memory holds that many elements") as refused:
+    with pytest.raises(runtime_ext.Error, match="that many elements fit into no memory") as refused:
         submit(harness.runtime, engine, [("x", "FP32", [0, 2**62, 4], b"")])
     assert refused.value.kind == "InvalidInput"
     assert harness.stats(engine).outcomes["InvalidInput"] == 1
@@ -83,14 +83,14 @@ def test_inputs_may_come_in_any_order_and_outputs_keep_the_engines(harness: Harn
     assert bytes(done.outputs[1]) == np.int64(21).tobytes()
 
 
-def test_a_buffer_that_is_not_aligned_is_taken(harness: Harness, engine: int) -> None:
+def test_an_unaligned_buffer_is_accepted(harness: Harness, engine: int) -> None:
     body = b"." + np.arange(4, dtype=np.float32).tobytes()
     view = memoryview(body)[1:]
     (done,) = harness.wait(submit(harness.runtime, engine, [("x", "FP32", [1, 4], view), K]))
     assert np.frombuffer(done.outputs[0], np.float32).tolist() == [0, 2, 4, 6]
 
 
-def test_data_that_begins_behind_its_buffer_is_refused(harness: Harness) -> None:
+def test_data_that_begins_beyond_its_buffer_is_refused(harness: Harness) -> None:
     prepared = harness.runtime.prepare(
         harness.load_toy("input x FP32 -1\noutput y x 2"), [("x", "FP32", [0])]
     )
@@ -98,13 +98,13 @@ def test_data_that_begins_behind_its_buffer_is_refused(harness: Harness) -> None
         harness.runtime.submit(prepared, b"four", 5)
 
 
-def test_an_output_that_a_completion_has_not_is_an_index_error(harness: Harness, engine: int) -> None:
+def test_an_output_index_out_of_range_is_an_index_error(harness: Harness, engine: int) -> None:
     (done,) = harness.wait(submit(harness.runtime, engine, [x(), K]))
     with pytest.raises(IndexError):
         done.data(2)
 
 
-def test_an_empty_tensor_is_taken(harness: Harness) -> None:
+def test_an_empty_tensor_is_accepted(harness: Harness) -> None:
     engine = harness.load_toy("input x FP32 -1 4\noutput y x 2")
     (done,) = harness.wait(submit(harness.runtime, engine, [("x", "FP32", [0, 4], b"")]))
     assert (done.outputs[0].shape, bytes(done.outputs[0])) == ([0, 4], b"")
@@ -131,7 +131,7 @@ output z b 1"""
 
 @pytest.mark.parametrize("max_batch_size", [1, 8])
 @pytest.mark.parametrize(("a", "b"), [([2, 2], [2, 6]), ([2, 6], [2, 2]), ([3, 8], [3, 4])])
-def test_inputs_that_no_profile_takes_together_are_refused_before_they_are_queued(
+def test_inputs_that_no_profile_accepts_together_are_refused_before_they_are_queued(
     harness: Harness, max_batch_size: int, a: list[int], b: list[int]
 ) -> None:
     engine = harness.load_toy(PAIRED, batch=runtime_ext.BatchOptions(max_batch_size=max_batch_size))
@@ -151,7 +151,7 @@ def test_inputs_that_no_profile_takes_together_are_refused_before_they_are_queue
 
 @pytest.mark.parametrize("max_batch_size", [1, 8])
 @pytest.mark.parametrize("shape", [(2, 2), (8, 8)])
-def test_inputs_that_a_profile_takes_together_are_run(
+def test_inputs_that_a_profile_accepts_together_are_run(
     harness: Harness, max_batch_size: int, shape: tuple[int, int]
 ) -> None:
     engine = harness.load_toy(PAIRED, batch=runtime_ext.BatchOptions(max_batch_size=max_batch_size))

@@ -1,4 +1,4 @@
-"""What outlives what: statistics, engines and requests at the end of their runtime."""
+"""Tests of lifetimes: statistics, engines and requests at the end of their runtime."""
 
 from itertools import count
 from pathlib import Path
@@ -15,7 +15,7 @@ DOUBLE = "input x FP32 -1 4\noutput y x 2"
 ONES = np.ones((1, 4), np.float32)
 
 
-def test_statistics_are_numbers_of_their_own_time_and_outlive_their_runtime(harness: Harness) -> None:
+def test_statistics_are_snapshots_that_outlive_their_runtime(harness: Harness) -> None:
     engine = harness.load_toy(DOUBLE)
     before = harness.stats(engine)
     harness.infer(engine, x=ONES)
@@ -42,7 +42,7 @@ def test_close_waits_for_an_unload_that_is_under_way(
     tickets = [harness.submit(engine, x=ONES) for _ in range(4)]
     gates.wait_for(gate, 1)
     unloading = run_in_thread(harness.runtime.unload, engine, 60.0)
-    # Until the unload has begun: the queue then takes no more.
+    # Submit until the unload has begun: the queue then accepts no more.
     with pytest.raises(runtime_ext.Error, match="being unloaded"):
         tickets.extend(harness.submit(engine, x=ONES) for _ in count())
     closing = run_in_thread(harness.runtime.close)
@@ -69,7 +69,7 @@ def test_close_does_not_wait_for_a_load_which_is_released_when_it_ends(
     assert harness.runtime.engines() == []
 
 
-def test_a_runtime_that_python_lets_go_of_closes_itself(tmp_path: Path, gates: Gates) -> None:
+def test_a_runtime_that_python_drops_closes_itself(tmp_path: Path, gates: Gates) -> None:
     contexts = gates.contexts
     process = psutil.Process()
     threads = process.num_threads()

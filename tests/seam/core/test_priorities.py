@@ -1,4 +1,4 @@
-"""Which of the waiting requests go first."""
+"""Tests of which waiting requests go first."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_the_shape_with_the_most_urgent_request_goes_first(harness: Harness, gat
     assert harness.order == [*busy, urgent[1], urgent[0], *early]
 
 
-def test_a_request_is_of_normal_priority_unless_it_says_otherwise(harness: Harness, gates: Gates) -> None:
+def test_a_request_has_normal_priority_by_default(harness: Harness, gates: Gates) -> None:
     engine = GatedEngine(harness, gates)
     busy = engine.occupy()
     low = engine.submit(priority=LOW)

@@ -1,4 +1,4 @@
-"""A request's way from submit to its one completion."""
+"""Tests of a request's way from submit to its one completion."""
 
 import gc
 import weakref
@@ -81,7 +81,7 @@ def test_a_cancelled_request_that_waits_ends_as_cancelled(harness: Harness, gate
     assert harness.wait(running)[0].kind is None
 
 
-def test_a_request_whose_time_is_over_ends_while_the_instance_is_still_busy(
+def test_a_request_whose_deadline_has_passed_ends_while_the_instance_is_still_busy(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     gate = gates.new()
@@ -96,7 +96,7 @@ def test_a_request_whose_time_is_over_ends_while_the_instance_is_still_busy(
     assert [c.kind for c in still_harness.wait(running, patient)] == [None, None]
 
 
-def test_queue_and_compute_time_are_told_apart(
+def test_queue_and_compute_time_are_measured_separately(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     gate = gates.new()
@@ -111,7 +111,7 @@ def test_queue_and_compute_time_are_told_apart(
     assert still_harness.stats(engine).queue.sum == pytest.approx(0.003)
 
 
-def test_a_failed_execution_says_why_and_spoils_no_other(harness: Harness) -> None:
+def test_a_failed_execution_says_why_and_affects_no_other(harness: Harness) -> None:
     engine = harness.load_toy(f"{DOUBLE}\nfail_on 13")
     bad, good = harness.submit(engine, x=13 * ONES), harness.submit(engine, x=ONES)
     failed, succeeded = harness.wait(bad, good)
@@ -121,7 +121,7 @@ def test_a_failed_execution_says_why_and_spoils_no_other(harness: Harness) -> No
     assert harness.stats(engine).outcomes["ExecutionFailed"] == 1
 
 
-def test_unload_finishes_what_was_accepted(harness: Harness, gates: Gates) -> None:
+def test_unload_finishes_accepted_requests(harness: Harness, gates: Gates) -> None:
     gate = gates.new()
     engine = harness.load_toy(gated(gate))
     tickets = [harness.submit(engine, x=ONES) for _ in range(3)]
@@ -133,7 +133,7 @@ def test_unload_finishes_what_was_accepted(harness: Harness, gates: Gates) -> No
     assert gates.contexts == 0
 
 
-def test_unload_without_time_to_drain_ends_what_waits_and_what_runs_as_unavailable(
+def test_unload_without_time_to_drain_ends_waiting_and_running_requests_as_unavailable(
     harness: Harness, gates: Gates
 ) -> None:
     gate = gates.new()

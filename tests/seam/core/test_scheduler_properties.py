@@ -1,8 +1,8 @@
-"""Whatever happens to requests, and in whatever order: each of them ends once, and rightly.
+"""Tests that each request ends once, and correctly, whatever happens and in whatever order.
 
-A state machine submits requests, moves the clock, cancels, lets executions through and takes engines up
-and down; the threads below the seam do as they like in between. So what is checked of a request is not which
-of the allowed ends it found, but that what had happened to it allows that end.
+A state machine submits requests, moves the clock, cancels, lets executions through, and loads and unloads
+engines; the threads below the seam run freely in between. So the tests do not check which of the allowed ends
+a request found, only that its history allows that end.
 """
 
 import tempfile
@@ -25,7 +25,7 @@ FOREVER_NS = 3_600_000_000_000
 ITEMS = st.integers(0, 6)
 WIDTHS = st.integers(1, 2)
 TIMEOUTS = st.sampled_from([None, None, None, 0, 1_000, 50_000])
-# The numbers of items that each profile takes, of a width of 1 and of 2; none: any.
+# The numbers of items that each profile accepts, for widths of 1 and 2; none: any.
 PROFILES = st.sampled_from([{}, {1: [(0, 6)], 2: [(0, 3), (5, 6)]}, {1: [(1, 2), (4, 6)], 2: [(1, 6)]}])
 
 gates = Gates()
@@ -33,7 +33,7 @@ gates = Gates()
 
 @dataclass
 class Life:
-    """One life of an engine: from a load to its unload."""
+    """One life of an engine, from a load to its unload."""
 
     id: int
     gate: str
@@ -49,7 +49,7 @@ class Life:
 
 @dataclass
 class Sent:
-    """A request, and what has happened to it so far."""
+    """A request and its history so far."""
 
     life: Life
     x: np.ndarray
@@ -84,7 +84,7 @@ class Scheduling(RuleBasedStateMachine):
         self.harness = Harness(Path(self.folder.name), self.clock)
         self.open: dict[int, Sent] = {}
         self.served: list[Life] = []
-        self.left: list[Life] = []  # unloaded while their gates are shut
+        self.left: list[Life] = []  # engines that were unloaded while their gates were shut
         self.prepared: dict[tuple[int, int, int], runtime_ext.Prepared] = {}
 
     def teardown(self) -> None:
@@ -102,7 +102,7 @@ class Scheduling(RuleBasedStateMachine):
         assert self.harness.runtime.take_completions() == []
         assert self.open == {}
         wait_until(lambda: gates.contexts == 0, "the end of what was left behind")
-        assert gates.most_in_one_context <= 1  # none where nothing has executed
+        assert gates.most_in_one_context <= 1  # 0 if nothing has executed
 
     @precondition(lambda self: len(self.served) < 3)
     @rule(
@@ -166,7 +166,7 @@ class Scheduling(RuleBasedStateMachine):
         timeout: int | None,
         again: bool,
     ) -> int | None:
-        # An engine that was unloaded may be back under its ID, in another life.
+        # An unloaded engine may have been loaded again under its ID, as another life.
         life = next((served for served in self.served if served.id == life.id), life)
         number = len(self.harness.order) + len(self.open)
         x = np.full((items, width), POISON if poison else number % 1024, np.float32)
@@ -181,7 +181,7 @@ class Scheduling(RuleBasedStateMachine):
         return ticket
 
     def prepare(self, id: int, items: int, width: int, *, again: bool) -> runtime_ext.Prepared:
-        """As it was prepared before, perhaps for a former life of the engine, unless `again`."""
+        """Reuse an earlier prepared request, perhaps from a former life of the engine, unless `again`."""
         shape = (id, items, width)
         if again or shape not in self.prepared:
             self.prepared[shape] = self.harness.runtime.prepare(id, [("x", "FP32", [items, width])])
@@ -222,17 +222,17 @@ class Scheduling(RuleBasedStateMachine):
     def unload(self, life: Life) -> None:
         if life not in self.served:
             return
-        gates.open(life.gate)  # but what runs need not have ended when the unload looks
-        self.take_down(life)
+        gates.open(life.gate)  # running executions need not have ended when the unload checks
+        self.end_life(life)
 
     @rule(life=consumes(lives))
     def abandon(self, life: Life) -> None:
-        """Unload an engine while its executions cannot end; they end at some time later, or at the end."""
+        """Unload an engine while its executions cannot end; they end some time later."""
         if life in self.served:
             self.left.append(life)
-            self.take_down(life)
+            self.end_life(life)
 
-    def take_down(self, life: Life) -> None:
+    def end_life(self, life: Life) -> None:
         life.unloaded = True
         self.served.remove(life)
         self.harness.runtime.unload(life.id, 0.0)

@@ -1,4 +1,4 @@
-"""Loads that get no memory, threads or descriptors: Unavailable, and the plan is not blamed."""
+"""Tests of loads that run out of memory, threads or descriptors: Unavailable, without blaming the plan."""
 
 import json
 import subprocess
@@ -50,14 +50,14 @@ print(json.dumps([first, attempt()]))
 """
 
 SENTENCES = {
-    "memory": "got no memory: unload engines",
-    "threads": "got no more threads: unload engines",
-    "descriptors": "got no more file descriptors: close connections",
+    "memory": "ran out of memory: unload engines",
+    "threads": "ran out of threads: unload engines",
+    "descriptors": "ran out of file descriptors: close connections",
 }
 
 
 @pytest.mark.parametrize("what", ["memory", "threads", "descriptors"])
-def test_what_cpp_throws_for_a_shortage_is_unavailable_for_now(harness: Harness, what: str) -> None:
+def test_a_shortage_that_cpp_reports_by_an_exception_is_unavailable(harness: Harness, what: str) -> None:
     with pytest.raises(runtime_ext.Error, match=f"^the toy backend {SENTENCES[what]}") as failed:
         harness.load_toy(f"{DOUBLE}\nload_throws {what}")
     assert failed.value.kind == "Unavailable"
@@ -74,7 +74,7 @@ def test_what_cpp_throws_for_a_shortage_is_unavailable_for_now(harness: Harness,
         ("pthread_create failed: Resource temporarily unavailable", "threads"),
     ],
 )
-def test_a_shortage_that_a_library_tells_in_words_is_unavailable(
+def test_a_shortage_that_a_library_reports_in_words_is_unavailable(
     harness: Harness, words: str, what: str
 ) -> None:
     with pytest.raises(runtime_ext.Error, match=SENTENCES[what]) as failed:
@@ -82,7 +82,7 @@ def test_a_shortage_that_a_library_tells_in_words_is_unavailable(
     assert failed.value.kind == "Unavailable"
 
 
-def test_another_failure_of_a_load_is_the_plans(harness: Harness) -> None:
+def test_any_other_failure_of_a_load_is_the_plans_fault(harness: Harness) -> None:
     with pytest.raises(runtime_ext.Error, match="the toy backend failed: bad magic") as failed:
         harness.load_toy(f"{DOUBLE}\nload_throws bad magic")
     assert (failed.value.kind, failed.value.retry_after) == ("ExecutionFailed", None)

@@ -1,4 +1,4 @@
-"""What is counted of an engine's requests and executions: to the nanosecond, and in /metrics the same."""
+"""Tests of an engine's statistics: exact to the nanosecond, and equal in /metrics."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def phases(of: runtime_ext.EngineStats | runtime_ext.BatchStats) -> tuple[Pair, 
 
 
 def infer_by_size(stats: runtime_ext.EngineStats) -> dict[int, Pair]:
-    """The engine's time by batch size, which no other phase had any of."""
+    """Return the engine's time by batch size; the other phases took no time."""
     by_size = {}
     for batch in stats.batches:
         by_size[batch.size] = pair(batch.compute_infer)
@@ -51,7 +51,7 @@ def failures(stats: runtime_ext.EngineStats) -> dict[str, int]:
 
 
 def check(stats: runtime_ext.EngineStats) -> None:
-    """What holds at every moment, also while requests run."""
+    """Check what holds at every moment, even while requests run."""
     ran = (stats.queue_time, stats.compute_input, stats.compute_infer, stats.compute_output)
     assert stats.success.count == stats.outcomes["Success"]
     assert [durations.count for durations in ran] == [stats.success.count] * 4
@@ -78,7 +78,7 @@ def settled(engine: GatedEngine) -> runtime_ext.EngineStats:
 # -- successes
 
 
-def test_waiting_and_the_engine_are_told_apart_to_the_nanosecond(
+def test_queue_and_compute_times_are_exact_to_the_nanosecond(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     engine = GatedEngine(still_harness, gates)
@@ -103,8 +103,8 @@ def ticking_harness(tmp_path: Path) -> Iterator[Harness]:
     harness.runtime.close()
 
 
-def test_each_phase_begins_where_the_one_before_it_ended(ticking_harness: Harness) -> None:
-    """The clock is looked at once between two of them."""
+def test_each_phase_begins_where_the_previous_one_ended(ticking_harness: Harness) -> None:
+    """The clock is read once between two phases."""
     engine = ticking_harness.load_toy("input x FP32 -1 2\noutput y x 2")
     for count in (1, 2, 3):
         ticking_harness.infer(engine, x=np.ones((1, 2), np.float32))
@@ -194,7 +194,7 @@ def test_a_failed_execution_counts_as_a_failure_with_all_its_time_and_as_nothing
     assert (stats.inference_count, stats.execution_count, stats.batches) == (0, 0, [])
 
 
-def test_of_a_batch_that_failed_only_the_executions_that_answered_count(
+def test_after_a_failed_batch_only_the_executions_that_answered_count(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     engine = GatedEngine(still_harness, gates, f"{PLAN}\nfail_on 13", max_batch_size=8)
@@ -216,7 +216,7 @@ def test_of_a_batch_that_failed_only_the_executions_that_answered_count(
     assert (stats.inference_count, stats.execution_count) == (6, 3)
 
 
-def test_who_leaves_the_queue_fails_with_the_time_that_it_waited(
+def test_a_request_that_leaves_the_queue_fails_with_its_waiting_time(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
     engine = GatedEngine(still_harness, gates)
@@ -235,7 +235,7 @@ def test_who_leaves_the_queue_fails_with_the_time_that_it_waited(
     assert pair(stats.success) == (1, 40 + US)
 
 
-def test_what_has_expired_when_its_batch_is_formed_fails_with_the_time_that_it_waited(
+def test_a_request_that_has_expired_when_its_batch_is_formed_fails_with_its_waiting_time(
     still_harness: Harness, gates: Gates
 ) -> None:
     engine = GatedEngine(still_harness, gates)
@@ -293,7 +293,7 @@ def test_a_snapshot_has_all_of_an_execution_or_nothing(harness: Harness, run_in_
 
 
 def scraped(harness: Harness, engine: int) -> dict[str, float]:
-    """What Prometheus reads of an engine, by the samples' names; of outcomes: by these."""
+    """Return the samples that Prometheus scrapes of an engine, by name; outcomes by their own name."""
     registry: Any = SimpleNamespace(engines=list, load_problems=list, loads_waiting=0, loads_given_up=0)
     page = generate_latest(Metrics(harness.runtime, registry).registry).decode()
     samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]

@@ -1,4 +1,4 @@
-"""Many threads against one runtime: never skipped, and what the sanitizers run."""
+"""Stress tests with many threads on one runtime; never skipped, and also run by the sanitizers."""
 
 import random
 import threading
@@ -17,7 +17,8 @@ POISON = 4096
 def test_every_request_of_many_clients_completes_exactly_once_whatever_happens(
     harness: Harness, gates: Gates, run_in_thread: RunInThread
 ) -> None:
-    """Clients submit, cancel and set deadlines while one engine comes and goes; a reader counts the ends."""
+    """Clients submit, cancel and set deadlines while one engine is loaded and unloaded; a reader counts the
+    ends."""
     steady = harness.load_toy("input x FP32 -1 4\noutput y x 2", instances=3, max_queue_size=64)
     failing = harness.load_toy("input x FP32 -1 4\noutput y x 2\nfail it always does", max_queue_size=64)
     passing = 7777
@@ -74,7 +75,8 @@ def test_every_request_of_many_clients_completes_exactly_once_whatever_happens(
 def submit_all_sorts(
     harness: Harness, number: int, engines: list[int], refusals: set[str]
 ) -> dict[int, np.ndarray]:
-    """Requests of many shapes, sizes and priorities, some of which fail: by ticket, what they sent."""
+    """Submit requests of many shapes, sizes and priorities, some of which fail; return their data by
+    ticket."""
     rng = random.Random(number)
     sent = {}
     for request in range(REQUESTS):
@@ -97,7 +99,8 @@ def submit_all_sorts(
 def test_every_request_gets_its_own_answer_from_batches_whatever_happens(
     harness: Harness, gates: Gates, run_in_thread: RunInThread, delay_us: int
 ) -> None:
-    """Many clients submit all sorts of requests to engines that batch, while one of these comes and goes."""
+    """Many clients submit all sorts of requests to batching engines, while one of these is loaded and
+    unloaded."""
     lines = f"input x FP32 -1 -1\noutput y x 2\nsize n x 0\nfail_on {POISON}"
     profiles = "\n".join(f"profile x {low} 1 / {high} 9" for low, high in [(0, 3), (5, 6), (8, 16)])
     batch = runtime_ext.BatchOptions(

@@ -1,4 +1,4 @@
-"""`trt::execute_engine`, the wrapper around it, and the typed operator."""
+"""Tests of `trt::execute_engine`, the wrapper around it, and the typed operator."""
 
 import io
 from pathlib import Path
@@ -47,13 +47,13 @@ def test_several_inputs_and_outputs_are_arguments_and_a_tuple(harness: Harness) 
     assert q.tolist() == [3, 3, 3]
 
 
-def test_a_strided_input_is_taken(harness: Harness) -> None:
+def test_a_strided_input_is_accepted(harness: Harness) -> None:
     module = runtime_ext.module(harness.runtime, harness.load_toy(LENET))
     strided = torch.arange(16.0).reshape(4, 4).t()
     assert torch.equal(module(strided), 2 * strided)
 
 
-def test_an_input_that_requires_grad_is_taken_and_no_gradient_flows(harness: Harness) -> None:
+def test_an_input_that_requires_grad_is_accepted_and_no_gradient_flows(harness: Harness) -> None:
     module = runtime_ext.module(harness.runtime, harness.load_toy(LENET))
     assert not module(torch.ones(1, 4, requires_grad=True)).requires_grad
 
@@ -111,7 +111,7 @@ def test_an_operator_without_a_runtime_says_so(harness: Harness) -> None:
     ("plan", "arguments"),
     [(LENET, (torch.ones(2, 4),)), (PAIR, (torch.ones(2), torch.ones(3, dtype=torch.int32)))],
 )
-def test_the_module_file_loads_with_torch_jit_and_gives_the_same(
+def test_the_module_file_loads_with_torch_jit_and_gives_equal_results(
     harness: Harness, plan: str, arguments: tuple[torch.Tensor, ...]
 ) -> None:
     engine = harness.load_toy(plan, name="my net-2")
@@ -178,7 +178,7 @@ def test_more_callers_than_contexts_share_them_one_at_a_time(
     assert gates.most_in_one_context == 1
 
 
-def test_a_caller_that_waits_for_a_context_hears_of_the_unloading(
+def test_a_caller_that_waits_for_a_context_learns_of_the_unload(
     harness: Harness, gates: Gates, run_in_thread: RunInThread
 ) -> None:
     gate = gates.new()
@@ -198,7 +198,7 @@ def test_a_caller_that_waits_for_a_context_hears_of_the_unloading(
 
 
 def fake_device_of(engine: int, *devices: str) -> torch.device:
-    """Where the fake kernel says that the outputs are, for inputs of one float on these devices."""
+    """Return the device of the fake kernel's outputs, for inputs of one float on these devices."""
     with FakeTensorMode():
         inputs = [torch.ones(1, device=device) for device in devices]
         return torch.ops.trt.execute_engine_list(engine, inputs)[0].device

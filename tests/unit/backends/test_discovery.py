@@ -1,4 +1,4 @@
-"""Where TensorRT's library is looked for, in installed packages that are made up here."""
+"""Where the server looks for TensorRT's library, with fake installed packages."""
 
 import sys
 from pathlib import Path
@@ -11,17 +11,17 @@ from runtime_ext.backends.discovery import openvino_libraries, tensorrt_candidat
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder of installed packages, the only one."""
-    for package in ("openvino", "tensorrt_libs", "tensorrt_lean_libs"):  # what is imported is found at once
+    """The only folder of installed packages; it is empty."""
+    for package in ("openvino", "tensorrt_libs", "tensorrt_lean_libs"):  # an imported module is found at once
         monkeypatch.delitem(sys.modules, package, raising=False)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    # Some are installed in place, through a finder of their own.
+    # Editable installs have their own finders.
     monkeypatch.setattr(sys, "meta_path", [finder for finder in sys.meta_path if isinstance(finder, type)])
     return tmp_path
 
 
 def install(site: Path, package: str, *files: str) -> list[str]:
-    """A package that must not be imported; returns its files' paths."""
+    """Install a package that must not be imported; return the paths of its files."""
     folder = site / package
     folder.mkdir()
     (folder / "__init__.py").write_text("raise AssertionError('imported')")
@@ -41,12 +41,12 @@ def test_each_generation_looks_for_its_own_library(site: Path) -> None:
     assert tensorrt_candidates(None, 11) == [new[0], *SONAMES]
 
 
-def test_a_library_that_is_named_is_the_only_candidate(site: Path) -> None:
+def test_a_configured_library_is_the_only_candidate(site: Path) -> None:
     install(site, "tensorrt_libs", "libnvinfer.so.11")
     assert tensorrt_candidates(Path("/opt/libnvinfer.so.10"), 11) == ["/opt/libnvinfer.so.10"]
 
 
-def test_without_a_package_the_systems_loader_is_asked(site: Path) -> None:
+def test_without_a_package_the_system_loader_is_used(site: Path) -> None:
     assert tensorrt_candidates(None, 11) == SONAMES
 
 
@@ -56,19 +56,19 @@ def test_the_full_library_comes_before_the_lean_one_and_packages_before_the_syst
     assert tensorrt_candidates(None, 11) == [full[0], *lean, *SONAMES]
 
 
-def test_a_package_without_the_library_is_passed_over(site: Path) -> None:
+def test_a_package_without_the_library_is_skipped(site: Path) -> None:
     install(site, "tensorrt_libs", "libnvinfer_builder_resource.so.11")
-    (site / "tensorrt_lean_libs.py").touch()  # a module, no package
+    (site / "tensorrt_lean_libs.py").touch()  # a module, not a package
     assert tensorrt_candidates(None, 11) == SONAMES
 
 
-def test_the_library_of_openvino_lies_in_its_package(site: Path) -> None:
+def test_openvinos_library_is_found_in_its_package(site: Path) -> None:
     assert openvino_libraries() == []
     library, _ = install(site, "openvino", "libs/libopenvino.so.2620", "libs/libopenvino_c.so.2620")
     assert openvino_libraries() == [library]
 
 
-def test_the_backend_is_told_paths_one_a_line(site: Path) -> None:
+def test_the_backend_gets_one_path_per_line(site: Path) -> None:
     plugins = (Path("/p/a.so"), Path("/p/b.so"))
     options = TensorRtOptions(library=Path("/opt/nv.so"), plugins=plugins, allow_host_code=True)
     assert options.config(11) == {

@@ -1,4 +1,4 @@
-"""The fuzzer's target stands its own seeds, and some spoilt ones, also where there is no fuzzer."""
+"""The fuzzer's target on its own seeds and some damaged ones, without the fuzzer."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ def checked(data: bytes) -> None:
         json_large.LEAST_BYTES, json_large.LEAST_LIST = LEAST
 
 
-def test_seeds_are_sound() -> None:
+def test_seeds_pass_the_fuzz_target() -> None:
     for seed in SEEDS:
         checked(seed)
     whole = [seed for seed in SEEDS if seed[0] == LENGTH_OF_BLOBS]
@@ -29,5 +29,5 @@ def test_seeds_are_sound() -> None:
 
 
 @given(st.sampled_from(SEEDS), st.integers(0, 300), st.binary(max_size=4))
-def test_spoilt_seeds_are_told(seed: bytes, at: int, instead: bytes) -> None:
+def test_damaged_seeds_pass_the_fuzz_target(seed: bytes, at: int, instead: bytes) -> None:
     checked(seed[:at] + instead + seed[at + len(instead) :])

@@ -1,6 +1,7 @@
-"""One lock for each key."""
+"""Locks by key."""
 
 import asyncio
+from weakref import ref
 
 import pytest
 
@@ -28,7 +29,7 @@ async def test_holders_of_one_key_take_turns_and_others_do_not_wait() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_no_lock_stays_behind_a_failure_or_a_cancelled_wait() -> None:
+async def test_a_failure_or_a_cancelled_wait_leaves_the_lock_free() -> None:
     locks: KeyedLock[int] = KeyedLock()
 
     async def fail() -> None:
@@ -41,9 +42,17 @@ async def test_no_lock_stays_behind_a_failure_or_a_cancelled_wait() -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert len(locks) == 1
-    assert len(locks) == 0
+        assert locks.hold(1).locked()
+    assert not locks.hold(1).locked()
 
     with pytest.raises(RuntimeError):
         await fail()
-    assert len(locks) == 0
+    assert not locks.hold(1).locked()
+
+
+async def test_a_lock_is_gone_once_nobody_holds_it() -> None:
+    locks: KeyedLock[int] = KeyedLock()
+    async with locks.hold(1):
+        lock = ref(locks.hold(1))
+        assert lock() is not None
+    assert lock() is None

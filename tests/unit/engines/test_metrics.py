@@ -1,4 +1,4 @@
-"""What Prometheus reads, read as Prometheus does."""
+"""The page of metrics, parsed as Prometheus parses it."""
 
 import asyncio
 import threading
@@ -17,6 +17,7 @@ from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import EngineStats, FakeRuntime
 from tests.waiting import HANGS_AFTER_S, until
 from trtserve.server.app import create_app
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -25,14 +26,14 @@ X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
 
 
 class Page:
-    """One scrape."""
+    """The metrics of one scrape."""
 
     def __init__(self, text: str) -> None:
         families = text_string_to_metric_families(text)
         self.samples = [sample for family in families for sample in family.samples]
 
     def value(self, name: str, **labels: str) -> float:
-        """The value of the only sample of this name with these labels among its own."""
+        """The value of the only sample with this name and at least these labels."""
         found = [s.value for s in self.samples if s.name == name and labels.items() <= s.labels.items()]
         assert len(found) == 1, (name, labels, found)
         return float(found[0])
@@ -81,7 +82,7 @@ async def test_times_are_cumulative_histograms(
 
 
 @pytest.mark.parametrize("phase", ["input", "infer", "output"])
-async def test_the_phases_of_executions_are_counters_in_seconds(
+async def test_execution_phases_are_counters_in_seconds(
     client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any], phase: str
 ) -> None:
     (stats,) = runtime.stats()
@@ -91,7 +92,7 @@ async def test_the_phases_of_executions_are_counters_in_seconds(
     assert page.value(f"trtserve_request_compute_{phase}_seconds_total", **of_engine) == 1.234567891
 
 
-async def test_items_of_batches_are_a_histogram_of_executions(
+async def test_batch_items_are_a_histogram_over_executions(
     client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
 ) -> None:
     (stats,) = runtime.stats()
@@ -105,7 +106,7 @@ async def test_items_of_batches_are_a_histogram_of_executions(
     assert page.labels("trtserve_batch_items_count") == [{"engine": "net", "id": str(engine["id"])}]
 
 
-async def test_queues_instances_and_loads_are_gauges_of_an_engine(
+async def test_an_engine_has_gauges_for_queue_instances_and_load(
     client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
 ) -> None:
     (stats,) = runtime.stats()
@@ -124,7 +125,7 @@ async def test_engines_are_counted_by_state(
     states = ("LOADING", "READY", "DRAINING", "FAILED")
     assert [page.value("trtserve_engines", state=state) for state in states] == [0, 1, 0, 0]
 
-    app.state.store.close()  # as a process that has ended: the next one finds what it left
+    services_of(app).store.close()  # as at the end of a process: the next opens the same store
     restarted = FakeRuntime()
     restarted.load_gate.clear()
     second = create_app(settings, runtime=restarted)
@@ -133,19 +134,17 @@ async def test_engines_are_counted_by_state(
         assert [page.value("trtserve_engines", state=state) for state in states] == [1, 0, 0, 0]
         assert page.labels("trtserve_engine_load_seconds") == []
         restarted.load_gate.set()
-        await until(lambda: second.state.registry.loading == 0)
+        await until(lambda: services_of(second).registry.loading == 0)
 
 
-async def test_an_engine_that_is_gone_has_no_series(
-    client: httpx.AsyncClient, engine: dict[str, Any]
-) -> None:
+async def test_a_removed_engine_has_no_series(client: httpx.AsyncClient, engine: dict[str, Any]) -> None:
     await client.delete("/engines/net")
     page = await scrape(client)
     assert [s for s in page.samples if s.labels.get("engine") == "net"] == []
     assert page.value("trtserve_engines", state="READY") == 0
 
 
-async def test_errors_that_were_answered_are_counted_by_code(client: httpx.AsyncClient) -> None:
+async def test_error_answers_are_counted_by_code(client: httpx.AsyncClient) -> None:
     for _ in range(2):
         await client.get("/engines/none")
     await client.put("/engines")
@@ -154,26 +153,28 @@ async def test_errors_that_were_answered_are_counted_by_code(client: httpx.Async
     assert page.value("trtserve_errors_total", code="InvalidInput") == 1
 
 
-async def test_the_process_is_there_too(client: httpx.AsyncClient) -> None:
+async def test_process_metrics_are_included(client: httpx.AsyncClient) -> None:
     page = await scrape(client)
     assert page.value("process_resident_memory_bytes") > 0
     assert page.value("process_open_fds") > 0
 
 
-async def test_openmetrics_is_for_who_accepts_it(client: httpx.AsyncClient, engine: dict[str, Any]) -> None:
+async def test_openmetrics_is_served_to_clients_that_accept_it(
+    client: httpx.AsyncClient, engine: dict[str, Any]
+) -> None:
     response = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert response.headers["content-type"].startswith("application/openmetrics-text")
     assert "trtserve_requests" in [family.name for family in openmetrics_families(response.text)]
 
 
-async def test_every_server_counts_its_own(client: httpx.AsyncClient, tmp_path_factory: Any) -> None:
+async def test_each_server_has_its_own_counters(client: httpx.AsyncClient, tmp_path_factory: Any) -> None:
     await client.get("/engines/none")
     other = create_app(Settings(store=tmp_path_factory.mktemp("other")), runtime=FakeRuntime())
     async with other.router.lifespan_context(other), client_of(other) as elsewhere:
         assert (await scrape(elsewhere)).labels("trtserve_errors_total") == []
 
 
-async def test_what_the_backend_counts_is_a_counter_or_a_gauge_of_the_engine(
+async def test_backend_statistics_are_counters_and_gauges_of_the_engine(
     client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
 ) -> None:
     await client.post("/engines?name=other", content=onnx_plan(2))
@@ -188,7 +189,7 @@ async def test_what_the_backend_counts_is_a_counter_or_a_gauge_of_the_engine(
     assert page.value("trtserve_backend_scratch_bytes", engine="other") == 0
 
 
-async def test_a_dead_device_is_told_beside_those_that_live(
+async def test_a_dead_device_is_reported_beside_the_live_ones(
     client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
 ) -> None:
     assert (await scrape(client)).value("trtserve_device_dead", device="cpu") == 0
@@ -213,7 +214,7 @@ async def test_executions_that_fail_or_never_end_are_counted(
     assert page.value("trtserve_instances_left_behind") == 2
 
 
-async def test_a_page_that_takes_long_holds_up_nobody(
+async def test_a_slow_page_of_metrics_delays_no_other_request(
     client: httpx.AsyncClient, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, go_on = threading.Event(), threading.Event()

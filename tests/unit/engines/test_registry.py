@@ -1,4 +1,4 @@
-"""The life of engines, with a runtime that loads whatever it is told to."""
+"""The life of engines, on a runtime that loads every plan."""
 
 import asyncio
 from contextlib import suppress
@@ -14,8 +14,8 @@ from tests.waiting import until
 from trtserve.engines.engine import EngineName, State
 from trtserve.engines.loading import DRAINS_AT_ONCE
 from trtserve.errors import Conflict, NotFound, Unavailable
-from trtserve.formats.sniff import Format
-from trtserve.options.engine_options import Options
+from trtserve.formats.format import Format
+from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
 from trtserve.store.store import Store
 
@@ -32,14 +32,14 @@ async def test_an_added_engine_is_ready_under_its_id_and_its_name(settings: Sett
         assert [(id, backend) for id, _, backend, _ in server.runtime.loads] == [(engine.id, "openvino")]
 
 
-async def test_an_engine_without_a_name_has_its_id_only(settings: Settings) -> None:
+async def test_an_unnamed_engine_has_only_its_id(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, name, version), _ = await server.add(onnx_plan())
         assert (name, version, engine.names) == (None, None, ())
         assert server.registry.resolve(str(engine.id)) == (engine, None, None)
 
 
-async def test_options_that_an_upload_leaves_out_are_the_settings(settings: Settings) -> None:
+async def test_options_missing_from_an_upload_come_from_the_settings(settings: Settings) -> None:
     update = {"instances": 3, "device": "cpu", "precision": "bf16", "cuda_graphs": "on"}
     update |= {"max_batch_size": 8, "max_queue_delay_us": "auto", "latency_target_us": 700}
     own = settings.model_copy(update=update)
@@ -64,7 +64,7 @@ async def test_the_same_plan_again_is_the_same_engine(settings: Settings) -> Non
         assert len(server.files()) == 1
 
 
-async def test_the_same_plan_under_another_name_has_both(settings: Settings) -> None:
+async def test_a_plan_uploaded_under_a_second_name_has_both(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan(), "a")
         (_, name, version), created = await server.add(onnx_plan(), "b")
@@ -75,7 +75,7 @@ async def test_the_same_plan_under_another_name_has_both(settings: Settings) -> 
 async def test_the_same_plan_with_other_options_is_refused(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net", instances=2)
-        await server.add(onnx_plan(), "net", instances=2, device="cpu")  # what auto came to
+        await server.add(onnx_plan(), "net", instances=2, device="cpu")  # the value that auto resolved to
         with pytest.raises(Conflict, match="resident with instances=2, not 3"):
             await server.add(onnx_plan(), "net", instances=3)
         assert len(server.files()) == 1
@@ -91,7 +91,7 @@ async def test_another_plan_with_the_same_id_is_refused(settings: Settings) -> N
                 twin,
                 name=None,
                 format=Format.ONNX,
-                options=Options(),
+                options=EngineOptions(),
             )
         assert len(server.files()) == 1
 
@@ -110,7 +110,7 @@ async def test_a_new_plan_becomes_current_once_it_is_ready(settings: Settings) -
         assert server.registry.ready(str(first.id)) == (first, "net", 1)
 
 
-async def test_an_engine_that_is_loading_says_so(settings: Settings) -> None:
+async def test_a_loading_engine_is_unavailable(settings: Settings) -> None:
     async with serving(settings) as server:
         server.runtime.load_gate.clear()
         adding = asyncio.create_task(server.add(onnx_plan()))
@@ -137,7 +137,7 @@ async def test_a_failed_load_leaves_nothing(settings: Settings) -> None:
         assert created
 
 
-async def test_the_same_plan_twice_at_the_same_time_is_loaded_once(settings: Settings) -> None:
+async def test_concurrent_uploads_of_one_plan_load_it_once(settings: Settings) -> None:
     async with serving(settings) as server:
         results = await asyncio.gather(*(server.add(onnx_plan(), "net") for _ in range(5)))
         assert sorted(created for _, created in results) == [False] * 4 + [True]
@@ -145,7 +145,7 @@ async def test_the_same_plan_twice_at_the_same_time_is_loaded_once(settings: Set
         assert len(server.runtime.loads) == 1
 
 
-async def test_a_caller_who_leaves_does_not_stop_the_load(settings: Settings) -> None:
+async def test_a_cancelled_caller_does_not_stop_the_load(settings: Settings) -> None:
     async with serving(settings) as server:
         server.runtime.load_gate.clear()
         adding = asyncio.create_task(server.add(onnx_plan(), "net"))
@@ -159,7 +159,7 @@ async def test_a_caller_who_leaves_does_not_stop_the_load(settings: Settings) ->
         assert server.registry.ready("net").engine.state is State.READY
 
 
-async def test_removing_a_name_falls_back_to_the_version_before(settings: Settings) -> None:
+async def test_removing_a_name_falls_back_to_the_previous_version(settings: Settings) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
         (second, *_), _ = await server.add(onnx_plan(2), "net")
@@ -169,7 +169,7 @@ async def test_removing_a_name_falls_back_to_the_version_before(settings: Settin
         assert len(server.files()) == 1
 
 
-async def test_while_an_engine_drains_its_name_is_served_by_the_version_before(settings: Settings) -> None:
+async def test_the_previous_version_serves_a_name_while_its_engine_drains(settings: Settings) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
         (second, *_), _ = await server.add(onnx_plan(2), "net")
@@ -207,7 +207,7 @@ async def test_removing_an_id_removes_every_version_that_points_to_it(settings: 
             server.registry.resolve("b")
 
 
-async def test_one_engine_removed_twice_at_the_same_time_is_removed_once(settings: Settings) -> None:
+async def test_concurrent_removals_remove_an_engine_once(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan())
         removals = (server.registry.remove(str(engine.id)) for _ in range(3))
@@ -215,13 +215,13 @@ async def test_one_engine_removed_twice_at_the_same_time_is_removed_once(setting
         assert sorted(type(end).__name__ for end in ends) == ["NoneType", "NotFound", "NotFound"]
 
 
-async def test_removing_and_adding_in_turns_from_many_sides_stays_whole(settings: Settings) -> None:
+async def test_concurrent_additions_and_removals_stay_consistent(settings: Settings) -> None:
     async with serving(settings) as server:
 
         async def churn(plan: int) -> None:
             for _ in range(5):
                 await server.add(onnx_plan(plan), "net")
-                with suppress(NotFound):  # another side was faster
+                with suppress(NotFound):  # another task was faster
                     await server.registry.remove("net")
 
         await asyncio.gather(*(churn(plan % 3) for plan in range(6)))
@@ -231,7 +231,7 @@ async def test_removing_and_adding_in_turns_from_many_sides_stays_whole(settings
         assert len(server.files()) == len(shown)
 
 
-async def test_after_a_restart_everything_is_served_under_the_same_ids(settings: Settings) -> None:
+async def test_a_restart_keeps_engines_names_and_ids(settings: Settings) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net", instances=2)
         (second, *_), _ = await server.add(onnx_plan(2), "net")
@@ -259,7 +259,7 @@ async def test_after_a_restart_engines_load_in_the_background(settings: Settings
         assert server.registry.ready("net")
 
 
-async def test_an_engine_that_cannot_be_restored_is_failed_with_its_reason(settings: Settings) -> None:
+async def test_an_engine_that_cannot_be_restored_fails_with_the_reason(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(1), "bad")
         await server.add(onnx_plan(2), "good")
@@ -273,7 +273,7 @@ async def test_an_engine_that_cannot_be_restored_is_failed_with_its_reason(setti
             server.registry.ready("bad")
 
 
-async def test_a_failed_engine_comes_back_when_its_plan_is_uploaded_again(settings: Settings) -> None:
+async def test_a_failed_engine_recovers_when_its_plan_is_uploaded_again(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net")
         server.store.plan_path(server.registry.ready("net").engine.stored).unlink()
@@ -286,7 +286,7 @@ async def test_a_failed_engine_comes_back_when_its_plan_is_uploaded_again(settin
         server.runtime.load_error = None
         (_, name, version), created = await server.add(onnx_plan(), "net", instances=4)
         assert (created, name, version) == (False, "net", 1)
-        assert server.registry.ready("net").engine.stored.instances == 4
+        assert server.registry.ready("net").engine.stored.options.instances == 4
 
 
 async def test_a_failed_engine_can_be_removed(settings: Settings) -> None:
@@ -302,7 +302,7 @@ async def test_a_failed_engine_can_be_removed(settings: Settings) -> None:
 
 
 class Clock:
-    """Stands for the registry's `time`; goes on only when told."""
+    """Replaces the registry's `time`; only the test moves it."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -330,19 +330,19 @@ async def test_at_close_all_engines_share_one_drain_time(settings: Settings, clo
         await until_loading(server, loads=DRAINS_AT_ONCE + 2)
         closing = asyncio.create_task(server.registry.close())
         await asyncio.sleep(0)
-        clock.now += 10  # the load goes on for so long
+        clock.now += 10  # the load takes this long
         server.runtime.unload_gate.clear()
         server.runtime.load_gate.set()
         await adding
         await until(lambda: len(server.runtime.unloading) == DRAINS_AT_ONCE)
-        clock.now += 25  # and the first drains for so long
+        clock.now += 25  # and the first drains take this long
         server.runtime.unload_gate.set()
         await closing
         given = sorted(seconds for _, seconds in server.runtime.unloads)
         assert given == [0.0, 0.0] + [20.0] * DRAINS_AT_ONCE
 
 
-async def test_closing_drains_every_engine_and_refuses_the_next(settings: Settings, clock: Clock) -> None:
+async def test_closing_drains_every_engine_and_refuses_new_ones(settings: Settings, clock: Clock) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan())
         await server.registry.close()
@@ -369,7 +369,7 @@ async def test_closing_waits_for_a_load_that_is_under_way(settings: Settings) ->
 
 
 @pytest.mark.parametrize("ref", ["", "nothing", "0", "007", "-1", "9" * 5000, "²", "a/b"])
-async def test_whatever_else_a_reference_is_there_is_no_such_engine(settings: Settings, ref: str) -> None:
+async def test_an_unknown_reference_is_not_found(settings: Settings, ref: str) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net")
         with pytest.raises(NotFound):

@@ -1,4 +1,4 @@
-"""Plans that crashed a former server, and the trials that plans have before they are loaded."""
+"""Plans that crashed a previous server, and the trials before loads."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from trtserve.settings import Settings
 pytestmark = pytest.mark.anyio
 
 
-async def test_what_crashed_a_server_is_tried_first_and_failed_where_it_crashes_again(
+async def test_a_plan_that_crashed_a_server_fails_if_its_trial_crashes_too(
     settings: Settings,
 ) -> None:
     good, bad, other = await stored(settings, GOOD, BAD, OTHER)
@@ -39,14 +39,16 @@ async def test_what_crashed_a_server_is_tried_first_and_failed_where_it_crashes_
             assert reason.endswith("The plan crashed TensorRT.")
             readiness.check_server(server.runtime, server.registry)
     trial.tried.clear()
-    async with serving(settings, trial=trial) as server:  # a later start: the mark is there still
+    async with serving(settings, trial=trial) as server:  # a later start: the mark is still there
         await loaded(server)
         assert trial.tried == [bad]
         assert state(server, bad) is State.FAILED
 
 
 @pytest.mark.parametrize("again", ["load", "upload"])
-async def test_an_explicit_load_tries_it_again_and_clears_it(settings: Settings, again: str) -> None:
+async def test_an_explicit_load_tries_a_suspected_plan_again_and_clears_it(
+    settings: Settings, again: str
+) -> None:
     (bad,) = await stored(settings, BAD)
     trial = Trial()
     trial.failures[bad] = PlanCrashed("The plan crashed TensorRT.")
@@ -70,7 +72,7 @@ async def test_an_explicit_load_tries_it_again_and_clears_it(settings: Settings,
         assert len(trial.tried) == 3
 
 
-async def test_a_plan_that_crashes_the_server_but_no_trial_is_left_alone_the_second_time(
+async def test_a_plan_that_passes_its_trial_but_crashes_the_server_twice_is_not_loaded(
     settings: Settings,
 ) -> None:
     good, bad = await stored(settings, GOOD, BAD)
@@ -94,7 +96,7 @@ async def test_a_plan_that_crashes_the_server_but_no_trial_is_left_alone_the_sec
         assert state(server, bad) is State.READY
 
 
-async def test_kills_and_power_cuts_fail_nobody(settings: Settings) -> None:
+async def test_kills_and_power_cuts_fail_no_engine(settings: Settings) -> None:
     ids = await stored(settings, GOOD, BAD)
     trial = Trial()
     for _ in range(5):
@@ -106,7 +108,7 @@ async def test_kills_and_power_cuts_fail_nobody(settings: Settings) -> None:
         assert list((settings.store / "loading").iterdir()) == []
 
 
-async def test_without_trials_what_crashed_a_server_is_loaded_once_more(settings: Settings) -> None:
+async def test_without_trials_a_plan_that_crashed_a_server_is_loaded_once_more(settings: Settings) -> None:
     (bad,) = await stored(settings, BAD)
     end_during_loads(settings, bad)
     async with serving(settings) as server:
@@ -114,7 +116,7 @@ async def test_without_trials_what_crashed_a_server_is_loaded_once_more(settings
         assert state(server, bad) is State.READY
 
 
-async def test_the_mark_of_an_engine_that_was_removed_goes(settings: Settings) -> None:
+async def test_removing_an_engine_removes_its_mark(settings: Settings) -> None:
     (bad,) = await stored(settings, BAD)
     trial = Trial()
     trial.failures[bad] = PlanCrashed("The plan crashed TensorRT.")
@@ -129,7 +131,7 @@ async def test_the_mark_of_an_engine_that_was_removed_goes(settings: Settings) -
 # -- trials of every backend
 
 
-async def test_plans_of_every_backend_have_a_trial_before_they_are_loaded(settings: Settings) -> None:
+async def test_plans_of_every_backend_are_tried_before_they_are_loaded(settings: Settings) -> None:
     trial = Trial()
     async with serving(settings, trial=trial) as server:
         ids = [(await server.add(plan))[0].engine.id for plan in (onnx_plan(), tensorrt_plan())]

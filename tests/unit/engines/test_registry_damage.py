@@ -1,4 +1,4 @@
-"""Plans in the store that are not what was uploaded: told when they are loaded, repaired by an upload."""
+"""Stored plans that differ from their upload: loads report them, and an upload repairs them."""
 
 import asyncio
 import errno
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 def flipped(path: Path) -> None:
-    """The file with one bit of it flipped, in its size."""
+    """Flip one bit of the file; its size stays."""
     whole = bytearray(path.read_bytes())
     whole[-1] ^= 1
     path.write_bytes(whole)
@@ -59,7 +59,7 @@ DAMAGES: dict[str, tuple[Any, str, int]] = {
     "a dangling link": (dangling, "is not a file but a symbolic link", 1),
     "a pipe": (pipe, "is not a file but a pipe", 1),
 }
-"""How it is done, what is told, and how many things are set aside by the repair."""
+"""How to damage a plan, the reported reason, and the number of files that the repair sets aside."""
 
 
 def plan_of(server: Server) -> Path:
@@ -68,10 +68,10 @@ def plan_of(server: Server) -> Path:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_a_plan_that_is_not_what_was_uploaded_fails_its_engine_and_an_upload_repairs_it(
+async def test_a_damaged_plan_fails_its_engine_until_an_upload_repairs_it(
     settings: Settings, damage: str
 ) -> None:
-    spoil, told, odd = DAMAGES[damage]
+    spoil, reason, odd = DAMAGES[damage]
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net", instances=3)
         spoil(plan_of(server))
@@ -82,7 +82,7 @@ async def test_a_plan_that_is_not_what_was_uploaded_fails_its_engine_and_an_uplo
         assert engine.state is State.FAILED
         assert engine.reason is not None
         assert runtime.loads == []
-        with pytest.raises(Unavailable, match=told):
+        with pytest.raises(Unavailable, match=reason):
             server.registry.ready("net")
         assert str(settings.store) not in engine.reason
 
@@ -92,16 +92,16 @@ async def test_a_plan_that_is_not_what_was_uploaded_fails_its_engine_and_an_uplo
         assert len(aside(settings.store)) == odd
     async with serving(settings) as server:
         await loaded(server)
-        assert server.registry.ready("net").engine.stored.instances == 3
+        assert server.registry.ready("net").engine.stored.options.instances == 3
 
 
-async def test_an_engine_whose_options_were_lost_is_failed_and_an_upload_says_them_again(
+async def test_an_engine_with_lost_options_fails_until_an_upload_gives_them_again(
     settings: Settings,
 ) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net", instances=3)
     db = sqlite3.connect(settings.store / "metadata.sqlite3")
-    db.execute("UPDATE engine SET instances = -3")
+    db.execute("UPDATE engine SET options = json_set(options, '$.instances', -3)")
     db.commit()
     db.close()
     (settings.store / "metadata.copy").unlink()
@@ -115,11 +115,11 @@ async def test_an_engine_whose_options_were_lost_is_failed_and_an_upload_says_th
         await server.add(onnx_plan(), "net", instances=5)
     async with serving(settings) as server:
         await loaded(server)
-        assert server.registry.ready("net").engine.stored.instances == 5
+        assert server.registry.ready("net").engine.stored.options.instances == 5
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_an_upload_repairs_the_plan_of_an_engine_that_is_ready(settings: Settings, damage: str) -> None:
+async def test_an_upload_repairs_the_plan_of_a_ready_engine(settings: Settings, damage: str) -> None:
     spoil, _, odd = DAMAGES[damage]
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(), "net")
@@ -133,7 +133,7 @@ async def test_an_upload_repairs_the_plan_of_an_engine_that_is_ready(settings: S
         assert len(aside(settings.store)) == odd
 
 
-async def test_an_upload_of_a_whole_plan_leaves_its_engine_as_it_is(settings: Settings) -> None:
+async def test_an_upload_of_an_intact_plan_changes_nothing(settings: Settings) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(), "net")
         (again, *_), _ = await server.add(onnx_plan(), "net")
@@ -156,7 +156,7 @@ async def test_a_repair_whose_load_fails_leaves_the_engine_failed(settings: Sett
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
-async def test_a_plan_that_cannot_be_read_is_told_and_repaired(
+async def test_an_unreadable_plan_is_reported_and_repaired(
     settings: Settings, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(settings) as server:
@@ -179,7 +179,7 @@ async def test_a_plan_that_cannot_be_read_is_told_and_repaired(
 
 
 @pytest.mark.parametrize("odd", ["a folder", "a dangling link", "a pipe"])
-async def test_what_lies_in_the_place_of_a_new_plan_is_set_aside(settings: Settings, odd: str) -> None:
+async def test_an_object_in_the_place_of_a_new_plan_is_set_aside(settings: Settings, odd: str) -> None:
     async with serving(settings) as server:
         staged = server.stage(onnx_plan())
         place = settings.store / "plans" / f"{staged.digest}.plan"
@@ -190,7 +190,7 @@ async def test_what_lies_in_the_place_of_a_new_plan_is_set_aside(settings: Setti
         assert aside(settings.store) == [place.name]
 
 
-async def test_an_engine_is_removed_also_where_a_folder_lies_in_the_place_of_its_plan(
+async def test_an_engine_can_be_removed_when_its_plan_is_a_folder(
     settings: Settings,
 ) -> None:
     async with serving(settings) as server:
@@ -201,7 +201,7 @@ async def test_an_engine_is_removed_also_where_a_folder_lies_in_the_place_of_its
         assert len(aside(settings.store)) == 1
 
 
-async def test_requests_of_the_store_do_not_wait_for_a_plan_that_is_read(
+async def test_reading_a_plan_does_not_block_the_store(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(settings) as server:

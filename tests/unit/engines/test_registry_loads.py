@@ -1,4 +1,4 @@
-"""Loads that hang, and loads that get no memory, threads or descriptors."""
+"""Loads that hang, and loads short of memory, threads or descriptors."""
 
 import asyncio
 import hashlib
@@ -37,14 +37,14 @@ def runtime() -> Iterator[HangingRuntime]:
 
 @pytest.fixture
 def hasty(settings: Settings) -> Settings:
-    """A load is given up at once where it does not end at once, or at the stop."""
+    """Settings that abandon a load at once, also at the stop."""
     return settings.model_copy(update={"load_timeout_s": 0.2, "drain_s": 0.0})
 
 
 # -- hanging
 
 
-async def test_a_load_that_hangs_is_given_up_and_holds_up_nobody(
+async def test_a_hanging_load_is_abandoned_and_delays_no_other(
     hasty: Settings, runtime: HangingRuntime
 ) -> None:
     async with serving(hasty, runtime) as server:
@@ -60,7 +60,7 @@ async def test_a_load_that_hangs_is_given_up_and_holds_up_nobody(
         assert server.registry.ready("net")
 
 
-async def test_what_a_load_that_was_given_up_loads_in_the_end_is_released(
+async def test_an_engine_loaded_by_an_abandoned_load_is_released(
     hasty: Settings, runtime: HangingRuntime
 ) -> None:
     async with serving(hasty, runtime) as server:
@@ -68,7 +68,7 @@ async def test_what_a_load_that_was_given_up_loads_in_the_end_is_released(
             await server.add(HANGS)
         with pytest.raises(Unavailable, match="has not ended yet, and holds its ID"):
             await server.add(HANGS)
-        # The plan has been deleted under it: what it makes of that is its own business.
+        # Its plan has been deleted meanwhile; the runtime copes with that.
         (hasty.store / "plans" / f"{hashlib.sha256(HANGS).hexdigest()}.plan").write_bytes(HANGS)
         runtime.gate.set()
         await until(lambda: not server.registry.loads_given_up)
@@ -78,7 +78,7 @@ async def test_what_a_load_that_was_given_up_loads_in_the_end_is_released(
         assert server.registry.ready("net")
 
 
-async def test_a_stored_engine_whose_load_hangs_is_failed_and_can_be_removed(
+async def test_a_stored_engine_whose_load_hangs_fails_and_can_be_removed(
     hasty: Settings, runtime: HangingRuntime
 ) -> None:
     (id,) = await stored(hasty, HANGS)
@@ -93,7 +93,7 @@ async def test_a_stored_engine_whose_load_hangs_is_failed_and_can_be_removed(
         assert server.registry.engines() == []
 
 
-async def test_after_a_hang_the_next_start_has_a_trial_first(
+async def test_after_a_hang_the_next_start_runs_a_trial_first(
     hasty: Settings, runtime: HangingRuntime
 ) -> None:
     (id,) = await stored(hasty, HANGS)
@@ -111,7 +111,7 @@ async def test_after_a_hang_the_next_start_has_a_trial_first(
             assert again.runtime.loads == []
 
 
-async def test_the_servers_end_waits_for_a_load_no_longer_than_the_drain(
+async def test_the_stop_waits_for_a_load_no_longer_than_the_drain_time(
     settings: Settings, runtime: HangingRuntime
 ) -> None:
     patient = settings.model_copy(update={"drain_s": 0.0})
@@ -124,12 +124,12 @@ async def test_the_servers_end_waits_for_a_load_no_longer_than_the_drain(
         assert not runtime.gate.is_set()
 
 
-async def test_so_many_loads_may_wait(settings: Settings, runtime: HangingRuntime) -> None:
+async def test_the_number_of_waiting_loads_is_limited(settings: Settings, runtime: HangingRuntime) -> None:
     few = settings.model_copy(update={"max_waiting_loads": 1, "drain_s": 0.0})
     async with serving(few, runtime) as server:
         adding = [asyncio.create_task(server.add(HANGS + bytes([0x42, 1, n]))) for n in range(3)]
         await until(lambda: server.registry.loads_waiting == 1)
-        with pytest.raises(Unavailable, match="1 loads wait already") as refused:
+        with pytest.raises(Unavailable, match="1 loads are waiting") as refused:
             await server.add(onnx_plan())
         assert refused.value.retry_after is not None
         runtime.gate.set()
@@ -140,12 +140,12 @@ async def test_so_many_loads_may_wait(settings: Settings, runtime: HangingRuntim
 # -- shortages
 
 
-SHORT = "the openvino backend got no more threads"
+SHORT = "the openvino backend ran out of threads"
 
 
 @pytest.fixture
 async def short(settings: Settings) -> AsyncIterator[tuple[Server, Sleep, int]]:
-    """A server after a start at which its engine got no threads, until it sleeps."""
+    """A server whose engine got no threads at the start, and that now sleeps before the next try."""
     (id,) = await stored(settings, onnx_plan())
     runtime, sleep = FakeRuntime(), Sleep()
     runtime.load_error = error("Unavailable", SHORT, 5.0)
@@ -154,7 +154,7 @@ async def short(settings: Settings) -> AsyncIterator[tuple[Server, Sleep, int]]:
         yield server, sleep, id
 
 
-async def test_a_stored_engine_that_is_short_of_something_is_loaded_once_it_is_there(
+async def test_a_stored_engine_is_loaded_once_the_shortage_ends(
     short: tuple[Server, Sleep, int],
 ) -> None:
     server, sleep, id = short
@@ -175,7 +175,7 @@ async def test_a_stored_engine_that_is_short_of_something_is_loaded_once_it_is_t
     readiness.check_server(server.runtime, server.registry)
 
 
-async def test_what_is_the_plans_fault_is_not_tried_again(short: tuple[Server, Sleep, int]) -> None:
+async def test_a_load_that_fails_for_the_plan_is_not_retried(short: tuple[Server, Sleep, int]) -> None:
     server, sleep, id = short
     server.runtime.load_error = error("InvalidInput", "bad magic")
     await sleep.wake()
@@ -185,12 +185,12 @@ async def test_what_is_the_plans_fault_is_not_tried_again(short: tuple[Server, S
 
 
 @pytest.mark.parametrize("change", ["remove", "unload", "load", "upload"])
-async def test_who_changes_the_engine_while_it_waits_ends_the_waiting(
+async def test_a_change_to_a_waiting_engine_ends_the_wait(
     short: tuple[Server, Sleep, int], change: str
 ) -> None:
     server, sleep, id = short
     if change in {"load", "upload"}:
-        for _ in range(2):  # as short as it was: then it is tried again as before
+        for _ in range(2):  # the shortage persists: the retries go on
             with pytest.raises(Exception, match=SHORT):
                 await (server.registry.load(str(id)) if change == "load" else server.add(onnx_plan()))
             assert state(server, id) is State.LOADING
@@ -213,13 +213,13 @@ async def test_who_changes_the_engine_while_it_waits_ends_the_waiting(
     readiness.check_server(server.runtime, server.registry)
 
 
-async def test_the_servers_end_does_not_wait_for_the_next_try(short: tuple[Server, Sleep, int]) -> None:
+async def test_the_stop_does_not_wait_for_the_next_retry(short: tuple[Server, Sleep, int]) -> None:
     server, _, id = short
     await server.registry.close()
     assert state(server, id) is State.FAILED
 
 
-async def test_an_upload_that_is_short_of_something_is_refused_for_now(settings: Settings) -> None:
+async def test_an_upload_during_a_shortage_is_refused_for_now(settings: Settings) -> None:
     runtime = FakeRuntime()
     runtime.load_error = error("Unavailable", SHORT, 5.0)
     async with serving(settings, runtime) as server:
@@ -230,7 +230,7 @@ async def test_an_upload_that_is_short_of_something_is_refused_for_now(settings:
 
 
 @pytest.mark.parametrize("short_of", ["threads", "the disk"])
-async def test_an_unloaded_engine_that_is_short_of_something_stays_unloaded(
+async def test_an_unloaded_engine_stays_unloaded_in_a_shortage(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, short_of: str
 ) -> None:
     def full(*_: object) -> None:
@@ -260,15 +260,15 @@ async def test_a_thread_that_cannot_be_started_is_a_shortage(
         raise RuntimeError("can't start new thread")
 
     async with serving(settings) as server:
-        await server.add(tensorrt_plan())  # its other threads are there
+        await server.add(tensorrt_plan())  # starts the other threads
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", fail)
-            with pytest.raises(Unavailable, match="no more threads") as refused:
+            with pytest.raises(Unavailable, match="ran out of threads") as refused:
                 await server.add(onnx_plan())
         assert refused.value.retry_after is not None
 
 
-async def test_without_memory_for_a_thread_no_trial_is_begun(
+async def test_no_trial_begins_without_memory_for_a_thread(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = Trial()
@@ -286,7 +286,7 @@ async def test_without_memory_for_a_thread_no_trial_is_begun(
         assert len(trial.tried) == 1
 
 
-async def test_without_memory_for_a_thread_no_load_is_begun(
+async def test_no_load_begins_without_memory_for_a_thread(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:

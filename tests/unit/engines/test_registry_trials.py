@@ -1,4 +1,4 @@
-"""Trial loads in the life of engines: when one is made, and what ends it."""
+"""Trial loads in the life of engines: when they run, and what ends them."""
 
 import asyncio
 from pathlib import Path
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 class FakeTrial:
-    """Stands for a trial that goes on until `gate` is set, and raises `failure` then."""
+    """A fake trial that runs until `gate` is set, then raises `failure`."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -34,7 +34,7 @@ class FakeTrial:
             raise self.failure
 
 
-async def test_a_stored_plan_is_not_tried_again_unless_it_failed_and_is_uploaded_again(
+async def test_a_stored_plan_is_tried_again_only_if_it_failed_and_is_uploaded_again(
     settings: Settings,
 ) -> None:
     trial = FakeTrial()
@@ -79,7 +79,7 @@ async def test_closing_ends_the_trials(settings: Settings) -> None:
         assert server.files() == []
 
 
-async def test_a_caller_who_leaves_does_not_stop_the_trial(settings: Settings) -> None:
+async def test_a_cancelled_caller_does_not_stop_the_trial(settings: Settings) -> None:
     trial = FakeTrial()
     trial.gate.clear()
     async with serving(settings, trial=trial) as server:

@@ -1,4 +1,4 @@
-"""Engines that are kept but not resident: unloaded, and loaded again."""
+"""Engines that are stored but not resident: unloading and loading again."""
 
 import asyncio
 
@@ -11,13 +11,13 @@ from tests.unit.serving import loaded, serving, until_loading
 from tests.waiting import until
 from trtserve.engines.engine import State
 from trtserve.errors import Conflict, InvalidInput, NotFound, TrtserveError, Unavailable
-from trtserve.options.engine_options import Options
+from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_an_unloaded_engine_is_kept_but_not_resident(settings: Settings) -> None:
+async def test_an_unloaded_engine_is_stored_but_not_resident(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan(), "net")
         await server.registry.unload("net")
@@ -46,7 +46,7 @@ async def test_all_versions_of_a_name_are_unloaded_and_loaded_again(settings: Se
         assert [server.registry.ready("net", str(version)).version for version in (1, 2, 3)] == [1, 2, 3]
 
 
-async def test_an_engine_without_a_name_is_unloaded_and_loaded_by_its_id(settings: Settings) -> None:
+async def test_an_unnamed_engine_is_unloaded_and_loaded_by_its_id(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan(), instances=3)
         ref = str(engine.id)
@@ -58,7 +58,7 @@ async def test_an_engine_without_a_name_is_unloaded_and_loaded_by_its_id(setting
         assert server.runtime.loads[1][3].instances == 3
 
 
-async def test_an_engine_that_two_names_share_is_one_engine(settings: Settings) -> None:
+async def test_two_names_can_share_one_engine(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "a")
         await server.add(onnx_plan(), "b")
@@ -69,7 +69,7 @@ async def test_an_engine_that_two_names_share_is_one_engine(settings: Settings) 
         assert server.registry.ready("a")
 
 
-async def test_unloading_what_is_unloaded_and_loading_what_is_ready_do_nothing(settings: Settings) -> None:
+async def test_unloading_an_unloaded_engine_or_loading_a_ready_one_does_nothing(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan(), "net")
         await server.registry.load("net")
@@ -82,14 +82,16 @@ async def test_unloading_what_is_unloaded_and_loading_what_is_ready_do_nothing(s
 
 
 @pytest.mark.parametrize("operation", ["load", "unload"])
-async def test_what_there_is_not_is_neither_loaded_nor_unloaded(settings: Settings, operation: str) -> None:
+async def test_an_unknown_engine_can_be_neither_loaded_nor_unloaded(
+    settings: Settings, operation: str
+) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net")
         with pytest.raises(NotFound, match=r"no engine 'nat'\. There is: net\."):
             await getattr(server.registry, operation)("nat")
 
 
-async def test_while_it_drains_new_requests_are_refused(settings: Settings) -> None:
+async def test_a_draining_engine_refuses_new_requests(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan(), "net")
         server.runtime.unload_gate.clear()
@@ -102,7 +104,7 @@ async def test_while_it_drains_new_requests_are_refused(settings: Settings) -> N
         await unloading
 
 
-async def test_a_caller_who_leaves_does_not_stop_the_unload(settings: Settings) -> None:
+async def test_a_cancelled_caller_does_not_stop_the_unload(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan(), "net")
         server.runtime.unload_gate.clear()
@@ -115,7 +117,7 @@ async def test_a_caller_who_leaves_does_not_stop_the_unload(settings: Settings) 
         await until(lambda: server.registry.resolve("net").engine.state is State.UNLOADED)
 
 
-async def test_an_unload_that_cannot_be_kept_leaves_the_engine_as_it_was(
+async def test_an_unload_that_cannot_be_stored_leaves_the_engine_loaded(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(settings) as server:
@@ -131,10 +133,10 @@ async def test_an_unload_that_cannot_be_kept_leaves_the_engine_as_it_was(
         assert server.runtime.unloads == []
 
 
-# -- over a restart
+# -- across a restart
 
 
-async def test_an_unloaded_engine_stays_unloaded_over_a_restart(settings: Settings) -> None:
+async def test_an_unloaded_engine_stays_unloaded_across_a_restart(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(1), "net")
         await server.add(onnx_plan(2), "other")
@@ -153,7 +155,7 @@ async def test_an_unloaded_engine_stays_unloaded_over_a_restart(settings: Settin
         assert server.registry.ready("net")
 
 
-async def test_a_failed_engine_is_loaded_again_once_what_it_lacked_is_there(settings: Settings) -> None:
+async def test_a_failed_engine_can_be_loaded_once_the_cause_is_gone(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net", instances=3)
     runtime = FakeRuntime()
@@ -163,10 +165,10 @@ async def test_a_failed_engine_is_loaded_again_once_what_it_lacked_is_there(sett
         assert server.registry.resolve("net").engine.state is State.FAILED
         runtime.load_error = None
         await server.registry.load("net")
-        assert server.registry.ready("net").engine.stored.instances == 3
+        assert server.registry.ready("net").engine.stored.options.instances == 3
 
 
-async def test_a_failed_engine_may_be_unloaded_so_that_no_start_tries_it(settings: Settings) -> None:
+async def test_an_unloaded_failed_engine_is_not_loaded_at_the_next_start(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net")
     runtime = FakeRuntime()
@@ -180,10 +182,10 @@ async def test_a_failed_engine_may_be_unloaded_so_that_no_start_tries_it(setting
         assert server.registry.loading == 0
 
 
-# -- loading, and what becomes of it
+# -- loading
 
 
-async def test_one_failure_does_not_keep_the_others_from_being_loaded(settings: Settings) -> None:
+async def test_one_failure_does_not_stop_the_other_loads(settings: Settings) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
         (second, *_), _ = await server.add(onnx_plan(2), "net")
@@ -193,13 +195,13 @@ async def test_one_failure_does_not_keep_the_others_from_being_loaded(settings: 
             await server.registry.load("net")
         assert server.registry.resolve("net").engine.state is State.FAILED
         assert server.registry.ready("net", "1").engine.id == first.id
-    async with serving(settings) as server:  # what was not loaded is not tried again by itself
+    async with serving(settings) as server:  # the engine that failed to load is not retried
         await loaded(server)
         assert server.registry.resolve("net").engine.state is State.UNLOADED
         assert server.registry.ready("net", "1")
 
 
-async def test_a_load_that_cannot_be_kept_is_undone(
+async def test_a_load_that_cannot_be_stored_is_undone(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(settings) as server:
@@ -218,37 +220,37 @@ async def test_a_load_that_cannot_be_kept_is_undone(
         assert server.registry.ready("net")
 
 
-async def test_a_load_may_change_the_options_of_what_is_not_ready(settings: Settings) -> None:
+async def test_a_load_can_change_the_options_of_an_engine_that_is_not_ready(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net", instances=2, max_queue_size=7)
         with pytest.raises(Conflict, match=r"resident with instances=2, not 4\. .* unload it first"):
-            await server.registry.load("net", Options(instances=4))
-        await server.registry.load("net", Options(instances=2))
+            await server.registry.load("net", EngineOptions(instances=4))
+        await server.registry.load("net", EngineOptions(instances=2))
         await server.registry.unload("net")
-        await server.registry.load("net", Options(instances=4))
+        await server.registry.load("net", EngineOptions(instances=4))
         stored = server.registry.ready("net").engine.stored
-        assert (stored.instances, stored.max_queue_size) == (4, 7)
+        assert (stored.options.instances, stored.options.max_queue_size) == (4, 7)
     async with serving(settings) as server:
         await loaded(server)
         assert server.registry.ready("net").engine.stored == stored
 
 
-async def test_options_of_a_load_that_fails_are_forgotten(settings: Settings) -> None:
+async def test_a_failed_load_discards_its_options(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net", instances=2)
         await server.registry.unload("net")
         server.runtime.load_error = error("InvalidInput", "That many instances do not fit.")
         with pytest.raises(TrtserveError, match="do not fit") as refused:
-            await server.registry.load("net", Options(instances=200))
+            await server.registry.load("net", EngineOptions(instances=200))
         assert refused.value.kind == "InvalidInput"
         with pytest.raises(InvalidInput, match="preferred batch size 8 is over"):
-            await server.registry.load("net", Options(preferred_batch_sizes="8"))
+            await server.registry.load("net", EngineOptions(preferred_batch_sizes="8"))
         server.runtime.load_error = None
         await server.registry.load("net")
-        assert server.registry.ready("net").engine.stored.instances == 2
+        assert server.registry.ready("net").engine.stored.options.instances == 2
 
 
-async def test_an_upload_of_an_unloaded_plan_loads_it_with_the_options_of_the_upload(
+async def test_an_upload_loads_an_unloaded_plan_with_its_own_options(
     settings: Settings,
 ) -> None:
     async with serving(settings) as server:
@@ -261,14 +263,14 @@ async def test_an_upload_of_an_unloaded_plan_loads_it_with_the_options_of_the_up
         server.runtime.load_error = None
         (_, name, version), created = await server.add(onnx_plan(), "net", instances=4)
         assert (name, version, created) == ("net", 1, False)
-        assert server.registry.ready("net").engine.stored.instances == 4
+        assert server.registry.ready("net").engine.stored.options.instances == 4
         assert len(server.files()) == 1
     async with serving(settings) as server:
         await loaded(server)
         assert server.registry.ready("net")
 
 
-async def test_an_unloaded_engine_is_removed_like_any_other(settings: Settings) -> None:
+async def test_an_unloaded_engine_can_be_removed(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net")
         await server.registry.unload("net")
@@ -278,10 +280,10 @@ async def test_an_unloaded_engine_is_removed_like_any_other(settings: Settings) 
         assert len(server.runtime.unloads) == 1
 
 
-# -- what comes at the same time
+# -- concurrent operations
 
 
-async def test_an_upload_that_meets_the_unload_of_its_plan_loads_it_again(settings: Settings) -> None:
+async def test_an_upload_during_the_unload_of_its_plan_loads_it_again(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan(), "net")
         server.runtime.unload_gate.clear()
@@ -296,7 +298,7 @@ async def test_an_upload_that_meets_the_unload_of_its_plan_loads_it_again(settin
         assert server.registry.ready("net").engine.id == engine.id
 
 
-async def test_an_unload_that_meets_the_upload_of_its_plan_comes_after_it(settings: Settings) -> None:
+async def test_an_unload_during_the_upload_of_its_plan_runs_after_it(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan(), "net")
         await server.registry.unload("net")
@@ -314,7 +316,7 @@ async def test_an_unload_that_meets_the_upload_of_its_plan_comes_after_it(settin
         assert server.runtime.engines() == []
 
 
-async def test_a_removal_that_meets_an_unload_removes_what_was_unloaded(settings: Settings) -> None:
+async def test_a_removal_during_an_unload_removes_the_unloaded_engine(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan(), "net")
         server.runtime.unload_gate.clear()
@@ -330,7 +332,7 @@ async def test_a_removal_that_meets_an_unload_removes_what_was_unloaded(settings
 
 
 @pytest.mark.parametrize("operation", ["load", "unload"])
-async def test_what_meets_a_removal_finds_nothing_to_do(settings: Settings, operation: str) -> None:
+async def test_a_load_or_unload_during_a_removal_finds_no_engine(settings: Settings, operation: str) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan(), "net")
         server.runtime.unload_gate.clear()
@@ -344,7 +346,7 @@ async def test_what_meets_a_removal_finds_nothing_to_do(settings: Settings, oper
         assert len(server.runtime.unloads) == len(server.runtime.loads) == 1
 
 
-async def test_an_unload_leaves_alone_what_the_name_has_lost_meanwhile(settings: Settings) -> None:
+async def test_an_unload_skips_an_engine_that_has_left_the_name(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "a")
         await server.registry.unload("a")
@@ -361,7 +363,7 @@ async def test_an_unload_leaves_alone_what_the_name_has_lost_meanwhile(settings:
         assert server.runtime.unloads[1:] == []
 
 
-async def test_unloading_twice_at_the_same_time_unloads_once(settings: Settings) -> None:
+async def test_concurrent_unloads_unload_once(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net")
         await asyncio.gather(*(server.registry.unload("net") for _ in range(3)))
@@ -370,7 +372,7 @@ async def test_unloading_twice_at_the_same_time_unloads_once(settings: Settings)
         assert len(server.runtime.loads) == 2
 
 
-async def test_closing_waits_for_an_unload_and_refuses_the_next(settings: Settings) -> None:
+async def test_closing_waits_for_an_unload_and_refuses_new_ones(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan(1), "net")
         await server.add(onnx_plan(2), "other")

@@ -1,4 +1,4 @@
-"""Versions of a name: asked for by number, and made current one or the other way."""
+"""Versions of a name: requesting one by number, and changing the current one."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ from trtserve.store.store import Store
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_version_is_asked_for_by_its_number_and_none_is_the_current_one(settings: Settings) -> None:
+async def test_a_request_without_a_version_gets_the_current_one(settings: Settings) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
         (second, *_), _ = await server.add(onnx_plan(2), "net")
@@ -34,7 +34,7 @@ async def test_a_version_is_asked_for_by_its_number_and_none_is_the_current_one(
             server.registry.ready("nat", "1")
 
 
-async def test_an_id_has_the_version_that_its_name_gives_it_or_else_one(settings: Settings) -> None:
+async def test_an_id_has_its_version_of_the_name_or_version_1(settings: Settings) -> None:
     async with serving(settings) as server:
         (nameless, *_), _ = await server.add(onnx_plan(0))
         await server.add(onnx_plan(1), "net")
@@ -47,14 +47,14 @@ async def test_an_id_has_the_version_that_its_name_gives_it_or_else_one(settings
 
 
 @pytest.mark.parametrize("version", ["", "0", "01", "-1", "1.0", "²", "one", "9" * 5000])
-async def test_whatever_else_a_version_is_there_is_no_such(settings: Settings, version: str) -> None:
+async def test_an_unknown_version_is_not_found(settings: Settings, version: str) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net")
         with pytest.raises(NotFound, match="has no version"):
             server.registry.resolve("net", version)
 
 
-async def test_names_are_all_there_is_of_versions(settings: Settings) -> None:
+async def test_names_list_all_their_versions(settings: Settings) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
         (second, *_), _ = await server.add(onnx_plan(2), "net")
@@ -65,7 +65,7 @@ async def test_names_are_all_there_is_of_versions(settings: Settings) -> None:
             server.registry.name(str(first.id))
 
 
-async def test_a_version_may_be_added_with_a_number_of_its_own(settings: Settings) -> None:
+async def test_an_upload_can_choose_its_version_number(settings: Settings) -> None:
     async with serving(settings) as server:
 
         async def add(seed: int, version: int) -> int | None:
@@ -75,14 +75,14 @@ async def test_a_version_may_be_added_with_a_number_of_its_own(settings: Setting
             return resolved.version
 
         assert [await add(1, 7), await add(2, 3), await add(3, 20)] == [7, 8, 20]
-        assert await add(1, 30) == 7  # it is a version of the name already
+        assert await add(1, 30) == 7  # the plan is already a version of the name
         assert server.registry.name("net").current == 7
 
 
-# -- which one is current
+# -- the current version
 
 
-async def test_a_name_is_moved_back_and_forth_and_keeps_it_over_a_restart(settings: Settings) -> None:
+async def test_a_moved_name_stays_moved_across_a_restart(settings: Settings) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
         (second, *_), _ = await server.add(onnx_plan(2), "net")
@@ -105,7 +105,7 @@ async def test_a_name_is_moved_back_and_forth_and_keeps_it_over_a_restart(settin
         ("nat", 1, r"^There is no name 'nat'\. There is: net\.$"),
     ],
 )
-async def test_a_version_that_there_is_not_cannot_be_current(
+async def test_an_unknown_version_cannot_become_current(
     settings: Settings, name: str, version: int, sentence: str
 ) -> None:
     async with serving(settings) as server:
@@ -115,14 +115,14 @@ async def test_a_version_that_there_is_not_cannot_be_current(
         assert server.registry.ready("net").version == 1
 
 
-async def test_an_id_is_no_name_that_can_be_moved(settings: Settings) -> None:
+async def test_an_id_cannot_be_moved_as_a_name(settings: Settings) -> None:
     async with serving(settings) as server:
         (engine, *_), _ = await server.add(onnx_plan())
         with pytest.raises(NotFound, match=rf"^There is no name '{engine.id}'\. No engine has one\.$"):
             await server.registry.point(str(engine.id), 1)
 
 
-async def test_a_version_that_is_unloaded_is_loaded_before_it_is_current(settings: Settings) -> None:
+async def test_an_unloaded_version_is_loaded_before_it_becomes_current(settings: Settings) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
         await server.registry.unload(str(first.id))
@@ -152,20 +152,20 @@ async def test_a_version_that_cannot_be_loaded_does_not_become_current(settings:
     store.close()
 
 
-async def test_requests_in_flight_hold_the_engine_that_they_began_with(settings: Settings) -> None:
+async def test_a_request_in_flight_keeps_its_engine(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(1), "net")
         await server.add(onnx_plan(2), "net")
         begun = server.registry.ready("net")
         await server.registry.point("net", 1)
-        assert begun.engine.state is State.READY  # and its version is what its answer says
+        assert begun.engine.state is State.READY  # and its answer names its version
         assert (begun.version, server.registry.ready("net").version) == (2, 1)
 
 
-# -- what comes at the same time
+# -- concurrent operations
 
 
-async def test_a_version_that_is_removed_while_it_is_waited_for_is_told(settings: Settings) -> None:
+async def test_a_move_reports_a_version_that_is_removed_meanwhile(settings: Settings) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
         (second, *_), _ = await server.add(onnx_plan(2), "net")
@@ -181,7 +181,7 @@ async def test_a_version_that_is_removed_while_it_is_waited_for_is_told(settings
 
 
 class Gated(FakeRuntime):
-    """Each engine's unload may have a gate of its own."""
+    """A runtime with an optional gate for each engine's unload."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -202,7 +202,7 @@ class Gated(FakeRuntime):
         super().unload(id, drain_seconds)
 
 
-async def test_a_version_that_has_come_to_be_anothers_is_moved_to_as_that(settings: Settings) -> None:
+async def test_a_move_follows_a_version_number_that_got_another_engine(settings: Settings) -> None:
     runtime = Gated()
     async with serving(settings, runtime) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
@@ -217,20 +217,22 @@ async def test_a_version_that_has_come_to_be_anothers_is_moved_to_as_that(settin
             await asyncio.sleep(0)
             runtime.load_gate.set()
             await until(lambda: "net" not in server.registry.names())
-            # The removal still holds the first one's lock, and the move waits for that.
+            # The removal still holds the lock of the first engine, and the move waits for it.
             (second, *_), _ = await server.add(onnx_plan(2), "net")
             with runtime.gated(second.id):
                 unloading = asyncio.create_task(server.registry.unload(str(second.id)))
                 await until(lambda: second.state is State.DRAINING)
                 runtime.gates[first.id].set()
                 await removing
-                await server.add(onnx_plan(3))  # for as long as a load takes, the second's lock is waited for
+                await server.add(onnx_plan(3))  # the move waits for the second engine's lock during the load
                 assert not pointing.done()
         await asyncio.gather(loading, pointing, unloading)
         assert server.registry.ready("net").engine.id == second.id
 
 
-async def test_a_version_that_is_being_unloaded_is_loaded_again_and_then_current(settings: Settings) -> None:
+async def test_a_version_that_is_being_unloaded_is_loaded_again_and_becomes_current(
+    settings: Settings,
+) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
         await server.add(onnx_plan(2), "net")
@@ -245,7 +247,7 @@ async def test_a_version_that_is_being_unloaded_is_loaded_again_and_then_current
         assert server.registry.ready("net").engine.id == first.id
 
 
-async def test_an_unload_that_meets_a_move_leaves_the_name_where_it_was_moved(settings: Settings) -> None:
+async def test_an_unload_during_a_move_keeps_the_move(settings: Settings) -> None:
     async with serving(settings) as server:
         (first, *_), _ = await server.add(onnx_plan(1), "net")
         await server.registry.unload("net")
@@ -262,7 +264,7 @@ async def test_an_unload_that_meets_a_move_leaves_the_name_where_it_was_moved(se
             server.registry.ready("net")
 
 
-async def test_a_caller_who_leaves_does_not_stop_the_move(settings: Settings) -> None:
+async def test_a_cancelled_caller_does_not_stop_the_move(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(1), "net")
         await server.registry.unload("net")
@@ -277,7 +279,7 @@ async def test_a_caller_who_leaves_does_not_stop_the_move(settings: Settings) ->
         await until(lambda: server.registry.resolve("net").version == 1)
 
 
-async def test_adding_moving_unloading_and_removing_from_many_sides_stays_whole(settings: Settings) -> None:
+async def test_concurrent_changes_stay_consistent(settings: Settings) -> None:
     async with serving(settings, FakeRuntime()) as server:
 
         async def churn(side: int) -> None:
@@ -290,7 +292,7 @@ async def test_adding_moving_unloading_and_removing_from_many_sides_stays_whole(
                     server.registry.remove("net"),
                 ]
                 for step in steps[side % 3 :] + steps[: side % 3]:
-                    with suppress(NotFound, Error):  # another side was faster
+                    with suppress(NotFound, Error):  # another task was faster
                         await step
 
         await asyncio.gather(*map(churn, range(6)))

@@ -1,4 +1,4 @@
-"""A load in a thread of its own, which is given up when it takes too long."""
+"""A load in its own thread, abandoned when it takes too long."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Slow:
-    """A load that ends when the gate is opened."""
+    """A load that ends when the gate opens."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -34,7 +34,7 @@ class Slow:
         self.gone += 1
 
 
-async def test_its_result_is_handed_over_and_not_let_go() -> None:
+async def test_a_finished_load_returns_its_result_without_releasing_it() -> None:
     slow = Slow()
     load = slow.begin()
     slow.gate.set()
@@ -43,7 +43,7 @@ async def test_its_result_is_handed_over_and_not_let_go() -> None:
     assert (slow.let_go, slow.gone) == (0, 1)
 
 
-async def test_what_it_raises_is_raised() -> None:
+async def test_a_failed_load_raises_its_error() -> None:
     def fail() -> str:
         raise ValueError("bad plan")
 
@@ -52,7 +52,7 @@ async def test_what_it_raises_is_raised() -> None:
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-async def test_one_that_is_given_up_lets_go_what_it_loads_in_the_end(stopped: bool) -> None:
+async def test_an_abandoned_load_releases_its_result_at_its_end(stopped: bool) -> None:
     slow = Slow()
     load = slow.begin()
     if stopped:
@@ -67,12 +67,12 @@ async def test_one_that_is_given_up_lets_go_what_it_loads_in_the_end(stopped: bo
     assert slow.let_go == 1
 
 
-async def test_one_that_has_ended_as_its_time_is_over_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its thread has nothing to let go any more, and the event loop has not heard of it yet."""
-    told: list[Callable[[], None]] = []
+async def test_a_load_that_ends_at_its_timeout_returns_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread has ended, but the event loop has not been notified yet."""
+    calls: list[Callable[[], None]] = []
 
     def keep(call: Callable[[], None]) -> None:
-        told.append(call)
+        calls.append(call)
 
     monkeypatch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", keep)
     slow = Slow()
@@ -84,12 +84,12 @@ async def test_one_that_has_ended_as_its_time_is_over_is_handed_over(monkeypatch
     result = asyncio.create_task(load.result(0.0))
     for _ in range(10):
         await asyncio.sleep(0)
-    told[0]()
+    calls[0]()
     assert await result == "an engine"
     assert slow.let_go == 0
 
 
-async def test_one_that_is_given_up_and_fails_has_nothing_to_let_go() -> None:
+async def test_an_abandoned_load_that_fails_releases_nothing() -> None:
     gate = threading.Event()
     let_go: list[int] = []
     gone = asyncio.Event()
@@ -107,7 +107,7 @@ async def test_one_that_is_given_up_and_fails_has_nothing_to_let_go() -> None:
     assert let_go == []
 
 
-async def test_one_that_cannot_be_let_go_is_gone_all_the_same() -> None:
+async def test_an_abandoned_load_is_gone_even_if_its_release_fails() -> None:
     slow = Slow()
 
     def fail() -> None:
@@ -123,7 +123,7 @@ async def test_one_that_cannot_be_let_go_is_gone_all_the_same() -> None:
     assert slow.let_go == 1
 
 
-def test_one_that_ends_after_its_event_loop_has_nobody_to_tell() -> None:
+def test_an_abandoned_load_may_end_after_its_event_loop() -> None:
     slow = Slow()
 
     async def give_up() -> None:

@@ -1,4 +1,4 @@
-"""Whose turn it is to load."""
+"""The order in which loads take turns."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ FOR_EVER = 3600.0
 
 
 class Loads:
-    """Loads that take their turn and go on until they are told to end."""
+    """Loads that take their turn and run until the test ends them."""
 
     def __init__(self, turns: Turns) -> None:
         self.turns = turns
@@ -47,7 +47,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_two_run_at_once_and_the_others_in_the_order_of_their_coming() -> None:
+async def test_two_loads_run_at_once_and_the_others_follow_in_order() -> None:
     loads = Loads(Turns(64, FOR_EVER))
     loads.begin(*range(5))
     await settled()
@@ -63,7 +63,7 @@ async def test_two_run_at_once_and_the_others_in_the_order_of_their_coming() -> 
     assert loads.turns.waiting == 0
 
 
-async def test_loads_that_take_long_hold_up_nobody_until_they_are_too_many() -> None:
+async def test_slow_loads_block_no_others_up_to_a_limit() -> None:
     loads = Loads(Turns(64, 0.0))
     loads.begin(*range(AT_MOST + 3))
     await until(lambda: len(loads.running) == AT_MOST)
@@ -78,7 +78,7 @@ async def test_loads_that_take_long_hold_up_nobody_until_they_are_too_many() -> 
     await loads.end(100, 101)
 
 
-async def test_a_load_that_fails_makes_room_as_one_that_succeeds() -> None:
+async def test_a_failed_load_frees_its_turn() -> None:
     turns = Turns(64, FOR_EVER)
 
     async def fails() -> None:
@@ -91,11 +91,11 @@ async def test_a_load_that_fails_makes_room_as_one_that_succeeds() -> None:
 
 
 @pytest.mark.parametrize("called", [False, True])
-async def test_who_leaves_while_waiting_leaves_the_turn_to_the_next(called: bool) -> None:
+async def test_a_load_cancelled_while_waiting_passes_its_turn_on(called: bool) -> None:
     loads = Loads(Turns(64, FOR_EVER))
     loads.begin(*range(4))
     await settled()
-    if called:  # the turn has come in this very moment
+    if called:  # its turn has just come
         loads.ends[0].set()
         await until(lambda: loads.turns.waiting == 1)
     loads.tasks[2].cancel()
@@ -105,17 +105,17 @@ async def test_who_leaves_while_waiting_leaves_the_turn_to_the_next(called: bool
     await settled()
     assert loads.running == [1, 3]
     await loads.end(1, 3)
-    loads.begin(7, 8, 9)  # one too many: who left had no turn to give back
+    loads.begin(7, 8, 9)  # one too many: the cancelled load had no turn to give back
     await settled()
     assert loads.running == [7, 8]
     await loads.end(7, 8, 9)
 
 
-async def test_a_turn_that_comes_to_one_who_is_leaving_goes_to_the_next() -> None:
+async def test_a_turn_granted_to_a_load_being_cancelled_goes_to_the_next() -> None:
     loads = Loads(Turns(64, FOR_EVER))
     loads.begin(*range(4))
     await settled()
-    loads.ends[0].set()  # its turn ends before the third has noticed that it is to leave
+    loads.ends[0].set()  # its turn ends before the third load sees its cancellation
     loads.tasks[2].cancel()
     await asyncio.wait((loads.tasks[0], loads.tasks[2]))
     await settled()
@@ -124,14 +124,14 @@ async def test_a_turn_that_comes_to_one_who_is_leaving_goes_to_the_next() -> Non
     await loads.end(1, 3)
 
 
-async def test_so_many_may_wait_and_the_next_is_told_when_to_come_again() -> None:
+async def test_a_load_beyond_the_waiting_limit_is_refused_with_a_retry_after() -> None:
     loads = Loads(Turns(3, FOR_EVER))
     check = loads.turns.check_room
     for number in range(5):
         check()
         loads.begin(number)
         await settled()
-    with pytest.raises(Unavailable, match="3 loads wait already") as refused:
+    with pytest.raises(Unavailable, match="3 loads are waiting") as refused:
         check()
     assert refused.value.retry_after is not None
     await loads.end(0)
@@ -140,7 +140,7 @@ async def test_so_many_may_wait_and_the_next_is_told_when_to_come_again() -> Non
     await loads.end(1, 2, 3, 4)
 
 
-async def test_who_leaves_while_waiting_waits_no_more() -> None:
+async def test_a_load_cancelled_while_waiting_no_longer_counts() -> None:
     loads = Loads(Turns(1, FOR_EVER))
     loads.begin(*range(3))
     await settled()
@@ -153,7 +153,7 @@ async def test_who_leaves_while_waiting_waits_no_more() -> None:
     await loads.end(0, 1)
 
 
-async def test_a_load_that_took_long_leaves_one_place_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_load_frees_only_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     loads = Loads(Turns(64, FOR_EVER))
     patience: list[Callable[[], None]] = []
 

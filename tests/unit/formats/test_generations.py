@@ -1,4 +1,4 @@
-"""Which generation of TensorRT loads a plan, and what is told of one that none of them reads."""
+"""Which generation of TensorRT loads a plan, and the refusal of a plan that none of them reads."""
 
 from pathlib import Path
 
@@ -6,8 +6,10 @@ import pytest
 
 from tests.fakes.plans import tensorrt_plan
 from trtserve.errors import InvalidInput
-from trtserve.formats.generations import choose_generation, is_generation, runtime_backend
-from trtserve.formats.sniff import Format, sniff
+from trtserve.formats.backends import runtime_backend
+from trtserve.formats.format import Format
+from trtserve.formats.generations import choose_generation, is_generation
+from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import PlanVersion, read_head
 
 REAL = Path(__file__).parents[2] / "gpu/plans"
@@ -18,11 +20,11 @@ REAL = Path(__file__).parents[2] / "gpu/plans"
     [
         ((8, 5, 3, 1), ["openvino", "tensorrt11", "tensorrt8"], "tensorrt8"),
         ((11, 1, 0, 106), ["openvino", "tensorrt11", "tensorrt8"], "tensorrt11"),
-        # Not of a version that is here: the next one reads it where it was built version-compatible.
+        # No library of this version: the next one reads the plan if it is version-compatible.
         ((10, 3, 0, 26), ["tensorrt11", "tensorrt8"], "tensorrt11"),
         ((8, 6, 1, 6), ["tensorrt11", "tensorrt10"], "tensorrt10"),
         ((8, 5, 3, 1), ["tensorrt"], "tensorrt"),
-        ((8, 5, 3, 1), ["openvino"], "tensorrt"),  # which the runtime refuses
+        ((8, 5, 3, 1), ["openvino"], "tensorrt"),  # the runtime refuses it
     ],
 )
 def test_a_plan_goes_to_the_library_of_its_own_version(
@@ -32,21 +34,21 @@ def test_a_plan_goes_to_the_library_of_its_own_version(
 
 
 @pytest.mark.parametrize(
-    ("version", "told"),
+    ("version", "built_by"),
     [((8, 5, 3, 1), "8.5.3.1"), ((12, 0, 0, 1), "12.0.0.1")],
     ids=["before version compatibility", "newer than all"],
 )
-def test_a_plan_that_no_library_here_reads_is_refused_with_what_is_here(
-    version: PlanVersion, told: str
+def test_a_plan_that_no_library_reads_is_refused_with_the_available_versions(
+    version: PlanVersion, built_by: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
         choose_generation(version, ["openvino", "tensorrt10", "tensorrt11"])
-    assert f"built by TensorRT {told}" in str(refused.value)
+    assert f"built by TensorRT {built_by}" in str(refused.value)
     assert "runs TensorRT 10 and 11" in str(refused.value)
     assert f"headers of TensorRT {version[0]}" in str(refused.value)
 
 
-def test_a_stored_plan_is_read_for_its_version_and_other_backends_plans_are_not(tmp_path: Path) -> None:
+def test_only_stored_tensorrt_plans_are_read_for_their_version(tmp_path: Path) -> None:
     backends = ["openvino", "tensorrt11", "tensorrt8"]
     assert runtime_backend("tensorrt", REAL / "double.plan", backends) == "tensorrt8"
     new = tmp_path / "new.plan"
@@ -66,7 +68,7 @@ def test_only_numbered_backends_are_generations() -> None:
 
 
 @pytest.mark.parametrize("name", ["double", "mlp", "mlp2", "addsub", "nonzero", "reshape"])
-def test_the_version_of_a_real_plan_of_8_5_is_read(name: str) -> None:
+def test_the_version_of_a_real_plan_from_tensorrt_8_5_is_read(name: str) -> None:
     plan = (REAL / f"{name}.plan").read_bytes()
     head = read_head(plan)
     assert head is not None
@@ -77,12 +79,12 @@ def test_the_version_of_a_real_plan_of_8_5_is_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("end", [4, 24, 28, 43])
-def test_a_real_plan_that_is_cut_off_within_its_head_is_told_so(end: int) -> None:
+def test_a_real_plan_cut_off_in_its_head_is_refused_as_such(end: int) -> None:
     cut = (REAL / "double.plan").read_bytes()[:end]
     assert f"it ends after {end} bytes of the plan" in sniff(cut).what
 
 
-def test_a_real_plan_that_ultralytics_wrapped_is_told_so() -> None:
+def test_a_real_plan_wrapped_by_ultralytics_is_refused_as_such() -> None:
     plan = (REAL / "double.plan").read_bytes()
     metadata = b'{"stride": 32}'
     sniffed = sniff(len(metadata).to_bytes(4, "little") + metadata + plan)

@@ -1,4 +1,4 @@
-"""Requests for foreign hosts, and from pages of other origins: refused on loopback, both ways."""
+"""On loopback, requests for foreign hosts or from pages of other origins are refused, on both ways."""
 
 import json
 
@@ -65,22 +65,22 @@ FOREIGN = [
 
 @pytest.mark.parametrize("host", OURS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_an_address_and_a_name_that_no_dns_gives_away_are_taken_on_loopback(host: str, method: str) -> None:
+def test_addresses_and_local_names_are_allowed_on_loopback(host: str, method: str) -> None:
     assert takes(LOCAL, method, host=host)
 
 
 @pytest.mark.parametrize("host", FOREIGN)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "DELETE", "PUT"])
-def test_another_name_is_refused_on_loopback_whatever_is_asked(host: str, method: str) -> None:
+def test_other_names_are_refused_on_loopback_for_every_method(host: str, method: str) -> None:
     assert not takes(LOCAL, method, host=host)
 
 
-def test_a_request_without_a_host_is_taken() -> None:
+def test_a_request_without_a_host_is_allowed() -> None:
     assert takes(LOCAL)
 
 
 @pytest.mark.parametrize(
-    ("names", "taken", "refused"),
+    ("names", "accepted", "refused"),
     [
         (
             "a.example",
@@ -93,11 +93,11 @@ def test_a_request_without_a_host_is_taken() -> None:
     ],
 )
 @pytest.mark.parametrize("local", [True, False])
-def test_the_setting_says_what_the_server_is_called(
-    names: str, taken: list[str], refused: list[str], local: bool
+def test_the_setting_lists_the_allowed_names(
+    names: str, accepted: list[str], refused: list[str], local: bool
 ) -> None:
     hosts = AllowedHosts(names, local=local)
-    assert [host for host in (*taken, *refused) if takes(hosts, host=host)] == taken
+    assert [host for host in (*accepted, *refused) if takes(hosts, host=host)] == accepted
 
 
 @pytest.mark.parametrize(
@@ -114,12 +114,10 @@ def test_the_setting_says_what_the_server_is_called(
         ("10.1.2.3", False),
     ],
 )
-def test_a_server_for_other_machines_has_any_name_unless_the_setting_says_otherwise(
-    address: str, checks: bool
-) -> None:
+def test_a_server_for_other_machines_allows_every_name_by_default(address: str, checks: bool) -> None:
     assert takes(AllowedHosts.of(Settings(host=address)), host="a.example") == (not checks)
-    told = AllowedHosts.of(Settings(host=address, allowed_hosts="b.example"))
-    assert not takes(told, host="a.example")
+    hosts = AllowedHosts.of(Settings(host=address, allowed_hosts="b.example"))
+    assert not takes(hosts, host="a.example")
 
 
 # -- pages
@@ -146,7 +144,7 @@ def test_a_server_for_other_machines_has_any_name_unless_the_setting_says_otherw
         {"origin": "chrome-extension://abcdef"},
     ],
 )
-def test_a_page_of_another_origin_may_change_nothing(headers: dict[str, str]) -> None:
+def test_a_page_of_another_origin_cannot_change_anything(headers: dict[str, str]) -> None:
     for method in ("POST", "DELETE", "PUT", "PATCH"):
         assert not takes(LOCAL, method, host=HOST, **headers)
     for method in ("GET", "HEAD", "OPTIONS"):
@@ -164,16 +162,18 @@ def test_a_page_of_another_origin_may_change_nothing(headers: dict[str, str]) ->
         ("localhost", {"origin": "http://localhost:80"}),
         ("LocalHost:443", {"origin": "https://localhost"}),
         ("[::1]:8000", {"origin": "http://[::1]:8000"}),
-        # A proxy that calls the server by another name than the page does.
+        # A proxy that uses a different name for the server than the page does.
         ("trtserve", {"origin": "https://models.example", "sec_fetch_site": "same-origin"}),
     ],
 )
-def test_the_servers_own_page_and_no_page_at_all_may(host: str, headers: dict[str, str]) -> None:
+def test_the_servers_own_page_and_requests_without_a_page_are_allowed(
+    host: str, headers: dict[str, str]
+) -> None:
     assert takes(LOCAL, host=host, **headers)
 
 
 @pytest.mark.parametrize("site", ["same-site", "cross-site", "same-origin"])
-def test_a_page_of_a_host_that_the_setting_names_may(site: str) -> None:
+def test_a_page_of_an_allowed_host_is_allowed(site: str) -> None:
     hosts = AllowedHosts("ui.example,*.b.example", local=True)
     for origin in ("https://ui.example", "http://ui.example:3000", "https://x.b.example"):
         assert takes(hosts, host=HOST, origin=origin)
@@ -208,9 +208,9 @@ async def test_a_foreign_inference_is_refused_and_the_next_one_answered(
             assert value(await connection.ask(good)) == 5
             answer = await connection.ask(bad)
             assert answer.status == 403
-            told = json.loads(answer.body)
-            assert told["code"] == "InvalidInput"
-            assert sentence in told["error"]
+            error = json.loads(answer.body)
+            assert error["code"] == "InvalidInput"
+            assert sentence in error["error"]
     assert counted(served)["InvalidInput"] == 2
 
 
@@ -232,7 +232,9 @@ async def test_a_foreign_host_reads_nothing(served: FastAPI) -> None:
         ("http://evil.example@test/engines/net", 403),
     ],
 )
-async def test_a_whole_url_as_the_target_names_the_host(served: FastAPI, target: str, status: int) -> None:
+async def test_an_absolute_url_as_the_target_names_the_host(
+    served: FastAPI, target: str, status: int
+) -> None:
     async with listening(served) as server, Connection(server) as connection:
         answer = await connection.ask(request(target, method="GET", length=None))
         assert answer.status == status
@@ -271,14 +273,12 @@ async def test_every_address_refuses_foreign_hosts(client: httpx.AsyncClient, pa
     assert "--allowed-hosts" in sentence
 
 
-async def test_a_host_that_the_setting_names_is_served_both_ways(
-    settings: Settings, runtime: FakeRuntime
-) -> None:
+async def test_an_allowed_host_is_served_on_both_ways(settings: Settings, runtime: FakeRuntime) -> None:
     app = create_app(settings.model_copy(update={"allowed_hosts": "models.example"}), runtime=runtime)
     async with app.router.lifespan_context(app), client_of(app) as client:
         answer = await client.get("/v2", headers={"Host": "models.example"})
         assert answer.status_code == 200
-        refused(await client.get("/v2"), 403, "InvalidInput")  # is called trtserve
+        refused(await client.get("/v2"), 403, "InvalidInput")  # its host is trtserve
         async with listening(app) as server, Connection(server) as connection:
             asking = infer(5).replace(b"Host: test", b"Host: models.example")
             assert (await connection.ask(asking)).status == 404

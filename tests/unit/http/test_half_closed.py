@@ -1,4 +1,4 @@
-"""Clients that end their side of a connection once they have sent their requests get their answers."""
+"""Clients that close their sending side after their requests still get their answers."""
 
 import pytest
 from fastapi import FastAPI
@@ -28,14 +28,14 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 
 
 async def ended(connection: Connection) -> None:
-    """End the client's side, and let the server see it."""
+    """Close the client's sending side, and let the server see it."""
     connection.end_sending()
     await turns(20)
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("when", ["at once", "while it runs"])
-async def test_a_request_is_answered_also_after_its_client_sends_no_more(
+async def test_a_request_is_answered_after_its_client_stops_sending(
     served: FastAPI, runtime: FakeRuntime, way: str, when: str
 ) -> None:
     async with listening(served) as server, Connection(server) as connection:
@@ -55,7 +55,7 @@ async def test_a_request_is_answered_also_after_its_client_sends_no_more(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("pieces", [2, 30])
-async def test_a_body_that_came_in_pieces_is_answered(served: FastAPI, way: str, pieces: int) -> None:
+async def test_a_body_in_pieces_is_answered(served: FastAPI, way: str, pieces: int) -> None:
     whole = infer(5, 2000, *WAYS[way])
     size = len(whole) // pieces
     async with listening(served) as server, Connection(server) as connection:
@@ -69,7 +69,7 @@ async def test_a_body_that_came_in_pieces_is_answered(served: FastAPI, way: str,
 
 @pytest.mark.parametrize("first", WAYS)
 @pytest.mark.parametrize("last", WAYS)
-async def test_pipelined_requests_are_all_answered_in_their_order(
+async def test_pipelined_requests_are_all_answered_in_order(
     served: FastAPI, runtime: FakeRuntime, first: str, last: str
 ) -> None:
     runtime.hold()
@@ -92,7 +92,7 @@ async def test_pipelined_requests_are_all_answered_in_their_order(
 @pytest.mark.parametrize("first", WAYS)
 @pytest.mark.parametrize("last", WAYS)
 @pytest.mark.parametrize("cut", ["in its head", "in its body"])
-async def test_a_request_that_is_cut_off_ends_the_connection_after_those_before_it(
+async def test_a_request_cut_off_behind_others_ends_the_connection_after_their_answers(
     served: FastAPI, runtime: FakeRuntime, first: str, last: str, cut: str
 ) -> None:
     runtime.hold()
@@ -109,7 +109,7 @@ async def test_a_request_that_is_cut_off_ends_the_connection_after_those_before_
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_request_that_is_cut_off_alone_ends_the_connection(served: FastAPI, way: str) -> None:
+async def test_a_single_request_cut_off_ends_the_connection(served: FastAPI, way: str) -> None:
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(infer(1, 1, *WAYS[way])[:-1])
         await ended(connection)
@@ -118,7 +118,7 @@ async def test_a_request_that_is_cut_off_alone_ends_the_connection(served: FastA
     await all_taken_back(served)
 
 
-async def test_who_sends_nothing_and_ends_is_let_go(served: FastAPI) -> None:
+async def test_an_idle_client_that_stops_sending_is_disconnected(served: FastAPI) -> None:
     async with listening(served) as server, Connection(server) as connection:
         await connection.ask(GET)
         await ended(connection)
@@ -127,7 +127,7 @@ async def test_who_sends_nothing_and_ends_is_let_go(served: FastAPI) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_server_that_stops_answers_it_and_ends_the_connection(
+async def test_a_stopping_server_answers_the_request_and_ends_the_connection(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
     async with held(served, runtime, infer(1, 1, *WAYS[way])) as (server, connection):
@@ -144,7 +144,7 @@ async def test_a_server_that_stops_answers_it_and_ends_the_connection(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_request_that_outlasts_the_drain_is_refused(
+async def test_a_request_that_outlasts_the_drain_time_is_refused(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
     async with held(served, runtime, infer(1, 1, *WAYS[way])) as (server, connection):
@@ -160,7 +160,7 @@ async def test_a_request_that_outlasts_the_drain_is_refused(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_who_waits_long_is_asked_with_an_interim_answer_and_then_answered(
+async def test_a_client_that_waits_long_gets_interim_answers_and_then_its_answer(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
     clock = Clock()
@@ -180,7 +180,7 @@ async def test_who_waits_long_is_asked_with_an_interim_answer_and_then_answered(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_who_has_left_is_noticed_by_it_and_the_request_given_up(
+async def test_a_client_that_has_left_is_detected_and_its_request_cancelled(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
     clock = Clock()

@@ -1,4 +1,4 @@
-"""Bodies that are JSON objects: files in base64 are not read with the rest, which has a bound."""
+"""Bodies that are JSON objects: all but the files in base64 must fit a limit."""
 
 import base64
 import json
@@ -40,20 +40,20 @@ def strings(document: object) -> list[str]:
 
 
 @given(DOCUMENTS, st.integers(0, 6), st.booleans())
-def test_the_plain_strings_of_any_document_are_found(document: object, least: int, ascii_only: bool) -> None:
+def test_plain_strings_are_found_in_any_document(document: object, least: int, ascii_only: bool) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only).encode()
     found = [text[begin:end].decode() for begin, end in runtime_ext.find_plain_strings(text, least)]
     assert found == [each for each in strings(document) if plain(each, least)]
 
 
 @pytest.mark.parametrize("document", [b'"', b'"abc', b'"a\\', b'"a\\"', b'"\\', b"", b'""'])
-def test_a_string_without_an_end_is_none(document: bytes) -> None:
+def test_an_unterminated_string_is_not_found(document: bytes) -> None:
     assert runtime_ext.find_plain_strings(document, 1) == []
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("padding", [0, 1, 2, 5_000, 3_000_001])
-async def test_a_file_of_any_size_is_loaded_as_it_is(client: httpx.AsyncClient, padding: int) -> None:
+async def test_a_file_of_any_size_is_loaded_unchanged(client: httpx.AsyncClient, padding: int) -> None:
     plan = onnx_plan("x" * padding)
     parameters = {"file:1/model.onnx": base64.b64encode(plan).decode()}
     (await client.post(LOAD, json={"parameters": parameters})).raise_for_status()
@@ -69,13 +69,13 @@ async def test_a_file_of_any_size_is_loaded_as_it_is(client: httpx.AsyncClient, 
         b'{"parameters": {' + b'"x": "", ' * 100_000 + b'"x": ""}}',
     ],
 )
-async def test_what_is_no_file_has_a_bound(client: httpx.AsyncClient, body: bytes) -> None:
-    told = refused(await client.post(LOAD, content=body), 413, "TooLarge")
-    assert f"besides its files in base64; this server reads at most {MOST_DOCUMENT_BYTES}" in told
+async def test_everything_but_files_is_limited_in_size(client: httpx.AsyncClient, body: bytes) -> None:
+    sentence = refused(await client.post(LOAD, content=body), 413, "TooLarge")
+    assert f"besides its files in base64; this server reads at most {MOST_DOCUMENT_BYTES}" in sentence
 
 
 @pytest.mark.anyio
-async def test_a_long_string_elsewhere_is_no_file(client: httpx.AsyncClient) -> None:
+async def test_a_long_string_elsewhere_is_not_a_file(client: httpx.AsyncClient) -> None:
     long = "A" * LEAST_FILE
     response = await client.post(LOAD, content=orjson.dumps({"parameters": {long: 1}, "x": long}))
     assert "A load has no parameter" in refused(response, 400, "InvalidInput")

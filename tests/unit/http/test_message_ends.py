@@ -1,4 +1,4 @@
-"""Where a message ends: nothing in a body is ever run as a request, and what leaves a doubt is refused."""
+"""The end of a message: no part of a body ever runs as a request, and an ambiguous message is refused."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 def head_and_body(body: bytes, *headers: str, version: str = "1.1") -> list[bytes]:
-    """The two in segments of their own."""
+    """The head and the body, each in its own segment."""
     whole = request(INFER, body, *headers, version=version)
     at = whole.index(b"\r\n\r\n") + 4
     return [whole[:at], whole[at:]]
@@ -53,12 +53,12 @@ async def still_there(connection: Connection) -> bool:
     return (await connection.ask(GET)).status == 200
 
 
-# -- an offer of another protocol
+# -- upgrade offers
 
 
 @BOTH
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
-async def test_a_body_behind_an_offer_is_the_messages(
+async def test_a_body_behind_an_upgrade_offer_belongs_to_its_message(
     served: FastAPI, protocol: type[HttpToolsProtocol], offer: list[str]
 ) -> None:
     async with listening(served, protocol) as server, Connection(server) as connection:
@@ -70,7 +70,7 @@ async def test_a_body_behind_an_offer_is_the_messages(
 
 
 @BOTH
-async def test_chunks_behind_an_offer_are_the_messages(
+async def test_chunks_behind_an_upgrade_offer_belong_to_their_message(
     served: FastAPI, protocol: type[HttpToolsProtocol]
 ) -> None:
     head = request(INFER, b"", *H2C, "Transfer-Encoding: chunked", length=None)
@@ -84,20 +84,20 @@ async def test_chunks_behind_an_offer_are_the_messages(
 
 
 @BOTH
-async def test_an_offer_without_a_body_is_answered(
+async def test_an_upgrade_offer_without_a_body_is_answered(
     served: FastAPI, protocol: type[HttpToolsProtocol]
 ) -> None:
     offering = request("/engines/net", b"", *H2C, method="GET", length=None)
     async with listening(served, protocol) as server, Connection(server) as connection:
         assert (await connection.ask(offering)).status == 200
-        await connection.send(offering * 20)  # many in one segment
+        await connection.send(offering * 20)  # many requests in one segment
         assert [(await connection.answer()).status for _ in range(20)] == [200] * 20  # type: ignore[union-attr]
         assert await still_there(connection)
 
 
 @BOTH
 @pytest.mark.parametrize("size", [1, 7, 64])
-async def test_an_offer_may_come_in_any_pieces(
+async def test_an_upgrade_offer_may_arrive_in_any_pieces(
     served: FastAPI, protocol: type[HttpToolsProtocol], size: int
 ) -> None:
     whole = request(INFER, JSON, *H2C)
@@ -107,11 +107,11 @@ async def test_an_offer_may_come_in_any_pieces(
         assert await still_there(connection)
 
 
-# -- what leaves a doubt
+# -- ambiguous messages
 
 
 CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
-DOUBTS = {
+AMBIGUOUS = {
     "a length and chunks": (["Transfer-Encoding: chunked"], "5", 400),
     "two lengths": (["Content-Length: 5"], "6", 400),
     "a length twice": (["Content-Length: 5"], "5", 400),
@@ -145,14 +145,14 @@ DOUBTS = {
 
 @BOTH
 @pytest.mark.parametrize("offer", [[], H2C], ids=["plain", "offer"])
-@pytest.mark.parametrize("doubt", DOUBTS.values(), ids=DOUBTS)
-async def test_what_leaves_a_doubt_is_refused_and_ends_the_connection(
+@pytest.mark.parametrize("ambiguity", AMBIGUOUS.values(), ids=AMBIGUOUS)
+async def test_an_ambiguous_message_is_refused_and_ends_the_connection(
     served: FastAPI,
     protocol: type[HttpToolsProtocol],
-    doubt: tuple[list[str], str | None, int],
+    ambiguity: tuple[list[str], str | None, int],
     offer: list[str],
 ) -> None:
-    headers, length, status = doubt
+    headers, length, status = ambiguity
     whole = request(INFER, CHUNKS + DELETE, *headers, *offer, length=length)
     async with listening(served, protocol) as server:
         async with Connection(server) as connection:
@@ -166,7 +166,7 @@ async def test_what_leaves_a_doubt_is_refused_and_ends_the_connection(
 @pytest.mark.parametrize(
     "chunk", [b"0x5\r\nhello\r\n", b"5 \r\nhello\r\n", b"5;a\nhello\r\n", b"5\r\nhelloXX"]
 )
-async def test_a_chunk_that_is_none_ends_the_connection(
+async def test_a_malformed_chunk_ends_the_connection(
     served: FastAPI, protocol: type[HttpToolsProtocol], chunk: bytes
 ) -> None:
     head = request(INFER, b"", "Transfer-Encoding: chunked", length=None)
@@ -176,9 +176,7 @@ async def test_a_chunk_that_is_none_ends_the_connection(
 
 
 @BOTH
-async def test_the_extension_of_a_chunk_is_read_over(
-    served: FastAPI, protocol: type[HttpToolsProtocol]
-) -> None:
+async def test_a_chunk_extension_is_ignored(served: FastAPI, protocol: type[HttpToolsProtocol]) -> None:
     head = request(INFER, b"", "Transfer-Encoding: Chunked", length=None)
     async with listening(served, protocol) as server, Connection(server) as connection:
         chunks = b'%x;name="value"\r\n%b\r\n0;last\r\nX-Trailer: a\r\n\r\n' % (len(JSON), JSON)
@@ -200,7 +198,7 @@ TRAILERS = {
 @BOTH
 @pytest.mark.parametrize("trailer", TRAILERS.values(), ids=TRAILERS)
 @pytest.mark.parametrize("whole", [True, False], ids=["one segment", "two segments"])
-async def test_what_stands_behind_a_body_changes_nothing(
+async def test_trailers_change_nothing(
     served: FastAPI, protocol: type[HttpToolsProtocol], trailer: str, whole: bool
 ) -> None:
     head = request(INFER, b"", "Transfer-Encoding: chunked", length=None)
@@ -214,7 +212,7 @@ async def test_what_stands_behind_a_body_changes_nothing(
 
 
 @BOTH
-async def test_a_close_behind_a_body_ends_the_connection_after_the_answer(
+async def test_a_connection_close_in_a_trailer_ends_the_connection_after_the_answer(
     served: FastAPI, protocol: type[HttpToolsProtocol]
 ) -> None:
     head = request(INFER, b"", "Transfer-Encoding: chunked", length=None)
@@ -241,7 +239,7 @@ async def test_a_close_behind_a_body_ends_the_connection_after_the_answer(
     ],
     ids=["tunnel", "http/2", "2.0", "0.9", "chunks of 1.0"],
 )
-async def test_what_is_no_message_of_http_1_1_is_refused(
+async def test_messages_other_than_http_1_are_refused(
     served: FastAPI, protocol: type[HttpToolsProtocol], sent: bytes, status: int, code: str
 ) -> None:
     async with listening(served, protocol) as server, Connection(server) as connection:
@@ -249,21 +247,21 @@ async def test_what_is_no_message_of_http_1_1_is_refused(
         assert await connection.answer() is None
 
 
-# -- behind requests that are not answered yet
+# -- behind unanswered requests
 
 
 GARBAGE = {
-    "no http": b"\x16\x03\x01\x02\x00\x01",
-    "a doubt": request(INFER, CHUNKS, "Transfer-Encoding: chunked", length="5"),
+    "malformed http": b"\x16\x03\x01\x02\x00\x01",
+    "an ambiguous length": request(INFER, CHUNKS, "Transfer-Encoding: chunked", length="5"),
     "another version": request(INFER, JSON, version="2.0"),
-    "a chunk that is none": request(INFER, b"zz\r\n", "Transfer-Encoding: chunked", length=None),
+    "a malformed chunk": request(INFER, b"zz\r\n", "Transfer-Encoding: chunked", length=None),
 }
 
 
 @BOTH
 @pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 @pytest.mark.parametrize("before", [1, 3])
-async def test_a_refusal_does_not_overtake_the_answers_before_it(
+async def test_a_refusal_does_not_overtake_earlier_answers(
     served: FastAPI, protocol: type[HttpToolsProtocol], garbage: bytes, before: int
 ) -> None:
     protocol = HalfClosedHttp if protocol is BoundedHttp else protocol
@@ -279,11 +277,11 @@ async def test_a_refusal_does_not_overtake_the_answers_before_it(
             assert await still_there(other)
 
 
-# -- clients that offer or ask
+# -- Expect: 100-continue, and real clients
 
 
 @BOTH
-async def test_who_waits_for_100_gets_it_and_then_an_answer(
+async def test_a_client_that_waits_for_100_gets_it_and_then_an_answer(
     served: FastAPI, protocol: type[HttpToolsProtocol]
 ) -> None:
     head, body = head_and_body(JSON, "Expect: 100-continue")
@@ -297,7 +295,7 @@ async def test_who_waits_for_100_gets_it_and_then_an_answer(
 
 
 @BOTH
-async def test_who_waits_for_100_and_is_refused_is_not_told_to_go_on(
+async def test_a_refused_client_that_waits_for_100_does_not_get_it(
     served: FastAPI, protocol: type[HttpToolsProtocol]
 ) -> None:
     head, body = head_and_body(DELETE, "Expect: 100-continue")
@@ -310,7 +308,7 @@ async def test_who_waits_for_100_and_is_refused_is_not_told_to_go_on(
 
 
 @BOTH
-async def test_who_speaks_http_1_0_gets_no_interim_answer(
+async def test_a_client_of_http_1_0_gets_no_interim_answer(
     served: FastAPI, protocol: type[HttpToolsProtocol]
 ) -> None:
     async with listening(served, protocol) as server, Connection(server) as connection:
@@ -346,7 +344,7 @@ async def output(*command: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="there is no JDK")
-async def test_javas_client_which_offers_h2c_is_served(served: FastAPI, tmp_path: Path) -> None:
+async def test_javas_client_that_offers_h2c_is_served(served: FastAPI, tmp_path: Path) -> None:
     (tmp_path / "Asks.java").write_text(JAVA)
     (tmp_path / "body").write_bytes(JSON)
     async with listening(served) as server:

@@ -1,4 +1,4 @@
-"""HEAD and OPTIONS at every address, as RFC 9110 has them."""
+"""HEAD and OPTIONS at every address, as RFC 9110 defines them."""
 
 import asyncio
 import shutil
@@ -13,7 +13,7 @@ from tests.connections import Connection, infer, listening, request, value
 
 pytestmark = pytest.mark.anyio
 
-ORIGIN = {"Origin": "http://trtserve"}  # as a browser asks before it lets a page send something unusual
+ORIGIN = {"Origin": "http://trtserve"}  # like a browser's preflight request
 BROWSER = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "x-any"}
 
 
@@ -23,7 +23,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 def addresses(app: FastAPI) -> dict[str, set[str]]:
-    """Every address that is documented, and its methods."""
+    """Every documented address and its methods."""
     paths = app.openapi()["paths"]
     named = {
         path.replace("{name}", "net")
@@ -38,10 +38,10 @@ def addresses(app: FastAPI) -> dict[str, set[str]]:
     }
 
 
-CHANGES = {"date", "content-length"}  # headers of an answer that counts what was asked before
+CHANGES = {"date", "content-length"}  # headers that differ between two requests
 
 
-async def test_head_is_answered_as_get_without_the_body(served: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_head_is_answered_like_get_without_the_body(served: FastAPI, client: httpx.AsyncClient) -> None:
     gets = [path for path, methods in addresses(served).items() if "GET" in methods]
     assert len(gets) > 20
     for path in gets:
@@ -49,12 +49,12 @@ async def test_head_is_answered_as_get_without_the_body(served: FastAPI, client:
         assert head.status_code == got.status_code, path
         assert head.content == b"", path
         changes = CHANGES if path == "/metrics" else {"date"}
-        told = {name: text for name, text in got.headers.items() if name not in changes}
-        assert {name: text for name, text in head.headers.items() if name not in changes} == told, path
+        of_get = {name: text for name, text in got.headers.items() if name not in changes}
+        assert {name: text for name, text in head.headers.items() if name not in changes} == of_get, path
         assert int(head.headers["content-length"]) > 0
 
 
-async def test_head_on_a_connection_leaves_it_in_order(served: FastAPI) -> None:
+async def test_head_keeps_the_connection_usable(served: FastAPI) -> None:
     async with listening(served) as server, Connection(server) as connection:
         for target, status in (("/engines/net", 200), ("/metrics", 200), ("/nowhere", 404), ("/docs", 200)):
             head = request(target, method="HEAD", length=None)
@@ -68,7 +68,7 @@ async def test_head_on_a_connection_leaves_it_in_order(served: FastAPI) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 @pytest.mark.parametrize("target", ["/engines/net", "/metrics", "/docs"])
-async def test_curl_asks_for_heads(served: FastAPI, target: str) -> None:
+async def test_curl_can_send_head(served: FastAPI, target: str) -> None:
     async with listening(served) as server:
         process = await asyncio.create_subprocess_exec(
             "curl", "-sI", "-m", "20", f"http://127.0.0.1:{server.port}{target}", stdout=subprocess.PIPE
@@ -79,7 +79,7 @@ async def test_curl_asks_for_heads(served: FastAPI, target: str) -> None:
     assert process.returncode == 0
 
 
-async def test_head_of_what_is_not_there_or_has_no_get_says_so(client: httpx.AsyncClient) -> None:
+async def test_head_of_an_unknown_address_or_one_without_get_is_refused(client: httpx.AsyncClient) -> None:
     assert (await client.head("/nowhere")).status_code == 404
     assert (await client.head("/engines/none")).status_code == 404
     answer = await client.head("/engines/net/infer")
@@ -97,7 +97,7 @@ async def test_options_names_every_method_of_its_address(served: FastAPI, client
         assert "content-length" not in answer.headers  # RFC 9110, 8.6
 
 
-async def test_options_changes_nothing_and_leaves_the_connection_in_order(served: FastAPI) -> None:
+async def test_options_changes_nothing_and_keeps_the_connection_usable(served: FastAPI) -> None:
     async with listening(served) as server, Connection(server) as connection:
         for target in ("/engines/net", "/engines/net/infer"):
             answer = await connection.ask(request(target, b"{}", method="OPTIONS"))
@@ -105,7 +105,7 @@ async def test_options_changes_nothing_and_leaves_the_connection_in_order(served
             assert value(await connection.ask(infer(5))) == 5
 
 
-async def test_options_of_the_server_itself_names_every_method(served: FastAPI) -> None:
+async def test_options_of_the_server_names_every_method(served: FastAPI) -> None:
     every = set().union(*addresses(served).values()) | {"HEAD", "OPTIONS"}
     async with listening(served) as server, Connection(server) as connection:
         answer = await connection.ask(request("*", method="OPTIONS"))
@@ -118,7 +118,7 @@ async def test_options_of_an_unknown_address_is_a_404(client: httpx.AsyncClient)
     refused(await client.options("/nowhere"), 404, "NotFound")
 
 
-async def test_a_405_is_told_where_a_method_is_none_of_the_address(client: httpx.AsyncClient) -> None:
+async def test_a_method_unknown_to_the_address_is_a_405(client: httpx.AsyncClient) -> None:
     for method in ("TRACE", "PATCH", "PROPFIND"):
         answer = await client.request(method, "/engines")
         refused(answer, 405, "InvalidInput")

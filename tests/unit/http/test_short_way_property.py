@@ -1,4 +1,4 @@
-"""With the short way and without it the service answers the same, whatever comes and however it is cut."""
+"""The short way and the framework give the same answers to any requests, in any pieces."""
 
 import gzip
 import json
@@ -19,6 +19,7 @@ from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from trtserve.http.short_way import InferProtocol
 from trtserve.http.timed import TimedHttp
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -54,58 +55,58 @@ ROWS: dict[str, Any] = {
     "inputs": [X | {"shape": [100, 4], "data": [[1, 2, 3, 4]] * 100}],
 }
 BLOBS = {"parameters": {"binary_data_output": True}}
-KEPT = {  # after these the connection goes on
+KEPT = {  # the connection goes on after these
     "json": infer(),
-    "json with its type": infer("Content-Type: application/json; charset=utf-8"),
-    "json of the limit": request(INFER, JSON.ljust(LIMIT)),
+    "json with its content type": infer("Content-Type: application/json; charset=utf-8"),
+    "json at the limit": request(INFER, JSON.ljust(LIMIT)),
     "json over the limit": request(INFER, JSON.ljust(LIMIT + 1)),
-    "no json": request(INFER, b"{"),
+    "malformed json": request(INFER, b"{"),
     "no body": request(INFER),
     "wrong tensor": request(INFER, JSON.replace(b'"x"', b'"z"')),
     "binary": binary(**BLOBS),
-    "binary, json back": binary(),
+    "binary, answered in json": binary(),
     "binary, two outputs": binary(outputs=[{"name": "y"}, {"name": "y"}], **BLOBS),
     "binary with an id": binary(id="a", **BLOBS),
     "binary of another engine": binary(**BLOBS).replace(b"/net/", b"/other/"),
     "binary, wrong tensor": binary(**BLOBS).replace(b'"x"', b'"z"'),
-    "binary, a byte less": binary(BLOB[1:], **BLOBS),
-    "binary, a byte more": binary(BLOB + b"1", **BLOBS),
+    "binary, a byte short": binary(BLOB[1:], **BLOBS),
+    "binary, a byte long": binary(BLOB + b"1", **BLOBS),
     "binary, half its document": binary(header_length=20),
-    "binary of no document": binary(header_length=0),
+    "binary without a document": binary(header_length=0),
     "raw": request(INFER, BLOB, "Inference-Header-Content-Length: 0"),
     "raw of two rows": request(INFER, 2 * BLOB, "Inference-Header-Content-Length: 00"),
     "raw of a wrong length": request(INFER, BLOB[1:], "Inference-Header-Content-Length: 0"),
-    "raw of nothing": request(INFER, b"", "Inference-Header-Content-Length: 0"),
+    "raw without bytes": request(INFER, b"", "Inference-Header-Content-Length: 0"),
     "raw for safetensors": request(
         INFER, BLOB, "Inference-Header-Content-Length: 0", "Accept: application/x-safetensors"
     ),
     "binary, some in the json": binary(b"", inputs=[X], **BLOBS),
-    "binary, longer than it is": binary(header_length=99_999),
-    "binary, no length": binary(header_length="many"),
+    "binary, header length over the body": binary(header_length=99_999),
+    "binary, malformed header length": binary(header_length="many"),
     "binary, long document": binary(id="a" * 5_000, **BLOBS),
     "safetensors": request(INFER, save({"x": np.ones((2, 4), np.float32)}), SAFETENSORS),
-    "no safetensors": request(INFER, JSON, SAFETENSORS),
-    "safetensors back": infer("Accept: application/x-safetensors"),
+    "malformed safetensors": request(INFER, JSON, SAFETENSORS),
+    "answered in safetensors": infer("Accept: application/x-safetensors"),
     "unknown engine": request("/engines/none/infer", JSON),
     "a priority": request(INFER, JSON[:-1] + b', "parameters": {"priority": 1}}'),
     "a wrong type": infer("Content-Type: text/plain"),
     "two types, the first wrong": infer("Content-Type: text/plain", "Content-Type: application/json"),
     "two types, the second wrong": infer("Content-Type: application/json", "Content-Type: text/plain"),
-    "a wrong time": infer("Inference-Timeout-Ms: soon"),
-    "a time": infer("INFERENCE-TIMEOUT-MS: 1000"),
-    "not compressed as it says": infer("Content-Encoding: gzip"),
+    "a malformed timeout": infer("Inference-Timeout-Ms: soon"),
+    "a timeout": infer("INFERENCE-TIMEOUT-MS: 1000"),
+    "falsely declared as compressed": infer("Content-Encoding: gzip"),
     "compressed": request(INFER, gzip.compress(JSON, mtime=0), "Content-Encoding: gzip"),
-    "compressed otherwise": request(INFER, zlib.compress(JSON), "Content-Encoding: Deflate"),
-    "compressed unknown": infer("Content-Encoding: br"),
-    "compressed not": infer("Content-Encoding: identity"),
+    "compressed with deflate": request(INFER, zlib.compress(JSON), "Content-Encoding: Deflate"),
+    "an unknown content coding": infer("Content-Encoding: br"),
+    "content coding identity": infer("Content-Encoding: identity"),
     "compressed twice": infer("Content-Encoding: gzip", "Content-Encoding: identity"),
-    "compressed maybe": infer("Content-Encoding: identity", "Content-Encoding: gzip"),
-    "compression asked for": binary(accept="gzip, deflate", **ROWS),
-    "compression asked for a little": infer("Accept-Encoding: gzip"),
+    "compressed, after identity": infer("Content-Encoding: identity", "Content-Encoding: gzip"),
+    "compression requested": binary(accept="gzip, deflate", **ROWS),
+    "compression requested for a small answer": infer("Accept-Encoding: gzip"),
     "compression refused": binary(accept="gzip;q=0", **ROWS),
     "any compression": binary(accept="*", **ROWS),
     "an empty header": infer("X-Empty:", "X-Last:"),
-    "a header of other bytes": infer(b"X-Name: \xff\x80"),
+    "a header of non-ascii bytes": infer(b"X-Name: \xff\x80"),
     "a long head": infer("X-Long: " + "a" * 5_000),
     "a head almost too long": infer("X-Long: " + "a" * 65_000),
     "length with zeros": infer(length=f"000{len(JSON)}"),
@@ -123,12 +124,12 @@ KEPT = {  # after these the connection goes on
     "a query": request(INFER + "?a=1", JSON),
     "an empty query": request(INFER + "?", JSON),
     "a fragment": request(INFER + "#a", JSON),
-    "a slash more": request(INFER + "/", JSON),
+    "a trailing slash": request(INFER + "/", JSON),
     "an encoded name": request("/engines/n%65t/infer", JSON),
     "a model": request("/v2/models/net/infer", JSON),
     "a model's version": request("/v2/models/net/versions/1/infer", JSON),
-    "a version that is not there": request("/v2/models/net/versions/2/infer", JSON),
-    "a version that is no number": request("/v2/models/net/versions/%31%20x/infer", JSON),
+    "an unknown version": request("/v2/models/net/versions/2/infer", JSON),
+    "a version that is not a number": request("/v2/models/net/versions/%31%20x/infer", JSON),
     "an empty version": request("/v2/models/net/versions//infer", JSON),
     "a version with an encoded slash": request("/v2/models/net/versions/1%2F1/infer", JSON),
     "a version of an engine": request("/engines/net/versions/1/infer", JSON),
@@ -139,12 +140,12 @@ KEPT = {  # after these the connection goes on
     "an encoded slash": request("/engines/net%2Finfer/infer", JSON),
     "an encoded line feed": request("/engines/net%0A/infer", JSON),
     "an encoded question mark": request("/engines/net%3Fa/infer", JSON),
-    "no utf-8": request("/engines/%FF/infer", JSON),
+    "invalid utf-8": request("/engines/%FF/infer", JSON),
     "a lone percent": request("/engines/%/infer", JSON),
     "an absolute target": request("http://test" + INFER, JSON),
     "two slashes": request("//engines/net/infer", JSON),
     "dots": request("/engines/../engines/net/infer", JSON),
-    "a line before": b"\r\n" + infer(),
+    "a blank line before": b"\r\n" + infer(),
     "an empty head before": b"\r\n\r\n" + infer(),
     "a line feed before": b"\n" + binary(**BLOBS),
     "two spaces": infer().replace(b"POST ", b"POST  "),
@@ -154,17 +155,17 @@ KEPT = {  # after these the connection goes on
     "GET with a body": request("/health/live", JSON, method="GET"),
     "GET nothing": request("/nowhere", method="GET", length=None),
 }
-ENDING = {  # after these the server ends the connection
+ENDING = {  # the server ends the connection after these
     "close": infer("Connection: close"),
     "close in a list": infer("Connection: foo, Close"),
-    "close in two": infer("Connection: keep-alive", "Connection: close"),
+    "close in a second header": infer("Connection: keep-alive", "Connection: close"),
     "close without a body": request(INFER, b"", "Connection: close"),
     "close of a proxy": infer("Proxy-Connection: close"),
     "1.0": infer(version="1.0"),
-    "1.0 kept": infer("Connection: keep-alive", version="1.0"),
+    "1.0 with keep-alive": infer("Connection: keep-alive", version="1.0"),
     "2.0": infer(version="2.0"),
 }
-ALONE = {  # uvicorn answers these at once, or drops what is behind them: they come when nothing is under way
+ALONE = {  # uvicorn answers these at once or drops later bytes, so each is sent with nothing under way
     "garbage": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     "two lengths": infer("Content-Length: 5"),
     "the same length twice": infer(f"Content-Length: {len(JSON)}"),
@@ -181,7 +182,7 @@ ALONE = {  # uvicorn answers these at once, or drops what is behind them: they c
     "a bare carriage return": infer("X-Bare: a\rX-Next: b"),
     "a space before the colon": infer("X-Space : a"),
     "a zero byte": infer("X-Zero: a\x00b"),
-    "a target of other bytes": request(b"/engines/n\xc3\xa9t/infer", JSON),
+    "a target of non-ascii bytes": request(b"/engines/n\xc3\xa9t/infer", JSON),
     "a space in the target": request("/engines/a b/infer", JSON),
     "an upgrade": request(INFER, b"", "Upgrade: h2c", "Connection: upgrade"),
     "an upgrade to websocket": request(INFER, b"", "Upgrade: websocket", "Connection: Upgrade"),
@@ -194,7 +195,7 @@ LAST = request("/health/live", b"", "Connection: close", method="GET")
 
 @dataclass(frozen=True)
 class Sent:
-    """Bytes that go out one after the other, cut into pieces, and how many answers there are to them."""
+    """Bytes to send, cut into pieces, and the number of answers to them."""
 
     names: tuple[str, ...]
     pieces: tuple[bytes, ...]
@@ -216,7 +217,7 @@ ENDS = ENDING | {"last": LAST}
 @strategies.composite
 def conversations(draw: strategies.DrawFn) -> list[Sent]:
     names = strategies.lists(strategies.sampled_from(sorted(KEPT)), max_size=4)
-    # A stage's requests go out together. A number makes a key of each: else one would not come twice.
+    # A stage's requests are sent together. The number keeps duplicate requests apart.
     stages = [
         {f"{number} {name}": KEPT[name] for number, name in enumerate(stage)}
         for stage in draw(strategies.lists(names, min_size=1, max_size=4))
@@ -225,7 +226,7 @@ def conversations(draw: strategies.DrawFn) -> list[Sent]:
     if alone is None:
         end = draw(strategies.sampled_from(sorted(ENDS)))
         stages[-1] |= {end: ENDS[end]}
-        # What comes after the end is not answered, and harms nobody.
+        # Bytes after the end get no answer and do no harm.
         stages[-1] |= {"behind": draw(strategies.sampled_from([b"", KEPT["json"], KEPT["GET"]]))}
     else:
         stages += [{alone: ALONE[alone]}, {"last": LAST}]
@@ -256,21 +257,21 @@ async def served(client: httpx.AsyncClient, app: FastAPI) -> FastAPI:
 
 
 class Counted:
-    """What the application has counted: errors by their code, requests by their end, bytes under way."""
+    """The application's counters: errors by code, requests by outcome, bytes under way."""
 
     def __init__(self, app: FastAPI, runtime: FakeRuntime) -> None:
         self._app = app
         self._runtime = runtime
 
     def now(self) -> dict[object, float]:
-        samples = [s for family in self._app.state.metrics.errors.collect() for s in family.samples]
+        samples = [s for family in services_of(self._app).metrics.errors.collect() for s in family.samples]
         errors = {s.labels["code"]: s.value for s in samples if s.name.endswith("_total")}
         ends = {(e.id, kind): n for e in self._runtime.stats() for kind, n in e.outcomes.items()}
-        return {**errors, **ends, "inflight": self._app.state.inflight.taken}
+        return {**errors, **ends, "inflight": services_of(self._app).inflight.taken}
 
 
-async def told(app: FastAPI, protocol: type[TimedHttp], talk: list[Sent]) -> list[Answer]:
-    """All that a server with this protocol answers, up to the end of the connection."""
+async def conversation(app: FastAPI, protocol: type[TimedHttp], talk: list[Sent]) -> list[Answer]:
+    """All answers of a server with this protocol, up to the end of the connection."""
     answers = []
     async with listening(app, protocol) as server, Connection(server) as connection:
         for number, sent in enumerate(talk):
@@ -291,14 +292,14 @@ async def told(app: FastAPI, protocol: type[TimedHttp], talk: list[Sent]) -> lis
 @example(in_turn(*reversed(KEPT), "last"))
 @example(in_turn("binary", "binary", "GET", "binary", "close"))
 @how(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-async def test_the_answers_are_those_of_the_framework(
+async def test_any_conversation_gets_the_answers_of_the_framework(
     served: FastAPI, runtime: FakeRuntime, talk: list[Sent]
 ) -> None:
     counted = Counted(served, runtime)
     steps = [counted.now()]
     answers = []
     for protocol in (TimedHttp, InferProtocol):
-        answers.append(await told(served, protocol, talk))
+        answers.append(await conversation(served, protocol, talk))
         steps.append(counted.now())
     framework, ours = answers
     assert ours == framework
@@ -310,8 +311,8 @@ async def test_the_answers_are_those_of_the_framework(
 
 
 @pytest.mark.parametrize("name", [*KEPT, *ENDING, *ALONE])
-async def test_a_request_is_answered_as_by_the_framework(served: FastAPI, name: str) -> None:
+async def test_each_request_gets_the_answer_of_the_framework(served: FastAPI, name: str) -> None:
     every = KEPT | ENDING | ALONE
     talk = [*[Sent.of({name: every[name]}, [])] * 2, Sent.of({"last": LAST}, [])]
-    ours = await told(served, InferProtocol, talk)
-    assert ours == await told(served, TimedHttp, talk)
+    ours = await conversation(served, InferProtocol, talk)
+    assert ours == await conversation(served, TimedHttp, talk)

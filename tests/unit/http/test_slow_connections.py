@@ -1,4 +1,4 @@
-"""Connections that wait for nothing but their client are ended after a while, whatever they wait for."""
+"""A connection that waits only for its client is ended after a time limit."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from fastapi import FastAPI
 
+from tests.asgi import exchange
 from tests.connections import (
     GET,
     IDLE_S,
@@ -27,15 +28,16 @@ from tests.connections import (
 )
 from tests.fakes.runtime import FakeRuntime, Output
 from tests.waiting import until
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
 HEADER_S, WRITE_S, BODY_S = 30, 60, 30  # the settings' defaults
 LIMIT = 1_000_000  # bytes of a body
-SMALL = 4096  # bytes that the kernel holds for a client that does not read
-TAKEN = 32768  # bytes that a client takes at once: much less than the kernel holds on this side
-HUGE = 8_000_000  # bytes of an answer: more than the kernel holds for a client
+SMALL = 4096  # bytes that the kernel buffers for a client that does not read
+TAKEN = 32768  # bytes that a client reads at once: far fewer than the kernel buffers here
+HUGE = 8_000_000  # bytes of an answer: more than the kernel buffers for a client
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def ended(server: Listening) -> dict[str, int]:
 
 
 async def trickle(connection: Connection, clock: Clock, pieces: list[bytes]) -> None:
-    """Send a piece a second."""
+    """Send one piece every second."""
     for piece in pieces:
         await connection.send(piece)
         await turns(10)
@@ -69,7 +71,7 @@ async def trickle(connection: Connection, clock: Clock, pieces: list[bytes]) -> 
 
 
 def refused(answer: Answer | None) -> str:
-    """The sentence of a 408, after which the connection ends."""
+    """Check a 408 that ends the connection; return its sentence."""
     assert answer is not None
     assert (answer.status, json.loads(answer.body)["code"]) == (408, "DeadlineExceeded")
     assert answer.header("connection") == "close"
@@ -80,7 +82,7 @@ def refused(answer: Answer | None) -> str:
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"\r\n\r\n\n"], ids=["nothing", "a line", "lines"])
-async def test_a_connection_that_never_asks_is_ended(served: FastAPI, sent: bytes) -> None:
+async def test_a_connection_without_a_request_is_ended(served: FastAPI, sent: bytes) -> None:
     clock = Clock()
     async with listening(served, clock=clock) as server, Connection(server) as connection:
         await connection.send(sent)
@@ -96,7 +98,7 @@ async def test_a_connection_that_never_asks_is_ended(served: FastAPI, sent: byte
 
 @pytest.mark.parametrize("cut", [1, 10, 60, -5])
 @pytest.mark.parametrize("before", [b"", infer(1), GET], ids=["first", "after an inference", "after another"])
-async def test_half_a_head_is_answered_with_408(served: FastAPI, before: bytes, cut: int) -> None:
+async def test_half_a_head_is_refused_with_408(served: FastAPI, before: bytes, cut: int) -> None:
     clock = Clock()
     head = request(INFER, b"", "X-Long: " + "a" * 100)
     async with listening(served, clock=clock) as server, Connection(server) as connection:
@@ -110,7 +112,7 @@ async def test_half_a_head_is_answered_with_408(served: FastAPI, before: bytes, 
         await gone(server)
 
 
-async def test_a_head_that_trickles_in_has_no_more_time(served: FastAPI) -> None:
+async def test_a_head_that_trickles_in_gets_no_extra_time(served: FastAPI) -> None:
     clock = Clock()
     head = request(INFER, b"", "X-Long: " + "a" * 1000)
     async with listening(served, clock=clock) as server, Connection(server) as connection:
@@ -121,11 +123,11 @@ async def test_a_head_that_trickles_in_has_no_more_time(served: FastAPI) -> None
         await gone(server)
 
 
-async def test_a_head_in_pieces_that_is_whole_in_time_is_served(served: FastAPI) -> None:
+async def test_a_head_in_pieces_that_completes_in_time_is_served(served: FastAPI) -> None:
     clock = Clock()
     whole = infer(3)
     async with listening(served, clock=clock) as server, Connection(server) as connection:
-        for _ in range(3):  # each request has the time anew
+        for _ in range(3):  # the time starts anew for each request
             await trickle(connection, clock, [whole[at : at + 10] for at in range(0, 200, 10)])
             assert value(await connection.ask(whole[200:])) == 3
 
@@ -134,7 +136,7 @@ async def test_a_head_in_pieces_that_is_whole_in_time_is_served(served: FastAPI)
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_blank_lines_are_no_request(served: FastAPI, way: str) -> None:
+async def test_blank_lines_do_not_count_as_a_request(served: FastAPI, way: str) -> None:
     clock = Clock()
     async with listening(served, clock=clock) as server, Connection(server) as connection:
         assert value(await connection.ask(infer(1, 1, *WAYS[way]))) == 1
@@ -143,21 +145,21 @@ async def test_blank_lines_are_no_request(served: FastAPI, way: str) -> None:
         assert ended(server) == {"idle": 1}
 
 
-# -- what comes behind an answer
+# -- bodies behind an early answer
 
 
 EARLY = {
     "unknown engine": request("/engines/none/infer", b"{", length=str(LIMIT)),
     "unknown route": request("/nowhere", b"{", length=str(LIMIT)),
     "too large": request(INFER, b"{", length=str(LIMIT + 1)),
-    "no use for a body": request("/health/live", b"{", method="GET", length=str(LIMIT)),
+    "a route without a body": request("/health/live", b"{", method="GET", length=str(LIMIT)),
     "chunked": request("/nowhere", b"5\r\n12345\r\n", "Transfer-Encoding: chunked", length=None),
 }
 
 
 @pytest.mark.parametrize("early", EARLY)
 @pytest.mark.parametrize("sends", [False, True], ids=["silent", "sending"])
-async def test_a_body_whose_request_is_answered_may_come_for_a_while_only(
+async def test_the_body_behind_an_early_answer_has_a_time_limit(
     served: FastAPI, early: str, sends: bool
 ) -> None:
     clock = Clock()
@@ -170,7 +172,7 @@ async def test_a_body_whose_request_is_answered_may_come_for_a_while_only(
         assert ended(server) == {"rest": 1}
 
 
-async def test_the_connection_of_an_early_answer_goes_on_behind_its_body(served: FastAPI) -> None:
+async def test_the_connection_goes_on_after_the_body_behind_an_early_answer(served: FastAPI) -> None:
     clock = Clock()
     rest = bytes(100_000)
     async with listening(served, clock=clock) as server, Connection(server) as connection:
@@ -190,7 +192,7 @@ async def not_read(server: Listening) -> None:
 
 
 @pytest.mark.parametrize("headers", [(), ("Expect: nothing",), ("Connection: close",)], ids=str)
-async def test_a_connection_whose_answer_nobody_reads_is_ended(
+async def test_a_connection_with_an_unread_answer_is_ended(
     served: FastAPI, runtime: FakeRuntime, headers: tuple[str, ...]
 ) -> None:
     clock = Clock()
@@ -210,7 +212,9 @@ async def test_a_connection_whose_answer_nobody_reads_is_ended(
     await all_taken_back(served)
 
 
-async def test_who_asks_on_and_reads_nothing_is_ended(served: FastAPI, runtime: FakeRuntime) -> None:
+async def test_a_client_that_keeps_asking_and_reads_nothing_is_disconnected(
+    served: FastAPI, runtime: FakeRuntime
+) -> None:
     clock = Clock()
     runtime.compute = huge
     async with (
@@ -224,7 +228,7 @@ async def test_who_asks_on_and_reads_nothing_is_ended(served: FastAPI, runtime: 
     await all_taken_back(served)
 
 
-async def test_who_reads_slowly_is_served(served: FastAPI, runtime: FakeRuntime) -> None:
+async def test_a_slow_reader_is_served(served: FastAPI, runtime: FakeRuntime) -> None:
     clock = Clock()
     runtime.compute = huge
     async with (
@@ -243,7 +247,7 @@ async def test_who_reads_slowly_is_served(served: FastAPI, runtime: FakeRuntime)
 
 
 async def take_some(server: Listening, connection: Connection) -> None:
-    """Take a little of an answer; the server sees that, though it could not write more of it."""
+    """Read a little of an answer; the server notices although it cannot write more."""
     before = server.connection.standing()
     await connection.take(TAKEN)
     await until(lambda: server.connection.standing().moved > before.moved + TAKEN // 2)
@@ -251,7 +255,7 @@ async def take_some(server: Listening, connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("headers", [(), ("Expect: nothing",), ("Connection: close",)], ids=str)
-async def test_who_takes_less_than_the_system_holds_makes_progress(
+async def test_reading_less_than_the_kernel_buffers_counts_as_progress(
     served: FastAPI, runtime: FakeRuntime, headers: tuple[str, ...]
 ) -> None:
     clock = Clock()
@@ -269,12 +273,12 @@ async def test_who_takes_less_than_the_system_holds_makes_progress(
         assert ended(server) == {}
 
 
-# -- what has all the time
+# -- without a time limit
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("end", [None, Connection.end_sending], ids=["open", "half closed"])
-async def test_a_request_that_waits_for_its_engine_has_all_the_time(
+async def test_a_request_that_waits_for_its_engine_has_no_time_limit(
     served: FastAPI, runtime: FakeRuntime, way: str, end: Callable[[Connection], None] | None
 ) -> None:
     clock = Clock()
@@ -288,7 +292,7 @@ async def test_a_request_that_waits_for_its_engine_has_all_the_time(
         assert ended(server) == {}
 
 
-async def test_a_loop_that_was_held_up_ends_nobody(served: FastAPI) -> None:
+async def test_a_blocked_loop_ends_no_connection(served: FastAPI) -> None:
     clock = Clock()
     async with listening(served, clock=clock) as server, Connection(server) as connection:
         await connection.send(infer(1)[:20])
@@ -303,7 +307,7 @@ async def test_a_loop_that_was_held_up_ends_nobody(served: FastAPI) -> None:
 
 
 class Opened:
-    """Connections that have been opened, and are closed at the end."""
+    """Opened connections, which are closed at the end."""
 
     def __init__(self, server: Listening) -> None:
         self._server = server
@@ -328,9 +332,9 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-async def test_a_connection_too_many_is_told_so(served: FastAPI, limit: str) -> None:
+async def test_a_connection_over_a_limit_is_refused(served: FastAPI, limit: str) -> None:
     settings, room, named, reason = LIMITS[limit]
-    served.state.settings = served.state.settings.model_copy(update=settings)
+    exchange(served, settings=services_of(served).settings.model_copy(update=settings))
     async with listening(served) as server:
         opened = Opened(server)
         for connection in await opened.more(room):

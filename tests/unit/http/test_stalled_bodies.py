@@ -1,4 +1,4 @@
-"""Bodies that stop coming: their requests are ended, on whichever way, and hold no bytes from then on."""
+"""Stalled bodies: their requests are ended on every way, and then hold no bytes."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from fastapi import FastAPI, Request
 
-from tests.asgi import Message, post, refused
+from tests.asgi import Message, exchange, post, refused
 from tests.connections import (
     INFER,
     LOOKS_S,
@@ -30,11 +30,12 @@ from trtserve.errors import BodyStalled
 from trtserve.http.bodies import chunks
 from trtserve.inference.inflight import InflightBytes
 from trtserve.inference.patience import LEAST_BYTES_S
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-LIMIT = 100_000  # bytes, of one body and of all together
+LIMIT = 100_000  # bytes of one body, and of all bodies together
 STALLED_S = 0.01
 
 
@@ -50,7 +51,7 @@ def settings(settings: Settings) -> Settings:
 
 
 def sending(*pieces: bytes) -> Callable[[], Awaitable[Message]]:
-    """A client that sends these pieces of a body, and then nothing."""
+    """A client that sends these pieces of a body and then stalls."""
     left = list(pieces)
 
     async def receive() -> Message:
@@ -64,10 +65,11 @@ def sending(*pieces: bytes) -> Callable[[], Awaitable[Message]]:
 # -- on the short way
 
 
-async def test_bodies_that_come_slowly_keep_nobody_out(served: FastAPI) -> None:
+async def test_slow_bodies_do_not_block_other_clients(served: FastAPI) -> None:
     limits = {"max_request_bytes": LIMIT, "max_inflight_bytes": 2 * LIMIT}
-    inflight = served.state.inflight = InflightBytes(2 * LIMIT, LIMIT)
-    served.state.settings = served.state.settings.model_copy(update=limits)
+    inflight = InflightBytes(2 * LIMIT, LIMIT)
+    exchange(served, inflight=inflight)
+    exchange(served, settings=services_of(served).settings.model_copy(update=limits))
     async with listening(served) as server, Connection(server) as other:
         slow = [Connection(server) for _ in range(20)]
         for connection in slow:
@@ -84,7 +86,7 @@ async def test_a_stalled_body_is_refused_and_ends_its_connection(served: FastAPI
     clock = Clock()
     async with listening(served, clock=clock) as server, Connection(server) as stalled:
         await stalled.send(request(INFER, b"{", length=str(LIMIT)))
-        await until(lambda: served.state.inflight.taken == 1)
+        await until(lambda: services_of(served).inflight.taken == 1)
         clock.advance(STALLED_S + LOOKS_S)
         answer = await stalled.answer()
         assert answer is not None
@@ -97,7 +99,7 @@ async def test_a_stalled_body_is_refused_and_ends_its_connection(served: FastAPI
     assert counted(served) == {"DeadlineExceeded": 1}
 
 
-async def test_a_body_that_stalls_half_way_starts_nothing(served: FastAPI, runtime: FakeRuntime) -> None:
+async def test_a_body_that_stalls_halfway_starts_nothing(served: FastAPI, runtime: FakeRuntime) -> None:
     clock = Clock()
     whole = infer(1, 100)
     async with listening(served, clock=clock) as server, Connection(server) as connection:
@@ -112,8 +114,8 @@ async def test_a_body_that_stalls_half_way_starts_nothing(served: FastAPI, runti
 
 
 @pytest.mark.parametrize(("rate", "status"), [(LEAST_BYTES_S, 200), (LEAST_BYTES_S // 2, 408)])
-async def test_a_body_has_to_come_at_the_least_rate(served: FastAPI, rate: int, status: int) -> None:
-    served.state.settings = served.state.settings.model_copy(update={"body_timeout_s": 30.0})
+async def test_a_body_must_arrive_at_the_minimum_rate(served: FastAPI, rate: int, status: int) -> None:
+    exchange(served, settings=services_of(served).settings.model_copy(update={"body_timeout_s": 30.0}))
     clock = Clock()
     whole = infer(2, 1000)
     async with listening(served, clock=clock) as server, Connection(server) as connection:
@@ -128,11 +130,11 @@ async def test_a_body_has_to_come_at_the_least_rate(served: FastAPI, rate: int, 
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_body_that_finds_no_room_any_more_is_refused_and_read_to_its_end(
+async def test_a_body_that_runs_out_of_room_is_refused_and_read_to_its_end(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
     whole = infer(1, 1000, *WAYS[way])
-    inflight = served.state.inflight
+    inflight = services_of(served).inflight
     async with listening(served) as server, Connection(server) as connection:
         await connection.send(whole[:400])
         await until(lambda: inflight.taken > 0)
@@ -149,10 +151,10 @@ async def test_a_body_that_finds_no_room_any_more_is_refused_and_read_to_its_end
 
 
 @pytest.mark.parametrize("end", ["leaves", "server stops", "stalls"])
-async def test_a_refused_body_that_does_not_come_ends_with_its_connection(served: FastAPI, end: str) -> None:
+async def test_a_refused_body_that_stalls_ends_with_its_connection(served: FastAPI, end: str) -> None:
     clock = Clock()
     whole = infer(1, 1000)
-    inflight = served.state.inflight
+    inflight = services_of(served).inflight
     async with listening(served, clock=clock) as server, Connection(server) as connection:
         await connection.send(whole[:400])
         await until(lambda: inflight.taken > 0)
@@ -173,7 +175,7 @@ async def test_a_refused_body_that_does_not_come_ends_with_its_connection(served
     assert counted(served) == {"Unavailable": 1}
 
 
-async def test_a_body_for_which_there_is_no_memory_takes_the_ordinary_way(
+async def test_a_body_without_memory_for_its_buffer_goes_through_the_framework(
     served: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def empty(*_: object) -> None:
@@ -189,11 +191,11 @@ async def test_a_body_for_which_there_is_no_memory_takes_the_ordinary_way(
     await all_taken_back(served)
 
 
-async def test_a_client_that_leaves_is_not_told_of_its_body(served: FastAPI) -> None:
+async def test_a_client_that_leaves_gets_no_answer_about_its_body(served: FastAPI) -> None:
     clock = Clock()
     async with listening(served, clock=clock) as server, Connection(server) as connection:
         await connection.send(infer(1, 100)[:-1])
-        await until(lambda: served.state.inflight.taken > 0)
+        await until(lambda: services_of(served).inflight.taken > 0)
         connection.leave()
         await until(lambda: not server.state.connections)
         clock.advance(STALLED_S)
@@ -207,9 +209,9 @@ async def test_a_client_that_leaves_is_not_told_of_its_body(served: FastAPI) -> 
 @pytest.mark.parametrize("pieces", [[], [b"{", b'"inputs"']], ids=["nothing", "half"])
 async def test_a_stalled_body_is_ended_on_every_way(served: FastAPI, pieces: list[bytes]) -> None:
     answer = await post(served, INFER, sending(*pieces), {"Content-Length": str(LIMIT)})
-    assert "came for 0.01 s" in refused(answer, 408, "DeadlineExceeded")
+    assert "arrived for 0.01 s" in refused(answer, 408, "DeadlineExceeded")
     assert answer.headers["connection"] == "close"
-    assert served.state.inflight.taken == 0
+    assert services_of(served).inflight.taken == 0
 
 
 async def test_a_stalled_json_object_is_ended(served: FastAPI) -> None:
@@ -225,7 +227,7 @@ async def test_a_stalled_upload_leaves_nothing(served: FastAPI, settings: Settin
 
 
 def trickling(rate: float, settings: Settings) -> tuple[Request, Callable[[], float]]:
-    """A request whose body comes with a byte at a time, so many a second, for a minute; and its clock."""
+    """A request whose body arrives byte by byte at `rate` a second for a minute, and its clock."""
     at = 0.0
 
     async def receive() -> Message:
@@ -233,7 +235,7 @@ def trickling(rate: float, settings: Settings) -> tuple[Request, Callable[[], fl
         at += 1 / rate
         return {"type": "http.request", "body": b"1", "more_body": at < 60}
 
-    app = SimpleNamespace(state=SimpleNamespace(settings=settings))
+    app = SimpleNamespace(state=SimpleNamespace(services=SimpleNamespace(settings=settings)))
     return Request({"type": "http", "app": app}, receive), lambda: at
 
 
@@ -246,21 +248,21 @@ async def test_a_body_that_trickles_is_ended(settings: Settings, rate: float) ->
     assert now() < 60
 
 
-async def test_a_body_at_the_least_rate_is_read_to_its_end(settings: Settings) -> None:
+async def test_a_body_at_the_minimum_rate_is_read_to_its_end(settings: Settings) -> None:
     request, now = trickling(LEAST_BYTES_S + 1, settings.model_copy(update={"body_timeout_s": 20.0}))
     assert len([piece async for piece in chunks(request, now=now)]) > 60 * LEAST_BYTES_S
 
 
-async def test_the_time_of_who_reads_a_body_is_not_its_clients(settings: Settings) -> None:
+async def test_the_readers_own_time_does_not_count_against_the_client(settings: Settings) -> None:
     request, now = trickling(LEAST_BYTES_S + 1, settings.model_copy(update={"body_timeout_s": 0.5}))
     pieces: list[bytes] = []
     async for piece in chunks(request, now=lambda: now() + len(pieces)):
-        pieces.append(piece)  # and a second passes
+        pieces.append(piece)  # each piece takes the reader a second
     assert len(pieces) > 60 * LEAST_BYTES_S
 
 
 def read_late(settings: Settings, piece: bytes, held_up_s: float) -> tuple[Request, Callable[[], float]]:
-    """A request whose body comes while the loop is held up, so that its timers run before it is read."""
+    """A request whose body arrives while the loop is blocked, so that timers run before it is read."""
     at = 0.0
     waits = 0
 
@@ -272,23 +274,25 @@ def read_late(settings: Settings, piece: bytes, held_up_s: float) -> tuple[Reque
             await asyncio.Event().wait()
         return {"type": "http.request", "body": piece, "more_body": waits < 3}
 
-    app = SimpleNamespace(state=SimpleNamespace(settings=settings))
+    app = SimpleNamespace(state=SimpleNamespace(services=SimpleNamespace(settings=settings)))
     return Request({"type": "http", "app": app}, receive), lambda: at
 
 
 @pytest.mark.parametrize("held_up_s", [STALLED_S, 1000])
-async def test_what_came_while_the_loop_was_held_up_is_read(settings: Settings, held_up_s: float) -> None:
+async def test_a_body_that_arrived_while_the_loop_was_blocked_is_read(
+    settings: Settings, held_up_s: float
+) -> None:
     piece = bytes(2 * LEAST_BYTES_S)
     request, now = read_late(settings, piece, held_up_s)
     assert [each async for each in chunks(request, now=now)] == [piece, piece]
 
 
-async def test_the_end_of_a_body_that_has_come_is_not_refused(settings: Settings) -> None:
+async def test_a_body_whose_end_has_arrived_is_not_refused(settings: Settings) -> None:
     request, now = trickling(1 / 60, settings)
     assert [each async for each in chunks(request, now=now)] == [b"1"]
 
 
-async def test_a_loop_that_is_held_up_takes_little_of_a_clients_time(settings: Settings) -> None:
-    """Nothing that comes then gives time back: each piece is a byte."""
+async def test_a_blocked_loop_uses_little_of_a_clients_time(settings: Settings) -> None:
+    """Each piece is one byte, so none earns more time."""
     request, now = trickling(1 / 25, settings.model_copy(update={"body_timeout_s": 20.0}))
     assert len([piece async for piece in chunks(request, now=now)]) == 3

@@ -40,7 +40,7 @@ def x(value: float = 1.0) -> list[Input]:
 
 
 class Answers:
-    """What came for each request, by the order in which they were made."""
+    """The completions by the number of their request."""
 
     def __init__(self, completions: Completions, runtime: FakeRuntime) -> None:
         self._completions = completions
@@ -62,7 +62,7 @@ def answers(completions: Completions, loaded: FakeRuntime) -> Answers:
     return Answers(completions, loaded)
 
 
-async def test_many_requests_get_each_its_own(answers: Answers, loaded: FakeRuntime) -> None:
+async def test_many_requests_each_get_their_own_completion(answers: Answers, loaded: FakeRuntime) -> None:
     loaded.hold()
     for number in range(100):
         answers.ask(number)
@@ -71,7 +71,7 @@ async def test_many_requests_get_each_its_own(answers: Answers, loaded: FakeRunt
     assert answers.came == {number: number for number in range(100)}
 
 
-async def test_a_request_that_nobody_waits_for_is_cancelled_while_it_waits(
+async def test_an_abandoned_request_in_the_queue_is_cancelled(
     answers: Answers, completions: Completions, loaded: FakeRuntime
 ) -> None:
     loaded.hold()
@@ -84,12 +84,12 @@ async def test_a_request_that_nobody_waits_for_is_cancelled_while_it_waits(
     assert answers.came.keys() == {2}
 
 
-async def test_the_completion_that_nobody_waits_for_is_taken_and_dropped(
+async def test_the_completion_of_an_abandoned_request_is_dropped(
     answers: Answers, completions: Completions, loaded: FakeRuntime
 ) -> None:
     inputs = x()
     buffer = weakref.ref(inputs[0][3])
-    ticket = answers.ask(1, inputs)  # it has ended, but the loop has not heard of it yet
+    ticket = answers.ask(1, inputs)  # it has ended, but the loop has not been notified yet
     completions.forget(ENGINE, ticket)
     assert loaded.cancelled == []
     del inputs
@@ -102,7 +102,7 @@ async def test_the_completion_that_nobody_waits_for_is_taken_and_dropped(
     assert answers.came == {}
 
 
-async def test_who_has_been_answered_can_be_forgotten(
+async def test_forgetting_an_answered_request_cancels_nothing(
     answers: Answers, completions: Completions, loaded: FakeRuntime
 ) -> None:
     ticket = answers.ask(1)
@@ -111,7 +111,7 @@ async def test_who_has_been_answered_can_be_forgotten(
     assert loaded.cancelled == []
 
 
-async def test_one_that_fails_to_take_its_completion_keeps_it_from_no_other(
+async def test_a_failing_callback_does_not_block_other_completions(
     answers: Answers, completions: Completions, loaded: FakeRuntime, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(completion: Completion) -> None:
@@ -126,7 +126,7 @@ async def test_one_that_fails_to_take_its_completion_keeps_it_from_no_other(
     assert "broken" in caplog.text
 
 
-async def test_what_has_ended_is_still_taken_at_detach_and_nothing_after(loaded: FakeRuntime) -> None:
+async def test_detach_delivers_ended_requests_and_nothing_afterwards(loaded: FakeRuntime) -> None:
     completions = Completions(loaded)
     completions.attach()
     answers = Answers(completions, loaded)
@@ -135,4 +135,4 @@ async def test_what_has_ended_is_still_taken_at_detach_and_nothing_after(loaded:
     assert answers.came == {4: 4.0}
     answers.ask(5)
     completions.detach()
-    assert answers.came == {4: 4.0}, "it has listened no more"
+    assert answers.came == {4: 4.0}, "detached: it no longer listens"

@@ -1,4 +1,4 @@
-"""The memory that bodies of inference requests may take together."""
+"""The limit on the memory of all request bodies together."""
 
 import asyncio
 import json
@@ -15,14 +15,15 @@ from tests.fakes.runtime import FakeRuntime, error
 from tests.waiting import until
 from trtserve.errors import Unavailable
 from trtserve.inference.inflight import InflightBytes
+from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-LIMIT = 1_000  # bytes, of all bodies together
+LIMIT = 1_000  # bytes of all bodies together
 INFER = "/engines/net/infer"
 X = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
-BODY = json.dumps({"inputs": [X]}).encode().ljust(600)  # one fits, two do not
+BODY = json.dumps({"inputs": [X]}).encode().ljust(600)  # one body fits, two do not
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def inflight(app: FastAPI) -> InflightBytes:
-    budget = app.state.inflight
+    budget = services_of(app).inflight
     assert isinstance(budget, InflightBytes)
     return budget
 
@@ -42,12 +43,12 @@ async def engine(client: httpx.AsyncClient) -> None:
     (await client.post("/engines?name=net", content=onnx_plan())).raise_for_status()
 
 
-async def test_a_share_that_cannot_grow_keeps_what_it_has() -> None:
+async def test_a_share_that_cannot_grow_keeps_its_bytes() -> None:
     whole = InflightBytes(10)
     with whole.share() as first, whole.share() as second:
         first.grow_to(4)
         second.grow_to(6)
-        second.grow_to(5)  # it has more
+        second.grow_to(5)  # it already has more
         with pytest.raises(Unavailable, match="hold 10 bytes; 1 more are over this server's limit of 10"):
             first.grow_to(5)
         assert whole.taken == 10
@@ -55,7 +56,7 @@ async def test_a_share_that_cannot_grow_keeps_what_it_has() -> None:
 
 
 @pytest.mark.parametrize("largest", [1_600, 1_550, 400, 1])
-async def test_the_largest_request_finds_room_where_there_is_no_other(largest: int) -> None:
+async def test_the_largest_request_fits_when_it_is_alone(largest: int) -> None:
     whole = InflightBytes(1_600, largest)
     with whole.share() as share:
         share.expect(largest)
@@ -67,7 +68,7 @@ async def test_requests_leave_room_for_smaller_ones() -> None:
     whole = InflightBytes(1_600, 400)
 
     def fill(size: int) -> int:
-        """As many bytes as requests of this size can have, each from one that comes slowly."""
+        """Fill with slowly growing requests of `size` bytes; return the bytes taken."""
         before = whole.taken
         with suppress(Unavailable):
             while True:
@@ -80,7 +81,7 @@ async def test_requests_leave_room_for_smaller_ones() -> None:
     whole.take(10)
 
 
-async def test_a_request_that_grows_is_as_large_as_it_said_at_first() -> None:
+async def test_a_growing_request_counts_with_its_declared_size() -> None:
     whole = InflightBytes(1_600, 400)
     whole.take(1_490, 400)
     with whole.share() as large, whole.share() as small:
@@ -96,7 +97,7 @@ async def test_a_request_that_grows_is_as_large_as_it_said_at_first() -> None:
 
 
 class Sender:
-    """A client that sends the messages that it is given, and waits for the next."""
+    """A client that sends queued messages and waits for more."""
 
     def __init__(self) -> None:
         self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -118,7 +119,7 @@ async def infer(client: httpx.AsyncClient) -> httpx.Response:
 DECLARED = {"declared": {"Content-Length": str(len(BODY))}, "unknown": {}}
 
 
-async def test_a_declared_body_that_has_no_room_now_is_refused_before_it_has_come(
+async def test_a_declared_body_without_room_is_refused_before_it_arrives(
     app: FastAPI, inflight: InflightBytes
 ) -> None:
     inflight.take(LIMIT - len(BODY) + 1)
@@ -128,7 +129,7 @@ async def test_a_declared_body_that_has_no_room_now_is_refused_before_it_has_com
 
 
 @pytest.mark.parametrize("length", DECLARED)
-async def test_a_body_counts_as_it_comes(
+async def test_a_body_counts_as_it_arrives(
     app: FastAPI, client: httpx.AsyncClient, inflight: InflightBytes, length: str
 ) -> None:
     stalled, late = Sender(), Sender()
@@ -166,7 +167,7 @@ async def test_a_request_that_waits_for_its_engine_holds_its_body(
     assert inflight.taken == 0
 
 
-async def test_a_request_that_is_refused_or_fails_or_is_cancelled_gives_its_bytes_back(
+async def test_a_refused_failed_or_cancelled_request_releases_its_bytes(
     app: FastAPI, client: httpx.AsyncClient, runtime: FakeRuntime, inflight: InflightBytes
 ) -> None:
     refused(await client.post(INFER, content=b"no JSON"), 400, "InvalidInput")

@@ -1,4 +1,4 @@
-"""Requests and answers with many numbers as text: what takes long is done in threads, and counted."""
+"""Requests and answers with many numbers as text: slow conversions run in threads and count as under way."""
 
 import asyncio
 import gzip
@@ -19,6 +19,7 @@ from tests.waiting import until
 from trtserve.codec import LONG_BYTES, json_values
 from trtserve.codec.json_large import LEAST_BYTES, NumberList
 from trtserve.inference.calls import HERE_BYTES
+from trtserve.services import services_of
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +28,7 @@ VALUES = [0.25, -3.0, 1e-3, 7.0]
 
 
 def of(data: str, shape: str = "[1, 4]", name: str = "x") -> bytes:
-    """A request whose data is written so."""
+    """A request with this text as its data."""
     tensor = f'{{"name": "{name}", "datatype": "FP32", "shape": {shape}, "data": {data}}}'
     return f'{{"inputs": [{tensor}]}}'.encode()
 
@@ -38,7 +39,7 @@ def long(data: str = "[0.25, -3, 1e-3, 7]", blanks: int = HERE_BYTES, **members:
 
 @pytest.fixture
 def readers(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
-    """The threads that read a list of numbers, or wrote one."""
+    """The threads that read or wrote a list of numbers."""
     threads = []
     read, write = NumberList.read, json_values.write
 
@@ -65,7 +66,7 @@ async def test_a_long_list_is_read_in_a_thread_and_a_shorter_one_on_the_loop(
             assert json.loads(answer.body)["outputs"][0]["data"] == [np.float32(value) for value in VALUES]
             assert (readers.pop() is not loop) == elsewhere
     assert readers == []
-    assert served.state.inflight.taken == 0
+    assert services_of(served).inflight.taken == 0
 
 
 @pytest.mark.parametrize("blanks", [LEAST_BYTES, HERE_BYTES])
@@ -73,7 +74,7 @@ async def test_a_long_list_is_read_in_a_thread_and_a_shorter_one_on_the_loop(
     ("tensor", "sentence"),
     [({"name": "z"}, " are x."), ({"shape": "[[1]]"}, "has the shape")],
 )
-async def test_an_engine_that_does_not_take_it_refuses_a_request_before_its_numbers_are_read(
+async def test_a_request_that_does_not_fit_its_engine_is_refused_before_its_numbers_are_read(
     served: FastAPI, readers: list[threading.Thread], blanks: int, tensor: dict[str, str], sentence: str
 ) -> None:
     async with client_of(served) as client:
@@ -85,7 +86,7 @@ async def test_an_engine_that_does_not_take_it_refuses_a_request_before_its_numb
 
 
 @pytest.mark.parametrize("large", [False, True])
-async def test_what_is_made_of_a_list_counts_as_under_way(
+async def test_the_data_read_from_a_list_counts_as_under_way(
     served: FastAPI, runtime: FakeRuntime, large: bool
 ) -> None:
     rows = HERE_BYTES // 8 if large else LEAST_BYTES // 8
@@ -94,19 +95,19 @@ async def test_what_is_made_of_a_list_counts_as_under_way(
     async with client_of(served) as client:
         waiting = asyncio.create_task(client.post(INFER, content=body))
         await until(lambda: len(runtime.waiting) == 1)
-        assert served.state.inflight.taken == len(body) + rows * 16
+        assert services_of(served).inflight.taken == len(body) + rows * 16
         runtime.release()
         assert (await waiting).status_code == 200
-    assert served.state.inflight.taken == 0
+    assert services_of(served).inflight.taken == 0
 
 
-async def test_what_would_be_over_the_limit_is_refused_before_it_is_made(
+async def test_data_over_the_limit_is_refused_before_it_is_read(
     served: FastAPI, readers: list[threading.Thread]
 ) -> None:
     body = long()
     whole = len(body) + 16
-    # It is to leave as much room as it takes.
-    served.state.inflight.take(served.state.settings.max_inflight_bytes - 2 * whole + 1, 0)
+    # A request must leave as much room as it takes.
+    services_of(served).inflight.take(services_of(served).settings.max_inflight_bytes - 2 * whole + 1, 0)
     async with client_of(served) as client:
         refused(await client.post(INFER, content=body), 503, "Unavailable")
     assert readers == []
@@ -131,14 +132,14 @@ async def test_a_long_answer_is_written_in_a_thread(
     assert np.array_equal(np.float32(json.loads(body)["outputs"][0]["data"]), x)
     (thread,) = readers
     assert thread is not threading.current_thread()
-    assert served.state.inflight.taken == 0
+    assert services_of(served).inflight.taken == 0
 
 
 @pytest.mark.parametrize("datatype", ["FP32", "FP64", "FP16", "INT8", "UINT64", "BOOL", "BF16"])
-def test_a_list_is_written_in_steps_as_at_once(datatype: str) -> None:
+def test_writing_a_list_in_steps_gives_the_same_text(datatype: str) -> None:
     rng = np.random.default_rng(0)
     elements = 2 * json_values.STEP_ELEMENTS + 3
-    kind = json_values.NUMPY[datatype]
+    kind = json_values.DATATYPES[datatype].numpy
     values = rng.integers(0, 2, elements).astype(kind)
     for count in (0, 1, json_values.STEP_ELEMENTS, elements):
         data = memoryview(values[:count].tobytes())
@@ -147,7 +148,7 @@ def test_a_list_is_written_in_steps_as_at_once(datatype: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_body_of_more_than_the_inputs_take_is_refused_before_it_comes(
+async def test_a_body_larger_than_its_inputs_can_be_is_refused_before_it_arrives(
     served: FastAPI, runtime: FakeRuntime, way: str
 ) -> None:
     async with client_of(served) as client:
@@ -167,6 +168,6 @@ async def test_a_body_of_more_than_the_inputs_take_is_refused_before_it_comes(
             assert answer.status == 400
             assert b"has 129 bytes of tensors behind its JSON" in answer.body
             assert b"together take at most 128." in answer.body
-        async with Connection(server) as connection:  # without such a bound, it is read
+        async with Connection(server) as connection:  # without that limit, the body is read
             answer = await connection.ask(request(INFER, document + bytes(129), *headers))
             assert b"1 bytes of the body belong to no input" in answer.body

@@ -1,4 +1,4 @@
-"""Shared memory regions, on real objects in /dev/shm: registering them, and letting go."""
+"""Shared memory regions on real objects in /dev/shm: registering and unregistering."""
 
 import os
 from collections.abc import Callable
@@ -10,18 +10,18 @@ import pytest
 from tests.unit.shared_objects import DATA, SHM, descriptors, make
 from trtserve.errors import Conflict, InvalidInput, NotFound, Unsupported
 from trtserve.inference import shared_memory
-from trtserve.inference.shared_memory import SharedMemory
+from trtserve.inference.shared_memory import Regions
 from trtserve.settings import Settings
 
 # -- registering
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_region_is_a_part_of_an_object_whose_key_may_begin_with_a_slash(
-    memory: SharedMemory, key: str, slash: str
+def test_a_region_is_part_of_an_object_whose_key_may_begin_with_a_slash(
+    memory: Regions, key: str, slash: str
 ) -> None:
     make(key)
-    memory.register("in", slash + key, 10, 50.0)  # a number of JSON, as some clients write it
+    memory.register("in", slash + key, 10, 50.0)  # a float, as some clients write in JSON
     assert memory.status() == [{"name": "in", "key": slash + key, "offset": 10, "byte_size": 50}]
     assert memory.status("in") == memory.status("") == memory.status()
     assert memory.read("in", 0, 50) == DATA[10:60]
@@ -29,10 +29,10 @@ def test_a_region_is_a_part_of_an_object_whose_key_may_begin_with_a_slash(
     assert memory.read("in", 50, 0) == b""
 
 
-def test_it_is_off_until_there_are_keys_that_may_be_registered(key: str) -> None:
+def test_shared_memory_is_off_without_allowed_keys(key: str) -> None:
     make(key)
     for patterns in ("", " , "):
-        memory = SharedMemory(Settings(shared_memory=patterns))
+        memory = Regions(Settings(shared_memory=patterns))
         assert not memory.enabled
         with pytest.raises(Unsupported, match="--shared-memory"):
             memory.register("in", key, 0, 1)
@@ -42,25 +42,23 @@ def test_it_is_off_until_there_are_keys_that_may_be_registered(key: str) -> None
 
 
 @pytest.mark.parametrize("patterns", ["other", "other*,*-tes", "TRTSERVE-*", "trtserve-test-"])
-def test_a_key_that_no_pattern_allows_is_refused_with_those_that_there_are(key: str, patterns: str) -> None:
+def test_a_key_that_matches_no_pattern_is_refused_with_the_patterns(key: str, patterns: str) -> None:
     make(key)
-    memory = SharedMemory(Settings(shared_memory=patterns))
+    memory = Regions(Settings(shared_memory=patterns))
     with pytest.raises(InvalidInput, match="Allowed are "):
         memory.register("in", f"/{key}", 0, 1)
     assert memory.status() == []
 
 
 @pytest.mark.parametrize("patterns", ["*", "other, trtserve-test-*", "/trtserve-?est-*"])
-def test_a_pattern_is_a_shell_s_and_a_slash_before_it_means_nothing(key: str, patterns: str) -> None:
+def test_a_pattern_is_a_shell_glob_and_its_leading_slash_is_ignored(key: str, patterns: str) -> None:
     make(key)
-    memory = SharedMemory(Settings(shared_memory=patterns))
+    memory = Regions(Settings(shared_memory=patterns))
     memory.register("in", f"/{key}", 0, 100)
     assert memory.read("in", 0, 100) == DATA
 
 
-def test_a_name_is_taken_until_it_is_unregistered_also_for_the_same_region(
-    memory: SharedMemory, key: str
-) -> None:
+def test_a_registered_name_is_refused_even_for_the_same_region(memory: Regions, key: str) -> None:
     path = make(key)
     memory.register("in", key, 0, 50)
     for offset in (0, 1):
@@ -92,8 +90,8 @@ def test_a_name_is_taken_until_it_is_unregistered_also_for_the_same_region(
         (0, None, "byte_size"),
     ],
 )
-def test_a_region_is_whole_numbers_of_bytes_within_the_object(
-    memory: SharedMemory, key: str, offset: Any, byte_size: Any, kind: str
+def test_a_region_must_be_whole_bytes_within_the_object(
+    memory: Regions, key: str, offset: Any, byte_size: Any, kind: str
 ) -> None:
     path = make(key)
     with pytest.raises(InvalidInput, match=kind):
@@ -106,25 +104,25 @@ def test_a_region_is_whole_numbers_of_bytes_within_the_object(
     "given", ["", "a/b", "/a/b", "//a", ".", "..", "/..", "/", "a/", "a\0b", "\ud800", "a" * 300, 7, None]
 )
 @pytest.mark.parametrize("patterns", ["*"])
-def test_a_key_is_one_name(given: Any, patterns: str) -> None:
-    memory = SharedMemory(Settings(shared_memory=patterns))
+def test_a_key_is_a_single_file_name(given: Any, patterns: str) -> None:
+    memory = Regions(Settings(shared_memory=patterns))
     with pytest.raises(InvalidInput):
         memory.register("in", given, 0, 1)
 
 
 @pytest.mark.parametrize("name", ["", "a" * 256, "a\nb", 7, None, ["in"]])
-def test_a_region_has_a_printable_name(memory: SharedMemory, key: str, name: Any) -> None:
+def test_a_region_has_a_printable_name(memory: Regions, key: str, name: Any) -> None:
     make(key)
     with pytest.raises(InvalidInput, match="The name of a shared memory region is"):
         memory.register(name, key, 0, 1)
 
 
-def test_a_key_with_too_many_bytes_is_refused(memory: SharedMemory) -> None:
+def test_a_key_with_too_many_bytes_is_refused(memory: Regions) -> None:
     with pytest.raises(InvalidInput, match="too long"):
         memory.register("in", "trtserve-test-" + "ä" * 200, 0, 1)
 
 
-def test_a_key_without_an_object_is_not_found(memory: SharedMemory, key: str) -> None:
+def test_a_key_without_an_object_is_not_found(memory: Regions, key: str) -> None:
     with pytest.raises(NotFound, match="no shared memory object"):
         memory.register("in", key, 0, 1)
 
@@ -136,7 +134,7 @@ def link(path: Path) -> None:
 
 @pytest.mark.parametrize("make_other", [link, os.mkfifo, os.mkdir])
 def test_only_a_regular_file_is_an_object(
-    memory: SharedMemory, key: str, make_other: Callable[[Path], None]
+    memory: Regions, key: str, make_other: Callable[[Path], None]
 ) -> None:
     make_other(SHM / key)
     with pytest.raises(InvalidInput, match="a link, a folder or a device"):
@@ -144,9 +142,7 @@ def test_only_a_regular_file_is_an_object(
     assert memory.status() == []
 
 
-def test_there_is_room_for_so_many_regions_and_no_more(
-    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_number_of_regions_is_limited(memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(key)
     monkeypatch.setattr(shared_memory, "MOST_REGIONS", 3)
     for name in "abc":
@@ -158,12 +154,10 @@ def test_there_is_room_for_so_many_regions_and_no_more(
     memory.register("d", key, 0, 1)
 
 
-# -- letting go
+# -- unregistering
 
 
-def test_unregistering_closes_the_object_and_is_no_error_for_what_is_not_there(
-    memory: SharedMemory, key: str
-) -> None:
+def test_unregistering_closes_the_object_and_ignores_unknown_names(memory: Regions, key: str) -> None:
     path = make(key)
     for name in "abc":
         memory.register(name, key, 0, 1)
@@ -181,14 +175,14 @@ def test_unregistering_closes_the_object_and_is_no_error_for_what_is_not_there(
 
 def test_closing_closes_every_object(key: str) -> None:
     path = make(key)
-    memory = SharedMemory(Settings(shared_memory="*"))
+    memory = Regions(Settings(shared_memory="*"))
     memory.register("in", key, 0, 1)
     memory.close()
     assert descriptors(path) == 0
 
 
-def test_a_region_that_is_unregistered_while_it_is_read_is_read_to_its_end(
-    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+def test_a_region_unregistered_during_a_read_is_read_to_its_end(
+    memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make(key)
     memory.register("in", key, 0, 100)
@@ -196,7 +190,7 @@ def test_a_region_that_is_unregistered_while_it_is_read_is_read_to_its_end(
 
     def unregistered_meanwhile(number: int, length: int, offset: int) -> bytes:
         memory.unregister("in")
-        # What is opened now would get the number of the object, if that had been closed.
+        # If the object had been closed, a newly opened file would get its descriptor.
         other = os.open("/dev/zero", os.O_RDONLY)
         try:
             return pread(number, length, offset)

@@ -1,4 +1,4 @@
-"""What is read from shared memory regions and written to them, on real objects in /dev/shm."""
+"""Reading and writing shared memory regions on real objects in /dev/shm."""
 
 import os
 import threading
@@ -9,10 +9,10 @@ import pytest
 
 from tests.unit.shared_objects import DATA, descriptors, make
 from trtserve.errors import Conflict, InvalidInput, NotFound, TrtserveError
-from trtserve.inference.shared_memory import SharedMemory
+from trtserve.inference.shared_memory import Regions
 
 
-def test_what_is_written_is_in_the_object_and_nowhere_else(memory: SharedMemory, key: str) -> None:
+def test_a_write_changes_the_object_and_nothing_else(memory: Regions, key: str) -> None:
     path = make(key, bytes(100))
     memory.register("out", key, 10, 50)
     memory.write("out", 5, b"first")
@@ -28,8 +28,8 @@ def test_what_is_written_is_in_the_object_and_nowhere_else(memory: SharedMemory,
     ("offset", "byte_size"),
     [(0, 51), (50, 1), (2**63, 1), (1, 2**64), (-1, 2), (0, -1), (True, 1), (0, True), (0, 1.5)],
 )
-def test_no_byte_outside_of_the_region_is_read_or_promised(
-    memory: SharedMemory, key: str, offset: Any, byte_size: Any
+def test_a_read_or_a_promise_outside_the_region_is_refused(
+    memory: Regions, key: str, offset: Any, byte_size: Any
 ) -> None:
     make(key)
     memory.register("in", key, 10, 50)
@@ -39,7 +39,7 @@ def test_no_byte_outside_of_the_region_is_read_or_promised(
 
 
 @pytest.mark.parametrize("offset", [41, -1, 2**63])
-def test_no_byte_outside_of_the_region_is_written(memory: SharedMemory, key: str, offset: int) -> None:
+def test_a_write_outside_the_region_is_refused(memory: Regions, key: str, offset: int) -> None:
     path = make(key)
     memory.register("out", key, 10, 50)
     with pytest.raises(InvalidInput):
@@ -47,7 +47,7 @@ def test_no_byte_outside_of_the_region_is_written(memory: SharedMemory, key: str
     assert path.read_bytes() == DATA
 
 
-def uses(memory: SharedMemory) -> list[Callable[[], object]]:
+def uses(memory: Regions) -> list[Callable[[], object]]:
     return [
         lambda: memory.check("in", 0, 1),
         lambda: memory.read("in", 0, 1),
@@ -55,42 +55,38 @@ def uses(memory: SharedMemory) -> list[Callable[[], object]]:
     ]
 
 
-def failures(memory: SharedMemory, kind: type[TrtserveError]) -> list[str]:
-    told = []
+def failures(memory: Regions, kind: type[TrtserveError]) -> list[str]:
+    sentences = []
     for use in uses(memory):
         with pytest.raises(kind) as failure:
             use()
-        told.append(str(failure.value))
-    return told
+        sentences.append(str(failure.value))
+    return sentences
 
 
-def test_a_region_that_nobody_registered_is_not_found(memory: SharedMemory) -> None:
+def test_an_unregistered_region_is_not_found(memory: Regions) -> None:
     assert set(failures(memory, NotFound)) == {"There is no shared memory region 'in': register it first."}
 
 
-def test_a_region_whose_object_was_removed_is_stale_also_when_there_is_a_new_one(
-    memory: SharedMemory, key: str
-) -> None:
+def test_a_region_of_a_removed_object_is_stale_even_if_a_new_object_exists(memory: Regions, key: str) -> None:
     path = make(key)
     memory.register("in", key, 0, 100)
     path.unlink()
     make(key, bytes(100))
-    assert all("'in' is stale" in told for told in failures(memory, Conflict))
+    assert all("'in' is stale" in sentences for sentences in failures(memory, Conflict))
     assert path.read_bytes() == bytes(100)
     memory.unregister("in")
     memory.register("in", key, 0, 100)
     assert memory.read("in", 0, 100) == bytes(100)
 
 
-def test_a_region_whose_object_was_shortened_is_an_error_until_it_has_grown_again(
-    memory: SharedMemory, key: str
-) -> None:
+def test_a_region_of_a_shortened_object_fails_until_the_object_grows_again(memory: Regions, key: str) -> None:
     path = make(key)
     memory.register("in", key, 10, 50)
     os.truncate(path, 59)
     assert all(
-        "become shorter" in told and "register a smaller region" in told
-        for told in failures(memory, Conflict)
+        "been shortened" in sentences and "register a smaller region" in sentences
+        for sentences in failures(memory, Conflict)
     )
     assert path.stat().st_size == 59
     os.truncate(path, 60)
@@ -101,8 +97,8 @@ def test_a_region_whose_object_was_shortened_is_an_error_until_it_has_grown_agai
         memory.read("in", 0, 51)
 
 
-def test_an_object_that_is_shortened_while_it_is_read_is_an_error_of_that_read(
-    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+def test_a_read_fails_if_its_object_is_shortened_meanwhile(
+    memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make(key)
     memory.register("in", key, 0, 100)
@@ -113,13 +109,11 @@ def test_an_object_that_is_shortened_while_it_is_read_is_an_error_of_that_read(
         return pread(number, length, offset)
 
     monkeypatch.setattr(os, "pread", shortened_before)
-    with pytest.raises(Conflict, match="has only 40 now"):
+    with pytest.raises(Conflict, match="now has only 40"):
         memory.read("in", 0, 100)
 
 
-def test_a_copy_that_the_system_makes_in_pieces_is_whole(
-    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_in_pieces_is_completed(memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(key)
     memory.register("in", key, 10, 80)
     pread, pwrite = os.pread, os.pwrite
@@ -130,8 +124,8 @@ def test_a_copy_that_the_system_makes_in_pieces_is_whole(
     assert path.read_bytes() == DATA[:10] + DATA[20:100] + DATA[90:]
 
 
-def test_a_failure_of_the_system_is_a_sentence(
-    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+def test_a_system_error_becomes_a_sentence(
+    memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(key)
     memory.register("out", key, 0, 100)
@@ -144,9 +138,7 @@ def test_a_failure_of_the_system_is_a_sentence(
         memory.write("out", 0, b"x")
 
 
-def test_threads_register_use_and_unregister_regions_without_a_wrong_byte(
-    memory: SharedMemory, key: str
-) -> None:
+def test_concurrent_threads_never_read_or_write_a_wrong_byte(memory: Regions, key: str) -> None:
     paths = [make(f"{key}-{number}", bytes([number]) * 1000) for number in range(4)]
     wrong: list[object] = []
 

@@ -1,4 +1,4 @@
-"""What an upload may say of batches, and what becomes of it."""
+"""The batch options of an upload, and their effect."""
 
 from typing import Any
 
@@ -40,12 +40,12 @@ def test_sizes_are_read_in_any_order(text: str, sizes: list[int]) -> None:
 
 
 @pytest.mark.parametrize("part", ["", "0", "-4", "4.0", "four", "65537", "²", "4;8", "9" * 5000])
-def test_what_is_no_size_is_told(part: str) -> None:
+def test_a_malformed_size_is_refused(part: str) -> None:
     with pytest.raises(PydanticCustomError) as refusal:
         canonical_sizes(f"4,{part},8")
-    told = refusal.value.message()
-    assert told.startswith("Input should be sizes from 1 to 65536 with commas between them")
-    assert told.endswith(f"{part!r} is none")
+    explanation = refusal.value.message()
+    assert explanation.startswith("Input should be sizes from 1 to 65536 with commas between them")
+    assert explanation.endswith(f"{part!r} is none")
 
 
 @pytest.mark.parametrize(
@@ -58,19 +58,19 @@ def test_what_is_no_size_is_told(part: str) -> None:
         ("", {}),
     ],
 )
-def test_the_dimension_stands_behind_the_last_colon(text: str, dims: dict[str, int]) -> None:
+def test_the_dimension_follows_the_last_colon(text: str, dims: dict[str, int]) -> None:
     assert read_dims(canonical_dims(text)) == dims
 
 
 @pytest.mark.parametrize(
     "part", ["", "x", "x:", ":1", "x:-1", "x:64", "x:²", "x:1:", "x:one", "x:" + "1" * 5000]
 )
-def test_what_is_no_batch_dimension_is_told(part: str) -> None:
+def test_a_malformed_batch_dimension_is_refused(part: str) -> None:
     with pytest.raises(PydanticCustomError) as refusal:
         canonical_dims(f"a:1,{part}")
-    told = refusal.value.message()
-    assert told.startswith("Input should be tensors with their batch dimension, 0 to 63")
-    assert told.endswith(f"{part!r} is none")
+    explanation = refusal.value.message()
+    assert explanation.startswith("Input should be tensors with their batch dimension, 0 to 63")
+    assert explanation.endswith(f"{part!r} is none")
 
 
 def test_a_tensor_has_one_batch_dimension() -> None:
@@ -79,7 +79,7 @@ def test_a_tensor_has_one_batch_dimension() -> None:
 
 
 @given(some.dictionaries(some.text(min_size=1), some.integers(0, 63)))
-def test_every_name_without_a_comma_comes_through(dims: dict[str, int]) -> None:
+def test_every_name_without_a_comma_is_read(dims: dict[str, int]) -> None:
     dims = {name: dim for name, dim in dims.items() if "," not in name and name == name.strip()}
     text = ",".join(f"{name}:{dim}" for name, dim in dims.items())
     canonical = canonical_dims(text)
@@ -91,7 +91,9 @@ def test_every_name_without_a_comma_comes_through(dims: dict[str, int]) -> None:
 
 
 @anyio
-async def test_batches_are_asked_for_kept_and_shown(client: httpx.AsyncClient, runtime: FakeRuntime) -> None:
+async def test_batch_options_are_requested_stored_and_shown(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
     response = await client.post("/engines", params=ASKED, content=onnx_plan())
     assert response.status_code == 201, response.text
     shown = {option: response.json()[option] for option in ASKED}
@@ -112,7 +114,7 @@ async def test_a_fixed_delay_is_a_number(client: httpx.AsyncClient, runtime: Fak
 
 
 @anyio
-async def test_without_a_word_about_batches_requests_are_never_joined(
+async def test_without_batch_options_requests_are_never_joined(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     await client.post("/engines", content=onnx_plan())
@@ -132,13 +134,13 @@ async def test_without_a_word_about_batches_requests_are_never_joined(
         ("batch_dims={a}", "as x:1,y:1; '{a}' is none."),
     ],
 )
-async def test_a_wrong_value_is_told_with_what_is_allowed(
+async def test_a_wrong_value_is_refused_with_what_is_allowed(
     client: httpx.AsyncClient, query: str, sentence: str
 ) -> None:
-    told = refused(await client.post(f"/engines?{query}", content=onnx_plan()), 400, "InvalidInput")
+    explanation = refused(await client.post(f"/engines?{query}", content=onnx_plan()), 400, "InvalidInput")
     name, _, value = query.partition("=")
-    assert told.startswith(f"The query parameter {name!r} is {value!r}: Input should be ")
-    assert told.endswith(sentence)
+    assert explanation.startswith(f"The query parameter {name!r} is {value!r}: Input should be ")
+    assert explanation.endswith(sentence)
 
 
 @anyio
@@ -153,10 +155,10 @@ async def test_an_engine_that_cannot_be_batched_is_refused_with_the_cores_senten
 
 
 @anyio
-async def test_the_same_plan_with_other_batches_is_a_conflict(client: httpx.AsyncClient) -> None:
+async def test_the_same_plan_with_other_batch_options_is_a_conflict(client: httpx.AsyncClient) -> None:
     first = await client.post("/engines", params=ASKED, content=onnx_plan())
     again = await client.post("/engines", params=ASKED | {"batch_dims": "x:1,y:1"}, content=onnx_plan())
-    assert (again.status_code, again.json()) == (200, first.json())  # in another order, but the same
+    assert (again.status_code, again.json()) == (200, first.json())  # equal, in another order
     assert (await client.post("/engines?preferred_batch_sizes=4,8", content=onnx_plan())).status_code == 200
 
     for query, words in (
@@ -170,7 +172,7 @@ async def test_the_same_plan_with_other_batches_is_a_conflict(client: httpx.Asyn
 
 
 @anyio
-async def test_sizes_that_no_batch_can_have_are_refused_before_a_load(settings: Settings) -> None:
+async def test_impossible_sizes_are_refused_before_a_load(settings: Settings) -> None:
     async with serving(settings) as server:
         with pytest.raises(InvalidInput, match=r"size 4 is over max_batch_size, 1: .* of 8 or more"):
             await server.add(onnx_plan(), "net", preferred_batch_sizes="4,8")

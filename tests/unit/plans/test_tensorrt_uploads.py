@@ -1,4 +1,4 @@
-"""TensorRT plans over HTTP, with a fake runtime: what is refused before, by and after the trial load."""
+"""TensorRT plans over HTTP, with a fake runtime: refusals before, in and after the trial load."""
 
 import asyncio
 import json
@@ -17,6 +17,7 @@ from tests.fakes.runtime import FakeRuntime, error
 from tests.waiting import until
 from trtserve.errors import InvalidInput, TrtserveError, Unavailable
 from trtserve.server.app import create_app
+from trtserve.services import services_of
 from trtserve.settings import Settings
 from trtserve.store.database import StoredEngine
 
@@ -26,7 +27,7 @@ THIS, OLDER, NEWER = (11, 1, 0, 106), (10, 15, 1, 29), (11, 4, 0, 1)
 
 
 class FakeTrial:
-    """Every plan stands it, unless a test says otherwise; `gate` cleared, it goes on until it is set."""
+    """Every plan passes it by default; while `gate` is cleared, it does not end."""
 
     def __init__(self) -> None:
         self.failure: TrtserveError | None = None
@@ -66,14 +67,14 @@ def nothing_is_left(settings: Settings) -> bool:
     return not [file for folder in ("incoming", "plans") for file in (settings.store / folder).iterdir()]
 
 
-async def test_a_plan_that_stands_the_trial_is_loaded(
+async def test_a_plan_that_passes_its_trial_is_loaded(
     client: httpx.AsyncClient, runtime: FakeRuntime, trial: FakeTrial
 ) -> None:
     response = await client.post("/engines?cuda_graphs=off&device=cuda:1", content=tensorrt_plan(THIS))
     assert response.status_code == 201, response.text
     ((plan, tried),) = trial.tried
     assert (str(plan), tried.id) == (runtime.loads[0][1], response.json()["id"])
-    assert (tried.device, tried.cuda_graphs) == ("cuda:1", "off")
+    assert (tried.options.device, tried.options.cuda_graphs) == ("cuda:1", "off")
 
 
 async def test_plans_of_the_other_backends_are_tried_too(client: httpx.AsyncClient, trial: FakeTrial) -> None:
@@ -82,7 +83,7 @@ async def test_plans_of_the_other_backends_are_tried_too(client: httpx.AsyncClie
     assert (engine.format, engine.backend) == ("onnx", "openvino")
 
 
-async def test_a_plan_is_loading_while_it_is_tried(
+async def test_a_plan_on_trial_is_shown_as_loading(
     client: httpx.AsyncClient, runtime: FakeRuntime, trial: FakeTrial
 ) -> None:
     trial.gate.clear()
@@ -106,7 +107,7 @@ async def test_a_plan_that_fails_its_trial_leaves_nothing(
     assert nothing_is_left(settings)
 
 
-async def test_a_plan_that_is_newer_than_the_library_is_refused_before_a_library_sees_it(
+async def test_a_plan_newer_than_the_library_is_refused_before_its_trial(
     client: httpx.AsyncClient, runtime: FakeRuntime, trial: FakeTrial, settings: Settings
 ) -> None:
     response = await client.post("/engines", content=tensorrt_plan(NEWER))
@@ -119,7 +120,7 @@ async def test_a_plan_that_is_newer_than_the_library_is_refused_before_a_library
 
 
 @pytest.mark.parametrize("library", ["11.4.0", "11.4.0.106", "11.10.0.1", "12.0.0", "not a version"])
-async def test_a_plan_that_is_not_newer_than_the_library_is_tried(
+async def test_a_plan_no_newer_than_the_library_is_tried(
     client: httpx.AsyncClient, runtime: FakeRuntime, library: str
 ) -> None:
     runtime.versions["tensorrt"] = library
@@ -136,7 +137,7 @@ async def test_without_a_library_an_upload_is_refused_with_its_sentence(
     assert (await client.post("/engines", content=onnx_plan())).status_code == 201
 
 
-async def test_what_is_said_to_be_a_tensorrt_plan_and_is_none_is_refused(
+async def test_a_file_falsely_declared_a_tensorrt_plan_is_refused(
     client: httpx.AsyncClient, trial: FakeTrial
 ) -> None:
     response = await client.post("/engines?format=tensorrt", content=b"\xde\xad\xbe\xef" * 10)
@@ -156,7 +157,7 @@ VERSIONS = (
 )
 
 
-async def test_an_older_plan_that_fails_its_trial_is_told_the_versions_first(
+async def test_the_refusal_of_an_older_plan_that_fails_its_trial_begins_with_the_versions(
     client: httpx.AsyncClient, trial: FakeTrial
 ) -> None:
     trial.failure = InvalidInput("the version tag does not match")
@@ -164,7 +165,7 @@ async def test_an_older_plan_that_fails_its_trial_is_told_the_versions_first(
     assert refused(response, 400, "InvalidInput") == VERSIONS + "The version tag does not match."
 
 
-async def test_an_older_plan_that_fails_after_its_trial_is_told_the_versions_too(
+async def test_the_refusal_of_an_older_plan_that_fails_after_its_trial_names_the_versions(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     runtime.load_error = error("ExecutionFailed", "no kernel image")
@@ -172,7 +173,7 @@ async def test_an_older_plan_that_fails_after_its_trial_is_told_the_versions_too
     assert refused(response, 500, "ExecutionFailed") == VERSIONS + "No kernel image."
 
 
-async def test_a_failure_that_is_the_servers_is_not_blamed_on_the_version(
+async def test_a_failure_of_the_server_is_not_blamed_on_the_version(
     client: httpx.AsyncClient, trial: FakeTrial
 ) -> None:
     trial.failure = Unavailable("The GPU has no memory left.")
@@ -191,12 +192,12 @@ async def test_the_metadata_of_a_plan_is_shown_before_and_after_a_restart(
         async with app.router.lifespan_context(app), client_of(app) as client:
             if request == "POST":
                 await client.post("/engines?name=yolo", content=plan)
-            await until(lambda app=app: app.state.registry.loading == 0)
+            await until(lambda app=app: services_of(app).registry.loading == 0)
             assert (await client.get("/engines/yolo")).json()["metadata"] == metadata
     assert len(trial.tried) == 1
 
 
-async def test_the_layers_are_the_inspectors_json(client: httpx.AsyncClient) -> None:
+async def test_the_layers_come_from_the_inspector(client: httpx.AsyncClient) -> None:
     await client.post("/engines?name=net", content=tensorrt_plan(THIS))
     response = await client.get("/engines/net/layers")
     assert response.headers["content-type"] == "application/json"
@@ -238,15 +239,15 @@ async def test_the_settings_reach_the_backend_and_the_trial(
     async with app.router.lifespan_context(app):
         pass
     plugins = (Path("/p/a.so"), Path("/p/b.so"))
-    told = TensorRtOptions(Path("/opt/libnvinfer.so.11"), plugins, allow_host_code=True)
-    assert made == [told, 7.0, told]
+    options = TensorRtOptions(Path("/opt/libnvinfer.so.11"), plugins, allow_host_code=True)
+    assert made == [options, 7.0, options]
     assert trial.closed
 
 
 async def test_without_trial_loads_a_plan_is_loaded_at_once(
     settings: Settings, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trtserve.server.app.ProcessTrial", None)  # making one is a failure
+    monkeypatch.setattr("trtserve.server.app.ProcessTrial", None)  # creating one fails
     app = create_app(settings.model_copy(update={"trial_load": False}), runtime=runtime)
     async with app.router.lifespan_context(app), client_of(app) as client:
         assert (await client.post("/engines", content=tensorrt_plan(THIS))).status_code == 201

@@ -1,4 +1,4 @@
-"""Trial loads, with children that do what a plan may make them do."""
+"""Trial loads, with child processes that misbehave as a plan may make them."""
 
 import asyncio
 import json
@@ -13,23 +13,23 @@ from typing import Any
 import pytest
 
 from runtime_ext.backends import TensorRtOptions
-from tests.fakes.engines import UNBATCHED
 from tests.waiting import until
 from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, Unsupported
+from trtserve.options.engine_options import EngineOptions
+from trtserve.options.for_runtime import for_runtime
 from trtserve.plans.trial import PlanCrashed, ProcessTrial, TrialHost, Trials
 from trtserve.store.database import StoredEngine
 
 pytestmark = pytest.mark.anyio
 
-ENGINE = StoredEngine(
-    7, "d", "tensorrt", "tensorrt", "cuda:0", 4, 8, "f32", "off", 10, "2030-01-01", **UNBATCHED
-)
+OPTIONS = EngineOptions(device="cuda:0", instances=4, max_queue_size=8, cuda_graphs="off")
+ENGINE = StoredEngine(7, "d", "tensorrt", "tensorrt", OPTIONS, 10, "2030-01-01")
 
 HOST = """
 import json, os, signal, sys
 from pathlib import Path
 from runtime_ext import trial
-for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):  # which who runs the tests may have ignored
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):  # the test runner may have ignored these
     signal.signal(number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def attempt(request):
@@ -39,7 +39,7 @@ def attempt(request):
 trial.attempt = attempt
 trial.main()
 """
-"""A host whose children run the statements that a plan holds, and give `report` back."""
+"""A host whose children run the statements in a plan and report `report`."""
 
 Run = Callable[..., Any]
 
@@ -53,7 +53,7 @@ def host() -> Iterator[TrialHost]:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Callable[[str], Path]:
-    """A plan that makes the child run these statements."""
+    """Write a plan that makes the child run these statements."""
 
     def written(statements: str) -> Path:
         file = tmp_path / "a.plan"
@@ -87,7 +87,7 @@ async def test_a_plan_that_loads_passes(trial: ProcessTrial, plan: Run) -> None:
 
 
 @pytest.mark.parametrize("allow_host_code", [False, True])
-async def test_the_child_is_told_the_plan_and_the_options(
+async def test_the_child_gets_the_plan_and_the_options(
     host: TrialHost, plan: Run, tmp_path: Path, allow_host_code: bool
 ) -> None:
     asked = tmp_path / "asked.json"
@@ -97,9 +97,7 @@ async def test_the_child_is_told_the_plan_and_the_options(
     assert json.loads(asked.read_text()) == {
         "plan": str(file),
         "backend": "tensorrt",
-        "device": "cuda:0",
-        "precision": "f32",
-        "cuda_graphs": "off",
+        "options": for_runtime(OPTIONS),
         "library": "/opt/libnvinfer.so.11",
         "plugins": ["/p/a.so"],
         "allow_host_code": allow_host_code,
@@ -117,7 +115,7 @@ async def test_the_child_is_told_the_plan_and_the_options(
         ),
     ],
 )
-async def test_what_the_child_reports_is_raised(
+async def test_an_error_reported_by_the_child_is_raised(
     trial: ProcessTrial, plan: Run, said: str, raised: type[TrtserveError]
 ) -> None:
     with pytest.raises(raised, match=r"^bad magic$") as failed:
@@ -125,7 +123,7 @@ async def test_what_the_child_reports_is_raised(
     assert failed.value.retry_after is None
 
 
-async def test_a_shortage_that_the_child_reports_is_one_that_passes(trial: ProcessTrial, plan: Run) -> None:
+async def test_a_shortage_reported_by_the_child_is_temporary(trial: ProcessTrial, plan: Run) -> None:
     with pytest.raises(Unavailable, match="no threads") as failed:
         await trial(plan("report = dict(kind='Unavailable', message='no threads', retry_after=2.5)"), ENGINE)
     assert failed.value.retry_after == 2.5
@@ -136,15 +134,17 @@ async def test_a_shortage_that_the_child_reports_is_one_that_passes(trial: Proce
 async def test_a_plan_that_crashes_the_child_is_refused_with_the_signal(
     trial: ProcessTrial, plan: Run, number: str, backend: str, library: str
 ) -> None:
-    engine = StoredEngine(7, "d", "f", backend, "auto", 4, 8, "f32", "off", 10, "2030-01-01", **UNBATCHED)
+    engine = StoredEngine(7, "d", "f", backend, OPTIONS, 10, "2030-01-01")
     said = rf"crashed {library} .* \(signal {number}\): nothing was loaded"
     with pytest.raises(PlanCrashed, match=said) as failed:
         await trial(plan(f"os.kill(os.getpid(), signal.{number})"), engine)
     assert failed.value.kind == "InvalidInput"
 
 
-async def test_a_child_that_crashes_at_its_end_has_crashed(trial: ProcessTrial, plan: Run) -> None:
-    # It has said that all is well, as far as a child can.
+async def test_a_child_that_crashes_after_its_report_counts_as_crashed(
+    trial: ProcessTrial, plan: Run
+) -> None:
+    # It has already reported success.
     crash = "os._exit = lambda code: os.kill(os.getpid(), signal.SIGSEGV)"
     with pytest.raises(PlanCrashed, match="SIGSEGV"):
         await trial(plan(crash), ENGINE)
@@ -158,24 +158,22 @@ async def test_a_child_that_crashes_at_its_end_has_crashed(trial: ProcessTrial, 
         ("cannot open shared object file: Too many open files", "file descriptors"),
     ],
 )
-async def test_a_child_that_crashes_for_want_of_something_does_not_blame_the_plan(
+async def test_a_crash_from_a_shortage_does_not_blame_the_plan(
     trial: ProcessTrial, plan: Run, words: str, what: str
 ) -> None:
-    with pytest.raises(Unavailable, match=f"no more {what}") as failed:
+    with pytest.raises(Unavailable, match=f"ran out of {what}") as failed:
         await trial(plan(f"os.write(2, {words.encode()!r}); os.abort()"), ENGINE)
     assert failed.value.retry_after is not None
 
 
-async def test_a_child_that_the_system_killed_says_nothing_about_the_plan(
-    trial: ProcessTrial, plan: Run
-) -> None:
+async def test_a_child_killed_by_the_system_does_not_blame_the_plan(trial: ProcessTrial, plan: Run) -> None:
     with pytest.raises(Unavailable, match=r"SIGKILL.*memory") as failed:
         await trial(plan("os.kill(os.getpid(), signal.SIGKILL)"), ENGINE)
     assert failed.value.retry_after is not None
 
 
 @pytest.mark.parametrize("number", ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"])
-async def test_a_child_that_somebody_ended_says_nothing_about_the_plan(
+async def test_a_child_ended_from_outside_does_not_blame_the_plan(
     trial: ProcessTrial, plan: Run, number: str
 ) -> None:
     with pytest.raises(Unavailable, match=rf"ended from outside \(signal {number}\)") as failed:
@@ -202,13 +200,13 @@ async def test_a_child_without_a_report_is_a_failure(
 
 
 async def test_a_child_that_takes_too_long_is_ended(host: TrialHost, plan: Run) -> None:
-    await process_trial(host)(plan(""), ENGINE)  # the host is up
+    await process_trial(host)(plan(""), ENGINE)  # starts the host
     with pytest.raises(Unavailable, match=r"longer than 0\.01 s and was ended: nothing was loaded"):
         await process_trial(host, 0.01)(plan("signal.pause()"), ENGINE)
 
 
 def hanging(begun: Path) -> str:
-    """Statements that tell the process in a file, and never end."""
+    """Statements that write the process ID to a file and never end."""
     return f"""
 part = Path({str(begun)!r}).with_suffix(".part")
 part.write_text(str(os.getpid()))
@@ -231,7 +229,7 @@ async def test_a_trial_that_is_cancelled_leaves_no_child(
     assert not is_there(process)
 
 
-async def test_trials_run_beside_each_other(trial: ProcessTrial, plan: Run, tmp_path: Path) -> None:
+async def test_trials_run_in_parallel(trial: ProcessTrial, plan: Run, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     hangs = asyncio.create_task(trial(plan(hanging(begun)), ENGINE))
     await until(begun.exists)
@@ -241,7 +239,7 @@ async def test_trials_run_beside_each_other(trial: ProcessTrial, plan: Run, tmp_
     await asyncio.wait((hangs,))
 
 
-async def test_the_children_end_with_the_host_and_their_trials_are_made_in_another(
+async def test_the_children_end_with_the_host_and_their_trials_run_in_a_new_one(
     plan: Run, tmp_path: Path
 ) -> None:
     trial = process_trial(TrialHost(command=(sys.executable, "-c", HOST)))
@@ -262,7 +260,7 @@ if not Path({str(begun)!r}).exists():
     await trial.close()
 
 
-async def test_a_plan_whose_trials_end_two_hosts_is_not_tried_in_a_third(plan: Run, tmp_path: Path) -> None:
+async def test_a_plan_whose_trials_end_two_hosts_gets_no_third_trial(plan: Run, tmp_path: Path) -> None:
     trial = process_trial(TrialHost(command=(sys.executable, "-c", HOST)))
     tries = tmp_path / "tries"
     file = plan(
@@ -289,14 +287,14 @@ async def test_closing_the_host_ends_its_children(plan: Run, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTERM])
-async def test_a_host_that_hangs_or_has_gone_is_replaced(
+async def test_a_host_that_hangs_or_is_gone_is_replaced(
     plan: Run, caplog: pytest.LogCaptureFixture, number: signal.Signals
 ) -> None:
     host = TrialHost(command=(sys.executable, "-c", HOST))
     trial = ProcessTrial(TensorRtOptions(), 300.0, host, ["tensorrt"], killed_within_s=0.1)
-    with pytest.raises(InvalidInput) as told:
+    with pytest.raises(InvalidInput) as refused:
         await trial(plan("report = dict(kind='InvalidInput', message=str(os.getppid()))"), ENGINE)
-    process = int(str(told.value))
+    process = int(str(refused.value))
     os.kill(process, number)
     if number == signal.SIGTERM:
         await until(lambda: Path(f"/proc/{process}/stat").read_text().split()[2] == "Z")
@@ -309,7 +307,7 @@ async def test_a_host_that_hangs_or_has_gone_is_replaced(
     await trial.close()
 
 
-async def test_a_host_that_cannot_be_begun_is_unavailable(plan: Run) -> None:
+async def test_a_trial_is_unavailable_if_the_host_cannot_start(plan: Run) -> None:
     trial = process_trial(TrialHost(command=("/nowhere/python",)))
     with pytest.raises(Unavailable, match="no trial load"):
         await trial(plan(""), ENGINE)
@@ -334,11 +332,11 @@ async def test_the_last_words_of_the_child_are_logged_for_debugging(
     assert len(message) < 2300
 
 
-# -- until the end
+# -- stopping
 
 
 class FakeTrial:
-    """A trial that goes on until `gate` is set."""
+    """A trial that runs until `gate` is set."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -354,7 +352,7 @@ class FakeTrial:
             self.ended += 1
 
 
-async def test_stopping_ends_what_runs_and_refuses_the_next() -> None:
+async def test_stopping_ends_running_trials_and_refuses_new_ones() -> None:
     trial = FakeTrial()
     trials = Trials(trial)
     tasks = [asyncio.create_task(trials.run(Path("p"), ENGINE)) for _ in range(3)]
@@ -365,7 +363,7 @@ async def test_stopping_ends_what_runs_and_refuses_the_next() -> None:
     assert (trial.running, trial.ended) == (0, 3)
 
 
-async def test_a_caller_who_is_cancelled_ends_the_trial() -> None:
+async def test_a_cancelled_caller_ends_the_trial() -> None:
     trial = FakeTrial()
     running = asyncio.create_task(Trials(trial).run(Path("p"), ENGINE))
     await until(lambda: trial.running == 1)

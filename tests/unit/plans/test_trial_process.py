@@ -1,4 +1,4 @@
-"""What the child of a trial does with its plan, with a fake runtime in it."""
+"""The child process of a trial, with a fake runtime."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def plan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
-    """What the trial makes in place of a runtime."""
+    """The fake runtime that the trial creates."""
     runtime = FakeRuntime(backends=("tensorrt",))
     monkeypatch.setattr(trial, "create_runtime", lambda tensorrt: runtime)
     return runtime
@@ -28,9 +28,7 @@ def request(plan: Path) -> trial.Request:
     return trial.Request(
         plan=str(plan),
         backend="tensorrt",
-        device="cuda:1",
-        precision="bf16",
-        cuda_graphs="on",
+        options={"device": "cuda:1", "precision": "bf16", "cuda_graphs": "on", "instances": 4},
         library=None,
         plugins=[],
         allow_host_code=False,
@@ -47,7 +45,7 @@ def test_a_plan_is_loaded_as_one_instance_and_unloaded(runtime: FakeRuntime, pla
     assert runtime.closed
 
 
-def test_a_failure_is_reported_as_it_was_raised(runtime: FakeRuntime, plan: Path) -> None:
+def test_a_failure_is_reported_unchanged(runtime: FakeRuntime, plan: Path) -> None:
     runtime.load_error = error("Unsupported", "no plugin of that name", 2.0)
     assert trial.attempt(request(plan)) == {
         "kind": "Unsupported",
@@ -56,7 +54,7 @@ def test_a_failure_is_reported_as_it_was_raised(runtime: FakeRuntime, plan: Path
     }
 
 
-def test_the_runtime_is_made_with_the_options_of_the_request(
+def test_the_runtime_is_created_with_the_options_of_the_request(
     monkeypatch: pytest.MonkeyPatch, plan: Path
 ) -> None:
     made: list[TensorRtOptions] = []

@@ -1,4 +1,4 @@
-"""What libraries say reaches Python's log."""
+"""Messages of native libraries reach Python's log."""
 
 import logging
 
@@ -30,7 +30,7 @@ async def test_a_record_is_logged_under_its_component_with_its_severity(
     log.detach()
 
 
-async def test_a_record_is_one_line_whatever_it_quotes(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_record_stays_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
     said = FakeLog()
     log = NativeLog(said.fd, said.take)
     log.attach()
@@ -39,7 +39,7 @@ async def test_a_record_is_one_line_whatever_it_quotes(caplog: pytest.LogCapture
     assert caplog.messages == ["no layer x 2030-01-01 ERROR root: all is lost"]
 
 
-async def test_what_came_before_the_end_is_logged_and_nothing_after(caplog: pytest.LogCaptureFixture) -> None:
+async def test_closing_logs_earlier_records_and_drops_later_ones(caplog: pytest.LogCaptureFixture) -> None:
     said = FakeLog()
     log = NativeLog(said.fd, said.take)
     said.say("warning", "tensorrt", "before the beginning")
@@ -51,7 +51,7 @@ async def test_what_came_before_the_end_is_logged_and_nothing_after(caplog: pyte
     assert caplog.messages == ["before the beginning", "last words"]
 
 
-async def test_the_application_logs_from_its_start_to_its_end(
+async def test_the_application_forwards_native_records_from_start_to_stop(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     said = FakeLog()

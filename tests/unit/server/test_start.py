@@ -1,4 +1,4 @@
-"""The start of a server: one that fails half-way, and what is done at its end."""
+"""The start of a server: a failure halfway, and the garbage collector afterwards."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from trtserve.store.store import Store
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_start_that_fails_closes_what_it_had_opened(
+async def test_a_failed_start_closes_everything_it_opened(
     settings: Settings, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(_: Registry) -> None:
@@ -28,11 +28,11 @@ async def test_a_start_that_fails_closes_what_it_had_opened(
         async with app.router.lifespan_context(app):
             raise AssertionError("the start succeeded")
     assert runtime.closed
-    assert not asyncio.get_running_loop().remove_reader(runtime.completion_fd())  # there is none any more
+    assert not asyncio.get_running_loop().remove_reader(runtime.completion_fd())  # no reader is left
     Store(settings.store).close()
 
 
-def test_what_is_there_when_a_server_has_started_is_spared_by_the_garbage_collector() -> None:
+def test_the_garbage_collector_skips_objects_that_exist_after_the_start() -> None:
     try:
         keep_what_is_there()
         assert gc.get_freeze_count() > 0

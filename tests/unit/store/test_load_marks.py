@@ -1,4 +1,4 @@
-"""Marks of loads that are under way, after each way in which a server may end."""
+"""Marks of loads under way, after every kind of end of a server."""
 
 import json
 import subprocess
@@ -18,11 +18,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "loading"
 
 
-unended: list[AbstractContextManager[None]] = []  # kept, so that nothing ends them
+unended: list[AbstractContextManager[None]] = []  # referenced, so that they never end
 
 
 def end_during(folder: Path, *digests: str, crash: bool) -> None:
-    """A server that ends while these are being loaded."""
+    """Leave the marks of a server that ends while it loads these engines."""
     marks = LoadMarks(folder)
     for digest in digests:
         load = marks.during(digest)
@@ -49,7 +49,7 @@ def test_a_load_that_ends_leaves_no_mark(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_what_was_loading_at_a_kill_is_suspected_of_nothing_worse(folder: Path) -> None:
+def test_repeated_kills_make_no_plan_guilty(folder: Path) -> None:
     for _ in range(5):
         end_during(folder, A, B, crash=False)
     assert crashes(folder) == {A: 0, B: 0}
@@ -58,10 +58,10 @@ def test_what_was_loading_at_a_kill_is_suspected_of_nothing_worse(folder: Path) 
     assert not mark.guilty
 
 
-def test_only_what_was_loading_again_at_the_second_crash_is_guilty(folder: Path) -> None:
+def test_only_a_plan_that_was_loading_at_both_crashes_is_guilty(folder: Path) -> None:
     end_during(folder, A, B, C, crash=True)
     marks = LoadMarks(folder)
-    with marks.during(A):  # the first of the suspects, which loads
+    with marks.during(A):  # the first suspect loads well
         pass
     end_during(folder, B, crash=True)
     marks = LoadMarks(folder)
@@ -78,7 +78,7 @@ def test_a_crash_counts_once_however_often_the_store_is_opened(folder: Path) -> 
         assert crashes(folder) == {A: 1}
 
 
-def test_a_load_that_ends_well_clears_the_plan(folder: Path) -> None:
+def test_a_successful_load_clears_the_plan(folder: Path) -> None:
     for _ in range(2):
         end_during(folder, A, crash=True)
     marks = LoadMarks(folder)
@@ -89,20 +89,20 @@ def test_a_load_that_ends_well_clears_the_plan(folder: Path) -> None:
     assert LoadMarks(folder).of(A) is None
 
 
-def test_marks_of_plans_that_are_not_stored_any_more_go(folder: Path) -> None:
+def test_marks_of_plans_no_longer_stored_are_removed(folder: Path) -> None:
     end_during(folder, A, B, crash=False)
     LoadMarks(folder).keep_only({B, C})
     assert crashes(folder) == {B: 0}
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "1", '{"at": 3}', "\0" * 50, "[" * 100_000])
-def test_a_damaged_mark_is_a_suspicion(folder: Path, damage: str) -> None:
+def test_a_damaged_mark_makes_its_plan_a_suspect(folder: Path, damage: str) -> None:
     end_during(folder, A, crash=False)
     (folder / f"{A}.json").write_text(damage)
     assert LoadMarks(folder).of(A) == Mark("an unknown time", under_way=False)
 
 
-def test_a_mark_that_cannot_be_written_does_not_keep_a_plan_from_loading(
+def test_a_plan_loads_even_if_its_mark_cannot_be_written(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     marks = LoadMarks(folder)
@@ -137,10 +137,10 @@ def test_a_fatal_signal_counts_as_a_crash_and_a_kill_does_not(
     ended = subprocess.run([sys.executable, "-c", CRASH, str(tmp_path), number], timeout=60, check=False)
     assert ended.returncode == -int(number)
     assert crashes(folder) == {A: counted}
-    assert ("the server before this one crashed" in caplog.text) is bool(counted)
+    assert ("the previous server crashed" in caplog.text) is bool(counted)
 
 
-def test_the_mark_says_when_the_load_began(folder: Path) -> None:
+def test_a_mark_records_when_the_load_began(folder: Path) -> None:
     marks = LoadMarks(folder)
     with marks.during(A):
         read = json.loads((folder / f"{A}.json").read_text())
@@ -148,7 +148,7 @@ def test_the_mark_says_when_the_load_began(folder: Path) -> None:
     assert read["at"].startswith("20")
 
 
-def test_a_store_without_its_folder_goes_without_a_record(
+def test_without_the_folder_of_marks_crashes_are_not_recorded(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     record_crashes(tmp_path / "nowhere")

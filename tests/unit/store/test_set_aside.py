@@ -1,4 +1,4 @@
-"""What a store sets aside, and the file that it keeps in reserve."""
+"""Files that a store sets aside, and its reserve file."""
 
 import os
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def dangling(path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [file, Path.mkdir, dangling, os.mkfifo])
-def test_what_is_set_aside_takes_the_place_of_nothing(tmp_path: Path, there: Callable[[Path], None]) -> None:
+def test_setting_a_file_aside_never_overwrites_another(tmp_path: Path, there: Callable[[Path], None]) -> None:
     aside = SetAside(tmp_path)
     aside.folder.mkdir()
     there(aside.folder / "a.plan")
@@ -33,7 +33,7 @@ def test_what_is_set_aside_takes_the_place_of_nothing(tmp_path: Path, there: Cal
 
 
 @pytest.mark.parametrize("odd", [file, Path.mkdir, dangling, os.mkfifo])
-def test_whatever_is_there_is_taken(tmp_path: Path, odd: Callable[[Path], None]) -> None:
+def test_objects_of_every_kind_are_set_aside(tmp_path: Path, odd: Callable[[Path], None]) -> None:
     aside = SetAside(tmp_path)
     odd(tmp_path / "a")
     aside.take_if_there(tmp_path / "a")
@@ -42,24 +42,24 @@ def test_whatever_is_there_is_taken(tmp_path: Path, odd: Callable[[Path], None])
     assert aside.size() >= 0
 
 
-def test_how_much_is_set_aside_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_size_of_the_files_set_aside_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     aside = SetAside(tmp_path)
     aside.warn()
     assert caplog.messages == []
     (tmp_path / "a.plan").write_bytes(bytes(2_500_000))
     aside.take(tmp_path / "a.plan")
     aside.warn()
-    assert f"1 files (2.5 MB) lie in {tmp_path / 'set-aside'}" in caplog.text
+    assert f"1 files (2.5 MB) are set aside in {tmp_path / 'set-aside'}" in caplog.text
     assert "trtserve store check" in caplog.text
 
 
 @pytest.mark.parametrize("odd", [Path.mkdir, os.mkfifo])
-def test_a_reserve_whose_place_is_taken_is_none(tmp_path: Path, odd: Callable[[Path], None]) -> None:
+def test_there_is_no_reserve_if_its_place_is_taken(tmp_path: Path, odd: Callable[[Path], None]) -> None:
     odd(tmp_path / "RESERVE")
     assert not Reserve(tmp_path / "RESERVE").hold()
 
 
-def test_a_reserve_is_never_a_file_elsewhere(tmp_path: Path) -> None:
+def test_the_reserve_is_never_a_link_to_a_file_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("mine")
     (tmp_path / "RESERVE").symlink_to("elsewhere")
     Reserve(tmp_path / "RESERVE").hold()

@@ -1,4 +1,4 @@
-"""The store: what holds after a crash at any step, and who may have it open."""
+"""The store: its state after a crash at any step, and its lock."""
 
 import errno
 import hashlib
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.engines import UNBATCHED
 from tests.unit.stores import aside
 from trtserve.errors import Conflict, Unavailable
+from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine, StoredName
 from trtserve.store.staging import PlanWriter, StagedPlan, engine_id
 from trtserve.store.store import Store
@@ -35,14 +35,9 @@ def stored(plan: StagedPlan) -> StoredEngine:
         digest=plan.digest,
         format="onnx",
         backend="openvino",
-        device="auto",
-        instances=2,
-        max_queue_size=8,
-        precision="f32",
-        cuda_graphs="auto",
+        options=EngineOptions(instances=2, max_queue_size=8),
         plan_bytes=plan.size,
         created="2030-01-01T00:00:00+00:00",
-        **UNBATCHED,
     )
 
 
@@ -72,7 +67,7 @@ def test_a_plan_is_named_by_the_digest_of_its_bytes(root: Path) -> None:
     assert files(root) == [f"{engine.digest}.plan"]
 
 
-def test_everything_is_there_after_a_restart(root: Path) -> None:
+def test_everything_survives_a_restart(root: Path) -> None:
     store = Store(root)
     first, second, nameless = add(store, b"first", "net"), add(store, b"second", "net"), add(store, b"third")
     store.close()
@@ -84,7 +79,7 @@ def test_everything_is_there_after_a_restart(root: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", ["open", "write", "finish", "adopt"])
-def test_an_upload_that_was_cut_off_leaves_nothing_after_a_restart(root: Path, steps: str) -> None:
+def test_an_interrupted_upload_leaves_nothing_after_a_restart(root: Path, steps: str) -> None:
     store = Store(root)
     kept = add(store, b"kept")
     writer = store.new_upload()
@@ -101,7 +96,7 @@ def test_an_upload_that_was_cut_off_leaves_nothing_after_a_restart(root: Path, s
     assert files(root) == [f"{kept.digest}.plan"]
 
 
-def test_a_removal_that_was_cut_off_is_finished_after_a_restart(root: Path) -> None:
+def test_an_interrupted_removal_is_finished_after_a_restart(root: Path) -> None:
     store = Store(root)
     engine = add(store, b"plan", "net")
     store.forget_engine(engine.id)
@@ -117,14 +112,14 @@ def test_a_removal_that_was_cut_off_is_finished_after_a_restart(root: Path) -> N
     "name",
     ["plans/README", "plans/lenet.plan", f"plans/{'A' * 64}.plan", "incoming/film.part"],
 )
-def test_a_file_that_is_not_the_stores_own_is_left_alone(root: Path, name: str) -> None:
+def test_a_foreign_file_is_left_alone(root: Path, name: str) -> None:
     Store(root).close()
     (root / name).write_text("mine")
     Store(root).close()
     assert (root / name).read_text() == "mine"
 
 
-def test_plans_whose_database_is_missing_are_kept_until_a_person_has_looked(root: Path) -> None:
+def test_a_store_with_plans_but_no_database_refuses_to_open_and_keeps_them(root: Path) -> None:
     store = Store(root)
     engine = add(store, b"the plan", "net")
     add(store, b"another")
@@ -133,7 +128,7 @@ def test_plans_whose_database_is_missing_are_kept_until_a_person_has_looked(root
     kept = database.read_bytes()
     database.unlink()
 
-    for _ in range(2):  # refusing must not make the database that the next start would find
+    for _ in range(2):  # a refusal must not create a database for the next start to find
         with pytest.raises(Unavailable, match=r"metadata\.sqlite3 is missing or empty beside 2 plans"):
             Store(root)
     assert len(files(root)) == 2
@@ -144,7 +139,7 @@ def test_plans_whose_database_is_missing_are_kept_until_a_person_has_looked(root
     again.check_plan(engine)
 
 
-def test_plans_that_were_moved_away_with_their_database_leave_an_empty_store(root: Path) -> None:
+def test_a_store_whose_plans_and_database_were_moved_away_is_empty(root: Path) -> None:
     store = Store(root)
     engine = add(store, b"the plan")
     store.close()
@@ -154,11 +149,11 @@ def test_plans_that_were_moved_away_with_their_database_leave_an_empty_store(roo
 
 
 @pytest.mark.parametrize("failing", ["fsync", "unlink"])
-def test_a_start_that_the_disk_fails_is_told_and_leaves_nothing_open(
+def test_a_disk_error_at_the_start_is_reported_and_leaves_nothing_open(
     root: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     store = Store(root)
-    store.new_upload()  # a leftover: there is something to delete
+    store.new_upload()  # a leftover to delete
     store.close()
 
     def fail(*_: object, **__: object) -> None:
@@ -168,13 +163,13 @@ def test_a_start_that_the_disk_fails_is_told_and_leaves_nothing_open(
         broken.setattr(*((os, "fsync") if failing == "fsync" else (Path, "unlink")), fail)
         with pytest.raises(Unavailable, match=r"cannot be used: Input/output error") as refused:
             Store(root)
-    # The traceback in `refused` still holds the half-made store: what is closed was closed by it.
+    # The traceback in `refused` keeps the half-made store alive, so the store itself closed its files.
     assert refused.tb is not None
     assert [file for file in open_files() if file.is_relative_to(root) and file.suffix != ".part"] == []
     Store(root).close()
 
 
-def test_a_store_that_is_made_is_on_the_disk_with_the_folders_above_it(
+def test_a_new_store_is_synced_with_its_parent_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
@@ -198,7 +193,7 @@ def open_files() -> list[Path]:
     return [link.readlink() for link in own.iterdir() if link.is_symlink()]
 
 
-def test_a_plan_that_vanished_or_shrank_is_told(root: Path) -> None:
+def test_a_missing_or_shortened_plan_is_reported(root: Path) -> None:
     store = Store(root)
     engine = add(store, b"a plan")
     store.check_plan(engine)
@@ -227,7 +222,7 @@ def test_a_store_of_a_newer_version_is_refused(root: Path) -> None:
         Store(root)
 
 
-def test_metadata_that_is_no_database_is_told(root: Path) -> None:
+def test_metadata_that_is_not_a_database_is_reported(root: Path) -> None:
     Store(root).close()
     for file in root.glob("metadata.sqlite3*"):
         file.write_bytes(b"no database" * 1000)
@@ -235,13 +230,13 @@ def test_metadata_that_is_no_database_is_told(root: Path) -> None:
         Store(root)
 
 
-def test_a_store_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(Unavailable, match="Not a directory"):
         Store(tmp_path / "file" / "store")
 
 
-def test_what_is_not_named_as_the_store_names_its_own_is_left_alone(tmp_path: Path) -> None:
+def test_folders_with_foreign_names_are_left_alone(tmp_path: Path) -> None:
     Store(tmp_path).close()
     mine = [
         tmp_path / "plans" / "mine.plan",
@@ -257,9 +252,7 @@ def test_what_is_not_named_as_the_store_names_its_own_is_left_alone(tmp_path: Pa
 
 
 @pytest.mark.parametrize("odd", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
-def test_what_is_named_as_the_store_names_its_own_and_is_no_file_is_set_aside(
-    tmp_path: Path, odd: Callable[[Path], None]
-) -> None:
+def test_an_object_in_place_of_a_store_file_is_set_aside(tmp_path: Path, odd: Callable[[Path], None]) -> None:
     Store(tmp_path).close()
     there = [
         tmp_path / "plans" / f"{'a' * 64}.plan",
@@ -273,7 +266,7 @@ def test_what_is_named_as_the_store_names_its_own_and_is_no_file_is_set_aside(
     Store(tmp_path).close()
 
 
-def test_a_version_that_goes_leaves_no_mark_of_an_engine_that_stays(tmp_path: Path) -> None:
+def test_removing_a_version_leaves_no_mark_of_an_engine_that_stays(tmp_path: Path) -> None:
     store = Store(tmp_path)
     engine = add(store, b"plan", "net")
     add(store, b"plan", "other")
@@ -286,7 +279,7 @@ def test_a_version_that_goes_leaves_no_mark_of_an_engine_that_stays(tmp_path: Pa
 # -- staging
 
 
-def test_a_discarded_upload_leaves_nothing_and_takes_no_more(tmp_path: Path) -> None:
+def test_a_discarded_upload_leaves_nothing_and_accepts_no_more_bytes(tmp_path: Path) -> None:
     writer = PlanWriter(tmp_path)
     writer.write([b"some"])
     writer.discard()
@@ -294,7 +287,7 @@ def test_a_discarded_upload_leaves_nothing_and_takes_no_more(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_takes_no_more_is_told_and_nothing_stays(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     writer = PlanWriter(tmp_path)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))

@@ -1,4 +1,4 @@
-"""The closed loop: what is sent, that so many requests are outstanding, and what is made of their ends."""
+"""The closed loop: its requests, their number outstanding, and the resulting figures."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ def shapes(request: Request) -> dict[str, list[int]]:
     return {name: shape for name, _, shape in request.tensors}
 
 
-# -- what is sent
+# -- the requests
 
 
 def test_a_shape_is_read_up_to_the_last_colon() -> None:
@@ -38,8 +38,8 @@ def test_a_shape_is_read_up_to_the_last_colon() -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "1,3", ":1", "x:1,", "x:-1", "x:1;2"])
-def test_what_is_no_shape_is_told(text: str) -> None:
-    with pytest.raises(InvalidInput, match="is no shape of an input: give it as x:1,3,224,224"):
+def test_a_malformed_shape_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="is not an input's shape: write it as x:1,3,224,224"):
         read_shape(text)
 
 
@@ -53,14 +53,14 @@ def test_a_request_is_one_item_of_the_profiles_best_shape() -> None:
     assert [data.dtype for data in request.data] == [np.int64, np.float32]
 
 
-def test_of_several_profiles_the_one_for_the_fewest_items_counts() -> None:
+def test_the_profile_for_the_fewest_items_is_used() -> None:
     profiles = [ShapeRange([8, 4], [8, 4], [8, 4]), ShapeRange([2, 5], [4, 6], [4, 7])]
     request = request_for(engine(TensorSpec("x", "FP32", [-1, -1], profiles)), {}, {})
     assert shapes(request) == {"x": [2, 6]}
     assert request.items == 2
 
 
-def test_a_batch_dimension_may_be_another_than_the_first() -> None:
+def test_the_batch_dimension_can_be_another_than_the_first() -> None:
     profile = ShapeRange([10, 1], [20, 8], [30, 16])
     request = request_for(engine(TensorSpec("x", "FP32", [-1, -1], [profile])), {"x": 1}, {})
     assert shapes(request) == {"x": [20, 1]}
@@ -74,9 +74,9 @@ def test_a_request_of_an_engine_with_a_fixed_batch_is_one_item() -> None:
     assert request.items == 1
 
 
-def test_given_shapes_are_taken_and_wrong_ones_told() -> None:
+def test_given_shapes_are_used_and_wrong_ones_refused() -> None:
     info = engine(TensorSpec("x", "FP32", None))
-    with pytest.raises(InvalidInput, match="say its shape with --shape x:1,"):
+    with pytest.raises(InvalidInput, match="give its shape with --shape x:1,"):
         request_for(info, {}, {})
     request = request_for(info, {}, {"x": [4, 2]})
     assert shapes(request) == {"x": [4, 2]}
@@ -96,18 +96,18 @@ def test_data_is_finite_and_the_same_every_time(datatype: str, shape: list[int])
     assert np.all((values >= 0) & (values <= 1))
 
 
-def test_values_that_decide_shapes_are_the_profiles_best() -> None:
+def test_values_that_decide_shapes_come_from_the_profiles_optimum() -> None:
     spec = TensorSpec("size", "INT32", [2], values=[ShapeRange([1, 1], [224, 320], [999, 999])])
     (data,) = request_for(engine(spec), {}, {}).data
     assert data.tolist() == [224, 320]
     assert data.dtype == np.int32
 
 
-# -- how it is sent
+# -- the measurement
 
 
 class Ticking:
-    """A clock that goes on by a second whenever it is looked at."""
+    """A clock that advances by one second at every reading."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -118,7 +118,7 @@ class Ticking:
 
 
 class Watched(FakeRuntime):
-    """Ends one of the requests that wait whenever completions are taken, so that the others stay."""
+    """Ends one waiting request whenever completions are taken; the others stay."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,17 +157,17 @@ def loop(tmp_path: Path) -> Loop:
     return make
 
 
-def test_so_many_requests_are_outstanding_at_all_times(loop: Loop) -> None:
+def test_the_number_of_outstanding_requests_is_constant(loop: Loop) -> None:
     runtime = Watched()
     measured = loop(runtime).measure(4, seconds=10)
     assert runtime.outstanding[:4] == [1, 2, 3, 4]
     assert set(runtime.outstanding[4:]) == {4}
     assert runtime.waiting == []
-    # One ends at each look at the clock, which goes on by a second.
+    # One request ends at each reading of the clock, which advances by one second.
     assert measured == Sample(throughput=1.0, p50_ms=0.003, p99_ms=0.003, mean_batch=1.0)
 
 
-def test_a_measurement_has_a_completion_however_short(loop: Loop) -> None:
+def test_even_a_short_measurement_has_a_completion(loop: Loop) -> None:
     assert loop(FakeRuntime()).measure(1, seconds=1e-9).throughput == 1.0
 
 
@@ -184,7 +184,7 @@ def test_a_request_that_fails_ends_the_measurement(loop: Loop) -> None:
     assert runtime.waiting == []
 
 
-def test_a_refusal_at_submit_is_raised_once_nothing_is_outstanding(
+def test_a_refusal_at_submit_is_raised_after_the_outstanding_requests_end(
     loop: Loop,
 ) -> None:
     runtime = Watched()
@@ -195,8 +195,8 @@ def test_a_refusal_at_submit_is_raised_once_nothing_is_outstanding(
     assert runtime.waiting == []
 
 
-def test_percentiles_are_values_that_occurred_and_batches_are_counted_by_execution() -> None:
-    # 99 of one millisecond in batches of 3, and one of a second alone
+def test_percentiles_are_observed_values_and_batches_are_counted_by_execution() -> None:
+    # 99 requests of one millisecond in batches of 3, and one of a second alone
     ended = [(1_000_000, 3)] * 99 + [(1_000_000_000, 1)]
     found = sample(ended, seconds=2.0, items=2)
     assert found.throughput == 100.0

@@ -1,11 +1,11 @@
 #pragma once
 
-// TensorRT's runtime API, as far as the backend uses it, for tests on machines without TensorRT. Names and
-// signatures are those of TensorRT 11.1, so that the backend compiles unchanged against the official headers and
-// against these; here the methods are virtual, and the library beside these headers defines them.
+// The part of TensorRT's runtime API that the backend uses, for tests on machines without TensorRT. Names and
+// signatures are those of TensorRT 11.1, so that the backend compiles unchanged against the official headers and these;
+// here the methods are virtual, and the library beside these headers defines them.
 //
-// What is left out is left out on purpose: a call of something new fails to compile, and whoever adds it reads
-// in the official header what it demands and has the library check it.
+// The rest is left out on purpose: a call of a missing function does not compile, and the developer who adds it must
+// read its contract in the official header and make the library check it.
 
 #include "nvinfer1/engine.h"
 #include "nvinfer1/engine_inspector.h"

@@ -1,6 +1,6 @@
 #pragma once
 
-// The release whose API these headers are held to.
+// The release whose API these headers follow.
 
 #define NV_TENSORRT_MAJOR 11
 #define NV_TENSORRT_MINOR 1

@@ -1,9 +1,9 @@
 #pragma once
 
-// The part of CUDA's runtime API that the backend under test uses, under the same names and numbers, for tests
-// on machines without CUDA. graph.cpp has what is behind it: streams are those of the fake device.
+// The part of CUDA's runtime API that the backend under test uses, under the same names and numbers, for tests on
+// machines without CUDA. graph.cpp implements it on the fake device's streams.
 
-// What CUDA's header brings in, since other headers rely on it.
+// Included as in CUDA's header, since other headers rely on it.
 #include <stddef.h>  // NOLINT(modernize-deprecated-headers)
 
 #define CUDART_VERSION 13000

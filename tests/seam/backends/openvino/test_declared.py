@@ -1,4 +1,4 @@
-"""The openvino backend serves the tensors that a file declares, whatever OpenVINO makes of its nodes."""
+"""Tests that the openvino backend serves the declared tensors, however OpenVINO transforms the nodes."""
 
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def tensor_names(specs: list[runtime_ext.TensorSpec]) -> list[str]:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("operator", NO_OPERATIONS)
 @pytest.mark.parametrize("place", ["before the output", "after the input", "alone"])
-def test_a_node_that_does_nothing_changes_no_name_and_no_value(
+def test_a_node_that_does_nothing_changes_neither_names_nor_values(
     harness: Harness, tmp_path: Path, operator: str, shape: list[int | str], place: str
 ) -> None:
     nothing, constants = NO_OPERATIONS[operator]
@@ -66,7 +66,7 @@ def test_a_node_that_does_nothing_changes_no_name_and_no_value(
         nodes, expected = [node("Identity", ["x"], ["h"]), nothing, node("Neg", ["y"], ["z"])], -X
     else:
         nodes, expected = [node("Neg", ["x"], ["h"]), nothing], -X
-    # Names that come before and after those of the nodes in the alphabet.
+    # Names that sort before and after the nodes' names.
     for name in ("Aa", "zz"):
         inner = {"z": name} if place == "after the input" else {"y": name}
         renamed = [renaming(n, {"x": f"{name}_in", **inner}) for n in nodes]
@@ -141,7 +141,7 @@ def test_an_output_that_is_an_input_is_a_copy_of_it(
         assert np.array_equal(answer[third], other)
 
 
-def test_an_input_keeps_its_name_where_a_dropout_takes_it_first(harness: Harness, tmp_path: Path) -> None:
+def test_an_input_keeps_its_name_if_a_dropout_reads_it_first(harness: Harness, tmp_path: Path) -> None:
     spec = (FLOAT, ["batch", 4])
     nodes = [
         node("Dropout", ["x"], ["dropped"]),
@@ -222,7 +222,7 @@ def test_a_constant_output_without_elements_has_its_shape(harness: Harness, tmp_
     assert (answer["y"].tolist(), answer["z"].shape) == ([-1, -2], (0, 3))
 
 
-def test_an_output_that_is_computed_of_nothing_is_refused_in_plain_words(
+def test_an_output_computed_from_an_empty_tensor_is_refused_in_plain_words(
     harness: Harness, tmp_path: Path
 ) -> None:
     empty = numpy_helper.from_array(np.zeros((0, 3), np.float32), "c")
@@ -251,9 +251,7 @@ def test_an_output_that_is_a_constant_has_its_value(harness: Harness, tmp_path: 
         assert answer["c"].tolist() == answer["d"].tolist() == [1, 2]
 
 
-def test_inputs_are_those_that_no_initializer_gives_a_value_used_or_not(
-    harness: Harness, tmp_path: Path
-) -> None:
+def test_inputs_without_an_initializer_are_served_even_if_unused(harness: Harness, tmp_path: Path) -> None:
     spec = (FLOAT, ["batch", 4])
     inputs = {"unused": (FLOAT, ["n"]), "w": (FLOAT, [4]), "x": spec}
     plan = write_onnx(
@@ -265,7 +263,7 @@ def test_inputs_are_those_that_no_initializer_gives_a_value_used_or_not(
     assert np.array_equal(answer["y"], X + np.float32([1, 2, 3, 4]))
 
 
-def test_the_names_of_a_blob_are_those_of_what_it_was_made_of(harness: Harness, tmp_path: Path) -> None:
+def test_a_blob_keeps_the_names_of_its_onnx_file(harness: Harness, tmp_path: Path) -> None:
     nodes = [node("Neg", ["x"], ["h"]), node("Identity", ["h"], ["z"]), node("Identity", ["h"], ["a"])]
     spec = (FLOAT, ["batch", 4])
     onnx_file = write_onnx(tmp_path / "m.onnx", nodes, {"x": spec}, {"z": spec, "a": spec})
@@ -273,20 +271,20 @@ def test_the_names_of_a_blob_are_those_of_what_it_was_made_of(harness: Harness, 
     assert tensor_names(harness.runtime.engine(engine).outputs) == ["z", "a"]
 
 
-# -- what the file declares, compared with what OpenVINO makes of it
+# -- the file's declarations compared with OpenVINO's model
 
 WRONG_DECLARATIONS: dict[str, tuple[Any, str]] = {
-    "rank": ((FLOAT, ["batch", 4, 1]), "output 'y' is f32 [?, 4, 1] by the file's own declaration"),
-    "size": ((FLOAT, ["batch", 5]), "f32 [?, 5] by the file's own declaration, and f32 [?, 4] as OpenVINO"),
+    "rank": ((FLOAT, ["batch", 4, 1]), "output 'y' is f32 [?, 4, 1] in the file's declaration"),
+    "size": ((FLOAT, ["batch", 5]), "f32 [?, 5] in the file's declaration, but f32 [?, 4] as OpenVINO"),
     "datatype": (
         (TensorProto.INT64, ["batch", 4]),
-        "i64 [?, 4] by the file's own declaration, and f32 [?, 4]",
+        "i64 [?, 4] in the file's declaration, but f32 [?, 4]",
     ),
 }
 
 
 @pytest.mark.parametrize("what", WRONG_DECLARATIONS)
-def test_an_output_that_is_not_as_it_is_declared_is_refused(
+def test_an_output_that_differs_from_its_declaration_is_refused(
     harness: Harness, tmp_path: Path, what: str
 ) -> None:
     declared, sentence = WRONG_DECLARATIONS[what]
@@ -324,7 +322,7 @@ REDUCTIONS = {
 @pytest.mark.parametrize(
     "over", [((1,), True), ((1,), False), ((0, 2), False), ((-1,), True), (None, False)], ids=str
 )
-def test_reductions_are_over_the_axes_that_the_node_has(
+def test_reductions_use_the_axes_of_the_node(
     harness: Harness, tmp_path: Path, operator: str, opset: int, over: tuple[tuple[int, ...] | None, bool]
 ) -> None:
     axes, keep = over
@@ -360,7 +358,7 @@ def test_a_log_sum_exp_neither_overflows_nor_makes_nan_of_infinities(
 
 
 def counting_blob(path: Path) -> Path:
-    """A blob with a variable: y = x + all that has come before."""
+    """Make a blob with a variable: y = x + the sum of all earlier x."""
     opset = openvino.opset13
     x = opset.parameter([1], np.float32, name="x")
     so_far = openvino.opset6.read_value(opset.constant(np.float32([100])), "sum")
@@ -373,9 +371,7 @@ def counting_blob(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("instances", [1, 3])
-def test_no_request_finds_what_another_left_in_a_variable(
-    harness: Harness, tmp_path: Path, instances: int
-) -> None:
+def test_no_request_sees_the_variables_of_another(harness: Harness, tmp_path: Path, instances: int) -> None:
     engine = harness.load_file(counting_blob(tmp_path / "m.plan"), instances=instances)
     (name,) = tensor_names(harness.runtime.engine(engine).inputs)
     for value in (1, 2, 3, 4):

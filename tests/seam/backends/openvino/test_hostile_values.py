@@ -1,4 +1,4 @@
-"""A part of the sweep of hostile values: operators that trust values, each in a child process of its own."""
+"""Runs part of the hostile sweep: operators that trust values, each in its own child process."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ CASES = (
     "|gather_elements_0|gathernd_example_int32@|gru_seq_length|loop11|mod_int64_fmod|edge_pad"
     "|reversesequence_batch|roialign_aligned_false|scatter_elements_with_axis|scatternd@|slice@|top_k@"
 )
-"""One for each kind of guard."""
+"""One operator for each kind of guard."""
 
 
 def test_no_value_ends_the_process_hangs_it_or_changes_an_answer() -> None:

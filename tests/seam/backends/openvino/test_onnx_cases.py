@@ -1,4 +1,4 @@
-"""A few of ONNX's conformance cases: one or two for each kind of node that OpenVINO folds away."""
+"""Runs a few of ONNX's conformance cases: one or two for each kind of node that OpenVINO folds away."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What an ONNX file must say of itself, and may not ask for, before OpenVINO is given it."""
+"""Tests of what an ONNX file must declare, and must not request, before OpenVINO gets it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +16,12 @@ FLOATS = np.arange(4, dtype=np.float32)
 
 
 def valid(folder: Path) -> ModelProto:
-    """y = 2 * x, with an initializer named factor."""
+    """Make a model of y = 2 * x, with an initializer named factor."""
     return onnx.load(scaling(folder / "valid.onnx", 2.0))
 
 
 def external(by: str, name: str = "weights") -> TensorProto:
-    """A tensor whose four numbers are elsewhere, told in one of the two ways."""
+    """Make a tensor whose four numbers are outside the file, declared in one of the two ways."""
     tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[4])
     if by != "entries":
         tensor.data_location = TensorProto.EXTERNAL
@@ -127,7 +127,7 @@ PLACES = [
 
 @pytest.mark.parametrize("by", ["location and entries", "location", "entries"])
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
-def test_data_that_is_not_in_the_file_is_refused_wherever_it_is_named(
+def test_data_outside_the_file_is_refused_wherever_it_is_referenced(
     harness: Harness, tmp_path: Path, place: Callable[[ModelProto, TensorProto], None], by: str
 ) -> None:
     model = valid(tmp_path)
@@ -139,14 +139,14 @@ def test_data_that_is_not_in_the_file_is_refused_wherever_it_is_named(
 
 
 @pytest.mark.parametrize("version", [-1, 15, 99, 2**31, 2**63 - 1])
-def test_an_ir_version_that_no_release_has_is_named_and_not_supported(
+def test_an_ir_version_that_no_release_has_is_named_and_unsupported(
     harness: Harness, tmp_path: Path, version: int
 ) -> None:
     model = valid(tmp_path)
     model.ir_version = version
     error = refusal(harness, tmp_path, model.SerializeToString())
     assert error.kind == "Unsupported"
-    assert f"IR version {version}, and versions 1 to 14 are supported" in str(error)
+    assert f"IR version {version}, but only versions 1 to 14 are supported" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_an_ir_version_that_no_release_has_is_named_and_not_supported(
         ("my.own", -(2**63), 1_000_000),
     ],
 )
-def test_an_opset_that_no_release_has_is_named_and_not_supported(
+def test_an_opset_that_no_release_has_is_named_and_unsupported(
     harness: Harness, tmp_path: Path, domain: str, version: int, newest: int
 ) -> None:
     model = valid(tmp_path)
@@ -174,7 +174,9 @@ def test_an_opset_that_no_release_has_is_named_and_not_supported(
     model.opset_import.append(helper.make_opsetid(domain, version))
     error = refusal(harness, tmp_path, model.SerializeToString())
     assert error.kind == "Unsupported"
-    asked = f"version {version} of the operators of {domain or 'ai.onnx'}, and versions 1 to {newest} are"
+    asked = (
+        f"version {version} of the operators of {domain or 'ai.onnx'}, but only versions 1 to {newest} are"
+    )
     assert asked in str(error)
 
 
@@ -187,16 +189,16 @@ def test_two_versions_of_one_domain_are_refused(harness: Harness, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("field", "told"),
+    ("field", "words"),
     [("graph", "graph"), ("opset_import", "which operators it uses"), ("ir_version", "its IR version")],
 )
 def test_a_file_without_a_part_that_every_model_has_is_refused(
-    harness: Harness, tmp_path: Path, field: str, told: str
+    harness: Harness, tmp_path: Path, field: str, words: str
 ) -> None:
     model = valid(tmp_path)
     model.ClearField(field)
     error = refusal(harness, tmp_path, model.SerializeToString())
-    assert (error.kind, "cut off" in str(error), told in str(error)) == ("InvalidInput", True, True)
+    assert (error.kind, "cut off" in str(error), words in str(error)) == ("InvalidInput", True, True)
 
 
 def test_an_empty_plan_is_refused(harness: Harness, tmp_path: Path) -> None:
@@ -204,18 +206,18 @@ def test_an_empty_plan_is_refused(harness: Harness, tmp_path: Path) -> None:
 
 
 def varint(number: int, length: int = 1) -> bytes:
-    """`number` as protobuf writes it, padded to `length` bytes, which protobuf reads too."""
+    """Encode `number` as a varint, padded to `length` bytes, which protobuf also reads."""
     groups = [number >> shift & 0x7F for shift in range(0, max(7 * length, number.bit_length()), 7)]
     return bytes(group | 0x80 for group in groups[:-1]) + bytes(groups[-1:])
 
 
 def part(number: int, content: bytes, length: int = 1) -> bytes:
-    """A field of bytes; its number and its size are written with `length` bytes each."""
+    """Encode a field of bytes; its number and its size take `length` bytes each."""
     return varint(number << 3 | 2, length) + varint(len(content), length) + content
 
 
 def written(model: ModelProto, graph: bytes) -> bytes:
-    """The model with its graph written as told."""
+    """Serialize the model with these bytes as its graph."""
     rest = ModelProto()
     rest.CopyFrom(model)
     rest.ClearField("graph")
@@ -226,13 +228,13 @@ def test_a_message_in_two_parts_is_refused(harness: Harness, tmp_path: Path) -> 
     model = valid(tmp_path)
     later = GraphProto(initializer=[external("entries")])
     content = written(model, part(7, model.graph.SerializeToString()) + part(7, later.SerializeToString()))
-    assert onnx.load_from_string(content).graph.initializer[-1].name == "weights"  # so protobuf reads it
+    assert onnx.load_from_string(content).graph.initializer[-1].name == "weights"  # protobuf reads it
     error = refusal(harness, tmp_path, content)
     assert (error.kind, "comes twice" in str(error)) == ("InvalidInput", True)
 
 
 @pytest.mark.parametrize("length", [2, 5])
-def test_numbers_that_are_padded_hide_nothing(harness: Harness, tmp_path: Path, length: int) -> None:
+def test_padded_varints_hide_nothing(harness: Harness, tmp_path: Path, length: int) -> None:
     model = valid(tmp_path)
     tensor = part(8, b"weights", length) + varint(14 << 3, length) + varint(1, 10)
     graph = model.graph.SerializeToString() + part(5, tensor, length)
@@ -246,7 +248,7 @@ def test_numbers_that_are_padded_hide_nothing(harness: Harness, tmp_path: Path, 
     ("why", "field"),
     [
         ("a group", b"\x3b\x3c"),
-        ("of a kind that ONNX does not have", b"\x3e"),
+        ("of a wire type that ONNX does not use", b"\x3e"),
         ("number 0", b"\x00\x00"),
         ("not known to ONNX", part(1000, b"")),
         ("a graph that is a number", b"\x38\x01"),
@@ -256,7 +258,7 @@ def test_numbers_that_are_padded_hide_nothing(harness: Harness, tmp_path: Path, 
         ("far longer than the file", b"\x32\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
     ],
 )
-def test_what_is_not_written_as_an_exporter_writes_it_is_refused(
+def test_an_encoding_that_no_exporter_writes_is_refused(
     harness: Harness, tmp_path: Path, why: str, field: bytes
 ) -> None:
     error = refusal(harness, tmp_path, valid(tmp_path).SerializeToString() + field)
@@ -264,7 +266,7 @@ def test_what_is_not_written_as_an_exporter_writes_it_is_refused(
     assert "damaged" in str(error)
 
 
-def test_graphs_nested_without_end_are_refused(harness: Harness, tmp_path: Path) -> None:
+def test_deeply_nested_graphs_are_refused(harness: Harness, tmp_path: Path) -> None:
     model = valid(tmp_path)
     graph = b""
     for _ in range(10_000):

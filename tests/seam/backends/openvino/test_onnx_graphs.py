@@ -1,4 +1,4 @@
-"""ONNX files whose graph is not whole: cut off, damaged, or without the data that they ask for."""
+"""Tests of ONNX files whose graph is incomplete: cut off, damaged, or without its data."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ RELU = helper.make_node("Relu", ["x"], ["y"], name="relu")
 
 
 def model(nodes: list[NodeProto], initializers: list[TensorProto] | None = None) -> ModelProto:
-    """A model of these nodes with the input x and the output y."""
+    """Make a model of these nodes with the input x and the output y."""
     graph = helper.make_graph(
         nodes,
         "test",
@@ -30,11 +30,11 @@ def model(nodes: list[NodeProto], initializers: list[TensorProto] | None = None)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def nothing_gives_an_input() -> ModelProto:
+def an_input_that_nothing_produces() -> ModelProto:
     return model([helper.make_node("Add", ["x", "lost"], ["y"], name="adder")])
 
 
-def nothing_gives_an_input_of_a_subgraph() -> ModelProto:
+def a_subgraph_input_that_nothing_produces() -> ModelProto:
     inner = helper.make_graph(
         [helper.make_node("Add", ["x", "lost"], ["z"], name="adder")],
         "branch",
@@ -46,7 +46,7 @@ def nothing_gives_an_input_of_a_subgraph() -> ModelProto:
     return model([node], [condition])
 
 
-def nothing_gives_the_output() -> ModelProto:
+def an_output_that_nothing_produces() -> ModelProto:
     return model([helper.make_node("Relu", ["x"], ["z"])])
 
 
@@ -60,11 +60,11 @@ def no_outputs() -> ModelProto:
     return whole
 
 
-def a_node_takes_what_it_gives() -> ModelProto:
+def a_node_that_reads_its_own_output() -> ModelProto:
     return model([helper.make_node("Add", ["x", "y"], ["y"])])
 
 
-def nodes_take_from_each_other() -> ModelProto:
+def nodes_that_form_a_cycle() -> ModelProto:
     return model(
         [
             helper.make_node("Add", ["x", "b"], ["a"]),
@@ -74,7 +74,7 @@ def nodes_take_from_each_other() -> ModelProto:
     )
 
 
-def two_nodes_give_the_output() -> ModelProto:
+def two_nodes_that_produce_the_output() -> ModelProto:
     return model([RELU, helper.make_node("Neg", ["x"], ["y"])])
 
 
@@ -107,7 +107,7 @@ def an_input_without_a_type() -> ModelProto:
     return whole
 
 
-def an_input_of_more_elements_than_64_bits_count() -> ModelProto:
+def an_input_whose_size_overflows_64_bits() -> ModelProto:
     whole = model([RELU])
     whole.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, [2**32, 2**32]))
     return whole
@@ -122,36 +122,39 @@ def a_domain_that_is_not_imported() -> ModelProto:
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "words"),
     [
-        (nothing_gives_an_input, "the node 'adder' (Add) of the ONNX file takes 'lost', which no input"),
-        (nothing_gives_an_input_of_a_subgraph, "takes 'lost', which no input, no initializer and no node"),
-        (nothing_gives_the_output, "no node of the ONNX file gives 'y', which is an output"),
-        (no_nodes, "no node of the ONNX file gives 'y', which is an output"),
+        (
+            an_input_that_nothing_produces,
+            "the node 'adder' (Add) of the ONNX file takes 'lost', which no input",
+        ),
+        (a_subgraph_input_that_nothing_produces, "takes 'lost', which no input, initializer or earlier node"),
+        (an_output_that_nothing_produces, "no node of the ONNX file produces 'y', which is an output"),
+        (no_nodes, "no node of the ONNX file produces 'y', which is an output"),
         (no_outputs, "has no outputs"),
-        (a_node_takes_what_it_gives, "takes 'y', which no input"),
-        (nodes_take_from_each_other, "takes 'b', which no input"),
-        (two_nodes_give_the_output, "two values to 'y'"),
-        (two_initializers_of_one_name, "two values to 'w'"),
+        (a_node_that_reads_its_own_output, "takes 'y', which no input"),
+        (nodes_that_form_a_cycle, "takes 'b', which no input"),
+        (two_nodes_that_produce_the_output, "defines 'y' twice"),
+        (two_initializers_of_one_name, "defines 'w' twice"),
         (an_output_declared_twice, "declares the output 'y' twice"),
         (an_input_declared_twice, "declares the input 'x' twice"),
         (an_input_without_a_name, "has no name"),
         (an_input_without_a_type, "'x' of the ONNX file has no data type"),
-        (an_input_of_more_elements_than_64_bits_count, "the input 'x' of the ONNX file has more than"),
+        (an_input_whose_size_overflows_64_bits, "the input 'x' of the ONNX file has more than"),
         (a_node_without_an_operator, "the node 'node' of the ONNX file has no operator"),
         (
             a_domain_that_is_not_imported,
-            "of the operators of com.microsoft, of which the ONNX file does not say",
+            "is an operator of com.microsoft, whose version the ONNX file does not state",
         ),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_graph_that_is_not_whole_is_refused(
-    harness: Harness, tmp_path: Path, broken: Callable[[], ModelProto], told: str
+def test_an_incomplete_graph_is_refused(
+    harness: Harness, tmp_path: Path, broken: Callable[[], ModelProto], words: str
 ) -> None:
     error = refusal(harness, tmp_path, broken().SerializeToString())
     assert error.kind == "InvalidInput"
-    assert told in str(error)
+    assert words in str(error)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_a_graph_that_is_not_whole_is_refused(
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("place", ["initializer", "attribute"])
-def test_a_tensor_that_holds_more_or_less_than_its_shape_asks_for_is_refused(
+def test_a_tensor_whose_data_does_not_match_its_shape_is_refused(
     harness: Harness, tmp_path: Path, why: str, tensor: dict[str, object], place: str
 ) -> None:
     wrong = TensorProto(**{"name": "w", "data_type": TensorProto.FLOAT, **tensor})
@@ -185,9 +188,7 @@ def test_a_tensor_that_holds_more_or_less_than_its_shape_asks_for_is_refused(
     assert "the tensor 'w' of the ONNX file " in str(error)
 
 
-def test_a_tensor_of_a_type_that_onnx_does_not_have_is_not_supported(
-    harness: Harness, tmp_path: Path
-) -> None:
+def test_a_tensor_of_a_type_unknown_to_onnx_is_unsupported(harness: Harness, tmp_path: Path) -> None:
     content = model([RELU], [TensorProto(name="w", data_type=99, dims=[1], raw_data=b"\0")])
     error = refusal(harness, tmp_path, content.SerializeToString())
     assert (error.kind, "'w' of the ONNX file has the data type 99" in str(error)) == ("Unsupported", True)
@@ -206,7 +207,7 @@ def test_a_tensor_of_a_type_that_onnx_does_not_have_is_not_supported(
     ids=lambda array: f"{array.dtype}{list(array.shape)}",
 )
 @pytest.mark.parametrize("raw", [True, False])
-def test_a_whole_tensor_is_taken_however_it_is_stored(
+def test_a_complete_tensor_is_accepted_however_it_is_stored(
     harness: Harness, tmp_path: Path, array: np.ndarray, raw: bool
 ) -> None:
     element_type = helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -225,7 +226,7 @@ def test_a_whole_tensor_is_taken_however_it_is_stored(
 
 
 def two_opsets(path: Path) -> Path:
-    """A model whose second operator is of another domain, imported last."""
+    """Make a model whose second operator is from another domain, which is imported last."""
     gelu = helper.make_node("Gelu", ["z"], ["y"], domain="com.microsoft")
     whole = model([helper.make_node("Relu", ["x"], ["z"]), gelu])
     whole.opset_import.append(helper.make_opsetid("com.microsoft", 1))
@@ -234,7 +235,7 @@ def two_opsets(path: Path) -> Path:
 
 
 def exported_by_torch(path: Path) -> Path:
-    """A small convolutional network, as torch.onnx.export writes it."""
+    """Export a small convolutional network with torch.onnx.export."""
     network = torch.nn.Sequential(
         torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(72, 3)
     )
@@ -257,7 +258,7 @@ NAMES = ["doubling", "two opsets", "exported by torch", "with metadata", "severa
 
 
 def ends_of_fields(message: bytes) -> Iterator[int]:
-    """Where each field of a message ends; all fields of the messages here are varints or have a length."""
+    """Yield the end of each field of a message; all fields here are varints or have a length."""
     position = 0
 
     def varint() -> int:
@@ -283,7 +284,7 @@ Answer = tuple[list[tuple[str, str, object]], list[tuple[str, str, object]], lis
 
 
 def answer(harness: Harness, plan: Path) -> Answer | runtime_ext.Error:
-    """What an engine declares and answers, or the error of its load."""
+    """Return an engine's declarations and answers, or the error of its load."""
     try:
         engine = harness.load_file(plan, instances=1)
     except runtime_ext.Error as error:
@@ -303,7 +304,7 @@ def answer(harness: Harness, plan: Path) -> Answer | runtime_ext.Error:
 
 
 @pytest.mark.parametrize("write", MODELS, ids=NAMES)
-def test_a_file_that_ends_between_two_fields_is_refused_or_answers_as_the_whole_one(
+def test_a_file_that_ends_between_two_fields_is_refused_or_answers_like_the_whole_one(
     harness: Harness, tmp_path: Path, write: Callable[[Path], Path]
 ) -> None:
     plan = write(tmp_path / "whole.plan")

@@ -1,4 +1,4 @@
-"""What OpenVINO lacks, told so that the owner of the model can act on it."""
+"""Tests that errors about OpenVINO's missing features name the node and what to do."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ def model(
     domain: str = "own",
     functions: Sequence[FunctionProto] = (),
 ) -> bytes:
-    """A model of these nodes from x to y, with the operators of one more domain."""
+    """Make a model of these nodes from x to y, with one additional domain."""
     graph = helper.make_graph(
         nodes,
         "test",
@@ -32,7 +32,7 @@ def model(
 
 
 @pytest.mark.parametrize(
-    ("operator", "domain", "told"),
+    ("operator", "domain", "words"),
     [
         ("Frobnicate", "", "the operator Frobnicate of ai.onnx, opset 17 (node 'one')"),
         ("Relu", "own", "the operator Relu of own, opset 1 (node 'one')"),
@@ -40,13 +40,13 @@ def model(
         ("LabelEncoder", "ai.onnx.ml", "the operator LabelEncoder of ai.onnx.ml, opset 1 (node 'one')"),
     ],
 )
-def test_an_operator_that_openvino_does_not_have_is_named(
-    harness: Harness, tmp_path: Path, operator: str, domain: str, told: str
+def test_an_operator_that_openvino_lacks_is_named(
+    harness: Harness, tmp_path: Path, operator: str, domain: str, words: str
 ) -> None:
     node = helper.make_node(operator, ["x"], ["y"], name="one", domain=domain, ep_cache_context="/etc/hosts")
     error = refusal(harness, tmp_path, model([node], domain=domain or "own"))
     assert error.kind == "Unsupported"
-    assert told in str(error)
+    assert words in str(error)
 
 
 def test_an_operator_of_a_subgraph_is_named_too(harness: Harness, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_node_without_a_name_is_named_by_its_output(harness: Harness, tmp_path
     assert "(node 'y')" in str(error)
 
 
-def test_a_function_of_the_file_is_not_supported_and_what_to_do_is_told(
+def test_a_function_of_the_file_is_unsupported_and_the_error_says_what_to_do(
     harness: Harness, tmp_path: Path
 ) -> None:
     opsets = [helper.make_opsetid("", 17)]
@@ -79,7 +79,7 @@ def test_a_function_of_the_file_is_not_supported_and_what_to_do_is_told(
     assert "onnx.inliner.inline_local_functions" in str(error)
 
 
-def test_a_function_in_the_place_of_an_operator_is_not_passed_over(harness: Harness, tmp_path: Path) -> None:
+def test_a_function_that_replaces_an_operator_is_not_ignored(harness: Harness, tmp_path: Path) -> None:
     opsets = [helper.make_opsetid("", 17)]
     function = helper.make_function("", "Relu", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])], opsets)
     error = refusal(harness, tmp_path, model([helper.make_node("Relu", ["x"], ["y"])], functions=[function]))
@@ -95,7 +95,7 @@ def test_a_tensor_of_a_type_that_no_request_can_carry_is_named(
     assert (error.kind, "the input 'x' of the ONNX file is of " in str(error)) == ("Unsupported", True)
 
 
-def test_a_sequence_as_an_output_is_not_supported(harness: Harness, tmp_path: Path) -> None:
+def test_a_sequence_as_an_output_is_unsupported(harness: Harness, tmp_path: Path) -> None:
     made = ModelProto.FromString(model([helper.make_node("SequenceConstruct", ["x"], ["y"])]))
     made.graph.output[0].CopyFrom(helper.make_tensor_sequence_value_info("y", *FLOAT))
     error = refusal(harness, tmp_path, made.SerializeToString())
@@ -117,7 +117,7 @@ def test_an_element_of_a_sequence_is_served(harness: Harness, tmp_path: Path) ->
     assert np.array_equal(harness.infer(harness.load_file(plan), x=x)["y"], x)
 
 
-def test_a_sparse_initializer_is_not_supported(harness: Harness, tmp_path: Path) -> None:
+def test_a_sparse_initializer_is_unsupported(harness: Harness, tmp_path: Path) -> None:
     made = ModelProto.FromString(model([helper.make_node("Add", ["x", "w"], ["y"])]))
     values = numpy_helper.from_array(np.float32([7]), "w")
     indices = numpy_helper.from_array(np.int64([3]), "indices")
@@ -127,7 +127,7 @@ def test_a_sparse_initializer_is_not_supported(harness: Harness, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("node", "told"),
+    ("node", "words"),
     [
         (
             helper.make_node("Concat", ["x", "x"], ["y"], name="one"),
@@ -145,15 +145,15 @@ def test_a_sparse_initializer_is_not_supported(harness: Harness, tmp_path: Path)
     ],
     ids=["a missing attribute", "a wrong attribute", "a missing input", "a wrong input"],
 )
-def test_a_node_that_openvino_cannot_take_is_named(
-    harness: Harness, tmp_path: Path, node: NodeProto, told: str
+def test_a_node_that_openvino_cannot_convert_is_named(
+    harness: Harness, tmp_path: Path, node: NodeProto, words: str
 ) -> None:
     error = refusal(harness, tmp_path, model([node]))
     assert error.kind == "InvalidInput"
-    assert f"the node 'one' {told}" in str(error)
+    assert f"the node 'one' {words}" in str(error)
 
 
-def test_an_operator_that_openvino_has_for_other_types_only_is_not_supported(
+def test_an_operator_that_openvino_has_only_for_other_types_is_unsupported(
     harness: Harness, tmp_path: Path
 ) -> None:
     node = helper.make_node("Celu", ["x"], ["y"], name="one")

@@ -1,4 +1,4 @@
-"""The reader of ONNX files alone, given files that are damaged at random, always in the same way."""
+"""Tests of the ONNX file reader alone, on randomly damaged files from a fixed seed."""
 
 import ctypes
 import random
@@ -13,29 +13,29 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from runtime_ext.backends import PLUGIN_DIR
 from tests.seam.models import doubling, scaling, slow
 
-FILES = 5000  # that are made of each model
-LONGEST = 4096  # bytes of what is told of a file
+FILES = 5000  # damaged files per model
+LONGEST = 4096  # bytes of the reader's report
 
 Read = Callable[[bytes], tuple[bool, str]]
 
 
 @pytest.fixture(scope="module")
 def read() -> Read:
-    """Whether a file is taken, and what is told of it."""
+    """Return a function that reads a file: whether it is accepted, and the reader's report."""
     library = ctypes.CDLL(str(PLUGIN_DIR / "libtrtserve_onnx_reader.so"))
     library.onnx_reader_read.restype = ctypes.c_bool
     library.onnx_reader_read.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-    told = ctypes.create_string_buffer(LONGEST)
+    report = ctypes.create_string_buffer(LONGEST)
 
     def read(content: bytes) -> tuple[bool, str]:
-        taken = library.onnx_reader_read(content, len(content), told, LONGEST)
-        return taken, told.value.decode()  # a sentence that is not UTF-8 would be an error here
+        accepted = library.onnx_reader_read(content, len(content), report, LONGEST)
+        return accepted, report.value.decode()  # a sentence that is not UTF-8 would be an error here
 
     return read
 
 
 def with_everything(path: Path) -> Path:
-    """A model with a subgraph, a function, sparse and packed data, training and metadata."""
+    """Make a model with a subgraph, a function, sparse and packed data, training and metadata."""
     spec = (TensorProto.FLOAT, [2, 4])
     indices = numpy_helper.from_array(np.int64([3]), "indices")
     sparse = helper.make_sparse_tensor(numpy_helper.from_array(np.float32([7]), "w"), indices, [2, 4])
@@ -74,7 +74,7 @@ MODELS = [
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
-    """The content with a few of its bytes flipped, cut out, set, or said again elsewhere."""
+    """Return the content with a few bytes flipped, cut out, overwritten, or repeated elsewhere."""
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 4))):
         start = rng.randrange(len(data))
@@ -110,26 +110,26 @@ def test_a_damaged_file_is_refused_in_a_sentence_or_read_as_protobuf_reads_it(
 ) -> None:
     content = write(tmp_path / "m.onnx").read_bytes()
     assert read(content)[0]
-    taken = 0
+    readable = 0
     for file in files(content):
-        accepted, told = read(file)
+        accepted, report = read(file)
         if not accepted:
-            kind, _, sentence = told.partition(": ")
+            kind, _, sentence = report.partition(": ")
             assert kind in {"InvalidInput", "Unsupported"}
             assert sentence
             continue
-        taken += 1
+        readable += 1
         model = ModelProto.FromString(file)  # does not raise
         given = {tensor.name for tensor in model.graph.initializer}
         inputs = [f"input {value.name}\n" for value in model.graph.input if value.name not in given]
         outputs = [f"output {value.name}\n" for value in model.graph.output]
-        assert told == "".join(inputs + outputs)
+        assert report == "".join(inputs + outputs)
         assert not any(tensor.data_location or tensor.external_data for tensor in tensors(model))
-    assert 0 < taken < FILES
+    assert 0 < readable < FILES
 
 
 def tensors(message: Message) -> Iterator[TensorProto]:
-    """All that a message holds, at any depth."""
+    """Yield all tensors in a message, at any depth."""
     if isinstance(message, TensorProto):
         yield message
     for _, value in message.ListFields():
@@ -139,7 +139,7 @@ def tensors(message: Message) -> Iterator[TensorProto]:
 
 
 def test_a_file_of_very_many_nodes_is_read(read: Read) -> None:
-    """No faster than its size grows: a reader that looks back for each node would not end here."""
+    """The time is linear in the size: a reader that searches back for each node would not finish."""
     chain = [helper.make_node("Relu", [f"t{i}"], [f"t{i + 1}"]) for i in range(200_000)]
     graph = helper.make_graph(
         chain,

@@ -1,4 +1,4 @@
-"""The openvino backend on real models."""
+"""Tests of the openvino backend with real models."""
 
 import os
 import struct
@@ -166,7 +166,7 @@ def test_the_threads_of_many_engines_are_bounded(harness: Harness, tmp_path: Pat
     assert harness.runtime.engine(again).properties["streams"] == streams[0]
 
 
-def test_an_output_stays_as_it_was_when_the_next_request_runs(harness: Harness, tmp_path: Path) -> None:
+def test_an_output_does_not_change_when_the_next_request_runs(harness: Harness, tmp_path: Path) -> None:
     engine = harness.load_file(doubling(tmp_path / "m.plan"), instances=1)
     (first,) = harness.wait(harness.submit(engine, x=np.full((1, 4), 1, np.float32)))
     kept = first.outputs[0]
@@ -174,8 +174,8 @@ def test_an_output_stays_as_it_was_when_the_next_request_runs(harness: Harness, 
     assert to_numpy(kept).tolist() == [[2, 2, 2, 2]]
 
 
-def test_answers_of_all_sizes_stay_as_they_were_while_others_come(harness: Harness, tmp_path: Path) -> None:
-    """Small tensors are copied to and from memory that the next request takes too, and large ones are not."""
+def test_answers_of_all_sizes_do_not_change_while_others_arrive(harness: Harness, tmp_path: Path) -> None:
+    """Small tensors are copied to and from memory that the next request reuses; large ones are not."""
     nodes = [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("NonZero", ["x"], ["z"])]
     x_spec = {"x": (TensorProto.FLOAT, ["n"])}
     outputs = {"y": (TensorProto.FLOAT, ["n"]), "z": (TensorProto.INT64, [1, "m"])}
@@ -200,7 +200,7 @@ def test_a_garbage_plan_is_refused(harness: Harness, tmp_path: Path) -> None:
     assert "Exception from" not in str(refused.value)
 
 
-def test_a_model_reads_no_file_beside_its_own(harness: Harness, tmp_path: Path) -> None:
+def test_a_model_reads_no_other_file(harness: Harness, tmp_path: Path) -> None:
     (tmp_path / "secret.plan").write_bytes(np.arange(4, dtype=np.float32).tobytes())
     model = onnx.load(scaling(tmp_path / "plain.onnx", 2.0))
     weights = model.graph.initializer[0]
@@ -224,10 +224,10 @@ def test_a_damaged_blob_is_refused(harness: Harness, tmp_path: Path) -> None:
     assert refused.value.kind == "InvalidInput"
 
 
-def test_a_blob_of_an_older_openvino_is_not_supported(harness: Harness, tmp_path: Path) -> None:
+def test_a_blob_from_an_older_openvino_is_unsupported(harness: Harness, tmp_path: Path) -> None:
     plan = tmp_path / "m.plan"
     plan.write_bytes(struct.pack("<6Q", 48, 56, 104, 0, 104, 1000) + b"<?xml version='1.0'?><cnndata/>")
-    with pytest.raises(runtime_ext.Error, match="a blob of an older OpenVINO: export it again") as refused:
+    with pytest.raises(runtime_ext.Error, match="a blob from an older OpenVINO: export it again") as refused:
         harness.load_file(plan)
     assert refused.value.kind == "Unsupported"
 
@@ -295,14 +295,14 @@ def test_unsigned_numbers_are_joined_and_divided(
 
 
 def reshaping(path: Path, shape: list[int]) -> Path:
-    """y is x: FP32 [?, 4] in another shape."""
+    """Make a model that reshapes x: FP32 [?, 4] to y."""
     node = helper.make_node("Reshape", ["x", "shape"], ["y"])
     constant = numpy_helper.from_array(np.int64(shape), "shape")
     spec = (TensorProto.FLOAT, ["batch", 4])
     return write_onnx(path, [node], {"x": spec}, {"y": (TensorProto.FLOAT, None)}, [constant])
 
 
-def test_an_output_that_has_not_as_many_items_as_the_batch_is_refused_at_the_load(
+def test_an_output_whose_items_differ_from_the_batch_is_refused_at_the_load(
     harness: Harness, tmp_path: Path
 ) -> None:
     batch = runtime_ext.BatchOptions(max_batch_size=8)

@@ -1,4 +1,4 @@
-"""After an execution that breaks off in its middle, the model is compiled anew, and not without end."""
+"""Tests that the model is recompiled after an execution breaks off in its middle, but not without limit."""
 
 from pathlib import Path
 
@@ -20,11 +20,12 @@ GOOD = {
     "z": np.float32([1, 1]),
 }
 UNFIT = {**GOOD, "keep": np.array([True, True, True])}
-"""Breaks off: how many elements are kept is known only in the middle, and no guard looks at it."""
+"""A request that breaks off: the number of kept elements is known only in the middle, where no guard
+checks."""
 
 
 def picking(path: Path) -> Path:
-    """y = relu(x[keep] + z)."""
+    """Make a model of y = relu(x[keep] + z)."""
     nodes = [
         node("Compress", ["x", "keep"], ["kept"], axis=0),
         node("Add", ["kept", "z"], ["sum"]),
@@ -44,7 +45,7 @@ def engine(harness: Harness, tmp_path: Path) -> int:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_what_breaks_off_in_the_middle_is_right_again_afterwards(
+def test_answers_are_right_again_after_an_execution_breaks_off(
     harness: Harness, tmp_path: Path, threads: int
 ) -> None:
     engine = harness.load_file(picking(tmp_path / "m.plan"), instances=1, threads=threads)
@@ -54,7 +55,7 @@ def test_what_breaks_off_in_the_middle_is_right_again_afterwards(
         assert harness.infer(engine, **GOOD)["y"].tolist() == [2, 4]
 
 
-def test_a_blob_is_right_again_after_what_breaks_off_in_its_middle(harness: Harness, tmp_path: Path) -> None:
+def test_a_blob_is_right_again_after_an_execution_breaks_off(harness: Harness, tmp_path: Path) -> None:
     engine = harness.load_file(as_blob(picking(tmp_path / "m.onnx"), tmp_path / "m.plan"), instances=1)
     model = harness.runtime.engine(engine)
     assert [tensor.name for tensor in model.inputs] == ["x", "keep", "z"]
@@ -62,15 +63,15 @@ def test_a_blob_is_right_again_after_what_breaks_off_in_its_middle(harness: Harn
     (refused,) = harness.wait(harness.submit(engine, **UNFIT))
     assert refused.kind == "InvalidInput"
     (unavailable,) = harness.wait(harness.submit(engine, **GOOD))
-    assert (unavailable.kind, "could not be compiled anew" in unavailable.message) == ("Unavailable", True)
+    assert (unavailable.kind, "could not be recompiled" in unavailable.message) == ("Unavailable", True)
     (tmp_path / "gone.plan").rename(tmp_path / "m.plan")
     assert harness.infer(engine, **GOOD)["y"].tolist() == [2, 4]
 
 
-def test_a_model_whose_shapes_vary_within_a_branch_alone_serves_no_more_after_it_broke_off(
+def test_a_model_with_dynamic_shapes_only_in_a_branch_stops_serving_after_it_breaks_off(
     harness: Harness, tmp_path: Path
 ) -> None:
-    """y = the sum of x[keep] + z, or of x: its plan is gone, so that the model cannot be compiled anew."""
+    """y is the sum of x[keep] + z or of x. The plan is gone, so that the model cannot be recompiled."""
 
     def branch(name: str, *nodes: NodeProto) -> GraphProto:
         return helper.make_graph(
@@ -119,7 +120,7 @@ def test_no_two_instances_run_in_one_graph_that_may_break_off(
         assert info.instances <= int(info.properties["streams"])
 
 
-def test_who_keeps_breaking_executions_off_does_not_have_the_model_compiled_for_ever(
+def test_a_client_that_keeps_breaking_off_executions_causes_no_endless_compilations(
     harness: Harness, engine: int
 ) -> None:
     endings = []
@@ -128,10 +129,10 @@ def test_who_keeps_breaking_executions_off_does_not_have_the_model_compiled_for_
         endings.append(ended.kind)
     assert set(endings) == {"InvalidInput", "Unavailable"}
     assert endings.count("InvalidInput") > 5
-    assert "must then be compiled anew: it will be again in " in ended.message
+    assert "must then be recompiled: this will happen in " in ended.message
 
     def answer() -> runtime_ext.Completion:
         return harness.wait(harness.submit(engine, **GOOD))[0]
 
-    wait_until(lambda: answer().kind is None, "the compilation that has been earned meanwhile")
+    wait_until(lambda: answer().kind is None, "the compilation that is due by then")
     assert harness.infer(engine, **GOOD)["y"].tolist() == [2, 4]

@@ -1,4 +1,4 @@
-"""Hostile values end neither the process nor other requests, and show no foreign memory."""
+"""Tests that hostile values neither end the process or other requests, nor show foreign memory."""
 
 import itertools
 from pathlib import Path
@@ -16,13 +16,14 @@ FLOAT, INT64, INT32, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.IN
 
 
 def refusal(harness: Harness, engine: int, **inputs: np.ndarray) -> tuple[str | None, str]:
-    """How a request ends: its kind of failure and its sentence."""
+    """Return how a request ends: its kind of failure and its sentence."""
     (completion,) = harness.wait(harness.submit(engine, **inputs))
     return completion.kind, completion.message
 
 
 def indexing(path: Path, operator: str, free: bool, **attributes: object) -> Path:
-    """y = operator(x, i, updates): one node whose indices are an input; `free`: all shapes are dynamic."""
+    """Make a model of y = operator(x, i, updates), where indices are an input; `free`: all shapes are
+    dynamic."""
     shape = ["a", "b"] if free else [3, 2]
     of_indices = ["c", 1 if "ND" in operator else "d"] if free else [2, 1 if "ND" in operator else 2]
     inputs = {"x": (FLOAT, shape), "i": (INT64, of_indices)}
@@ -65,9 +66,7 @@ def test_an_index_outside_the_data_is_refused_and_the_next_request_is_right(
     assert np.array_equal(harness.infer(engine, x=x, i=good, **more)["y"], before)
 
 
-def test_a_row_of_indices_counts_from_the_dimension_behind_those_of_the_batch(
-    harness: Harness, tmp_path: Path
-) -> None:
+def test_a_row_of_indices_starts_after_the_batch_dimensions(harness: Harness, tmp_path: Path) -> None:
     inputs: dict[str, tuple[int, list[int | str] | None]] = {
         "x": (FLOAT, ["a", "b", "c"]),
         "i": (INT64, ["a", "d", 1]),
@@ -94,7 +93,7 @@ def test_a_failed_execution_is_an_error_however_many_threads_run_it(
 
 
 @pytest.mark.parametrize("operator", ["TopK", "ArgMax", "ArgMin"])
-def test_the_greatest_of_nothing_is_refused(harness: Harness, tmp_path: Path, operator: str) -> None:
+def test_the_maximum_of_an_empty_tensor_is_refused(harness: Harness, tmp_path: Path, operator: str) -> None:
     x = (FLOAT, ["a", "b"])
     if operator == "TopK":
         node = helper.make_node("TopK", ["x", "k"], ["values", "y"], axis=1)
@@ -113,9 +112,7 @@ def test_the_greatest_of_nothing_is_refused(harness: Harness, tmp_path: Path, op
     assert np.array_equal(harness.infer(engine, x=good)["y"], before)
 
 
-def test_the_greatest_of_what_an_earlier_operation_left_is_refused_where_that_is_nothing(
-    harness: Harness, tmp_path: Path
-) -> None:
+def test_the_maximum_of_an_empty_intermediate_is_refused(harness: Harness, tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Compress", ["x", "keep"], ["kept"]),
         helper.make_node("ArgMax", ["kept"], ["y"], axis=0),
@@ -136,7 +133,7 @@ def test_the_greatest_of_what_an_earlier_operation_left_is_refused_where_that_is
     [("ReduceSum", 0, 3), ("ReduceMax", None, 1), ("MatMul", None, 3)],
     ids=["sum", "max", "product"],
 )
-def test_what_comes_of_nothing_is_as_onnx_has_it_or_refused(
+def test_empty_tensors_are_computed_as_in_onnx_or_refused(
     harness: Harness, tmp_path: Path, *, operator: str, empty: float | None, full: float, rows: int
 ) -> None:
     if operator == "MatMul":
@@ -190,7 +187,7 @@ def test_an_input_that_only_the_model_refuses_is_answered_in_plain_words(
 @pytest.mark.parametrize(
     ("operator", "attributes"),
     [("Div", {}), ("Mod", {}), ("Mod", {"fmod": 1})],
-    ids=["quotient", "rest", "rest as of C"],
+    ids=["quotient", "remainder", "remainder as in C"],
 )
 def test_an_integer_is_not_divided_by_zero(
     harness: Harness, tmp_path: Path, operator: str, attributes: dict[str, int]
@@ -228,7 +225,7 @@ def test_an_integer_is_not_divided_by_a_dimension_of_zero(harness: Harness, tmp_
         ("Range", [10**9]),
     ],
 )
-def test_a_size_without_measure_is_refused(
+def test_an_excessive_size_is_refused(
     harness: Harness, tmp_path: Path, operator: str, sizes: list[int]
 ) -> None:
     inputs = {"x": (FLOAT, [4]), "sizes": (INT64, [len(sizes)])}
@@ -260,7 +257,7 @@ def test_a_size_without_measure_is_refused(
 
 @pytest.mark.parametrize("free", [False, True], ids=["static", "dynamic"])
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 3, 4, 5), (2, 1, 2, 3, 2)], ids=str)
-def test_a_tensor_is_repeated_along_as_many_axes_as_a_request_likes(
+def test_a_tensor_can_be_repeated_along_any_number_of_axes(
     harness: Harness, tmp_path: Path, shape: tuple[int, ...], *, free: bool
 ) -> None:
     inputs = {"x": (FLOAT, [f"d{n}" if free else size for n, size in enumerate(shape)])}
@@ -297,7 +294,7 @@ def test_a_constant_index_outside_the_data_is_refused_at_load(
         harness.load_file(plan)
 
 
-def test_a_refused_request_leaves_others_in_their_contexts_alone(harness: Harness, tmp_path: Path) -> None:
+def test_a_refused_request_does_not_affect_other_contexts(harness: Harness, tmp_path: Path) -> None:
     engine = harness.load_file(indexing(tmp_path / "m.plan", "GatherND", True), instances=4, threads=2)
     x = np.arange(6, dtype=np.float32).reshape(3, 2)
     tickets = [harness.submit(engine, x=x, i=np.int64([[n % 4]])) for n in range(200)]
@@ -319,7 +316,8 @@ def test_the_options_reach_the_backend(tmp_path: Path) -> None:
 
 
 def gathering(path: Path) -> Path:
-    """y = (relu(x)[i] + z) @ x.T: operations of every shape before and behind a guarded one."""
+    """Make a model of y = (relu(x)[i] + z) @ x.T: operations of many shapes before and after a guarded
+    one."""
     nodes = [
         helper.make_node("Relu", ["x"], ["positive"]),
         helper.make_node("Gather", ["positive", "i"], ["rows"], axis=0),
@@ -332,7 +330,7 @@ def gathering(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_shape_is_answered_right_again_after_a_refusal_at_another_shape(
+def test_a_shape_is_right_again_after_a_refusal_at_another_shape(
     harness: Harness, tmp_path: Path, threads: int
 ) -> None:
     engine = harness.load_file(gathering(tmp_path / "m.plan"), instances=1, threads=threads)
@@ -354,7 +352,7 @@ def test_a_shape_is_answered_right_again_after_a_refusal_at_another_shape(
         assert ask(*shape, 0) == (None, True)
 
 
-def test_a_refused_index_does_not_have_the_plan_compiled_anew(harness: Harness, tmp_path: Path) -> None:
+def test_a_refused_index_does_not_recompile_the_plan(harness: Harness, tmp_path: Path) -> None:
     plan = gathering(tmp_path / "m.plan")
     engine = harness.load_file(plan, instances=1)
     plan.unlink()
@@ -365,7 +363,7 @@ def test_a_refused_index_does_not_have_the_plan_compiled_anew(harness: Harness, 
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_right_answers_come_after_refused_ones_of_every_shape(
+def test_answers_are_right_after_refusals_at_every_shape(
     harness: Harness, tmp_path: Path, threads: int
 ) -> None:
     plan = gathering(tmp_path / "m.plan")

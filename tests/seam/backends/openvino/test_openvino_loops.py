@@ -1,4 +1,4 @@
-"""Loops of ONNX models whose number of iterations, or whose outputs' shapes, a request decides."""
+"""Tests of loops whose number of iterations or output shapes depend on the request."""
 
 import time
 from pathlib import Path
@@ -19,10 +19,10 @@ FLOAT, INT64, INT32, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.IN
 def counting(
     path: Path, *, trip_count: bool = True, constant: int | None = None, in_branch: bool = False
 ) -> Path:
-    """y = how often the loop ran: `m` times at most, and while the count is below `limit`.
+    """Make a model where y counts the loop's iterations: at most `m`, while the count is below `limit`.
 
-    `trip_count`: there is an `m`; `constant`: it is this number, and no input; `in_branch`: the loop is in
-    the branch of an If that is always taken.
+    `trip_count`: the loop has `m`; `constant`: `m` is this number instead of an input; `in_branch`: the loop
+    is in a branch of an If that is always taken.
     """
     body = helper.make_graph(
         [
@@ -77,7 +77,7 @@ def test_a_loop_runs_as_often_as_its_trip_count_says_and_not_at_all_below_one(
 
 
 @pytest.mark.parametrize(("trips", "runs"), [(3, 3), (0, 0), (-1, 0), (-(2**31), 0), (2000, 9)])
-def test_a_trip_count_that_stands_in_the_file_means_what_one_of_a_request_does(
+def test_a_trip_count_in_the_file_works_like_one_in_a_request(
     harness: Harness, tmp_path: Path, trips: int, runs: int
 ) -> None:
     engine = harness.load_file(counting(tmp_path / "m.plan", constant=trips), instances=1)
@@ -93,9 +93,9 @@ def test_a_loop_ends_when_its_condition_says_so(harness: Harness, tmp_path: Path
 
 
 def joining(path: Path, nodes: list[onnx.NodeProto], size: int | None = None) -> Path:
-    """s = what each of `m` iterations leaves in `scan`; `v` is handed from one to the next, x at first.
+    """Make a model where s joins the `scan` of each of `m` iterations; `v` is passed on, starting with x.
 
-    `size`: that of x and v, None: any.
+    `size` is the size of x and v; None: any.
     """
     body = helper.make_graph(
         [*nodes, helper.make_node("Identity", ["go_on"], ["go_on_out"])],
@@ -134,21 +134,23 @@ GROWING = {
 
 
 @pytest.mark.parametrize("scanned", GROWING)
-def test_what_a_loop_joins_must_be_of_one_shape(harness: Harness, tmp_path: Path, scanned: str) -> None:
+def test_the_outputs_that_a_loop_joins_must_have_one_shape(
+    harness: Harness, tmp_path: Path, scanned: str
+) -> None:
     engine = harness.load_file(joining(tmp_path / "m.plan", GROWING[scanned]), instances=1)
     x = np.arange(1, 100, dtype=np.float32)
     for _ in range(2):
         for trips in (2, 10):
             (refused,) = harness.wait(harness.submit(engine, m=np.int64(trips), x=x))
             assert refused.kind == "InvalidInput"
-            assert "(Loop) joins what its iterations leave to 's'" in refused.message
+            assert "(Loop) joins its iterations' outputs into 's'" in refused.message
             assert "must all be of one shape" in refused.message
         assert harness.infer(engine, m=np.int64(1), x=x)["s"].shape == (
             (1, 198) if scanned == "carried" else (1, 0)
         )
 
 
-def test_what_a_loop_joins_must_be_of_one_shape_also_where_it_hands_on_one_size(
+def test_the_outputs_that_a_loop_joins_must_have_one_shape_even_if_it_passes_on_one_size(
     harness: Harness, tmp_path: Path
 ) -> None:
     engine = harness.load_file(joining(tmp_path / "m.plan", GROWING["counted"], 4), instances=1)
@@ -161,7 +163,7 @@ def test_what_a_loop_joins_must_be_of_one_shape_also_where_it_hands_on_one_size(
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_loop_that_hands_on_a_batch_of_any_size_joins_what_it_leaves(
+def test_a_loop_over_a_batch_of_any_size_joins_its_outputs(
     harness: Harness, tmp_path: Path, batch: int
 ) -> None:
     halving = [

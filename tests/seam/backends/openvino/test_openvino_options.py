@@ -1,4 +1,4 @@
-"""What an operator tells the openvino backend of memory, and what it does with it."""
+"""Tests of the openvino backend's memory settings."""
 
 import ctypes
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
 class Memory(ctypes.Structure):
-    """What mallinfo2(3) tells: a number of bytes or of blocks in each field."""
+    """The result of mallinfo2(3): a number of bytes or blocks in each field."""
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
@@ -29,16 +29,16 @@ class Memory(ctypes.Structure):
 
 
 def allocated() -> int:
-    """Bytes that this process has allocated and not given back."""
+    """Return the bytes that this process has allocated and not freed."""
     mallinfo = ctypes.CDLL(None).mallinfo2
     mallinfo.restype = Memory
-    told = mallinfo()
-    return int(told.uordblks + told.hblkhd)
+    memory = mallinfo()
+    return int(memory.uordblks + memory.hblkhd)
 
 
 @contextmanager
-def told(folder: Path, **options: int) -> Iterator[Harness]:
-    """A harness whose openvino backend has these options."""
+def configured(folder: Path, **options: int) -> Iterator[Harness]:
+    """Make a harness whose openvino backend has these options."""
     harness = Harness(folder, openvino=OpenVinoOptions(**options))
     try:
         yield harness
@@ -47,8 +47,8 @@ def told(folder: Path, **options: int) -> Iterator[Harness]:
 
 
 def kept_of_many_shapes(folder: Path, shape_cache: int) -> int:
-    """Bytes that an engine keeps of requests of a hundred shapes, the largest first."""
-    with told(folder, shape_cache=shape_cache) as harness:
+    """Return the bytes that an engine keeps after requests of a hundred shapes, largest first."""
+    with configured(folder, shape_cache=shape_cache) as harness:
         engine = harness.load_file(slow(folder / "m.plan", 20, 16), instances=1, threads=1)
         harness.infer(engine, x=np.ones((100, 16), np.float32))
         before = allocated()
@@ -57,8 +57,8 @@ def kept_of_many_shapes(folder: Path, shape_cache: int) -> int:
         return allocated() - before
 
 
-def test_shape_cache_says_of_how_many_shapes_an_engine_keeps_what_it_prepared(tmp_path: Path) -> None:
-    kept_of_many_shapes(tmp_path, 0)  # what OpenVINO keeps for the whole process comes first
+def test_shape_cache_sets_for_how_many_shapes_an_engine_keeps_its_preparation(tmp_path: Path) -> None:
+    kept_of_many_shapes(tmp_path, 0)  # so that OpenVINO's process-wide memory is not counted
     none, few, many = (kept_of_many_shapes(tmp_path, size) for size in (0, 3, 5000))
     assert many > 5 * max(none, few)
 
@@ -69,16 +69,16 @@ def test_max_tensor_bytes_bounds_what_a_request_may_ask_for(tmp_path: Path, most
     plan = write_onnx(
         tmp_path / "m.plan", [helper.make_node("Tile", ["x", "times"], ["y"])], inputs, {"y": (FLOAT, ["n"])}
     )
-    with told(tmp_path, max_tensor_bytes=most) as harness:
+    with configured(tmp_path, max_tensor_bytes=most) as harness:
         engine = harness.load_file(plan, instances=1)
         x = np.ones(1, np.float32)
         assert harness.infer(engine, x=x, times=np.int64([most // 4]))["y"].size == most // 4
         (refused,) = harness.wait(harness.submit(engine, x=x, times=np.int64([most // 4 + 1])))
         assert refused.kind == "InvalidInput"
-        assert f"may have {most}" in refused.message
+        assert f"request's values is {most}" in refused.message
 
 
-def test_max_tensor_bytes_holds_also_once_the_model_was_compiled_anew(tmp_path: Path) -> None:
+def test_max_tensor_bytes_also_holds_after_a_recompilation(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Compress", ["x", "keep"], ["kept"], axis=0),
         helper.make_node("Add", ["kept", "z"], ["sum"]),
@@ -93,9 +93,9 @@ def test_max_tensor_bytes_holds_also_once_the_model_was_compiled_anew(tmp_path: 
     plan = write_onnx(tmp_path / "m.plan", nodes, inputs, {"y": (FLOAT, ["m"])})
     x, z = np.ones(3, np.float32), np.ones(2, np.float32)
     two, three = np.array([True, False, True]), np.array([True, True, True])
-    with told(tmp_path, max_tensor_bytes=80) as harness:
+    with configured(tmp_path, max_tensor_bytes=80) as harness:
         engine = harness.load_file(plan, instances=1)
-        for keep, times, message in ((two, 11, "may have 80"), (three, 1, "z"), (two, 11, "may have 80")):
+        for keep, times, message in ((two, 11, "values is 80"), (three, 1, "z"), (two, 11, "values is 80")):
             (refused,) = harness.wait(harness.submit(engine, x=x, keep=keep, z=z, times=np.int64([times])))
             assert (refused.kind, message in refused.message) == ("InvalidInput", True), refused.message
         assert harness.infer(engine, x=x, keep=two, z=z, times=np.int64([10]))["y"].tolist() == [2] * 20

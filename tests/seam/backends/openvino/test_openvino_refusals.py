@@ -1,4 +1,4 @@
-"""An execution that a guard refuses comes to its end with harmless numbers, and leaves its graph whole."""
+"""Tests that a refused execution runs to its end with harmless numbers, and leaves its graph undamaged."""
 
 import time
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ Tensors = dict[str, np.ndarray]
 
 
 class Case(NamedTuple):
-    """A model, a request that it takes, and what of it to change so that a guard refuses it."""
+    """A model, a request that it accepts, and the changes that make a guard refuse it."""
 
     nodes: list[NodeProto]
     inputs: Specs
@@ -36,7 +36,7 @@ ROWS: Specs = {"x": (FLOAT, ["n", "m"])}
 
 
 def sized(operator: str, good: list[int], bad: list[int], **attributes: Any) -> Case:
-    """y = operator(x, sizes) for a vector x."""
+    """Make a case of y = operator(x, sizes) for a vector x."""
     inputs: Specs = {"x": (FLOAT, ["n"]), "sizes": (INT64, [len(good)])}
     return Case(
         [node(operator, ["x", "sizes"], ["y"], **attributes)],
@@ -81,7 +81,7 @@ def reversed_by(bad: list[int]) -> Case:
 
 
 def kept(*after: NodeProto, **constants: np.ndarray) -> Case:
-    """Operations on those of the elements of x that a request keeps."""
+    """Make a case of operations on the elements of x that a request keeps."""
     return Case(
         [node("Compress", ["x", "keep"], ["kept"], axis=0), *after],
         {"x": (FLOAT, ["n"]), "keep": (BOOL, ["n"])},
@@ -109,7 +109,7 @@ IN_BRANCH = node(
 
 
 def in_loop(*nodes: NodeProto) -> NodeProto:
-    """y = the last `picked` of so many iterations as `trips` says."""
+    """Make a loop where y is the last `picked` of `trips` iterations."""
     body = helper.make_graph(
         [*nodes, node("Identity", ["go_on"], ["go_on_out"])],
         "body",
@@ -298,16 +298,16 @@ def write(path: Path, case: Case) -> Path:
 
 
 def load_once(harness: Harness, path: Path, case: Case) -> int:
-    """Load a model that cannot be compiled anew afterwards: its plan is gone."""
+    """Load a model, then remove its plan, so that it cannot be recompiled."""
     engine = harness.load_file(write(path, case), instances=1)
     path.unlink()
     return engine
 
 
-def test_what_fails_of_the_harmless_numbers_is_told_as_what_was_refused(
+def test_a_failure_caused_by_the_harmless_numbers_is_reported_as_the_refusal(
     harness: Harness, tmp_path: Path
 ) -> None:
-    """A range of one number in place of the one asked for does not fit what it is added to."""
+    """A range of one number, instead of the requested one, does not fit the tensor that it is added to."""
     inputs: Specs = {"start": (INT64, []), "stop": (INT64, []), "z": (INT64, ["n", 3])}
     nodes = [
         node("Range", ["start", "stop", "step"], ["numbers"]),

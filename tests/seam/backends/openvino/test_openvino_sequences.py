@@ -1,4 +1,4 @@
-"""What a request may choose of a sequence that a model makes within itself."""
+"""Tests of requests that select an item of a sequence within the model."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ Specs = dict[str, tuple[int, list[int | str] | None]]
 node = helper.make_node
 
 
-def test_a_request_chooses_only_from_the_items_that_a_sequence_has(harness: Harness, tmp_path: Path) -> None:
+def test_a_request_can_only_choose_existing_items_of_a_sequence(harness: Harness, tmp_path: Path) -> None:
     nodes = [node("SequenceConstruct", ["x", "z", "x"], ["s"]), node("SequenceAt", ["s", "i"], ["y"])]
     inputs: Specs = {"x": (FLOAT, ["a"]), "z": (FLOAT, ["b"]), "i": (INT64, [])}
     plan = write_onnx(tmp_path / "m.plan", nodes, inputs, {"y": (FLOAT, None)})
@@ -45,11 +45,11 @@ def test_the_only_item_of_a_sequence_is_the_first_and_the_last(harness: Harness,
 
 
 @pytest.mark.parametrize("position", [2, -3])
-def test_a_position_outside_the_sequence_that_stands_in_the_file_is_refused_at_load(
+def test_a_constant_position_outside_the_sequence_is_refused_at_load(
     harness: Harness, tmp_path: Path, position: int
 ) -> None:
     nodes = [node("SequenceConstruct", ["x", "x"], ["s"]), node("SequenceAt", ["s", "i"], ["y"])]
     at = numpy_helper.from_array(np.int64(position), "i")
     plan = write_onnx(tmp_path / "m.plan", nodes, {"x": (FLOAT, ["a"])}, {"y": (FLOAT, None)}, [at])
-    with pytest.raises(runtime_ext.Error, match=f"position {position} is outside of a sequence of 2"):
+    with pytest.raises(runtime_ext.Error, match=f"position {position} is outside a sequence of length 2"):
         harness.load_file(plan)

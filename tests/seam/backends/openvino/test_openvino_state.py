@@ -1,4 +1,4 @@
-"""A model that remembers what it has seen begins anew with each request."""
+"""Tests that a model with state starts fresh for each request."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.seam.conftest import Harness
 
 
 def remembering(path: Path) -> Path:
-    """A blob of y = the sum of x and of all that came before it."""
+    """Make a blob where y is the sum of x and all earlier x."""
     x = ops.parameter([-1, 2], np.float32, "x")
     sum_before = ops.read_value(ops.constant(np.zeros((1, 2), np.float32)), "sum", np.float32, [1, 2])
     sum_of_all = ops.add(x, sum_before)
@@ -25,7 +25,9 @@ def remembering(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("instances", [1, 2])
-def test_no_request_sees_what_the_one_before_left(harness: Harness, tmp_path: Path, instances: int) -> None:
+def test_no_request_sees_the_state_of_the_previous_one(
+    harness: Harness, tmp_path: Path, instances: int
+) -> None:
     engine = harness.load_file(remembering(tmp_path / "m.plan"), instances=instances)
     for value in (1, 2, 3, 4):
         x = np.full((1, 2), value, np.float32)

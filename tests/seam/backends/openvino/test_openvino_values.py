@@ -1,4 +1,4 @@
-"""What the openvino backend computes in fewer bits than the file says: it refuses what would not fit."""
+"""Tests that the openvino backend refuses values that do not fit into the datatype that it computes in."""
 
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,14 @@ NARROWED: dict[str, tuple[int, Any, str, list[Any], list[Any]]] = {
 
 
 def absolute(path: Path, element_type: int) -> Path:
-    """y = |x|, for x of any length."""
+    """Make a model of y = |x|, for x of any length."""
     spec = (element_type, ["n"])
     return write_onnx(path, [node("Abs", ["x"], ["y"])], {"x": spec}, {"y": spec})
 
 
 @pytest.mark.parametrize("as_plan", ["onnx", "blob"])
 @pytest.mark.parametrize("datatype", NARROWED)
-def test_a_value_that_does_not_fit_is_refused_wherever_it_stands(
+def test_a_value_that_does_not_fit_is_refused_wherever_it_is(
     harness: Harness, tmp_path: Path, datatype: str, as_plan: str
 ) -> None:
     element_type, dtype, computed_as, fit, do_not = NARROWED[datatype]
@@ -42,7 +42,7 @@ def test_a_value_that_does_not_fit_is_refused_wherever_it_stands(
     for spec in (*info.inputs, *info.outputs):
         assert (spec.datatype, spec.computed_as) == (datatype, computed_as)
     x = np.array(fit, dtype)
-    if datatype != "INT64":  # whose least has no absolute value
+    if datatype != "INT64":  # the least INT64 has no absolute value
         assert np.allclose(harness.infer(engine, x=x)["y"], np.abs(x), equal_nan=True)
     for value in do_not:
         for length, place in ((1, 0), (1000, 0), (1000, 517), (1000, 999)):
@@ -62,12 +62,12 @@ def test_the_refusal_names_the_value_and_the_range(harness: Harness, tmp_path: P
     engine = harness.load_file(absolute(tmp_path / "m.plan", INT64))
     (done,) = harness.wait(harness.submit(engine, x=np.array([5, 3_000_000_000], np.int64)))
     assert done.message.endswith(
-        "input 'x' has 3000000000 at element 1; this engine computes with its INT64 as INT32, so it takes "
+        "input 'x' has 3000000000 at element 1; this engine computes with its INT64 as INT32, so it accepts "
         "whole numbers from -2147483648 to 2147483647"
     )
 
 
-def test_of_a_batch_only_the_request_with_the_value_is_refused(harness: Harness, tmp_path: Path) -> None:
+def test_only_the_request_with_the_value_is_refused_in_a_batch(harness: Harness, tmp_path: Path) -> None:
     batch = runtime_ext.BatchOptions(
         max_batch_size=3, max_queue_delay_us=10_000_000, preferred_batch_sizes=[3]
     )
@@ -104,7 +104,7 @@ def test_numbers_that_are_cast_before_anything_else_may_be_of_any_size(
         (TensorProto.BFLOAT16, None),
     ],
 )
-def test_the_metadata_says_what_is_computed_otherwise(
+def test_the_metadata_says_which_datatypes_are_computed_differently(
     harness: Harness, tmp_path: Path, element_type: int, computed_as: str | None
 ) -> None:
     info = harness.runtime.engine(harness.load_file(doubling(tmp_path / "m.plan", element_type)))
@@ -198,7 +198,7 @@ def test_a_constant_in_a_branch_is_found(harness: Harness, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("end", [2**63 - 1, 2**31, 2**40])
 @pytest.mark.parametrize("way", ["constant", "concatenated", "cast"])
-def test_to_the_end_of_a_slice_may_be_any_large_number(
+def test_the_end_of_a_slice_may_be_any_large_number(
     harness: Harness, tmp_path: Path, end: int, way: str
 ) -> None:
     constants = [
@@ -221,7 +221,7 @@ def test_to_the_end_of_a_slice_may_be_any_large_number(
     assert np.array_equal(harness.infer(harness.load_file(plan), x=x)["y"], x[1:])
 
 
-def test_from_the_end_to_the_beginning_may_be_any_small_number(harness: Harness, tmp_path: Path) -> None:
+def test_the_end_of_a_reverse_slice_may_be_any_small_number(harness: Harness, tmp_path: Path) -> None:
     values = {"from": [2**63 - 1], "to": [-(2**63)], "axes": [0], "steps": [-1]}
     constants = [numpy_helper.from_array(np.array(v, np.int64), name) for name, v in values.items()]
     nodes = [node("Slice", ["x", "from", "to", "axes", "steps"], ["y"])]
@@ -243,8 +243,8 @@ def test_a_bound_that_no_value_reaches_may_be_of_any_size(
     assert np.array_equal(harness.infer(harness.load_file(plan), x=x)["y"], x)
 
 
-def test_constants_are_computed_with_each_other_exactly(harness: Harness, tmp_path: Path) -> None:
-    """2^40 / 2^38, and 2^40 as FP32: neither needs more than 32 bits at the end."""
+def test_constants_are_combined_exactly(harness: Harness, tmp_path: Path) -> None:
+    """2^40 / 2^38, and 2^40 as FP32: neither result needs more than 32 bits."""
     divisor = numpy_helper.from_array(np.array([2**38], np.int64), "divisor")
     nodes = [
         node("Div", ["huge", "divisor"], ["four"]),

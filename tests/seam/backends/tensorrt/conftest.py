@@ -1,4 +1,5 @@
-"""The tensorrt backend, compiled against the fake SDK's headers, on the fake SDK and the fake device."""
+"""Fixtures for the tensorrt backend on the fake SDK and the fake device, compiled against the fake's
+headers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ class TensorRt(Harness):
         return refused.value
 
     def failure(self, engine: int, **inputs: object) -> runtime_ext.Completion:
-        """The completion of a request that fails."""
+        """Return the completion of a request that fails."""
         (completion,) = self.wait(self.submit(engine, **inputs))
         assert completion.kind is not None
         return completion
@@ -61,7 +62,7 @@ class TensorRt(Harness):
         self.sdk.toy_gate_open(gate.encode())
 
     def wait_for(self, gate: str, arrivals: int) -> None:
-        assert self.sdk.toy_gate_await(gate.encode(), arrivals), "the executions did not come"
+        assert self.sdk.toy_gate_await(gate.encode(), arrivals), "the executions did not arrive"
 
     def calls(self, function: str) -> int:
         return self.sdk.fake_trt_count(function.encode())
@@ -78,7 +79,7 @@ class TensorRt(Harness):
 
 @contextmanager
 def running(folder: Path, clock: runtime_ext.ManualClock | None = None, **config: str) -> Iterator[TensorRt]:
-    """Afterwards nothing of TensorRT's is left, no memory, and no breach of its contract was seen."""
+    """Run a runtime, then check that no TensorRT object or memory is left, and no contract was breached."""
     trt = TensorRt(folder, clock, **config)
     trt.device.fake_breaches_clear()
     runtime_ext.take_log()

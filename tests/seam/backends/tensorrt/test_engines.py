@@ -1,4 +1,4 @@
-"""What a plan tells of its engine, and which plans and libraries are refused."""
+"""Tests of engines' properties, and of the plans and libraries that are refused."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.fakes import tensorrt as sdk
 from tests.seam.backends.tensorrt.conftest import DOUBLE, TensorRt, running
 
 
-def test_an_engine_tells_its_tensors_and_profiles(trt: TensorRt) -> None:
+def test_an_engine_reports_its_tensors_and_profiles(trt: TensorRt) -> None:
     engine = trt.load_plan(
         f"name net\n{DOUBLE}\nshape_input size INT64 2\nvalues size 1 1 / 2 2 / 3 4\nweights 1024"
     )
@@ -26,7 +26,7 @@ def test_an_engine_tells_its_tensors_and_profiles(trt: TensorRt) -> None:
     assert info.properties["tensorrt"] == trt.runtime.backend_version("trt")
 
 
-def test_an_engine_tells_what_it_takes_and_was_built_for(trt: TensorRt) -> None:
+def test_an_engine_reports_its_needs_and_its_target(trt: TensorRt) -> None:
     engine = trt.load_plan(
         f"name net\n{DOUBLE}\nscratch 512 per_item\nlayers 3\naux_streams 2\nhardware 1", instances=3
     )
@@ -45,7 +45,7 @@ def test_an_engine_tells_what_it_takes_and_was_built_for(trt: TensorRt) -> None:
     }
 
 
-def test_every_profile_of_an_input_is_told(trt: TensorRt) -> None:
+def test_every_profile_of_an_input_is_reported(trt: TensorRt) -> None:
     engine = trt.load_plan(
         "input x FP32 -1 4\nprofile\nrange x 1 4 / 2 4 / 3 4\nprofile\nrange x 4 4 / 5 4 / 6 4\n"
         "output y scale x 2"
@@ -54,7 +54,7 @@ def test_every_profile_of_an_input_is_told(trt: TensorRt) -> None:
     assert [(p.min[0], p.opt[0], p.max[0]) for p in x.profiles] == [(1, 2, 3), (4, 5, 6)]
 
 
-def test_the_inspector_tells_of_the_layers(trt: TensorRt) -> None:
+def test_the_inspector_reports_the_layers(trt: TensorRt) -> None:
     engine = trt.load_plan(f"{DOUBLE}\nlayers 3")
     assert json.loads(trt.runtime.layers(engine))
 
@@ -91,12 +91,12 @@ def test_garbage_is_refused(trt: TensorRt, plan: bytes) -> None:
         assert trt.calls("deserializeCudaEngine") == seen, "the library saw it"
 
 
-def test_host_code_runs_where_the_operator_allows_it(tmp_path: Path) -> None:
+def test_host_code_runs_if_the_operator_allows_it(tmp_path: Path) -> None:
     with running(tmp_path, allow_host_code="1") as trt:
         trt.load_plan(f"{DOUBLE}\nhost_code")
 
 
-def test_libraries_of_plugins_are_loaded_where_they_are_named(tmp_path: Path) -> None:
+def test_named_plugin_libraries_are_loaded(tmp_path: Path) -> None:
     with running(tmp_path, plugins=str(sdk.LIBRARY)) as trt:
         before = trt.calls("loadLibrary")
         trt.load_plan(DOUBLE)
@@ -104,14 +104,14 @@ def test_libraries_of_plugins_are_loaded_where_they_are_named(tmp_path: Path) ->
         assert trt.calls("loadLibrary") == before + 1
 
 
-def test_a_library_of_plugins_that_cannot_be_loaded_is_said(tmp_path: Path) -> None:
+def test_a_plugin_library_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     with running(tmp_path, plugins="/nonexistent/plugins.so") as trt:
         error = trt.refusal(DOUBLE)
     assert error.kind == "Unavailable"
     assert "the TensorRT plugin library /nonexistent/plugins.so cannot be loaded: " in str(error)
 
 
-def test_what_tensorrt_says_reaches_the_log(trt: TensorRt) -> None:
+def test_messages_from_tensorrt_reach_the_log(trt: TensorRt) -> None:
     trt.refusal(f"{DOUBLE}\nfail deserialize it is broken")
     assert any(r.component == "tensorrt" and "it is broken" in r.message for r in runtime_ext.take_log())
 
@@ -121,7 +121,7 @@ def test_a_device_that_it_cannot_run_on_is_refused(trt: TensorRt, device: str, k
     assert trt.refusal(DOUBLE, device=device).kind == kind
 
 
-def test_an_engine_ends_on_its_own_device_whoever_unloads_it(trt: TensorRt) -> None:
+def test_an_engine_is_destroyed_on_its_own_device_from_any_thread(trt: TensorRt) -> None:
     trt.device.fake_device_count_set(5)
     try:
         engine = trt.load_plan(DOUBLE, device="cuda:4")
@@ -131,7 +131,7 @@ def test_an_engine_ends_on_its_own_device_whoever_unloads_it(trt: TensorRt) -> N
         trt.device.fake_device_count_set(1)
 
 
-def test_without_a_device_nothing_is_asked_of_the_library(trt: TensorRt) -> None:
+def test_without_a_device_the_library_is_not_called(trt: TensorRt) -> None:
     created = trt.calls("createInferRuntime_INTERNAL")
     trt.device.fake_device_count_set(0)
     try:
@@ -151,7 +151,7 @@ def test_a_pointer_that_came_with_an_error_is_not_used(trt: TensorRt) -> None:
         trt.sdk.fake_trt_driver_error(0)
     assert error.kind == "Unavailable"
     assert "CUDA initialization failure with error: 35" in str(error)
-    trt.load_plan(DOUBLE)  # a driver may come back
+    trt.load_plan(DOUBLE)  # a driver may recover
 
 
 def test_a_library_of_another_major_version_is_refused(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_library_of_another_major_version_is_refused(tmp_path: Path) -> None:
         trt.sdk.fake_trt_version(101600)
         try:
             with pytest.raises(
-                runtime_ext.Error, match=r"is TensorRT 10\.16\.0, and this backend was built for TensorRT 11"
+                runtime_ext.Error, match=r"is TensorRT 10\.16\.0, but this backend was built for TensorRT 11"
             ):
                 trt.runtime.backend_version("trt")
         finally:
@@ -174,7 +174,7 @@ def test_a_library_that_is_older_than_the_headers_is_refused(
         trt.sdk.fake_trt_version(version)
         try:
             with pytest.raises(
-                runtime_ext.Error, match=rf"is TensorRT {shown}, and .* headers of 11\.1\.0: install that"
+                runtime_ext.Error, match=rf"is TensorRT {shown}, but .* headers of 11\.1\.0: install that"
             ):
                 trt.runtime.backend_version("trt")
         finally:
@@ -192,12 +192,12 @@ def test_versions_are_shown_as_people_write_them(tmp_path: Path, version: int, s
             trt.sdk.fake_trt_version(0)
 
 
-def test_the_first_library_that_fits_is_taken(tmp_path: Path) -> None:
+def test_the_first_library_that_fits_is_used(tmp_path: Path) -> None:
     with running(tmp_path, libraries=f"/nonexistent.so\nlibm.so.6\n{sdk.LIBRARY}") as trt:
         assert trt.runtime.backend_version("trt") == "11.1.0.106"
 
 
-def test_no_library_at_all_is_said_with_what_was_tried(tmp_path: Path) -> None:
+def test_a_missing_library_is_reported_with_the_candidates(tmp_path: Path) -> None:
     with running(tmp_path, libraries="/nonexistent.so\nlibm.so.6") as trt:
         with pytest.raises(
             runtime_ext.Error, match=r"libm\.so\.6 is not a TensorRT runtime library"

@@ -1,4 +1,4 @@
-"""Plans of every kind, run through the scheduler and through the wrapper."""
+"""Tests that run plans of every kind through the scheduler and through the wrapper."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_a_request_is_computed(trt: TensorRt) -> None:
     assert np.array_equal(trt.infer(engine, x=rows(3))["y"], 2 * rows(3))
 
 
-def test_the_wrapper_takes_and_gives_tensors_of_the_device(trt: TensorRt) -> None:
+def test_the_wrapper_accepts_and_returns_device_tensors(trt: TensorRt) -> None:
     engine = trt.load_plan(DOUBLE)
     x = torch.ones(2, 4, device="fake")
     y = trt.module(engine)(x)
@@ -29,14 +29,14 @@ def test_the_wrapper_takes_and_gives_tensors_of_the_device(trt: TensorRt) -> Non
     del x, y
 
 
-def test_the_wrapper_takes_and_gives_tensors_of_the_host(trt: TensorRt) -> None:
+def test_the_wrapper_accepts_and_returns_host_tensors(trt: TensorRt) -> None:
     engine = trt.load_plan(DOUBLE)
     y = trt.module(engine)(torch.ones(2, 4))
     assert y.device.type == "cpu"
     assert torch.equal(y, torch.full((2, 4), 2.0))
 
 
-def test_strided_and_unaligned_tensors_are_taken(trt: TensorRt) -> None:
+def test_strided_and_unaligned_tensors_are_accepted(trt: TensorRt) -> None:
     engine = trt.load_plan(DOUBLE)
     wide = torch.arange(18.0).to("fake")
     strided = wide[:16].view(2, 8)[:, ::2]
@@ -102,7 +102,7 @@ def test_an_output_whose_shape_depends_on_the_data_has_its_shape(trt: TensorRt) 
 def test_an_output_whose_shape_depends_on_the_data_has_its_shape_for_every_shape_of_the_input(
     trt: TensorRt,
 ) -> None:
-    """After an execution, TensorRT goes on telling the shape that it found then."""
+    """After an execution, TensorRT keeps reporting the shape that it found then."""
     engine = trt.load_plan("input x FP32 -1\nprofile\nrange x 1 / 4 / 8\noutput where nonzero x", instances=1)
     for x in ([0, 1, 0], [1, 2, 3, 4, 5, 6], [3], [0, 0, 0, 0, 7, 7, 7, 7]):
         assert trt.infer(engine, x=np.float32(x))["where"].tolist() == np.flatnonzero(x).tolist()
@@ -124,7 +124,7 @@ def test_a_shape_tensor_decides_a_shape_from_the_host(trt: TensorRt) -> None:
 @pytest.mark.parametrize(
     "plan",
     [
-        f"{SHAPED}",  # an input on the host and no other
+        f"{SHAPED}",  # only an input on the host
         "input x FP32 -1 4\nshape_input size INT64 2\nprofile\nrange x 1 4 / 2 4 / 8 4\n"
         "values size 1 1 / 2 2 / 4 8\noutput y scale x 2\noutput z fill size FP32 7\noutput n shape_of x\n",
         "shape_input size INT64 2\ninput x FP32 -1 4\nprofile\nrange x 1 4 / 2 4 / 8 4\n"
@@ -148,8 +148,9 @@ def test_the_fake_kernel_and_the_operator_agree_on_the_device(
     del inputs
 
 
-def test_values_on_the_host_are_told_anew_whatever_the_engine_says_of_them(trt: TensorRt) -> None:
-    """isShapeInferenceIO tells of what an output's shape needs; other inputs may lie on the host too."""
+def test_values_on_the_host_are_set_for_every_execution(trt: TensorRt) -> None:
+    """isShapeInferenceIO reports inputs that decide an output's shape; other inputs may be on the host
+    too."""
     engine = trt.load_plan(f"{SHAPED}quiet size\n")
     for shape in ((2, 3), (4, 8), (2, 3)):
         assert trt.infer(engine, size=np.int64(shape))["y"].shape == shape
@@ -184,7 +185,7 @@ def test_an_output_on_the_host_is_waited_for(trt: TensorRt, run_in_thread: RunIn
     del x
 
 
-def test_an_output_on_the_host_is_there_when_the_call_returns(trt: TensorRt) -> None:
+def test_an_output_on_the_host_is_ready_when_the_call_returns(trt: TensorRt) -> None:
     plan = f"{DOUBLE}\noutput shape shape_of x"
     engine = trt.load_plan(plan)
     assert trt.infer(engine, x=rows(3))["shape"].tolist() == [3, 4]
@@ -205,7 +206,7 @@ def test_every_profile_is_usable(trt: TensorRt, batch: int) -> None:
     assert np.array_equal(trt.infer(engine, x=rows(batch), k=rows(batch))["y"], 2 * rows(batch))
 
 
-def test_of_the_profiles_that_fit_the_one_with_the_nearest_optimum_is_taken(trt: TensorRt) -> None:
+def test_the_fitting_profile_with_the_nearest_optimum_is_used(trt: TensorRt) -> None:
     engine = trt.load_plan(
         "input x FP32 -1 4\nprofile\nrange x 1 4 / 32 4 / 32 4\nprofile\nrange x 1 4 / 2 4 / 8 4\n"
         "output y scale x 2",
@@ -234,15 +235,15 @@ def test_inputs_that_fit_only_different_profiles_are_refused(trt: TensorRt) -> N
     assert trt.stats(engine).outcomes["InvalidInput"] == 1
 
 
-def test_shapes_are_told_to_tensorrt_only_when_they_change(trt: TensorRt) -> None:
+def test_shapes_are_set_in_tensorrt_only_when_they_change(trt: TensorRt) -> None:
     engine = trt.load_plan(DOUBLE, instances=1, cuda_graphs="off")
     trt.infer(engine, x=rows(2))
-    told = trt.calls("setInputShape"), trt.calls("inferShapes")
+    before = trt.calls("setInputShape"), trt.calls("inferShapes")
     for _ in range(3):
         trt.infer(engine, x=rows(2))
-    assert (trt.calls("setInputShape"), trt.calls("inferShapes")) == told
+    assert (trt.calls("setInputShape"), trt.calls("inferShapes")) == before
     trt.infer(engine, x=rows(3))
-    assert trt.calls("setInputShape") == told[0] + 1
+    assert trt.calls("setInputShape") == before[0] + 1
 
 
 def test_scratch_memory_is_that_of_the_largest_execution_not_of_all_profiles(trt: TensorRt) -> None:

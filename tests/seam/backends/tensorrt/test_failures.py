@@ -1,4 +1,4 @@
-"""What goes wrong below an engine: the right kind of failure, and nothing left behind."""
+"""Tests of failures below an engine: they have the right kind and leave nothing behind."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_an_enqueue_that_fails_fails_its_request_and_discards_the_context(trt: T
     created = trt.calls("createExecutionContext")
     failed = trt.failure(engine, x=7 * ONES)
     assert failed.kind == "ExecutionFailed"
-    assert "it met the value that it fails on" in failed.message
+    assert "the input has the value of fail_on" in failed.message
     assert trt.counters(engine)["contexts_discarded"] == 1
     assert trt.infer(engine, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
     assert trt.calls("createExecutionContext") == created + 1
@@ -31,7 +31,7 @@ def test_a_context_is_discarded_only_once_its_work_is_done(trt: TensorRt, run_in
     x = torch.ones(4, device="fake")
 
     def call(x: torch.Tensor) -> None:
-        with pytest.raises(RuntimeError, match="TensorRT told no shape of output 'where'"):
+        with pytest.raises(RuntimeError, match="TensorRT did not report the shape of output 'where'"):
             module(x)
         torch.accelerator.synchronize()
 
@@ -46,8 +46,8 @@ def test_a_context_is_discarded_only_once_its_work_is_done(trt: TensorRt, run_in
 @pytest.mark.parametrize(
     ("step", "kind", "sentence"),
     [
-        ("shape", "InvalidInput", "TensorRT takes no shape [1, 4] for input 'x': "),
-        ("infer", "InvalidInput", "TensorRT cannot tell the outputs' shapes from these inputs: "),
+        ("shape", "InvalidInput", "TensorRT does not accept shape [1, 4] for input 'x': "),
+        ("infer", "InvalidInput", "TensorRT cannot infer the outputs' shapes from these inputs: "),
         ("enqueue", "ExecutionFailed", "TensorRT could not run the engine: "),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_device_without_memory_for_an_execution_is_unavailable_for_it_alone(tr
     assert trt.infer(engine, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
 
 
-def test_failed_loads_give_back_every_byte(trt: TensorRt) -> None:
+def test_failed_loads_free_every_byte(trt: TensorRt) -> None:
     trt.load_plan(DOUBLE)
     before = trt.device.fake_device_memory(), trt.sdk.fake_trt_allocated(), trt.live("engine")
     for _ in range(CYCLES):
@@ -90,7 +90,7 @@ def test_failed_loads_give_back_every_byte(trt: TensorRt) -> None:
     assert (trt.device.fake_device_memory(), trt.sdk.fake_trt_allocated(), trt.live("engine")) == before
 
 
-def test_loads_and_unloads_give_back_every_byte(trt: TensorRt) -> None:
+def test_loads_and_unloads_free_every_byte(trt: TensorRt) -> None:
     trt.load_plan(DOUBLE)
     before = trt.device.fake_device_memory(), trt.sdk.fake_trt_allocated(), trt.live("context")
     for _ in range(CYCLES):
@@ -115,7 +115,7 @@ def test_more_threads_than_contexts_share_an_engine(trt: TensorRt, run_in_thread
 
 
 def test_a_sticky_error_makes_the_device_dead_and_its_engines_unavailable(trt: TensorRt) -> None:
-    """On a device of its own, as each that follows: dead is for the rest of the process."""
+    """Like each test below, it uses its own device, which stays dead until the process ends."""
     trt.device.fake_device_count_set(2)
     try:
         good = trt.load_plan(DOUBLE, device="cuda:1")
@@ -135,7 +135,7 @@ def test_a_sticky_error_makes_the_device_dead_and_its_engines_unavailable(trt: T
         trt.device.fake_device_count_set(1)
 
 
-def test_a_sticky_error_that_tensorrt_hears_of_first_makes_the_device_dead(trt: TensorRt) -> None:
+def test_a_sticky_error_that_tensorrt_sees_first_makes_the_device_dead(trt: TensorRt) -> None:
     trt.device.fake_device_count_set(3)
     try:
         engine = trt.load_plan(DOUBLE, device="cuda:2", cuda_graphs="off")
@@ -166,14 +166,14 @@ def test_a_plan_is_not_blamed_for_a_device_that_has_died(trt: TensorRt) -> None:
         trt.device.fake_device_count_set(1)
 
 
-def test_an_engine_whose_contexts_find_no_memory_is_not_loaded_for_now(trt: TensorRt) -> None:
+def test_an_engine_without_memory_for_its_contexts_is_unavailable(trt: TensorRt) -> None:
     plan = f"{DOUBLE}\nweights 1048576"
     trt.runtime.unload(trt.load_plan(plan))
     trt.device.fake_device_limit(trt.device.fake_device_memory() + 1048576)
     assert trt.refusal(plan).kind == "Unavailable"
 
 
-def test_a_failure_for_want_of_memory_is_a_sentence_and_no_stack_trace(trt: TensorRt) -> None:
+def test_a_lack_of_memory_is_reported_without_a_stack_trace(trt: TensorRt) -> None:
     engine = trt.load_plan("input x FP32 1048576\noutput y scale x 2", instances=1)
     trt.device.fake_device_limit(trt.device.fake_device_memory())
     failed = trt.failure(engine, x=np.ones(1048576, np.float32))
@@ -182,13 +182,13 @@ def test_a_failure_for_want_of_memory_is_a_sentence_and_no_stack_trace(trt: Tens
     assert "needs more memory than fake:0 has" in failed.message
 
 
-def test_a_name_that_is_no_text_is_shown_as_far_as_it_is_one(trt: TensorRt) -> None:
+def test_a_name_that_is_not_utf8_is_shown_as_far_as_possible(trt: TensorRt) -> None:
     plan = sdk.toy_plan(f"name caf?\n{DOUBLE}").replace(b"caf?", b"caf\xe9")
     info = trt.runtime.engine(trt.load_bytes(plan))
     assert info.properties["network"] == "caf\ufffd"
 
 
-def test_a_device_is_not_taken_for_dead_while_a_caller_captures(trt: TensorRt) -> None:
+def test_a_device_does_not_count_as_dead_while_a_caller_captures(trt: TensorRt) -> None:
     module = trt.module(trt.load_plan(f"{DOUBLE}\nfail enqueue it broke"))
     x = torch.ones(1, 4, device="fake")
     stream = torch.Stream("fake")
@@ -196,6 +196,6 @@ def test_a_device_is_not_taken_for_dead_while_a_caller_captures(trt: TensorRt) -
     with stream, pytest.raises(RuntimeError, match="it broke"):
         module(x)
     trt.device.fake_capture_end(stream.native_handle)
-    trt.device.fake_breaches_clear()  # of the capture, which waits for nothing
+    trt.device.fake_breaches_clear()  # from the capture, which permits no waiting
     assert "fake:0" not in trt.runtime.dead_devices()
     del x

@@ -1,4 +1,4 @@
-"""CUDA graphs: captured when shapes come again, verified before use, given up where they fail."""
+"""Tests of CUDA graphs: captured when shapes recur, verified before use, turned off when they fail."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def run(trt: TensorRt, engine: int, times: int, batch: int = 2) -> None:
         assert (trt.infer(engine, x=rows(batch, i))["y"] == 2 * i).all()
 
 
-def test_shapes_that_come_again_are_replayed(trt: TensorRt) -> None:
+def test_recurring_shapes_are_replayed(trt: TensorRt) -> None:
     engine = trt.load_plan(DOUBLE, instances=1)
     run(trt, engine, 10)
     counters = trt.counters(engine)
@@ -25,7 +25,7 @@ def test_shapes_that_come_again_are_replayed(trt: TensorRt) -> None:
     assert counters["cuda_graph_replays"] == 7
 
 
-def test_off_captures_nothing_and_on_captures_at_once(trt: TensorRt) -> None:
+def test_off_captures_nothing_and_on_captures_immediately(trt: TensorRt) -> None:
     off = trt.load_plan(DOUBLE, instances=1, cuda_graphs="off")
     on = trt.load_plan(f"{DOUBLE}\nlayers 2", instances=1, cuda_graphs="on")
     run(trt, off, 5)
@@ -35,7 +35,7 @@ def test_off_captures_nothing_and_on_captures_at_once(trt: TensorRt) -> None:
 
 
 @pytest.mark.parametrize("fault", ["refuse", "wrong", "idle"])
-def test_a_graph_that_cannot_be_trusted_is_given_up(trt: TensorRt, fault: str) -> None:
+def test_a_graph_that_cannot_be_trusted_is_turned_off(trt: TensorRt, fault: str) -> None:
     engine = trt.load_plan(f"{DOUBLE}\ngraph {fault}", instances=1, cuda_graphs="on")
     captures = trt.calls("cudaStreamBeginCapture")
     run(trt, engine, 5)
@@ -70,7 +70,7 @@ def test_graphs_are_bounded_in_number(trt: TensorRt) -> None:
     assert trt.live("graph_exec") == 16
 
 
-def test_a_graph_is_captured_anew_when_the_scratch_memory_has_moved(trt: TensorRt) -> None:
+def test_a_graph_is_captured_again_when_the_scratch_memory_has_moved(trt: TensorRt) -> None:
     engine = trt.load_plan(f"{DOUBLE}\nscratch 4096 per_item", instances=1, cuda_graphs="on")
     run(trt, engine, 2, batch=1)
     run(trt, engine, 2, batch=8)
@@ -87,7 +87,7 @@ def test_the_outputs_of_a_replay_are_the_callers_own(trt: TensorRt) -> None:
     del first, second, third
 
 
-def test_a_graph_whose_replay_fails_is_given_up_and_its_request_served(trt: TensorRt) -> None:
+def test_a_graph_whose_replay_fails_is_turned_off_and_its_request_served(trt: TensorRt) -> None:
     engine = trt.load_plan(f"{DOUBLE}\ngraph once", instances=1, cuda_graphs="on")
     run(trt, engine, 4)
     counters = trt.counters(engine)
@@ -97,7 +97,7 @@ def test_a_graph_whose_replay_fails_is_given_up_and_its_request_served(trt: Tens
 
 
 def test_a_graph_that_a_request_left_serves_callers_of_the_module(trt: TensorRt) -> None:
-    """Whose tensors are no inference tensors, as those of the service's threads are."""
+    """Unlike tensors of the service's threads, those of the module's callers are not inference tensors."""
     engine = trt.load_plan(DOUBLE, instances=1, cuda_graphs="on")
     run(trt, engine, 1, batch=1)
     y = trt.module(engine)(torch.full((1, 4), 3.0, device="fake"))
@@ -107,7 +107,7 @@ def test_a_graph_that_a_request_left_serves_callers_of_the_module(trt: TensorRt)
     del y
 
 
-def test_shapes_that_never_come_again_do_not_push_out_a_graph(trt: TensorRt) -> None:
+def test_shapes_that_never_recur_do_not_evict_a_graph(trt: TensorRt) -> None:
     plan = "input x FP32 -1 4\nprofile\nrange x 1 4 / 4 4 / 64 4\noutput y scale x 2"
     engine = trt.load_plan(plan, instances=1)
     run(trt, engine, 3, batch=64)
@@ -118,7 +118,7 @@ def test_shapes_that_never_come_again_do_not_push_out_a_graph(trt: TensorRt) -> 
 
 
 def test_no_graph_is_replayed_on_scratch_memory_that_has_become_smaller(trt: TensorRt) -> None:
-    """After a failure to enlarge it, it may begin again where the larger block was."""
+    """After a failure to enlarge it, a smaller block may have the larger block's address."""
     engine = trt.load_plan(f"{DOUBLE}\nscratch 4194304 per_item", instances=1, cuda_graphs="on")
     run(trt, engine, 2, batch=4)
     trt.device.fake_device_limit(trt.device.fake_device_memory() + 4194304)
@@ -130,12 +130,12 @@ def test_no_graph_is_replayed_on_scratch_memory_that_has_become_smaller(trt: Ten
     assert trt.counters(engine)["cuda_graph_replays"] == replays
 
 
-def test_a_choice_that_is_none_of_off_auto_and_on_is_refused(trt: TensorRt) -> None:
+def test_a_mode_other_than_off_auto_and_on_is_refused(trt: TensorRt) -> None:
     assert "allowed are off, auto and on" in str(trt.refusal(DOUBLE, cuda_graphs="maybe"))
 
 
-def test_a_graph_is_captured_from_a_context_of_its_own(trt: TensorRt) -> None:
-    """Which nobody changes again: the fake knows a graph whose context was changed."""
+def test_a_graph_is_captured_from_its_own_context(trt: TensorRt) -> None:
+    """The context never changes again: the fake detects graphs whose context was changed."""
     engine = trt.load_plan(DOUBLE, instances=1, cuda_graphs="on")
     for batch in (1, 2, 3, 1, 2, 3):
         run(trt, engine, 1, batch)
@@ -153,18 +153,19 @@ def test_graphs_outlive_an_execution_that_fails(trt: TensorRt) -> None:
     assert trt.counters(engine)["cuda_graph_replays"] == 3
 
 
-def test_without_memory_for_a_graph_requests_are_served_without(trt: TensorRt) -> None:
+def test_without_memory_for_a_graph_requests_are_served_without_graphs(trt: TensorRt) -> None:
     engine = trt.load_plan("input x FP32 262144\noutput y scale x 2", instances=1, cuda_graphs="on")
     x = np.ones(262144, np.float32)
     trt.device.fake_device_limit(trt.device.fake_device_memory() + 2 * x.nbytes + (1 << 19))
     for _ in range(3):
         assert (trt.infer(engine, x=x)["y"] == 2).all()
     assert trt.counters(engine)["cuda_graphs_disabled"] == 1
-    assert any("has no memory for a graph" in record.message for record in runtime_ext.take_log())
+    assert any("has too little memory for a graph" in record.message for record in runtime_ext.take_log())
 
 
 def test_a_replay_without_memory_for_its_outputs_is_waited_for(trt: TensorRt) -> None:
-    """It has begun when that is asked for, so its context is busy, and the other one is leased next."""
+    """The replay has begun when its outputs are allocated, so its context is busy, and the other is leased
+    next."""
     engine = trt.load_plan("input x FP32 262144\noutput y scale x 2", instances=2, cuda_graphs="on")
     module = trt.module(engine)
     x = torch.ones(262144, device="fake")

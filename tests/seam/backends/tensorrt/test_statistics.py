@@ -1,4 +1,4 @@
-"""Where the time of an execution on an asynchronous device is counted."""
+"""Tests of the phase to which an asynchronous device's time is counted."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.seam.backends.tensorrt.conftest import DOUBLE, running
 
 @pytest.mark.skipif(
     torch.cuda.is_available(),
-    reason="where CUDA is, it pins memory, and the fake's copies are waited for",
+    reason="with CUDA, torch pins memory through CUDA, and the fake's copies then block",
 )
 def test_the_wait_for_the_device_is_part_of_the_outputs(tmp_path: Path) -> None:
     clock = runtime_ext.ManualClock()

@@ -1,4 +1,4 @@
-"""Whose stream an execution runs on, what waits for what, and what overlaps."""
+"""Tests of the streams that executions run on, of waiting, and of overlap."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ ONES = np.ones((1, 4), np.float32)
 
 
 def test_a_call_on_the_default_stream_is_in_its_order(trt: TensorRt) -> None:
-    """Its input is still being copied when the engine is called, and its output is read in turn."""
+    """The input is still being copied when the engine is called, and the output is read in stream order."""
     engine = trt.load_plan(DOUBLE)
     module = trt.module(engine)
     source = torch.full((2, 4), 3.0).pin_memory()
@@ -20,13 +20,13 @@ def test_a_call_on_the_default_stream_is_in_its_order(trt: TensorRt) -> None:
     y = module(x)
     z = torch.empty(2, 4).pin_memory()
     z.copy_(y, non_blocking=True)
-    del x, y  # their memory is not given to others before the work on it is done
+    del x, y  # their memory is not reused before the work on it is done
     trt.device.fake_device_release()
     torch.accelerator.synchronize()
     assert torch.equal(z, torch.full((2, 4), 6.0))
 
 
-def test_a_call_on_a_stream_of_the_callers_runs_on_it(trt: TensorRt) -> None:
+def test_a_call_on_the_callers_stream_runs_on_it(trt: TensorRt) -> None:
     engine = trt.load_plan(DOUBLE)
     module = trt.module(engine)
     stream = torch.Stream("fake")
@@ -39,7 +39,7 @@ def test_a_call_on_a_stream_of_the_callers_runs_on_it(trt: TensorRt) -> None:
     del y
 
 
-def test_an_input_of_another_streams_memory_is_kept_until_the_work_on_it_is_done(trt: TensorRt) -> None:
+def test_an_input_from_another_stream_is_kept_until_the_work_on_it_is_done(trt: TensorRt) -> None:
     engine = trt.load_plan(DOUBLE, cuda_graphs="off")
     module = trt.module(engine)
     x = torch.ones(2, 4, device="fake")
@@ -50,7 +50,7 @@ def test_an_input_of_another_streams_memory_is_kept_until_the_work_on_it_is_done
     with stream:
         y = module(x)
     del x
-    default.synchronize()  # in whose order the memory would be given out again
+    default.synchronize()  # the memory would be reused in this stream's order
     trt.device.fake_device_release()
     stream.synchronize()
     assert torch.equal(y.cpu(), torch.full((2, 4), 2.0))
@@ -63,7 +63,7 @@ def test_an_output_is_kept_until_its_callers_stream_is_done_with_it(trt: TensorR
     x = torch.ones(2, 4, device="fake")
     side = torch.Stream("fake")
     y = module(x)
-    # From here on the caller's stream waits, and that of the engine, whose memory the output is, does not.
+    # From here on, the caller's stream waits, but not the engine's stream, which owns the output's memory.
     trt.device.fake_stream_hold(side.native_handle)
     held = torch.Event("fake")
     held.record(side)
@@ -112,7 +112,7 @@ def test_a_context_is_not_leased_again_before_its_work_is_done(
     del first, x
 
 
-def test_a_context_whose_work_is_done_is_leased_before_one_that_is_at_it(trt: TensorRt) -> None:
+def test_a_context_whose_work_is_done_is_leased_before_a_busy_one(trt: TensorRt) -> None:
     engine = trt.load_plan(DOUBLE, instances=2, cuda_graphs="off")
     module = trt.module(engine)
     x = torch.ones(1, 4, device="fake")
@@ -133,7 +133,7 @@ def test_one_instance_copies_while_another_computes(trt: TensorRt) -> None:
     gate = trt.new_gate()
     engine = trt.load_plan(f"{DOUBLE}\ngate {gate}", instances=2)
     tickets = [trt.submit(engine, x=ONES), trt.submit(engine, x=2 * ONES)]
-    trt.wait_for(gate, 2)  # the second has come through its copies while the first computes
+    trt.wait_for(gate, 2)  # the second has finished its copies while the first computes
     trt.open(gate)
     for completion, factor in zip(trt.wait(*tickets), (1, 2), strict=True):
         assert np.frombuffer(completion.outputs[0], np.float32).tolist() == [2 * factor] * 4

@@ -13,7 +13,7 @@ enum class ExecutionContextAllocationStrategy : int32_t { kSTATIC = 0, kON_PROFI
 
 enum class EngineStat : int32_t { kTOTAL_WEIGHTS_SIZE = 0, kSTRIPPED_WEIGHTS_SIZE = 1 };
 
-/// The official runtime header declares no more of it: the enumerators are the builder's.
+/// Only declared, like in the official runtime header: the builder's header has the enumerators.
 enum class HardwareCompatibilityLevel : int32_t;
 
 class ICudaEngine : public INoCopy {

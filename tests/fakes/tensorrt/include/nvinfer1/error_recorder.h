@@ -20,7 +20,7 @@ enum class ErrorCode : int32_t {
 
 namespace v_1_0 {
 
-/// Implemented by the application; thread safe; outlives every object that it was given to.
+/// Implemented by the application; thread safe; outlives every object that uses it.
 class IErrorRecorder : public IVersionedInterface {
  public:
   InterfaceInfo getInterfaceInfo() const noexcept override { return InterfaceInfo{"IErrorRecorder", 1, 0}; }

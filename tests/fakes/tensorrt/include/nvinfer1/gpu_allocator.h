@@ -33,7 +33,7 @@ class IGpuAllocator : public IVersionedInterface {
   IGpuAllocator& operator=(IGpuAllocator&&) & = default;
 };
 
-/// The one to derive from for memory in a stream's order: null stands for the default stream.
+/// The base class for memory in stream order; a null stream is the default stream.
 class IGpuAsyncAllocator : public IGpuAllocator {
  public:
   IGpuAsyncAllocator() = default;

@@ -26,7 +26,7 @@ class InterfaceInfo {
 
 enum class APILanguage : int32_t { kCPP = 0, kPYTHON = 1 };
 
-/// What the application implements and hands to TensorRT.
+/// The base of interfaces that the application implements and passes to TensorRT.
 class IVersionedInterface {
  public:
   virtual APILanguage getAPILanguage() const noexcept { return APILanguage::kCPP; }
@@ -41,7 +41,7 @@ class IVersionedInterface {
   IVersionedInterface& operator=(IVersionedInterface&&) & = default;
 };
 
-/// What TensorRT makes and the application deletes.
+/// The base of objects that TensorRT creates and the application deletes.
 class INoCopy {
  protected:
   INoCopy() = default;

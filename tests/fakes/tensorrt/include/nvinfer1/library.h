@@ -5,9 +5,9 @@
 #include "nvinfer1/runtime.h"
 
 extern "C" {
-/// The runtime, an nvinfer1::IRuntime*; `version` is the caller's NV_TENSORRT_VERSION.
+/// Returns the runtime, an nvinfer1::IRuntime*; `version` is the caller's NV_TENSORRT_VERSION.
 TENSORRTAPI void* createInferRuntime_INTERNAL(void* logger, int32_t version) noexcept;
-/// (MAJOR * 100 + MINOR) * 100 + PATCH.
+/// Returns (MAJOR * 100 + MINOR) * 100 + PATCH.
 TENSORRTAPI int32_t getInferLibVersion() noexcept;
 TENSORRTAPI int32_t getInferLibMajorVersion() noexcept;
 TENSORRTAPI int32_t getInferLibMinorVersion() noexcept;

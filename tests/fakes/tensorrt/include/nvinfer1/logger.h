@@ -6,7 +6,7 @@ namespace nvinfer1 {
 
 namespace v_1_0 {
 
-/// Implemented by the application; thread safe; outlives every object made through the runtime it was given to.
+/// Implemented by the application; thread safe; outlives every object of its runtime.
 class ILogger : public IVersionedInterface {
  public:
   InterfaceInfo getInterfaceInfo() const noexcept override { return {"ILogger", 1, 0}; }

@@ -7,10 +7,10 @@
 #include "backends/openvino/onnx_file.h"
 #include "core/error.h"
 
-/// The reader of ONNX files alone, for tests that give it thousands of them. Writes what it says to `told`: a line for
-/// each declared input and output, or the kind of its refusal and the sentence. True where it takes the file.
-extern "C" bool onnx_reader_read(const char* bytes, size_t size, char* told, size_t longest) {
-  // A copy of the exact size, so that a sanitizer sees each byte that is read beyond it.
+/// The ONNX file reader alone, for tests with thousands of files. Writes its report to `report`: a line for each
+/// declared input and output, or the kind and sentence of its refusal. Returns true if it accepts the file.
+extern "C" bool onnx_reader_read(const char* bytes, size_t size, char* report, size_t longest) {
+  // A copy of the exact size, so that a sanitizer detects reads beyond it.
   const std::vector<char> copy(bytes, bytes + size);
   std::string text;
   bool taken = false;
@@ -23,6 +23,6 @@ extern "C" bool onnx_reader_read(const char* bytes, size_t size, char* told, siz
     text = std::string(name(error.kind())) + ": " + error.what();
   }
   text.resize(std::min(text.size(), longest - 1));
-  std::memcpy(told, text.c_str(), text.size() + 1);
+  std::memcpy(report, text.c_str(), text.size() + 1);
   return taken;
 }

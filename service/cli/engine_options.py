@@ -1,0 +1,37 @@
+"""The flags of `trtserve engines add` that are options of an engine, one for each."""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from trtserve.options.engine_options import UploadOptions
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def engine_options(command: Command) -> Command:
+    """Give a command a flag for each option. What is not given is left to the server."""
+    for name, field in reversed(UploadOptions.model_fields.items()):
+        command = click.option(
+            f"--{name.replace('_', '-')}",
+            type=_type(field),
+            metavar=_metavar(name, field),
+            help=(field.description or "").replace("`", ""),
+        )(command)
+    return command
+
+
+def _type(field: FieldInfo) -> click.Choice[str] | type[int] | None:
+    if get_origin(field.annotation) is Literal:
+        return click.Choice(get_args(field.annotation))
+    return int if field.annotation is int else None  # the server reads all else
+
+
+def _metavar(name: str, field: FieldInfo) -> str | None:
+    """None: click writes out what there is to choose from."""
+    if get_origin(field.annotation) is Literal:
+        return None
+    words = [word for part in get_args(field.annotation) for word in get_args(part)]
+    return "|".join([name.rsplit("_", 1)[-1].upper(), *words])

@@ -1,0 +1,40 @@
+"""What an upload may ask for, as the query of POST /engines."""
+
+from functools import partial
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+from pydantic_core import PydanticUndefined
+
+from trtserve.formats.format import AskedFormat
+from trtserve.options.engine_options import EngineOptions, UploadOptions
+from trtserve.options.names import Name
+
+
+class Plan(BaseModel):
+    """What the query says of the plan itself."""
+
+    name: Annotated[
+        Name | None,
+        Field(
+            description="What to call the engine: a letter or `_`, then up to 127 letters, digits, `_`, `.`, "
+            "`-`. A new plan becomes the next version of the name. Without it the engine has its ID only.",
+            examples=["lenet"],
+        ),
+    ] = None
+    format: Annotated[
+        AskedFormat,
+        Field(description="Format of the plan; `auto` tells it from the first bytes."),
+    ] = "auto"
+
+
+class UploadQuery(UploadOptions, Plan):
+    """The query of POST /engines; what is left out comes from the server's settings."""
+
+
+for option in UploadOptions.model_fields:
+    # A setting decides what is left out, so the OpenAPI document must not promise a default, nor have clients
+    # send it: it shows none where a function makes it.
+    field = UploadQuery.model_fields[option]
+    field.default_factory = partial(getattr, EngineOptions(), option)
+    field.default = PydanticUndefined

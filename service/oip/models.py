@@ -1,0 +1,67 @@
+"""What the Open Inference Protocol asks of models, but for inference: answered once, for HTTP and gRPC."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from runtime_ext import Runtime
+from trtserve.engines import readiness
+from trtserve.engines.registry import Registry
+from trtserve.errors import NotFound, unknown_model
+from trtserve.oip import describe
+from trtserve.oip.model_config import describe_config
+from trtserve.oip.statistics import statistics
+
+Answer = dict[str, Any]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _in_the_protocols_words(tell: Callable[P, T]) -> Callable[P, T]:
+    """Says of a model that is not there what clients look for."""
+
+    @wraps(tell)
+    def told(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return tell(*args, **kwargs)
+        except NotFound as missing:
+            raise unknown_model(missing) from None
+
+    return told
+
+
+class Models:
+    """Every method raises NotFound for a model or a version that is not there. Belongs to the event loop."""
+
+    def __init__(self, registry: Registry, runtime: Runtime) -> None:
+        self._registry = registry
+        self._runtime = runtime
+
+    @_in_the_protocols_words
+    def metadata(self, name: str, version: str | None) -> Answer:
+        """Versions, inputs and outputs of a model. Shapes are whole; -1 is a dynamic dimension."""
+        resolved = self._registry.ready(name, version)
+        return describe.metadata(resolved, describe.versions(self._registry, resolved))
+
+    @_in_the_protocols_words
+    def ready(self, name: str, version: str | None) -> Answer:
+        """200 if the model takes requests; else 503 with the reason, or 404."""
+        resolved = readiness.check_model(self._runtime, self._registry, name, version)
+        return {"name": resolved.model_name, "ready": True}
+
+    @_in_the_protocols_words
+    def config(self, name: str, version: str | None) -> Answer:
+        """The model in the words of Triton's model configuration."""
+        resolved = self._registry.ready(name, version)
+        return describe_config(resolved, describe.versions(self._registry, resolved))
+
+    @_in_the_protocols_words
+    def statistics(self, name: str | None, version: str | None) -> Answer:
+        """What the model has done since it was loaded: of all its versions, where none is named."""
+        return statistics(self._registry, self._runtime, name, version)
+
+    @_in_the_protocols_words
+    def check(self, name: str) -> None:
+        """There is such a model, whatever its state."""
+        self._registry.resolve(name)

@@ -1,0 +1,20 @@
+"""Converts the options of an engine for the runtime."""
+
+from typing import Any
+
+from runtime_ext import AUTO_DELAY
+from trtserve.options.batching import AUTO, NEVER, read_dims, read_sizes
+from trtserve.options.engine_options import EngineOptions
+
+
+def for_runtime(options: EngineOptions) -> dict[str, Any]:
+    """Every option by its name, as LoadOptions takes it: lists and numbers for what is kept as text."""
+    told = options.model_dump() | {
+        "preferred_batch_sizes": read_sizes(options.preferred_batch_sizes),
+        "batch_dims": read_dims(options.batch_dims),
+    }
+    if options.max_queue_delay_us == NEVER:
+        told |= {"max_batch_size": 1, "max_queue_delay_us": 0}
+    elif options.max_queue_delay_us == AUTO:
+        told["max_queue_delay_us"] = AUTO_DELAY
+    return told

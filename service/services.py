@@ -1,0 +1,45 @@
+"""Everything that the doors of a running server, HTTP and gRPC, are given."""
+
+from dataclasses import dataclass
+
+from fastapi import FastAPI, Request
+
+from runtime_ext import Runtime
+from trtserve.engines.metrics import Metrics
+from trtserve.engines.registry import Registry
+from trtserve.inference.calls import Inference
+from trtserve.inference.completions import Completions
+from trtserve.inference.inflight import InflightBytes
+from trtserve.inference.shared_memory import Regions
+from trtserve.oip.models import Models
+from trtserve.oip.repository import Repository
+from trtserve.settings import Settings
+from trtserve.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Assembled when the application starts. Belongs to its event loop."""
+
+    settings: Settings
+    store: Store
+    runtime: Runtime
+    registry: Registry
+    models: Models
+    repository: Repository
+    completions: Completions
+    metrics: Metrics
+    inflight: InflightBytes
+    shared_memory: Regions
+    inference: Inference
+
+
+def services_of(app: FastAPI) -> Services:
+    """Those of an application that has started."""
+    services: Services = app.state.services
+    return services
+
+
+def services_for(request: Request) -> Services:
+    """Those of the application that a request came to."""
+    return services_of(request.app)

@@ -1,0 +1,213 @@
+"""The command line, against a server on a real socket with a fake runtime behind it."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uvicorn
+from click.testing import CliRunner, Result
+from safetensors.numpy import load_file, save_file
+
+from tests.fakes.plans import onnx_plan, tensorrt_plan
+from tests.fakes.runtime import FakeRuntime
+from trtserve.cli.main import main
+from trtserve.server.app import create_app
+from trtserve.settings import Settings
+from trtserve.store.store import Store
+
+
+@pytest.fixture
+def url(settings: Settings, runtime: FakeRuntime) -> Iterator[str]:
+    """A server's address; early connections wait in the socket's backlog."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(create_app(settings, runtime=runtime), log_config=None, lifespan="on")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    file = tmp_path / "lenet.onnx"
+    file.write_bytes(onnx_plan())
+    return file
+
+
+def trtserve(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], env=env)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_the_command_prints_its_version() -> None:
+    assert trtserve("--version").stdout.startswith("trtserve, version ")
+
+
+def test_engines_are_added_listed_shown_and_removed(url: str, plan: Path) -> None:
+    added = trtserve("engines", "add", plan, "--name", "lenet", "--instances", "2", "--server", url)
+    assert added.exit_code == 0, added.output
+    assert "Sending lenet.onnx" in added.stderr
+    assert "loading" in added.stderr
+    assert added.stdout.startswith("Engine ")
+    assert "(lenet, version 1) is READY: loaded in" in added.stdout
+
+    again = trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    assert "was there already" in again.stdout
+
+    header, row = trtserve("engines", "ls", "--server", url).stdout.splitlines()
+    assert header.split() == ["id", "name", "version", "state", "backend", "device", "instances"]
+    assert row.split()[1:] == ["lenet", "1", "READY", "openvino", "cpu", "2"]
+
+    shown = json.loads(trtserve("engines", "show", "lenet", "--server", url).stdout)
+    assert str(shown["id"]) == row.split()[0]
+
+    assert trtserve("engines", "rm", "lenet", "--server", url).stdout == "Removed lenet.\n"
+    assert len(trtserve("engines", "ls", "--server", url).stdout.splitlines()) == 1
+
+
+def test_names_are_listed_shown_and_moved(url: str, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        (tmp_path / "net.onnx").write_bytes(onnx_plan(seed))
+        trtserve("engines", "add", tmp_path / "net.onnx", "--name", "net", "--server", url)
+    moved = trtserve("names", "set", "net", "1", "--server", url)
+    assert (moved.exit_code, moved.stdout) == (0, "net is version 1 now.\n")
+
+    header, *rows = trtserve("names", "ls", "--server", url).stdout.splitlines()
+    assert header.split() == ["name", "version", "current", "id", "state"]
+    assert rows[0].split()[:3] == ["net", "1", "*"]
+    assert rows[1].split()[:2] == ["net", "2"]
+    assert [row.split()[-1] for row in rows] == ["READY", "READY"]
+
+    shown = json.loads(trtserve("names", "show", "net", "--server", url).stdout)
+    assert (shown["current"], len(shown["versions"])) == (1, 2)
+    refused = trtserve("names", "set", "net", "3", "--server", url)
+    assert refused.exit_code == 1
+    assert refused.stderr == "Error: 'net' has no version '3'. There is: 1, 2.\n"
+
+
+def test_options_of_an_upload_request_batches(url: str, plan: Path) -> None:
+    options = ["--max-batch-size", "8", "--max-queue-delay-us", "auto", "--latency-target-us", "4000"]
+    options += ["--preferred-batch-sizes", "8,4", "--batch-dims", "x:1,y:1", "--name", "lenet"]
+    added = trtserve("engines", "add", plan, *options, "--server", url)
+    assert added.exit_code == 0, added.output
+    shown = json.loads(trtserve("engines", "show", "lenet", "--server", url).stdout)
+    assert (shown["max_batch_size"], shown["max_queue_delay_us"]) == (8, "auto")
+    assert shown["latency_target_us"] == 4000
+    assert shown["preferred_batch_sizes"] == [4, 8]
+    assert shown["batch_dims"] == {"x": 1, "y": 1}
+
+    refused = trtserve("engines", "add", plan, "--max-queue-delay-us", "soon", "--server", url)
+    assert refused.exit_code == 1
+    assert "from 0 to 10000000, or 'auto'" in refused.stderr
+
+
+def test_the_environment_can_name_the_server(url: str) -> None:
+    assert trtserve("engines", "ls", env={"TRTSERVE_URL": url}).exit_code == 0
+
+
+def test_a_refusal_prints_the_servers_sentence(url: str, tmp_path: Path) -> None:
+    missing = trtserve("engines", "show", "nothing", "--server", url)
+    assert missing.exit_code == 1
+    assert missing.stderr.startswith("Error: There is no engine 'nothing'")
+
+    file = tmp_path / "net.plan"
+    file.write_bytes(tensorrt_plan())
+    refused = trtserve("engines", "add", file, "--server", url)
+    assert refused.exit_code == 1
+    assert 'README, "On a GPU"' in refused.stderr
+
+
+def test_an_unreachable_server_is_reported() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    result = trtserve("engines", "ls", "--server", f"http://127.0.0.1:{port}")
+    assert result.exit_code == 1
+    assert "Is a server running there (trtserve serve)?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "http://host:port", "http://[::1", "http://xn--a.x", f"http://{'a' * 64}", ""]
+)
+def test_a_malformed_url_is_reported(url: str) -> None:
+    result = trtserve("engines", "ls", "--server", url)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert url in result.stderr
+
+
+def test_an_engine_is_run_on_npy_files(url: str, plan: Path, tmp_path: Path) -> None:
+    trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.save(tmp_path / "x.npy", x)
+
+    summary = trtserve("infer", "lenet", "--input", f"x={tmp_path / 'x.npy'}", "--server", url)
+    assert summary.exit_code == 0, summary.output
+    assert summary.stdout == "y  FP32 [3, 4]  0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, …\n"
+
+    out = tmp_path / "out.safetensors"
+    written = trtserve(
+        "infer", "lenet", "--input", f"x={tmp_path / 'x.npy'}", "--output", out, "--server", url
+    )
+    assert written.exit_code == 0, written.output
+    np.testing.assert_array_equal(load_file(out)["y"], x)
+
+
+def test_an_engine_is_run_on_a_safetensors_file(url: str, plan: Path, tmp_path: Path) -> None:
+    trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    file, out = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    x = np.ones((1, 4), dtype=np.float32)
+    save_file({"x": x}, file)
+    result = trtserve("infer", "lenet", "--input", file, "--output", out, "--server", url)
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(load_file(out)["y"], x)
+
+
+@pytest.mark.parametrize(
+    "given", ["x.npy", "x=x.csv", "=x.npy", "x=a.safetensors", "x=missing.npy", "missing.safetensors"]
+)
+def test_a_wrong_input_is_reported(given: str) -> None:
+    result = trtserve("infer", "lenet", "--input", given)
+    assert result.exit_code == 2
+    assert given.rpartition("=")[2] in result.stderr
+
+
+# -- trtserve serve
+
+
+def test_every_setting_is_an_option() -> None:
+    shown = trtserve("serve", "--help").stdout
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')} " in shown
+        assert f"TRTSERVE_{name.upper()};" in shown.replace("\n", " ").replace("  ", "")
+
+
+def test_a_wrong_setting_is_named_by_its_option_and_its_variable() -> None:
+    result = trtserve("serve", "--port", "http")
+    assert result.exit_code == 2
+    assert "--port or TRTSERVE_PORT: " in result.stderr
+    result = trtserve("serve", "--trial-load", "maybe")
+    assert result.exit_code == 2
+    assert "--trial-load or TRTSERVE_TRIAL_LOAD: " in result.stderr
+    result = trtserve("serve", "--max-queue-delay-us", "soon")
+    assert result.exit_code == 2
+    assert "--max-queue-delay-us or TRTSERVE_MAX_QUEUE_DELAY_US: Input should be a" in result.stderr
+    result = trtserve("serve", env={"TRTSERVE_DRAIN_S": "-1"})
+    assert result.exit_code == 2
+    assert "--drain-s or TRTSERVE_DRAIN_S: " in result.stderr
+
+
+def test_a_store_in_use_is_reported_in_a_sentence(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    result = trtserve("serve", "--store", tmp_path / "store")
+    store.close()
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: The store ")
+    assert "in use by another server" in result.stderr

@@ -1,0 +1,358 @@
+"""The routes of engines, with a fake runtime."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.asgi import post, refused
+from tests.fakes.plans import onnx_plan, tensorrt_plan
+from tests.fakes.runtime import FakeRuntime, ShapeRange, TensorSpec, error
+from tests.waiting import until
+from trtserve.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(store=tmp_path / "store", drain_s=1.0, max_plan_bytes=10_000_000)
+
+
+def files(settings: Settings) -> list[str]:
+    return [file.name for folder in ("incoming", "plans") for file in (settings.store / folder).iterdir()]
+
+
+async def test_an_upload_is_answered_with_the_ready_engine(client: httpx.AsyncClient) -> None:
+    plan = onnx_plan()
+    response = await client.post("/engines", params={"name": "lenet", "instances": 2}, content=plan)
+    assert response.status_code == 201, response.text
+    engine = response.json()
+    digest = hashlib.sha256(plan).hexdigest()
+    assert response.headers["location"] == f"/engines/{engine['id']}"
+    assert engine.pop("load_seconds") >= 0
+    assert engine.pop("created").endswith("+00:00")
+    assert engine == {
+        "id": int(digest[:13], 16),
+        "digest": f"sha256:{digest}",
+        "name": "lenet",
+        "version": 1,
+        "names": [{"name": "lenet", "version": 1, "current": True}],
+        "state": "READY",
+        "reason": None,
+        "backend": "openvino",
+        "format": "onnx",
+        "device": "cpu",
+        "instances": 2,
+        "max_queue_size": 256,
+        "cuda_graphs": "auto",
+        "max_batch_size": 1,
+        "max_queue_delay_us": 0,
+        "latency_target_us": 10_000,
+        "preferred_batch_sizes": [],
+        "batch_dims": {},
+        "joins_requests": False,
+        "executions_stuck": 0,
+        "plan_bytes": len(plan),
+        "inputs": [
+            {
+                "name": "x",
+                "datatype": "FP32",
+                "shape": [-1, 4],
+                "profiles": [{"min": [1, 4], "opt": [1, 4], "max": [-1, 4]}],
+                "values": [],
+                "location": "host",
+                "format": "",
+                "computed_as": None,
+            }
+        ],
+        "outputs": [
+            {
+                "name": "y",
+                "datatype": "FP32",
+                "shape": [-1, 4],
+                "location": "host",
+                "format": "",
+                "computed_as": None,
+            }
+        ],
+        "properties": {"made_by": "the fake runtime"},
+        "metadata": None,
+    }
+
+
+async def test_the_location_header_of_an_upload_is_the_engine(client: httpx.AsyncClient) -> None:
+    uploaded = await client.post("/engines", content=onnx_plan())
+    got = await client.get(uploaded.headers["location"])
+    assert got.status_code == 200
+    assert got.json() == uploaded.json()
+    assert (got.json()["name"], got.json()["version"]) == (None, None)
+
+
+async def test_a_second_upload_of_a_plan_is_a_200_with_the_same_engine(client: httpx.AsyncClient) -> None:
+    first = await client.post("/engines?name=net", content=onnx_plan())
+    again = await client.post("/engines?name=net", content=onnx_plan())
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["location"] == first.headers["location"]
+
+
+async def test_a_second_plan_under_a_name_becomes_its_current_version(client: httpx.AsyncClient) -> None:
+    first = (await client.post("/engines?name=net", content=onnx_plan(1))).json()
+    second = (await client.post("/engines?name=net", content=onnx_plan(2))).json()
+    assert (second["name"], second["version"]) == ("net", 2)
+    assert (await client.get("/engines/net")).json()["id"] == second["id"]
+    by_id = (await client.get(f"/engines/{first['id']}")).json()
+    assert by_id["names"] == [{"name": "net", "version": 1, "current": False}]
+    listed = (await client.get("/engines")).json()["engines"]
+    assert [engine["version"] for engine in listed] == [1, 2]
+
+
+async def test_a_removed_engine_is_gone(client: httpx.AsyncClient, settings: Settings) -> None:
+    await client.post("/engines?name=net", content=onnx_plan())
+    response = await client.delete("/engines/net")
+    assert (response.status_code, response.content) == (204, b"")
+    assert (await client.get("/engines")).json() == {"engines": []}
+    assert files(settings) == []
+    assert "this server has none" in refused(await client.get("/engines/net"), 404, "NotFound")
+    assert "this server has none" in refused(await client.delete("/engines/net"), 404, "NotFound")
+
+
+async def test_the_graph_is_served_as_text(client: httpx.AsyncClient) -> None:
+    await client.post("/engines?name=net", content=onnx_plan())
+    response = await client.get("/engines/net/graph")
+    assert response.headers["content-type"].startswith("text/plain")
+    assert response.text.startswith("graph(%self")
+
+
+async def test_the_module_is_served_as_a_file(client: httpx.AsyncClient) -> None:
+    engine = (await client.post("/engines?name=net", content=onnx_plan())).json()
+    response = await client.get("/engines/net/module")
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.headers["content-disposition"] == 'attachment; filename="net.pt"'
+    assert response.content == f"PK module of {engine['id']}".encode()
+
+
+async def test_a_large_plan_arrives_whole_in_chunks(client: httpx.AsyncClient, settings: Settings) -> None:
+    plan = onnx_plan(padding=0) + _graph_of(9_000_000)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for begin in range(0, len(plan), 70_001):
+            yield plan[begin : begin + 70_001]
+
+    response = await client.post("/engines", content=chunks())
+    assert response.status_code == 201, response.text
+    assert response.json()["digest"] == f"sha256:{hashlib.sha256(plan).hexdigest()}"
+    (file,) = (settings.store / "plans").iterdir()
+    assert file.read_bytes() == plan
+
+
+def _graph_of(size: int) -> bytes:
+    """A field to append to an ONNX model: `size` bytes of metadata_props."""
+    length = bytearray()
+    rest = size
+    while rest >= 0x80:
+        length.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes([14 << 3 | 2, *length, rest]) + bytes(size)
+
+
+# -- refusals
+
+
+async def test_a_plan_over_the_limit_is_refused_by_its_length_or_while_it_arrives(
+    client: httpx.AsyncClient, settings: Settings
+) -> None:
+    plan = onnx_plan() + _graph_of(10_000_000)
+    assert "over this server's limit of 10000000 bytes" in refused(
+        await client.post("/engines", content=plan), 413, "TooLarge"
+    )
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for begin in range(0, len(plan), 1_000_000):
+            yield plan[begin : begin + 1_000_000]
+
+    assert "--max-plan-bytes" in refused(await client.post("/engines", content=chunks()), 413, "TooLarge")
+    assert files(settings) == []
+
+
+async def test_an_empty_body_is_refused(client: httpx.AsyncClient, settings: Settings) -> None:
+    assert "The plan is empty" in refused(await client.post("/engines"), 400, "InvalidInput")
+    assert files(settings) == []
+
+
+async def test_a_wrong_file_is_named_and_leaves_nothing(
+    client: httpx.AsyncClient, settings: Settings, runtime: FakeRuntime
+) -> None:
+    html = b"<!doctype html><title>404</title>" + b" " * 100
+    assert "an HTML page titled “404”" in refused(
+        await client.post("/engines", content=html), 400, "InvalidInput"
+    )
+    assert files(settings) == []
+    assert runtime.loads == []
+
+
+async def test_a_wrong_file_is_refused_before_it_has_arrived_whole(app: FastAPI, settings: Settings) -> None:
+    sent = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal sent
+        sent += 1
+        return {"type": "http.request", "body": b"<html>" + bytes(1_000_000), "more_body": True}
+
+    response = await post(app, "/engines", receive)
+    assert response.status_code == 400
+    assert sent < 10
+    assert files(settings) == []
+
+
+async def test_the_refusal_of_a_tensorrt_plan_says_how_to_get_its_backend(client: httpx.AsyncClient) -> None:
+    sentence = refused(await client.post("/engines", content=tensorrt_plan()), 501, "Unsupported")
+    assert "TensorRT 10.13.2.6" in sentence
+    assert 'README, "On a GPU"' in sentence
+
+
+async def test_a_plan_that_fails_to_load_is_refused_with_the_backends_sentence(
+    client: httpx.AsyncClient, runtime: FakeRuntime, settings: Settings
+) -> None:
+    runtime.load_error = error("InvalidInput", "OpenVINO cannot read the model: opset 99.")
+    response = await client.post("/engines", content=onnx_plan())
+    assert refused(response, 400, "InvalidInput") == "OpenVINO cannot read the model: opset 99."
+    assert files(settings) == []
+    assert (await client.get("/engines")).json() == {"engines": []}
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("name=123", "name"),
+        ("name=a/b", "name"),
+        ("name=" + "x" * 129, "name"),
+        ("name=", "name"),
+        ("name=net%0A", "name"),
+        ("format=pickle", "format"),
+        ("instances=-1", "instances"),
+        ("instances=many", "instances"),
+        ("max_queue_size=0", "max_queue_size"),
+        ("device=tpu", "device"),
+        ("device=cuda:%D9%A3", "device"),
+        ("precision=f8", "precision"),
+        ("cuda_graphs=always", "cuda_graphs"),
+        ("instance=2", "instance"),
+        ("max_batch_size=0", "max_batch_size"),
+        ("max_batch_size=65537", "max_batch_size"),
+        ("max_queue_delay_us=soon", "max_queue_delay_us"),
+        ("latency_target_us=0", "latency_target_us"),
+        ("preferred_batch_sizes=4,", "preferred_batch_sizes"),
+        ("batch_dims=x", "batch_dims"),
+    ],
+)
+async def test_a_wrong_query_is_refused_before_the_body_is_read(
+    app: FastAPI, settings: Settings, query: str, parameter: str
+) -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body was read")
+
+    response = await post(app, "/engines", receive, query=query)
+    assert parameter in refused(response, 400, "InvalidInput")
+    assert files(settings) == []
+
+
+async def test_a_wrong_name_or_device_is_refused_with_what_is_allowed(client: httpx.AsyncClient) -> None:
+    name = refused(await client.post("/engines?name=2nd", content=onnx_plan()), 400, "InvalidInput")
+    assert name == (
+        "The query parameter 'name' is '2nd': Input should be a letter or _, then letters, digits, _, . and "
+        "-, 128 at most."
+    )
+    device = refused(await client.post("/engines?device=gpu", content=onnx_plan()), 400, "InvalidInput")
+    assert device.endswith("is 'gpu': Input should be 'auto', 'cpu', 'cuda' or 'cuda:N'.")
+
+
+async def test_a_compressed_plan_is_refused_before_it_is_read(app: FastAPI, settings: Settings) -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body was read")
+
+    response = await post(app, "/engines", receive, {"Content-Encoding": "gzip"})
+    assert "Content-Encoding is 'gzip'" in refused(response, 415, "InvalidInput")
+    assert files(settings) == []
+
+
+async def test_a_client_that_leaves_halfway_leaves_nothing(app: FastAPI, settings: Settings) -> None:
+    messages = [
+        {"type": "http.request", "body": onnx_plan() + _graph_of(5_000_000)[:4_500_000], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    response = await post(app, "/engines", receive, {"Content-Length": "5000000"})
+    assert response.status_code == 499
+    assert files(settings) == []
+
+
+async def test_a_body_shorter_than_declared_is_refused(app: FastAPI, settings: Settings) -> None:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": onnx_plan(), "more_body": False}
+
+    response = await post(app, "/engines", receive, {"Content-Length": "1000"})
+    assert "Content-Length is 1000" in refused(response, 400, "InvalidInput")
+    assert files(settings) == []
+
+
+async def test_other_engines_are_listed_during_a_load(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    await client.post("/engines?name=ready", content=onnx_plan(1))
+    runtime.load_gate.clear()
+    loading = asyncio.create_task(client.post("/engines?name=late", content=onnx_plan(2)))
+    await until(lambda: len(runtime.loads) == 2)
+    states = [engine["state"] for engine in (await client.get("/engines")).json()["engines"]]
+    assert states == ["READY", "LOADING"]
+    assert (await client.get("/engines/ready/graph")).status_code == 200
+    refused(await client.get("/engines/late"), 404, "NotFound")  # the name exists once its engine is ready
+    runtime.load_gate.set()
+    assert (await loading).status_code == 201
+
+
+async def test_an_output_of_unknown_rank_has_shape_null(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    runtime.outputs = [TensorSpec("y", "INT64", None)]
+    engine = (await client.post("/engines", content=onnx_plan())).json()
+    (output,) = engine["outputs"]
+    assert (output["name"], output["datatype"], output["shape"]) == ("y", "INT64", None)
+
+
+async def test_a_tensor_shows_its_format_location_and_allowed_values(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    taken = [ShapeRange([1, 1], [8, 8], [16, 16]), ShapeRange([16, 1], [32, 8], [64, 16])]
+    runtime.inputs = [TensorSpec("size", "INT64", [2], values=taken, location="host")]
+    runtime.outputs = [TensorSpec("y", "FP16", [1, 8], location="device", format="row-major linear FP16")]
+    engine = (await client.post("/engines", content=onnx_plan())).json()
+    (size,), (y,) = engine["inputs"], engine["outputs"]
+    assert (size["location"], size["format"]) == ("host", "")
+    assert (size["profiles"], size["values"]) == ([], [asdict(values) for values in taken])
+    assert (y["location"], y["format"]) == ("device", "row-major linear FP16")
+
+
+async def test_the_option_cuda_graphs_is_requested_stored_and_shown(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    engine = (await client.post("/engines?cuda_graphs=off", content=onnx_plan())).json()
+    assert engine["cuda_graphs"] == "off"
+    assert runtime.loads[0][3].cuda_graphs == "off"
+    assert (await client.post("/engines", content=onnx_plan())).json()["cuda_graphs"] == "off"
+    again = await client.post("/engines?cuda_graphs=on", content=onnx_plan())
+    assert "resident with cuda_graphs=off, not on" in refused(again, 409, "Conflict")
+
+
+async def test_a_backend_without_an_inspector_is_unsupported(client: httpx.AsyncClient) -> None:
+    await client.post("/engines?name=net", content=onnx_plan())
+    refused(await client.get("/engines/net/layers"), 501, "Unsupported")
