@@ -106,7 +106,7 @@ class Client:
 
 
 def _wrong_url(url: str, failure: Exception) -> ServerError:
-    return ServerError(f"{url} is no URL of a server: {str(failure).rstrip('.')}.")
+    return ServerError(f"{url} is not the URL of a server: {str(failure).rstrip('.')}.")
 
 
 def _path(ref: str) -> str:

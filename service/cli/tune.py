@@ -25,7 +25,9 @@ def _numbers(least: int, most: int, word: str | None = None) -> Callable[..., tu
                 continue
             if not re.fullmatch(r"[0-9]{1,9}", part) or not least <= int(part) <= most:
                 also = f" or {word}" if word else ""
-                raise click.BadParameter(f"{part!r} is no number from {least} to {most}{also}.", param=param)
+                raise click.BadParameter(
+                    f"{part!r} is not a number from {least} to {most}{also}.", param=param
+                )
             numbers[int(part)] = None
         return tuple(numbers)
 
@@ -41,7 +43,7 @@ class _Amount(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         amount = float(super().convert(value, param, ctx))
         if math.isnan(amount):
-            self.fail(f"{value!r} is no number above 0, and {self.max:g} at most.", param, ctx)
+            self.fail(f"{value!r} is not a number above 0, and {self.max:g} at most.", param, ctx)
         return amount
 
 

@@ -32,8 +32,6 @@ PLANS_READ_AT_ONCE = 2  # as many as are loaded at once
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
 Sleep = Callable[[float], Coroutine[Any, Any, None]]
 
 FIRST_RETRY_S = 1.0

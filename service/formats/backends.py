@@ -28,7 +28,7 @@ class Backend:
     platforms: Mapping[Format, str]  # the formats that it takes, and the protocol's platform for each
     words: Mapping[str, frozenset[Format]]  # what a config's `backend` or `platform` may be, and stands for
     recognise: Sequence[Recogniser]  # the plans that it takes
-    recognise_last: Sequence[Recogniser] = ()  # those with few marks, after what is no plan at all
+    recognise_last: Sequence[Recogniser] = ()  # those with few marks, after what is not a plan at all
     options: frozenset[str] = frozenset()  # options of engines that no other backend has
     missing: str  # a sentence: what to do where it is not installed
     crashed: str  # a sentence: what to do about a plan that crashed it

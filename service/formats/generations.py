@@ -50,7 +50,7 @@ def plan_generation(plan: Path, backends: Sequence[str]) -> str:
     """
     head = read_plan_head(plan)
     if head is None or head.version is None:
-        raise InvalidInput("The plan is no TensorRT plan, or tells no version.")
+        raise InvalidInput("The plan is not a TensorRT plan, or has no version.")
     return choose_generation(head.version, backends)
 
 

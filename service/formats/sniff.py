@@ -16,7 +16,7 @@ from trtserve.formats.not_a_plan import HEAD_BYTES, recognise_foreign
 def decide(head: bytes, asked: str, backends: Sequence[str]) -> Format:
     """The format to load a plan as; `asked` is a format or "auto", `backends` those of this server.
 
-    Raises InvalidInput for what is no plan or another one than asked for, Unsupported for a plan whose
+    Raises InvalidInput for what is not a plan or another one than asked for, Unsupported for a plan whose
     backend is not here.
     """
     sniffed = sniff(head)

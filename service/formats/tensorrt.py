@@ -39,14 +39,14 @@ def recognise_plan(head: bytes) -> Sniffed | None:
 
 
 def check_plan(head: bytes, installed: Sequence[str], version_of: VersionOf) -> None:
-    """InvalidInput for a file that is no TensorRT plan, or one of a newer version than the library. Blocks.
+    """Raise InvalidInput for a file that is not a TensorRT plan, or that a newer TensorRT built. Blocks.
 
     `head` are the first bytes of the file, and `installed` the backends of the runtime.
     """
     plan = read_head(head)
     if plan is None or plan.version is None:
         raise InvalidInput(
-            'The plan is no TensorRT plan, which begins with "ftrt" or "ptrt"; this one begins with the '
+            'The plan is not a TensorRT plan, which begins with "ftrt" or "ptrt"; this one begins with the '
             f"bytes {head[:16].hex(' ')}."
         )
     library = version_of(choose_generation(plan.version, installed))
@@ -80,6 +80,6 @@ def _release(plan: PlanVersion) -> tuple[int, ...]:
 
 
 def _parsed(library: str) -> tuple[int, ...] | None:
-    """The release of a library; None where it is no version."""
+    """The release of a library; None if it is not a version."""
     numbers = library.split(".")[:3]
     return tuple(map(int, numbers)) if all(map(str.isdecimal, numbers)) else None

@@ -70,7 +70,7 @@ class RequestHead:
     @classmethod
     def of(cls, ref: str, version: str | None, form: BodyForm, *, of_model: bool = False) -> "RequestHead":
         length = form.header_length or ""
-        # What is no such number is refused when the body is decoded.
+        # Any other value is refused when the body is decoded.
         known = length.isascii() and length.isdecimal() and len(length) <= open_inference.LENGTH_DIGITS
         return cls(ref, version, form, int(length) if known else -1, of_model)
 
@@ -174,7 +174,7 @@ class Inference:
         return self._submit(head, resolved, request, timeout_ns, done)
 
     async def start_long(self, head: RequestHead, body: Body, done: Done, share: Share) -> Call:
-        """As start(), for a body of which much may be written as text: that is read in a thread."""
+        """Like start(), for a body that may hold long tensors written as text: a thread reads those."""
         resolved = self.ready(head.ref, head.version, head.of_model)
         if head.header_length in range(DOCUMENT_BYTES + 1):
             return self.start(head, body, 0, done)

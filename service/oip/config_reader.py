@@ -34,15 +34,15 @@ NOT_SERVED = {
     "decoupled transactions": "every request has one answer",
     "response_cache": "every request is run",
     "model_operations": "plugins are named at its start, --tensorrt-plugins (TRTSERVE_TENSORRT_PLUGINS)",
-    "model_repository_agents": "a plan is loaded as it comes",
+    "model_repository_agents": "a plan is loaded unchanged",
     "execution_accelerators": "a plan is run by the backend of its format",
     "batch_input": "an engine gets what requests have, joined and nothing more",
     "batch_output": "an output is divided along its batch dimension",
     "reshape": "a tensor has the shape that the plan gives it",
     "allow_ragged_batch": "requests are joined where their shapes are the same",
-    "priority_levels": "there are 3, of which 2 is the default",
+    "priority_levels": "there are 3, and 2 is the default",
     "priority_queue_policy": "all priorities share one queue",
-    "default_timeout_microseconds": "a request says it, or else --request-timeout-s at its start",
+    "default_timeout_microseconds": "a request sets it; otherwise --request-timeout-s applies",
     "secondary_devices": "an instance is on one device",
     "passive instances": "every instance takes requests",
 }
@@ -88,9 +88,10 @@ class LoadConfig:
 
 
 def read_config(text: object, name: str) -> LoadConfig:
-    """Of a load of the model `name`; `text` may also be a view on what can be base64.
+    """The config of a load of the model `name`; `text` may also be a view on base64 characters.
 
-    Raises InvalidInput, Unsupported for what this server has not, and TooLarge: it is read on the event loop.
+    Raises InvalidInput, Unsupported for a feature that this server lacks, and TooLarge, because the event
+    loop reads it.
     """
     if isinstance(text, (str, memoryview)) and len(text) > MOST_CHARACTERS:
         raise TooLarge(
@@ -100,20 +101,20 @@ def read_config(text: object, name: str) -> LoadConfig:
         text = str(text, "ascii")
     if not isinstance(text, str):
         raise InvalidInput(
-            f"The parameter 'config' is {shown(text)}; it is a string with the config's JSON in it."
+            f"The parameter 'config' is {shown(text)}; it must be a string that contains the config's JSON."
         )
     try:
         given = orjson.loads(text)
     except orjson.JSONDecodeError as failure:
-        raise InvalidInput(f"The parameter 'config' is no JSON: {failure}.") from None
+        raise InvalidInput(f"The parameter 'config' is not valid JSON: {failure}.") from None
     if not isinstance(given, dict):
-        raise InvalidInput(f"The parameter 'config' has {shown(given)} in it; that is a JSON object.")
+        raise InvalidInput(f"The parameter 'config' holds {shown(given)}; it must hold a JSON object.")
     try:
         config = ModelConfig.model_validate(given)
     except ValidationError as failure:
         raise _wrong(failure) from None
     if config.name not in {"", name}:
-        raise InvalidInput(f"The config is that of {config.name!r}, but {name!r} is to be loaded.")
+        raise InvalidInput(f"The config is for {config.name!r}, but the load is for {name!r}.")
     _check_served(config)
     formats, said = _formats(config)
     options = _options(config)
@@ -123,7 +124,7 @@ def read_config(text: object, name: str) -> LoadConfig:
 
 
 def _check_served(config: ModelConfig) -> None:
-    """Unsupported for what a config asks for that would change answers, and that this server has not."""
+    """Raise Unsupported if a config asks for a feature that would change answers and is not supported."""
     batching = config.dynamic_batching or DynamicBatching()
     queue = batching.default_queue_policy
     levels, level = batching.priority_levels, batching.default_priority_level
@@ -148,10 +149,12 @@ def _check_served(config: ModelConfig) -> None:
     }
     for field, there in asked.items():
         if there:
-            raise Unsupported(f"The config asks for {field}, which this server has not: {NOT_SERVED[field]}.")
+            raise Unsupported(
+                f"The config asks for {field}, which this server does not support: {NOT_SERVED[field]}."
+            )
     for parameter in config.parameters.keys() - FACTS - OPTIONS:
         raise Unsupported(
-            f"The config has a parameter {parameter!r}, which this server has not; there are "
+            f"The config has a parameter {parameter!r}, which this server does not support; there are "
             f"{', '.join(sorted(OPTIONS))}."
         )
 
@@ -164,7 +167,8 @@ def _formats(config: ModelConfig) -> tuple[frozenset[Format], str]:
             continue
         if value not in FORMATS:
             raise Unsupported(
-                f"This server has nothing for the config's {field} {value!r}; it knows {', '.join(FORMATS)}."
+                f"This server does not support the config's {field} {value!r}; it supports "
+                f"{', '.join(FORMATS)}."
             )
         if not formats & FORMATS[value]:
             raise InvalidInput(
@@ -198,7 +202,7 @@ def _options(config: ModelConfig) -> EngineOptions:
 
 
 def _said(config: ModelConfig) -> dict[str, object]:
-    """The options of which a config's own fields say something."""
+    """The options that a config's own fields set."""
     said: dict[str, object] = {}
     batching = config.dynamic_batching
     if batching is not None:
@@ -243,5 +247,5 @@ def _wrong(failure: ValidationError) -> InvalidInput:
     first = str(fault["loc"][0])
     where = ".".join([WHERE.get(first, first), *map(str, fault["loc"][1:])])
     if fault["type"] == "extra_forbidden":
-        return InvalidInput(f"The config has a field {where!r}, which Triton's ModelConfig has not.")
+        return InvalidInput(f"The config has a field {where!r}, which Triton's ModelConfig does not have.")
     return InvalidInput(f"The config's {where} is {shown(fault['input'])}: {fault['msg']}.")

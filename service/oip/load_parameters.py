@@ -35,22 +35,22 @@ class PlanFile:
             yield self.content
             return
         if len(self.content) % 4:
-            raise self._no_base64(f"it has {len(self.content)} characters, which is no multiple of 4")
+            raise self._not_base64(f"it has {len(self.content)} characters, which is not a multiple of 4")
         for begin in range(0, len(self.content), BLOCK):
             part = self.content[begin : begin + BLOCK]
             if part[-1:] in ("=", b"=") and begin + BLOCK < len(self.content):
-                raise self._no_base64("it goes on behind its padding")
+                raise self._not_base64("it goes on behind its padding")
             try:
                 yield await UPLOADS.run(binascii.a2b_base64, part, strict_mode=True)
             except ValueError as failure:
-                raise self._no_base64(str(failure)) from None
+                raise self._not_base64(str(failure)) from None
 
     def _end(self) -> bytes:
         end = self.content[-2:]
         return end.encode(errors="replace") if isinstance(end, str) else bytes(end)
 
-    def _no_base64(self, why: str) -> InvalidInput:
-        return InvalidInput(f"The parameter {self.parameter!r} is no base64: {why}.")
+    def _not_base64(self, why: str) -> InvalidInput:
+        return InvalidInput(f"The parameter {self.parameter!r} is not base64: {why}.")
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def log_settings() -> dict[str, Any]:
 def update(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Change what is asked for, all of it or nothing; returns the settings as they are then.
 
-    Raises InvalidInput for what is no such setting or value, and Unsupported for what the log cannot do.
+    Raises InvalidInput for what is not such a setting or value, and Unsupported for what the log cannot do.
     """
     wanted = log_settings()
     for setting, value in asked.items():

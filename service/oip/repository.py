@@ -83,7 +83,7 @@ class Repository:
             await self._registry.load(name, options, renew=True)
             return
         if not is_name(name):
-            raise InvalidInput(f"{name!r} is no name that an engine can have: {NAME_RULE}.")
+            raise InvalidInput(f"{name!r} is not a name that an engine can have: {NAME_RULE}.")
         staged: list[tuple[int, StagedPlan, Format]] = []
         try:
             for file in asked.files:

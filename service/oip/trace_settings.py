@@ -26,7 +26,7 @@ def trace_settings() -> dict[str, str | list[str]]:
 def update(asked: Mapping[str, Any]) -> dict[str, str | list[str]]:
     """Take settings that leave tracing off: those that are as asked for, or cleared (null).
 
-    Others are Unsupported, and what is no trace setting is InvalidInput.
+    Others are Unsupported, and what is not a trace setting is InvalidInput.
     """
     for setting, value in asked.items():
         if setting not in SETTINGS:

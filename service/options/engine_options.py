@@ -112,7 +112,7 @@ class EngineOptions(BaseModel):
         The default stands for what it cannot read, and for an option that is newer than the row.
         """
         try:
-            given = orjson.loads(text)  # type: ignore[arg-type]  # of another type, it is no JSON either
+            given = orjson.loads(text)  # type: ignore[arg-type]  # a value of another type is not JSON either
         except orjson.JSONDecodeError:
             given = None
         if not isinstance(given, dict):

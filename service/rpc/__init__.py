@@ -1,1 +1,1 @@
-"""The same inference over gRPC, beside HTTP: a port of its own, the same engines."""
+"""The Open Inference Protocol over gRPC: a port of its own, with the engines that HTTP serves."""

@@ -1,4 +1,4 @@
-"""Every method of the protocol but inference, as gRPC asks for it: each answers what HTTP does, in a dict."""
+"""Every gRPC method of the protocol except inference. Each returns what HTTP answers, as a dict."""
 
 import asyncio
 from typing import Any

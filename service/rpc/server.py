@@ -47,8 +47,8 @@ class RpcServer:
         except RuntimeError:
             raise Conflict(
                 f"gRPC cannot listen on {host}:{settings.grpc_port}: the port is taken, or the address is "
-                "none of this machine's. Choose another with --grpc-port (TRTSERVE_GRPC_PORT): 0 takes a "
-                "free one, off does without."
+                "not one of this machine. Choose another port with --grpc-port (TRTSERVE_GRPC_PORT): 0 picks "
+                "a free one, off disables gRPC."
             ) from None
         self.address = f"{host}:{port}"
 

@@ -100,7 +100,7 @@ class _Parts:
         size, behind = len(self._message), len(self._message) - self.at
         if size > MOST_DOCUMENT_BYTES or behind > MOST_FIELDS * LEAST_FIELD:
             raise InvalidInput(
-                f"The message is not a valid {self._what}: at its byte {self.at} is no valid field, or "
+                f"The message is not a valid {self._what}: at its byte {self.at} is not a valid field, or "
                 "not a whole one."
             )
 

@@ -66,5 +66,5 @@ class Rows:
         told = [store, generation, self.engines, self.names, self.versions]
         try:
             return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
-        except (TypeError, ValueError):  # bytes, or text that is no Unicode
+        except (TypeError, ValueError):  # bytes, or text that is not Unicode
             return ""

@@ -121,7 +121,7 @@ def up_to_date(rows: Rows, found: int) -> Rows:
 
 
 def read_rows(db: sqlite3.Connection) -> Rows:
-    """All rows, in the order of their keys: of whichever version the tables are."""
+    """All rows, ordered by key, from tables of any version."""
     engines = db.execute("SELECT * FROM engine ORDER BY id")
     columns = [column for column, *_ in engines.description]
     return Rows(
@@ -141,7 +141,7 @@ def write_rows(db: sqlite3.Connection, rows: Rows) -> None:
 
 
 def seal(db: sqlite3.Connection, rows: Rows, store: str, generation: int) -> None:
-    """Say in the database, of which store and generation these rows are."""
+    """Record in the database which store and generation these rows belong to."""
     db.execute("DELETE FROM store")
     db.execute("INSERT INTO store VALUES (?, ?, ?)", (store, generation, rows.checksum(store, generation)))
 

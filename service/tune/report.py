@@ -85,7 +85,10 @@ def advice(target: Target, rows: Sequence[Row], asked: Asked) -> list[str]:
         f"{chosen.concurrency}, p99 {chosen.sample.p99_ms:.3f} ms, with"
     )
     if target.in_store and chosen.setting == _stored(target):
-        return [f"{told} {chosen.setting}.", "The store has it with this setting already: nothing is to do."]
+        return [
+            f"{told} {chosen.setting}.",
+            "The store has it with this setting already: nothing needs to change.",
+        ]
     return [told, *commands(target, chosen.setting, asked)]
 
 

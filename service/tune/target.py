@@ -94,8 +94,8 @@ def find_target(ref: str, settings: Settings, runtime: Runtime, format: str = "a
 
     `format` is that of a plan file; the store knows that of its engines.
 
-    Raises InvalidInput and Unsupported for a file that is no plan for this machine, NotFound for what there
-    is not, and Unavailable for what cannot be read.
+    Raises InvalidInput and Unsupported for a file that is not a plan for this machine, NotFound if there is
+    no such file or engine, and Unavailable if it cannot be read.
     """
     path = Path(ref)
     if not path.is_file():
@@ -136,7 +136,7 @@ def _in_store(ref: str, store: Path) -> Target:
     path = layout.database
     if not path.is_file():
         raise NotFound(
-            f"There is no plan file {ref!r}, and {store} is no store to find an engine in: it has no "
+            f"There is no plan file {ref!r}, and {store} is not a store to find an engine in: it has no "
             f"{path.name}. Give the folder of a server's store with --store, or the path of a plan."
         )
     database = read_only(path)

@@ -80,13 +80,13 @@ async def infer(request: Request, ref: str) -> Response:
 
 @router.post("/v2/models/{name}/infer", **DESCRIBED)
 async def infer_model(request: Request, name: str) -> Response:
-    """The same, where the Open Inference Protocol has it."""
+    """Run the current version of a model, at the path of the Open Inference Protocol."""
     return await _infer(request, name, None, of_model=True)
 
 
 @router.post("/v2/models/{name}/versions/{version}/infer", **DESCRIBED)
 async def infer_model_version(request: Request, name: str, version: str) -> Response:
-    """The same with this version of the name, whichever is the current one."""
+    """Run this version of a model, even if it is not the current one."""
     return await _infer(request, name, version, of_model=True)
 
 

@@ -56,7 +56,7 @@ def test_only_stored_tensorrt_plans_are_read_for_their_version(tmp_path: Path) -
     assert runtime_backend("tensorrt", new, backends) == "tensorrt11"
     assert runtime_backend("openvino", tmp_path / "nowhere", backends) == "openvino"
     new.write_bytes(b"damaged")
-    with pytest.raises(InvalidInput, match="no TensorRT plan"):
+    with pytest.raises(InvalidInput, match="not a TensorRT plan"):
         runtime_backend("tensorrt", new, backends)
 
 

@@ -127,7 +127,7 @@ def test_backend_and_platform_select_the_format(config: dict[str, str], formats:
 def test_an_unavailable_backend_is_refused_with_the_available_ones() -> None:
     sentence = refused(Unsupported, platform="pytorch_libtorch")
     assert sentence.startswith(
-        "This server has nothing for the config's platform 'pytorch_libtorch'; it knows"
+        "This server does not support the config's platform 'pytorch_libtorch'; it knows"
     )
     assert "onnxruntime" in sentence
     assert "do not agree" in refused(InvalidInput, backend="tensorrt", platform="onnxruntime_onnx")
@@ -183,7 +183,7 @@ def test_tritons_setting_enables_cuda_graphs() -> None:
     ],
 )
 def test_an_unsupported_setting_that_would_change_answers_is_refused(config: dict[str, Any]) -> None:
-    assert "this server has not: " in refused(Unsupported, **config)
+    assert "this server does not support: " in refused(Unsupported, **config)
 
 
 def test_an_unsupported_setting_that_changes_no_answer_is_ignored() -> None:
@@ -226,9 +226,9 @@ def test_an_unsupported_setting_that_changes_no_answer_is_ignored() -> None:
         ({"instance_group": {}}, "The config's instance_group is {}"),
         (
             {"dynamic_bathcing": {}},
-            "has a field 'dynamic_bathcing', which Triton's ModelConfig has not",
+            "has a field 'dynamic_bathcing', which Triton's ModelConfig does not have",
         ),
-        ({"name": "nat"}, "The config is that of 'nat', but 'net' is to be loaded."),
+        ({"name": "nat"}, "The config is for 'nat', but the load is for 'net'."),
         ({"parameters": {"precision": {"string_value": "f8"}}}, "The config's precision is 'f8'"),
     ],
 )
@@ -255,5 +255,5 @@ def test_a_config_with_too_many_entries_is_refused(field: str) -> None:
 
 
 def test_a_config_of_letters_alone_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="The parameter 'config' is no JSON"):
+    with pytest.raises(InvalidInput, match="The parameter 'config' is not valid JSON"):
         read_config(memoryview(b"A" * 5000), "net")

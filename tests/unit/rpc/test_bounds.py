@@ -47,7 +47,7 @@ def test_a_faulty_message_with_too_many_fields_is_refused(fault: bytes) -> None:
     few = INPUT + fault
     assert wire.split(few) == (few, [], {})
     many = INPUT + fault + b"\x80" * 10 + INPUT * wire.MOST_FIELDS
-    with pytest.raises(InvalidInput, match=r"at its byte 2 is no valid field, or not a whole one\."):
+    with pytest.raises(InvalidInput, match=r"at its byte 2 is not a valid field, or not a whole one\."):
         wire.split(many)
 
 
@@ -119,7 +119,7 @@ def test_a_faulty_message_is_refused_whatever_its_length(fault: bytes) -> None:
     """Protobuf treats a known field in a wrong encoding as unknown."""
     long = b"\x3a\x80\x80\x40" + bytes(2**20)
     for message in (long + fault, fault + long):
-        with pytest.raises(InvalidInput, match="is no valid field, or not a whole one"):
+        with pytest.raises(InvalidInput, match="is not a valid field, or not a whole one"):
             wire.split(message)
-        with pytest.raises(InvalidInput, match="is no valid field, or not a whole one"):
+        with pytest.raises(InvalidInput, match="is not a valid field, or not a whole one"):
             wire.check_fields(message, with_files=True)

@@ -121,4 +121,4 @@ def test_an_engine_of_a_store_is_copied_and_removed_first() -> None:
 def test_an_engine_already_stored_with_the_best_setting_is_left_alone() -> None:
     as_it_is = replace(IN_STORE, stored=with_options(STORED, instances=1, max_queue_delay_us=500))
     *_, last = advice(as_it_is, [row(ONE, 1, 100, 5)], ASKED)
-    assert last == "The store has it with this setting already: nothing is to do."
+    assert last == "The store has it with this setting already: nothing needs to change."

@@ -240,14 +240,14 @@ def trtserve(*arguments: str | Path) -> Result:
 @pytest.mark.parametrize(
     ("option", "printed"),
     [
-        (("--batch", "1,x"), "'x' is no number from 1 to 65536."),
-        (("--delay-us", "soon"), "'soon' is no number from 0 to 10000000 or auto."),
-        (("--concurrency", "0"), "'0' is no number from 1 to 10000."),
-        (("--instances", ""), "'' is no number from 1 to 256."),
+        (("--batch", "1,x"), "'x' is not a number from 1 to 65536."),
+        (("--delay-us", "soon"), "'soon' is not a number from 0 to 10000000 or auto."),
+        (("--concurrency", "0"), "'0' is not a number from 1 to 10000."),
+        (("--instances", ""), "'' is not a number from 1 to 256."),
         (("--seconds", "0"), "0.0 is not in the range 0<x<=3600."),
-        (("--seconds", "nan"), "'nan' is no number above 0, and 3600 at most."),
+        (("--seconds", "nan"), "'nan' is not a number above 0, and 3600 at most."),
         (("--seconds", "inf"), "inf is not in the range 0<x<=3600."),
-        (("--latency-ms", "NaN"), "'NaN' is no number above 0, and 10000 at most."),
+        (("--latency-ms", "NaN"), "'NaN' is not a number above 0, and 10000 at most."),
     ],
 )
 def test_a_wrong_option_is_refused(option: tuple[str, str], printed: str) -> None:

@@ -69,7 +69,7 @@ def test_an_engine_whose_options_are_not_known_is_not_measured(store: Database, 
 
 
 def test_a_store_without_metadata_or_of_another_version_is_reported(settings: Settings) -> None:
-    with pytest.raises(NotFound, match=r"no plan file 'net', and .* is no store .* with --store"):
+    with pytest.raises(NotFound, match=r"no plan file 'net', and .* is not a store .* with --store"):
         find("net", settings)
     settings.store.mkdir()
     path = settings.store / "metadata.sqlite3"

@@ -81,7 +81,7 @@ def test_a_plan_that_cannot_be_served_is_refused(trt: TensorRt, plan: str, kind:
     assert (error.kind, sentence in str(error)) == (kind, True), str(error)
 
 
-@pytest.mark.parametrize("plan", [b"", b"ftrt", b"garbage that is no plan at all", b"ftrt" + bytes(200)])
+@pytest.mark.parametrize("plan", [b"", b"ftrt", b"garbage that is not a plan at all", b"ftrt" + bytes(200)])
 def test_garbage_is_refused(trt: TensorRt, plan: bytes) -> None:
     seen = trt.calls("deserializeCudaEngine")
     with pytest.raises(runtime_ext.Error) as refused:

@@ -90,11 +90,11 @@ PLAN = encoded(onnx_plan(1))
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"file:2/m.onnx": PLAN[:-1]}, "The parameter 'file:2/m.onnx' is no base64: it has"),
-        ({"file:2/m.onnx": PLAN[:-4] + "ab*="}, "The parameter 'file:2/m.onnx' is no base64: "),
-        ({"file:2/m.onnx": PLAN[:8] + "\n" + PLAN[9:]}, "The parameter 'file:2/m.onnx' is no base64: "),
-        ({"file:2/m.onnx": "ä" * 8}, "The parameter 'file:2/m.onnx' is no base64: "),
-        ({"file:2/m.onnx": "AAA=" * 2}, "The parameter 'file:2/m.onnx' is no base64: "),
+        ({"file:2/m.onnx": PLAN[:-1]}, "The parameter 'file:2/m.onnx' is not base64: it has"),
+        ({"file:2/m.onnx": PLAN[:-4] + "ab*="}, "The parameter 'file:2/m.onnx' is not base64: "),
+        ({"file:2/m.onnx": PLAN[:8] + "\n" + PLAN[9:]}, "The parameter 'file:2/m.onnx' is not base64: "),
+        ({"file:2/m.onnx": "ä" * 8}, "The parameter 'file:2/m.onnx' is not base64: "),
+        ({"file:2/m.onnx": "AAA=" * 2}, "The parameter 'file:2/m.onnx' is not base64: "),
         ({"file:2/m.onnx": ""}, "The plan is empty"),
         ({"file:2/m.onnx": 5}, "is 5; it is a string with the file's bytes in base64"),
         ({"file:2/m.onnx": None}, "is None; it is a string with"),
@@ -107,12 +107,15 @@ PLAN = encoded(onnx_plan(1))
         ({"file:2/sub/m.onnx": PLAN}, "does not name a file"),
         ({"file:/etc/passwd": PLAN}, "does not name a file"),
         ({"file:2/m.onnx": PLAN, "file:2/m.data": PLAN}, "Version 2 has two files"),
-        ({"file:2/m.onnx": PLAN, "config": "{"}, "The parameter 'config' is no JSON"),
+        ({"file:2/m.onnx": PLAN, "config": "{"}, "The parameter 'config' is not valid JSON"),
         (
             {"file:2/m.onnx": PLAN, "config": "[]"},
-            "The parameter 'config' has [] in it; that is a JSON object",
+            "The parameter 'config' holds []; it must hold a JSON object",
         ),
-        ({"file:2/m.onnx": PLAN, "config": {"a": 1}}, "The parameter 'config' is {'a': 1}; it is a string"),
+        (
+            {"file:2/m.onnx": PLAN, "config": {"a": 1}},
+            "The parameter 'config' is {'a': 1}; it must be a string",
+        ),
         ({"file:2/m.onnx": PLAN, "config": '{"backend": "tensorrt"}'}, "format=tensorrt was asked for"),
         ({"file:2/m.onnx": PLAN, "other": 1}, "A load has no parameter 'other'"),
         ({"file:2/m.onnx": encoded(b"\x1f\x8b" + bytes(100))}, "The plan is gzip-compressed. Unpack it"),
@@ -135,7 +138,7 @@ async def test_an_error_late_in_base64_is_refused_too(client: httpx.AsyncClient,
         text[:1_500_000] + "*" + text[1_500_001:],
     ):
         response = await load(client, "net", **{"file:1/m.onnx": wrong})
-        assert "is no base64" in refused(response, 400, "InvalidInput")
+        assert "is not base64" in refused(response, 400, "InvalidInput")
         assert files(settings) == []
 
 
@@ -143,13 +146,13 @@ async def test_an_unavailable_backend_is_reported(client: httpx.AsyncClient, set
     response = await load(client, "net", **{"file:1/model.plan": encoded(tensorrt_plan())})
     assert 'README, "On a GPU"' in refused(response, 501, "Unsupported")
     response = await load(client, "net", config='{"backend": "python"}', **{"file:1/model.py": PLAN})
-    assert "nothing for the config's backend 'python'" in refused(response, 501, "Unsupported")
+    assert "does not support the config's backend 'python'" in refused(response, 501, "Unsupported")
     assert files(settings) == []
 
 
 async def test_an_id_cannot_name_a_new_engine(client: httpx.AsyncClient) -> None:
     sentence = refused(await load_files(client, "123", v1=onnx_plan()), 400, "InvalidInput")
-    assert sentence.startswith("'123' is no name that an engine can have")
+    assert sentence.startswith("'123' is not a name that an engine can have")
 
 
 async def test_a_plan_over_the_limit_is_refused(client: httpx.AsyncClient, settings: Settings) -> None:
