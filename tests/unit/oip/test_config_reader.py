@@ -127,7 +127,7 @@ def test_backend_and_platform_select_the_format(config: dict[str, str], formats:
 def test_an_unavailable_backend_is_refused_with_the_available_ones() -> None:
     sentence = refused(Unsupported, platform="pytorch_libtorch")
     assert sentence.startswith(
-        "This server does not support the config's platform 'pytorch_libtorch'; it knows"
+        "This server does not support the config's platform 'pytorch_libtorch'; it supports"
     )
     assert "onnxruntime" in sentence
     assert "do not agree" in refused(InvalidInput, backend="tensorrt", platform="onnxruntime_onnx")
