@@ -1,4 +1,4 @@
-"""Everything that the doors of a running server, HTTP and gRPC, are given."""
+"""What a running server hands to HTTP and gRPC."""
 
 from dataclasses import dataclass
 
@@ -35,11 +35,11 @@ class Services:
 
 
 def services_of(app: FastAPI) -> Services:
-    """Those of an application that has started."""
+    """The services of an application that has started."""
     services: Services = app.state.services
     return services
 
 
 def services_for(request: Request) -> Services:
-    """Those of the application that a request came to."""
+    """The services of the application that received a request."""
     return services_of(request.app)

@@ -1,4 +1,4 @@
-"""A client of trtserve for the command line: sentences of the server as exceptions, progress of uploads."""
+"""A client of trtserve for the command line: the server's error sentences as exceptions, upload progress."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,16 +16,16 @@ WRONG_URL = (httpx.InvalidURL, UnicodeError)  # the second of a host's name that
 
 
 class ServerError(Exception):
-    """What the server answered in place of a result, or why no answer came."""
+    """The server's error, or why no answer came."""
 
 
 class Client:
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
         """`transport` is httpx's own way to the server unless a test gives another.
 
-        Raises ServerError where `url` cannot be read.
+        Raises ServerError if `url` cannot be parsed.
         """
-        # A load and an execution take the time that they take; only the connection has a limit.
+        # Loads and executions have no time limit here; only the connection has one.
         try:
             self._http = httpx.Client(
                 base_url=url,
@@ -144,7 +144,7 @@ def binary_request(tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[bytes, 
 
 
 def _datatype(dtype: np.dtype[Any]) -> str:
-    """The Open Inference Protocol's name, as FP32; what the server does not take, it refuses by this name."""
+    """The Open Inference Protocol's name, as FP32; the server refuses an unknown one by this name."""
     if dtype.kind == "b":
         return "BOOL"
     family = {"u": "UINT", "i": "INT", "f": "FP"}.get(dtype.kind)

@@ -1,4 +1,4 @@
-"""What the commands that talk to a server have in common."""
+"""Shared by the commands that talk to a server."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

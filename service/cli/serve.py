@@ -15,7 +15,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _settings_options(command: Command) -> Command:
-    """One option for each setting; what is not given is left to the environment and the default."""
+    """Add an option for each setting; the environment and the default decide what is not given."""
     for name, field in reversed(Settings.model_fields.items()):
         command = click.option(
             f"--{name.replace('_', '-')}",
@@ -44,11 +44,11 @@ def _shown(default: object) -> str:
 @click.command()
 @_settings_options
 def serve(**given: str | None) -> None:
-    """Start the server; it runs until it is told to stop (SIGINT, SIGTERM)."""
+    """Start the server; it runs until SIGINT or SIGTERM."""
     settings = settings_of(given)
 
     from trtserve.server.process import (
-        serve as run,  # imports torch: seconds that no other command should take
+        serve as run,  # imports torch, which takes seconds: no other command should
     )
 
     try:

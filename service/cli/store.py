@@ -1,4 +1,4 @@
-"""`trtserve store`: look after the folder of a server that does not run."""
+"""`trtserve store`: check and repair the folder of a stopped server."""
 
 import sys
 
@@ -10,7 +10,7 @@ from trtserve.errors import TrtserveError
 
 @click.group()
 def store() -> None:
-    """Look after the store of a stopped server."""
+    """Check and repair the store of a stopped server."""
 
 
 @store.command()
@@ -24,9 +24,9 @@ def store() -> None:
     help="With --repair: take the database as it is, though its copy is newer: it was put back on purpose.",
 )
 def check(root: str | None, repair: bool, use_database: bool) -> None:
-    """Say what is wrong with a store: damaged metadata, damaged plans, plans that nothing knows.
+    """Report what is wrong with a store: damaged metadata, damaged plans, plans without an engine.
 
-    Reads every plan, and changes nothing without --repair. Ends with 1 where something is left to do.
+    Reads every plan, and changes nothing without --repair. Exits with 1 if something is left to do.
     """
     if use_database and not repair:
         raise click.UsageError("--use-database goes with --repair.")

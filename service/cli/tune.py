@@ -15,7 +15,7 @@ from trtserve.settings import MAX_BATCH_SIZE, MAX_DELAY_US
 
 
 def _numbers(least: int, most: int, word: str | None = None) -> Callable[..., tuple[int | str, ...]]:
-    """Reads whole numbers with commas between them, each once; and a word, where there is one."""
+    """Reads comma-separated whole numbers, each once, and the word if there is one."""
 
     def read(_: click.Context, param: click.Parameter, given: str) -> tuple[int | str, ...]:
         numbers: dict[int | str, None] = {}
@@ -50,13 +50,13 @@ class _Amount(click.FloatRange):
 @click.command()
 @click.argument("ref", metavar="NAME|ID|PLAN")
 @click.option("--store", metavar="DIR", help="Where the engine is.  [env: TRTSERVE_STORE]")
-@click.option("--format", type=FORMAT, default="auto", help="Format of the plan, where a file is given.")
+@click.option("--format", type=FORMAT, default="auto", help="Format of the plan, if a file is given.")
 @click.option(
     "--latency-ms",
     type=_Amount(10_000),
     default=10.0,
     metavar="MS",
-    help="What the 99th percentile must be within.",
+    help="Upper bound of the 99th percentile.",
 )
 @click.option(
     "--concurrency",
@@ -99,15 +99,15 @@ class _Amount(click.FloatRange):
 def tune(ref: str, store: str | None, **asked: Any) -> None:
     """Measure which instances, batch size and delay are best for an engine on this machine.
 
-    A plan file, or an engine of a store, also while a server runs on that.
+    It takes a plan file, or an engine of a store, even while a server uses the store.
     """
     settings = settings_of({"store": store})
 
-    from trtserve.tune.sweep import run  # imports torch: seconds that no other command should take
+    from trtserve.tune.sweep import run  # imports torch, which takes seconds: no other command should
 
     try:
         report = run(ref, asked, settings, lambda line: click.echo(line, err=True))
     except TrtserveError as failure:
         raise click.ClickException(str(failure)) from failure
     click.echo("\n".join(report.lines))
-    sys.exit(0 if report.complete else 130)  # as a shell tells of Ctrl-C
+    sys.exit(0 if report.complete else 130)  # as shells report Ctrl-C

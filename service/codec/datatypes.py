@@ -1,4 +1,4 @@
-"""The datatypes of tensors, by their Open Inference Protocol names: one record of each."""
+"""The datatypes of tensors, by their Open Inference Protocol names: one record each."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +12,16 @@ from trtserve.text import shown
 
 @dataclass(frozen=True, slots=True)
 class Datatype:
-    """What those who read and write tensors have to know of one datatype."""
+    """What readers and writers of tensors need to know of a datatype."""
 
     name: str  # the protocol's
     size: int  # bytes of an element
     safetensors: str
     numpy: np.dtype[np.generic]
     integers: tuple[int, int] | None = None  # the least and the greatest that it holds
-    greatest: float | None = None  # of floats: the greatest that is finite
-    typecode: str | None = None  # of array.array, where that takes JSON's numbers as they are
-    read_as: str | None = None  # the datatype that its text is read as, where numpy then rounds
+    greatest: float | None = None  # of floats: the greatest finite value
+    typecode: str | None = None  # of array.array, if that accepts JSON's numbers unchanged
+    read_as: str | None = None  # the datatype that its text is read as before numpy rounds it
     contents: int | None = None  # the field of gRPC's InferTensorContents that has its elements
 
 
@@ -56,7 +56,7 @@ FROM_SAFETENSORS: dict[str, Datatype] = {datatype.safetensors: datatype for data
 
 
 def check(name: str, datatype: object) -> str:
-    """The datatype of the tensor `name`, if it is one that can be read here."""
+    """Return the datatype of the tensor `name`. Raises InvalidInput if it cannot be read here."""
     if isinstance(datatype, str) and (datatype in DATATYPES or datatype == "BYTES"):
         return datatype
     allowed = f"allowed are {', '.join(DATATYPES)}"

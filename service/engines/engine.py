@@ -1,4 +1,4 @@
-"""An engine as the registry knows it: what is stored of it, and how it is doing."""
+"""An engine as the registry knows it: what is stored, and its state."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class State(StrEnum):
 
 
 class EngineName(NamedTuple):
-    """A version that points to the engine; `current` where it is the one that its name stands for."""
+    """A version that points to the engine; `current`: the one that its name stands for."""
 
     name: str
     version: int
@@ -58,19 +58,19 @@ class Engine:
 
     @property
     def loaded(self) -> EngineInfo:
-        """What is known of an engine once it has been loaded, as every READY one has."""
+        """What a load found out; every READY engine has it."""
         assert self.info is not None, "a READY engine has been loaded"
         return self.info
 
     @cached_property
     def most_input_bytes(self) -> int | None:
-        """What the inputs of a request take at most; None where a shape has no bound."""
+        """The most bytes that the inputs of a request can have; None if a shape has no bound."""
         sizes = [_most_bytes(spec) for spec in self.loaded.inputs]
         known = [size for size in sizes if size is not None]
         return sum(known) if len(known) == len(sizes) else None
 
     def why_not_ready(self) -> str:
-        """A sentence for the person whose request this engine cannot take now."""
+        """A sentence for the person whose request this engine cannot accept now."""
         match self.state:
             case State.LOADING:
                 if self.reason:
@@ -86,7 +86,7 @@ class Engine:
 
     def check_same_plan(self, wanted: StoredEngine) -> None:
         """Raise Conflict if a plan has this engine's ID but different bytes."""
-        # Of a damaged row the digest may be lost.
+        # A damaged row may have lost its digest.
         if self.digest != wanted.digest and not self.stored.damage:
             raise Conflict(
                 f"Another plan (SHA-256 {self.digest}) has the engine ID {self.id} that this one "
@@ -106,7 +106,7 @@ class Engine:
 
     def others(self, asked: EngineOptions) -> list[tuple[str, object]]:
         """The options that are asked for and differ from this engine's, by their names."""
-        # "auto" and 0 are stored as asked; what they came to is in info, and may be asked for as well.
+        # "auto" and 0 are stored as asked; info has the values chosen for them, which may be asked for too.
         stored = self.stored.options
         return [
             (option, value)
@@ -132,7 +132,7 @@ def _shown(option: object) -> str:
 
 
 class Resolved(NamedTuple):
-    """What a reference in a URL, an engine ID or a name, stands for now."""
+    """What a reference in a URL (an engine ID or a name) stands for now."""
 
     engine: Engine
     name: str | None

@@ -1,8 +1,8 @@
-"""What changes engines and names: from the store into the runtime, out of it again, and off the disk.
+"""Changes engines and names: from the store into the runtime, out of it again, and off the disk.
 
-What changes an engine holds the lock of its ID from the first step to the last; what changes names commits to
-the store, which gives all names back, under one lock for all of them. Under an ID's lock no version begins or
-ceases to point to the engine.
+A change of an engine holds the lock of its ID from the first step to the last. A change of names commits to
+the store, which returns all names, under one lock for all of them. Under an ID's lock no version starts or
+stops pointing to the engine.
 """
 
 import asyncio
@@ -28,8 +28,7 @@ from trtserve.workers import UPLOADS
 
 logger = logging.getLogger(__name__)
 
-PLANS_READ_AT_ONCE = 2  # as many as are loaded at once
-
+PLANS_READ_AT_ONCE = 2  # as many as load at once
 P = ParamSpec("P")
 T = TypeVar("T")
 Sleep = Callable[[float], Coroutine[Any, Any, None]]
@@ -39,7 +38,7 @@ LAST_RETRY_S = 60.0
 
 
 def retry_delays() -> Iterator[float]:
-    """Seconds between the loads of an engine that gets no memory, threads or descriptors, without an end."""
+    """Seconds between the attempts to load an engine that lacks memory, threads or descriptors; endless."""
     delay = FIRST_RETRY_S
     while True:
         yield delay
@@ -50,7 +49,7 @@ class Lifecycle:
     """The steps of the registry's operations. Belongs to the event loop; the store is called in a thread."""
 
     def __init__(self, store: Store, lookup: Lookup, loader: Loader, sleep: Sleep = asyncio.sleep) -> None:
-        """`sleep` is what lets a load wait before it is tried again."""
+        """`sleep` waits before a load is tried again."""
         self._store = store
         self._sleep = sleep
         self._lookup = lookup
@@ -61,7 +60,7 @@ class Lifecycle:
         self._reading_threads = ThreadPoolExecutor(PLANS_READ_AT_ONCE, "trtserve-read")
 
     async def recall(self) -> list[Engine]:
-        """Show what the store keeps, and give back the engines that are to be loaded."""
+        """Show what the store holds, and return the engines to load."""
         unloaded = await self._stored(self._store.unloaded)
         engines = [
             Engine(stored, State.UNLOADED if stored.id in unloaded else State.LOADING)
@@ -104,7 +103,9 @@ class Lifecycle:
                         there.check_options(asked)
                     await self._repair(plan, there)
                     await self._ensure_loaded(self._lookup.get(wanted.id) or there, asked, renew)
-                    engine = self._lookup.get(wanted.id) or there  # with what it has been loaded with now
+                    engine = (
+                        self._lookup.get(wanted.id) or there
+                    )  # with the options that it is loaded with now
                     await self._rename(self._store.commit, engine.stored, name, version)
                     engine = self._lookup.get(wanted.id) or engine
                 else:
@@ -115,9 +116,9 @@ class Lifecycle:
             await UPLOADS.run(plan.discard)
 
     async def _repair(self, plan: StagedPlan, there: Engine) -> None:
-        """Where the stored plan of a READY engine is damaged, put this one there and load the engine anew.
+        """If the stored plan of a READY engine is damaged, replace it with this one and reload the engine.
 
-        What it has loaded may be the damaged bytes, which a library may have mapped.
+        It may have loaded the damaged bytes, and a library may have mapped them.
         """
         try:
             await self._read(self._store.check_plan, there.stored)
@@ -143,7 +144,7 @@ class Lifecycle:
         version: int | None,
         kept: Engine | None,
     ) -> Engine:
-        """Load and keep a new engine, or one that is kept but not resident; undo it all on a failure."""
+        """Load and store a new engine, or one that is stored but not loaded; undo everything on failure."""
         engine = Engine(wanted, names=kept.names if kept else ())
         self._lookup.show(engine)
         try:
@@ -162,7 +163,7 @@ class Lifecycle:
         return engine
 
     async def _commit(self, engine: Engine, name: str | None, version: int | None = None) -> None:
-        """Keep an engine that has just been loaded, or else unload it again."""
+        """Store an engine that has just been loaded; if that fails, unload it."""
         try:
             await self._rename(self._store.commit, engine.stored, name, version)
         except BaseException:
@@ -188,9 +189,9 @@ class Lifecycle:
             raise failures[0]
 
     async def _ensure_loaded(self, there: Engine, asked: EngineOptions, renew: bool = False) -> None:
-        """Load a kept engine with these options, and those of before where they say nothing.
+        """Load a stored engine with these options, and its former ones for the rest.
 
-        One that is READY with others is loaded anew if it may be: `renew`.
+        With `renew`, an engine that is READY with others is reloaded.
         """
         if there.state is State.READY:
             if not renew:
@@ -206,7 +207,7 @@ class Lifecycle:
             await self._commit(engine, None)
         except Exception as failure:
             if isinstance(failure, DiskFull) or (there.state is not State.FAILED and passes(failure)):
-                self._lookup.show(there)  # nothing is wrong with it: it is, or waits, as before
+                self._lookup.show(there)  # it is not at fault: it stays, or waits, as before
                 raise
             failed = Engine(there.stored, State.FAILED, _reason(engine, failure), names=there.names)
             self._lookup.show(failed)
@@ -214,9 +215,9 @@ class Lifecycle:
         engine.state = State.READY
 
     async def _reload(self, there: Engine, asked: EngineOptions) -> None:
-        """Finish what a READY engine has accepted, and load it anew with other options, or else its own.
+        """Finish what a READY engine has accepted; reload it with other options or, failing that, its own.
 
-        An ID is resident once, so new requests are refused meanwhile.
+        An ID can be loaded only once, so new requests are refused meanwhile.
         """
         engine = Engine(_with(there.stored, asked), names=there.names)
         engine.stored.options.check()
@@ -233,7 +234,7 @@ class Lifecycle:
         engine.state = State.READY
 
     async def _reload_former(self, there: Engine) -> None:
-        """Load an engine as it was before; it is FAILED where that cannot be."""
+        """Load an engine as it was before; it is FAILED if that fails."""
         engine = Engine(there.stored, names=there.names)
         self._lookup.show(engine)
         try:
@@ -243,10 +244,9 @@ class Lifecycle:
             engine.state, engine.reason = State.FAILED, _reason(engine, failure)
 
     async def restore(self, engine: Engine) -> None:
-        """Load a stored engine after a start; it is FAILED where that cannot be.
+        """Load a stored engine after a start; it is FAILED if that fails.
 
-        For want of memory, threads or descriptors it is tried again, until it is loaded, or somebody changes
-        it.
+        If memory, threads or descriptors are short, it is tried again until it is loaded or changed.
         """
         for delay in retry_delays():
             async with self._id_locks.hold(engine.id):
@@ -265,7 +265,7 @@ class Lifecycle:
             await self._pause(delay)
 
     async def _pause(self, seconds: float) -> None:
-        """Sleep, but not into the server's end."""
+        """Sleep, but return at once when the server stops."""
         waits = [asyncio.ensure_future(wait) for wait in (self._sleep(seconds), self._loader.stopped())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -290,7 +290,7 @@ class Lifecycle:
             await self._loader.load(engine, plan)
 
     async def _check(self, engine: Engine) -> None:
-        """Raise Unavailable where the engine's row or its plan is damaged."""
+        """Raise Unavailable if the engine's row or its plan is damaged."""
         if engine.stored.damage:
             raise Unavailable(engine.stored.damage)
         await self._read(self._store.check_plan, engine.stored)
@@ -319,7 +319,7 @@ class Lifecycle:
                 self._lookup.show(Engine(engine.stored, State.UNLOADED, names=engine.names))
 
     def _still(self, ref: str, id: int) -> Engine | None:
-        """The engine, unless the reference has ceased to stand for it while its lock was waited for."""
+        """The engine; None if the reference no longer stands for it after the wait for its lock."""
         return self._lookup.get(id) if id in self._lookup.ids(ref) else None
 
     # -- pointing
@@ -330,7 +330,7 @@ class Lifecycle:
             self._lookup.name(name)
             id = self._lookup.resolve(name, str(version)).engine.id
             async with self._id_locks.hold(id):
-                # While this waited for the lock, the version may have gone, or come to be another's.
+                # While this waited for the lock, the version may have gone, or point elsewhere.
                 engine = self._lookup.resolve(name, str(version)).engine
                 if engine.id != id:
                     continue
@@ -358,7 +358,7 @@ class Lifecycle:
                 return
 
     async def _unload_removed(self, engine: Engine) -> None:
-        """Drain and unload an engine that has no rows any more, and delete its plan."""
+        """Drain and unload an engine without rows, and delete its plan."""
         was, engine.state = engine.state, State.DRAINING
         try:
             if was is State.READY:
@@ -372,17 +372,17 @@ class Lifecycle:
     async def _rename(
         self, change: Callable[P, dict[str, StoredName]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Make a change of the store that gives all names back, and take them over."""
+        """Make a change in the store that returns all names, and show them."""
         async with self._names_lock:
             self._lookup.rename(await self._stored(change, *args, **kwargs))
 
     async def _read(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call what reads a whole plan: in other threads, so that the store's own waits for nobody."""
+        """Call a function that reads a whole plan, in threads other than the store's."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reading_threads, lambda: call(*args, **kwargs))
 
     async def _stored(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call the store, in its thread."""
+        """Call the store in its thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._store_thread, lambda: call(*args, **kwargs))
 

@@ -1,8 +1,7 @@
-"""Gets engines into the runtime and out of it: in threads, and no further once the server stops.
+"""Loads engines into the runtime and unloads them, in threads, until the server stops.
 
-A load has a thread of its own. One that is not done in its time is given up, since a library cannot be
-interrupted: its thread stays, and releases what it may yet load. Until then nothing else can be loaded under
-its ID.
+A load has its own thread. A load that exceeds its time is given up, because a library cannot be interrupted:
+its thread stays, and releases what it may still load. Until then nothing else can be loaded under its ID.
 """
 
 import asyncio
@@ -37,7 +36,7 @@ DRAINS_AT_ONCE = 8  # a drain mostly waits
 
 @dataclass
 class Loaded:
-    """What a load finds out."""
+    """The result of a load."""
 
     info: EngineInfo
     seconds: float
@@ -48,15 +47,15 @@ class Loader:
     """Belongs to the event loop and never blocks it. Its caller holds the lock of the engine's ID."""
 
     def __init__(self, runtime: Runtime, settings: Settings, marks: LoadMarks, trial: Trial | None) -> None:
-        """`trial` is what a plan must stand before it is loaded here for the first time; None: nothing."""
+        """`trial` tries a plan before its first load here; None: no trial."""
         self._runtime = runtime
         self._drain_s = settings.drain_s
         self._load_timeout_s = settings.load_timeout_s
         self._marks = marks
         self._trials = Trials(trial) if trial is not None else None
         self.turns = Turns(settings.max_waiting_loads)
-        self._suspects = asyncio.Lock()  # held by the one that is loaded
-        self._loads: dict[int, RunningLoad[Loaded]] = {}  # by the engine's ID, those given up too
+        self._suspects = asyncio.Lock()  # held by the suspect that is loading
+        self._loads: dict[int, RunningLoad[Loaded]] = {}  # by engine ID; includes those given up
         self._given_up: set[int] = set()  # of them
         self._stopping = False
         self._stopped = asyncio.Event()
@@ -65,7 +64,7 @@ class Loader:
 
     @property
     def given_up(self) -> int:
-        """Loads that were given up, and have not ended."""
+        """The number of loads that were given up and have not ended."""
         return len(self._given_up)
 
     def refuse_when_stopping(self) -> None:
@@ -73,17 +72,17 @@ class Loader:
             raise stopping()
 
     def begin_drain(self) -> None:
-        """The drain time, of all engines together, begins now, unless it has begun."""
+        """Start the drain time of all engines together, unless it has started."""
         if self._drained_by is None:
             self._drained_by = time.monotonic() + self._drain_s
 
     @property
     def drain_left_s(self) -> float:
-        """What is left of the drain time, once it has begun."""
+        """Seconds left of the drain time, once it has started."""
         return self._drain_s if self._drained_by is None else max(0.0, self._drained_by - time.monotonic())
 
     def stop(self) -> None:
-        """Load nothing more and end the trials; the drain time begins, unless it has."""
+        """Stop loading and end the trials; start the drain time, unless it has started."""
         self._stopping = True
         self._stopped.set()
         if self._trials is not None:
@@ -91,7 +90,7 @@ class Loader:
         self.begin_drain()
 
     def give_up_loads(self) -> None:
-        """Wait for no load any more: the drain time is over."""
+        """Stop waiting for loads: the drain time is over."""
         for load in self._loads.values():
             load.stop()
 
@@ -103,7 +102,7 @@ class Loader:
         await self._stopped.wait()
 
     async def load_first(self, engine: Engine, plan: Path, name: str | None) -> None:
-        """Load what nobody has loaded here before, or what has failed: after a trial."""
+        """Load a plan for the first time here, or after a failure: with a trial before."""
         try:
             await self._load_after_trial(engine, plan, name)
         except (TrtserveError, Error) as failure:
@@ -124,12 +123,12 @@ class Loader:
             await self._load(engine, plan, name)
 
     async def load(self, engine: Engine, plan: Path) -> None:
-        """Load what has been loaded here before."""
+        """Load a plan that has been loaded here before."""
         async with self.turns.turn():
             await self._load(engine, plan, None)
 
     async def load_suspect(self, engine: Engine, plan: Path, mark: Mark) -> None:
-        """Load at a start what was being loaded when a former server ended: see load_marks.py."""
+        """At a start, load a plan that was loading when the former server ended; see load_marks.py."""
         accused = f"It crashed the server when it was loaded at {mark.at}"
         if mark.guilty:
             raise ExecutionFailed(
@@ -150,7 +149,7 @@ class Loader:
             )
 
     async def _load(self, engine: Engine, plan: Path, name: str | None) -> None:
-        self.refuse_when_stopping()  # again: it may have waited for its turn for long
+        self.refuse_when_stopping()  # again: it may have waited long for its turn
         self._refuse_twice(engine)
         check_memory()
         stored = engine.stored
@@ -162,7 +161,7 @@ class Loader:
         logger.info("engine %s: loading (%s, %.1f MB)", shown, stored.format, stored.plan_bytes / 1e6)
 
         def load() -> Loaded:
-            # First: once the runtime has the engine, nothing may fail here.
+            # First, because nothing may fail here once the runtime has the engine.
             metadata = read_metadata(plan) if read_metadata is not None else None
             with self._marks.during(stored.digest):
                 began = time.perf_counter()
@@ -208,7 +207,7 @@ class Loader:
         """Finish what the engine has accepted, within the drain time, and release it."""
 
         def unload() -> None:
-            # What is left is looked at here, not before: it may have waited for a thread.
+            # Asked here, not before: the call may have waited for a thread.
             self._runtime.unload(engine.id, self.drain_left_s if drain else 0.0)
 
         await self._in(self._drain_threads, unload)

@@ -1,6 +1,6 @@
-"""What each reference in a URL, an engine ID or a name, stands for, with a version or without: kept at hand.
+"""What each reference in a URL (an engine ID or a name, with or without a version) stands for.
 
-Every request asks it, so asking is one look-up; a change, which is rare, derives everything anew.
+Every request asks it, so asking is one look-up; a change, which is rare, derives everything again.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Lookup:
         return known
 
     def ids(self, ref: str) -> list[int]:
-        """The engines that a reference stands for in all versions, the current one first; none: no such."""
+        """The engines of all versions of a reference, the current one first; empty if there is none."""
         known = self._names.get(ref)
         if known is not None:
             current = known.versions[known.current]
@@ -56,7 +56,7 @@ class Lookup:
         return resolved
 
     def label(self, engine: Engine, name: str | None) -> Resolved:
-        """The engine under this name, or without one under the first that it has."""
+        """The engine labelled with this name; without one, with its first name."""
         for known in engine.names:
             if name in {None, known.name}:
                 return Resolved(engine, known.name, known.version)
@@ -106,7 +106,7 @@ class Lookup:
 
 
 def _listed(refs: list[str], nothing: str = "There is none") -> str:
-    """A sentence with as many of them as a person reads."""
+    """A sentence that lists as many of them as a person reads."""
     if not refs:
         return f"{nothing}."
     more = f" and {len(refs) - NAMED_AT_MOST} more" if len(refs) > NAMED_AT_MOST else ""

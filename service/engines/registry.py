@@ -41,9 +41,9 @@ class Registry:
         trial: Trial | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`trial` is what a plan must stand before it is loaded here for the first time; None: nothing.
+        """`trial` tries a plan before its first load here; None: no trial.
 
-        `sleep` is what lets a load wait before it is tried again.
+        `sleep` waits before a load is tried again.
         """
         self._settings = settings
         self._lookup = Lookup()
@@ -53,7 +53,7 @@ class Registry:
         self._operations: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
-        """Begin to load the stored engines in the background, but for those that were unloaded."""
+        """Start loading the stored engines in the background, except those that were unloaded."""
         engines = await self._lifecycle.recall()
         self._loading = len(engines)
         for engine in engines:
@@ -66,14 +66,14 @@ class Registry:
             self._loading -= 1
 
     def begin_drain(self) -> None:
-        """The drain time begins now, not only with close(): the server has been told to stop."""
+        """Start the drain time now, before close(): the server was asked to stop."""
         self._loader.begin_drain()
 
     async def close(self) -> None:
-        """Wait for what is under way, then drain and unload every engine. Refuses everything else.
+        """Wait for operations in progress, then drain and unload every engine. Refuses everything else.
 
-        All of it has the drain time, which begins now unless it has begun: what has not ended by then, a load
-        or an execution, is left behind. A trial load is ended at once.
+        All of it has the drain time, which starts now unless it has started: a load or an execution that has
+        not ended by then is left behind. A trial load is ended at once.
         """
         self._loader.stop()
         await self._settled(self._loader.drain_left_s)
@@ -130,18 +130,18 @@ class Registry:
         return self._loading
 
     def load_problems(self) -> list[str]:
-        """What keeps stored engines from being loaded after a start, a sentence each."""
+        """Why stored engines are not loaded after a start, a sentence each."""
         waiting = (engine for engine in self.engines() if engine.state is State.LOADING and engine.reason)
         return [f"Engine {engine}: {engine.reason}" for engine in waiting]
 
     @property
     def loads_waiting(self) -> int:
-        """Uploads and loads that wait for their turn."""
+        """The number of uploads and loads that wait for their turn."""
         return self._loader.turns.waiting
 
     @property
     def loads_given_up(self) -> int:
-        """Loads that were given up as they took too long, and have not ended."""
+        """The number of loads that were given up because they took too long, and have not ended."""
         return self._loader.given_up
 
     # -- changing; each returns once it is done
@@ -158,8 +158,8 @@ class Registry:
     ) -> tuple[Resolved, bool]:
         """Load the engine of a staged plan and keep it, or find the one that exists.
 
-        A new version of the name has the next number, or `version` where that is greater. With `renew`
-        one that is there with other options is loaded anew with these.
+        A new version of the name has the next number, or `version` if that is greater. With `renew`,
+        an engine that is loaded with other options is reloaded with these.
         Returns what the upload stands for, and whether the engine is new. The staged file is gone
         afterwards, however this ends. Raises what the load raises, InvalidInput for options that do not
         go together, and Conflict for another plan with the same ID or other options than the engine has.
@@ -178,9 +178,9 @@ class Registry:
     async def load(self, ref: str, options: EngineOptions | None = None, *, renew: bool = False) -> None:
         """Load again the engines of all versions of a name, or the engine of an ID.
 
-        The current version comes first. What is READY stays as it is, but where it has other options than
-        these: with `renew` it is loaded anew with them, having finished what it had accepted, and without
-        that is a Conflict. The first failure is raised once all have been tried.
+        The current version comes first. A READY engine stays as it is, unless it has other options:
+        with `renew` it finishes what it accepted and is reloaded with these; otherwise that is a Conflict.
+        The first failure is raised once all have been tried.
         """
         await self._run(self._lifecycle.load(ref, options or EngineOptions(), renew))
 
@@ -192,14 +192,14 @@ class Registry:
         await self._run(self._lifecycle.unload(ref))
 
     async def point(self, name: str, version: int) -> None:
-        """Make a version of a name current, once its engine is READY: loaded before, where it is not."""
+        """Make a version of a name current, after loading its engine if it is not READY."""
         await self._run(self._lifecycle.point(name, version))
 
     async def remove(self, ref: str) -> None:
         """Remove what a reference stands for, and return when it is gone.
 
         By ID: the engine and every version that points to it. By name: the current version of the
-        name, and its engine where no other version points to it. New requests are refused from the
+        name, and its engine unless another version points to it. New requests are refused from the
         beginning; those that were accepted get the drain time.
         """
         await self._run(self._lifecycle.remove(ref))
@@ -210,7 +210,7 @@ class Registry:
         return await asyncio.shield(self._begin(operation))
 
     def _begin(self, operation: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run an operation to its end, whoever waits for it; close() waits for all of them."""
+        """Run an operation to its end, even if its caller is cancelled; close() waits for all of them."""
         task = asyncio.create_task(operation)
         self._operations.add(task)
         task.add_done_callback(self._operations.discard)

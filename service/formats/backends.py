@@ -1,6 +1,6 @@
-"""The backends, each with all that the service knows of it: adding one begins and ends here.
+"""The backends, each with everything that the service knows of it: a new one is added here.
 
-What it reads of a plan itself has a module of its own beside this one.
+The code that reads the plans of a backend has its own module beside this one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +28,11 @@ class Backend:
     platforms: Mapping[Format, str]  # the formats that it takes, and the protocol's platform for each
     words: Mapping[str, frozenset[Format]]  # what a config's `backend` or `platform` may be, and stands for
     recognise: Sequence[Recogniser]  # the plans that it takes
-    recognise_last: Sequence[Recogniser] = ()  # those with few marks, after what is not a plan at all
+    recognise_last: Sequence[
+        Recogniser
+    ] = ()  # plans with few marks; asked after the files that are not plans
     options: frozenset[str] = frozenset()  # options of engines that no other backend has
-    missing: str  # a sentence: what to do where it is not installed
+    missing: str  # a sentence: what to do if it is not installed
     crashed: str  # a sentence: what to do about a plan that crashed it
     check_plan: Callable[[bytes, Sequence[str], VersionOf], None] | None = None  # before it sees the plan
     blame_plan: Callable[[Path, Sequence[str], VersionOf], str] | None = None  # why it may have refused one
@@ -92,7 +94,7 @@ def backend_of(format: str) -> Backend:
 def runtime_backend(backend: str, plan: Path, installed: Sequence[str]) -> str:
     """The backend of the runtime that loads a plan of the service's backend. Blocks.
 
-    Raises InvalidInput where no generation reads it, and OSError where the file cannot be read.
+    Raises InvalidInput if no generation reads it, and OSError if the file cannot be read.
     """
     known = BACKENDS.get(backend)
     if known is None or known.generation is None or backend in installed:

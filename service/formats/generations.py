@@ -1,8 +1,7 @@
-"""Which of the installed generations of TensorRT loads a plan.
+"""Chooses which of the installed generations of TensorRT loads a plan.
 
-Each major version of TensorRT is a backend of its own in the runtime: `tensorrt8`, `tensorrt11`. To the rest
-of the service all of them are the backend `tensorrt`: a stored engine is loaded by the one that reads its
-plan.
+Each major version of TensorRT is a backend of its own in the runtime: `tensorrt8`, `tensorrt11`. The rest
+of the service knows only the backend `tensorrt`: the generation that reads a stored plan loads it.
 """
 
 import re
@@ -17,15 +16,15 @@ COMPATIBLE_SINCE = (8, 6)  # plans of this release and later may be built for la
 
 
 def is_generation(runtime_backend: str, backend: str) -> bool:
-    """Whether a backend of the runtime is one of the service's backend."""
+    """True if a backend of the runtime is a generation of this backend of the service."""
     return runtime_backend == backend or _major(runtime_backend, backend) is not None
 
 
 def choose_generation(version: PlanVersion, backends: Sequence[str]) -> str:
-    """The backend of the runtime that loads plans of this version: that of its major version, or else the
-    next one, which reads plans that were built version-compatible.
+    """The backend of the runtime that loads plans of this version: that of its major version, otherwise
+    the next one, which reads plans that were built version-compatible.
 
-    Raises InvalidInput where there is none, with what there is.
+    Raises InvalidInput if there is none, and names the installed ones.
     """
     installed = {major: each for each in backends if (major := _major(each, TENSORRT)) is not None}
     if not installed or TENSORRT in backends:
@@ -46,7 +45,7 @@ def choose_generation(version: PlanVersion, backends: Sequence[str]) -> str:
 def plan_generation(plan: Path, backends: Sequence[str]) -> str:
     """The backend of the runtime that loads a TensorRT plan. Blocks.
 
-    Raises InvalidInput where none reads it, and OSError where the file cannot be read.
+    Raises InvalidInput if none reads it, and OSError if the file cannot be read.
     """
     head = read_plan_head(plan)
     if head is None or head.version is None:

@@ -1,6 +1,6 @@
-"""What format a plan has, told from its first bytes.
+"""Tells the format of a plan from its first bytes.
 
-A hint for people and a choice of backend, never a guarantee: the backend that deserializes the plan
+This is a hint for people and a choice of backend, never a guarantee: the backend that deserializes the plan
 has the last word. The source of each layout stands where it is read.
 """
 
@@ -14,10 +14,10 @@ from trtserve.formats.not_a_plan import HEAD_BYTES, recognise_foreign
 
 
 def decide(head: bytes, asked: str, backends: Sequence[str]) -> Format:
-    """The format to load a plan as; `asked` is a format or "auto", `backends` those of this server.
+    """The format to load a plan as; `asked` is a format or "auto", `backends` are those of this server.
 
-    Raises InvalidInput for what is not a plan or another one than asked for, Unsupported for a plan whose
-    backend is not here.
+    Raises InvalidInput if the file is not a plan, or has another format than asked for, and Unsupported if
+    its backend is not installed.
     """
     sniffed = sniff(head)
     if sniffed.format is None and (sniffed.known or asked == "auto"):
@@ -27,7 +27,7 @@ def decide(head: bytes, asked: str, backends: Sequence[str]) -> Format:
             f"The plan is {sniffed.what}, but format={asked} was asked for. "
             f"Ask for format={sniffed.format} or leave it out."
         )
-    # What is not known here goes to the backend that was asked for: it may know more.
+    # An unknown file goes to the backend that was asked for: it may know more.
     chosen = sniffed.format or Format(asked)
     backend = backend_of(chosen)
     if not any(is_generation(each, backend.name) for each in backends):
@@ -38,7 +38,7 @@ def decide(head: bytes, asked: str, backends: Sequence[str]) -> Format:
 
 
 def sniff(head: bytes) -> Sniffed:
-    """Tell what a file is from its first bytes: all that there are, or as many as read_head() looks at."""
+    """Tell what a file is from its first bytes: all of them, or as many as read_head() looks at."""
     for backend in BACKENDS.values():
         for recognise in backend.recognise:
             if (sniffed := recognise(head)) is not None:

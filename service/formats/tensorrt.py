@@ -1,4 +1,4 @@
-"""Whether a file is a TensorRT plan, and whether the TensorRT of this server can read it."""
+"""Recognises TensorRT plans, and checks whether this server's TensorRT can read one."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,7 +60,7 @@ def check_plan(head: bytes, installed: Sequence[str], version_of: VersionOf) -> 
 
 
 def blame_version(plan: Path, installed: Sequence[str], version_of: VersionOf) -> str:
-    """A sentence for a plan older than the library, which may be why it failed; else empty. Blocks."""
+    """A sentence if the plan is older than the library, which may explain a failure; else empty. Blocks."""
     head = read_plan_head(plan)
     if head is None or head.version is None:
         return ""
@@ -75,7 +75,7 @@ def blame_version(plan: Path, installed: Sequence[str], version_of: VersionOf) -
 
 
 def _release(plan: PlanVersion) -> tuple[int, ...]:
-    """Without the build: a byte is too small for some, and not every library tells its own."""
+    """The version without the build: a byte is too small for some, and not every library reports it."""
     return plan[:3]
 
 

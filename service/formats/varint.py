@@ -4,9 +4,9 @@ LONGEST = 10  # bytes: 64 bits
 
 
 def read(data: bytes, at: int, most: int = LONGEST) -> tuple[int, int]:
-    """The number in at most so many bytes from `at` on, and where what follows it begins.
+    """The number in at most `most` bytes from `at`, and where the next byte is.
 
-    -1 and `at` where it goes on behind these, or behind the data.
+    -1 and `at` if it continues beyond these bytes, or beyond the data.
     """
     number = 0
     for place, byte in enumerate(data[at : at + most]):

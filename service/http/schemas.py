@@ -1,4 +1,4 @@
-"""What the REST resources look like as JSON; tensors are the business of codec/."""
+"""The REST resources as JSON; codec/ handles tensors."""
 
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from trtserve.options.batching import read_dims, read_sizes
 
 
 class RangeModel(BaseModel):
-    """What one profile takes, an entry a dimension (or a value); -1 in `max` of a shape: no upper bound."""
+    """What one profile accepts, an entry per dimension (or value); -1 in `max` of a shape: no upper bound."""
 
     min: list[int]
     opt: list[int]
@@ -59,12 +59,12 @@ class InputModel(OutputModel):
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    """What inputs and outputs tell alike."""
+    """The fields that inputs and outputs share."""
     return {name: getattr(spec, name) for name in OutputModel.model_fields}
 
 
 class EngineNameModel(BaseModel):
-    """A version that points to the engine; `current` where it is the one that its name stands for."""
+    """A version that points to the engine; `current`: the one that its name stands for."""
 
     name: str
     version: int
@@ -72,11 +72,11 @@ class EngineNameModel(BaseModel):
 
 
 class EngineModel(BaseModel):
-    """One engine. What is known only once it is loaded is null or empty before."""
+    """One engine. Fields that only a load can fill are null or empty before."""
 
     id: int = Field(description="The first 52 bits of the plan's SHA-256.", examples=[2937105382134421])
     digest: str = Field(description="SHA-256 of the plan.", examples=["sha256:a6f4…"])
-    name: str | None = Field(description="What it was asked for by, or else a name that points to it.")
+    name: str | None = Field(description="The name in the request, otherwise a name that points to it.")
     version: int | None
     names: list[EngineNameModel]
     state: State
@@ -87,7 +87,7 @@ class EngineModel(BaseModel):
     instances: int
     max_queue_size: int
     cuda_graphs: str = Field(description="What was asked for: `off`, `auto` or `on`.")
-    max_batch_size: int = Field(description="Items that requests are joined up to; 1: each runs alone.")
+    max_batch_size: int = Field(description="Most items in a batch; 1: each request runs alone.")
     max_queue_delay_us: int | str = Field(description="Microseconds, `auto`, or `never`: not joined.")
     latency_target_us: int
     preferred_batch_sizes: list[int] = Field(examples=[[4, 8]])
@@ -106,14 +106,14 @@ class EngineModel(BaseModel):
     load_seconds: float | None
     inputs: list[InputModel]
     outputs: list[OutputModel]
-    properties: dict[str, str] = Field(description="Facts told by the backend: for people, not for programs.")
+    properties: dict[str, str] = Field(description="Facts from the backend: for people, not for programs.")
     metadata: dict[str, Any] | None = Field(
         description="What the plan's exporter wrote beside it: the JSON object in a plan by Ultralytics."
     )
 
     @classmethod
     def of(cls, resolved: Resolved, condition: Condition | None) -> Self:
-        """`condition`: how it is doing, where it is READY."""
+        """`condition`: how it is doing, if it is READY."""
         engine: Engine = resolved.engine
         stored, info = engine.stored, engine.info
         options = stored.options.model_dump(include=set(cls.model_fields)) | {

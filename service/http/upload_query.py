@@ -1,4 +1,4 @@
-"""What an upload may ask for, as the query of POST /engines."""
+"""The query of POST /engines: what an upload may ask for."""
 
 from functools import partial
 from typing import Annotated
@@ -29,12 +29,12 @@ class Plan(BaseModel):
 
 
 class UploadQuery(UploadOptions, Plan):
-    """The query of POST /engines; what is left out comes from the server's settings."""
+    """The query of POST /engines; the server's settings decide what is left out."""
 
 
 for option in UploadOptions.model_fields:
-    # A setting decides what is left out, so the OpenAPI document must not promise a default, nor have clients
-    # send it: it shows none where a function makes it.
+    # A setting decides what is left out, so the OpenAPI document must not promise a default, nor make clients
+    # send it. It shows no default that a function makes.
     field = UploadQuery.model_fields[option]
     field.default_factory = partial(getattr, EngineOptions(), option)
     field.default = PydanticUndefined

@@ -1,8 +1,8 @@
-"""An inference request from its head and body to its answer, whichever way it came.
+"""An inference request from its head and body to its answer, over any protocol.
 
-Every request of the product takes this way, so it does nothing twice that requests have in common: what the
-JSON of a binary body says is kept with its head (see Template), and then a request costs a look-up, a
-submit, and a look-up for its answer.
+Every request takes this path, so work that requests share is done once: what the JSON of a binary body says
+is kept with its head (see Template). Then a request costs one look-up, one submit, and one look-up for its
+answer.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,9 @@ from trtserve.options.batching import read_dims
 from trtserve.settings import Settings
 from trtserve.workers import CODINGS
 
-HERE_BYTES = 2_097_152  # of written numbers that are read on the event loop: some 10 ms; more, in a thread
+HERE_BYTES = (
+    2_097_152  # of numbers as text that the event loop reads itself (about 10 ms); a thread reads more
+)
 DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
 TEMPLATES = 8  # kept for one head
 PATTERN_TENSORS = 16  # inputs and outputs of a request whose pattern is kept
@@ -36,19 +38,19 @@ PATTERN_TENSORS = 16  # inputs and outputs of a request whose pattern is kept
 
 @dataclass(slots=True)
 class Template:
-    """What the requests with one head and one JSON have in common, while their engine stays the same."""
+    """What requests with one head and one JSON share, while their engine stays the same."""
 
     resolved: Resolved
     prepared: Prepared
     request: InferRequest  # without inputs
     selected: Selected
     alike: bool  # nothing but the outputs, which are all blobs, tells one of their answers from another
-    rendered: dict[object, bytes] = field(default_factory=dict)  # for who writes answers: by output shapes
+    rendered: dict[object, bytes] = field(default_factory=dict)  # for the writer of answers: by output shapes
 
 
 @dataclass(slots=True)
 class Pattern:
-    """What requests in the other forms have in common that have the same tensors and ask for the same."""
+    """What requests in the other forms share if they have the same tensors and ask for the same outputs."""
 
     resolved: Resolved
     prepared: Prepared
@@ -60,7 +62,7 @@ class RequestHead:
     """What a request's target and headers say; requests with the same head may share it."""
 
     ref: str
-    version: str | None  # as the target has it; None: the current one
+    version: str | None  # as in the target; None: the current one
     form: BodyForm
     header_length: int  # of the JSON in the binary form; -1: another form
     of_model: bool = False  # asks for a model of the Open Inference Protocol, not for an engine
@@ -77,14 +79,14 @@ class RequestHead:
 
 @dataclass(slots=True)
 class Call:
-    """A request that is under way."""
+    """A request in progress."""
 
     resolved: Resolved
     ticket: int
     request: InferRequest
     selected: Selected
     template: Template | None
-    made: int = 0  # bytes of inputs besides the body's, which count as under way until the completion
+    made: int = 0  # bytes of inputs outside the body; they count as in progress until the completion
 
     @property
     def engine_id(self) -> int:
@@ -112,7 +114,7 @@ class Inference:
         self._runtime = runtime
         self._registry = registry
         self._completions = completions
-        self._inflight = inflight  # of inputs that are made; who has a body has counted that
+        self._inflight = inflight  # of inputs that are created; the owner of the body counts the body
         self._shared_memory = shared_memory
         self._limit = settings.max_request_bytes
         self._timeout_ns = None
@@ -120,7 +122,7 @@ class Inference:
             self._timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
 
     def check(self, head: RequestHead, length: int) -> None:
-        """Raise what a request is refused with before its body, of so many bytes, has come."""
+        """Raise the error for a request that can be refused before its body of `size` bytes arrives."""
         engine = self.ready(head.ref, head.version, head.of_model).engine
         if head.header_length < 0:
             return
@@ -132,7 +134,7 @@ class Inference:
             )
 
     def ready(self, ref: str, version: str | None, of_model: bool) -> Resolved:
-        """What takes requests under this reference. Raises what they are refused with where nothing does."""
+        """The engine that accepts requests for this reference. Raises the error they are refused with."""
         try:
             return self._registry.ready(ref, version)
         except NotFound as missing:
@@ -143,7 +145,7 @@ class Inference:
     def start(self, head: RequestHead, body: Body, offset: int, done: Done) -> Call:
         """Submit the request whose body is `body` from `offset` on; `done` gets its completion.
 
-        Raises what the request is refused with.
+        Raises the error that the request is refused with.
         """
         resolved = self.ready(head.ref, head.version, head.of_model)
         end = offset + head.header_length
@@ -164,9 +166,9 @@ class Inference:
     def start_request(
         self, head: RequestHead, request: InferRequest, left_ns: int | None, done: Done
     ) -> Call:
-        """Submit a request that came as one; `done` gets its completion. Raises what it is refused with.
+        """Submit a decoded request; `done` gets its completion. Raises the error that it is refused with.
 
-        `left_ns`: until nobody waits for the answer any more, whatever else the request's time is.
+        `left_ns`: nanoseconds until the client stops waiting, whatever the request's own time is.
         """
         resolved = self.ready(head.ref, head.version, head.of_model)
         times = (request.timeout_ns or self._timeout_ns, left_ns)
@@ -187,9 +189,9 @@ class Inference:
         return self.start_request(head, read, None, done)
 
     async def read_long(self, head: RequestHead, request: InferRequest, share: Share) -> None:
-        """Read the inputs of a request that are long as they are written, in a thread.
+        """Read the inputs of a request that are long as text, in a thread.
 
-        `share` grows with them. Raises what the request is refused with, if it can before they are read.
+        `share` grows with them. Raises the error that the request is refused with, if possible before that.
         """
         if request.unread_bytes() <= HERE_BYTES:
             return
@@ -226,14 +228,14 @@ class Inference:
         return Call(resolved, ticket, request, selected, None, made)
 
     def _take_room(self, resolved: Resolved, request: InferRequest, selected: Selected) -> int:
-        """Take what its inputs take besides a request's body, once its outputs fit shared memory."""
+        """Count the bytes of inputs outside the body, once the outputs are known to fit shared memory."""
         check_outputs(self._shared_memory, selected, resolved.engine.loaded.outputs)
         made = input_bytes(request, self._limit) + request.read_bytes()
         self._inflight.take(made)
         return made
 
     def outputs(self, call: Call, completion: Completion) -> list[Output]:
-        """All outputs of the engine, once those that go into shared memory are there.
+        """All outputs of the engine, after writing those that go into shared memory.
 
         Raises the error that the request ended with.
         """
@@ -248,14 +250,14 @@ class Inference:
             write_outputs(self._shared_memory, call.selected, outputs)
 
     def answer(self, call: Call, completion: Completion) -> Answer | None:
-        """The answer, or None where it takes so long to write that answer_long() is to.
+        """The answer; None if it takes so long to write that answer_long() must.
 
         Raises the error that the request ended with.
         """
         if completion.kind is not None:
             raise of_kind(completion.kind, completion.message)
         outputs = completion.outputs
-        # All of the batch's outputs are more than this one's; to look at them is quick.
+        # The whole batch's outputs are at least as large as this one's, and quick to check.
         large = completion.memory[1] > codec.LONG_BYTES
         if large and codec.long_to_write(call.request, outputs, call.selected):
             return None
@@ -263,7 +265,7 @@ class Inference:
         return self._answer(call, outputs, codec.NOTHING)
 
     async def answer_long(self, call: Call, completion: Completion) -> Answer:
-        """As answer(), with what takes long in a thread."""
+        """Like answer(), but does long work in a thread."""
         outputs = self.outputs(call, completion)
         written = {
             name: await CODINGS.run(codec.write, datatype, data)
@@ -282,7 +284,7 @@ class Inference:
         )
 
     def _read(self, head: RequestHead, resolved: Resolved, body: Body) -> Template | InferRequest:
-        """What is new in a body: a template where requests may be like it, else the one request."""
+        """What is new in a body: a template if other requests may be like it, otherwise the one request."""
         if head.header_length < 0:
             return codec.decode_body(head.form, body)
         if head.header_length == 0:
@@ -309,7 +311,7 @@ class Inference:
         prepared, selected = self._prepare(resolved, request, described.tensors)
         alike = head.form.answer_coding is None and _alike(request, selected)
         template = Template(resolved, prepared, request, selected, alike)
-        if request.id is None:  # an id is one request's own: it hardly comes again
+        if request.id is None:  # an id belongs to one request and rarely repeats
             if len(head.templates) >= TEMPLATES:
                 head.templates.clear()
             head.templates[document] = template
@@ -318,7 +320,7 @@ class Inference:
     def _pattern(
         self, head: RequestHead, resolved: Resolved, request: InferRequest
     ) -> tuple[Prepared, Selected]:
-        """What is prepared, and selected, for requests that differ from this one in their data only."""
+        """The signature and the selected outputs of requests that differ from this only in their data."""
         key = (
             tuple([(name, datatype, *shape) for name, datatype, shape, _ in request.inputs]),
             request.outputs and tuple([(out.name, out.binary, out.region) for out in request.outputs]),

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol says of this server: dicts with its field names, for JSON and gRPC alike.
+"""The server as the Open Inference Protocol describes it: dicts with its field names, for JSON and gRPC.
 
-Each is what google.protobuf.json_format.ParseDict takes for the protocol's message of that answer.
+google.protobuf.json_format.ParseDict accepts each for the protocol's message of that answer.
 """

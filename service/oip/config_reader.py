@@ -1,6 +1,6 @@
-"""What a load's `config`, a ModelConfig of Triton's, asks for in our words: options, and formats of the plan.
+"""Translates a load's `config`, a Triton ModelConfig, into options and plan formats.
 
-What it asks for is done, or refused with a sentence; only what cannot change an answer is passed over.
+Whatever it asks for is done, or refused with a sentence; only what cannot change an answer is ignored.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol asks of models, but for inference: answered once, for HTTP and gRPC."""
+"""Answers the Open Inference Protocol's questions about models, except inference, for HTTP and gRPC."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def _in_the_protocols_words(tell: Callable[P, T]) -> Callable[P, T]:
-    """Says of a model that is not there what clients look for."""
+    """Rewords NotFound for a model in the words that clients look for."""
 
     @wraps(tell)
     def told(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -32,7 +32,7 @@ def _in_the_protocols_words(tell: Callable[P, T]) -> Callable[P, T]:
 
 
 class Models:
-    """Every method raises NotFound for a model or a version that is not there. Belongs to the event loop."""
+    """Every method raises NotFound for an unknown model or version. Belongs to the event loop."""
 
     def __init__(self, registry: Registry, runtime: Runtime) -> None:
         self._registry = registry
@@ -46,7 +46,7 @@ class Models:
 
     @_in_the_protocols_words
     def ready(self, name: str, version: str | None) -> Answer:
-        """200 if the model takes requests; else 503 with the reason, or 404."""
+        """200 if the model accepts requests; otherwise 503 with the reason, or 404."""
         resolved = readiness.check_model(self._runtime, self._registry, name, version)
         return {"name": resolved.model_name, "ready": True}
 
@@ -58,10 +58,10 @@ class Models:
 
     @_in_the_protocols_words
     def statistics(self, name: str | None, version: str | None) -> Answer:
-        """What the model has done since it was loaded: of all its versions, where none is named."""
+        """What the model has done since it was loaded, for all versions if none is named."""
         return statistics(self._registry, self._runtime, name, version)
 
     @_in_the_protocols_words
     def check(self, name: str) -> None:
-        """There is such a model, whatever its state."""
+        """Raise NotFound unless there is such a model, in any state."""
         self._registry.resolve(name)

@@ -1,6 +1,6 @@
-"""Shared memory of a GPU, which this server does not take: what its clients are told.
+"""Answers to clients that share memory of a GPU, which this server does not support.
 
-They ask for the status, and unregister all regions as they begin and end, whether they use any or not.
+Clients ask for the status, and unregister all regions when they start and end, even if they use none.
 """
 
 from typing import Any, NoReturn
@@ -16,7 +16,7 @@ def register(name: str) -> NoReturn:
 
 
 def status(name: str | None) -> list[dict[str, Any]]:
-    """Of all regions, none; of one, NotFound."""
+    """Empty for all regions; NotFound for one."""
     if name:
         raise NotFound(f"There is no CUDA shared memory region {name!r}: this server takes none.")
     return []

@@ -1,4 +1,4 @@
-"""The repository extension: what models there are, and how they are loaded and unloaded.
+"""The repository extension: lists models, loads and unloads them.
 
 A model is a name with its versions, or an engine without a name, called by its ID and of version 1.
 """
@@ -61,10 +61,10 @@ class Repository:
         self._registry = registry
 
     async def load(self, name: str, parameters: Mapping[str, object]) -> None:
-        """Load what is kept of a model; or else the files among the parameters, as versions of it.
+        """Load the stored versions of a model, or the files among the parameters as its versions.
 
-        Files become engines in the order of their versions, and current in turn. Raises what an upload and
-        what registry.load() raise, and says what failed; a fault in what was sent leaves nothing.
+        Files become engines in the order of their versions, and current in turn. Raises the errors of an
+        upload and of registry.load(), and says what failed; a fault in the request leaves nothing behind.
         """
         try:
             await self._load(name, parameters)
@@ -89,7 +89,7 @@ class Repository:
             for file in asked.files:
                 staged.append((file.version, *await self._stage(file, asked.config)))
             while staged:
-                version, plan, format = staged.pop(0)  # add() discards it, however that ends
+                version, plan, format = staged.pop(0)  # add() discards it in any case
                 await self._registry.add(
                     plan, name=name, format=format, options=options, version=version, renew=True
                 )

@@ -1,4 +1,4 @@
-"""What engines have done since they were loaded, as the protocol's statistics extension has it."""
+"""What engines have done since they were loaded, as in the protocol's statistics extension."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ NONE = {"count": 0, "ns": 0}  # there is no cache
 
 
 def statistics(registry: Registry, runtime: Runtime, name: str | None, version: str | None) -> dict[str, Any]:
-    """Of one version of a model, of all of them, or without a name of all models.
+    """The statistics of one version of a model, of all versions, or without a name of all models.
 
-    An engine that has several names is told under each, with the same numbers. One that is not resident has
-    none, and is left out; where nothing is left of what was asked for, that is NotFound or Unavailable.
+    An engine with several names appears under each, with the same numbers. One that is not loaded has none
+    and is left out; if nothing is left, raises NotFound or Unavailable.
     """
     stats = {engine.id: engine for engine in runtime.stats()}
     asked = _all(registry) if name is None else _asked(registry, name, version)

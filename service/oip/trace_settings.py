@@ -1,4 +1,4 @@
-"""The settings of the protocol's trace extension. This server traces nothing, says so, and takes no other."""
+"""The settings of the protocol's trace extension. This server traces nothing, and accepts only that."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,9 +24,9 @@ def trace_settings() -> dict[str, str | list[str]]:
 
 
 def update(asked: Mapping[str, Any]) -> dict[str, str | list[str]]:
-    """Take settings that leave tracing off: those that are as asked for, or cleared (null).
+    """Accept settings that leave tracing off: unchanged ones, or cleared ones (null).
 
-    Others are Unsupported, and what is not a trace setting is InvalidInput.
+    Raises Unsupported for others, and InvalidInput for an unknown setting.
     """
     for setting, value in asked.items():
         if setting not in SETTINGS:
@@ -42,7 +42,7 @@ def update(asked: Mapping[str, Any]) -> dict[str, str | list[str]]:
 
 
 def _list(value: object) -> list[object]:
-    """As texts: gRPC has lists of them where JSON may have one, and clients write numbers as such."""
+    """The values as text: gRPC has lists where JSON may have one value, and clients may send numbers."""
     values = value if isinstance(value, list) else [value]
     numbers = [whole(each) for each in values]
     return [each if number is None else str(number) for each, number in zip(values, numbers, strict=True)]

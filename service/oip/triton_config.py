@@ -1,7 +1,7 @@
 """Triton's ModelConfig (model_config.proto) as far as a load reads it, in the JSON of protobuf.
 
-A field that is here as `Unread` changes nothing about what an engine answers, and is not followed. What would
-change that and is not served is refused by load_config.py. There is no other field.
+A field of type `Unread` changes nothing about an engine's answers and is ignored. config_reader.py refuses a
+field that would change them and is not supported. There is no other field.
 """
 
 from typing import Annotated, Any, Literal, TypeVar
@@ -71,7 +71,7 @@ class Optimization(_Message):
 
 
 class Input(_Message):
-    """What is said of a tensor's name, datatype and dimensions is the plan's to say."""
+    """The plan decides a tensor's name, datatype and dimensions, so these are ignored."""
 
     reshape: Any = None
     allow_ragged_batch: bool = False

@@ -77,10 +77,10 @@ class EngineOptions(BaseModel):
         return self.max_batch_size > 1 and self.max_queue_delay_us != NEVER
 
     def check(self) -> None:
-        """InvalidInput for preferred sizes that no batch of the engine can have.
+        """Raise InvalidInput for preferred sizes that no batch of the engine can have.
 
-        The core refuses them too, except where requests are never joined: there it has no use for them, and
-        whoever gave them has forgotten something.
+        The core refuses them too, except if requests are never joined: there it ignores them, although the
+        uploader has probably forgotten an option.
         """
         too_large = [size for size in read_sizes(self.preferred_batch_sizes) if size > self.max_batch_size]
         if too_large:
@@ -97,11 +97,11 @@ class EngineOptions(BaseModel):
         """These options where asked for; otherwise those of `before`."""
         changed = self.asked()
         if "max_batch_size" in changed and before.max_queue_delay_us == NEVER:
-            changed = {"max_queue_delay_us": 0} | changed  # who asks for batches means that they are joined
+            changed = {"max_queue_delay_us": 0} | changed  # asking for batches means joining requests
         return EngineOptions(**before.model_dump() | changed)
 
     def decided(self, settings: Settings) -> "EngineOptions":
-        """What was asked for, and for all else what the settings say, or its default where there is none."""
+        """What was asked for; for the rest the setting of the same name, or the default if there is none."""
         told = {option: getattr(settings, option) for option in OPTIONS if hasattr(settings, option)}
         return EngineOptions(**told | self.asked())
 
@@ -109,7 +109,7 @@ class EngineOptions(BaseModel):
     def read(cls, text: object) -> tuple[Self, list[str]]:
         """The options in a row of the store, and the names of those that this version cannot read.
 
-        The default stands for what it cannot read, and for an option that is newer than the row.
+        An option that it cannot read, or that is newer than the row, has its default.
         """
         try:
             given = orjson.loads(text)  # type: ignore[arg-type]  # a value of another type is not JSON either
@@ -122,7 +122,7 @@ class EngineOptions(BaseModel):
 
     @classmethod
     def _holds(cls, option: str, value: object) -> bool:
-        """Whether there is such an option that can have this value, in just this form."""
+        """True if there is such an option and it can have exactly this value."""
         try:
             held = getattr(cls.model_validate({option: value}), option)
         except ValidationError:

@@ -8,7 +8,7 @@ from trtserve.options.engine_options import EngineOptions
 
 
 def for_runtime(options: EngineOptions) -> dict[str, Any]:
-    """Every option by its name, as LoadOptions takes it: lists and numbers for what is kept as text."""
+    """Every option by name, as LoadOptions accepts it: text is converted to lists and numbers."""
     told = options.model_dump() | {
         "preferred_batch_sizes": read_sizes(options.preferred_batch_sizes),
         "batch_dims": read_dims(options.batch_dims),

@@ -14,9 +14,9 @@ OF_THE_PLAN = {"InvalidInput", "Unsupported", "ExecutionFailed"}
 
 
 async def choose_format(runtime: Runtime, head: bytes, asked: str) -> Format:
-    """The format to load a plan as, told by its first bytes; `asked` is a format or "auto".
+    """The format to load a plan as, from its first bytes; `asked` is a format or "auto".
 
-    Raises what decide() raises, and what the backend's check of a plan and the opening of its library raise.
+    Raises the errors of decide(), of the backend's check, and of opening its library.
     """
     format = decide(head, asked, runtime.backends())
     check = backend_of(format).check_plan
@@ -28,7 +28,7 @@ async def choose_format(runtime: Runtime, head: bytes, asked: str) -> Format:
 def explained(
     runtime: Runtime, backend: str, plan: Path, failure: Error | TrtserveError
 ) -> Error | TrtserveError:
-    """The failure of a plan's load; it begins with the cause where the backend sees one in the plan.
+    """The failure of a plan's load; it starts with the cause if the backend finds one in the plan.
 
     Blocks.
     """
@@ -37,7 +37,7 @@ def explained(
         return failure
     try:
         cause = blame(plan, runtime.backends(), runtime.backend_version)
-    except (Error, TrtserveError, OSError):  # then the failure stands for itself
+    except (Error, TrtserveError, OSError):  # then the failure explains itself
         return failure
     words = str(failure)
     return of_kind(failure.kind, f"{cause} {words[:1].upper()}{words[1:]}") if cause else failure

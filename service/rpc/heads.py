@@ -1,4 +1,4 @@
-"""The heads that requests over gRPC share: the name and the version of their model."""
+"""The request heads of gRPC: the name and the version of a model."""
 
 from trtserve.codec import BodyForm, Form
 from trtserve.inference.calls import RequestHead
@@ -9,13 +9,13 @@ CHARACTERS = 256  # of the name and the version of one that is kept
 
 
 class RequestHeads:
-    """Belongs to the event loop. What it keeps is bounded in number and size, whatever clients send."""
+    """Belongs to the event loop. It keeps a bounded number and size, whatever clients send."""
 
     def __init__(self) -> None:
         self._heads: dict[tuple[str, str], RequestHead] = {}
 
     def of(self, name: str, version: str) -> RequestHead:
-        """`version` is empty for the current one."""
+        """The head; `version` is empty for the current one."""
         head = self._heads.get((name, version))
         if head is None:
             head = RequestHead.of(name, version or None, FORM, of_model=True)

@@ -50,7 +50,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
 def handlers(
     services: Services, infer: Infer, delivery: Delivery, count: status.Count
 ) -> "grpc.GenericRpcHandler[Any, Any]":
-    """What a server is given. Messages are read here, so that a faulty one is told as its client's fault."""
+    """The handler for a server. It parses messages, so that a malformed one is the client's error."""
 
     async def model_infer(message: bytes, context: Context) -> bytes:
         return await status.answered(infer.infer(message, context), context, count)

@@ -31,7 +31,7 @@ async def server_metadata(services: Services, request: Any) -> Answer:
 
 
 async def model_ready(services: Services, request: Any) -> Answer:
-    """As with HTTP, where neither is a 200, a model that is not there is not ready."""
+    """An unknown model is not ready; over HTTP neither is a 200."""
     try:
         services.models.ready(request.name, request.version or None)
     except (NotFound, Unavailable):
@@ -48,7 +48,7 @@ async def model_config(services: Services, request: Any) -> Answer:
 
 
 async def model_statistics(services: Services, request: Any) -> Answer:
-    """Of all models where no name is given, and of all versions where none is."""
+    """Of all models without a name, and of all versions without a version."""
     return services.models.statistics(request.name or None, request.version or None)
 
 
@@ -57,7 +57,7 @@ async def repository_index(services: Services, request: Any) -> Answer:
 
 
 async def repository_load(services: Services, request: Any) -> Answer:
-    """The content of a file comes as bytes, where JSON has base64."""
+    """The content of a file is bytes, where JSON has base64."""
     await services.repository.load(request.model_name, plain(request.parameters))
     return {}
 
@@ -79,7 +79,7 @@ async def system_register(services: Services, request: Any) -> Answer:
 
 
 async def system_unregister(services: Services, request: Any) -> Answer:
-    """One region, or all where none is named."""
+    """One region, or all if none is named."""
     if request.name:
         services.shared_memory.unregister(request.name)
     else:
@@ -107,7 +107,7 @@ def _by_name(regions: list[Answer]) -> dict[str, Answer]:
 
 
 async def trace_setting(services: Services, request: Any) -> Answer:
-    """The settings, after those that are asked for were taken; one with no value is cleared."""
+    """The settings after the requested changes; a setting without a value is cleared."""
     if request.model_name:
         services.models.check(request.model_name)
     asked = {name: list(setting.value) for name, setting in request.settings.items()}
@@ -117,7 +117,7 @@ async def trace_setting(services: Services, request: Any) -> Answer:
 
 
 async def log_setting(services: Services, request: Any) -> Answer:
-    """The settings, after those that are asked for were taken."""
+    """The settings after the requested changes."""
     asked = {}
     for name, setting in request.settings.items():
         choice = setting.WhichOneof("parameter_choice")

@@ -3,7 +3,7 @@
 import logging
 import os
 
-# Before the library is loaded: what it would say on stderr of a taken port is said here, in a sentence.
+# Before the library is loaded: a sentence here replaces what it would print about a taken port.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
@@ -18,25 +18,28 @@ from trtserve.rpc.reflection import Reflection
 from trtserve.services import Services
 from trtserve.settings import Settings, most_connections
 
-# With a line for every call, it would bury what the server itself has to say.
+# A line for every call would bury the server's own log.
 logging.getLogger("grpc").setLevel(logging.INFO)
 
-MOST_MESSAGE_BYTES = 2**31 - 1  # gRPC has it in an int
+MOST_MESSAGE_BYTES = 2**31 - 1  # gRPC keeps it in an int
 MOST_MS = 2**31 - 1  # which it takes for "never"
 
 
 class RpcServer:
-    """Made, started and stopped once. Belongs to the event loop that it is made on."""
+    """Started and stopped once. Belongs to the event loop that it is created on."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the port. Raises Conflict where that cannot be had."""
+        """Bind the port. Raises Conflict if it is unavailable."""
         self._settings = settings
         size = settings.grpc_max_message_bytes or min(settings.max_request_bytes, MOST_MESSAGE_BYTES)
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", size),
                 ("grpc.max_send_message_length", size),
-                ("grpc.so_reuseport", 0),  # else two servers would share a port, and each other's clients
+                (
+                    "grpc.so_reuseport",
+                    0,
+                ),  # otherwise two servers would share a port, and each other's clients
                 *_keepalive(settings),
                 *_connections(settings),
             ]
@@ -53,7 +56,7 @@ class RpcServer:
         self.address = f"{host}:{port}"
 
     async def start(self, services: Services) -> None:
-        """Serve with what the running application has."""
+        """Start serving, with the services of the running application."""
 
         def count(kind: str) -> None:
             services.metrics.errors.labels(kind).inc()
@@ -68,7 +71,7 @@ class RpcServer:
         await self._server.start()
 
     async def stop(self) -> None:
-        """Take no more calls, and end when those under way have been answered, after drain_s at most."""
+        """Accept no more calls, and return when those in progress are answered, after drain_s at most."""
         self._health.stop()
         self._infer.stop()
         self._reflection.stop()
@@ -76,9 +79,9 @@ class RpcServer:
 
 
 def _connections(settings: Settings) -> list[tuple[str, int]]:
-    """Channel arguments for connections without a call, and for how many there may be of both.
+    """Channel arguments that limit idle connections, and the numbers of connections and calls.
 
-    Of a client that reads nothing, the system ends the connection, by TCP_USER_TIMEOUT: keepalive_timeout_ms.
+    If a client reads nothing, the system ends its connection after TCP_USER_TIMEOUT: keepalive_timeout_ms.
     """
     times = {
         "grpc.server_handshake_timeout_ms": settings.header_timeout_s,  # for the preface and its settings

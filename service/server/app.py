@@ -1,4 +1,4 @@
-"""The application: assembled here, started and drained here."""
+"""Assembles the application, starts it and drains it."""
 
 import asyncio
 import logging
@@ -54,11 +54,11 @@ TAGS = [
 
 
 def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial | None = None) -> FastAPI:
-    """The application with these settings.
+    """Create the application.
 
-    Without a `runtime` it makes its own at the start, and a trial unless there is one, as the settings say.
+    Without a `runtime` it creates its own at the start, and a trial if the settings ask for one.
 
-    While it runs, services_of() gives what it holds. The lifespan's state has what InferProtocol needs.
+    While it runs, services_of() returns what it holds. The lifespan's state has what InferProtocol needs.
     """
     own_trial = None
     if trial is None and runtime is None and settings.trial_load:
@@ -102,19 +102,19 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
     app.add_middleware(AnswerCancelled)
     app.add_middleware(AnswerOptions)
     app.add_middleware(RefuseForeign, hosts=AllowedHosts.of(settings))
-    app.add_middleware(AnswerHead)  # around all others: none of them answers a HEAD with a body
+    app.add_middleware(AnswerHead)  # outermost, so that no answer to a HEAD has a body
     for router in ROUTERS:
         app.include_router(router)
     return app
 
 
 def left_behind(app: FastAPI) -> bool:
-    """Whether something runs on in the process, and may never end, of an application that has ended."""
+    """True if an ended application left something running in the process that may never end."""
     return getattr(app.state, "left_behind", False)
 
 
 def _runs_on(services: Services) -> bool:
-    """Whether an execution or a load has not ended."""
+    """True if an execution or a load has not ended."""
     _, instances = services.runtime.left_behind()
     return instances > 0 or services.registry.loads_given_up > 0
 
@@ -128,7 +128,7 @@ def _new_runtime(settings: Settings) -> Runtime:
 
 
 async def _closed(runtime: Runtime) -> bool:
-    """Close the runtime; False where it does not come to that: a load that does not end holds it up."""
+    """Close the runtime. Returns False if a load that does not end holds it up."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
 
@@ -140,7 +140,7 @@ async def _closed(runtime: Runtime) -> bool:
         with suppress(RuntimeError):  # the loop has ended before
             loop.call_soon_threadsafe(ended.set)
 
-    # A thread that nobody waits for, as one of the loop's own would be.
+    # A thread of its own: the loop waits for its executor's threads.
     threading.Thread(target=close, name="trtserve-close", daemon=True).start()
     try:
         async with asyncio.timeout(CLOSES_WITHIN_S):

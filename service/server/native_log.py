@@ -1,4 +1,4 @@
-"""What the libraries below the seam say, into Python's logging: one eventfd, records taken when it tells."""
+"""Passes log records of the libraries below the seam to Python's logging, through one eventfd."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,12 +20,12 @@ class NativeLog(FdReader):
     def __init__(
         self, fd: Callable[[], int] = log_fd, take: Callable[[], Sequence[LogRecord]] = take_log
     ) -> None:
-        """`fd` and `take` are the seam's unless a test gives others."""
+        """`fd` and `take` are the seam's, except in tests."""
         super().__init__(fd)
         self._take = take
 
     def _drain(self) -> None:
         for record in self._take():
             logger = logging.getLogger(f"trtserve.{record.component}")
-            # One record, one line: a message may quote names that whoever made the plan chose.
+            # One record, one line: a message may quote names from the plan.
             logger.log(LEVELS[record.severity], "%s", " ".join(record.message.splitlines()))

@@ -36,9 +36,9 @@ M_MMAP_THRESHOLD = -3
 
 
 def serve(settings: Settings) -> bool:
-    """Serve until SIGINT or SIGTERM; False where the start failed.
+    """Serve until SIGINT or SIGTERM; returns False if the start failed.
 
-    Raises TrtserveError for a bad store, Conflict where gRPC's port is taken.
+    Raises TrtserveError for a bad store, and Conflict if gRPC's port is taken.
     """
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -50,7 +50,7 @@ def serve(settings: Settings) -> bool:
         # First: a copy of this process before it has threads, files and a GPU.
         host = TrialHost(fork_host())
         trial = ProcessTrial(tensorrt_options(settings), settings.trial_load_timeout_s, host)
-    # A store that cannot be opened is told here in one sentence; in the application's start uvicorn
+    # A store that cannot be opened is reported here in one sentence; in the application's start uvicorn
     # would make a traceback of it.
     Store(settings.store).close()
     record_crashes(settings.store)
@@ -66,7 +66,7 @@ def serve(settings: Settings) -> bool:
         lifespan="on",
         log_config=None,
         access_log=False,
-        workers=1,  # else uvicorn reads it from WEB_CONCURRENCY, and an empty one is none of its numbers
+        workers=1,  # otherwise uvicorn reads WEB_CONCURRENCY, and rejects an empty value
         timeout_graceful_shutdown=max(1, math.ceil(settings.drain_s)),
     )
     # uvicorn raises the signal that stopped it once more at its very end (Python makes a KeyboardInterrupt of
@@ -81,9 +81,9 @@ def serve(settings: Settings) -> bool:
 def _keep_large_blocks() -> None:
     """Let glibc's malloc keep the memory of bodies and outputs for the next ones.
 
-    As it comes, it gives large blocks back to the system at once, and each new one is then faulted in again
-    page by page, which for a body of 600 KB takes longer than to read it. Source: mallopt(3); 32 MiB is the
-    greatest threshold there is.
+    By default, malloc returns large blocks to the system at once, and each new one is faulted in again page
+    by page, which for a body of 600 KB takes longer than reading it. Source: mallopt(3); 32 MiB is the
+    greatest threshold.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -91,11 +91,11 @@ def _keep_large_blocks() -> None:
         mallopt(M_TRIM_THRESHOLD, 256 * MIB)
 
 
-def keep_what_is_there() -> None:
-    """Take all objects that there are out of the garbage collector's sight.
+def freeze_objects() -> None:
+    """Hide all existing objects from the garbage collector.
 
-    They are the modules' for the most part, and stay. A full collection, which looks at every object, took
-    a tenth of a second with them, in which no request was answered; now it has only what came since.
+    Most belong to modules and stay. With them a full collection, which visits every object, took a tenth
+    of a second, in which no request was answered; now it visits only newer objects.
     """
     gc.collect()
     gc.freeze()
@@ -111,7 +111,7 @@ def _exit_now() -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server with gRPC beside it. It says where both listen: port 0 is known only then."""
+    """uvicorn's server with gRPC beside it. It prints where both listen: port 0 is known only then."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings, app: FastAPI) -> None:
         super().__init__(config)
@@ -120,7 +120,7 @@ class Server(uvicorn.Server):
         self._rpc: RpcServer | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Raises Conflict where gRPC's port is taken, before anything has been loaded."""
+        """Raises Conflict if gRPC's port is taken, before anything is loaded."""
         if self._settings.grpc_port != "off":
             # Only here: its messages may be in a process once, and clients (and tests) have their own.
             from trtserve.rpc.server import RpcServer
@@ -135,13 +135,12 @@ class Server(uvicorn.Server):
         if self._rpc is not None:
             await self._rpc.start(services_of(self._app))
             click.echo(f"trtserve listens on {self._rpc.address} for gRPC")
-        keep_what_is_there()
+        freeze_objects()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop both at the same time, and then the application, within the drain time, which begins now.
 
-        Does not return where something still runs that may never end, a load or an execution: Python would
-        wait for its thread.
+        Does not return if a load or an execution may never end: Python would wait for its thread.
         """
         if self.started:
             services_of(self._app).registry.begin_drain()

@@ -2,9 +2,8 @@
 
 Every method that changes something is one transaction, on the disk itself when it returns (WAL with
 synchronous=FULL), in the database and in its copy (database_copy.py). The copy is written before the commit
-and put in its place after it: so it is never ahead, one change behind at most, and has all that was answered.
-A method gives back all names as they are then, read before the commit: once that has succeeded nothing can
-fail any more.
+and moved into place after it: so it is never ahead, at most one change behind, and has every answered change.
+A method returns all names as they are then, read before the commit: after that nothing can fail.
 """
 
 import logging
@@ -55,11 +54,11 @@ class Reader:
 
 
 def read_only(path: Path) -> Reader:
-    """The database of a store that a server may have open: nothing beside it is made or changed.
+    """The database of a store that a server may have open: nothing beside it is created or changed.
 
-    Raises Unavailable where it cannot be read, and where it is another version's.
+    Raises Unavailable if it cannot be read, or belongs to another version.
     """
-    # Without its journal nobody has it open. A plain read would make one, and could not remove it.
+    # If there is no journal, no process has it open. A plain read would create one and could not remove it.
     journal = path.with_name(f"{path.name}-wal")
     how = "mode=ro" if journal.exists() else "mode=ro&immutable=1"
     with told(path, opening=True):
@@ -75,14 +74,14 @@ def read_only(path: Path) -> Reader:
 
 
 class Database(Reader):
-    """The database of the store that is open here, which changes it."""
+    """The database of the store that is open here, for changes."""
 
     def __init__(self, path: Path, beside: Beside | None = None, opening: Opening = Opening.USUAL) -> None:
-        """Open the database, made if missing, but not where plans lie beside it: then it has been lost.
+        """Open the database; create it if missing, unless there are plans: then it was lost.
 
-        Afterwards `notes` has a sentence for each thing that was not in order, and `sound` says whether the
-        database and its copy agreed. Raises DamagedDatabase where it cannot be read and is not to be rebuilt,
-        and Unavailable for the database of a newer version, and where the disk is at fault.
+        Afterwards `notes` has a sentence for each problem found, and `sound` says whether database and copy
+        agreed. Raises DamagedDatabase if it cannot be read and is not to be rebuilt, and Unavailable for
+        the database of a newer version, and for errors of the disk.
         """
         file = DatabaseFile(path)
         db, decision = file.open(beside or Beside(), opening)
@@ -97,11 +96,11 @@ class Database(Reader):
             return self._db.execute("SELECT 1 FROM engine WHERE digest = ?", (digest,)).fetchone() is not None
 
     def digest(self, id: int) -> str:
-        """The digest of an engine's plan; empty where there is no such engine."""
+        """The digest of an engine's plan; empty if there is no such engine."""
         return self._one("SELECT digest FROM engine WHERE id = ?", id)
 
     def digest_under(self, name: str, version: int) -> str:
-        """The digest of the plan that this version stands for; empty where there is no such version."""
+        """The digest of the plan that this version stands for; empty if there is no such version."""
         return self._one(
             "SELECT digest FROM engine WHERE id IN "
             "(SELECT engine FROM version WHERE name = ? AND version = ?)",
@@ -115,20 +114,20 @@ class Database(Reader):
         return str(found[0]) if found is not None else ""
 
     def unloaded(self) -> set[int]:
-        """The IDs of the engines that are to be kept, but not loaded."""
+        """The IDs of the engines that are stored but not to be loaded."""
         with self._told():
             return {id for (id,) in self._db.execute("SELECT id FROM engine WHERE NOT loaded")}
 
     def add(
         self, engine: StoredEngine, name: str | None, version: int | None = None
     ) -> dict[str, StoredName]:
-        """Keep the engine as a loaded one; under a name, make it current there.
+        """Store the engine as loaded; under a name, make it current there.
 
-        If it is none of the name's versions, it becomes one, with the next number, or `version` where that
+        If it is not yet a version of the name, it becomes one with the next number, or with `version` if that
         is greater.
         """
         with self._transaction() as db:
-            # The same engine may be stood up anew, after a failure or an unload: with what it is this time.
+            # An engine may be loaded again after a failure or an unload, with the options of this time.
             renewed = ", ".join(f"{column} = excluded.{column}" for column in _RENEWED)
             db.execute(
                 f"INSERT INTO engine ({_COLUMNS}) VALUES ({_MARKS}) "
@@ -140,12 +139,12 @@ class Database(Reader):
             return _names(db)
 
     def unload(self, id: int) -> None:
-        """Keep the engine, its versions and their names, but not as a loaded one."""
+        """Keep the engine, its versions and their names, but mark it as not loaded."""
         with self._transaction() as db:
             db.execute("UPDATE engine SET loaded = 0 WHERE id = ?", (id,))
 
     def point(self, name: str, version: int) -> dict[str, StoredName]:
-        """Make a version that the name has its current one."""
+        """Make this version of the name the current one."""
         with self._transaction() as db:
             db.execute(
                 "UPDATE name SET current = ?2 WHERE name = ?1 "
@@ -165,7 +164,7 @@ class Database(Reader):
             return _names(db)
 
     def remove_version(self, name: str, version: int) -> dict[str, StoredName]:
-        """Forget this version of the name, and its engine where no other version points to it."""
+        """Forget this version of the name, and its engine unless another version points to it."""
         with self._transaction() as db:
             (engine,) = db.execute(
                 "DELETE FROM version WHERE name = ? AND version = ? RETURNING engine", (name, version)
@@ -177,11 +176,11 @@ class Database(Reader):
             return _names(db)
 
     def copy_bytes(self) -> int:
-        """How large the copy is, which every change writes anew."""
+        """The size in bytes of the copy, which every change rewrites."""
         return self._copy.size()
 
     def shrink_log(self) -> None:
-        """Give the space of the write-ahead log back, as far as that can be now."""
+        """Release the space of the write-ahead log, as far as possible now."""
         with self._told():
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -204,7 +203,7 @@ class Database(Reader):
         self._generation = generation
         try:
             self._copy.put()
-        except OSError as failure:  # it is committed all the same, and the next change makes the copy anew
+        except OSError as failure:  # it is committed anyway, and the next change rewrites the copy
             logger.error("store: the copy of the metadata cannot be put in its place: %s", failure)
 
 
@@ -236,7 +235,7 @@ def _point(db: sqlite3.Connection, name: str, engine: int, least: int) -> None:
 
 
 def _fall_back(db: sqlite3.Connection, name: str) -> None:
-    """After a version of the name has gone: its newest is current if the current one went; none: no name."""
+    """After the removal of a version: the newest becomes current if needed; without versions, no name."""
     db.execute(
         "DELETE FROM name WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM version WHERE name = ?1)", (name,)
     )

@@ -1,8 +1,8 @@
-"""What can be made of rows that are damaged, where no whole copy of them is there.
+"""Repairs damaged rows if there is no whole copy of them.
 
-An engine's ID, its digest and the name of its plan tell of one another, and the plan tells its format; so
-these are repaired. Options are not known from anywhere else: an engine that has lost one is kept as damaged,
-until its plan is uploaded again.
+An engine's ID, its digest and the name of its plan follow from one another, and the plan reveals its format;
+so these are repaired. Nothing else knows the options: an engine that has lost one is kept as damaged until
+its plan is uploaded again.
 """
 
 import re
@@ -30,7 +30,7 @@ def _whole(least: int, most: int) -> Callable[[Any], bool]:
 
 
 class Mending:
-    """One database's rows, made whole as far as the plans beside them tell; `notes` says what was done."""
+    """The rows of one database, repaired as far as the plans allow; `notes` says what was done."""
 
     def __init__(self, rows: Rows, plans: Mapping[str, int], format_of: FormatOf) -> None:
         """`plans`: the bytes of each plan in the store, by its digest."""
@@ -83,7 +83,7 @@ class Mending:
         return mended
 
     def _identity(self, row: dict[str, Any]) -> tuple[int, str, bool] | None:
-        """The ID and the digest that belong to the row, and whether its digest was a whole one."""
+        """The ID and the digest that belong to the row, and whether its digest was whole."""
         id, digest = row["id"], row["digest"]
         good_id = _whole(0, 2 ** (4 * ID_HEX_DIGITS) - 1)(id)
         good_digest = isinstance(digest, str) and DIGEST.fullmatch(digest) is not None
@@ -93,13 +93,13 @@ class Mending:
         if len(here) == 1:
             return id, here[0], True
         if good_digest and engine_id(digest) == id:
-            return id, digest, True  # whole, and its plan has gone
-        if good_id:  # nothing has the missing digits: an upload brings them
+            return id, digest, True  # whole, but its plan is gone
+        if good_id:  # nothing knows the missing digits until an upload
             return id, f"{id:0{ID_HEX_DIGITS}x}".ljust(64, "0"), False
         return (engine_id(digest), digest, True) if good_digest else None
 
     def _format(self, row: dict[str, Any], digest: str, known: bool) -> str:
-        """The format that the row tells, unless it or its backend is damaged: then what the plan tells."""
+        """The row's format; if that or the backend is damaged, the format that the plan reveals."""
         told = row["format"]
         if told in set(Format) and row["backend"] == backend_of(told).name:
             return str(told)
@@ -144,7 +144,7 @@ class Mending:
 
 
 def _options(text: Any) -> tuple[str, list[str]]:
-    """The options of a row, with the default for each that is lost, and the names of those."""
+    """The options of a row, with defaults for the lost ones, and the names of the lost ones."""
     options, lost = EngineOptions.read(text)
     odd = {
         option: value

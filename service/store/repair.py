@@ -13,9 +13,9 @@ from trtserve.store.store import Store
 
 
 def repair(settings: Settings, *, use_database: bool = False) -> list[str]:
-    """Put the metadata right and serve plans again that have no row; a sentence for each thing done.
+    """Repair the metadata and serve plans without a row again; returns a sentence for each repair.
 
-    Raises Conflict where a server has the store, and NotFound where there is none.
+    Raises Conflict if a server has the store open, and NotFound if there is no store.
     """
     check_is_store(settings.store)
     store = Store(settings.store, Opening.DATABASE if use_database else Opening.REBUILD)
@@ -26,7 +26,7 @@ def repair(settings: Settings, *, use_database: bool = False) -> list[str]:
 
 
 def _bring_back(store: Store, settings: Settings) -> list[str]:
-    """Opening the store has set aside every plan without a row: those that are whole go back."""
+    """Opening the store has set aside every plan without a row: the whole ones go back."""
     done = []
     for path in store.aside.entries():
         plan = identified(path)

@@ -1,4 +1,4 @@
-"""What the store keeps of engines and names, and how all of it looks as rows."""
+"""What the store keeps of engines and names, and its form as rows."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from trtserve.text import shown
 
 @dataclass(frozen=True)
 class StoredEngine:
-    """What must be known to load an engine again; the options are those that were asked for."""
+    """What is needed to load an engine again; the options are as asked for."""
 
     id: int
     digest: str  # SHA-256 of the plan, hex
@@ -26,7 +26,7 @@ class StoredEngine:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Self:
-        """From its columns. An engine with options that this version cannot read is a damaged one."""
+        """Build it from its columns. An engine with options that this version cannot read is damaged."""
         options, unreadable = EngineOptions.read(row["options"])
         damage = row["damage"]
         if unreadable and not damage:
@@ -55,14 +55,14 @@ class StoredName:
 
 @dataclass(frozen=True)
 class Rows:
-    """All rows of a database, by their keys. Where it is damaged, a value may be of any type."""
+    """All rows of a database, by key. In a damaged one, a value may have any type."""
 
     engines: list[dict[str, Any]] = field(default_factory=list)  # by column
     names: list[list[Any]] = field(default_factory=list)  # name, current, newest
     versions: list[list[Any]] = field(default_factory=list)  # name, version, engine
 
     def checksum(self, store: str, generation: int) -> str:
-        """Of the rows of this store after so many changes; empty where a row holds what no row may."""
+        """The checksum of this store's rows at this generation; empty if a row holds an invalid value."""
         told = [store, generation, self.engines, self.names, self.versions]
         try:
             return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,4 +1,4 @@
-"""The tables of the metadata's database, how earlier versions of them become these, and all their rows."""
+"""The tables of the store's database, the migrations from earlier versions, and all rows."""
 
 import sqlite3
 import uuid
@@ -47,7 +47,7 @@ CREATE TABLE version (
 
 MIGRATIONS = {
     1: "ALTER TABLE engine ADD COLUMN cuda_graphs TEXT NOT NULL DEFAULT 'auto';",
-    # What those engines were stood up with: no request was ever joined with another.
+    # What those engines were loaded with: no request was ever joined with another.
     2: """
     ALTER TABLE engine ADD COLUMN max_batch_size INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE engine ADD COLUMN max_queue_delay_us ANY NOT NULL DEFAULT 0;
@@ -90,13 +90,13 @@ TABLES = {
 
 
 def bring_up_to_date(db: sqlite3.Connection, found: int) -> None:
-    """Make the tables, or those of an earlier version these, in one transaction."""
+    """Create the tables, or migrate those of an earlier version, in one transaction."""
     begin_change(db, found)
     db.execute("COMMIT")
 
 
 def begin_change(db: sqlite3.Connection, found: int) -> None:
-    """Begin a transaction in which the tables are made, or those of an earlier version become these.
+    """Begin a transaction that creates the tables, or migrates those of an earlier version.
 
     0 is the version of a database without tables.
     """
@@ -105,7 +105,7 @@ def begin_change(db: sqlite3.Connection, found: int) -> None:
 
 
 def up_to_date(rows: Rows, found: int) -> Rows:
-    """Rows of an earlier version as they are in this one. Raises sqlite3.Error where they are none of it."""
+    """Convert rows of an earlier version to this one. Raises sqlite3.Error if they do not belong to it."""
     if not rows.engines:
         return rows
     db = sqlite3.connect(":memory:", isolation_level=None)

@@ -1,4 +1,4 @@
-"""Which of the settings that were measured is best, and how that is told."""
+"""Chooses the best of the measured settings, and reports it."""
 
 import shlex
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def advice(target: Target, rows: Sequence[Row], asked: Asked) -> list[str]:
-    """Which setting is best, and the commands that stand the engine up with it."""
+    """The best setting, and the commands that load the engine with it."""
     chosen = best(rows, asked.latency_ms)
     if chosen is None:
         fastest = min(rows, key=lambda row: row.sample.p99_ms)
@@ -100,7 +100,7 @@ def _stored(target: Target) -> Setting:
 
 
 def commands(target: Target, setting: Setting, asked: Asked) -> list[str]:
-    """What to paste into a shell. An engine that a store has must go first, and its plan goes with it."""
+    """Commands to paste into a shell. An engine of a store must be removed first, with its plan."""
     if not target.in_store:
         return [_add_command(target, str(target.plan), setting, asked)]
     copy = f"{target.name or target.stored.id}.plan"

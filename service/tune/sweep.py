@@ -1,8 +1,8 @@
 """`trtserve tune`: measures settings of an engine on this machine, and says which is best.
 
-Options of batches are options of a load, so each setting is an engine of its own. They are stood up in turn,
-one at a time, and all of them again in every round, so that what disturbs the machine for a while does not
-decide between them; one whose load takes long is measured for all rounds at once.
+Batch options are options of a load, so each setting is an engine of its own. They are loaded in turn, one at
+a time, and again in every round, so that a temporary disturbance of the machine does not decide between them;
+an engine that loads slowly is measured for all rounds at once.
 """
 
 import statistics
@@ -65,7 +65,7 @@ def choose_settings(asked: Asked, most_items: int | None) -> list[Setting]:
 
 
 def most_items(info: EngineInfo, batch_dims: Mapping[str, int]) -> int | None:
-    """The largest batch that any profile takes; None where they have no bound."""
+    """The largest batch that any profile accepts; None if they have no bound."""
     bounds = []
     for spec in info.inputs:
         dim = batch_dims.get(spec.name, 0)
@@ -79,10 +79,10 @@ def most_items(info: EngineInfo, batch_dims: Mapping[str, int]) -> int | None:
 
 
 class Bench(Protocol):
-    """What can measure one setting after the other."""
+    """Measures one setting after the other."""
 
     def loaded(self, setting: Setting) -> AbstractContextManager[float]:
-        """The engine stood up with the setting, while it is entered; gives the seconds that took."""
+        """Load the engine with the setting while the context is entered; yields the load's seconds."""
 
     def measure(self, concurrency: int, seconds: float) -> Sample:
         """Within loaded()."""
@@ -119,7 +119,7 @@ class EngineBench:
     def examine(self, shapes: Sequence[str]) -> tuple[int | None, str | None]:
         """Find the request to send. Returns most_items(), and why the engine cannot be batched if it cannot.
 
-        Raises what loading it raises, and InvalidInput for shapes that it does not take.
+        Raises the errors of a load, and InvalidInput for shapes that the engine does not accept.
         """
         id = self._target.stored.id
         dims = read_dims(self._target.stored.options.batch_dims)
@@ -175,7 +175,7 @@ class Sweep:
                     self._visit(outcome)
 
     def _visit(self, outcome: Outcome) -> None:
-        """Measure one round of the setting, or all that are left where its load takes long."""
+        """Measure one round of the setting, or all that are left if its load takes long."""
         levels, seconds = self._asked.concurrency, self._asked.seconds
         try:
             with self._bench.loaded(outcome.setting) as load_seconds:
@@ -224,7 +224,7 @@ def tune(
 ) -> Report:
     """Measure the plan or the stored engine that `ref` stands for.
 
-    Raises TrtserveError where there is nothing that can be measured.
+    Raises TrtserveError if there is nothing to measure.
     """
     target = find_target(ref, settings, runtime, asked.format)
     bench = EngineBench(runtime, target, asked, clock)

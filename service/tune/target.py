@@ -1,4 +1,4 @@
-"""What a tune is asked for, and what it is asked of: a plan file, or an engine of a store.
+"""What a tune measures: a plan file or an engine of a store, and what to try.
 
 A server may be using the store meanwhile: nothing in it is changed.
 """
@@ -32,7 +32,7 @@ Delay = int | Literal["auto"]  # microseconds, or as long as it pays
 
 @dataclass(frozen=True)
 class Setting:
-    """What is looked for."""
+    """The setting that a tune looks for."""
 
     instances: int
     max_batch_size: int
@@ -47,7 +47,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What to try, and what to keep to."""
+    """What to try, and the bounds to respect."""
 
     latency_ms: float
     concurrency: Sequence[int]
@@ -90,7 +90,7 @@ class Target:
 
 
 def find_target(ref: str, settings: Settings, runtime: Runtime, format: str = "auto") -> Target:
-    """The plan file at the path `ref`, or else the engine of that name or ID in the settings' store.
+    """The plan file at the path `ref`, otherwise the engine of that name or ID in the settings' store.
 
     `format` is that of a plan file; the store knows that of its engines.
 
@@ -123,7 +123,7 @@ def _head(plan: Path) -> bytes:
 
 
 def _name(plan: Path) -> str:
-    """The file's name as one that an engine may have."""
+    """The file's name, made a valid name of an engine."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", plan.stem)
     return (name if re.match(r"[A-Za-z_]", name) else f"_{name}")[:128]
 

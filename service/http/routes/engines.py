@@ -38,11 +38,11 @@ PLAN_BODY = {
     openapi_extra={"requestBody": PLAN_BODY},
 )
 async def upload(request: Request, response: Response, query: Annotated[UploadQuery, Query()]) -> EngineModel:
-    """Upload a plan and stand its engine up.
+    """Upload a plan and load its engine.
 
-    The answer comes when the engine is READY, or could not be loaded. The same plan again is the same
-    engine. Under a name, a new plan becomes the next version, and the current one once it is READY; a
-    plan that is a version of the name already becomes the current one again.
+    The answer comes when the engine is READY, or failed to load. Uploading the same plan again finds the
+    same engine. Under a name, a new plan becomes the next version, and current once it is READY; a plan
+    that is already a version of the name becomes current again.
     """
     services = services_for(request)
     check_plain(request.headers)
@@ -91,7 +91,7 @@ async def remove_engine(request: Request, ref: str) -> None:
 
     By ID: the engine, with every version that points to it. By name: the current version of the name,
     which falls back to its newest remaining one, and the engine if no other version points to it.
-    Requests that were accepted are finished first, for as long as the server's drain time.
+    Accepted requests finish first, within the server's drain time.
     """
     await services_for(request).registry.remove(ref)
 
@@ -109,9 +109,9 @@ async def get_graph(request: Request, ref: str) -> str:
     responses={200: {"content": {"application/json": {}}}},
 )
 async def get_layers(request: Request, ref: str) -> Response:
-    """What the backend's engine inspector tells of the layers, as it tells it.
+    """The report of the backend's engine inspector on the layers, unchanged.
 
-    How much that is was decided when the plan was built; a backend without an inspector is a 501.
+    Its detail was decided when the plan was built; 501 for a backend without an inspector.
     """
     services = services_for(request)
     layers = await asyncio.to_thread(services.runtime.layers, services.registry.ready(ref).engine.id)
@@ -126,7 +126,7 @@ async def get_layers(request: Request, ref: str) -> Response:
 async def get_module(request: Request, ref: str) -> Response:
     """The wrapper as a TorchScript file.
 
-    torch.jit.load takes it in a process that has imported runtime_ext and holds the engine of this ID.
+    torch.jit.load reads it in a process that has imported runtime_ext and holds the engine of this ID.
     """
     services = services_for(request)
     engine, name, _ = services.registry.ready(ref)

@@ -1,4 +1,4 @@
-"""What an orchestrator and a person ask first: is it alive, is it ready, what is it."""
+"""What an orchestrator or a person asks first: is it alive, is it ready, what is it."""
 
 import asyncio
 import platform
@@ -16,16 +16,16 @@ router = APIRouter(tags=["server"])
 
 @router.get("/health/live")
 async def live() -> dict[str, str]:
-    """200 for as long as the process answers at all."""
+    """200 while the process answers."""
     return {"status": "live"}
 
 
 @router.get("/health/ready")
 async def ready(request: Request) -> dict[str, str | list[str]]:
-    """200 once every stored engine has been loaded, or has failed; 503 before, and once a device is dead.
+    """200 once every stored engine has been loaded or has failed; 503 before, and once a device is dead.
 
-    503 too while all instances of an engine are stuck in executions that do not end; where only some are, the
-    answer has a sentence on each such engine in `stuck`.
+    Also 503 while all instances of an engine are stuck in executions that do not end; if only some are, the
+    answer has a sentence for each such engine in `stuck`.
     """
     services = services_for(request)
     stuck = readiness.check_server(services.runtime, services.registry)
@@ -34,7 +34,7 @@ async def ready(request: Request) -> dict[str, str | list[str]]:
 
 @router.get("/version")
 async def version(request: Request) -> dict[str, str | dict[str, str]]:
-    """The versions of trtserve and of what it runs on; of a backend that cannot be opened, why."""
+    """The versions of trtserve and of what it runs on; for a backend that cannot be opened, the reason."""
     runtime = services_for(request).runtime
     names = runtime.backends()
     backends = await asyncio.gather(*(asyncio.to_thread(_backend_version, runtime, name) for name in names))

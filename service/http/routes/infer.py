@@ -1,4 +1,4 @@
-"""Inference: the one route that every request of the product takes."""
+"""Inference: the long way, through the framework."""
 
 import asyncio
 from contextlib import ExitStack
@@ -121,7 +121,7 @@ async def _infer(request: Request, ref: str, version: str | None, *, of_model: b
 async def _body(request: Request, limit: int, share: "Share", coding: str | None) -> memoryview:
     """The whole body, decompressed.
 
-    TooLarge or Unavailable as soon as it is known to be over the limit or the share, compressed or not.
+    Raises TooLarge or Unavailable as soon as it exceeds the limit or the share, compressed or not.
     """
     length = bodies.declared(request) or 0
     if length > limit:
@@ -135,7 +135,7 @@ async def _body(request: Request, limit: int, share: "Share", coding: str | None
 
 
 async def _while_connected(request: Request, ended: asyncio.Future[T]) -> T:
-    """What comes of a request; Cancelled where the client leaves before."""
+    """The result of a request. Raises Cancelled if the client leaves first."""
     # The body has been read, so the next message of the connection is its end.
     leaving = asyncio.ensure_future(request.receive())
     try:

@@ -1,7 +1,7 @@
-"""The Open Inference Protocol but for inference: the server, its models, what they are and have done.
+"""The Open Inference Protocol except inference: the server, its models, their metadata and statistics.
 
-`/v2/models/stats` is the statistics of all models, so it comes before `/v2/models/{name}`. A model that is
-called "stats" is told of at `/v2/models/stats/versions/{version}`; all else of it is where any model has it.
+`/v2/models/stats` is the statistics of all models, so it comes before `/v2/models/{name}`. The metadata of a
+model called "stats" is at `/v2/models/stats/versions/{version}`; the rest is where any model has it.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Answer = dict[str, Any]
 
 @router.get("/v2")
 async def server_metadata(request: Request) -> Answer:
-    """The name and version of this server, and the extensions of the protocol that it has."""
+    """The name and version of this server, and the protocol extensions that it supports."""
     services = services_for(request)
     name, shared_memory = services.settings.server_name, services.shared_memory.enabled
     return describe.server_metadata(name, shared_memory=shared_memory)
@@ -29,13 +29,13 @@ async def server_metadata(request: Request) -> Answer:
 
 @router.get("/v2/health/live")
 async def server_live() -> Answer:
-    """200 for as long as the process answers at all."""
+    """200 while the process answers."""
     return {"live": True}
 
 
 @router.get("/v2/health/ready")
 async def server_ready(request: Request) -> Answer:
-    """200 and 503 as `/health/ready`."""
+    """200 or 503, like `/health/ready`."""
     services = services_for(request)
     readiness.check_server(services.runtime, services.registry)
     return {"ready": True}
@@ -48,7 +48,7 @@ async def all_statistics(request: Request) -> Answer:
 
 
 def _serve(part: str, tell: Callable[[Models, str, str | None], Answer]) -> None:
-    """Serve what is told of a model, for its current version and for any."""
+    """Serve a question about a model, for its current version and for any version."""
     what = f"Model {tell.__name__}"
 
     @router.get(f"/v2/models/{{name}}{part}", summary=what, description=tell.__doc__)

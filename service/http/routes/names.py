@@ -34,10 +34,10 @@ async def get_name(request: Request, name: str) -> NameModel:
 
 @router.put("/names/{name}", openapi_extra={"requestBody": POINT_BODY})
 async def point_name(request: Request, name: str) -> NameModel:
-    """Make another version of the name its current one; the answer comes when it is.
+    """Make another version of the name current; the answer comes when it is.
 
-    A version that is not READY is loaded first, and the name is not moved where that fails. Requests that the
-    version before has accepted finish there.
+    A version that is not READY is loaded first, and the name does not move if that fails. Requests that the
+    former version accepted finish there.
     """
     registry = services_for(request).registry
     asked = await json_object(request)

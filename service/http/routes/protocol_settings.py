@@ -1,4 +1,4 @@
-"""Settings of a running server that the Open Inference Protocol has: tracing, and the log."""
+"""Settings of a running server in the Open Inference Protocol: tracing, and the log."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ async def trace_setting() -> Answer:
 
 @router.post("/v2/trace/setting", openapi_extra=TRACE_BODY)
 async def update_trace_setting(request: Request) -> Answer:
-    """Turn tracing off, which it is; 501 for what would turn it on."""
+    """Accept settings that leave tracing off; 501 for a setting that would turn it on."""
     return trace_settings.update(await json_object(request))
 
 
@@ -43,7 +43,7 @@ async def model_trace_setting(request: Request, name: str) -> Answer:
 
 @router.post("/v2/models/{name}/trace/setting", openapi_extra=TRACE_BODY)
 async def update_model_trace_setting(request: Request, name: str) -> Answer:
-    """Turn tracing of a model off, which it is; 501 for what would turn it on."""
+    """Accept settings that leave tracing of a model off; 501 for a setting that would turn it on."""
     services_for(request).models.check(name)
     return trace_settings.update(await json_object(request))
 
@@ -56,5 +56,5 @@ async def log_setting() -> Answer:
 
 @router.post("/v2/logging", openapi_extra=LOG_BODY)
 async def update_log_setting(request: Request) -> Answer:
-    """Change what the server logs, until it stops; 501 for what its log cannot do."""
+    """Change what the server logs, until it stops; 501 for a setting that its log does not support."""
     return log_settings.update(await json_object(request))

@@ -40,9 +40,9 @@ async def index(request: Request) -> list[dict[str, str]]:
     openapi_extra=_body(PARAMETERS, {"parameters": {"file:1/model.onnx": "CAoSB3B5dG9yY2g="}}),
 )
 async def load(request: Request, name: str) -> dict[str, str]:
-    """Load all versions of a model again, or plans that come in base64 as versions of it.
+    """Load all versions of a model again, or plans sent in base64 as versions of it.
 
-    The answer comes when they are READY, or could not be loaded.
+    The answer comes when they are READY, or failed to load.
     """
     services = services_for(request)
     with services.inflight.share() as share:

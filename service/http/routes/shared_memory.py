@@ -1,6 +1,6 @@
 """Shared memory of the Open Inference Protocol: regions that tensors are read from and written to.
 
-What registers opens files of this machine, so it runs in a thread. Names of regions may have a / in them.
+Registering opens files of this machine, so it runs in a thread. Names of regions may contain a /.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ REGISTER_BODY = {
 
 @router.get("/v2/systemsharedmemory/status")
 async def system_status(request: Request) -> Status:
-    """All regions that are registered."""
+    """All registered regions."""
     return services_for(request).shared_memory.status()
 
 
 @router.get("/v2/systemsharedmemory/region/{name:path}/status")
 async def system_region_status(request: Request, name: str) -> Status:
-    """One region; 404 where it is not registered."""
+    """One region; 404 if it is not registered."""
     return services_for(request).shared_memory.status(name)
 
 
@@ -53,7 +53,7 @@ async def system_region_status(request: Request, name: str) -> Status:
     "/v2/systemsharedmemory/region/{name:path}/register", openapi_extra={"requestBody": REGISTER_BODY}
 )
 async def system_register(request: Request, name: str) -> dict[str, Any]:
-    """Register a part of a POSIX shared memory object; 501 unless the server was started to take any."""
+    """Register a part of a POSIX shared memory object; 501 unless the server's settings allow it."""
     asked = await json_object(request)
     key, offset, byte_size = asked.get("key"), asked.get("offset", 0), asked.get("byte_size")
     await asyncio.to_thread(services_for(request).shared_memory.register, name, key, offset, byte_size)
@@ -69,7 +69,7 @@ async def system_unregister_all(request: Request) -> dict[str, Any]:
 
 @router.post("/v2/systemsharedmemory/region/{name:path}/unregister")
 async def system_unregister(request: Request, name: str) -> dict[str, Any]:
-    """Unregister a region; one that is not there is no error."""
+    """Unregister a region; it is no error if it is not registered."""
     services_for(request).shared_memory.unregister(name)
     return {}
 
@@ -85,7 +85,7 @@ async def cuda_status() -> Status:
 
 @router.get("/v2/cudasharedmemory/region/{name:path}/status")
 async def cuda_region_status(name: str) -> Status:
-    """404."""
+    """Always 404: regions in the memory of a GPU are not supported."""
     return no_cuda_regions.status(name)
 
 
@@ -97,11 +97,11 @@ async def cuda_register(name: str) -> dict[str, Any]:
 
 @router.post("/v2/cudasharedmemory/unregister")
 async def cuda_unregister_all() -> dict[str, Any]:
-    """Nothing to do, which is done."""
+    """Succeeds: there is nothing to unregister."""
     return {}
 
 
 @router.post("/v2/cudasharedmemory/region/{name:path}/unregister")
 async def cuda_unregister(name: str) -> dict[str, Any]:
-    """Nothing to do: a region that is not there is no error."""
+    """Succeeds: it is no error if a region is not registered."""
     return {}

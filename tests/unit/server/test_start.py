@@ -9,7 +9,7 @@ from tests.fakes.runtime import FakeRuntime
 from trtserve.engines.registry import Registry
 from trtserve.errors import Unavailable
 from trtserve.server.app import create_app
-from trtserve.server.process import keep_what_is_there
+from trtserve.server.process import freeze_objects
 from trtserve.settings import Settings
 from trtserve.store.store import Store
 
@@ -34,7 +34,7 @@ async def test_a_failed_start_closes_everything_it_opened(
 
 def test_the_garbage_collector_skips_objects_that_exist_after_the_start() -> None:
     try:
-        keep_what_is_there()
+        freeze_objects()
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
