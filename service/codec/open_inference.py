@@ -104,8 +104,10 @@ def describe_object(root: dict[str, Any]) -> Described:
     tensors = _list(root, "inputs")
     if not isinstance(root.get("id", ""), str):
         raise InvalidInput(f"The request's id is {shown(root['id'])}; it must be a string.")
-    binary_outputs = _flag(parameters, "binary_data_output", False)
-    _check_sequence(parameters)
+    binary_outputs = False
+    if parameters:  # most requests have none
+        binary_outputs = _flag(parameters, "binary_data_output", False)
+        _check_sequence(parameters)
     outputs, shared = _outputs(root, binary_outputs) if "outputs" in root else (None, False)
     described = Described(
         InferRequest(
@@ -113,8 +115,8 @@ def describe_object(root: dict[str, Any]) -> Described:
             outputs=outputs,
             binary_outputs=binary_outputs,
             id=root.get("id"),
-            timeout_ns=_timeout_ns(parameters),
-            priority=_priority(parameters),
+            timeout_ns=_timeout_ns(parameters) if parameters else None,
+            priority=_priority(parameters) if parameters else NORMAL,
             shared=shared,
         ),
         [],

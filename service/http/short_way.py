@@ -12,6 +12,7 @@ A request's head is first looked up by its bytes, and parsed (by httptools, like
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 END = b"\r\n\r\n"
 RENDERED = 8  # output shapes whose answers are kept for a template
+OWN_HEADERS = 64  # kept: sets of headers that answers have of their own
 RENDERED_BYTES = 4096  # of an answer without its blobs; a longer one is not kept
 JOINED_BYTES = 65536  # of an answer; a longer one is not joined before it is written
 DROPPED_BYTES = 65536  # read at a time of a body that is not needed
@@ -385,6 +387,10 @@ class _Body(asyncio.BufferedProtocol):
 
 def _tail(headers: Mapping[str, str], body: list[Body]) -> bytes:
     """The answer's own headers, up to its body."""
-    own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    own.append((b"content-length", b"%d" % sum(map(len, body))))
-    return lines(own) + b"\r\n"
+    return b"%bcontent-length: %d\r\n\r\n" % (_own(tuple(headers.items())), sum(map(len, body)))
+
+
+@lru_cache(OWN_HEADERS)
+def _own(headers: tuple[tuple[str, str], ...]) -> bytes:
+    """An answer's own headers except its length, which are the same for most answers."""
+    return lines((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers)
