@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from tests.fakes.runtime import FakeRuntime
+from tests.fakes.runtime import FakeRuntime, Output
 from tests.waiting import HANGS_AFTER_S, until
 from trtserve.http.short_way import InferProtocol, ShortWay
 from trtserve.services import services_of
@@ -302,3 +302,16 @@ async def all_taken_back(app: FastAPI) -> None:
     await until(lambda: services_of(app).inflight.taken == 0)
     await turns(4)
     assert services_of(app).inflight.taken == 0
+
+
+HUGE = 8_000_000  # bytes of an answer: more than the kernel buffers for a client
+
+
+def huge(_: object) -> list[Output]:
+    return [Output.of("y", "FP32", [HUGE // 4], bytes(HUGE))]
+
+
+async def not_reading(server: Listening) -> Callable[[], bool]:
+    protocol = server.connection
+    await until(lambda: protocol.flow is not None)
+    return lambda: protocol.flow.write_paused

@@ -11,16 +11,18 @@ import pytest
 from fastapi import FastAPI
 
 from tests.connections import (
+    HUGE,
     IDLE_S,
     WAYS,
     Clock,
     Connection,
-    Listening,
     all_taken_back,
     counted,
     held,
+    huge,
     infer,
     listening,
+    not_reading,
     turns,
     value,
 )
@@ -33,7 +35,6 @@ from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-HUGE = 8_000_000  # bytes of an answer: more than the kernel buffers for a client
 LARGE = 300_000  # bytes of an answer: too many to write at once to a slow reader
 
 
@@ -49,10 +50,6 @@ def settings(settings: Settings) -> Settings:
 
 def large(_: object) -> list[Output]:
     return [Output.of("y", "FP32", [LARGE // 4], bytes(LARGE))]
-
-
-def huge(_: object) -> list[Output]:
-    return [Output.of("y", "FP32", [HUGE // 4], bytes(HUGE))]
 
 
 # -- clients that leave
@@ -119,12 +116,6 @@ async def test_the_answer_for_a_client_that_has_left_is_dropped(
 
 
 # -- clients that do not read
-
-
-async def not_reading(server: Listening) -> Callable[[], bool]:
-    protocol = server.connection
-    await until(lambda: protocol.flow is not None)
-    return lambda: protocol.flow.write_paused
 
 
 async def test_a_client_that_reads_no_answers_starts_no_more_requests(

@@ -1,7 +1,5 @@
 """Idle connections on the short way."""
 
-from collections.abc import Callable
-
 import pytest
 from fastapi import FastAPI
 
@@ -11,19 +9,18 @@ from tests.connections import (
     WAYS,
     Clock,
     Connection,
-    Listening,
+    huge,
     infer,
     listening,
+    not_reading,
     turns,
     value,
 )
-from tests.fakes.runtime import FakeRuntime, Output
+from tests.fakes.runtime import FakeRuntime
 from tests.waiting import until
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
-
-HUGE = 8_000_000  # bytes of an answer: more than the kernel buffers for a client
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +31,6 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"body_timeout_s": 10.0 * IDLE_S})  # out of the way of these tests
-
-
-def huge(_: object) -> list[Output]:
-    return [Output.of("y", "FP32", [HUGE // 4], bytes(HUGE))]
-
-
-async def not_reading(server: Listening) -> Callable[[], bool]:
-    protocol = server.connection
-    await until(lambda: protocol.flow is not None)
-    return lambda: protocol.flow.write_paused
 
 
 async def test_an_idle_connection_is_ended(served: FastAPI) -> None:
