@@ -183,6 +183,11 @@ class Settings(BaseSettings):
         description="Run the host code that a version-compatible plan may contain. It runs with this "
         "server's rights, so turn this on only if you trust the plans.",
     )
+    gpu_spin: bool = Field(
+        False,
+        description="Let threads that wait for the GPU spin: each takes a whole CPU core, and an answer "
+        "comes some microseconds earlier.",
+    )
     trial_load: bool = Field(
         True,
         description="First load an uploaded plan in a separate process, which it may crash.",

@@ -17,6 +17,7 @@ class TensorRtOptions:
     library: Path | None = None  # TensorRT's runtime library; None: search for it
     plugins: tuple[Path, ...] = ()  # libraries of TensorRT plugins that plans may need
     allow_host_code: bool = False  # run host code in version-compatible plans
+    spin: bool = False  # threads that wait for the GPU spin instead of sleeping
 
     def config(self, major: int) -> dict[str, str]:
         """Return the settings as the backend of one major version reads them: lists of paths have one per
@@ -25,6 +26,7 @@ class TensorRtOptions:
             "libraries": "\n".join(tensorrt_candidates(self.library, major)),
             "plugins": "\n".join(map(str, self.plugins)),
             "allow_host_code": "1" if self.allow_host_code else "",
+            "spin": "1" if self.spin else "",
         }
 
 

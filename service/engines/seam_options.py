@@ -17,6 +17,7 @@ def tensorrt_options(settings: Settings) -> TensorRtOptions:
         library=settings.tensorrt_library,
         plugins=tuple(map(Path, plugins)),
         allow_host_code=settings.allow_host_code,
+        spin=settings.gpu_spin,
     )
 
 

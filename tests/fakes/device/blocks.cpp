@@ -64,7 +64,11 @@ std::optional<Blocks::Freed> Blocks::free(void* address) {
     breach("Memory was freed that was not allocated.");
     return std::nullopt;
   }
-  for (auto* stream : block->users) stream->enqueue_release([block] {});
+  for (auto* stream : block->users) {
+    // torch's allocators record an event on each of them, which the capture would take.
+    if (stream->capturing()) breach("Memory was freed that had been used on a stream, while that stream captured.");
+    stream->enqueue_release([block] {});
+  }
   return Freed{block->size, block->device};
 }
 

@@ -31,6 +31,10 @@ class Stream {
   /// True if all enqueued work is done. Throws c10::Error if the device is broken.
   bool query() const;
 
+  /// True if nothing is left to run, releases included, and nothing is captured. Unlike query(), works always.
+  bool idle() const;
+
+  /// The thread that begins a capture ends it; until then it must not wait or allocate, even on other streams.
   void begin_capture();
   std::vector<Work> end_capture();
   bool capturing() const;

@@ -75,6 +75,7 @@ def test_the_backend_gets_one_path_per_line(site: Path) -> None:
         "libraries": "/opt/nv.so",
         "plugins": "/p/a.so\n/p/b.so",
         "allow_host_code": "1",
+        "spin": "",
     }
     assert TensorRtOptions().config(11) == {
         "libraries": "\n".join(SONAMES),
