@@ -20,13 +20,18 @@ def is_generation(runtime_backend: str, backend: str) -> bool:
     return runtime_backend == backend or _major(runtime_backend, backend) is not None
 
 
+def generations(backends: Sequence[str]) -> dict[int, str]:
+    """The runtime's backends that are generations of TensorRT, by their major version."""
+    return {major: each for each in backends if (major := _major(each, TENSORRT)) is not None}
+
+
 def choose_generation(version: PlanVersion, backends: Sequence[str]) -> str:
     """The backend of the runtime that loads plans of this version: that of its major version, otherwise
     the next one, which reads plans that were built version-compatible.
 
     Raises InvalidInput if there is none, and names the installed ones.
     """
-    installed = {major: each for each in backends if (major := _major(each, TENSORRT)) is not None}
+    installed = generations(backends)
     if not installed or TENSORRT in backends:
         return TENSORRT  # none, as the runtime will say, or one for all
     if version[0] in installed:

@@ -226,7 +226,7 @@ async def test_the_settings_reach_the_backend_and_the_trial(
     monkeypatch.setattr("trtserve.server.app.ProcessTrial", process_trial)
     settings = Settings(
         store=tmp_path / "store",
-        tensorrt_library=Path("/opt/libnvinfer.so.11"),
+        tensorrt_library="/opt/libnvinfer.so.8:/opt/libnvinfer.so.11",
         tensorrt_plugins="/p/a.so:/p/b.so",
         allow_host_code=True,
         shape_cache=7,
@@ -239,7 +239,8 @@ async def test_the_settings_reach_the_backend_and_the_trial(
     async with app.router.lifespan_context(app):
         pass
     plugins = (Path("/p/a.so"), Path("/p/b.so"))
-    options = TensorRtOptions(Path("/opt/libnvinfer.so.11"), plugins, allow_host_code=True)
+    libraries = (Path("/opt/libnvinfer.so.8"), Path("/opt/libnvinfer.so.11"))
+    options = TensorRtOptions(libraries, plugins, allow_host_code=True)
     assert made == [options, 7.0, options]
     assert trial.closed
 
