@@ -12,6 +12,7 @@ from trtserve.formats.generations import generations
 from trtserve.options.engine_options import EngineOptions
 from trtserve.options.for_runtime import for_runtime
 from trtserve.settings import Settings
+from trtserve.text import listed
 
 SETTING = "--tensorrt-library (TRTSERVE_TENSORRT_LIBRARY)"
 
@@ -39,12 +40,12 @@ def check_tensorrt_libraries(options: TensorRtOptions, backends: Sequence[str]) 
         if built and (major is None or major in built):
             continue
         of = f", a library of TensorRT {major}" if major else ""
-        here = " and ".join(map(str, sorted(built)))
+        this = "was built without TensorRT"
+        if built:
+            this = f"runs TensorRT {listed([str(each) for each in sorted(built)])}"
         raise InvalidInput(
-            f"{SETTING} names {library}{of}; this server "
-            f"{f'runs TensorRT {here}' if built else 'was built without TensorRT'}: leave it out, or build "
-            f"the server with the headers of {f'TensorRT {major}' if major else 'that TensorRT'} as well "
-            '(README, "On a GPU").'
+            f"{SETTING} names {library}{of}; this server {this}: leave it out, or build the server with the "
+            f'headers of {f"TensorRT {major}" if major else "that TensorRT"} as well (README, "On a GPU").'
         )
 
 

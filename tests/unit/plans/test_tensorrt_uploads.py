@@ -113,7 +113,8 @@ async def test_a_plan_newer_than_the_library_is_refused_before_its_trial(
     response = await client.post("/engines", content=tensorrt_plan(NEWER))
     assert refused(response, 400, "InvalidInput") == (
         "This plan was built by TensorRT 11.4.0.1; this server runs 11.1.0.106, which reads only plans of "
-        "its own version or before: rebuild it with 11.1.0.106, or update the server."
+        "its own version or before: rebuild it with 11.1.0.106, or install TensorRT 11.4.0 on the server. "
+        "TensorRT 11.4.0 is pip's tensorrt==11.4.0.* (tensorrt-cu12 for CUDA 12)."
     )
     assert (trial.tried, runtime.loads) == ([], [])
     assert nothing_is_left(settings)
@@ -152,8 +153,8 @@ async def test_an_older_plan_that_loads_is_served(client: httpx.AsyncClient) -> 
 
 
 VERSIONS = (
-    "This plan was built by TensorRT 10.15.1.29; this server runs 11.1.0.106: rebuild it, or build it "
-    "version-compatible. "
+    "This plan was built by TensorRT 10.15.1.29; this server runs 11.1.0.106: rebuild it with 11.1.0.106, or "
+    "build it version-compatible (trtexec --versionCompatible) and start the server with --allow-host-code. "
 )
 
 
