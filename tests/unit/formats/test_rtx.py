@@ -1,4 +1,9 @@
-"""The refusal of plans of TensorRT for RTX, of which the heads are real."""
+"""The refusal of plans of TensorRT for RTX: real heads, and plans that its builder makes here."""
+
+import subprocess
+import sys
+from importlib.metadata import version as version_of
+from importlib.util import find_spec
 
 import pytest
 
@@ -97,3 +102,26 @@ def test_a_version_of_tensorrt_for_rtx_that_is_not_known_is_not_said_to_have_bui
         f"The plan is a plan of TensorRT for RTX with the version {shown}, which this server does not know. "
         f"{OTHER_LIBRARY}"
     )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Plans that the builder of TensorRT for RTX has just built, by the capabilities that were asked for."""
+    if not find_spec("tensorrt_rtx_libs") or not find_spec("tensorrt_rtx_bindings"):
+        pytest.skip("the builder of TensorRT for RTX is not installed (tensorrt-rtx-cu13-libs and -bindings)")
+    folder = tmp_path_factory.mktemp("rtx")
+    subprocess.run([sys.executable, "-m", "tests.rtx_builder", str(folder)], check=True, timeout=300)
+    return {file.stem: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_the_version_and_the_gpus_of_plans_built_here_are_read(built: dict[str, bytes]) -> None:
+    version = version_of("tensorrt-rtx-cu13-libs")
+    gpus = {
+        "default": "8.0, 8.6, 8.9, 12.0, 12.1 and others",
+        "8.0+8.9": "8.0 and 8.9",
+        "8.6+12.0+12.1": "8.6, 12.0 and 12.1",
+    }
+    for asked, plan in built.items():
+        what = f"built by TensorRT for RTX {version} for GPUs of compute capability {gpus.get(asked, asked)}"
+        assert told(plan) == f"The plan is a plan {what}. {OTHER_LIBRARY}"
+    assert len(built) == 9
