@@ -105,15 +105,16 @@ def _read_old(plan: bytes, whole: bool) -> PlanHead:
     (serialization,) = struct.unpack_from("<I", plan, SERIALIZATION_AT)
     (size,) = struct.unpack_from("<Q", plan, SIZE_AT)
     numbers = [plan[at : at + step] for at in range(VERSION_AT, VERSION_AT + OLD_VERSION_BYTES, step)]
+    of_8_5 = serialization >= SERIALIZATION_OF_8_5
     if any(number[:-1] != TAG for number in numbers):
-        unreadable = "its version cannot be read" if serialization >= SERIALIZATION_OF_8_5 else ""
-        return PlanHead(None, damaged=unreadable)
+        return PlanHead(None, damaged="its version cannot be read" if of_8_5 else "")
     major, minor, patch, build = (number[-1] for number in numbers)
     version = (major, minor, patch, build)
     if not major or version[:2] >= FIRST_NEW:
         return _contradiction(version, "ptrt", "8.5 or before")
     if version[:2] < FIRST_READ:
-        return PlanHead(None)
+        damage = f"it is written as by TensorRT 8.5, but its version is {shown_version(version)}"
+        return PlanHead(None, damaged=damage if of_8_5 else "")
     size += SIZE_AT + 8
     if whole and serialization == SERIALIZATION_OF_8_5 and len(plan) < size:
         return PlanHead(version, cut_off=f"it ends after {len(plan)} of {size} bytes")

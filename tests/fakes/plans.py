@@ -26,10 +26,13 @@ def tensorrt_plan(version: tuple[int, int, int, int] = (10, 13, 2, 6)) -> bytes:
     return b"ftrt" + bytes(20) + bytes(version) + bytes(100)
 
 
-def old_tensorrt_plan(version: tuple[int, int, int, int] = (8, 5, 3, 1)) -> bytes:
-    """Make the head of a plan of TensorRT 8.5 or before: a tag before each number of its version."""
+def old_tensorrt_plan(version: tuple[int, int, int, int] = (8, 5, 3, 1), serialization: int = 232) -> bytes:
+    """Make the head of a plan of TensorRT 8.5 or before, with a tag before each number of its version.
+
+    The version of the serialization is 232 in plans of 8.5.
+    """
     body = b"".join(b"\2\x80\1\0" + bytes([number]) for number in version) + bytes(100)
-    return b"ptrt" + struct.pack("<IIIQ", 0, 232, 0, len(body)) + body
+    return b"ptrt" + struct.pack("<IIIQ", 0, serialization, 0, len(body)) + body
 
 
 def rtx_plan(version: tuple[int, int, int, int], capabilities: int) -> bytes:

@@ -15,8 +15,9 @@ BUILT_BY = "a TensorRT plan built by TensorRT 8.5.3.1"
 
 FETCH = "Its download or copy did not come to an end, it seems: fetch it again."
 REPAIR = "Fetch it again, or build it again from its ONNX model."
-OLD = '"ptrt" like plans of TensorRT 8.5 or before'
-NEW = '"ftrt" like plans of TensorRT 8.6 or later'
+OLD = 'it begins with "ptrt" like plans of TensorRT 8.5 or before'
+AS_8_5 = "it is written as by TensorRT 8.5"
+NEW = 'it begins with "ftrt" like plans of TensorRT 8.6 or later'
 WRAPPED = "wrapped with metadata by Ultralytics"
 REBUILD = "No supported TensorRT reads it: build the plan again from its ONNX model."
 
@@ -102,20 +103,22 @@ def test_a_real_plan_with_a_damaged_tag_of_its_version_is_refused_as_damaged(at:
 
 
 @pytest.mark.parametrize(
-    ("plan", "begin", "version"),
+    ("plan", "like", "version"),
     [
         (old_tensorrt_plan((0, 5, 3, 1)), OLD, "0.5.3.1"),
         (old_tensorrt_plan((8, 6, 3, 1)), OLD, "8.6.3.1"),
         (old_tensorrt_plan((255, 255, 255, 255)), OLD, "255.255.255.255"),
+        (old_tensorrt_plan((8, 4, 3, 1)), AS_8_5, "8.4.3.1"),
+        (old_tensorrt_plan((1, 5, 3, 1)), AS_8_5, "1.5.3.1"),
         (tensorrt_plan((0, 0, 0, 0)), NEW, "0.0.0.0"),
         (tensorrt_plan((8, 5, 3, 1)), NEW, "8.5.3.1"),
         (tensorrt_plan((3, 9, 0, 0)), NEW, "3.9.0.0"),
     ],
 )
-def test_a_version_that_contradicts_the_first_bytes_is_refused_as_damage(
-    plan: bytes, begin: str, version: str
+def test_a_version_that_contradicts_the_rest_of_the_head_is_refused_as_damage(
+    plan: bytes, like: str, version: str
 ) -> None:
-    damage = f"that is damaged: it begins with {begin}, but its version is {version}. {REPAIR}"
+    damage = f"that is damaged: {like}, but its version is {version}. {REPAIR}"
     assert told(plan) == f"The plan is a TensorRT plan {damage}"
     assert told(wrapped(plan)) == f"The plan is a TensorRT plan, {WRAPPED} {damage}"
 
@@ -124,8 +127,8 @@ def test_a_version_that_contradicts_the_first_bytes_is_refused_as_damage(
     "plan",
     [
         b"ptrt" + struct.pack("<II", 0, 213) + bytes(100),
-        old_tensorrt_plan((8, 4, 1, 5)),
-        old_tensorrt_plan((7, 2, 3, 4)),
+        old_tensorrt_plan((8, 4, 1, 5), 213),
+        old_tensorrt_plan((7, 2, 3, 4), 96),
     ],
     ids=["serialization of 8.4.1", "8.4.1", "7.2.3"],
 )
