@@ -1,6 +1,7 @@
 """Models with one tensor of each datatype that TensorRT takes and gives: numbers, scalars, nothing at all."""
 
 import numpy as np
+import onnx
 import torch
 from onnx import helper
 
@@ -19,8 +20,9 @@ SIZES = (1, 5, 8, 3)
 VECTORS: Profile = {"x": ((1, 6), (4, 6), (8, 6))}
 
 
-def twos(dtype: torch.dtype) -> object:
-    return helper.make_tensor("two", ONNX_TYPES[dtype], [], [2])
+def two(dtype: torch.dtype) -> onnx.TensorProto:
+    bits = torch.tensor(2, dtype=dtype).reshape(1).view(torch.uint8).numpy()
+    return helper.make_tensor("two", ONNX_TYPES[dtype], [], bits.tobytes(), raw=True)
 
 
 def doubling(dtype: torch.dtype, since: int = 8, precision: str = "auto") -> Model:
@@ -31,7 +33,7 @@ def doubling(dtype: torch.dtype, since: int = 8, precision: str = "auto") -> Mod
         [node("Mul", ["x", "two"], ["y"])],
         [value_info("x", dtype, ["n", 6])],
         [value_info("y", dtype, ["n", 6])],
-        {"two": twos(dtype)},
+        {"two": two(dtype)},
     )
     cases = tuple({"x": (random(n, 6, seed=n) * 100).to(dtype)} for n in SIZES)
     return Model(

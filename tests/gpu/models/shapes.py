@@ -95,7 +95,8 @@ def reshaped() -> Model:
     )
     x = torch.arange(24.0).reshape(2, 12)
     cases = tuple({"x": x, "s": torch.tensor(shape)} for shape in ((4, 6), (2, 12), (3, 8), (4, 6)))
-    profile: Profile = {"x": ((1, 12), (2, 12), (8, 12)), "s": ((2, 6), (4, 6), (8, 12))}  # as many elements as x
+    # The values stand for as many elements as x has.
+    profile: Profile = {"x": ((1, 12), (2, 12), (8, 12)), "s": ((2, 6), (4, 6), (8, 12))}
     return Model("reshape", model, cases, lambda given: {"y": x.reshape(tuple(given["s"]))}, (profile,))
 
 
