@@ -1,7 +1,6 @@
 """Tests of the real TensorRT library, lean or full, with plans that it cannot load; `-s` shows
 measurements."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -12,6 +11,7 @@ import torch
 import runtime_ext
 from tests.e2e.server import Server
 from tests.gpu.conftest import MODERN
+from tests.gpu.memory import HOST_GROWTH_BYTES, check_flat, memory
 from tests.seam.conftest import Harness
 
 pytestmark = pytest.mark.gpu
@@ -19,20 +19,6 @@ pytestmark = pytest.mark.gpu
 # The header of a plan of TensorRT 10.0.0.0, older than any library here, followed by garbage.
 GARBAGE = b"ftrt" + bytes(20) + bytes([10, 0, 0, 0]) + bytes(range(256)) * 16
 FAILED_LOADS = 200
-HOST_GROWTH_BYTES = (
-    8 << 20
-)  # an allocator's own overhead; a plan or runtime leaked per load would be far more
-
-
-def memory() -> dict[str, int]:
-    """Return bytes in use: by this process on the host, and on the device in total and by torch."""
-    torch.cuda.synchronize()
-    free, total = torch.cuda.mem_get_info()
-    return {
-        "host": psutil.Process().memory_info().rss,
-        "device": total - free,
-        "torch": torch.cuda.memory_allocated(),
-    }
 
 
 def refuse(tensorrt: Harness, plan: Path) -> str:
@@ -40,20 +26,6 @@ def refuse(tensorrt: Harness, plan: Path) -> str:
         tensorrt.load_file(plan, MODERN)
     assert refused.value.kind == "InvalidInput"
     return str(refused.value)
-
-
-def check_growth(run: Callable[[], object], settle: int) -> None:
-    """Check that memory after FAILED_LOADS runs equals that after the first few."""
-    for _ in range(settle):
-        run()
-    before = memory()
-    for _ in range(FAILED_LOADS):
-        run()
-    after = memory()
-    print(f"\n{FAILED_LOADS} failed loads: {before} -> {after}")
-    assert after["torch"] == before["torch"]
-    assert after["device"] == before["device"]
-    assert after["host"] - before["host"] < HOST_GROWTH_BYTES
 
 
 def test_the_library_reports_its_version(tensorrt: Harness) -> None:
@@ -77,7 +49,7 @@ def test_a_damaged_plan_is_refused_in_the_librarys_words(
 def test_failed_loads_free_every_byte(tensorrt: Harness, tmp_path: Path) -> None:
     file = tmp_path / "damaged.plan"
     file.write_bytes(GARBAGE)
-    check_growth(lambda: refuse(tensorrt, file), settle=5)
+    check_flat(lambda: refuse(tensorrt, file), FAILED_LOADS, settle=5)
 
 
 def test_a_missing_device_is_refused(tensorrt: Harness, tmp_path: Path) -> None:
