@@ -10,6 +10,7 @@ import pytest
 
 import runtime_ext
 from runtime_ext.backends import built_backends
+from tests.gpu.effort import PLANS
 from tests.gpu.real import GENERATIONS, RealTensorRt, plugin_library
 from tests.seam.conftest import Harness, gates, harness, run_in_thread
 
@@ -69,7 +70,10 @@ def no_builder() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def plans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the folder where the session keeps the plans that it has built."""
-    return tmp_path_factory.mktemp("plans")
+    if PLANS is None:
+        return tmp_path_factory.mktemp("plans")
+    PLANS.mkdir(parents=True, exist_ok=True)
+    return PLANS
 
 
 @pytest.fixture(params=GENERATIONS)

@@ -1,10 +1,10 @@
 """A runtime on a real TensorRT library, which builds the plans that it runs."""
 
+import hashlib
 import re
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
 
@@ -68,13 +68,17 @@ class RealTensorRt(Harness):
 
     def plan(self, model: Model) -> Path:
         """Return the model's plan; the first test that needs it builds it."""
-        plan = self.plans / f"{self.backend}-{model.name}.plan"
+        onnx_bytes = model.onnx.SerializeToString(deterministic=True)
+        precision = model.precision if major_of(self.backend) < 11 else "auto"
+        version = self.runtime.backend_version(self.backend)
+        recipe = onnx_bytes + repr((model.profiles, precision, version)).encode()
+        plan = self.plans / f"{self.backend}-{model.name}-{hashlib.sha256(recipe).hexdigest()[:8]}.plan"
         if not plan.exists():
-            file = plan.with_suffix(".onnx")
-            onnx.save(model.onnx, file)
+            file = self.folder / f"{model.name}.onnx"
+            file.write_bytes(onnx_bytes)
             options = runtime_ext.BuildOptions(
                 device=str(DEVICE),
-                precision=model.precision if major_of(self.backend) < 11 else "auto",
+                precision=precision,
                 profiles=model.profiles,
                 timing_cache=str(self.plans / f"{self.backend}.timing"),
             )

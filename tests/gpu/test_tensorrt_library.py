@@ -3,15 +3,14 @@ measurements."""
 
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 import torch
 
 import runtime_ext
-from tests.e2e.server import Server
 from tests.gpu.conftest import MODERN
 from tests.gpu.memory import HOST_GROWTH_BYTES, check_flat, memory
+from tests.gpu.served import serving
 from tests.seam.conftest import Harness
 
 pytestmark = pytest.mark.gpu
@@ -62,16 +61,16 @@ def test_a_missing_device_is_refused(tensorrt: Harness, tmp_path: Path) -> None:
 def test_a_server_does_not_grow_with_refused_plans(tensorrt: Harness, tmp_path: Path) -> None:
     """The service on the real library reports its version, refuses plans, and does not grow."""
     tensorrt.runtime.close()
-    with Server(tmp_path / "store", "--trial-load", "off") as server:
+    with serving(tmp_path, "--trial-load", "off") as server:
         print(f"\n{server.client.get('/version').json()}")
         process = psutil.Process(server.process.pid)
 
-        def upload() -> httpx.Response:
+        def upload() -> object:
             answer = server.client.post("/engines", content=GARBAGE, params={"format": "tensorrt"})
             assert answer.status_code == 400
-            return answer
+            return answer.json()
 
-        print(upload().json())
+        print(upload())
         for _ in range(5):
             upload()
         before = process.memory_info().rss, memory()["device"]
@@ -87,7 +86,7 @@ def test_a_server_does_not_grow_with_refused_plans(tensorrt: Harness, tmp_path: 
 
 def test_the_trial_load_in_its_own_process_refuses_too(tensorrt: Harness, tmp_path: Path) -> None:
     tensorrt.runtime.close()
-    with Server(tmp_path / "store") as server:
+    with serving(tmp_path) as server:
         answer = server.client.post("/engines", content=GARBAGE, params={"format": "tensorrt"})
         print(f"\n{answer.json()}")
         assert answer.status_code == 400
