@@ -7,6 +7,8 @@ PYTHON ?= python3
 CXX ?= g++
 # An extra index for torch, for example https://download.pytorch.org/whl/cpu on a machine without an NVIDIA GPU.
 TORCH_INDEX ?=
+# The tool of compute-sanitizer that `make memcheck` runs.
+TOOL ?= memcheck
 # How many seconds `make fuzz` looks for bugs.
 SECONDS ?= 600
 # Extra arguments for the command behind a target such as `run` or `test`: make test ARGS="-k codec -x"
@@ -28,7 +30,7 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test test-gpu test-asan test-tsan onnx-suite hostile fuzz soak bench bench-steps lint format clean
+.PHONY: help check build demo run test test-gpu memcheck test-asan test-tsan onnx-suite hostile fuzz soak bench bench-steps lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +49,13 @@ test: build ## run the tests (ARGS="-k codec")
 
 test-gpu: build ## run the tests that need an NVIDIA GPU; fails without one
 	@REQUIRE_GPU=1 $(BIN)/python -m pytest tests/gpu $(ARGS)
+
+# The plans are built first: a build under the sanitizer would time thousands of kernels.
+memcheck: build ## run a few of the GPU tests under NVIDIA's compute-sanitizer (TOOL=racecheck)
+	@mkdir -p build
+	@export REQUIRE_GPU=1 GPU_PLANS="$${GPU_PLANS:-build/gpu-plans}" && \
+	$(BIN)/python -m pytest tests/gpu -m sanitizer $(ARGS) && \
+	compute-sanitizer --tool $(TOOL) --error-exitcode 9 $(BIN)/python -m pytest tests/gpu -m sanitizer $(ARGS)
 
 soak: build ## run 200 clients for a minute while an engine is added and removed (ARGS="--seconds 600")
 	@$(BIN)/python -m tests.e2e.soak $(ARGS)
