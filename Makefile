@@ -28,7 +28,7 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test test-gpu test-asan test-tsan onnx-suite hostile fuzz soak bench bench-steps bench-gpu lint format clean
+.PHONY: help check build demo run test test-gpu verify-gpu test-asan test-tsan onnx-suite hostile fuzz soak bench bench-steps bench-gpu lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +47,9 @@ test: build ## run the tests (ARGS="-k codec")
 
 test-gpu: build ## run the tests that need an NVIDIA GPU; fails without one
 	@REQUIRE_GPU=1 $(BIN)/python -m pytest tests/gpu $(ARGS)
+
+verify-gpu: build ## run tests/gpu, some under compute-sanitizer, and bench-gpu; writes build/gpu/report (ARGS="tests bench")
+	@tests/gpu/verify.sh $(if $(ARGS),$(ARGS),build tests memcheck racecheck bench)
 
 soak: build ## run 200 clients for a minute while an engine is added and removed (ARGS="--seconds 600")
 	@$(BIN)/python -m tests.e2e.soak $(ARGS)

@@ -16,6 +16,7 @@ from tests.waiting import wait_until
 
 HANGS_AFTER_S = 120  # only to end a test that would never end
 COMMAND = Path(sys.executable).with_name("trtserve")
+SERVE = (str(COMMAND),) if COMMAND.exists() else (sys.executable, "-P", "-m", "trtserve")
 
 
 class Server:
@@ -25,7 +26,7 @@ class Server:
     """
 
     def __init__(
-        self, store: Path, *options: str, grpc: bool = False, command: Sequence[str] = (str(COMMAND), "serve")
+        self, store: Path, *options: str, grpc: bool = False, command: Sequence[str] = (*SERVE, "serve")
     ) -> None:
         self.store = store
         self._command = command
