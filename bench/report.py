@@ -232,8 +232,8 @@ def gpu_chart(results: dict[str, Any], path: Path) -> None:
         for number, way in enumerate(ways):
             mine = [row for row in rows if (row["way"], row["graphs"]) == (way, graphs)]
             known = {row["batch"]: row["share"] for row in mine}
-            places = [place + number * width for place in range(len(batches))]
-            plot.bar(places, [known[batch] for batch in batches], width, label=way)
+            places = [batches.index(batch) + number * width for batch in known]
+            plot.bar(places, list(known.values()), width, label=way)
         plot.axhline(1, color="black", linewidth=0.8)
         middles = [place + (len(ways) - 1) * width / 2 for place in range(len(batches))]
         plot.set_xticks(middles, [f"batch {batch}" for batch in batches])

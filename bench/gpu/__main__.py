@@ -22,7 +22,7 @@ from bench.gpu.in_process import InProcess
 from bench.gpu.raw import Raw
 from bench.gpu.served import serving
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def main() -> None:
@@ -52,6 +52,8 @@ def main() -> None:
         report.gpu_chart(results, out / "performance-gpu.svg")
     if options.out is None:
         section.replace(out / "performance.md", text)
+    if results["failures"]:
+        raise SystemExit(f"error: {len(results['failures'])} measurements failed; the report names them")
 
 
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
@@ -63,15 +65,16 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
             print(f"building {plan}", flush=True)
             model.build(card, plan)
         in_process = InProcess(card, plan)
+        failed: measure.Failures = {}
         shape = (in_process.input.shape or [])[1:]
         x = np.random.default_rng(0).standard_normal((measure.BATCHES[-1], *shape)).astype(np.float32)
         with (
             Raw(card, plan, folder) as raw,
             serving(card, plan, x, in_process, connections=options.connections) as served,
         ):
-            off = measure.check_answers(raw, in_process, served, x)
+            off = measure.check_answers(raw, measure.answerers(in_process, served), x, failed)
             ways = measure.ways(raw, in_process, served)
-            rows = measure.measure(ways, x, options.rounds, options.seconds)
+            rows = measure.measure(ways, x, failed, rounds=options.rounds, seconds=options.seconds)
         targets.add_shares(rows)
         judged = targets.judge(rows)
         profiles = [_profile(target, rows, in_process, x) for target in judged if not target.met]
@@ -83,6 +86,10 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         "seconds": options.seconds,
         "connections": options.connections,
         "greatest_difference": off,
+        "failures": [
+            {"way": way, "batch": batch, "graphs": graphs, "why": why}
+            for (way, batch, graphs), why in failed.items()
+        ],
         "rows": rows,
         "targets": [dataclasses.asdict(target) | {"shown": target.shown} for target in judged],
         "profiles": profiles,
@@ -91,9 +98,12 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
 
 def _profile(target: targets.Target, rows: list[measure.Row], in_process: InProcess, x: np.ndarray) -> str:
     text = targets.explain(target, rows)
-    if target.way != measure.OPERATOR:
+    if target.way != measure.OPERATOR or target.reached is None:
         return text
-    return f"{text}\n{in_process.profile(x[: target.batch], target.graphs)}"
+    try:
+        return f"{text}\n{in_process.profile(x[: target.batch], target.graphs)}"
+    except RuntimeError as failure:
+        return f"{text}\ntorch's profiler failed: {failure}"
 
 
 if __name__ == "__main__":

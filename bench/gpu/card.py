@@ -18,6 +18,8 @@ import torch
 import runtime_ext
 from runtime_ext.backends import PLUGIN_DIR, built_backends, plugin_path
 
+PREFIX = "tensorrt"  # of a generation's backend, before its major version
+
 
 @dataclass(frozen=True)
 class Card:
@@ -42,8 +44,9 @@ def real(backend: str | None, library: Path | None) -> Card:
         raise SystemExit("error: torch sees no GPU; --toy shows without one that the benchmark works")
     torch.zeros(1, device="cuda")  # opens CUDA's runtime
     runtime = runtime_ext.Runtime() if library else runtime_ext.create_runtime()
-    generations = sorted(name for name in built_backends() if name.startswith("tensorrt"))
-    names = [backend] if backend else generations[::-1]
+    generations = [name for name in built_backends() if name.startswith(PREFIX)]
+    newest_first = sorted(generations, key=lambda name: -int(name.removeprefix(PREFIX)))
+    names = [backend] if backend else newest_first
     reasons = [f"the built backends are {', '.join(built_backends())}"]
     for name in names:
         try:
@@ -61,7 +64,7 @@ def real(backend: str | None, library: Path | None) -> Card:
             device="cuda",
             library=opened,
             cuda_runtime=_mapped(r"libcudart\.so"),
-            headers=(_tensorrt_headers(int(name.removeprefix("tensorrt"))), _cuda_headers()),
+            headers=(_tensorrt_headers(int(name.removeprefix(PREFIX))), _cuda_headers()),
             server=(*serve, "--tensorrt-library", str(opened)),
             machine=_machine(version),
         )
@@ -101,7 +104,7 @@ def _mapped(name: str) -> Path:
 def _tensorrt_headers(major: int) -> Path:
     given = re.split("[:;]", os.environ.get("TENSORRT_INCLUDE_DIR", ""))
     system = Path("/usr/include")
-    downloaded = (Path(__file__).parents[2] / "build").glob("*/tensorrt-*")
+    downloaded = (Path(__file__).resolve().parents[2] / "build").glob("*/tensorrt-*")
     for folder in [*map(Path, filter(None, given)), *system.glob("*-linux-gnu"), system, *downloaded]:
         version = folder / "NvInferVersion.h"
         if not version.exists():

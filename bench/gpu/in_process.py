@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import runtime_ext
-from bench.gpu import threads
+from bench.gpu import WayFailed, threads
 from bench.gpu.card import Card
 
 INSTANCES = 2
@@ -62,17 +62,16 @@ class InProcess:
         phases = {name: (after[name] - before[name]) / done / 1000 for name in after}
         return {"per_second": done / elapsed, **phases, **spent}
 
-    def answers(self, x: np.ndarray, graphs: bool) -> dict[str, np.ndarray]:
-        """The outputs of each way, as the values of all of them."""
+    def operator_answer(self, x: np.ndarray, graphs: bool) -> np.ndarray:
+        """The values of all outputs."""
+        tensor = torch.from_numpy(x).to(self._card.device)
+        outputs = torch.ops.trt.execute_engine_list(ENGINES[graphs], [tensor])
+        return np.concatenate([output.cpu().numpy().ravel() for output in outputs])
+
+    def scheduler_answer(self, x: np.ndarray, graphs: bool) -> np.ndarray:
+        """The values of all outputs."""
         (ended,) = Requests(self._runtime, ENGINES[graphs], self.input, x).drain()
-        from_queue = [np.frombuffer(memoryview(output), np.float32) for output in ended.outputs]
-        tensors = torch.ops.trt.execute_engine_list(
-            ENGINES[graphs], [torch.from_numpy(x).to(self._card.device)]
-        )
-        return {
-            "operator": np.concatenate([tensor.cpu().numpy().ravel() for tensor in tensors]),
-            "scheduler": np.concatenate(from_queue),
-        }
+        return np.concatenate([np.frombuffer(memoryview(output), np.float32) for output in ended.outputs])
 
     def profile(self, x: np.ndarray, graphs: bool) -> str:
         """What torch's profiler says of the operator, as a table."""
@@ -128,35 +127,35 @@ class Requests:
         self._runtime = runtime
         self._prepared = runtime.prepare(engine, [(spec.name, spec.datatype, list(x.shape))])
         self._x = x
-        self._under_way = 0
+        self._under_way: set[int] = set()  # their tickets
 
     def finish(self, count: int) -> int:
         """Return once at least `count` have ended, and how many have."""
         done = 0
         while done < count:
-            while self._under_way < IN_FLIGHT:
+            while len(self._under_way) < IN_FLIGHT:
                 self._submit()
             done += len(self._take())
         return done
 
     def drain(self) -> list[runtime_ext.Completion]:
         """Wait for those under way, at least one."""
-        if self._under_way == 0:
+        if not self._under_way:
             self._submit()
         ended: list[runtime_ext.Completion] = []
-        while self._under_way > 0:
+        while self._under_way:
             ended += self._take()
         return ended
 
     def _submit(self) -> None:
-        self._runtime.submit(self._prepared, (self._x,))
-        self._under_way += 1
+        self._under_way.add(self._runtime.submit(self._prepared, (self._x,)))
 
     def _take(self) -> list[runtime_ext.Completion]:
         select.select([self._runtime.completion_fd()], [], [])
-        ended = self._runtime.take_completions()
+        # Not those that an earlier failure left under way.
+        ended = [each for each in self._runtime.take_completions() if each.ticket in self._under_way]
+        self._under_way -= {completion.ticket for completion in ended}
         for completion in ended:
             if completion.kind is not None:
-                raise SystemExit(f"error: a request failed: {completion.message}")
-        self._under_way -= len(ended)
+                raise WayFailed(f"a request failed: {completion.message}")
         return ended

@@ -22,6 +22,7 @@ def written(results: dict[str, Any]) -> str:
         f"ways differ from the raw loop's by at most {results['greatest_difference']:.2%} of its largest "
         "value.",
         CHART,
+        _failures(results["failures"]),
         report.gpu_throughput(results["rows"]),
         report.gpu_lone(results["rows"]),
         report.gpu_targets(results["targets"]),
@@ -31,6 +32,14 @@ def written(results: dict[str, Any]) -> str:
         missing = "\n\n".join(results["profiles"])
         parts.append(f"Profiles of the missed ones (microseconds for each request):\n\n```\n{missing}\n```")
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _failures(failures: list[dict[str, Any]]) -> str:
+    return "\n".join(
+        f"- **Failed:** {failure['way']}, batch {failure['batch']}, graphs "
+        f"{'on' if failure['graphs'] else 'off'}: {failure['why']}"
+        for failure in failures
+    )
 
 
 def replace(page: Path, text: str) -> None:

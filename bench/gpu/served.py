@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.compiled import compiled
-from bench.gpu import threads
+from bench.gpu import WayFailed, threads
 from bench.gpu.card import Card
 from bench.gpu.in_process import INSTANCES, InProcess
 from tests.e2e.server import Server
@@ -20,13 +21,15 @@ from tests.e2e.server import Server
 NAME = "model"
 SHARED = Path("/dev/shm")
 ANSWERED_S = 0.001  # of a load for the sake of its answer
+LOG_CHARACTERS = 2000  # of a server's log, told with a failure
 LENGTH = b"\r\ninference-header-content-length: "
 
 
 class Served:
     """Two servers with the plan, one with CUDA graphs and one without, and regions of shared memory.
 
-    Every connection has a part of its own in the regions, with room for the largest batch `x`.
+    Every connection has a part of its own in the regions, with room for the largest batch `x`. All read the
+    same input if there is too little shared memory.
     """
 
     def __init__(
@@ -36,10 +39,14 @@ class Served:
         self._folder = folder
         self._of = of
         self._connections = connections
-        self._shared = {"in": np.tile(x.ravel(), connections).tobytes()}
         item_bytes = sum(int(np.prod((spec.shape or [])[1:])) * 4 for spec in of.outputs)
         self._room = {"in": x.nbytes, "out": item_bytes * len(x)}
-        self._shared["out"] = bytes(self._room["out"] * connections)
+        fits = 2 * sum(self._room.values()) * connections < shutil.disk_usage(SHARED).free
+        self._inputs = connections if fits else 1
+        self._shared = {
+            "in": np.tile(x.ravel(), self._inputs).tobytes(),
+            "out": bytes(self._room["out"] * connections),
+        }
         for which, content in self._shared.items():
             self._object(which).write_bytes(content)
             for server in servers.values():
@@ -67,19 +74,18 @@ class Served:
     def lone_shared_memory(self, x: np.ndarray, graphs: bool, seconds: float) -> dict[str, float]:
         return self._loaded(graphs, [self._in_shared_memory(x, 0)], seconds)
 
-    def answers(self, x: np.ndarray, graphs: bool) -> dict[str, np.ndarray]:
-        """The outputs of each way, as the values of all of them."""
+    def http_answer(self, x: np.ndarray, graphs: bool) -> np.ndarray:
+        """The values of all outputs."""
         self.lone_http(x, graphs, ANSWERED_S)
         head, _, body = (self._folder / "answer").read_bytes().partition(b"\r\n\r\n")
         described = int(head.lower().partition(LENGTH)[2].split(b"\r\n")[0])
+        return np.frombuffer(body[described:], np.float32)
+
+    def shared_memory_answer(self, x: np.ndarray, graphs: bool) -> np.ndarray:
+        """The values of all outputs."""
         self._object("out").write_bytes(bytes(self._room["out"] * self._connections))
         self.lone_shared_memory(x, graphs, ANSWERED_S)
-        written = self._object("out").read_bytes()
-        sizes = np.cumsum([0, *self._output_bytes(len(x))])
-        return {
-            "HTTP": np.frombuffer(body[described:], np.float32),
-            "shared memory": np.frombuffer(written[: sizes[-1]], np.float32),
-        }
+        return np.fromfile(self._object("out"), np.float32, sum(self._output_bytes(len(x))) // 4)
 
     def _object(self, which: str) -> Path:
         return SHARED / f"trtserve-bench-{os.getpid()}-{which}"
@@ -94,7 +100,7 @@ class Served:
 
     def _in_shared_memory(self, x: np.ndarray, place: int) -> Path:
         def part(which: str, offset: int, size: int) -> dict[str, Any]:
-            at = place * self._room[which] + offset
+            at = (place % self._inputs if which == "in" else place) * self._room[which] + offset
             return {
                 "shared_memory_region": which,
                 "shared_memory_byte_size": size,
@@ -135,10 +141,10 @@ class Served:
         before, cpu = self._phases(server), threads.cpu_us(server.process.pid)
         run = subprocess.run([*command, *map(str, requests)], capture_output=True, text=True, check=False)
         if run.returncode != 0:
-            raise SystemExit(f"error: the load failed: {run.stderr}\n{server.log}")
+            raise WayFailed(f"the load failed: {run.stderr}\n{server.log[-LOG_CHARACTERS:]}")
         load: dict[str, float] = json.loads(run.stdout)
         if load["errors"]:
-            raise SystemExit(f"error: {load['errors']} connections got an error\n{server.log}")
+            raise WayFailed(f"{load['errors']} connections failed\n{server.log[-LOG_CHARACTERS:]}")
         after = self._phases(server)
         done = after.pop("requests") - before.pop("requests")
         spent = threads.between(cpu, threads.cpu_us(server.process.pid), done)

@@ -17,16 +17,27 @@ class Target:
     batch: int
     graphs: bool
     wanted: str
-    reached: float  # a share, or microseconds
+    reached: float | None  # a share, or microseconds; None: the way failed
     met: bool
 
     @property
     def shown(self) -> str:
+        if self.reached is None:
+            return "failed"
         return f"{self.reached:,.0f} us" if self.wanted.endswith("us") else f"{self.reached:.3f}"
 
 
-def find(rows: list[Row], way: str, batch: int, graphs: bool) -> Row:
-    return next(row for row in rows if (row["way"], row["batch"], row["graphs"]) == (way, batch, graphs))
+def find(rows: list[Row], way: str, batch: int, graphs: bool) -> Row | None:
+    """None if the way failed."""
+    wanted = way, batch, graphs
+    return next((row for row in rows if (row["way"], row["batch"], row["graphs"]) == wanted), None)
+
+
+def _bare(rows: list[Row], way: str, batch: int, graphs: bool) -> Row:
+    """Of the raw loop, without which there is no report."""
+    row = find(rows, way, batch, graphs)
+    assert row is not None
+    return row
 
 
 def add_shares(rows: list[Row]) -> None:
@@ -34,11 +45,11 @@ def add_shares(rows: list[Row]) -> None:
     for row in rows:
         here = row["batch"], row["graphs"]
         if row["way"].endswith("lone"):
-            bare = find(rows, measure.RAW_LONE, *here)["details"]["p50_us"]
+            bare = _bare(rows, measure.RAW_LONE, *here)["details"]["p50_us"]
             row["above_us"] = row["details"]["p50_us"] - bare
             continue
-        row["share"] = row["items_per_second"] / find(rows, measure.RAW, *here)["items_per_second"]
-        copying = find(rows, measure.RAW_WITH_COPIES, *here)["items_per_second"]
+        row["share"] = row["items_per_second"] / _bare(rows, measure.RAW, *here)["items_per_second"]
+        copying = _bare(rows, measure.RAW_WITH_COPIES, *here)["items_per_second"]
         row["share_with_copies"] = row["items_per_second"] / copying
 
 
@@ -46,8 +57,10 @@ def judge(rows: list[Row]) -> list[Target]:
     """Every target; `rows` have their shares."""
 
     def share(what: str, way: str, batch: int, graphs: bool, least: float) -> Target:
-        reached = find(rows, way, batch, graphs)["share"]
-        return Target(what, way, batch, graphs, f">= {least:.2f}", reached, reached >= least)
+        row = find(rows, way, batch, graphs)
+        reached = None if row is None else row["share"]
+        met = reached is not None and reached >= least
+        return Target(what, way, batch, graphs, f">= {least:.2f}", reached, met)
 
     targets = [share("graphs at batch 1, of a bare replay", measure.OPERATOR, 1, True, 0.95)]
     for graphs in (False, True):
@@ -55,8 +68,9 @@ def judge(rows: list[Row]) -> list[Target]:
             targets.append(share("operator", measure.OPERATOR, batch, graphs, 0.97))
         targets.append(share("scheduler, copies overlapped", measure.SCHEDULER, 32, graphs, 0.95))
         targets.append(share("HTTP with shared memory", measure.SHARED_MEMORY, 32, graphs, 0.90))
-        above = find(rows, measure.LONE_HTTP, 1, graphs)["above_us"]
-        met = above <= MOST_ABOVE_US
+        row = find(rows, measure.LONE_HTTP, 1, graphs)
+        above = None if row is None else row["above_us"]
+        met = above is not None and above <= MOST_ABOVE_US
         wanted = f"<= {MOST_ABOVE_US:.0f} us"
         what = "lone request over HTTP, above the engine's own time"
         targets.append(Target(what, measure.LONE_HTTP, 1, graphs, wanted, above, met))
@@ -72,6 +86,9 @@ def explain(target: Target, rows: list[Row]) -> str:
         names.append(measure.RAW_WITH_COPIES)
     for name in names:
         row = find(rows, name, target.batch, target.graphs)
+        if row is None:
+            lines.append(f"  {name}: failed")
+            continue
         details: dict[str, Any] = row["details"]
         times = ", ".join(f"{key} {value:,.0f}" for key, value in details.items())
         each = f"{row['batch'] / row['items_per_second'] * 1e6:,.0f} us each; " if not lone else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-HANGS_AFTER_S = 300  # only to end a test that would never end
+HANGS_AFTER_S = 900  # only to end a test that would never end
 WAYS = {"raw", "raw with copies", "operator", "module", "scheduler", "HTTP", "HTTP, shared memory"}
 LONE = {"raw, lone", "HTTP, lone", "HTTP, shared memory, lone"}
 
@@ -40,6 +40,10 @@ def test_every_way_is_measured_at_every_batch_with_graphs_off_and_on(out: Path) 
 
 def test_every_way_gives_the_answers_of_the_raw_loop(out: Path) -> None:
     assert results(out)["greatest_difference"] == 0
+
+
+def test_nothing_failed(out: Path) -> None:
+    assert results(out)["failures"] == []
 
 
 def test_the_raw_loop_has_a_share_of_one(out: Path) -> None:
