@@ -40,6 +40,7 @@ class Stream {
   bool capturing() const;
 
   int device() const { return device_; }
+  c10::Stream as_torch() const;
 
   // Only this library uses the following.
 
@@ -50,7 +51,6 @@ class Stream {
   void enqueue_release(Work work);
   /// While held, the stream starts no work; other streams continue.
   void set_held(bool held);
-  c10::Stream as_torch() const;
   void* native_handle() { return id_ == 0 ? nullptr : this; }
 
  private:
