@@ -52,7 +52,6 @@ test-gpu: build ## run the tests that need an NVIDIA GPU; fails without one
 
 # The plans are built first: a build under the sanitizer would time thousands of kernels.
 memcheck: build ## run a few of the GPU tests under NVIDIA's compute-sanitizer (TOOL=racecheck)
-	@mkdir -p build
 	@export REQUIRE_GPU=1 GPU_PLANS="$${GPU_PLANS:-build/gpu-plans}" && \
 	$(BIN)/python -m pytest tests/gpu -m sanitizer $(ARGS) && \
 	compute-sanitizer --tool $(TOOL) --error-exitcode 9 $(BIN)/python -m pytest tests/gpu -m sanitizer $(ARGS)
