@@ -112,9 +112,12 @@ run_step() { # NAME
   echo "   $result"
   [ $code = 0 ] || tail -20 "$log"
   {
-    printf '\n## %s\n\n%s, %d s\n\n```\n' "$1" "$result" $((SECONDS - began))
-    tail -30 "$log"
-    printf '```\n'
+    printf '\n## %s\n\n%s, %d s\n\n' "$1" "$result" $((SECONDS - began))
+    if [ "$1" = bench ] && [ $code = 0 ]; then
+      cat "$out/performance-gpu.md"
+    else
+      printf '```\n%s\n```\n' "$(tail -30 "$log")"
+    fi
   } >>"$out/verification.md"
   return $code
 }
