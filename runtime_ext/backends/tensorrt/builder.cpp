@@ -39,7 +39,7 @@ class PlanBuilder {
         monitor_(progress),
         timing_cache_(options.timing_cache, version_) {
     log_.clear();
-    check_external_data(model_.bytes(), model);
+    check_external_data(model_.bytes(), model, options.external_data);
     create_builder(place.plugins);
     network_.reset(generation::create_network(*builder_, precision_));
     if (!network_) fail_to_start();

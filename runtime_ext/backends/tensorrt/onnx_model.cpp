@@ -11,6 +11,8 @@ namespace trtserve::tensorrt {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr uint32_t kModelGraph = 7;
 constexpr uint32_t kModelFunctions = 25;
 constexpr uint32_t kNode = 1;  // of a graph
@@ -37,46 +39,55 @@ constexpr Part kParts[] = {
     {Message::SparseTensor, 1, Message::Tensor},     {Message::SparseTensor, 2, Message::Tensor},
 };
 
-void check_location(std::string_view location, const std::string& model) {
-  namespace fs = std::filesystem;
-  const fs::path given(location);
-  std::error_code unknown;
-  const auto folder = fs::weakly_canonical(fs::absolute(model).parent_path(), unknown);
-  const auto file = fs::weakly_canonical(folder / given, unknown);
-  // Compared after links are followed; a location of another kind than a plain relative path cannot be compared.
-  const auto inside = file.lexically_relative(folder);
-  if (!unknown && given.is_relative() && !inside.empty() && *inside.begin() != ".." && file != folder) return;
-  fail(Kind::InvalidInput, "the model keeps the data of a tensor in the file '", location,
-       "', which is not in the model's folder: save the model with its data inside, or beside it");
-}
+/// Checks where the tensors of one model keep their data.
+class DataCheck {
+ public:
+  DataCheck(const std::string& model, bool allowed)
+      : folder_(fs::weakly_canonical(fs::absolute(model).parent_path())), allowed_(allowed) {}
 
-/// A field may come twice, and then readers differ in which they take: all of them are checked.
-void check_entry(std::string_view entry, const std::string& path) {
-  bool is_location = false;
-  for (Fields fields(entry); fields.next();) {
-    is_location |= fields.field().number == 1 && fields.field().bytes == "location";
-  }
-  for (Fields fields(entry); is_location && fields.next();) {
-    if (fields.field().number == 2) check_location(fields.field().bytes, path);
-  }
-}
-
-void check_tensor(std::string_view tensor, const std::string& path) {
-  for (Fields fields(tensor); fields.next();) {
-    if (fields.field().number == kTensorExternalData) check_entry(fields.field().bytes, path);
-  }
-}
-
-void check(Message kind, std::string_view message, const std::string& path, int depth) {
-  if (depth > kMostDepth) fail(Kind::InvalidInput, "the model has more than ", kMostDepth, " graphs within graphs");
-  if (kind == Message::Tensor) return check_tensor(message, path);
-  for (Fields fields(message); fields.next();) {
-    for (const auto& part : kParts) {
-      if (part.in != kind || part.field != fields.field().number || fields.field().type != WireType::Bytes) continue;
-      check(part.holds, fields.field().bytes, path, depth + (part.holds == Message::Graph ? 1 : 0));
+  void check(Message kind, std::string_view message, int depth = 0) const {
+    if (depth > kMostDepth) fail(Kind::InvalidInput, "the model has more than ", kMostDepth, " graphs within graphs");
+    for (Fields fields(message); fields.next();) {
+      if (fields.field().type != WireType::Bytes) continue;
+      const auto bytes = fields.field().bytes;
+      if (kind == Message::Tensor && fields.field().number == kTensorExternalData) check_entry(bytes);
+      for (const auto& part : kParts) {
+        if (part.in != kind || part.field != fields.field().number) continue;
+        check(part.holds, bytes, depth + (part.holds == Message::Graph ? 1 : 0));
+      }
     }
   }
-}
+
+ private:
+  /// A field may come twice, and then readers differ in which they take: all of them are checked.
+  void check_entry(std::string_view entry) const {
+    bool is_location = false;
+    for (Fields fields(entry); fields.next();) {
+      is_location |= fields.field().number == 1 && fields.field().bytes == "location";
+    }
+    for (Fields fields(entry); is_location && fields.next();) {
+      if (fields.field().number == 2) check_location(fields.field().bytes);
+    }
+  }
+
+  void check_location(std::string_view location) const {
+    if (!allowed_) {
+      fail(Kind::InvalidInput, "the model keeps the data of a tensor in the file '", location,
+           "', which was not sent with it: save the model with its data inside");
+    }
+    // Compared after links are followed.
+    const fs::path given(location);
+    std::error_code unknown;
+    const auto file = fs::weakly_canonical(folder_ / given, unknown);
+    const auto inside = file.lexically_relative(folder_);
+    if (!unknown && given.is_relative() && !inside.empty() && *inside.begin() != ".." && file != folder_) return;
+    fail(Kind::InvalidInput, "the model keeps the data of a tensor in the file '", location,
+         "', which is not in the model's folder: save the model with its data inside, or beside it");
+  }
+
+  const fs::path folder_;
+  const bool allowed_;
+};
 
 }  // namespace
 
@@ -90,9 +101,9 @@ std::optional<OnnxNode> find_node(std::string_view model, int number) {
   return std::nullopt;
 }
 
-void check_external_data(std::string_view model, const std::string& path) {
+void check_external_data(std::string_view model, const std::string& path, bool allowed) {
   if (model.empty()) fail(Kind::InvalidInput, "the model is empty");
-  check(Message::Model, model, path, 0);
+  DataCheck(path, allowed).check(Message::Model, model);
 }
 
 }  // namespace trtserve::tensorrt

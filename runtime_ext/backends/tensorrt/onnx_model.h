@@ -15,8 +15,9 @@ struct OnnxNode {
 /// The node of that number in the model's graph; nothing if there is none.
 std::optional<OnnxNode> find_node(std::string_view model, int number);
 
-/// Refuses external tensor data outside the folder of the model (`path`): the parser would read any file. InvalidInput
-/// if it names such a file, or if the bytes are not an ONNX model.
-void check_external_data(std::string_view model, const std::string& path);
+/// Refuses data in other files than the model (which lies at `path`): the parser would read any file. If it is
+/// `allowed`, files of the model's folder may be read. InvalidInput names the file; also if the bytes are not an ONNX
+/// model.
+void check_external_data(std::string_view model, const std::string& path, bool allowed);
 
 }  // namespace trtserve::tensorrt

@@ -291,20 +291,22 @@ def external_model(*locations: bytes) -> bytes:
 @pytest.mark.parametrize("location", [b"/etc/passwd", b"../secret", b"a/../../secret", b"link", b"."])
 def test_data_outside_the_models_folder_is_not_read(builds: Builds, location: bytes) -> None:
     (builds.trt.folder / "link").symlink_to("/etc/passwd")
-    error = builds.refusal(external_model(b"weights.bin", location))
+    error = builds.refusal(external_model(b"weights.bin", location), external_data=True)
     assert error.kind == "InvalidInput"
     assert f"in the file '{location.decode()}', which is not in the model's folder" in str(error)
 
 
-def test_data_beside_the_model_is_allowed(builds: Builds) -> None:
-    builds.build_bytes(external_model(b"weights.bin", b"parts/weights.bin"))
+def test_data_beside_the_model_is_read_only_if_that_is_allowed(builds: Builds) -> None:
+    model = external_model(b"weights.bin", b"parts/weights.bin")
+    assert "in the file 'weights.bin', which was not sent with it" in str(builds.refusal(model))
+    builds.build_bytes(model, external_data=True)
 
 
 def test_a_second_location_of_a_tensor_is_checked_too(builds: Builds) -> None:
     entry = b"\x0a\x01x\x12\x04safe\x0a\x08location\x12\x0b/etc/passwd"
     tensor = b"\x6a" + bytes([len(entry)]) + entry
     graph = b"\x2a" + bytes([len(tensor)]) + tensor
-    error = builds.refusal(sdk.toy_model(DOUBLE) + b"\x3a" + bytes([len(graph)]) + graph)
+    error = builds.refusal(sdk.toy_model(DOUBLE) + b"\x3a" + bytes([len(graph)]) + graph, external_data=True)
     assert "'/etc/passwd'" in str(error)
 
 
