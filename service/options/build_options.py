@@ -43,7 +43,7 @@ class BuildOptions(BaseModel):
         return self.model_dump_json(exclude={"timing_cache"}, exclude_defaults=True)
 
     def for_runtime(self, device: str, timing_cache: str) -> dict[str, Any]:
-        """The options by name, as BuildOptions of the runtime accepts them; `timing_cache` is a file's path."""
+        """The options by name, as the runtime's BuildOptions accept them; `timing_cache` is a file's path."""
         return {
             "device": device,
             "precision": self.precision,
@@ -81,7 +81,7 @@ def canonical_profile(given: str) -> str:
 
 
 def read_profile(given: str) -> dict[str, Range]:
-    """The ranges of a profile by input. Raises InvalidInput, which says what is wrong and shows an example."""
+    """The ranges of a profile by input. Raises InvalidInput, which says what is wrong."""
     ranges: dict[str, Range] = {}
     position = 0
     while position < len(given) or not ranges:
@@ -105,6 +105,6 @@ def read_profile(given: str) -> dict[str, Range]:
 
 def _wrong(given: str, why: str) -> InvalidInput:
     return InvalidInput(
-        f"The profile {shown(given)} cannot be read: {why}. Give the least, the best and the greatest shape of "
-        f"each input, as profile={EXAMPLE}, with a comma before the next input."
+        f"The profile {shown(given)} cannot be read: {why}. Give the least, the best and the greatest "
+        f"shape of each input, as profile={EXAMPLE}, with a comma before the next input."
     )
