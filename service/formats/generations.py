@@ -20,6 +20,15 @@ def is_generation(runtime_backend: str, backend: str) -> bool:
     return runtime_backend == backend or _major(runtime_backend, backend) is not None
 
 
+def newest_first(backends: Sequence[str]) -> list[str]:
+    """The generations of TensorRT among the backends of the runtime."""
+    return sorted(
+        (each for each in backends if is_generation(each, TENSORRT)),
+        key=lambda each: _major(each, TENSORRT) or 0,
+        reverse=True,
+    )
+
+
 def choose_generation(version: PlanVersion, backends: Sequence[str]) -> str:
     """The backend of the runtime that loads plans of this version: that of its major version, otherwise
     the next one, which reads plans that were built version-compatible.
