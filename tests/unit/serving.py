@@ -9,8 +9,8 @@ from typing import Any
 from tests.fakes.runtime import FakeRuntime
 from tests.waiting import until
 from trtserve.engines.engine import Resolved
-from trtserve.engines.lifecycle import Sleep
 from trtserve.engines.registry import Registry
+from trtserve.engines.retries import Sleep
 from trtserve.formats.format import Format
 from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.trial import Trial
