@@ -42,7 +42,7 @@ class Builds:
         self._build_plan = build
         self._most_waiting = settings.max_waiting_builds
         self._devices: KeyedLock[str] = KeyedLock()
-        self._running: dict[int, asyncio.Task[tuple[str, StagedPlan]]] = {}  # by engine ID
+        self._running: dict[int, asyncio.Task[StagedPlan]] = {}  # by engine ID
         self._cancelled: set[int] = set()  # of them
         self._stopping = False
         self.waiting = 0
@@ -90,13 +90,13 @@ class Builds:
         if engine.progress.reason:
             logger.warning("engine %s: is built again: %s", engine, engine.progress.reason)
         try:
-            built, staged = await self._in_task(engine, backend, target)
+            staged = await self._in_task(engine, backend, target)
         except Exception as failure:
             engine.progress.end("failed")
             await self._record_failure(engine, failure, target)
             raise
         engine.progress.end("done")
-        build = engine.stored.build.with_(plan=staged.digest, target=built or target, failure=None)
+        build = engine.stored.build.with_(plan=staged.digest, target=target, failure=None)
         stored = replace(engine.stored, build=build, plan_bytes=staged.size)
         await self._threads.call(self._store.adopt_built, staged, stored)
         engine.stored = stored
@@ -127,16 +127,16 @@ class Builds:
             return "Its plan in the store was missing or damaged.", backend, target
         return "", backend, target
 
-    async def _in_task(self, engine: Engine, backend: str, target: str) -> tuple[str, StagedPlan]:
+    async def _in_task(self, engine: Engine, backend: str, target: str) -> StagedPlan:
         if self._stopping:
             raise stopping()
         task = asyncio.ensure_future(self._build(engine, backend, target))
         self._running[engine.id] = task
         outcome = "failed"
         try:
-            built = await task
+            staged = await task
             outcome = "succeeded"
-            return built
+            return staged
         except asyncio.CancelledError:
             outcome = "cancelled"
             if self._stopping:
@@ -151,8 +151,8 @@ class Builds:
             self._cancelled.discard(engine.id)
             del self._running[engine.id]
 
-    async def _build(self, engine: Engine, backend: str, target: str) -> tuple[str, StagedPlan]:
-        """Wait for the device, then build; return the target and the plan."""
+    async def _build(self, engine: Engine, backend: str, target: str) -> StagedPlan:
+        """Wait for the device, then build the plan."""
         assert engine.progress is not None
         assert engine.stored.build is not None
         await self._threads.read(self._store.check_source, engine.stored)
@@ -172,7 +172,7 @@ class Builds:
                 counted = False
                 engine.progress.begin()
                 logger.info("engine %s: building (%s)", engine, target)
-                built = await self._build_plan(job, engine.progress.tell)
+                await self._build_plan(job, engine.progress.tell)
                 staged = await self._threads.read(self._store.built.stage, job.plan)
         except BaseException:
             with suppress(OSError):
@@ -181,7 +181,7 @@ class Builds:
         finally:
             self.waiting -= counted
         logger.info("engine %s: built in %.1f s", engine, engine.progress.seconds)
-        return built, staged
+        return staged
 
     async def _record_failure(self, engine: Engine, failure: Exception, target: str) -> None:
         """Keep why the build failed, so that a start does not try it again."""

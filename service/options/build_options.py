@@ -24,6 +24,37 @@ Profiles = Annotated[tuple[str, ...], Field(max_length=MOST_PROFILES)]
 Range = tuple[list[int], list[int], list[int]]  # least, best and greatest
 
 
+class BuildRequest(BaseModel):
+    """What a person may ask of a build beside the options of its engine."""
+
+    backend: Literal["auto", "tensorrt", "openvino"] = Field(
+        default="auto",
+        description="What runs an ONNX model: `tensorrt` builds a plan from it on the GPU, `openvino` runs "
+        "it as it is; `auto`: `tensorrt` if `device` is a GPU, else `openvino`. Other files have one.",
+    )
+    profile: list[str] = Field(
+        default=[],
+        description="Of a build: an optimization profile, as the least, the best and the greatest shape of "
+        "each input; once for each profile. None: one for batches up to `max_batch_size`, if the first "
+        "dimension is each input's only dynamic one.",
+        examples=[[EXAMPLE]],
+    )
+    workspace_bytes: int = Field(
+        default=0, ge=0, le=MOST_WORKSPACE, description="Of a build: memory that it may use; 0: the default."
+    )
+    timing_cache: bool = Field(
+        default=True,
+        description="Of a build: use what earlier builds on this GPU measured, and keep what this one does.",
+    )
+
+    def asked_of_build(self) -> list[str]:
+        """The options of a build that were asked for, by name; `backend` is asked of other uploads too."""
+        return [name for name in BUILD_FIELDS if name in self.model_fields_set]
+
+
+BUILD_FIELDS = ("profile", "workspace_bytes", "timing_cache")
+
+
 class BuildOptions(BaseModel):
     """How a plan is built from an ONNX model; `profiles` are canonical, see canonical_profile()."""
 

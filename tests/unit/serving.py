@@ -28,11 +28,12 @@ class Server:
         runtime: FakeRuntime,
         trial: Trial | None = None,
         sleep: Sleep = asyncio.sleep,
+        **parts: Any,
     ) -> None:
         self.settings = settings
         self.runtime = runtime
         self.store = Store(settings.store)
-        self.registry = Registry(settings, self.store, runtime, trial, sleep)
+        self.registry = Registry(settings, self.store, runtime, trial, sleep, **parts)
 
     def stage(self, plan: bytes) -> StagedPlan:
         writer = self.store.new_upload()
