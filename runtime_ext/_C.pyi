@@ -128,7 +128,8 @@ class BuildOptions:
     input, the least, the best and the greatest shape or, for an input whose values decide shapes, values;
     none: one from `max_batch_size`, where the first dimension of each dynamic input is its only dynamic one.
     `workspace_bytes` 0: the backend's default. `timing_cache`: a file that is read if it exists, and written
-    after a build; "": none.
+    after a build; "": none. `external_data`: whether the model may keep data in other files of its folder,
+    which its author can then read through the plan.
     """
 
     device: str
@@ -137,6 +138,7 @@ class BuildOptions:
     max_batch_size: int
     workspace_bytes: int
     timing_cache: str
+    external_data: bool
     def __init__(
         self,
         *,
@@ -146,6 +148,7 @@ class BuildOptions:
         max_batch_size: int = ...,
         workspace_bytes: int = ...,
         timing_cache: str = ...,
+        external_data: bool = ...,
     ) -> None: ...
 
 class BuildProgress:

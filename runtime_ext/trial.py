@@ -14,7 +14,6 @@ import ctypes
 import gc
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -26,11 +25,10 @@ from typing import Any, NamedTuple, TypedDict
 
 from runtime_ext import Error, LoadOptions, take_log
 from runtime_ext.backends import TensorRtOptions, create_runtime
+from runtime_ext.child import bind_to
 
 TRIAL_ID = 1  # the process holds no other engine
-PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
-FIRST_TO_BE_KILLED = b"1000"  # when memory runs out: see proc(5), oom_score_adj
 
 
 class Request(TypedDict):
@@ -185,16 +183,11 @@ def _try(connection: socket.socket, said: socket.socket, host: int) -> None:
 
 
 def _bind_to(host: int) -> None:
-    """End with the host, end before the server if memory runs out, and write no core dump."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != host:
-        os._exit(1)
+    """End with the host, and handle signals as a process that was not forked from it."""
+    bind_to(host)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_bytes(FIRST_TO_BE_KILLED)
 
 
 if __name__ == "__main__":

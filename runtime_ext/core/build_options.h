@@ -21,6 +21,7 @@ struct BuildOptions {
   int64_t max_batch_size = 1;          ///< used only if there are no profiles
   int64_t workspace_bytes = 0;         ///< the most scratch memory of a layer; 0: the backend's default
   std::string timing_cache;            ///< a file that is read if it exists, and written after a build; empty: none
+  bool external_data = false;          ///< whether the model may keep data in other files of its folder
 
   /// Calls `field(name, member)` for each option except `profiles`, which Python gives in another form.
   template <typename Field>
@@ -30,6 +31,7 @@ struct BuildOptions {
     field("max_batch_size", &BuildOptions::max_batch_size);
     field("workspace_bytes", &BuildOptions::workspace_bytes);
     field("timing_cache", &BuildOptions::timing_cache);
+    field("external_data", &BuildOptions::external_data);
   }
 };
 

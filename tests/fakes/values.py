@@ -88,6 +88,7 @@ class BuildOptions:
     max_batch_size: int = 1
     workspace_bytes: int = 0
     timing_cache: str = ""
+    external_data: bool = False
 
 
 @dataclass

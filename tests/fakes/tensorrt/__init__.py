@@ -1,6 +1,6 @@
-"""A fake TensorRT: toy plans, and the controls of the library that runs them.
+"""A fake TensorRT: toy plans, and the controls of the library that builds and runs them.
 
-plan.h documents the plans; fake_trt.h and gate/gate.h document the controls.
+plan.h documents the plans, toy_model.h the models; fake_trt.h, fake_builder.h and gate/gate.h the controls.
 """
 
 import ctypes
@@ -22,6 +22,13 @@ def toy_plan(text: str, *, version: tuple[int, int, int, int] = (11, 1, 0, 106))
     return _HEADER.pack(b"ftrt", _HEADER.size + len(body), *version) + body
 
 
+def toy_model(text: str) -> bytes:
+    """Make an ONNX model whose doc_string holds a toy plan, for the fake parser: see toy_model.h."""
+    doc = f"toy plan <<<\n{text}\n>>>".encode()
+    length = bytes([len(doc) & 0x7F | 0x80, len(doc) >> 7 & 0x7F | 0x80, len(doc) >> 14])
+    return b"\x08\x08" + b"\x32" + length + doc  # ir_version 8; doc_string
+
+
 def load() -> ctypes.CDLL:
     """Load the library, and declare the controls' types."""
     library = ctypes.CDLL(str(LIBRARY))
@@ -38,6 +45,7 @@ _CONTROLS: list[tuple[str, object, list[type]]] = [
     ("fake_trt_allocated", ctypes.c_int64, []),
     ("fake_trt_driver_error", None, [ctypes.c_int]),
     ("fake_trt_version", None, [ctypes.c_int]),
+    ("fake_trt_gpu", None, [ctypes.c_int]),
     ("toy_gate_open", None, [ctypes.c_char_p]),
     ("toy_gate_await", ctypes.c_int, [ctypes.c_char_p, ctypes.c_int]),
 ]
