@@ -12,12 +12,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from runtime_ext import Error, Runtime
+from runtime_ext.building import build_target
 from trtserve.engines.engine import Engine, State
 from trtserve.engines.keyed_lock import KeyedLock
 from trtserve.engines.progress import Progress
 from trtserve.engines.store_threads import StoreThreads
 from trtserve.errors import Conflict, TrtserveError, Unavailable, of_kind, stopping
-from trtserve.plans.build import Build, Job, build_target, choose_builder
+from trtserve.plans.build import Build, Job, choose_builder
 from trtserve.settings import Settings
 from trtserve.shortage import passes
 from trtserve.store.build_record import Failure

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from runtime_ext import Error, Runtime
 from runtime_ext.backends import TensorRtOptions
 from trtserve.errors import Unavailable, Unsupported
@@ -93,15 +91,6 @@ def choose_builder(runtime: Runtime) -> str:
         raise Unsupported(f"This server has no tensorrt backend to build a plan with. {TENSORRT.missing}")
     why = " ".join(["The TensorRT of this server cannot build plans.", *reasons])
     raise Unsupported(f"{why} {NO_BUILDER}")
-
-
-def build_target(runtime: Runtime, backend: str, device: str) -> str:
-    """What a plan that is built now is for: the library's version and the GPU, if there is one. Blocks."""
-    version = f"TensorRT {runtime.backend_version(backend)}"
-    if not torch.cuda.is_available():
-        return version
-    gpu = torch.cuda.get_device_properties(device if ":" in device else "cuda:0")
-    return f"{version}, {gpu.name} (compute capability {gpu.major}.{gpu.minor})"
 
 
 class ProcessBuild:
