@@ -72,6 +72,12 @@ class Job:
             text = text.replace(str(path), name) if path else text
         return text
 
+    def delete_leftovers(self, child: int) -> None:
+        """Delete what the child with this process ID was writing when it ended."""
+        self.plan.unlink(missing_ok=True)
+        if self.options.get("timing_cache"):
+            Path(f"{self.options['timing_cache']}.{child}.part").unlink(missing_ok=True)
+
 
 Build = Callable[[Job, Callable[[Step], None]], Awaitable[str]]
 """Does a job and tells its steps; returns what the plan was built for. Leaves nothing if it is cancelled."""
@@ -100,13 +106,13 @@ class ProcessBuild:
         self,
         tensorrt: TensorRtOptions,
         timeout_s: float | None,
-        command: Sequence[str] = COMMAND,
+        command: Sequence[str] | None = None,
         killed_within_s: float = KILLED_WITHIN_S,
     ) -> None:
-        """`timeout_s` None: no limit. `command` starts a child, and only tests give another one."""
+        """`timeout_s` None: no limit. `command` starts a child, and only tests give one."""
         self._tensorrt = tensorrt
         self._timeout_s = timeout_s
-        self._command = tuple(command)
+        self._command = tuple(command or COMMAND)
         self._killed_within_s = killed_within_s
 
     async def __call__(self, job: Job, tell: Callable[[Step], None]) -> str:
@@ -138,7 +144,7 @@ class ProcessBuild:
         finally:
             await self._end(child)
             if not built:
-                job.plan.unlink(missing_ok=True)
+                job.delete_leftovers(child.pid)
 
     async def _follow(self, child: asyncio.subprocess.Process, job: Job, tell: Callable[[Step], None]) -> str:
         """Hand the job over and pass its steps on; return the target, or raise why the build failed."""
@@ -165,7 +171,7 @@ class ProcessBuild:
         logger.debug("build of %s: %s: %s", job.model.name, report, words)
         failure = failure_of(BUILDING, report, exit_code, words, library=TENSORRT.library, crashed=CRASHED)
         if failure is not None:
-            failure.args = (job.without_paths(str(failure)),)
+            failure.args = (sentence(job.without_paths(str(failure))),)
             raise failure
         return str(report.get("target", ""))
 

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,8 +21,13 @@ COMMAND = Path(sys.executable).with_name("trtserve")
 class Server:
     """`trtserve serve` on a store; `with` starts it, and stops it with SIGTERM."""
 
-    def __init__(self, store: Path, *options: str, grpc: bool = False) -> None:
+    def __init__(
+        self, store: Path, *options: str, grpc: bool = False, command: Sequence[str] = (str(COMMAND),)
+    ) -> None:
+        """`command` is that of trtserve, unless a test puts something before it."""
         self.store = store
+        self._command = command
+        self.variables: dict[str, str] = {}  # added to the environment at the next start
         self.grpc_address = ""  # set once it listens
         self._grpc = grpc
         self._options = options
@@ -54,11 +60,15 @@ class Server:
 
     def start(self) -> None:
         """Start the process and return once it listens."""
-        command = [str(COMMAND), "serve", "--port", "0", "--store", str(self.store)]
+        command = [*self._command, "serve", "--port", "0", "--store", str(self.store)]
         command += ["--grpc-port", "0" if self._grpc else "off"]
         with self._log_path.open("a") as log:
             self._process = subprocess.Popen(
-                [*command, *self._options], stdout=subprocess.PIPE, stderr=log, text=True, env=environment()
+                [*command, *self._options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment() | self.variables,
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -104,7 +104,7 @@ async def test_an_error_reported_by_the_child_is_raised_without_paths(
 ) -> None:
     said = f"tell(kind={kind!r}, message='cannot parse ' + request['model'] + ' at node 3')"
     failing = job(f"Path(request['plan']).write_bytes(b'half'); {said}")
-    with pytest.raises(raised, match=r"^cannot parse the model at node 3$"):
+    with pytest.raises(raised, match=r"^Cannot parse the model at node 3\.$"):
         await process_build()(failing, ignore)
     assert not failing.plan.exists()
 
