@@ -98,7 +98,9 @@ def _build(
         runtime.close()
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     cache = str(timing_cache.absolute()) if timing_cache is not None else ""
-    job = Job(backend, model, part, options.for_runtime(settings.device, cache))
+    told = options.for_runtime(settings.device, cache)
+    # The file is the caller's own, and so are those beside it: unlike an upload, it may have its data there.
+    job = Job(backend, model, part, {**told, "external_data": True})
     label = f"Building {model.name}"
     try:
         with click.progressbar(
