@@ -96,7 +96,7 @@ def _build(request: Request, progress: BuildProgress) -> dict[str, Any]:
 
 def _settings(request: Request) -> TensorRtOptions:
     return TensorRtOptions(
-        library=next(map(Path, request["libraries"]), None),
+        libraries=tuple(map(Path, request["libraries"])),
         plugins=tuple(map(Path, request["plugins"])),
         allow_host_code=request["allow_host_code"],
     )

@@ -12,6 +12,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
+#include <c10/core/Stream.h>
 
 #include "core/build_options.h"
 #include "core/build_progress.h"
@@ -47,6 +48,16 @@ class ExecutionContext {
   virtual void interrupt() noexcept {}
 };
 
+/// A stream of a device, which nothing else uses while this exists. Not thread safe.
+class DeviceStream {
+ public:
+  virtual ~DeviceStream() = default;
+  virtual c10::Stream stream() const = 0;
+
+  /// Blocks until the work that is now enqueued on the stream is complete; throws the device's error if there is one.
+  virtual void wait() = 0;
+};
+
 /// A plan, deserialized. Thread safe except for create_context().
 class BackendEngine {
  public:
@@ -74,6 +85,9 @@ class BackendEngine {
   virtual std::map<std::string, int64_t> counters() const { return {}; }
 
   virtual std::unique_ptr<ExecutionContext> create_context() = 0;
+
+  /// A stream for an instance; null if device() is the CPU, which has none. May outlive the engine.
+  virtual std::unique_ptr<DeviceStream> create_stream() { return nullptr; }
 };
 
 /// A backend's settings by name; each backend documents its own.

@@ -21,17 +21,18 @@ def decide(head: bytes, asked: str, backends: Sequence[str]) -> Format:
     Raises InvalidInput if the file is not a plan, or has another format than asked for, and Unsupported if
     its backend is not installed.
     """
-    chosen, what = tell_format(head, asked)
+    chosen, sniffed = tell_format(head, asked)
     backend = backend_of(chosen)
     if not any(is_generation(each, backend.name) for each in backends):
         raise Unsupported(
-            f"The plan is {what}, and this server has no {backend.name} backend. {backend.missing}"
+            f"The plan is {sniffed.what}, and this server has no {backend.name} backend. "
+            f"{backend.missing} {sniffed.advice}".rstrip()
         )
     return chosen
 
 
-def tell_format(head: bytes, asked: str) -> tuple[Format, str]:
-    """The format of a file, and what it is, which completes "The plan is …"; `asked` as in decide().
+def tell_format(head: bytes, asked: str) -> tuple[Format, Sniffed]:
+    """The format of a file, and what it is found to be; `asked` as in decide().
 
     Raises InvalidInput if the file is not a plan, or has another format than asked for.
     """
@@ -45,7 +46,7 @@ def tell_format(head: bytes, asked: str) -> tuple[Format, str]:
             + (TO_BUILD if (sniffed.format, asked) == (Format.ONNX, Format.TENSORRT) else "")
         )
     # An unknown file goes to the backend that was asked for: it may know more.
-    return sniffed.format or Format(asked), sniffed.what
+    return sniffed.format or Format(asked), sniffed
 
 
 def sniff(head: bytes) -> Sniffed:

@@ -19,7 +19,7 @@ from runtime_ext import Error, Runtime
 from runtime_ext.backends import TensorRtOptions
 from trtserve.errors import Unavailable, Unsupported
 from trtserve.formats.backends import TENSORRT
-from trtserve.formats.generations import newest_first
+from trtserve.formats.generations import generations
 from trtserve.plans.child import SAID_CHARACTERS, Work, failure_of, keep_last, last_words, parsed
 from trtserve.shortage import RETRY_AFTER_S, shortage_behind
 from trtserve.text import cut, sentence
@@ -85,15 +85,16 @@ Build = Callable[[Job, Callable[[Step], None]], Awaitable[str]]
 
 def choose_builder(runtime: Runtime) -> str:
     """The newest installed generation of TensorRT that builds plans. Blocks. Raises Unsupported for none."""
-    generations = newest_first(runtime.backends())
+    installed = generations(runtime.backends())
     reasons = []
-    for backend in generations:
+    for major in sorted(installed, reverse=True):
+        backend = installed[major]
         try:
             if runtime.backend_builds(backend):
                 return backend
         except Error as failure:  # its library cannot be opened
             reasons.append(sentence(str(failure)))
-    if not generations:
+    if not installed:
         raise Unsupported(f"This server has no tensorrt backend to build a plan with. {TENSORRT.missing}")
     why = " ".join(["The TensorRT of this server cannot build plans.", *reasons])
     raise Unsupported(f"{why} {NO_BUILDER}")
@@ -187,13 +188,12 @@ class ProcessBuild:
             logger.warning("the process %d, which builds a plan, was killed and does not end", child.pid)
 
     def _request(self, job: Job) -> bytes:
-        library = self._tensorrt.library
         request = {
             "backend": job.backend,
             "model": str(job.model.absolute()),
             "plan": str(job.plan.absolute()),
             "options": job.options,
-            "libraries": [] if library is None else [str(library)],
+            "libraries": [str(library) for library in self._tensorrt.libraries],
             "plugins": [str(plugin) for plugin in self._tensorrt.plugins],
             "allow_host_code": self._tensorrt.allow_host_code,
         }

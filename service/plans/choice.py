@@ -35,7 +35,8 @@ async def choose(
     Raises InvalidInput for options that do not go together or with the file, Unsupported if nothing here can
     build the plan, and the errors of choose_format().
     """
-    found, what = tell_format(head, format)
+    found, sniffed = tell_format(head, format)
+    what = sniffed.what
     if found is Format.ONNX and _is_built(settings, asked, build):
         return await _choose_build(runtime, settings, asked, build)
     if build.backend not in {"auto", backend_of(found).name}:

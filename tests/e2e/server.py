@@ -16,15 +16,18 @@ from tests.waiting import wait_until
 
 HANGS_AFTER_S = 120  # only to end a test that would never end
 COMMAND = Path(sys.executable).with_name("trtserve")
+SERVE = (str(COMMAND),) if COMMAND.exists() else (sys.executable, "-P", "-m", "trtserve")
 
 
 class Server:
-    """`trtserve serve` on a store; `with` starts it, and stops it with SIGTERM."""
+    """`trtserve serve` on a store; `with` starts it, and stops it with SIGTERM.
+
+    `command` serves in place of the installed one.
+    """
 
     def __init__(
-        self, store: Path, *options: str, grpc: bool = False, command: Sequence[str] = (str(COMMAND),)
+        self, store: Path, *options: str, grpc: bool = False, command: Sequence[str] = (*SERVE, "serve")
     ) -> None:
-        """`command` is that of trtserve, unless a test puts something before it."""
         self.store = store
         self._command = command
         self.variables: dict[str, str] = {}  # added to the environment at the next start
@@ -60,7 +63,7 @@ class Server:
 
     def start(self) -> None:
         """Start the process and return once it listens."""
-        command = [*self._command, "serve", "--port", "0", "--store", str(self.store)]
+        command = [*self._command, "--port", "0", "--store", str(self.store)]
         command += ["--grpc-port", "0" if self._grpc else "off"]
         with self._log_path.open("a") as log:
             self._process = subprocess.Popen(

@@ -17,7 +17,7 @@ from tests.e2e.server import HANGS_AFTER_S, Server, environment
 from tests.fakes.tensorrt import toy_model
 from tests.waiting import wait_until
 
-FAKED = (sys.executable, "-m", "tests.fakes.with_tensorrt", "trtserve")
+TRTSERVE = (sys.executable, "-m", "tests.fakes.with_tensorrt", "trtserve")
 ROOT = Path(__file__).parents[2]
 DOUBLE = "input x FP32 -1 4\noutput y scale x 2"
 BUILT = {"backend": "tensorrt", "name": "net", "max_batch_size": "8"}
@@ -26,7 +26,7 @@ ASYNC = {"Prefer": "respond-async"}
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path / "store", command=FAKED) as server:
+    with Server(tmp_path / "store", command=(*TRTSERVE, "serve")) as server:
         yield server
 
 
@@ -142,7 +142,7 @@ def test_whatever_a_build_does_the_server_answers_and_nothing_is_left(
 
 def test_a_build_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     options = ("--build-timeout-s", "0.5")
-    with Server(tmp_path / "store", *options, command=FAKED) as server:
+    with Server(tmp_path / "store", *options, command=(*TRTSERVE, "serve")) as server:
         response = server.client.post("/engines", params=BUILT, content=slow("timeout"))
         assert response.status_code == 503
         assert "--build-timeout-s" in response.json()["error"]
@@ -223,7 +223,7 @@ def test_after_a_change_of_the_gpu_the_engine_is_built_again(server: Server) -> 
 
 def trtserve(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*FAKED, *map(str, arguments)],
+        [*TRTSERVE, *map(str, arguments)],
         cwd=ROOT,
         env=environment(),
         capture_output=True,
@@ -263,7 +263,7 @@ def test_the_command_tells_a_failure_and_writes_nothing(model: Path) -> None:
 def test_an_interrupted_command_leaves_nothing(model: Path, number: signal.Signals) -> None:
     model.write_bytes(slow(f"interrupted{number}"))
     plan = model.with_suffix(".plan")
-    command = [*FAKED, "build", str(model), "-o", str(plan)]
+    command = [*TRTSERVE, "build", str(model), "-o", str(plan)]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

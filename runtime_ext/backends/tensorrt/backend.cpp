@@ -50,13 +50,15 @@ at::Device parse_device(const std::string& text, c10::DeviceType type) {
 }
 
 /// Settings: "libraries" (candidates for the runtime library, one a line, tried in their order), "plugins"
-/// (libraries of TensorRT plugins, one a line), "allow_host_code" ("1": plans may bring code for the host).
+/// (libraries of TensorRT plugins, one a line), "allow_host_code" ("1": plans may bring code for the host), "spin"
+/// ("1": threads that wait for the device spin).
 class TensorRtBackend final : public Backend {
  public:
   explicit TensorRtBackend(const BackendConfig& config)
       : libraries_(lines(config, "libraries")),
         library_(std::make_shared<const Library>(libraries_)),
-        options_{lines(config, "plugins"), is_set(config, "allow_host_code")} {}
+        options_{lines(config, "plugins"), is_set(config, "allow_host_code"),
+                 is_set(config, "spin") ? Wait::Spin : Wait::Sleep} {}
 
   std::string version() const override { return library_->version(); }
 

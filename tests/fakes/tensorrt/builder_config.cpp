@@ -11,7 +11,7 @@ namespace {
 
 std::atomic<int> gpu{0};
 
-constexpr std::string_view kMagic = "fake timings of GPU ";
+constexpr std::string_view kTimings = "fake timings of GPU ";
 
 size_t at(nvinfer1::OptProfileSelector select) { return static_cast<size_t>(select); }
 
@@ -55,7 +55,7 @@ nvinfer1::IHostMemory* TimingCache::serialize() const noexcept {
   const Call call(object_, "serialize");
   if (!call) return nullptr;
   std::ostringstream text;
-  text << kMagic << call->gpu << ": " << call->builds << " builds";
+  text << kTimings << call->gpu << ": " << call->builds << " builds";
   return std::make_unique<HostMemory>(text.str()).release();
 }
 

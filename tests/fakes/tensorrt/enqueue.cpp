@@ -3,6 +3,7 @@
 #include "context_state.h"
 #include "contract.h"
 #include "execution.h"
+#include "gate.h"
 #include "graph.h"
 #include "inference.h"
 #include "kernels.h"
@@ -32,7 +33,9 @@ class Enqueue {
       return false;
     }
     if (fails_on_value() || !size_outputs()) return false;
+    if (stream_.capturing() && !context_.plan.capture_gate.empty()) toy::pass_gate(context_.plan.capture_gate);
     launch();
+    if (const auto* reason = context_.plan.failure("late")) return fail(*reason);
     context_.changed = false;
     context_.seen_values.clear();
     return true;
@@ -104,6 +107,9 @@ class Enqueue {
     }
     const bool data_dependent = std::any_of(tensors().begin(), tensors().end(),
                                             [](const Tensor& tensor) { return tensor.kind == Kind::Nonzero; });
+    if (context_.plan.capture_allocates && DeviceBlock::allocate(context_.engine->allocator, 256) == nullptr) {
+      return fail("the capture got no memory");
+    }
     if (context_.plan.graph != GraphMode::Refuse && !data_dependent) return true;
     context_.reporter.error(ErrorCode::kUNSPECIFIED_ERROR, kFunction, "Cuda Runtime",
                             "operation not permitted when stream is capturing");

@@ -84,7 +84,7 @@ sys.stdout.write("not JSON\\n" + "x" * 3_000_000 + "\\n")
 
 async def test_the_child_gets_the_job_and_the_libraries(job: Make, tmp_path: Path) -> None:
     asked = tmp_path / "asked.json"
-    tensorrt = TensorRtOptions(Path("/opt/libnvinfer.so.8"), (Path("/p/a.so"),), True)
+    tensorrt = TensorRtOptions((Path("/opt/libnvinfer.so.8"),), (Path("/p/a.so"),), True)
     built = job(f"Path({str(asked)!r}).write_text(json.dumps(request)); {DONE}", precision="f16")
     await process_build(tensorrt=tensorrt)(built, ignore)
     assert json.loads(asked.read_text()) == {

@@ -80,9 +80,10 @@ def test_the_runtime_is_created_with_the_settings_of_the_request(
         return FakeRuntime(backends=("tensorrt11",))
 
     monkeypatch.setattr(building, "create_runtime", create_runtime)
-    request_ |= {"libraries": ["/opt/libnvinfer.so.11"], "plugins": ["/p/a.so"], "allow_host_code": True}
+    libraries = ["/opt/libnvinfer.so.8", "/opt/libnvinfer.so.11"]
+    request_ |= {"libraries": libraries, "plugins": ["/p/a.so"], "allow_host_code": True}
     building.attempt(request_, lambda event: None)
-    assert made == [TensorRtOptions(Path("/opt/libnvinfer.so.11"), (Path("/p/a.so"),), True)]
+    assert made == [TensorRtOptions(tuple(map(Path, libraries)), (Path("/p/a.so"),), True)]
 
 
 def test_a_step_is_told_only_if_something_has_changed() -> None:
