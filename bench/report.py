@@ -239,7 +239,7 @@ def gpu_chart(results: dict[str, Any], path: Path) -> None:
         plot.set_xticks(middles, [f"batch {batch}" for batch in batches])
         plot.set_title(f"CUDA graphs {'on' if graphs else 'off'}")
     plots[0].set_ylabel("share of the raw enqueueV3 loop")
-    plots[0].legend(fontsize=7)
+    figure.legend(*plots[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(ways))
     figure.suptitle(f"ResNet-50 fp16, {results['machine']['GPU']}")
     figure.savefig(path)
     plt.close(figure)

@@ -63,7 +63,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         plan = options.plan or folder / "resnet50.plan"
         if not plan.exists():
             print(f"building {plan}", flush=True)
-            model.build(card, plan)
+            model.build(card, plan, folder)
         in_process = InProcess(card, plan)
         failed: measure.Failures = {}
         shape = (in_process.input.shape or [])[1:]

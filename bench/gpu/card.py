@@ -72,22 +72,22 @@ def real(backend: str | None, library: Path | None) -> Card:
 
 
 def toy() -> Card:
-    """The fake TensorRT on the fake device of the tests: times mean nothing there."""
-    from tests.fakes import tensorrt as sdk
-
+    """The fake TensorRT 11 on the fake device of the tests: times mean nothing there."""
     import_module("tests.fakes.device").load()  # by name: the module is not strictly typed
+    fakes = Path(__file__).resolve().parents[2] / "tests" / "fakes" / "tensorrt"
+    library = PLUGIN_DIR / "libnvinfer_fake.so"
     runtime = runtime_ext.Runtime()
     plugin = str(plugin_path("tensorrt_fake"))
-    runtime.register_backend("tensorrt11", plugin, config={"libraries": str(sdk.LIBRARY)})
+    runtime.register_backend("tensorrt11", plugin, config={"libraries": str(library)})
     serve = [sys.executable, "-m", "tests.fakes.tensorrt.serve", "serve"]
     return Card(
         runtime=runtime,
         backend="tensorrt11",
         device="fake",
-        library=sdk.LIBRARY,
+        library=library,
         cuda_runtime=PLUGIN_DIR / "libcudart_fake.so",
-        headers=(Path(sdk.__file__).parent / "include",),
-        server=(*serve, "--tensorrt-library", str(sdk.LIBRARY)),
+        headers=(fakes / "include", fakes / "include11"),
+        server=(*serve, "--tensorrt-library", str(library)),
         machine={"GPU": "none: the tests' fakes", "TensorRT": runtime.backend_version("tensorrt11")},
     )
 

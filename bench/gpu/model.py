@@ -37,8 +37,8 @@ def resnet50(path: Path) -> Path:
     return path
 
 
-def build(card: Card, plan: Path) -> None:
-    """Build the plan, which takes a minute."""
+def build(card: Card, plan: Path, folder: Path) -> None:
+    """Build the plan, which takes a minute; `folder` is for the model."""
     if card.device == "fake":
         from tests.fakes.tensorrt import toy_plan
 
@@ -46,8 +46,7 @@ def build(card: Card, plan: Path) -> None:
         return
     seam: Any = runtime_ext
     runtime: Any = card.runtime
-    best, profile = 8, {}
-    profile[INPUT] = ([1, *IMAGE], [best, *IMAGE], [32, *IMAGE])
-    options = seam.BuildOptions(precision="f16", profiles=[profile], workspace_bytes=1 << 30)
-    model = resnet50(plan.with_suffix(".onnx"))
+    shapes = tuple([batch, *IMAGE] for batch in (1, 8, 32))  # least, best, greatest
+    options = seam.BuildOptions(precision="f16", profiles=[{INPUT: shapes}], workspace_bytes=1 << 30)
+    model = resnet50(folder / "resnet50.onnx")
     runtime.build(card.backend, str(model), str(plan), options, seam.BuildProgress())

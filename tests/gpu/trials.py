@@ -46,7 +46,6 @@ class TrialHost:
                 "plan": str(plan),
                 "backend": backend,
                 "options": {},
-                "library": None,
                 "libraries": [],
                 "plugins": [],
                 "allow_host_code": False,

@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <mutex>
 
+#include <c10/core/Allocator.h>
 #include <c10/core/Event.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -20,8 +20,6 @@
 namespace {
 
 constexpr c10::DeviceType kType = c10::DeviceType::PrivateUse1;
-constexpr size_t kAlignment = 256;  // what cudaMalloc guarantees
-
 /// A handle is the address of one of these.
 struct TimedEvent {
   c10::Event event{kType, c10::EventFlag::BACKEND_DEFAULT};
@@ -30,11 +28,6 @@ struct TimedEvent {
 c10::impl::VirtualGuardImpl guard() { return c10::impl::VirtualGuardImpl(kType); }
 
 c10::Stream torch_stream(void* handle) { return trtserve::fake::stream_of(handle)->as_torch(); }
-
-int allocate(void** memory, size_t bytes) {
-  *memory = std::aligned_alloc(kAlignment, (bytes + kAlignment) / kAlignment * kAlignment);
-  return *memory == nullptr ? 1 : 0;
-}
 
 int no_breach() {
   const char* breaches = fake_breaches();
@@ -50,8 +43,15 @@ EXPORTED int cudaSetDevice(int device) {
   return 0;
 }
 
-EXPORTED int cudaMalloc(void** memory, size_t bytes) { return allocate(memory, bytes); }
-EXPORTED int cudaMallocHost(void** memory, size_t bytes) { return allocate(memory, bytes); }
+EXPORTED int cudaMalloc(void** memory, size_t bytes) {
+  *memory = c10::GetAllocator(kType)->raw_allocate(bytes);
+  return 0;
+}
+
+EXPORTED int cudaMallocHost(void** memory, size_t bytes) {
+  *memory = std::malloc(bytes);  // NOLINT(cppcoreguidelines-no-malloc): as CUDA's, it has no owner
+  return *memory == nullptr ? 1 : 0;
+}
 
 EXPORTED int cudaStreamCreateWithFlags(void** stream, unsigned /*flags*/) {
   const auto made = guard().getNewStream({kType, 0}, 0);
