@@ -17,7 +17,7 @@ from trtserve.engines.engine import Engine, State
 from trtserve.engines.keyed_lock import KeyedLock
 from trtserve.engines.progress import Progress
 from trtserve.engines.store_threads import StoreThreads
-from trtserve.errors import Conflict, TrtserveError, Unavailable, of_kind, stopping
+from trtserve.errors import Conflict, InvalidInput, TrtserveError, Unavailable, of_kind, stopping
 from trtserve.plans.build import Build, Job, choose_builder
 from trtserve.settings import Settings
 from trtserve.shortage import passes
@@ -110,7 +110,7 @@ class Builds:
         assert build is not None, "the engine is built here"
         try:
             backend = await asyncio.to_thread(choose_builder, self._runtime)
-            target = await asyncio.to_thread(build_target, self._runtime, backend, stored.options.device)
+            target = await asyncio.to_thread(self._target, backend, stored.options.device)
         except (Error, TrtserveError):
             if build.plan is None:
                 raise
@@ -127,6 +127,17 @@ class Builds:
         except Unavailable:
             return "Its plan in the store was missing or damaged.", backend, target
         return "", backend, target
+
+    def _target(self, backend: str, device: str) -> str:
+        """What a plan that is built now is for. Raises InvalidInput for a GPU that is not there. Blocks."""
+        try:
+            return build_target(self._runtime, backend, device)
+        except (AssertionError, RuntimeError) as failure:  # torch's, about the number of the device
+            if isinstance(failure, Error):
+                raise
+            raise InvalidInput(
+                f"device is {device}, and this machine has no such GPU to build a plan on: {failure}"
+            ) from failure
 
     async def _in_task(self, engine: Engine, backend: str, target: str) -> StagedPlan:
         if self._stopping:

@@ -139,6 +139,19 @@ async def test_without_a_builder_an_upload_is_refused(settings: Settings) -> Non
         assert server.all_files() == []
 
 
+async def test_a_gpu_that_is_not_there_is_the_uploads_fault(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build_target(*_: object) -> str:
+        raise AssertionError("Invalid device id")
+
+    monkeypatch.setattr("trtserve.engines.building.build_target", build_target)
+    async with serving_builds(settings) as server:
+        with pytest.raises(InvalidInput, match="no such GPU"):
+            await server.add_model(MODEL)
+        assert (server.registry.engines(), server.all_files()) == ([], [])
+
+
 # -- turns
 
 
