@@ -282,6 +282,13 @@ def test_an_interrupted_command_leaves_nothing(model: Path, number: signal.Signa
     assert list(model.parent.iterdir()) == [model]
 
 
+def test_engines_ls_shows_a_build(server: Server) -> None:
+    location = accepted(server, slow("listed"))
+    until_building(server, location)
+    listed = trtserve("engines", "ls", "--server", str(server.client.base_url))
+    assert "BUILDING" in listed.stdout, listed.stderr
+
+
 def test_engines_add_follows_a_build(server: Server, model: Path) -> None:
     url = str(server.client.base_url)
     result = trtserve("engines", "add", model, "--name", "net", "--backend", "tensorrt", "--server", url)
