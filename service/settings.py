@@ -206,6 +206,16 @@ class Settings(BaseSettings):
         le=100_000,
         description="Uploads and loads that may wait for their turn before the next gets a 503.",
     )
+    build_timeout_s: Seconds = Field(
+        3600.0, description="Seconds after which the build of a plan from an ONNX model is ended."
+    )
+    max_waiting_builds: int = Field(
+        16,
+        ge=1,
+        le=10_000,
+        description="Builds that may wait for their device before the next upload of a model gets a 503: one "
+        "plan is built on a device at a time.",
+    )
     max_plan_bytes: int = Field(16 * GIB, ge=1, description="Largest plan that may be uploaded.")
     max_request_bytes: int = Field(
         256 * MIB, ge=1, description="Largest body of an inference request, also after decompression."

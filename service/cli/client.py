@@ -1,6 +1,6 @@
 """A client of trtserve for the command line: the server's error sentences as exceptions, upload progress."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,9 +54,12 @@ class Client:
         return engine
 
     def add(
-        self, plan: Path, query: Mapping[str, str | int], sent: Callable[[int], None]
-    ) -> tuple[dict[str, Any], bool]:
-        """Upload a plan; returns the engine and whether it is new. `sent` hears of each chunk's bytes."""
+        self, plan: Path, query: Mapping[str, str | int | Sequence[str]], sent: Callable[[int], None]
+    ) -> tuple[dict[str, Any], int]:
+        """Upload a plan, or a model to build one from, without waiting for the build.
+
+        Returns the engine and the status of the answer. `sent` hears of each chunk's bytes.
+        """
 
         def chunks() -> Iterator[bytes]:
             with plan.open("rb") as file:
@@ -64,10 +67,14 @@ class Client:
                     yield chunk
                     sent(len(chunk))
 
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(plan.stat().st_size)}
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(plan.stat().st_size),
+            "Prefer": "respond-async",
+        }
         response = self._send("POST", "/engines", params=query, content=chunks(), headers=headers)
         engine: dict[str, Any] = response.json()
-        return engine, response.status_code == httpx.codes.CREATED
+        return engine, response.status_code
 
     def remove(self, ref: str) -> None:
         self._send("DELETE", _path(ref))

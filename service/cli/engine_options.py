@@ -6,18 +6,24 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
+from trtserve.options.build_options import BuildRequest
 from trtserve.options.engine_options import UploadOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def engine_options(command: Command) -> Command:
-    """Give a command a flag for each option. What is not given is left to the server."""
-    for name, field in reversed(UploadOptions.model_fields.items()):
+    """Give a command a flag for each option, and for each of a build.
+
+    What is not given is left to the server.
+    """
+    fields = UploadOptions.model_fields | BuildRequest.model_fields
+    for name, field in reversed(fields.items()):
         command = click.option(
             f"--{name.replace('_', '-')}",
             type=_type(field),
             metavar=_metavar(name, field),
+            multiple=get_origin(field.annotation) is list,
             help=(field.description or "").replace("`", ""),
         )(command)
     return command
@@ -33,5 +39,9 @@ def _metavar(name: str, field: FieldInfo) -> str | None:
     """None: click writes out what there is to choose from."""
     if get_origin(field.annotation) is Literal:
         return None
+    if field.annotation is bool:
+        return "ON|OFF"
+    if get_origin(field.annotation) is list:
+        return str(field.examples[0][0]) if field.examples else None
     words = [word for part in get_args(field.annotation) for word in get_args(part)]
     return "|".join([name.rsplit("_", 1)[-1].upper(), *words])

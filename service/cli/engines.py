@@ -1,14 +1,20 @@
 """`trtserve engines`: list, add, remove and show the engines of a server."""
 
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+import httpx
 import orjson
 
+from trtserve.cli.client import Client
 from trtserve.cli.console import FORMAT, print_table, server_option, talking_to
 from trtserve.cli.engine_options import engine_options
 
+LOOKS_EVERY_S = 0.5  # at a build
 PLAN = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -24,7 +30,14 @@ def list_engines(server: str) -> None:
     with talking_to(server) as client:
         found = client.engines()
     columns = ["id", "name", "version", "state", "backend", "device", "instances"]
-    print_table(columns, [[engine[column] for column in columns] for engine in found])
+    print_table(columns, [[_cell(engine, column) for column in columns] for engine in found])
+
+
+def _cell(engine: dict[str, Any], column: str) -> object:
+    """A cell of the table; the state of a build says how far it is."""
+    if column == "state" and engine["state"] == "BUILDING" and engine["build"]["percent"] is not None:
+        return f"BUILDING {engine['build']['percent']:.0f}%"
+    return engine[column]
 
 
 @engines.command("add")
@@ -33,9 +46,13 @@ def list_engines(server: str) -> None:
 @click.option("--format", type=FORMAT, help="Format of the plan.")
 @engine_options
 @server_option
-def add_engine(server: str, plan: Path, **query: str | int | None) -> None:
-    """Upload PLAN and wait until its engine is ready."""
-    asked = {name: value for name, value in query.items() if value is not None}
+def add_engine(server: str, plan: Path, **query: str | int | Sequence[str] | None) -> None:
+    """Upload PLAN and wait until its engine is ready.
+
+    From an ONNX model, --backend tensorrt or a --device cuda builds a plan on the server first. Ctrl-C then
+    leaves the server building.
+    """
+    asked = {name: value for name, value in query.items() if value not in {None, ()}}
     size = plan.stat().st_size
     arrived = 0
 
@@ -50,10 +67,33 @@ def add_engine(server: str, plan: Path, **query: str | int | None) -> None:
                 bar.render_finish()
                 click.echo("Sent; the engine is loading …", err=True)
 
-        engine, created = client.add(plan, asked, sent)
+        engine, status = client.add(plan, asked, sent)
+        if status == httpx.codes.ACCEPTED:
+            bar.render_finish()
+            engine = _built(client, engine)
     known = f" ({engine['name']}, version {engine['version']})" if engine["name"] else ""
-    loaded = f"loaded in {engine['load_seconds']:.2f} s" if created else "was there already"
+    is_new = status != httpx.codes.OK
+    loaded = f"loaded in {engine['load_seconds']:.2f} s" if is_new else "was there already"
     click.echo(f"Engine {engine['id']}{known} is {engine['state']}: {loaded}.")
+
+
+def _built(client: Client, engine: dict[str, Any]) -> dict[str, Any]:
+    """The engine once its plan is built and loaded; ends the command if that fails."""
+    id = str(engine["id"])
+    with click.progressbar(
+        length=100, label=f"Building engine {id}", file=sys.stderr, item_show_func=str, show_eta=False
+    ) as bar:
+        while engine["state"] in {"BUILDING", "LOADING"}:
+            time.sleep(LOOKS_EVERY_S)
+            engine = client.engine(id)
+            build = engine["build"]
+            bar.update(max(0, int(build["percent"] or 0) - bar.pos), build["phase"] or "")
+    if engine["state"] != "READY":
+        raise click.ClickException(
+            f"{engine['reason'] or 'It was unloaded.'} Engine {id} is {engine['state']}: remove it with "
+            f"trtserve engines rm {id}, or upload it again."
+        )
+    return engine
 
 
 @engines.command("rm")

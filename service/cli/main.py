@@ -2,6 +2,7 @@
 
 import click
 
+from trtserve.cli.build import build
 from trtserve.cli.engines import engines
 from trtserve.cli.infer import infer
 from trtserve.cli.names import names
@@ -17,5 +18,5 @@ def main() -> None:
     """A model server for serialized TensorRT engines, ONNX models and OpenVINO blobs."""
 
 
-for command in (serve, tune, store, names, engines, infer):
+for command in (serve, build, tune, store, names, engines, infer):
     main.add_command(command)

@@ -7,12 +7,14 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from runtime_ext import DATATYPES, EngineInfo, TensorSpec
+from trtserve.engines.progress import Progress
 from trtserve.errors import Conflict
 from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine
 
 
 class State(StrEnum):
+    BUILDING = "BUILDING"  # its plan is being built from a model
     LOADING = "LOADING"  # being loaded
     READY = "READY"  # takes requests
     DRAINING = "DRAINING"  # removed or unloaded; finishes the requests that it had accepted
@@ -39,6 +41,8 @@ class Engine:
     load_seconds: float | None = None  # once loaded
     metadata: dict[str, Any] | None = None  # once loaded, where the plan has any
     names: tuple[EngineName, ...] = ()
+    kept: bool = True  # it has a row in the store: a restart knows it
+    progress: Progress | None = None  # of the build of its plan in this life
 
     @property
     def id(self) -> int:
@@ -72,6 +76,11 @@ class Engine:
     def why_not_ready(self) -> str:
         """A sentence for the person whose request this engine cannot accept now."""
         match self.state:
+            case State.BUILDING:
+                return (
+                    f"Engine {self} is being built ({self.progress}): try again when GET /engines/{self.id} "
+                    "says that it is READY."
+                )
             case State.LOADING:
                 if self.reason:
                     return f"Engine {self} is not loaded yet, and is tried again: {self.reason}"
@@ -83,6 +92,13 @@ class Engine:
                 return f"Engine {self} is unloaded: load it with POST /v2/repository/models/{ref}/load."
             case _:
                 return f"Engine {self} could not be loaded: {self.reason}"
+
+    def is_promised(self, name: str | None) -> bool:
+        """True if its build will go on after a restart, and the name, if there is one, will point to it."""
+        build = self.stored.build
+        if build is None or self.state is not State.BUILDING or not self.kept:
+            return False
+        return name in {None, build.name, *(known.name for known in self.names)}
 
     def check_same_plan(self, wanted: StoredEngine) -> None:
         """Raise Conflict if a plan has this engine's ID but different bytes."""

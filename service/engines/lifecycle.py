@@ -1,4 +1,4 @@
-"""Changes engines and names: from the store into the runtime, out of it again, and off the disk.
+"""Changes engines and names: from an upload into the store, and from there into the runtime.
 
 A change of an engine holds the lock of its ID from the first step to the last. A change of names commits to
 the store, which returns all names, under one lock for all of them. Under an ID's lock no version starts or
@@ -7,57 +7,35 @@ stops pointing to the engine.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar
 
 from runtime_ext import Error
 from trtserve.engines.engine import Engine, Resolved, State
-from trtserve.engines.keyed_lock import KeyedLock
-from trtserve.engines.loading import Loader
-from trtserve.engines.lookup import Lookup
+from trtserve.engines.parts import Parts
+from trtserve.engines.progress import Progress
+from trtserve.engines.retries import Sleep, pause, retry_delays
 from trtserve.errors import TrtserveError, Unavailable, of_kind
 from trtserve.options.engine_options import EngineOptions
 from trtserve.shortage import passes
-from trtserve.store.database import StoredEngine, StoredName
+from trtserve.store.database import StoredEngine
 from trtserve.store.reserve import DiskFull
 from trtserve.store.staging import StagedPlan
-from trtserve.store.store import Store
 from trtserve.workers import UPLOADS
 
 logger = logging.getLogger(__name__)
-
-PLANS_READ_AT_ONCE = 2  # as many as load at once
-P = ParamSpec("P")
-T = TypeVar("T")
-Sleep = Callable[[float], Coroutine[Any, Any, None]]
-
-FIRST_RETRY_S = 1.0
-LAST_RETRY_S = 60.0
-
-
-def retry_delays() -> Iterator[float]:
-    """Seconds between the attempts to load an engine that lacks memory, threads or descriptors; endless."""
-    delay = FIRST_RETRY_S
-    while True:
-        yield delay
-        delay = min(2 * delay, LAST_RETRY_S)
 
 
 class Lifecycle:
     """The steps of the registry's operations. Belongs to the event loop; the store is called in a thread."""
 
-    def __init__(self, store: Store, lookup: Lookup, loader: Loader, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(self, parts: Parts, sleep: Sleep = asyncio.sleep) -> None:
         """`sleep` waits before a load is tried again."""
-        self._store = store
+        self._store, self._lookup, self._loader = parts.store, parts.lookup, parts.loader
+        self._stored, self._read = parts.threads.call, parts.threads.read
+        self._builds = parts.builds
+        self._id_locks = parts.id_locks
+        self._rename, self._still = parts.rename, parts.still
         self._sleep = sleep
-        self._lookup = lookup
-        self._loader = loader
-        self._id_locks: KeyedLock[int] = KeyedLock()
-        self._names_lock = asyncio.Lock()
-        self._store_thread = ThreadPoolExecutor(1, "trtserve-store")
-        self._reading_threads = ThreadPoolExecutor(PLANS_READ_AT_ONCE, "trtserve-read")
 
     async def recall(self) -> list[Engine]:
         """Show what the store holds, and return the engines to load."""
@@ -73,10 +51,6 @@ class Lifecycle:
         self._lookup.rename(names)
         return [engine for engine in engines if engine.state is State.LOADING]
 
-    def close(self) -> None:
-        self._store_thread.shutdown(wait=False)
-        self._reading_threads.shutdown(wait=False)
-
     # -- adding
 
     async def add(
@@ -88,10 +62,14 @@ class Lifecycle:
         version: int | None = None,
         *,
         renew: bool,
+        accepted: asyncio.Future[Resolved] | None = None,
     ) -> tuple[Resolved, bool]:
+        """`accepted` is set once a restart would go on with the build of the engine, if it needs one."""
         try:
             self._loader.refuse_when_stopping()
             self._loader.turns.check_room()
+            if wanted.build is not None:
+                self._builds.check_room()
             async with self._id_locks.hold(wanted.id):
                 there = self._lookup.get(wanted.id)
                 if there is not None:
@@ -110,26 +88,31 @@ class Lifecycle:
                     engine = self._lookup.get(wanted.id) or engine
                 else:
                     wanted.options.check()
-                    engine = await self._load_new(plan, wanted, name, version, there)
+                    engine = await self._load_new(plan, wanted, name, version, kept=there, accepted=accepted)
                 return self._lookup.label(engine, name), there is None
         finally:
             await UPLOADS.run(plan.discard)
 
     async def _repair(self, plan: StagedPlan, there: Engine) -> None:
-        """If the stored plan of a READY engine is damaged, replace it with this one and reload the engine.
+        """If the stored plan of a READY engine is damaged, replace it and reload the engine.
 
-        It may have loaded the damaged bytes, and a library may have mapped them.
+        Where the upload is a model, a plan is built from it. The engine may have loaded the damaged bytes,
+        and a library may have mapped them.
         """
+        if there.stored.build is not None:
+            await self._stored(self._store.adopt, plan, there.stored)
         try:
             await self._read(self._store.check_plan, there.stored)
             return
         except Unavailable as damage:
             logger.warning("engine %s: repaired by an upload: %s", there, damage)
-        await self._stored(self._store.adopt, plan, there.stored)
+        if there.stored.build is None:
+            await self._stored(self._store.adopt, plan, there.stored)
         engine = Engine(there.stored, names=there.names)
         self._lookup.show(engine)
         try:
             await self._loader.unload(there)
+            await self._builds.refresh(engine, again=True)
             await self._loader.load(engine, self._store.plan_path(engine.stored))
         except Exception as failure:
             engine.state, engine.reason = State.FAILED, _reason(engine, failure)
@@ -142,28 +125,63 @@ class Lifecycle:
         wanted: StoredEngine,
         name: str | None,
         version: int | None,
+        *,
         kept: Engine | None,
+        accepted: asyncio.Future[Resolved] | None,
     ) -> Engine:
-        """Load and store a new engine, or one that is stored but not loaded; undo everything on failure."""
-        engine = Engine(wanted, names=kept.names if kept else ())
+        """Load and store a new engine, or one that is stored but not loaded.
+
+        On failure everything is undone; but an engine that was accepted before its build is FAILED.
+        """
+        engine = Engine(wanted, names=kept.names if kept else (), kept=kept is not None)
+        if kept is not None:
+            _take_over_build(kept, engine)
         self._lookup.show(engine)
         try:
             await self._stored(self._store.adopt, plan, wanted)
-            await self._loader.load_first(engine, self._store.plan_path(wanted), name)
+            if accepted is not None:
+                await self._accept(engine, name, version, accepted)
+            await self._builds.refresh(engine, again=True)
+            await self._loader.load_first(engine, self._store.plan_path(engine.stored), name)
             await self._commit(engine, name, version)
         except BaseException as failure:
             logger.warning("engine %s: not added: %s", engine, failure)
-            if kept is None:
+            if accepted is not None and accepted.done():
+                self._fail(engine, failure, engine.progress)
+            elif kept is None:
                 self._lookup.hide(engine)
                 await self._stored(self._store.delete_plan, wanted)
             else:
+                _take_over_build(engine, kept)
                 self._lookup.show(kept)
             raise
         engine.state = State.READY
         return engine
 
+    async def _accept(
+        self, engine: Engine, name: str | None, version: int | None, accepted: asyncio.Future[Resolved]
+    ) -> None:
+        """Store an engine that has yet to be built, and what is to point to it then."""
+        assert engine.stored.build is not None, "only a build is answered before it ends"
+        build = engine.stored.build.with_(name=name, version=version, failure=None)
+        engine.stored = replace(engine.stored, build=build)
+        await self._rename(self._store.commit, engine.stored, None)
+        engine.kept, engine.state = True, State.BUILDING
+        accepted.set_result(self._lookup.label(engine, None))
+
+    def _fail(self, engine: Engine, failure: BaseException, progress: Progress | None) -> Engine:
+        """Show a stored engine as FAILED; its next life begins with a load, an upload or a start."""
+        reason = _reason(engine, failure)
+        failed = Engine(engine.stored, State.FAILED, reason, names=engine.names, progress=progress)
+        self._lookup.show(failed)
+        return failed
+
     async def _commit(self, engine: Engine, name: str | None, version: int | None = None) -> None:
         """Store an engine that has just been loaded; if that fails, unload it."""
+        if engine.stored.build is not None:
+            name, version = name or engine.stored.build.name, version or engine.stored.build.version
+            build = engine.stored.build.with_(name=None, version=None)
+            engine.stored = replace(engine.stored, build=build)
         try:
             await self._rename(self._store.commit, engine.stored, name, version)
         except BaseException:
@@ -206,11 +224,11 @@ class Lifecycle:
             await self._load_stored(engine, after_trial=there.state is State.FAILED)
             await self._commit(engine, None)
         except Exception as failure:
+            _take_over_build(engine, there)
             if isinstance(failure, DiskFull) or (there.state is not State.FAILED and passes(failure)):
                 self._lookup.show(there)  # it is not at fault: it stays, or waits, as before
                 raise
-            failed = Engine(there.stored, State.FAILED, _reason(engine, failure), names=there.names)
-            self._lookup.show(failed)
+            failed = self._fail(there, failure, engine.progress)
             raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure
         engine.state = State.READY
 
@@ -258,30 +276,30 @@ class Lifecycle:
                     return
                 except Exception as failure:
                     engine.reason = _reason(engine, failure)
-                    if not passes(failure):
+                    # A build costs minutes: whatever it lacked, a person decides whether to try it again.
+                    if not passes(failure) or engine.state is State.BUILDING:
                         engine.state = State.FAILED
                         return
             logger.warning("engine %s: is tried again in %g s", engine, delay)
-            await self._pause(delay)
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, but return at once when the server stops."""
-        waits = [asyncio.ensure_future(wait) for wait in (self._sleep(seconds), self._loader.stopped())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+            await pause(self._sleep, delay, self._loader.stopped)
 
     async def _load_restored(self, engine: Engine) -> None:
         mark = await self._stored(self._store.marks.of, engine.digest)
         if mark is None:
-            await self._load_stored(engine)
-            return
-        self._loader.refuse_when_stopping()
-        await self._check(engine)
-        await self._loader.load_suspect(engine, self._store.plan_path(engine.stored), mark)
+            await self._load_stored(engine, again=False)
+        else:
+            self._loader.refuse_when_stopping()
+            await self._builds.refresh(engine, again=False)
+            await self._check(engine)
+            await self._loader.load_suspect(engine, self._store.plan_path(engine.stored), mark)
+        if engine.stored.build is not None and engine.stored.build.name is not None:
+            await self._commit(engine, None)  # what the upload was promised
 
-    async def _load_stored(self, engine: Engine, after_trial: bool = False) -> None:
+    async def _load_stored(self, engine: Engine, after_trial: bool = False, again: bool = True) -> None:
+        """Load a stored engine, after building its plan if that is needed; see Builds.refresh for `again`."""
         self._loader.refuse_when_stopping()
+        if await self._builds.refresh(engine, again=again):
+            after_trial = True
         await self._check(engine)
         plan = self._store.plan_path(engine.stored)
         if after_trial:
@@ -294,33 +312,6 @@ class Lifecycle:
         if engine.stored.damage:
             raise Unavailable(engine.stored.damage)
         await self._read(self._store.check_plan, engine.stored)
-
-    # -- unloading
-
-    async def unload(self, ref: str) -> None:
-        self._loader.refuse_when_stopping()
-        self._lookup.resolve(ref)
-        unloads = (self._unload_one(ref, id) for id in self._lookup.ids(ref))
-        for end in await asyncio.gather(*unloads, return_exceptions=True):
-            if end is not None:
-                raise end
-
-    async def _unload_one(self, ref: str, id: int) -> None:
-        async with self._id_locks.hold(id):
-            engine = self._still(ref, id)
-            if engine is None or engine.state is State.UNLOADED:
-                return
-            await self._stored(self._store.unload, id)
-            was, engine.state = engine.state, State.DRAINING
-            try:
-                if was is State.READY:
-                    await self._loader.unload(engine)
-            finally:
-                self._lookup.show(Engine(engine.stored, State.UNLOADED, names=engine.names))
-
-    def _still(self, ref: str, id: int) -> Engine | None:
-        """The engine; None if the reference no longer stands for it after the wait for its lock."""
-        return self._lookup.get(id) if id in self._lookup.ids(ref) else None
 
     # -- pointing
 
@@ -338,61 +329,20 @@ class Lifecycle:
                 await self._rename(self._store.point, name, version)
                 return
 
-    # -- removing
-
-    async def remove(self, ref: str) -> None:
-        self._loader.refuse_when_stopping()
-        while True:
-            target = self._lookup.resolve(ref)
-            engine = target.engine
-            async with self._id_locks.hold(engine.id):
-                # While this waited for the lock, the name may have moved on.
-                if self._lookup.resolve(ref) != target:
-                    continue
-                if ref == str(engine.id):
-                    await self._rename(self._store.forget_engine, engine.id)
-                elif target.version is not None:
-                    await self._rename(self._store.forget_version, ref, target.version)
-                if ref == str(engine.id) or not engine.names:
-                    await self._unload_removed(engine)
-                return
-
-    async def _unload_removed(self, engine: Engine) -> None:
-        """Drain and unload an engine without rows, and delete its plan."""
-        was, engine.state = engine.state, State.DRAINING
-        try:
-            if was is State.READY:
-                await self._loader.unload(engine)
-        finally:
-            self._lookup.hide(engine)
-            await self._stored(self._store.delete_plan, engine.stored)
-
-    # -- the store
-
-    async def _rename(
-        self, change: Callable[P, dict[str, StoredName]], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
-        """Make a change in the store that returns all names, and show them."""
-        async with self._names_lock:
-            self._lookup.rename(await self._stored(change, *args, **kwargs))
-
-    async def _read(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function that reads a whole plan, in threads other than the store's."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reading_threads, lambda: call(*args, **kwargs))
-
-    async def _stored(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call the store in its thread."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._store_thread, lambda: call(*args, **kwargs))
-
 
 def _with(stored: StoredEngine, asked: EngineOptions) -> StoredEngine:
     """The engine with these options, and where they ask for nothing with those that it had."""
     return replace(stored, options=asked.over(stored.options))
 
 
-def _reason(engine: Engine, failure: Exception) -> str:
+def _take_over_build(source: Engine, engine: Engine) -> None:
+    """Give an engine the plan that another life of it has, or why that could not be built."""
+    if source.stored.build is not None and engine.stored.build is not None:
+        build, size = source.stored.build, source.stored.plan_bytes
+        engine.stored = replace(engine.stored, build=build, plan_bytes=size)
+
+
+def _reason(engine: Engine, failure: BaseException) -> str:
     """Why an engine could not be loaded: a sentence, which the log has too."""
     told = isinstance(failure, (TrtserveError, Error))
     reason = str(failure) if told else f"An unexpected {type(failure).__name__}; see the log."

@@ -22,7 +22,8 @@ from trtserve.engines.turns import Turns
 from trtserve.errors import ExecutionFailed, TrtserveError, Unavailable, stopping
 from trtserve.formats.backends import BACKENDS, runtime_backend
 from trtserve.plans.checks import explained
-from trtserve.plans.trial import PlanCrashed, Trial, Trials
+from trtserve.plans.child import PlanCrashed
+from trtserve.plans.trial import Trial, Trials
 from trtserve.settings import Settings
 from trtserve.shortage import check_memory, shortage_behind
 from trtserve.store.load_marks import LoadMarks, Mark

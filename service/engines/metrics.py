@@ -145,12 +145,23 @@ class EngineCollector(Collector):
                 self._registry.loads_waiting,
             ),
             (
+                "trtserve_builds_waiting",
+                "Builds of plans that wait for their device.",
+                self._registry.builds.waiting,
+            ),
+            (
                 "trtserve_loads_given_up",
                 "Loads that were given up because they took too long, and have not ended.",
                 self._registry.loads_given_up,
             ),
         ):
             yield GaugeMetricFamily(name, meaning, value)
+        builds = CounterMetricFamily(
+            "trtserve_builds", "Builds of plans that have ended, by outcome.", labels=["outcome"]
+        )
+        for outcome, count in self._registry.builds.outcomes.items():
+            builds.add_metric([outcome], count)
+        yield builds
         seconds = GaugeMetricFamily(
             "trtserve_engine_load_seconds", "Seconds that the engine's load took.", labels=ENGINE_LABELS
         )

@@ -18,6 +18,7 @@ def check_server(runtime: Runtime, registry: Registry) -> list[str]:
         raise Unavailable(f"{' '.join(told)} Restart the server.")
     if registry.loading:
         told = [f"Stored engines are still loading: {registry.loading} to go.", *registry.load_problems()]
+        told += [engine.why_not_ready() for engine in registry.building()]
         raise Unavailable(" ".join(told))
     stuck = [(engine, condition(runtime, engine)) for engine in registry.engines()]
     lost = [_is_stuck(engine, now) for engine, now in stuck if now is not None and _all_are_stuck(now)]

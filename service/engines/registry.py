@@ -1,4 +1,5 @@
-"""Names, versions, and the life of engines: LOADING → READY → DRAINING → gone or UNLOADED, or FAILED.
+"""Names, versions, and the life of engines: (BUILDING →) LOADING → READY → DRAINING → gone or UNLOADED, or
+FAILED.
 
 The registry belongs to the event loop and never blocks it: the store, loads and unloads run in threads.
 An operation that has begun runs to its end, even if its caller is cancelled.
@@ -11,19 +12,30 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from runtime_ext import Runtime
+from trtserve.engines.building import Builds
+from trtserve.engines.endings import Endings
 from trtserve.engines.engine import Engine, Resolved, State
-from trtserve.engines.lifecycle import Lifecycle, Sleep
+from trtserve.engines.lifecycle import Lifecycle
 from trtserve.engines.loading import Loader
 from trtserve.engines.lookup import Lookup
+from trtserve.engines.parts import Parts
+from trtserve.engines.retries import Sleep
+from trtserve.engines.seam_options import tensorrt_options
+from trtserve.engines.store_threads import StoreThreads
 from trtserve.errors import Unavailable
 from trtserve.formats.backends import backend_of
 from trtserve.formats.format import Format
+from trtserve.options.build_options import BuildOptions
 from trtserve.options.engine_options import EngineOptions
+from trtserve.plans.build import Build as PlanBuild
+from trtserve.plans.build import ProcessBuild
 from trtserve.plans.trial import Trial
 from trtserve.settings import Settings
+from trtserve.store.build_record import Build
 from trtserve.store.database import StoredEngine, StoredName
 from trtserve.store.staging import StagedPlan, engine_id
 from trtserve.store.store import Store
+from trtserve.workers import UPLOADS
 
 logger = logging.getLogger(__name__)
 
@@ -40,30 +52,38 @@ class Registry:
         runtime: Runtime,
         trial: Trial | None = None,
         sleep: Sleep = asyncio.sleep,
+        *,
+        build: PlanBuild | None = None,
     ) -> None:
         """`trial` tries a plan before its first load here; None: no trial.
 
-        `sleep` waits before a load is tried again.
+        `sleep` waits before a load is tried again. `build` builds a plan; only tests give one.
         """
         self._settings = settings
         self._lookup = Lookup()
         self._loader = Loader(runtime, settings, store.marks, trial)
-        self._lifecycle = Lifecycle(store, self._lookup, self._loader, sleep)
+        threads = StoreThreads()
+        build = build or ProcessBuild(tensorrt_options(settings), settings.build_timeout_s)
+        self.builds = Builds(runtime, settings, store, threads, build)
+        self._parts = Parts(store, threads, self._lookup, self._loader, self.builds)
+        self._lifecycle = Lifecycle(self._parts, sleep)
+        self._endings = Endings(self._parts)
         self._loading = 0  # stored engines whose load after a start has not ended
         self._operations: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Start loading the stored engines in the background, except those that were unloaded."""
-        engines = await self._lifecycle.recall()
-        self._loading = len(engines)
-        for engine in engines:
-            self._begin(self._restore(engine))
+        for engine in await self._lifecycle.recall():
+            # One that has never been built has never been served: nobody waits for it to be ready again.
+            awaited = engine.stored.plan_digest is not None
+            self._loading += awaited
+            self._begin(self._restore(engine, awaited))
 
-    async def _restore(self, engine: Engine) -> None:
+    async def _restore(self, engine: Engine, awaited: bool) -> None:
         try:
             await self._lifecycle.restore(engine)
         finally:
-            self._loading -= 1
+            self._loading -= awaited
 
     def begin_drain(self) -> None:
         """Start the drain time now, before close(): the server was asked to stop."""
@@ -73,9 +93,10 @@ class Registry:
         """Wait for operations in progress, then drain and unload every engine. Refuses everything else.
 
         All of it has the drain time, which starts now unless it has started: a load or an execution that has
-        not ended by then is left behind. A trial load is ended at once.
+        not ended by then is left behind. A trial load or a build is ended at once.
         """
         self._loader.stop()
+        self.builds.stop()
         await self._settled(self._loader.drain_left_s)
         self._loader.give_up_loads()
         await self._settled(CLEAR_UP_S)
@@ -89,7 +110,7 @@ class Registry:
         for engine, failure in zip(ready, ends, strict=True):
             if failure is not None:
                 logger.error("engine %s: not unloaded: %s", engine, failure)
-        self._lifecycle.close()
+        self._parts.threads.close()
         self._loader.close()
 
     async def _settled(self, within_s: float) -> None:
@@ -134,6 +155,10 @@ class Registry:
         waiting = (engine for engine in self.engines() if engine.state is State.LOADING and engine.reason)
         return [f"Engine {engine}: {engine.reason}" for engine in waiting]
 
+    def building(self) -> list[Engine]:
+        """The engines whose plan is being built, or waits for that."""
+        return [engine for engine in self.engines() if engine.state is State.BUILDING]
+
     @property
     def loads_waiting(self) -> int:
         """The number of uploads and loads that wait for their turn."""
@@ -153,10 +178,14 @@ class Registry:
         name: str | None,
         format: Format,
         options: EngineOptions,
+        build: BuildOptions | None = None,
         version: int | None = None,
         renew: bool = False,
+        accepted: asyncio.Future[Resolved] | None = None,
     ) -> tuple[Resolved, bool]:
         """Load the engine of a staged plan and keep it, or find the one that exists.
+
+        With `build`, what is staged is a model, which the plan is built from first.
 
         A new version of the name has the next number, or `version` if that is greater. With `renew`,
         an engine that is loaded with other options is reloaded with these.
@@ -164,16 +193,45 @@ class Registry:
         afterwards, however this ends. Raises what the load raises, InvalidInput for options that do not
         go together, and Conflict for another plan with the same ID or other options than the engine has.
         """
+        source = None
+        if build is not None:
+            source = Build(source=plan.digest, source_bytes=plan.size, options=build)
+            format = Format.TENSORRT
+        digest = source.digest if source is not None else plan.digest
         wanted = StoredEngine(
-            id=engine_id(plan.digest),
-            digest=plan.digest,
+            id=engine_id(digest),
+            digest=digest,
             format=format,
             backend=backend_of(format).name,
             options=options.decided(self._settings),
-            plan_bytes=plan.size,
+            plan_bytes=plan.size if source is None else 0,
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            build=source,
         )
-        return await self._run(self._lifecycle.add(plan, wanted, name, options, version, renew=renew))
+        adding = self._lifecycle.add(plan, wanted, name, options, version, renew=renew, accepted=accepted)
+        return await self._run(adding)
+
+    async def accept(
+        self, plan: StagedPlan, *, name: str | None, options: EngineOptions, build: BuildOptions
+    ) -> tuple[Resolved, bool | None]:
+        """Like add() of a model, but return as soon as a restart would go on with the build.
+
+        Instead of whether the engine is new, None is returned if it is still to be built. Then it is FAILED
+        if that fails.
+        """
+        there = self._lookup.get(engine_id(Build(source=plan.digest, source_bytes=0, options=build).digest))
+        if there is not None and there.is_promised(name):
+            await UPLOADS.run(plan.discard)
+            return self._lookup.label(there, name), None
+        accepted: asyncio.Future[Resolved] = asyncio.get_running_loop().create_future()
+        adding = asyncio.ensure_future(
+            self.add(plan, name=name, format=Format.ONNX, options=options, build=build, accepted=accepted)
+        )
+        adding.add_done_callback(lambda done: done.cancelled() or done.exception())  # it is in the engine
+        await asyncio.wait((adding, accepted), return_when=asyncio.FIRST_COMPLETED)
+        if accepted.done():
+            return accepted.result(), None
+        return await adding
 
     async def load(self, ref: str, options: EngineOptions | None = None, *, renew: bool = False) -> None:
         """Load again the engines of all versions of a name, or the engine of an ID.
@@ -189,7 +247,7 @@ class Registry:
 
         New requests are refused from the beginning; those that were accepted get the drain time.
         """
-        await self._run(self._lifecycle.unload(ref))
+        await self._run(self._endings.unload(ref))
 
     async def point(self, name: str, version: int) -> None:
         """Make a version of a name current, after loading its engine if it is not READY."""
@@ -202,7 +260,7 @@ class Registry:
         name, and its engine unless another version points to it. New requests are refused from the
         beginning; those that were accepted get the drain time.
         """
-        await self._run(self._lifecycle.remove(ref))
+        await self._run(self._endings.remove(ref))
 
     # -- running
 

@@ -12,12 +12,29 @@ from trtserve.formats.format import Format, Sniffed
 from trtserve.formats.generations import is_generation
 from trtserve.formats.not_a_plan import HEAD_BYTES, recognise_foreign
 
+TO_BUILD = " To have a plan built from it, upload it with POST /engines?backend=tensorrt."
+
 
 def decide(head: bytes, asked: str, backends: Sequence[str]) -> Format:
     """The format to load a plan as; `asked` is a format or "auto", `backends` are those of this server.
 
     Raises InvalidInput if the file is not a plan, or has another format than asked for, and Unsupported if
     its backend is not installed.
+    """
+    chosen, sniffed = tell_format(head, asked)
+    backend = backend_of(chosen)
+    if not any(is_generation(each, backend.name) for each in backends):
+        raise Unsupported(
+            f"The plan is {sniffed.what}, and this server has no {backend.name} backend. "
+            f"{backend.missing} {sniffed.advice}".rstrip()
+        )
+    return chosen
+
+
+def tell_format(head: bytes, asked: str) -> tuple[Format, Sniffed]:
+    """The format of a file, and what it is found to be; `asked` as in decide().
+
+    Raises InvalidInput if the file is not a plan, or has another format than asked for.
     """
     sniffed = sniff(head)
     if sniffed.format is None and (sniffed.known or asked == "auto"):
@@ -26,16 +43,10 @@ def decide(head: bytes, asked: str, backends: Sequence[str]) -> Format:
         raise InvalidInput(
             f"The plan is {sniffed.what}, but format={asked} was asked for. "
             f"Ask for format={sniffed.format} or leave it out."
+            + (TO_BUILD if (sniffed.format, asked) == (Format.ONNX, Format.TENSORRT) else "")
         )
     # An unknown file goes to the backend that was asked for: it may know more.
-    chosen = sniffed.format or Format(asked)
-    backend = backend_of(chosen)
-    if not any(is_generation(each, backend.name) for each in backends):
-        raise Unsupported(
-            f"The plan is {sniffed.what}, and this server has no {backend.name} backend. "
-            f"{backend.missing} {sniffed.advice}".rstrip()
-        )
-    return chosen
+    return sniffed.format or Format(asked), sniffed
 
 
 def sniff(head: bytes) -> Sniffed:

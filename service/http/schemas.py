@@ -71,11 +71,54 @@ class EngineNameModel(BaseModel):
     current: bool
 
 
+class BuildModel(BaseModel):
+    """How the engine's plan was built on this server, or is being built."""
+
+    source: str = Field(description="SHA-256 of the ONNX model.", examples=["sha256:9b1c…"])
+    precision: str
+    profiles: list[str] = Field(description="As they were asked for, by input.")
+    max_batch_size: int = Field(description="What the profile was made for if none was asked for.")
+    workspace_bytes: int
+    timing_cache: bool
+    name: str | None = Field(description="The name that it was accepted with, and will have once READY.")
+    target: str | None = Field(
+        description="What the plan was built for: the library's version and the GPU. Null: not built yet.",
+        examples=["TensorRT 8.5.3, NVIDIA H100 80GB HBM3 (compute capability 9.0)"],
+    )
+    reason: str | None = Field(description="Why it is, or was, built again since the server's start.")
+    phase: str | None = Field(description="What the build does now; null if there was none in this life.")
+    percent: float | None = Field(description="How far it is; null where the library does not tell.")
+    log: str | None = Field(description="The last line of the library's log.")
+    seconds: float | None = Field(description="How long it has taken, or took, without waiting.")
+
+    @classmethod
+    def of(cls, engine: Engine) -> Self | None:
+        """None for a plan that was uploaded."""
+        build, progress = engine.stored.build, engine.progress
+        if build is None:
+            return None
+        return cls(
+            source=f"sha256:{build.source}",
+            **build.options.model_dump(),
+            name=build.name,
+            target=build.target or None,
+            reason=progress.reason if progress else None,
+            phase=progress.phase if progress else None,
+            percent=progress.percent if progress else None,
+            log=progress.log if progress else None,
+            seconds=round(progress.seconds, 3) if progress else None,
+        )
+
+
 class EngineModel(BaseModel):
     """One engine. Fields that only a load can fill are null or empty before."""
 
-    id: int = Field(description="The first 52 bits of the plan's SHA-256.", examples=[2937105382134421])
-    digest: str = Field(description="SHA-256 of the plan.", examples=["sha256:a6f4…"])
+    id: int = Field(description="The first 52 bits of `digest`.", examples=[2937105382134421])
+    digest: str = Field(
+        description="SHA-256 of the plan; of a plan that was built here, that of the model and the options "
+        "of its build.",
+        examples=["sha256:a6f4…"],
+    )
     name: str | None = Field(description="The name in the request, otherwise a name that points to it.")
     version: int | None
     names: list[EngineNameModel]
@@ -101,12 +144,13 @@ class EngineModel(BaseModel):
     executions_stuck: int = Field(
         description="Executions that have not ended within `stuck_after_s`; each keeps an instance."
     )
-    plan_bytes: int
+    plan_bytes: int = Field(description="0: not built yet.")
     created: str = Field(description="ISO 8601, UTC.")
     load_seconds: float | None
     inputs: list[InputModel]
     outputs: list[OutputModel]
     properties: dict[str, str] = Field(description="Facts from the backend: for people, not for programs.")
+    build: BuildModel | None = Field(description="Null for a plan that was uploaded.")
     metadata: dict[str, Any] | None = Field(
         description="What the plan's exporter wrote beside it: the JSON object in a plan by Ultralytics."
     )
@@ -141,6 +185,7 @@ class EngineModel(BaseModel):
             inputs=[InputModel.of(spec) for spec in info.inputs] if info else [],
             outputs=[OutputModel.of(spec) for spec in info.outputs] if info else [],
             properties=info.properties if info else {},
+            build=BuildModel.of(engine),
             metadata=engine.metadata,
         )
 

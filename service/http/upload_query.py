@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import PydanticUndefined
 
 from trtserve.formats.format import AskedFormat
+from trtserve.options.build_options import BuildRequest
 from trtserve.options.engine_options import EngineOptions, UploadOptions
 from trtserve.options.names import Name
 
@@ -28,8 +29,13 @@ class Plan(BaseModel):
     ] = "auto"
 
 
-class UploadQuery(UploadOptions, Plan):
+class UploadQuery(UploadOptions, BuildRequest, Plan):
     """The query of POST /engines; the server's settings decide what is left out."""
+
+    def build(self) -> BuildRequest:
+        """What was asked of a build."""
+        given = self.model_fields_set & BuildRequest.model_fields.keys()
+        return BuildRequest(**self.model_dump(include=given))
 
 
 for option in UploadOptions.model_fields:

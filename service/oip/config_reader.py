@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from trtserve.errors import InvalidInput, TooLarge, Unsupported
 from trtserve.formats.backends import BACKENDS
 from trtserve.formats.format import Format
+from trtserve.formats.sniff import TO_BUILD
 from trtserve.oip.triton_config import DynamicBatching, InstanceGroup, ModelConfig
 from trtserve.options.batching import NEVER
 from trtserve.options.engine_options import EngineOptions, UploadOptions
@@ -84,6 +85,7 @@ class LoadConfig:
             raise InvalidInput(
                 f"The config's {self.said} stands for plans of the format "
                 f"{' or '.join(sorted(self.formats))}, but this one is of the format {format}."
+                + (TO_BUILD if format == Format.ONNX and Format.TENSORRT in self.formats else "")
             )
 
 

@@ -25,6 +25,7 @@ from trtserve.text import sentence, shown
 from trtserve.workers import UPLOADS
 
 STATES = {
+    State.BUILDING: "LOADING",
     State.LOADING: "LOADING",
     State.READY: "READY",
     State.DRAINING: "UNLOADING",
@@ -50,6 +51,8 @@ def index(registry: Registry, ready_only: bool) -> list[dict[str, Any]]:
 
 
 def _reason(engine: Engine) -> str:
+    if engine.state is State.BUILDING:
+        return f"its plan is being built: {engine.progress}" if engine.progress else "its plan is being built"
     return "unloaded" if engine.state is State.UNLOADED else engine.reason or ""
 
 

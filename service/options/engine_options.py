@@ -4,13 +4,14 @@ These are the query of an upload, the flags of `trtserve engines add`, what a lo
 in the store, and what the runtime is told. If an option is left out, the setting of the same name decides.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from trtserve.errors import InvalidInput
 from trtserve.options.batching import NEVER, canonical_dims, canonical_sizes, read_sizes
+from trtserve.options.build_options import BuildPrecision
 from trtserve.settings import (
     MAX_DELAY_US,
     BatchSize,
@@ -137,7 +138,22 @@ class UploadOptions(EngineOptions):
     """What a person may ask for: not `never`, which stands for a config that has no dynamic batching."""
 
     max_queue_delay_us: QueueDelay = Field(default=0, description=DELAY)
+    precision: BuildPrecision = Field(  # type: ignore[assignment]  # more values: options() refuses them
+        default="f32",
+        description="Inference precision: `f32`, `f16` or `bf16` of the openvino backend. Of a plan that is "
+        "built also `int8` and `fp8`, as its library supports them, and `auto`, which is then the default.",
+    )
 
     def options(self) -> EngineOptions:
-        """What was asked for, and nothing else."""
+        """What was asked for, and nothing else. Raises InvalidInput for a precision of builds only."""
+        precision = self.asked().get("precision", "f32")
+        if precision not in get_args(Precision):
+            raise InvalidInput(
+                f"precision is {precision}, which only a plan has that is built here (an ONNX model with "
+                f"backend=tensorrt); the openvino backend has {', '.join(get_args(Precision))}."
+            )
         return EngineOptions(**self.asked())
+
+    def for_build(self) -> EngineOptions:
+        """What was asked for, without the precision, which belongs to the build of the plan."""
+        return EngineOptions(**{name: value for name, value in self.asked().items() if name != "precision"})

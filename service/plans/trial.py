@@ -20,10 +20,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from runtime_ext.backends import TensorRtOptions, built_backends
-from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, of_kind, stopping
+from trtserve.errors import TrtserveError, Unavailable, stopping
 from trtserve.formats.backends import BACKENDS, runtime_backend
 from trtserve.options.for_runtime import for_runtime
-from trtserve.shortage import RETRY_AFTER_S, shortage_behind, shortage_in
+from trtserve.plans.child import SAID_CHARACTERS, Work, failure_of, keep_last, last_words, parsed
+from trtserve.shortage import RETRY_AFTER_S, shortage_behind
 from trtserve.store.database import StoredEngine
 
 logger = logging.getLogger(__name__)
@@ -31,17 +32,16 @@ logger = logging.getLogger(__name__)
 # -P: do not import from the folder that the server was started in.
 COMMAND = (sys.executable, "-P", "-m", "runtime_ext.trial")
 REPORT_BYTES = 64 * 1024  # kept from the end of the connection: the report, and how the child ended
-STDERR_CHARACTERS = 2000  # kept from the end of what the child prints
-CHUNK_BYTES = 64 * 1024
 KILLED_WITHIN_S = 5.0  # a killed child is gone by then, or it or its host is stuck
-FROM_OUTSIDE = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}  # no plan raises these
+TRIAL = Work(
+    "The plan's trial load in a process of its own",
+    "The plan crashed",
+    "nothing was loaded",
+    " in a trial load",
+)
 
 Trial = Callable[[Path, StoredEngine], Awaitable[None]]
 """Loads the plan at a path with an engine's options; raises a TrtserveError if that fails."""
-
-
-class PlanCrashed(InvalidInput):
-    """The plan ended the process that loaded it."""
 
 
 class HostGone(Unavailable):
@@ -191,8 +191,8 @@ class ProcessTrial:
         except OSError as broken:
             raise shortage_behind(broken) or _no_host(str(broken)) from broken
         reading = [
-            asyncio.create_task(_keep_last(REPORT_BYTES, child, report)),
-            asyncio.create_task(_keep_last(4 * STDERR_CHARACTERS, words, said)),
+            asyncio.create_task(keep_last(REPORT_BYTES, child, report)),
+            asyncio.create_task(keep_last(4 * SAID_CHARACTERS, words, said)),
         ]
         try:
             asking.write(request)
@@ -214,7 +214,7 @@ class ProcessTrial:
                 await self._replace_host()
             for end in (asking, writing):
                 end.close()
-            text = said.decode(errors="replace")[-STDERR_CHARACTERS:]
+            text = last_words(said)
             logger.debug("trial load of engine %d: %s: %s", engine.id, bytes(report[-200:]), text)
         failure = _failure(bytes(report), text, engine.backend)
         if failure is not None:
@@ -239,49 +239,17 @@ class ProcessTrial:
         return json.dumps(request).encode() + b"\n"
 
 
-async def _keep_last(count: int, stream: asyncio.StreamReader, kept: bytearray) -> None:
-    with suppress(ConnectionError):
-        while chunk := await stream.read(CHUNK_BYTES):
-            kept += chunk
-            del kept[:-count]
-
-
 def _failure(said: bytes, words: str, backend: str) -> TrtserveError | None:
     """The error that a trial's output means; None if the plan loaded."""
     lines = [line for line in said.splitlines() if line]
-    match _parsed(lines[-1:]):
+    match parsed(lines[-1:]):
         case {"exit": int(exit_code)}:
             pass
         case _:
             return _no_host("the process that they are forked from is gone")
-    if exit_code == -signal.SIGKILL:
-        return Unavailable(
-            "The plan's trial load in a process of its own was killed (signal SIGKILL), as happens when "
-            "memory runs out: nothing was loaded. Free memory, or give the server more, and upload it again.",
-            retry_after=RETRY_AFTER_S,
-        )
-    if -exit_code in FROM_OUTSIDE:
-        return Unavailable(
-            "The plan's trial load in a process of its own was ended from outside (signal "
-            f"{_signal_name(-exit_code)}): nothing was loaded. Upload it again.",
-            retry_after=RETRY_AFTER_S,
-        )
-    if exit_code < 0:
-        return shortage_in(words) or PlanCrashed(
-            f"The plan crashed {BACKENDS[backend].library} in a trial load in a process of its own (signal "
-            f"{_signal_name(-exit_code)}): nothing was loaded. {BACKENDS[backend].crashed}"
-        )
-    match _parsed(lines[-2:-1]):
-        case {"ok": True}:
-            return None
-        case {"kind": str(kind), "message": str(message), **more}:
-            after = more.get("retry_after")
-            return of_kind(kind, message, after if isinstance(after, float) else None)
-    last = (words.strip().splitlines() or ["it said nothing"])[-1]
-    return shortage_in(words) or ExecutionFailed(
-        "The plan's trial load in a process of its own ended without a report "
-        f"(exit code {exit_code}; {last}): nothing was loaded. The log says more at --log-level debug."
-    )
+    known = BACKENDS[backend]
+    report = parsed(lines[-2:-1])
+    return failure_of(TRIAL, report, exit_code, words, library=known.library, crashed=known.crashed)
 
 
 def _no_host(why: str) -> HostGone:
@@ -289,18 +257,3 @@ def _no_host(why: str) -> HostGone:
         f"The plan got no trial load in a process of its own ({why}): nothing was loaded. Try again.",
         retry_after=RETRY_AFTER_S,
     )
-
-
-def _parsed(line: Sequence[bytes]) -> object:
-    """The JSON value in the line; None if it is not JSON."""
-    try:
-        return json.loads(b"".join(line))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal has no name
-        return str(number)

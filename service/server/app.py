@@ -26,6 +26,7 @@ from trtserve.inference.inflight import InflightBytes
 from trtserve.inference.shared_memory import Regions
 from trtserve.oip.models import Models
 from trtserve.oip.repository import Repository
+from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
 from trtserve.server.native_log import NativeLog
 from trtserve.services import Services
@@ -53,10 +54,16 @@ TAGS = [
 ]
 
 
-def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    runtime: Runtime | None = None,
+    trial: Trial | None = None,
+    build: Build | None = None,
+) -> FastAPI:
     """Create the application.
 
-    Without a `runtime` it creates its own at the start, and a trial if the settings ask for one.
+    Without a `runtime` it creates its own at the start, and a trial if the settings ask for one. Plans are
+    built in child processes unless a test gives a `build`.
 
     While it runs, services_of() returns what it holds. The lifespan's state has what InferProtocol needs.
     """
@@ -70,7 +77,7 @@ def create_app(settings: Settings, runtime: Runtime | None = None, trial: Trial 
         native_log = NativeLog()
         try:
             native_log.attach()
-            services = _assembled(settings, store, runtime or _new_runtime(settings), trial)
+            services = _assembled(settings, store, runtime or _new_runtime(settings), trial, build)
             app.state.services = services
             services.completions.attach()
             try:
@@ -150,9 +157,11 @@ async def _closed(runtime: Runtime) -> bool:
     return True
 
 
-def _assembled(settings: Settings, store: Store, runtime: Runtime, trial: Trial | None) -> Services:
+def _assembled(
+    settings: Settings, store: Store, runtime: Runtime, trial: Trial | None, build: Build | None
+) -> Services:
     completions = Completions(runtime)
-    registry = Registry(settings, store, runtime, trial)
+    registry = Registry(settings, store, runtime, trial, build=build)
     shared_memory = Regions(settings)
     inflight = InflightBytes(settings.max_inflight_bytes, settings.max_request_bytes)
     return Services(

@@ -13,8 +13,18 @@ from trtserve.formats.format import Format
 from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import HEAD_BYTES
 from trtserve.store.database import Database, StoredEngine
-from trtserve.store.folder import COPY_NAME, MARK_NAME, PART_NAME, PLAN_NAME, Layout, lock, named
-from trtserve.store.plan_file import check_plan, digest_of, is_plain
+from trtserve.store.folder import (
+    BUILT_NAME,
+    COPY_NAME,
+    MARK_NAME,
+    PART_NAME,
+    PLAN_NAME,
+    SOURCE_NAME,
+    Layout,
+    lock,
+    named,
+)
+from trtserve.store.plan_file import check_plan, check_source, digest_of, is_plain
 from trtserve.store.set_aside import SetAside
 from trtserve.store.store import beside_database
 
@@ -58,6 +68,7 @@ def check(root: Path) -> list[Finding]:
             findings.append(Finding(str(failure)))
         findings += _engines(root, engines)
         half_done = {mark.name for mark in _named(layout.pending, MARK_NAME)} if sound else set()
+        findings += _built(root, engines, half_done)
         findings += _plans(root, {engine.digest for engine in engines}, half_done)
         findings += _leftovers(root)
         return findings
@@ -76,7 +87,7 @@ def read_database(root: Path) -> tuple[list[StoredEngine], list[str], bool]:
     SQLite may write to a file that it reads, so this reads a copy.
     """
     layout = Layout(root)
-    beside = beside_database(layout.plans) if layout.plans.is_dir() else None
+    beside = beside_database(layout)
     path = layout.database
     if path.exists() and not path.is_file():
         raise Unavailable(f"The store's metadata in {path} cannot be used: it is not a file.")
@@ -95,12 +106,38 @@ def read_database(root: Path) -> tuple[list[StoredEngine], list[str], bool]:
 
 
 def _engines(root: Path, engines: list[StoredEngine]) -> Iterator[Finding]:
-    """What is wrong with the plans that have a row."""
+    """What is wrong with the plans that have a row, and with the models that they are built from."""
     for engine in engines:
         try:
-            check_plan(Layout(root).plan(engine.digest), engine.digest, engine.plan_bytes)
+            if engine.build is not None:
+                check_source(Layout(root), engine)
         except Unavailable as failure:
+            yield Finding(f"Engine {engine.id} cannot be built again: {failure}")
+            continue
+        try:
+            check_plan(Layout(root), engine)
+        except Unavailable as failure:
+            if engine.build is not None:
+                yield Finding(f"Engine {engine.id} is built at the next start: {failure}", wrong=False)
+                continue
             yield Finding(f"Engine {engine.id} is not served: {failure} DELETE it if you no longer want it.")
+
+
+def _built(root: Path, engines: list[StoredEngine], half_done: set[str]) -> Iterator[Finding]:
+    """Models without a row, and plans that were built here and that no row names."""
+    layout = Layout(root)
+    known = {engine.digest for engine in engines}
+    for model in _named(layout.built, SOURCE_NAME):
+        if model.stem not in known | half_done:
+            where = model.relative_to(root)
+            yield Finding(
+                f"{where} is a model without a row, which a start sets aside: upload it again to build its "
+                "engine; delete it if you no longer want it."
+            )
+    plans = {layout.plan(engine) for engine in engines}
+    for plan in _named(layout.built, BUILT_NAME):
+        if plan not in plans:
+            yield Finding(f"{plan.relative_to(root)} is not used: the next start deletes it.", wrong=False)
 
 
 def _plans(root: Path, known: set[str], half_done: set[str]) -> Iterator[Finding]:
@@ -162,6 +199,6 @@ def _leftovers(root: Path) -> Iterator[Finding]:
             "start clears them away.",
             wrong=False,
         )
-    for folder in (layout.incoming, layout.plans, layout.pending):
+    for folder in layout.for_plans:
         if folder.exists() and not folder.is_dir():
             yield Finding(f"{folder} is not a folder: move it away, and the next start makes one.")

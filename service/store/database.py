@@ -138,6 +138,13 @@ class Database(Reader):
                 _point(db, name, engine.id, version or 0)
             return _names(db)
 
+    def built(self, engine: StoredEngine) -> None:
+        """Change what the engine's row, if it has one, says of its build and its plan."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE engine SET build = :build, plan_bytes = :plan_bytes WHERE id = :id", engine.as_row()
+            )
+
     def unload(self, id: int) -> None:
         """Keep the engine, its versions and their names, but mark it as not loaded."""
         with self._transaction() as db:

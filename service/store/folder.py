@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trtserve.errors import Conflict, Unavailable
+from trtserve.store.rows import StoredEngine
 
 PLAN_NAME = re.compile(r"[0-9a-f]{64}\.plan")
+SOURCE_NAME = re.compile(r"[0-9a-f]{64}\.onnx")
+BUILT_NAME = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{64}\.plan")
 PART_NAME = re.compile(r"[0-9a-f]{32}\.part")
 MARK_NAME = re.compile(r"[0-9a-f]{64}")
 COPY_NAME = "metadata.copy"  # beside the database
@@ -50,8 +53,32 @@ class Layout:
     def reserve(self) -> Path:
         return self.root / "RESERVE"
 
-    def plan(self, digest: str) -> Path:
-        return self.plans / f"{digest}.plan"
+    @property
+    def built(self) -> Path:
+        return self.root / "built"
+
+    @property
+    def timing(self) -> Path:
+        return self.root / "timing"
+
+    @property
+    def for_plans(self) -> tuple[Path, ...]:
+        """The folders that plans are in, or are on their way to."""
+        return self.incoming, self.plans, self.pending, self.built
+
+    def plan(self, engine: StoredEngine) -> Path:
+        """The plan of an engine; one that is not built yet has none, and there is no file there."""
+        if engine.build is None:
+            return self.plans / f"{engine.digest}.plan"
+        return self.built / f"{engine.digest}.{engine.build.plan}.plan"
+
+    def source(self, engine: StoredEngine) -> Path:
+        """The ONNX model of an engine that is built here."""
+        return self.built / f"{engine.digest}.onnx"
+
+    def built_plans(self, digest: str) -> set[Path]:
+        """All plans that were built for the engine with this digest."""
+        return {path for path in named(self.built, BUILT_NAME) if path.name.startswith(digest)}
 
 
 def named(folder: Path, name: re.Pattern[str]) -> set[Path]:

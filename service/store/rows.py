@@ -8,6 +8,7 @@ from typing import Any, Self
 import orjson
 
 from trtserve.options.engine_options import EngineOptions
+from trtserve.store.build_record import Build, read_build
 from trtserve.text import shown
 
 
@@ -16,18 +17,27 @@ class StoredEngine:
     """What is needed to load an engine again; the options are as asked for."""
 
     id: int
-    digest: str  # SHA-256 of the plan, hex
+    digest: str  # SHA-256 in hex: of the plan, or of what it is built from (Build.digest)
     format: str
     backend: str
     options: EngineOptions
-    plan_bytes: int
+    plan_bytes: int  # 0: not built yet
     created: str  # ISO 8601, UTC
     damage: str = ""  # a sentence: why its options are not known any more; empty: they are
+    build: Build | None = None  # None: its plan was uploaded
+
+    @property
+    def plan_digest(self) -> str | None:
+        """SHA-256 of the plan's bytes; None: it is not built yet."""
+        return self.build.plan if self.build is not None else self.digest
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Self:
         """Build it from its columns. An engine with options that this version cannot read is damaged."""
         options, unreadable = EngineOptions.read(row["options"])
+        build, readable = read_build(row["build"])
+        if not readable:
+            unreadable = [*unreadable, "build"]
         damage = row["damage"]
         if unreadable and not damage:
             damage = (
@@ -35,11 +45,12 @@ class StoredEngine:
                 f"({names(unreadable)}): start the version that stored it, or upload its plan again, with "
                 "the options that it is to have."
             )
-        return cls(**{**row, "options": options, "damage": damage})
+        return cls(**{**row, "options": options, "damage": damage, "build": build})
 
     def as_row(self) -> dict[str, Any]:
         """Its columns."""
-        return {**vars(self), "options": self.options.model_dump_json()}
+        build = self.build.model_dump_json() if self.build is not None else ""
+        return {**vars(self), "options": self.options.model_dump_json(), "build": build}
 
 
 def names(options: Sequence[str]) -> str:

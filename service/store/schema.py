@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from trtserve.store.rows import Rows, StoredEngine
 
-SCHEMA_VERSION = 6  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
+SCHEMA_VERSION = 7  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
 FIRST_SEALED = 5  # the first version that has the table `store`, and a copy beside it
 
 STORE = """
@@ -26,6 +26,7 @@ CREATE TABLE engine (
     options    TEXT NOT NULL,  -- a JSON object; what is not in it has its default
     loaded     INTEGER NOT NULL DEFAULT 1,  -- 0: a start leaves it as it is, on disk only
     damage     TEXT NOT NULL DEFAULT '',    -- why its options are not known; empty: they are
+    build      TEXT NOT NULL DEFAULT '',    -- a JSON object: what it is built from; empty: it was uploaded
     plan_bytes INTEGER NOT NULL,
     created    TEXT NOT NULL
 ) STRICT;
@@ -75,6 +76,8 @@ MIGRATIONS = {
     ALTER TABLE engine DROP COLUMN preferred_batch_sizes;
     ALTER TABLE engine DROP COLUMN batch_dims;
     """,
+    # Every plan of those versions was uploaded.
+    6: "ALTER TABLE engine ADD COLUMN build TEXT NOT NULL DEFAULT '';",
 }
 """From each earlier version of the schema to the next; the order of a table's columns does not matter."""
 

@@ -5,6 +5,8 @@
     <store>/metadata.copy         the same rows, as of the last answered change
     <store>/incoming/<uuid>.part  uploads in progress (staging.py)
     <store>/plans/<digest>.plan   plans, each named by the SHA-256 of its bytes
+    <store>/built/                models that plans are built from, and the plans (built_files.py)
+    <store>/timing/               timing caches of the libraries that build them
     <store>/loading/              which plans are being loaded (load_marks.py)
     <store>/pending/<digest>      an empty file: this plan is being added or removed
     <store>/RESERVE               space that a removal uses if the disk is full (reserve.py)
@@ -50,6 +52,29 @@ Removing an engine
   4  delete the plan, then the mark              deletes the mark
   5  answer 204                                  has nothing to do
 
+Adding an engine that is built here, digest and mark as above
+  1  write incoming/<uuid>.part, fsync it        deletes the part
+  2  mark the digest in pending/                 deletes part and mark
+  3  rename the part to built/<digest>.onnx      deletes model and mark
+  (  commit a row without a plan, and copy;      builds it
+     delete the mark, and answer 202:
+     only if that was asked for              )
+  4  build incoming/<uuid>.part                  deletes the part; as before for the rest
+  5  rename it to built/<digest>.<plan>.plan     deletes the plan; as before for the rest
+  6  if there is a row: commit that this is its
+     plan, and copy                              serves it
+  7  load it (the registry)                      serves it if there is a row
+  8  commit the rows of engine and version, and
+     copy; delete the mark                       serves it
+  9  answer 201, if it was not answered          serves it
+
+Building it again, because the server's library or GPU is another one
+  1  build incoming/<uuid>.part                  deletes the part, builds it again
+  2  rename it to built/<digest>.<plan>.plan     deletes the new plan, builds it again
+  3  commit that this is its plan, and copy      serves it, deletes the old plan
+  4  delete the old plan                         serves it
+  5  load it (the registry)                      serves it
+
 So an answered change holds, and an unanswered one happened whole or not at all. The marks are not fsynced: if
 a power failure loses one, a plan is set aside that could have been deleted; if it brings one back, its plan
 has a row. Within a process, the registry's lock on the engine ID keeps a removal's step 4 from meeting an
@@ -63,13 +88,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from trtserve.errors import Unavailable
+from trtserve.formats.format import Format
 from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import HEAD_BYTES
+from trtserve.store.built_files import BuiltFiles
 from trtserve.store.database import Database, StoredEngine, StoredName
 from trtserve.store.folder import (
     MARK_NAME,
     PART_NAME,
     PLAN_NAME,
+    SOURCE_NAME,
     Layout,
     lock,
     make_folder,
@@ -78,7 +106,7 @@ from trtserve.store.folder import (
 )
 from trtserve.store.load_marks import LoadMarks
 from trtserve.store.opening import Beside, Opening
-from trtserve.store.plan_file import check_plan, is_plain
+from trtserve.store.plan_file import check_plan, check_source, is_plain
 from trtserve.store.reserve import LEAST_BYTES, DiskFull, Reserve, disk_full, free_bytes, is_full
 from trtserve.store.set_aside import SetAside
 from trtserve.store.staging import PlanWriter, StagedPlan
@@ -87,11 +115,14 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+REPAIR = "`trtserve store check --repair`"
+
 
 class Store:
     """A server's folder on disk. Every method blocks; the registry calls them from its one store thread.
 
-    `new_upload`, `plan_path` and `check_plan` are the exceptions: any thread may call them.
+    `new_upload`, `plan_path`, `source_path`, `check_plan` and `check_source` are the exceptions: any thread
+    may call them.
     """
 
     def __init__(self, root: Path, opening: Opening = Opening.USUAL) -> None:
@@ -103,10 +134,11 @@ class Store:
         self._layout = layout = Layout(root)
         self._reserve = Reserve(layout.reserve)
         self.aside = SetAside(root)
+        self.built = BuiltFiles(layout, self.aside)
         try:
             with ExitStack() as opened:
                 make_folder(root)
-                for folder in (layout.incoming, layout.plans, layout.pending):
+                for folder in (*layout.for_plans, layout.timing):
                     folder.mkdir(exist_ok=True)
                 self._lock = opened.enter_context(lock(layout.lock))
                 self._database = self._open_database(opening)
@@ -124,7 +156,7 @@ class Store:
 
     def _open_database(self, opening: Opening) -> Database:
         path = self._layout.database
-        beside = beside_database(self._layout.plans)
+        beside = beside_database(self._layout)
         try:
             return Database(path, beside, opening)
         except DiskFull:
@@ -154,11 +186,19 @@ class Store:
         return self._database.unloaded()
 
     def plan_path(self, engine: StoredEngine) -> Path:
-        return self._layout.plan(engine.digest)
+        return self._layout.plan(engine)
+
+    def source_path(self, engine: StoredEngine) -> Path:
+        """The ONNX model of an engine that is built here."""
+        return self._layout.source(engine)
 
     def check_plan(self, engine: StoredEngine) -> None:
-        """Raise Unavailable unless the plan has the bytes that were uploaded; reads all of them."""
-        check_plan(self.plan_path(engine), engine.digest, engine.plan_bytes)
+        """Raise Unavailable unless the plan is what was uploaded, or built; reads all of it."""
+        check_plan(self._layout, engine)
+
+    def check_source(self, engine: StoredEngine) -> None:
+        """Raise Unavailable unless the model of an engine that is built here is what was uploaded."""
+        check_source(self._layout, engine)
 
     def is_damaged(self, engine: StoredEngine) -> bool:
         """True if the plan is missing, or is not what was uploaded."""
@@ -182,14 +222,27 @@ class Store:
             raise Unavailable(f"The store cannot take a plan now: {failure.strerror}.") from failure
 
     def adopt(self, staged: StagedPlan, engine: StoredEngine) -> None:
-        """Move a staged plan to its place, replacing a damaged one."""
-        place = self.plan_path(engine)
+        """Move what was uploaded, a plan or a model to build one from, to its place."""
+        place = self.plan_path(engine) if engine.build is None else self.source_path(engine)
+        self._place(staged, engine, place)
+
+    def adopt_built(self, staged: StagedPlan, engine: StoredEngine) -> None:
+        """Move a plan that was built to its place; with a row, every restart serves it from here on."""
+        self._place(staged, engine, self.plan_path(engine))
+        self.record_build(engine)
+
+    def record_build(self, engine: StoredEngine) -> None:
+        """From here on the engine's row, if there is one, says of its build what `engine` does."""
+        self._with_reserve(lambda: self._database.built(engine))
+        self.built.keep_only_plan(engine)
+
+    def _place(self, staged: StagedPlan, engine: StoredEngine, place: Path) -> None:
         try:
             if not self._database.knows(engine.digest):
                 self._mark(engine.digest)
             self._make_room(place)
             staged.path.replace(place)
-            sync_folder(self._layout.plans)
+            sync_folder(place.parent)
             sync_folder(self._layout.incoming)
         except OSError as failure:
             if is_full(failure, self._root):
@@ -227,11 +280,12 @@ class Store:
         return names
 
     def delete_plan(self, engine: StoredEngine) -> None:
-        """Delete the plan of an engine that has no row, or no longer has one."""
+        """Delete the files of an engine that has no row, or no longer has one."""
         place = self.plan_path(engine)
         try:
             self._make_room(place)
             place.unlink(missing_ok=True)
+            self.built.delete(engine)
             self._unmark(engine.digest)
         except OSError as failure:  # the next start tries again
             logger.error("store: the plan %s cannot be deleted: %s", place.name, failure.strerror)
@@ -285,18 +339,21 @@ class Store:
         marked = (
             {mark.name for mark in named(self._layout.pending, MARK_NAME)} if self._database.sound else set()
         )
-        known = {self.plan_path(engine) for engine in self.engines()}
+        engines = self.engines()
+        known = {self.plan_path(engine) for engine in engines}
         half_done = named(self._layout.incoming, PART_NAME)
-        for plan in named(self._layout.plans, PLAN_NAME) - known:
+        models, unnamed = self.built.leftovers(engines)
+        half_done |= unnamed
+        for plan in (named(self._layout.plans, PLAN_NAME) - known) | models:
             if plan.stem in marked and is_plain(plan):
                 half_done.add(plan)
                 continue
+            advice = "upload it again" if plan in models else f"{REPAIR} --store {self._root} serves it again"
             logger.warning(
-                "store: the metadata has no row for the plan %s: set aside as %s; `trtserve store check "
-                "--repair --store %s` serves it again",
+                "store: the metadata has no row for %s: set aside as %s; %s",
                 plan.name,
                 self.aside.take(plan),
-                self._root,
+                advice,
             )
         for leftover in half_done:
             logger.info("store: deleting %s, left unfinished by an earlier server", leftover.name)
@@ -304,22 +361,25 @@ class Store:
                 leftover.unlink()
             else:
                 self.aside.take(leftover)
+        self.built.delete_half_written_caches()
         for mark in named(self._layout.pending, MARK_NAME):
             mark.unlink() if is_plain(mark) else self.aside.take(mark)
 
 
-def beside_database(plans: Path) -> Beside:
-    """The sizes and formats of the plans in this folder."""
-    sizes = {path.stem: path.lstat().st_size for path in named(plans, PLAN_NAME)}
+def beside_database(layout: Layout) -> Beside:
+    """The sizes and formats of the plans in a store, and of the models that plans are built from."""
+    plans = {path.stem: path for path in named(layout.plans, PLAN_NAME)} if layout.plans.is_dir() else {}
+    models = {path.stem: path for path in named(layout.built, SOURCE_NAME)} if layout.built.is_dir() else {}
 
     def format_of(digest: str) -> str | None:
-        path = plans / f"{digest}.plan"
+        if digest in models:
+            return Format.TENSORRT
         try:
-            if not is_plain(path):
+            if not is_plain(plans[digest]):
                 return None
-            with path.open("rb") as file:
+            with plans[digest].open("rb") as file:
                 return sniff(file.read(HEAD_BYTES)).format
         except OSError:
             return None
 
-    return Beside(sizes, format_of)
+    return Beside({digest: path.lstat().st_size for digest, path in (models | plans).items()}, format_of)

@@ -156,7 +156,9 @@ def _in_store(ref: str, store: Path) -> Target:
     stored = found.engine.stored
     if stored.damage:
         raise Unavailable(f"Engine {found.engine} cannot be measured: {stored.damage}")
-    plan = layout.plan(stored.digest)
+    if stored.plan_digest is None:
+        raise Unavailable(f"Engine {found.engine} cannot be measured: it has not been built yet.")
+    plan = layout.plan(stored)
     return Target(
         plan,
         stored,

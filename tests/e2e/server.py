@@ -30,6 +30,7 @@ class Server:
     ) -> None:
         self.store = store
         self._command = command
+        self.variables: dict[str, str] = {}  # added to the environment at the next start
         self.grpc_address = ""  # set once it listens
         self._grpc = grpc
         self._options = options
@@ -66,7 +67,11 @@ class Server:
         command += ["--grpc-port", "0" if self._grpc else "off"]
         with self._log_path.open("a") as log:
             self._process = subprocess.Popen(
-                [*command, *self._options], stdout=subprocess.PIPE, stderr=log, text=True, env=environment()
+                [*command, *self._options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment() | self.variables,
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

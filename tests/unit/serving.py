@@ -9,8 +9,8 @@ from typing import Any
 from tests.fakes.runtime import FakeRuntime
 from tests.waiting import until
 from trtserve.engines.engine import Resolved
-from trtserve.engines.lifecycle import Sleep
 from trtserve.engines.registry import Registry
+from trtserve.engines.retries import Sleep
 from trtserve.formats.format import Format
 from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.trial import Trial
@@ -28,11 +28,12 @@ class Server:
         runtime: FakeRuntime,
         trial: Trial | None = None,
         sleep: Sleep = asyncio.sleep,
+        **parts: Any,
     ) -> None:
         self.settings = settings
         self.runtime = runtime
         self.store = Store(settings.store)
-        self.registry = Registry(settings, self.store, runtime, trial, sleep)
+        self.registry = Registry(settings, self.store, runtime, trial, sleep, **parts)
 
     def stage(self, plan: bytes) -> StagedPlan:
         writer = self.store.new_upload()

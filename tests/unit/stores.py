@@ -1,11 +1,14 @@
 """Creating, killing and inspecting stores in tests."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tests.fakes.engines import UNBATCHED, stored_engine
 from tests.fakes.plans import onnx_plan
+from trtserve.options.build_options import BuildOptions
+from trtserve.store.build_record import Build
 from trtserve.store.database import StoredEngine
 from trtserve.store.staging import StagedPlan, engine_id
 from trtserve.store.store import Store
@@ -60,3 +63,24 @@ def aside(root: Path) -> list[str]:
     """The names of the files set aside."""
     folder = root / "set-aside"
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def built(plan: StagedPlan, **other: Any) -> StoredEngine:
+    """The stored form of an engine that is built from this model, before its build; see stored()."""
+    build = Build(
+        source=plan.digest, source_bytes=plan.size, options=BuildOptions(**other.pop("options", {}))
+    )
+    fields = {"id": engine_id(build.digest), "digest": build.digest, "plan_bytes": 0}
+    return replace(stored(plan, **other), **fields, format="tensorrt", backend="tensorrt", build=build)
+
+
+def with_plan(store: Store, engine: StoredEngine, plan: bytes, target: str = "T 1") -> StoredEngine:
+    """Build this plan for the engine."""
+    part = store.built.new_part()
+    part.write_bytes(plan)
+    staged = store.built.stage(part)
+    assert engine.build is not None
+    build = engine.build.with_(plan=staged.digest, target=target)
+    engine = replace(engine, build=build, plan_bytes=staged.size)
+    store.adopt_built(staged, engine)
+    return engine

@@ -38,4 +38,4 @@ def parsed(command: str) -> dict[str, Any]:
     assert (program, words[:2]) == ("trtserve", ["engines", "add"])
     add = main.commands["engines"].commands["add"]  # type: ignore[attr-defined]
     given = add.make_context("add", words[2:]).params
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in given.items() if value not in {None, ()}}

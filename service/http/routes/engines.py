@@ -1,17 +1,19 @@
 """The engines resource: upload a plan, look at engines, remove them."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from trtserve.engines import readiness
 from trtserve.http import bodies
 from trtserve.http.content_coding import check_plain
+from trtserve.http.prefer import RESPOND_ASYNC, prefers_async
 from trtserve.http.schemas import EngineList, EngineModel
 from trtserve.http.upload_query import UploadQuery
-from trtserve.plans.checks import choose_format
+from trtserve.plans.choice import Choice, choose
 from trtserve.plans.receive import receive_plan
 from trtserve.services import Services, services_for
 
@@ -33,35 +35,61 @@ PLAN_BODY = {
     status_code=201,
     response_description="The engine is new, and READY. Location names it.",
     responses={
-        200: {"model": EngineModel, "description": "The engine was there already; it has the name now."}
+        200: {"model": EngineModel, "description": "The engine was there already; it has the name now."},
+        202: {
+            "model": EngineModel,
+            "description": "Only with `Prefer: respond-async`: the engine is kept, and its plan is being "
+            "built. Location names it.",
+        },
     },
     openapi_extra={"requestBody": PLAN_BODY},
 )
-async def upload(request: Request, response: Response, query: Annotated[UploadQuery, Query()]) -> EngineModel:
-    """Upload a plan and load its engine.
+async def upload(
+    request: Request,
+    response: Response,
+    query: Annotated[UploadQuery, Query()],
+    prefer: Annotated[
+        str | None,
+        Header(description="`respond-async`: do not wait for the build of a plan.", examples=[RESPOND_ASYNC]),
+    ] = None,
+) -> EngineModel:
+    """Upload a plan and load its engine, or an ONNX model and build a plan from it first.
 
-    The answer comes when the engine is READY, or failed to load. Uploading the same plan again finds the
-    same engine. Under a name, a new plan becomes the next version, and current once it is READY; a plan
-    that is already a version of the name becomes current again.
+    The answer comes when the engine is READY, or failed to build or load. Uploading the same plan, or the
+    same model with the same options of its build, again finds the same engine. Under a name, a new plan
+    becomes the next version, and current once it is READY; a plan that is already a version of the name
+    becomes current again.
     """
     services = services_for(request)
     check_plain(request.headers)
 
     declared = bodies.declared(request)
-    plan, format = await receive_plan(
+
+    def inspect(head: bytes) -> Awaitable[Choice]:
+        return choose(
+            services.runtime, services.settings, head, query.format, asked=query, build=query.build()
+        )
+
+    plan, choice = await receive_plan(
         bodies.chunks(request, "plan"),
         open_writer=lambda: services.store.new_upload(declared),
-        inspect=lambda head: choose_format(services.runtime, head, query.format),
+        inspect=inspect,
         limit=services.settings.max_plan_bytes,
         declared=declared,
     )
-    resolved, created = await services.registry.add(
-        plan,
-        name=query.name,
-        format=format,
-        options=query.options(),
-    )
-    response.status_code = 201 if created else 200
+    registry = services.registry
+    created: bool | None
+    if choice.build is not None and prefers_async(request.headers):
+        resolved, created = await registry.accept(
+            plan, name=query.name, options=choice.options, build=choice.build
+        )
+    else:
+        resolved, created = await registry.add(
+            plan, name=query.name, format=choice.format, options=choice.options, build=choice.build
+        )
+    if created is None:
+        response.headers["Preference-Applied"] = RESPOND_ASYNC
+    response.status_code = {True: 201, False: 200, None: 202}[created]
     response.headers["Location"] = f"/engines/{resolved.engine.id}"
     return _model(services, resolved)
 
@@ -91,7 +119,7 @@ async def remove_engine(request: Request, ref: str) -> None:
 
     By ID: the engine, with every version that points to it. By name: the current version of the name,
     which falls back to its newest remaining one, and the engine if no other version points to it.
-    Accepted requests finish first, within the server's drain time.
+    Accepted requests finish first, within the server's drain time. A build of its plan ends at once.
     """
     await services_for(request).registry.remove(ref)
 

@@ -8,7 +8,7 @@ from tests.unit.serving import loaded, serving
 from trtserve.engines import readiness
 from trtserve.engines.engine import State
 from trtserve.errors import InvalidInput
-from trtserve.plans.trial import PlanCrashed
+from trtserve.plans.child import PlanCrashed
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from runtime_ext import AUTO_DELAY, LoadOptions
 from trtserve.cli.main import main
 from trtserve.http.upload_query import UploadQuery
+from trtserve.options.build_options import BuildRequest
 from trtserve.options.engine_options import EngineOptions, UploadOptions
 from trtserve.options.for_runtime import for_runtime
 from trtserve.settings import Settings
@@ -41,7 +42,7 @@ def test_never_is_kept_but_cannot_be_asked_for() -> None:
 
 
 def test_the_query_of_an_upload_has_every_option_and_asks_for_what_is_in_it() -> None:
-    assert set(UploadQuery.model_fields) == {"name", "format", *OPTIONS}
+    assert set(UploadQuery.model_fields) == {"name", "format", *BuildRequest.model_fields, *OPTIONS}
     query = UploadQuery.model_validate({"name": "net", "instances": "2", "preferred_batch_sizes": "8,4"})
     assert query.options().asked() == {"instances": 2, "preferred_batch_sizes": "4,8"}
 

@@ -17,7 +17,8 @@ from tests.waiting import until
 from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavailable, Unsupported
 from trtserve.options.engine_options import EngineOptions
 from trtserve.options.for_runtime import for_runtime
-from trtserve.plans.trial import PlanCrashed, ProcessTrial, TrialHost, Trials
+from trtserve.plans.child import PlanCrashed
+from trtserve.plans.trial import ProcessTrial, TrialHost, Trials
 from trtserve.store.database import StoredEngine
 
 pytestmark = pytest.mark.anyio

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.stores import aside
 from trtserve.store.store import Store
 
 CHURN = """
@@ -90,6 +91,95 @@ def test_acknowledged_changes_survive_and_the_rest_leave_nothing(tmp_path: Path,
     assert all(known.current in known.versions for known in store.names().values())
     pointed = {id for name in store.names().values() for id in name.versions.values()}
     assert pointed == set(found)
+
+
+BUILDS = """
+import itertools, json, os, sys
+from dataclasses import replace
+from pathlib import Path
+from tests.unit.stores import built, stage, with_plan
+from trtserve.store.store import Store
+
+def report(**what):
+    print(json.dumps(what), flush=True)
+
+store = Store(Path(sys.argv[1]))
+for turn in itertools.count():
+    model = stage(store, f"model {sys.argv[2]} {turn} ".encode() * 1000)
+    engine = built(model)
+    accepted = turn % 3 == 0
+    report(**{"accepting" if accepted else "adding": engine.id})
+    store.adopt(model, engine)
+    if accepted:
+        store.commit(engine, None)
+        report(accepted=engine.id)
+    engine = with_plan(store, engine, os.urandom(3000))
+    store.commit(engine, f"name-{turn % 3}")
+    report(added=engine.id)
+    if turn % 2:
+        report(rebuilding=engine.id)
+        engine = with_plan(store, engine, os.urandom(3000), target="T 2")
+        report(rebuilt=engine.id)
+    if turn % 4 == 3:
+        report(removing=engine.id)
+        store.forget_engine(engine.id)
+        store.delete_plan(engine)
+        report(removed=engine.id)
+"""
+
+
+@pytest.mark.parametrize("round", range(8))
+def test_an_accepted_build_survives_and_a_rebuild_leaves_the_old_plan_or_the_new_one(
+    tmp_path: Path, round: int
+) -> None:
+    """Each life is killed anywhere between two steps: what was answered is there, whole, and nothing else."""
+    chance = random.Random(round)
+    root = tmp_path / "store"
+    kept: set[int] = set()
+    open_ended: set[int] = set()
+    with_plans: set[int] = set()
+    rebuilt: dict[int, set[str]] = {}  # the targets that its plan may have
+
+    for life in range(3):
+        churn = [sys.executable, "-c", BUILDS, str(root), str(life)]
+        with subprocess.Popen(churn, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            lines = [server.stdout.readline() for _ in range(chance.randrange(1, 40))]
+            server.send_signal(signal.SIGKILL)
+            lines += [line for line in server.stdout if line.endswith("\n")]
+        for line in lines:
+            ((event, id),) = json.loads(line).items()
+            match event:
+                case "adding" | "accepting" | "removing":
+                    open_ended.add(id)
+                case "accepted" | "added" | "removed":
+                    open_ended.discard(id)
+                    (kept.discard if event == "removed" else kept.add)(id)
+                case "rebuilding":
+                    rebuilt[id] = {"T 1", "T 2"}
+                case "rebuilt":
+                    rebuilt[id] = {"T 2"}
+            if event == "added":
+                with_plans.add(id)
+                rebuilt[id] = {"T 1"}
+
+    store = Store(root)
+    found = {engine.id: engine for engine in store.engines()}
+    assert kept - open_ended <= set(found) <= kept | open_ended
+    for id, engine in found.items():
+        store.check_source(engine)
+        assert engine.build is not None
+        if engine.build.plan is not None:
+            store.check_plan(engine)
+            assert engine.build.target in rebuilt.get(id, {"T 1"})
+        else:
+            assert id not in with_plans
+    plans = {store.plan_path(engine) for engine in found.values() if engine.build and engine.build.plan}
+    models = {store.source_path(engine) for engine in found.values()}
+    assert set((root / "built").iterdir()) == plans | models
+    for folder in ("incoming", "plans", "pending"):
+        assert list((root / folder).iterdir()) == []
+    assert aside(root) == []
 
 
 @pytest.mark.parametrize("round", range(8))

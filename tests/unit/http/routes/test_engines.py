@@ -60,6 +60,7 @@ async def test_an_upload_is_answered_with_the_ready_engine(client: httpx.AsyncCl
         "joins_requests": False,
         "executions_stuck": 0,
         "plan_bytes": len(plan),
+        "build": None,
         "inputs": [
             {
                 "name": "x",

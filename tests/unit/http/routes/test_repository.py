@@ -220,7 +220,8 @@ async def test_a_config_of_another_format_is_refused(client: httpx.AsyncClient) 
     sentence = refused(await load(client, "net", config='{"backend": "tensorrt"}'), 400, "InvalidInput")
     assert sentence == (
         "The config's backend 'tensorrt' stands for plans of the format tensorrt, but this one is of the "
-        "format onnx. So the server failed to load 'net'."
+        "format onnx. To have a plan built from it, upload it with POST /engines?backend=tensorrt. So the "
+        "server failed to load 'net'."
     )
 
 

@@ -1,0 +1,77 @@
+"""Unloads and removes engines: what is accepted finishes first, and a build ends at once.
+
+A change holds the lock of the engine's ID, as those in lifecycle.py do.
+"""
+
+import asyncio
+
+from trtserve.engines.engine import Engine, State
+from trtserve.engines.parts import Parts
+
+
+class Endings:
+    """The steps of the registry's operations. Belongs to the event loop; the store is called in a thread."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._store, self._lookup, self._loader = parts.store, parts.lookup, parts.loader
+        self._stored = parts.threads.call
+        self._builds = parts.builds
+        self._id_locks = parts.id_locks
+        self._rename, self._still = parts.rename, parts.still
+
+    # -- unloading
+
+    async def unload(self, ref: str) -> None:
+        self._loader.refuse_when_stopping()
+        self._lookup.resolve(ref)
+        unloads = (self._unload_one(ref, id) for id in self._lookup.ids(ref))
+        for end in await asyncio.gather(*unloads, return_exceptions=True):
+            if end is not None:
+                raise end
+
+    async def _unload_one(self, ref: str, id: int) -> None:
+        self._builds.cancel(id)
+        async with self._id_locks.hold(id):
+            engine = self._still(ref, id)
+            if engine is None or engine.state is State.UNLOADED:
+                return
+            await self._stored(self._store.unload, id)
+            was, engine.state = engine.state, State.DRAINING
+            try:
+                if was is State.READY:
+                    await self._loader.unload(engine)
+            finally:
+                self._lookup.show(Engine(engine.stored, State.UNLOADED, names=engine.names))
+
+    # -- removing
+
+    async def remove(self, ref: str) -> None:
+        self._loader.refuse_when_stopping()
+        while True:
+            target = self._lookup.resolve(ref)
+            engine = target.engine
+            goes = ref == str(engine.id) or len(engine.names) == 1  # not only the name
+            cancelled = goes and self._builds.cancel(engine.id)
+            async with self._id_locks.hold(engine.id):
+                if cancelled and self._lookup.get(engine.id) is None:
+                    return  # its upload, which was not answered, has undone everything
+                # While this waited for the lock, the name may have moved on.
+                if self._lookup.resolve(ref) != target:
+                    continue
+                if ref == str(engine.id):
+                    await self._rename(self._store.forget_engine, engine.id)
+                elif target.version is not None:
+                    await self._rename(self._store.forget_version, ref, target.version)
+                if ref == str(engine.id) or not engine.names:
+                    await self._unload_removed(engine)
+                return
+
+    async def _unload_removed(self, engine: Engine) -> None:
+        """Drain and unload an engine without rows, and delete its plan."""
+        was, engine.state = engine.state, State.DRAINING
+        try:
+            if was is State.READY:
+                await self._loader.unload(engine)
+        finally:
+            self._lookup.hide(engine)
+            await self._stored(self._store.delete_plan, engine.stored)
