@@ -120,6 +120,24 @@ def test_graphs_of_a_discarded_context_are_captured_again(trt8: TensorRt) -> Non
     assert (trt8.counters(engine)["cuda_graph_captures"], replays(trt8, engine)) == (2, 2)
 
 
+def test_no_graph_is_replayed_on_shapes_that_were_set_but_not_enqueued(trt8: TensorRt) -> None:
+    """A change of shapes is work of the next enqueue, which the request without memory did not reach."""
+    plan = "input x FP32 -1\nprofile\nrange x 1 / 4 / 1048576\noutput y scale x 2\noutput z scale x 3"
+    engine = trt8.load_plan(plan, cuda_graphs="on")
+    small, large = np.ones(16, np.float32), np.ones(524288, np.float32)
+    for x in (large, small):
+        assert (trt8.infer(engine, x=x)["y"] == 2).all()
+    assert trt8.counters(engine)["cuda_graph_captures"] == 2
+    trt8.device.fake_device_limit(trt8.device.fake_device_memory() + large.nbytes + (1 << 20))
+    assert trt8.failure(engine, x=large).kind == "Unavailable"
+    trt8.device.fake_device_limit(-1)
+    before = replays(trt8, engine)
+    assert (trt8.infer(engine, x=large)["z"] == 3).all()
+    assert replays(trt8, engine) == before
+    assert (trt8.infer(engine, x=large)["z"] == 3).all()
+    assert replays(trt8, engine) == before + 1
+
+
 @pytest.mark.parametrize("batch", [9, 40])
 def test_shapes_outside_the_profiles_never_reach_tensorrt(trt8: TensorRt, batch: int) -> None:
     """TensorRT 8 accepts any shape in setInputShape."""
