@@ -20,7 +20,7 @@ TIDY := $(patsubst %.cpp,build/tidy/%,$(filter runtime_ext/%.cpp,$(CPP)))
 # service/ under its import name, for tools that do not understand an editable install.
 IMPORT := build/import/trtserve
 PROTO := $(wildcard service/rpc/*.proto)
-BENCH_CPP := $(wildcard bench/*.cpp)
+BENCH_CPP := $(wildcard bench/*.cpp bench/gpu/*.cpp bench/gpu/*.h)
 CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
 # The tensorrt backend needs these headers, so build again when their package is installed.
 CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt/host_defines.h)
@@ -28,7 +28,7 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test test-gpu test-asan test-tsan onnx-suite hostile fuzz soak bench bench-steps lint format clean
+.PHONY: help check build demo run test test-gpu verify-gpu test-asan test-tsan onnx-suite hostile fuzz soak bench bench-steps bench-gpu lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,6 +48,9 @@ test: build ## run the tests (ARGS="-k codec")
 test-gpu: build ## run the tests that need an NVIDIA GPU; fails without one
 	@REQUIRE_GPU=1 $(BIN)/python -m pytest tests/gpu $(ARGS)
 
+verify-gpu: build ## run tests/gpu, some under compute-sanitizer, and bench-gpu; writes build/gpu/report (ARGS="tests bench")
+	@tests/gpu/verify.sh $(if $(ARGS),$(ARGS),build tests memcheck racecheck bench)
+
 soak: build ## run 200 clients for a minute while an engine is added and removed (ARGS="--seconds 600")
 	@$(BIN)/python -m tests.e2e.soak $(ARGS)
 
@@ -56,6 +59,9 @@ bench: build ## measure throughput, latency and memory, write docs/performance.*
 
 bench-steps: build ## measure each step of a request's path, compared with OpenVINO alone
 	@$(BIN)/python -m bench.steps $(ARGS)
+
+bench-gpu: build ## measure TensorRT on the GPU, beside the bare enqueueV3 loop, write docs/performance-gpu.* (ARGS="--plan resnet50.plan")
+	@$(BIN)/python -m bench.gpu $(ARGS)
 
 test-asan: build ## run the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tests/sanitizers.sh asan

@@ -3,16 +3,21 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build" / "bench"
 
 
-def compiled(source: str, target: str, *options: str) -> Path:
-    """Compile `source`, a file in this folder, to `target` and return its path. Exits on failure."""
+def compiled(source: str, target: str, *options: str, headers: Sequence[str] = ()) -> Path:
+    """Compile `source`, a file in this folder, to `target` and return its path. Exits on failure.
+
+    `headers` are the files in this folder that the source includes.
+    """
     path, program = HERE / source, BUILD / target
-    if program.exists() and program.stat().st_mtime >= path.stat().st_mtime:
+    newest = max((HERE / name).stat().st_mtime for name in (source, *headers))
+    if program.exists() and program.stat().st_mtime >= newest:
         return program
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:

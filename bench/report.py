@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
-
 Row = dict[str, Any]
 NOISE = 0.1  # two runs on one machine may differ by this fraction
 
 
 def table(title: str, rows: Iterable[Row], columns: dict[str, Callable[[Row], str]]) -> None:
     """Print a Markdown table, ready for the documentation."""
-    print(f"\n### {title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    for row in rows:
-        print(f"| {' | '.join(render(row) for render in columns.values())} |")
+    print(f"\n### {title}\n\n{markdown(rows, columns)}")
+
+
+def markdown(rows: Iterable[Row], columns: dict[str, Callable[[Row], str]]) -> str:
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join(render(row) for render in columns.values())} |" for row in rows]
+    return "\n".join(lines)
 
 
 def frontend(rows: list[Row]) -> None:
@@ -110,6 +112,54 @@ def memory(result: Row) -> None:
     )
 
 
+def gpu_throughput(rows: list[Row]) -> str:
+    """A table of all loads; share: of the raw loop with that batch and use of graphs."""
+    loads = [row for row in rows if "share" in row]
+    return markdown(
+        sorted(loads, key=lambda row: (row["graphs"], row["batch"])),
+        {
+            "graphs": _graphs,
+            "batch": lambda row: str(row["batch"]),
+            "way": lambda row: str(row["way"]),
+            "images/s": lambda row: f"{row['items_per_second']:,.0f}",
+            "us each": lambda row: f"{row['batch'] / row['items_per_second'] * 1e6:,.0f}",
+            "share": lambda row: f"{row['share']:.3f}",
+            "of the loop with copies": lambda row: f"{row['share_with_copies']:.3f}",
+        },
+    )
+
+
+def gpu_lone(rows: list[Row]) -> str:
+    return markdown(
+        [row for row in rows if "above_us" in row],
+        {
+            "graphs": _graphs,
+            "one request after the other": lambda row: str(row["way"]).removesuffix(", lone"),
+            "p50 us": lambda row: f"{row['details']['p50_us']:,.0f}",
+            "p99 us": lambda row: f"{row['details']['p99_us']:,.0f}",
+            "above the raw execution, us": lambda row: f"{row['above_us']:,.0f}",
+        },
+    )
+
+
+def gpu_targets(judged: list[Row]) -> str:
+    return markdown(
+        judged,
+        {
+            "goal": lambda row: str(row["what"]),
+            "batch": lambda row: str(row["batch"]),
+            "graphs": _graphs,
+            "wanted": lambda row: str(row["wanted"]),
+            "reached": lambda row: str(row["shown"]),
+            "met": lambda row: "yes" if row["met"] else "**no**",
+        },
+    )
+
+
+def _graphs(row: Row) -> str:
+    return "on" if row["graphs"] else "off"
+
+
 def compare(before: dict[str, Any], now: dict[str, Any]) -> None:
     """Print the front-end and efficiency figures that differ from the previous run by more than noise."""
     figures = _figures(before), _figures(now)
@@ -136,6 +186,8 @@ def _figures(results: dict[str, Any]) -> dict[str, float]:
 
 def chart(results: dict[str, Any], path: Path) -> None:
     """Draw requests per second by payload and concurrency, and latency by load and delay."""
+    import matplotlib.pyplot as plt  # late: not on a GPU machine, where only the figures are taken
+
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), constrained_layout=True)
     rows = results.get("frontend", [])
     groups = list(dict.fromkeys((row["payload"], row["concurrency"]) for row in rows))
@@ -165,6 +217,32 @@ def chart(results: dict[str, Any], path: Path) -> None:
         right.set_yscale("log")
         right.legend()
     figure.savefig(path)
+
+
+def gpu_chart(results: dict[str, Any], path: Path) -> None:
+    """Draw the share of the raw loop that each way reaches, by batch, with graphs off and on."""
+    import matplotlib.pyplot as plt
+
+    figure, plots = plt.subplots(1, 2, figsize=(12, 4.5), constrained_layout=True, sharey=True)
+    rows = [row for row in results["rows"] if "share" in row and row["way"] != "raw"]
+    ways = list(dict.fromkeys(row["way"] for row in rows))
+    batches = list(dict.fromkeys(row["batch"] for row in rows))
+    width = 1 / (len(ways) + 1)
+    for plot, graphs in zip(plots, (False, True), strict=True):
+        for number, way in enumerate(ways):
+            mine = [row for row in rows if (row["way"], row["graphs"]) == (way, graphs)]
+            known = {row["batch"]: row["share"] for row in mine}
+            places = [batches.index(batch) + number * width for batch in known]
+            plot.bar(places, list(known.values()), width, label=way)
+        plot.axhline(1, color="black", linewidth=0.8)
+        middles = [place + (len(ways) - 1) * width / 2 for place in range(len(batches))]
+        plot.set_xticks(middles, [f"batch {batch}" for batch in batches])
+        plot.set_title(f"CUDA graphs {'on' if graphs else 'off'}")
+    plots[0].set_ylabel("share of the raw enqueueV3 loop")
+    plots[0].legend(fontsize=7)
+    figure.suptitle(f"ResNet-50 fp16, {results['machine']['GPU']}")
+    figure.savefig(path)
+    plt.close(figure)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -121,6 +121,44 @@ class LoadOptions:
     def __init__(self, *, batch: BatchOptions = ..., **options: Any) -> None: ...
     def __getattr__(self, option: str) -> Any: ...
 
+class BuildOptions:
+    """How a plan is built: the options of core/build_options.h.
+
+    `device`: auto, cuda or cuda:N. `precision`: auto, f32, f16, bf16, int8 or fp8. `profiles`: for each, by
+    input, the least, the best and the greatest shape or, for an input whose values decide shapes, values;
+    none: one from `max_batch_size`, where the first dimension of each dynamic input is its only dynamic one.
+    `workspace_bytes` 0: the backend's default. `timing_cache`: a file that is read if it exists, and written
+    after a build; "": none.
+    """
+
+    device: str
+    precision: str
+    profiles: Sequence[Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]]
+    max_batch_size: int
+    workspace_bytes: int
+    timing_cache: str
+    def __init__(
+        self,
+        *,
+        device: str = ...,
+        precision: str = ...,
+        profiles: Sequence[Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]] = ...,
+        max_batch_size: int = ...,
+        workspace_bytes: int = ...,
+        timing_cache: str = ...,
+    ) -> None: ...
+
+class BuildProgress:
+    """How far a build is; any thread may read it."""
+
+    def __init__(self) -> None: ...
+    @property
+    def fraction(self) -> float | None:
+        """0 to 1; None if the library does not tell."""
+    @property
+    def phase(self) -> str:
+        """What the build does now, for people."""
+
 class Output:
     """One output tensor: `bytes(output)` or `memoryview(output)` is its C-contiguous little-endian data,
     as unsigned bytes and without a copy."""
@@ -323,6 +361,13 @@ class Runtime:
         """Names of the registered backends."""
     def backend_version(self, name: str) -> str:
         """Blocks. Open the backend and return its version; Unavailable with the reason if that fails."""
+    def backend_builds(self, backend: str) -> bool:
+        """Blocks. True if the backend builds plans. Opens the backend, and the libraries that builds need."""
+    def build(
+        self, backend: str, model: str, plan: str, options: BuildOptions, progress: BuildProgress
+    ) -> None:
+        """Blocks for minutes. Build a plan from the ONNX file `model` and write it to the file `plan`, which
+        does not exist if this fails."""
     def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
         """Blocks. Deserialize the plan file, build the wrapper, start the instances."""
     def unload(self, id: int, drain_seconds: float = ...) -> None:

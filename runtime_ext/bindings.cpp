@@ -13,8 +13,10 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include "bindings_numbers.h"
+#include "bindings_options.h"
 #include "bindings_stats.h"
 #include "bindings_tensors.h"
+#include "bindings_text.h"
 #include "core/device_health.h"
 #include "core/log.h"
 #include "ops/wrapper.h"
@@ -27,13 +29,6 @@ namespace trtserve {
 namespace {
 
 using NoGil = py::call_guard<py::gil_scoped_release>;
-
-/// A sentence may quote a plan's bytes by way of a library, so it may not be UTF-8.
-py::str sentence(const std::string& text) {
-  PyObject* decoded = PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace");
-  if (decoded == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::str>(decoded);
-}
 
 /// An engine as Python sees it: a copy, so that it does not keep the engine resident.
 struct EngineInfo {
@@ -129,59 +124,7 @@ void bind_error(py::module_& module) {
   module.attr("KINDS") = py::tuple(kinds);
 }
 
-/// Moves a keyword argument, if it was given, into `value`. TypeError where it is of another type.
-template <typename Value>
-void take(py::dict& left, const char* name, Value& value) {
-  if (!left.contains(name)) return;
-  const py::object given = left.attr("pop")(name);
-  try {
-    value = given.cast<Value>();
-  } catch (const py::cast_error&) {
-    throw py::type_error(c10::str("the option ", name, " cannot be ", std::string(py::repr(given))));
-  }
-}
-
-template <typename Options>
-void take_fields(py::dict& left, Options& options) {
-  Options::fields([&](const char* name, auto member) { take(left, name, options.*member); });
-}
-
-void refuse_left(const py::dict& left) {
-  if (left.empty()) return;
-  throw py::type_error(c10::str("there is no option ", std::string(py::str(left.begin()->first))));
-}
-
-template <typename Options>
-void bind_fields(py::class_<Options>& type) {
-  Options::fields([&](const char* name, auto member) { type.def_readwrite(name, member); });
-}
-
 void bind_engine(py::module_& module) {
-  py::class_<BatchOptions> batch(module, "BatchOptions");
-  batch.def(py::init([](const py::kwargs& given) {
-    BatchOptions options;
-    py::dict left(given.attr("copy")());
-    take_fields(left, options);
-    refuse_left(left);
-    return options;
-  }));
-  bind_fields(batch);
-  module.attr("AUTO_DELAY") = BatchOptions::kAutoDelay;
-
-  // Options of batches may be given by their own names too, beside the others.
-  py::class_<LoadOptions> load(module, "LoadOptions");
-  load.def(py::init([](const py::kwargs& given) {
-    LoadOptions options;
-    py::dict left(given.attr("copy")());
-    take(left, "batch", options.batch);
-    take_fields(left, options);
-    take_fields(left, options.batch);
-    refuse_left(left);
-    return options;
-  }));
-  bind_fields(load);
-  load.def_readwrite("batch", &LoadOptions::batch);
-
   py::class_<EngineInfo>(module, "EngineInfo")
       .def_readonly("id", &EngineInfo::id)
       .def_readonly("name", &EngineInfo::name)
@@ -256,6 +199,16 @@ void bind_runtime(py::module_& module) {
           "backend_version",
           [](const Runtime& runtime, const std::string& name) { return runtime.manager().backend_version(name); },
           "name"_a, NoGil())
+      .def(
+          "backend_builds",
+          [](const Runtime& runtime, const std::string& name) { return runtime.manager().backend_builds(name); },
+          "backend"_a, NoGil())
+      .def(
+          "build",
+          [](const Runtime& runtime, const std::string& backend, const std::string& model, const std::string& plan,
+             const BuildOptions& options,
+             BuildProgress& progress) { runtime.manager().build(backend, model, plan, options, progress); },
+          "backend"_a, "model"_a, "plan"_a, "options"_a, "progress"_a, NoGil())
       .def(
           "load",
           [](Runtime& runtime, EngineId id, const std::string& plan, const std::string& backend,
@@ -346,6 +299,8 @@ PYBIND11_MODULE(_C, module) {
   trtserve::bind_error(module);
   trtserve::bind_tensors(module);
   trtserve::bind_numbers(module);
+  trtserve::bind_options(module);
+  trtserve::bind_build(module);
   trtserve::bind_engine(module);
   trtserve::bind_completion(module);
   trtserve::bind_stats(module);

@@ -39,7 +39,7 @@ class Request(TypedDict):
     plan: str
     backend: str
     options: dict[str, Any]
-    library: str | None
+    libraries: list[str]
     plugins: list[str]
     allow_host_code: bool
 
@@ -51,9 +51,8 @@ class Trial(NamedTuple):
 
 def attempt(request: Request) -> dict[str, Any]:
     """Load and unload the plan without running it; return the report."""
-    library = request["library"]
     tensorrt = TensorRtOptions(
-        library=None if library is None else Path(library),
+        libraries=tuple(map(Path, request["libraries"])),
         plugins=tuple(map(Path, request["plugins"])),
         allow_host_code=request["allow_host_code"],
     )

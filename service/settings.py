@@ -89,6 +89,9 @@ def _host_names(given: str) -> str:
 
 AllowedHostNames = Annotated[str, AfterValidator(_host_names)]
 
+PATH_LISTS = frozenset({"tensorrt_library", "tensorrt_plugins"})
+"""The settings that are lists of paths: separated by a colon (os.pathsep), or options given repeatedly."""
+
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
@@ -170,10 +173,10 @@ class Settings(BaseSettings):
         description="CUDA graphs of the tensorrt backend unless an upload says otherwise: on captures a "
         "shape when it first comes, auto when it has come a few times.",
     )
-    tensorrt_library: Path | None = Field(
+    tensorrt_library: str | None = Field(
         None,
-        description="Path of TensorRT's runtime library; none: the server searches pip's packages, then the "
-        "system.",
+        description="TensorRT's runtime library: paths separated by a colon, for any of its major versions "
+        "that this server was built for; none: the server searches pip's packages, then the system.",
     )
     tensorrt_plugins: str = Field(
         "", description="Libraries of TensorRT plugins that plans need: paths separated by a colon."
@@ -182,6 +185,11 @@ class Settings(BaseSettings):
         False,
         description="Run the host code that a version-compatible plan may contain. It runs with this "
         "server's rights, so turn this on only if you trust the plans.",
+    )
+    gpu_spin: bool = Field(
+        False,
+        description="Let threads that wait for the GPU spin: each takes a whole CPU core, and an answer "
+        "comes some microseconds earlier.",
     )
     trial_load: bool = Field(
         True,

@@ -29,6 +29,12 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else text + "."
 
 
+def listed(words: Sequence[str], joined: str = "and") -> str:
+    """The words as a list in a sentence: a, b and c."""
+    *first, last = words
+    return f"{', '.join(first)} {joined} {last}" if first else last
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: bool = False) -> list[str]:
     """The lines of a table for a console: None is a dash. `right`: the columns are numbers."""
     cells = [list(columns), *(["-" if cell is None else str(cell) for cell in row] for row in rows)]

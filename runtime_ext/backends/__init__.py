@@ -14,17 +14,19 @@ PLUGIN_DIR = Path(_C.__file__).parent / "backends"
 class TensorRtOptions:
     """Settings of the tensorrt backend, passed when it is first opened."""
 
-    library: Path | None = None  # TensorRT's runtime library; None: search for it
+    libraries: tuple[Path, ...] = ()  # TensorRT's runtime library, for some major versions; others search
     plugins: tuple[Path, ...] = ()  # libraries of TensorRT plugins that plans may need
     allow_host_code: bool = False  # run host code in version-compatible plans
+    spin: bool = False  # threads that wait for the GPU spin instead of sleeping
 
     def config(self, major: int) -> dict[str, str]:
         """Return the settings as the backend of one major version reads them: lists of paths have one per
         line."""
         return {
-            "libraries": "\n".join(tensorrt_candidates(self.library, major)),
+            "libraries": "\n".join(tensorrt_candidates(self.libraries, major)),
             "plugins": "\n".join(map(str, self.plugins)),
             "allow_host_code": "1" if self.allow_host_code else "",
+            "spin": "1" if self.spin else "",
         }
 
 

@@ -1,6 +1,8 @@
 """Finds the shared libraries behind the backends in installed packages, without importing them."""
 
 import importlib.util
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 TENSORRT_PACKAGES = {
@@ -20,14 +22,22 @@ def openvino_libraries() -> list[str]:
     return [str(path) for path in _files_of("openvino", "libs/libopenvino.so.*")]
 
 
-def tensorrt_candidates(library: Path | None, major: int) -> list[str]:
-    """Return paths and names of TensorRT's runtime library for a major version, in the order to try; only
-    `library` if it is given.
+def library_major(library: Path) -> int | None:
+    """Return the major version in a library's file name: 11 for libnvinfer.so.11; None if it has none."""
+    number = re.search(r"\.so\.(\d+)", library.name)
+    return int(number[1]) if number else None
 
-    The backend checks whether one can be opened and has the version that it was compiled for.
+
+def tensorrt_candidates(libraries: Sequence[Path], major: int) -> list[str]:
+    """Return paths and names of TensorRT's runtime library for a major version, in the order to try.
+
+    `libraries` are configured, for any major version. If some are for this one, or have no version in their
+    file names, those are the only candidates. The backend checks whether one can be opened and has the
+    version that it was compiled for.
     """
-    if library is not None:
-        return [str(library)]
+    configured = [str(library) for library in libraries if library_major(library) in {None, major}]
+    if configured:
+        return configured
     packaged = [
         file for package, name in TENSORRT_PACKAGES.items() for file in _files_of(package, f"{name}.{major}*")
     ]

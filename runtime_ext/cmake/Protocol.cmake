@@ -1,6 +1,12 @@
 # Generates the messages of the gRPC service from their description, as a module beside the sources that use it. The
 # module is not committed: the grpcio-tools that generate it decide which protobuf it needs.
 
+set(TRTSERVE_PROTOCOL_DIR "" CACHE PATH "Folder of modules that were generated elsewhere; empty: generate them here")
+if(TRTSERVE_PROTOCOL_DIR)
+  install(DIRECTORY ${TRTSERVE_PROTOCOL_DIR}/trtserve DESTINATION .)
+  return()
+endif()
+
 set(protocol_source ${CMAKE_CURRENT_SOURCE_DIR}/../service/rpc)
 set(protocol_modules)
 foreach(name IN ITEMS model_config open_inference)

@@ -1,6 +1,7 @@
 # Finds the headers of TensorRT and of the CUDA runtime that they include; the libraries are opened at run time.
 # TENSORRT_GENERATIONS lists the major versions whose headers were found, TENSORRT_<major>_HEADERS is the folder of
-# each, and CUDA_HEADERS the folder of CUDA's. If TENSORRT_GENERATIONS is empty, the backend cannot be built.
+# each, and CUDA_HEADERS the folder of CUDA's. If TENSORRT_GENERATIONS is empty, the backend cannot be built. With
+# NvInfer.h and NvOnnxParser.h beside them, a generation can build plans: TENSORRT_<major>_BUILDS.
 
 set(TENSORRT_INCLUDE_DIR "" CACHE STRING "Folders of NvInferRuntime.h, one per major version, as a list: of TensorRT 8.5, \
 8.6, or 10.16 and later; empty: those in the environment, parted by colons, else look for one")
@@ -10,6 +11,7 @@ option(TRTSERVE_DOWNLOAD_TENSORRT_HEADERS "Download the headers of TensorRT wher
 # An official release: https://github.com/NVIDIA/TensorRT, tag v11.1, folder include, Apache-2.0.
 set(tensorrt_release v11.1)
 set(tensorrt_files
+  NvInfer.h=b857831d9c79e9b04e83b65d58a512533ee363f91dbcaec77cba9c7746e8e8b3
   NvInferImpl.h=c6acddec7e286c18e9cd08511553c2015f99c487ca25717790e54e30c18ade79
   NvInferLegacyDims.h=3e10fe5b85545f2e956e6935271badf0b1c72553b698000a61d46d69c5d53030
   NvInferPluginBase.h=759f354754e64bf4d1e68d7df796c155c46f8a27541bf1912ba13e79a5a26fc2
@@ -17,7 +19,8 @@ set(tensorrt_files
   NvInferRuntimeBase.h=ec38759dbf8a5538c4cd30890f1764658bc2dcec87e95ac18148e476cbe1671b
   NvInferRuntimeCommon.h=eff4c0251cb4813bbc7fe34c6b28fdb6c08734c27ae53b07974d2557bf1431be
   NvInferRuntimePlugin.h=d4db4236da9c03e543949247a75478b5ce68fc84eb30cd15b35081b94c8d8391
-  NvInferVersion.h=8648df4851fb2df1a15d7dfdae6454428c4b119055f65f6a98de8ff806977b2e)
+  NvInferVersion.h=8648df4851fb2df1a15d7dfdae6454428c4b119055f65f6a98de8ff806977b2e
+  NvOnnxParser.h=3c3766d0d9ee5c43887f404513243c376cdb9bf97bde29920a01e71e7e19239f)
 
 # Downloads the release's headers once, each checked against its hash. Sets `result` to their folder or to "".
 function(download_tensorrt_headers result)
@@ -92,6 +95,12 @@ else()
     endif()
     list(APPEND TENSORRT_GENERATIONS ${major})
     set(TENSORRT_${major}_HEADERS ${folder})
-    message(STATUS "tensorrt ${major}: ${folder}")
+    set(TENSORRT_${major}_BUILDS FALSE)
+    if(EXISTS ${folder}/NvInfer.h AND EXISTS ${folder}/NvOnnxParser.h)
+      set(TENSORRT_${major}_BUILDS TRUE)
+      message(STATUS "tensorrt ${major}: ${folder}")
+    else()
+      message(STATUS "tensorrt ${major}: ${folder}, without NvOnnxParser.h or NvInfer.h, so it cannot build plans")
+    endif()
   endforeach()
 endif()

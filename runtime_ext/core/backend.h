@@ -12,7 +12,10 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
+#include <c10/core/Stream.h>
 
+#include "core/build_options.h"
+#include "core/build_progress.h"
 #include "core/error.h"
 #include "core/load_options.h"
 #include "core/tensor_spec.h"
@@ -45,6 +48,16 @@ class ExecutionContext {
   virtual void interrupt() noexcept {}
 };
 
+/// A stream of a device, which nothing else uses while this exists. Not thread safe.
+class DeviceStream {
+ public:
+  virtual ~DeviceStream() = default;
+  virtual c10::Stream stream() const = 0;
+
+  /// Blocks until the work that is now enqueued on the stream is complete; throws the device's error if there is one.
+  virtual void wait() = 0;
+};
+
 /// A plan, deserialized. Thread safe except for create_context().
 class BackendEngine {
  public:
@@ -72,12 +85,15 @@ class BackendEngine {
   virtual std::map<std::string, int64_t> counters() const { return {}; }
 
   virtual std::unique_ptr<ExecutionContext> create_context() = 0;
+
+  /// A stream for an instance; null if device() is the CPU, which has none. May outlive the engine.
+  virtual std::unique_ptr<DeviceStream> create_stream() { return nullptr; }
 };
 
 /// A backend's settings by name; each backend documents its own.
 using BackendConfig = std::map<std::string, std::string>;
 
-/// Loads plans and runs them. Thread safe.
+/// Loads plans and runs them; some build them too. Thread safe.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -87,10 +103,22 @@ class Backend {
 
   /// Deserializes the plan file. InvalidInput if the plan is at fault.
   virtual std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) = 0;
+
+  /// True if build() can work: what it needs beside the library is there. May open libraries.
+  virtual bool builds() { return false; }
+
+  /// Builds a plan from the ONNX file `model` and writes it to the file `plan`, which does not exist if this fails.
+  /// Blocks for minutes. InvalidInput for a model or options at fault; Unsupported for an operator or a precision that
+  /// the backend does not support; Unavailable if memory ran out.
+  virtual void build(const std::string& /*model*/, const std::string& /*plan*/, const BuildOptions& /*options*/,
+                     BuildProgress& /*progress*/) {
+    fail(Kind::Unsupported, "this backend does not build plans");
+  }
 };
 
-/// Raised whenever this header or load_options.h changes; a plugin with another number is refused.
-inline constexpr int kBackendAbi = 4;
+/// Raised whenever this header, load_options.h, build_options.h or build_progress.h changes; a plugin with another
+/// number is refused.
+inline constexpr int kBackendAbi = 5;
 
 }  // namespace trtserve
 

@@ -64,15 +64,15 @@ at::Tensor join(const Part& part, size_t index, size_t batch_dim, bool pinned) {
 
 }  // namespace
 
-DeviceLane::DeviceLane(at::Device device) : device_(device) {
-  if (device.is_cpu()) return;
-  const c10::impl::VirtualGuardImpl guard(device.type());
-  guard.setDevice(device);  // a new thread starts on device 0
-  current_.emplace(guard.getStreamFromGlobalPool(device));
+DeviceLane::DeviceLane(at::Device device, std::unique_ptr<DeviceStream> stream)
+    : device_(device), stream_(std::move(stream)) {
+  if (!stream_) return;
+  c10::impl::VirtualGuardImpl(device.type()).setDevice(device);  // a new thread starts on device 0
+  current_.emplace(stream_->stream());
 }
 
 at::Tensor DeviceLane::gather(const Part& part, size_t index, size_t batch_dim, bool stays_on_host) {
-  const bool to_device = current_.has_value() && !stays_on_host;
+  const bool to_device = stream_ && !stays_on_host;
   const auto& first = part.requests[0];
   const bool alone = part.requests.size() == 1;
   if (alone && !to_device && aligned(first.data[index])) return view(first.data[index], first.signature->inputs[index]);
@@ -92,7 +92,7 @@ std::vector<at::Tensor> DeviceLane::to_host(const std::vector<at::Tensor>& tenso
       host.back().copy_(tensor, /*non_blocking=*/true);
     }
   }
-  if (current_) current_->current_stream().synchronize();
+  if (stream_) stream_->wait();
   return host;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -7,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/StreamGuard.h>
 
+#include "core/backend.h"
 #include "core/request_queue.h"
 
 namespace trtserve {
@@ -17,7 +19,8 @@ namespace trtserve {
 /// Belongs to the thread that creates it, and sets that thread's current device and stream during its lifetime.
 class DeviceLane {
  public:
-  explicit DeviceLane(at::Device device);
+  /// `stream` is one of the device; null on the CPU.
+  DeviceLane(at::Device device, std::unique_ptr<DeviceStream> stream);
 
   /// Joins input `index` of the requests along `batch_dim` into one tensor. Stages it on the host in one copy and,
   /// unless `stays_on_host`, copies it to the device in stream order. For a single request it may be a view of the
@@ -29,7 +32,8 @@ class DeviceLane {
 
  private:
   const at::Device device_;
-  std::optional<c10::StreamGuard> current_;  // empty on the CPU
+  const std::unique_ptr<DeviceStream> stream_;  // null on the CPU
+  std::optional<c10::StreamGuard> current_;     // empty on the CPU
 };
 
 }  // namespace trtserve

@@ -36,6 +36,9 @@ class Engine {
 
   ContextPool& contexts() { return contexts_; }
 
+  /// A stream for an instance; null on the CPU.
+  std::unique_ptr<DeviceStream> create_stream() { return backend_engine_->create_stream(); }
+
  private:
   const EngineId id_;
   const std::string backend_name_;

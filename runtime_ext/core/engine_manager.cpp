@@ -15,17 +15,18 @@ namespace {
 std::shared_mutex published_mutex;           // held shared during a look-up, so that withdraw() waits for it
 EngineManager* published_manager = nullptr;  // guarded by published_mutex
 
-/// The least address space that a load needs beyond the plan: thread stacks and library reservations.
+/// The least address space that a load or a build needs beyond its file: thread stacks and library reservations.
 constexpr size_t kLoadBytes = size_t{128} << 20;
 
-/// The address space that a load needs: kLoadBytes and another copy of the plan.
-size_t bytes_for(const std::string& plan_path) {
+/// The address space that a load or a build needs: kLoadBytes and another copy of the file.
+size_t bytes_for(const std::string& path) {
   std::error_code unknown;
-  const auto bytes = std::filesystem::file_size(plan_path, unknown);
+  const auto bytes = std::filesystem::file_size(path, unknown);
   return unknown ? kLoadBytes : kLoadBytes + static_cast<size_t>(bytes);
 }
 
-/// Converts the failure of a load for the client. A library that is short of a resource may blame the plan or itself.
+/// Converts the failure of a load or a build for the client. A library that is short of a resource may blame the plan
+/// or itself.
 Error load_failure(const std::string& label, size_t bytes, const std::exception_ptr& failure) {
   if (auto shortage = shortage_behind(label, failure)) return *shortage;
   // The backend has already checked its device.
@@ -59,6 +60,20 @@ std::vector<std::string> EngineManager::backends() const {
 }
 
 std::string EngineManager::backend_version(const std::string& name) const { return plugin(name).backend()->version(); }
+
+bool EngineManager::backend_builds(const std::string& name) const { return plugin(name).backend()->builds(); }
+
+void EngineManager::build(const std::string& backend, const std::string& model_path, const std::string& plan_path,
+                          const BuildOptions& options, BuildProgress& progress) const {
+  const std::string label = c10::str("the ", backend, " backend");
+  const size_t bytes = bytes_for(model_path);
+  try {
+    if (const auto shortage = shortage_for(label, bytes)) throw Error(*shortage);
+    plugin(backend).backend()->build(model_path, plan_path, options, progress);
+  } catch (...) {
+    throw load_failure(label, bytes, std::current_exception());
+  }
+}
 
 Plugin& EngineManager::plugin(const std::string& backend) const {
   std::shared_lock lock(mutex_);

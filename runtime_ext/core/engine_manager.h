@@ -30,6 +30,14 @@ class EngineManager {
   /// The backend's library version. Opens the plugin.
   std::string backend_version(const std::string& name) const;
 
+  /// True if the backend builds plans. Opens the plugin.
+  bool backend_builds(const std::string& name) const;
+
+  /// See Backend::build. Unavailable with a `retry_after` if memory, threads or descriptors are short, however the
+  /// backend reports it.
+  void build(const std::string& backend, const std::string& model_path, const std::string& plan_path,
+             const BuildOptions& options, BuildProgress& progress) const;
+
   /// Blocks until the backend has finished. Conflict if the ID is resident or being loaded; Unavailable with a
   /// `retry_after` if memory, threads or descriptors are short, however the backend reports it.
   std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,

@@ -27,8 +27,8 @@ class BatchHandler {
 /// its handler, so that it can be left behind. Not thread safe.
 class Instance {
  public:
-  /// Propagates the lane's exceptions.
-  Instance(at::Device device, std::shared_ptr<BatchHandler> handler);
+  /// `stream` is one of the device; null on the CPU. Propagates the lane's exceptions.
+  Instance(at::Device device, std::unique_ptr<DeviceStream> stream, std::shared_ptr<BatchHandler> handler);
   /// Joins the thread if it has notified its handler of its end, otherwise leaves it behind.
   ~Instance();
   Instance(const Instance&) = delete;

@@ -63,7 +63,7 @@ void ServedEngine::start_instances(const std::shared_ptr<ServedEngine>& self) {
   const std::shared_ptr<BatchHandler> handler(self, this);
   try {
     for (size_t i = 0; i < instance_count_; ++i) {
-      instances_.push_back(std::make_unique<Instance>(engine_->device(), handler));
+      instances_.push_back(std::make_unique<Instance>(engine_->device(), engine_->create_stream(), handler));
       executions_.instance_began();
     }
   } catch (...) {

@@ -1,5 +1,6 @@
 """`trtserve serve`: start a server, with an option for each setting."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -9,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from trtserve.cli.settings import settings_of
 from trtserve.errors import TrtserveError
-from trtserve.settings import Settings
+from trtserve.settings import PATH_LISTS, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,6 +21,7 @@ def _settings_options(command: Command) -> Command:
         command = click.option(
             f"--{name.replace('_', '-')}",
             type=_choice(field),
+            multiple=name in PATH_LISTS,
             metavar=None if _choice(field) else _metavar(name, field),
             help=f"{field.description}  [env: TRTSERVE_{name.upper()}; default: {_shown(field.default)}]",
             show_default=False,
@@ -41,11 +43,15 @@ def _shown(default: object) -> str:
     return str(default) if default not in {None, ""} else "none"
 
 
+def _joined(given: str | tuple[str, ...] | None) -> str | None:
+    return os.pathsep.join(given) if isinstance(given, tuple) else given
+
+
 @click.command()
 @_settings_options
-def serve(**given: str | None) -> None:
+def serve(**given: str | tuple[str, ...] | None) -> None:
     """Start the server; it runs until SIGINT or SIGTERM."""
-    settings = settings_of(given)
+    settings = settings_of({name: _joined(value) for name, value in given.items()})
 
     from trtserve.server.process import (
         serve as run,  # imports torch, which takes seconds: no other command should

@@ -10,14 +10,26 @@ from pathlib import Path
 
 from trtserve.errors import InvalidInput
 from trtserve.formats.tensorrt_head import PlanVersion, read_plan_head, shown_version
+from trtserve.formats.tensorrt_releases import (
+    COMPATIBLE_SINCE,
+    KNOWN_MAJORS,
+    can_be_built_for,
+    shown_release,
+    where_to_get,
+)
+from trtserve.text import listed
 
 TENSORRT = "tensorrt"
-COMPATIBLE_SINCE = (8, 6)  # plans of this release and later may be built for later ones to read
 
 
 def is_generation(runtime_backend: str, backend: str) -> bool:
     """True if a backend of the runtime is a generation of this backend of the service."""
     return runtime_backend == backend or _major(runtime_backend, backend) is not None
+
+
+def generations(backends: Sequence[str]) -> dict[int, str]:
+    """The runtime's backends that are generations of TensorRT, by their major version."""
+    return {major: each for each in backends if (major := _major(each, TENSORRT)) is not None}
 
 
 def choose_generation(version: PlanVersion, backends: Sequence[str]) -> str:
@@ -26,7 +38,7 @@ def choose_generation(version: PlanVersion, backends: Sequence[str]) -> str:
 
     Raises InvalidInput if there is none, and names the installed ones.
     """
-    installed = {major: each for each in backends if (major := _major(each, TENSORRT)) is not None}
+    installed = generations(backends)
     if not installed or TENSORRT in backends:
         return TENSORRT  # none, as the runtime will say, or one for all
     if version[0] in installed:
@@ -34,12 +46,28 @@ def choose_generation(version: PlanVersion, backends: Sequence[str]) -> str:
     later = [major for major in installed if major > version[0]]
     if later and version[:2] >= COMPATIBLE_SINCE:
         return installed[min(later)]
-    here = " and ".join(map(str, sorted(installed)))
-    raise InvalidInput(
-        f"This plan was built by TensorRT {shown_version(version)}; this server runs TensorRT {here}: "
-        f"rebuild it with that, or build the server with the headers of TensorRT {version[0]} as well "
-        '(README, "On a GPU").'
+    raise InvalidInput(_refusal(version, installed))
+
+
+def _refusal(version: PlanVersion, installed: dict[int, str]) -> str:
+    here = [str(major) for major in sorted(installed)]
+    rebuild = f"rebuild it with TensorRT {listed(here, 'or')}"
+    if version[0] not in KNOWN_MAJORS:
+        return (
+            f"This plan says that TensorRT {shown_version(version)} built it, which this server does not "
+            f"know. If that is right, {rebuild}, or update the server; otherwise it is damaged: fetch it "
+            "again."
+        )
+    told = (
+        f"This plan was built by TensorRT {shown_version(version)}; this server runs TensorRT "
+        f"{listed(here)}: {rebuild}"
     )
+    if not can_be_built_for(version):
+        return f"{told}."
+    return (
+        f"{told}, or build the server with the headers of TensorRT {shown_release(version)} as well (README, "
+        f'"On a GPU"). {where_to_get(version)}'
+    ).rstrip()
 
 
 def plan_generation(plan: Path, backends: Sequence[str]) -> str:

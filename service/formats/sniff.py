@@ -32,7 +32,8 @@ def decide(head: bytes, asked: str, backends: Sequence[str]) -> Format:
     backend = backend_of(chosen)
     if not any(is_generation(each, backend.name) for each in backends):
         raise Unsupported(
-            f"The plan is {sniffed.what}, and this server has no {backend.name} backend. {backend.missing}"
+            f"The plan is {sniffed.what}, and this server has no {backend.name} backend. "
+            f"{backend.missing} {sniffed.advice}".rstrip()
         )
     return chosen
 

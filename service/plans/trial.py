@@ -228,12 +228,11 @@ class ProcessTrial:
 
     def _request(self, plan: Path, engine: StoredEngine) -> bytes:
         """The request for the child. Blocks, because it reads from the plan which backend loads it."""
-        library = self._tensorrt.library
         request = {
             "plan": str(plan.absolute()),
             "backend": runtime_backend(engine.backend, plan, self._backends),
             "options": for_runtime(engine.options),
-            "library": None if library is None else str(library),
+            "libraries": [str(library) for library in self._tensorrt.libraries],
             "plugins": [str(plugin) for plugin in self._tensorrt.plugins],
             "allow_host_code": self._tensorrt.allow_host_code,
         }

@@ -16,8 +16,9 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
+from runtime_ext.backends import built_backends
 from runtime_ext.trial import fork_host
-from trtserve.engines.seam_options import tensorrt_options
+from trtserve.engines.seam_options import check_tensorrt_libraries, tensorrt_options
 from trtserve.http.short_way import InferProtocol
 from trtserve.plans.trial import ProcessTrial, TrialHost
 from trtserve.server.app import create_app, left_behind
@@ -38,18 +39,21 @@ M_MMAP_THRESHOLD = -3
 def serve(settings: Settings) -> bool:
     """Serve until SIGINT or SIGTERM; returns False if the start failed.
 
-    Raises TrtserveError for a bad store, and Conflict if gRPC's port is taken.
+    Raises InvalidInput for a library of TensorRT that cannot be used, TrtserveError for a bad store, and
+    Conflict if gRPC's port is taken.
     """
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     if settings.log_level == "info":
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start is told by Server below
+    tensorrt = tensorrt_options(settings)
+    check_tensorrt_libraries(tensorrt, built_backends())
     trial = None
     if settings.trial_load:
         # First: a copy of this process before it has threads, files and a GPU.
         host = TrialHost(fork_host())
-        trial = ProcessTrial(tensorrt_options(settings), settings.trial_load_timeout_s, host)
+        trial = ProcessTrial(tensorrt, settings.trial_load_timeout_s, host)
     # A store that cannot be opened is reported here in one sentence; in the application's start uvicorn
     # would make a traceback of it.
     Store(settings.store).close()

@@ -14,7 +14,13 @@ from itertools import product
 from typing import Any, Protocol
 
 from runtime_ext import EngineInfo, Error, Runtime, create_runtime
-from trtserve.engines.seam_options import load_options, openvino_options, tensorrt_options
+from runtime_ext.backends import built_backends
+from trtserve.engines.seam_options import (
+    check_tensorrt_libraries,
+    load_options,
+    openvino_options,
+    tensorrt_options,
+)
 from trtserve.errors import TrtserveError, of_kind
 from trtserve.formats.backends import runtime_backend
 from trtserve.options.batching import read_dims
@@ -206,7 +212,9 @@ class Report:
 
 def run(ref: str, asked: Mapping[str, Any], settings: Settings, say: Say) -> Report:
     """tune() with a runtime of its own, which TensorRT's settings apply to; `asked` is of Asked."""
-    runtime = create_runtime(tensorrt=tensorrt_options(settings), openvino=openvino_options(settings))
+    tensorrt = tensorrt_options(settings)
+    check_tensorrt_libraries(tensorrt, built_backends())
+    runtime = create_runtime(tensorrt=tensorrt, openvino=openvino_options(settings))
     try:
         return tune(ref, Asked(**asked), settings, runtime=runtime, say=say)
     finally:

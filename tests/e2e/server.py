@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,13 +16,20 @@ from tests.waiting import wait_until
 
 HANGS_AFTER_S = 120  # only to end a test that would never end
 COMMAND = Path(sys.executable).with_name("trtserve")
+SERVE = (str(COMMAND),) if COMMAND.exists() else (sys.executable, "-P", "-m", "trtserve")
 
 
 class Server:
-    """`trtserve serve` on a store; `with` starts it, and stops it with SIGTERM."""
+    """`trtserve serve` on a store; `with` starts it, and stops it with SIGTERM.
 
-    def __init__(self, store: Path, *options: str, grpc: bool = False) -> None:
+    `command` serves in place of the installed one.
+    """
+
+    def __init__(
+        self, store: Path, *options: str, grpc: bool = False, command: Sequence[str] = (*SERVE, "serve")
+    ) -> None:
         self.store = store
+        self._command = command
         self.grpc_address = ""  # set once it listens
         self._grpc = grpc
         self._options = options
@@ -54,7 +62,7 @@ class Server:
 
     def start(self) -> None:
         """Start the process and return once it listens."""
-        command = [str(COMMAND), "serve", "--port", "0", "--store", str(self.store)]
+        command = [*self._command, "--port", "0", "--store", str(self.store)]
         command += ["--grpc-port", "0" if self._grpc else "off"]
         with self._log_path.open("a") as log:
             self._process = subprocess.Popen(

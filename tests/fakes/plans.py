@@ -1,6 +1,7 @@
 """Makes small plans that pass for real ones; the fake runtime serves them."""
 
 import json
+import struct
 
 
 def _field(number: int, payload: bytes) -> bytes:
@@ -25,7 +26,26 @@ def tensorrt_plan(version: tuple[int, int, int, int] = (10, 13, 2, 6)) -> bytes:
     return b"ftrt" + bytes(20) + bytes(version) + bytes(100)
 
 
-def ultralytics_plan() -> bytes:
-    """Make a TensorRT plan after a length-prefixed JSON object, as Ultralytics writes it."""
+def old_tensorrt_plan(version: tuple[int, int, int, int] = (8, 5, 3, 1), serialization: int = 232) -> bytes:
+    """Make the head of a plan of TensorRT 8.5 or before, with a tag before each number of its version.
+
+    The version of the serialization is 232 in plans of 8.5.
+    """
+    body = b"".join(b"\2\x80\1\0" + bytes([number]) for number in version) + bytes(100)
+    return b"ptrt" + struct.pack("<IIIQ", 0, serialization, 0, len(body)) + body
+
+
+def rtx_plan(version: tuple[int, int, int, int], capabilities: int) -> bytes:
+    """Make the head of a plan of TensorRT for RTX, with these bits for compute capabilities."""
+    return b"vtrt" + bytes(20) + bytes(version) + b"vtrt" + struct.pack("<Q", capabilities) + bytes(100)
+
+
+def wrapped(plan: bytes) -> bytes:
+    """Put a length-prefixed JSON object before a plan, as Ultralytics writes it."""
     metadata = json.dumps({"description": "Ultralytics YOLO11n model", "stride": 32}).encode()
-    return len(metadata).to_bytes(4, "little") + metadata + tensorrt_plan()
+    return len(metadata).to_bytes(4, "little") + metadata + plan
+
+
+def ultralytics_plan() -> bytes:
+    """Make a TensorRT plan as Ultralytics writes it."""
+    return wrapped(tensorrt_plan())

@@ -17,6 +17,8 @@ from runtime_ext import Error
 from tests.fakes.values import (
     NORMAL,
     PRIORITIES,
+    BuildOptions,
+    BuildProgress,
     Completion,
     Condition,
     EngineInfo,
@@ -73,6 +75,12 @@ class FakeRuntime:
         self.unload_gate = threading.Event()  # cleared: unloads block until it is set
         self.unload_gate.set()
 
+        self.builders: set[str] = set()  # backends that build plans
+        self.build_error: Error | None = None
+        self.build_gate = threading.Event()  # cleared: builds block until it is set
+        self.build_gate.set()
+
+        self.builds: list[tuple[str, str, str, BuildOptions]] = []  # builds that have begun
         self.loads: list[tuple[int, str, str, LoadOptions]] = []  # loads that have begun
         self.unloading: list[int] = []  # engines whose unload has begun
         self.unloads: list[tuple[int, float]] = []  # unloads that have ended, in order
@@ -131,6 +139,20 @@ class FakeRuntime:
         if isinstance(version, Error):
             raise version
         return version
+
+    def backend_builds(self, backend: str) -> bool:
+        return backend in self.builders
+
+    def build(
+        self, backend: str, model: str, plan: str, options: BuildOptions, progress: BuildProgress
+    ) -> None:
+        self.builds.append((backend, model, plan, options))
+        assert self.build_gate.wait(HANGS_AFTER_S), "the test did not open the gate of builds"
+        if backend not in self.builders:
+            raise error("Unsupported", "this backend does not build plans")
+        if self.build_error is not None:
+            raise self.build_error
+        Path(plan).write_bytes(b"plan of " + Path(model).read_bytes())
 
     def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
         self.loads.append((id, plan, backend, as_fake_options(options)))

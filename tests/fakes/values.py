@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from runtime_ext import DATATYPES, Error
@@ -78,6 +78,22 @@ class LoadOptions:
     threads: int = 0
     cuda_graphs: str = "auto"
     batch: BatchOptions = field(default_factory=BatchOptions)
+
+
+@dataclass(kw_only=True)
+class BuildOptions:
+    device: str = "auto"
+    precision: str = "auto"
+    profiles: Sequence[Mapping[str, tuple[Sequence[int], Sequence[int], Sequence[int]]]] = ()
+    max_batch_size: int = 1
+    workspace_bytes: int = 0
+    timing_cache: str = ""
+
+
+@dataclass
+class BuildProgress:
+    fraction: float | None = None
+    phase: str = ""
 
 
 class Output(bytes):

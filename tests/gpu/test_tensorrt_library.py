@@ -1,17 +1,16 @@
 """Tests of the real TensorRT library, lean or full, with plans that it cannot load; `-s` shows
 measurements."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 import torch
 
 import runtime_ext
-from tests.e2e.server import Server
 from tests.gpu.conftest import MODERN
+from tests.gpu.memory import HOST_GROWTH_BYTES, check_flat, memory
+from tests.gpu.served import serving
 from tests.seam.conftest import Harness
 
 pytestmark = pytest.mark.gpu
@@ -19,20 +18,6 @@ pytestmark = pytest.mark.gpu
 # The header of a plan of TensorRT 10.0.0.0, older than any library here, followed by garbage.
 GARBAGE = b"ftrt" + bytes(20) + bytes([10, 0, 0, 0]) + bytes(range(256)) * 16
 FAILED_LOADS = 200
-HOST_GROWTH_BYTES = (
-    8 << 20
-)  # an allocator's own overhead; a plan or runtime leaked per load would be far more
-
-
-def memory() -> dict[str, int]:
-    """Return bytes in use: by this process on the host, and on the device in total and by torch."""
-    torch.cuda.synchronize()
-    free, total = torch.cuda.mem_get_info()
-    return {
-        "host": psutil.Process().memory_info().rss,
-        "device": total - free,
-        "torch": torch.cuda.memory_allocated(),
-    }
 
 
 def refuse(tensorrt: Harness, plan: Path) -> str:
@@ -40,20 +25,6 @@ def refuse(tensorrt: Harness, plan: Path) -> str:
         tensorrt.load_file(plan, MODERN)
     assert refused.value.kind == "InvalidInput"
     return str(refused.value)
-
-
-def check_growth(run: Callable[[], object], settle: int) -> None:
-    """Check that memory after FAILED_LOADS runs equals that after the first few."""
-    for _ in range(settle):
-        run()
-    before = memory()
-    for _ in range(FAILED_LOADS):
-        run()
-    after = memory()
-    print(f"\n{FAILED_LOADS} failed loads: {before} -> {after}")
-    assert after["torch"] == before["torch"]
-    assert after["device"] == before["device"]
-    assert after["host"] - before["host"] < HOST_GROWTH_BYTES
 
 
 def test_the_library_reports_its_version(tensorrt: Harness) -> None:
@@ -77,7 +48,7 @@ def test_a_damaged_plan_is_refused_in_the_librarys_words(
 def test_failed_loads_free_every_byte(tensorrt: Harness, tmp_path: Path) -> None:
     file = tmp_path / "damaged.plan"
     file.write_bytes(GARBAGE)
-    check_growth(lambda: refuse(tensorrt, file), settle=5)
+    check_flat(lambda: refuse(tensorrt, file), FAILED_LOADS, settle=5)
 
 
 def test_a_missing_device_is_refused(tensorrt: Harness, tmp_path: Path) -> None:
@@ -90,16 +61,16 @@ def test_a_missing_device_is_refused(tensorrt: Harness, tmp_path: Path) -> None:
 def test_a_server_does_not_grow_with_refused_plans(tensorrt: Harness, tmp_path: Path) -> None:
     """The service on the real library reports its version, refuses plans, and does not grow."""
     tensorrt.runtime.close()
-    with Server(tmp_path / "store", "--trial-load", "off") as server:
+    with serving(tmp_path, "--trial-load", "off") as server:
         print(f"\n{server.client.get('/version').json()}")
         process = psutil.Process(server.process.pid)
 
-        def upload() -> httpx.Response:
+        def upload() -> object:
             answer = server.client.post("/engines", content=GARBAGE, params={"format": "tensorrt"})
             assert answer.status_code == 400
-            return answer
+            return answer.json()
 
-        print(upload().json())
+        print(upload())
         for _ in range(5):
             upload()
         before = process.memory_info().rss, memory()["device"]
@@ -115,7 +86,7 @@ def test_a_server_does_not_grow_with_refused_plans(tensorrt: Harness, tmp_path: 
 
 def test_the_trial_load_in_its_own_process_refuses_too(tensorrt: Harness, tmp_path: Path) -> None:
     tensorrt.runtime.close()
-    with Server(tmp_path / "store") as server:
+    with serving(tmp_path) as server:
         answer = server.client.post("/engines", content=GARBAGE, params={"format": "tensorrt"})
         print(f"\n{answer.json()}")
         assert answer.status_code == 400

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import runtime_ext
-from runtime_ext.backends import OpenVinoOptions, plugin_path
+from runtime_ext.backends import OpenVinoOptions, TensorRtOptions, plugin_path
 from tests.submitting import submit
 
 COMPLETION_TIMEOUT_S = 60
@@ -64,9 +64,12 @@ class Harness:
         clock: runtime_ext.ManualClock | None = None,
         stuck_after_s: float = 60.0,
         openvino: OpenVinoOptions | None = None,
+        tensorrt: TensorRtOptions | None = None,
     ) -> None:
         self.folder = folder
-        self.runtime = runtime_ext.create_runtime(clock=clock, stuck_after_s=stuck_after_s, openvino=openvino)
+        self.runtime = runtime_ext.create_runtime(
+            clock=clock, stuck_after_s=stuck_after_s, openvino=openvino, tensorrt=tensorrt
+        )
         self.runtime.register_backend("toy", str(plugin_path("toy")))
         self._ids = count(1)
         self._taken: dict[int, runtime_ext.Completion] = {}

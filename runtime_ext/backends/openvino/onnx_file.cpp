@@ -9,7 +9,7 @@
 #include "backends/openvino/onnx_messages.h"
 #include "backends/openvino/onnx_tensors.h"
 #include "backends/openvino/onnx_versions.h"
-#include "backends/openvino/protobuf.h"
+#include "core/protobuf.h"
 #include "backends/openvino/shown.h"
 #include "core/error.h"
 #include "core/mapped_file.h"

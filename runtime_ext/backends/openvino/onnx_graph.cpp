@@ -6,7 +6,7 @@
 
 #include "backends/openvino/onnx_fields.h"
 #include "backends/openvino/onnx_node.h"
-#include "backends/openvino/protobuf.h"
+#include "core/protobuf.h"
 #include "backends/openvino/shown.h"
 #include "core/error.h"
 

@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "backends/openvino/protobuf.h"
+#include "core/protobuf.h"
 #include "core/error.h"
 
 namespace trtserve::openvino {

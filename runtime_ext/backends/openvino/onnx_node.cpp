@@ -1,7 +1,7 @@
 #include "backends/openvino/onnx_node.h"
 
 #include "backends/openvino/onnx_fields.h"
-#include "backends/openvino/protobuf.h"
+#include "core/protobuf.h"
 
 namespace trtserve::openvino {
 

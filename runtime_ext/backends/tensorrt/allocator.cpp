@@ -4,6 +4,7 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "backends/tensorrt/cuda_graph.h"
 #include "backends/tensorrt/logger.h"
 #include "core/device_health.h"
 
@@ -27,6 +28,10 @@ std::optional<c10::Stream> torch_stream(const c10::impl::VirtualGuardImpl& guard
 void* Allocator::allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::AllocatorFlags /*flags*/,
                                cudaStream_t stream) noexcept {
   if (size == 0 || alignment > kAlignment) return nullptr;
+  if (is_capturing()) {
+    add_error("TensorRT asked for memory during a capture, which a replay would use after it was freed");
+    return nullptr;
+  }
   try {
     const c10::impl::VirtualGuardImpl guard(type_);
     const auto known = torch_stream(guard, stream);

@@ -5,6 +5,7 @@
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "backends/tensorrt/builder.h"
 #include "backends/tensorrt/engine.h"
 #include "backends/tensorrt/plan_file.h"
 #include "core/device_health.h"
@@ -49,12 +50,15 @@ at::Device parse_device(const std::string& text, c10::DeviceType type) {
 }
 
 /// Settings: "libraries" (candidates for the runtime library, one a line, tried in their order), "plugins"
-/// (libraries of TensorRT plugins, one a line), "allow_host_code" ("1": plans may bring code for the host).
+/// (libraries of TensorRT plugins, one a line), "allow_host_code" ("1": plans may bring code for the host), "spin"
+/// ("1": threads that wait for the device spin).
 class TensorRtBackend final : public Backend {
  public:
   explicit TensorRtBackend(const BackendConfig& config)
-      : library_(std::make_shared<const Library>(lines(config, "libraries"))),
-        options_{lines(config, "plugins"), is_set(config, "allow_host_code")} {}
+      : libraries_(lines(config, "libraries")),
+        library_(std::make_shared<const Library>(libraries_)),
+        options_{lines(config, "plugins"), is_set(config, "allow_host_code"),
+                 is_set(config, "spin") ? Wait::Spin : Wait::Sleep} {}
 
   std::string version() const override { return library_->version(); }
 
@@ -78,7 +82,27 @@ class TensorRtBackend final : public Backend {
     }
   }
 
+  bool builds() override { return can_build(place()); }
+
+  void build(const std::string& model, const std::string& plan, const BuildOptions& options,
+             BuildProgress& progress) override {
+    if (options.device == "cpu") {
+      fail(Kind::Unsupported, "device is 'cpu'; the tensorrt backend builds plans on the GPU that will run them");
+    }
+    check_build_options(options);
+    const at::Device device = parse_device(options.device, runtime()->device_type());
+    check_alive(device);
+    const c10::DeviceGuard on(device);
+    try {
+      build_plan(place(), device, model, plan, options, progress);
+    } catch (...) {
+      throw explained(device, "the build", std::current_exception());
+    }
+  }
+
  private:
+  BuildPlace place() const { return {*library_, libraries_, options_.plugins}; }
+
   /// Created on first need, and again after a failure: a driver may have recovered.
   std::shared_ptr<TensorRtRuntime> runtime() {
     const std::lock_guard lock(mutex_);
@@ -86,6 +110,7 @@ class TensorRtBackend final : public Backend {
     return runtime_;
   }
 
+  const std::vector<std::string> libraries_;
   const std::shared_ptr<const Library> library_;
   const TensorRtRuntime::Options options_;
   std::mutex mutex_;                          // one thread creates the runtime

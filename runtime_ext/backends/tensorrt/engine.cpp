@@ -1,11 +1,14 @@
 #include "backends/tensorrt/engine.h"
 
+#include <algorithm>
+
 #include <c10/core/DeviceGuard.h>
 
 #include "backends/tensorrt/device_scope.h"
 #include "backends/tensorrt/execution_context.h"
 #include "backends/tensorrt/generation.h"
 #include "backends/tensorrt/logger.h"
+#include "backends/tensorrt/own_streams.h"
 #include "core/error.h"
 
 namespace trtserve::tensorrt {
@@ -43,7 +46,7 @@ TensorRtEngine::TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime,
       instances_(instances(options)),
       label_(options.name.empty() ? "an engine" : options.name),
       tensors_(read_tensors(first())),
-      graph_policy_(parse_graph_mode(options.cuda_graphs), runtime_->graph_api(), counters_) {
+      graph_policy_(parse_graph_mode(options.cuda_graphs), counters_) {
   if (generation::streams_weights(first())) {
     graph_policy_.disable(label_, "it streams its weights, which cannot be captured");
   }
@@ -91,6 +94,26 @@ std::map<std::string, int64_t> TensorRtEngine::counters() const {
 std::unique_ptr<ExecutionContext> TensorRtEngine::create_context() {
   const c10::DeviceGuard on(device_);
   return std::make_unique<TensorRtContext>(*this, contexts_made_++ % engines_.size());
+}
+
+std::unique_ptr<DeviceStream> TensorRtEngine::create_stream() {
+  const c10::DeviceGuard on(device_);
+  return own_stream(runtime_->shared_cuda(), device_, wait());
+}
+
+void TensorRtEngine::add(TensorRtContext& context) {
+  const std::lock_guard lock(contexts_mutex_);
+  contexts_.push_back(&context);
+}
+
+void TensorRtEngine::remove(TensorRtContext& context) {
+  const std::lock_guard lock(contexts_mutex_);
+  contexts_.erase(std::find(contexts_.begin(), contexts_.end(), &context));
+}
+
+void TensorRtEngine::free_graphs() noexcept {
+  const std::lock_guard lock(contexts_mutex_);
+  for (auto* context : contexts_) context->free_graphs();
 }
 
 std::unique_ptr<ProfileContext> TensorRtEngine::create_profile_context(size_t copy, int32_t profile,

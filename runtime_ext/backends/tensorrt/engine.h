@@ -3,14 +3,18 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
-#include "backends/tensorrt/graph_cache.h"
+#include "backends/tensorrt/cuda_event.h"
+#include "backends/tensorrt/graph_policy.h"
 #include "backends/tensorrt/profile_context.h"
 #include "backends/tensorrt/runtime.h"
 #include "backends/tensorrt/tensors.h"
 #include "core/backend.h"
 
 namespace trtserve::tensorrt {
+
+class TensorRtContext;
 
 /// A deserialized plan. Thread safe except for create_context().
 class TensorRtEngine final : public BackendEngine {
@@ -32,15 +36,21 @@ class TensorRtEngine final : public BackendEngine {
   std::string layers() const override;
   std::map<std::string, int64_t> counters() const override;
   std::unique_ptr<ExecutionContext> create_context() override;
+  std::unique_ptr<DeviceStream> create_stream() override;
 
   // For use by its contexts.
   const Tensors& tensors() const { return tensors_; }
   const std::string& label() const { return label_; }
   Counters& mutable_counters() { return counters_; }
   GraphPolicy& graph_policy() { return graph_policy_; }
-  const CudaGraphApi& graph_api() const { return runtime_->graph_api(); }
+  const CudaApi& cuda() const { return runtime_->cuda(); }
+  Wait wait() const { return runtime_->wait(); }
   /// Creates a context on engine number `copy`, counted from 0.
   std::unique_ptr<ProfileContext> create_profile_context(size_t copy, int32_t profile, c10::Stream stream);
+  void add(TensorRtContext& context);
+  void remove(TensorRtContext& context);
+  /// Frees the graphs of all contexts that do not work now.
+  void free_graphs() noexcept;
 
  private:
   const nvinfer1::ICudaEngine& first() const { return *engines_.front(); }
@@ -54,6 +64,8 @@ class TensorRtEngine final : public BackendEngine {
   Counters counters_;
   GraphPolicy graph_policy_;
   size_t contexts_made_ = 0;
+  std::mutex contexts_mutex_;
+  std::vector<TensorRtContext*> contexts_;  // guarded by contexts_mutex_; those that exist
   mutable std::mutex making_;  // held while a context or inspector is created: ICudaEngine allows one at a time
 };
 

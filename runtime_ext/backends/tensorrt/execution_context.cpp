@@ -1,10 +1,11 @@
 #include "backends/tensorrt/execution_context.h"
 
 #include <algorithm>
+#include <optional>
 
 #include <ATen/Functions.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "backends/tensorrt/cuda_graph.h"
 #include "backends/tensorrt/device_scope.h"
 #include "backends/tensorrt/generation.h"
 #include "backends/tensorrt/logger.h"
@@ -53,24 +54,37 @@ bool agree(const TensorList& a, const TensorList& b) {
 }
 
 /// Waits for the enqueued work, which may use what is discarded next.
-void wait(c10::Stream stream) noexcept {
+template <typename Stream>
+void wait(const Stream& stream) noexcept {
   try {
     stream.synchronize();
   } catch (...) {  // NOLINT(bugprone-empty-catch): a dead device runs nothing
   }
 }
 
-c10::Stream pool_stream(at::Device device) {
-  return c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
-}
+/// Frees the graphs of the other instances of an engine if, during its lifetime, the engine gives up graphs.
+class WhenGraphsEnd {
+ public:
+  explicit WhenGraphsEnd(TensorRtEngine& engine) : engine_(engine), enabled_(engine.graph_policy().enabled()) {}
+  ~WhenGraphsEnd() {
+    if (enabled_ && !engine_.graph_policy().enabled()) engine_.free_graphs();
+  }
+  WhenGraphsEnd(const WhenGraphsEnd&) = delete;
+  WhenGraphsEnd& operator=(const WhenGraphsEnd&) = delete;
+
+ private:
+  TensorRtEngine& engine_;
+  const bool enabled_;
+};
 
 }  // namespace
 
 TensorRtContext::TensorRtContext(TensorRtEngine& engine, size_t copy)
     : engine_(engine),
       copy_(copy),
-      stream_(pool_stream(engine.device())),
-      done_(engine.device().type()),
+      own_(engine.create_stream()),
+      stream_(own_->stream()),
+      done_(engine.cuda(), engine.wait()),
       blank_(at::empty({kTensorAlignment}, at::TensorOptions().dtype(at::kByte).device(engine.device()))),
       scratch_(engine.device(), stream_, engine.mutable_counters().scratch_bytes) {
   const c10::StreamGuard on(stream_);
@@ -78,9 +92,11 @@ TensorRtContext::TensorRtContext(TensorRtEngine& engine, size_t copy)
   for (int32_t profile = 0; profile < engine.tensors().profiles; ++profile) {
     contexts_.push_back(engine.create_profile_context(copy_, profile, stream_));
   }
+  engine.add(*this);
 }
 
 TensorRtContext::~TensorRtContext() {
+  engine_.remove(*this);
   synchronize();
   const DeviceScope on(engine_.device());
   graphs_.clear();
@@ -89,20 +105,33 @@ TensorRtContext::~TensorRtContext() {
 
 void TensorRtContext::synchronize() noexcept {
   try {
-    if (done_.was_marked_for_recording()) done_.synchronize();
+    done_.wait();
   } catch (...) {  // NOLINT(bugprone-empty-catch): the reader of the outputs gets the device's error
   }
 }
 
 bool TensorRtContext::idle() const noexcept {
   try {
-    return done_.query();
+    return done_.passed();
   } catch (...) {
     return true;  // a dead device has nothing to wait for
   }
 }
 
+void TensorRtContext::free_graphs() noexcept {
+  const std::unique_lock lock(working_, std::try_to_lock);
+  if (!lock || !idle()) return;
+  const DeviceScope on(engine_.device());
+  graphs_.clear();
+}
+
 std::vector<at::Tensor> TensorRtContext::execute(c10::ArrayRef<at::Tensor> inputs) {
+  const WhenGraphsEnd freeing(engine_);
+  const std::lock_guard lock(working_);
+  return execute_alone(inputs);
+}
+
+TensorList TensorRtContext::execute_alone(c10::ArrayRef<at::Tensor> inputs) {
   clear_errors();
   const int32_t profile = choose_profile(engine_.tensors(), inputs);
   const StreamScope scope(engine_.device(), stream_, inputs);
@@ -110,22 +139,25 @@ std::vector<at::Tensor> TensorRtContext::execute(c10::ArrayRef<at::Tensor> input
   try {
     outputs = run(profile, aligned(inputs), scope);
   } catch (const c10::OutOfMemoryError&) {
-    done_.record(scope.stream());  // a replay may have begun
+    done_.record(scope.handle());  // a replay may have begun
     throw;
   }
-  done_.record(scope.stream());
+  done_.record(scope.handle());
   // Outputs on the host are ready once the work is done, and stream order does not cover them.
   const auto on_host = [](const at::Tensor& output) { return output.is_cpu(); };
-  if (std::any_of(outputs.begin(), outputs.end(), on_host)) scope.stream().synchronize();
+  if (std::any_of(outputs.begin(), outputs.end(), on_host)) done_.wait();
   scope.hand_over(outputs);
   return outputs;
 }
 
 TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const StreamScope& scope) {
   auto& policy = engine_.graph_policy();
-  if (!policy.enabled()) return run_plain(profile, inputs, scope.stream());
+  if (!policy.enabled()) {
+    if (!graphs_.empty()) graphs_.clear();  // given up while this instance worked
+    return run_plain(profile, inputs, scope.stream());
+  }
   const auto key = GraphCache::key(profile, inputs);
-  if (auto* entry = graphs_.find(key, scratch_.generation())) {
+  if (auto* entry = graphs_.use(key, scratch_.generation())) {
     if (!is_ready(*entry, profile, inputs)) return run_plain(profile, inputs, scope.stream());
     try {
       return replay(*entry, inputs, scope.handle());
@@ -141,7 +173,7 @@ TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const
     }
   }
   auto outputs = run_plain(profile, inputs, scope.stream());
-  if (!graphs_.is_worth_capturing(key, policy.mode())) return outputs;
+  if (!graphs_.admits(key, policy.mode())) return outputs;
   if (contexts_[static_cast<size_t>(profile)]->has_fixed_outputs()) {
     capture(profile, inputs, outputs, key, scope.stream());
   } else {
@@ -171,9 +203,10 @@ void TensorRtContext::prepare(ProfileContext& context, const TensorList& inputs)
 }
 
 TensorList TensorRtContext::run_plain(int32_t profile, const TensorList& inputs, c10::Stream stream) {
+  TensorList outputs;  // outlives its work, even if that fails
   try {
     auto& context = prepare(profile, inputs);
-    auto outputs = context.new_outputs();
+    outputs = context.new_outputs();
     context.enqueue(inputs, outputs, blank_.mutable_data_ptr(), static_cast<cudaStream_t>(stream.native_handle()));
     return outputs;
   } catch (const c10::OutOfMemoryError&) {
@@ -203,25 +236,29 @@ TensorList TensorRtContext::replay(GraphCache::Entry& entry, const TensorList& i
 /// failure here costs only the graph.
 void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const TensorList& expected,
                               const GraphCache::Key& key, c10::Stream stream) {
-  const auto handle = static_cast<cudaStream_t>(stream.native_handle());
   auto& policy = engine_.graph_policy();
-  std::unique_ptr<ProfileContext> own;  // outlives its work, even if that fails
-  stream.synchronize();                 // ends the plain execution before the scratch memory changes
+  // These outlive their work, even if that fails.
+  std::unique_ptr<ProfileContext> own;
+  TensorList fixed_inputs;
+  TensorList fixed_outputs;
+  std::optional<CaptureStream> capturing;
+  stream.synchronize();  // ends the plain execution before the scratch memory changes
   try {
+    capturing.emplace(engine_.cuda());
     if (generation::kProfilesAreShared) own = engine_.create_profile_context(copy_, profile, stream_);
     auto& context = own ? *own : *contexts_[static_cast<size_t>(profile)];
     prepare(context, inputs);
-    const TensorList fixed_inputs = copies(inputs);
-    TensorList fixed_outputs = context.new_outputs();
-    const auto enqueue = [&] { context.enqueue(fixed_inputs, fixed_outputs, blank_.mutable_data_ptr(), handle); };
-    enqueue();  // TensorRT defers work after a change of shapes, which must not be captured
-    CudaGraph graph(engine_.graph_api(), handle, enqueue);
+    fixed_inputs = copies(inputs);
+    fixed_outputs = context.new_outputs();
+    stream.synchronize();  // the capture's stream is not ordered after this one
+    CudaGraph graph = capture(context, *capturing, fixed_inputs, fixed_outputs);
     // Fill with wrong values (zero where it was not, one where it was), so that a graph that does nothing is detected.
     for (size_t i = 0; i < fixed_outputs.size(); ++i) fixed_outputs[i].copy_(expected[i].logical_not());
-    graph.launch(handle);
+    graph.launch(static_cast<cudaStream_t>(stream.native_handle()));
     if (agree(expected, fixed_outputs)) {
       ++engine_.mutable_counters().cuda_graph_captures;
-      graphs_.put(key, {std::move(own), fixed_inputs, fixed_outputs, scratch_.generation(), std::move(graph)});
+      graphs_.put(key, {std::move(own), std::move(fixed_inputs), std::move(fixed_outputs), scratch_.generation(),
+                        std::move(graph)});
       return;
     }
     policy.disable(engine_.label(), "a replay gave other outputs than the plain execution of the same inputs");
@@ -230,9 +267,18 @@ void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const T
   } catch (const std::exception& error) {
     policy.disable(engine_.label(), reason_of(error));
   }
-  stream.synchronize();
+  if (capturing) wait(*capturing);
+  wait(stream);
   clear_errors();
   if (!generation::kProfilesAreShared) discard(profile, stream);
+}
+
+CudaGraph TensorRtContext::capture(ProfileContext& context, const CaptureStream& stream, const TensorList& inputs,
+                                   TensorList& outputs) {
+  const auto enqueue = [&] { context.enqueue(inputs, outputs, blank_.mutable_data_ptr(), stream.handle()); };
+  enqueue();  // TensorRT defers work after a change of shapes, which must not be captured
+  stream.synchronize();
+  return {engine_.cuda(), stream, enqueue};
 }
 
 void TensorRtContext::discard(int32_t profile, c10::Stream stream) noexcept {

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <vector>
 
-#include <c10/core/Event.h>
-
+#include "backends/tensorrt/cuda_event.h"
 #include "backends/tensorrt/engine.h"
 #include "backends/tensorrt/graph_cache.h"
 #include "backends/tensorrt/profile_context.h"
@@ -28,28 +28,37 @@ class TensorRtContext final : public ExecutionContext {
   void synchronize() noexcept override;
   bool idle() const noexcept override;
 
+  /// Frees the graphs, unless the context works now. For another instance, whose engine has given up graphs: this one
+  /// frees them itself at its next execution. Thread safe.
+  void free_graphs() noexcept;
+
  private:
   using TensorList = std::vector<at::Tensor>;
 
+  TensorList execute_alone(c10::ArrayRef<at::Tensor> inputs);
   bool is_ready(const GraphCache::Entry& entry, int32_t profile, const TensorList& inputs) const;
   TensorList run(int32_t profile, const TensorList& inputs, const StreamScope& scope);
   TensorList run_plain(int32_t profile, const TensorList& inputs, c10::Stream stream);
   TensorList replay(GraphCache::Entry& entry, const TensorList& inputs, cudaStream_t handle);
   void capture(int32_t profile, const TensorList& inputs, const TensorList& expected, const GraphCache::Key& key,
                c10::Stream stream);
+  CudaGraph capture(ProfileContext& context, const CaptureStream& stream, const TensorList& inputs,
+                    TensorList& outputs);
   ProfileContext& prepare(int32_t profile, const TensorList& inputs);
   void prepare(ProfileContext& context, const TensorList& inputs);
   void discard(int32_t profile, c10::Stream stream) noexcept;
 
   TensorRtEngine& engine_;
   const size_t copy_;
-  const c10::Stream stream_;  // for callers on the default stream
-  c10::Event done_;           // end of the last execution's work
+  const std::unique_ptr<DeviceStream> own_;
+  const c10::Stream stream_;  // own_'s, for callers on the default stream
+  std::mutex working_;        // held during an execution, and by another instance that frees the graphs
+  CudaEvent done_;            // end of the last execution's work
   const at::Tensor blank_;    // the address of empty tensors
   // The order matters: graphs and contexts refer to the scratch memory.
   Scratch scratch_;
   std::vector<std::unique_ptr<ProfileContext>> contexts_;  // by profile; null: discarded, recreated when needed
-  GraphCache graphs_;
+  GraphCache graphs_;                                      // guarded by working_
 };
 
 }  // namespace trtserve::tensorrt

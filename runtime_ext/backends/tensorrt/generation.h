@@ -191,14 +191,18 @@ inline std::optional<int32_t> hardware_compatibility(const ICudaEngine& /*engine
 inline void allow_host_code(nvinfer1::IRuntime& /*runtime*/, bool /*allowed*/) {}
 
 /// A plugin library registers its plugins when it is opened; NVIDIA's own needs an extra call.
-inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
+inline bool open_plugins(nvinfer1::ILogger& logger, const char* path) {
   void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    runtime.getLogger()->log(nvinfer1::ILogger::Severity::kERROR, dlerror());
+    logger.log(nvinfer1::ILogger::Severity::kERROR, dlerror());
     return false;
   }
   auto* init = reinterpret_cast<bool (*)(void*, const char*)>(dlsym(library, "initLibNvInferPlugins"));
-  return init == nullptr || init(runtime.getLogger(), "");
+  return init == nullptr || init(&logger, "");
+}
+
+inline bool load_plugins(nvinfer1::IRuntime& runtime, const char* path) {
+  return open_plugins(*runtime.getLogger(), path);
 }
 
 #endif

@@ -1,41 +1,16 @@
 #include "backends/tensorrt/graph_cache.h"
 
 #include <algorithm>
-
-#include "core/error.h"
-#include "core/log.h"
+#include <tuple>
 
 namespace trtserve::tensorrt {
 
 namespace {
 
-constexpr int kUsesBeforeCapture = 3;  // in auto: a capture costs several executions, and shapes may never recur
-
-/// Drops the least recently used entry if a new key would exceed `most`.
-template <typename ByKey>
-void make_room(ByKey& by_key, const GraphCache::Key& key, size_t most) {
-  if (by_key.size() < most || by_key.count(key) != 0) return;
-  by_key.erase(std::min_element(by_key.begin(), by_key.end(),
-                                [](const auto& a, const auto& b) { return a.second.last_use < b.second.last_use; }));
-}
+constexpr uint64_t kUsesBeforeCapture = 3;  // in auto: a capture costs several executions, and shapes may never recur
+constexpr uint64_t kMuchMore = 2;           // how many times a graph's uses a key needs to take its place
 
 }  // namespace
-
-GraphMode parse_graph_mode(const std::string& word) {
-  if (word == "off") return GraphMode::Off;
-  if (word == "auto") return GraphMode::Auto;
-  if (word == "on") return GraphMode::On;
-  fail(Kind::InvalidInput, "cuda_graphs is '", word, "'; allowed are off, auto and on");
-}
-
-GraphPolicy::GraphPolicy(GraphMode mode, const CudaGraphApi& api, Counters& counters)
-    : mode_(mode), counters_(counters), enabled_(mode != GraphMode::Off && api.available()) {}
-
-void GraphPolicy::disable(const std::string& engine, const std::string& reason) {
-  if (!enabled_.exchange(false)) return;
-  counters_.cuda_graphs_disabled = 1;
-  log(Severity::Warning, "tensorrt", c10::str("CUDA graphs are off for ", engine, ": ", reason));
-}
 
 GraphCache::Key GraphCache::key(int32_t profile, c10::ArrayRef<at::Tensor> inputs) {
   // The engine fixes the ranks, so the concatenated sizes identify the shapes.
@@ -44,27 +19,52 @@ GraphCache::Key GraphCache::key(int32_t profile, c10::ArrayRef<at::Tensor> input
   return key;
 }
 
-GraphCache::Entry* GraphCache::find(const Key& key, uint64_t scratch_generation) {
-  const auto found = graphs_.find(key);
-  if (found == graphs_.end()) return nullptr;
-  if (found->second.entry.scratch_generation != scratch_generation) {
-    graphs_.erase(found);
-    return nullptr;
+GraphCache::Entry* GraphCache::use(const Key& key, uint64_t scratch_generation) {
+  if (++clock_ % kHalfLife == 0) {
+    for (auto& [unused, slot] : slots_) slot.uses /= 2;
   }
-  found->second.last_use = ++clock_;
-  return &found->second.entry;
+  if (slots_.size() >= kMostKeys && slots_.count(key) == 0) slots_.erase(coldest(/*with_graph=*/false));
+  auto& slot = slots_[key];
+  ++slot.uses;
+  slot.last_use = clock_;
+  if (slot.graph && slot.graph->scratch_generation != scratch_generation) drop(slot);
+  return slot.graph ? &*slot.graph : nullptr;
 }
 
-bool GraphCache::is_worth_capturing(const Key& key, GraphMode mode) {
-  make_room(counts_, key, kMostCounted);
-  auto& count = counts_[key];
-  count.last_use = ++clock_;
-  return ++count.uses >= (mode == GraphMode::On ? 1 : kUsesBeforeCapture);
+bool GraphCache::admits(const Key& key, GraphMode mode) const {
+  const auto& slot = slots_.at(key);
+  if (mode == GraphMode::Auto && slot.uses < kUsesBeforeCapture) return false;
+  if (graphs_ < kMostGraphs) return true;
+  return std::any_of(slots_.begin(), slots_.end(), [&](const auto& other) {
+    return other.second.graph && slot.uses > kMuchMore * std::max<uint64_t>(other.second.uses, 1);
+  });
 }
 
 void GraphCache::put(const Key& key, Entry entry) {
-  make_room(graphs_, key, kMostGraphs);
-  graphs_.emplace(key, Graph{std::move(entry), ++clock_});
+  if (graphs_ == kMostGraphs) drop(coldest(/*with_graph=*/true)->second);
+  slots_.at(key).graph.emplace(std::move(entry));
+  ++graphs_;
+}
+
+void GraphCache::clear() {
+  for (auto& [unused, slot] : slots_) {
+    if (slot.graph) drop(slot);
+  }
+}
+
+GraphCache::Slots::iterator GraphCache::coldest(bool with_graph) {
+  // Slots of the other kind compare as greater.
+  return std::min_element(slots_.begin(), slots_.end(), [with_graph](const auto& a, const auto& b) {
+    const auto rank = [with_graph](const Slot& slot) {
+      return std::make_tuple(slot.graph.has_value() != with_graph, slot.uses, slot.last_use);
+    };
+    return rank(a.second) < rank(b.second);
+  });
+}
+
+void GraphCache::drop(Slot& slot) {
+  slot.graph.reset();
+  --graphs_;
 }
 
 }  // namespace trtserve::tensorrt

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
@@ -8,42 +7,21 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "backends/tensorrt/counters.h"
 #include "backends/tensorrt/cuda_graph.h"
+#include "backends/tensorrt/graph_policy.h"
 #include "backends/tensorrt/profile_context.h"
 
 namespace trtserve::tensorrt {
 
-/// When an engine's executions are captured: never, for recurring shapes, or for every shape.
-enum class GraphMode { Off, Auto, On };
-
-/// Accepts off, auto and on; InvalidInput for any other word.
-GraphMode parse_graph_mode(const std::string& word);
-
-/// Decides for all instances of an engine whether it may still use graphs. Thread safe.
-class GraphPolicy {
- public:
-  GraphPolicy(GraphMode mode, const CudaGraphApi& api, Counters& counters);
-
-  GraphMode mode() const { return mode_; }
-  bool enabled() const { return enabled_.load(std::memory_order_relaxed); }
-
-  /// Turns graphs off permanently; logs the first reason.
-  void disable(const std::string& engine, const std::string& reason);
-
- private:
-  const GraphMode mode_;
-  Counters& counters_;
-  std::atomic<bool> enabled_;
-};
-
-/// The graphs of one instance, by profile and input shapes, and use counts of keys without a graph: at most kMostGraphs
-/// and kMostCounted entries; each drops its least recently used entry first. Not thread safe; changed only while none
+/// The graphs of one instance, by profile and input shapes: at most kMostGraphs. It counts how often each key is used,
+/// with a graph or without, and admits a graph over another only if its key is used much more often: otherwise more
+/// shapes than fit, one after the other, would make every execution a capture. Not thread safe; changed only while none
 /// of its graphs runs.
 class GraphCache {
  public:
   static constexpr size_t kMostGraphs = 16;
-  static constexpr size_t kMostCounted = 256;
+  static constexpr size_t kMostKeys = 256;    ///< that are counted
+  static constexpr uint64_t kHalfLife = 512;  ///< in uses of any key: the counts are halved after as many
 
   using Key = std::vector<int64_t>;
   static Key key(int32_t profile, c10::ArrayRef<at::Tensor> inputs);
@@ -59,28 +37,33 @@ class GraphCache {
     CudaGraph graph;
   };
 
-  /// Returns the key's graph if it was captured with this scratch memory; otherwise drops it.
-  Entry* find(const Key& key, uint64_t scratch_generation);
+  /// Counts a use of the key. Returns its graph if it was captured with this scratch memory; otherwise drops it.
+  Entry* use(const Key& key, uint64_t scratch_generation);
 
-  /// Counts a use of the key without a graph; returns true if it is time to capture one.
-  bool is_worth_capturing(const Key& key, GraphMode mode);
+  /// True if it is time to capture a graph for the key, which has none and was just used.
+  bool admits(const Key& key, GraphMode mode) const;
 
-  /// Adds a graph for a key that has none.
+  /// Adds an admitted key's graph; drops the one that is used least if there are too many.
   void put(const Key& key, Entry entry);
-  void clear() { graphs_.clear(); }
+
+  bool empty() const { return graphs_ == 0; }
+  /// Drops all graphs.
+  void clear();
 
  private:
-  struct Graph {
-    Entry entry;
-    uint64_t last_use;
-  };
-  struct Count {
-    int uses = 0;
+  struct Slot {
+    uint64_t uses = 0;
     uint64_t last_use = 0;
+    std::optional<Entry> graph;
   };
+  using Slots = std::map<Key, Slot>;
 
-  std::map<Key, Graph> graphs_;
-  std::map<Key, Count> counts_;
+  /// The slot that is used least among those with a graph, or those without. There is one.
+  Slots::iterator coldest(bool with_graph);
+  void drop(Slot& slot);
+
+  Slots slots_;
+  size_t graphs_ = 0;   // slots with a graph
   uint64_t clock_ = 0;  // counts uses
 };
 

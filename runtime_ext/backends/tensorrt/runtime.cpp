@@ -28,7 +28,8 @@ c10::DeviceType usable_device_type() {
 TensorRtRuntime::TensorRtRuntime(std::shared_ptr<const Library> library, const Options& options)
     : library_(std::move(library)),
       device_type_(usable_device_type()),
-      graph_api_(*library_),
+      cuda_(std::make_shared<const CudaApi>(*library_)),
+      wait_(options.wait),
       allocator_(device_type_) {
   clear_errors();
   auto* created = library_->create_runtime(logger_);

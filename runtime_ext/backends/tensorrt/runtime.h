@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "backends/tensorrt/allocator.h"
-#include "backends/tensorrt/cuda_graph.h"
+#include "backends/tensorrt/cuda_event.h"
 #include "backends/tensorrt/error_recorder.h"
 #include "backends/tensorrt/library.h"
 #include "backends/tensorrt/logger.h"
@@ -19,6 +19,7 @@ class TensorRtRuntime {
   struct Options {
     std::vector<std::string> plugins;  ///< libraries of TensorRT plugins to load
     bool allow_host_code = false;      ///< whether plans may contain machine code for the host
+    Wait wait = Wait::Sleep;           ///< how threads wait for the device
   };
 
   /// Unavailable if torch sees no device, TensorRT cannot start on it, or a plugin library cannot be loaded. Checks for
@@ -33,14 +34,17 @@ class TensorRtRuntime {
 
   c10::DeviceType device_type() const { return device_type_; }
   const Library& library() const { return *library_; }
-  const CudaGraphApi& graph_api() const { return graph_api_; }
+  const CudaApi& cuda() const { return *cuda_; }
+  std::shared_ptr<const CudaApi> shared_cuda() const { return cuda_; }
+  Wait wait() const { return wait_; }
 
  private:
   void load_plugins(const std::vector<std::string>& paths);
 
   const std::shared_ptr<const Library> library_;
   const c10::DeviceType device_type_;
-  const CudaGraphApi graph_api_;
+  const std::shared_ptr<const CudaApi> cuda_;
+  const Wait wait_;
   // Callbacks of the runtime and its objects. The order matters: they outlive the runtime.
   Logger logger_;
   ErrorRecorder recorder_;

@@ -25,19 +25,21 @@ Memory acquire(size_t size) {
 
 /// The last reference releases the memory.
 struct Blocks::Block {
-  Block(size_t bytes, int of_device) : size(bytes), device(of_device), memory(acquire(bytes)) {}
+  Block(size_t bytes, Stream* of_stream, int of_device)
+      : size(bytes), owner(of_stream), device(of_device), memory(acquire(bytes)) {}
   ~Block() { graveyard().bury(std::move(memory), size); }
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
   const size_t size;
+  Stream* const owner;
   const int device;
   Memory memory;
   std::set<Stream*> users;
 };
 
 void* Blocks::allocate(size_t size, Stream* owner, int device) {
-  auto block = std::make_shared<Block>(size, device);
+  auto block = std::make_shared<Block>(size, owner, device);
   if (owner != nullptr) block->users.insert(owner);
   auto* address = block->memory.get();
   const std::lock_guard lock(mutex_);
@@ -64,7 +66,11 @@ std::optional<Blocks::Freed> Blocks::free(void* address) {
     breach("Memory was freed that was not allocated.");
     return std::nullopt;
   }
-  for (auto* stream : block->users) stream->enqueue_release([block] {});
+  for (auto* stream : block->users) {
+    // torch's allocators record an event on each of them but the owner, which the capture would take.
+    if (stream != block->owner && stream->capturing()) breach("Memory was freed that had been used on a stream, while that stream captured.");
+    stream->enqueue_release([block] {});
+  }
   return Freed{block->size, block->device};
 }
 

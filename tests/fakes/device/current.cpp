@@ -12,6 +12,7 @@ namespace trtserve::fake {
 namespace {
 
 thread_local int device_of_thread = 0;
+thread_local int captures_of_thread = 0;
 thread_local std::array<Stream*, kMaxDevices> streams_of_thread{};  // nullptr: the default stream
 
 }  // namespace
@@ -43,6 +44,8 @@ void refuse_while_capturing(const std::string& what, const Stream* other) {
   TORCH_CHECK(false, "fake error: operation not permitted when stream is capturing. ", sentence);
 }
 
-bool current_is_capturing() { return current_stream(current_device()).capturing(); }
+bool current_is_capturing() { return captures_of_thread > 0 || current_stream(current_device()).capturing(); }
+
+void count_thread_capture(int change) { captures_of_thread += change; }
 
 }  // namespace trtserve::fake

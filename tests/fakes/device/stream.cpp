@@ -52,11 +52,17 @@ bool Stream::query() const {
   return pending_ == 0;
 }
 
+bool Stream::idle() const {
+  const std::lock_guard lock(machine().mutex);
+  return finished_ == enqueued_ && !captured_;
+}
+
 void Stream::begin_capture() {
   {
     const std::lock_guard lock(machine().mutex);
     if (!captured_) {
       captured_.emplace();
+      count_thread_capture(1);
       return;
     }
   }
@@ -69,6 +75,7 @@ std::vector<Work> Stream::end_capture() {
     if (captured_) {
       auto captured = std::move(*captured_);
       captured_.reset();
+      count_thread_capture(-1);
       return captured;
     }
   }

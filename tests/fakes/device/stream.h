@@ -31,11 +31,16 @@ class Stream {
   /// True if all enqueued work is done. Throws c10::Error if the device is broken.
   bool query() const;
 
+  /// True if nothing is left to run, releases included, and nothing is captured. Unlike query(), works always.
+  bool idle() const;
+
+  /// The thread that begins a capture ends it; until then it must not wait or allocate, even on other streams.
   void begin_capture();
   std::vector<Work> end_capture();
   bool capturing() const;
 
   int device() const { return device_; }
+  c10::Stream as_torch() const;
 
   // Only this library uses the following.
 
@@ -46,7 +51,6 @@ class Stream {
   void enqueue_release(Work work);
   /// While held, the stream starts no work; other streams continue.
   void set_held(bool held);
-  c10::Stream as_torch() const;
   void* native_handle() { return id_ == 0 ? nullptr : this; }
 
  private:

@@ -1,5 +1,7 @@
 #include "stream_table.h"
 
+#include <algorithm>
+
 #include <c10/util/Exception.h>
 
 namespace trtserve::fake {
@@ -23,27 +25,37 @@ Stream& StreamTable::from_pool(int device) {
 
 Stream& StreamTable::make(int device) {
   const std::lock_guard lock(mutex_);
+  const auto again = std::find_if(ended_.begin(), ended_.end(),
+                                  [&](Stream* ended) { return ended->device() == device && ended->idle(); });
+  if (again != ended_.end()) return *ended_.extract(again).value();
   auto& all = streams(device);
   all.push_back(std::make_unique<Stream>(device, static_cast<c10::StreamId>(all.size())));
   return *all.back();
+}
+
+void StreamTable::end(Stream& stream) {
+  const std::lock_guard lock(mutex_);
+  const auto& all = streams(stream.device());
+  const auto made =
+      std::find_if(all.begin() + 1 + kPoolSize, all.end(), [&](const auto& other) { return other.get() == &stream; });
+  if (made == all.end() || !ended_.insert(&stream).second) {
+    breach("A stream was destroyed that its destroyer had not created, or that had been destroyed before.");
+  }
 }
 
 Stream& StreamTable::find(const c10::Stream& stream) {
   const std::lock_guard lock(mutex_);
   auto& all = streams(stream.device_index());
   const auto id = static_cast<size_t>(stream.id());
-  TORCH_CHECK(id < all.size(), "there is no stream ", stream);
-  return *all[id];
+  if (id < all.size()) return *all[id];
+  auto* external = with_handle(reinterpret_cast<const void*>(id));  // NOLINT(performance-no-int-to-ptr): as on CUDA
+  TORCH_CHECK(external != nullptr, "there is no stream ", stream);
+  return *external;
 }
 
 Stream* StreamTable::find(void* native_handle) {
   const std::lock_guard lock(mutex_);
-  for (auto& all : devices_) {
-    for (auto& stream : all) {
-      if (stream.get() == native_handle) return stream.get();
-    }
-  }
-  return nullptr;
+  return with_handle(native_handle);
 }
 
 std::vector<Stream*> StreamTable::all(int device) {
@@ -51,6 +63,18 @@ std::vector<Stream*> StreamTable::all(int device) {
   std::vector<Stream*> found;
   for (auto& stream : streams(device)) found.push_back(stream.get());
   return found;
+}
+
+/// The caller holds mutex_.
+Stream* StreamTable::with_handle(const void* native_handle) {
+  for (auto& all : devices_) {
+    for (auto& stream : all) {
+      if (stream.get() != native_handle) continue;
+      if (ended_.count(stream.get()) != 0) breach("A stream was used after it had been destroyed.");
+      return stream.get();
+    }
+  }
+  return nullptr;
 }
 
 /// The caller holds mutex_.

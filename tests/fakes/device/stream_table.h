@@ -3,6 +3,7 @@
 #include <array>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "machine.h"
@@ -17,6 +18,10 @@ class StreamTable {
   /// Returns one of the few streams of a device's pool, in turn, like torch's pools.
   Stream& from_pool(int device);
   Stream& make(int device);
+  /// Ends a stream that make() returned, once its work is done; make() returns it again later. Records a breach for any
+  /// other stream, and for one that ended before.
+  void end(Stream& stream);
+  /// The stream of torch's ID, which is its number or, as for streams that torch did not create on CUDA, its handle.
   Stream& find(const c10::Stream& stream);
   /// Returns nullptr if no stream has the handle.
   Stream* find(void* native_handle);
@@ -28,10 +33,12 @@ class StreamTable {
 
   /// A device's streams, indexed by ID: the default one, the pool, and those made later.
   Streams& streams(int device);
+  Stream* with_handle(const void* native_handle);
 
   std::mutex mutex_;
   std::array<Streams, kMaxDevices> devices_;        // guarded by mutex_
   std::array<size_t, kMaxDevices> next_in_pool_{};  // guarded by mutex_
+  std::set<Stream*> ended_;                         // guarded by mutex_
 };
 
 /// The only instance. Never destroyed, like its streams.

@@ -1,7 +1,8 @@
 """Fakes of two generations of TensorRT: toy plans, and the controls of the libraries that run them.
 
 plan.h documents the plans; fake_trt.h and gate/gate.h document the controls; generation.h says how the
-generations differ.
+generations differ. The fake of TensorRT 11 builds plans, too, from the models of toy_model.h; fake_builder.h
+documents its controls.
 """
 
 import ctypes
@@ -46,16 +47,24 @@ def toy_plan(text: str, generation: Generation = V11) -> bytes:
     return _NEW_HEADER.pack(b"ftrt", _NEW_HEADER.size + len(body), *generation.version) + body
 
 
+def toy_model(text: str) -> bytes:
+    """Make an ONNX model whose doc_string holds a toy plan, for the fake parser: see toy_model.h."""
+    doc = f"toy plan <<<\n{text}\n>>>".encode()
+    length = bytes([len(doc) & 0x7F | 0x80, len(doc) >> 7 & 0x7F | 0x80, len(doc) >> 14])
+    return b"\x08\x08" + b"\x32" + length + doc  # ir_version 8; doc_string
+
+
 def load(generation: Generation = V11) -> ctypes.CDLL:
     """Load the library, and declare the controls' types."""
     library = ctypes.CDLL(str(generation.library))
-    for name, result, arguments in _CONTROLS:
+    for name, result, arguments in _CONTROLS + (_BUILDER_CONTROLS if generation is V11 else []):
         function = getattr(library, name)
         function.restype = result
         function.argtypes = arguments
     return library
 
 
+_BUILDER_CONTROLS: list[tuple[str, object, list[type]]] = [("fake_trt_gpu", None, [ctypes.c_int])]
 _CONTROLS: list[tuple[str, object, list[type]]] = [
     ("fake_trt_count", ctypes.c_int64, [ctypes.c_char_p]),
     ("fake_trt_live", ctypes.c_int64, [ctypes.c_char_p]),

@@ -4,6 +4,7 @@
 #include "contract.h"
 #include "device_memory.h"
 #include "execution.h"
+#include "gate.h"
 #include "graph.h"
 #include "inference.h"
 #include "kernels.h"
@@ -33,7 +34,9 @@ class Enqueue {
       return false;
     }
     if (fails_on_value() || !size_outputs() || !check_memory()) return false;
+    if (stream_.capturing() && !context_.plan.capture_gate.empty()) toy::pass_gate(context_.plan.capture_gate);
     launch();
+    if (const auto* reason = context_.plan.failure("late")) return fail(*reason);
     context_.changed = false;
     context_.seen_values.clear();
     return true;
@@ -111,6 +114,9 @@ class Enqueue {
     }
     const bool data_dependent = std::any_of(tensors().begin(), tensors().end(),
                                             [](const Tensor& tensor) { return tensor.kind == Kind::Nonzero; });
+    if (context_.plan.capture_allocates && DeviceBlock::allocate(context_.engine->allocator, 256) == nullptr) {
+      return fail("the capture got no memory");
+    }
     if (context_.plan.graph != GraphMode::Refuse && !data_dependent) return true;
     context_.reporter.error(ErrorCode::kUNSPECIFIED_ERROR, kFunction, "Cuda Runtime",
                             "operation not permitted when stream is capturing");

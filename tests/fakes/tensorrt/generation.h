@@ -41,7 +41,7 @@ inline void* reallocate(nvinfer1::IOutputAllocator& allocator, const char* name,
 inline int32_t major_of(int64_t version) { return static_cast<int32_t>(version / 10000); }
 
 /// Of a plan: the first bytes, and where the numbers of the version are that built it.
-inline constexpr const char* kMagic = "ftrt";
+inline constexpr const char* kPlanMagic = "ftrt";
 inline constexpr std::array<size_t, 4> kVersionAt = {24, 25, 26, 27};
 inline constexpr size_t kHeaderBytes = 32;
 
@@ -67,7 +67,7 @@ inline int32_t major_of(int64_t version) {
   return static_cast<int32_t>(version < 10000 ? version / 1000 : version / 10000);
 }
 
-inline constexpr const char* kMagic = "ptrt";
+inline constexpr const char* kPlanMagic = "ptrt";
 inline constexpr std::array<size_t, 4> kVersionAt = {28, 33, 38, 43};  // each after a tag of four bytes
 inline constexpr size_t kHeaderBytes = 44;
 

@@ -6,6 +6,7 @@
 #include <cuda_runtime_api.h>
 
 #include "contract.h"
+#include "cuda_status.h"
 
 // The part of the CUDA runtime that captures and launches graphs, on the fake device's streams.
 
@@ -53,13 +54,6 @@ struct Graphs {
 Graphs& graphs() {
   static auto* const the_one = new Graphs;  // NOLINT(cppcoreguidelines-owning-memory)
   return *the_one;
-}
-
-thread_local cudaError_t last_error = cudaSuccess;
-
-cudaError_t answer(cudaError_t error) {
-  if (error != cudaSuccess) last_error = error;
-  return error;
 }
 
 /// The stream of a handle; records a breach and returns nullptr for the default stream, which cannot capture.
@@ -164,8 +158,6 @@ cudaError_t erase(const char* function, Table Graphs::* table, typename Table::k
 
 namespace trt = trtserve::fake::trt;
 
-#define EXPORTED extern "C" __attribute__((visibility("default")))
-
 EXPORTED cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode /*mode*/) {
   return trt::answer(trt::begin_capture(stream));
 }
@@ -189,23 +181,4 @@ EXPORTED cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
 
 EXPORTED cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   return trt::answer(trt::erase("cudaGraphDestroy", &trt::Graphs::graphs, graph));
-}
-
-EXPORTED cudaError_t cudaGetLastError() { return std::exchange(trt::last_error, cudaSuccess); }
-
-EXPORTED const char* cudaGetErrorString(cudaError_t error) {
-  switch (error) {
-    case cudaSuccess:
-      return "no error";
-    case cudaErrorInvalidValue:
-      return "invalid argument";
-    case cudaErrorIllegalState:
-      return "the operation cannot be performed in the present state";
-    case cudaErrorStreamCaptureUnsupported:
-      return "operation not permitted when stream is capturing";
-    case cudaErrorStreamCaptureInvalidated:
-      return "operation failed due to a previous error during capture";
-    default:
-      return "unknown error";
-  }
 }

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kSizeAt = 8;
 
 void check_header(const unsigned char* bytes, size_t size) {
-  if (size < 4 || std::memcmp(bytes, kMagic, 4) != 0) {
+  if (size < 4 || std::memcmp(bytes, kPlanMagic, 4) != 0) {
     throw PlanError(
         "Serialization assertion header.magicTag == kEXPECTED_MAGIC_TAG failed.Trying to load an engine created with "
         "incompatible serialization version.");

@@ -74,7 +74,10 @@ enum class GraphMode { Right, Refuse, Wrong, Idle, Once };
 ///   host_code                           the plan contains host code
 ///   streams_weights                     copied to the device for every execution: no captures
 ///   gate NAME                           every execution waits for the gate on its stream; see gate.h
+///   capture_gate NAME                   every capture waits for the gate, in the middle of enqueueV3
+///   capture_allocates                   a capture asks the allocator for memory
 ///   fail deserialize|context|shape|infer|enqueue|kernel|allocate SENTENCE
+///   fail late SENTENCE                  enqueueV3 fails after it has enqueued the work
 ///   fail notify SENTENCE                output allocators get no shapes; nothing else fails
 ///   crash deserialize                   ends the process
 ///   fail_on VALUE                       enqueueV3 fails where the first input's first element is this; it waits
@@ -100,6 +103,8 @@ struct Plan {
   bool streams_weights = false;
   bool crashes = false;
   std::string gate;
+  std::string capture_gate;
+  bool capture_allocates = false;
   std::map<std::string, std::string> failures;  ///< sentence by place
   std::optional<double> fail_on;
   GraphMode graph = GraphMode::Right;

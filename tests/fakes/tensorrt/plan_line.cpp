@@ -207,8 +207,8 @@ void read_scratch(Plan& plan, Words& words) {
 }
 
 void read_failure(Plan& plan, Words& words) {
-  static constexpr std::array<std::string_view, 8> kPlaces = {"deserialize", "context", "shape",    "infer",
-                                                              "enqueue",     "kernel",  "allocate", "notify"};
+  static constexpr std::array<std::string_view, 9> kPlaces = {"deserialize", "context",  "shape",  "infer", "enqueue",
+                                                              "kernel",      "allocate", "notify", "late"};
   const std::string where = words.word();
   if (std::find(kPlaces.begin(), kPlaces.end(), where) == kPlaces.end()) words.fail();
   plan.failures[where] = words.rest();
@@ -248,6 +248,8 @@ const std::map<std::string, Reader>& readers() {
       {"host_code", [](Plan& plan, Words&) { plan.host_code = true; }},
       {"streams_weights", [](Plan& plan, Words&) { plan.streams_weights = true; }},
       {"gate", [](Plan& plan, Words& words) { plan.gate = words.word(); }},
+      {"capture_gate", [](Plan& plan, Words& words) { plan.capture_gate = words.word(); }},
+      {"capture_allocates", [](Plan& plan, Words&) { plan.capture_allocates = true; }},
       {"fail", read_failure},
       {"crash", read_crash},
       {"fail_on", [](Plan& plan, Words& words) { plan.fail_on = words.number(); }},

@@ -66,8 +66,9 @@ def test_the_version_that_built_a_tensorrt_plan_is_read() -> None:
         (tensorrt_plan()[:27], "after 27 bytes of the plan"),
         (ultralytics_plan()[:-120], "with metadata by Ultralytics that is cut off: it ends after 8 bytes of"),
         (ultralytics_plan()[:30], "it ends after 30 bytes, but its metadata alone should have 58"),
-        (ultralytics_plan()[:62], "it ends after 62 bytes, but its metadata alone should have 58"),
-        (ultralytics_plan()[:64], "it ends after 64 bytes, but its metadata alone should have 58"),
+        (ultralytics_plan()[:61], "it ends after 61 bytes, but its metadata alone should have 58"),
+        (ultralytics_plan()[:62], "that is cut off: it ends after the metadata"),
+        (ultralytics_plan()[:63], "that is cut off: it ends after 1 byte of the plan, within its header"),
         (struct.pack("<I", 2**20) + b'{"task": "detect"}', "its metadata alone should have 1048576"),
     ],
 )

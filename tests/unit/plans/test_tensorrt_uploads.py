@@ -113,7 +113,8 @@ async def test_a_plan_newer_than_the_library_is_refused_before_its_trial(
     response = await client.post("/engines", content=tensorrt_plan(NEWER))
     assert refused(response, 400, "InvalidInput") == (
         "This plan was built by TensorRT 11.4.0.1; this server runs 11.1.0.106, which reads only plans of "
-        "its own version or before: rebuild it with 11.1.0.106, or update the server."
+        "its own version or before: rebuild it with 11.1.0.106, or install TensorRT 11.4.0 on the server. "
+        "TensorRT 11.4.0 is pip's tensorrt==11.4.0.* (tensorrt-cu12 for CUDA 12)."
     )
     assert (trial.tried, runtime.loads) == ([], [])
     assert nothing_is_left(settings)
@@ -152,8 +153,8 @@ async def test_an_older_plan_that_loads_is_served(client: httpx.AsyncClient) -> 
 
 
 VERSIONS = (
-    "This plan was built by TensorRT 10.15.1.29; this server runs 11.1.0.106: rebuild it, or build it "
-    "version-compatible. "
+    "This plan was built by TensorRT 10.15.1.29; this server runs 11.1.0.106: rebuild it with 11.1.0.106, or "
+    "build it version-compatible (trtexec --versionCompatible) and start the server with --allow-host-code. "
 )
 
 
@@ -226,7 +227,7 @@ async def test_the_settings_reach_the_backend_and_the_trial(
     monkeypatch.setattr("trtserve.server.app.ProcessTrial", process_trial)
     settings = Settings(
         store=tmp_path / "store",
-        tensorrt_library=Path("/opt/libnvinfer.so.11"),
+        tensorrt_library="/opt/libnvinfer.so.8:/opt/libnvinfer.so.11",
         tensorrt_plugins="/p/a.so:/p/b.so",
         allow_host_code=True,
         shape_cache=7,
@@ -239,7 +240,8 @@ async def test_the_settings_reach_the_backend_and_the_trial(
     async with app.router.lifespan_context(app):
         pass
     plugins = (Path("/p/a.so"), Path("/p/b.so"))
-    options = TensorRtOptions(Path("/opt/libnvinfer.so.11"), plugins, allow_host_code=True)
+    libraries = (Path("/opt/libnvinfer.so.8"), Path("/opt/libnvinfer.so.11"))
+    options = TensorRtOptions(libraries, plugins, allow_host_code=True)
     assert made == [options, 7.0, options]
     assert trial.closed
 

@@ -91,14 +91,14 @@ async def test_the_child_gets_the_plan_and_the_options(
     host: TrialHost, plan: Run, tmp_path: Path, allow_host_code: bool
 ) -> None:
     asked = tmp_path / "asked.json"
-    options = TensorRtOptions(Path("/opt/libnvinfer.so.11"), (Path("/p/a.so"),), allow_host_code)
+    options = TensorRtOptions((Path("/o/nv.so.8"), Path("/o/nv.so.11")), (Path("/p/a.so"),), allow_host_code)
     file = plan(f"Path({str(asked)!r}).write_text(json.dumps(request))")
     await process_trial(host, options=options)(file, ENGINE)
     assert json.loads(asked.read_text()) == {
         "plan": str(file),
         "backend": "tensorrt",
         "options": for_runtime(OPTIONS),
-        "library": "/opt/libnvinfer.so.11",
+        "libraries": ["/o/nv.so.8", "/o/nv.so.11"],
         "plugins": ["/p/a.so"],
         "allow_host_code": allow_host_code,
     }

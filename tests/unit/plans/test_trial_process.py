@@ -29,7 +29,7 @@ def request(plan: Path) -> trial.Request:
         plan=str(plan),
         backend="tensorrt",
         options={"device": "cuda:1", "precision": "bf16", "cuda_graphs": "on", "instances": 4},
-        library=None,
+        libraries=[],
         plugins=[],
         allow_host_code=False,
     )
@@ -64,6 +64,10 @@ def test_the_runtime_is_created_with_the_options_of_the_request(
         return FakeRuntime(backends=("tensorrt",))
 
     monkeypatch.setattr(trial, "create_runtime", create_runtime)
-    asked = request(plan) | {"library": "/opt/nv.so", "plugins": ["/p/a.so"], "allow_host_code": True}
+    asked = request(plan) | {
+        "libraries": ["/o/nv.so.8", "/o/nv.so.11"],
+        "plugins": ["/p/a.so"],
+        "allow_host_code": True,
+    }
     assert trial.attempt(trial.Request(**asked)) == {"ok": True}
-    assert made == [TensorRtOptions(Path("/opt/nv.so"), (Path("/p/a.so"),), True)]
+    assert made == [TensorRtOptions((Path("/o/nv.so.8"), Path("/o/nv.so.11")), (Path("/p/a.so"),), True)]

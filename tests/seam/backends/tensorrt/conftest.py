@@ -28,6 +28,10 @@ _DOOMED_DEVICES = count(5)
 
 DOUBLE = "input x FP32 -1 4\nprofile\nrange x 1 4 / 4 4 / 8 4\noutput y scale x 2"
 
+OF_RUNS = ("runtime", "engine", "context", "inspector", "graph", "graph_exec")
+OF_BUILDS = ("builder", "network", "parser", "config", "timing_cache", "host_memory")
+"""The kinds of TensorRT's objects, as the fake counts them."""
+
 
 class TensorRt(Harness):
     """A runtime with the backend `trt` of one generation, and the controls of the fakes below it."""
@@ -122,9 +126,7 @@ def running(
         del trt.runtime
     torch.accelerator.synchronize()
     assert trt.breaches() == ""
-    left = {
-        what: trt.live(what) for what in ("runtime", "engine", "context", "inspector", "graph", "graph_exec")
-    }
+    left = {what: trt.live(what) for what in (*OF_RUNS, *OF_BUILDS)}
     assert not any(left.values()), left
     assert trt.sdk.fake_trt_allocated() == 0
     assert trt.device.fake_device_memory() == 0

@@ -7,6 +7,8 @@ import torch
 import runtime_ext
 from tests.seam.backends.tensorrt.conftest import DOUBLE, TensorRt
 
+DOUBLE_TO_64 = DOUBLE.replace("8 4", "64 4")
+
 
 def rows(batch: int, value: float = 1) -> np.ndarray:
     return np.full((batch, 4), value, np.float32)
@@ -62,11 +64,38 @@ def test_an_engine_that_streams_its_weights_is_not_captured(trt11: TensorRt) -> 
 
 
 def test_graphs_are_bounded_in_number(trt: TensorRt) -> None:
-    plan = "input x FP32 -1 4\nprofile\nrange x 1 4 / 4 4 / 64 4\noutput y scale x 2"
-    engine = trt.load_plan(plan, instances=1, cuda_graphs="on")
+    engine = trt.load_plan(DOUBLE_TO_64, instances=1, cuda_graphs="on")
     for batch in range(1, 25):
         run(trt, engine, 2, batch)
-    assert trt.counters(engine)["cuda_graph_captures"] == 24
+    assert trt.counters(engine)["cuda_graph_captures"] == 16
+    assert trt.live("graph_exec") == 16
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_more_shapes_in_rotation_than_graphs_do_not_make_each_request_a_capture(
+    trt11: TensorRt, mode: str
+) -> None:
+    engine = trt11.load_plan(DOUBLE_TO_64, instances=1, cuda_graphs=mode)
+    rounds = 40
+    for _ in range(rounds):
+        for batch in range(1, 18):
+            run(trt11, engine, 1, batch)
+    counters = trt11.counters(engine)
+    assert counters["cuda_graph_captures"] == 16
+    assert counters["cuda_graph_replays"] == 16 * (rounds - (1 if mode == "on" else 3))
+
+
+@pytest.mark.parametrize("uses", [1, 100])
+def test_a_shape_that_has_come_up_takes_the_place_of_one_that_has_not(trt: TensorRt, uses: int) -> None:
+    engine = trt.load_plan(DOUBLE_TO_64, instances=1, cuda_graphs="on")
+    for batch in range(1, 17):
+        run(trt, engine, uses, batch)
+    run(trt, engine, 1000, batch=64)
+    replays = trt.counters(engine)["cuda_graph_replays"]
+    run(trt, engine, 1, batch=64)
+    counters = trt.counters(engine)
+    assert counters["cuda_graph_captures"] == 17
+    assert counters["cuda_graph_replays"] == replays + 1
     assert trt.live("graph_exec") == 16
 
 
@@ -96,6 +125,27 @@ def test_a_graph_whose_replay_fails_is_turned_off_and_its_request_served(trt: Te
     assert any("a replay failed" in record.message for record in runtime_ext.take_log())
 
 
+def test_an_engine_that_gives_up_graphs_frees_those_of_all_instances(trt: TensorRt) -> None:
+    gate = trt.new_gate()
+    engine = trt.load_plan(f"{DOUBLE}\ngate {gate}\ngraph once", instances=2, cuda_graphs="on")
+    both = [trt.submit(engine, x=rows(1)), trt.submit(engine, x=rows(1))]
+    trt.wait_for(gate, 2)
+    trt.open(gate)
+    trt.wait(*both)
+    assert trt.live("graph_exec") == 2
+    run(trt, engine, 1, batch=1)
+    assert trt.counters(engine)["cuda_graphs_disabled"] == 1
+    assert trt.live("graph_exec") == 0
+
+
+def test_memory_that_tensorrt_asks_for_during_a_capture_is_refused(trt: TensorRt) -> None:
+    """A replay would use it after it was freed."""
+    engine = trt.load_plan(f"{DOUBLE}\ncapture_allocates", instances=1, cuda_graphs="on")
+    run(trt, engine, 3)
+    assert trt.counters(engine)["cuda_graphs_disabled"] == 1
+    assert any("asked for memory during a capture" in record.message for record in runtime_ext.take_log())
+
+
 def test_a_graph_that_a_request_left_serves_callers_of_the_module(trt: TensorRt) -> None:
     """Unlike tensors of the service's threads, those of the module's callers are not inference tensors."""
     engine = trt.load_plan(DOUBLE, instances=1, cuda_graphs="on")
@@ -108,8 +158,7 @@ def test_a_graph_that_a_request_left_serves_callers_of_the_module(trt: TensorRt)
 
 
 def test_shapes_that_never_recur_do_not_evict_a_graph(trt11: TensorRt) -> None:
-    plan = "input x FP32 -1 4\nprofile\nrange x 1 4 / 4 4 / 64 4\noutput y scale x 2"
-    engine = trt11.load_plan(plan, instances=1)
+    engine = trt11.load_plan(DOUBLE_TO_64, instances=1)
     run(trt11, engine, 3, batch=64)
     for batch in range(1, 33):
         run(trt11, engine, 1, batch)

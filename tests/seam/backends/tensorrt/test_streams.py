@@ -1,9 +1,13 @@
 """Tests of the streams that executions run on, of waiting, and of overlap."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
-from tests.seam.backends.tensorrt.conftest import DOUBLE, TensorRt
+from tests.fakes import tensorrt as sdk
+from tests.seam.backends.tensorrt.conftest import DOUBLE, TensorRt, running
 from tests.seam.conftest import RunInThread
 
 ONES = np.ones((1, 4), np.float32)
@@ -147,6 +151,121 @@ def test_engines_on_one_device_do_not_wait_for_each_other(trt: TensorRt) -> None
     assert trt.infer(other, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
     trt.open(gate)
     trt.wait(waiting)
+
+
+def test_a_capture_takes_nothing_of_other_engines_and_threads(
+    trt: TensorRt, run_in_thread: RunInThread
+) -> None:
+    """Nine engines of two instances each have more streams than torch's pool.
+
+    One captures, and is held in the middle of it. Meanwhile the others run, and torch copies and frees memory
+    that was used on the caller's stream.
+    """
+    gate = trt.new_gate()
+    capturing = trt.load_plan(f"{DOUBLE}\ncapture_gate {gate}", instances=2, cuda_graphs="on")
+    others = [trt.load_plan(f"{DOUBLE}\nlayers {i}", instances=2, cuda_graphs="off") for i in range(2, 10)]
+    stream = torch.Stream("fake")
+    with stream:
+        x = torch.full((2, 4), 3.0, device="fake")
+        unrelated = torch.full((2, 4), 5.0, device="fake")
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        with stream:
+            return trt.module(capturing)(x).cpu()
+
+    called, submitted = run_in_thread(call, x), trt.submit(capturing, x=ONES)
+    trt.wait_for(gate, 2)
+    for engine in others:
+        tickets = [trt.submit(engine, x=i * ONES) for i in range(4)]
+        for i, completion in enumerate(trt.wait(*tickets)):
+            assert np.frombuffer(completion.outputs[0], np.float32).tolist() == [2 * i] * 4
+    for _ in range(16):  # more than the pool has
+        with torch.Stream("fake"):
+            assert trt.module(others[0])(torch.ones(1, 4, device="fake")).cpu().tolist() == [[2, 2, 2, 2]]
+    with stream:
+        pinned = torch.empty(2, 4).pin_memory()
+        pinned.copy_(unrelated, non_blocking=True)
+        del unrelated
+    stream.synchronize()
+    assert pinned.tolist() == [[5] * 4] * 2
+    del pinned
+    trt.open(gate)
+    assert torch.equal(called.result(), torch.full((2, 4), 6.0))
+    (completion,) = trt.wait(submitted)
+    assert np.frombuffer(completion.outputs[0], np.float32).tolist() == [2] * 4
+    assert trt.counters(capturing)["cuda_graph_captures"] == 2
+    assert trt.infer(capturing, x=7 * ONES)["y"].tolist() == [[14, 14, 14, 14]]
+    del x
+
+
+def test_each_instance_has_a_stream_of_its_own(trt: TensorRt) -> None:
+    """One engine's instances are held in their work on the device; those of eight others are not."""
+    gate = trt.new_gate()
+    held = trt.load_plan(f"{DOUBLE}\ngate {gate}", instances=2, cuda_graphs="off")
+    others = [trt.load_plan(f"{DOUBLE}\nlayers {i}", instances=2, cuda_graphs="off") for i in range(2, 10)]
+    waiting = [trt.submit(held, x=ONES), trt.submit(held, x=ONES)]
+    trt.wait_for(gate, 2)
+    for engine in others:
+        assert all(
+            completion.kind is None
+            for completion in trt.wait(*[trt.submit(engine, x=ONES) for _ in range(4)])
+        )
+    trt.open(gate)
+    trt.wait(*waiting)
+
+
+def test_streams_are_used_again_after_an_unload(trt: TensorRt) -> None:
+    def cycle() -> None:
+        engine = trt.load_plan(DOUBLE, cuda_graphs="on")
+        trt.infer(engine, x=ONES)
+        trt.runtime.unload(engine)
+
+    cycle()
+    created = trt.calls("cudaStreamCreateWithFlags")
+    for _ in range(5):
+        cycle()
+    assert trt.calls("cudaStreamCreateWithFlags") == created + 5  # one for each capture
+
+
+@pytest.mark.parametrize("spin", ["", "1"])
+def test_threads_that_wait_for_the_device_sleep_unless_told_to_spin(
+    tmp_path: Path, generation: sdk.Generation, spin: str
+) -> None:
+    kinds = ["an event to sleep for", "an event to spin for"]
+    with running(tmp_path, generation, spin=spin) as trt:
+        before = [trt.calls(kind) for kind in kinds]
+        engine = trt.load_plan(DOUBLE, cuda_graphs="off")
+        waits = trt.calls("cudaEventSynchronize")
+        trt.infer(engine, x=ONES)
+        assert trt.calls("cudaEventSynchronize") > waits
+        slept, spun = (trt.calls(kind) - count for kind, count in zip(kinds, before, strict=True))
+    assert (slept == 0, spun == 0) == (bool(spin), not spin)
+
+
+def test_the_outputs_of_an_execution_that_fails_are_kept_until_its_work_is_done(
+    trt: TensorRt, run_in_thread: RunInThread
+) -> None:
+    engine = trt.load_plan(f"{DOUBLE}\nfail late it broke off", instances=1)
+    module = trt.module(engine)
+    stream = torch.Stream("fake")
+    with stream:
+        x = torch.ones(2, 4, device="fake")
+    stream.synchronize()
+    before = trt.device.fake_device_memory()
+    trt.device.fake_stream_hold(stream.native_handle)
+
+    def call(x: torch.Tensor) -> None:
+        with stream, pytest.raises(RuntimeError, match="it broke off"):
+            module(x)
+
+    failing = run_in_thread(call, x)
+    trt.device.fake_device_await_waiting(1)
+    held = trt.device.fake_device_memory()
+    assert held > before
+    trt.device.fake_device_release()
+    failing.result()
+    assert trt.device.fake_device_memory() < held
+    del x
 
 
 def test_an_unload_waits_for_work_on_the_device(trt: TensorRt, run_in_thread: RunInThread) -> None:

@@ -1,10 +1,10 @@
-#include "backends/openvino/protobuf.h"
+#include "core/protobuf.h"
 
 #include <limits>
 
 #include "core/error.h"
 
-namespace trtserve::openvino {
+namespace trtserve {
 
 namespace {
 
@@ -71,4 +71,4 @@ bool Fields::next() {
   }
 }
 
-}  // namespace trtserve::openvino
+}  // namespace trtserve

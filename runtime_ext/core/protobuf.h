@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace trtserve::openvino {
+namespace trtserve {
 
 /// How a field's value is encoded: https://protobuf.dev/programming-guides/encoding/. Groups (3 and 4) are not
 /// supported.
@@ -38,4 +38,4 @@ std::string_view bytes_of(std::string_view message, uint32_t number);
 /// Removes a varint, possibly padded, from the front of `bytes` and returns it. InvalidInput if there is none.
 uint64_t take_varint(std::string_view& bytes);
 
-}  // namespace trtserve::openvino
+}  // namespace trtserve

@@ -1,0 +1,44 @@
+"""Tests of the threads that instances use."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import runtime_ext
+from tests.seam.conftest import Gates, Harness
+
+
+@pytest.fixture
+def four_threads() -> Iterator[None]:
+    """Let torch use four threads for an operation, whatever the machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def instance_threads() -> int:
+    """Count the threads with an instance's name, which those that it starts inherit."""
+    names = (file.read_text() for file in Path("/proc/self/task").glob("*/comm"))
+    return sum(name == "trt-instance\n" for name in names)
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_an_instance_has_one_thread_even_for_large_operations(harness: Harness, gates: Gates) -> None:
+    gate = gates.new()
+    batch = runtime_ext.BatchOptions(
+        max_batch_size=1024, max_queue_delay_us=10_000_000, batch_dims={"x": 1, "y": 1}
+    )
+    plan = f"input x FP32 512 -1\noutput y x 2\ngate {gate}"
+    before = instance_threads()
+    engine = harness.load_toy(plan, instances=2, batch=batch)
+    x = np.ones((512, 512), np.float32)
+    tickets = [harness.submit(engine, x=x) for _ in range(4)]  # two batches of two, joined along dimension 1
+    gates.wait_for(gate, 2)
+    gates.open(gate)
+    assert all(completion.kind is None for completion in harness.wait(*tickets))
+    assert instance_threads() == before + 2
+    harness.runtime.unload(engine)
