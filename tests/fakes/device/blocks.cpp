@@ -68,7 +68,8 @@ std::optional<Blocks::Freed> Blocks::free(void* address) {
   }
   for (auto* stream : block->users) {
     // torch's allocators record an event on each of them but the owner, which the capture would take.
-    if (stream != block->owner && stream->capturing()) breach("Memory was freed that had been used on a stream, while that stream captured.");
+    if (stream != block->owner && stream->capturing())
+      breach("Memory was freed that had been used on a stream, while that stream captured.");
     stream->enqueue_release([block] {});
   }
   return Freed{block->size, block->device};
