@@ -1,5 +1,6 @@
 """Tests of the fake device that other tests use: asynchronous like a real one, and strict about its rules."""
 
+import ctypes
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -284,3 +285,15 @@ assert x.sum().item() == 1000
     command = [sys.executable, *flags, "-c", program]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=HANGS_AFTER_S, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_freed_host_memory_is_poisoned_and_late_writes_to_it_are_breaches(fake: CDLL) -> None:
+    host = torch.ones(64, dtype=torch.uint8)
+    late = ctypes.c_ubyte.from_address(host.data_ptr() + 7)
+    del host
+    assert late.value == POISONED_BYTE
+    assert breaches_of(fake) == []
+    late.value = 1
+    assert breaches_of(fake) == [
+        "Memory was written to after it had been freed: a block of 64 bytes, at byte 7."
+    ]

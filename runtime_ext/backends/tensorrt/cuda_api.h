@@ -1,7 +1,6 @@
 #pragma once
 
 #include <NvInferRuntime.h>
-#include <cuda_runtime_api.h>
 
 #include "backends/tensorrt/library.h"
 

@@ -51,13 +51,14 @@ ProfileContext::ProfileContext(nvinfer1::ICudaEngine& engine, const Tensors& ten
   }
 }
 
-bool ProfileContext::has_shapes_of(c10::ArrayRef<at::Tensor> inputs) const {
+bool ProfileContext::are_set(c10::ArrayRef<at::Tensor> inputs) const {
   const auto same = [](const at::Tensor& input, const std::vector<int64_t>& shape) { return input.sizes() == shape; };
   return std::equal(inputs.begin(), inputs.end(), shapes_.begin(), shapes_.end(), same);
 }
 
 void ProfileContext::prepare(c10::ArrayRef<at::Tensor> inputs) {
-  if (has_shapes_of(inputs) && !tensors_.needs_values && !output_shapes_.empty()) return;
+  if (are_set(inputs) && !tensors_.needs_values && !output_shapes_.empty()) return;
+  enqueued_ = false;
   shapes_.clear();
   output_shapes_.clear();  // after a failure, the context has only some of the shapes
   for (size_t i = 0; i < inputs.size(); ++i) set_shape(tensors_.inputs[i], inputs[i], host_inputs_[i]);
@@ -170,6 +171,7 @@ void ProfileContext::enqueue(c10::ArrayRef<at::Tensor> inputs, std::vector<at::T
                              cudaStream_t handle) {
   set_addresses(inputs, outputs, blank);
   if (!context_->enqueueV3(handle)) fail_with_reason(Kind::ExecutionFailed, "TensorRT could not run the engine");
+  enqueued_ = true;
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i].defined()) continue;
     auto output = output_allocators_[i]->take();

@@ -25,8 +25,9 @@ class ProfileContext {
   /// although each is within the profile.
   void prepare(c10::ArrayRef<at::Tensor> inputs);
 
-  /// True if these have the shapes of the last prepare().
-  bool has_shapes_of(c10::ArrayRef<at::Tensor> inputs) const;
+  /// True if these have the shapes of the last prepare(), and its work has been enqueued: until then, the device has
+  /// what the context keeps there for other shapes.
+  bool has_shapes_of(c10::ArrayRef<at::Tensor> inputs) const { return enqueued_ && are_set(inputs); }
 
   /// The scratch bytes that the shapes of the last prepare() need.
   int64_t scratch_bytes() const { return scratch_bytes_; }
@@ -44,6 +45,7 @@ class ProfileContext {
   void enqueue(c10::ArrayRef<at::Tensor> inputs, std::vector<at::Tensor>& outputs, void* blank, cudaStream_t handle);
 
  private:
+  bool are_set(c10::ArrayRef<at::Tensor> inputs) const;
   void set_shape(const TensorSpec& spec, const at::Tensor& input, at::Tensor& host_values);
   void infer_shapes();
   void forget_host_outputs();
@@ -58,6 +60,7 @@ class ProfileContext {
   const std::unique_ptr<nvinfer1::IExecutionContext> context_;
 
   std::vector<std::vector<int64_t>> shapes_;  // that are set in the context; empty: none, or only some
+  bool enqueued_ = false;                     // with these shapes
   std::vector<at::Tensor> host_inputs_;       // aligned copies of inputs read on the host; otherwise undefined
   std::vector<bool> follows_data_;            // by output: its shape depends on the inputs' values
   std::vector<std::optional<std::vector<int64_t>>> output_shapes_;

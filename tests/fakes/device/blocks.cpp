@@ -68,20 +68,31 @@ std::optional<Blocks::Freed> Blocks::free(void* address) {
   }
   for (auto* stream : block->users) {
     // torch's allocators record an event on each of them but the owner, which the capture would take.
-    if (stream != block->owner && stream->capturing()) breach("Memory was freed that had been used on a stream, while that stream captured.");
+    if (stream != block->owner && stream->capturing())
+      breach("Memory was freed that had been used on a stream, while that stream captured.");
     stream->enqueue_release([block] {});
   }
   return Freed{block->size, block->device};
 }
 
+const Blocks::Block* Blocks::find(const std::byte* inside) const {
+  const auto after = live_.upper_bound(inside);
+  if (after == live_.begin()) return nullptr;
+  const auto& [begin, block] = *std::prev(after);
+  return inside < begin + block->size ? block.get() : nullptr;
+}
+
 std::optional<int> Blocks::device_of(const void* inside) const {
+  const std::lock_guard lock(mutex_);
+  const auto* block = find(static_cast<const std::byte*>(inside));
+  return block == nullptr ? std::nullopt : std::optional(block->device);
+}
+
+size_t Blocks::bytes_from(const void* inside) const {
   const auto* address = static_cast<const std::byte*>(inside);
   const std::lock_guard lock(mutex_);
-  const auto after = live_.upper_bound(address);
-  if (after == live_.begin()) return std::nullopt;
-  const auto& [begin, block] = *std::prev(after);
-  if (address >= begin + block->size) return std::nullopt;
-  return block->device;
+  const auto* block = find(address);
+  return block == nullptr ? 0 : static_cast<size_t>(block->memory.get() + block->size - address);
 }
 
 }  // namespace trtserve::fake

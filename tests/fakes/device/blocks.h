@@ -28,9 +28,14 @@ class Blocks {
   std::optional<Freed> free(void* address);
   /// The device of the block that contains the address.
   std::optional<int> device_of(const void* inside) const;
+  /// The number of bytes from the address to the end of the block that contains it; 0 if no block does.
+  size_t bytes_from(const void* inside) const;
 
  private:
   struct Block;
+
+  /// The block that contains the address; null if there is none. The caller holds mutex_.
+  const Block* find(const std::byte* inside) const;
 
   mutable std::mutex mutex_;
   std::map<const std::byte*, std::shared_ptr<Block>> live_;  // guarded by mutex_, which also guards the blocks' users

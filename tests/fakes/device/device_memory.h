@@ -38,6 +38,8 @@ class DeviceMemory final : public c10::DeviceAllocator {
   void set_limit(int64_t bytes);
   /// The device of the block that contains the address.
   std::optional<int> device_of(const void* address) const { return blocks_.device_of(address); }
+  /// The number of bytes from the address to the end of the block that contains it; 0 if no block does.
+  size_t bytes_from(const void* address) const { return blocks_.bytes_from(address); }
 
  private:
   static void release(void* address);

@@ -1,12 +1,15 @@
-// Makes the fake device torch's PrivateUse1, under the name "fake", when this library is loaded.
+// Makes the fake device torch's PrivateUse1, under the name "fake", when this library is loaded, and host memory
+// torch's that is poisoned when it is freed.
 
 #include <memory>
 
+#include <c10/core/CPUAllocator.h>
 #include <c10/core/DeviceType.h>
 
 #include "device_memory.h"
 #include "guard.h"
 #include "hooks.h"
+#include "host_memory.h"
 #include "machine.h"
 #include "pinned_memory.h"
 
@@ -24,6 +27,7 @@ class Registration {
     const c10::impl::DeviceGuardImplRegistrar guard(kType, std::make_unique<Guard>().release());
     at::RegisterPrivateUse1HooksInterface(std::make_unique<Hooks>().release());
     c10::SetAllocator(kType, &device_memory());
+    c10::SetCPUAllocator(&host_memory());
     at::setHostAllocator(kType, &pinned_memory());
   }
   ~Registration() { stop_for_exit(); }

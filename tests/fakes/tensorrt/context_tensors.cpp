@@ -12,11 +12,9 @@ namespace {
 
 constexpr uintptr_t kAlignment = 256;
 
-enum class Want { Input, Output, Any };
+}  // namespace
 
-/// The index of a context's tensor; reports an error and returns nothing if it does not exist or is not of the wanted
-/// kind.
-std::optional<size_t> find(const Call<ContextState>& call, const char* function, const char* name, Want want) {
+std::optional<size_t> find_tensor(const Call<ContextState>& call, const char* function, const char* name, Want want) {
   if (!call) return std::nullopt;
   const auto* const tensor = call->plan.find(name);
   if (tensor != nullptr && (want == Want::Any || (want == Want::Input) == tensor->is_input())) {
@@ -28,44 +26,44 @@ std::optional<size_t> find(const Call<ContextState>& call, const char* function,
 }
 
 bool set_address(const Call<ContextState>& call, const char* function, const char* name, void* data, Want want) {
-  const auto index = find(call, function, name, want);
+  const auto index = find_tensor(call, function, name, want);
   if (!index) return false;
   if (reinterpret_cast<uintptr_t>(data) % kAlignment != 0) {
     call->reporter.misuse(function, "the address of tensor '", name, "' is not aligned to ", kAlignment, " bytes");
     return false;
   }
-  ++*call->revision;
+  call->note_setting();
   call->addresses[*index] = data;
   call->seen_values.erase(*index);
   return true;
 }
 
-}  // namespace
-
 bool Context::setInputShape(char const* name, Dims const& dims) noexcept {
   const Call call(object_, "setInputShape");
-  const auto index = find(call, "setInputShape", name, Want::Input);
+  const auto index = find_tensor(call, "setInputShape", name, Want::Input);
   if (!index) return false;
   if (const auto* reason = call->plan.failure("shape")) {
     call->reporter.error(ErrorCode::kINTERNAL_ERROR, "setInputShape", "Internal Error", *reason);
     return false;
   }
   const Shape shape = to_shape(dims);
-  const auto wrong = objection(*call, call->plan.tensors[*index], shape);
+  const auto wrong = kShapesAreChecked ? objection(*call, call->plan.tensors[*index], shape) : "";
   if (!wrong.empty()) {
     call->reporter.misuse("setInputShape", wrong);
     return false;
   }
-  ++*call->revision;
+  call->note_setting();
   auto& before = call->input_shapes[*index];
-  if (before != shape) call->changed = true;
+  if (before == shape) return true;
+  call->note_change();
+  call->changed = true;
   before = shape;
   return true;
 }
 
 Dims Context::getTensorShape(char const* name) const noexcept {
   const Call call(object_, "getTensorShape");
-  const auto index = find(call, "getTensorShape", name, Want::Any);
+  const auto index = find_tensor(call, "getTensorShape", name, Want::Any);
   if (!index) return kInvalidDims;
   const auto inference = infer_and_remember(*call);
   const auto found = call->found_shapes.find(*index);
@@ -83,12 +81,8 @@ bool Context::setTensorAddress(char const* name, void* data) noexcept {
 
 void const* Context::getTensorAddress(char const* name) const noexcept {
   const Call call(object_, "getTensorAddress");
-  const auto index = find(call, "getTensorAddress", name, Want::Any);
+  const auto index = find_tensor(call, "getTensorAddress", name, Want::Any);
   return index ? call->addresses[*index] : nullptr;
-}
-
-bool Context::setOutputTensorAddress(char const* name, void* data) noexcept {
-  return set_address(Call(object_, "setOutputTensorAddress"), "setOutputTensorAddress", name, data, Want::Output);
 }
 
 bool Context::setInputTensorAddress(char const* name, void const* data) noexcept {
@@ -120,27 +114,18 @@ int32_t Context::inferShapes(int32_t most_names, char const** names) noexcept {
   return static_cast<int32_t>(inference.missing.size());
 }
 
-size_t Context::updateDeviceMemorySizeForShapes() noexcept {
-  const Call call(object_, "updateDeviceMemorySizeForShapes");
-  if (!call) return 0;
-  const auto inference = infer_and_remember(*call);
-  if (inference.missing.empty()) return static_cast<size_t>(call->plan.scratch_bytes(inference.shapes));
-  call->reporter.misuse("updateDeviceMemorySizeForShapes", "input '", inference.missing[0]->name, "' has no shape yet");
-  return 0;
-}
-
 bool Context::setOutputAllocator(char const* name, nvinfer1::IOutputAllocator* allocator) noexcept {
   const Call call(object_, "setOutputAllocator");
-  const auto index = find(call, "setOutputAllocator", name, Want::Output);
+  const auto index = find_tensor(call, "setOutputAllocator", name, Want::Output);
   if (!index) return false;
-  ++*call->revision;
+  call->note_setting();
   call->allocators[*index] = allocator;
   return true;
 }
 
 int64_t Context::getMaxOutputSize(char const* name) const noexcept {
   const Call call(object_, "getMaxOutputSize");
-  const auto index = find(call, "getMaxOutputSize", name, Want::Output);
+  const auto index = find_tensor(call, "getMaxOutputSize", name, Want::Output);
   if (!index) return -1;
   const auto inference = infer(*call);
   if (!inference.missing.empty()) return -1;

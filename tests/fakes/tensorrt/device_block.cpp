@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "contract.h"
+#include "generation.h"
 #include "pattern.h"
 
 namespace trtserve::fake::trt {
@@ -26,13 +27,13 @@ std::shared_ptr<DeviceBlock> DeviceBlock::allocate(nvinfer1::IGpuAllocator* allo
   if (allocator == nullptr) {
     address = allocate_default(size);
   } else {
-    count_call("allocateAsync");
-    address = allocator->allocateAsync(size, kAlignment, 0, nullptr);
+    count_call("allocate");
+    address = trt::allocate(*allocator, size, kAlignment);
     if (address != nullptr) count_allocated(bytes);
   }
   if (address == nullptr) return nullptr;
   if (reinterpret_cast<uintptr_t>(address) % kAlignment != 0) {
-    breached("allocateAsync: the memory is not aligned to ", kAlignment, " bytes, as requested");
+    breached("allocate: the memory is not aligned to ", kAlignment, " bytes, as requested");
   }
   return std::make_shared<DeviceBlock>(allocator, address, bytes);
 }
@@ -52,10 +53,10 @@ void DeviceBlock::release() {
   }
   // Without the lock: the allocator may wait for work that waits for the lock.
   if (allocator_ == nullptr) return std::free(address_);  // NOLINT(cppcoreguidelines-owning-memory)
-  count_call("deallocateAsync");
+  count_call("deallocate");
   count_allocated(-bytes_);
-  if (!allocator_->deallocateAsync(address_, nullptr)) {
-    breached("deallocateAsync: refused memory that allocateAsync had given");
+  if (!deallocate(*allocator_, address_)) {
+    breached("deallocate: refused memory that allocate had given");
   }
 }
 

@@ -1,16 +1,14 @@
 #include "engine.h"
 
-#include <algorithm>
-
 #include "context.h"
 #include "inspector.h"
 
-// The lifetime and properties of engines; engine_tensors.cpp has the properties of their tensors.
+// The lifetime and properties of engines; engine_tensors.cpp has the properties of their tensors, engine_8.cpp and
+// engine_11.cpp the methods of one generation only.
 
 namespace trtserve::fake::trt {
 
 using nvinfer1::ErrorCode;
-using nvinfer1::ExecutionContextAllocationStrategy;
 
 void Engine::operator delete(Engine* self, std::destroying_delete_t) {
   const auto state = destroy(self->object_);
@@ -28,17 +26,17 @@ void Engine::operator delete(Engine* self, std::destroying_delete_t) {
   state->reporter.set_recorder(nullptr);
 }
 
-nvinfer1::IExecutionContext* Engine::createExecutionContext(ExecutionContextAllocationStrategy strategy) noexcept {
-  const Call call(object_, "createExecutionContext", Use::Shared);
+nvinfer1::IExecutionContext* create_context(const Call<EngineState>& call, const char* function,
+                                            ScratchMemory scratch_memory) {
   if (!call) return nullptr;
   call->check_device("createExecutionContext: called");
   if (const auto* reason = call->plan->failure("context")) {
-    call->reporter.error(ErrorCode::kINTERNAL_ERROR, "createExecutionContext", "Internal Error", *reason);
+    call->reporter.error(ErrorCode::kINTERNAL_ERROR, function, "Internal Error", *reason);
     return nullptr;
   }
-  auto state = create_context_state(call.state(), strategy);
+  auto state = create_context_state(call.state(), scratch_memory);
   if (state == nullptr) {
-    call->reporter.error(ErrorCode::kFAILED_ALLOCATION, "createExecutionContext", "OutOfMemory",
+    call->reporter.error(ErrorCode::kFAILED_ALLOCATION, function, "OutOfMemory",
                          "Requested amount of GPU memory could not be allocated.");
     return nullptr;
   }
@@ -80,48 +78,6 @@ char const* Engine::getName() const noexcept {
 int32_t Engine::getNbOptimizationProfiles() const noexcept {
   const Call call(object_, "getNbOptimizationProfiles", Use::Shared);
   return call ? static_cast<int32_t>(call->plan->profiles.size()) : 0;
-}
-
-int64_t Engine::getDeviceMemorySizeV2() const noexcept {
-  const Call call(object_, "getDeviceMemorySizeV2", Use::Shared);
-  int64_t largest = 0;
-  for (int32_t i = 0; call && call->plan->has_profile(i); ++i) {
-    largest = std::max(largest, call->plan->scratch_bytes(i));
-  }
-  return largest;
-}
-
-int64_t Engine::getDeviceMemorySizeForProfileV2(int32_t profile) const noexcept {
-  const Call call(object_, "getDeviceMemorySizeForProfileV2", Use::Shared);
-  if (!call) return 0;
-  if (call->plan->has_profile(profile)) return call->plan->scratch_bytes(profile);
-  call->reporter.misuse("getDeviceMemorySizeForProfileV2", "there is no profile ", profile);
-  return 0;
-}
-
-nvinfer1::HardwareCompatibilityLevel Engine::getHardwareCompatibilityLevel() const noexcept {
-  const Call call(object_, "getHardwareCompatibilityLevel", Use::Shared);
-  return static_cast<nvinfer1::HardwareCompatibilityLevel>(call ? call->plan->hardware : 0);
-}
-
-int32_t Engine::getNbAuxStreams() const noexcept {
-  const Call call(object_, "getNbAuxStreams", Use::Shared);
-  return call ? call->plan->aux_streams : 0;
-}
-
-int64_t Engine::getStreamableWeightsSize() const noexcept {
-  const Call call(object_, "getStreamableWeightsSize", Use::Shared);
-  return call ? call->plan->weights : 0;
-}
-
-int64_t Engine::getWeightStreamingBudgetV2() const noexcept {
-  const Call call(object_, "getWeightStreamingBudgetV2", Use::Shared);
-  return call && !call->plan->streams_weights ? call->plan->weights : 0;
-}
-
-int64_t Engine::getEngineStat(nvinfer1::EngineStat stat) const noexcept {
-  const Call call(object_, "getEngineStat", Use::Shared);
-  return call && stat == nvinfer1::EngineStat::kTOTAL_WEIGHTS_SIZE ? call->plan->weights : -1;
 }
 
 }  // namespace trtserve::fake::trt

@@ -2,6 +2,7 @@
 
 #include "context_state.h"
 #include "contract.h"
+#include "device_memory.h"
 #include "execution.h"
 #include "gate.h"
 #include "graph.h"
@@ -32,7 +33,7 @@ class Enqueue {
       invalidate_capture(stream_);
       return false;
     }
-    if (fails_on_value() || !size_outputs()) return false;
+    if (fails_on_value() || !size_outputs() || !check_memory()) return false;
     if (stream_.capturing() && !context_.plan.capture_gate.empty()) toy::pass_gate(context_.plan.capture_gate);
     launch();
     if (const auto* reason = context_.plan.failure("late")) return fail(*reason);
@@ -55,9 +56,15 @@ class Enqueue {
   }
 
   bool check_shapes() {
+    if (context_.profile < 0) return misuse("the context has no profile: another context has it");
     for (const auto* input : inference_.missing) misuse("input '", input->name, "' has no shape, or no address");
     if (!inference_.missing.empty()) return false;
     if (!inference_.error.empty()) return misuse(inference_.error);
+    for (size_t i = 0; i < tensors().size(); ++i) {
+      if (!tensors()[i].is_input()) continue;
+      const auto wrong = objection(context_, tensors()[i], inference_.shapes[i]);
+      if (!wrong.empty()) return misuse(wrong);
+    }
     for (const auto& [index, values] : context_.seen_values) {
       if (values == inference_.values.at(index)) continue;
       return misuse("the values of input '", tensors()[index].name, "' have changed since shapes were inferred, from ",
@@ -85,7 +92,7 @@ class Enqueue {
   }
 
   bool check_scratch() {
-    scratch_bytes_ = context_.plan.scratch_bytes(inference_.shapes);
+    scratch_bytes_ = context_.needed_scratch(inference_.shapes);
     if (scratch_bytes_ == 0 || scratch_bytes_ <= context_.scratch_bytes) return true;
     if (context_.scratch == nullptr) return misuse("the context has no scratch memory");
     return misuse("the scratch memory has ", context_.scratch_bytes, " bytes, and these shapes need ", scratch_bytes_);
@@ -150,9 +157,9 @@ class Enqueue {
     const auto& output = tensors()[index];
     const auto bytes = static_cast<uint64_t>(element_count(inference_.shapes[index])) * size_of(output.type);
     auto& allocator = *context_.allocators[index];
-    count_call("reallocateOutputAsync");
-    addresses_[index] = allocator.reallocateOutputAsync(output.name.c_str(), context_.addresses[index],
-                                                        std::max<uint64_t>(bytes, 1), kAlignment, handle_);
+    count_call("reallocateOutput");
+    addresses_[index] = reallocate(allocator, output.name.c_str(), context_.addresses[index],
+                                   std::max<uint64_t>(bytes, 1), kAlignment, handle_);
     if (addresses_[index] == nullptr) {
       context_.reporter.error(ErrorCode::kFAILED_ALLOCATION, kFunction, "OutOfMemory", "No memory for output ",
                               output.name);
@@ -168,7 +175,19 @@ class Enqueue {
     return true;
   }
 
+  /// A tensor's memory is at its address at the time of the call; later, its owner frees it in stream order.
+  bool check_memory() {
+    for (size_t i = 0; i < tensors().size(); ++i) {
+      const auto bytes = static_cast<size_t>(element_count(inference_.shapes[i])) * size_of(tensors()[i].type);
+      if (bytes == 0 || tensors()[i].on_host() || device_memory().bytes_from(addresses_[i]) >= bytes) continue;
+      return misuse("the address of tensor '", tensors()[i].name, "' does not point to ", bytes,
+                    " bytes of device memory");
+    }
+    return true;
+  }
+
   void launch() {
+    context_.settle();
     count_call(("enqueueV3 on profile " + std::to_string(context_.profile)).c_str());
     const auto& engine = context_.engine;
     auto execution = std::make_shared<Execution>(

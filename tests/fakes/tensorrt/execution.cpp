@@ -65,8 +65,7 @@ void Execution::compute_outputs() {
   for (size_t i = 0; i < tensors.size(); ++i) {
     if (tensors[i].is_input()) continue;
     if (tensors[i].on_host()) {
-      const auto& shape = setup_.shapes[tensors[i].first];
-      std::memcpy(setup_.addresses[i], shape.data(), shape.size() * sizeof(int64_t));
+      write_shape(setup_.shapes[tensors[i].first], setup_.addresses[i]);
     } else if (!compute(*setup_.plan, i, setup_.shapes, setup_.addresses)) {
       breached("enqueueV3: the input of '", tensors[i].name, "' was modified before the work was done");
     }

@@ -1,8 +1,9 @@
 #include "inference.h"
 
 #include <algorithm>
-#include <cstring>
 #include <sstream>
+
+#include "kernels.h"
 
 namespace trtserve::fake::trt {
 
@@ -20,15 +21,15 @@ std::string outside(const ContextState& context, const Tensor& input, const Shap
   }
   if (within) return "";
   std::ostringstream sentence;
-  sentence << "input '" << input.name << "': " << format(numbers) << "is outside profile " << context.profile << ", "
+  sentence << "input '" << input.name << "': " << format(numbers) << " is outside profile " << context.profile << ", "
            << format(range[0]) << " to " << format(range[2]);
   return sentence.str();
 }
 
 Shape read_values(const Tensor& input, const void* address) {
   Shape values(static_cast<size_t>(input.dims[0]));
-  if (input.type == nvinfer1::DataType::kINT64) {
-    std::copy_n(static_cast<const int64_t*>(address), values.size(), values.begin());
+  if (input.type == kIndexType) {
+    std::copy_n(static_cast<const Index*>(address), values.size(), values.begin());
   } else {
     std::copy_n(static_cast<const int32_t*>(address), values.size(), values.begin());
   }
@@ -54,8 +55,11 @@ void infer_shape_input(const ContextState& context, size_t index, Inference& inf
     return;
   }
   const auto values = read_values(input, context.addresses[index]);
-  const auto wrong = outside(context, input, values, context.ranges().values.at(input.name));
-  if (!wrong.empty()) inference.error = "the values of " + wrong;
+  const auto range = context.ranges().values.find(input.name);
+  if (range != context.ranges().values.end()) {
+    const auto wrong = outside(context, input, values, range->second);
+    if (!wrong.empty()) inference.error = "the values of " + wrong;
+  }
   inference.values[index] = values;
 }
 
@@ -105,8 +109,7 @@ void write_host_outputs(const ContextState& context, const Inference& inference)
   for (size_t i = 0; i < context.plan.tensors.size(); ++i) {
     const auto& tensor = context.plan.tensors[i];
     if (tensor.kind != Kind::ShapeOf || context.addresses[i] == nullptr) continue;
-    const auto& shape = inference.shapes[tensor.first];
-    std::memcpy(context.addresses[i], shape.data(), shape.size() * sizeof(int64_t));
+    write_shape(inference.shapes[tensor.first], context.addresses[i]);
   }
 }
 

@@ -31,18 +31,20 @@ void with_type(DataType type, Function function) {
       return function(Type<float>{});
     case DataType::kHALF:
       return function(Type<c10::Half>{});
-    case DataType::kBF16:
-      return function(Type<c10::BFloat16>{});
     case DataType::kINT8:
       return function(Type<int8_t>{});
     case DataType::kUINT8:
       return function(Type<uint8_t>{});
     case DataType::kINT32:
       return function(Type<int32_t>{});
-    case DataType::kINT64:
-      return function(Type<int64_t>{});
     case DataType::kBOOL:
       return function(Type<bool>{});
+#if NV_TENSORRT_MAJOR >= 10
+    case DataType::kBF16:
+      return function(Type<c10::BFloat16>{});
+    case DataType::kINT64:
+      return function(Type<int64_t>{});
+#endif
     default:
       return;
   }
@@ -88,12 +90,12 @@ T sum(T first, T second) {
 }
 
 template <class T>
-bool write_nonzero(const T* input, int64_t count, int64_t* indices, int64_t expected) {
+bool write_nonzero(const T* input, int64_t count, Index* indices, int64_t expected) {
   int64_t found = 0;
   for (int64_t i = 0; i < count; ++i) {
     if (!convert<bool>(input[i])) continue;
     if (found == expected) return false;
-    indices[found++] = i;
+    indices[found++] = static_cast<Index>(i);
   }
   return found == expected;
 }
@@ -138,7 +140,7 @@ bool compute(const Plan& plan, size_t index, const std::vector<Shape>& shapes, c
         cast(first, count, output.type, addresses[index]);
         break;
       case Kind::Nonzero:
-        as_expected = write_nonzero(first, count, static_cast<int64_t*>(addresses[index]), shapes[index][0]);
+        as_expected = write_nonzero(first, count, static_cast<Index*>(addresses[index]), shapes[index][0]);
         break;
       case Kind::Fill:
         fill_with(result, element_count(shapes[index]), output.number);
@@ -160,6 +162,11 @@ int64_t count_nonzero(DataType type, const void* data, int64_t count) {
     found = std::count_if(values, values + count, [](T value) { return convert<bool>(value); });
   });
   return found;
+}
+
+void write_shape(const Shape& shape, void* address) {
+  std::transform(shape.begin(), shape.end(), static_cast<Index*>(address),
+                 [](int64_t dim) { return static_cast<Index>(dim); });
 }
 
 double first_element(DataType type, const void* data) {

@@ -16,6 +16,9 @@ bool compute(const Plan& plan, size_t index, const std::vector<Shape>& shapes, c
 /// The number of nonzero elements.
 int64_t count_nonzero(nvinfer1::DataType type, const void* data, int64_t count);
 
+/// Writes a shape as the values of an output.
+void write_shape(const Shape& shape, void* address);
+
 /// The first element, as a double.
 double first_element(nvinfer1::DataType type, const void* data);
 

@@ -31,7 +31,7 @@ void* create(nvinfer1::ILogger* logger, int32_t headers) {
         "your CUDA installation.");
     return reinterpret_cast<void*>(uintptr_t{0x228});  // NOLINT(performance-no-int-to-ptr): the real library's value
   }
-  if (headers / 10000 != library_version() / 10000) {
+  if (major_of(headers) != major_of(library_version())) {
     breached("createInferRuntime_INTERNAL: called with headers of version ", headers);
     return nullptr;
   }
@@ -51,10 +51,6 @@ void* createInferRuntime_INTERNAL(void* logger, int32_t version) noexcept {
 }
 
 int32_t getInferLibVersion() noexcept { return trt::library_version(); }
-int32_t getInferLibMajorVersion() noexcept { return trt::library_version() / 10000; }
-int32_t getInferLibMinorVersion() noexcept { return trt::library_version() / 100 % 100; }
-int32_t getInferLibPatchVersion() noexcept { return trt::library_version() % 100; }
-int32_t getInferLibBuildVersion() noexcept { return NV_TENSORRT_BUILD; }
 
 void fake_trt_driver_error(int on) { trt::driver_error = on != 0; }
 void fake_trt_version(int version) { trt::version = version; }

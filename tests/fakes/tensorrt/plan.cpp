@@ -4,17 +4,16 @@
 #include <cstring>
 #include <numeric>
 #include <sstream>
+#include <type_traits>
 
 namespace trtserve::fake::trt {
 
 namespace {
 
-constexpr size_t kHeaderBytes = 32;
 constexpr size_t kSizeAt = 8;
-constexpr size_t kVersionAt = 24;
 
 void check_header(const unsigned char* bytes, size_t size) {
-  if (size < 4 || std::memcmp(bytes, "ftrt", 4) != 0) {
+  if (size < 4 || std::memcmp(bytes, kPlanMagic, 4) != 0) {
     throw PlanError(
         "Serialization assertion header.magicTag == kEXPECTED_MAGIC_TAG failed.Trying to load an engine created with "
         "incompatible serialization version.");
@@ -22,12 +21,12 @@ void check_header(const unsigned char* bytes, size_t size) {
   uint64_t total = 0;
   if (size >= kHeaderBytes) std::memcpy(&total, bytes + kSizeAt, sizeof(total));
   if (total != size) throw PlanError("Serialization assertion size == header.engineSize failed.The plan is truncated.");
-  const unsigned char* version = bytes + kVersionAt;
+  const std::array<int, 3> version = {bytes[kVersionAt[0]], bytes[kVersionAt[1]], bytes[kVersionAt[2]]};
   if (version[0] != NV_TENSORRT_MAJOR || version[1] != NV_TENSORRT_MINOR || version[2] != NV_TENSORRT_PATCH) {
     std::ostringstream sentence;
     sentence << "Serialization assertion stdVersionRead == kSERIALIZATION_VERSION failed.Version tag does not match. "
              << "Note: Current Version: " << NV_TENSORRT_MAJOR << '.' << NV_TENSORRT_MINOR << '.' << NV_TENSORRT_PATCH
-             << ", Serialized Engine Version: " << +version[0] << '.' << +version[1] << '.' << +version[2];
+             << ", Serialized Engine Version: " << version[0] << '.' << version[1] << '.' << version[2];
     throw PlanError(sentence.str());
   }
 }
@@ -72,6 +71,13 @@ void check_profiles(const Plan& plan) {
   }
 }
 
+void report_values(Profile& profile) {
+  for (const auto& [name, range] : profile.values) {
+    auto& reported = profile.reported_values[name];
+    for (size_t i = 0; i < range.size(); ++i) reported[i].assign(range[i].begin(), range[i].end());
+  }
+}
+
 }  // namespace
 
 bool Tensor::is_dynamic() const { return std::find(dims.begin(), dims.end(), -1) != dims.end(); }
@@ -108,6 +114,12 @@ int64_t Plan::scratch_bytes(int32_t profile) const {
   return scratch_bytes(largest);
 }
 
+int64_t Plan::most_scratch_bytes() const {
+  int64_t largest = 0;
+  for (int32_t i = 0; has_profile(i); ++i) largest = std::max(largest, scratch_bytes(i));
+  return largest;
+}
+
 Plan read_plan(const void* bytes, size_t size) {
   check_header(static_cast<const unsigned char*>(bytes), size);
   Plan plan;
@@ -117,6 +129,7 @@ Plan read_plan(const void* bytes, size_t size) {
   }
   if (plan.profiles.empty()) plan.profiles.emplace_back();
   check_profiles(plan);
+  for (auto& profile : plan.profiles) report_values(profile);
   return plan;
 }
 
@@ -134,7 +147,8 @@ Shape to_shape(const nvinfer1::Dims& dims) { return {dims.d, dims.d + std::clamp
 
 nvinfer1::Dims to_dims(const Shape& shape) {
   nvinfer1::Dims dims{static_cast<int32_t>(shape.size()), {}};
-  std::copy(shape.begin(), shape.end(), dims.d);
+  using Size = std::remove_reference_t<decltype(dims.d[0])>;
+  std::transform(shape.begin(), shape.end(), dims.d, [](int64_t dim) { return static_cast<Size>(dim); });
   return dims;
 }
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include <NvInferRuntime.h>
+#include "generation.h"
 
 namespace trtserve::fake::trt {
 
@@ -40,6 +40,8 @@ using Range = std::array<Shape, 3>;
 struct Profile {
   std::map<std::string, Range> dims;    ///< for every dynamic input
   std::map<std::string, Range> values;  ///< for every shape input
+  /// `values` in the type in which engines report them.
+  std::map<std::string, std::array<std::vector<Index>, 3>> reported_values;
 };
 
 enum class GraphMode { Right, Refuse, Wrong, Idle, Once };
@@ -48,12 +50,13 @@ enum class GraphMode { Right, Refuse, Wrong, Idle, Once };
 ///
 /// The first 32 bytes are a header, little endian. The magic (bytes 0 to 3, "ftrt") and the version (bytes 24 to 27:
 /// TensorRT's major, minor, patch and build, a byte each) are those of a real plan; the rest is ours: bytes 8 to 15 are
-/// the size of the whole plan, the others 0. Text follows, one fact per line; any other line, or extra words, fail the
-/// deserialization.
+/// the size of the whole plan, the others 0. Before TensorRT 8.6 the header has 44 bytes, its magic is "ptrt", and a
+/// tag of four bytes comes before each number of the version. Text follows, one fact per line; any other line, or extra
+/// words, fail the deserialization.
 ///
 ///   name TEXT
 ///   input NAME DATATYPE DIM...          a dimension of -1 is dynamic
-///   shape_input NAME INT32|INT64 N      N values, on the host
+///   shape_input NAME INT32|INDEX N      N values, on the host
 ///   quiet SHAPE_INPUT                   its values decide a shape, but isShapeInferenceIO does not report it
 ///   profile                             begins the next profile; without any there is one, and nothing is dynamic
 ///   range INPUT MIN... / OPT... / MAX...         for every dynamic input of every profile
@@ -61,9 +64,9 @@ enum class GraphMode { Right, Refuse, Wrong, Idle, Once };
 ///   output NAME scale INPUT FACTOR
 ///   output NAME add INPUT INPUT
 ///   output NAME cast INPUT DATATYPE
-///   output NAME nonzero INPUT           INT64 indices into the flattened input; how many depends on the data
+///   output NAME nonzero INPUT           INDEX values into the flattened input; how many depends on the data
 ///   output NAME fill SHAPE_INPUT DATATYPE VALUE  the shape is the shape input's values
-///   output NAME shape_of INPUT          INT64, on the host
+///   output NAME shape_of INPUT          INDEX, on the host
 ///   format NAME linear|chw32            chw32 needs three dimensions
 ///   scratch BYTES [per_item]            device memory of an execution; per_item: times the first input's first dim
 ///   weights BYTES                       device memory of the engine
@@ -84,8 +87,8 @@ enum class GraphMode { Right, Refuse, Wrong, Idle, Once };
 ///   graph idle                          replays compute nothing
 ///   graph once                          every launch of a graph but its first fails
 ///
-/// A datatype is FP32, FP16, BF16, INT8, UINT8, INT32, INT64 or BOOL; FP8, INT4, FP4 and E8M0 can be declared, but
-/// not executed.
+/// A datatype is FP32, FP16, INT8, UINT8, INT32 or BOOL, and since TensorRT 10 also BF16 or INT64; FP8, INT4, FP4 and
+/// E8M0 can be declared then, but not executed. INDEX is INT64, and before TensorRT 10 INT32.
 struct Plan {
   std::string name;
   std::vector<Tensor> tensors;  ///< in the order of their lines
@@ -114,6 +117,8 @@ struct Plan {
   int64_t scratch_bytes(const std::vector<Shape>& shapes) const;
   /// The scratch bytes of an execution with the profile's largest shapes.
   int64_t scratch_bytes(int32_t profile) const;
+  /// The scratch bytes of an execution with the largest shapes of all profiles.
+  int64_t most_scratch_bytes() const;
   bool has_profile(int32_t profile) const;
 };
 

@@ -17,14 +17,23 @@ struct Datatype {
   size_t size;
 };
 
-// INT4 and FP4 have two elements per byte; nothing here computes with them.
 constexpr std::array kDatatypes = {
-    Datatype{"FP32", DataType::kFLOAT, 4},  Datatype{"FP16", DataType::kHALF, 2},
-    Datatype{"BF16", DataType::kBF16, 2},   Datatype{"INT8", DataType::kINT8, 1},
-    Datatype{"UINT8", DataType::kUINT8, 1}, Datatype{"INT32", DataType::kINT32, 4},
-    Datatype{"INT64", DataType::kINT64, 8}, Datatype{"BOOL", DataType::kBOOL, 1},
-    Datatype{"FP8", DataType::kFP8, 1},     Datatype{"INT4", DataType::kINT4, 1},
-    Datatype{"FP4", DataType::kFP4, 1},     Datatype{"E8M0", DataType::kE8M0, 1},
+    Datatype{"FP32", DataType::kFLOAT, 4},
+    Datatype{"FP16", DataType::kHALF, 2},
+    Datatype{"INT8", DataType::kINT8, 1},
+    Datatype{"UINT8", DataType::kUINT8, 1},
+    Datatype{"BOOL", DataType::kBOOL, 1},
+    Datatype{"INT32", DataType::kINT32, 4},
+#if NV_TENSORRT_MAJOR >= 10
+    Datatype{"BF16", DataType::kBF16, 2},
+    Datatype{"INT64", DataType::kINT64, 8},
+    // INT4 and FP4 have two elements per byte; nothing here computes with them.
+    Datatype{"FP8", DataType::kFP8, 1},
+    Datatype{"INT4", DataType::kINT4, 1},
+    Datatype{"FP4", DataType::kFP4, 1},
+    Datatype{"E8M0", DataType::kE8M0, 1},
+#endif
+    Datatype{"INDEX", kIndexType, sizeof(Index)},
 };
 
 const Datatype* find_datatype(DataType type) {
@@ -120,7 +129,7 @@ void read_shape_input(Plan& plan, Words& words) {
   tensor.name = words.word();
   tensor.kind = Kind::ShapeInput;
   tensor.type = words.datatype();
-  if (tensor.type != DataType::kINT32 && tensor.type != DataType::kINT64) words.fail();
+  if (tensor.type != DataType::kINT32 && tensor.type != kIndexType) words.fail();
   tensor.dims = {words.natural()};
   add(plan, std::move(tensor), words);
 }
@@ -162,7 +171,7 @@ void read_output(Plan& plan, Words& words) {
       tensor.type = words.datatype();
     } else if (operation == "nonzero" || operation == "shape_of") {
       tensor.kind = operation == "nonzero" ? Kind::Nonzero : Kind::ShapeOf;
-      tensor.type = DataType::kINT64;
+      tensor.type = kIndexType;
       tensor.dims = {tensor.kind == Kind::Nonzero ? -1 : static_cast<int64_t>(input.dims.size())};
     } else {
       words.fail();

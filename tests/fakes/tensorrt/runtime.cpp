@@ -36,14 +36,12 @@ std::shared_ptr<const Plan> read(const RuntimeState& runtime, const void* blob, 
 
 }  // namespace
 
-Runtime::Runtime(nvinfer1::ILogger& logger)
-    : object_("runtime", std::make_shared<RuntimeState>(logger)), registry_(logger) {}
+Runtime::Runtime(nvinfer1::ILogger& logger) : object_("runtime", std::make_shared<RuntimeState>(logger)) {}
 
 void Runtime::operator delete(Runtime* self, std::destroying_delete_t) {
   const auto state = destroy(self->object_);
   if (state == nullptr) return;
   state->destroyed = true;
-  self->registry_.setErrorRecorder(nullptr);
   if (state->engines > 0) {
     breached("delete: the runtime was destroyed before ", state->engines, " of its engines, whose memory it leaks");
   }
@@ -110,21 +108,6 @@ bool Runtime::setMaxThreads(int32_t count) noexcept {
 int32_t Runtime::getMaxThreads() const noexcept {
   const Call call(object_, "getMaxThreads", Use::Shared);
   return call ? call->max_threads : 0;
-}
-
-nvinfer1::IPluginRegistry& Runtime::getPluginRegistry() noexcept {
-  const Call call(object_, "getPluginRegistry", Use::Shared);
-  return registry_;
-}
-
-void Runtime::setEngineHostCodeAllowed(bool allowed) noexcept {
-  const Call call(object_, "setEngineHostCodeAllowed");
-  if (call) call->host_code_allowed = allowed;
-}
-
-bool Runtime::getEngineHostCodeAllowed() const noexcept {
-  const Call call(object_, "getEngineHostCodeAllowed", Use::Shared);
-  return call && call->host_code_allowed;
 }
 
 }  // namespace trtserve::fake::trt

@@ -3,8 +3,10 @@
 #include <new>
 
 #include "contract.h"
-#include "plugin_registry.h"
 #include "state.h"
+#if NV_TENSORRT_MAJOR >= 10
+#include "plugin_registry.h"
+#endif
 
 namespace trtserve::fake::trt {
 
@@ -22,13 +24,17 @@ class Runtime final : public nvinfer1::IRuntime {
   nvinfer1::ILogger* getLogger() const noexcept override;
   bool setMaxThreads(int32_t count) noexcept override;
   int32_t getMaxThreads() const noexcept override;
+#if NV_TENSORRT_MAJOR >= 10
   nvinfer1::IPluginRegistry& getPluginRegistry() noexcept override;
   void setEngineHostCodeAllowed(bool allowed) noexcept override;
   bool getEngineHostCodeAllowed() const noexcept override;
+#endif
 
  private:
   mutable Owned<RuntimeState> object_;
-  PluginRegistry registry_;
+#if NV_TENSORRT_MAJOR >= 10
+  PluginRegistry registry_{object_.get()->reporter.logger()};
+#endif
 };
 
 }  // namespace trtserve::fake::trt

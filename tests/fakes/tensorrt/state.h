@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 
 #include "contract.h"
@@ -48,6 +50,16 @@ struct EngineState {
     if (now != device) breached(what, " while device ", now, " was current, but the engine is on ", device);
   }
 
+  /// Gives a profile to a context, unless another context has it and may not share it.
+  bool claim(int32_t profile) {
+    const std::lock_guard lock(mutex);
+    return kProfilesAreShared || claimed.insert(profile).second;
+  }
+  void give_back(int32_t profile) {
+    const std::lock_guard lock(mutex);
+    claimed.erase(profile);
+  }
+
   const std::shared_ptr<RuntimeState> runtime;
   const std::shared_ptr<const Plan> plan;
   const std::shared_ptr<DeviceBlock> weights;
@@ -57,6 +69,9 @@ struct EngineState {
   std::atomic<bool> destroyed{false};
   std::atomic<int> contexts{0};    // existing contexts
   std::atomic<int> inspectors{0};  // existing inspectors
+  std::atomic<bool> used{false};   // a context has been created
+  std::mutex mutex;
+  std::set<int32_t> claimed;  // guarded by mutex; empty if profiles are shared
   Live live{"engine"};
 };
 

@@ -10,9 +10,7 @@ namespace {
 
 constexpr std::string_view kBegin = "toy plan <<<";
 constexpr std::string_view kEnd = ">>>";
-constexpr size_t kHeaderSize = 32;  // see plan.h
-constexpr size_t kSizeOffset = 8;
-constexpr size_t kVersionOffset = 24;
+constexpr size_t kSizeAt = 8;
 
 std::string rest_of(std::istringstream& words) {
   std::string text;
@@ -80,15 +78,15 @@ std::string make_plan(const ToyModel& model, const std::vector<Profile>& profile
     for (const auto& [input, range] : profile.dims) write_range(text, "range", input, range);
     for (const auto& [input, range] : profile.values) write_range(text, "values", input, range);
   }
-  std::string header(kHeaderSize, '\0');
+  std::string header(kHeaderBytes, '\0');
   const std::string body = text.str();
   const uint64_t size = header.size() + body.size();
-  std::memcpy(header.data(), "ftrt", 4);
-  std::memcpy(header.data() + kSizeOffset, &size, sizeof(size));
-  header[kVersionOffset] = NV_TENSORRT_MAJOR;
-  header[kVersionOffset + 1] = NV_TENSORRT_MINOR;
-  header[kVersionOffset + 2] = NV_TENSORRT_PATCH;
-  header[kVersionOffset + 3] = static_cast<char>(NV_TENSORRT_BUILD);
+  std::memcpy(header.data(), kPlanMagic, 4);
+  std::memcpy(header.data() + kSizeAt, &size, sizeof(size));
+  header[kVersionAt[0]] = NV_TENSORRT_MAJOR;
+  header[kVersionAt[1]] = NV_TENSORRT_MINOR;
+  header[kVersionAt[2]] = NV_TENSORRT_PATCH;
+  header[kVersionAt[3]] = static_cast<char>(NV_TENSORRT_BUILD);
   return header + body;
 }
 

@@ -1,5 +1,9 @@
 """Fixtures for the tensorrt backend on the fake SDK and the fake device, compiled against the fake's
-headers."""
+headers.
+
+A test that uses `trt` runs once per generation of TensorRT; one that uses `trt8` or `trt11` is about what
+only that generation does.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,10 +19,12 @@ import runtime_ext
 from runtime_ext.backends import plugin_path
 from tests.fakes import device
 from tests.fakes import tensorrt as sdk
-from tests.seam.conftest import Harness
+from tests.seam.conftest import NUMPY, Harness
 
 if TYPE_CHECKING:
     from ctypes import CDLL
+
+_DOOMED_DEVICES = count(5)
 
 DOUBLE = "input x FP32 -1 4\nprofile\nrange x 1 4 / 4 4 / 8 4\noutput y scale x 2"
 
@@ -27,18 +34,32 @@ OF_BUILDS = ("builder", "network", "parser", "config", "timing_cache", "host_mem
 
 
 class TensorRt(Harness):
-    """A runtime with the backend `trt`, and the controls of the fakes below it."""
+    """A runtime with the backend `trt` of one generation, and the controls of the fakes below it."""
 
-    def __init__(self, folder: Path, clock: runtime_ext.ManualClock | None = None, **config: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        generation: sdk.Generation,
+        clock: runtime_ext.ManualClock | None = None,
+        **config: str,
+    ) -> None:
         super().__init__(folder, clock)
+        self.generation = generation
         self.device: CDLL = device.load()
-        self.sdk: CDLL = sdk.load()
+        self.sdk: CDLL = sdk.load(generation)
         self._gates = count()
-        settings = {"libraries": str(sdk.LIBRARY), **config}
-        self.runtime.register_backend("trt", str(plugin_path("tensorrt_fake")), config=settings)
+        settings = {"libraries": str(generation.library), **config}
+        self.runtime.register_backend("trt", str(plugin_path(generation.backend)), config=settings)
+
+    def sizes(self, *numbers: int) -> np.ndarray:
+        """Return the values of a shape tensor of datatype INDEX."""
+        return np.array(numbers, NUMPY[self.generation.index])
+
+    def plan(self, text: str) -> bytes:
+        return sdk.toy_plan(text, self.generation)
 
     def load_plan(self, text: str, **options: object) -> int:
-        return self.load_bytes(sdk.toy_plan(text), **options)
+        return self.load_bytes(self.plan(text), **options)
 
     def load_bytes(self, plan: bytes, **options: object) -> int:
         file = self.folder / "some.plan"
@@ -71,6 +92,9 @@ class TensorRt(Harness):
     def calls(self, function: str) -> int:
         return self.sdk.fake_trt_count(function.encode())
 
+    def contexts_created(self) -> int:
+        return self.calls("createExecutionContext") + self.calls("createExecutionContextWithoutDeviceMemory")
+
     def live(self, what: str) -> int:
         return self.sdk.fake_trt_live(what.encode())
 
@@ -82,9 +106,14 @@ class TensorRt(Harness):
 
 
 @contextmanager
-def running(folder: Path, clock: runtime_ext.ManualClock | None = None, **config: str) -> Iterator[TensorRt]:
+def running(
+    folder: Path,
+    generation: sdk.Generation,
+    clock: runtime_ext.ManualClock | None = None,
+    **config: str,
+) -> Iterator[TensorRt]:
     """Run a runtime, then check that no TensorRT object or memory is left, and no contract was breached."""
-    trt = TensorRt(folder, clock, **config)
+    trt = TensorRt(folder, generation, clock, **config)
     trt.device.fake_breaches_clear()
     runtime_ext.take_log()
     try:
@@ -103,7 +132,36 @@ def running(folder: Path, clock: runtime_ext.ManualClock | None = None, **config
     assert trt.device.fake_device_memory() == 0
 
 
+@pytest.fixture(params=[sdk.V8, sdk.V11], ids=lambda generation: f"v{generation.major}")
+def generation(request: pytest.FixtureRequest) -> sdk.Generation:
+    chosen: sdk.Generation = request.param
+    return chosen
+
+
 @pytest.fixture
-def trt(tmp_path: Path) -> Iterator[TensorRt]:
-    with running(tmp_path) as trt:
+def trt(tmp_path: Path, generation: sdk.Generation) -> Iterator[TensorRt]:
+    with running(tmp_path, generation) as trt:
+        yield trt
+
+
+@pytest.fixture
+def doomed_device(trt: TensorRt) -> Iterator[int]:
+    """Yield the index of a device that no other test uses: a dead one stays dead until the process ends."""
+    device = next(_DOOMED_DEVICES)
+    trt.device.fake_device_count_set(device + 1)
+    yield device
+    trt.device.fake_device_break(None)
+    trt.runtime.close()
+    trt.device.fake_device_count_set(1)
+
+
+@pytest.fixture
+def trt8(tmp_path: Path) -> Iterator[TensorRt]:
+    with running(tmp_path, sdk.V8) as trt:
+        yield trt
+
+
+@pytest.fixture
+def trt11(tmp_path: Path) -> Iterator[TensorRt]:
+    with running(tmp_path, sdk.V11) as trt:
         yield trt

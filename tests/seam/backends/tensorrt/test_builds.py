@@ -59,6 +59,12 @@ class Builds:
 
 
 @pytest.fixture
+def generation() -> sdk.Generation:
+    """The generation whose fake builds plans."""
+    return sdk.V11
+
+
+@pytest.fixture
 def builds(trt: TensorRt) -> Builds:
     return Builds(trt)
 
@@ -203,7 +209,7 @@ def test_a_plan_is_built_on_the_device_that_was_named(builds: Builds) -> None:
 
 
 def test_named_plugin_libraries_are_loaded_for_the_builder(tmp_path: Path) -> None:
-    with running(tmp_path, plugins=str(sdk.LIBRARY)) as trt:
+    with running(tmp_path, sdk.V11, plugins=str(sdk.V11.library)) as trt:
         before = trt.calls("loadLibrary")
         Builds(trt).build(DOUBLE)
         assert trt.calls("loadLibrary") == before + 2  # the runtime's and the builder's

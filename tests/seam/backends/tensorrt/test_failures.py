@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from tests.fakes import tensorrt as sdk
 from tests.seam.backends.tensorrt.conftest import DOUBLE, TensorRt
 from tests.seam.conftest import RunInThread
 
@@ -14,13 +13,13 @@ CYCLES = 200
 
 def test_an_enqueue_that_fails_fails_its_request_and_discards_the_context(trt: TensorRt) -> None:
     engine = trt.load_plan(f"{DOUBLE}\nfail_on 7", instances=1, cuda_graphs="off")
-    created = trt.calls("createExecutionContext")
+    created = trt.contexts_created()
     failed = trt.failure(engine, x=7 * ONES)
     assert failed.kind == "ExecutionFailed"
     assert "the input has the value of fail_on" in failed.message
     assert trt.counters(engine)["contexts_discarded"] == 1
     assert trt.infer(engine, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
-    assert trt.calls("createExecutionContext") == created + 1
+    assert trt.contexts_created() == created + 1
     assert trt.live("context") == 1
 
 
@@ -74,12 +73,12 @@ def test_an_allocation_of_tensorrts_own_that_fails_is_unavailable(trt: TensorRt)
     assert (error.kind, "no room for the weights" in str(error)) == ("Unavailable", True)
 
 
-def test_a_device_without_memory_for_an_execution_is_unavailable_for_it_alone(trt: TensorRt) -> None:
-    engine = trt.load_plan(f"{DOUBLE}\nscratch 1048576 per_item", cuda_graphs="off")
-    trt.device.fake_device_limit(trt.device.fake_device_memory() + (3 << 20))
-    failed = trt.failure(engine, x=np.ones((8, 4), np.float32))
+def test_a_device_without_memory_for_an_execution_is_unavailable_for_it_alone(trt11: TensorRt) -> None:
+    engine = trt11.load_plan(f"{DOUBLE}\nscratch 1048576 per_item", cuda_graphs="off")
+    trt11.device.fake_device_limit(trt11.device.fake_device_memory() + (3 << 20))
+    failed = trt11.failure(engine, x=np.ones((8, 4), np.float32))
     assert failed.kind == "Unavailable", failed.message
-    assert trt.infer(engine, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
+    assert trt11.infer(engine, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
 
 
 def test_failed_loads_free_every_byte(trt: TensorRt) -> None:
@@ -114,56 +113,40 @@ def test_more_threads_than_contexts_share_an_engine(trt: TensorRt, run_in_thread
     assert all(future.result() for future in [run_in_thread(client, number) for number in range(12)])
 
 
-def test_a_sticky_error_makes_the_device_dead_and_its_engines_unavailable(trt: TensorRt) -> None:
-    """Like each test below, it uses its own device, which stays dead until the process ends."""
-    trt.device.fake_device_count_set(2)
-    try:
-        good = trt.load_plan(DOUBLE, device="cuda:1")
-        bad = trt.load_plan(f"{DOUBLE}\nfail kernel an illegal address", device="cuda:1")
-        assert trt.infer(good, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
-        failed = trt.failure(bad, x=ONES)
-        assert failed.kind == "Unavailable"
-        assert "an illegal address" in failed.message
-        assert "an illegal address" in trt.runtime.dead_devices()["fake:1"]
-        refused = trt.failure(good, x=ONES)
-        assert refused.kind == "Unavailable"
-        assert "device fake:1 is dead" in refused.message
-        trt.device.fake_device_break(None)
-        trt.runtime.close()
-    finally:
-        trt.device.fake_device_break(None)
-        trt.device.fake_device_count_set(1)
+def test_a_sticky_error_makes_the_device_dead_and_its_engines_unavailable(
+    trt: TensorRt, doomed_device: int
+) -> None:
+    good = trt.load_plan(DOUBLE, device=f"cuda:{doomed_device}")
+    bad = trt.load_plan(f"{DOUBLE}\nfail kernel an illegal address", device=f"cuda:{doomed_device}")
+    assert trt.infer(good, x=ONES)["y"].tolist() == [[2, 2, 2, 2]]
+    failed = trt.failure(bad, x=ONES)
+    assert failed.kind == "Unavailable"
+    assert "an illegal address" in failed.message
+    assert "an illegal address" in trt.runtime.dead_devices()[f"fake:{doomed_device}"]
+    refused = trt.failure(good, x=ONES)
+    assert refused.kind == "Unavailable"
+    assert f"device fake:{doomed_device} is dead" in refused.message
 
 
-def test_a_sticky_error_that_tensorrt_sees_first_makes_the_device_dead(trt: TensorRt) -> None:
-    trt.device.fake_device_count_set(3)
-    try:
-        engine = trt.load_plan(DOUBLE, device="cuda:2", cuda_graphs="off")
-        module = trt.module(engine)
-        x = torch.ones(1, 4, device="fake:2")
-        stream = torch.Stream("fake:2")
-        trt.device.fake_device_break(b"an illegal address")
-        with stream, pytest.raises(RuntimeError, match=r"could not run the engine: .*an illegal address"):
-            module(x)
-        assert "an illegal address" in trt.runtime.dead_devices()["fake:2"]
-        del x
-        trt.device.fake_device_break(None)
-        trt.runtime.close()
-    finally:
-        trt.device.fake_device_break(None)
-        trt.device.fake_device_count_set(1)
+def test_a_sticky_error_that_tensorrt_sees_first_makes_the_device_dead(
+    trt: TensorRt, doomed_device: int
+) -> None:
+    engine = trt.load_plan(DOUBLE, device=f"cuda:{doomed_device}", cuda_graphs="off")
+    module = trt.module(engine)
+    x = torch.ones(1, 4, device=f"fake:{doomed_device}")
+    stream = torch.Stream(f"fake:{doomed_device}")
+    trt.device.fake_device_break(b"an illegal address")
+    with stream, pytest.raises(RuntimeError, match=r"could not run the engine: .*an illegal address"):
+        module(x)
+    assert "an illegal address" in trt.runtime.dead_devices()[f"fake:{doomed_device}"]
+    del x
 
 
-def test_a_plan_is_not_blamed_for_a_device_that_has_died(trt: TensorRt) -> None:
-    trt.device.fake_device_count_set(4)
-    try:
-        trt.device.fake_device_break(b"an illegal address")
-        error = trt.refusal(DOUBLE, device="cuda:3")
-        assert (error.kind, "an illegal address" in str(error)) == ("Unavailable", True)
-        assert "fake:3" in trt.runtime.dead_devices()
-    finally:
-        trt.device.fake_device_break(None)
-        trt.device.fake_device_count_set(1)
+def test_a_plan_is_not_blamed_for_a_device_that_has_died(trt: TensorRt, doomed_device: int) -> None:
+    trt.device.fake_device_break(b"an illegal address")
+    error = trt.refusal(DOUBLE, device=f"cuda:{doomed_device}")
+    assert (error.kind, "an illegal address" in str(error)) == ("Unavailable", True)
+    assert f"fake:{doomed_device}" in trt.runtime.dead_devices()
 
 
 def test_an_engine_without_memory_for_its_contexts_is_unavailable(trt: TensorRt) -> None:
@@ -183,7 +166,7 @@ def test_a_lack_of_memory_is_reported_without_a_stack_trace(trt: TensorRt) -> No
 
 
 def test_a_name_that_is_not_utf8_is_shown_as_far_as_possible(trt: TensorRt) -> None:
-    plan = sdk.toy_plan(f"name caf?\n{DOUBLE}").replace(b"caf?", b"caf\xe9")
+    plan = trt.plan(f"name caf?\n{DOUBLE}").replace(b"caf?", b"caf\xe9")
     info = trt.runtime.engine(trt.load_bytes(plan))
     assert info.properties["network"] == "caf\ufffd"
 

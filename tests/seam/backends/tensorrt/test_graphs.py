@@ -54,13 +54,13 @@ def test_an_engine_whose_outputs_depend_on_values_is_not_captured(trt: TensorRt)
     assert trt.counters(engine)["cuda_graphs_disabled"] == 1
 
 
-def test_an_engine_that_streams_its_weights_is_not_captured(trt: TensorRt) -> None:
-    streaming = trt.load_plan(f"{DOUBLE}\nweights 1024\nstreams_weights", instances=1, cuda_graphs="on")
-    resident = trt.load_plan(f"{DOUBLE}\nweights 1024", instances=1, cuda_graphs="on")
-    run(trt, streaming, 2)
-    run(trt, resident, 2)
-    assert trt.counters(streaming)["cuda_graphs_disabled"] == 1
-    assert trt.counters(resident)["cuda_graph_replays"] == 1
+def test_an_engine_that_streams_its_weights_is_not_captured(trt11: TensorRt) -> None:
+    streaming = trt11.load_plan(f"{DOUBLE}\nweights 1024\nstreams_weights", instances=1, cuda_graphs="on")
+    resident = trt11.load_plan(f"{DOUBLE}\nweights 1024", instances=1, cuda_graphs="on")
+    run(trt11, streaming, 2)
+    run(trt11, resident, 2)
+    assert trt11.counters(streaming)["cuda_graphs_disabled"] == 1
+    assert trt11.counters(resident)["cuda_graph_replays"] == 1
 
 
 def test_graphs_are_bounded_in_number(trt: TensorRt) -> None:
@@ -73,14 +73,14 @@ def test_graphs_are_bounded_in_number(trt: TensorRt) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "on"])
 def test_more_shapes_in_rotation_than_graphs_do_not_make_each_request_a_capture(
-    trt: TensorRt, mode: str
+    trt11: TensorRt, mode: str
 ) -> None:
-    engine = trt.load_plan(DOUBLE_TO_64, instances=1, cuda_graphs=mode)
+    engine = trt11.load_plan(DOUBLE_TO_64, instances=1, cuda_graphs=mode)
     rounds = 40
     for _ in range(rounds):
         for batch in range(1, 18):
-            run(trt, engine, 1, batch)
-    counters = trt.counters(engine)
+            run(trt11, engine, 1, batch)
+    counters = trt11.counters(engine)
     assert counters["cuda_graph_captures"] == 16
     assert counters["cuda_graph_replays"] == 16 * (rounds - (1 if mode == "on" else 3))
 
@@ -157,49 +157,49 @@ def test_a_graph_that_a_request_left_serves_callers_of_the_module(trt: TensorRt)
     del y
 
 
-def test_shapes_that_never_recur_do_not_evict_a_graph(trt: TensorRt) -> None:
-    engine = trt.load_plan(DOUBLE_TO_64, instances=1)
-    run(trt, engine, 3, batch=64)
+def test_shapes_that_never_recur_do_not_evict_a_graph(trt11: TensorRt) -> None:
+    engine = trt11.load_plan(DOUBLE_TO_64, instances=1)
+    run(trt11, engine, 3, batch=64)
     for batch in range(1, 33):
-        run(trt, engine, 1, batch)
-    run(trt, engine, 1, batch=64)
-    assert trt.counters(engine)["cuda_graph_replays"] == 1
+        run(trt11, engine, 1, batch)
+    run(trt11, engine, 1, batch=64)
+    assert trt11.counters(engine)["cuda_graph_replays"] == 1
 
 
-def test_no_graph_is_replayed_on_scratch_memory_that_has_become_smaller(trt: TensorRt) -> None:
+def test_no_graph_is_replayed_on_scratch_memory_that_has_become_smaller(trt11: TensorRt) -> None:
     """After a failure to enlarge it, a smaller block may have the larger block's address."""
-    engine = trt.load_plan(f"{DOUBLE}\nscratch 4194304 per_item", instances=1, cuda_graphs="on")
-    run(trt, engine, 2, batch=4)
-    trt.device.fake_device_limit(trt.device.fake_device_memory() + 4194304)
-    assert trt.failure(engine, x=rows(8)).kind == "Unavailable"
-    trt.device.fake_device_limit(-1)
-    run(trt, engine, 1, batch=2)
-    replays = trt.counters(engine)["cuda_graph_replays"]
-    run(trt, engine, 1, batch=4)
-    assert trt.counters(engine)["cuda_graph_replays"] == replays
+    engine = trt11.load_plan(f"{DOUBLE}\nscratch 4194304 per_item", instances=1, cuda_graphs="on")
+    run(trt11, engine, 2, batch=4)
+    trt11.device.fake_device_limit(trt11.device.fake_device_memory() + 4194304)
+    assert trt11.failure(engine, x=rows(8)).kind == "Unavailable"
+    trt11.device.fake_device_limit(-1)
+    run(trt11, engine, 1, batch=2)
+    replays = trt11.counters(engine)["cuda_graph_replays"]
+    run(trt11, engine, 1, batch=4)
+    assert trt11.counters(engine)["cuda_graph_replays"] == replays
 
 
 def test_a_mode_other_than_off_auto_and_on_is_refused(trt: TensorRt) -> None:
     assert "allowed are off, auto and on" in str(trt.refusal(DOUBLE, cuda_graphs="maybe"))
 
 
-def test_a_graph_is_captured_from_its_own_context(trt: TensorRt) -> None:
+def test_a_graph_is_captured_from_its_own_context(trt11: TensorRt) -> None:
     """The context never changes again: the fake detects graphs whose context was changed."""
-    engine = trt.load_plan(DOUBLE, instances=1, cuda_graphs="on")
+    engine = trt11.load_plan(DOUBLE, instances=1, cuda_graphs="on")
     for batch in (1, 2, 3, 1, 2, 3):
-        run(trt, engine, 1, batch)
-    assert trt.counters(engine)["cuda_graph_replays"] == 3
-    assert trt.live("context") == 1 + 3
+        run(trt11, engine, 1, batch)
+    assert trt11.counters(engine)["cuda_graph_replays"] == 3
+    assert trt11.live("context") == 1 + 3
 
 
-def test_graphs_outlive_an_execution_that_fails(trt: TensorRt) -> None:
-    engine = trt.load_plan(f"{DOUBLE}\nfail_on 7", instances=1, cuda_graphs="on")
-    run(trt, engine, 2, batch=1)
-    (failed,) = trt.wait(trt.submit(engine, x=rows(2, 7)))
+def test_graphs_outlive_an_execution_that_fails(trt11: TensorRt) -> None:
+    engine = trt11.load_plan(f"{DOUBLE}\nfail_on 7", instances=1, cuda_graphs="on")
+    run(trt11, engine, 2, batch=1)
+    (failed,) = trt11.wait(trt11.submit(engine, x=rows(2, 7)))
     assert failed.kind == "ExecutionFailed"
-    assert trt.counters(engine)["contexts_discarded"] == 1
-    run(trt, engine, 2, batch=1)
-    assert trt.counters(engine)["cuda_graph_replays"] == 3
+    assert trt11.counters(engine)["contexts_discarded"] == 1
+    run(trt11, engine, 2, batch=1)
+    assert trt11.counters(engine)["cuda_graph_replays"] == 3
 
 
 def test_without_memory_for_a_graph_requests_are_served_without_graphs(trt: TensorRt) -> None:

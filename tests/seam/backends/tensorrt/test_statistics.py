@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import runtime_ext
+from tests.fakes import tensorrt as sdk
 from tests.seam.backends.tensorrt.conftest import DOUBLE, running
 
 
@@ -14,9 +15,9 @@ from tests.seam.backends.tensorrt.conftest import DOUBLE, running
     torch.cuda.is_available(),
     reason="with CUDA, torch pins memory through CUDA, and the fake's copies then block",
 )
-def test_the_wait_for_the_device_is_part_of_the_outputs(tmp_path: Path) -> None:
+def test_the_wait_for_the_device_is_part_of_the_outputs(tmp_path: Path, generation: sdk.Generation) -> None:
     clock = runtime_ext.ManualClock()
-    with running(tmp_path, clock=clock) as trt:
+    with running(tmp_path, generation, clock) as trt:
         engine = trt.load_plan(DOUBLE, cuda_graphs="off")
         trt.device.fake_device_hold()
         ticket = trt.submit(engine, x=np.ones((1, 4), np.float32))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.fakes import tensorrt as sdk
 from tests.seam.backends.tensorrt.conftest import DOUBLE, TensorRt, running
 from tests.seam.conftest import RunInThread
 
@@ -161,8 +162,8 @@ def test_a_capture_takes_nothing_of_other_engines_and_threads(
     that was used on the caller's stream.
     """
     gate = trt.new_gate()
-    capturing = trt.load_plan(f"{DOUBLE}\ncapture_gate {gate}", cuda_graphs="on")
-    others = [trt.load_plan(f"{DOUBLE}\nlayers {i}", cuda_graphs="off") for i in range(2, 10)]
+    capturing = trt.load_plan(f"{DOUBLE}\ncapture_gate {gate}", instances=2, cuda_graphs="on")
+    others = [trt.load_plan(f"{DOUBLE}\nlayers {i}", instances=2, cuda_graphs="off") for i in range(2, 10)]
     stream = torch.Stream("fake")
     with stream:
         x = torch.full((2, 4), 3.0, device="fake")
@@ -200,8 +201,8 @@ def test_a_capture_takes_nothing_of_other_engines_and_threads(
 def test_each_instance_has_a_stream_of_its_own(trt: TensorRt) -> None:
     """One engine's instances are held in their work on the device; those of eight others are not."""
     gate = trt.new_gate()
-    held = trt.load_plan(f"{DOUBLE}\ngate {gate}", cuda_graphs="off")
-    others = [trt.load_plan(f"{DOUBLE}\nlayers {i}", cuda_graphs="off") for i in range(2, 10)]
+    held = trt.load_plan(f"{DOUBLE}\ngate {gate}", instances=2, cuda_graphs="off")
+    others = [trt.load_plan(f"{DOUBLE}\nlayers {i}", instances=2, cuda_graphs="off") for i in range(2, 10)]
     waiting = [trt.submit(held, x=ONES), trt.submit(held, x=ONES)]
     trt.wait_for(gate, 2)
     for engine in others:
@@ -227,9 +228,11 @@ def test_streams_are_used_again_after_an_unload(trt: TensorRt) -> None:
 
 
 @pytest.mark.parametrize("spin", ["", "1"])
-def test_threads_that_wait_for_the_device_sleep_unless_told_to_spin(tmp_path: Path, spin: str) -> None:
+def test_threads_that_wait_for_the_device_sleep_unless_told_to_spin(
+    tmp_path: Path, generation: sdk.Generation, spin: str
+) -> None:
     kinds = ["an event to sleep for", "an event to spin for"]
-    with running(tmp_path, spin=spin) as trt:
+    with running(tmp_path, generation, spin=spin) as trt:
         before = [trt.calls(kind) for kind in kinds]
         engine = trt.load_plan(DOUBLE, cuda_graphs="off")
         waits = trt.calls("cudaEventSynchronize")

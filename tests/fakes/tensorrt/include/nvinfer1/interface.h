@@ -7,8 +7,6 @@
 
 #include "NvInferVersion.h"
 
-#define NV_TENSORRT_VERSION_INT(major, minor, patch) ((major) * 10000L + (minor) * 100L + (patch) * 1L)
-#define NV_TENSORRT_VERSION NV_TENSORRT_VERSION_INT(NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, NV_TENSORRT_PATCH)
 #define TENSORRTAPI __attribute__((visibility("default")))
 
 namespace nvinfer1 {
@@ -26,7 +24,7 @@ class InterfaceInfo {
 
 enum class APILanguage : int32_t { kCPP = 0, kPYTHON = 1 };
 
-/// The base of interfaces that the application implements and passes to TensorRT.
+/// The base of interfaces that the application implements and passes to TensorRT; before TensorRT 10 there is none.
 class IVersionedInterface {
  public:
   virtual APILanguage getAPILanguage() const noexcept { return APILanguage::kCPP; }

@@ -1,18 +1,13 @@
 #pragma once
 
 #include "nvinfer1/interface.h"
+#include "nvinfer1/library_version.h"
 #include "nvinfer1/logger.h"
 #include "nvinfer1/runtime.h"
 
 extern "C" {
 /// Returns the runtime, an nvinfer1::IRuntime*; `version` is the caller's NV_TENSORRT_VERSION.
 TENSORRTAPI void* createInferRuntime_INTERNAL(void* logger, int32_t version) noexcept;
-/// Returns (MAJOR * 100 + MINOR) * 100 + PATCH.
-TENSORRTAPI int32_t getInferLibVersion() noexcept;
-TENSORRTAPI int32_t getInferLibMajorVersion() noexcept;
-TENSORRTAPI int32_t getInferLibMinorVersion() noexcept;
-TENSORRTAPI int32_t getInferLibPatchVersion() noexcept;
-TENSORRTAPI int32_t getInferLibBuildVersion() noexcept;
 }
 
 namespace nvinfer1 {
