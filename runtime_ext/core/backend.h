@@ -31,7 +31,8 @@ class ExecutionContext {
   /// Runs the engine on `inputs`: one for each engine input, in the engine's order, contiguous, on the engine's device
   /// (on the host where the spec says so), checked against the specs. Returns the outputs in the engine's order, placed
   /// by the same rule; they share no memory with the inputs or with the context. On an asynchronous device, the work is
-  /// ordered by the calling thread's current stream, and this may return before it is complete.
+  /// ordered by the calling thread's current stream, and this may return before it is complete. It waits for the work
+  /// of the last execute() if the context cannot begin before that is complete.
   virtual std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) = 0;
 
   /// Blocks until the work of the last execute() is complete; its errors reach whoever waits for its outputs. Does

@@ -19,8 +19,6 @@ ContextPool::Lease ContextPool::acquire() {
   if (closed_) fail(Kind::NotFound, "the engine was unloaded");
   Lease lease(this, take_free());
   leased_.emplace_back(lease.context_, std::this_thread::get_id());
-  lock.unlock();
-  lease->synchronize();
   return lease;
 }
 

@@ -13,8 +13,8 @@
 
 namespace trtserve {
 
-/// The execution contexts of one engine. A lease holds one context for one thread; a context is leased again only once
-/// its enqueued work is complete. The holder of a lease keeps the engine alive, and so the pool. Thread safe.
+/// The execution contexts of one engine. A lease holds one context for one thread; contexts whose enqueued work is
+/// complete are leased first. The holder of a lease keeps the engine alive, and so the pool. Thread safe.
 class ContextPool {
  public:
   class Lease {

@@ -5,6 +5,8 @@
 #include <ATen/Functions.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "core/host_copy.h"
+
 namespace trtserve {
 
 namespace {
@@ -36,7 +38,7 @@ at::Tensor append(const Part& part, size_t index, bool pinned) {
   auto* to = static_cast<std::byte*>(staged.mutable_data_ptr());
   for (const auto& request : part.requests) {
     const size_t bytes = request.signature->inputs[index].bytes;
-    if (bytes != 0) std::memcpy(to, request.data[index], bytes);
+    copy_on_host(to, request.data[index], bytes);
     to += bytes;
   }
   return staged;

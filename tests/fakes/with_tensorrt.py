@@ -22,7 +22,7 @@ def install() -> None:
     true_path, true_target = backends.plugin_path, building.build_target
     backends.built_backends = lambda: ["openvino", BACKEND]
     backends.plugin_path = lambda name: true_path("tensorrt_fake" if name == BACKEND else name)
-    backends.tensorrt_candidates = lambda *_: [str(sdk.LIBRARY)]
+    backends.tensorrt_candidates = lambda *_: [str(sdk.V11.library)]
 
     def build_target(runtime: Runtime, backend: str, device: str) -> str:
         return f"{true_target(runtime, backend, device)}, {os.environ.get('FAKE_GPU', 'Fake GPU')}"

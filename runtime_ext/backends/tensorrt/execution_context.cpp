@@ -135,9 +135,11 @@ TensorList TensorRtContext::execute_alone(c10::ArrayRef<at::Tensor> inputs) {
   clear_errors();
   const int32_t profile = choose_profile(engine_.tensors(), inputs);
   const StreamScope scope(engine_.device(), stream_, inputs);
+  const auto key = GraphCache::key(profile, inputs);
+  wait_for_last(key, scope.handle());
   TensorList outputs;
   try {
-    outputs = run(profile, aligned(inputs), scope);
+    outputs = run(profile, aligned(inputs), key, scope);
   } catch (const c10::OutOfMemoryError&) {
     done_.record(scope.handle());  // a replay may have begun
     throw;
@@ -150,13 +152,23 @@ TensorList TensorRtContext::execute_alone(c10::ArrayRef<at::Tensor> inputs) {
   return outputs;
 }
 
-TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const StreamScope& scope) {
+/// Waits for the last execution, unless this one has the same shapes and comes after it on the same stream: then the
+/// host need not wait, and the device does not run out of work. Anything else changes what that work may still use:
+/// shapes, values on the host, scratch memory.
+void TensorRtContext::wait_for_last(const GraphCache::Key& key, cudaStream_t stream) {
+  const auto& context = contexts_[static_cast<size_t>(key.front())];
+  const bool follows = last_.stream == stream && last_.key == key && context && context->has_fixed_outputs();
+  if (!follows) synchronize();
+  last_ = {stream, key};
+}
+
+TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const GraphCache::Key& key,
+                                const StreamScope& scope) {
   auto& policy = engine_.graph_policy();
   if (!policy.enabled()) {
     if (!graphs_.empty()) graphs_.clear();  // given up while this instance worked
     return run_plain(profile, inputs, scope.stream());
   }
-  const auto key = GraphCache::key(profile, inputs);
   if (auto* entry = graphs_.use(key, scratch_.generation())) {
     if (!is_ready(*entry, profile, inputs)) return run_plain(profile, inputs, scope.stream());
     try {

@@ -35,9 +35,16 @@ class TensorRtContext final : public ExecutionContext {
  private:
   using TensorList = std::vector<at::Tensor>;
 
+  /// The last execution: where it runs, and its profile and shapes.
+  struct Last {
+    cudaStream_t stream = nullptr;
+    GraphCache::Key key;
+  };
+
   TensorList execute_alone(c10::ArrayRef<at::Tensor> inputs);
+  void wait_for_last(const GraphCache::Key& key, cudaStream_t stream);
   bool is_ready(const GraphCache::Entry& entry, int32_t profile, const TensorList& inputs) const;
-  TensorList run(int32_t profile, const TensorList& inputs, const StreamScope& scope);
+  TensorList run(int32_t profile, const TensorList& inputs, const GraphCache::Key& key, const StreamScope& scope);
   TensorList run_plain(int32_t profile, const TensorList& inputs, c10::Stream stream);
   TensorList replay(GraphCache::Entry& entry, const TensorList& inputs, cudaStream_t handle);
   void capture(int32_t profile, const TensorList& inputs, const TensorList& expected, const GraphCache::Key& key,
@@ -59,6 +66,7 @@ class TensorRtContext final : public ExecutionContext {
   Scratch scratch_;
   std::vector<std::unique_ptr<ProfileContext>> contexts_;  // by profile; null: discarded, recreated when needed
   GraphCache graphs_;                                      // guarded by working_
+  Last last_;                                              // guarded by working_
 };
 
 }  // namespace trtserve::tensorrt

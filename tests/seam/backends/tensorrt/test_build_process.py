@@ -25,7 +25,7 @@ def create_runtime(tensorrt):
     os.write(1, b"a library prints this")
     runtime = Runtime()
     runtime.register_backend(
-        "tensorrt11", str(plugin_path("tensorrt_fake")), config={{"libraries": {str(sdk.LIBRARY)!r}}}
+        "tensorrt11", str(plugin_path("tensorrt_fake")), config={{"libraries": {str(sdk.V11.library)!r}}}
     )
     return runtime
 building.create_runtime = create_runtime

@@ -116,6 +116,20 @@ def test_a_context_is_not_leased_again_before_its_work_is_done(
     del first, x
 
 
+def test_executions_of_one_shape_on_one_stream_do_not_wait_for_each_other(trt: TensorRt) -> None:
+    """A device that has to wait for its host between executions is idle meanwhile."""
+    gate = trt.new_gate()
+    engine = trt.load_plan(f"{DOUBLE}\ngate {gate}", instances=1, cuda_graphs="off")
+    module = trt.module(engine)
+    stream = torch.Stream("fake")
+    with stream:
+        inputs = [torch.full((1, 4), i, device="fake") for i in (1.0, 2.0, 3.0)]
+        outputs = [module(x) for x in inputs]
+        trt.open(gate)
+        assert [int(y.cpu()[0, 0]) for y in outputs] == [2, 4, 6]
+    del inputs, outputs
+
+
 def test_a_context_whose_work_is_done_is_leased_before_a_busy_one(trt: TensorRt) -> None:
     engine = trt.load_plan(DOUBLE, instances=2, cuda_graphs="off")
     module = trt.module(engine)
