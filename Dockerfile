@@ -33,7 +33,7 @@ RUN cuda=$(python -c 'from importlib.metadata import version; print(version("nvi
 # Without the headers, the build leaves the backend out and still succeeds. This image is useless without the backend.
 COPY . ./
 RUN pip install --no-build-isolation '.[tensorrt]' \
- && test -f /opt/trtserve/lib/python3.11/site-packages/runtime_ext/backends/libtrtserve_backend_tensorrt.so \
+ && test -f /opt/trtserve/lib/python3.11/site-packages/runtime_ext/backends/libtrtserve_backend_tensorrt*.so \
  && pip uninstall -y scikit-build-core cmake ninja grpcio-tools
 
 

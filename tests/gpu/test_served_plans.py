@@ -80,7 +80,7 @@ def test_a_shape_outside_the_profile_is_a_400(server: "Server", real: RealTensor
     body = {"inputs": [{"name": "x", "shape": [9, 6], "datatype": "FP32", "data": [0.0] * 54}]}
     answer = server.client.post(f"/engines/{engine['id']}/infer", json=body)
     assert answer.status_code == 400
-    assert "input 'x' has shape [9, 6]" in answer.json()["error"]
+    assert "Input 'x' has shape [9, 6]" in answer.json()["error"]
     server.client.delete(f"/engines/{engine['id']}").raise_for_status()
 
 

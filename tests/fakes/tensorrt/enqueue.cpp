@@ -8,6 +8,7 @@
 #include "graph.h"
 #include "inference.h"
 #include "kernels.h"
+#include "pattern.h"
 
 // enqueueV3: checks the preconditions in order, then enqueues the work.
 
@@ -19,6 +20,7 @@ namespace {
 
 constexpr const char* kFunction = "enqueueV3";
 constexpr uintptr_t kAlignment = 256;
+constexpr uint64_t kTemporaryPattern = 0x3CC3'3CC3'3CC3'3CC3;
 
 /// One call of enqueueV3. `addresses` and `shapes` are those of the execution: an output allocator may change both.
 class Enqueue {
@@ -186,6 +188,22 @@ class Enqueue {
     return true;
   }
 
+  /// Allocates memory that the work uses until end_temporary().
+  void* begin_temporary() {
+    const int64_t bytes = context_.plan.temporary;
+    if (bytes == 0) return nullptr;
+    void* const memory = allocate(*context_.engine->allocator, static_cast<uint64_t>(bytes), kAlignment);
+    stream_.enqueue([=] { fill(memory, bytes, kTemporaryPattern); });
+    return memory;
+  }
+
+  void end_temporary(void* memory) {
+    stream_.enqueue([memory, bytes = context_.plan.temporary] {
+      if (!filled(memory, bytes, kTemporaryPattern)) breached("enqueueV3: memory was reused that the work still used");
+    });
+    deallocate(*context_.engine->allocator, memory);
+  }
+
   void launch() {
     context_.settle();
     count_call(("enqueueV3 on profile " + std::to_string(context_.profile)).c_str());
@@ -198,7 +216,9 @@ class Enqueue {
       stream_.enqueue(execution->work(true));
     } else {
       execution->begin(kFunction, stream_);
+      auto* const temporary = begin_temporary();
       stream_.enqueue(execution->work(false));
+      if (temporary != nullptr) end_temporary(temporary);
     }
   }
 

@@ -74,7 +74,8 @@ enum class GraphMode { Right, Refuse, Wrong, Idle, Once };
 ///   host_code                           the plan contains host code
 ///   streams_weights                     copied to the device for every execution: no captures
 ///   gate NAME                           every execution waits for the gate on its stream; see gate.h
-///   capture_gate NAME                   every capture waits for the gate, in the middle of enqueueV3
+///   temporary BYTES                     device memory that enqueueV3 allocates for its work, and frees before it
+///   returns capture_gate NAME                   every capture waits for the gate, in the middle of enqueueV3
 ///   capture_allocates                   a capture asks the allocator for memory
 ///   fail deserialize|context|shape|infer|enqueue|kernel|allocate SENTENCE
 ///   fail late SENTENCE                  enqueueV3 fails after it has enqueued the work
@@ -103,6 +104,7 @@ struct Plan {
   bool streams_weights = false;
   bool crashes = false;
   std::string gate;
+  int64_t temporary = 0;
   std::string capture_gate;
   bool capture_allocates = false;
   std::map<std::string, std::string> failures;  ///< sentence by place

@@ -248,6 +248,7 @@ const std::map<std::string, Reader>& readers() {
       {"host_code", [](Plan& plan, Words&) { plan.host_code = true; }},
       {"streams_weights", [](Plan& plan, Words&) { plan.streams_weights = true; }},
       {"gate", [](Plan& plan, Words& words) { plan.gate = words.word(); }},
+      {"temporary", [](Plan& plan, Words& words) { plan.temporary = words.natural(); }},
       {"capture_gate", [](Plan& plan, Words& words) { plan.capture_gate = words.word(); }},
       {"capture_allocates", [](Plan& plan, Words&) { plan.capture_allocates = true; }},
       {"fail", read_failure},

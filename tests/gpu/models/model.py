@@ -54,7 +54,7 @@ class Model:
     profiles: tuple[Profile, ...] = ()
     precision: str = "auto"  # before TensorRT 11, which computes in the model's own types
     tolerance: Tolerance = EXACT
-    since: int = 8  # the first major version of TensorRT that builds it
+    since: int = 8  # the first major version of TensorRT that builds it, without cuBLAS
     last: int = 99
     needs_plugins: bool = False
     batched: bool = False  # the items of dimension 0 are independent

@@ -61,6 +61,24 @@ def test_an_input_from_another_stream_is_kept_until_the_work_on_it_is_done(trt: 
     del y
 
 
+def test_memory_that_tensorrt_frees_is_kept_until_the_work_on_it_is_done(trt: TensorRt) -> None:
+    """TensorRT 8 allocates and frees without naming the stream of the work."""
+    engine = trt.load_plan(f"{DOUBLE}\ntemporary 4096", cuda_graphs="off")
+    module = trt.module(engine)
+    stream = torch.Stream("fake")
+    with stream:
+        x = torch.ones(2, 4, device="fake")
+    stream.synchronize()
+    trt.device.fake_stream_hold(stream.native_handle)
+    with stream:
+        y = module(x)
+    torch.accelerator.current_stream().synchronize()  # memory of the default stream would be reused now
+    trt.device.fake_device_release()
+    stream.synchronize()
+    assert torch.equal(y.cpu(), torch.full((2, 4), 2.0))
+    del x, y
+
+
 def test_an_output_is_kept_until_its_callers_stream_is_done_with_it(trt: TensorRt) -> None:
     engine = trt.load_plan(DOUBLE, cuda_graphs="off", instances=1)
     module = trt.module(engine)
