@@ -104,4 +104,5 @@ def test_the_backend_gets_one_path_per_line(site: Path) -> None:
         "libraries": "\n".join(SONAMES[11]),
         "plugins": "",
         "allow_host_code": "",
+        "spin": "",
     }

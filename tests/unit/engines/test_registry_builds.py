@@ -1,4 +1,7 @@
-"""Engines whose plans are built from models: builds, failures, cancellation, restarts and upgrades."""
+"""Engines whose plans are built from models: builds, failures, cancellation, restarts and upgrades.
+
+One file for the whole life of such an engine: its steps share the fake builder at the top.
+"""
 
 import asyncio
 import hashlib

@@ -1,4 +1,7 @@
-"""Tests of building plans from ONNX models, with the fake builder and the fake parser."""
+"""Tests of building plans from ONNX models, with the fake builder and the fake parser.
+
+One file for all refusals and successes of a build, which share the models at its top.
+"""
 
 import threading
 from collections.abc import Sequence
