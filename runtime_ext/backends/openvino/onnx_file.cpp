@@ -9,10 +9,10 @@
 #include "backends/openvino/onnx_messages.h"
 #include "backends/openvino/onnx_tensors.h"
 #include "backends/openvino/onnx_versions.h"
-#include "core/protobuf.h"
 #include "backends/openvino/shown.h"
 #include "core/error.h"
 #include "core/mapped_file.h"
+#include "core/protobuf.h"
 
 namespace trtserve::openvino {
 

@@ -6,9 +6,9 @@
 
 #include "backends/openvino/onnx_fields.h"
 #include "backends/openvino/onnx_node.h"
-#include "core/protobuf.h"
 #include "backends/openvino/shown.h"
 #include "core/error.h"
+#include "core/protobuf.h"
 
 namespace trtserve::openvino {
 

@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "core/protobuf.h"
 #include "core/error.h"
+#include "core/protobuf.h"
 
 namespace trtserve::openvino {
 

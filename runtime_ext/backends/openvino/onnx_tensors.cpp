@@ -5,9 +5,9 @@
 #include <cstdint>
 
 #include "backends/openvino/onnx_fields.h"
-#include "core/protobuf.h"
 #include "backends/openvino/shown.h"
 #include "core/error.h"
+#include "core/protobuf.h"
 
 namespace trtserve::openvino {
 
