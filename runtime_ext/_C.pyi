@@ -410,6 +410,14 @@ class Runtime:
         an answer by then ends as DeadlineExceeded, even while it executes. `priority`: 0 (high), 1 or 2
         (low).
         """
+    def submit_message(
+        self,
+        prepared: Prepared,
+        message: GrpcMessage,
+        timeout_ns: int | None = ...,
+        priority: int = ...,
+    ) -> int:
+        """Like submit(), with the raw contents of a message as data, in the order of prepare()."""
     def cancel(self, id: int, ticket: int) -> bool:
         """Take a request out of the queue: it ends as Cancelled. False if it has started or ended."""
     def completion_fd(self) -> int:
@@ -480,3 +488,108 @@ def read_contents(
     one: "malformed", "other field" or "element"; the byte, the other field's number, or the element's index;
     and the element. FP16 and BF16 are not supported. Releases the GIL.
     """
+
+class GrpcMessage:
+    """A message that a client sent on a call, without its prefix; its bytes through the buffer protocol."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    @property
+    def compressed(self) -> bool: ...
+    @property
+    def key(self) -> bytes:
+        """Of a ModelInferRequest, all but its id and data: requests with the same key differ only in these.
+
+        Empty for an unusual request, which must be read as a whole.
+        """
+    @property
+    def id(self) -> bytes:
+        """The request's id in ASCII, if it has a key."""
+
+class GrpcSession:
+    """The server's side of one connection of gRPC over HTTP/2, without input and output.
+
+    Bytes go in and events come out; answers go in and bytes come out. Absent where the extension was built
+    without nghttp2. Belongs to one thread. `call` is a call's stream. Functions ignore a call that is over.
+    """
+
+    def __init__(
+        self, *, message_bytes: int, in_progress: int, calls: int, ping_interval_ns: int, ping_strikes: int
+    ) -> None:
+        """`message_bytes`: the most of a message; `in_progress`: messages of one call that are told and not
+        answered; `calls` that may be open; a ping sooner than `ping_interval_ns` after the last is a strike,
+        and one more than `ping_strikes` ends the connection (0: any number)."""
+    def receive(self, buffer: Buffer, size: int, now_ns: int) -> list[tuple[int, int, object, int | None]]:
+        """Take the first `size` bytes of `buffer`; return the events: kind, call, payload and deadline.
+
+        Kinds: 0 a call was opened, other than a ModelInfer (its path); 1 a whole message of such a call
+        (GrpcMessage); 2 the client sends no more; 3 the client has left the call; 4 a message is too large
+        (its bytes); 5 nothing more can be read from the call (why); 6 the message of a ModelInfer. Times are
+        in nanoseconds by the clock of `now_ns`.
+        """
+    def events(self) -> list[tuple[int, int, object, int | None]]:
+        """Further events, which sent() may cause."""
+    @property
+    def has_events(self) -> bool: ...
+    @property
+    def held(self) -> int:
+        """Bytes kept of messages that are not whole."""
+    @property
+    def latest(self) -> int:
+        """The call that received bytes last."""
+    @property
+    def latest_size(self) -> int:
+        """The size of the message that this call is receiving; 0 for none."""
+    def coding(self, call: int) -> str:
+        """The grpc-encoding of a call."""
+    def expecting(self) -> list[tuple[int, int]]:
+        """The calls that wait for the rest of a message, and the bytes that each has received."""
+    def overdue(self, now_ns: int) -> list[int]:
+        """The calls whose deadline has passed, and which have no status yet."""
+    @property
+    def calls(self) -> int:
+        """How many are open."""
+    @property
+    def settled(self) -> bool:
+        """True once the client has acknowledged this side's settings."""
+    @property
+    def pings_acknowledged(self) -> int: ...
+    @property
+    def ended(self) -> bool:
+        """True if the connection is to be closed once all output is written."""
+    def send(self, call: int, parts: Sequence[Buffer]) -> bool:
+        """Send a message, given in parts; long parts are not copied. False if it is too large."""
+    def answer(
+        self,
+        call: int,
+        head: bytes,
+        message: GrpcMessage,
+        completion: Completion,
+        outputs: Sequence[int],
+        in_stream: bool,
+    ) -> bool:
+        """Send a ModelInferResponse: the fields in `head`, the id of `message`, and the outputs with these
+        indices. `in_stream`: within a ModelStreamInferResponse. False if it is too large."""
+    def finish(
+        self, call: int, code: int = ..., sentence: str = ..., metadata: Sequence[tuple[str, str]] = ...
+    ) -> None:
+        """End a call with a status, after the messages that are being sent."""
+    def ignore(self, call: int) -> None:
+        """Drop what a call still receives, and what it has received of a message."""
+    def skip(self, call: int) -> None:
+        """Drop the message that a call is receiving; it must be answered like one that was told."""
+    def reset(self, call: int) -> None:
+        """End a call at once, without a status; no event tells of it."""
+    def ping(self) -> None: ...
+    def notice(self) -> None:
+        """Tell the client that no more calls will be accepted."""
+    def go_away(self, error: int, reason: str) -> None:
+        """Tell the client to open no more calls, and why; those that are open go on."""
+    def end(self, error: int, reason: str, sentence: str) -> None:
+        """Like go_away(), and the connection is to be closed: calls without a status end as unavailable."""
+    def output(self, most: int) -> bytes | memoryview:
+        """Bytes for the client: about `most`, if there are so many."""
+    def sent(self) -> list[int]:
+        """The calls of the messages that were put out whole since the last time, one for each message."""
+    def answered(self) -> bool:
+        """True if anything of a call was put out since the last time."""

@@ -21,6 +21,7 @@ from runtime_ext._C import (
     EngineInfo,
     EngineStats,
     Error,
+    GrpcMessage,
     Histogram,
     LoadOptions,
     LogRecord,
@@ -40,9 +41,17 @@ from runtime_ext._C import (
 from runtime_ext.backends import create_runtime
 from runtime_ext.operators import module
 
+try:
+    from runtime_ext._C import GrpcSession
+
+    GRPC_SESSION = True
+except ImportError:  # built without nghttp2
+    GRPC_SESSION = False
+
 __all__ = [
     "AUTO_DELAY",
     "DATATYPES",
+    "GRPC_SESSION",
     "KINDS",
     "BatchOptions",
     "BatchStats",
@@ -54,6 +63,8 @@ __all__ = [
     "EngineInfo",
     "EngineStats",
     "Error",
+    "GrpcMessage",
+    "GrpcSession",
     "Histogram",
     "LoadOptions",
     "LogRecord",

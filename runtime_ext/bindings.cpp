@@ -12,6 +12,7 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/api/module.h>
 
+#include "bindings_grpc.h"
 #include "bindings_numbers.h"
 #include "bindings_options.h"
 #include "bindings_stats.h"
@@ -85,12 +86,11 @@ std::string module_file(const Engine& engine) {
 
 using Seconds = std::chrono::duration<double>;
 
-Ticket submit(Runtime& runtime, const Prepared& prepared, py::handle data, size_t offset,
-              std::optional<int64_t> timeout_ns, int priority) {
+Ticket queued(Runtime& runtime, const Prepared& prepared, Request request, std::optional<int64_t> timeout_ns,
+              int priority) {
   if (priority < 0 || priority >= static_cast<int>(kPriorities)) {
     fail(Kind::InvalidInput, "priority is ", priority, "; allowed are 0 (high), 1 (normal) and 2 (low)");
   }
-  Request request = make_request(prepared, data, offset);
   request.priority = static_cast<Priority>(priority);
   const auto timeout = timeout_ns
                            ? std::optional(Nanoseconds(std::clamp<int64_t>(*timeout_ns, 0, 1'000'000'000'000'000)))
@@ -98,6 +98,16 @@ Ticket submit(Runtime& runtime, const Prepared& prepared, py::handle data, size_
   // Keeps the GIL: the queue's lock is held only for bookkeeping. On a refusal, the buffers are released here, with the
   // GIL.
   return runtime.scheduler().submit(prepared.engine, std::move(request), timeout);
+}
+
+Ticket submit(Runtime& runtime, const Prepared& prepared, py::handle data, size_t offset,
+              std::optional<int64_t> timeout_ns, int priority) {
+  return queued(runtime, prepared, make_request(prepared, data, offset), timeout_ns, priority);
+}
+
+Ticket submit_message(Runtime& runtime, const Prepared& prepared, std::shared_ptr<GrpcMessage> message,
+                      std::optional<int64_t> timeout_ns, int priority) {
+  return queued(runtime, prepared, make_request(prepared, std::move(message)), timeout_ns, priority);
 }
 
 Prepared prepare(const Runtime& runtime, EngineId id, const std::vector<DescribedTensor>& tensors) {
@@ -257,6 +267,8 @@ void bind_runtime(py::module_& module) {
           [](const Runtime& runtime, EngineId id) { return make_wrapper(*runtime.manager().find(id)); }, "id"_a)
       .def("prepare", &prepare, "id"_a, "tensors"_a)
       .def("submit", &submit, "prepared"_a, "data"_a, "offset"_a = 0, "timeout_ns"_a = std::nullopt, "priority"_a = 1)
+      .def("submit_message", &submit_message, "prepared"_a, "message"_a, "timeout_ns"_a = std::nullopt,
+           "priority"_a = 1)
       .def(
           "cancel", [](Runtime& runtime, EngineId id, Ticket ticket) { return runtime.scheduler().cancel(id, ticket); },
           "id"_a, "ticket"_a, NoGil())
@@ -298,6 +310,7 @@ void bind_runtime(py::module_& module) {
 PYBIND11_MODULE(_C, module) {
   trtserve::bind_error(module);
   trtserve::bind_tensors(module);
+  trtserve::bind_grpc(module);
   trtserve::bind_numbers(module);
   trtserve::bind_options(module);
   trtserve::bind_build(module);

@@ -41,14 +41,14 @@ class BufferOwner final : public InputOwner {
   c10::SmallVector<Py_buffer, 1> buffers_;
 };
 
+}  // namespace
+
 void check_bytes(const Signature& signature, size_t position, size_t bytes) {
   const auto& input = signature.inputs[position];
   if (bytes == input.bytes) return;
   fail(Kind::InvalidInput, "input '", input.name, "' has ", bytes, " bytes; ", datatype_name(input.dtype), " ",
        format_shape(input.shape), " takes ", input.bytes);
 }
-
-}  // namespace
 
 Request make_request(const Prepared& prepared, py::handle data, size_t offset) {
   const auto& signature = *prepared.signature;

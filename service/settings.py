@@ -70,6 +70,7 @@ BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
 Latency = Annotated[int, Field(ge=1, le=MAX_DELAY_US)]
 Precision = Literal["f32", "f16", "bf16"]
 CudaGraphs = Literal["off", "auto", "on"]
+GrpcServer = Literal["auto", "aio"]
 
 GrpcPort = Annotated[int | Literal["off"], _number_or("off", 65_535, "a port")]
 
@@ -116,6 +117,11 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     grpc_port: GrpcPort = Field(
         8001, description="Port to listen on for gRPC; 0 picks a free one, off disables gRPC."
+    )
+    grpc_server: GrpcServer = Field(
+        "auto",
+        description="What serves gRPC: auto takes this server's own fast path if it was built (it needs "
+        "nghttp2), aio takes grpc.aio. Both give the same answers.",
     )
     store: Path = Field(
         Path("trtserve-store"), description="Folder for the plans and their metadata; created if missing."

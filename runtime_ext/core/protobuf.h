@@ -26,6 +26,8 @@ class Fields {
   bool next();
 
   const Field& field() const { return field_; }
+  /// The message behind the current field.
+  std::string_view rest() const { return rest_; }
 
  private:
   std::string_view rest_;

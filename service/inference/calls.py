@@ -6,9 +6,9 @@ answer.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from runtime_ext import Completion, Output, Prepared, Runtime
+from runtime_ext import Completion, GrpcMessage, Output, Prepared, Runtime
 from trtserve import codec
 from trtserve.codec import Body, BodyForm, Form, InferRequest, Selected, open_inference, raw
 from trtserve.codec.request import Unread
@@ -174,6 +174,38 @@ class Inference:
         times = (request.timeout_ns or self._timeout_ns, left_ns)
         timeout_ns = min((time for time in times if time is not None), default=None)
         return self._submit(head, resolved, request, timeout_ns, done)
+
+    def known(self, head: RequestHead, request: InferRequest) -> Template | None:
+        """What requests share that differ from a decoded one only in their id and the data of their inputs.
+
+        None if requests like it cannot be taken from their message: an input is not a buffer there, or an
+        output does not go into the answer.
+        """
+        if request.shared or any(isinstance(data, Unread) for *_, data in request.inputs):
+            return None
+        resolved = self.ready(head.ref, head.version, head.of_model)
+        prepared, selected = self._pattern(head, resolved, request)
+        if not _alike(without_data := replace(request, inputs=[], id=None), selected):
+            return None
+        return Template(resolved, prepared, without_data, selected, alike=True)
+
+    def start_known(
+        self, head: RequestHead, template: Template, message: GrpcMessage, left_ns: int | None, done: Done
+    ) -> Call | None:
+        """Submit the request in a message that is like the template's; `done` gets its completion.
+
+        None if the template's engine is no longer the one. Raises the error that the request is refused with.
+        """
+        resolved = template.resolved
+        if self.ready(head.ref, head.version, head.of_model) is not resolved:
+            return None
+        request = template.request
+        timeout_ns = request.timeout_ns or self._timeout_ns
+        if left_ns is not None and (timeout_ns is None or left_ns < timeout_ns):
+            timeout_ns = left_ns
+        ticket = self._runtime.submit_message(template.prepared, message, timeout_ns, request.priority)
+        self._completions.expect(ticket, done)
+        return Call(resolved, ticket, request, template.selected, template)
 
     async def start_long(self, head: RequestHead, body: Body, done: Done, share: Share) -> Call:
         """Like start(), for a body that may hold long tensors written as text: a thread reads those."""

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from runtime_ext import Completion
-from trtserve.codec import LONGEST_NS
-from trtserve.inference.calls import Inference
+from trtserve.codec import LONGEST_NS, InferRequest
+from trtserve.inference.calls import Inference, RequestHead
 from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.rpc import response, status, wire
 from trtserve.rpc.delivery import Delivery
 from trtserve.rpc.request import Requests, id_of
-from trtserve.rpc.streams import Context, Streams, why_left
+from trtserve.rpc.streams import Context, Streams, Timed, why_left
 
 
 class Infer:
@@ -33,14 +33,21 @@ class Infer:
         """The answer's message. Raises the error with which the request is refused or ends."""
 
         async def answered(share: Share) -> bytes:
-            return await _joined(await self._infer(message, context, share), share)
+            return await _joined(await self.parts(message, context, share), share)
 
         return await self._delivery.only(answered)
 
-    async def _infer(self, message: bytes, context: Context, share: Share) -> wire.Parts:
-        """The answer's message in parts, which are views on the outputs."""
+    def read(self, message: bytes) -> tuple[RequestHead, InferRequest]:
+        """The head and the request in a message. Raises InvalidInput, TooLarge and Unsupported."""
+        return self._requests.read(message)
+
+    async def parts(self, message: bytes, context: Timed, share: Share) -> wire.Parts:
+        """The answer's message in parts, which are views on the outputs.
+
+        Raises the error with which the request is refused or ends.
+        """
         share.grow_to(len(message))
-        head, request = self._requests.read(message)
+        head, request = self.read(message)
         ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
 
         def done(completion: Completion) -> None:
@@ -73,7 +80,7 @@ class Infer:
         It counts as in flight until its client has received it, because many may wait for a slow client.
         """
         try:
-            return await _joined(response.in_stream(await self._infer(message, context, share)), share)
+            return await _joined(response.in_stream(await self.parts(message, context, share)), share)
         except Exception as failure:
             told = status.tell(failure, self._count)
             return response.error_in_stream(told.sentence, id_of(message))
@@ -85,7 +92,7 @@ async def _joined(parts: wire.Parts, share: Share) -> bytes:
     return await wire.joined(parts)
 
 
-def _left_ns(context: Context) -> int | None:
+def _left_ns(context: Timed) -> int | None:
     """The time left until the call's deadline, in nanoseconds; None if it has none."""
     left = context.time_remaining()
     return None if left is None else min(max(int(left * 1e9), 0), LONGEST_NS)

@@ -48,6 +48,15 @@ def response(call: Call, outputs: Sequence[Output]) -> wire.Parts:
     return wire.with_outputs(answer.SerializeToString(), raw)
 
 
+def head(call: Call, outputs: Sequence[Output], *, of_stream: bool) -> bytes:
+    """The fields of the answer without its raw contents, for a call whose request has no id.
+
+    `of_stream`: marked as its request's last, for clients that wait for one.
+    """
+    described, *_ = response(call, outputs)
+    return FINAL * of_stream + bytes(described)
+
+
 def in_stream(answer: wire.Parts) -> wire.Parts:
     """An answer in a stream, marked as its request's last, for clients that wait for one."""
     return wire.in_stream(FINAL, *answer)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from typing import TYPE_CHECKING, Any
 
 # Before the library is loaded: a sentence here replaces what it would print about a taken port.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -9,6 +10,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
+from runtime_ext import GRPC_SESSION
 from trtserve.errors import Conflict
 from trtserve.rpc import methods
 from trtserve.rpc.delivery import Delivery
@@ -17,6 +19,9 @@ from trtserve.rpc.infer import Infer
 from trtserve.rpc.reflection import Reflection
 from trtserve.services import Services
 from trtserve.settings import Settings, most_connections
+
+if TYPE_CHECKING:
+    from trtserve.rpc.fast.server import FastServer
 
 # A line for every call would bury the server's own log.
 logging.getLogger("grpc").setLevel(logging.INFO)
@@ -31,23 +36,18 @@ class RpcServer:
     def __init__(self, settings: Settings) -> None:
         """Bind the port. Raises Conflict if it is unavailable."""
         self._settings = settings
-        size = settings.grpc_max_message_bytes or min(settings.max_request_bytes, MOST_MESSAGE_BYTES)
-        self._server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", size),
-                ("grpc.max_send_message_length", size),
-                (
-                    "grpc.so_reuseport",
-                    0,
-                ),  # otherwise two servers would share a port, and each other's clients
-                *_keepalive(settings),
-                *_connections(settings),
-            ]
-        )
+        most = settings.grpc_max_message_bytes or min(settings.max_request_bytes, MOST_MESSAGE_BYTES)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self._fast: FastServer | None = None
+        self._server: Any
         try:
-            port = self._server.add_insecure_port(f"{host}:{settings.grpc_port}")
-        except RuntimeError:
+            if settings.grpc_server == "auto" and GRPC_SESSION:
+                self._server = self._fast = _fast(settings, most)
+                port = self._fast.port
+            else:
+                self._server = grpc.aio.server(options=_options(settings, most))
+                port = self._server.add_insecure_port(f"{host}:{settings.grpc_port}")
+        except (OSError, RuntimeError):
             raise Conflict(
                 f"gRPC cannot listen on {host}:{settings.grpc_port}: the port is taken, or the address is "
                 "not one of this machine. Choose another port with --grpc-port (TRTSERVE_GRPC_PORT): 0 picks "
@@ -68,7 +68,10 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._reflection = Reflection((methods.SERVICE.full_name, "grpc.health.v1.Health"))
         self._server.add_generic_rpc_handlers(self._reflection.handlers())
-        await self._server.start()
+        if self._fast is not None:
+            await self._fast.start(services, self._infer, count)
+        else:
+            await self._server.start()
 
     async def stop(self) -> None:
         """Accept no more calls, and return when those in progress are answered, after drain_s at most."""
@@ -76,6 +79,24 @@ class RpcServer:
         self._infer.stop()
         self._reflection.stop()
         await self._server.stop(self._settings.drain_s)
+
+
+def _fast(settings: Settings, most: int) -> "FastServer":
+    # Only here: the extension may have been built without what it needs.
+    from trtserve.rpc.fast.server import FastServer
+
+    return FastServer(settings, most)
+
+
+def _options(settings: Settings, most: int) -> list[tuple[str, int]]:
+    """The channel arguments of grpc.aio's server; `most`: bytes of a message."""
+    return [
+        ("grpc.max_receive_message_length", most),
+        ("grpc.max_send_message_length", most),
+        ("grpc.so_reuseport", 0),  # otherwise two servers would share a port, and each other's clients
+        *_keepalive(settings),
+        *_connections(settings),
+    ]
 
 
 def _connections(settings: Settings) -> list[tuple[str, int]]:

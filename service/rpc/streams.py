@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
@@ -13,6 +13,13 @@ from trtserve.rpc.delivery import Delivery
 STREAM_DEPTH = 256  # requests of one stream that are in progress, or whose answers wait for earlier ones
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Timed(Protocol):
+    """A call that may have a deadline."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline; None if there is none."""
 
 
 class Streams:
@@ -34,7 +41,7 @@ class Streams:
     async def answer(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Answer the requests of a stream in their order; each starts as soon as it arrives."""
         if self._stopping:
-            raise _stopping()
+            raise stream_stopping()
         answers: asyncio.Queue[tuple[asyncio.Task[bytes], Share] | None] = asyncio.Queue()
         free = asyncio.Semaphore(STREAM_DEPTH)
         whole = False  # True: the client has closed its side of the stream
@@ -72,7 +79,7 @@ class Streams:
                     task.cancel()
                     share.close()
         if self._stopping and not whole:
-            raise _stopping()
+            raise stream_stopping()
 
     def stop(self) -> None:
         """Stop reading requests; each stream ends when it has answered those it has read."""
@@ -81,11 +88,11 @@ class Streams:
             reader.cancel()
 
 
-def _stopping() -> Unavailable:
+def stream_stopping() -> Unavailable:
     return stopping("; it has answered all requests that it has read")
 
 
-def why_left(context: Context) -> Cancelled | DeadlineExceeded:
+def why_left(context: Timed) -> Cancelled | DeadlineExceeded:
     """The error for a call that gRPC cancelled: its deadline passed, or its client left."""
     left = context.time_remaining()
     if left is not None and left <= 0:

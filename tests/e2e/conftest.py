@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime_ext import GRPC_SESSION
 from tests.e2e.server import Server
 from tests.seam.models import doubling, slow
 
@@ -16,8 +17,16 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="session", params=["auto", "aio"] if GRPC_SESSION else ["aio"])
+def each_grpc_server(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run the test with the fast path of gRPC and with grpc.aio: clients see no difference."""
+    Server.grpc_server = request.param
+    yield
+    Server.grpc_server = "auto"
+
+
 @pytest.fixture(scope="session")
-def shared_grpc_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared_grpc_server(tmp_path_factory: pytest.TempPathFactory, each_grpc_server: None) -> Iterator[Server]:
     """A server with gRPC shared by all tests that clean up after themselves."""
     with Server(tmp_path_factory.mktemp("shared_grpc") / "store", grpc=True) as server:
         yield server

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import httpx
 
@@ -24,6 +24,9 @@ class Server:
 
     `command` serves in place of the installed one.
     """
+
+    grpc_server: ClassVar[str] = "auto"
+    """What serves gRPC, in all servers that start: conftest.each_grpc_server sets it."""
 
     def __init__(
         self, store: Path, *options: str, grpc: bool = False, command: Sequence[str] = (*SERVE, "serve")
@@ -64,7 +67,7 @@ class Server:
     def start(self) -> None:
         """Start the process and return once it listens."""
         command = [*self._command, "--port", "0", "--store", str(self.store)]
-        command += ["--grpc-port", "0" if self._grpc else "off"]
+        command += ["--grpc-port", "0" if self._grpc else "off", "--grpc-server", self.grpc_server]
         with self._log_path.open("a") as log:
             self._process = subprocess.Popen(
                 [*command, *self._options],

@@ -13,6 +13,8 @@ from grpc_reflection.v1alpha import reflection_pb2 as reflection
 
 from tests.e2e.server import Server
 
+pytestmark = pytest.mark.usefixtures("each_grpc_server")
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # then empty SETTINGS
 PING = b"\x00\x00\x08\x06\x00" + bytes(4) + b"trtserve"
 PING_TYPE, GOAWAY, ACK = 6, 7, 1

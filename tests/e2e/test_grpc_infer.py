@@ -30,6 +30,8 @@ from tests.e2e.server import Server
 from tests.seam.models import write_onnx
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("each_grpc_server")
+
 
 @pytest.fixture
 def double(grpc_server: Server, plan: bytes) -> Server:

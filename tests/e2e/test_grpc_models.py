@@ -16,6 +16,8 @@ from tritonclient.utils import InferenceServerException
 from tests.e2e.grpc_calls import X, add, only_output, raw, refusal, stub
 from tests.e2e.server import Server
 
+pytestmark = pytest.mark.usefixtures("each_grpc_server")
+
 UNSUPPORTED = "StatusCode.UNIMPLEMENTED"
 
 

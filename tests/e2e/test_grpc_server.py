@@ -16,6 +16,8 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 from tests.e2e.grpc_calls import add, occupied, raw, refusal, stub
 from tests.e2e.server import COMMAND, HANGS_AFTER_S, Server, environment
 
+pytestmark = pytest.mark.usefixtures("each_grpc_server")
+
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 

@@ -14,6 +14,8 @@ from tests.e2e.grpc_calls import LONG, SHORT, X, add, error_count, only_output, 
 from tests.e2e.server import Server
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("each_grpc_server")
+
 
 @pytest.fixture
 def double(grpc_server: Server, plan: bytes) -> Server:

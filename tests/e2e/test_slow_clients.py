@@ -18,6 +18,8 @@ from tests.e2e.test_grpc_connections import GOAWAY, PREFACE, frames
 from tests.seam.models import doubling, write_onnx
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("each_grpc_server")
+
 SETTINGS_ACK = b"\x00\x00\x00\x04\x01" + bytes(4)
 WINDOW_UPDATE = b"\x00\x00\x04\x08\x00" + bytes(4) + b"\x00\x00\x00\x01"
 HALF = {"http": b"GET /health/live HTTP/1.1\r\nHost", "grpc": PREFACE[:10]}
@@ -26,7 +28,7 @@ MIB = 1024**2
 
 
 @pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def hasty(tmp_path_factory: pytest.TempPathFactory, each_grpc_server: None) -> Iterator[Server]:
     """A server with short timeouts."""
     options = ["--header-timeout-s", "0.1", "--idle-timeout-s", "0.1", "--body-timeout-s", "1"]
     options += ["--write-timeout-s", "0.1", "--grpc-max-connection-idle-s", "1"]

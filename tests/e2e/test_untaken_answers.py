@@ -18,6 +18,8 @@ from tests.e2e.test_grpc_connections import PREFACE
 from tests.e2e.test_slow_clients import MIB, SETTINGS_ACK, connect, frame, headers, wide
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("each_grpc_server")
+
 NO_WINDOW = frame(4, 0, 0, b"\x00\x04" + bytes(4))  # settings: streams begin with no window
 DATA, HEADERS, RESET, SETTINGS = 0, 1, 3, 4
 MOST_STREAMS = b"\x00\x03"

@@ -250,6 +250,11 @@ class FakeRuntime:
             self._run(waiting)
         return ticket
 
+    def submit_message(
+        self, prepared: Prepared, message: object, timeout_ns: int | None = None, priority: int = NORMAL
+    ) -> int:
+        raise NotImplementedError("messages of gRPC go to a real runtime")
+
     def cancel(self, id: int, ticket: int) -> bool:
         waiting = self._waiting.get(ticket)
         if waiting is None:

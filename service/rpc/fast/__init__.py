@@ -1,0 +1,1 @@
+"""gRPC without grpc.aio: HTTP/2 in C++, and inference straight from the connection to the queue."""

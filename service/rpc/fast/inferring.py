@@ -1,0 +1,203 @@
+"""One inference on its way: from its message to its answer."""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from runtime_ext import Completion, GrpcMessage, GrpcSession
+from trtserve.codec import LONGEST_NS
+from trtserve.inference.calls import Call, Inference
+from trtserve.inference.inflight import InflightBytes, Share
+from trtserve.rpc import response, status, wire
+from trtserve.rpc.fast.coding import decompressed, too_large
+from trtserve.rpc.fast.known import Known, KnownRequests
+from trtserve.rpc.infer import Infer
+from trtserve.rpc.request import id_of
+from trtserve.workers import CODINGS
+
+if TYPE_CHECKING:
+    from trtserve.failures import Told
+
+
+class Shared:
+    """What the inferences of a server share. Belongs to the event loop."""
+
+    def __init__(
+        self, inference: Inference, inflight: InflightBytes, infer: Infer, count: status.Count, most: int
+    ) -> None:
+        """`infer` answers unusual requests, `count` counts errors; `most`: bytes of a message."""
+        self.count = count
+        self.inference = inference
+        self.inflight = inflight
+        self.infer = infer
+        self.most = most
+        self.known = KnownRequests()
+
+
+class Inferring(ABC):
+    """One inference. Its bytes count as in flight until close(). Belongs to the event loop.
+
+    A request like an earlier one goes straight to the queue; a task reads any other.
+    """
+
+    __slots__ = (
+        "_call",
+        "_completion",
+        "_deadline_ns",
+        "_head",
+        "_known",
+        "_message",
+        "_parts",
+        "_plain",
+        "_shared",
+        "_task",
+        "share",
+        "told",
+    )
+
+    def __init__(self, shared: Shared, deadline_ns: int | None) -> None:
+        """`deadline_ns` by the monotonic clock."""
+        self._shared = shared
+        self._deadline_ns = deadline_ns
+        self._message: GrpcMessage | None = None
+        self._known: Known | None = None
+        self._call: Call | None = None  # submitted, and not ended
+        self._task: asyncio.Task[None] | None = None
+        self._completion: Completion | None = None
+        self._head = b""
+        self._parts: wire.Parts | None = None  # the answer of a task
+        self.told: Told | None = None  # an error instead of an answer
+        self._plain: bytes | None = None  # the message that a task has read
+        self.share = Share(shared.inflight)
+
+    of_stream = False
+
+    @abstractmethod
+    def ended(self) -> None:
+        """The answer, or the error, is there."""
+
+    def start(self, message: GrpcMessage, coding: str) -> None:
+        """Begin; `coding` is that of a compressed message. Ends at once if the request is refused."""
+        self._message = message
+        shared = self._shared
+        try:
+            self.share.grow_to(len(message))
+            key = message.key
+            known = shared.known.get(key) if key else None
+            if known is not None:
+                self._submit(known, message)
+            if self._call is None:
+                self._read(key, message, coding)
+        except Exception as failure:
+            self.fail_with(failure)
+
+    def _submit(self, known: Known, message: GrpcMessage) -> None:
+        self._known = known
+        self._call = self._shared.inference.start_known(
+            known.head, known.template, message, self._left_ns(), self._done
+        )
+
+    def _read(self, key: bytes, message: GrpcMessage, coding: str) -> None:
+        """Take a request that is new or unusual."""
+        shared = self._shared
+        if key:
+            head, request = shared.infer.read(bytes(message))
+            template = shared.inference.known(head, request)
+            if template is not None:
+                known = Known(head, template)
+                shared.known.keep(key, known)
+                self._submit(known, message)
+                return
+        self._task = asyncio.get_running_loop().create_task(self._run(message, coding))
+
+    async def _run(self, message: GrpcMessage, coding: str) -> None:
+        try:
+            self._plain = (
+                bytes(message) if not message.compressed else await self._decompressed(message, coding)
+            )
+            self._parts = await self._shared.infer.parts(self._plain, self, self.share)
+            self.share.grow_to(sum(map(len, self._parts)))
+            self._task = None
+        except Exception as failure:
+            self._task = None
+            self.fail_with(failure)
+        else:
+            self.ended()
+
+    async def _decompressed(self, message: GrpcMessage, coding: str) -> bytes:
+        view, most = memoryview(message), self._shared.most
+        if len(message) > wire.HERE_BYTES:
+            return await CODINGS.run(decompressed, view, coding, most)
+        return decompressed(view, coding, most)
+
+    def _done(self, completion: Completion) -> None:
+        call, self._call = self._call, None
+        known = self._known
+        assert call is not None, "a completion comes once, and not after abandon()"
+        assert known is not None, "only known requests are submitted here"
+        try:
+            self._head, size = known.rendered(self._shared.inference, call, completion, self.of_stream)
+            self.share.grow_to(size)
+            self._completion = completion
+        except Exception as failure:
+            self.fail_with(failure)
+        else:
+            self.ended()
+
+    def send(self, session: GrpcSession, stream: int) -> None:
+        """Send the answer. Raises TooLarge, and sends nothing, if it is larger than a message may be."""
+        message, known = self._message, self._known
+        self._message = None
+        if self._completion is not None:
+            assert message is not None, "sent once"
+            assert known is not None, "a completion is of a known request"
+            completion, self._completion = self._completion, None
+            fits = session.answer(stream, self._head, message, completion, known.outputs, self.of_stream)
+        else:
+            assert self._parts is not None, "there is an answer"
+            parts, self._parts = self._parts, None
+            fits = session.send(stream, response.in_stream(parts) if self.of_stream else parts)
+        if not fits:
+            raise too_large("", self.share.size, self._shared.most)
+
+    @property
+    def runs(self) -> bool:
+        """True while there is neither an answer nor an error."""
+        return self._call is not None or self._task is not None
+
+    def abandon(self) -> bool:
+        """Stop working: nobody waits for the answer. False if it was there, or if the task counts its end."""
+        call, self._call = self._call, None
+        if call is not None:
+            self._shared.inference.abandon(call)
+        if self._task is not None:
+            self._task.cancel()
+        return call is not None
+
+    def close(self) -> None:
+        """Give back what counts as in flight."""
+        self.share.close()
+
+    def request_id(self) -> str:
+        """The request's id; empty if it has none, or cannot be read at all."""
+        if self._message is None:
+            return ""
+        if self._known is not None:
+            return self._message.id.decode()
+        return id_of(bytes(self._message) if self._plain is None else self._plain)
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline; None if there is none."""
+        return None if self._deadline_ns is None else (self._deadline_ns - time.monotonic_ns()) / 1e9
+
+    def _left_ns(self) -> int | None:
+        if self._deadline_ns is None:
+            return None
+        return min(max(self._deadline_ns - time.monotonic_ns(), 0), LONGEST_NS)
+
+    def fail_with(self, failure: Exception) -> None:
+        """End with an error. It is not kept, because its frames keep the outputs."""
+        self._call = None
+        self.told = status.tell(failure, self._shared.count)
+        self.ended()
