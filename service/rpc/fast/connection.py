@@ -29,7 +29,7 @@ OPENED, MESSAGE, HALF_CLOSED, LEFT, TOO_LARGE, MALFORMED, INFER = range(7)
 """The kinds of a session's events."""
 CLOSES_WITHIN_S = 5.0  # a client, once our side is closed
 CHUNK = 262_144  # bytes put out at a time
-NO_ERROR, ENHANCE_YOUR_CALM = 0, 11  # of HTTP/2
+NO_ERROR, SETTINGS_TIMEOUT = 0, 4  # of HTTP/2
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -47,7 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         ] = {}  # calls with such messages: bytes received, and patience
         self._flushing = False  # a flush is on its way
         self._paused = False  # the client takes no output
-        self._noticed = False  # the client is to open no more calls
+        self._noticed: str | None = None  # why the client is to open no more calls
         self.lost = False
         self._closed: float | None = None  # when our side was closed
         now = time.monotonic()
@@ -227,8 +227,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._act(session.events())
             elif not data:
                 break
-        if self._noticed and not session.calls and not session.ended:
-            session.end(NO_ERROR, "", "")
+        if self._noticed is not None and not session.calls and not session.ended:
+            session.end(NO_ERROR, self._noticed, "")
             if not (self._paused or self.lost):
                 self._transport.write(session.output(CHUNK))
         if session.ended:
@@ -242,11 +242,11 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- time
 
-    def notice(self) -> None:
+    def notice(self, reason: str) -> None:
         """Ask the client to open no more calls; the connection closes when it has none."""
-        if self.lost or self._noticed:
+        if self.lost or self._noticed is not None:
             return
-        self._noticed = True
+        self._noticed = reason
         if self.session.calls:
             self.session.notice()
         self.flush()
@@ -255,7 +255,7 @@ class Connection(asyncio.BufferedProtocol):
         """The server stops: end the calls that would not end by themselves, and ask for no more."""
         for call in list(self._calls.values()):
             call.stop()
-        self.notice()
+        self.notice("server_stops")
 
     def give_up(self, error: TrtserveError) -> None:
         """End the calls in progress, and the connection."""
@@ -281,10 +281,9 @@ class Connection(asyncio.BufferedProtocol):
             self._used = now
             self._look_at_calls(now, passed)
         elif now - self._used >= settings.grpc_max_connection_idle_s:
-            self.notice()
+            self.notice("max_idle")
         if not session.settled and now - self.opened >= settings.header_timeout_s:
-            self.abort()
-            return
+            session.end(SETTINGS_TIMEOUT, "settings_timeout", "The client has not acknowledged the settings.")
         self._look_at_output(passed)
         self._look_at_age(now)
         self._keep_alive(now)
@@ -336,7 +335,7 @@ class Connection(asyncio.BufferedProtocol):
         most, grace = settings.grpc_max_connection_age_s, settings.grpc_max_connection_grace_s
         if most is None or now - self.opened < most:
             return
-        self.notice()
+        self.notice("max_age")
         if now - self.opened >= most + (settings.drain_s if grace is None else grace):
             self.give_up(Unavailable("The connection has reached its greatest age: connect again."))
 

@@ -1,0 +1,1 @@
+"""The connections of gRPC, as bytes that go in and out."""
