@@ -13,7 +13,7 @@ RUN python -c 'import tomllib; asked = tomllib.load(open("pyproject.toml", "rb")
 
 
 FROM python:3.11-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends g++ libnghttp2-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/trtserve
 ENV PATH=/opt/trtserve/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
@@ -38,6 +38,7 @@ RUN pip install --no-build-isolation '.[tensorrt]' \
 
 
 FROM python:3.11-slim-bookworm
+RUN apt-get update && apt-get install -y --no-install-recommends libnghttp2-14 && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 trtserve \
  && useradd --uid 10001 --gid trtserve --no-create-home --home-dir /tmp trtserve \
  && install -d -o trtserve -g trtserve /var/lib/trtserve

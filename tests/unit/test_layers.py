@@ -1,7 +1,7 @@
 """The one-way dependencies of the design, read from the imports and includes of the sources.
 
-Of the packages in service/, each imports only packages of lower layers; in C++: ops → core ← backends. An
-import counts anywhere, even in a function or for the type checker only.
+Of the packages in service/, each imports only packages of lower layers; in C++: ops → core ← backends, and
+grpc → core. An import counts anywhere, even in a function or for the type checker only.
 """
 
 import ast
@@ -35,6 +35,7 @@ UNIMPORTED = {"trtserve.errors", "trtserve.settings", "trtserve.version"}
 """Modules that import none of our modules."""
 OPEN_TO_PYTHON = re.compile(r"pybind11/|Python\.h|torch/extension\.h|torch/csrc/jit/python|torch/python")
 CUDA = re.compile(r"(cuda|cublas|cudnn|nvrtc|driver_types)[\w.]*|.*/cuda/")
+NGHTTP2 = re.compile(r"nghttp2/.*")
 TENSORRT = re.compile(r"NvInfer\w*\.h|NvOnnx\w*\.h")
 
 
@@ -132,9 +133,16 @@ def broken_by_include(use: Use) -> str | None:
     backend = "/".join(layer[:2])
     if TENSORRT.match(use.name):
         return None if backend == "backends/tensorrt" else "only backends/tensorrt knows TensorRT"
+    if NGHTTP2.match(use.name):
+        return None if layer[0] == "grpc" else "only grpc knows nghttp2"
     if not use.quoted:
         return None
-    allowed = {"core": ["core/"], "ops": ["core/", "ops/"], "backends": ["core/", f"{backend}/"]}[layer[0]]
+    allowed = {
+        "core": ["core/"],
+        "ops": ["core/", "ops/"],
+        "grpc": ["core/", "grpc/"],
+        "backends": ["core/", f"{backend}/"],
+    }[layer[0]]
     if use.name.startswith(tuple(allowed)):
         return None
     return f"{backend if layer[0] == 'backends' else layer[0]} includes only {' and '.join(allowed)}"
@@ -230,6 +238,8 @@ def test_a_wrong_import_is_reported_with_its_file_line_and_rule(file: str, sourc
         ("runtime_ext/backends/tensorrt/a.cpp", "#include <cuda_runtime_api.h>", "no CUDA"),
         ("runtime_ext/core/a.cpp", "#include <c10/cuda/CUDAStream.h>", "no CUDA"),
         ("runtime_ext/core/a.cpp", "#include <NvInferRuntime.h>", "only backends/tensorrt"),
+        ("runtime_ext/core/a.cpp", "#include <nghttp2/nghttp2.h>", "only grpc"),
+        ("runtime_ext/grpc/a.cpp", '#include "ops/wrapper.h"', "grpc includes only core/"),
     ],
 )
 def test_a_wrong_include_is_reported_with_its_file_line_and_rule(file: str, line: str, rule: str) -> None:

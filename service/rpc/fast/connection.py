@@ -235,10 +235,12 @@ class Connection(asyncio.BufferedProtocol):
             self._close()
 
     def _close(self) -> None:
-        """Send no more, and read on until the client closes: otherwise it could lose what it has not read."""
+        """Send no more, and wait until the client closes: otherwise it could lose what it has not read."""
         if self._closed is None and not (self.lost or self._paused):
             self._closed = time.monotonic()
             self._transport.write_eof()
+            if self._noticed is None:  # the client has done something wrong, and may go on
+                self._transport.pause_reading()
 
     # -- time
 
