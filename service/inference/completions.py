@@ -38,7 +38,10 @@ class Completions(FdReader):
         return True
 
     def _drain(self) -> None:
-        for completion in self._runtime.take_completions():
+        completions = self._runtime.take_completions()
+        completions.reverse()
+        while completions:  # each is freed, with its outputs, before the next is looked at
+            completion = completions.pop()
             done = self._waiting.pop(completion.ticket, None)
             if done is None:
                 continue

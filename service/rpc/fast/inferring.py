@@ -86,6 +86,8 @@ class Inferring(ABC):
             key = message.key
             known = shared.known.get(key) if key else None
             if known is not None:
+                # Before it is made: many large answers may be made before the first is looked at.
+                self.share.grow_to(known.answer_bytes)
                 self._submit(known, message)
             if self._call is None:
                 self._read(key, message, coding)

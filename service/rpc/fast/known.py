@@ -22,6 +22,7 @@ class Known:
     outputs: list[int] = field(init=False)
     single: dict[object, Rendered] = field(default_factory=dict)  # by the shapes of the outputs
     in_stream: dict[object, Rendered] = field(default_factory=dict)
+    answer_bytes: int = 0  # of the last new answer: those of the others are alike
 
     def __post_init__(self) -> None:
         self.outputs = [index for index, _ in self.template.selected]
@@ -38,6 +39,7 @@ class Known:
         outputs = inference.outputs(call, completion)
         head = response.head(call, outputs, of_stream=of_stream)
         made = head, len(head) + sum(memoryview(outputs[index]).nbytes for index in self.outputs)
+        self.answer_bytes = made[1]
         kept = self.in_stream if of_stream else self.single
         if len(kept) >= RENDERED:
             del kept[next(iter(kept))]
