@@ -576,8 +576,9 @@ class GrpcSession:
         """End a call with a status, after the messages that are being sent."""
     def ignore(self, call: int) -> None:
         """Drop what a call still receives, and what it has received of a message."""
-    def skip(self, call: int) -> None:
-        """Drop the message that a call is receiving; it must be answered like one that was told."""
+    def skip(self, call: int) -> bool:
+        """Drop the message that a call is receiving; it must be answered like one that was told. False if
+        there is none."""
     def reset(self, call: int) -> None:
         """End a call at once, without a status; no event tells of it."""
     def ping(self) -> None: ...

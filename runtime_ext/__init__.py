@@ -42,7 +42,7 @@ from runtime_ext.backends import create_runtime
 from runtime_ext.operators import module
 
 try:
-    from runtime_ext._C import GrpcSession
+    from runtime_ext._C import GrpcSession as GrpcSession
 
     GRPC_SESSION = True
 except ImportError:  # built without nghttp2
@@ -64,7 +64,6 @@ __all__ = [
     "EngineStats",
     "Error",
     "GrpcMessage",
-    "GrpcSession",
     "Histogram",
     "LoadOptions",
     "LogRecord",

@@ -502,13 +502,14 @@ void GrpcSession::ignore(int32_t id) {
   if (auto* call = find(id)) stop_reading(*call);
 }
 
-void GrpcSession::skip(int32_t id) {
+bool GrpcSession::skip(int32_t id) {
   auto* call = find(id);
-  if (call == nullptr || !call->message) return;
+  if (call == nullptr || !call->message) return false;
   held_ -= call->message->received();
   call->skipping = call->message->size() - call->message->received();
   call->message.reset();
   ++call->in_progress;
+  return true;
 }
 
 void GrpcSession::reset(int32_t id) {

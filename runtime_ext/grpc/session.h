@@ -86,7 +86,8 @@ class GrpcSession {
   /// Drops what a call still receives, and what it has received of a message.
   void ignore(int32_t call);
   /// Drops the message that a call is receiving; the next one is read. The call must answer it as if it had been told.
-  void skip(int32_t call);
+  /// False if it is receiving none.
+  bool skip(int32_t call);
   /// Ends a call at once, without a status.
   void reset(int32_t call);
   void ping();

@@ -67,6 +67,22 @@ def test_messages_count_as_they_arrive(hasty: Server, plan: bytes) -> None:
         assert (only_output(service.ModelInfer(raw("double", X))) == 2 * X).all()
 
 
+def test_requests_behind_those_in_progress_count(hasty: Server, plan: bytes) -> None:
+    """The client takes no answer, so the server reads no further requests, and ends the stream in the end."""
+    add(hasty, plan, name="double")
+    before = error_count(hasty, "Unavailable")
+    message = raw("double", X).SerializeToString()
+    prefixed = b"\x00" + len(message).to_bytes(4, "big") + message
+    no_window = frame(4, 0, 0, b"\x00\x04" + bytes(4))
+    with connect(hasty, "grpc") as connection, stub(hasty) as service:
+        connection.sendall(PREFACE[:24] + no_window + SETTINGS_ACK + headers("ModelStreamInfer"))
+        many = frame(DATA, 0, 1, prefixed * (16384 // len(prefixed)))
+        for _ in range(3 * MIB // len(many)):
+            connection.sendall(many)
+        wait_until(lambda: error_count(hasty, "Unavailable") == before + 1, "the end of the stream")
+        assert (only_output(service.ModelInfer(raw("double", X))) == 2 * X).all()
+
+
 def test_a_client_that_resets_its_calls_at_once_is_disconnected(hasty: Server, plan: bytes) -> None:
     """CVE-2023-44487."""
 

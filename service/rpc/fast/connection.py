@@ -156,13 +156,18 @@ class Connection(asyncio.BufferedProtocol):
     def _count_held(self) -> None:
         """Count the bytes of messages that are not whole; refuse those for which there is no room."""
         session = self.session
-        latest = [session.latest]
+        latest, others = session.latest, None
         while (more := session.held - self._held) > 0:
             try:
                 self._shared.inflight.take(more, max(more, session.latest_size))
             except Unavailable as full:
-                stream = latest.pop() if latest else max(stream for stream, _ in session.expecting())
-                self._refuse_message(stream, full)
+                if others is None:
+                    others = [stream for stream, _ in session.expecting() if stream != latest]
+                    self._refuse_message(latest, full)
+                elif others:
+                    self._refuse_message(others.pop(), full)
+                else:
+                    break  # it counts all the same
             else:
                 self._held += more
         self._shared.inflight.give_back(-more)
@@ -171,8 +176,7 @@ class Connection(asyncio.BufferedProtocol):
     def _refuse_message(self, stream: int, full: Unavailable) -> None:
         """Refuse the message that a call is receiving; a stream goes on with the next one."""
         call = self._calls.get(stream)
-        if isinstance(call, StreamInfer) and not call.last:
-            self.session.skip(stream)
+        if isinstance(call, StreamInfer) and not call.last and self.session.skip(stream):
             call.refuse(full)
         else:
             self._end_call(stream, full)

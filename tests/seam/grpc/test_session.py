@@ -119,8 +119,9 @@ def test_a_skipped_message_is_dropped_and_the_next_one_read() -> None:
     connection = Connection()
     begun = prefixed(b"a" * 100)
     connection.receive(head(path=STREAM_PATH) + frame(DATA, 0, 1, begun[:50]))
-    connection.session.skip(1)
+    assert connection.session.skip(1)
     assert connection.session.held == 0
+    assert not connection.session.skip(1)
     ((kind, _, message),) = connection.receive(frame(DATA, 0, 1, begun[50:] + prefixed(b"b")))
     assert (kind, bytes(message)) == (MESSAGE, b"b")
 
