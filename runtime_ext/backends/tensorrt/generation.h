@@ -43,6 +43,9 @@ inline constexpr bool kProfilesAreShared = true;
 using GpuAllocator = nvinfer1::IGpuAsyncAllocator;
 using OutputAllocator = nvinfer1::IOutputAllocator;
 
+/// The fewest bytes to allocate for an output whose shape is known only once it is computed: TensorRT asks for enough.
+inline int64_t least_output_bytes(const IExecutionContext& /*context*/, const char* /*name*/) { return 0; }
+
 inline IExecutionContext* create_context(ICudaEngine& engine) {
   return engine.createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED);
 }
@@ -120,6 +123,12 @@ class OutputAllocator : public nvinfer1::IOutputAllocator {
     return reallocateOutputAsync(name, current, size, alignment, nullptr);
   }
 };
+
+/// 8.5.3 asks the output allocator for the size that the context's last execution needed (512 bytes before any), and
+/// writes beyond it. So the memory has to suffice for any values, which is what this returns; -1: unknown.
+inline int64_t least_output_bytes(const IExecutionContext& context, const char* name) {
+  return context.getMaxOutputSize(name);
+}
 
 inline IExecutionContext* create_context(ICudaEngine& engine) {
   return engine.createExecutionContextWithoutDeviceMemory();

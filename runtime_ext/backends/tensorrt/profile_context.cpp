@@ -116,8 +116,19 @@ void ProfileContext::infer_shapes() {
       fail_with_reason(Kind::ExecutionFailed,
                        c10::str("TensorRT does not accept an allocator for output '", name, "'"));
     }
+    if (!is_known) reserve_output(i);
     output_shapes_.push_back(is_known ? std::optional(std::move(shape)) : std::nullopt);
   }
+}
+
+void ProfileContext::reserve_output(size_t index) {
+  const auto& name = tensors_.outputs[index].name;
+  const int64_t bytes = generation::least_output_bytes(*context_, name.c_str());
+  if (bytes < 0) {
+    fail_with_reason(Kind::ExecutionFailed,
+                     c10::str("TensorRT cannot determine how much memory output '", name, "' needs"));
+  }
+  output_allocators_[index]->set_least_bytes(bytes);
 }
 
 void ProfileContext::provide_scratch(void* memory, int64_t bytes) {

@@ -48,6 +48,8 @@ class ProfileContext {
   bool are_set(c10::ArrayRef<at::Tensor> inputs) const;
   void set_shape(const TensorSpec& spec, const at::Tensor& input, at::Tensor& host_values);
   void infer_shapes();
+  /// Has the output's allocator provide enough memory for any values.
+  void reserve_output(size_t index);
   void forget_host_outputs();
   void set_addresses(c10::ArrayRef<at::Tensor> inputs, const std::vector<at::Tensor>& outputs, void* blank);
   at::Tensor new_output(size_t index) const;
