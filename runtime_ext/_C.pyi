@@ -340,6 +340,15 @@ class ManualClock:
     def __init__(self, *, tick_ns: int = ...) -> None: ...
     def advance(self, ns: int) -> None: ...
 
+class FilePart:
+    """A part of an open file as the data of an input: the execution reads it, in its own thread.
+
+    `position` and `size` are in bytes; `owner` keeps the descriptor `file` open. If the file cannot be read
+    or ends too early, the request fails as Conflict. Raises InvalidInput for a negative number.
+    """
+
+    def __init__(self, file: int, position: int, size: int, owner: object) -> None: ...
+
 class Prepared:
     """A checked description of a request's inputs, without data."""
 
@@ -403,12 +412,12 @@ class Runtime:
     ) -> int:
         """Queue one request and return its ticket, without blocking.
 
-        `data`: a tuple with a buffer for each tensor, in the order of prepare(); or one buffer that holds
-        them consecutively from `offset` to its end. Buffers are C-contiguous, little-endian, exactly as long
-        as shape and datatype require, and of any alignment. They are kept (not copied) until the request's
-        completion has been taken and any execution that reads them has ended. `timeout_ns`: a request without
-        an answer by then ends as DeadlineExceeded, even while it executes. `priority`: 0 (high), 1 or 2
-        (low).
+        `data`: a tuple with a buffer or FilePart for each tensor, in the order of prepare(); or one
+        buffer that holds them consecutively from `offset` to its end. Buffers are C-contiguous,
+        little-endian, exactly as long as shape and datatype require, and of any alignment. They are kept
+        (not copied) until the request's completion has been taken and any execution that reads them has
+        ended. `timeout_ns`: a request without an answer by then ends as DeadlineExceeded, even while it
+        executes. `priority`: 0 (high), 1 or 2 (low).
         """
     def cancel(self, id: int, ticket: int) -> bool:
         """Take a request out of the queue: it ends as Cancelled. False if it has started or ended."""

@@ -226,7 +226,7 @@ std::vector<at::Tensor> ServedEngine::execute(const Part& part, DeviceLane& lane
 
 void ServedEngine::failed(const Failure& failure, TimePoint now) {
   // A fault of a request's own input is reported only to its sender.
-  if (failure.kind == Kind::InvalidInput) return;
+  if (failure.kind == Kind::InvalidInput || failure.kind == Kind::Conflict) return;
   stats_.execution_failed();
   if (const auto next = failures_.failed(now, failure.message)) executions_.wake_by(*next);
 }

@@ -168,8 +168,8 @@ class Enqueue {
     const auto bytes = static_cast<uint64_t>(element_count(inference_.shapes[index])) * size_of(output.type);
     auto& allocator = *context_.allocators[index];
     count_call("reallocateOutput");
-    addresses_[index] = reallocate(allocator, output.name.c_str(), context_.addresses[index],
-                                   asked_bytes(index, bytes), kAlignment, handle_);
+    addresses_[index] = reallocate(allocator, output.name.c_str(), context_.addresses[index], asked_bytes(index, bytes),
+                                   kAlignment, handle_);
     if (addresses_[index] == nullptr) {
       context_.reporter.error(ErrorCode::kFAILED_ALLOCATION, kFunction, "OutOfMemory", "No memory for output ",
                               output.name);
