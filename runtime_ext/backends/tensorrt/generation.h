@@ -44,7 +44,7 @@ using GpuAllocator = nvinfer1::IGpuAsyncAllocator;
 using OutputAllocator = nvinfer1::IOutputAllocator;
 
 /// The fewest bytes to allocate for an output whose shape is known only once it is computed: TensorRT asks for enough.
-inline int64_t least_output_bytes(const IExecutionContext& /*context*/, const char* /*name*/) { return 0; }
+inline int64_t least_output_bytes(int64_t /*input_elements*/, int64_t /*element_bytes*/) { return 0; }
 
 inline IExecutionContext* create_context(ICudaEngine& engine) {
   return engine.createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED);
@@ -124,10 +124,11 @@ class OutputAllocator : public nvinfer1::IOutputAllocator {
   }
 };
 
-/// 8.5.3 asks the output allocator for the size that the context's last execution needed (512 bytes before any), and
-/// writes beyond it. So the memory has to suffice for any values, which is what this returns; -1: unknown.
-inline int64_t least_output_bytes(const IExecutionContext& context, const char* name) {
-  return context.getMaxOutputSize(name);
+/// 8.5.3 asks an output allocator for what the context's last execution needed, and writes beyond that if it needs
+/// more; getMaxOutputSize() is no better then. So the memory suffices for the indices of every element of the inputs,
+/// in as many dimensions as a tensor can have: NonZero is what makes such outputs.
+inline int64_t least_output_bytes(int64_t input_elements, int64_t element_bytes) {
+  return input_elements * nvinfer1::Dims::MAX_DIMS * element_bytes;
 }
 
 inline IExecutionContext* create_context(ICudaEngine& engine) {

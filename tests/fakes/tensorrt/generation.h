@@ -21,7 +21,8 @@ inline constexpr bool kProfilesAreShared = true;
 inline constexpr bool kShapesAreChecked = true;
 /// True if a context's scratch memory only has to suffice for its shapes; otherwise, for the largest of the engine.
 inline constexpr bool kScratchFollowsShapes = true;
-/// True if enqueueV3 asks an output allocator for what the output needs; otherwise, for what it needed the last time.
+/// True if enqueueV3 asks an output allocator for what the output needs; otherwise, for what it needed the last time,
+/// which getMaxOutputSize() then returns too.
 inline constexpr bool kAsksForNeededBytes = true;
 
 /// The type of indices and shapes that the engine computes.
