@@ -46,7 +46,7 @@ QueueDelay = Annotated[
 ]
 """How long a request may wait for others to be joined with: microseconds, or as long as it pays."""
 
-DEVICE = "auto|cpu|cuda(:[0-9]{1,3})?"
+DEVICE = "auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?"  # one spelling for each, because builds take turns by it
 
 
 def _device(given: str) -> str:
