@@ -33,6 +33,9 @@ building.main()
 """
 """A child whose backend `tensorrt11` is the fake."""
 
+SANITIZERS = ("ASAN_OPTIONS", "TSAN_OPTIONS")
+"""A sanitizer makes an exit of a crash, unless it is told not to handle the signal."""
+
 
 class Child:
     """A build in a process of its own."""
@@ -56,6 +59,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=Path(__file__).parents[4],
+            env=os.environ | {name: f"{os.environ.get(name, '')}:handle_segv=0" for name in SANITIZERS},
         )
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
