@@ -49,6 +49,7 @@ class Builds:
         self._threads = threads
         self._build_plan = build
         self._most_waiting = settings.max_waiting_builds
+        self._most_bytes = settings.max_plan_bytes
         self._devices: KeyedLock[str] = KeyedLock()
         self._running: dict[int, asyncio.Task[StagedPlan]] = {}  # by engine ID
         self._unwanted: dict[int, list[Unwanted]] = {}  # by engine ID
@@ -205,6 +206,7 @@ class Builds:
             self._store.source_path(engine.stored),
             self._store.built.new_part(),
             engine.stored.build.options.for_runtime(device, str(cache.absolute())),
+            self._most_bytes,
         )
         self.waiting += 1
         counted = True

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 from runtime_ext import Error, Runtime
 from runtime_ext.backends import TensorRtOptions
-from trtserve.errors import Unavailable, Unsupported
+from trtserve.errors import TooLarge, Unavailable, Unsupported
 from trtserve.formats.backends import TENSORRT
 from trtserve.formats.generations import generations
 from trtserve.plans.child import SAID_CHARACTERS, Work, failure_of, keep_last, last_words, parsed
 from trtserve.shortage import RETRY_AFTER_S, shortage_behind
+from trtserve.streams import over_limit
 from trtserve.text import cut, sentence
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Job:
     model: Path
     plan: Path  # where it is written; afterwards the file is there only if the build succeeded
     options: dict[str, Any]  # BuildOptions of the runtime
+    most_bytes: int | None = None  # of the plan; None: no limit
 
     def without_paths(self, text: str) -> str:
         """The text without the paths of the job's files, which are nobody's business but the server's."""
@@ -171,6 +173,8 @@ class ProcessBuild:
         words = last_words(said)
         logger.debug("build of %s: %s: %s", job.model.name, report, words)
         failure = failure_of(BUILDING, report, exit_code, words, library=TENSORRT.library, crashed=CRASHED)
+        if isinstance(failure, TooLarge) and job.most_bytes is not None:
+            raise over_limit("The plan that was built is", job.most_bytes, "max-plan-bytes") from failure
         if failure is not None:
             failure.args = (sentence(job.without_paths(str(failure))),)
             raise failure
@@ -196,6 +200,7 @@ class ProcessBuild:
             "libraries": [str(library) for library in self._tensorrt.libraries],
             "plugins": [str(plugin) for plugin in self._tensorrt.plugins],
             "allow_host_code": self._tensorrt.allow_host_code,
+            "most_bytes": job.most_bytes,
         }
         return json.dumps(request).encode() + b"\n"
 

@@ -95,6 +95,7 @@ async def test_the_child_gets_the_job_and_the_libraries(job: Make, tmp_path: Pat
         "libraries": ["/opt/libnvinfer.so.8"],
         "plugins": ["/p/a.so"],
         "allow_host_code": True,
+        "most_bytes": None,
     }
 
 
