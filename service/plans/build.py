@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 # -P: do not import from the folder that the server was started in.
 COMMAND = (sys.executable, "-P", "-m", "runtime_ext.building")
 LINE_BYTES = 1024**2  # an event that is longer is skipped
+PAUSE_S = 0.01  # between two lines of events: as many as come at once would hold up the event loop
 KILLED_WITHIN_S = 5.0  # a killed child is gone by then, or it is stuck in a driver
 BUILDING = Work(
     "The model's build in a process of its own",
@@ -170,6 +171,7 @@ class ProcessBuild:
             await saying
         finally:
             saying.cancel()
+            await asyncio.wait((saying,))
         words = last_words(said)
         logger.debug("build of %s: %s: %s", job.model.name, report, words)
         failure = failure_of(BUILDING, report, exit_code, words, library=TENSORRT.library, crashed=CRASHED)
@@ -181,12 +183,14 @@ class ProcessBuild:
         return str(report.get("target", ""))
 
     async def _end(self, child: asyncio.subprocess.Process) -> None:
-        """Kill the child if it has not ended, and wait until it is gone."""
+        """Kill the child if it has not ended, and wait until it is gone; what it still says is dropped."""
         if child.returncode is not None:
             return
         with suppress(ProcessLookupError):
             child.kill()
-        _, stuck = await asyncio.wait([asyncio.ensure_future(child.wait())], timeout=self._killed_within_s)
+        # Not wait(): asyncio takes note of the end only once both pipes have been read to theirs.
+        gone = asyncio.ensure_future(child.communicate())
+        _, stuck = await asyncio.wait((gone,), timeout=self._killed_within_s)
         for wait in stuck:
             wait.cancel()
             logger.warning("the process %d, which builds a plan, was killed and does not end", child.pid)
@@ -208,6 +212,7 @@ class ProcessBuild:
 async def _next_event(events: asyncio.StreamReader) -> Any:
     """The next line that is a JSON value; None at the end."""
     while True:
+        await asyncio.sleep(PAUSE_S)
         try:
             line = await events.readline()
         except ValueError:  # longer than LINE_BYTES: it was skipped
