@@ -191,8 +191,8 @@ async def test_a_build_that_is_cancelled_leaves_no_child_and_no_file(job: Make, 
 
 FLOOD = """
 def flood():
-    os.write({descriptor}, b'{{"phase": "tuning", "log": "again"}}\\n' * 2000)
-for _ in range(32):  # more than a stream keeps
+    os.write({descriptor}, b'{{"phase": "tuning", "log": "again"}}\\n' * 1000)
+for _ in range(59):  # almost all that a stream and a pipe keep
     flood()
 Path(request["plan"]).write_bytes(b"half")
 while True:
