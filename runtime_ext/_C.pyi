@@ -17,6 +17,9 @@ class Error(Exception):
 AUTO_DELAY: Final[int]
 """The value of `max_queue_delay_us` for an adaptive delay."""
 
+AUTO_BATCH_SIZE: Final[int]
+"""The value of `max_batch_size` for an engine that is batched if it can be."""
+
 KINDS: Final[tuple[str, ...]]
 """InvalidInput, NotFound, Conflict, TooLarge, QueueFull, Cancelled, ExecutionFailed, Unsupported,
 Unavailable, DeadlineExceeded."""
@@ -73,6 +76,12 @@ class EngineInfo:
     @property
     def max_queue_size(self) -> int: ...
     @property
+    def max_batch_size(self) -> int:
+        """The most items in a batch; 1: requests are not joined."""
+    @property
+    def why_not_joined(self) -> str:
+        """Why requests are not joined where the options leave it open; otherwise empty."""
+    @property
     def inputs(self) -> list[TensorSpec]: ...
     @property
     def outputs(self) -> list[TensorSpec]: ...
@@ -83,9 +92,10 @@ class EngineInfo:
 class BatchOptions:
     """How requests are joined into batches, along dimension `batch_dims[tensor]` (0 where not named).
 
-    `max_batch_size`: the most items; 1: each request runs alone. `max_queue_delay_us`: how long a request may
-    wait for others; AUTO_DELAY: as long as waiting pays, within `latency_target_us`. Batches of
-    `preferred_batch_sizes` do not wait.
+    `max_batch_size`: the most items; 1: each request runs alone; AUTO_BATCH_SIZE: what the profiles take,
+    where the tensors can be joined, and a request that fits in no batch runs alone.
+    `max_queue_delay_us`: how long a request may wait for others; AUTO_DELAY: as long as waiting pays, within
+    `latency_target_us`. Batches of `preferred_batch_sizes` do not wait.
     """
 
     max_batch_size: int
@@ -419,6 +429,8 @@ class Runtime:
         ended. `timeout_ns`: a request without an answer by then ends as DeadlineExceeded, even while it
         executes. `priority`: 0 (high), 1 or 2 (low).
         """
+    def stop_joining(self, id: int, why: str) -> None:
+        """Join no more requests of the engine, and tell this as the reason."""
     def cancel(self, id: int, ticket: int) -> bool:
         """Take a request out of the queue: it ends as Cancelled. False if it has started or ended."""
     def completion_fd(self) -> int:

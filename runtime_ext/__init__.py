@@ -8,6 +8,7 @@ Importing this package registers the operators with torch, so that `torch.jit.lo
 import torch  # noqa: F401  isort: skip
 
 from runtime_ext._C import (
+    AUTO_BATCH_SIZE,
     AUTO_DELAY,
     DATATYPES,
     KINDS,
@@ -42,6 +43,7 @@ from runtime_ext.backends import create_runtime
 from runtime_ext.operators import module
 
 __all__ = [
+    "AUTO_BATCH_SIZE",
     "AUTO_DELAY",
     "DATATYPES",
     "KINDS",

@@ -32,13 +32,16 @@ using NoGil = py::call_guard<py::gil_scoped_release>;
 
 /// An engine as Python sees it: a copy, so that it does not keep the engine resident.
 struct EngineInfo {
-  explicit EngineInfo(const Engine& engine)
+  /// `served` is null where it is not served, as before the end of its load.
+  EngineInfo(const Engine& engine, const ServedEngine* served)
       : id(engine.id()),
         name(engine.name()),
         backend(engine.backend()),
         device(engine.device().str()),
         instances(engine.backend_engine().instances()),
         max_queue_size(engine.options().max_queue_size),
+        max_batch_size(served != nullptr ? served->max_items() : 1),
+        why_not_joined(served != nullptr ? served->why_not_joined() : ""),
         inputs(engine.inputs()),
         outputs(engine.outputs()),
         properties(engine.properties()) {}
@@ -49,10 +52,19 @@ struct EngineInfo {
   std::string device;
   int instances;
   int64_t max_queue_size;
+  int64_t max_batch_size;
+  std::string why_not_joined;
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::map<std::string, std::string> properties;
 };
+
+EngineInfo info_of(const Runtime& runtime, const Engine& engine) {
+  for (const auto& served : runtime.scheduler().served()) {
+    if (&served->engine() == &engine) return {engine, served.get()};
+  }
+  return {engine, nullptr};
+}
 
 /// Closes the runtime when Python drops it: without the GIL, since it waits for threads. A failure can only be logged.
 struct CloseRuntime {
@@ -132,6 +144,10 @@ void bind_engine(py::module_& module) {
       .def_readonly("device", &EngineInfo::device)
       .def_readonly("instances", &EngineInfo::instances)
       .def_readonly("max_queue_size", &EngineInfo::max_queue_size)
+      .def_readonly("max_batch_size", &EngineInfo::max_batch_size)
+      .def_property_readonly(
+          "why_not_joined",
+          [](const EngineInfo& info) { return info.why_not_joined.empty() ? "" : sentence(info.why_not_joined); })
       .def_readonly("inputs", &EngineInfo::inputs)
       .def_readonly("outputs", &EngineInfo::outputs)
       .def_property_readonly("properties", [](const EngineInfo& info) {
@@ -212,7 +228,7 @@ void bind_runtime(py::module_& module) {
       .def(
           "load",
           [](Runtime& runtime, EngineId id, const std::string& plan, const std::string& backend,
-             const LoadOptions& options) { return EngineInfo(*runtime.load(id, plan, backend, options)); },
+             const LoadOptions& options) { return info_of(runtime, *runtime.load(id, plan, backend, options)); },
           "id"_a, "plan"_a, "backend"_a, "options"_a, NoGil())
       .def(
           "unload",
@@ -221,11 +237,18 @@ void bind_runtime(py::module_& module) {
       .def("engines",
            [](const Runtime& runtime) {
              std::vector<EngineInfo> infos;
-             for (const auto& engine : runtime.manager().engines()) infos.emplace_back(*engine);
+             for (const auto& engine : runtime.manager().engines()) infos.push_back(info_of(runtime, *engine));
              return infos;
            })
       .def(
-          "engine", [](const Runtime& runtime, EngineId id) { return EngineInfo(*runtime.manager().find(id)); }, "id"_a)
+          "engine", [](const Runtime& runtime, EngineId id) { return info_of(runtime, *runtime.manager().find(id)); },
+          "id"_a)
+      .def(
+          "stop_joining",
+          [](Runtime& runtime, EngineId id, std::string why) {
+            runtime.scheduler().find(id)->stop_joining(std::move(why));
+          },
+          "id"_a, "why"_a, NoGil())
       .def(
           "graph", [](const Runtime& runtime, EngineId id) { return graph_text(*runtime.manager().find(id)); }, "id"_a,
           NoGil())
@@ -288,7 +311,7 @@ void bind_runtime(py::module_& module) {
            })
       .def("close", &Runtime::close, NoGil());
 
-  module.def("engine_info", [](EngineId id) { return EngineInfo(*find_engine(id)); }, "id"_a);
+  module.def("engine_info", [](EngineId id) { return EngineInfo(*find_engine(id), nullptr); }, "id"_a);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ Whatever libraries print goes to standard error. It ends with the process that s
 
 import json
 import os
+import resource
 import sys
 import threading
 import traceback
@@ -36,6 +37,7 @@ class Request(TypedDict):
     libraries: list[str]
     plugins: list[str]
     allow_host_code: bool
+    most_bytes: int | None  # of each file that the build writes; None: no limit
 
 
 Emit = Callable[[dict[str, Any]], None]
@@ -71,6 +73,9 @@ def attempt(request: Request, emit: Emit) -> dict[str, Any]:
     progress = BuildProgress()
     steps = Steps(progress, emit)
     steps.tell()
+    if request["most_bytes"] is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["most_bytes"], hard))
     ended = threading.Event()
     telling = threading.Thread(target=_tell_until, args=[ended, steps])
     telling.start()

@@ -48,7 +48,8 @@ ServedEngine::ServedEngine(Private /*only start() has one*/, std::shared_ptr<Eng
       failures_(engine_->label()),
       queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), instance_count_, share_, *clock_),
       executions_(*engine_, surroundings.left_behind, surroundings.stuck_after, std::move(wake_by)),
-      joins_requests_(rules_.joins()) {}
+      joins_requests_(rules_.joins()),
+      why_not_joined_(rules_.why_not) {}
 
 std::shared_ptr<ServedEngine> ServedEngine::start(std::shared_ptr<Engine> engine, Forward forward,
                                                   const Surroundings& surroundings, std::shared_ptr<DeviceShare> share,
@@ -231,10 +232,23 @@ void ServedEngine::failed(const Failure& failure, TimePoint now) {
   if (const auto next = failures_.failed(now, failure.message)) executions_.wake_by(*next);
 }
 
-void ServedEngine::batch_undivided() {
-  if (stats_.batch_undivided() != kUndividedBatches) return;
+std::string ServedEngine::why_not_joined() const {
+  const std::lock_guard lock(why_mutex_);
+  return why_not_joined_;
+}
+
+void ServedEngine::stop_joining(std::string why) {
+  {
+    const std::lock_guard lock(why_mutex_);
+    why_not_joined_ = std::move(why);
+  }
   joins_requests_ = false;
   queue_.stop_joining();
+}
+
+void ServedEngine::batch_undivided() {
+  if (stats_.batch_undivided() != kUndividedBatches) return;
+  stop_joining("the outputs of its batches did not have one item for each input item");
   log(Severity::Warning, "executions",
       c10::str("requests for ", engine_->label(), " run one by one from now on: the outputs of ", kUndividedBatches,
                " batches did not have one item per input item; load it with max_batch_size 1, or set batch_dims to the "

@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <vector>
 
 #include "core/batch_outputs.h"
@@ -72,6 +74,12 @@ class ServedEngine final : private BatchHandler {
   Stuck stuck() const { return executions_.stuck(clock_->glance()); }
   /// True if requests are joined: the options ask for it, and outputs could be divided so far.
   bool joins_requests() const { return joins_requests_; }
+  /// The most items in a batch; 1: requests are not joined.
+  int64_t max_items() const { return joins_requests_ ? rules_.max_items : 1; }
+  /// Why the requests of an engine that may be batched are not; empty if they are, or if its options decide it.
+  std::string why_not_joined() const;
+  /// Joins no more requests from now on, for this reason.
+  void stop_joining(std::string why);
 
  private:
   void start_instances(const std::shared_ptr<ServedEngine>& self);
@@ -106,6 +114,8 @@ class ServedEngine final : private BatchHandler {
   Executions executions_;
   std::atomic<size_t> busy_{0};
   std::atomic<bool> joins_requests_;
+  mutable std::mutex why_mutex_;
+  std::string why_not_joined_;  // guarded by why_mutex_
 
   std::vector<std::unique_ptr<Instance>> instances_;  // empty once stopped
 };

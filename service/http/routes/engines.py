@@ -50,7 +50,11 @@ async def upload(
     query: Annotated[UploadQuery, Query()],
     prefer: Annotated[
         str | None,
-        Header(description="`respond-async`: do not wait for the build of a plan.", examples=[RESPOND_ASYNC]),
+        Header(
+            description="`respond-async`: do not wait for the build of a plan; with `wait=N` beside it, wait "
+            "N seconds at most.",
+            examples=[RESPOND_ASYNC, f"{RESPOND_ASYNC}, wait=10"],
+        ),
     ] = None,
 ) -> EngineModel:
     """Upload a plan and load its engine, or an ONNX model and build a plan from it first.
@@ -79,9 +83,10 @@ async def upload(
     )
     registry = services.registry
     created: bool | None
-    if choice.build is not None and prefers_async(request.headers):
+    wait_s = prefers_async(request.headers)
+    if choice.build is not None and wait_s is not None:
         resolved, created = await registry.accept(
-            plan, name=query.name, options=choice.options, build=choice.build
+            plan, name=query.name, options=choice.options, build=choice.build, wait_s=wait_s
         )
     else:
         resolved, created = await registry.add(

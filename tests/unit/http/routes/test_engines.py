@@ -53,6 +53,7 @@ async def test_an_upload_is_answered_with_the_ready_engine(client: httpx.AsyncCl
         "max_queue_size": 256,
         "cuda_graphs": "auto",
         "max_batch_size": 1,
+        "why_not_joined": None,
         "max_queue_delay_us": 0,
         "latency_target_us": 10_000,
         "preferred_batch_sizes": [],
