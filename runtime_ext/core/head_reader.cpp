@@ -70,9 +70,9 @@ int64_t number_of(std::string_view value) {
   return number;
 }
 
-/// Adds `text` to the key; false if there is no room for it and for the empty line behind it.
-bool append(ReadHead& head, std::string_view text) {
-  if (text.size() > head.key.size() - kLineEnd.size() - head.key_bytes) return false;
+/// Adds `text` to the key; false if there is no room for it and for `reserved` bytes: for the empty line at the end.
+bool append(ReadHead& head, std::string_view text, size_t reserved = kLineEnd.size()) {
+  if (text.size() > head.key.size() - reserved - head.key_bytes) return false;
   std::memcpy(head.key.data() + head.key_bytes, text.data(), text.size());
   head.key_bytes += text.size();
   return true;
@@ -141,7 +141,7 @@ bool HeadReader::read(std::string_view data, ReadHead& head) const {
     }
     at = value_end + kLineEnd.size();
   }
-  append(head, kLineEnd);  // there is always room for it
+  append(head, kLineEnd, 0);  // there is always room for it
   head.bytes = at + kLineEnd.size();
   return true;
 }

@@ -309,10 +309,17 @@ def seeds() -> Iterator[bytes]:
     yield from (begin + lines + b"\r\n1234567" for lines in (b"", usual, browser, usual + browser))
     for line in LINES:
         yield begin + line + b"\r\n\r\n1234567"
+    empty = by_grammar(begin + b"Accept: \r\n\r\n")
+    assert empty is not None
+    for size in range(SHORT - 3, SHORT + 3):  # of the short head
+        yield begin + b"Accept: " + b"a" * (size - len(empty[0])) + b"\r\n\r\n1234567"
     for target in TARGETS:
         yield begin.replace(b"/engines/net/infer", target) + b"\r\n"
     for old, new in (
-        *((b"POST", method) for method in (b"PUT", b"GET", b"post", b"POST ", b" POST", b"", b"\r\nPOST")),
+        *(
+            (b"POST", method)
+            for method in (b"PUT", b"GET", b"post", b"HEAD", b"COPY", b"POST ", b" POST", b"", b"\r\nPOST")
+        ),
         *((b"HTTP/1.1", version) for version in (b"HTTP/1.0", b"HTTP/2.0", b"http/1.1", b"HTTP/1.1 ", b"")),
         *((b": 7", b":" + length) for length in LENGTHS),
         (b"\r\n", b"\n"),
