@@ -210,6 +210,10 @@ def test_a_long_json_of_a_binary_body_takes_the_long_way(heads: KnownHeads) -> N
         assert (heads.look_up(raw) is not None) == short
 
 
+def test_a_long_body_without_json_is_ordinary(heads: KnownHeads) -> None:
+    assert known(heads, head("Content-Type: application/x-safetensors", length=LIMIT)).length == LIMIT
+
+
 # -- a full cache
 
 

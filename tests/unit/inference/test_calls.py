@@ -180,6 +180,12 @@ async def test_requests_that_share_a_head_have_numbers_of_their_own(
     head = head_of(b"")
     inference.start(head, told + BLOB, 0, lambda _: None, header_length=len(told))
     assert runtime.timeouts[4] == 9_000_000
+    listed = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+    body = document(inputs=[listed])
+    json_alone = RequestHead.of("net", None, read_headers({}))
+    for shared, length in ((json_alone, -1), (head_of(b""), len(body))):
+        inference.start(shared, body, 0, lambda _: None, header_length=length, timeout_ns=6)
+    assert runtime.timeouts[5:] == [6, 6]
 
 
 async def test_a_length_beyond_the_body_finds_no_template(inference: Inference) -> None:
