@@ -170,12 +170,7 @@ class InferProtocol(TimedHttp):
         self._coding = head.form.answer_coding
         try:
             self._call = self._short.inference.start(
-                head,
-                body,
-                offset,
-                self._done,
-                header_length=known.header_length,
-                timeout_ns=known.timeout_ns,
+                head, body, offset, self._done, header_length=known.header_length, timeout_ns=known.timeout_ns
             )
         except Exception as failure:
             self._refuse(failure)
