@@ -468,6 +468,25 @@ def take_log() -> list[LogRecord]:
 def engine_info(id: int) -> EngineInfo:
     """The engine `id` of the current runtime: for the fake kernel of the typed operator."""
 
+class HeadReader:
+    """Reads the heads (request line and headers) of ordinary POST requests of HTTP/1.1. Immutable.
+
+    It is stricter than HTTP demands: it reads no head that httptools refuses, and those that it reads,
+    httptools reads in the same way.
+    """
+
+    def __init__(self, kept: Sequence[str], numbers: tuple[str, str, str], refused: Sequence[str]) -> None:
+        """Names of headers, in lower case: those whose values matter as they are; those whose values are
+        whole numbers, which may differ from request to request; those that no head may have. A head must not
+        have a number twice. All other headers are only checked."""
+    def read(self, data: bytes) -> tuple[bytes, int, int, int, int] | None:
+        """The head at the start of `data`; None if it is incomplete or invalid, or has anything unusual.
+
+        Returns the short head, which is the same for all heads that differ only in what does not matter: the
+        request line, the `kept` headers as they were sent, 0 for each number, and an empty line. Then the
+        length of the head that was sent; and the numbers, -1 for each that is not there.
+        """
+
 Buffer = bytes | bytearray | memoryview | np.ndarray[Any, Any]
 
 def find_number_lists(document: Buffer, least: int, most: int) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ answer.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from runtime_ext import Completion, Output, Prepared, Runtime
 from trtserve import codec
@@ -17,6 +17,7 @@ from trtserve.engines.registry import Registry
 from trtserve.errors import InvalidInput, NotFound, of_kind, unknown_model
 from trtserve.inference.completions import Completions
 from trtserve.inference.inflight import InflightBytes, Share
+from trtserve.inference.recent import Recent
 from trtserve.inference.shared_memory import (
     Regions,
     check_outputs,
@@ -32,11 +33,12 @@ HERE_BYTES = (
     2_097_152  # of numbers as text that the event loop reads itself (about 10 ms); a thread reads more
 )
 DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
-TEMPLATES = 8  # kept for one head
+TEMPLATES = 4096  # kept of all heads together
+PATTERNS = 4096  # likewise
 PATTERN_TENSORS = 16  # inputs and outputs of a request whose pattern is kept
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Template:
     """What requests with one head and one JSON share, while their engine stays the same."""
 
@@ -45,7 +47,6 @@ class Template:
     request: InferRequest  # without inputs
     selected: Selected
     alike: bool  # nothing but the outputs, which are all blobs, tells one of their answers from another
-    rendered: dict[object, bytes] = field(default_factory=dict)  # for the writer of answers: by output shapes
 
 
 @dataclass(slots=True)
@@ -57,24 +58,28 @@ class Pattern:
     selected: Selected
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RequestHead:
-    """What a request's target and headers say; requests with the same head may share it."""
+    """What a request's target and headers say; requests with the same head may share it.
+
+    The form's timeout and the length of its JSON may differ between them: see start().
+    """
 
     ref: str
     version: str | None  # as in the target; None: the current one
     form: BodyForm
     header_length: int  # of the JSON in the binary form; -1: another form
     of_model: bool = False  # asks for a model of the Open Inference Protocol, not for an engine
-    templates: dict[bytes, Template] = field(default_factory=dict)
-    patterns: dict[object, Pattern] = field(default_factory=dict)
+    shared: bool = True  # False: belongs to one request, so that nothing is kept for the next
 
     @classmethod
-    def of(cls, ref: str, version: str | None, form: BodyForm, *, of_model: bool = False) -> "RequestHead":
+    def of(
+        cls, ref: str, version: str | None, form: BodyForm, *, of_model: bool = False, shared: bool = True
+    ) -> "RequestHead":
         length = form.header_length or ""
         # Any other value is refused when the body is decoded.
         known = length.isascii() and length.isdecimal() and len(length) <= open_inference.LENGTH_DIGITS
-        return cls(ref, version, form, int(length) if known else -1, of_model)
+        return cls(ref, version, form, int(length) if known else -1, of_model, shared)
 
 
 @dataclass(slots=True)
@@ -117,16 +122,22 @@ class Inference:
         self._inflight = inflight  # of inputs that are created; the owner of the body counts the body
         self._shared_memory = shared_memory
         self._limit = settings.max_request_bytes
+        self.templates: Recent[tuple[RequestHead, bytes], Template] = Recent(TEMPLATES)  # by their documents
+        self.patterns: Recent[tuple[RequestHead, object], Pattern] = Recent(PATTERNS)
         self._timeout_ns = None
         if settings.request_timeout_s is not None:
             self._timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
 
-    def check(self, head: RequestHead, length: int) -> None:
-        """Raise the error for a request that can be refused before its body of `size` bytes arrives."""
+    def check(self, head: RequestHead, length: int, header_length: int | None = None) -> None:
+        """Raise the error for a request that can be refused before its body of `length` bytes arrives.
+
+        `header_length`: see start().
+        """
         engine = self.ready(head.ref, head.version, head.of_model).engine
-        if head.header_length < 0:
+        written = head.header_length if header_length is None else header_length
+        if written < 0:
             return
-        blobs, most = length - head.header_length, engine.most_input_bytes
+        blobs, most = length - written, engine.most_input_bytes
         if most is not None and blobs > most:
             raise InvalidInput(
                 f"The request has {blobs} bytes of tensors behind its JSON; all inputs of engine {engine} "
@@ -142,24 +153,36 @@ class Inference:
                 raise unknown_model(missing) from None
             raise
 
-    def start(self, head: RequestHead, body: Body, offset: int, done: Done) -> Call:
+    def start(
+        self,
+        head: RequestHead,
+        body: Body,
+        offset: int,
+        done: Done,
+        *,
+        header_length: int | None = None,
+        timeout_ns: int | None = None,
+    ) -> Call:
         """Submit the request whose body is `body` from `offset` on; `done` gets its completion.
 
-        Raises the error that the request is refused with.
+        `header_length`, `timeout_ns`: the request's own, instead of those of a head that it shares with
+        requests that have others. Raises the error that the request is refused with.
         """
         resolved = self.ready(head.ref, head.version, head.of_model)
-        end = offset + head.header_length
+        written = head.header_length if header_length is None else header_length
+        end = offset + written
         template = None
-        if 0 < head.header_length <= DOCUMENT_BYTES:
-            template = head.templates.get(bytes(body[offset:end]))
+        if 0 < written <= DOCUMENT_BYTES and end <= len(body):
+            template = self.templates.get((head, bytes(body[offset:end])))
         if template is None or template.resolved is not resolved:
-            read = self._read(head, resolved, memoryview(body)[offset:] if offset else body)
+            read = self._read(head, resolved, memoryview(body)[offset:] if offset else body, written)
             if not isinstance(read, Template):
-                return self._submit(head, resolved, read, read.timeout_ns or self._timeout_ns, done)
+                limit_ns = (read.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+                return self._submit(head, resolved, read, limit_ns, done)
             template = read
         request = template.request
-        timeout_ns = request.timeout_ns or self._timeout_ns
-        ticket = self._runtime.submit(template.prepared, body, end, timeout_ns, request.priority)
+        limit_ns = (request.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+        ticket = self._runtime.submit(template.prepared, body, end, limit_ns, request.priority)
         self._completions.expect(ticket, done)
         return Call(resolved, ticket, request, template.selected, template)
 
@@ -181,9 +204,9 @@ class Inference:
         if head.header_length in range(DOCUMENT_BYTES + 1):
             return self.start(head, body, 0, done)
         if len(body) > HERE_BYTES:
-            read = await CODINGS.run(self._read, head, resolved, body)
+            read = await CODINGS.run(self._read, head, resolved, body, head.header_length)
         else:
-            read = self._read(head, resolved, body)
+            read = self._read(head, resolved, body, head.header_length)
         assert not isinstance(read, Template), "a longer document has none"
         await self.read_long(head, read, share)
         return self.start_request(head, read, None, done)
@@ -283,13 +306,15 @@ class Inference:
             written=written,
         )
 
-    def _read(self, head: RequestHead, resolved: Resolved, body: Body) -> Template | InferRequest:
+    def _read(
+        self, head: RequestHead, resolved: Resolved, body: Body, header_length: int
+    ) -> Template | InferRequest:
         """What is new in a body: a template if other requests may be like it, otherwise the one request."""
-        if head.header_length < 0:
+        if header_length < 0:
             return codec.decode_body(head.form, body)
-        if head.header_length == 0:
+        if header_length == 0:
             return head.form.complete(self._raw(resolved, body))
-        document, blobs = open_inference.split(body, head.form.header_length or "")
+        document, blobs = open_inference.split(body, str(header_length))
         described = open_inference.describe(document)
         whole = described.all_blobs and sum(described.blob_bytes) == len(blobs)
         if whole and len(document) <= DOCUMENT_BYTES and not described.request.shared:
@@ -311,10 +336,8 @@ class Inference:
         prepared, selected = self._prepare(resolved, request, described.tensors)
         alike = head.form.answer_coding is None and _alike(request, selected)
         template = Template(resolved, prepared, request, selected, alike)
-        if request.id is None:  # an id belongs to one request and rarely repeats
-            if len(head.templates) >= TEMPLATES:
-                head.templates.clear()
-            head.templates[document] = template
+        if request.id is None and head.shared:  # an id belongs to one request and rarely repeats
+            self.templates.put((head, document), template)
         return template
 
     def _pattern(
@@ -326,15 +349,13 @@ class Inference:
             request.outputs and tuple([(out.name, out.binary, out.region) for out in request.outputs]),
             request.binary_outputs,
         )
-        known = head.patterns.get(key)
+        known = self.patterns.get((head, key))
         if known is not None and known.resolved is resolved:
             return known.prepared, known.selected
         tensors = [(name, datatype, shape) for name, datatype, shape, _ in request.inputs]
         prepared, selected = self._prepare(resolved, request, tensors)
-        if len(key[0]) + len(selected) <= PATTERN_TENSORS:
-            if len(head.patterns) >= TEMPLATES:
-                head.patterns.clear()
-            head.patterns[key] = Pattern(resolved, prepared, selected)
+        if head.shared and len(key[0]) + len(selected) <= PATTERN_TENSORS:
+            self.patterns.put((head, key), Pattern(resolved, prepared, selected))
         return prepared, selected
 
     def _prepare(
