@@ -1,7 +1,9 @@
 #include "core/number_list.h"
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -61,8 +63,12 @@ bool convert(const Number& number, T& element) {
 template <typename T>
 class Reader {
  public:
-  Reader(std::string_view text, c10::IntArrayRef shape, T* to, size_t capacity)
-      : scanner_(text), shape_(shape), to_(to), capacity_(capacity), expected_(product(shape)) {}
+  Reader(std::string_view text, c10::IntArrayRef shape, void* to, size_t capacity)
+      : scanner_(text),
+        shape_(shape),
+        to_(static_cast<std::byte*>(to)),
+        capacity_(capacity),
+        expected_(product(shape)) {}
 
   std::optional<NumberListFault> read() {
     scanner_.skip_blanks();
@@ -168,7 +174,7 @@ class Reader {
     }
     // The list must be flat, or nested to the depth of the last dimension.
     if (nested_ ? depth + 1 != shape_.size() : depth != 0) note_nesting(depth, begin);
-    if (count_ < capacity_) to_[count_] = element;
+    if (count_ < capacity_) std::memcpy(to_ + count_ * sizeof(T), &element, sizeof(T));
     ++count_;
     return true;
   }
@@ -192,7 +198,7 @@ class Reader {
 
   Scanner scanner_;
   c10::IntArrayRef shape_;
-  T* to_;
+  std::byte* to_;  // of any alignment
   size_t capacity_;
   size_t expected_;
   size_t count_ = 0;     // elements so far
@@ -205,9 +211,8 @@ class Reader {
 
 std::optional<NumberListFault> read_number_list(std::string_view text, c10::IntArrayRef shape, c10::ScalarType dtype,
                                                 void* to, size_t capacity) {
-  return for_element_type(dtype, [&]<typename T>(std::type_identity<T> /*type*/) {
-    return Reader<T>(text, shape, static_cast<T*>(to), capacity).read();
-  });
+  return for_element_type(
+      dtype, [&]<typename T>(std::type_identity<T> /*type*/) { return Reader<T>(text, shape, to, capacity).read(); });
 }
 
 }  // namespace trtserve

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import runtime_ext
@@ -276,6 +276,7 @@ DOCUMENTS = st.recursive(
 )
 
 
+@example({"data": [[], "data"]}, None, (",", ":"))
 @given(DOCUMENTS, st.sampled_from([None, 1]), st.sampled_from([(",", ":"), (" , ", "\t:\r\n")]))
 def test_cutting_lists_out_changes_no_document(
     value: Any, indent: int | None, separators: tuple[str, str]
