@@ -490,27 +490,28 @@ class CutDocument:
 
     @property
     def rest(self) -> bytes:
-        """The document with a 0 in place of each list that is the value of a key "data", and a 1 in place of the
-        first plain string that is the value of a key "id".
+        """The document with a 0 in place of each list that is the value of a key "data", and a 1 in place of
+        the first plain string that is the value of a key "id".
 
-        Two documents of one rest, of which one is valid JSON, differ only in these values if read() takes both.
+        Two documents of one rest, of which one is valid JSON, differ only in these values if read() takes
+        both.
         """
 
     @property
     def id(self) -> str | None: ...
     def read(self, layout: JsonLayout) -> bytes | TensorMemory | None:
-        """The tensors, as read_number_list() reads their lists; None if it refuses one, if there are other lists
-        than in the layout, or if only one of both has an id. Releases the GIL if it takes long.
+        """The tensors, as read_number_list() reads their lists; None if it refuses one, if there are other
+        lists than in the layout, or if only one of both has an id. Releases the GIL if it takes long.
         """
 
 def cut_json(body: Buffer, offset: int, most_lists: int, most_rest: int) -> CutDocument | None:
-    """Cut the JSON document from `offset` to the end of `body`; None if it has more lists, or more bytes besides
-    them. Keeps the body. Releases the GIL if it takes long.
+    """Cut the JSON document from `offset` to the end of `body`; None if it has more lists, or more bytes
+    besides them. Keeps the body. Releases the GIL if it takes long.
     """
 
 def write_number_list(data: Buffer, datatype: str) -> bytes:
-    """Write a tensor's elements as a flat JSON list, floats as the shortest decimals that are read as the same
-    float. Infinities and NaN are null. Releases the GIL if it takes long.
+    """Write a tensor's elements as a flat JSON list, floats as the shortest decimals that are read as the
+    same float. Infinities and NaN are null. Releases the GIL if it takes long.
     """
 
 def read_contents(
