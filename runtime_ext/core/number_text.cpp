@@ -44,7 +44,7 @@ size_t count_digits(uint64_t number) {
 
 template <typename T>
 char* put_integer(char* to, T number) {
-  auto magnitude = static_cast<uint64_t>(number);
+  auto magnitude = static_cast<uint64_t>(static_cast<std::common_type_t<T, int>>(number));
   if constexpr (std::is_signed_v<T>) {
     if (number < 0) {
       *to++ = '-';
