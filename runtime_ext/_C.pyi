@@ -487,7 +487,7 @@ class HeadReader:
         length of the head that was sent; and the numbers, -1 for each that is not there.
         """
 
-Buffer = bytes | bytearray | memoryview | np.ndarray[Any, Any]
+Buffer = bytes | bytearray | memoryview | Output | np.ndarray[Any, Any]
 
 def find_number_lists(document: Buffer, least: int, most: int) -> list[tuple[int, int]]:
     """Find lists of numbers that are the values of a key "data" in a JSON document and have at least `least`
@@ -509,6 +509,49 @@ def read_number_list(
     Elements beyond the end of `to` are only counted. Returns the fault, if there is one: "malformed",
     "nesting", "count" or "element"; the depth, the number of elements, or the element's index; and its begin
     and end in the text. FP16 and BF16 are not supported. Releases the GIL.
+    """
+
+class TensorMemory:
+    """Memory for consecutive tensors."""
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class JsonLayout:
+    """What the documents of one `rest` are read into: tensors, one after the other. Immutable."""
+
+    def __init__(self, tensors: Sequence[tuple[str, Sequence[int]]], has_id: bool) -> None:
+        """The datatype and the shape of each tensor; the datatypes are those of read_number_list()."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+class CutDocument:
+    """A JSON document without its lists of numbers and its id."""
+
+    @property
+    def rest(self) -> bytes:
+        """The document with a 0 in place of each list that is the value of a key "data", and a 1 in place of
+        the first plain string that is the value of a key "id".
+
+        Two documents of one rest, of which one is valid JSON, differ only in these values if read() takes
+        both.
+        """
+
+    @property
+    def id(self) -> str | None: ...
+    def read(self, layout: JsonLayout) -> bytes | TensorMemory | None:
+        """The tensors, as read_number_list() reads their lists; None if it refuses one, if there are other
+        lists than in the layout, or if only one of both has an id. Releases the GIL if it takes long.
+        """
+
+def cut_json(body: Buffer, offset: int, most_lists: int, most_rest: int) -> CutDocument | None:
+    """Cut the JSON document from `offset` to the end of `body`; None if it has more lists, or more bytes
+    besides them. Keeps the body. Releases the GIL if it takes long.
+    """
+
+def write_number_list(data: Buffer, datatype: str) -> bytes:
+    """Write a tensor's elements as a flat JSON list, floats as the shortest decimals that are read as the
+    same float. Infinities and NaN are null. Releases the GIL if it takes long.
     """
 
 def read_contents(

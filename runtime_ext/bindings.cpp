@@ -13,6 +13,7 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include "bindings_heads.h"
+#include "bindings_json.h"
 #include "bindings_numbers.h"
 #include "bindings_options.h"
 #include "bindings_stats.h"
@@ -324,6 +325,7 @@ PYBIND11_MODULE(_C, module) {
   trtserve::bind_tensors(module);
   trtserve::bind_heads(module);
   trtserve::bind_numbers(module);
+  trtserve::bind_json(module);
   trtserve::bind_options(module);
   trtserve::bind_build(module);
   trtserve::bind_engine(module);

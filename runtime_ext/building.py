@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypedDict
 
-import torch
-
 from runtime_ext import BuildOptions, BuildProgress, Error, LogRecord, Runtime, take_log
 from runtime_ext.backends import TensorRtOptions, create_runtime
 from runtime_ext.child import bind_to
@@ -115,6 +113,8 @@ def _tell_until(ended: threading.Event, steps: Steps) -> None:
 def build_target(runtime: Runtime, backend: str, device: str) -> str:
     """Return what a plan that is built now is for, in words: "TensorRT 8.5.3, NVIDIA H100 80GB HBM3 (compute
     capability 9.0)"; without a GPU only the version. Blocks."""
+    import torch  # which a server needs for nothing else: see torch_libraries
+
     version = f"TensorRT {runtime.backend_version(backend)}"
     if not torch.cuda.is_available():
         return version

@@ -2,15 +2,26 @@
 
 Every request takes this path, so work that requests share is done once: what the JSON of a binary body says
 is kept with its head (see Template). Then a request costs one look-up, one submit, and one look-up for its
-answer.
+answer. Above 400 lines, because the ways from a body to the queue differ in a few lines each.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from runtime_ext import Completion, Output, Prepared, Runtime
+from runtime_ext import Completion, CutDocument, Output, Prepared, Runtime
 from trtserve import codec
-from trtserve.codec import Body, BodyForm, Form, InferRequest, Selected, open_inference, raw
+from trtserve.codec import (
+    Body,
+    BodyForm,
+    Form,
+    InferRequest,
+    Selected,
+    json_alike,
+    json_large,
+    open_inference,
+    raw,
+)
 from trtserve.codec.request import Unread
 from trtserve.engines.engine import Resolved
 from trtserve.engines.registry import Registry
@@ -25,6 +36,7 @@ from trtserve.inference.shared_memory import (
     read_inputs,
     write_outputs,
 )
+from trtserve.inference.templates import JsonTemplates, Pattern, Template
 from trtserve.options.batching import read_dims
 from trtserve.settings import Settings
 from trtserve.workers import CODINGS
@@ -36,26 +48,6 @@ DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
 TEMPLATES = 4096  # kept of all heads together
 PATTERNS = 4096  # likewise
 PATTERN_TENSORS = 16  # inputs and outputs of a request whose pattern is kept
-
-
-@dataclass(slots=True, eq=False)
-class Template:
-    """What requests with one head and one JSON share, while their engine stays the same."""
-
-    resolved: Resolved
-    prepared: Prepared
-    request: InferRequest  # without inputs
-    selected: Selected
-    alike: bool  # nothing but the outputs, which are all blobs, tells one of their answers from another
-
-
-@dataclass(slots=True)
-class Pattern:
-    """What requests in the other forms share if they have the same tensors and ask for the same outputs."""
-
-    resolved: Resolved
-    prepared: Prepared
-    selected: Selected
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +63,9 @@ class RequestHead:
     header_length: int  # of the JSON in the binary form; -1: another form
     of_model: bool = False  # asks for a model of the Open Inference Protocol, not for an engine
     shared: bool = True  # False: belongs to one request, so that nothing is kept for the next
+    json_key: bytes = (
+        b""  # equal for heads whose JSON bodies say the same; empty if the body is not JSON alone
+    )
 
     @classmethod
     def of(
@@ -79,7 +74,10 @@ class RequestHead:
         length = form.header_length or ""
         # Any other value is refused when the body is decoded.
         known = length.isascii() and length.isdecimal() and len(length) <= open_inference.LENGTH_DIGITS
-        return cls(ref, version, form, int(length) if known else -1, of_model, shared)
+        head = cls(ref, version, form, int(length) if known else -1, of_model, shared)
+        if form.header_length is None and form.body is Form.PROTOCOL:
+            head.json_key = repr((ref, version, form, of_model)).encode()
+        return head
 
 
 @dataclass(slots=True)
@@ -121,6 +119,7 @@ class Inference:
         self._completions = completions
         self._inflight = inflight  # of inputs that are created; the owner of the body counts the body
         self._shared_memory = shared_memory
+        self._json = JsonTemplates()
         self._limit = settings.max_request_bytes
         self.templates: Recent[tuple[RequestHead, bytes], Template] = Recent(TEMPLATES)  # by their documents
         self.patterns: Recent[tuple[RequestHead, object], Pattern] = Recent(PATTERNS)
@@ -169,6 +168,8 @@ class Inference:
         requests that have others. Raises the error that the request is refused with.
         """
         resolved = self.ready(head.ref, head.version, head.of_model)
+        if head.json_key:
+            return self._start_json(head, resolved, body, offset, done, timeout_ns)
         written = head.header_length if header_length is None else header_length
         end = offset + written
         template = None
@@ -185,6 +186,57 @@ class Inference:
         ticket = self._runtime.submit(template.prepared, body, end, limit_ns, request.priority)
         self._completions.expect(ticket, done)
         return Call(resolved, ticket, request, template.selected, template)
+
+    def _start_json(
+        self,
+        head: RequestHead,
+        resolved: Resolved,
+        body: Body,
+        offset: int,
+        done: Done,
+        timeout_ns: int | None,
+    ) -> Call:
+        """Submit a request in JSON. If it is like earlier ones, only its numbers are read."""
+        cut = json_alike.cut(body, offset)
+        if cut is not None:
+            key = (head.json_key, cut.rest)
+            known = self._json.get(key)
+            if isinstance(known, Template) and known.resolved is resolved:
+                call = self._submit_alike(known, cut, len(body) - offset, done, timeout_ns)
+                if call is not None:
+                    return call
+        request = codec.decode_body(head.form, memoryview(body)[offset:] if offset else body)
+        limit_ns = (request.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+        call = self._submit(head, resolved, request, limit_ns, done)
+        if cut is not None and not request.shared:
+            coded = head.form.answer_coding is not None
+            find = partial(self._pattern, head, resolved, request)
+            self._json.learn(key, resolved, request, coded, find)
+        return call
+
+    def _submit_alike(
+        self, template: Template, cut: CutDocument, length: int, done: Done, timeout_ns: int | None
+    ) -> Call | None:
+        """Submit a request of this template; None, if its lists are not its tensors."""
+        layout = template.layout
+        assert layout is not None, "a template of JSON"
+        made = layout.nbytes if length >= json_large.LEAST_BYTES else 0
+        if made:
+            self._inflight.take(made)
+        try:
+            data = cut.read(layout)
+            if data is None:
+                self._inflight.give_back(made)
+                return None
+            request = template.request
+            limit_ns = (request.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+            ticket = self._runtime.submit(template.prepared, data, 0, limit_ns, request.priority)
+        except BaseException:
+            self._inflight.give_back(made)
+            raise
+        if (id := cut.id) is not None:
+            request = request.again(id)
+        return self._expect(Call(template.resolved, ticket, request, template.selected, template, made), done)
 
     def start_request(
         self, head: RequestHead, request: InferRequest, left_ns: int | None, done: Done
@@ -243,12 +295,15 @@ class Inference:
             self._inflight.give_back(made)
             raise
 
+        return self._expect(Call(resolved, ticket, request, selected, None, made), done)
+
+    def _expect(self, call: Call, done: Done) -> Call:
         def ended(completion: Completion) -> None:
-            self._inflight.give_back(made)
+            self._inflight.give_back(call.made)
             done(completion)
 
-        self._completions.expect(ticket, ended if made else done)
-        return Call(resolved, ticket, request, selected, None, made)
+        self._completions.expect(call.ticket, ended if call.made else done)
+        return call
 
     def _take_room(self, resolved: Resolved, request: InferRequest, selected: Selected) -> int:
         """Count the bytes of inputs outside the body, once the outputs are known to fit shared memory."""
@@ -279,6 +334,9 @@ class Inference:
         """
         if completion.kind is not None:
             raise of_kind(completion.kind, completion.message)
+        if call.template is not None and call.template.as_json:
+            written = call.template.written(completion, call.request.id)
+            return None if written is None else ([*written], open_inference.JSON_HEADERS)
         outputs = completion.outputs
         # The whole batch's outputs are at least as large as this one's, and quick to check.
         large = completion.memory[1] > codec.LONG_BYTES
@@ -296,7 +354,7 @@ class Inference:
         }
         return self._answer(call, outputs, written)
 
-    def _answer(self, call: Call, outputs: list[Output], written: Mapping[str, list[bytes]]) -> Answer:
+    def _answer(self, call: Call, outputs: list[Output], written: Mapping[str, bytes]) -> Answer:
         return codec.encode_parts(
             call.request,
             outputs,
@@ -334,8 +392,7 @@ class Inference:
     ) -> Template:
         request = head.form.complete(described.request)
         prepared, selected = self._prepare(resolved, request, described.tensors)
-        alike = head.form.answer_coding is None and _alike(request, selected)
-        template = Template(resolved, prepared, request, selected, alike)
+        template = Template(resolved, prepared, request, selected, coded=head.form.answer_coding is not None)
         if request.id is None and head.shared:  # an id belongs to one request and rarely repeats
             self.templates.put((head, document), template)
         return template
@@ -365,9 +422,3 @@ class Inference:
         selected = codec.select(request, info.outputs)
         codec.check_datatypes(tensors, info.inputs)
         return self._runtime.prepare(info.id, tensors), selected
-
-
-def _alike(request: InferRequest, selected: Selected) -> bool:
-    return (
-        request.answer is Form.PROTOCOL and request.id is None and all(place is True for _, place in selected)
-    )
