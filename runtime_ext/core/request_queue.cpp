@@ -81,8 +81,7 @@ RequestQueue::Pushed RequestQueue::push(Request&& request, bool may_hold) {
 
 /// True if the request, which has just been queued, is the only one, as others were lately, and takes little time.
 bool RequestQueue::can_hold(const Request& request) const {
-  return waiting_ == 1 && running_ == 0 && delay_.one_by_one() && !asleep_.empty() &&
-         request.signature->alone.is_quick();
+  return waiting_ == 1 && running_ == 0 && delay_.one_by_one() && request.signature->alone.is_quick();
 }
 
 /// Has one more instance look at the lanes: returns the one that needs a thread for that. An instance that is already
@@ -108,7 +107,8 @@ std::optional<Batch> RequestQueue::pop(size_t instance) {
     waking_ = false;
     const TimePoint now = clock_.now();
     std::optional<TimePoint> next;
-    Lane* lane = most_urgent(now, next);
+    // An instance that has just finished its batch leaves a held request alone.
+    Lane* lane = held_ ? nullptr : most_urgent(now, next);
     if ((lane != nullptr) != (turn != nullptr)) {
       // The turn is taken without the lock, so look again: requests may have come or gone.
       lock.unlock();
@@ -117,7 +117,6 @@ std::optional<Batch> RequestQueue::pop(size_t instance) {
     } else if (lane != nullptr) {
       Batch batch = take(*lane, now);
       batch.turn = std::move(turn);
-      batch.instance = instance;
       // The remaining requests may be ready too, or need another instance to watch their time.
       if (waiting_ > 0) batch.call = call_instance();
       return batch;
@@ -140,18 +139,10 @@ RequestQueue::Held RequestQueue::take_held() {
   const TimePoint now = clock_.now();
   std::optional<TimePoint> next;
   Lane* lane = most_urgent(now, next);
-  if (turn == nullptr || lane == nullptr || asleep_.empty()) return {std::nullopt, call_instance()};
+  if (turn == nullptr || lane == nullptr) return {std::nullopt, call_instance()};
   Held held{take(*lane, now), std::nullopt};
   held.batch->turn = std::move(turn);
-  held.batch->instance = asleep_.back();
-  asleep_.pop_back();
   return held;
-}
-
-std::optional<size_t> RequestQueue::rest(size_t instance) {
-  const std::lock_guard lock(mutex_);
-  asleep_.push_back(instance);
-  return waiting_ > 0 ? call_instance() : std::nullopt;
 }
 
 /// Returns the ready lane whose first request is the most urgent; if none is ready, `next` is when one will be.

@@ -22,7 +22,6 @@ struct Batch {
   std::list<Request> expired;               ///< requests whose deadline passed before they could run
   int64_t items = 0;                        ///< total of `requests`
   std::unique_ptr<DeviceShare::Turn> turn;  ///< the turn to execute them
-  size_t instance = 0;                      ///< which runs them
   std::optional<size_t> call;               ///< another instance to give a thread, for requests that are left
 };
 
@@ -68,15 +67,12 @@ class RequestQueue {
   std::optional<Batch> pop(size_t instance);
 
   /// The held request as a batch, if it is still alone and has a turn; otherwise only `call` may be set, for what
-  /// waits. The caller runs it as `instance`, and then calls rest().
+  /// waits. It needs no instance: nothing else of the engine runs when it begins, and it is over soon.
   struct Held {
     std::optional<Batch> batch;
     std::optional<size_t> call;
   };
   Held take_held();
-
-  /// Ends what take_held() began. Returns the instance to give a thread, if requests have come meanwhile.
-  std::optional<size_t> rest(size_t instance);
 
   /// Notes that `requests` of a batch from pop() have run for `compute`. Call it before their completions are pushed: a
   /// client that answers a completion with its next request is then alone.

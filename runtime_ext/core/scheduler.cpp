@@ -14,7 +14,7 @@ Scheduler::Scheduler(Surroundings surroundings)
     : surroundings_(std::move(surroundings)),
       timer_(*surroundings_.clock, [this](TimePoint now) { return on_time(now); }) {}
 
-Scheduler::~Scheduler() {
+void Scheduler::close() {
   const std::lock_guard lock(devices_mutex_);
   for (const auto& [device, part] : devices_) part.workers->close();
 }

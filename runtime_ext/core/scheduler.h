@@ -20,8 +20,10 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  /// Ends the worker threads.
-  ~Scheduler();
+  ~Scheduler() { close(); }
+
+  /// Ends the worker threads. Call it once every engine is out of service; no other may enter it.
+  void close();
 
   /// Takes the engine into service.
   void serve(std::shared_ptr<Engine> engine, Forward forward);

@@ -88,7 +88,8 @@ bool ServedEngine::submit(Request&& request, bool may_hold) {
   if (request.signature->maker != number_) sign_anew(request);
   executions_->accepted();
   try {
-    const auto pushed = queue_.push(std::move(request), may_hold && engine_->backend_engine().is_steady());
+    const bool on_this_thread = may_hold && engine_->device().is_cpu() && engine_->backend_engine().is_steady();
+    const auto pushed = queue_.push(std::move(request), on_this_thread);
     call(pushed.call);
     return pushed.held;
   } catch (const Error& error) {
@@ -140,10 +141,8 @@ void ServedEngine::run_held() {
   auto held = queue_.take_held();
   call(held.call);
   if (held.batch) {
-    const size_t instance = held.batch->instance;
-    DeviceLane lane(engine_->device(), streams_[instance].get());
+    DeviceLane lane(engine_->device(), nullptr);
     handle(std::move(*held.batch), lane, /*held=*/true);
-    call(queue_.rest(instance));
   }
   executions_->instance_ended();
 }

@@ -110,9 +110,9 @@ void Workers::close() {
     const std::lock_guard lock(mutex_);
     closed_ = true;
     ended = std::move(ended_);
-    for (auto& worker : workers_) worker.called.notify_one();
     for (auto& worker : workers_) {
-      if (worker.busy) worker.thread.detach();
+      worker.called.notify_one();
+      if (worker.busy && worker.thread.joinable()) worker.thread.detach();
     }
   }
   if (ended.joinable()) ended.join();

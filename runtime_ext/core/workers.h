@@ -48,7 +48,8 @@ class Workers : public std::enable_shared_from_this<Workers> {
   /// Gives the instance a thread. Call prepare() once before.
   void start(Job job);
 
-  /// Ends the idle threads, and waits for them; leaves those behind that still run an instance. No start() may follow.
+  /// Ends the idle threads, and waits for them; leaves those behind that still run an instance. No start() may follow,
+  /// but another close().
   void close();
 
  private:

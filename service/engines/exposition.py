@@ -107,12 +107,13 @@ class EngineFamilies:
         return WrittenFamily(name, meaning, "histogram", "".join(parts))
 
     def _numbers(self, sample: str, value: Callable[[EngineStats], float | None]) -> str:
-        found = ((value(engine), labels) for engine, labels in self._each())
-        return "".join(
-            f"{sample}{{{labels}}} {floatToGoString(number)}\n"
-            for number, labels in found
-            if number is not None
-        )
+        lines = []
+        for engine, labels in self._each():
+            number = value(engine)
+            if number is not None:
+                shown = f"{number}.0" if isinstance(number, int) else floatToGoString(number)
+                lines.append(f"{sample}{{{labels}}} {shown}\n")
+        return "".join(lines)
 
     def _each(self) -> Iterator[tuple[EngineStats, str]]:
         return zip(self._stats, self._labels, strict=True)
