@@ -118,6 +118,16 @@ Prepared prepare(const Runtime& runtime, EngineId id, const std::vector<Describe
   return {id, runtime.scheduler().sign(id, tensor_shapes(tensors))};
 }
 
+/// For Python, without those that only return an owner: it is destroyed here, with the GIL.
+std::vector<std::shared_ptr<Completion>> shared(std::vector<Completion> completions) {
+  std::vector<std::shared_ptr<Completion>> taken;
+  taken.reserve(completions.size());
+  for (auto& completion : completions) {
+    if (completion.ticket != 0) taken.push_back(std::make_shared<Completion>(std::move(completion)));
+  }
+  return taken;
+}
+
 void bind_error(py::module_& module) {
   // Never freed: exceptions are translated until the interpreter ends.
   static PyObject* const type = py::exception<Error>(module, "Error").release().ptr();
@@ -286,14 +296,16 @@ void bind_runtime(py::module_& module) {
           "cancel", [](Runtime& runtime, EngineId id, Ticket ticket) { return runtime.scheduler().cancel(id, ticket); },
           "id"_a, "ticket"_a, NoGil())
       .def("completion_fd", [](Runtime& runtime) { return runtime.completions().fd(); })
-      .def("take_completions",
+      .def("take_completions", [](Runtime& runtime) { return shared(runtime.completions().take()); })
+      .def(
+          "hold_short_requests", [](Runtime& runtime, bool hold) { runtime.scheduler().hold_short_requests(hold); },
+          "hold"_a)
+      // Keeps the GIL: only executions that are known to be short run here, and nothing else in the process waits for
+      // the GIL that they need.
+      .def("run_held",
            [](Runtime& runtime) {
-             std::vector<std::shared_ptr<Completion>> taken;
-             for (auto& completion : runtime.completions().take()) {
-               if (completion.ticket == 0) continue;  // its owner is destroyed here, with the GIL
-               taken.push_back(std::make_shared<Completion>(std::move(completion)));
-             }
-             return taken;
+             if (!runtime.scheduler().run_held()) return std::vector<std::shared_ptr<Completion>>();
+             return shared(runtime.completions().take_now());
            })
       .def(
           "stats",

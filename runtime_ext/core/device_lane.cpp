@@ -66,15 +66,14 @@ at::Tensor join(const Part& part, size_t index, size_t batch_dim, bool pinned) {
 
 }  // namespace
 
-DeviceLane::DeviceLane(at::Device device, std::unique_ptr<DeviceStream> stream)
-    : device_(device), stream_(std::move(stream)) {
-  if (!stream_) return;
-  c10::impl::VirtualGuardImpl(device.type()).setDevice(device);  // a new thread starts on device 0
+void DeviceLane::enter() {
+  if (stream_ == nullptr || current_) return;
+  c10::impl::VirtualGuardImpl(device_.type()).setDevice(device_);  // a new thread starts on device 0
   current_.emplace(stream_->stream());
 }
 
 at::Tensor DeviceLane::gather(const Part& part, size_t index, size_t batch_dim, bool stays_on_host) {
-  const bool to_device = stream_ && !stays_on_host;
+  const bool to_device = stream_ != nullptr && !stays_on_host;
   const auto& first = part.requests[0];
   const bool alone = part.requests.size() == 1;
   if (alone && !to_device && can_view(first.data[index], kAlignment)) {
@@ -96,7 +95,7 @@ std::vector<at::Tensor> DeviceLane::to_host(const std::vector<at::Tensor>& tenso
       host.back().copy_(tensor, /*non_blocking=*/true);
     }
   }
-  if (stream_) stream_->wait();
+  if (stream_ != nullptr) stream_->wait();
   return host;
 }
 

@@ -138,6 +138,10 @@ class Registry:
     def engines(self) -> list[Engine]:
         return self._lookup.engines()
 
+    def page(self, after: int, most: int) -> tuple[list[Engine], int | None]:
+        """A page of the engines; see Lookup.page."""
+        return self._lookup.page(after, most)
+
     def names(self) -> Mapping[str, StoredName]:
         return self._lookup.names()
 

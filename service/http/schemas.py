@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from runtime_ext import Condition, ShapeRange, TensorSpec
 from trtserve.engines.engine import Engine, Resolved, State
@@ -200,7 +200,19 @@ class EngineModel(BaseModel):
 
 
 class EngineList(BaseModel):
-    engines: list[EngineModel]
+    engines: list[EngineModel] = Field(description="In the order in which they came.")
+    next: str | None = Field(
+        default=None,
+        description="The path of the next page; missing on the last one.",
+        examples=["/engines?limit=100&after=100"],
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_no_next(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        if self.next is None:
+            del written["next"]
+        return written
 
 
 class VersionModel(BaseModel):

@@ -169,7 +169,8 @@ class Inference:
         """
         resolved = self.ready(head.ref, head.version, head.of_model)
         if head.json_key:
-            return self._start_json(head, resolved, body, offset, done, timeout_ns)
+            rest = memoryview(body)[offset:] if offset else body
+            return self._start_json(head, resolved, rest, done, timeout_ns)
         written = head.header_length if header_length is None else header_length
         end = offset + written
         template = None
@@ -188,24 +189,18 @@ class Inference:
         return Call(resolved, ticket, request, template.selected, template)
 
     def _start_json(
-        self,
-        head: RequestHead,
-        resolved: Resolved,
-        body: Body,
-        offset: int,
-        done: Done,
-        timeout_ns: int | None,
+        self, head: RequestHead, resolved: Resolved, body: Body, done: Done, timeout_ns: int | None
     ) -> Call:
         """Submit a request in JSON. If it is like earlier ones, only its numbers are read."""
-        cut = json_alike.cut(body, offset)
+        cut = json_alike.cut(body, 0)
         if cut is not None:
             key = (head.json_key, cut.rest)
             known = self._json.get(key)
             if isinstance(known, Template) and known.resolved is resolved:
-                call = self._submit_alike(known, cut, len(body) - offset, done, timeout_ns)
+                call = self._submit_alike(known, cut, len(body), done, timeout_ns)
                 if call is not None:
                     return call
-        request = codec.decode_body(head.form, memoryview(body)[offset:] if offset else body)
+        request = codec.decode_body(head.form, body)
         limit_ns = (request.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
         call = self._submit(head, resolved, request, limit_ns, done)
         if cut is not None and not request.shared:

@@ -89,6 +89,7 @@ class FakeRuntime:
         self.timeouts: list[int | None] = []
         self.priorities: list[int] = []
         self.closed = False
+        self.holds_short = False
         self._backends = list(backends)
         self._lock = threading.Lock()
         self._engines: dict[int, EngineInfo] = {}
@@ -272,6 +273,12 @@ class FakeRuntime:
         with suppress(BlockingIOError):
             os.eventfd_read(self._fd)
         return taken
+
+    def hold_short_requests(self, hold: bool) -> None:
+        self.holds_short = hold
+
+    def run_held(self) -> list[Completion]:
+        return []
 
     def stats(self) -> list[EngineStats]:
         return list(self._stats.values())
