@@ -224,10 +224,15 @@ async def test_the_tensors_of_a_long_request_count_as_under_way(
     assert services_of(served).inflight.taken == 0
 
 
-async def test_the_least_recently_used_pattern_is_forgotten(
-    connection: Connection, decoded: list[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def few_templates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(templates, "MOST", 4)
+
+
+@pytest.mark.usefixtures("few_templates")
+async def test_the_least_recently_used_pattern_is_forgotten(
+    connection: Connection, decoded: list[bytes]
+) -> None:
     for _ in range(3):
         await ask(connection, document([1, 2, 3, 4]))
     for number in range(10):
