@@ -10,10 +10,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from bench import efficiency, frontend, latency, memory, report, triton
+from bench import efficiency, frontend, latency, memory, report, triton, varied
 
 DOCS = Path(__file__).parents[1] / "docs"
-PARTS = ("frontend", "efficiency", "latency", "memory")
+PARTS = ("frontend", "varied", "efficiency", "latency", "memory")
 
 
 def main() -> None:
@@ -50,6 +50,11 @@ def main() -> None:
                 given = {**peers, **own}
                 results["frontend"] = frontend.measure(folder, options.rounds, options.seconds, given)
             report.frontend(results["frontend"])
+        if "varied" in parts:
+            with triton.peers(options.triton, folder, frontend.SERVER_CORE) as own:
+                given = {**peers, **own}
+                results["varied"] = varied.measure(folder, options.rounds, options.seconds, given)
+            report.varied(results["varied"])
         if "efficiency" in parts:
             results["efficiency"] = efficiency.measure(folder, options.rounds, options.seconds)
             report.efficiency(results["efficiency"])

@@ -49,6 +49,23 @@ def frontend(rows: list[Row]) -> None:
     )
 
 
+def varied(rows: list[Row]) -> None:
+    """Print the rows that differ, each with its share of the same requests sent over and over."""
+    table(
+        "Requests that differ",
+        rows,
+        {
+            "payload": lambda row: str(row["payload"]),
+            "c": lambda row: str(row["concurrency"]),
+            "server": lambda row: str(row["server"]),
+            "what differs": lambda row: str(row["varies"]),
+            "requests/s": lambda row: f"{row['per_second']:,.0f}",
+            "share of one head": lambda row: f"{row['share']:.2f}",
+            "errors": lambda row: str(row["errors"]),
+        },
+    )
+
+
 def efficiency(rows: list[Row]) -> None:
     table(
         "Engine efficiency",
@@ -177,6 +194,12 @@ def _figures(results: dict[str, Any]) -> dict[str, float]:
     figures = {
         f"{row['payload']}, c={row['concurrency']}, {row['server']}: requests/s": float(row["per_second"])
         for row in results.get("frontend", [])
+    }
+    figures |= {
+        f"{row['payload']}, c={row['concurrency']}, {row['server']}, {row['varies']}: share": float(
+            row["share"]
+        )
+        for row in results.get("varied", [])
     }
     return figures | {
         f"{row['network']}: share of OpenVINO": float(row["efficiency"])

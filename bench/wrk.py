@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
+VARIED = Path(__file__).with_name("varied.lua")
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,41 @@ def check() -> None:
 
 
 def load(url: str, request: Request, connections: int, seconds: int, core: int | None = None) -> Load:
-    headers = "\n".join(f"{name}: {value}" for name, value in request.headers.items())
-    environment = {**os.environ, "BODY": str(request.body), "HEADERS": headers}
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(SCRIPT), url]
     with on_core(core):
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return _load(SCRIPT, _variables(request), url, connections, seconds)
+
+
+@dataclass(frozen=True)
+class Varied:
+    """Requests that differ in their "headers", "lengths", "engines" (one for each URL) or in "nothing"."""
+
+    request: Request
+    varies: str
+    urls: list[str]  # of one server
+
+
+def load_varied(load: Varied, connections: int, seconds: int, core: int | None = None) -> Load:
+    whole = load.request.body.stat().st_size
+    json_bytes = load.request.headers.get("Inference-Header-Content-Length")
+    variables = _variables(load.request) | {
+        "VARY": load.varies,
+        "PATHS": "\n".join(urlsplit(url).path for url in load.urls),
+        "BINARY": "no" if json_bytes is None else "yes",
+        "JSON_BYTES": str(whole) if json_bytes is None else json_bytes,
+    }
+    with on_core(core):
+        return _load(VARIED, variables, load.urls[0], connections, seconds)
+
+
+def _variables(request: Request) -> dict[str, str]:
+    headers = "\n".join(f"{name}: {value}" for name, value in request.headers.items())
+    return {"BODY": str(request.body), "HEADERS": headers}
+
+
+def _load(script: Path, variables: dict[str, str], url: str, connections: int, seconds: int) -> Load:
+    environment = os.environ | variables
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(script), url]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     counted = json.loads(run.stdout.splitlines()[-1])
     per_second = counted["requests"] / counted["us"] * 1e6
     return Load(per_second, counted["p50_us"], counted["p99_us"], counted["errors"])

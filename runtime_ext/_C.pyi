@@ -17,6 +17,9 @@ class Error(Exception):
 AUTO_DELAY: Final[int]
 """The value of `max_queue_delay_us` for an adaptive delay."""
 
+AUTO_BATCH_SIZE: Final[int]
+"""The value of `max_batch_size` for an engine that is batched if it can be."""
+
 KINDS: Final[tuple[str, ...]]
 """InvalidInput, NotFound, Conflict, TooLarge, QueueFull, Cancelled, ExecutionFailed, Unsupported,
 Unavailable, DeadlineExceeded."""
@@ -73,6 +76,12 @@ class EngineInfo:
     @property
     def max_queue_size(self) -> int: ...
     @property
+    def max_batch_size(self) -> int:
+        """The most items in a batch; 1: requests are not joined."""
+    @property
+    def why_not_joined(self) -> str:
+        """Why requests are not joined where the options leave it open; otherwise empty."""
+    @property
     def inputs(self) -> list[TensorSpec]: ...
     @property
     def outputs(self) -> list[TensorSpec]: ...
@@ -83,9 +92,10 @@ class EngineInfo:
 class BatchOptions:
     """How requests are joined into batches, along dimension `batch_dims[tensor]` (0 where not named).
 
-    `max_batch_size`: the most items; 1: each request runs alone. `max_queue_delay_us`: how long a request may
-    wait for others; AUTO_DELAY: as long as waiting pays, within `latency_target_us`. Batches of
-    `preferred_batch_sizes` do not wait.
+    `max_batch_size`: the most items; 1: each request runs alone; AUTO_BATCH_SIZE: what the profiles take,
+    where the tensors can be joined, and a request that fits in no batch runs alone.
+    `max_queue_delay_us`: how long a request may wait for others; AUTO_DELAY: as long as waiting pays, within
+    `latency_target_us`. Batches of `preferred_batch_sizes` do not wait.
     """
 
     max_batch_size: int
@@ -340,6 +350,15 @@ class ManualClock:
     def __init__(self, *, tick_ns: int = ...) -> None: ...
     def advance(self, ns: int) -> None: ...
 
+class FilePart:
+    """A part of an open file as the data of an input: the execution reads it, in its own thread.
+
+    `position` and `size` are in bytes; `owner` keeps the descriptor `file` open. If the file cannot be read
+    or ends too early, the request fails as Conflict. Raises InvalidInput for a negative number.
+    """
+
+    def __init__(self, file: int, position: int, size: int, owner: object) -> None: ...
+
 class Prepared:
     """A checked description of a request's inputs, without data."""
 
@@ -403,12 +422,12 @@ class Runtime:
     ) -> int:
         """Queue one request and return its ticket, without blocking.
 
-        `data`: a tuple with a buffer for each tensor, in the order of prepare(); or one buffer that holds
-        them consecutively from `offset` to its end. Buffers are C-contiguous, little-endian, exactly as long
-        as shape and datatype require, and of any alignment. They are kept (not copied) until the request's
-        completion has been taken and any execution that reads them has ended. `timeout_ns`: a request without
-        an answer by then ends as DeadlineExceeded, even while it executes. `priority`: 0 (high), 1 or 2
-        (low).
+        `data`: a tuple with a buffer or FilePart for each tensor, in the order of prepare(); or one
+        buffer that holds them consecutively from `offset` to its end. Buffers are C-contiguous,
+        little-endian, exactly as long as shape and datatype require, and of any alignment. They are kept
+        (not copied) until the request's completion has been taken and any execution that reads them has
+        ended. `timeout_ns`: a request without an answer by then ends as DeadlineExceeded, even while it
+        executes. `priority`: 0 (high), 1 or 2 (low).
         """
     def submit_message(
         self,
@@ -418,12 +437,21 @@ class Runtime:
         priority: int = ...,
     ) -> int:
         """Like submit(), with the raw contents of a message as data, in the order of prepare()."""
+    def stop_joining(self, id: int, why: str) -> None:
+        """Join no more requests of the engine, and tell this as the reason."""
     def cancel(self, id: int, ticket: int) -> bool:
         """Take a request out of the queue: it ends as Cancelled. False if it has started or ended."""
     def completion_fd(self) -> int:
         """An eventfd, readable while completions wait to be taken."""
     def take_completions(self) -> list[Completion]:
         """Every completion since the last call; never blocks."""
+    def hold_short_requests(self, hold: bool) -> None:
+        """From now on, submit() may hold a request that finds its engine idle and whose execution is known to
+        be short, until run_held(): then it costs no wake-up of another thread."""
+    def run_held(self) -> list[Completion]:
+        """Run the held requests, some 100 microseconds of work, and return every completion since the last
+        call. Call it after submit(), once whatever else has arrived is submitted too, on the same thread.
+        Requests that others have joined run in other threads."""
     def stats(self) -> list[EngineStats]: ...
     def condition(self, id: int) -> Condition:
         """NotFound for an unknown ID."""
@@ -455,7 +483,26 @@ def take_log() -> list[LogRecord]:
 def engine_info(id: int) -> EngineInfo:
     """The engine `id` of the current runtime: for the fake kernel of the typed operator."""
 
-Buffer = bytes | bytearray | memoryview | np.ndarray[Any, Any]
+class HeadReader:
+    """Reads the heads (request line and headers) of ordinary POST requests of HTTP/1.1. Immutable.
+
+    It is stricter than HTTP demands: it reads no head that httptools refuses, and those that it reads,
+    httptools reads in the same way.
+    """
+
+    def __init__(self, kept: Sequence[str], numbers: tuple[str, str, str], refused: Sequence[str]) -> None:
+        """Names of headers, in lower case: those whose values matter as they are; those whose values are
+        whole numbers, which may differ from request to request; those that no head may have. A head must not
+        have a number twice. All other headers are only checked."""
+    def read(self, data: bytes) -> tuple[bytes, int, int, int, int] | None:
+        """The head at the start of `data`; None if it is incomplete or invalid, or has anything unusual.
+
+        Returns the short head, which is the same for all heads that differ only in what does not matter: the
+        request line, the `kept` headers as they were sent, 0 for each number, and an empty line. Then the
+        length of the head that was sent; and the numbers, -1 for each that is not there.
+        """
+
+Buffer = bytes | bytearray | memoryview | Output | np.ndarray[Any, Any]
 
 def find_number_lists(document: Buffer, least: int, most: int) -> list[tuple[int, int]]:
     """Find lists of numbers that are the values of a key "data" in a JSON document and have at least `least`
@@ -477,6 +524,49 @@ def read_number_list(
     Elements beyond the end of `to` are only counted. Returns the fault, if there is one: "malformed",
     "nesting", "count" or "element"; the depth, the number of elements, or the element's index; and its begin
     and end in the text. FP16 and BF16 are not supported. Releases the GIL.
+    """
+
+class TensorMemory:
+    """Memory for consecutive tensors."""
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class JsonLayout:
+    """What the documents of one `rest` are read into: tensors, one after the other. Immutable."""
+
+    def __init__(self, tensors: Sequence[tuple[str, Sequence[int]]], has_id: bool) -> None:
+        """The datatype and the shape of each tensor; the datatypes are those of read_number_list()."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+class CutDocument:
+    """A JSON document without its lists of numbers and its id."""
+
+    @property
+    def rest(self) -> bytes:
+        """The document with a 0 in place of each list that is the value of a key "data", and a 1 in place of
+        the first plain string that is the value of a key "id".
+
+        Two documents of one rest, of which one is valid JSON, differ only in these values if read() takes
+        both.
+        """
+
+    @property
+    def id(self) -> str | None: ...
+    def read(self, layout: JsonLayout) -> bytes | TensorMemory | None:
+        """The tensors, as read_number_list() reads their lists; None if it refuses one, if there are other
+        lists than in the layout, or if only one of both has an id. Releases the GIL if it takes long.
+        """
+
+def cut_json(body: Buffer, offset: int, most_lists: int, most_rest: int) -> CutDocument | None:
+    """Cut the JSON document from `offset` to the end of `body`; None if it has more lists, or more bytes
+    besides them. Keeps the body. Releases the GIL if it takes long.
+    """
+
+def write_number_list(data: Buffer, datatype: str) -> bytes:
+    """Write a tensor's elements as a flat JSON list, floats as the shortest decimals that are read as the
+    same float. Infinities and NaN are null. Releases the GIL if it takes long.
     """
 
 def read_contents(

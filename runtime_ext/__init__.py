@@ -1,13 +1,16 @@
 """The engine manager and the TorchScript operator `trt::execute_engine`.
 
 Importing this package registers the operators with torch, so that `torch.jit.load` and
-`torch.ops.trt.execute_engine_list` find them.
+`torch.ops.trt.execute_engine_list` find them. See torch_libraries for processes that do not use torch.
 """
 
-# The extension links to torch's libraries, which importing torch loads.
-import torch  # noqa: F401  isort: skip
+from typing import TYPE_CHECKING, Any
+
+# The extension links to torch's libraries, so this comes first.
+from runtime_ext.torch_libraries import WITHOUT_TORCH  # isort: skip
 
 from runtime_ext._C import (
+    AUTO_BATCH_SIZE,
     AUTO_DELAY,
     DATATYPES,
     KINDS,
@@ -17,12 +20,16 @@ from runtime_ext._C import (
     BuildProgress,
     Completion,
     Condition,
+    CutDocument,
     Duration,
     EngineInfo,
     EngineStats,
     Error,
+    FilePart,
     GrpcMessage,
+    HeadReader,
     Histogram,
+    JsonLayout,
     LoadOptions,
     LogRecord,
     ManualClock,
@@ -30,16 +37,31 @@ from runtime_ext._C import (
     Prepared,
     Runtime,
     ShapeRange,
+    TensorMemory,
     TensorSpec,
+    cut_json,
     find_number_lists,
     find_plain_strings,
     log_fd,
     read_contents,
     read_number_list,
     take_log,
+    write_number_list,
 )
 from runtime_ext.backends import create_runtime
-from runtime_ext.operators import module
+
+if TYPE_CHECKING or not WITHOUT_TORCH:
+    from runtime_ext.operators import module
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import torch for the one function that needs it."""
+        if name != "module":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from runtime_ext.operators import module as found
+
+        return found
+
 
 try:
     from runtime_ext._C import GrpcSession as GrpcSession
@@ -49,6 +71,7 @@ except ImportError:  # built without nghttp2
     GRPC_SESSION = False
 
 __all__ = [
+    "AUTO_BATCH_SIZE",
     "AUTO_DELAY",
     "DATATYPES",
     "GRPC_SESSION",
@@ -59,12 +82,16 @@ __all__ = [
     "BuildProgress",
     "Completion",
     "Condition",
+    "CutDocument",
     "Duration",
     "EngineInfo",
     "EngineStats",
     "Error",
+    "FilePart",
     "GrpcMessage",
+    "HeadReader",
     "Histogram",
+    "JsonLayout",
     "LoadOptions",
     "LogRecord",
     "ManualClock",
@@ -72,8 +99,10 @@ __all__ = [
     "Prepared",
     "Runtime",
     "ShapeRange",
+    "TensorMemory",
     "TensorSpec",
     "create_runtime",
+    "cut_json",
     "find_number_lists",
     "find_plain_strings",
     "log_fd",
@@ -81,4 +110,5 @@ __all__ = [
     "read_contents",
     "read_number_list",
     "take_log",
+    "write_number_list",
 ]

@@ -13,6 +13,8 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include "bindings_grpc.h"
+#include "bindings_heads.h"
+#include "bindings_json.h"
 #include "bindings_numbers.h"
 #include "bindings_options.h"
 #include "bindings_stats.h"
@@ -33,13 +35,16 @@ using NoGil = py::call_guard<py::gil_scoped_release>;
 
 /// An engine as Python sees it: a copy, so that it does not keep the engine resident.
 struct EngineInfo {
-  explicit EngineInfo(const Engine& engine)
+  /// `served` is null where it is not served, as before the end of its load.
+  EngineInfo(const Engine& engine, const ServedEngine* served)
       : id(engine.id()),
         name(engine.name()),
         backend(engine.backend()),
         device(engine.device().str()),
         instances(engine.backend_engine().instances()),
         max_queue_size(engine.options().max_queue_size),
+        max_batch_size(served != nullptr ? served->max_items() : 1),
+        why_not_joined(served != nullptr ? served->why_not_joined() : ""),
         inputs(engine.inputs()),
         outputs(engine.outputs()),
         properties(engine.properties()) {}
@@ -50,10 +55,19 @@ struct EngineInfo {
   std::string device;
   int instances;
   int64_t max_queue_size;
+  int64_t max_batch_size;
+  std::string why_not_joined;
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::map<std::string, std::string> properties;
 };
+
+EngineInfo info_of(const Runtime& runtime, const Engine& engine) {
+  for (const auto& served : runtime.scheduler().served()) {
+    if (&served->engine() == &engine) return {engine, served.get()};
+  }
+  return {engine, nullptr};
+}
 
 /// Closes the runtime when Python drops it: without the GIL, since it waits for threads. A failure can only be logged.
 struct CloseRuntime {
@@ -114,6 +128,16 @@ Prepared prepare(const Runtime& runtime, EngineId id, const std::vector<Describe
   return {id, runtime.scheduler().sign(id, tensor_shapes(tensors))};
 }
 
+/// For Python, without those that only return an owner: it is destroyed here, with the GIL.
+std::vector<std::shared_ptr<Completion>> shared(std::vector<Completion> completions) {
+  std::vector<std::shared_ptr<Completion>> taken;
+  taken.reserve(completions.size());
+  for (auto& completion : completions) {
+    if (completion.ticket != 0) taken.push_back(std::make_shared<Completion>(std::move(completion)));
+  }
+  return taken;
+}
+
 void bind_error(py::module_& module) {
   // Never freed: exceptions are translated until the interpreter ends.
   static PyObject* const type = py::exception<Error>(module, "Error").release().ptr();
@@ -142,6 +166,10 @@ void bind_engine(py::module_& module) {
       .def_readonly("device", &EngineInfo::device)
       .def_readonly("instances", &EngineInfo::instances)
       .def_readonly("max_queue_size", &EngineInfo::max_queue_size)
+      .def_readonly("max_batch_size", &EngineInfo::max_batch_size)
+      .def_property_readonly(
+          "why_not_joined",
+          [](const EngineInfo& info) { return info.why_not_joined.empty() ? "" : sentence(info.why_not_joined); })
       .def_readonly("inputs", &EngineInfo::inputs)
       .def_readonly("outputs", &EngineInfo::outputs)
       .def_property_readonly("properties", [](const EngineInfo& info) {
@@ -222,7 +250,7 @@ void bind_runtime(py::module_& module) {
       .def(
           "load",
           [](Runtime& runtime, EngineId id, const std::string& plan, const std::string& backend,
-             const LoadOptions& options) { return EngineInfo(*runtime.load(id, plan, backend, options)); },
+             const LoadOptions& options) { return info_of(runtime, *runtime.load(id, plan, backend, options)); },
           "id"_a, "plan"_a, "backend"_a, "options"_a, NoGil())
       .def(
           "unload",
@@ -231,11 +259,18 @@ void bind_runtime(py::module_& module) {
       .def("engines",
            [](const Runtime& runtime) {
              std::vector<EngineInfo> infos;
-             for (const auto& engine : runtime.manager().engines()) infos.emplace_back(*engine);
+             for (const auto& engine : runtime.manager().engines()) infos.push_back(info_of(runtime, *engine));
              return infos;
            })
       .def(
-          "engine", [](const Runtime& runtime, EngineId id) { return EngineInfo(*runtime.manager().find(id)); }, "id"_a)
+          "engine", [](const Runtime& runtime, EngineId id) { return info_of(runtime, *runtime.manager().find(id)); },
+          "id"_a)
+      .def(
+          "stop_joining",
+          [](Runtime& runtime, EngineId id, std::string why) {
+            runtime.scheduler().find(id)->stop_joining(std::move(why));
+          },
+          "id"_a, "why"_a, NoGil())
       .def(
           "graph", [](const Runtime& runtime, EngineId id) { return graph_text(*runtime.manager().find(id)); }, "id"_a,
           NoGil())
@@ -273,14 +308,16 @@ void bind_runtime(py::module_& module) {
           "cancel", [](Runtime& runtime, EngineId id, Ticket ticket) { return runtime.scheduler().cancel(id, ticket); },
           "id"_a, "ticket"_a, NoGil())
       .def("completion_fd", [](Runtime& runtime) { return runtime.completions().fd(); })
-      .def("take_completions",
+      .def("take_completions", [](Runtime& runtime) { return shared(runtime.completions().take()); })
+      .def(
+          "hold_short_requests", [](Runtime& runtime, bool hold) { runtime.scheduler().hold_short_requests(hold); },
+          "hold"_a)
+      // Keeps the GIL: only executions that are known to be short run here, and nothing else in the process waits for
+      // the GIL that they need.
+      .def("run_held",
            [](Runtime& runtime) {
-             std::vector<std::shared_ptr<Completion>> taken;
-             for (auto& completion : runtime.completions().take()) {
-               if (completion.ticket == 0) continue;  // its owner is destroyed here, with the GIL
-               taken.push_back(std::make_shared<Completion>(std::move(completion)));
-             }
-             return taken;
+             if (!runtime.scheduler().run_held()) return std::vector<std::shared_ptr<Completion>>();
+             return shared(runtime.completions().take_now());
            })
       .def(
           "stats",
@@ -300,7 +337,7 @@ void bind_runtime(py::module_& module) {
            })
       .def("close", &Runtime::close, NoGil());
 
-  module.def("engine_info", [](EngineId id) { return EngineInfo(*find_engine(id)); }, "id"_a);
+  module.def("engine_info", [](EngineId id) { return EngineInfo(*find_engine(id), nullptr); }, "id"_a);
 }
 
 }  // namespace
@@ -311,7 +348,9 @@ PYBIND11_MODULE(_C, module) {
   trtserve::bind_error(module);
   trtserve::bind_tensors(module);
   trtserve::bind_grpc(module);
+  trtserve::bind_heads(module);
   trtserve::bind_numbers(module);
+  trtserve::bind_json(module);
   trtserve::bind_options(module);
   trtserve::bind_build(module);
   trtserve::bind_engine(module);

@@ -7,6 +7,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings_text.h"
+#include "core/batch_rules.h"
 #include "core/build_options.h"
 #include "core/build_progress.h"
 #include "core/load_options.h"
@@ -80,6 +81,7 @@ void bind_options(py::module_& module) {
   }));
   bind_fields(batch);
   module.attr("AUTO_DELAY") = BatchOptions::kAutoDelay;
+  module.attr("AUTO_BATCH_SIZE") = kAutoSize;
 
   // Options of batches may be given by their own names too, beside the others.
   py::class_<LoadOptions> load(module, "LoadOptions");

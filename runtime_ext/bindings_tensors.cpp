@@ -7,6 +7,7 @@
 #include "core/error.h"
 
 namespace py = pybind11;
+using namespace pybind11::literals;
 
 namespace trtserve {
 
@@ -15,8 +16,23 @@ namespace {
 /// Up to this size, a copy costs less than a view's objects.
 constexpr size_t kCopied = 16'384;
 
-/// Holds Python buffers, without copying their bytes. Created and destroyed with the GIL: an InputOwner is destroyed
-/// where completions are taken, in Python.
+/// A part of an open file, for Python.
+struct FilePart {
+  HostBytes bytes;
+  size_t size;
+  py::object owner;  ///< keeps the file open
+};
+
+FilePart file_part(int file, int64_t position, int64_t size, py::object owner) {
+  if (file < 0 || position < 0 || size < 0) {
+    fail(Kind::InvalidInput, "a part of file ", file, " has ", size, " bytes from ", position,
+         "; none may be negative");
+  }
+  return {{nullptr, file, position}, static_cast<size_t>(size), std::move(owner)};
+}
+
+/// Holds Python buffers and parts of files, without copying their bytes. Created and destroyed with the GIL: an
+/// InputOwner is destroyed where completions are taken, in Python.
 class BufferOwner final : public InputOwner {
  public:
   BufferOwner() = default;
@@ -26,7 +42,7 @@ class BufferOwner final : public InputOwner {
   BufferOwner(const BufferOwner&) = delete;
   BufferOwner& operator=(const BufferOwner&) = delete;
 
-  /// Returns the bytes of `object`, valid while this exists. InvalidInput unless it is C-contiguous.
+  /// Returns the bytes of a buffer, valid while this exists. InvalidInput unless it is C-contiguous.
   std::pair<const std::byte*, size_t> hold(py::handle object) {
     Py_buffer buffer;
     if (PyObject_GetBuffer(object.ptr(), &buffer, PyBUF_C_CONTIGUOUS) != 0) {
@@ -37,8 +53,20 @@ class BufferOwner final : public InputOwner {
     return {static_cast<const std::byte*>(buffer.buf), static_cast<size_t>(buffer.len)};
   }
 
+  /// Returns the bytes of a buffer or FilePart, valid while this exists. InvalidInput for any other object.
+  std::pair<HostBytes, size_t> hold_either(py::handle object) {
+    if (PyObject_CheckBuffer(object.ptr()) == 0 && py::isinstance<FilePart>(object)) {
+      const auto& part = object.cast<const FilePart&>();
+      files_.push_back(part.owner);
+      return {part.bytes, part.size};
+    }
+    const auto [memory, length] = hold(object);
+    return {HostBytes{memory}, length};
+  }
+
  private:
   c10::SmallVector<Py_buffer, 1> buffers_;
+  std::vector<py::object> files_;
 };
 
 }  // namespace
@@ -62,7 +90,7 @@ Request make_request(const Prepared& prepared, py::handle data, size_t offset) {
       fail(Kind::InvalidInput, "the request has ", count, " buffers for ", signature.positions.size(), " inputs");
     }
     for (size_t i = 0; i < count; ++i) {
-      const auto [bytes, length] = owner->hold(PyTuple_GET_ITEM(data.ptr(), static_cast<Py_ssize_t>(i)));
+      const auto [bytes, length] = owner->hold_either(PyTuple_GET_ITEM(data.ptr(), static_cast<Py_ssize_t>(i)));
       check_bytes(signature, signature.positions[i], length);
       request.data[signature.positions[i]] = bytes;
     }
@@ -74,7 +102,7 @@ Request make_request(const Prepared& prepared, py::handle data, size_t offset) {
     for (const size_t position : signature.positions) {
       const size_t size = signature.inputs[position].bytes;
       if (length - offset < size) check_bytes(signature, position, length - offset);
-      request.data[position] = bytes + offset;
+      request.data[position] = HostBytes{bytes + offset};
       offset += size;
     }
     if (offset != length) fail(Kind::InvalidInput, length - offset, " bytes of the data belong to no input");
@@ -159,6 +187,8 @@ void bind_tensors(py::module_& module) {
         auto* data = static_cast<uint8_t*>(const_cast<void*>(output.view.data));
         return py::buffer_info(data, static_cast<py::ssize_t>(output.view.bytes), /*readonly=*/true);
       });
+
+  py::class_<FilePart>(module, "FilePart").def(py::init(&file_part), "file"_a, "position"_a, "size"_a, "owner"_a);
 
   py::class_<Prepared>(module, "Prepared").def_readonly("engine", &Prepared::engine);
 }

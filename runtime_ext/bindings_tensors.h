@@ -21,9 +21,9 @@ struct Prepared {
 /// InvalidInput if `bytes` is not the size of the input at `position`.
 void check_bytes(const Signature& signature, size_t position, size_t bytes);
 
-/// Creates a request on `prepared` that holds `data` and points into it. `data` is a tuple of buffers, one for each
-/// tensor in the described order, or one buffer that holds them consecutively from `offset` to its end. Call with the
-/// GIL. InvalidInput if lengths do not match.
+/// Creates a request on `prepared` that holds `data` and points into it. `data` is a tuple of buffers and FileParts,
+/// one for each tensor in the described order, or one buffer that holds them consecutively from `offset` to its end.
+/// Call with the GIL. InvalidInput if lengths do not match.
 Request make_request(const Prepared& prepared, pybind11::handle data, size_t offset);
 
 /// An output tensor for Python, with its bytes through the buffer protocol, without a copy.

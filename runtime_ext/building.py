@@ -9,14 +9,13 @@ Whatever libraries print goes to standard error. It ends with the process that s
 
 import json
 import os
+import resource
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypedDict
-
-import torch
 
 from runtime_ext import BuildOptions, BuildProgress, Error, LogRecord, Runtime, take_log
 from runtime_ext.backends import TensorRtOptions, create_runtime
@@ -36,6 +35,7 @@ class Request(TypedDict):
     libraries: list[str]
     plugins: list[str]
     allow_host_code: bool
+    most_bytes: int | None  # of each file that the build writes; None: no limit
 
 
 Emit = Callable[[dict[str, Any]], None]
@@ -71,6 +71,9 @@ def attempt(request: Request, emit: Emit) -> dict[str, Any]:
     progress = BuildProgress()
     steps = Steps(progress, emit)
     steps.tell()
+    if request["most_bytes"] is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["most_bytes"], hard))
     ended = threading.Event()
     telling = threading.Thread(target=_tell_until, args=[ended, steps])
     telling.start()
@@ -110,6 +113,8 @@ def _tell_until(ended: threading.Event, steps: Steps) -> None:
 def build_target(runtime: Runtime, backend: str, device: str) -> str:
     """Return what a plan that is built now is for, in words: "TensorRT 8.5.3, NVIDIA H100 80GB HBM3 (compute
     capability 9.0)"; without a GPU only the version. Blocks."""
+    import torch  # which a server needs for nothing else: see torch_libraries
+
     version = f"TensorRT {runtime.backend_version(backend)}"
     if not torch.cuda.is_available():
         return version

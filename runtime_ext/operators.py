@@ -5,7 +5,7 @@ from torch.jit._recursive import wrap_cpp_module
 
 from runtime_ext import _C
 
-_DTYPES = {
+DTYPES = {
     "BOOL": torch.bool,
     "UINT8": torch.uint8,
     "UINT16": torch.uint16,
@@ -42,7 +42,7 @@ def _fake_execute_engine_list(id: int, inputs: list[torch.Tensor]) -> list[torch
                 f"output {spec.name!r} of engine {id} has no fixed rank: it cannot be traced"
             )
         shape = [dim if dim >= 0 else torch.library.get_ctx().new_dynamic_size() for dim in spec.shape]
-        return torch.empty(shape, dtype=_DTYPES[spec.datatype], device=device)
+        return torch.empty(shape, dtype=DTYPES[spec.datatype], device=device)
 
     return [empty(spec) for spec in engine.outputs]
 

@@ -50,6 +50,7 @@ void Runtime::close() {
   std::unique_lock lock(lifecycle_mutex_);
   closed_ = true;
   for (const auto& served : scheduler_.served()) take_down(served->engine().id(), Nanoseconds(0));
+  scheduler_.close();
   manager_.withdraw();
 }
 

@@ -22,7 +22,7 @@ MOST_CONNECTIONS = 10_000
 LEAST_CONNECTIONS = 16
 
 
-def _number_or(word: str, most: int, what: str) -> BeforeValidator:
+def _number_or(word: str, most: int, what: str, least: int = 0) -> BeforeValidator:
     """The word, or the number; one sentence for what is neither, where a union would have two."""
 
     def read(given: Any) -> Any:
@@ -30,11 +30,15 @@ def _number_or(word: str, most: int, what: str) -> BeforeValidator:
             return given
         digits = given.strip() if isinstance(given, str) else str(given)
         digits = re.sub(r"\.0+$", "", digits)  # as pydantic takes it in other numbers
-        if not (digits.isascii() and digits.isdecimal()) or len(digits) > 8 or int(digits) > most:
+        if (
+            not (digits.isascii() and digits.isdecimal())
+            or len(digits) > 8
+            or not least <= int(digits) <= most
+        ):
             raise PydanticCustomError(
                 "number_or_word",
-                "Input should be {what} from 0 to {most}, or '{word}'",
-                {"what": what, "most": most, "word": word},
+                "Input should be {what} from {least} to {most}, or '{word}'",
+                {"what": what, "least": least, "most": most, "word": word},
             )
         return int(digits)
 
@@ -46,7 +50,7 @@ QueueDelay = Annotated[
 ]
 """How long a request may wait for others to be joined with: microseconds, or as long as it pays."""
 
-DEVICE = "auto|cpu|cuda(:[0-9]{1,3})?"
+DEVICE = "auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?"  # one spelling for each, because builds take turns by it
 
 
 def _device(given: str) -> str:
@@ -66,7 +70,8 @@ AnySeconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 Instances = Annotated[int, Field(ge=0, le=256)]
 QueueSize = Annotated[int, Field(ge=1, le=1_000_000)]
-BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
+BatchSize = Annotated[int | Literal["auto"], _number_or("auto", MAX_BATCH_SIZE, "a whole number", 1)]
+"""Most items of a batch; auto: what the engine takes, if a check at its load finds that it can be batched."""
 Latency = Annotated[int, Field(ge=1, le=MAX_DELAY_US)]
 Precision = Literal["f32", "f16", "bf16"]
 CudaGraphs = Literal["off", "auto", "on"]
@@ -140,7 +145,8 @@ class Settings(BaseSettings):
     max_batch_size: BatchSize = Field(
         1,
         description="Most items that requests are joined into, unless an upload says otherwise; 1: each "
-        "request runs alone. Raise it only if every engine takes batches in dimension 0.",
+        "request runs alone; auto: what each engine takes, if a check at its load finds that it can be "
+        "batched. Give a larger number only if every engine takes batches in dimension 0.",
     )
     max_queue_delay_us: QueueDelay = Field(
         0,

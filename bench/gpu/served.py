@@ -15,11 +15,12 @@ import numpy as np
 from bench.compiled import compiled
 from bench.gpu import WayFailed, threads
 from bench.gpu.card import Card
-from bench.gpu.in_process import INSTANCES, InProcess
+from bench.gpu.in_process import InProcess
 from tests.e2e.server import Server
 
 NAME = "model"
 SHARED = Path("/dev/shm")
+INSTANCES = 4  # two stage their requests while two compute
 ANSWERED_S = 0.001  # of a load for the sake of its answer
 LOG_CHARACTERS = 2000  # of a server's log, told with a failure
 LENGTH = b"\r\ninference-header-content-length: "

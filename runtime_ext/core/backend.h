@@ -87,6 +87,13 @@ class BackendEngine {
 
   virtual std::unique_ptr<ExecutionContext> create_context() = 0;
 
+  /// True if the time of an execution depends only on the shapes of its inputs, if it neither waits for anything nor
+  /// can fail, and if it may run on any thread. A lone short request may then run on the thread that submits it.
+  virtual bool is_steady() const { return false; }
+
+  /// True if each instance must run on a thread that no other engine uses, and that stays the same.
+  virtual bool needs_own_threads() const { return false; }
+
   /// A stream for an instance; null if device() is the CPU, which has none. May outlive the engine.
   virtual std::unique_ptr<DeviceStream> create_stream() { return nullptr; }
 };
@@ -119,7 +126,7 @@ class Backend {
 
 /// Raised whenever this header, load_options.h, build_options.h or build_progress.h changes; a plugin with another
 /// number is refused.
-inline constexpr int kBackendAbi = 5;
+inline constexpr int kBackendAbi = 6;
 
 }  // namespace trtserve
 

@@ -28,6 +28,9 @@ class BatchDelay {
   /// The longest that a request may be held back for others.
   Nanoseconds longest() const;
 
+  /// True if no two requests were under way at the same time lately.
+  bool one_by_one() const { return expected_ <= 1; }
+
   /// True if more requests are expected while `open` are under way; otherwise there is no point in waiting.
   bool expects_more(size_t open) const { return !rules_.adaptive || open < expected_; }
 

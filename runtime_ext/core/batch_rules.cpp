@@ -24,6 +24,7 @@ int64_t batch_dim(const TensorSpec& spec, const char* role, const BatchOptions& 
   const auto named = options.batch_dims.find(spec.name);
   const int64_t dim = named == options.batch_dims.end() ? 0 : named->second;
   const auto refuse = [&](const auto&... why) {
+    if (options.max_batch_size == kAutoSize) fail(Kind::InvalidInput, role, " '", spec.name, "' ", why...);
     fail(Kind::InvalidInput, "max_batch_size is ", options.max_batch_size, ", but ", role, " '", spec.name, "' ",
          why..., ": load the engine with max_batch_size 1");
   };
@@ -94,10 +95,11 @@ void check_known_shapes(const Engine& engine, const BatchRules& rules) {
         if (!shape || dim >= shape->size() || (*shape)[dim] == items) continue;
         const bool unknown = (*shape)[dim] < 0;
         if (unknown && other < 0) continue;
-        fail(Kind::InvalidInput, "max_batch_size is ", rules.max_items, ", but output '", engine.outputs()[i].name,
-             "' has ", unknown ? "a shape that depends on values, " : "shape ", format_shape(*shape),
-             " for a batch of ", items,
-             ": the number of items must match the input, so load the engine with max_batch_size 1");
+        const auto asked = rules.optional ? "" : c10::str("max_batch_size is ", rules.max_items, ", but ");
+        fail(Kind::InvalidInput, asked, "output '", engine.outputs()[i].name, "' has ",
+             unknown ? "a shape that depends on values, " : "shape ", format_shape(*shape), " for a batch of ", items,
+             ": the number of items must match the input",
+             rules.optional ? "" : ", so load the engine with max_batch_size 1");
       }
     }
   }
@@ -105,15 +107,43 @@ void check_known_shapes(const Engine& engine, const BatchRules& rules) {
 
 }  // namespace
 
-BatchRules batch_rules(const Engine& engine) {
-  const auto& options = engine.options().batch;
-  check_range("max_batch_size", options.max_batch_size, 1, kMostItems);
+namespace {
+
+/// The most items that any profile takes, or kAutoItems where one has no bound.
+int64_t items_of_profiles(const Engine& engine, const BatchRules& rules) {
+  size_t profiles = 0;
+  for (const auto& input : engine.inputs()) profiles = std::max(profiles, input.profiles.size());
+  if (profiles == 0) return kAutoItems;
+  int64_t most = 0;
+  for (size_t index = 0; index < profiles; ++index) {
+    int64_t bound = kMostItems;
+    bool bounded = false;
+    for (size_t i = 0; i < engine.inputs().size(); ++i) {
+      const auto& ranges = engine.inputs()[i].profiles;
+      if (index >= ranges.size()) continue;
+      const int64_t max = ranges[index].max[static_cast<size_t>(rules.input_batch_dim[i])];
+      if (max < 0) continue;
+      bound = std::min(bound, max);
+      bounded = true;
+    }
+    most = std::max(most, bounded ? bound : kAutoItems);
+  }
+  return most;
+}
+
+BatchRules rules_for(const Engine& engine, const BatchOptions& options) {
   BatchRules rules;
   rules.max_items = options.max_batch_size;
-  if (!rules.joins() || engine.inputs().empty()) return BatchRules{};
+  rules.optional = options.max_batch_size == kAutoSize;
+  if (engine.inputs().empty() || engine.outputs().empty()) {
+    if (rules.optional) fail(Kind::InvalidInput, "it has no inputs or no outputs");
+    return BatchRules{};
+  }
   check_names_known(engine, options);
   rules.input_batch_dim = batch_dims(engine.inputs(), "input", options);
   rules.output_batch_dim = batch_dims(engine.outputs(), "output", options);
+  if (rules.optional) rules.max_items = items_of_profiles(engine, rules);
+  if (!rules.joins()) fail(Kind::InvalidInput, "its profiles take one item at a time");
   rules.adaptive = options.max_queue_delay_us == BatchOptions::kAutoDelay;
   if (!rules.adaptive) {
     check_range("max_queue_delay_us", options.max_queue_delay_us, 0, kLongestUs);
@@ -123,6 +153,7 @@ BatchRules batch_rules(const Engine& engine) {
   rules.latency_target = std::chrono::microseconds(options.latency_target_us);
   rules.preferred = options.preferred_batch_sizes;
   std::sort(rules.preferred.begin(), rules.preferred.end());
+  if (rules.optional) std::erase_if(rules.preferred, [&](int64_t size) { return size > rules.max_items; });
   for (const int64_t size : rules.preferred) {
     if (size < 1 || size > rules.max_items) {
       fail(Kind::InvalidInput, "preferred_batch_sizes has ", size, "; allowed are sizes from 1 to max_batch_size, ",
@@ -131,6 +162,26 @@ BatchRules batch_rules(const Engine& engine) {
   }
   check_known_shapes(engine, rules);
   return rules;
+}
+
+}  // namespace
+
+BatchRules batch_rules(const Engine& engine) {
+  const auto& options = engine.options().batch;
+  if (options.max_batch_size == 1) return BatchRules{};
+  if (options.max_batch_size != kAutoSize) {
+    check_range("max_batch_size", options.max_batch_size, 1, kMostItems);
+    return rules_for(engine, options);
+  }
+  if (!options.batch_dims.empty()) check_names_known(engine, options);
+  try {
+    return rules_for(engine, options);
+  } catch (const Error& why) {
+    BatchRules none;
+    none.optional = true;
+    none.why_not = why.what();
+    return none;
+  }
 }
 
 }  // namespace trtserve

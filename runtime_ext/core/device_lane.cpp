@@ -1,7 +1,5 @@
 #include "core/device_lane.h"
 
-#include <cstring>
-
 #include <ATen/Functions.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -21,13 +19,15 @@ at::Tensor new_host_tensor(c10::IntArrayRef shape, c10::ScalarType dtype, bool p
 }
 
 /// Inputs are never written: the const_cast only satisfies from_blob.
-at::Tensor view(const void* data, const Signature::Input& input) {
+at::Tensor view(const HostBytes& data, const Signature::Input& input) {
   const auto options = at::TensorOptions().dtype(input.dtype);
   if (input.bytes == 0) return at::empty(input.shape, options);
-  return at::from_blob(const_cast<void*>(data), input.shape, options);
+  return at::from_blob(const_cast<void*>(data.memory), input.shape, options);
 }
 
-bool aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % kAlignment == 0; }
+bool can_view(const HostBytes& data, uintptr_t alignment) {
+  return data.in_memory() && reinterpret_cast<uintptr_t>(data.memory) % alignment == 0;
+}
 
 /// Concatenates the requests' data: this is the batch if its dimension is the first.
 at::Tensor append(const Part& part, size_t index, bool pinned) {
@@ -52,11 +52,11 @@ at::Tensor join(const Part& part, size_t index, size_t batch_dim, bool pinned) {
     at::Tensor piece = at::empty({0});
     const auto& input = request.signature->inputs[index];
     // A view must be aligned for its datatype: unaligned data is copied first.
-    if (input.bytes == 0 || reinterpret_cast<uintptr_t>(request.data[index]) % c10::elementSize(input.dtype) == 0) {
+    if (input.bytes == 0 || can_view(request.data[index], c10::elementSize(input.dtype))) {
       piece = view(request.data[index], input);
     } else {
       piece = at::empty(input.shape, at::TensorOptions().dtype(input.dtype));
-      std::memcpy(piece.mutable_data_ptr(), request.data[index], input.bytes);
+      copy_on_host(piece.mutable_data_ptr(), request.data[index], input.bytes);
     }
     pieces.push_back(std::move(piece));
   }
@@ -66,18 +66,19 @@ at::Tensor join(const Part& part, size_t index, size_t batch_dim, bool pinned) {
 
 }  // namespace
 
-DeviceLane::DeviceLane(at::Device device, std::unique_ptr<DeviceStream> stream)
-    : device_(device), stream_(std::move(stream)) {
-  if (!stream_) return;
-  c10::impl::VirtualGuardImpl(device.type()).setDevice(device);  // a new thread starts on device 0
+void DeviceLane::enter() {
+  if (stream_ == nullptr || current_) return;
+  c10::impl::VirtualGuardImpl(device_.type()).setDevice(device_);  // a new thread starts on device 0
   current_.emplace(stream_->stream());
 }
 
 at::Tensor DeviceLane::gather(const Part& part, size_t index, size_t batch_dim, bool stays_on_host) {
-  const bool to_device = stream_ && !stays_on_host;
+  const bool to_device = stream_ != nullptr && !stays_on_host;
   const auto& first = part.requests[0];
   const bool alone = part.requests.size() == 1;
-  if (alone && !to_device && aligned(first.data[index])) return view(first.data[index], first.signature->inputs[index]);
+  if (alone && !to_device && can_view(first.data[index], kAlignment)) {
+    return view(first.data[index], first.signature->inputs[index]);
+  }
   at::Tensor staged =
       alone || batch_dim == 0 ? append(part, index, to_device) : join(part, index, batch_dim, to_device);
   return to_device ? staged.to(device_, /*non_blocking=*/true) : staged;
@@ -94,7 +95,7 @@ std::vector<at::Tensor> DeviceLane::to_host(const std::vector<at::Tensor>& tenso
       host.back().copy_(tensor, /*non_blocking=*/true);
     }
   }
-  if (stream_) stream_->wait();
+  if (stream_ != nullptr) stream_->wait();
   return host;
 }
 

@@ -16,11 +16,14 @@ namespace trtserve {
 /// An instance's path to its engine's device and back: a stream of its own and pinned host memory, so that its copies
 /// overlap with the work of other instances. On the CPU it uses ordinary memory.
 ///
-/// Belongs to the thread that creates it, and sets that thread's current device and stream during its lifetime.
+/// Belongs to the thread that creates it, and sets that thread's current device and stream from enter() to its end.
 class DeviceLane {
  public:
-  /// `stream` is one of the device; null on the CPU.
-  DeviceLane(at::Device device, std::unique_ptr<DeviceStream> stream);
+  /// `stream` is one of the device, and outlives this; null on the CPU.
+  DeviceLane(at::Device device, DeviceStream* stream) : device_(device), stream_(stream) {}
+
+  /// Call it before everything else. Propagates the device's exceptions; further calls do nothing.
+  void enter();
 
   /// Joins input `index` of the requests along `batch_dim` into one tensor. Stages it on the host in one copy and,
   /// unless `stays_on_host`, copies it to the device in stream order. For a single request it may be a view of the
@@ -32,8 +35,8 @@ class DeviceLane {
 
  private:
   const at::Device device_;
-  const std::unique_ptr<DeviceStream> stream_;  // null on the CPU
-  std::optional<c10::StreamGuard> current_;     // empty on the CPU
+  DeviceStream* const stream_;               // null on the CPU
+  std::optional<c10::StreamGuard> current_;  // empty on the CPU, and until enter()
 };
 
 }  // namespace trtserve

@@ -27,25 +27,40 @@ size_t DeviceShare::Member::asking() const {
 
 TimePoint DeviceShare::take(Member& member) {
   std::unique_lock lock(mutex_);
-  if (member.waiting_++ == 0) member.used_ = std::max(member.used_, time_);
-  ++waiting_;
-  changed_.wait(lock, [&] { return may_take(member); });
-  --member.waiting_;
-  --waiting_;
-  ++member.taken_;
-  ++taken_;
-  time_ = std::max(time_, member.used_);
-  const bool more = waiting_ > 0 && taken_ < turns_;
+  if (member.waiting_ == 0) member.used_ = std::max(member.used_, time_);
+  if (!may_take(member)) wait_for_turn(member, lock);
+  took(member);
+  const bool more = !asking_.empty() && taken_ < turns_;
   lock.unlock();
   if (more) changed_.notify_all();
   return clock_->now();
 }
 
+void DeviceShare::wait_for_turn(Member& member, std::unique_lock<std::mutex>& lock) {
+  if (member.waiting_++ == 0) asking_.push_back(&member);
+  changed_.wait(lock, [&] { return may_take(member); });
+  if (--member.waiting_ == 0) std::erase(asking_, &member);
+}
+
+bool DeviceShare::Member::take_if_free() {
+  const std::lock_guard lock(share_->mutex_);
+  if (waiting_ == 0) used_ = std::max(used_, share_->time_);
+  if (!share_->may_take(*this)) return false;
+  share_->took(*this);
+  return true;
+}
+
+/// Call with mutex_ held.
+void DeviceShare::took(Member& member) {
+  ++member.taken_;
+  ++taken_;
+  time_ = std::max(time_, member.used_);
+}
+
 bool DeviceShare::may_take(const Member& member) const {
   if (member.taken_ == 0) return true;
   if (taken_ >= turns_) return false;
-  return std::none_of(members_.begin(), members_.end(),
-                      [&](const Member* other) { return other->waiting_ > 0 && other->used_ < member.used_; });
+  return std::none_of(asking_.begin(), asking_.end(), [&](const Member* other) { return other->used_ < member.used_; });
 }
 
 void DeviceShare::count_turns() {
@@ -62,7 +77,7 @@ void DeviceShare::give_back(Turn& turn) {
     turn.member_.used_ += clock_->now() - turn.began_;
     --turn.member_.taken_;
     --taken_;
-    waited_for = waiting_ > 0;
+    waited_for = !asking_.empty();
   }
   if (waited_for) changed_.notify_all();
 }

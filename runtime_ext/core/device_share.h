@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <vector>
 
 #include "core/clock.h"
 
@@ -33,6 +34,9 @@ class DeviceShare {
     /// The number of the engine's instances that wait for a turn.
     size_t asking() const;
 
+    /// Takes a turn if one is free now; never waits.
+    bool take_if_free();
+
     /// Ends the engine's requests for turns; turns that it still holds may be given back later.
     void leave();
 
@@ -50,6 +54,8 @@ class DeviceShare {
   class Turn {
    public:
     explicit Turn(Member& member) : member_(member), began_(member.share_->take(member)) {}
+    /// Holds a turn that Member::take_if_free() took.
+    Turn(Member& member, std::adopt_lock_t /*taken*/) : member_(member), began_(member.share_->clock_->now()) {}
     ~Turn() { give_back(); }
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
@@ -66,6 +72,8 @@ class DeviceShare {
 
  private:
   TimePoint take(Member& member);
+  void wait_for_turn(Member& member, std::unique_lock<std::mutex>& lock);
+  void took(Member& member);
   void give_back(Turn& turn);
   bool may_take(const Member& member) const;
   void count_turns();
@@ -74,9 +82,9 @@ class DeviceShare {
   std::mutex mutex_;  // protects all below and the members' fields as noted there; never held during an execution
   std::condition_variable changed_;
   std::set<Member*> members_;
-  size_t turns_ = 0;  // that may be held at the same time
+  std::vector<Member*> asking_;  // those with waiting_ > 0: few, however many engines there are
+  size_t turns_ = 0;             // that may be held at the same time
   size_t taken_ = 0;
-  size_t waiting_ = 0;
   Nanoseconds time_{0};  // virtual: that of the member that took the last turn
 };
 

@@ -22,6 +22,7 @@ struct Execution {
 
   Batch batch;  // `turn` and, from `begin` on, the requests' `ended`: guarded; not moved while in Executions
   const std::thread::id thread = std::this_thread::get_id();
+  bool held = false;  ///< it runs on its submitter's thread, see ServedEngine::run_held()
 
   // Guarded:
   size_t begin = 0;          ///< requests before it belong to the thread alone
@@ -91,6 +92,7 @@ class Executions {
   /// open. False if the execution was left behind.
   bool remove(Execution& execution, size_t completed);
 
+  /// An instance has got a thread, and then given it up.
   void instance_began();
   void instance_ended();
 
@@ -103,7 +105,7 @@ class Executions {
   /// Ends all executing requests, interrupts their executions and gives back their turns.
   std::vector<Early> leave_behind();
 
-  /// Blocks until every instance has ended or been left behind; returns the number left behind.
+  /// Blocks until every instance has given up its thread or been left behind; returns the number left behind.
   size_t wait_for_instances();
 
   Stuck stuck(TimePoint now) const;
@@ -129,7 +131,7 @@ class Executions {
   std::condition_variable changed_;
   size_t open_ = 0;                  // accepted, but not ended
   std::vector<Execution*> running_;  // at most one per instance
-  size_t instances_ = 0;             // begun, but not ended
+  size_t instances_ = 0;             // that have a thread
   bool watched_ = false;             // the watch already covers executions that begin now
   bool closed_ = false;              // leave_behind() was called
 };

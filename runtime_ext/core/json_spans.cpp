@@ -10,6 +10,12 @@ constexpr std::string_view kKey = "\"data\"";
 
 bool is_plain(char c) { return c >= ' ' && c <= '~' && c != '\\'; }
 
+/// True if as many brackets close as open: otherwise a list goes on behind this text.
+bool is_balanced(std::string_view list) {
+  if (list.find('[', 1) == std::string_view::npos) return true;  // it ends with the bracket that closes the first
+  return std::count(list.begin(), list.end(), '[') == std::count(list.begin(), list.end(), ']');
+}
+
 /// The position of the closing quote of the string whose first character is at `at`.
 size_t end_of_string(std::string_view document, size_t at) {
   while (true) {
@@ -43,7 +49,8 @@ std::vector<Span> find_number_lists(std::string_view document, size_t least, siz
     list = list.substr(0, list.find('"'));
     at = begin + list.size();
     const size_t last = list.rfind(']');
-    if (last != std::string_view::npos && last + 1 >= least && list.find('{') == std::string_view::npos) {
+    if (last != std::string_view::npos && last + 1 >= least && list.find('{') == std::string_view::npos &&
+        is_balanced(list.substr(0, last + 1))) {
       lists.push_back({begin, begin + last + 1});
     }
   }

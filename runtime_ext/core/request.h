@@ -10,6 +10,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/host_copy.h"
 #include "core/signature.h"
 
 namespace trtserve {
@@ -17,8 +18,9 @@ namespace trtserve {
 /// Numbers the requests of a process, ascending.
 using Ticket = uint64_t;
 
-/// Owns the memory of a request's inputs. It moves with the request into its completion, so that only the thread that
-/// takes the completion destroys it: its destructor may need what a worker thread must not hold, such as Python's GIL.
+/// Owns the memory and the files of a request's inputs. It moves with the request into its completion, so that only the
+/// thread that takes the completion destroys it: its destructor may need what a worker thread must not hold, such as
+/// Python's GIL.
 class InputOwner {
  public:
   virtual ~InputOwner() = default;
@@ -33,7 +35,7 @@ struct Request {
   Ticket ticket = 0;
   std::shared_ptr<const Signature> signature;
   /// One for each input of the signature: C-contiguous, little-endian, `bytes` long, of any alignment.
-  c10::SmallVector<const void*, 2> data;
+  c10::SmallVector<HostBytes, 2> data;
   std::unique_ptr<InputOwner> owner;
   TimePoint arrival;
   std::optional<TimePoint> deadline;  ///< the answer must be ready by then

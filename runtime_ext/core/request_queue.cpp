@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 namespace trtserve {
 
@@ -48,70 +49,100 @@ RequestQueue::RequestQueue(const BatchRules& rules, size_t bound, size_t instanc
       share_(share),
       clock_(clock),
       delay_(rules),
-      max_items_(rules.max_items) {}
+      max_items_(rules.max_items) {
+  for (size_t i = instances_; i > 0; --i) asleep_.push_back(i - 1);
+}
 
 /// The request's items, capped at the batch limit, so that sums do not overflow.
 int64_t RequestQueue::counted(const Request& request) const {
   return std::min(request.signature->items, rules_.max_items);
 }
 
-void RequestQueue::push(Request&& request) {
-  bool wake = false;
-  {
-    const std::lock_guard lock(mutex_);
-    if (closed_) fail(Kind::Unavailable, "the engine is being unloaded");
-    if (waiting_ >= bound_) {
-      throw Error(Kind::QueueFull, c10::str("the engine's queue is full: ", bound_, " requests wait; try again later"),
-                  time_to_drain());
-    }
-    auto& lane = lanes_[request.signature->shape_class];
-    if (lane.empty()) lane.limit = request.signature->most_items(max_items_);
-    auto& level = lane.waiting.at(static_cast<size_t>(request.priority));
-    level.push_back(std::move(request));  // may throw, so it comes first
-    lane.items += counted(level.back());
-    with_deadline_ += level.back().deadline ? 1 : 0;
-    ++waiting_;
-    delay_.arrived(waiting_ + running_);
-    // A waiting instance rechecks all lanes, so that a lane that need not wait any longer runs. An instance that is
-    // already waking sees this request too, and wakes another for what it leaves.
-    wake = idle_ > 0 && !waking_;
-    waking_ = waking_ || wake;
+RequestQueue::Pushed RequestQueue::push(Request&& request, bool may_hold) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) fail(Kind::Unavailable, "the engine is being unloaded");
+  if (waiting_ >= bound_) {
+    throw Error(Kind::QueueFull, c10::str("the engine's queue is full: ", bound_, " requests wait; try again later"),
+                time_to_drain());
   }
-  if (wake) changed_.notify_one();
+  auto& lane = lanes_[request.signature->shape_class];
+  if (lane.empty()) lane.limit = request.signature->most_items(max_items_);
+  auto& level = lane.waiting.at(static_cast<size_t>(request.priority));
+  level.push_back(std::move(request));  // may throw, so it comes first
+  const Request& pushed = level.back();
+  lane.items += counted(pushed);
+  with_deadline_ += pushed.deadline ? 1 : 0;
+  ++waiting_;
+  delay_.arrived(waiting_ + running_);
+  held_ = may_hold && can_hold(pushed) && ready_at(lane, pushed.arrival) <= pushed.arrival;
+  if (held_) return {std::nullopt, true};
+  return {call_instance(), false};
 }
 
-std::optional<Batch> RequestQueue::pop() {
+/// True if the request, which has just been queued, is the only one, as others were lately, and takes little time.
+bool RequestQueue::can_hold(const Request& request) const {
+  return waiting_ == 1 && running_ == 0 && delay_.one_by_one() && request.signature->alone.is_quick();
+}
+
+/// Has one more instance look at the lanes: returns the one that needs a thread for that. An instance that is already
+/// on its way sees every request that waits by then, and calls another for what it leaves. Call with mutex_ held.
+std::optional<size_t> RequestQueue::call_instance() {
+  if (waking_) return std::nullopt;
+  if (watching_ > 0) {
+    waking_ = true;
+    changed_.notify_one();
+    return std::nullopt;
+  }
+  if (asleep_.empty()) return std::nullopt;  // each will look when it has finished its batch
+  waking_ = true;
+  const size_t instance = asleep_.back();
+  asleep_.pop_back();
+  return instance;
+}
+
+std::optional<Batch> RequestQueue::pop(size_t instance) {
   std::unique_ptr<DeviceShare::Turn> turn;
   std::unique_lock lock(mutex_);
-  ++idle_;
   while (true) {
     waking_ = false;
     const TimePoint now = clock_.now();
     std::optional<TimePoint> next;
-    Lane* lane = most_urgent(now, next);
+    // An instance that has just finished its batch leaves a held request alone.
+    Lane* lane = held_ ? nullptr : most_urgent(now, next);
     if ((lane != nullptr) != (turn != nullptr)) {
       // The turn is taken without the lock, so look again: requests may have come or gone.
       lock.unlock();
       turn = lane != nullptr ? std::make_unique<DeviceShare::Turn>(share_) : nullptr;
       lock.lock();
     } else if (lane != nullptr) {
-      --idle_;
       Batch batch = take(*lane, now);
       batch.turn = std::move(turn);
       // The remaining requests may be ready too, or need another instance to watch their time.
-      const bool watch = waiting_ > 0 && idle_ > 0;
-      lock.unlock();
-      if (watch) changed_.notify_one();
+      if (waiting_ > 0) batch.call = call_instance();
       return batch;
     } else if (next) {
+      ++watching_;
       clock_.wait_until(lock, changed_, *next);
-    } else if (closed_) {
-      --idle_;
-      return std::nullopt;
+      --watching_;
     } else {
-      changed_.wait(lock);
+      asleep_.push_back(instance);
+      return std::nullopt;
     }
   }
+}
+
+RequestQueue::Held RequestQueue::take_held() {
+  std::unique_ptr<DeviceShare::Turn> turn;
+  if (share_.take_if_free()) turn = std::make_unique<DeviceShare::Turn>(share_, std::adopt_lock);
+  const std::lock_guard lock(mutex_);
+  if (!std::exchange(held_, false) || waiting_ == 0) return {};
+  const TimePoint now = clock_.now();
+  std::optional<TimePoint> next;
+  Lane* lane = most_urgent(now, next);
+  if (turn == nullptr || lane == nullptr) return {std::nullopt, call_instance()};
+  Held held{take(*lane, now), std::nullopt};
+  held.batch->turn = std::move(turn);
+  return held;
 }
 
 /// Returns the ready lane whose first request is the most urgent; if none is ready, `next` is when one will be.
@@ -203,6 +234,7 @@ Batch RequestQueue::take(Lane& lane, TimePoint now) {
     batch.requests.push_back(std::move(*request));
     level.erase(request);
   }
+  held_ = false;
   running_ += batch.requests.size();
   if (!batch.requests.empty()) delay_.began(waiting_ + running_);
   forget_empty_lanes();

@@ -22,6 +22,7 @@ struct Batch {
   std::list<Request> expired;               ///< requests whose deadline passed before they could run
   int64_t items = 0;                        ///< total of `requests`
   std::unique_ptr<DeviceShare::Turn> turn;  ///< the turn to execute them
+  std::optional<size_t> call;               ///< another instance to give a thread, for requests that are left
 };
 
 /// The requests of a batch that run together: all, or one.
@@ -37,6 +38,10 @@ struct Part {
 /// whose first request is the most urgent. A lane is ready if its batch is full, has a preferred size, has been held
 /// back long enough, or if no more requests are expected. A request whose deadline would pass first is not held back.
 ///
+/// An instance has a thread only while requests wait or run: push() and pop() name the instance that needs one next,
+/// and an instance whose pop() finds nothing gives its thread up. A request that finds the engine idle may be held:
+/// then its submitter runs it with take_held(), if no other has come by then.
+///
 /// An instance waits for the device's turn before it forms the batch: until then requests can still join, be overtaken
 /// by more urgent ones, be cancelled, or expire.
 ///
@@ -44,15 +49,30 @@ struct Part {
 /// Thread safe.
 class RequestQueue {
  public:
-  /// The queue accepts `bound` requests and serves `instances` threads. `rules`, `share` and `clock` outlive it.
+  /// The queue accepts `bound` requests and serves `instances`. `rules`, `share` and `clock` outlive it.
   RequestQueue(const BatchRules& rules, size_t bound, size_t instances, DeviceShare::Member& share, Clock& clock);
 
-  /// Throws QueueFull at the bound, with the time to retry, and Unavailable once closed; the request then still belongs
-  /// to the caller.
-  void push(Request&& request);
+  /// What push() did with a request, beside queueing it.
+  struct Pushed {
+    std::optional<size_t> call;  ///< the instance that its caller must give a thread now
+    bool held = false;           ///< the caller must call take_held() soon
+  };
 
-  /// Blocks until the next batch; returns nothing once the queue is closed and empty.
-  std::optional<Batch> pop();
+  /// Throws QueueFull at the bound, with the time to retry, and Unavailable once closed; the request then still belongs
+  /// to the caller. `may_hold`: the caller may run the request itself.
+  Pushed push(Request&& request, bool may_hold = false);
+
+  /// The next batch for an instance that has a thread; waits while requests are held back. Returns nothing once no
+  /// request waits: the instance must then give up its thread.
+  std::optional<Batch> pop(size_t instance);
+
+  /// The held request as a batch, if it is still alone and has a turn; otherwise only `call` may be set, for what
+  /// waits. It needs no instance: nothing else of the engine runs when it begins, and it is over soon.
+  struct Held {
+    std::optional<Batch> batch;
+    std::optional<size_t> call;
+  };
+  Held take_held();
 
   /// Notes that `requests` of a batch from pop() have run for `compute`. Call it before their completions are pushed: a
   /// client that answers a completion with its next request is then alone.
@@ -91,6 +111,8 @@ class RequestQueue {
   };
   using Lanes = std::map<std::vector<int64_t>, Lane>;
 
+  bool can_hold(const Request& request) const;
+  std::optional<size_t> call_instance();
   Lane* most_urgent(TimePoint now, std::optional<TimePoint>& next);
   TimePoint ready_at(const Lane& lane, TimePoint now) const;
   int64_t preferred_items(const Lane& lane) const;
@@ -105,7 +127,7 @@ class RequestQueue {
 
   const BatchRules& rules_;
   const size_t bound_;
-  const size_t instances_;
+  const size_t instances_;      // at least 1
   DeviceShare::Member& share_;  // its lock is never taken while ours is held
   Clock& clock_;
   mutable std::mutex mutex_;  // protects all below; held for bookkeeping only
@@ -113,8 +135,10 @@ class RequestQueue {
   Lanes lanes_;                 // by shape class; a few empty lanes are kept for their next request
   size_t waiting_ = 0;          // in all lanes
   size_t running_ = 0;          // handed out by pop(), not yet done()
-  size_t idle_ = 0;             // instances in pop()
-  bool waking_ = false;         // one idle instance was notified and has not looked yet
+  std::vector<size_t> asleep_;  // instances without a thread; the one that ran last is called first
+  size_t watching_ = 0;         // instances in pop() that wait until a lane is ready
+  bool waking_ = false;         // an instance was called or notified, and has not looked yet
+  bool held_ = false;           // the waiting request is left to take_held(), unless another comes
   size_t with_deadline_ = 0;    // waiting requests with a deadline
   Nanoseconds per_request_{0};  // moving average of the execution time per request
   BatchDelay delay_;

@@ -4,15 +4,26 @@
 
 namespace trtserve {
 
+namespace {
+
+constexpr size_t kIdleThreads = 32;  // kept for each device after a time when many were busy
+
+}  // namespace
+
 Scheduler::Scheduler(Surroundings surroundings)
     : surroundings_(std::move(surroundings)),
       timer_(*surroundings_.clock, [this](TimePoint now) { return on_time(now); }) {}
 
+void Scheduler::close() {
+  const std::lock_guard lock(devices_mutex_);
+  for (const auto& [device, part] : devices_) part.workers->close();
+}
+
 void Scheduler::serve(std::shared_ptr<Engine> engine, Forward forward) {
   const EngineId id = engine->id();
-  auto share = share_of(engine->device());
-  const auto served = ServedEngine::start(std::move(engine), std::move(forward), surroundings_, std::move(share),
-                                          [this](TimePoint time) { timer_.wake_by(time); });
+  const auto part = part_of(engine->device());
+  const auto served = std::make_shared<ServedEngine>(std::move(engine), std::move(forward), surroundings_, part,
+                                                     [this](TimePoint time) { timer_.wake_by(time); });
   {
     const std::unique_lock lock(mutex_);
     if (served_.emplace(id, served).second) return;
@@ -21,11 +32,14 @@ void Scheduler::serve(std::shared_ptr<Engine> engine, Forward forward) {
   fail(Kind::Conflict, "engine ", id, " is served already");
 }
 
-std::shared_ptr<DeviceShare> Scheduler::share_of(at::Device device) {
-  const std::lock_guard lock(shares_mutex_);
-  auto& share = shares_[device.str()];
-  if (!share) share = std::make_shared<DeviceShare>(surroundings_.clock);
-  return share;
+DevicePart Scheduler::part_of(at::Device device) {
+  const std::lock_guard lock(devices_mutex_);
+  auto& part = devices_[device.str()];
+  if (!part.share) {
+    part.share = std::make_shared<DeviceShare>(surroundings_.clock);
+    part.workers = std::make_shared<Workers>(kIdleThreads);
+  }
+  return part;
 }
 
 std::shared_ptr<const Signature> Scheduler::sign(EngineId id, const std::vector<TensorShape>& tensors) const {
@@ -39,9 +53,31 @@ Ticket Scheduler::submit(EngineId id, Request&& request, std::optional<Nanosecon
   request.arrival = surroundings_.clock->now();
   const auto deadline = timeout ? std::optional(request.arrival + *timeout) : std::nullopt;
   request.deadline = deadline;
-  served->submit(std::move(request));
+  const auto time = request.signature->alone.last();
+  if (served->submit(std::move(request), may_hold(request))) {
+    const std::lock_guard lock(held_mutex_);
+    held_.push_back(served);
+    held_time_ += time;
+  }
   if (deadline) timer_.wake_by(*deadline);
   return ticket;
+}
+
+bool Scheduler::may_hold(const Request& request) {
+  if (!holds_.load(std::memory_order_relaxed) || !request.signature->alone.is_quick()) return false;
+  const std::lock_guard lock(held_mutex_);
+  return held_time_ + request.signature->alone.last() <= kHeldTime;
+}
+
+bool Scheduler::run_held() {
+  std::vector<std::shared_ptr<ServedEngine>> held;
+  {
+    const std::lock_guard lock(held_mutex_);
+    held.swap(held_);
+    held_time_ = Nanoseconds(0);
+  }
+  for (const auto& served : held) served->run_held();
+  return !held.empty();
 }
 
 bool Scheduler::cancel(EngineId id, Ticket ticket) {

@@ -20,7 +20,12 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  /// Starts the engine's instances.
+  ~Scheduler() { close(); }
+
+  /// Ends the worker threads. Call it once every engine is out of service; no other may enter it.
+  void close();
+
+  /// Takes the engine into service.
   void serve(std::shared_ptr<Engine> engine, Forward forward);
 
   /// Checks a request's description of its inputs; see ServedEngine::sign. NotFound for an unknown ID.
@@ -29,6 +34,15 @@ class Scheduler {
   /// Queues a request whose signature, data, owner and priority are set. On a refusal (an Error of any kind) the
   /// request still belongs to the caller.
   Ticket submit(EngineId id, Request&& request, std::optional<Nanoseconds> timeout);
+
+  /// From now on, submit() may hold a request that finds its engine idle and that takes little time, until the thread
+  /// that submits requests calls run_held(). So a lone request costs no wake-up of another thread, and nobody's time
+  /// but its own. The requests that are held together take at most kHeldTime, as far as earlier ones tell.
+  void hold_short_requests(bool hold) { holds_ = hold; }
+
+  /// Runs the held requests on the calling thread. Returns false if there was none; otherwise the completion queue must
+  /// be emptied with take_now().
+  bool run_held();
 
   /// Ends a waiting request as Cancelled; false if it has started or ended.
   bool cancel(EngineId id, Ticket ticket);
@@ -45,15 +59,21 @@ class Scheduler {
   const LeftBehind& left_behind() const { return *surroundings_.left_behind; }
 
  private:
+  static constexpr std::chrono::microseconds kHeldTime{250};
+
   std::optional<TimePoint> on_time(TimePoint now);
-  std::shared_ptr<DeviceShare> share_of(at::Device device);
+  DevicePart part_of(at::Device device);
+  bool may_hold(const Request& request);
 
   const Surroundings surroundings_;
   std::atomic<Ticket> last_ticket_{0};
-  std::mutex shares_mutex_;
-  std::map<std::string, std::shared_ptr<DeviceShare>>
-      shares_;                       // guarded by shares_mutex_; by device; entries are never removed
-  mutable std::shared_mutex mutex_;  // held for look-ups and changes only
+  std::mutex devices_mutex_;
+  std::map<std::string, DevicePart> devices_;  // guarded by devices_mutex_; entries are never removed
+  std::atomic<bool> holds_{false};
+  std::mutex held_mutex_;                            // held for a moment
+  std::vector<std::shared_ptr<ServedEngine>> held_;  // guarded by held_mutex_; each has a held request, or had one
+  Nanoseconds held_time_{0};                         // guarded by held_mutex_: what these will take
+  mutable std::shared_mutex mutex_;                  // held for look-ups and changes only
   std::map<EngineId, std::shared_ptr<ServedEngine>> served_;  // guarded by mutex_
   std::set<EngineId> stopping_;                               // guarded by mutex_; a subset of served_
   DeadlineTimer timer_;                                       // last: its thread calls on_time()

@@ -31,11 +31,16 @@ Completion release(Request& request) {
   return completion;
 }
 
+std::vector<std::unique_ptr<DeviceStream>> streams_of(Engine& engine, size_t instances) {
+  std::vector<std::unique_ptr<DeviceStream>> streams;
+  for (size_t i = 0; i < instances; ++i) streams.push_back(engine.create_stream());
+  return streams;
+}
+
 }  // namespace
 
-ServedEngine::ServedEngine(Private /*only start() has one*/, std::shared_ptr<Engine> engine, Forward forward,
-                           const Surroundings& surroundings, std::shared_ptr<DeviceShare> share,
-                           Executions::WakeBy wake_by)
+ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, const Surroundings& surroundings,
+                           const DevicePart& device, Executions::WakeBy wake_by)
     : number_(++last_number),
       engine_(std::move(engine)),
       forward_(std::move(forward)),
@@ -44,32 +49,17 @@ ServedEngine::ServedEngine(Private /*only start() has one*/, std::shared_ptr<Eng
       rules_(batch_rules(*engine_)),
       instance_count_(engine_->contexts().size()),
       output_names_(names_of(engine_->outputs())),
-      share_(std::move(share), instance_count_),
+      share_(device.share, instance_count_),
       failures_(engine_->label()),
       queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), instance_count_, share_, *clock_),
-      executions_(*engine_, surroundings.left_behind, surroundings.stuck_after, std::move(wake_by)),
-      joins_requests_(rules_.joins()) {}
-
-std::shared_ptr<ServedEngine> ServedEngine::start(std::shared_ptr<Engine> engine, Forward forward,
-                                                  const Surroundings& surroundings, std::shared_ptr<DeviceShare> share,
-                                                  Executions::WakeBy wake_by) {
-  const auto served = std::make_shared<ServedEngine>(Private(), std::move(engine), std::move(forward), surroundings,
-                                                     std::move(share), std::move(wake_by));
-  served->start_instances(served);
-  return served;
-}
-
-void ServedEngine::start_instances(const std::shared_ptr<ServedEngine>& self) {
-  const std::shared_ptr<BatchHandler> handler(self, this);
-  try {
-    for (size_t i = 0; i < instance_count_; ++i) {
-      instances_.push_back(std::make_unique<Instance>(engine_->device(), engine_->create_stream(), handler));
-      executions_.instance_began();
-    }
-  } catch (...) {
-    stop(Nanoseconds(0));
-    throw;
-  }
+      executions_(std::make_shared<Executions>(*engine_, surroundings.left_behind, surroundings.stuck_after,
+                                               std::move(wake_by))),
+      joins_requests_(rules_.joins()),
+      why_not_joined_(rules_.why_not),
+      streams_(streams_of(*engine_, instance_count_)),
+      workers_(engine_->backend_engine().needs_own_threads() ? std::make_shared<Workers>(instance_count_)
+                                                             : device.workers) {
+  workers_->prepare();
 }
 
 std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShape>& tensors) {
@@ -95,19 +85,29 @@ void ServedEngine::sign_anew(Request& request) {
   request.signature = std::move(signature);
 }
 
-void ServedEngine::submit(Request&& request) {
+bool ServedEngine::submit(Request&& request, bool may_hold) {
   if (request.signature->maker != number_) sign_anew(request);
-  executions_.accepted();
+  executions_->accepted();
   try {
-    queue_.push(std::move(request));
+    const bool on_this_thread = may_hold && engine_->device().is_cpu() && engine_->backend_engine().is_steady();
+    const auto pushed = queue_.push(std::move(request), on_this_thread);
+    call(pushed.call);
+    return pushed.held;
   } catch (const Error& error) {
     stats_.refused(error.kind());
-    executions_.ended(1);
+    executions_->ended(1);
     throw;
   } catch (...) {
-    executions_.ended(1);
+    executions_->ended(1);
     throw;
   }
+}
+
+/// Gives the instance a thread, if there is one to give.
+void ServedEngine::call(std::optional<size_t> instance) {
+  if (!instance) return;
+  executions_->instance_began();
+  workers_->start({shared_from_this(), executions_, *instance});
 }
 
 bool ServedEngine::cancel(Ticket ticket) {
@@ -119,31 +119,47 @@ bool ServedEngine::cancel(Ticket ticket) {
 
 std::optional<TimePoint> ServedEngine::on_time(TimePoint now) {
   for (auto& request : queue_.expire(now)) refuse_expired(std::move(request));
-  end_early(executions_.expire(now), Kind::DeadlineExceeded,
+  end_early(executions_->expire(now), Kind::DeadlineExceeded,
             "the request's deadline passed before its execution ended");
   std::optional<TimePoint> next;
-  if (const auto sentence = executions_.report(now, next)) log(Severity::Warning, "executions", *sentence);
-  for (const auto& other : {failures_.report(now), queue_.next_deadline(), executions_.next_deadline()}) {
+  if (const auto sentence = executions_->report(now, next)) log(Severity::Warning, "executions", *sentence);
+  for (const auto& other : {failures_.report(now), queue_.next_deadline(), executions_->next_deadline()}) {
     if (other && (!next || *other < *next)) next = other;
   }
   return next;
 }
 
-bool ServedEngine::handle_next(DeviceLane& lane) {
-  auto batch = queue_.pop();
-  if (!batch) return false;
-  for (auto& request : batch->expired) refuse_expired(std::move(request));
-  if (batch->requests.empty()) return true;
-  run(std::move(*batch), lane);
-  return true;
+void ServedEngine::serve(size_t instance) {
+  DeviceLane lane(engine_->device(), streams_[instance].get());
+  while (auto batch = queue_.pop(instance)) {
+    call(batch->call);
+    handle(std::move(*batch), lane, /*held=*/false);
+  }
 }
 
-void ServedEngine::run(Batch batch, DeviceLane& lane) {
+void ServedEngine::run_held() {
+  executions_->instance_began();
+  auto held = queue_.take_held();
+  call(held.call);
+  if (held.batch) {
+    DeviceLane lane(engine_->device(), nullptr);
+    handle(std::move(*held.batch), lane, /*held=*/true);
+  }
+  executions_->instance_ended();
+}
+
+void ServedEngine::handle(Batch batch, DeviceLane& lane, bool held) {
+  for (auto& request : batch.expired) refuse_expired(std::move(request));
+  if (!batch.requests.empty()) run(std::move(batch), lane, held);
+}
+
+void ServedEngine::run(Batch batch, DeviceLane& lane, bool held) {
   Execution execution(std::move(batch));
+  execution.held = held;
   const Part all{execution.batch.requests, execution.batch.items};
   ExecutionTimes times;
   times.start = clock_->now();
-  if (!executions_.add(execution, times.start)) {
+  if (!executions_->add(execution, times.start)) {
     for (auto& request : all.requests) refuse(std::move(request), Kind::Unavailable, unloaded_before("ran"));
     return;
   }
@@ -151,7 +167,7 @@ void ServedEngine::run(Batch batch, DeviceLane& lane) {
   // One of the requests may be at fault, or their number. An execution's only effect is its outputs, so run each
   // request again alone.
   if (!run_part(execution, all, lane, times, completed)) run_one_by_one(execution, lane, completed);
-  if (!executions_.remove(execution, completed)) {
+  if (!executions_->remove(execution, completed)) {
     log(Severity::Info, "executions",
         c10::str("an execution of ", engine_->label(), " that was left behind has ended"));
   }
@@ -167,11 +183,12 @@ bool ServedEngine::run_part(Execution& execution, const Part& part, DeviceLane& 
   --busy_;
   const auto& failure = completions.front().failure;
   const bool once_more = failure && part.requests.size() > 1;
-  const bool waited_for = once_more ? executions_.pause(execution) : executions_.finish(execution);
+  const bool waited_for = once_more ? executions_->pause(execution) : executions_->finish(execution);
   if (failure && waited_for) failed(*failure, times.end);
   if (once_more) return false;
   queue_.done(part.requests.size(), times.compute());
-  completed += end(part, std::move(completions), times);
+  if (part.requests.size() == 1) part.requests[0].signature->alone.took(times.compute());
+  completed += end(part, std::move(completions), times, execution.held);
   return true;
 }
 
@@ -182,11 +199,11 @@ void ServedEngine::run_one_by_one(Execution& execution, DeviceLane& lane, size_t
     auto turn = std::make_unique<DeviceShare::Turn>(share_);
     ExecutionTimes times;
     times.start = clock_->now();
-    if (executions_.begin_next(execution, times.start, std::move(turn))) {
+    if (executions_->begin_next(execution, times.start, std::move(turn))) {
       run_part(execution, single, lane, times, completed);
     } else {
       queue_.done(1, Nanoseconds(0));
-      end(single, std::vector<Completion>(1), times);
+      end(single, std::vector<Completion>(1), times, execution.held);
     }
   }
 }
@@ -211,6 +228,7 @@ std::vector<Completion> ServedEngine::completions_of(const Part& part, DeviceLan
 }
 
 std::vector<at::Tensor> ServedEngine::execute(const Part& part, DeviceLane& lane, ExecutionTimes& times) {
+  lane.enter();
   const auto& specs = engine_->inputs();
   std::vector<at::Tensor> inputs;
   inputs.reserve(specs.size());
@@ -226,15 +244,28 @@ std::vector<at::Tensor> ServedEngine::execute(const Part& part, DeviceLane& lane
 
 void ServedEngine::failed(const Failure& failure, TimePoint now) {
   // A fault of a request's own input is reported only to its sender.
-  if (failure.kind == Kind::InvalidInput) return;
+  if (failure.kind == Kind::InvalidInput || failure.kind == Kind::Conflict) return;
   stats_.execution_failed();
-  if (const auto next = failures_.failed(now, failure.message)) executions_.wake_by(*next);
+  if (const auto next = failures_.failed(now, failure.message)) executions_->wake_by(*next);
+}
+
+std::string ServedEngine::why_not_joined() const {
+  const std::lock_guard lock(why_mutex_);
+  return why_not_joined_;
+}
+
+void ServedEngine::stop_joining(std::string why) {
+  {
+    const std::lock_guard lock(why_mutex_);
+    why_not_joined_ = std::move(why);
+  }
+  joins_requests_ = false;
+  queue_.stop_joining();
 }
 
 void ServedEngine::batch_undivided() {
   if (stats_.batch_undivided() != kUndividedBatches) return;
-  joins_requests_ = false;
-  queue_.stop_joining();
+  stop_joining("the outputs of its batches did not have one item for each input item");
   log(Severity::Warning, "executions",
       c10::str("requests for ", engine_->label(), " run one by one from now on: the outputs of ", kUndividedBatches,
                " batches did not have one item per input item; load it with max_batch_size 1, or set batch_dims to the "
@@ -242,7 +273,8 @@ void ServedEngine::batch_undivided() {
 }
 
 /// Ends the open requests and returns the owners of the others. Returns the number of open requests.
-size_t ServedEngine::end(const Part& part, std::vector<Completion> completions, const ExecutionTimes& times) {
+size_t ServedEngine::end(const Part& part, std::vector<Completion> completions, const ExecutionTimes& times,
+                         bool held) {
   // Counted before the completions are pushed: a client that has its answer finds it in the statistics.
   if (completions.front().failure) {
     for (const auto& request : part.requests) {
@@ -266,7 +298,7 @@ size_t ServedEngine::end(const Part& part, std::vector<Completion> completions, 
     completion.compute = times.compute();
     completion.batch_requests = completions.size();
   }
-  completions_->push(std::move(completions));
+  completions_->push(std::move(completions), /*signal=*/!held);
   return completed;
 }
 
@@ -278,7 +310,7 @@ void ServedEngine::refuse(Request request, Kind kind, const std::string& message
   one[0].queue = clock_->now() - request.arrival;
   stats_.failed(kind, one[0].queue);
   completions_->push(std::move(one));
-  executions_.ended(1);
+  executions_->ended(1);
 }
 
 void ServedEngine::refuse_expired(Request request) {
@@ -298,7 +330,7 @@ void ServedEngine::end_early(const std::vector<Executions::Early>& early, Kind k
     stats_.failed(kind, now - early[i].arrival);
   }
   completions_->push(std::move(completions));
-  executions_.ended(early.size());
+  executions_->ended(early.size());
 }
 
 std::string ServedEngine::unloaded_before(const char* what) const {
@@ -307,16 +339,16 @@ std::string ServedEngine::unloaded_before(const char* what) const {
 
 size_t ServedEngine::stop(Nanoseconds drain) {
   queue_.close();
-  executions_.wait_until_idle(*clock_, drain);
+  executions_->wait_until_idle(*clock_, drain);
   for (auto& request : queue_.abandon()) {
     refuse(std::move(request), Kind::Unavailable, unloaded_before("ran"));
   }
-  end_early(executions_.leave_behind(), Kind::Unavailable, unloaded_before("was answered"));
-  const size_t left_behind = executions_.wait_for_instances();
-  instances_.clear();
+  end_early(executions_->leave_behind(), Kind::Unavailable, unloaded_before("was answered"));
+  const size_t left_behind = executions_->wait_for_instances();
+  if (engine_->backend_engine().needs_own_threads()) workers_->close();
   share_.leave();
   // Requests that cancel() or on_time() removed from the queue are completed on those threads.
-  executions_.wait_until_idle();
+  executions_->wait_until_idle();
   if (left_behind > 0) {
     log(Severity::Warning, "executions",
         c10::str(engine_->label(), " was unloaded while ", left_behind,

@@ -1,18 +1,25 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <vector>
 
 #include "core/batch_outputs.h"
 #include "core/completion_queue.h"
+#include "core/device_lane.h"
 #include "core/device_share.h"
 #include "core/executions.h"
 #include "core/failure_log.h"
-#include "core/instance.h"
 #include "core/stats.h"
+#include "core/workers.h"
 
 namespace trtserve {
+
+/// Runs an engine's wrapper on its inputs and returns its outputs. Called by several threads concurrently.
+using Forward = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& inputs)>;
 
 /// The objects that all served engines of a process share. Held by shared_ptr, since an instance that was left behind
 /// still uses them.
@@ -23,22 +30,21 @@ struct Surroundings {
   Nanoseconds stuck_after = std::chrono::minutes(1);  ///< an execution that takes longer counts as stuck
 };
 
-/// An engine with its queue and its instances. Every request that submit() accepts ends as exactly one completion. Its
-/// instances keep it alive, and so everything that they use, until they end. Thread safe, except that only one thread
-/// may call stop() at a time.
-class ServedEngine final : private BatchHandler {
+/// What the engines of one device share.
+struct DevicePart {
+  std::shared_ptr<DeviceShare> share;
+  std::shared_ptr<Workers> workers;
+};
+
+/// An engine with its queue and its instances. Every request that submit() accepts ends as exactly one completion. An
+/// instance that has a thread keeps it alive, and so everything that it uses, until it gives the thread up. Held by
+/// shared_ptr. Thread safe, except that only one thread may call stop() at a time.
+class ServedEngine final : public BatchHandler, public std::enable_shared_from_this<ServedEngine> {
  public:
-  /// Starts the instances. `wake_by` schedules a call of on_time() no later than the given time; it must stay valid
-  /// until stop() returns. InvalidInput if the engine cannot be batched as its options ask.
-  static std::shared_ptr<ServedEngine> start(std::shared_ptr<Engine> engine, Forward forward,
-                                             const Surroundings& surroundings, std::shared_ptr<DeviceShare> share,
-                                             Executions::WakeBy wake_by);
-  class Private {
-    explicit Private() = default;
-    friend class ServedEngine;
-  };
-  ServedEngine(Private, std::shared_ptr<Engine> engine, Forward forward, const Surroundings& surroundings,
-               std::shared_ptr<DeviceShare> share, Executions::WakeBy wake_by);
+  /// `wake_by` schedules a call of on_time() no later than the given time; it must stay valid until stop() returns.
+  /// InvalidInput if the engine cannot be batched as its options ask; std::system_error if it cannot have a thread.
+  ServedEngine(std::shared_ptr<Engine> engine, Forward forward, const Surroundings& surroundings,
+               const DevicePart& device, Executions::WakeBy wake_by);
   ~ServedEngine() override = default;
   ServedEngine(const ServedEngine&) = delete;
   ServedEngine& operator=(const ServedEngine&) = delete;
@@ -50,7 +56,14 @@ class ServedEngine final : private BatchHandler {
 
   /// Queues a request. Throws QueueFull, Unavailable, or InvalidInput: a signature from an earlier load of the engine
   /// is checked anew. Refusals are counted; the request then still belongs to the caller.
-  void submit(Request&& request);
+  ///
+  /// With `may_hold`, a request that finds the engine idle and is known to take little time may be held: submit() then
+  /// returns true, and the caller runs it with run_held(), soon and on this thread.
+  bool submit(Request&& request, bool may_hold = false);
+
+  /// Runs the held request on the calling thread, unless others have come meanwhile, which a worker thread runs with
+  /// it. Its completion makes the completion queue's descriptor no more readable than it is.
+  void run_held();
 
   /// Ends a waiting request as Cancelled; false if it does not wait.
   bool cancel(Ticket ticket);
@@ -69,23 +82,29 @@ class ServedEngine final : private BatchHandler {
   size_t instances() const { return instance_count_; }
   /// The number of instances that execute or wait for a turn.
   size_t instances_busy() const { return busy_.load(std::memory_order_relaxed) + share_.asking(); }
-  Stuck stuck() const { return executions_.stuck(clock_->glance()); }
+  Stuck stuck() const { return executions_->stuck(clock_->glance()); }
   /// True if requests are joined: the options ask for it, and outputs could be divided so far.
   bool joins_requests() const { return joins_requests_; }
+  /// The most items in a batch; 1: requests are not joined.
+  int64_t max_items() const { return joins_requests_ ? rules_.max_items : 1; }
+  /// Why the requests of an engine that may be batched are not; empty if they are, or if its options decide it.
+  std::string why_not_joined() const;
+  /// Joins no more requests from now on, for this reason.
+  void stop_joining(std::string why);
 
  private:
-  void start_instances(const std::shared_ptr<ServedEngine>& self);
+  void call(std::optional<size_t> instance);
   void sign_anew(Request& request);
-  bool handle_next(DeviceLane& lane) override;
-  void instance_ended() noexcept override { executions_.instance_ended(); }
-  void run(Batch batch, DeviceLane& lane);
+  void serve(size_t instance) override;
+  void handle(Batch batch, DeviceLane& lane, bool held);
+  void run(Batch batch, DeviceLane& lane, bool held);
   bool run_part(Execution& execution, const Part& part, DeviceLane& lane, ExecutionTimes times, size_t& completed);
   void run_one_by_one(Execution& execution, DeviceLane& lane, size_t& completed);
   std::vector<Completion> completions_of(const Part& part, DeviceLane& lane, ExecutionTimes& times);
   std::vector<at::Tensor> execute(const Part& part, DeviceLane& lane, ExecutionTimes& times);
   void failed(const Failure& failure, TimePoint now);
   void batch_undivided();
-  size_t end(const Part& part, std::vector<Completion> completions, const ExecutionTimes& times);
+  size_t end(const Part& part, std::vector<Completion> completions, const ExecutionTimes& times, bool held);
   std::string unloaded_before(const char* what) const;
   void refuse(Request request, Kind kind, const std::string& message);
   void refuse_expired(Request request);
@@ -103,11 +122,13 @@ class ServedEngine final : private BatchHandler {
   RequestStats stats_;
   FailureLog failures_;
   RequestQueue queue_;
-  Executions executions_;
+  const std::shared_ptr<Executions> executions_;
   std::atomic<size_t> busy_{0};
   std::atomic<bool> joins_requests_;
-
-  std::vector<std::unique_ptr<Instance>> instances_;  // empty once stopped
+  mutable std::mutex why_mutex_;
+  std::string why_not_joined_;  // guarded by why_mutex_
+  std::vector<std::unique_ptr<DeviceStream>> streams_;  // one for each instance; null on the CPU
+  const std::shared_ptr<Workers> workers_;              // the device's, or the engine's own
 };
 
 }  // namespace trtserve

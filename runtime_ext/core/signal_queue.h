@@ -13,9 +13,10 @@ namespace trtserve {
 template <typename T>
 class SignalQueue {
  public:
-  /// Calls `add(items)` under the lock to append items: one wake-up serves everything until the next take().
+  /// Calls `add(items)` under the lock to append items: one wake-up serves everything until the next take(). Without
+  /// `signal` there is none: the calling thread must call take_now() next, since later items signal only if none wait.
   template <typename Add>
-  void push_with(const Add& add) {
+  void push_with(const Add& add, bool signal = true) {
     bool first = false;
     {
       const std::lock_guard lock(mutex_);
@@ -23,7 +24,7 @@ class SignalQueue {
       add(items_);
       first = was_empty && !items_.empty();
     }
-    if (first) event_.signal();
+    if (first && signal) event_.signal();
   }
 
   void push(std::vector<T> items) {
@@ -36,6 +37,11 @@ class SignalQueue {
   std::vector<T> take() {
     // Reset first: a push after the swap below then finds the queue empty and wakes the reader again.
     event_.reset();
+    return take_now();
+  }
+
+  /// Like take(), but leaves the eventfd readable if it is: the next take() then finds nothing.
+  std::vector<T> take_now() {
     std::vector<T> taken;
     const std::lock_guard lock(mutex_);
     taken.swap(items_);

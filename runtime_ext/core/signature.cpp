@@ -71,6 +71,13 @@ std::optional<std::pair<int64_t, int64_t>> item_range(const Engine& engine, cons
   return range;
 }
 
+/// Makes the signature one of requests that no other is joined with, as those of an engine that does not batch.
+void run_alone(Signature& signature) {
+  signature.items = 1;
+  signature.item_ranges = {{1, 1}};
+  signature.shape_class = {-1};  // a class of its own: no shape has a rank below 0
+}
+
 void add_batch(Signature& signature, const Engine& engine, const BatchRules& rules) {
   size_t profiles = 0;
   for (size_t i = 0; i < signature.inputs.size(); ++i) {
@@ -78,6 +85,8 @@ void add_batch(Signature& signature, const Engine& engine, const BatchRules& rul
     const auto dim = static_cast<size_t>(rules.input_batch_dim[i]);
     if (i == 0) {
       signature.items = shape[dim];
+    } else if (shape[dim] != signature.items && rules.optional) {
+      return run_alone(signature);
     } else if (shape[dim] != signature.items) {
       fail(Kind::InvalidInput, "input '", engine.inputs()[i].name, "' has ", shape[dim], " items in dimension ", dim,
            "; input '", engine.inputs()[0].name, "' has ", signature.items, ": all must have the same number");

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,8 +18,35 @@ struct TensorShape {
   std::vector<int64_t> shape;
 };
 
+/// How long executions of one request of a signature took lately. Thread safe.
+class RecentTime {
+ public:
+  RecentTime() = default;
+  // A copy starts anew: a signature is copied only before it is used.
+  RecentTime(const RecentTime& /*other*/) {}
+  RecentTime& operator=(const RecentTime&) = delete;
+
+  /// Notes an execution.
+  void took(std::chrono::nanoseconds time) {
+    last_ns_.store(time.count(), std::memory_order_relaxed);
+    quick_.store(time <= kQuick ? std::min(quick_.load(std::memory_order_relaxed) + 1, kTimes) : 0,
+                 std::memory_order_relaxed);
+  }
+
+  /// True if the last few took at most kQuick each.
+  bool is_quick() const { return quick_.load(std::memory_order_relaxed) == kTimes; }
+  std::chrono::nanoseconds last() const { return std::chrono::nanoseconds(last_ns_.load(std::memory_order_relaxed)); }
+
+ private:
+  static constexpr std::chrono::microseconds kQuick{100};
+  static constexpr int kTimes = 3;
+
+  std::atomic<int64_t> last_ns_{0};
+  std::atomic<int> quick_{0};  // how many in a row were quick, up to kTimes
+};
+
 /// All of a request except its data: checked once against its engine, and shared by all requests with the same
-/// description. Immutable.
+/// description. Immutable, except for `alone`.
 struct Signature {
   struct Input {
     std::string name;
@@ -32,6 +62,7 @@ struct Signature {
   std::vector<int64_t> shape_class;  ///< two requests may be joined if these are equal
   /// The ranges of items, both ends included, that the profiles accept in a batch of this shape; empty: any number.
   std::vector<std::pair<int64_t, int64_t>> item_ranges;
+  mutable RecentTime alone;  ///< of executions of one request
 
   bool takes(int64_t batch_items) const;
   /// The most items, up to `limit`, that a batch of this shape may have.

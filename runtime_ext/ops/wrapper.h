@@ -3,7 +3,7 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include "core/engine.h"
-#include "core/instance.h"
+#include "core/served_engine.h"
 
 namespace trtserve {
 

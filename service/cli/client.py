@@ -46,7 +46,13 @@ class Client:
         self._http.close()
 
     def engines(self) -> list[dict[str, Any]]:
-        engines: list[dict[str, Any]] = self._send("GET", "/engines").json()["engines"]
+        """All engines, from as many pages as the server has."""
+        engines: list[dict[str, Any]] = []
+        path: str | None = "/engines"
+        while path is not None:
+            page = self._send("GET", path).json()
+            engines += page["engines"]
+            path = page.get("next")
         return engines
 
     def engine(self, ref: str) -> dict[str, Any]:

@@ -29,9 +29,21 @@ def engine_options(command: Command) -> Command:
     return command
 
 
-def _type(field: FieldInfo) -> click.Choice[str] | type[int] | None:
+class NumberOrWord(click.ParamType["int | str"]):
+    """A number, or text that the server reads."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        text = str(value)
+        return int(text) if text.isascii() and text.isdecimal() else text
+
+
+def _type(field: FieldInfo) -> click.Choice[str] | NumberOrWord | type[int] | None:
     if get_origin(field.annotation) is Literal:
         return click.Choice(get_args(field.annotation))
+    if int in get_args(field.annotation):
+        return NumberOrWord()
     return int if field.annotation is int else None  # the server reads all else
 
 

@@ -53,9 +53,9 @@ def serve(**given: str | tuple[str, ...] | None) -> None:
     """Start the server; it runs until SIGINT or SIGTERM."""
     settings = settings_of({name: _joined(value) for name, value in given.items()})
 
-    from trtserve.server.process import (
-        serve as run,  # imports torch, which takes seconds: no other command should
-    )
+    # No modules of torch, here and in child processes: see runtime_ext.torch_libraries.
+    os.environ.setdefault("RUNTIME_EXT_TORCH", "libraries")
+    from trtserve.server.process import serve as run  # takes a second: no other command should
 
     try:
         started = run(settings)

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
+from runtime_ext import write_number_list
 from trtserve.codec.datatypes import DATATYPES, Datatype
 from trtserve.codec.tensor import check_elements
 from trtserve.codec.whole import MOST_EXACT, whole
@@ -22,7 +22,6 @@ BOOL, BF16 = DATATYPES["BOOL"], DATATYPES["BF16"]
 BF16_INFINITY = 0x7F80
 NUMBERS = {int, float}
 FEW = 256  # elements
-STEP_ELEMENTS = 65_536  # written at once, while holding the GIL: a millisecond or two
 
 
 def to_array(name: str, datatype: str, shape: list[int], data: object) -> Array:
@@ -40,22 +39,9 @@ def to_array(name: str, datatype: str, shape: list[int], data: object) -> Array:
     return _to_bfloat16(name, values) if known is BF16 else _to_float(name, known, values)
 
 
-def to_list(datatype: str, data: memoryview) -> Array:
-    """The elements, flat, as an array that the JSON encoder accepts."""
-    values = np.frombuffer(data, DATATYPES[datatype].numpy)
-    if datatype == "BF16":
-        return (values.astype(np.uint32) << 16).view(np.float32)
-    return values
-
-
-def write(datatype: str, data: memoryview) -> list[bytes]:
-    """The elements as a flat JSON list, in parts. Safe in another thread: it holds the GIL only briefly."""
-    values = to_list(datatype, data)
-    parts = []
-    for begin in range(0, len(values), STEP_ELEMENTS):
-        step = orjson.dumps(values[begin : begin + STEP_ELEMENTS], option=orjson.OPT_SERIALIZE_NUMPY)
-        parts += [b"," if begin else b"[", step[1:-1]]
-    return [*parts, b"]"] if parts else [b"[]"]
+def write(datatype: str, data: memoryview | bytes) -> bytes:
+    """The elements as a flat JSON list. Safe in another thread: long work does not hold the GIL."""
+    return write_number_list(data, datatype)
 
 
 def flat(name: str, shape: list[int], data: object) -> list[Any]:

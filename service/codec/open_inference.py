@@ -5,7 +5,6 @@ the first `Inference-Header-Content-Length` bytes are JSON; behind it, in the or
 with `parameters.binary_data_size` has that many bytes, little-endian.
 """
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +31,8 @@ from trtserve.errors import InvalidInput, Unsupported
 from trtserve.text import shown
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+JSON_HEADERS = {"Content-Type": "application/json"}
+JOINED_BYTES = 65_536  # of an answer's JSON; parts of a longer one are not joined
 LENGTH_DIGITS = 18  # at most, so that the number fits a 64-bit length
 SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 PRIORITIES = {0: NORMAL, 1: HIGH, 2: NORMAL, 3: LOW}
@@ -151,52 +152,46 @@ def encode(
     model_name: str,
     model_version: str,
     id: str | None,
-    written: Mapping[str, list[bytes]],
+    written: Mapping[str, bytes],
 ) -> tuple[list[bytes | memoryview], dict[str, str]]:
     """The answer's body in parts, and its headers; each output is given with its place.
 
     `written` has, by output name, data that has already been written as JSON.
     """
-    described: list[dict[str, Any]] = []
+    document = [begin(model_name, model_version, id)]
     blobs: list[bytes | memoryview] = []
-    mark = secrets.token_hex(16) if written else ""  # stands for the data that is already written
     for output, place in outputs:
         data = memoryview(output)
         tensor: dict[str, Any] = {"name": output.name, "shape": output.shape, "datatype": output.datatype}
         if isinstance(place, RegionPart):
-            pass  # Clients in C++ take any parameters for those of a blob.
+            document.append(orjson.dumps(tensor))  # C++ clients take any parameters for those of a blob.
         elif place:
-            tensor["parameters"] = {"binary_data_size": data.nbytes}
+            document.append(orjson.dumps(tensor | {"parameters": {"binary_data_size": data.nbytes}}))
             blobs.append(data)
-        elif output.name in written:
-            tensor["data"] = mark
         elif output.datatype == "BYTES":
-            tensor["data"] = strings.to_list(output.name, data)
+            document.append(orjson.dumps(tensor | {"data": strings.to_list(output.name, data)}))
         else:
-            tensor["data"] = json_values.to_list(output.datatype, data)
-        described.append(tensor)
-    answer: dict[str, Any] = {"model_name": model_name, "model_version": model_version}
-    if id is not None:
-        answer["id"] = id
-    answer["outputs"] = described
-    document: list[bytes | memoryview] = [orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)]
-    if written:
-        document = _filled(
-            bytes(document[0]), mark, [written[o.name] for o, _ in outputs if o.name in written]
-        )
-    if not blobs:
-        return document, {"Content-Type": "application/json"}
+            text = written.get(output.name) or json_values.write(output.datatype, data)
+            document += [before_data(tensor), text, b"}"]
+        document.append(b",")
+    document[-1 if outputs else len(document) :] = [b"]}"]
     length = sum(map(len, document))
-    return document + blobs, {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(length)}
+    if length <= JOINED_BYTES:
+        document = [b"".join(document)]
+    if not blobs:
+        return [*document], JSON_HEADERS
+    return [*document, *blobs], {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(length)}
 
 
-def _filled(document: bytes, mark: str, texts: list[list[bytes]]) -> list[bytes | memoryview]:
-    """The document with the texts in place of the marks, in their order."""
-    begin, *others = document.split(b'"%b"' % mark.encode())
-    filled: list[bytes | memoryview] = [begin]
-    for text, other in zip(texts, others, strict=True):
-        filled += [*text, other]
-    return filled
+def begin(model_name: str, model_version: str, id: str | None) -> bytes:
+    """An answer's JSON up to its first output."""
+    answer = {"model_name": model_name, "model_version": model_version}
+    return orjson.dumps(answer if id is None else answer | {"id": id})[:-1] + b',"outputs":['
+
+
+def before_data(tensor: dict[str, Any]) -> bytes:
+    """An output's JSON up to its data, its last member."""
+    return orjson.dumps(tensor)[:-1] + b',"data":'
 
 
 def _parse(document: bytes | memoryview) -> object:

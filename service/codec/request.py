@@ -82,6 +82,19 @@ class InferRequest:
         """True if inputs take memory besides the body's, or outputs go into shared memory."""
         return self.shared or self.unread
 
+    def again(self, id: str | None) -> "InferRequest":
+        """A request that asks for the same, with another id and without inputs."""
+        return InferRequest(
+            [],
+            self.outputs,
+            self.binary_outputs,
+            id,
+            self.timeout_ns,
+            self.priority,
+            self.answer,
+            self.shared,
+        )
+
     def unread_bytes(self) -> int:
         """The length, as sent, of the inputs that are still to be read."""
         return sum([data.text_bytes() for *_, data in self.inputs if isinstance(data, Unread)])

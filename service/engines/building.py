@@ -8,7 +8,8 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from runtime_ext import Error, Runtime
@@ -31,6 +32,12 @@ RETRY_AFTER_S = 60.0
 FIRST_GPU = {"auto": "cuda:0", "cuda": "cuda:0"}
 
 
+class Unwanted:
+    """Stands for somebody who wants no build of an engine; `ended`: one was ended or refused for it."""
+
+    ended = False
+
+
 class Builds:
     """Belongs to the event loop and never blocks it. Its caller holds the lock of the engine's ID."""
 
@@ -42,29 +49,55 @@ class Builds:
         self._threads = threads
         self._build_plan = build
         self._most_waiting = settings.max_waiting_builds
+        self._most_bytes = settings.max_plan_bytes
         self._devices: KeyedLock[str] = KeyedLock()
         self._running: dict[int, asyncio.Task[StagedPlan]] = {}  # by engine ID
-        self._cancelled: set[int] = set()  # of them
+        self._unwanted: dict[int, list[Unwanted]] = {}  # by engine ID
         self._stopping = False
+        self._admitted = 0  # uploads of models that are in progress
+        self._building = 0  # builds that have their device
         self.waiting = 0
         self.outcomes = Counter({"succeeded": 0, "failed": 0, "cancelled": 0})
 
-    def check_room(self) -> None:
-        """Raise Unavailable if as many builds wait as may."""
-        if self.waiting >= self._most_waiting:
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Surrounds an upload of a model, whatever that waits for. Unavailable if as many wait as may."""
+        waiting = self._admitted - max(self._building, 1)
+        if waiting >= self._most_waiting:
             raise Unavailable(
-                f"{self.waiting} builds are waiting, the limit (--max-waiting-builds): try again later.",
+                f"{waiting} builds are waiting, the limit (--max-waiting-builds): try again later.",
                 retry_after=RETRY_AFTER_S,
             )
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
 
-    def cancel(self, id: int) -> bool:
-        """End the build of an engine that is to be removed or unloaded; False if it is not being built."""
-        task = self._running.get(id)
-        if task is None:
-            return False
-        self._cancelled.add(id)
-        task.cancel()
-        return True
+    @contextmanager
+    def unwanted(self, id: int) -> Iterator[Unwanted]:
+        """End the build of an engine that is to be removed or unloaded, and let none begin meanwhile.
+
+        Its operation, and those that wait for the engine's lock to build it, fail and give up the lock.
+        """
+        mark = Unwanted()
+        self._unwanted.setdefault(id, []).append(mark)
+        try:
+            if id in self._running:
+                self._running[id].cancel()
+            yield mark
+        finally:
+            self._unwanted[id].remove(mark)
+            if not self._unwanted[id]:
+                del self._unwanted[id]
+
+    def _refuse_unwanted(self, engine: Engine) -> None:
+        marks = self._unwanted.get(engine.id)
+        if marks is None:
+            return
+        for mark in marks:
+            mark.ended = True
+        raise Conflict(f"The build of engine {engine} was cancelled, because it was removed or unloaded.")
 
     def stop(self) -> None:
         """End all builds, and refuse new ones."""
@@ -82,6 +115,7 @@ class Builds:
             return False
         if engine.stored.damage:
             raise Unavailable(engine.stored.damage)
+        self._refuse_unwanted(engine)
         needed, backend, target = await self._needed(engine, again)
         if not needed:
             engine.state = State.LOADING
@@ -142,6 +176,7 @@ class Builds:
     async def _in_task(self, engine: Engine, backend: str, target: str) -> StagedPlan:
         if self._stopping:
             raise stopping()
+        self._refuse_unwanted(engine)
         task = asyncio.ensure_future(self._build(engine, backend, target))
         self._running[engine.id] = task
         outcome = "failed"
@@ -153,14 +188,10 @@ class Builds:
             outcome = "cancelled"
             if self._stopping:
                 raise stopping() from None
-            if engine.id in self._cancelled:
-                raise Conflict(
-                    f"The build of engine {engine} was cancelled, because it was removed or unloaded."
-                ) from None
+            self._refuse_unwanted(engine)
             raise
         finally:
             self.outcomes[outcome] += 1
-            self._cancelled.discard(engine.id)
             del self._running[engine.id]
 
     async def _build(self, engine: Engine, backend: str, target: str) -> StagedPlan:
@@ -175,6 +206,7 @@ class Builds:
             self._store.source_path(engine.stored),
             self._store.built.new_part(),
             engine.stored.build.options.for_runtime(device, str(cache.absolute())),
+            self._most_bytes,
         )
         self.waiting += 1
         counted = True
@@ -182,10 +214,7 @@ class Builds:
             async with self._devices.hold(FIRST_GPU.get(device, device)):
                 self.waiting -= 1
                 counted = False
-                engine.progress.begin()
-                logger.info("engine %s: building (%s)", engine, target)
-                await self._build_plan(job, engine.progress.tell)
-                staged = await self._threads.read(self._store.built.stage, job.plan)
+                staged = await self._with_device(engine, job, target)
         except BaseException:
             with suppress(OSError):
                 job.plan.unlink(missing_ok=True)
@@ -194,6 +223,17 @@ class Builds:
             self.waiting -= counted
         logger.info("engine %s: built in %.1f s", engine, engine.progress.seconds)
         return staged
+
+    async def _with_device(self, engine: Engine, job: Job, target: str) -> StagedPlan:
+        assert engine.progress is not None
+        engine.progress.begin()
+        logger.info("engine %s: building (%s)", engine, target)
+        self._building += 1
+        try:
+            await self._build_plan(job, engine.progress.tell)
+            return await self._threads.read(self._store.built.stage, job.plan)
+        finally:
+            self._building -= 1
 
     async def _record_failure(self, engine: Engine, failure: Exception, target: str) -> None:
         """Keep why the build failed, so that a start does not try it again."""

@@ -4,8 +4,10 @@ A change holds the lock of the engine's ID, as those in lifecycle.py do.
 """
 
 import asyncio
+from contextlib import nullcontext
 
-from trtserve.engines.engine import Engine, State
+from trtserve.engines.building import Unwanted
+from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.parts import Parts
 
 
@@ -30,7 +32,10 @@ class Endings:
                 raise end
 
     async def _unload_one(self, ref: str, id: int) -> None:
-        self._builds.cancel(id)
+        with self._builds.unwanted(id):
+            await self._unload_under_lock(ref, id)
+
+    async def _unload_under_lock(self, ref: str, id: int) -> None:
         async with self._id_locks.hold(id):
             engine = self._still(ref, id)
             if engine is None or engine.state is State.UNLOADED:
@@ -51,20 +56,23 @@ class Endings:
             target = self._lookup.resolve(ref)
             engine = target.engine
             goes = ref == str(engine.id) or len(engine.names) == 1  # not only the name
-            cancelled = goes and self._builds.cancel(engine.id)
-            async with self._id_locks.hold(engine.id):
-                if cancelled and self._lookup.get(engine.id) is None:
-                    return  # its upload, which was not answered, has undone everything
-                # While this waited for the lock, the name may have moved on.
-                if self._lookup.resolve(ref) != target:
-                    continue
-                if ref == str(engine.id):
-                    await self._rename(self._store.forget_engine, engine.id)
-                elif target.version is not None:
-                    await self._rename(self._store.forget_version, ref, target.version)
-                if ref == str(engine.id) or not engine.names:
-                    await self._unload_removed(engine)
-                return
+            with self._builds.unwanted(engine.id) if goes else nullcontext(Unwanted()) as unwanted:
+                async with self._id_locks.hold(engine.id):
+                    if unwanted.ended and self._lookup.get(engine.id) is None:
+                        return  # its upload, which was not answered, has undone everything
+                    # While this waited for the lock, the name may have moved on.
+                    if self._lookup.resolve(ref) == target:
+                        await self._remove_under_lock(ref, target)
+                        return
+
+    async def _remove_under_lock(self, ref: str, target: Resolved) -> None:
+        engine = target.engine
+        if ref == str(engine.id):
+            await self._rename(self._store.forget_engine, engine.id)
+        elif target.version is not None:
+            await self._rename(self._store.forget_version, ref, target.version)
+        if ref == str(engine.id) or not engine.names:
+            await self._unload_removed(engine)
 
     async def _unload_removed(self, engine: Engine) -> None:
         """Drain and unload an engine without rows, and delete its plan."""

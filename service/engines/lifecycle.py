@@ -7,6 +7,7 @@ stops pointing to the engine.
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 
 from runtime_ext import Error
@@ -68,30 +69,40 @@ class Lifecycle:
         try:
             self._loader.refuse_when_stopping()
             self._loader.turns.check_room()
-            if wanted.build is not None:
-                self._builds.check_room()
-            async with self._id_locks.hold(wanted.id):
-                there = self._lookup.get(wanted.id)
-                if there is not None:
-                    there.check_same_plan(wanted)
-                # Under the ID's lock an engine that is there is READY, UNLOADED or FAILED, or its load waits
-                # to be tried again.
-                if there is not None and there.state is State.READY:
-                    if not renew:
-                        there.check_options(asked)
-                    await self._repair(plan, there)
-                    await self._ensure_loaded(self._lookup.get(wanted.id) or there, asked, renew)
-                    engine = (
-                        self._lookup.get(wanted.id) or there
-                    )  # with the options that it is loaded with now
-                    await self._rename(self._store.commit, engine.stored, name, version)
-                    engine = self._lookup.get(wanted.id) or engine
-                else:
-                    wanted.options.check()
-                    engine = await self._load_new(plan, wanted, name, version, kept=there, accepted=accepted)
-                return self._lookup.label(engine, name), there is None
+            with self._builds.admitted() if wanted.build is not None else nullcontext():
+                return await self._add(plan, wanted, name, asked, version, renew=renew, accepted=accepted)
         finally:
             await UPLOADS.run(plan.discard)
+
+    async def _add(
+        self,
+        plan: StagedPlan,
+        wanted: StoredEngine,
+        name: str | None,
+        asked: EngineOptions,
+        version: int | None,
+        *,
+        renew: bool,
+        accepted: asyncio.Future[Resolved] | None,
+    ) -> tuple[Resolved, bool]:
+        async with self._id_locks.hold(wanted.id):
+            there = self._lookup.get(wanted.id)
+            if there is not None:
+                there.check_same_plan(wanted)
+            # Under the ID's lock an engine that is there is READY, UNLOADED or FAILED, or its load waits to
+            # be tried again.
+            if there is not None and there.state is State.READY:
+                if not renew:
+                    there.check_options(asked)
+                await self._repair(plan, there)
+                await self._ensure_loaded(self._lookup.get(wanted.id) or there, asked, renew)
+                engine = self._lookup.get(wanted.id) or there  # with the options that it is loaded with now
+                await self._rename(self._store.commit, engine.stored, name, version)
+                engine = self._lookup.get(wanted.id) or engine
+            else:
+                wanted.options.check()
+                engine = await self._load_new(plan, wanted, name, version, kept=there, accepted=accepted)
+            return self._lookup.label(engine, name), there is None
 
     async def _repair(self, plan: StagedPlan, there: Engine) -> None:
         """If the stored plan of a READY engine is damaged, replace it and reload the engine.

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runtime_ext import EngineInfo, Error, Runtime
+from runtime_ext.batch_check import why_not_joined
 from trtserve.engines.engine import Engine
 from trtserve.engines.running_load import RunningLoad
 from trtserve.engines.seam_options import load_options
 from trtserve.engines.turns import Turns
 from trtserve.errors import ExecutionFailed, TrtserveError, Unavailable, stopping
 from trtserve.formats.backends import BACKENDS, runtime_backend
+from trtserve.options.batching import AUTO, read_dims
+from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.checks import explained
 from trtserve.plans.child import PlanCrashed
 from trtserve.plans.trial import Trial, Trials
@@ -168,6 +171,7 @@ class Loader:
                 began = time.perf_counter()
                 backend = runtime_backend(stored.backend, plan, self._runtime.backends())
                 info = self._runtime.load(stored.id, str(plan), backend, options)
+                info = self._checked(info, stored.options)
                 return Loaded(info, time.perf_counter() - began, metadata)
 
         def let_go() -> None:
@@ -183,6 +187,22 @@ class Loader:
             raise shortage from failure
         engine.info, engine.load_seconds, engine.metadata = loaded.info, loaded.seconds, loaded.metadata
         logger.info("engine %s: loaded in %.2f s", shown, engine.load_seconds)
+        if loaded.info.why_not_joined:
+            logger.info("engine %s: its requests are not joined: %s", shown, loaded.info.why_not_joined)
+
+    def _checked(self, info: EngineInfo, options: EngineOptions) -> EngineInfo:
+        """Check whether an engine that nobody asked to batch can be; if not, it joins no requests. Blocks."""
+        if options.max_batch_size != AUTO or info.max_batch_size == 1:
+            return info
+        try:
+            why = why_not_joined(info, read_dims(options.batch_dims), coarse=options.precision != "f32")
+        except Exception as failure:  # the engine is loaded, and serves without batches
+            logger.warning("engine %d: the check of its batches failed", info.id, exc_info=failure)
+            why = "the check of its batches failed; see the log"
+        if not why:
+            return info
+        self._runtime.stop_joining(info.id, why)
+        return self._runtime.engine(info.id)
 
     async def _in_time(self, id: int, load: RunningLoad[Loaded]) -> Loaded:
         self._loads[id] = load

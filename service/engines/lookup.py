@@ -4,6 +4,7 @@ Every request asks it, so asking is one look-up; a change, which is rare, derive
 """
 
 from collections.abc import Mapping
+from itertools import islice
 
 from trtserve.engines.engine import Engine, EngineName, Resolved
 from trtserve.errors import NotFound
@@ -17,12 +18,24 @@ class Lookup:
     """Belongs to the event loop; only the registry changes it."""
 
     def __init__(self) -> None:
-        self._engines: dict[int, Engine] = {}
+        self._engines: dict[int, Engine] = {}  # in the order in which they came
+        self._numbers: dict[int, int] = {}  # by engine ID, ascending in that order
+        self._last_number = 0
         self._names: Mapping[str, StoredName] = {}  # what they point to is in _engines
         self._by_ref: dict[str | tuple[str, str], Resolved] = {}  # by reference, and by that and version
 
     def engines(self) -> list[Engine]:
         return list(self._engines.values())
+
+    def page(self, after: int, most: int) -> tuple[list[Engine], int | None]:
+        """At most `most` engines that came after the one with this number, in the order in which they came.
+
+        Also returns the number of the last of them, if there are more. A first page is after 0.
+        """
+        rest = (engine for engine in self._engines.values() if self._numbers[engine.id] > after)
+        page = list(islice(rest, most + 1))
+        more = len(page) > most
+        return page[:most], self._numbers[page[most - 1].id] if more else None
 
     def get(self, id: int) -> Engine | None:
         return self._engines.get(id)
@@ -64,12 +77,16 @@ class Lookup:
 
     def show(self, *engines: Engine) -> None:
         """Add engines; one with the ID of another takes its place."""
-        self._engines |= {engine.id: engine for engine in engines}
+        for engine in engines:
+            if engine.id not in self._engines:
+                self._last_number += 1
+                self._numbers[engine.id] = self._last_number
+            self._engines[engine.id] = engine
         self._derive()
 
     def hide(self, engine: Engine) -> None:
         """Remove an engine that no name points to any more."""
-        del self._engines[engine.id]
+        del self._engines[engine.id], self._numbers[engine.id]
         self._derive()
 
     def rename(self, names: Mapping[str, StoredName]) -> None:

@@ -138,6 +138,10 @@ class Registry:
     def engines(self) -> list[Engine]:
         return self._lookup.engines()
 
+    def page(self, after: int, most: int) -> tuple[list[Engine], int | None]:
+        """A page of the engines; see Lookup.page."""
+        return self._lookup.page(after, most)
+
     def names(self) -> Mapping[str, StoredName]:
         return self._lookup.names()
 
@@ -212,9 +216,15 @@ class Registry:
         return await self._run(adding)
 
     async def accept(
-        self, plan: StagedPlan, *, name: str | None, options: EngineOptions, build: BuildOptions
+        self,
+        plan: StagedPlan,
+        *,
+        name: str | None,
+        options: EngineOptions,
+        build: BuildOptions,
+        wait_s: float = 0.0,
     ) -> tuple[Resolved, bool | None]:
-        """Like add() of a model, but return as soon as a restart would go on with the build.
+        """Like add() of a model, but return once a restart would go on with the build and `wait_s` are over.
 
         Instead of whether the engine is new, None is returned if it is still to be built. Then it is FAILED
         if that fails.
@@ -230,7 +240,10 @@ class Registry:
         adding.add_done_callback(lambda done: done.cancelled() or done.exception())  # it is in the engine
         await asyncio.wait((adding, accepted), return_when=asyncio.FIRST_COMPLETED)
         if accepted.done():
-            return accepted.result(), None
+            await asyncio.wait((adding,), timeout=wait_s)
+            kept = self._lookup.get(accepted.result().engine.id)
+            if kept is not None and kept.state is not State.READY:
+                return self._lookup.label(kept, None), None
         return await adding
 
     async def load(self, ref: str, options: EngineOptions | None = None, *, renew: bool = False) -> None:

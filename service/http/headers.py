@@ -50,4 +50,9 @@ def _timeout_ns(milliseconds: str) -> int:
     digits = milliseconds.isascii() and milliseconds.isdecimal() and len(milliseconds) <= TIMEOUT_DIGITS
     if not digits:
         raise InvalidInput(f"{TIMEOUT} is {shown(milliseconds)}; it must be a whole number of milliseconds.")
-    return min(int(milliseconds) * 1_000_000, LONGEST_NS)
+    return in_ns(int(milliseconds))
+
+
+def in_ns(milliseconds: int) -> int:
+    """A timeout in nanoseconds, at most LONGEST_NS."""
+    return min(milliseconds * 1_000_000, LONGEST_NS)

@@ -2,11 +2,12 @@
 
 from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from runtime_ext import Condition, ShapeRange, TensorSpec
 from trtserve.engines.engine import Engine, Resolved, State
-from trtserve.options.batching import read_dims, read_sizes
+from trtserve.options.batching import AUTO, read_dims, read_sizes
+from trtserve.text import sentence
 
 
 class RangeModel(BaseModel):
@@ -130,7 +131,12 @@ class EngineModel(BaseModel):
     instances: int
     max_queue_size: int
     cuda_graphs: str = Field(description="What was asked for: `off`, `auto` or `on`.")
-    max_batch_size: int = Field(description="Most items in a batch; 1: each request runs alone.")
+    max_batch_size: int | str = Field(
+        description="Most items in a batch; 1: each request runs alone; `auto` before a load has decided it."
+    )
+    why_not_joined: str | None = Field(
+        description="Why requests are not joined, where max_batch_size=auto was asked for."
+    )
     max_queue_delay_us: int | str = Field(description="Microseconds, `auto`, or `never`: not joined.")
     latency_target_us: int
     preferred_batch_sizes: list[int] = Field(examples=[[4, 8]])
@@ -166,6 +172,8 @@ class EngineModel(BaseModel):
         }
         if info:
             options |= {"device": info.device, "instances": info.instances}
+            if stored.options.max_batch_size == AUTO:
+                options["max_batch_size"] = info.max_batch_size
         return cls(
             id=engine.id,
             digest=f"sha256:{engine.digest}",
@@ -177,6 +185,7 @@ class EngineModel(BaseModel):
             backend=engine.backend,
             format=engine.format,
             **options,
+            why_not_joined=sentence(info.why_not_joined) if info and info.why_not_joined else None,
             joins_requests=condition.joins_requests if condition else None,
             executions_stuck=condition.executions_stuck if condition else 0,
             plan_bytes=stored.plan_bytes,
@@ -191,7 +200,19 @@ class EngineModel(BaseModel):
 
 
 class EngineList(BaseModel):
-    engines: list[EngineModel]
+    engines: list[EngineModel] = Field(description="In the order in which they came.")
+    next: str | None = Field(
+        default=None,
+        description="The path of the next page; missing on the last one.",
+        examples=["/engines?limit=100&after=100"],
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_no_next(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        if self.next is None:
+            del written["next"]
+        return written
 
 
 class VersionModel(BaseModel):

@@ -1,101 +1,116 @@
-"""The heads of requests that may take the short way, looked up by their bytes."""
+"""The heads of requests that may take the short way, looked up by what matters in them.
+
+Real clients put something new into each head: a trace, a request's ID, a token. C++ checks every head and
+makes a short one of it: the request line and the headers that change an answer, as they were sent. httptools
+reads a short head only the first time it comes. The numbers that differ between requests (the body's length,
+that of its JSON, the timeout) are not in it; they are read each time.
+"""
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote
 
 import httptools
 from starlette.datastructures import Headers
 
+from runtime_ext import HeadReader
 from trtserve.codec import Form
 from trtserve.errors import TrtserveError
 from trtserve.http.allowed_hosts import AllowedHosts
-from trtserve.http.connection import MOST_HEAD_BYTES, refusal
-from trtserve.http.headers import read_headers
+from trtserve.http.connection import refusal
+from trtserve.http.headers import in_ns, read_headers
 from trtserve.inference.calls import HERE_BYTES, RequestHead
 
-BEGIN = (b"POST /engines/", b"POST /v2/models/")
 # The paths of the routes in routes.infer: an engine or a name; a model, which may have a version.
 TARGET = re.compile(rb"/(?:engines/([^/?#]+)|v2/models/([^/?#]+)(?:/versions/([^/?#]+))?)/infer")
-HEAD_BYTES = 4096  # a longer head is not kept
-HEADS = 256  # the most that are kept
-LENGTH_DIGITS = 18  # the most that a body's length has
-UNUSUAL = {b"transfer-encoding", b"expect", b"upgrade"}
+HEADS = 4096  # short ones, the most that are kept
+# What read_headers() reads of a body's form and the answer's, what AllowedHosts decides from, and what
+# httptools decides from whether the connection stays open.
+KEPT = (
+    *("content-type", "content-encoding", "accept", "accept-encoding"),
+    *("host", "origin", "sec-fetch-site"),
+    *("connection", "proxy-connection"),
+)
+NUMBERS = ("content-length", "inference-header-content-length", "inference-timeout-ms")
+UNUSUAL = ("transfer-encoding", "expect", "upgrade")
 
 
 class KnownHead:
-    """A head that may take the short way, and the length of its body in bytes."""
+    """A request's head that may take the short way: what it shares with others, and its own numbers."""
 
-    __slots__ = ("head", "length")
+    __slots__ = ("end", "head", "header_length", "length", "timeout_ns")
 
-    def __init__(self, head: RequestHead, length: int) -> None:
+    def __init__(
+        self, head: RequestHead, end: int, length: int, header_length: int, timeout_ns: int | None
+    ) -> None:
         self.head = head
-        self.length = length
+        self.end = end  # bytes of the head as it was sent
+        self.length = length  # of the body, in bytes
+        self.header_length = header_length  # of the JSON in the binary form, in bytes; -1: another form
+        self.timeout_ns = timeout_ns  # None: the head gives none; 0: no limit
+
+
+class _LongWay(Exception):
+    """The head must take the long way. Raised, so that such heads take no place in a cache."""
 
 
 class KnownHeads:
-    """The heads that were seen before. Belongs to the event loop; bounded, whatever clients send."""
+    """The short heads that were seen before. Belongs to the event loop; bounded, whatever clients send.
+
+    If it is full, it forgets the one that has not come for the longest time.
+    """
 
     def __init__(self, limit: int, hosts: AllowedHosts) -> None:
         """`limit` bounds a body, in bytes; requests that it or `hosts` refuse take the long way."""
         self._limit = limit
         self._hosts = hosts
-        self._known: dict[bytes, KnownHead | None] = {}
+        self._shorten = HeadReader(KEPT, NUMBERS, UNUSUAL).read
+        self._known = lru_cache(HEADS)(self._read)
 
-    def look_up(self, raw: bytes) -> KnownHead | None:
-        """The head in `raw`, which ends with its empty line; None if it must take the long way."""
-        try:
-            return self._known[raw]
-        except KeyError:
-            pass
-        if not raw.startswith(BEGIN) or len(raw) > MOST_HEAD_BYTES:
+    def look_up(self, data: bytes) -> KnownHead | None:
+        """The head at the start of `data`; None if it is not complete, or must take the long way."""
+        shortened = self._shorten(data)
+        if shortened is None:
             return None
-        known = self._read(raw)
-        if len(raw) <= HEAD_BYTES:
-            if len(self._known) >= HEADS:
-                self._known.clear()
-            self._known[raw] = known
-        return known
+        short, end, length, header_length, milliseconds = shortened
+        try:
+            head = self._known(short)
+        except _LongWay:
+            return None
+        written = header_length  # of the body, as JSON
+        if header_length < 0 and head.form.body is Form.PROTOCOL:
+            written = length
+        if length > self._limit or written > HERE_BYTES:
+            return None
+        timeout_ns = None if milliseconds < 0 else in_ns(milliseconds)
+        return KnownHead(head, end, length, header_length, timeout_ns)
 
-    def _read(self, raw: bytes) -> KnownHead | None:
+    def _read(self, short: bytes) -> RequestHead:
+        """What a short head says, whose numbers are all 0. Raises _LongWay."""
         read = _Reader()
         try:
-            read.parser.feed_data(raw)
+            read.parser.feed_data(short)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            return None
+            raise _LongWay from None
         target = TARGET.fullmatch(read.url)
-        names = [name for name, _ in read.headers]
+        headers = Headers(raw=read.headers)
         if (
             target is None
             or not read.short
-            or names.count(b"content-length") != 1
-            or not UNUSUAL.isdisjoint(names)
+            or "content-length" not in headers
             or refusal(b"POST", "1.1", read.headers) is not None
             or self._hosts.refusal("POST", read.headers) is not None
         ):
-            return None
-        headers = Headers(raw=read.headers)
-        length = headers["content-length"]
-        if not length.isdecimal() or len(length) > LENGTH_DIGITS or int(length) > self._limit:
-            return None
+            raise _LongWay
         try:
             form = read_headers(headers)
-            if form.coding is not None:
-                return None
             engine, model, version = map(_unquoted, target.groups())
         except (TrtserveError, UnicodeDecodeError):
-            return None
+            raise _LongWay from None
         ref = engine or model or ""
-        if "/" in ref or "/" in (version or ""):  # a decoded slash: no such path exists
-            return None
-        head = RequestHead.of(ref, version, form, of_model=model is not None)
-        return None if _written(head, int(length)) > HERE_BYTES else KnownHead(head, int(length))
-
-
-def _written(head: RequestHead, length: int) -> int:
-    """How many bytes of a body of this length are JSON."""
-    if head.header_length >= 0:
-        return head.header_length
-    return length if head.form.body is Form.PROTOCOL else 0
+        if form.coding is not None or "/" in ref or "/" in (version or ""):  # no path has a decoded slash
+            raise _LongWay
+        return RequestHead.of(ref, version, form, of_model=model is not None)
 
 
 def _unquoted(part: bytes | None) -> str | None:

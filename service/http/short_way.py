@@ -6,7 +6,8 @@ inference with anything unusual about it, takes the long way through uvicorn and
 the same routes and refuses with the same sentences. So this is only an optimisation: without it the service
 gives the same answers.
 
-A request's head is first looked up by its bytes, and parsed (by httptools, like all others) if it is new.
+A request's head is looked up by what matters in it, so requests whose heads differ in anything else take the
+short way too (see short_heads).
 """
 
 import asyncio
@@ -31,14 +32,14 @@ from trtserve.http.content_coding import compressed, compressed_here, is_short
 from trtserve.http.short_heads import KnownHead, KnownHeads
 from trtserve.http.stopping import unfinished
 from trtserve.http.timed import TimedHttp
-from trtserve.inference.calls import Call, Inference, RequestHead
+from trtserve.inference.calls import Call, Inference, Template
 from trtserve.inference.inflight import InflightBytes, KeptOutputs, Untaken
+from trtserve.inference.recent import Recent
 from trtserve.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-END = b"\r\n\r\n"
-RENDERED = 8  # output shapes whose answers are kept for a template
+RENDERED = 4096  # answers that are kept, by template and output shapes
 OWN_HEADERS = 64  # kept: sets of headers that answers have of their own
 RENDERED_BYTES = 4096  # of an answer without its blobs; a longer one is not kept
 JOINED_BYTES = 65536  # of an answer; a longer one is not joined before it is written
@@ -60,6 +61,7 @@ class ShortWay:
         self.body_timeout_s = settings.body_timeout_s
         self.heads = KnownHeads(settings.max_request_bytes, AllowedHosts.of(settings))
         self.known = self.heads.look_up
+        self.rendered: Recent[tuple[Template, object], bytes] = Recent(RENDERED)
         self.connections = Connections(settings)
         self._default_headers: Any = None
         self._ok = b""
@@ -100,22 +102,20 @@ class InferProtocol(TimedHttp):
             self.flow.pause_reading()
             return
         if self._in_parser == 0 and not self._early and (self.cycle is None or self.cycle.response_complete):
-            end = data.find(END)
-            if end >= 0 and self._begin(data, end + 4):
+            known = self._short.known(data)
+            if known is not None and self._begin(data, known):
                 return
         super().data_received(data)
 
-    def _begin(self, data: bytes, end: int) -> bool:
-        """Take the request whose head ends at `end`; False if it must take the long way."""
-        known = self._short.known(data[:end])
-        if known is None:
-            return False
+    def _begin(self, data: bytes, known: KnownHead) -> bool:
+        """Take the request at the start of `data`; False if it must take the long way."""
+        end = known.end
         missing = end + known.length - len(data)
         inflight = self._short.inflight
         body = None
         try:
             if missing > 0:
-                self._short.inference.check(known.head, known.length)
+                self._short.inference.check(known.head, known.length, known.header_length)
                 inflight.check(known.length, known.length)
                 body = _Body(self, known, memoryview(data)[end:])
             self._share = len(data) - end if missing > 0 else known.length
@@ -132,7 +132,7 @@ class InferProtocol(TimedHttp):
                 self._early = data[missing:]
                 data = data[:missing]
                 self.flow.pause_reading()
-            self._run(known.head, data, end)
+            self._run(known, data, end)
         return True
 
     def body_came(self, body: "_Body", nbytes: int) -> None:
@@ -151,7 +151,7 @@ class InferProtocol(TimedHttp):
 
     def body_complete(self, body: "_Body") -> None:
         self._take_back()
-        self._run(body.known.head, body.view, 0)
+        self._run(body.known, body.view, 0)
 
     def body_stalled(self) -> None:
         """Refuse the request, and end the connection, because more of the body may still arrive."""
@@ -165,10 +165,13 @@ class InferProtocol(TimedHttp):
             self._body = None
             self.transport.set_protocol(self)
 
-    def _run(self, head: RequestHead, body: Body, offset: int) -> None:
+    def _run(self, known: KnownHead, body: Body, offset: int) -> None:
+        head = known.head
         self._coding = head.form.answer_coding
         try:
-            self._call = self._short.inference.start(head, body, offset, self._done)
+            self._call = self._short.inference.start(
+                head, body, offset, self._done, header_length=known.header_length, timeout_ns=known.timeout_ns
+            )
         except Exception as failure:
             self._refuse(failure)
 
@@ -215,17 +218,15 @@ class InferProtocol(TimedHttp):
         template = call.template
         if template is None or not template.alike:
             return None
-        rendered, shapes = template.rendered, completion.shapes
-        tail = rendered.get(shapes)
+        key = (template, completion.shapes)
+        tail = self._short.rendered.get(key)
         if tail is None:
             answer = self._short.inference.answer(call, completion)
             assert answer is not None, "no output is written as JSON"
             body, headers = answer
             tail = _tail(headers, body) + body[0]
             if len(tail) <= RENDERED_BYTES:
-                if len(rendered) >= RENDERED:
-                    rendered.clear()
-                rendered[shapes] = tail
+                self._short.rendered.put(key, tail)
         return [tail, *(completion.data(index) for index, _ in call.selected)]
 
     def _refuse(self, failure: Exception) -> None:
@@ -348,7 +349,7 @@ class _Body(asyncio.BufferedProtocol):
         self.known = known
         # np.empty does not clear the memory; the view starts where the first tensor is aligned.
         buffer = np.empty(known.length + ALIGNMENT, np.uint8)
-        first = -(buffer.ctypes.data + max(0, known.head.header_length)) % ALIGNMENT
+        first = -(buffer.ctypes.data + max(0, known.header_length)) % ALIGNMENT
         self.view = memoryview(buffer.data)[first : first + known.length]
         self.received = len(begun)
         self.dropped = False  # its request has been refused

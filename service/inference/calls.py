@@ -2,21 +2,33 @@
 
 Every request takes this path, so work that requests share is done once: what the JSON of a binary body says
 is kept with its head (see Template). Then a request costs one look-up, one submit, and one look-up for its
-answer.
+answer. Above 400 lines, because the ways from a body to the queue differ in a few lines each.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 
-from runtime_ext import Completion, GrpcMessage, Output, Prepared, Runtime
+from runtime_ext import Completion, CutDocument, GrpcMessage, Output, Prepared, Runtime
 from trtserve import codec
-from trtserve.codec import Body, BodyForm, Form, InferRequest, Selected, open_inference, raw
+from trtserve.codec import (
+    Body,
+    BodyForm,
+    Form,
+    InferRequest,
+    Selected,
+    json_alike,
+    json_large,
+    open_inference,
+    raw,
+)
 from trtserve.codec.request import Unread
 from trtserve.engines.engine import Resolved
 from trtserve.engines.registry import Registry
 from trtserve.errors import InvalidInput, NotFound, of_kind, unknown_model
 from trtserve.inference.completions import Completions
 from trtserve.inference.inflight import InflightBytes, Share
+from trtserve.inference.recent import Recent
 from trtserve.inference.shared_memory import (
     Regions,
     check_outputs,
@@ -24,6 +36,7 @@ from trtserve.inference.shared_memory import (
     read_inputs,
     write_outputs,
 )
+from trtserve.inference.templates import JsonTemplates, Pattern, Template
 from trtserve.options.batching import read_dims
 from trtserve.settings import Settings
 from trtserve.workers import CODINGS
@@ -32,49 +45,39 @@ HERE_BYTES = (
     2_097_152  # of numbers as text that the event loop reads itself (about 10 ms); a thread reads more
 )
 DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
-TEMPLATES = 8  # kept for one head
+TEMPLATES = 4096  # kept of all heads together
+PATTERNS = 4096  # likewise
 PATTERN_TENSORS = 16  # inputs and outputs of a request whose pattern is kept
 
 
-@dataclass(slots=True)
-class Template:
-    """What requests with one head and one JSON share, while their engine stays the same."""
-
-    resolved: Resolved
-    prepared: Prepared
-    request: InferRequest  # without inputs
-    selected: Selected
-    alike: bool  # nothing but the outputs, which are all blobs, tells one of their answers from another
-    rendered: dict[object, bytes] = field(default_factory=dict)  # for the writer of answers: by output shapes
-
-
-@dataclass(slots=True)
-class Pattern:
-    """What requests in the other forms share if they have the same tensors and ask for the same outputs."""
-
-    resolved: Resolved
-    prepared: Prepared
-    selected: Selected
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RequestHead:
-    """What a request's target and headers say; requests with the same head may share it."""
+    """What a request's target and headers say; requests with the same head may share it.
+
+    The form's timeout and the length of its JSON may differ between them: see start().
+    """
 
     ref: str
     version: str | None  # as in the target; None: the current one
     form: BodyForm
     header_length: int  # of the JSON in the binary form; -1: another form
     of_model: bool = False  # asks for a model of the Open Inference Protocol, not for an engine
-    templates: dict[bytes, Template] = field(default_factory=dict)
-    patterns: dict[object, Pattern] = field(default_factory=dict)
+    shared: bool = True  # False: belongs to one request, so that nothing is kept for the next
+    json_key: bytes = (
+        b""  # equal for heads whose JSON bodies say the same; empty if the body is not JSON alone
+    )
 
     @classmethod
-    def of(cls, ref: str, version: str | None, form: BodyForm, *, of_model: bool = False) -> "RequestHead":
+    def of(
+        cls, ref: str, version: str | None, form: BodyForm, *, of_model: bool = False, shared: bool = True
+    ) -> "RequestHead":
         length = form.header_length or ""
         # Any other value is refused when the body is decoded.
         known = length.isascii() and length.isdecimal() and len(length) <= open_inference.LENGTH_DIGITS
-        return cls(ref, version, form, int(length) if known else -1, of_model)
+        head = cls(ref, version, form, int(length) if known else -1, of_model, shared)
+        if form.header_length is None and form.body is Form.PROTOCOL:
+            head.json_key = repr((ref, version, form, of_model)).encode()
+        return head
 
 
 @dataclass(slots=True)
@@ -116,17 +119,24 @@ class Inference:
         self._completions = completions
         self._inflight = inflight  # of inputs that are created; the owner of the body counts the body
         self._shared_memory = shared_memory
+        self._json = JsonTemplates()
         self._limit = settings.max_request_bytes
+        self.templates: Recent[tuple[RequestHead, bytes], Template] = Recent(TEMPLATES)  # by their documents
+        self.patterns: Recent[tuple[RequestHead, object], Pattern] = Recent(PATTERNS)
         self._timeout_ns = None
         if settings.request_timeout_s is not None:
             self._timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
 
-    def check(self, head: RequestHead, length: int) -> None:
-        """Raise the error for a request that can be refused before its body of `size` bytes arrives."""
+    def check(self, head: RequestHead, length: int, header_length: int | None = None) -> None:
+        """Raise the error for a request that can be refused before its body of `length` bytes arrives.
+
+        `header_length`: see start().
+        """
         engine = self.ready(head.ref, head.version, head.of_model).engine
-        if head.header_length < 0:
+        written = head.header_length if header_length is None else header_length
+        if written < 0:
             return
-        blobs, most = length - head.header_length, engine.most_input_bytes
+        blobs, most = length - written, engine.most_input_bytes
         if most is not None and blobs > most:
             raise InvalidInput(
                 f"The request has {blobs} bytes of tensors behind its JSON; all inputs of engine {engine} "
@@ -142,26 +152,86 @@ class Inference:
                 raise unknown_model(missing) from None
             raise
 
-    def start(self, head: RequestHead, body: Body, offset: int, done: Done) -> Call:
+    def start(
+        self,
+        head: RequestHead,
+        body: Body,
+        offset: int,
+        done: Done,
+        *,
+        header_length: int | None = None,
+        timeout_ns: int | None = None,
+    ) -> Call:
         """Submit the request whose body is `body` from `offset` on; `done` gets its completion.
 
-        Raises the error that the request is refused with.
+        `header_length`, `timeout_ns`: the request's own, instead of those of a head that it shares with
+        requests that have others. Raises the error that the request is refused with.
         """
         resolved = self.ready(head.ref, head.version, head.of_model)
-        end = offset + head.header_length
+        if head.json_key:
+            rest = memoryview(body)[offset:] if offset else body
+            return self._start_json(head, resolved, rest, done, timeout_ns)
+        written = head.header_length if header_length is None else header_length
+        end = offset + written
         template = None
-        if 0 < head.header_length <= DOCUMENT_BYTES:
-            template = head.templates.get(bytes(body[offset:end]))
+        if 0 < written <= DOCUMENT_BYTES and end <= len(body):
+            template = self.templates.get((head, bytes(body[offset:end])))
         if template is None or template.resolved is not resolved:
-            read = self._read(head, resolved, memoryview(body)[offset:] if offset else body)
+            read = self._read(head, resolved, memoryview(body)[offset:] if offset else body, written)
             if not isinstance(read, Template):
-                return self._submit(head, resolved, read, read.timeout_ns or self._timeout_ns, done)
+                limit_ns = (read.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+                return self._submit(head, resolved, read, limit_ns, done)
             template = read
         request = template.request
-        timeout_ns = request.timeout_ns or self._timeout_ns
-        ticket = self._runtime.submit(template.prepared, body, end, timeout_ns, request.priority)
+        limit_ns = (request.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+        ticket = self._runtime.submit(template.prepared, body, end, limit_ns, request.priority)
         self._completions.expect(ticket, done)
         return Call(resolved, ticket, request, template.selected, template)
+
+    def _start_json(
+        self, head: RequestHead, resolved: Resolved, body: Body, done: Done, timeout_ns: int | None
+    ) -> Call:
+        """Submit a request in JSON. If it is like earlier ones, only its numbers are read."""
+        cut = json_alike.cut(body, 0)
+        if cut is not None:
+            key = (head.json_key, cut.rest)
+            known = self._json.get(key)
+            if isinstance(known, Template) and known.resolved is resolved:
+                call = self._submit_alike(known, cut, len(body), done, timeout_ns)
+                if call is not None:
+                    return call
+        request = codec.decode_body(head.form, body)
+        limit_ns = (request.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+        call = self._submit(head, resolved, request, limit_ns, done)
+        if cut is not None and not request.shared:
+            coded = head.form.answer_coding is not None
+            find = partial(self._pattern, head, resolved, request)
+            self._json.learn(key, resolved, request, coded, find)
+        return call
+
+    def _submit_alike(
+        self, template: Template, cut: CutDocument, length: int, done: Done, timeout_ns: int | None
+    ) -> Call | None:
+        """Submit a request of this template; None, if its lists are not its tensors."""
+        layout = template.layout
+        assert layout is not None, "a template of JSON"
+        made = layout.nbytes if length >= json_large.LEAST_BYTES else 0
+        if made:
+            self._inflight.take(made)
+        try:
+            data = cut.read(layout)
+            if data is None:
+                self._inflight.give_back(made)
+                return None
+            request = template.request
+            limit_ns = (request.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+            ticket = self._runtime.submit(template.prepared, data, 0, limit_ns, request.priority)
+        except BaseException:
+            self._inflight.give_back(made)
+            raise
+        if (id := cut.id) is not None:
+            request = request.again(id)
+        return self._expect(Call(template.resolved, ticket, request, template.selected, template, made), done)
 
     def start_request(
         self, head: RequestHead, request: InferRequest, left_ns: int | None, done: Done
@@ -185,9 +255,9 @@ class Inference:
             return None
         resolved = self.ready(head.ref, head.version, head.of_model)
         prepared, selected = self._pattern(head, resolved, request)
-        if not _alike(without_data := replace(request, inputs=[], id=None), selected):
-            return None
-        return Template(resolved, prepared, without_data, selected, alike=True)
+        without_data = replace(request, inputs=[], id=None)
+        template = Template(resolved, prepared, without_data, selected, coded=False)
+        return template if template.alike else None
 
     def start_known(
         self, head: RequestHead, template: Template, message: GrpcMessage, left_ns: int | None, done: Done
@@ -213,9 +283,9 @@ class Inference:
         if head.header_length in range(DOCUMENT_BYTES + 1):
             return self.start(head, body, 0, done)
         if len(body) > HERE_BYTES:
-            read = await CODINGS.run(self._read, head, resolved, body)
+            read = await CODINGS.run(self._read, head, resolved, body, head.header_length)
         else:
-            read = self._read(head, resolved, body)
+            read = self._read(head, resolved, body, head.header_length)
         assert not isinstance(read, Template), "a longer document has none"
         await self.read_long(head, read, share)
         return self.start_request(head, read, None, done)
@@ -252,12 +322,15 @@ class Inference:
             self._inflight.give_back(made)
             raise
 
+        return self._expect(Call(resolved, ticket, request, selected, None, made), done)
+
+    def _expect(self, call: Call, done: Done) -> Call:
         def ended(completion: Completion) -> None:
-            self._inflight.give_back(made)
+            self._inflight.give_back(call.made)
             done(completion)
 
-        self._completions.expect(ticket, ended if made else done)
-        return Call(resolved, ticket, request, selected, None, made)
+        self._completions.expect(call.ticket, ended if call.made else done)
+        return call
 
     def _take_room(self, resolved: Resolved, request: InferRequest, selected: Selected) -> int:
         """Count the bytes of inputs outside the body, once the outputs are known to fit shared memory."""
@@ -288,6 +361,9 @@ class Inference:
         """
         if completion.kind is not None:
             raise of_kind(completion.kind, completion.message)
+        if call.template is not None and call.template.as_json:
+            written = call.template.written(completion, call.request.id)
+            return None if written is None else ([*written], open_inference.JSON_HEADERS)
         outputs = completion.outputs
         # The whole batch's outputs are at least as large as this one's, and quick to check.
         large = completion.memory[1] > codec.LONG_BYTES
@@ -305,7 +381,7 @@ class Inference:
         }
         return self._answer(call, outputs, written)
 
-    def _answer(self, call: Call, outputs: list[Output], written: Mapping[str, list[bytes]]) -> Answer:
+    def _answer(self, call: Call, outputs: list[Output], written: Mapping[str, bytes]) -> Answer:
         return codec.encode_parts(
             call.request,
             outputs,
@@ -315,13 +391,15 @@ class Inference:
             written=written,
         )
 
-    def _read(self, head: RequestHead, resolved: Resolved, body: Body) -> Template | InferRequest:
+    def _read(
+        self, head: RequestHead, resolved: Resolved, body: Body, header_length: int
+    ) -> Template | InferRequest:
         """What is new in a body: a template if other requests may be like it, otherwise the one request."""
-        if head.header_length < 0:
+        if header_length < 0:
             return codec.decode_body(head.form, body)
-        if head.header_length == 0:
+        if header_length == 0:
             return head.form.complete(self._raw(resolved, body))
-        document, blobs = open_inference.split(body, head.form.header_length or "")
+        document, blobs = open_inference.split(body, str(header_length))
         described = open_inference.describe(document)
         whole = described.all_blobs and sum(described.blob_bytes) == len(blobs)
         if whole and len(document) <= DOCUMENT_BYTES and not described.request.shared:
@@ -341,12 +419,9 @@ class Inference:
     ) -> Template:
         request = head.form.complete(described.request)
         prepared, selected = self._prepare(resolved, request, described.tensors)
-        alike = head.form.answer_coding is None and _alike(request, selected)
-        template = Template(resolved, prepared, request, selected, alike)
-        if request.id is None:  # an id belongs to one request and rarely repeats
-            if len(head.templates) >= TEMPLATES:
-                head.templates.clear()
-            head.templates[document] = template
+        template = Template(resolved, prepared, request, selected, coded=head.form.answer_coding is not None)
+        if request.id is None and head.shared:  # an id belongs to one request and rarely repeats
+            self.templates.put((head, document), template)
         return template
 
     def _pattern(
@@ -358,15 +433,13 @@ class Inference:
             request.outputs and tuple([(out.name, out.binary, out.region) for out in request.outputs]),
             request.binary_outputs,
         )
-        known = head.patterns.get(key)
+        known = self.patterns.get((head, key))
         if known is not None and known.resolved is resolved:
             return known.prepared, known.selected
         tensors = [(name, datatype, shape) for name, datatype, shape, _ in request.inputs]
         prepared, selected = self._prepare(resolved, request, tensors)
-        if len(key[0]) + len(selected) <= PATTERN_TENSORS:
-            if len(head.patterns) >= TEMPLATES:
-                head.patterns.clear()
-            head.patterns[key] = Pattern(resolved, prepared, selected)
+        if head.shared and len(key[0]) + len(selected) <= PATTERN_TENSORS:
+            self.patterns.put((head, key), Pattern(resolved, prepared, selected))
         return prepared, selected
 
     def _prepare(
@@ -376,9 +449,3 @@ class Inference:
         selected = codec.select(request, info.outputs)
         codec.check_datatypes(tensors, info.inputs)
         return self._runtime.prepare(info.id, tensors), selected
-
-
-def _alike(request: InferRequest, selected: Selected) -> bool:
-    return (
-        request.answer is Form.PROTOCOL and request.id is None and all(place is True for _, place in selected)
-    )

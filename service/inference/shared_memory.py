@@ -3,7 +3,8 @@
 A region is a part of a POSIX shared memory object that a client made and registered. Its bytes are read and
 written through the object's descriptor, never through a mapping: a client can shorten its object at any time,
 and touching a mapped page that has lost its memory is a SIGBUS, which would end the server. A read or write
-past the end only fails that one call. A read is a copy, so the data that was checked is the data that runs.
+past the end only fails that one call. An input is read once, so the data that was checked is the data that
+runs.
 """
 
 import errno
@@ -18,7 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from runtime_ext import Output, TensorSpec
+from runtime_ext import FilePart, Output, TensorSpec
 from trtserve.codec import InferRequest, Selected
 from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.request import RegionPart, Unread
@@ -33,6 +34,7 @@ FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 MOST_REGIONS = 1024  # each holds a descriptor
 LONGEST_NAME = 255  # characters: NAME_MAX of Linux
 READ_AT_ONCE = 1 << 30  # bytes; one call moves less than 2 GiB
+READ_HERE = 65536  # bytes; the execution reads a longer input, in its own thread and where it is needed
 
 
 class _Descriptor:
@@ -155,6 +157,16 @@ class Regions:
                 parts.append(part)
                 position += len(part)
         return b"".join(parts)
+
+    def data(self, name: str, offset: int, byte_size: int) -> bytes | FilePart:
+        """A region's bytes as the data of an input: a copy, or, if it is long, the part of the file.
+
+        Raises like check(). A file that is shortened later fails the request with Conflict.
+        """
+        if byte_size <= READ_HERE:
+            return self.read(name, offset, byte_size)
+        region = self._usable(name, offset, byte_size)
+        return FilePart(region.object.number, region.offset + offset, byte_size, region.object)
 
     def write(self, name: str, offset: int, data: bytes | memoryview) -> None:
         """Write bytes into a region. Raises like check(), and Conflict if the system has no memory left."""
@@ -298,14 +310,14 @@ def input_bytes(request: InferRequest, limit: int) -> int:
 
 
 def read_inputs(memory: Regions, request: InferRequest) -> tuple[object, ...]:
-    """The data of every input, in order; reads what is in regions or still unread."""
+    """The data of every input, in order: finds what is in regions, and reads what is still unread."""
     return tuple([_read(memory, *tensor) for tensor in request.inputs])
 
 
 def _read(memory: Regions, name: str, datatype: str, shape: list[int], data: object) -> object:
     if isinstance(data, Unread):
         return data.read(name, datatype, shape)
-    return memory.read(data.name, data.offset, data.byte_size) if isinstance(data, RegionPart) else data
+    return memory.data(data.name, data.offset, data.byte_size) if isinstance(data, RegionPart) else data
 
 
 def write_outputs(memory: Regions, selected: Selected, outputs: Sequence[Output]) -> None:

@@ -115,6 +115,8 @@ def read_profile(given: str) -> dict[str, Range]:
     """The ranges of a profile by input. Raises InvalidInput, which says what is wrong."""
     ranges: dict[str, Range] = {}
     position = 0
+    if "\0" in given:  # which ends a name in the library's interface
+        raise _wrong(given, "no name has a NUL")
     while position < len(given) or not ranges:
         found = INPUT.match(given, position)
         if found is None:

@@ -10,7 +10,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from trtserve.errors import InvalidInput
-from trtserve.options.batching import NEVER, canonical_dims, canonical_sizes, read_sizes
+from trtserve.options.batching import AUTO, NEVER, canonical_dims, canonical_sizes, read_sizes
 from trtserve.options.build_options import BuildPrecision
 from trtserve.settings import (
     MAX_DELAY_US,
@@ -54,7 +54,9 @@ class EngineOptions(BaseModel):
         "`auto` once a shape has come a few times, `off` never. Only of the tensorrt backend.",
     )
     max_batch_size: BatchSize = Field(
-        default=1, description="How many items requests are joined up to; 1: each request runs alone."
+        default=1,
+        description="How many items requests are joined up to; 1: each request runs alone; `auto`: what the "
+        "profiles take, or 64, if a check at the load finds that the engine can be batched.",
     )
     max_queue_delay_us: Literal["never"] | QueueDelay = Field(default=0, description=DELAY)
     latency_target_us: Latency = Field(
@@ -74,8 +76,8 @@ class EngineOptions(BaseModel):
 
     @property
     def joins(self) -> bool:
-        """True if requests are to be joined."""
-        return self.max_batch_size > 1 and self.max_queue_delay_us != NEVER
+        """True if requests are to be joined, whatever the engine does with batches."""
+        return self.max_batch_size not in {1, AUTO} and self.max_queue_delay_us != NEVER
 
     def check(self) -> None:
         """Raise InvalidInput for preferred sizes that no batch of the engine can have.
@@ -83,6 +85,8 @@ class EngineOptions(BaseModel):
         The core refuses them too, except if requests are never joined: there it ignores them, although the
         uploader has probably forgotten an option.
         """
+        if self.max_batch_size == AUTO:
+            return  # sizes that the engine does not take are left out
         too_large = [size for size in read_sizes(self.preferred_batch_sizes) if size > self.max_batch_size]
         if too_large:
             raise InvalidInput(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from runtime_ext import AUTO_DELAY
+from runtime_ext import AUTO_BATCH_SIZE, AUTO_DELAY
 from trtserve.options.batching import AUTO, NEVER, read_dims, read_sizes
 from trtserve.options.engine_options import EngineOptions
 
@@ -13,6 +13,8 @@ def for_runtime(options: EngineOptions) -> dict[str, Any]:
         "preferred_batch_sizes": read_sizes(options.preferred_batch_sizes),
         "batch_dims": read_dims(options.batch_dims),
     }
+    if options.max_batch_size == AUTO:
+        told["max_batch_size"] = AUTO_BATCH_SIZE
     if options.max_queue_delay_us == NEVER:
         told |= {"max_batch_size": 1, "max_queue_delay_us": 0}
     elif options.max_queue_delay_us == AUTO:

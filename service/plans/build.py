@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 from runtime_ext import Error, Runtime
 from runtime_ext.backends import TensorRtOptions
-from trtserve.errors import Unavailable, Unsupported
+from trtserve.errors import TooLarge, Unavailable, Unsupported
 from trtserve.formats.backends import TENSORRT
 from trtserve.formats.generations import generations
 from trtserve.plans.child import SAID_CHARACTERS, Work, failure_of, keep_last, last_words, parsed
 from trtserve.shortage import RETRY_AFTER_S, shortage_behind
+from trtserve.streams import over_limit
 from trtserve.text import cut, sentence
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 # -P: do not import from the folder that the server was started in.
 COMMAND = (sys.executable, "-P", "-m", "runtime_ext.building")
 LINE_BYTES = 1024**2  # an event that is longer is skipped
+PAUSE_S = 0.01  # between two lines of events: as many as come at once would hold up the event loop
 KILLED_WITHIN_S = 5.0  # a killed child is gone by then, or it is stuck in a driver
 BUILDING = Work(
     "The model's build in a process of its own",
@@ -60,6 +62,7 @@ class Job:
     model: Path
     plan: Path  # where it is written; afterwards the file is there only if the build succeeded
     options: dict[str, Any]  # BuildOptions of the runtime
+    most_bytes: int | None = None  # of the plan; None: no limit
 
     def without_paths(self, text: str) -> str:
         """The text without the paths of the job's files, which are nobody's business but the server's."""
@@ -168,21 +171,26 @@ class ProcessBuild:
             await saying
         finally:
             saying.cancel()
+            await asyncio.wait((saying,))
         words = last_words(said)
         logger.debug("build of %s: %s: %s", job.model.name, report, words)
         failure = failure_of(BUILDING, report, exit_code, words, library=TENSORRT.library, crashed=CRASHED)
+        if isinstance(failure, TooLarge) and job.most_bytes is not None:
+            raise over_limit("The plan that was built is", job.most_bytes, "max-plan-bytes") from failure
         if failure is not None:
             failure.args = (sentence(job.without_paths(str(failure))),)
             raise failure
         return str(report.get("target", ""))
 
     async def _end(self, child: asyncio.subprocess.Process) -> None:
-        """Kill the child if it has not ended, and wait until it is gone."""
+        """Kill the child if it has not ended, and wait until it is gone; what it still says is dropped."""
         if child.returncode is not None:
             return
         with suppress(ProcessLookupError):
             child.kill()
-        _, stuck = await asyncio.wait([asyncio.ensure_future(child.wait())], timeout=self._killed_within_s)
+        # Not wait(): asyncio takes note of the end only once both pipes have been read to theirs.
+        gone = asyncio.ensure_future(child.communicate())
+        _, stuck = await asyncio.wait((gone,), timeout=self._killed_within_s)
         for wait in stuck:
             wait.cancel()
             logger.warning("the process %d, which builds a plan, was killed and does not end", child.pid)
@@ -196,6 +204,7 @@ class ProcessBuild:
             "libraries": [str(library) for library in self._tensorrt.libraries],
             "plugins": [str(plugin) for plugin in self._tensorrt.plugins],
             "allow_host_code": self._tensorrt.allow_host_code,
+            "most_bytes": job.most_bytes,
         }
         return json.dumps(request).encode() + b"\n"
 
@@ -203,6 +212,7 @@ class ProcessBuild:
 async def _next_event(events: asyncio.StreamReader) -> Any:
     """The next line that is a JSON value; None at the end."""
     while True:
+        await asyncio.sleep(PAUSE_S)
         try:
             line = await events.readline()
         except ValueError:  # longer than LINE_BYTES: it was skipped

@@ -17,6 +17,7 @@ from trtserve.shortage import RETRY_AFTER_S, shortage_in
 
 SAID_CHARACTERS = 2000  # kept from the end of what a child prints
 CHUNK_BYTES = 64 * 1024
+PAUSE_S = 0.005  # after a full chunk: a child that prints without end waits, and not the event loop
 FROM_OUTSIDE = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}  # no file raises these
 
 
@@ -86,6 +87,8 @@ async def keep_last(count: int, stream: asyncio.StreamReader, kept: bytearray) -
         while chunk := await stream.read(CHUNK_BYTES):
             kept += chunk
             del kept[:-count]
+            if len(chunk) == CHUNK_BYTES:
+                await asyncio.sleep(PAUSE_S)
 
 
 def last_words(kept: bytearray) -> str:

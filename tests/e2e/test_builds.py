@@ -140,6 +140,18 @@ def test_whatever_a_build_does_the_server_answers_and_nothing_is_left(
     assert server.client.post("/engines", params=BUILT, content=toy_model(DOUBLE)).status_code == 201
 
 
+def test_a_plan_that_grows_over_the_limit_of_an_upload_is_refused(tmp_path: Path) -> None:
+    model = toy_model(DOUBLE)
+    options = ("--max-plan-bytes", str(len(model)))
+    with Server(tmp_path / "store", *options, command=(*TRTSERVE, "serve")) as server:
+        query = [*BUILT.items(), *(("profile", f"x:1x4/2x4/{most}x4") for most in range(2, 66))]
+        response = server.client.post("/engines", params=query, content=model)
+        assert response.status_code == 413, response.text
+        assert response.json()["error"].startswith("The plan that was built is over")
+        assert "--max-plan-bytes" in response.json()["error"]
+        assert files(server) == []
+
+
 def test_a_build_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     options = ("--build-timeout-s", "0.5")
     with Server(tmp_path / "store", *options, command=(*TRTSERVE, "serve")) as server:

@@ -24,6 +24,13 @@ def add(server: Server, plan: bytes, name: str = "double") -> dict[str, object]:
     return answer.json()
 
 
+def test_a_server_does_not_import_torch(server: Server, plan: bytes) -> None:
+    add(server, plan)
+    mapped = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "libtorch_cpu.so" in mapped
+    assert "torch/_C." not in mapped  # the extension module that `import torch` loads
+
+
 def test_an_uploaded_plan_is_served_and_then_removed(server: Server, plan: bytes) -> None:
     answer = server.client.post("/engines", params={"name": "double"}, content=plan)
     engine = answer.json()

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime_ext import Error
@@ -56,6 +56,7 @@ class FakeRuntime:
 
     def __init__(self, backends: Sequence[str] = ("openvino",)) -> None:
         self.batch_requests = 1  # reported for every execution
+        self.auto_batch_size = 1  # of engines that are loaded with AUTO_BATCH_SIZE
         self.inputs = [TensorSpec("x", "FP32", [-1, 4], [ShapeRange([1, 4], [1, 4], [-1, 4])])]
         self.outputs = [TensorSpec("y", "FP32", [-1, 4])]
         self.compute: Callable[[Sequence[Input]], list[Output]] = echo
@@ -88,6 +89,7 @@ class FakeRuntime:
         self.timeouts: list[int | None] = []
         self.priorities: list[int] = []
         self.closed = False
+        self.holds_short = False
         self._backends = list(backends)
         self._lock = threading.Lock()
         self._engines: dict[int, EngineInfo] = {}
@@ -173,6 +175,7 @@ class FakeRuntime:
                 device="cpu" if options.device == "auto" else options.device,
                 instances=options.instances or 1,
                 max_queue_size=options.max_queue_size,
+                max_batch_size=options.batch.max_batch_size or self.auto_batch_size,
                 inputs=self.inputs,
                 outputs=self.outputs,
             )
@@ -190,6 +193,9 @@ class FakeRuntime:
             del self._stats[id]
         for waiting in [w for w in self._waiting.values() if w.engine == id]:
             self._complete(waiting, Completion(waiting.ticket, "Unavailable", f"Engine {id} was unloaded."))
+
+    def stop_joining(self, id: int, why: str) -> None:
+        self._engines[id] = replace(self.engine(id), max_batch_size=1, why_not_joined=why)
 
     def engines(self) -> list[EngineInfo]:
         return list(self._engines.values())
@@ -272,6 +278,12 @@ class FakeRuntime:
         with suppress(BlockingIOError):
             os.eventfd_read(self._fd)
         return taken
+
+    def hold_short_requests(self, hold: bool) -> None:
+        self.holds_short = hold
+
+    def run_held(self) -> list[Completion]:
+        return []
 
     def stats(self) -> list[EngineStats]:
         return list(self._stats.values())

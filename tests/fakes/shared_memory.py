@@ -10,7 +10,7 @@ class FakeSharedMemory:
         self.regions = {name: bytearray(content) for name, content in regions.items()}
         self.writes: list[tuple[str, int, int]] = []
 
-    def read(self, name: str, offset: int, byte_size: int) -> bytes:
+    def data(self, name: str, offset: int, byte_size: int) -> bytes:
         self.check(name, offset, byte_size)
         return bytes(self.regions[name][offset : offset + byte_size])
 

@@ -56,6 +56,8 @@ class EngineInfo:
     max_queue_size: int
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
+    max_batch_size: int = 1
+    why_not_joined: str = ""
     properties: dict[str, str] = field(default_factory=lambda: {"made_by": "the fake runtime"})
 
 

@@ -178,6 +178,7 @@ def test_a_damaged_plan_is_refused_or_loads_or_ends_its_own_process_alone(
 
         endings = Counter(pool.map(end_of, enumerate(damaged(plans, DAMAGED_PLANS, seed=4))))
         print(f"\n{DAMAGED_PLANS} damaged plans: {dict(endings)}")
-        refusals = {"InvalidInput", "Unsupported", "ExecutionFailed"}
+        # Unavailable: a damaged plan may ask for more memory than there is.
+        refusals = {"InvalidInput", "Unsupported", "ExecutionFailed", "Unavailable"}
         assert all(ending in refusals | {"loaded"} or ending.startswith("SIG") for ending in endings)
         assert host.load(PLANS / "double.plan", BACKEND) == "loaded"

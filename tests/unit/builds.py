@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from tests.fakes.plans import tensorrt_plan
+from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.unit.loads import Trial
 from tests.unit.serving import Server
@@ -16,6 +16,7 @@ from trtserve.plans.build import Job, Step
 from trtserve.settings import Settings
 
 TARGET = "TensorRT 11.1.0"
+MODEL, OTHER = onnx_plan(1), onnx_plan(2)
 
 
 class FakeBuild:
@@ -49,6 +50,18 @@ class FakeBuild:
             raise self.failure
         job.plan.write_bytes(tensorrt_plan((11, 1, 0, 0)) + os.urandom(8))
         return TARGET
+
+
+def held() -> FakeBuild:
+    """A build that waits until its gate is opened."""
+    build = FakeBuild()
+    build.gate.clear()
+    return build
+
+
+def only_id(server: "BuildingServer") -> int:
+    (engine,) = server.registry.engines()
+    return engine.id
 
 
 def building_runtime(version: str = "11.1.0") -> FakeRuntime:

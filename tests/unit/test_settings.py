@@ -69,7 +69,7 @@ def test_a_device_has_a_known_kind(given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["gpu", "", "CPU", "cuda:", "cuda:x", "cuda:1000", "cuda:²", "cuda:٣", "cpu\n"]
+    "given", ["gpu", "", "CPU", "cuda:", "cuda:x", "cuda:1000", "cuda:00", "cuda:²", "cuda:٣", "cpu\n"]
 )
 def test_an_unknown_device_is_refused(given: str) -> None:
     with pytest.raises(ValidationError, match="Input should be 'auto', 'cpu', 'cuda' or 'cuda:N'"):

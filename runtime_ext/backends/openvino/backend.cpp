@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -38,6 +39,9 @@ constexpr std::string_view kBlobMagic = "RR_UPCVO";
 
 /// The first bytes of older blobs: six u64, the first being their own length.
 constexpr std::string_view kOldBlobMagic("\x30\0\0\0\0\0\0\0", 8);
+
+/// In bytes. A smaller model gets no streams, and so no threads of its own, unless its options say how many threads.
+constexpr uintmax_t kSmallPlan = 32'768;
 
 bool begins_with(std::ifstream& file, std::string_view magic) {
   std::string head(magic.size(), '\0');
@@ -138,10 +142,18 @@ bool cannot_fail(const ov::Model& model) {
 }
 
 /// Limits the instances so that no two share a graph; a model has one graph per stream. An execution that is broken off
-/// leaves its graph damaged, and its thread reports this only after another execution may have begun there.
+/// leaves its graph damaged, and its thread reports this only after another execution may have begun there. Without
+/// streams there is one graph, and Compilation keeps the executions apart.
 int separate_instances(int instances, const ov::CompiledModel& model, bool infer_throws) {
-  const auto streams = infer_throws ? model.get_property(ov::num_streams).num : 1;
-  return std::min(instances, std::max(1, static_cast<int>(streams)));
+  const auto streams = static_cast<int>(model.get_property(ov::num_streams).num);
+  if (streams == 0) return instances;
+  return std::min(instances, infer_throws ? streams : 1);
+}
+
+/// True for a file so small that its model gains nothing from streams, unless its weights are made by operations.
+bool is_small(const std::string& plan_path) {
+  std::error_code unknown;
+  return std::filesystem::file_size(plan_path, unknown) < kSmallPlan;  // with an error: the largest number
 }
 
 class OpenVinoBackend final : public Backend {
@@ -156,7 +168,7 @@ class OpenVinoBackend final : public Backend {
     // Two, so that one computes while the other's answer is collected.
     const int instances = options.instances > 0 ? options.instances : std::min(2, threads);
     const int streams = std::min(instances, threads);
-    auto stream_threads = stream_threads_.take(streams);
+    auto stream_threads = options.threads == 0 && is_small(plan_path) ? nullptr : stream_threads_.take(streams);
     const ov::AnyMap properties = {
         ov::hint::inference_precision(precision(options)),
         // The streams share the threads, so that all instances together never use more than `threads`. Without streams,
@@ -221,6 +233,7 @@ class OpenVinoBackend final : public Backend {
     const auto compiled = core_.compile_model(model, "CPU", properties);
     const bool fails = !cannot_fail(*model);
     safety.infer_throws = infer_throws(compiled) || !fails;
+    safety.steady = !fails;
     if (safety.again && fails) instances = separate_instances(instances, compiled, safety.infer_throws);
     return std::make_unique<OpenVinoEngine>(compiled, names_of(onnx), cast, std::move(safety), instances,
                                             std::move(stream_threads));

@@ -16,8 +16,11 @@ constexpr double kRest = 9;
 
 }  // namespace
 
-Compilation::Compilation(ov::CompiledModel model, std::function<ov::CompiledModel()> again)
-    : again_(std::move(again)), made_(std::make_shared<Made>(std::move(model))), credit_(kMostCredit) {}
+Compilation::Compilation(ov::CompiledModel model, std::function<ov::CompiledModel()> again, bool one_graph)
+    : again_(std::move(again)),
+      one_graph_(one_graph),
+      made_(std::make_shared<Made>(std::move(model))),
+      credit_(kMostCredit) {}
 
 std::shared_ptr<Compilation::Made> Compilation::undamaged() {
   const std::lock_guard lock(mutex_);

@@ -115,6 +115,7 @@ OpenVinoEngine::OpenVinoEngine(const ov::CompiledModel& model, const TensorNames
                                std::shared_ptr<const int> stream_threads)
     : stream_threads_(std::move(stream_threads)),
       instances_(instances),
+      is_steady_(safety.steady),
       properties_(properties_of(model)),
       served_{input_specs(model, names, cast_first, safety),
               output_specs(model, names, safety),
@@ -122,7 +123,7 @@ OpenVinoEngine::OpenVinoEngine(const ov::CompiledModel& model, const TensorNames
               std::move(safety.shapes),
               std::move(safety.marks),
               safety.infer_throws},
-      compilation_(model, std::move(safety.again)) {}
+      compilation_(model, std::move(safety.again), /*one_graph=*/stream_threads_ == nullptr) {}
 
 std::unique_ptr<ExecutionContext> OpenVinoEngine::create_context() {
   return std::make_unique<OpenVinoContext>(compilation_, served_);

@@ -18,6 +18,7 @@ struct Safety {
   std::shared_ptr<Marks> marks;
   std::set<size_t> narrowed;  ///< outputs that are FP64 in the file, but FP32 in the model
   bool infer_throws = true;
+  bool steady = false;  ///< nothing but arithmetic: only shapes determine how long an execution takes
   std::function<ov::CompiledModel()> again;  ///< recompiles the model; null if no execution can damage it
 };
 
@@ -38,11 +39,15 @@ class OpenVinoEngine final : public BackendEngine {
   std::optional<Shapes> output_shapes(const Shapes& inputs) const override {
     return served_.shapes ? served_.shapes->output_shapes(inputs) : std::nullopt;
   }
+  bool is_steady() const override { return is_steady_; }
+  /// OpenVINO ties a thread to one of the model's graphs: two instances must not use the same.
+  bool needs_own_threads() const override { return stream_threads_ != nullptr; }
   std::unique_ptr<ExecutionContext> create_context() override;
 
  private:
   const std::shared_ptr<const int> stream_threads_;  // first, so that they are given back after the model is destroyed
   const int instances_;
+  const bool is_steady_;
   const std::map<std::string, std::string> properties_;
   const Served served_;
   Compilation compilation_;

@@ -114,6 +114,8 @@ std::vector<at::Tensor> OpenVinoContext::execute(c10::ArrayRef<at::Tensor> input
 }
 
 void OpenVinoContext::infer() {
+  const auto use = compilation_.use(*made_);
+  if (made_->damaged) return;  // while this waited
   try {
     if (served_.infer_throws) {
       request_.infer();

@@ -70,8 +70,8 @@ bool Allocator::deallocateAsync(void* memory, cudaStream_t stream) noexcept {
     } else if (*known != block->stream) {
       guard.recordDataPtrOnStream(block->memory, *known);
     }
-    // TensorRT 8 names no stream: it frees memory that the work of its enqueueV3 still uses on the thread's stream, and
-    // relies on cudaFree, which waits for the device.
+    // TensorRT 8 names no stream. Its own allocator frees with cudaFree, which waits for the device, so it may free
+    // what the work of an enqueueV3 still uses on the thread's stream.
     const auto current = guard.getStream(guard.getDevice());
     if (stream == nullptr && current != block->stream) guard.recordDataPtrOnStream(block->memory, current);
     return true;

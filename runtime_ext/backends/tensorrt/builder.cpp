@@ -129,7 +129,7 @@ void write(const nvinfer1::IHostMemory& plan, const std::string& path) {
   const int reason = errno;
   std::error_code ignored;
   std::filesystem::remove(path, ignored);
-  fail(Kind::Unavailable, "the plan of ", plan.size(), " bytes cannot be written",
+  fail(reason == EFBIG ? Kind::TooLarge : Kind::Unavailable, "the plan of ", plan.size(), " bytes cannot be written",
        reason == 0 ? "" : c10::str(": ", std::strerror(reason)));
 }
 

@@ -43,6 +43,9 @@ inline constexpr bool kProfilesAreShared = true;
 using GpuAllocator = nvinfer1::IGpuAsyncAllocator;
 using OutputAllocator = nvinfer1::IOutputAllocator;
 
+/// The fewest bytes to allocate for an output whose shape is known only once it is computed: TensorRT asks for enough.
+inline int64_t least_output_bytes(int64_t /*input_elements*/, int64_t /*element_bytes*/) { return 0; }
+
 inline IExecutionContext* create_context(ICudaEngine& engine) {
   return engine.createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED);
 }
@@ -120,6 +123,13 @@ class OutputAllocator : public nvinfer1::IOutputAllocator {
     return reallocateOutputAsync(name, current, size, alignment, nullptr);
   }
 };
+
+/// 8.5.3 asks an output allocator for what the context's last execution needed, and writes beyond that if it needs
+/// more; getMaxOutputSize() is no better then. So the memory suffices for the indices of every element of the inputs,
+/// in as many dimensions as a tensor can have: NonZero is what makes such outputs.
+inline int64_t least_output_bytes(int64_t input_elements, int64_t element_bytes) {
+  return input_elements * nvinfer1::Dims::MAX_DIMS * element_bytes;
+}
 
 inline IExecutionContext* create_context(ICudaEngine& engine) {
   return engine.createExecutionContextWithoutDeviceMemory();

@@ -1,5 +1,6 @@
 #include "backends/tensorrt/output_allocator.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <ATen/EmptyTensor.h>
@@ -17,7 +18,8 @@ void* OutputAllocator::reallocateOutputAsync(char const* tensor_name, void* /*cu
   // Called within enqueueV3, where its stream is the thread's current one, so the memory belongs to that stream; torch
   // aligns it to 512 bytes. No exception may reach TensorRT.
   try {
-    memory_ = at::empty({static_cast<int64_t>(size)}, at::TensorOptions().dtype(at::kByte).device(device_));
+    const auto bytes = std::max(static_cast<int64_t>(size), least_bytes_);
+    memory_ = at::empty({bytes}, at::TensorOptions().dtype(at::kByte).device(device_));
     return memory_.mutable_data_ptr();
   } catch (const c10::OutOfMemoryError& error) {
     mark_out_of_memory();
@@ -39,6 +41,10 @@ std::optional<at::Tensor> OutputAllocator::take() {
     return at::empty(sizes, at::TensorOptions().dtype(dtype_).device(device_));
   }
   if (!memory.defined()) return std::nullopt;
+  const auto needed = c10::multiply_integers(sizes) * static_cast<int64_t>(c10::elementSize(dtype_));
+  if (needed > memory.numel()) {
+    fail(Kind::ExecutionFailed, "TensorRT asked for ", memory.numel(), " bytes for an output of ", needed, " bytes");
+  }
   // Reuse the storage under another dtype, so that torch still tracks its owner.
   auto output = at::detail::make_tensor<c10::TensorImpl>(c10::Storage(memory.storage()), memory.key_set(),
                                                          c10::scalarTypeToTypeMeta(dtype_));

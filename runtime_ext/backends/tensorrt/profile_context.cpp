@@ -62,7 +62,7 @@ void ProfileContext::prepare(c10::ArrayRef<at::Tensor> inputs) {
   shapes_.clear();
   output_shapes_.clear();  // after a failure, the context has only some of the shapes
   for (size_t i = 0; i < inputs.size(); ++i) set_shape(tensors_.inputs[i], inputs[i], host_inputs_[i]);
-  infer_shapes();
+  infer_shapes(inputs);
   for (const auto& input : inputs) shapes_.push_back(input.sizes().vec());
 }
 
@@ -90,7 +90,7 @@ void ProfileContext::forget_host_outputs() {
   }
 }
 
-void ProfileContext::infer_shapes() {
+void ProfileContext::infer_shapes(c10::ArrayRef<at::Tensor> inputs) {
   // TensorRT writes to host outputs that have an address, which would still be an earlier execution's.
   forget_host_outputs();
   // It would return the names of missing inputs; all are set, so no space is passed.
@@ -116,8 +116,16 @@ void ProfileContext::infer_shapes() {
       fail_with_reason(Kind::ExecutionFailed,
                        c10::str("TensorRT does not accept an allocator for output '", name, "'"));
     }
+    if (!is_known) reserve_output(i, inputs);
     output_shapes_.push_back(is_known ? std::optional(std::move(shape)) : std::nullopt);
   }
+}
+
+void ProfileContext::reserve_output(size_t index, c10::ArrayRef<at::Tensor> inputs) {
+  int64_t elements = 0;
+  for (const auto& input : inputs) elements += input.numel();
+  const auto element_bytes = static_cast<int64_t>(c10::elementSize(tensors_.outputs[index].dtype));
+  output_allocators_[index]->set_least_bytes(generation::least_output_bytes(elements, element_bytes));
 }
 
 void ProfileContext::provide_scratch(void* memory, int64_t bytes) {

@@ -47,7 +47,9 @@ class ProfileContext {
  private:
   bool are_set(c10::ArrayRef<at::Tensor> inputs) const;
   void set_shape(const TensorSpec& spec, const at::Tensor& input, at::Tensor& host_values);
-  void infer_shapes();
+  void infer_shapes(c10::ArrayRef<at::Tensor> inputs);
+  /// Has the output's allocator provide enough memory for any values of inputs of these shapes.
+  void reserve_output(size_t index, c10::ArrayRef<at::Tensor> inputs);
   void forget_host_outputs();
   void set_addresses(c10::ArrayRef<at::Tensor> inputs, const std::vector<at::Tensor>& outputs, void* blank);
   at::Tensor new_output(size_t index) const;

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["engines"])
 
+LISTED = 100  # engines of a page, unless the client says how many
+MOST_LISTED = 1000
+LAST_CURSOR = 2**63 - 1
 OCTETS = {"type": "string", "format": "binary"}
 PLAN_BODY = {
     "required": True,
@@ -50,7 +53,11 @@ async def upload(
     query: Annotated[UploadQuery, Query()],
     prefer: Annotated[
         str | None,
-        Header(description="`respond-async`: do not wait for the build of a plan.", examples=[RESPOND_ASYNC]),
+        Header(
+            description="`respond-async`: do not wait for the build of a plan; with `wait=N` beside it, wait "
+            "N seconds at most.",
+            examples=[RESPOND_ASYNC, f"{RESPOND_ASYNC}, wait=10"],
+        ),
     ] = None,
 ) -> EngineModel:
     """Upload a plan and load its engine, or an ONNX model and build a plan from it first.
@@ -79,9 +86,10 @@ async def upload(
     )
     registry = services.registry
     created: bool | None
-    if choice.build is not None and prefers_async(request.headers):
+    wait_s = prefers_async(request.headers)
+    if choice.build is not None and wait_s is not None:
         resolved, created = await registry.accept(
-            plan, name=query.name, options=choice.options, build=choice.build
+            plan, name=query.name, options=choice.options, build=choice.build, wait_s=wait_s
         )
     else:
         resolved, created = await registry.add(
@@ -94,12 +102,27 @@ async def upload(
     return _model(services, resolved)
 
 
-@router.get("/engines")
-async def list_engines(request: Request) -> EngineList:
-    """Every engine, with its state."""
+@router.get("/engines", response_description="A page of the engines. A `Link` header names the next.")
+async def list_engines(
+    request: Request,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="The most engines of a page.")] = LISTED,
+    after: Annotated[
+        int, Query(ge=0, le=LAST_CURSOR, description="Where a page begins: only from the `next` of another.")
+    ] = 0,
+) -> EngineList:
+    """The engines with their states, in the order in which they came, in pages.
+
+    Follow `next` until it is missing. An engine that is there all the time is listed once, whatever comes or
+    goes meanwhile.
+    """
     services = services_for(request)
-    found = [services.registry.resolve(str(engine.id)) for engine in services.registry.engines()]
-    return EngineList(engines=[_model(services, resolved) for resolved in found])
+    engines, last = services.registry.page(after, limit)
+    found = [services.registry.resolve(str(engine.id)) for engine in engines]
+    following = None if last is None else f"/engines?limit={limit}&after={last}"
+    if following is not None:
+        response.headers["Link"] = f'<{following}>; rel="next"'
+    return EngineList(engines=[_model(services, resolved) for resolved in found], next=following)
 
 
 @router.get("/engines/{ref}")

@@ -1,9 +1,9 @@
 """What an orchestrator or a person asks first: is it alive, is it ready, what is it."""
 
 import asyncio
+import importlib.metadata
 import platform
 
-import torch
 from fastapi import APIRouter, Request
 
 from runtime_ext import Error, Runtime
@@ -41,7 +41,7 @@ async def version(request: Request) -> dict[str, str | dict[str, str]]:
     return {
         "trtserve": VERSION,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": importlib.metadata.version("torch"),
         "backends": dict(zip(names, backends, strict=True)),
     }
 

@@ -95,7 +95,7 @@ async def _infer(request: Request, ref: str, version: str | None, *, of_model: b
     inference = services.inference
     inference.ready(ref, version, of_model)  # before the body has come
     form = read_headers(request.headers)
-    head = RequestHead.of(ref, version, form, of_model=of_model)
+    head = RequestHead.of(ref, version, form, of_model=of_model, shared=False)
     if form.coding is None:
         inference.check(head, bodies.declared(request) or 0)
     with ExitStack() as held:

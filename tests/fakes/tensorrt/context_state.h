@@ -60,6 +60,8 @@ struct ContextState {
   /// Shapes that the last enqueueV3 found from the data. The real library (8.5.3) keeps reporting them, even for other
   /// input shapes.
   std::map<size_t, Shape> found_shapes;
+  /// By tensor, the bytes that the last enqueueV3 found from the data; see kAsksForNeededBytes.
+  std::map<size_t, uint64_t> found_bytes;
   /// Shapes or profile have changed since the last enqueueV3: the next one makes updates, which cannot be captured.
   bool changed = true;
 

@@ -130,6 +130,8 @@ int64_t Context::getMaxOutputSize(char const* name) const noexcept {
   const auto inference = infer(*call);
   if (!inference.missing.empty()) return -1;
   const auto& output = call->plan.tensors[*index];
+  const auto found = call->found_bytes.find(*index);
+  if (!kAsksForNeededBytes && found != call->found_bytes.end()) return static_cast<int64_t>(found->second);
   // At most one index per element.
   const auto& shape = inference.shapes[output.kind == Kind::Nonzero ? output.first : *index];
   return element_count(shape) * static_cast<int64_t>(size_of(output.type));

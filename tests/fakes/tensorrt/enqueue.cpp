@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "context_state.h"
 #include "contract.h"
@@ -155,13 +156,20 @@ class Enqueue {
     inference_.shapes[index] = {count_nonzero(tensors()[input].type, context_.addresses[input], count)};
   }
 
+  /// The bytes that TensorRT asks an allocator for, where the output needs `bytes`.
+  uint64_t asked_bytes(size_t index, uint64_t bytes) {
+    if (kAsksForNeededBytes || tensors()[index].kind != Kind::Nonzero) return std::max<uint64_t>(bytes, 1);
+    const uint64_t last = std::exchange(context_.found_bytes[index], bytes);
+    return last == 0 ? 512 : last;
+  }
+
   bool ask_allocator(size_t index) {
     const auto& output = tensors()[index];
     const auto bytes = static_cast<uint64_t>(element_count(inference_.shapes[index])) * size_of(output.type);
     auto& allocator = *context_.allocators[index];
     count_call("reallocateOutput");
-    addresses_[index] = reallocate(allocator, output.name.c_str(), context_.addresses[index],
-                                   std::max<uint64_t>(bytes, 1), kAlignment, handle_);
+    addresses_[index] = reallocate(allocator, output.name.c_str(), context_.addresses[index], asked_bytes(index, bytes),
+                                   kAlignment, handle_);
     if (addresses_[index] == nullptr) {
       context_.reporter.error(ErrorCode::kFAILED_ALLOCATION, kFunction, "OutOfMemory", "No memory for output ",
                               output.name);

@@ -21,6 +21,9 @@ inline constexpr bool kProfilesAreShared = true;
 inline constexpr bool kShapesAreChecked = true;
 /// True if a context's scratch memory only has to suffice for its shapes; otherwise, for the largest of the engine.
 inline constexpr bool kScratchFollowsShapes = true;
+/// True if enqueueV3 asks an output allocator for what the output needs; otherwise, for what it needed the last time,
+/// which getMaxOutputSize() then returns too.
+inline constexpr bool kAsksForNeededBytes = true;
 
 /// The type of indices and shapes that the engine computes.
 using Index = int64_t;
@@ -50,6 +53,7 @@ inline constexpr size_t kHeaderBytes = 32;
 inline constexpr bool kProfilesAreShared = false;
 inline constexpr bool kShapesAreChecked = false;
 inline constexpr bool kScratchFollowsShapes = false;
+inline constexpr bool kAsksForNeededBytes = false;
 
 using Index = int32_t;
 inline constexpr auto kIndexType = nvinfer1::DataType::kINT32;

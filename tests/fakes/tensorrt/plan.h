@@ -75,7 +75,8 @@ enum class GraphMode { Right, Refuse, Wrong, Idle, Once };
 ///   streams_weights                     copied to the device for every execution: no captures
 ///   gate NAME                           every execution waits for the gate on its stream; see gate.h
 ///   temporary BYTES                     device memory that enqueueV3 allocates for its work, and frees before it
-///   returns capture_gate NAME                   every capture waits for the gate, in the middle of enqueueV3
+///                                       returns
+///   capture_gate NAME                   every capture waits for the gate, in the middle of enqueueV3
 ///   capture_allocates                   a capture asks the allocator for memory
 ///   fail deserialize|context|shape|infer|enqueue|kernel|allocate SENTENCE
 ///   fail late SENTENCE                  enqueueV3 fails after it has enqueued the work

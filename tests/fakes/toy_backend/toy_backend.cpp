@@ -118,6 +118,7 @@ class ToyEngine final : public BackendEngine {
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
   at::Device device() const override { return at::kCPU; }
   int instances() const override { return instances_; }
+  bool is_steady() const override { return plan_.steady; }
   std::unique_ptr<ExecutionContext> create_context() override {
     return std::make_unique<ToyContext>(plan_, executions_);
   }

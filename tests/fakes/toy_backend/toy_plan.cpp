@@ -90,6 +90,8 @@ void read_line(ToyPlan& plan, const std::string& line) {
     read_which_input(plan, words).on_host = true;
   } else if (key == "interruptible") {
     plan.interruptible = true;
+  } else if (key == "steady") {
+    plan.steady = true;
   } else if (key == "knows_shapes") {
     plan.knows_shapes = true;
   } else if (key == "throw") {

@@ -27,6 +27,7 @@ namespace trtserve::toy {
 ///   load_gate NAME                 wait for the gate at the load
 ///   load_throws WHAT...            memory, threads or descriptors: the load throws C++'s exception; otherwise an
 ///                                  exception with these words
+///   steady                         the engine says that its executions never wait; see BackendEngine::is_steady
 ///   instances N                    the default number of instances
 ///
 /// Any other line fails the load. The engine counts its executions: the counter `executions`.
@@ -47,6 +48,7 @@ struct ToyPlan {
   std::string load_throws;
   bool interruptible = false;
   bool knows_shapes = false;
+  bool steady = false;
   std::string thrown;
   std::string failure;
   std::string fail_on;

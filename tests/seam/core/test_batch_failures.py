@@ -71,7 +71,7 @@ X = "input x FP32 -1 4\noutput y x 1"
         (f"{X}\ninput n INT64 -1\nvalues n 1 / 8", {}, "input 'n' holds values that decide shapes"),
         (X, {"preferred_batch_sizes": [4, 9]}, "preferred_batch_sizes has 9; allowed are sizes from 1 to"),
         (X, {"preferred_batch_sizes": [0]}, "preferred_batch_sizes has 0; allowed are sizes from 1 to"),
-        (X, {"max_batch_size": 0}, "max_batch_size is 0; allowed are numbers from 1 to"),
+        (X, {"max_batch_size": -1}, "max_batch_size is -1; allowed are numbers from 1 to"),
         (X, {"max_batch_size": 2**62}, f"max_batch_size is {2**62}; allowed are numbers from 1 to"),
         (X, {"max_queue_delay_us": -2}, "max_queue_delay_us is -2; allowed are numbers from 0 to"),
         (X, {"max_queue_delay_us": 2**62}, f"max_queue_delay_us is {2**62}; allowed are numbers from 0"),

@@ -1,5 +1,7 @@
 """Tests of the threads that instances use."""
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import torch
 
 import runtime_ext
 from tests.seam.conftest import Gates, Harness
+from tests.waiting import HANGS_AFTER_S
 
 
 @pytest.fixture
@@ -42,3 +45,37 @@ def test_an_instance_has_one_thread_even_for_large_operations(harness: Harness, 
     assert all(completion.kind is None for completion in harness.wait(*tickets))
     assert instance_threads() == before + 2
     harness.runtime.unload(engine)
+
+
+def all_threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def test_idle_engines_have_no_threads(harness: Harness) -> None:
+    x = np.ones(4, np.float32)
+    plan = "input x FP32 4\noutput y x 2"
+    engines = [harness.load_toy(plan, instances=2)]
+    harness.infer(engines[0], x=x)
+    before = all_threads()
+    engines += [harness.load_toy(plan, instances=2) for _ in range(50)]
+    assert all_threads() == before
+    for engine in engines:
+        harness.infer(engine, x=x)
+    # A thread may still be on its way to the idle ones when the next request comes.
+    assert all_threads() - before < 10
+
+
+def test_engines_that_are_busy_at_the_same_time_have_a_thread_each(harness: Harness, gates: Gates) -> None:
+    gate = gates.new()
+    before = instance_threads()
+    engines = [harness.load_toy(f"input x FP32 4\noutput y x 2\ngate {gate}") for _ in range(40)]
+    tickets = [harness.submit(engine, x=np.ones(4, np.float32)) for engine in engines]
+    gates.wait_for(gate, 40)
+    assert instance_threads() >= before + 40
+    gates.open(gate)
+    assert all(completion.kind is None for completion in harness.wait(*tickets))
+    harness.runtime.close()
+    until = time.monotonic() + HANGS_AFTER_S
+    while instance_threads() > 0:  # the system forgets a thread a moment after it was joined
+        assert time.monotonic() < until, "threads are left"
+        os.sched_yield()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import uvicorn
@@ -71,6 +72,12 @@ def test_engines_are_added_listed_shown_and_removed(url: str, plan: Path) -> Non
 
     assert trtserve("engines", "rm", "lenet", "--server", url).stdout == "Removed lenet.\n"
     assert len(trtserve("engines", "ls", "--server", url).stdout.splitlines()) == 1
+
+
+def test_the_list_of_engines_has_those_of_all_pages(url: str) -> None:
+    for seed in range(101):
+        httpx.post(f"{url}/engines", content=onnx_plan(seed)).raise_for_status()
+    assert len(trtserve("engines", "ls", "--server", url).stdout.splitlines()) == 1 + 101
 
 
 def test_names_are_listed_shown_and_moved(url: str, tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import runtime_ext
@@ -100,6 +101,60 @@ def test_a_decimal_is_read_as_the_nearest_float(datatype: str, values: list[floa
     with np.errstate(over="ignore"):
         array = np.array(expected, np.float64).astype(np.float32 if datatype == "FP32" else np.float64)
     assert got == ((array.dtype, array.tobytes()) if np.isfinite(array).all() else None)
+
+
+@given(
+    st.floats(0.125, 2**20, width=32),
+    st.integers(-12, 12),
+    st.integers(16, 19),
+    st.sampled_from(["FP32", "FP64"]),
+)
+def test_a_decimal_near_the_middle_of_two_floats_is_rounded_from_the_nearest_double(
+    below: float, quarters: int, digits: int, datatype: str
+) -> None:
+    """`quarters` of a double's last place from the middle, in so many digits."""
+    above = float(np.nextafter(np.float32(below), np.float32(np.inf)))
+    middle = (below + above) / 2
+    near = Decimal(middle) + Decimal(float(np.spacing(middle))) * quarters / 4
+    text = f"{near:.{digits - 1 - near.adjusted()}f}"
+    texts = [sign + text for sign in ("", "-")] * 20  # the last numbers of a list are read otherwise
+    array = np.array([float(text) for text in texts]).astype(np.float32 if datatype == "FP32" else np.float64)
+    assert both(written(f"[{','.join(texts)}]", datatype, "[40]")) == (array.dtype, array.tobytes())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.",
+        "1.e5",
+        "01.5",
+        "-01.5",
+        "00.5",
+        ".5",
+        "-.5",
+        "1.5.5",
+        "1.2345678.",
+        "1.5e",
+        "1.5-",
+        "1.+5",
+        "1.5x",
+    ],
+)
+def test_a_malformed_number_before_others_is_refused(text: str) -> None:
+    """A number at the end of a list is read otherwise than one with many characters behind it."""
+    assert both(written(f"[{text}{', 1.5' * 20}]", "FP32", "[21]")) is None
+
+
+@pytest.mark.parametrize("digits", range(1, 24))
+def test_a_number_of_any_length_is_read_before_others(digits: int) -> None:
+    text = "1234567890123456789012345"
+    texts = [f"{text[:whole]}.{text[whole:digits] or '0'}" for whole in range(1, digits + 1)]
+    texts += ["0." + "0" * zeros + text[:digits] for zeros in range(20)]
+    texts += [f"{number}e{power}" for number in texts for power in (-3, 2)] + ["1.5"] * 20
+    array = np.array([float(text) for text in texts])
+    assert both(written(f"[{','.join(texts)}]", "FP64", f"[{len(texts)}]")) == (array.dtype, array.tobytes())
+    array = array.astype(np.float32)
+    assert both(written(f"[{','.join(texts)}]", "FP32", f"[{len(texts)}]")) == (array.dtype, array.tobytes())
 
 
 @pytest.mark.parametrize(
@@ -221,6 +276,7 @@ DOCUMENTS = st.recursive(
 )
 
 
+@example({"data": [[], "data"]}, None, (",", ":"))
 @given(DOCUMENTS, st.sampled_from([None, 1]), st.sampled_from([(",", ":"), (" , ", "\t:\r\n")]))
 def test_cutting_lists_out_changes_no_document(
     value: Any, indent: int | None, separators: tuple[str, str]

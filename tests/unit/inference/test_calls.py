@@ -17,9 +17,9 @@ from trtserve.codec import open_inference
 from trtserve.errors import InvalidInput, NotFound
 from trtserve.http.allowed_hosts import AllowedHosts
 from trtserve.http.headers import read_headers
-from trtserve.http.short_heads import HEAD_BYTES, HEADS, KnownHeads
-from trtserve.http.short_way import RENDERED
-from trtserve.inference.calls import DOCUMENT_BYTES, TEMPLATES, Inference, RequestHead
+from trtserve.http.short_heads import KnownHeads
+from trtserve.inference.calls import DOCUMENT_BYTES, Inference, RequestHead
+from trtserve.inference.recent import Recent
 from trtserve.services import services_of
 
 if TYPE_CHECKING:
@@ -124,29 +124,83 @@ async def test_a_wrong_request_gets_the_same_error_each_time(inference: Inferenc
     for _ in range(2):
         with pytest.raises(runtime_ext.Error, match="inputs of engine"):
             inference.start(head, bad + BLOB, 0, lambda _: None)
-    assert head.templates == {}
+    assert len(inference.templates) == 0
     for _ in range(2):
         with pytest.raises(InvalidInput, match="only 15 are left"):
             inference.start(head_of(document()), document() + BLOB[1:], 0, lambda _: None)
 
 
 async def test_templates_are_limited_in_number_and_size(inference: Inference) -> None:
+    inference.templates = Recent(8)
     head = head_of(document(outputs=[{"name": "y", "note": 10}]))
     for number in range(10, 100):
         body = document(outputs=[{"name": "y", "note": number}])
         await answered(inference, head, body + BLOB)
-        assert 0 < len(head.templates) <= TEMPLATES
+        assert 0 < len(inference.templates) <= 8
+    inference.templates = Recent(8)
     long = document(note="a" * DOCUMENT_BYTES)
     head = head_of(long)
     await answered(inference, head, long + BLOB)
-    assert head.templates == {}
+    assert len(inference.templates) == 0
+
+
+async def test_the_template_that_was_not_used_for_longest_is_forgotten(inference: Inference) -> None:
+    inference.templates = Recent(8)
+
+    def template(number: int) -> object:
+        body = document(outputs=[{"name": "y", "note": number}])
+        return inference.start(head, body + BLOB, 0, lambda _: None).template
+
+    head = head_of(document(outputs=[{"name": "y", "note": 10}]))
+    first, second = template(10), template(11)
+    for number in range(12, 30):
+        template(number)
+        assert template(10) is first
+    assert template(11) is not second
+
+
+async def test_a_head_of_one_request_leaves_nothing_behind(inference: Inference) -> None:
+    head = RequestHead.of("net", None, head_of(document()).form, shared=False)
+    await answered(inference, head, document() + BLOB)
+    listed = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+    body = document(inputs=[listed])
+    await answered(inference, RequestHead.of("net", None, head_of(body).form, shared=False), body)
+    assert len(inference.templates) == len(inference.patterns) == 0
+
+
+async def test_requests_that_share_a_head_have_numbers_of_their_own(
+    inference: Inference, runtime: FakeRuntime
+) -> None:
+    head = head_of(b"", **{"inference-timeout-ms": "0"})
+    told = document(parameters={"timeout": 9_000, "binary_data_output": True})
+    for body, timeout_ns in ((document(), 7), (document(note="a"), 8), (document(), 9), (told, 0)):
+        inference.start(head, body + BLOB, 0, lambda _: None, header_length=len(body), timeout_ns=timeout_ns)
+    assert runtime.timeouts[:3] == [7, 8, 9]
+    assert runtime.timeouts[3] not in {0, 9_000_000}  # the head's timeout wins: no limit but the server's
+    head = head_of(b"")
+    inference.start(head, told + BLOB, 0, lambda _: None, header_length=len(told))
+    assert runtime.timeouts[4] == 9_000_000
+    listed = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
+    body = document(inputs=[listed])
+    json_alone = RequestHead.of("net", None, read_headers({}))
+    for shared, length in ((json_alone, -1), (head_of(b""), len(body))):
+        inference.start(shared, body, 0, lambda _: None, header_length=length, timeout_ns=6)
+    assert runtime.timeouts[5:] == [6, 6]
+
+
+async def test_a_length_beyond_the_body_finds_no_template(inference: Inference) -> None:
+    head = head_of(b"")
+    inference.start(head, document() + BLOB, 0, lambda _: None, header_length=len(document()))
+    for length in (len(document()) + 1, len(document()) + 100):
+        with pytest.raises(InvalidInput, match="must be the length of the JSON"):
+            inference.start(head, document(), 0, lambda _: None, header_length=length)
 
 
 async def test_a_request_with_an_id_leaves_no_template(inference: Inference) -> None:
     head = head_of(document(id="a"))
     for id in ("a", "b"):
         assert (await answered(inference, head, document(id=id) + BLOB))["id"] == id
-    assert head.templates == {}
+    assert len(inference.templates) == 0
 
 
 async def test_a_body_with_data_in_its_json_is_described_once(
@@ -201,7 +255,9 @@ def test_a_head_is_read_once() -> None:
     first = heads.look_up(PREFIX + b"\r\n")
     assert first is not None
     assert (first.head.ref, first.length) == ("net", 1)
-    assert heads.look_up(PREFIX + b"\r\n") is first
+    second = heads.look_up(PREFIX + b"\r\n")
+    assert second is not None
+    assert second.head is first.head
 
 
 @pytest.mark.parametrize(
@@ -226,21 +282,6 @@ def test_a_head_without_compression_is_ordinary(accepted: bytes) -> None:
     heads = KnownHeads(100, HOSTS)
     assert heads.look_up(PREFIX + b"Accept-Encoding: " + accepted + b"\r\n\r\n") is not None
     assert heads.look_up(PREFIX + b"Content-Encoding: identity\r\n\r\n") is not None
-
-
-def test_heads_are_limited_in_number_and_size() -> None:
-    heads = KnownHeads(100, HOSTS)
-    first = PREFIX + b"X: first\r\n\r\n"
-    kept = heads.look_up(first)
-    assert kept is not None
-    long = PREFIX + b"X: %b\r\n\r\n" % (b"a" * HEAD_BYTES)
-    assert heads.look_up(long) is not heads.look_up(long)
-    for number in range(HEADS):
-        assert heads.look_up(b"GET /%d HTTP/1.1\r\n\r\n" % number) is None
-    assert heads.look_up(first) is kept
-    for number in range(HEADS):
-        assert heads.look_up(PREFIX + b"X: %d\r\n\r\n" % number) is not None
-    assert heads.look_up(first) is not kept
 
 
 @pytest.mark.parametrize(
@@ -290,6 +331,7 @@ def test_a_head_that_is_not_ordinary_is_left_to_the_framework(raw: bytes) -> Non
 async def test_answers_of_many_shapes_do_not_mix(app: FastAPI, inference: Inference) -> None:
     runtime = services_of(app).runtime
     async with listening(app) as server, Connection(server) as connection:
+        server.short_way.rendered = Recent(8)
         for count in [*range(40), 3, 3]:
             blob = np.full(count, count, np.float32).tobytes()
             runtime.compute = lambda _, count=count, blob=blob: [Output.of("y", "FP32", [count], blob)]
@@ -297,10 +339,8 @@ async def test_answers_of_many_shapes_do_not_mix(app: FastAPI, inference: Infere
             described, values = parted(answer)
             assert described["outputs"][0]["shape"] == [count]
             assert values == blob
-        known = server.short_way.heads.look_up(head_bytes(document()))
-        assert known is not None
-        (template,) = known.head.templates.values()
-        assert 0 < len(template.rendered) <= RENDERED
+        assert len(inference.templates) == 1
+        assert 0 < len(server.short_way.rendered) <= 8
 
 
 async def test_cached_answers_follow_a_moved_name(
@@ -319,10 +359,6 @@ async def test_cached_answers_follow_a_moved_name(
 def whole(document: bytes) -> bytes:
     length = f"{open_inference.HEADER_LENGTH}: {len(document)}"
     return request("/engines/net/infer", document + BLOB, length)
-
-
-def head_bytes(document: bytes) -> bytes:
-    return whole(document).removesuffix(document + BLOB)
 
 
 def parted(answer: Answer) -> tuple[dict[str, Any], bytes]:

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,3 +137,40 @@ async def test_detach_delivers_ended_requests_and_nothing_afterwards(loaded: Fak
     answers.ask(5)
     completions.detach()
     assert answers.came == {4: 4.0}, "detached: it no longer listens"
+
+
+class Holding(FakeRuntime):
+    """A runtime all of whose requests are run by run_held()."""
+
+    turns = 0
+
+    def run_held(self) -> list[Completion]:
+        self.turns += 1
+        self.release()
+        self.hold()
+        return self.take_completions()
+
+
+async def test_held_requests_run_once_for_all_that_arrive_together(tmp_path: Path) -> None:
+    (tmp_path / "a.plan").write_bytes(onnx_plan())
+    runtime = Holding()
+    runtime.load(ENGINE, str(tmp_path / "a.plan"), "openvino", LoadOptions(max_queue_size=100))
+    runtime.hold()
+    completions = Completions(runtime)
+    completions.attach()
+    answers = Answers(completions, runtime)
+    for number in range(3):
+        answers.ask(number)
+    assert runtime.turns == 0
+    await until(lambda: len(answers.came) == 3)
+    assert (answers.came, runtime.turns) == ({0: 0, 1: 1, 2: 2}, 1)
+    completions.detach()
+    runtime.end()
+
+
+async def test_nothing_is_held_after_detach(loaded: FakeRuntime) -> None:
+    completions = Completions(loaded)
+    completions.attach()
+    assert loaded.holds_short
+    completions.detach()
+    assert not loaded.holds_short

@@ -49,7 +49,7 @@ async def test_requests_with_one_head_are_prepared_once_and_keep_their_own_data(
         await until(lambda ended=ended: len(ended) == 1)  # type: ignore[misc]
         (output,) = inference.outputs(call, ended[0])
         assert np.frombuffer(output, np.float32).tolist() == [value] * 4
-    assert len(head.patterns) == 1
+    assert len(inference.patterns) == 1
 
 
 @pytest.mark.parametrize(

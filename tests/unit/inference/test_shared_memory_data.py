@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from runtime_ext import FilePart
 from tests.unit.shared_objects import DATA, descriptors, make
 from trtserve.errors import Conflict, InvalidInput, NotFound, TrtserveError
 from trtserve.inference.shared_memory import Regions
@@ -111,6 +112,35 @@ def test_a_read_fails_if_its_object_is_shortened_meanwhile(
     monkeypatch.setattr(os, "pread", shortened_before)
     with pytest.raises(Conflict, match="now has only 40"):
         memory.read("in", 0, 100)
+
+
+def test_a_short_input_is_copied_at_once(memory: Regions, key: str) -> None:
+    path = make(key)
+    memory.register("in", key, 10, 50)
+    data = memory.data("in", 5, 20)
+    path.write_bytes(bytes(100))
+    assert data == DATA[15:35]
+
+
+def test_a_long_input_is_left_to_the_execution_with_its_object(memory: Regions, key: str) -> None:
+    path = make(key, bytes(100_000))
+    memory.register("in", key, 10, 99_000)
+    data = memory.data("in", 5, 98_000)
+    assert isinstance(data, FilePart)
+    memory.unregister("in")
+    assert descriptors(path) == 1
+    del data
+    assert descriptors(path) == 0
+
+
+def test_a_long_input_outside_its_region_is_refused(memory: Regions, key: str) -> None:
+    path = make(key, bytes(100_000))
+    memory.register("in", key, 10, 99_000)
+    with pytest.raises(InvalidInput):
+        memory.data("in", 1001, 98_000)
+    os.truncate(path, 50_000)
+    with pytest.raises(Conflict):
+        memory.data("in", 0, 98_000)
 
 
 def test_a_copy_in_pieces_is_completed(memory: Regions, key: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,7 @@ def test_a_profile_is_read_by_the_last_colon_before_its_shapes(text: str, ranges
         ("x:1/2x2/3x3", "different numbers of dimensions"),
         ("x:3/2/1", "not the least, the best and the greatest"),
         ("x:" + "9" * 19 + "/1/1", "not an input's name"),
+        ("x\0y:1/2/3", "no name has a NUL"),
     ],
 )
 def test_a_wrong_profile_is_refused_with_its_fault_and_an_example(text: str, why: str) -> None:

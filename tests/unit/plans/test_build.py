@@ -95,6 +95,7 @@ async def test_the_child_gets_the_job_and_the_libraries(job: Make, tmp_path: Pat
         "libraries": ["/opt/libnvinfer.so.8"],
         "plugins": ["/p/a.so"],
         "allow_host_code": True,
+        "most_bytes": None,
     }
 
 
@@ -186,6 +187,48 @@ async def test_a_build_that_is_cancelled_leaves_no_child_and_no_file(job: Make, 
         await building
     assert not is_there(process)
     assert not slow.plan.exists()
+
+
+FLOOD = """
+def flood():
+    os.write({descriptor}, b'{{"phase": "tuning", "log": "again"}}\\n' * 1000)
+for _ in range(59):  # almost all that a stream and a pipe keep
+    flood()
+Path(request["plan"]).write_bytes(b"half")
+while True:
+    flood()
+"""
+
+
+@pytest.mark.parametrize("descriptor", [1, 2])
+async def test_a_child_that_prints_without_end_is_heard_now_and_then_and_can_be_ended(
+    job: Make, descriptor: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    flooding = job(FLOOD.format(descriptor=descriptor))
+    building = asyncio.create_task(process_build()(flooding, ignore))
+    await until(flooding.plan.exists)
+    building.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await building
+    assert not flooding.plan.exists()
+    assert "does not end" not in caplog.text
+
+
+async def test_between_two_events_of_a_child_the_server_does_its_other_work(job: Make) -> None:
+    turns = 0
+
+    async def other_work() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    seen: list[int] = []
+    events = "".join(f"tell(phase='{n}', log='');" for n in range(20))
+    working = asyncio.create_task(other_work())
+    await process_build()(job(events + DONE), lambda step: seen.append(turns))
+    working.cancel()
+    assert len(set(seen)) == len(seen) == 20
 
 
 # -- who builds

@@ -44,6 +44,7 @@ def request_(tmp_path: Path) -> building.Request:
         libraries=[],
         plugins=[],
         allow_host_code=False,
+        most_bytes=None,
     )
 
 

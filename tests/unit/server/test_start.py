@@ -9,7 +9,7 @@ from tests.fakes.runtime import FakeRuntime
 from trtserve.engines.registry import Registry
 from trtserve.errors import Unavailable
 from trtserve.server.app import create_app
-from trtserve.server.process import freeze_objects
+from trtserve.server.process import freeze_objects, limit_collections
 from trtserve.settings import Settings
 from trtserve.store.store import Store
 
@@ -38,3 +38,24 @@ def test_the_garbage_collector_skips_objects_that_exist_after_the_start() -> Non
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
+
+
+def test_the_garbage_collector_visits_few_young_objects_at_a_time() -> None:
+    before = gc.get_threshold()
+    visited: list[int] = []
+
+    def visit(phase: str, info: dict[str, int]) -> None:
+        if phase == "start" and info["generation"] < 2:
+            visited.append(sum(len(gc.get_objects(number)) for number in range(info["generation"] + 1)))
+
+    gc.collect()
+    gc.callbacks.append(visit)
+    try:
+        limit_collections()
+        kept = [[] for _ in range(20_000)]  # type: ignore[var-annotated]
+    finally:
+        gc.callbacks.remove(visit)
+        gc.set_threshold(*before)
+    assert len(kept) == 20_000
+    assert len(visited) > 10
+    assert max(visited) <= 3_100

@@ -313,3 +313,28 @@ def test_an_output_whose_items_differ_from_the_batch_is_refused_at_the_load(
     harness.load_file(twice)
     same = harness.load_file(reshaping(tmp_path / "same.onnx", [-1, 2, 2]), batch=batch)
     assert harness.infer(same, x=np.ones((3, 4), np.float32))["y"].shape == (3, 2, 2)
+
+
+def test_a_small_model_has_no_threads_of_its_own(harness: Harness, tmp_path: Path) -> None:
+    plan = doubling(tmp_path / "m.plan")
+    harness.load_file(plan)
+    before = len(list(Path("/proc/self/task").iterdir()))
+    engines = [harness.load_file(plan) for _ in range(20)]
+    assert len(list(Path("/proc/self/task").iterdir())) == before
+    assert {harness.runtime.engine(engine).properties["streams"] for engine in engines} == {"0"}
+    assert {harness.runtime.engine(engine).instances for engine in engines} <= {1, 2}
+
+
+def test_lone_requests_for_arithmetic_run_on_the_thread_that_submits_them(tmp_path: Path) -> None:
+    clock = runtime_ext.ManualClock()  # it stands still, so every execution is short
+    harness = Harness(tmp_path, clock)
+    engine = harness.load_file(doubling(tmp_path / "m.plan"))
+    prepared = harness.runtime.prepare(engine, [("x", "FP32", [1, 4])])
+    x = np.full((1, 4), 3, np.float32)
+    for _ in range(3):
+        harness.wait(harness.runtime.submit(prepared, (x,)))
+    harness.runtime.hold_short_requests(True)
+    ticket = harness.runtime.submit(prepared, (x,))
+    (completion,) = harness.runtime.run_held()
+    assert (completion.ticket, to_numpy(completion.outputs[0]).tolist()) == (ticket, [[6, 6, 6, 6]])
+    harness.runtime.close()

@@ -33,11 +33,14 @@ building.main()
 """
 """A child whose backend `tensorrt11` is the fake."""
 
+SANITIZERS = ("ASAN_OPTIONS", "TSAN_OPTIONS")
+"""A sanitizer makes an exit of a crash, unless it is told not to handle the signal."""
+
 
 class Child:
     """A build in a process of its own."""
 
-    def __init__(self, folder: Path, text: str, **options: object) -> None:
+    def __init__(self, folder: Path, text: str, most_bytes: int | None = None, **options: object) -> None:
         model = folder / "a.onnx"
         model.write_bytes(sdk.toy_model(text))
         self.plan = folder / "a.plan"
@@ -49,6 +52,7 @@ class Child:
             "libraries": [],
             "plugins": [],
             "allow_host_code": False,
+            "most_bytes": most_bytes,
         }
         self.process = subprocess.Popen(
             [sys.executable, "-c", CHILD],
@@ -56,6 +60,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=Path(__file__).parents[4],
+            env=os.environ | {name: f"{os.environ.get(name, '')}:handle_segv=0" for name in SANITIZERS},
         )
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -112,6 +117,12 @@ def test_a_failure_is_the_last_event(tmp_path: Path, begun: list[Child]) -> None
     last = child.events()[-1]
     assert (last["kind"], last["retry_after"]) == ("Unsupported", None)
     assert "the operator Foo of node 'foo_3'" in last["message"]
+    assert not child.plan.exists()
+
+
+def test_a_plan_that_is_too_large_is_not_written(tmp_path: Path, begun: list[Child]) -> None:
+    begun.append(child := Child(tmp_path, DOUBLE, most_bytes=50))
+    assert child.events()[-1]["kind"] == "TooLarge"
     assert not child.plan.exists()
 
 

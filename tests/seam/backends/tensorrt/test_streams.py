@@ -110,7 +110,7 @@ def test_a_call_returns_before_its_work_is_done(trt: TensorRt) -> None:
     del y
 
 
-def test_a_context_is_not_leased_again_before_its_work_is_done(
+def test_a_context_executes_nothing_on_another_stream_before_its_work_is_done(
     trt: TensorRt, run_in_thread: RunInThread
 ) -> None:
     gate = trt.new_gate()

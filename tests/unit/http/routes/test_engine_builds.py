@@ -15,14 +15,14 @@ from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.unit.builds import TARGET, FakeBuild, building_runtime
 from tests.waiting import until
-from trtserve.errors import Unsupported
+from trtserve.errors import InvalidInput, Unsupported
 from trtserve.server.app import create_app
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
 BUILT = {"backend": "tensorrt"}
-ASYNC = {"Prefer": "wait=10, respond-async"}
+ASYNC = {"Prefer": "return=minimal, respond-async"}
 PROFILE = "x:1x3x224x224/8x3x224x224/32x3x224x224"
 
 
@@ -190,6 +190,31 @@ async def test_respond_async_is_answered_at_once_with_where_to_look(
     await until_state(client, location, "READY")
     assert (await client.get("/engines/net")).json()["id"] == building["id"]
     assert 'trtserve_builds_total{outcome="succeeded"} 1.0' in (await client.get("/metrics")).text
+
+
+async def test_a_client_that_waits_gets_the_engine_if_it_is_ready_in_time(
+    client: httpx.AsyncClient, build: FakeBuild
+) -> None:
+    build.gate.clear()
+    waits = {"Prefer": "respond-async, wait=3600"}
+    uploading = asyncio.create_task(
+        client.post("/engines", params={**BUILT, "name": "net"}, content=onnx_plan(), headers=waits)
+    )
+    await until(lambda: build.running == 1)
+    build.gate.set()
+    response = await uploading
+    assert (response.status_code, response.json()["state"]) == (201, "READY")
+    assert "preference-applied" not in response.headers
+
+
+async def test_a_client_that_waits_for_a_build_that_fails_is_told_where_the_engine_says_why(
+    client: httpx.AsyncClient, build: FakeBuild
+) -> None:
+    build.failure = InvalidInput("Node 3 is wrong.")
+    waits = {"Prefer": "respond-async, wait=3600"}
+    response = await client.post("/engines", params=BUILT, content=onnx_plan(), headers=waits)
+    assert response.status_code == 202
+    assert (response.json()["state"], response.json()["reason"]) == ("FAILED", "Node 3 is wrong.")
 
 
 async def test_respond_async_for_an_engine_that_is_ready_is_answered_as_ever(

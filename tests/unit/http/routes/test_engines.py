@@ -53,6 +53,7 @@ async def test_an_upload_is_answered_with_the_ready_engine(client: httpx.AsyncCl
         "max_queue_size": 256,
         "cuda_graphs": "auto",
         "max_batch_size": 1,
+        "why_not_joined": None,
         "max_queue_delay_us": 0,
         "latency_target_us": 10_000,
         "preferred_batch_sizes": [],
@@ -112,6 +113,46 @@ async def test_a_second_plan_under_a_name_becomes_its_current_version(client: ht
     assert by_id["names"] == [{"name": "net", "version": 1, "current": False}]
     listed = (await client.get("/engines")).json()["engines"]
     assert [engine["version"] for engine in listed] == [1, 2]
+
+
+async def test_engines_are_listed_in_pages(client: httpx.AsyncClient) -> None:
+    ids = [(await client.post("/engines", content=onnx_plan(seed))).json()["id"] for seed in range(5)]
+    pages, path = [], "/engines?limit=2"
+    while path:
+        response = await client.get(path)
+        pages.append([engine["id"] for engine in response.json()["engines"]])
+        path = response.json().get("next")
+        assert response.headers.get("link") == (path and f'<{path}>; rel="next"')
+    assert pages == [ids[:2], ids[2:4], ids[4:]]
+    whole = (await client.get("/engines")).json()
+    assert ([engine["id"] for engine in whole["engines"]], whole.keys()) == (ids, {"engines"})
+
+
+async def test_a_page_that_is_just_full_is_the_last(client: httpx.AsyncClient) -> None:
+    await client.post("/engines", content=onnx_plan())
+    assert "next" not in (await client.get("/engines?limit=1")).json()
+
+
+async def test_pages_miss_and_repeat_no_engine_while_others_come_and_go(client: httpx.AsyncClient) -> None:
+    first, second, third, fourth = [
+        (await client.post("/engines", content=onnx_plan(seed))).json()["id"] for seed in range(4)
+    ]
+    page = (await client.get("/engines?limit=2")).json()
+    assert [engine["id"] for engine in page["engines"]] == [first, second]
+    await client.delete(f"/engines/{first}")
+    await client.delete(f"/engines/{second}")
+    await client.delete(f"/engines/{third}")
+    newest = (await client.post("/engines", content=onnx_plan(0))).json()["id"]
+    page = (await client.get(page["next"])).json()
+    assert [engine["id"] for engine in page["engines"]] == [fourth, newest]
+    assert "next" not in page
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "after=-1", "after=x", f"after={2**63}"]
+)
+async def test_a_wrong_page_is_refused(client: httpx.AsyncClient, query: str) -> None:
+    assert query.partition("=")[0] in refused(await client.get(f"/engines?{query}"), 400, "InvalidInput")
 
 
 async def test_a_removed_engine_is_gone(client: httpx.AsyncClient, settings: Settings) -> None:

@@ -1,0 +1,33 @@
+-- Requests that differ as those of real clients do, or not: VARY says in what ("headers", "lengths", "engines" or
+-- "nothing"). Each request is formatted when it is sent, whatever varies, so that the load costs this core the same.
+-- BODY is a file; its first JSON_BYTES bytes are JSON, which spaces make longer. HEADERS: one "Name: value" per line.
+-- BINARY: "yes" if there are tensors behind the JSON. PATHS: one per line.
+local LENGTHS = 300
+local vary, binary = os.getenv("VARY"), os.getenv("BINARY") == "yes"
+local file = assert(io.open(os.getenv("BODY"), "rb"))
+local body, json_bytes = file:read("*a"), tonumber(os.getenv("JSON_BYTES"))
+file:close()
+local bodies, paths, headers, sent = {}, {}, {}, 0
+for spaces = 1, LENGTHS do
+  bodies[spaces] = body:sub(1, json_bytes) .. string.rep(" ", spaces) .. body:sub(json_bytes + 1)
+end
+for path in os.getenv("PATHS"):gmatch("[^\n]+") do paths[#paths + 1] = path end
+for name, value in os.getenv("HEADERS"):gmatch("([^:\n]+): ([^\n]*)") do headers[name] = value end
+
+function request()
+  sent = sent + 1
+  local own = vary == "headers" and sent or 1
+  local spaces = vary == "lengths" and sent % LENGTHS + 1 or LENGTHS / 2
+  local path = paths[vary == "engines" and sent % #paths + 1 or 1]
+  headers["traceparent"] = string.format("00-%032x-%016x-01", own * 7919, own)
+  headers["x-request-id"] = string.format("%08d", own)
+  if binary then headers["Inference-Header-Content-Length"] = tostring(json_bytes + spaces) end
+  return wrk.format("POST", path, headers, bodies[spaces])
+end
+
+function done(summary, latency, requests)
+  local errors = summary.errors
+  io.write(string.format('{"requests": %d, "us": %d, "p50_us": %.1f, "p99_us": %.1f, "errors": %d}\n', summary.requests,
+    summary.duration, latency:percentile(50), latency:percentile(99),
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end

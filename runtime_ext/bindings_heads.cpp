@@ -1,0 +1,34 @@
+#include "bindings_heads.h"
+
+#include <pybind11/stl.h>
+
+#include "core/head_reader.h"
+
+namespace py = pybind11;
+
+namespace trtserve {
+
+namespace {
+
+using namespace pybind11::literals;
+
+/// Keeps the GIL: reading a head takes less time than giving it away.
+py::object read_head(const HeadReader& reader, const py::bytes& data) {
+  ReadHead head;
+  if (!reader.read(std::string_view(data), head)) return py::none();
+  const auto key = head.short_head();
+  const auto& [first, second, third] = head.numbers;
+  return py::make_tuple(py::bytes(key.data(), key.size()), head.bytes, first, second, third);
+}
+
+}  // namespace
+
+void bind_heads(py::module_& module) {
+  py::class_<HeadReader>(module, "HeadReader")
+      .def(py::init<const std::vector<std::string>&, const std::array<std::string, ReadHead::kNumbers>&,
+                    const std::vector<std::string>&>(),
+           "kept"_a, "numbers"_a, "refused"_a)
+      .def("read", &read_head, "data"_a);
+}
+
+}  // namespace trtserve

@@ -1,0 +1,128 @@
+"""Writes the statistics of many engines as the text that Prometheus reads.
+
+prometheus-client makes an object and a line of each number: seconds for a thousand engines. Here the lines of
+an engine are one text, which all engines share, filled with its numbers and then its labels.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+from prometheus_client.utils import floatToGoString
+
+from runtime_ext import EngineStats, Histogram
+
+LABELS = "\0"  # where an engine's labels go in a text
+
+
+class WrittenFamily(Metric):
+    """A family of metrics whose samples are already text, which write() uses as it is."""
+
+    def __init__(self, name: str, meaning: str, kind: str, lines: str) -> None:
+        """`name` is without `_total`."""
+        super().__init__(name, meaning, kind)
+        self._lines = lines
+
+    @property
+    def samples(self) -> list[Sample]:  # type: ignore[override]
+        """The samples as objects, read from the text: for whoever collects the registry without write()."""
+        families = text_string_to_metric_families(self.text(openmetrics=False))
+        return [sample for family in families for sample in family.samples]
+
+    @samples.setter
+    def samples(self, value: list[Sample]) -> None:
+        """Metric's constructor sets them."""
+
+    def text(self, *, openmetrics: bool) -> str:
+        # Only the older format counts the suffix to the name of a counter.
+        name = f"{self.name}_total" if self.type == "counter" and not openmetrics else self.name
+        return f"# HELP {name} {self.documentation}\n# TYPE {name} {self.type}\n{self._lines}"
+
+
+class _Collected(Collector):
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        return self._families
+
+
+def write(
+    registry: CollectorRegistry, encode: Callable[[CollectorRegistry], bytes], *, openmetrics: bool
+) -> bytes:
+    """The page of a registry some of whose families are text; prometheus-client's `encode` does the rest."""
+    families = list(registry.collect())
+    written = [family for family in families if isinstance(family, WrittenFamily)]
+    rest = CollectorRegistry()
+    rest.register(_Collected([family for family in families if not isinstance(family, WrittenFamily)]))
+    # The rest comes last, because OpenMetrics ends with a line that prometheus-client writes.
+    return "".join(family.text(openmetrics=openmetrics) for family in written).encode() + encode(rest)
+
+
+class EngineFamilies:
+    """Makes families with the labels `engine` and `id` from the statistics of all engines."""
+
+    def __init__(self, stats: Sequence[EngineStats]) -> None:
+        self._stats = stats
+        self._labels = [f'engine="{_escaped(engine.name)}",id="{engine.id}"' for engine in stats]
+
+    def gauge(self, name: str, meaning: str, value: Callable[[EngineStats], float | None]) -> Metric:
+        """One number for each engine that has one."""
+        return WrittenFamily(name, meaning, "gauge", self._numbers(name, value))
+
+    def counter(self, name: str, meaning: str, value: Callable[[EngineStats], float | None]) -> Metric:
+        """One number for each engine that has one. `name` is without `_total`."""
+        return WrittenFamily(name, meaning, "counter", self._numbers(f"{name}_total", value))
+
+    def counters(
+        self, name: str, meaning: str, label: str, values: Callable[[EngineStats], Mapping[str, int]]
+    ) -> Metric:
+        """A number for each engine and each value of one more label. `name` is without `_total`."""
+        parts = []
+        text, known = "", None
+        for engine, labels in self._each():
+            counts = values(engine)
+            if list(counts) != known:
+                known = list(counts)
+                text = "".join(f'{name}_total{{{LABELS},{label}="{_escaped(key)}"}} %d.0\n' for key in known)
+            parts.append((text % tuple(counts.values())).replace(LABELS, labels))
+        return WrittenFamily(name, meaning, "counter", "".join(parts))
+
+    def histogram(self, name: str, meaning: str, of: Callable[[EngineStats], Histogram]) -> Metric:
+        """One histogram for each engine."""
+        parts = []
+        text, known = "", None
+        for engine, labels in self._each():
+            histogram = of(engine)
+            bounds = histogram.bounds
+            if bounds != known:
+                known, text = bounds, _histogram_text(name, bounds)
+            below = [*accumulate(histogram.counts)]  # Prometheus' buckets are cumulative
+            filled = text % (*below, below[-1], floatToGoString(histogram.sum))
+            parts.append(filled.replace(LABELS, labels))
+        return WrittenFamily(name, meaning, "histogram", "".join(parts))
+
+    def _numbers(self, sample: str, value: Callable[[EngineStats], float | None]) -> str:
+        lines = []
+        for engine, labels in self._each():
+            number = value(engine)
+            if number is not None:
+                shown = f"{number}.0" if isinstance(number, int) else floatToGoString(number)
+                lines.append(f"{sample}{{{labels}}} {shown}\n")
+        return "".join(lines)
+
+    def _each(self) -> Iterator[tuple[EngineStats, str]]:
+        return zip(self._stats, self._labels, strict=True)
+
+
+def _histogram_text(name: str, bounds: Iterable[float]) -> str:
+    lines = [f'{name}_bucket{{{LABELS},le="{bound}"}} %d.0\n' for bound in (*bounds, "+Inf")]
+    return "".join([*lines, f"{name}_count{{{LABELS}}} %d.0\n", f"{name}_sum{{{LABELS}}} %s\n"])
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
