@@ -12,10 +12,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
-from prometheus_client.utils import floatToGoString
+from prometheus_client.utils import floatToGoString as _to_text
 
 from runtime_ext import EngineStats, Histogram
 
+to_text: Callable[[float], str] = _to_text  # which has no types
 LABELS = "\0"  # where an engine's labels go in a text
 
 
@@ -28,7 +29,7 @@ class WrittenFamily(Metric):
         self._lines = lines
 
     @property
-    def samples(self) -> list[Sample]:  # type: ignore[override]
+    def samples(self) -> list[Sample]:
         """The samples as objects, read from the text: for whoever collects the registry without write()."""
         families = text_string_to_metric_families(self.text(openmetrics=False))
         return [sample for family in families for sample in family.samples]
@@ -102,7 +103,7 @@ class EngineFamilies:
             if bounds != known:
                 known, text = bounds, _histogram_text(name, bounds)
             below = [*accumulate(histogram.counts)]  # Prometheus' buckets are cumulative
-            filled = text % (*below, below[-1], floatToGoString(histogram.sum))
+            filled = text % (*below, below[-1], to_text(histogram.sum))
             parts.append(filled.replace(LABELS, labels))
         return WrittenFamily(name, meaning, "histogram", "".join(parts))
 
@@ -111,7 +112,7 @@ class EngineFamilies:
         for engine, labels in self._each():
             number = value(engine)
             if number is not None:
-                shown = f"{number}.0" if isinstance(number, int) else floatToGoString(number)
+                shown = f"{number}.0" if isinstance(number, int) else to_text(number)
                 lines.append(f"{sample}{{{labels}}} {shown}\n")
         return "".join(lines)
 

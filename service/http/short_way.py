@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -32,10 +32,13 @@ from trtserve.http.content_coding import compressed, compressed_here, is_short
 from trtserve.http.short_heads import KnownHead, KnownHeads
 from trtserve.http.stopping import unfinished
 from trtserve.http.timed import TimedHttp
-from trtserve.inference.calls import Call, Inference, Template
+from trtserve.inference.calls import Call, Inference
 from trtserve.inference.inflight import InflightBytes, KeptOutputs, Untaken
 from trtserve.inference.recent import Recent
 from trtserve.settings import Settings
+
+if TYPE_CHECKING:
+    from trtserve.inference.templates import Template
 
 logger = logging.getLogger(__name__)
 

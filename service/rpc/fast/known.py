@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from runtime_ext import Completion
-from trtserve.inference.calls import Call, Inference, RequestHead, Template
+from trtserve.inference.calls import Call, Inference, RequestHead
+from trtserve.inference.templates import Template
 from trtserve.rpc import response
 
 MOST = 1024  # kept; the runtime makes no keys above 4 KiB
