@@ -2,7 +2,8 @@
 
 The modules of torch take some 75 MB and a second. A server uses none of them, so it sets RUNTIME_EXT_TORCH to
 `libraries` in its environment and in that of its child processes. Everybody else expects that the import of
-this package makes the operators known to torch. torch can still be imported later.
+this package makes the operators known to torch. torch can still be imported later. A torch with CUDA is always
+imported: its modules also find CUDA's libraries.
 """
 
 import ctypes
@@ -20,6 +21,8 @@ def _load_alone() -> bool:
     if spec is None or not spec.submodule_search_locations:
         return False
     libraries = Path(spec.submodule_search_locations[0]) / "lib"
+    if (libraries / "libtorch_cuda.so").exists():
+        return False
     try:
         ctypes.CDLL(str(libraries / "libtorch_global_deps.so"), ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(libraries / "libtorch_python.so"))

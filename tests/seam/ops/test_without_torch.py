@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 from tests.seam.models import doubling
 
 LATER = """
@@ -33,6 +36,7 @@ def run(code: str, *arguments: str, libraries: bool) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.skipif(torch.backends.cuda.is_built(), reason="a torch with CUDA is always imported")
 def test_an_engine_runs_without_torchs_modules_and_with_them_once_they_are_imported(tmp_path: Path) -> None:
     assert run(LATER, str(doubling(tmp_path / "double.onnx")), libraries=True) == "done\n"
 
