@@ -2,8 +2,9 @@
 
 The modules of torch take some 75 MB and a second. A server uses none of them, so it sets RUNTIME_EXT_TORCH to
 `libraries` in its environment and in that of its child processes. Everybody else expects that the import of
-this package makes the operators known to torch. torch can still be imported later. A torch with CUDA is always
-imported: its modules also find CUDA's libraries.
+this package makes the operators known to torch. torch can still be imported later.
+
+A torch with CUDA is always imported: its modules also find CUDA's libraries.
 """
 
 import ctypes
