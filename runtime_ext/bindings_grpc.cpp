@@ -186,7 +186,7 @@ Request make_request(const Prepared& prepared, std::shared_ptr<const GrpcMessage
   request.data.resize(signature.inputs.size());
   for (size_t i = 0; i < raw.size(); ++i) {
     check_bytes(signature, signature.positions[i], raw[i].size());
-    request.data[signature.positions[i]] = HostBytes{raw[i].data()};
+    request.data[signature.positions[i]].memory = raw[i].data();
   }
   request.owner = std::make_unique<MessageOwner>(std::move(message));
   return request;
