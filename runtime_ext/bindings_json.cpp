@@ -60,7 +60,9 @@ auto run(size_t bytes, const Work& work) {
 /// Memory for consecutive tensors, seen through Python's buffer protocol.
 struct TensorMemory {
   struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
+    void operator()(std::byte* memory) const {
+      std::free(memory);  // NOLINT(cppcoreguidelines-owning-memory): aligned_alloc's
+    }
   };
   explicit TensorMemory(size_t size)
       : bytes(size),

@@ -7,7 +7,7 @@ its thread stays, and releases what it may still load. Until then nothing else c
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runtime_ext import EngineInfo, Error, Runtime
-from runtime_ext.batch_check import why_not_joined
 from trtserve.engines.engine import Engine
 from trtserve.engines.running_load import RunningLoad
 from trtserve.engines.seam_options import load_options
@@ -236,3 +235,10 @@ class Loader:
 
     async def _in(self, threads: Executor, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, call)
+
+
+def why_not_joined(info: EngineInfo, batch_dims: Mapping[str, int], *, coarse: bool) -> str:
+    """See runtime_ext.batch_check, which imports torch: a server needs that for nothing else."""
+    from runtime_ext import batch_check
+
+    return batch_check.why_not_joined(info, batch_dims, coarse=coarse)
