@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -51,7 +52,7 @@ def peers(venv: Path | None, folder: Path, core: int) -> Iterator[dict[str, str]
         urls = {}
         if venv is not None:
             triton = Triton(venv)
-            backends = triton.backends(folder / "triton-backends")
+            backends = triton.backends(Path(tempfile.mkdtemp(prefix="triton-backends-", dir=folder)))
             for name, backend in {"triton-c++": "double", "triton-python": "python"}.items():
                 models = _repository(folder / f"models-{backend}", backend)
                 urls[name] = stack.enter_context(triton.serving(models, backends, core))
