@@ -126,7 +126,7 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   std::atomic<size_t> busy_{0};
   std::atomic<bool> joins_requests_;
   mutable std::mutex why_mutex_;
-  std::string why_not_joined_;  // guarded by why_mutex_
+  std::string why_not_joined_;                          // guarded by why_mutex_
   std::vector<std::unique_ptr<DeviceStream>> streams_;  // one for each instance; null on the CPU
   const std::shared_ptr<Workers> workers_;              // the device's, or the engine's own
 };

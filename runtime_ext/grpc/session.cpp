@@ -1,3 +1,5 @@
+// Above 400 lines: nghttp2 calls back into one object for all that happens on a connection.
+
 #ifdef TRTSERVE_GRPC_SESSION  // the build has nghttp2; lint reads this file in any case
 
 #include "grpc/session.h"
