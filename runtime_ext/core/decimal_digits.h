@@ -14,7 +14,7 @@ inline constexpr int kMostDigits = 19;  // always fit into 64 bits
 inline constexpr std::array kPowers = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                        1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
-/// The same as whole numbers, up to eight digits.
+/// Powers of ten as whole numbers, up to eight digits.
 inline constexpr std::array<uint64_t, 9> kWholePowers = {1,       10,        100,        1'000,      10'000,
                                                          100'000, 1'000'000, 10'000'000, 100'000'000};
 

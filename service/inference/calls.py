@@ -179,14 +179,18 @@ class Inference:
         if template is None or template.resolved is not resolved:
             read = self._read(head, resolved, memoryview(body)[offset:] if offset else body, written)
             if not isinstance(read, Template):
-                limit_ns = (read.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+                limit_ns = self._limit_ns(read, timeout_ns)
                 return self._submit(head, resolved, read, limit_ns, done)
             template = read
         request = template.request
-        limit_ns = (request.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+        limit_ns = self._limit_ns(request, timeout_ns)
         ticket = self._runtime.submit(template.prepared, body, end, limit_ns, request.priority)
         self._completions.expect(ticket, done)
         return Call(resolved, ticket, request, template.selected, template)
+
+    def _limit_ns(self, request: InferRequest, own: int | None) -> int | None:
+        """How long the request may take: its own time, if its head gave one (0: no limit of its own)."""
+        return (request.timeout_ns if own is None else own) or self._timeout_ns
 
     def _start_json(
         self, head: RequestHead, resolved: Resolved, body: Body, done: Done, timeout_ns: int | None
@@ -201,7 +205,7 @@ class Inference:
                 if call is not None:
                     return call
         request = codec.decode_body(head.form, body)
-        limit_ns = (request.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+        limit_ns = self._limit_ns(request, timeout_ns)
         call = self._submit(head, resolved, request, limit_ns, done)
         if cut is not None and not request.shared:
             coded = head.form.answer_coding is not None
@@ -224,7 +228,7 @@ class Inference:
                 self._inflight.give_back(made)
                 return None
             request = template.request
-            limit_ns = (request.timeout_ns if timeout_ns is None else timeout_ns) or self._timeout_ns
+            limit_ns = self._limit_ns(request, timeout_ns)
             ticket = self._runtime.submit(template.prepared, data, 0, limit_ns, request.priority)
         except BaseException:
             self._inflight.give_back(made)

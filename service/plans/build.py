@@ -183,7 +183,7 @@ class ProcessBuild:
         return str(report.get("target", ""))
 
     async def _end(self, child: asyncio.subprocess.Process) -> None:
-        """Kill the child if it has not ended, and wait until it is gone; what it still says is dropped."""
+        """Kill the child if it is still running, wait for its end, and drop the rest of its output."""
         if child.returncode is not None:
             return
         with suppress(ProcessLookupError):

@@ -239,7 +239,7 @@ class Connection(asyncio.BufferedProtocol):
             self._close()
 
     def _close(self) -> None:
-        """Send no more, and wait until the client closes: otherwise it could lose what it has not read."""
+        """Send no more, and wait until the client closes, so that it can read everything that was sent."""
         if self._closed is None and not (self.lost or self._paused):
             self._closed = time.monotonic()
             self._transport.write_eof()

@@ -52,7 +52,7 @@ class FastServer:
         self._handlers += handlers
 
     def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
-        """The same methods are among the generic handlers."""
+        """Do nothing: the generic handlers include these methods."""
 
     async def start(self, services: Services, infer: Infer, count: status.Count) -> None:
         self.loop = asyncio.get_running_loop()
