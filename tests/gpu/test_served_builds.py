@@ -33,7 +33,7 @@ def server(tmp_path: Path) -> Iterator["Server"]:
 def build(server: "Server", real: RealTensorRt, model: Model, *, at_once: bool = False) -> str:
     """Upload a model to be built on the GPU; return the engine's path on the server."""
     query: dict[str, Any] = {
-        "backend": real.backend,
+        "backend": "tensorrt",
         "name": model.name,
         "precision": model.precision,
         "max_batch_size": 16,
