@@ -46,7 +46,7 @@ class Template:
     )  # nothing but the outputs, all blobs, tells one of their answers from another
     as_json: bool = field(init=False)  # all outputs go into the answer's JSON, as numbers
     _begin: bytes = field(init=False)
-    _pieces: dict[object, Pieces] = field(init=False)  # by output shapes
+    _pieces: Recent[object, Pieces] = field(init=False)  # by output shapes
 
     def __post_init__(self) -> None:
         specs = self.resolved.engine.loaded.outputs
@@ -56,7 +56,7 @@ class Template:
             place is False and specs[index].datatype in DATATYPES for index, place in self.selected
         )
         self._begin = self._until_outputs(None)
-        self._pieces = {}
+        self._pieces = Recent(SHAPES)
 
     def written(self, completion: Completion, id: str | None) -> list[bytes] | None:
         """The JSON of an answer, in parts, if as_json; None if that takes long."""
@@ -64,9 +64,7 @@ class Template:
         pieces = self._pieces.get(shapes)
         if pieces is None:
             pieces = self._pieces_for(completion)
-            if len(self._pieces) >= SHAPES:
-                self._pieces.clear()
-            self._pieces[shapes] = pieces
+            self._pieces.put(shapes, pieces)
         if not pieces.short:
             return None
         parts = [self._begin if id is None else self._until_outputs(id)]

@@ -2,9 +2,10 @@
 
 from trtserve.codec import BodyForm, Form
 from trtserve.inference.calls import RequestHead
+from trtserve.inference.recent import Recent
 
 FORM = BodyForm(Form.PROTOCOL, None, None, None)
-MOST = 64  # kept
+MOST = 1024  # kept
 CHARACTERS = 256  # of the name and the version of one that is kept
 
 
@@ -12,16 +13,13 @@ class RequestHeads:
     """Belongs to the event loop. It keeps a bounded number and size, whatever clients send."""
 
     def __init__(self) -> None:
-        self._heads: dict[tuple[str, str], RequestHead] = {}
+        self._heads: Recent[tuple[str, str], RequestHead] = Recent(MOST)
 
     def of(self, name: str, version: str) -> RequestHead:
         """The head; `version` is empty for the current one."""
         head = self._heads.get((name, version))
         if head is None:
             head = RequestHead.of(name, version or None, FORM, of_model=True)
-            if len(name) + len(version) > CHARACTERS:
-                return head
-            if len(self._heads) >= MOST:
-                self._heads.clear()
-            self._heads[name, version] = head
+            if len(name) + len(version) <= CHARACTERS:
+                self._heads.put((name, version), head)
         return head

@@ -8,7 +8,7 @@ from trtserve.codec.tensor import MOST_DOCUMENT_BYTES
 from trtserve.errors import InvalidInput, NotFound, TooLarge
 from trtserve.failures import tell
 from trtserve.rpc import status, wire
-from trtserve.rpc.heads import RequestHeads
+from trtserve.rpc.heads import MOST, RequestHeads
 
 INPUT = b"\x2a\x00"  # an empty input, the smallest possible field
 
@@ -20,6 +20,16 @@ def test_heads_with_long_names_are_not_kept() -> None:
         head = heads.of(name, version)
         assert (head.ref, head.version) == (name, version or None)
         assert heads.of(name, version) is not head
+
+
+def test_many_names_do_not_displace_a_head_that_is_in_use() -> None:
+    heads = RequestHeads()
+    used = heads.of("used", "")
+    once = heads.of("once", "")
+    for number in range(2 * MOST):
+        heads.of(f"other {number}", "")
+        assert heads.of("used", "") is used
+    assert heads.of("once", "") is not once
 
 
 def test_a_message_with_too_many_fields_is_refused_before_protobuf_reads_it() -> None:
