@@ -75,9 +75,9 @@ onnx-suite: build ## run ONNX's conformance cases here and in OpenVINO, and prin
 hostile: build ## send hostile values to every ONNX operator, print those that end badly (ARGS="--only gather"); takes minutes
 	@timeout 600 $(BIN)/python -m tests.hostile --per-operator 1 $(ARGS)
 
-fuzz: build $(IMPORT) ## fuzz the codec for ten minutes, then the reader of heads (SECONDS=60); needs a wheel of atheris
+fuzz: build $(IMPORT) ## fuzz the codec for ten minutes, then the readers of heads and of JSON (SECONDS=60); needs a wheel of atheris
 	@$(PIP) install -qq $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["fuzz"])')
-	@for target in codec heads; do \
+	@for target in codec heads alike; do \
 	  PYTHONPATH=$(dir $(IMPORT)) $(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS) $(ARGS) || exit 1; done
 
 lint: build $(IMPORT) ## check style, types and C++; changes nothing

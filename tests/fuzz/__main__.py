@@ -1,7 +1,7 @@
 """Run a fuzzer: `make fuzz`, or `python -m tests.fuzz codec -max_total_time=60 [more options of libFuzzer]`.
 
-The targets are `codec` and `heads`. It writes its findings to build/fuzz; pass such a file as the only
-argument behind the target to reproduce one.
+The targets are `codec`, `heads` and `alike`. It writes its findings to build/fuzz; pass such a file as the
+only argument behind the target to reproduce one.
 """
 
 import sys
@@ -14,12 +14,14 @@ import runtime_ext  # noqa: F401 (torch comes with it: not to be instrumented)
 
 # The editable install has its own loader, which atheris instruments only in part.
 sys.meta_path = [finder for finder in sys.meta_path if "Redirecting" not in type(finder).__name__]
-with atheris.instrument_imports(include=["trtserve.codec", "tests.fuzz.request_heads"]):
+with atheris.instrument_imports(
+    include=["trtserve.codec", "tests.fuzz.request_heads", "tests.fuzz.alike_json"]
+):
     import trtserve.codec
     import trtserve.codec.raw  # noqa: F401
-    from tests.fuzz import binary_codec, request_heads
+    from tests.fuzz import alike_json, binary_codec, request_heads
 
-TARGETS: dict[str, Any] = {"codec": binary_codec, "heads": request_heads}
+TARGETS: dict[str, Any] = {"codec": binary_codec, "heads": request_heads, "alike": alike_json}
 FOLDER = Path(__file__).parents[2] / "build" / "fuzz"
 LONGEST = 4096  # bytes of an input
 DEPTH = 10_000  # of nested JSON: the reference recurses
@@ -45,7 +47,7 @@ def main() -> None:
 
 def _quoted(word: str) -> str:
     """A word as libFuzzer's dictionaries have it: of all escapes, they know only those of bytes."""
-    return '"' + "".join(c if c.isalnum() else f"\\x{ord(c):02x}" for c in word) + '"'
+    return '"' + "".join(c if c.isascii() and c.isalnum() else f"\\x{ord(c):02x}" for c in word) + '"'
 
 
 main()

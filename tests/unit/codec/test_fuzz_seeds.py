@@ -1,9 +1,10 @@
-"""The fuzzer's target on its own seeds and some damaged ones, without the fuzzer."""
+"""The fuzzer's targets of bodies on their own seeds and some damaged ones, without the fuzzer."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.codec_agreement import decoded
+from tests.fuzz import alike_json
 from tests.fuzz.binary_codec import LENGTH_OF_BLOBS, PRELUDE_BYTES, check, seeds
 from trtserve.codec import json_large
 
@@ -31,3 +32,16 @@ def test_seeds_pass_the_fuzz_target() -> None:
 @given(st.sampled_from(SEEDS), st.integers(0, 300), st.binary(max_size=4))
 def test_damaged_seeds_pass_the_fuzz_target(seed: bytes, at: int, instead: bytes) -> None:
     checked(seed[:at] + instead + seed[at + len(instead) :])
+
+
+ALIKE = list(alike_json.seeds())
+
+
+def test_seeds_of_json_pass_the_fuzz_target() -> None:
+    pairs = [seed.split(alike_json.SEPARATOR) for seed in ALIKE]
+    assert sum(alike_json.check_alike(first, second) for first, second in pairs) >= len(alike_json.FORMS)
+
+
+@given(st.sampled_from(ALIKE), st.integers(0, 300), st.binary(max_size=4))
+def test_damaged_seeds_of_json_pass_the_fuzz_target(seed: bytes, at: int, instead: bytes) -> None:
+    alike_json.check(seed[:at] + instead + seed[at + len(instead) :])

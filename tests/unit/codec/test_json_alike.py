@@ -1,7 +1,6 @@
 """Documents that are read like an earlier one say exactly what they say when they are read alone."""
 
 import json
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,24 +8,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from runtime_ext import JsonLayout, cut_json
-from tests import bodies
-from tests.codec_agreement import bytes_of
-from trtserve.codec import InferRequest, json_alike
-from trtserve.errors import TrtserveError
+from tests.fuzz.alike_json import FORMS, accepted, check_alike
+from trtserve.codec import json_alike
 
-JSON = {"content-type": "application/json"}
-
-X = '{"name":"x","shape":[2,2],"datatype":"FP32","data":%s}'
-Y = '{"data": %s, "datatype": "INT16", "name": "y", "shape": [3]}'
-FORMS = [
-    f'{{"inputs":[{X}]}}',
-    f'{{"id":"%s","inputs":[{X}]}}',
-    f'{{ "inputs" : [ {X},\n {Y} ], "id" : "%s" }}',
-    f'{{"inputs":[{X}],"outputs":[{{"name":"o","parameters":{{"binary_data":true}}}}],"parameters":{{"timeout":9}}}}',
-    f'{{"parameters":{{"priority":1,"tag":"id"}},"inputs":[{Y},{X}]}}',
-    f'{{"inputs":[{X.replace("FP32", "FP64")}],"id":"%s"}}',
-    f'{{"inputs":[{X.replace("FP32", "BOOL").replace("[2,2]", "[4]")}]}}',
-]
 # In the order of their places in a form.
 LISTS = {"x": "[1, 2.5, -3, 4e2]", "y": "[7,8,9]"}
 NUMBERS = st.sampled_from(
@@ -70,50 +54,6 @@ def places(form: str) -> list[str]:
             is_id = before.endswith('"')
             found.append("id" if is_id else "y" if before[: before.rindex('"data"')].endswith("{") else "x")
     return found
-
-
-def accepted(document: bytes) -> InferRequest | None:
-    try:
-        return bodies.decode(JSON, document)
-    except TrtserveError:
-        return None
-
-
-def said(request: InferRequest) -> tuple[Any, ...]:
-    """All that a request says but its id and its data."""
-    tensors = [(name, datatype, shape) for name, datatype, shape, _ in request.inputs]
-    return (
-        tensors,
-        request.outputs,
-        request.binary_outputs,
-        request.timeout_ns,
-        request.priority,
-        request.shared,
-    )
-
-
-def check_alike(first: bytes, second: bytes) -> bool:
-    """Read the second document like the first, and compare it with itself alone. False if it is not alike."""
-    request, alone = accepted(first), accepted(second)
-    known, cut = json_alike.cut(first, 0), json_alike.cut(b"POST" + second, 4)
-    if request is None or known is None or cut is None or known.rest != cut.rest:
-        return False
-    layout = json_alike.layout(known.rest, request)
-    if layout is None:
-        return False
-    data = cut.read(layout)
-    if data is None:
-        # The other way reads it, which finds a fault, or an id that is not the same kind of text.
-        assert alone is None or (known.id is None) != (cut.id is None)
-        return False
-    assert alone is not None, "a document is accepted that is refused when it is read alone"
-    assert said(alone) == said(request)
-    assert bytes(data) == b"".join(bytes_of(tensor[3]) for tensor in alone.inputs)
-    if cut.id is not None or known.id is not None:
-        assert cut.id == alone.id
-    else:
-        assert request.id == alone.id
-    return True
 
 
 @given(st.sampled_from(FORMS), st.data())
