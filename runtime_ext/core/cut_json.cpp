@@ -8,19 +8,12 @@ namespace trtserve {
 
 namespace {
 
-bool is_plain(char c) { return c >= ' ' && c <= '~' && c != '\\'; }
-
 /// The first plain string that is the value of a key "id", without its quotes.
 std::optional<Span> find_id(std::string_view document) {
   constexpr std::string_view kKey = "\"id\"";
   for (size_t at = 0; (at = document.find(kKey, at)) != std::string_view::npos;) {
-    const size_t key = at;
+    size_t begin = value_of(document, at, kKey.size());
     at += kKey.size();
-    // A quote after a backslash does not begin a string.
-    if (key > 0 && document[key - 1] == '\\') continue;
-    size_t begin = skip_blanks(document, at);
-    if (begin == document.size() || document[begin] != ':') continue;
-    begin = skip_blanks(document, begin + 1);
     if (begin == document.size() || document[begin] != '"') continue;
     const size_t end = document.find('"', ++begin);
     if (end == std::string_view::npos) return std::nullopt;

@@ -8,8 +8,6 @@ namespace {
 
 constexpr std::string_view kKey = "\"data\"";
 
-bool is_plain(char c) { return c >= ' ' && c <= '~' && c != '\\'; }
-
 /// True if as many brackets close as open: otherwise a list goes on behind this text.
 bool is_balanced(std::string_view list) {
   if (list.find('[', 1) == std::string_view::npos) return true;  // it ends with the bracket that closes the first
@@ -30,18 +28,21 @@ size_t end_of_string(std::string_view document, size_t at) {
 
 }  // namespace
 
+size_t value_of(std::string_view document, size_t at, size_t size) {
+  // A quote after a backslash does not begin a string.
+  if (at > 0 && document[at - 1] == '\\') return document.size();
+  const size_t colon = skip_blanks(document, at + size);
+  if (colon == document.size() || document[colon] != ':') return document.size();
+  return skip_blanks(document, colon + 1);
+}
+
 std::vector<Span> find_number_lists(std::string_view document, size_t least, size_t most) {
   std::vector<Span> lists;
   size_t at = 0;
   size_t brace = 0;  // the first at or after `at`, once found
   while (lists.size() < most && (at = document.find(kKey, at)) != std::string_view::npos) {
-    const size_t key = at;
+    const size_t begin = value_of(document, at, kKey.size());
     at += kKey.size();
-    // A quote after a backslash does not begin a string.
-    if (key > 0 && document[key - 1] == '\\') continue;
-    size_t begin = skip_blanks(document, at);
-    if (begin == document.size() || document[begin] != ':') continue;
-    begin = skip_blanks(document, begin + 1);
     if (begin == document.size() || document[begin] != '[') continue;
     // A list of numbers contains no string or object; after it, its own object continues with a string or ends.
     if (brace < begin) brace = std::min(document.find('}', begin), document.size());

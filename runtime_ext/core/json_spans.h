@@ -23,6 +23,13 @@ std::vector<Span> find_number_lists(std::string_view document, size_t least, siz
 /// Linear in the document's length.
 std::vector<Span> find_plain_strings(std::string_view document, size_t least);
 
+/// True for printable ASCII other than a backslash, which begins an escape.
+inline bool is_plain(char c) { return c >= ' ' && c <= '~' && c != '\\'; }
+
+/// The position of the value whose key begins, with its quote, at `at`, and has `size` characters with both quotes; the
+/// document's size if the key is none, or has no value.
+size_t value_of(std::string_view document, size_t at, size_t size);
+
 /// The first position at or after `at` that is not JSON white space.
 inline size_t skip_blanks(std::string_view text, size_t at) {
   while (at < text.size() && (text[at] == ' ' || text[at] == '\n' || text[at] == '\r' || text[at] == '\t')) ++at;
