@@ -40,11 +40,12 @@ def integer(number: int, bits: int) -> bytes:
     return bytes([*coded, number])
 
 
+HEAD = {":method": "POST", ":scheme": "http", ":path": INFER_PATH, ":authority": "x", "te": "trailers"}
+HEAD |= {"content-type": "application/grpc"}
+
+
 def fields(path: str = INFER_PATH, **more: str) -> bytes:
-    sent = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers"}
-    sent |= {"content-type": "application/grpc"} | {
-        name.replace("_", "-"): value for name, value in more.items()
-    }
+    sent = HEAD | {":path": path} | {name.replace("_", "-"): value for name, value in more.items()}
     return b"".join(literal(name, value) for name, value in sent.items())
 
 
@@ -58,6 +59,17 @@ def prefixed(message: bytes, flag: int = 0) -> bytes:
 
 def data(message: bytes, stream: int = 1, *, last: bool = True, flag: int = 0) -> bytes:
     return frame(DATA, END_STREAM if last else 0, stream, prefixed(message, flag))
+
+
+def frames(written: bytes) -> list[tuple[int, int, int, bytes]]:
+    """The frames in some bytes: kind, flags, stream and payload."""
+    found = []
+    while written:
+        size = int.from_bytes(written[:3], "big")
+        stream = int.from_bytes(written[5:9], "big")
+        found.append((written[3], written[4], stream, written[9 : 9 + size]))
+        written = written[9 + size :]
+    return found
 
 
 class Connection:
@@ -80,13 +92,7 @@ class Connection:
         written = b""
         while more := bytes(self.session.output(65536)):
             written += more
-        found = []
-        while written:
-            size = int.from_bytes(written[:3], "big")
-            stream = int.from_bytes(written[5:9], "big")
-            found.append((written[3], written[4], stream, written[9 : 9 + size]))
-            written = written[9 + size :]
-        return found
+        return frames(written)
 
     def flood(self, sent: bytes, times: int) -> bool:
         """Send something again and again, and take what comes back; True if that ends the connection."""

@@ -11,6 +11,7 @@ from tests.seam.grpc.client import (
     DATA,
     END_HEADERS,
     GOAWAY,
+    HEAD,
     HEADERS,
     PING,
     PREFACE,
@@ -23,12 +24,14 @@ from tests.seam.grpc.client import (
     data,
     fields,
     frame,
+    frames,
     head,
     integer,
     literal,
 )
 
 CALM = 11  # the error ENHANCE_YOUR_CALM
+HEAD_BYTES = 16_384  # counted as HTTP/2 does: 32 more for each header
 FLOOD = 20_000
 
 FLOODS = {
@@ -72,6 +75,18 @@ def test_calls_that_are_reset_at_once_end_the_connection() -> None:
     raise AssertionError("the connection goes on")
 
 
+def test_messages_whose_calls_are_reset_at_once_end_the_connection() -> None:
+    """Each message does something, so that only the number of resets is a limit."""
+    connection = Connection()
+    for stream in range(1, 2 * FLOOD, 2):
+        sent = head(stream) + data(b"m", stream) + frame(RESET, 0, stream, (8).to_bytes(4, "big"))
+        connection.receive(sent)
+        connection.out()
+        if connection.session.ended:
+            return
+    raise AssertionError("the connection goes on")
+
+
 def test_calls_that_are_answered_and_reset_are_no_flood() -> None:
     connection = Connection()
     for stream in range(1, 2_000, 2):
@@ -96,6 +111,26 @@ def test_a_head_that_grows_when_it_is_read_is_refused() -> None:
     ended = [(kind, stream) for kind, _, stream, _ in connection.out()]
     assert (RESET, 3) in ended or connection.session.ended
     assert connection.session.calls <= 1
+
+
+@pytest.mark.parametrize(("bytes_more", "refused"), [(0, False), (1, True)])
+def test_a_head_may_have_as_many_bytes_as_announced(bytes_more: int, refused: bool) -> None:
+    counted = sum(len(name) + len(value) + 32 for name, value in HEAD.items())
+    connection = Connection()
+    long = literal("a", "b" * (HEAD_BYTES + bytes_more - counted - 33))
+    connection.receive(frame(HEADERS, END_HEADERS, 1, fields() + long))
+    assert ((RESET, 1) in [(kind, stream) for kind, _, stream, _ in connection.out()]) == refused
+
+
+def test_the_limits_are_announced() -> None:
+    session = GrpcSession(message_bytes=1000, in_progress=4, calls=7, ping_interval_ns=10**9, ping_strikes=2)
+    (_, _, _, settings), (_, _, stream, window) = frames(bytes(session.output(65536)))
+    announced = {
+        int.from_bytes(settings[at : at + 2], "big"): int.from_bytes(settings[at + 2 : at + 6], "big")
+        for at in range(0, len(settings), 6)
+    }
+    assert announced == {3: 7, 4: 4 << 20, 5: 1 << 20, 6: HEAD_BYTES, 9: 1}  # RFC 9113, 6.5.2; RFC 9218, 2.1
+    assert (stream, int.from_bytes(window, "big")) == (0, (16 << 20) - 65_535)  # of the connection
 
 
 def test_a_table_of_headers_larger_than_announced_ends_the_connection() -> None:
