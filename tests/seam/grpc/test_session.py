@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +59,14 @@ def test_a_request_is_the_same_however_its_bytes_are_cut(sizes: list[int]) -> No
     assert connection.session.held == 0
 
 
+@pytest.mark.parametrize("size", [64, 100, 999])
+def test_a_message_ends_at_an_aligned_address(size: int) -> None:
+    """Most messages end with their last tensor, which can then be used where it is."""
+    connection = Connection()
+    ((_, _, message),) = connection.receive(head() + data(b"m" * size))
+    assert (np.frombuffer(message, np.uint8).ctypes.data + size) % 64 == 0
+
+
 def test_an_answer_and_its_status_go_out_and_are_reported_once() -> None:
     connection = Connection()
     connection.receive(head() + data(b"m"))
@@ -72,6 +81,23 @@ def test_an_answer_and_its_status_go_out_and_are_reported_once() -> None:
     ]
     assert (connection.session.sent(), connection.session.sent()) == ([1], [])
     assert (connection.session.calls, connection.session.events()) == (0, [])
+
+
+@pytest.mark.parametrize(("size", "fits"), [(LIMIT, True), (LIMIT + 1, False)])
+def test_an_answer_may_be_as_large_as_a_message(size: int, fits: bool) -> None:
+    connection = Connection()
+    connection.receive(head() + data(b"m"))
+    assert connection.session.send(1, [bytes(size - 1), b"m"]) == fits
+    assert (DATA in [kind for kind, *_ in connection.out()]) == fits
+
+
+def test_a_call_with_a_status_reads_nothing_more() -> None:
+    connection = Connection()
+    connection.receive(head(path=STREAM_PATH))
+    connection.session.send(1, [b"an answer that is not yet sent"])
+    connection.session.finish(1, 5, "Not found")
+    assert connection.receive(data(b"m", last=False) + frame(DATA, 0, 1, b"\0\0")) == []
+    assert connection.session.held == 0
 
 
 def test_an_error_ends_a_call_that_still_sends() -> None:
@@ -124,6 +150,26 @@ def test_a_skipped_message_is_dropped_and_the_next_one_read() -> None:
     assert not connection.session.skip(1)
     ((kind, _, message),) = connection.receive(frame(DATA, 0, 1, begun[50:] + prefixed(b"b")))
     assert (kind, bytes(message)) == (MESSAGE, b"b")
+
+
+def test_a_skipped_message_counts_until_it_is_answered() -> None:
+    connection = Connection()
+    connection.receive(head(path=STREAM_PATH) + frame(DATA, 0, 1, prefixed(b"a" * 100)[:50]))
+    connection.session.skip(1)
+    rest = prefixed(b"a" * 100)[50:] + prefixed(b"b") * DEPTH
+    assert kinds(connection.receive(frame(DATA, 0, 1, rest))) == [MESSAGE] * (DEPTH - 1)
+    connection.session.send(1, [b"an error"])
+    connection.out()
+    assert connection.session.sent() == [1]
+    assert kinds(connection.session.events()) == [MESSAGE]
+
+
+def test_nothing_is_kept_of_a_message_whose_call_is_left() -> None:
+    connection = Connection()
+    connection.receive(head(path=STREAM_PATH) + frame(DATA, 0, 1, prefixed(b"m" * 100)[:50]))
+    assert connection.session.held == 45
+    assert kinds(connection.receive(frame(RESET, 0, 1, CANCEL))) == [LEFT]
+    assert connection.session.held == 0
 
 
 def test_a_call_that_is_left_is_reported_and_forgotten() -> None:

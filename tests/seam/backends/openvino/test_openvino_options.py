@@ -30,7 +30,11 @@ class Memory(ctypes.Structure):
 
 def allocated() -> int:
     """Return the bytes that this process has allocated and not freed."""
-    mallinfo = ctypes.CDLL(None).mallinfo2
+    process = ctypes.CDLL(None)
+    if hasattr(process, "__sanitizer_get_current_allocated_bytes"):  # mallinfo2 does not know its allocator
+        process.__sanitizer_get_current_allocated_bytes.restype = ctypes.c_size_t
+        return int(process.__sanitizer_get_current_allocated_bytes())
+    mallinfo = process.mallinfo2
     mallinfo.restype = Memory
     memory = mallinfo()
     return int(memory.uordblks + memory.hblkhd)
