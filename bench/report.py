@@ -1,4 +1,4 @@
-"""The output of a benchmark run: tables, a JSON file, a chart and a comparison."""
+"""The output of a benchmark run: tables, a JSON file and a chart."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-NOISE = 0.1  # two runs on one machine may differ by this fraction
 
 
 def table(title: str, rows: Iterable[Row], columns: dict[str, Callable[[Row], str]]) -> None:
@@ -175,36 +174,6 @@ def gpu_targets(judged: list[Row]) -> str:
 
 def _graphs(row: Row) -> str:
     return "on" if row["graphs"] else "off"
-
-
-def compare(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Print the front-end and efficiency figures that differ from the previous run by more than noise."""
-    figures = _figures(before), _figures(now)
-    changed = [
-        (name, figures[0][name], value)
-        for name, value in figures[1].items()
-        if name in figures[0] and abs(value / figures[0][name] - 1) > NOISE
-    ]
-    print(f"\n{len(changed)} of {len(figures[1])} figures differ from the last run by more than {NOISE:.0%}.")
-    for name, old, new in changed:
-        print(f"  {name}: {old:,.2f} -> {new:,.2f} ({new / old - 1:+.0%})")
-
-
-def _figures(results: dict[str, Any]) -> dict[str, float]:
-    figures = {
-        f"{row['payload']}, c={row['concurrency']}, {row['server']}: requests/s": float(row["per_second"])
-        for row in results.get("frontend", [])
-    }
-    figures |= {
-        f"{row['payload']}, c={row['concurrency']}, {row['server']}, {row['varies']}: share": float(
-            row["share"]
-        )
-        for row in results.get("varied", [])
-    }
-    return figures | {
-        f"{row['network']}: share of OpenVINO": float(row["efficiency"])
-        for row in results.get("efficiency", [])
-    }
 
 
 def chart(results: dict[str, Any], path: Path) -> None:
