@@ -11,10 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import comparison, efficiency, frontend, latency, memory, report, triton, varied
+from bench import comparison, efficiency, frontend, grpc_calls, latency, memory, report, triton, varied
 
 DOCS = Path(__file__).parents[1] / "docs"
-PARTS = ("frontend", "varied", "efficiency", "latency", "memory")
+PARTS = ("frontend", "varied", "grpc", "efficiency", "latency", "memory")
 
 
 def main() -> None:
@@ -57,6 +57,9 @@ def main() -> None:
                 given = {**peers, **own}
                 results["varied"] = varied.measure(folder, options.rounds, options.seconds, given)
             report.varied(results["varied"])
+        if "grpc" in parts:
+            results["grpc"] = grpc_calls.measure(folder, options.rounds, options.seconds, options.triton)
+            report.grpc(results["grpc"])
         if "efficiency" in parts:
             results["efficiency"] = efficiency.measure(folder, options.rounds, options.seconds)
             report.efficiency(results["efficiency"])

@@ -20,23 +20,37 @@ def markdown(rows: Iterable[Row], columns: dict[str, Callable[[Row], str]]) -> s
 
 
 def frontend(rows: list[Row]) -> None:
-    reference = {
-        (row["payload"], row["concurrency"], row["server"]): row
-        for row in rows
-        if row["server"] == "trtserve"
-    }
+    _beside(rows, "Front end", ("payload",))
+
+
+def grpc(result: Row) -> None:
+    if "not_run" in result:
+        print(f"\n### gRPC\n\nNot run: {result['not_run']}")
+        return
+    _beside(result["rows"], "gRPC", ("kind", "payload"))
+
+
+def _beside(rows: list[Row], title: str, names: tuple[str, ...]) -> None:
+    """Print the rates of all servers, and ours divided by each other one's under the same load."""
+
+    def load(row: Row) -> tuple[Any, ...]:
+        return (*(row[name] for name in names), row["concurrency"])
+
+    reference = {load(row): row for row in rows if row["server"] == "trtserve"}
 
     def ratio(row: Row) -> str:
         if row["server"] == "trtserve":
             return ""
-        ours = reference[row["payload"], row["concurrency"], "trtserve"]
+        ours = reference[load(row)]
+        if not row["per_second"]:
+            return "-"
         return f"{ours['per_second'] / row['per_second']:.2f}"
 
     table(
-        "Front end",
+        title,
         rows,
         {
-            "payload": lambda row: str(row["payload"]),
+            **{name: _named(name) for name in names},
             "c": lambda row: str(row["concurrency"]),
             "server": lambda row: str(row["server"]),
             "requests/s": lambda row: f"{row['per_second']:,.0f}",
@@ -46,6 +60,10 @@ def frontend(rows: list[Row]) -> None:
             "ours / it": ratio,
         },
     )
+
+
+def _named(name: str) -> Callable[[Row], str]:
+    return lambda row: str(row[name])
 
 
 def varied(rows: list[Row]) -> None:
