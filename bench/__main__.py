@@ -7,13 +7,14 @@ the machine.
 
 import argparse
 import os
+import sys
 import tempfile
 from pathlib import Path
 
-from bench import efficiency, frontend, latency, memory, report, triton, varied
+from bench import comparison, efficiency, frontend, grpc_calls, latency, memory, report, triton, varied
 
 DOCS = Path(__file__).parents[1] / "docs"
-PARTS = ("frontend", "varied", "efficiency", "latency", "memory")
+PARTS = ("frontend", "varied", "grpc", "efficiency", "latency", "memory")
 
 
 def main() -> None:
@@ -36,6 +37,7 @@ def main() -> None:
         "--out", type=Path, default=DOCS, help="folder of performance.json and performance.svg"
     )
     options = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a part takes minutes: print each at once
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
@@ -55,6 +57,9 @@ def main() -> None:
                 given = {**peers, **own}
                 results["varied"] = varied.measure(folder, options.rounds, options.seconds, given)
             report.varied(results["varied"])
+        if "grpc" in parts:
+            results["grpc"] = grpc_calls.measure(folder, options.rounds, options.seconds, options.triton)
+            report.grpc(results["grpc"])
         if "efficiency" in parts:
             results["efficiency"] = efficiency.measure(folder, options.rounds, options.seconds)
             report.efficiency(results["efficiency"])
@@ -64,9 +69,11 @@ def main() -> None:
         if "memory" in parts:
             results["memory"] = memory.measure(folder, options.memory_seconds)
             report.memory(results["memory"])
-    report.compare(before, results)
+    losses = comparison.report(before, results)
     report.save(results, options.out / "performance.json")
     report.chart(results, options.out / "performance.svg")
+    if losses:
+        sys.exit(f"error: {len(losses)} figures are worse than in the previous run (see above)")
 
 
 if __name__ == "__main__":

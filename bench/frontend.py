@@ -15,7 +15,7 @@ from bench import bodies, models, wrk
 from bench.serving import add, serving
 
 SERVER_CORE, LOAD_CORE = 0, 1
-CONCURRENCY = {"16 floats": (1, 8, 64), "602 KB": (1, 8), "16 floats, JSON": (1, 8, 64), "1.4 MB JSON": (8,)}
+CONCURRENCY = (1, 8, 64)
 
 
 def measure(folder: Path, rounds: int, seconds: int, peers: dict[str, str]) -> list[dict[str, Any]]:
@@ -46,10 +46,10 @@ def _rows(
     loads: dict[tuple[int, str], list[wrk.Load]] = {}
     for name, url in urls.items():
         wrk.load(f"{url}/{model}/infer", request, 8, 1, LOAD_CORE)  # warm
-        loads |= {(connections, name): [] for connections in CONCURRENCY[payload]}
+        loads |= {(connections, name): [] for connections in CONCURRENCY}
     for number in range(rounds):
         order = list(urls.items())[number % len(urls) :] + list(urls.items())[: number % len(urls)]
-        for connections in CONCURRENCY[payload]:
+        for connections in CONCURRENCY:
             for name, url in order:
                 load = wrk.load(f"{url}/{model}/infer", request, connections, seconds, LOAD_CORE)
                 loads[connections, name].append(load)

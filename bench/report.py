@@ -1,4 +1,4 @@
-"""The output of a benchmark run: tables, a JSON file, a chart and a comparison."""
+"""The output of a benchmark run: tables, a JSON file and a chart."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-NOISE = 0.1  # two runs on one machine may differ by this fraction
 
 
 def table(title: str, rows: Iterable[Row], columns: dict[str, Callable[[Row], str]]) -> None:
@@ -21,23 +20,37 @@ def markdown(rows: Iterable[Row], columns: dict[str, Callable[[Row], str]]) -> s
 
 
 def frontend(rows: list[Row]) -> None:
-    reference = {
-        (row["payload"], row["concurrency"], row["server"]): row
-        for row in rows
-        if row["server"] == "trtserve"
-    }
+    _beside(rows, "Front end", ("payload",))
+
+
+def grpc(result: Row) -> None:
+    if "not_run" in result:
+        print(f"\n### gRPC\n\nNot run: {result['not_run']}")
+        return
+    _beside(result["rows"], "gRPC", ("kind", "payload"))
+
+
+def _beside(rows: list[Row], title: str, names: tuple[str, ...]) -> None:
+    """Print the rates of all servers, and ours divided by each other one's under the same load."""
+
+    def load(row: Row) -> tuple[Any, ...]:
+        return (*(row[name] for name in names), row["concurrency"])
+
+    reference = {load(row): row for row in rows if row["server"] == "trtserve"}
 
     def ratio(row: Row) -> str:
         if row["server"] == "trtserve":
             return ""
-        ours = reference[row["payload"], row["concurrency"], "trtserve"]
+        ours = reference[load(row)]
+        if not row["per_second"]:
+            return "-"
         return f"{ours['per_second'] / row['per_second']:.2f}"
 
     table(
-        "Front end",
+        title,
         rows,
         {
-            "payload": lambda row: str(row["payload"]),
+            **{name: _named(name) for name in names},
             "c": lambda row: str(row["concurrency"]),
             "server": lambda row: str(row["server"]),
             "requests/s": lambda row: f"{row['per_second']:,.0f}",
@@ -47,6 +60,10 @@ def frontend(rows: list[Row]) -> None:
             "ours / it": ratio,
         },
     )
+
+
+def _named(name: str) -> Callable[[Row], str]:
+    return lambda row: str(row[name])
 
 
 def varied(rows: list[Row]) -> None:
@@ -175,36 +192,6 @@ def gpu_targets(judged: list[Row]) -> str:
 
 def _graphs(row: Row) -> str:
     return "on" if row["graphs"] else "off"
-
-
-def compare(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Print the front-end and efficiency figures that differ from the previous run by more than noise."""
-    figures = _figures(before), _figures(now)
-    changed = [
-        (name, figures[0][name], value)
-        for name, value in figures[1].items()
-        if name in figures[0] and abs(value / figures[0][name] - 1) > NOISE
-    ]
-    print(f"\n{len(changed)} of {len(figures[1])} figures differ from the last run by more than {NOISE:.0%}.")
-    for name, old, new in changed:
-        print(f"  {name}: {old:,.2f} -> {new:,.2f} ({new / old - 1:+.0%})")
-
-
-def _figures(results: dict[str, Any]) -> dict[str, float]:
-    figures = {
-        f"{row['payload']}, c={row['concurrency']}, {row['server']}: requests/s": float(row["per_second"])
-        for row in results.get("frontend", [])
-    }
-    figures |= {
-        f"{row['payload']}, c={row['concurrency']}, {row['server']}, {row['varies']}: share": float(
-            row["share"]
-        )
-        for row in results.get("varied", [])
-    }
-    return figures | {
-        f"{row['network']}: share of OpenVINO": float(row["efficiency"])
-        for row in results.get("efficiency", [])
-    }
 
 
 def chart(results: dict[str, Any], path: Path) -> None:

@@ -10,9 +10,9 @@ from tests.e2e.server import Server
 
 
 @contextmanager
-def serving(folder: Path, core: int | None = None, *options: str) -> Iterator[Server]:
+def serving(folder: Path, core: int | None = None, *options: str, grpc: bool = False) -> Iterator[Server]:
     """Run a server with its own store: engines of an earlier measurement would be loaded and counted too."""
-    server = Server(Path(mkdtemp(dir=folder)) / "store", "--log-level", "warning", *options)
+    server = Server(Path(mkdtemp(dir=folder)) / "store", "--log-level", "warning", *options, grpc=grpc)
     with on_core(core):
         server.start()
     try:

@@ -46,8 +46,8 @@ class TritonPythonModel:
 
 
 @contextmanager
-def peers(venv: Path | None, folder: Path, core: int) -> Iterator[dict[str, str]]:
-    """Yield the name and URL of both servers, which share one core; nothing without a venv."""
+def peers(venv: Path | None, folder: Path, core: int, *, grpc: bool = False) -> Iterator[dict[str, str]]:
+    """Yield the name and URL, or address for gRPC, of both servers on one core; nothing without a venv."""
     with ExitStack() as stack:
         urls = {}
         if venv is not None:
@@ -55,7 +55,7 @@ def peers(venv: Path | None, folder: Path, core: int) -> Iterator[dict[str, str]
             backends = triton.backends(Path(tempfile.mkdtemp(prefix="triton-backends-", dir=folder)))
             for name, backend in {"triton-c++": "double", "triton-python": "python"}.items():
                 models = _repository(folder / f"models-{backend}", backend)
-                urls[name] = stack.enter_context(triton.serving(models, backends, core))
+                urls[name] = stack.enter_context(triton.serving(models, backends, core, grpc=grpc))
         yield urls
 
 
@@ -89,9 +89,9 @@ class Triton:
         return folder
 
     @contextmanager
-    def serving(self, models: Path, backends: Path, core: int) -> Iterator[str]:
-        """Yield the URL of the models once all are ready."""
-        port = _free_port()
+    def serving(self, models: Path, backends: Path, core: int, *, grpc: bool = False) -> Iterator[str]:
+        """Yield the URL of the models, or the address for gRPC, once all are ready."""
+        port, grpc_port = _free_port(), _free_port()
         log = models.with_suffix(".log")
         command = [
             str(self._binary),
@@ -100,7 +100,7 @@ class Triton:
             f"--cache-directory={self._home / 'caches'}",
             f"--http-port={port}",
             "--http-address=127.0.0.1",
-            "--allow-grpc=false",
+            *((f"--grpc-port={grpc_port}", "--grpc-address=127.0.0.1") if grpc else ("--allow-grpc=false",)),
             "--allow-metrics=false",
         ]
         with log.open("w") as written, on_core(core):
@@ -109,7 +109,7 @@ class Triton:
             )
         try:
             _wait_until_ready(process, port, log)
-            yield f"http://127.0.0.1:{port}/v2/models"
+            yield f"127.0.0.1:{grpc_port}" if grpc else f"http://127.0.0.1:{port}/v2/models"
         finally:
             _stop(process)
 
