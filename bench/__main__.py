@@ -10,10 +10,10 @@ import os
 import tempfile
 from pathlib import Path
 
-from bench import efficiency, frontend, latency, memory, report, triton, varied
+from bench import efficiency, engines, frontend, latency, memory, report, triton, varied
 
 DOCS = Path(__file__).parents[1] / "docs"
-PARTS = ("frontend", "varied", "efficiency", "latency", "memory")
+PARTS = ("frontend", "varied", "efficiency", "latency", "memory", "engines")
 
 
 def main() -> None:
@@ -64,6 +64,9 @@ def main() -> None:
         if "memory" in parts:
             results["memory"] = memory.measure(folder, options.memory_seconds)
             report.memory(results["memory"])
+        if "engines" in parts:
+            results["engines"] = engines.measure(folder, options.rounds, options.seconds)
+            report.engines(results["engines"])
     report.compare(before, results)
     report.save(results, options.out / "performance.json")
     report.chart(results, options.out / "performance.svg")
