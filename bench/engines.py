@@ -1,8 +1,8 @@
 """What many engines cost: a start, threads, memory, /metrics, and requests.
 
 For each number of engines there is a server with tiny models, whose store is filled first. It is started
-anew and timed until it is ready. The requests go to one engine, or to fifty in rotation, on servers that run at
-the same time, in interleaved rounds; each share is of the server with one engine.
+anew and timed until it is ready. The requests go to one engine, or to fifty in rotation, on servers that
+run at the same time, in interleaved rounds; each share is of the server with one engine.
 """
 
 import statistics
