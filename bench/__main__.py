@@ -11,10 +11,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import comparison, efficiency, frontend, grpc_calls, latency, memory, report, triton, varied
+from bench import (
+    comparison,
+    efficiency,
+    engines,
+    frontend,
+    grpc_calls,
+    latency,
+    memory,
+    report,
+    triton,
+    varied,
+)
 
 DOCS = Path(__file__).parents[1] / "docs"
-PARTS = ("frontend", "varied", "grpc", "efficiency", "latency", "memory")
+PARTS = ("frontend", "varied", "grpc", "efficiency", "latency", "memory", "engines")
 
 
 def main() -> None:
@@ -69,6 +80,9 @@ def main() -> None:
         if "memory" in parts:
             results["memory"] = memory.measure(folder, options.memory_seconds)
             report.memory(results["memory"])
+        if "engines" in parts:
+            results["engines"] = engines.measure(folder, options.rounds, options.seconds)
+            report.engines(results["engines"])
     losses = comparison.report(before, results)
     report.save(results, options.out / "performance.json")
     report.chart(results, options.out / "performance.svg")

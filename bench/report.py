@@ -83,6 +83,28 @@ def varied(rows: list[Row]) -> None:
     )
 
 
+def engines(rows: list[Row]) -> None:
+    """Print what many engines cost; a share is of a server with one engine."""
+
+    def share(row: Row, name: str) -> str:
+        return f"{row[name]:.2f}" if name in row else ""
+
+    table(
+        "Many engines",
+        rows,
+        {
+            "engines": lambda row: f"{row['engines']:,}",
+            "start s": lambda row: f"{row['start_s']:.1f}",
+            "threads": lambda row: str(row["threads"]),
+            "RSS MB": lambda row: f"{row['rss_mb']:,.0f}",
+            "/metrics ms": lambda row: f"{row['metrics_ms']:.0f}",
+            "/metrics MB": lambda row: f"{row['metrics_mb']:.2f}",
+            "requests to one": lambda row: share(row, "one_share"),
+            "to fifty in rotation": lambda row: share(row, "rotation_share"),
+        },
+    )
+
+
 def efficiency(rows: list[Row]) -> None:
     table(
         "Engine efficiency",

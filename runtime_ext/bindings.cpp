@@ -63,10 +63,8 @@ struct EngineInfo {
 };
 
 EngineInfo info_of(const Runtime& runtime, const Engine& engine) {
-  for (const auto& served : runtime.scheduler().served()) {
-    if (&served->engine() == &engine) return {engine, served.get()};
-  }
-  return {engine, nullptr};
+  const auto served = runtime.scheduler().find_if_served(engine.id());
+  return {engine, served && &served->engine() == &engine ? served.get() : nullptr};
 }
 
 /// Closes the runtime when Python drops it: without the GIL, since it waits for threads. A failure can only be logged.

@@ -36,6 +36,7 @@ echo "== building into $build with -fsanitize=$sanitize (minutes at first, then 
 cmake -S runtime_ext -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O1 -g1" -DPython_EXECUTABLE="$python" \
   -DTRTSERVE_SANITIZE=$sanitize -DTRTSERVE_TEST_BACKENDS=ON >"$build.log" 2>&1 || { cat "$build.log" >&2; exit 1; }
 cmake --build "$build" >>"$build.log" 2>&1 || { tail -50 "$build.log" >&2; exit 1; }
+rm -rf "$build/installed/trtserve" # a link to the sources since the last run: nothing is to be installed there
 cmake --install "$build" --prefix "$build/installed" >>"$build.log"
 rm -rf "$build/installed/trtserve" # the messages of gRPC, which no test here needs
 ln -s "$PWD/service" "$build/installed/trtserve"

@@ -81,12 +81,8 @@ bool Scheduler::run_held() {
 }
 
 bool Scheduler::cancel(EngineId id, Ticket ticket) {
-  std::shared_lock lock(mutex_);
-  const auto found = served_.find(id);
-  if (found == served_.end()) return false;
-  const auto served = found->second;
-  lock.unlock();
-  return served->cancel(ticket);
+  const auto served = find_if_served(id);
+  return served && served->cancel(ticket);
 }
 
 size_t Scheduler::stop(EngineId id, Nanoseconds drain) {
@@ -115,12 +111,15 @@ std::vector<std::shared_ptr<ServedEngine>> Scheduler::served() const {
 }
 
 std::shared_ptr<ServedEngine> Scheduler::find(EngineId id) const {
+  auto served = find_if_served(id);
+  if (!served) fail(Kind::NotFound, "there is no engine ", id, ": it was never loaded here, or it was unloaded");
+  return served;
+}
+
+std::shared_ptr<ServedEngine> Scheduler::find_if_served(EngineId id) const {
   std::shared_lock lock(mutex_);
   const auto found = served_.find(id);
-  if (found == served_.end()) {
-    fail(Kind::NotFound, "there is no engine ", id, ": it was never loaded here, or it was unloaded");
-  }
-  return found->second;
+  return found == served_.end() ? nullptr : found->second;
 }
 
 std::optional<TimePoint> Scheduler::on_time(TimePoint now) {

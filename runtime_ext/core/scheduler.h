@@ -53,6 +53,9 @@ class Scheduler {
 
   std::vector<std::shared_ptr<ServedEngine>> served() const;
 
+  /// Null if the engine is not served.
+  std::shared_ptr<ServedEngine> find_if_served(EngineId id) const;
+
   /// NotFound for an unknown ID.
   std::shared_ptr<ServedEngine> find(EngineId id) const;
 
