@@ -3,24 +3,29 @@
 Nothing in a plan says so. Two requests of random values are run alone and joined, in both orders: each must
 get the rows that it gets alone. A model that mixes rows (a mean, a softmax or a sort over the batch), keeps
 state, or has random outputs does not pass; nor does one for which this cannot be told.
+
+An execution may crash, or never end: run this in a process of its own (trial.py).
 """
 
 import math
+import random
+import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-from runtime_ext._C import EngineInfo, ShapeRange, TensorSpec
-from runtime_ext.operators import DTYPES
+from runtime_ext._C import DATATYPES, EngineInfo, Output, Runtime, ShapeRange, TensorSpec
 
 Array = np.ndarray[Any, Any]
-Execute = Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
+Execute = Callable[[Sequence[Array]], Sequence[Array]]
 
 BUDGET_S = 2.0  # after which no further execution begins
-MOST_BYTES = 64 * 1024**2  # of the inputs of an execution
+EXECUTIONS = (
+    10  # that are left after the first two, each as long as one of them: a batch may cost as its items
+)
+MOST_BYTES = 64 * 1024**2  # of the inputs, and of the inputs and outputs of a batch
 OPEN_DIMS = (32, 8, 224, 1)  # tried for a dimension that is not the batch and has no bound
 LARGE = 5  # requests of the largest batch that is tried
 
@@ -28,6 +33,25 @@ LARGE = 5  # requests of the largest batch that is tried
 # and a share of the output's greatest value, for rounding.
 NEAR = 0.02
 ROUNDING, COARSE_ROUNDING = 3e-5, 5e-3
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    name: np.dtype(wide)
+    for name, wide in {
+        "BOOL": "bool",
+        "UINT8": "u1",
+        "UINT16": "u2",
+        "UINT32": "u4",
+        "UINT64": "u8",
+        "INT8": "i1",
+        "INT16": "i2",
+        "INT32": "i4",
+        "INT64": "i8",
+        "FP16": "f2",
+        "BF16": "f4",  # numpy has no such type: its values are a float's upper halves
+        "FP32": "f4",
+        "FP64": "f8",
+    }.items()
+}
 
 
 class Unsafe(Exception):
@@ -43,23 +67,54 @@ class Shapes(NamedTuple):
 
 
 def why_not_joined(
+    runtime: Runtime,
     info: EngineInfo,
     batch_dims: Mapping[str, int],
+    *,
     coarse: bool,
     execute: Execute | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
     """Why requests of the engine must not be joined; empty: they may be. Blocks, mostly for milliseconds.
 
-    `info.max_batch_size` bounds the batches, `batch_dims` is as in BatchOptions, and `coarse` says that the
-    engine computes with less than 32 bits. `execute` runs the engine; only tests give one.
+    Nobody else may submit to the runtime meanwhile, which takes its completions. `info.max_batch_size` bounds
+    the batches, `batch_dims` is as in BatchOptions, and `coarse` says that the engine computes with less than
+    32 bits. `execute` runs the engine; only tests give one.
     """
-    run = execute or (lambda inputs: torch.ops.trt.execute_engine_list(info.id, list(inputs)))
+    run = execute or _Requests(runtime, info)
     try:
         _Check(info, batch_dims, coarse or info.device != "cpu", run, clock).check()
     except Unsafe as why:
         return str(why)
     return ""
+
+
+class _Requests:
+    """Runs requests of an engine, one at a time. Called with its inputs, it returns its outputs, in their
+    order; raises RuntimeError if the request fails."""
+
+    def __init__(self, runtime: Runtime, info: EngineInfo) -> None:
+        self._runtime = runtime
+        self._info = info
+
+    def __call__(self, inputs: Sequence[Array]) -> list[Array]:
+        specs = self._info.inputs
+        told = [
+            (spec.name, spec.datatype, list(array.shape)) for spec, array in zip(specs, inputs, strict=True)
+        ]
+        data = tuple(_as_bytes(array, spec.datatype) for array, spec in zip(inputs, specs, strict=True))
+        try:
+            ticket = self._runtime.submit(self._runtime.prepare(self._info.id, told), data)
+        except Exception as refused:  # an Error of the seam, which is no RuntimeError
+            raise RuntimeError(str(refused)) from refused
+        while True:
+            for completion in self._runtime.take_completions():
+                if completion.ticket != ticket:
+                    continue
+                if completion.kind is not None:
+                    raise RuntimeError(completion.message)
+                return [_as_array(output) for output in completion.outputs]
+            select.select([self._runtime.completion_fd()], [], [])
 
 
 class _Check:
@@ -78,6 +133,7 @@ class _Check:
         self._execute = execute
         self._clock = clock
         self._ends = clock() + BUDGET_S
+        self._seconds = 0.0  # that the last execution took
 
     def check(self) -> None:
         """Raise Unsafe for the first thing that is wrong."""
@@ -88,9 +144,9 @@ class _Check:
         alike = False
         for number, shapes in enumerate(candidates):
             for attempt in range(3):
-                random = np.random.default_rng(100 * number + attempt)
+                numbers = random.Random(100 * number + attempt)
                 one, two = (
-                    [_values(random, *each, attempt) for each in self._each(shapes)] for _ in range(2)
+                    [_values(numbers, *each, attempt) for each in self._each(shapes)] for _ in range(2)
                 )
                 try:
                     single = [self._run(one, shapes.items), self._run(two, shapes.items)]
@@ -115,6 +171,13 @@ class _Check:
         self, shapes: Shapes, requests: tuple[list[Array], list[Array]], single: list[list[Array]]
     ) -> None:
         """Run the requests again, alone and joined."""
+        request_bytes = sum(array.nbytes for array in (*requests[0], *single[0]))
+        if 2 * request_bytes > MOST_BYTES:
+            raise Unsafe(
+                f"two requests have {2 * request_bytes / 1e6:.0f} MB, which is too much for the check"
+            )
+        if self._clock() + EXECUTIONS * self._seconds > self._ends:
+            raise self._too_slow()
         try:
             again = self._run(requests[0], shapes.items)
             for index, part in enumerate(again):
@@ -124,7 +187,7 @@ class _Check:
             if LARGE * shapes.items <= shapes.most:
                 orders.append((1, 0, 1, 1, 0))
             for order in orders:
-                if self._bytes(shapes) * len(order) > MOST_BYTES:
+                if request_bytes * len(order) > MOST_BYTES:
                     break
                 self._compare_joined(shapes, requests, single, order)
         except RuntimeError as failure:
@@ -154,16 +217,11 @@ class _Check:
 
     def _run(self, inputs: Sequence[Array], items: int) -> list[Array]:
         """The outputs, each with as many items; RuntimeError if the execution fails."""
-        size = sum(array.nbytes for array in inputs)
-        if 2 * size > MOST_BYTES and items <= 1:
-            raise Unsafe(f"two items have {2 * size / 1e6:.0f} MB, which is too much for the check")
         if self._clock() > self._ends:
-            raise Unsafe(f"its executions take too long for the check, which has {BUDGET_S:g} s")
-        tensors = [
-            torch.from_numpy(array).to(DTYPES[spec.datatype])
-            for array, spec in zip(inputs, self._info.inputs, strict=True)
-        ]
-        outputs = [_as_array(output) for output in self._execute(tensors)]
+            raise self._too_slow()
+        began = self._clock()
+        outputs = list(self._execute(inputs))
+        self._seconds = self._clock() - began
         for index, output in enumerate(outputs):
             dim = self._out_dims[index]
             if dim >= output.ndim or output.shape[dim] != items:
@@ -188,8 +246,8 @@ class _Check:
     def _out(self, index: int) -> str:
         return f"'{self._info.outputs[index].name}'"
 
-    def _bytes(self, shapes: Shapes) -> int:
-        return sum(math.prod(dims) * DTYPES[spec.datatype].itemsize for spec, dims in self._each(shapes))
+    def _too_slow(self) -> Unsafe:
+        return Unsafe(f"its executions take too long for the check, which has {BUDGET_S:g} s")
 
 
 def _possible(info: EngineInfo, batch_dims: Sequence[int], open_dim: int) -> list[Shapes]:
@@ -232,25 +290,51 @@ def _one_shape(profile: ShapeRange | _Range, open_dim: int) -> list[int]:
     ]
 
 
-def _values(random: np.random.Generator, spec: TensorSpec, dims: list[int], attempt: int) -> Array:
+def _values(numbers: random.Random, spec: TensorSpec, dims: list[int], attempt: int) -> Array:
     """Random values that most models take: other ones with each attempt."""
     dtype = DTYPES[spec.datatype]
-    if math.prod(dims) * 8 > 2 * MOST_BYTES:
+    count = math.prod(dims)
+    if 2 * count * DATATYPES[spec.datatype] > MOST_BYTES:
         raise Unsafe(f"input '{spec.name}' of shape {dims} is too large for the check")
-    if dtype == torch.bool:
-        return random.integers(0, 2, dims).astype(bool)
-    if dtype.is_floating_point:
-        values = random.standard_normal(dims) if attempt == 0 else random.random(dims) * (1, 1, 255)[attempt]
-        return values.astype(np.float64 if dtype == torch.float64 else np.float32)
-    return random.integers(0, (8, 2, 100)[attempt], dims)
+    if dtype.kind == "f":
+        values = _uniform(numbers, count)
+        if attempt == 0:  # nearly normal: mean 0, variance 1
+            values = sum((_uniform(numbers, count) for _ in range(3)), values) * math.sqrt(3) - 2 * math.sqrt(
+                3
+            )
+        values = values * (1, 1, 255)[attempt]
+        if spec.datatype == "BF16":
+            values = _widened(_narrowed(values.astype(np.float32)))
+        return values.astype(dtype).reshape(dims)
+    below = 2 if dtype.kind == "b" else (8, 2, 100)[attempt]
+    return (np.frombuffer(numbers.randbytes(count), np.uint8) % below).astype(dtype).reshape(dims)
 
 
-def _as_array(output: torch.Tensor) -> Array:
-    output = output.detach().cpu()
-    if output.dtype in {torch.float16, torch.bfloat16}:
-        output = output.float()
-    array: Array = output.numpy()
-    return array
+def _uniform(numbers: random.Random, count: int) -> Array:
+    return np.frombuffer(numbers.randbytes(4 * count), np.uint32).astype(np.float32) / np.float32(2**32)
+
+
+def _as_bytes(array: Array, datatype: str) -> Array:
+    """The data of an input, as the seam takes it."""
+    return np.ascontiguousarray(_narrowed(array) if datatype == "BF16" else array)
+
+
+def _as_array(output: Output) -> Array:
+    """An output; floats of less than 32 bits as floats of 32, to compute with."""
+    stored = np.dtype("u2") if output.datatype == "BF16" else DTYPES[output.datatype]
+    array: Array = np.frombuffer(memoryview(output), stored).reshape(output.shape)
+    if output.datatype == "FP16":
+        return array.astype(np.float32)
+    return _widened(array) if output.datatype == "BF16" else array
+
+
+def _narrowed(values: Array) -> Array:
+    """Floats as BF16, rounded towards 0."""
+    return (values.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def _widened(values: Array) -> Array:
+    return (values.astype(np.uint32) << 16).view(np.float32)
 
 
 def _equal(one: list[Array], two: list[Array]) -> bool:

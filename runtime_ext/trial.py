@@ -8,6 +8,10 @@ the child reads one line of JSON, the request, and writes another, its report: {
 "message": …} as the runtime raised it; when the child ends, the host adds {"exit": …}, the exit code as in
 subprocess. The second receives the output of the child and its libraries. Closing the first socket ends the
 child. The host and its children end with the server.
+
+An engine that is batched if it can be is also run, to find out whether it can (batch_check.py): the child
+writes {"checking": true} before, and its report has "why_not_joined". A child that ends in between has loaded
+the plan. SIGALRM ends it if an execution does not.
 """
 
 import ctypes
@@ -19,15 +23,18 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-from runtime_ext import Error, LoadOptions, take_log
+from runtime_ext import AUTO_BATCH_SIZE, EngineInfo, Error, LoadOptions, Runtime, take_log
 from runtime_ext.backends import TensorRtOptions, create_runtime
+from runtime_ext.batch_check import why_not_joined
 from runtime_ext.child import bind_to
 
 TRIAL_ID = 1  # the process holds no other engine
+CHECK_S = 4.0  # for a whole check: its budget, and an execution that begins at its end
 PR_SET_NAME = 15
 
 
@@ -47,8 +54,9 @@ class Trial(NamedTuple):
     connection: socket.socket
 
 
-def attempt(request: Request) -> dict[str, Any]:
-    """Load and unload the plan without running it; return the report."""
+def attempt(request: Request, checking: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Load and unload the plan; return the report. `checking` is called before the engine is run, if it is to
+    be checked whether it can be batched; None: it is not run."""
     tensorrt = TensorRtOptions(
         libraries=tuple(map(Path, request["libraries"])),
         plugins=tuple(map(Path, request["plugins"])),
@@ -57,7 +65,11 @@ def attempt(request: Request) -> dict[str, Any]:
     options = LoadOptions(**request["options"] | {"name": "trial", "instances": 1})
     try:
         runtime = create_runtime(tensorrt=tensorrt)
-        runtime.load(TRIAL_ID, request["plan"], request["backend"], options)
+        info = runtime.load(TRIAL_ID, request["plan"], request["backend"], options)
+        report: dict[str, Any] = {"ok": True}
+        if checking is not None and info.max_batch_size > 1:
+            checking()
+            report["why_not_joined"] = _checked(runtime, info, options)
         runtime.unload(TRIAL_ID, 0.0)
         runtime.close()
     except Error as failure:
@@ -65,7 +77,19 @@ def attempt(request: Request) -> dict[str, Any]:
     finally:
         for record in take_log():
             print(f"{record.severity}: {record.component}: {record.message}", file=sys.stderr)
-    return {"ok": True}
+    return report
+
+
+def _checked(runtime: Runtime, info: EngineInfo, options: LoadOptions) -> str:
+    """Why requests of the engine must not be joined; empty: they may be."""
+    signal.setitimer(signal.ITIMER_REAL, CHECK_S)
+    try:
+        return why_not_joined(runtime, info, options.batch.batch_dims, coarse=options.precision != "f32")
+    except Exception:  # the plan is loaded, and serves without batches
+        traceback.print_exc()
+        return "the check of its batches failed"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def main() -> None:
@@ -172,8 +196,15 @@ def _try(connection: socket.socket, said: socket.socket, host: int) -> None:
     os.dup2(said.fileno(), 1)
     os.dup2(said.fileno(), 2)
     request: Request = json.loads(connection.makefile("rb").readline())
+
+    def say(told: dict[str, Any]) -> None:
+        connection.sendall(json.dumps(told).encode() + b"\n")
+
     try:
-        connection.sendall(json.dumps(attempt(request)).encode() + b"\n")
+        if request["options"].get("max_batch_size") == AUTO_BATCH_SIZE:
+            say(attempt(request, lambda: say({"checking": True})))
+        else:
+            say(attempt(request))
     except Exception:
         traceback.print_exc()
         sys.stderr.flush()
@@ -185,7 +216,7 @@ def _bind_to(host: int) -> None:
     """End with the host, and handle signals as a process that was not forked from it."""
     bind_to(host)
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGALRM, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
 

@@ -143,9 +143,9 @@ class Settings(BaseSettings):
         description="Requests that may wait for an engine before the next gets a 429.",
     )
     max_batch_size: BatchSize = Field(
-        1,
+        "auto",
         description="Most items that requests are joined into, unless an upload says otherwise; 1: each "
-        "request runs alone; auto: what each engine takes, if a check at its load finds that it can be "
+        "request runs alone; auto: what each engine takes, if a check at its first load finds that it can be "
         "batched. Give a larger number only if every engine takes batches in dimension 0.",
     )
     max_queue_delay_us: QueueDelay = Field(

@@ -32,6 +32,11 @@ def decode(specs: Sequence[TensorSpec], batch_dim: int | None, body: bytes | mem
     return InferRequest(inputs=[(spec.name, spec.datatype, shape, body)], binary_outputs=True)
 
 
+def is_determined(specs: Sequence[TensorSpec]) -> bool:
+    """True if the number of bytes determines a request's shape, its batch dimension included."""
+    return len(specs) == 1 and specs[0].shape is not None and sum(dim < 0 for dim in specs[0].shape) <= 1
+
+
 def _shape(spec: TensorSpec, batch_dim: int | None, size: int) -> list[int]:
     if spec.shape is None:
         raise InvalidInput(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from runtime_ext import DATATYPES, EngineInfo, TensorSpec
 from trtserve.engines.progress import Progress
 from trtserve.errors import Conflict
+from trtserve.options.batching import AUTO, NEVER
 from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine
 
@@ -65,6 +66,14 @@ class Engine:
         """What a load found out; every READY engine has it."""
         assert self.info is not None, "a READY engine has been loaded"
         return self.info
+
+    @property
+    def most_items(self) -> int:
+        """The most items that requests are joined into, once it is loaded; 1: they are not joined."""
+        options = self.stored.options
+        if options.max_queue_delay_us == NEVER:
+            return 1
+        return self.loaded.max_batch_size if options.max_batch_size == AUTO else options.max_batch_size
 
     @cached_property
     def most_input_bytes(self) -> int | None:

@@ -16,6 +16,7 @@ from trtserve.engines.parts import Parts
 from trtserve.engines.progress import Progress
 from trtserve.engines.retries import Sleep, pause, retry_delays
 from trtserve.errors import TrtserveError, Unavailable, of_kind
+from trtserve.options.batching import AUTO
 from trtserve.options.engine_options import EngineOptions
 from trtserve.shortage import passes
 from trtserve.store.database import StoredEngine
@@ -296,6 +297,7 @@ class Lifecycle:
 
     async def _load_restored(self, engine: Engine) -> None:
         mark = await self._stored(self._store.marks.of, engine.digest)
+        known = engine.stored.batching
         if mark is None:
             await self._load_stored(engine, again=False)
         else:
@@ -305,6 +307,15 @@ class Lifecycle:
             await self._loader.load_suspect(engine, self._store.plan_path(engine.stored), mark)
         if engine.stored.build is not None and engine.stored.build.name is not None:
             await self._commit(engine, None)  # what the upload was promised
+        elif engine.stored.batching != known:
+            await self._record_check(engine)
+
+    async def _record_check(self, engine: Engine) -> None:
+        """Keep what a load found out of the engine's batches, so that the next start need not."""
+        try:
+            await self._stored(self._store.record_check, engine.stored)
+        except Unavailable as broken:
+            logger.warning("engine %s: the check of its batches is not kept: %s", engine, broken)
 
     async def _load_stored(self, engine: Engine, after_trial: bool = False, again: bool = True) -> None:
         """Load a stored engine, after building its plan if that is needed; see Builds.refresh for `again`."""
@@ -342,8 +353,13 @@ class Lifecycle:
 
 
 def _with(stored: StoredEngine, asked: EngineOptions) -> StoredEngine:
-    """The engine with these options, and where they ask for nothing with those that it had."""
-    return replace(stored, options=asked.over(stored.options))
+    """The engine with these options, and where they ask for nothing with those that it had.
+
+    Asking for automatic batches repeats the check of them.
+    """
+    again = asked.asked().get("max_batch_size") == AUTO
+    batching = None if again else stored.batching
+    return replace(stored, options=asked.over(stored.options), batching=batching)
 
 
 def _take_over_build(source: Engine, engine: Engine) -> None:

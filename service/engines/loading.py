@@ -5,11 +5,12 @@ its thread stays, and releases what it may still load. Until then nothing else c
 """
 
 import asyncio
+import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,20 +22,28 @@ from trtserve.engines.seam_options import load_options
 from trtserve.engines.turns import Turns
 from trtserve.errors import ExecutionFailed, TrtserveError, Unavailable, stopping
 from trtserve.formats.backends import BACKENDS, runtime_backend
-from trtserve.options.batching import AUTO, read_dims
-from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.checks import explained
 from trtserve.plans.child import PlanCrashed
-from trtserve.plans.trial import Trial, Trials
+from trtserve.plans.trial import Checked, Trial, Trials
 from trtserve.settings import Settings
 from trtserve.shortage import check_memory, shortage_behind
+from trtserve.store.batch_verdict import BatchVerdict
+from trtserve.store.database import StoredEngine
 from trtserve.store.load_marks import LoadMarks, Mark
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+NOT_CHECKED = Checked("it could not be checked whether that is safe; see the log", lasting=False)
+NO_TRIALS = Checked(
+    "it was not checked whether that is safe, because this server runs no plan in a process of its own first "
+    "(--trial-load off)",
+    lasting=False,
+)
+
 DRAINS_AT_ONCE = 8  # a drain mostly waits
+CHECK = 1  # raise it with every change of batch_check.py that may find something else
 
 
 @dataclass
@@ -120,10 +129,12 @@ class Loader:
         async with self.turns.turn():
             check_memory()
             self._refuse_twice(engine)
-            if self._trials is not None:
-                logger.info("engine %s: trial load in a process of its own", engine)
-                await self._trials.run(plan, engine.stored)
-            await self._load(engine, plan, name)
+            if self._trials is None:
+                await self._load(engine, plan, name)
+                return
+            logger.info("engine %s: trial load in a process of its own", engine)
+            checked = await self._trials.run(plan, engine.stored)
+            await self._load(engine, plan, name, checked or NOT_CHECKED)
 
     async def load(self, engine: Engine, plan: Path) -> None:
         """Load a plan that has been loaded here before."""
@@ -151,7 +162,10 @@ class Loader:
                 "again when it has, or restart the server."
             )
 
-    async def _load(self, engine: Engine, plan: Path, name: str | None) -> None:
+    async def _load(
+        self, engine: Engine, plan: Path, name: str | None, checked: Checked | None = None
+    ) -> None:
+        """`checked`: what a trial that has just ended found; None: there was none."""
         self.refuse_when_stopping()  # again: it may have waited long for its turn
         self._refuse_twice(engine)
         check_memory()
@@ -170,7 +184,6 @@ class Loader:
                 began = time.perf_counter()
                 backend = runtime_backend(stored.backend, plan, self._runtime.backends())
                 info = self._runtime.load(stored.id, str(plan), backend, options)
-                info = self._checked(info, stored.options)
                 return Loaded(info, time.perf_counter() - began, metadata)
 
         def let_go() -> None:
@@ -186,22 +199,57 @@ class Loader:
             raise shortage from failure
         engine.info, engine.load_seconds, engine.metadata = loaded.info, loaded.seconds, loaded.metadata
         logger.info("engine %s: loaded in %.2f s", shown, engine.load_seconds)
-        if loaded.info.why_not_joined:
-            logger.info("engine %s: its requests are not joined: %s", shown, loaded.info.why_not_joined)
+        if stored.options.leaves_open:
+            engine.info = await self._decide_batches(engine, plan, loaded.info, checked)
+            _log_batches(shown, engine.info)
 
-    def _checked(self, info: EngineInfo, options: EngineOptions) -> EngineInfo:
-        """Check whether an engine that nobody asked to batch can be; if not, it joins no requests. Blocks."""
-        if options.max_batch_size != AUTO or info.max_batch_size == 1:
+    async def _decide_batches(
+        self, engine: Engine, plan: Path, info: EngineInfo, checked: Checked | None
+    ) -> EngineInfo:
+        """Join no requests of an engine that nobody asked to batch, unless a check found that this is safe.
+
+        The check that is in the engine's row holds as long as it has the same basis. It never fails: an
+        engine that could not be checked joins no requests.
+        """
+        if info.max_batch_size == 1:
             return info
+        why = NOT_CHECKED.why
         try:
-            why = why_not_joined(info, read_dims(options.batch_dims), coarse=options.precision != "f32")
-        except Exception as failure:  # the engine is loaded, and serves without batches
-            logger.warning("engine %d: the check of its batches failed", info.id, exc_info=failure)
-            why = "the check of its batches failed; see the log"
+            basis = await asyncio.to_thread(self._basis, engine.stored, info)
+            before = engine.stored.batching
+            if checked is None and before is not None and before.basis == basis:
+                checked = Checked(before.why)
+            elif checked is None and self._trials is not None:
+                logger.info("engine %s: is checked for batches in a process of its own", engine)
+                checked = await self._trials.run(plan, engine.stored) or NOT_CHECKED
+            checked = checked or NO_TRIALS
+            verdict = BatchVerdict(why=checked.why, basis=basis) if checked.lasting else None
+            engine.stored = replace(engine.stored, batching=verdict)
+            why = checked.why
+        except TrtserveError as failure:
+            logger.warning("engine %s: its batches could not be checked: %s", engine, failure)
+        except Exception:
+            logger.exception("engine %s: the check of its batches failed", engine)
         if not why:
             return info
         self._runtime.stop_joining(info.id, why)
         return self._runtime.engine(info.id)
+
+    def _basis(self, stored: StoredEngine, info: EngineInfo) -> str:
+        """What the check of an engine's batches depends on, as text. Blocks."""
+        options = stored.options
+        library = self._runtime.backend_version(info.backend)
+        return json.dumps(
+            [
+                CHECK,
+                stored.plan_digest,
+                info.backend,
+                library,
+                info.device,
+                options.precision,
+                options.batch_dims,
+            ]
+        )
 
     async def _in_time(self, id: int, load: RunningLoad[Loaded]) -> Loaded:
         self._loads[id] = load
@@ -237,8 +285,8 @@ class Loader:
         return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
-def why_not_joined(info: EngineInfo, batch_dims: Mapping[str, int], *, coarse: bool) -> str:
-    """See runtime_ext.batch_check, which imports torch: a server needs that for nothing else."""
-    from runtime_ext import batch_check
-
-    return batch_check.why_not_joined(info, batch_dims, coarse=coarse)
+def _log_batches(shown: str, info: EngineInfo) -> None:
+    if info.why_not_joined:
+        logger.info("engine %s: its requests are not joined: %s", shown, info.why_not_joined)
+    else:
+        logger.info("engine %s: its requests are joined into batches of up to %d", shown, info.max_batch_size)

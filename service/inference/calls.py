@@ -412,9 +412,11 @@ class Inference:
         return head.form.complete(described.bind(blobs))
 
     def _raw(self, resolved: Resolved, body: Body) -> InferRequest:
-        specs, options = resolved.engine.loaded.inputs, resolved.engine.stored.options
+        engine, options = resolved.engine, resolved.engine.stored.options
+        specs = engine.loaded.inputs
         batch_dim = None
-        if options.joins:
+        # Nobody asked for automatic batches: a request may have several items as if there were none.
+        if engine.most_items > 1 and not (options.leaves_open and raw.is_determined(specs)):
             batch_dim = read_dims(options.batch_dims).get(specs[0].name if specs else "", 0)
         return raw.decode(specs, batch_dim, body)
 

@@ -4,6 +4,7 @@ Dimensions leave the batch out where max_batch_size is above 0, and Triton's bat
 max_batch_size is above 0 only where requests are joined along dimension 0 of every tensor, or where a load's
 config said so of an engine whose tensors have such a dimension. Else it is 0 and the dimensions are all of
 them; where requests are joined along another one, which Triton has no words for, `parameters` say how.
+Numbers that the load decided are told, and not that they were left open.
 """
 
 import re
@@ -26,22 +27,23 @@ def describe_config(resolved: Resolved, versions: Sequence[int]) -> dict[str, An
     """Of a READY model. A rank that is unknown is one dynamic dimension."""
     engine = resolved.engine
     options, info = engine.stored.options, engine.loaded
-    joined = options.joins and not any(read_dims(options.batch_dims).values())
-    batched = joined or (options.max_queue_delay_us == NEVER and _may_be_batched(info))
+    joined = engine.most_items > 1 and not any(read_dims(options.batch_dims).values())
+    kept_apart = options.max_queue_delay_us == NEVER and _may_be_batched(info)
+    batched = joined or kept_apart
     name = resolved.model_name
     config: dict[str, Any] = {
         "name": name,
         "platform": describe.platform(engine.format),
         "backend": engine.backend,
         "version_policy": {"specific": {"versions": list(versions)}},
-        "max_batch_size": options.max_batch_size if batched else 0,
+        "max_batch_size": engine.most_items if joined else options.max_batch_size if kept_apart else 0,
         "input": [_input(spec, batched) for spec in info.inputs],
         "output": [_tensor(spec, batched) for spec in info.outputs],
         "instance_group": [_instances(name, info)],
         "parameters": _parameters(engine),
     }
     if joined:
-        config["dynamic_batching"] = _dynamic_batching(options)
+        config["dynamic_batching"] = _dynamic_batching(options, engine.most_items)
     return config
 
 
@@ -82,11 +84,11 @@ def _instances(name: str, info: EngineInfo) -> dict[str, Any]:
     return group | {"kind": "KIND_GPU", "gpus": [int(gpu[1] or 0)]}
 
 
-def _dynamic_batching(options: EngineOptions) -> dict[str, Any]:
+def _dynamic_batching(options: EngineOptions, most: int) -> dict[str, Any]:
     """An automatic delay is told as its bound, the latency target: what a request may be held back for."""
     delay = options.max_queue_delay_us
     return {
-        "preferred_batch_size": read_sizes(options.preferred_batch_sizes),
+        "preferred_batch_size": [size for size in read_sizes(options.preferred_batch_sizes) if size <= most],
         "max_queue_delay_microseconds": options.latency_target_us if delay == AUTO else int(delay),
         "priority_levels": PRIORITIES,
         "default_priority_level": DEFAULT_PRIORITY,
@@ -99,7 +101,7 @@ def _dynamic_batching(options: EngineOptions) -> dict[str, Any]:
 
 
 def _parameters(engine: Engine) -> dict[str, Any]:
-    """What Triton has no field for: our options as they were asked for, where the backend has them."""
+    """What Triton has no field for: our options, where the backend has them."""
     options = engine.stored.options
     facts: dict[str, object] = {
         "engine_id": engine.id,
@@ -108,7 +110,7 @@ def _parameters(engine: Engine) -> dict[str, Any]:
         "max_queue_size": options.max_queue_size,
     }
     if options.max_queue_delay_us != NEVER:
-        facts |= {"max_batch_size": options.max_batch_size, "max_queue_delay_us": options.max_queue_delay_us}
+        facts |= {"max_batch_size": engine.most_items, "max_queue_delay_us": options.max_queue_delay_us}
     if options.batch_dims:
         facts["batch_dims"] = options.batch_dims
     facts |= options.model_dump(include=set(BACKENDS[engine.backend].options))

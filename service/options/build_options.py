@@ -12,6 +12,10 @@ from trtserve.text import shown
 BuildPrecision = Literal["auto", "f32", "f16", "bf16", "int8", "fp8"]
 """Every value that some library builds with; the library has the last word."""
 
+AUTO_PROFILE = 16
+"""The batch of the profile where neither that nor a number is given. It is the profile's best batch too, and
+the execution contexts hold memory for it: small enough for large models, and most of the gain."""
+
 MOST_WORKSPACE = 2**63 - 1
 MOST_PROFILES = 64
 EXAMPLE = "x:1x3x224x224/8x3x224x224/32x3x224x224"
@@ -35,8 +39,8 @@ class BuildRequest(BaseModel):
     profile: list[str] = Field(
         default=[],
         description="Of a build: an optimization profile, as the least, the best and the greatest shape of "
-        "each input; once for each profile. None: one for batches up to `max_batch_size`, if the first "
-        "dimension is each input's only dynamic one.",
+        "each input; once for each profile. None: one for batches up to `max_batch_size` (16 where that is "
+        "`auto`), if the first dimension is each input's only dynamic one.",
         examples=[[EXAMPLE]],
     )
     workspace_bytes: int = Field(

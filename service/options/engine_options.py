@@ -54,9 +54,9 @@ class EngineOptions(BaseModel):
         "`auto` once a shape has come a few times, `off` never. Only of the tensorrt backend.",
     )
     max_batch_size: BatchSize = Field(
-        default=1,
+        default=AUTO,
         description="How many items requests are joined up to; 1: each request runs alone; `auto`: what the "
-        "profiles take, or 64, if a check at the load finds that the engine can be batched.",
+        "profiles take, or 64, if a check at the first load finds that the engine can be batched.",
     )
     max_queue_delay_us: Literal["never"] | QueueDelay = Field(default=0, description=DELAY)
     latency_target_us: Latency = Field(
@@ -75,9 +75,9 @@ class EngineOptions(BaseModel):
     )
 
     @property
-    def joins(self) -> bool:
-        """True if requests are to be joined, whatever the engine does with batches."""
-        return self.max_batch_size not in {1, AUTO} and self.max_queue_delay_us != NEVER
+    def leaves_open(self) -> bool:
+        """True if the load is to find out whether requests are joined."""
+        return self.max_batch_size == AUTO and self.max_queue_delay_us != NEVER
 
     def check(self) -> None:
         """Raise InvalidInput for preferred sizes that no batch of the engine can have.

@@ -51,14 +51,14 @@ def failure_of(
         )
     if -exit_code in FROM_OUTSIDE:
         return Unavailable(
-            f"{work.name} was ended from outside (signal {_signal_name(-exit_code)}): {work.undone}. Upload "
+            f"{work.name} was ended from outside (signal {signal_name(-exit_code)}): {work.undone}. Upload "
             "it again.",
             retry_after=RETRY_AFTER_S,
         )
     if exit_code < 0:
         return shortage_in(words) or PlanCrashed(
             f"{work.crash} {library}{work.where} in a process of its own (signal "
-            f"{_signal_name(-exit_code)}): {work.undone}. {crashed}"
+            f"{signal_name(-exit_code)}): {work.undone}. {crashed}"
         )
     match report:
         case {"ok": True}:
@@ -96,7 +96,7 @@ def last_words(kept: bytearray) -> str:
     return kept.decode(errors="replace")[-SAID_CHARACTERS:]
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal has no name

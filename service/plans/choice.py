@@ -9,7 +9,7 @@ from trtserve.formats.backends import TENSORRT, backend_of
 from trtserve.formats.format import Format
 from trtserve.formats.sniff import tell_format
 from trtserve.options.batching import AUTO
-from trtserve.options.build_options import BuildOptions, BuildRequest, build_options
+from trtserve.options.build_options import AUTO_PROFILE, BuildOptions, BuildRequest, build_options
 from trtserve.options.engine_options import EngineOptions, UploadOptions
 from trtserve.plans.build import choose_builder
 from trtserve.plans.checks import choose_format
@@ -77,7 +77,7 @@ async def _choose_build(
     told = build_options(
         build.profile,
         precision=asked.asked().get("precision", "auto"),
-        max_batch_size=1 if decided.max_batch_size == AUTO else decided.max_batch_size,
+        max_batch_size=AUTO_PROFILE if decided.max_batch_size == AUTO else decided.max_batch_size,
         workspace_bytes=build.workspace_bytes,
         timing_cache=build.timing_cache,
     )

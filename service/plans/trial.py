@@ -2,9 +2,10 @@
 
 Backends trust the plans that they read: a damaged or hostile one may crash the process, take all of its
 memory, or never return. In a trial this happens to a child process (runtime_ext/trial.py), and the server
-continues to serve. The child loads the plan and runs nothing. It has no memory limit of its own, because the
-address space that a plan needs cannot be predicted (CUDA alone reserves terabytes of it), but the kernel
-kills it first when memory runs out.
+continues to serve. The child loads the plan. It runs it only to find out whether its requests may be joined,
+where that is left open; if that goes wrong, they are not joined, and the load goes on. The child has no
+memory limit of its own, because the address space that a plan needs cannot be predicted (CUDA alone reserves
+terabytes of it), but the kernel kills it first when memory runs out.
 """
 
 import asyncio
@@ -18,13 +19,23 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from runtime_ext.backends import TensorRtOptions, built_backends
-from trtserve.errors import TrtserveError, Unavailable, stopping
+from trtserve.errors import Unavailable, stopping
 from trtserve.formats.backends import BACKENDS, runtime_backend
 from trtserve.options.for_runtime import for_runtime
-from trtserve.plans.child import SAID_CHARACTERS, Work, failure_of, keep_last, last_words, parsed
-from trtserve.shortage import RETRY_AFTER_S, shortage_behind
+from trtserve.plans.child import (
+    FROM_OUTSIDE,
+    SAID_CHARACTERS,
+    Work,
+    failure_of,
+    keep_last,
+    last_words,
+    parsed,
+    signal_name,
+)
+from trtserve.shortage import RETRY_AFTER_S, shortage_behind, shortage_in
 from trtserve.store.database import StoredEngine
 
 logger = logging.getLogger(__name__)
@@ -33,6 +44,7 @@ logger = logging.getLogger(__name__)
 COMMAND = (sys.executable, "-P", "-m", "runtime_ext.trial")
 REPORT_BYTES = 64 * 1024  # kept from the end of the connection: the report, and how the child ended
 KILLED_WITHIN_S = 5.0  # a killed child is gone by then, or it or its host is stuck
+TOO_LONG = "an execution did not end within the time of the check"
 TRIAL = Work(
     "The plan's trial load in a process of its own",
     "The plan crashed",
@@ -40,8 +52,19 @@ TRIAL = Work(
     " in a trial load",
 )
 
-Trial = Callable[[Path, StoredEngine], Awaitable[None]]
-"""Loads the plan at a path with an engine's options; raises a TrtserveError if that fails."""
+
+class Checked(NamedTuple):
+    """What the check of an engine's batches found."""
+
+    why: str  # requests must not be joined, without a full stop; empty: they may be
+    lasting: bool = True  # False: another check may find something else
+
+
+Trial = Callable[[Path, StoredEngine], Awaitable[Checked | None]]
+"""Loads the plan at a path with an engine's options; raises a TrtserveError if that fails.
+
+Returns what the check of its batches found; None if its options or its tensors leave nothing to check.
+"""
 
 
 class HostGone(Unavailable):
@@ -53,17 +76,17 @@ class Trials:
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
-        self._running: set[asyncio.Future[None]] = set()
+        self._running: set[asyncio.Future[Checked | None]] = set()
         self._stopped = False
 
-    async def run(self, plan: Path, engine: StoredEngine) -> None:
+    async def run(self, plan: Path, engine: StoredEngine) -> Checked | None:
         """Try the plan with the engine's options. Raises what the trial raises; Unavailable after stop()."""
         if self._stopped:
             raise stopping()
         trial = asyncio.ensure_future(self._trial(plan, engine))
         self._running.add(trial)
         try:
-            await trial
+            return await trial
         except asyncio.CancelledError:
             if self._stopped:
                 raise stopping() from None
@@ -173,15 +196,15 @@ class ProcessTrial:
     async def close(self) -> None:
         await asyncio.to_thread(self._host.close)
 
-    async def __call__(self, plan: Path, engine: StoredEngine) -> None:
+    async def __call__(self, plan: Path, engine: StoredEngine) -> Checked | None:
         """Try the plan with the engine's options; leave no child behind, even if cancelled."""
         request = await asyncio.to_thread(self._request, plan, engine)
         try:
-            await self._try(request, engine)
+            return await self._try(request, engine)
         except HostGone:  # it may have ended after the request, and not because of this plan
-            await self._try(request, engine)
+            return await self._try(request, engine)
 
-    async def _try(self, request: bytes, engine: StoredEngine) -> None:
+    async def _try(self, request: bytes, engine: StoredEngine) -> Checked | None:
         report, said = bytearray(), bytearray()
         try:
             async with self._connecting:
@@ -199,6 +222,8 @@ class ProcessTrial:
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.wait(reading)
         except TimeoutError:
+            if _checking(bytes(report)):
+                return Checked(TOO_LONG)
             raise Unavailable(
                 f"The plan's trial load in a process of its own took longer than {self._timeout_s:g} s and "
                 "was ended: nothing was loaded. Try again when the machine is less busy, or start the "
@@ -216,9 +241,7 @@ class ProcessTrial:
                 end.close()
             text = last_words(said)
             logger.debug("trial load of engine %d: %s: %s", engine.id, bytes(report[-200:]), text)
-        failure = _failure(bytes(report), text, engine.backend)
-        if failure is not None:
-            raise failure
+        return _result(bytes(report), text, engine.backend)
 
     async def _replace_host(self) -> None:
         """End a host that hangs and so does not end its children; the next trial starts another."""
@@ -239,17 +262,43 @@ class ProcessTrial:
         return json.dumps(request).encode() + b"\n"
 
 
-def _failure(said: bytes, words: str, backend: str) -> TrtserveError | None:
-    """The error that a trial's output means; None if the plan loaded."""
+def _checking(said: bytes) -> bool:
+    """True if a trial's output says that the plan is loaded, and that its batches are being checked."""
+    return any(parsed([line]) == {"checking": True} for line in said.splitlines())
+
+
+def _result(said: bytes, words: str, backend: str) -> Checked | None:
+    """What a trial's output says of the engine's batches. Raises the error that it means."""
     lines = [line for line in said.splitlines() if line]
     match parsed(lines[-1:]):
         case {"exit": int(exit_code)}:
             pass
         case _:
-            return _no_host("the process that they are forked from is gone")
+            raise _no_host("the process that they are forked from is gone")
     known = BACKENDS[backend]
     report = parsed(lines[-2:-1])
-    return failure_of(TRIAL, report, exit_code, words, library=known.library, crashed=known.crashed)
+    if report == {"checking": True}:
+        return _ended_in_check(exit_code, words)
+    failure = failure_of(TRIAL, report, exit_code, words, library=known.library, crashed=known.crashed)
+    if failure is not None:
+        raise failure
+    match report:
+        case {"why_not_joined": str(why)}:
+            return Checked(why)
+    return None
+
+
+def _ended_in_check(exit_code: int, words: str) -> Checked:
+    if exit_code == -signal.SIGALRM:
+        return Checked(TOO_LONG)
+    if shortage_in(words) is not None:
+        return Checked("the check of its batches ran out of memory or threads", lasting=False)
+    if exit_code == -signal.SIGKILL:
+        return Checked("the check of its batches was killed, as happens when memory runs out", lasting=False)
+    if -exit_code in FROM_OUTSIDE:
+        return Checked("the check of its batches was ended from outside", lasting=False)
+    how = f"signal {signal_name(-exit_code)}" if exit_code < 0 else f"exit code {exit_code}"
+    return Checked(f"the process that checked its batches crashed ({how})")
 
 
 def _no_host(why: str) -> HostGone:

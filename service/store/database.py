@@ -145,6 +145,11 @@ class Database(Reader):
                 "UPDATE engine SET build = :build, plan_bytes = :plan_bytes WHERE id = :id", engine.as_row()
             )
 
+    def checked(self, engine: StoredEngine) -> None:
+        """Change what the engine's row, if it has one, says of its batches."""
+        with self._transaction() as db:
+            db.execute("UPDATE engine SET batching = :batching WHERE id = :id", engine.as_row())
+
     def unload(self, id: int) -> None:
         """Keep the engine, its versions and their names, but mark it as not loaded."""
         with self._transaction() as db:

@@ -14,6 +14,7 @@ from trtserve.formats.backends import backend_of
 from trtserve.formats.format import Format
 from trtserve.options.engine_options import EngineOptions
 from trtserve.options.names import is_name
+from trtserve.store.batch_verdict import read_verdict
 from trtserve.store.build_record import read_build
 from trtserve.store.rows import Rows, names
 from trtserve.store.staging import ID_HEX_DIGITS, engine_id
@@ -66,6 +67,8 @@ class Mending:
             mended["created"] = UNKNOWN_TIME
         if row["loaded"] not in (0, 1):
             mended["loaded"] = 1
+        if read_verdict(row["batching"]) is None:
+            mended["batching"] = ""  # the next load finds it out again
         mended["options"], lost = _options(row["options"])
         build, readable = read_build(row["build"])
         if not readable or (build is not None and build.digest != digest):

@@ -8,6 +8,7 @@ from typing import Any, Self
 import orjson
 
 from trtserve.options.engine_options import EngineOptions
+from trtserve.store.batch_verdict import BatchVerdict, read_verdict
 from trtserve.store.build_record import Build, read_build
 from trtserve.text import shown
 
@@ -25,6 +26,7 @@ class StoredEngine:
     created: str  # ISO 8601, UTC
     damage: str = ""  # a sentence: why its options are not known any more; empty: they are
     build: Build | None = None  # None: its plan was uploaded
+    batching: BatchVerdict | None = None  # None: it was not checked whether its requests may be joined
 
     @property
     def plan_digest(self) -> str | None:
@@ -45,12 +47,14 @@ class StoredEngine:
                 f"({names(unreadable)}): start the version that stored it, or upload its plan again, with "
                 "the options that it is to have."
             )
-        return cls(**{**row, "options": options, "damage": damage, "build": build})
+        told = {"options": options, "damage": damage, "build": build}
+        return cls(**{**row, **told, "batching": read_verdict(row["batching"])})
 
     def as_row(self) -> dict[str, Any]:
         """Its columns."""
         build = self.build.model_dump_json() if self.build is not None else ""
-        return {**vars(self), "options": self.options.model_dump_json(), "build": build}
+        batching = self.batching.model_dump_json() if self.batching is not None else ""
+        return {**vars(self), "options": self.options.model_dump_json(), "build": build, "batching": batching}
 
 
 def names(options: Sequence[str]) -> str:

@@ -236,6 +236,10 @@ class Store:
         self._with_reserve(lambda: self._database.built(engine))
         self.built.keep_only_plan(engine)
 
+    def record_check(self, engine: StoredEngine) -> None:
+        """From here on the engine's row, if there is one, says of its batches what `engine` does."""
+        self._database.checked(engine)
+
     def _place(self, staged: StagedPlan, engine: StoredEngine, place: Path) -> None:
         try:
             if not self._database.knows(engine.digest):

@@ -96,7 +96,8 @@ def _stored(target: Target) -> Setting:
     stored = target.stored.options
     if stored.max_batch_size == 1 or stored.max_queue_delay_us == NEVER:
         return Setting(stored.instances, 1, 0)
-    most = 0 if stored.max_batch_size == AUTO else stored.max_batch_size  # 0: no setting is the same
+    # Only a load knows what automatic batches are: no setting is the same.
+    most = 0 if stored.max_batch_size == AUTO else stored.max_batch_size
     return Setting(stored.instances, most, stored.max_queue_delay_us)
 
 

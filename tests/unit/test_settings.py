@@ -123,8 +123,8 @@ def test_a_grpc_message_is_smaller_than_2_gib() -> None:
         Settings(grpc_max_message_bytes=2 * GIB)
 
 
-def test_requests_are_not_joined_by_default() -> None:
-    assert Settings().max_batch_size == 1
+def test_requests_are_joined_where_that_is_safe_and_wait_for_no_others_by_default() -> None:
+    assert Settings().max_batch_size == "auto"
     assert Settings().max_queue_delay_us == 0
 
 

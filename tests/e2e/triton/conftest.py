@@ -25,8 +25,8 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[int, bytes]:
 
 @pytest.fixture
 def server(triton_server: Server, plans: dict[int, bytes]) -> Iterator[Server]:
-    """A server with the model `net`, y = 2x; leftovers of a test are removed."""
-    upload(triton_server, plans[2])
+    """A server with the model `net`, y = 2x, which joins no requests; leftovers of a test are removed."""
+    upload(triton_server, plans[2], max_batch_size=1)
     yield triton_server
     triton_server.client.post("/v2/systemsharedmemory/unregister").raise_for_status()
     for engine in triton_server.client.get("/engines").json()["engines"]:

@@ -1,5 +1,6 @@
 """Engines that nobody asked to batch: which join requests, and what becomes of one that fits in no batch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,21 +86,32 @@ def test_requests_whose_rows_are_independent_may_be_joined(
 ) -> None:
     info = loaded(harness, tmp_path, nodes, constants)
     assert (info.max_batch_size, info.why_not_joined) == (64, "")
-    assert why_not_joined(info, {}, coarse=False) == ""
+    assert why_not_joined(harness.runtime, info, {}, coarse=False) == ""
 
 
 @pytest.mark.parametrize(("nodes", "constants", "why"), MIXED.values(), ids=list(MIXED))
 def test_requests_whose_rows_are_mixed_must_not_be_joined(
     harness: Harness, tmp_path: Path, nodes: list[onnx.NodeProto], constants: list[TensorProto], why: str
 ) -> None:
-    assert why in why_not_joined(loaded(harness, tmp_path, nodes, constants), {}, coarse=False)
+    info = loaded(harness, tmp_path, nodes, constants)
+    assert why in why_not_joined(harness.runtime, info, {}, coarse=False)
 
 
-def test_an_engine_whose_executions_take_long_is_checked_no_further(harness: Harness, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seconds", "executions"), [(60, 1), (0.2, 2)])
+def test_an_engine_whose_executions_take_long_is_checked_no_further(
+    harness: Harness, tmp_path: Path, seconds: float, executions: int
+) -> None:
     info = loaded(harness, tmp_path, *INDEPENDENT["each element"])
-    times = iter([0.0, 0.0, 60.0])
-    why = why_not_joined(info, {}, coarse=False, execute=list, clock=lambda: next(times))
-    assert "take too long for the check" in why
+    now, ran = 0.0, 0
+
+    def slow(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        nonlocal now, ran
+        now += seconds
+        ran += 1
+        return list(inputs)
+
+    why = why_not_joined(harness.runtime, info, {}, coarse=False, execute=slow, clock=lambda: now)
+    assert ("take too long for the check" in why, ran) == (True, executions)
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ async def test_a_failed_load_discards_its_options(settings: Settings) -> None:
             await server.registry.load("net", EngineOptions(instances=200))
         assert refused.value.kind == "InvalidInput"
         with pytest.raises(InvalidInput, match="preferred batch size 8 is over"):
-            await server.registry.load("net", EngineOptions(preferred_batch_sizes="8"))
+            await server.registry.load("net", EngineOptions(preferred_batch_sizes="8", max_batch_size=1))
         server.runtime.load_error = None
         await server.registry.load("net")
         assert server.registry.ready("net").engine.stored.options.instances == 2

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pydantic_core import PydanticCustomError
 
-from runtime_ext import AUTO_DELAY
+from runtime_ext import AUTO_BATCH_SIZE, AUTO_DELAY
 from tests.asgi import refused
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, error
@@ -114,12 +114,12 @@ async def test_a_fixed_delay_is_a_number(client: httpx.AsyncClient, runtime: Fak
 
 
 @anyio
-async def test_without_batch_options_requests_are_never_joined(
+async def test_without_batch_options_the_load_decides_whether_requests_are_joined(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     await client.post("/engines", content=onnx_plan())
     batch = runtime.loads[0][3].batch
-    assert (batch.max_batch_size, batch.max_queue_delay_us) == (1, 0)
+    assert (batch.max_batch_size, batch.max_queue_delay_us) == (AUTO_BATCH_SIZE, 0)
     assert (batch.preferred_batch_sizes, batch.batch_dims) == ([], {})
 
 
@@ -175,7 +175,7 @@ async def test_the_same_plan_with_other_batch_options_is_a_conflict(client: http
 async def test_impossible_sizes_are_refused_before_a_load(settings: Settings) -> None:
     async with serving(settings) as server:
         with pytest.raises(InvalidInput, match=r"size 4 is over max_batch_size, 1: .* of 8 or more"):
-            await server.add(onnx_plan(), "net", preferred_batch_sizes="4,8")
+            await server.add(onnx_plan(), "net", preferred_batch_sizes="4,8", max_batch_size=1)
         assert (server.runtime.loads, server.files(), server.registry.engines()) == ([], [], [])
         await server.add(onnx_plan(), "net", preferred_batch_sizes="4,8", max_batch_size=8)
 

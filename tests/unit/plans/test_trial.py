@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from trtserve.errors import ExecutionFailed, InvalidInput, TrtserveError, Unavai
 from trtserve.options.engine_options import EngineOptions
 from trtserve.options.for_runtime import for_runtime
 from trtserve.plans.child import PlanCrashed
-from trtserve.plans.trial import ProcessTrial, TrialHost, Trials
+from trtserve.plans.trial import TOO_LONG, Checked, ProcessTrial, TrialHost, Trials
 from trtserve.store.database import StoredEngine
 
 pytestmark = pytest.mark.anyio
 
-OPTIONS = EngineOptions(device="cuda:0", instances=4, max_queue_size=8, cuda_graphs="off")
+OPTIONS = EngineOptions(device="cuda:0", instances=4, max_queue_size=8, cuda_graphs="off", max_batch_size=1)
 ENGINE = StoredEngine(7, "d", "tensorrt", "tensorrt", OPTIONS, 10, "2030-01-01")
 
 HOST = """
@@ -33,8 +34,9 @@ from runtime_ext import trial
 for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):  # the test runner may have ignored these
     signal.signal(number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
-def attempt(request):
-    scope = {"request": request, "json": json, "os": os, "signal": signal, "sys": sys, "Path": Path}
+def attempt(request, checking=None):
+    scope = {"request": request, "checking": checking}
+    scope |= {"json": json, "os": os, "signal": signal, "sys": sys, "Path": Path}
     exec(Path(request["plan"]).read_text(), scope)
     return scope.get("report", {"ok": True})
 trial.attempt = attempt
@@ -372,3 +374,57 @@ async def test_a_cancelled_caller_ends_the_trial() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert trial.running == 0
+
+
+# -- the check of an engine's batches
+
+OPEN = replace(ENGINE, options=EngineOptions(max_batch_size="auto"))
+
+
+@pytest.mark.parametrize(
+    ("statements", "found"),
+    [
+        ("", None),
+        ("checking(); report = dict(ok=True, why_not_joined='')", Checked("")),
+        ("checking(); report = dict(ok=True, why_not_joined='mixed')", Checked("mixed")),
+        ("checking(); signal.raise_signal(signal.SIGALRM)", Checked(TOO_LONG)),
+        (
+            "checking(); signal.raise_signal(signal.SIGSEGV)",
+            Checked("the process that checked its batches crashed (signal SIGSEGV)"),
+        ),
+        ("checking(); os._exit(3)", Checked("the process that checked its batches crashed (exit code 3)")),
+        (
+            "checking(); os.kill(os.getpid(), signal.SIGKILL)",
+            Checked("the check of its batches was killed, as happens when memory runs out", lasting=False),
+        ),
+        (
+            "checking(); os.kill(os.getpid(), signal.SIGTERM)",
+            Checked("the check of its batches was ended from outside", lasting=False),
+        ),
+        (
+            "checking(); os.write(2, b'std::bad_alloc'); os.abort()",
+            Checked("the check of its batches ran out of memory or threads", lasting=False),
+        ),
+    ],
+)
+async def test_whatever_happens_in_a_check_the_plan_has_loaded(
+    trial: ProcessTrial, plan: Run, statements: str, found: Checked | None
+) -> None:
+    assert await trial(plan(statements), OPEN) == found
+
+
+async def test_a_check_that_outlasts_the_time_of_a_trial_ends_without_a_failure(
+    host: TrialHost, plan: Run
+) -> None:
+    trial = process_trial(host, timeout_s=0.5)
+    assert await trial(plan("checking(); signal.pause()"), OPEN) == Checked(TOO_LONG)
+
+
+async def test_a_plan_that_crashes_after_its_check_is_refused(trial: ProcessTrial, plan: Run) -> None:
+    crash = "checking(); os._exit = lambda code: os.kill(os.getpid(), signal.SIGSEGV)"
+    with pytest.raises(PlanCrashed, match="SIGSEGV"):
+        await trial(plan(f"{crash}; report = dict(ok=True, why_not_joined='')"), OPEN)
+
+
+async def test_an_engine_that_leaves_nothing_open_is_not_checked(trial: ProcessTrial, plan: Run) -> None:
+    assert await trial(plan("assert checking is None"), ENGINE) is None

@@ -25,7 +25,7 @@ BATCHED: dict[str, Any] = {
 }
 
 
-ONE = EngineOptions(instances=1, max_queue_size=8)
+ONE = EngineOptions(instances=1, max_queue_size=8, max_batch_size=1)
 
 
 def digest(id: int) -> str:
@@ -151,7 +151,7 @@ def turn_back(path: Path, schema: int) -> None:
         for option in EngineOptions.model_fields:
             db.execute(f"ALTER TABLE engine ADD COLUMN {option} ANY")
             db.execute(f"UPDATE engine SET {option} = options ->> '{option}'")
-        for column in ("options", "build", *LACKED[schema]):
+        for column in ("options", "build", "batching", *LACKED[schema]):
             db.execute(f"ALTER TABLE engine DROP COLUMN {column}")
         db.execute("DROP TABLE store")
         db.execute(f"PRAGMA user_version = {schema}")

@@ -23,7 +23,7 @@ COPY = "metadata.copy"
 DIGESTS = [hashlib.sha256(onnx_plan(seed)).hexdigest() for seed in range(1, 5)]
 IDS = list(map(engine_id, DIGESTS))
 OPTIONS = [
-    EngineOptions(device="cpu", instances=3, precision="bf16"),
+    EngineOptions(device="cpu", instances=3, precision="bf16", max_batch_size=1),
     EngineOptions(
         max_batch_size=8,
         max_queue_delay_us="auto",
