@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import bodies, models, wrk
+from bench import bodies, hand_written, models, wrk
 from bench.serving import add, serving
 
 SERVER_CORE, LOAD_CORE = 0, 1
@@ -30,10 +30,15 @@ def measure(folder: Path, rounds: int, seconds: int, peers: dict[str, str]) -> l
         "16 floats, JSON": ("identity", bodies.as_json(folder, "INPUT0", "OUTPUT0", small)),
         "1.4 MB JSON": ("image", bodies.as_json(folder, "INPUT0", "OUTPUT0", image)),
     }
-    with serving(folder, SERVER_CORE) as server:
-        add(server, "identity", models.doubling(folder / "identity.onnx", [16]), max_batch_size=64)
-        add(server, "image", models.doubling(folder / "image.onnx", [3, 224, 224]))
-        urls = {"trtserve": str(server.client.base_url).rstrip("/") + "/engines", **peers}
+    plans = folder / "models"
+    plans.mkdir()
+    identity = models.doubling(plans / "identity.onnx", [16])
+    image_plan = models.doubling(plans / "image.onnx", [3, 224, 224])
+    with serving(folder, SERVER_CORE) as server, hand_written.serving(plans, SERVER_CORE) as by_hand:
+        add(server, "identity", identity, max_batch_size=64)
+        add(server, "image", image_plan, max_batch_size=1)
+        own = str(server.client.base_url).rstrip("/") + "/engines"
+        urls = {"trtserve": own, hand_written.NAME: by_hand, **peers}
         rows = []
         for payload, (model, request) in requests.items():
             rows += _rows(payload, model, request, urls, rounds=rounds, seconds=seconds)

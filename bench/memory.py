@@ -20,7 +20,7 @@ def measure(folder: Path, seconds: int) -> dict[str, Any]:
     small = np.random.rand(1, 16).astype(np.float32)
     with serving(folder) as server:
         process = psutil.Process(server.process.pid)
-        images = add(server, "image", models.doubling(folder / "image.onnx", [3, 224, 224]))
+        images = add(server, "image", models.doubling(folder / "image.onnx", [3, 224, 224]), max_batch_size=1)
         smalls = add(server, "identity", models.doubling(folder / "identity.onnx", [16]), max_batch_size=64)
         loads = [
             (images, bodies.binary(folder, "INPUT0", "OUTPUT0", image), 8),

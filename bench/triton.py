@@ -91,7 +91,7 @@ class Triton:
     @contextmanager
     def serving(self, models: Path, backends: Path, core: int, *, grpc: bool = False) -> Iterator[str]:
         """Yield the URL of the models, or the address for gRPC, once all are ready."""
-        port, grpc_port = _free_port(), _free_port()
+        port, grpc_port = free_port(), free_port()
         log = models.with_suffix(".log")
         command = [
             str(self._binary),
@@ -111,7 +111,7 @@ class Triton:
             _wait_until_ready(process, port, log)
             yield f"127.0.0.1:{grpc_port}" if grpc else f"http://127.0.0.1:{port}/v2/models"
         finally:
-            _stop(process)
+            stop(process)
 
     def _environment(self) -> dict[str, str]:
         libraries = [str(self._packages / "nvidia_pytriton.libs"), os.environ.get("LD_LIBRARY_PATH", "")]
@@ -135,7 +135,7 @@ def _repository(folder: Path, backend: str) -> Path:
     return folder
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port that was just free: Triton does not accept port 0."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -154,7 +154,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) ->
     raise RuntimeError(f"Triton did not start; the end of its log:\n{log.read_text()[-2000:]}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOPS_WITHIN_S)

@@ -17,12 +17,14 @@ from bench.serving import add, serving
 
 SERVER_CORE, LOAD_CORE = 0, 1
 CONNECTIONS = (1, 8, 64)
+WARM = 8  # connections of the loads that are not measured
 CASES = {
     "nothing": "nothing",
     "headers": "per-request headers",
     "lengths": "300 lengths",
     "engines": "50 engines",
 }
+PEER_CASES = {"nothing", "headers"}  # the others would take minutes, and a peer has one model
 ENGINES = 50
 
 
@@ -51,13 +53,15 @@ def measure(folder: Path, rounds: int, seconds: int, peers: dict[str, str]) -> l
             for connections in CONNECTIONS
             for name, url in urls.items()
             for case in CASES
-            if case != "engines" or name == "trtserve"  # a peer has one such model
+            if name == "trtserve" or case in PEER_CASES
         }
         measured: dict[tuple[str, int, str, str], list[wrk.Load]] = {key: [] for key in loads}
-        for number in range(-1, rounds):  # the first round warms
+        for (_, connections, _, _), varied in loads.items():
+            if connections == WARM:
+                wrk.load_varied(varied, connections, 1, LOAD_CORE)
+        for _ in range(rounds):
             for key, varied in loads.items():
-                load = wrk.load_varied(varied, key[1], seconds if number >= 0 else 1, LOAD_CORE)
-                measured[key] += [load] if number >= 0 else []
+                measured[key].append(wrk.load_varied(varied, key[1], seconds, LOAD_CORE))
     per_second = {key: statistics.median(load.per_second for load in each) for key, each in measured.items()}
     return [
         {
