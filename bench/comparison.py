@@ -85,12 +85,12 @@ def _figures(results: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
             )
 
 
-def _rates(rows: list[Row], keys: tuple[str, ...]) -> Iterator[tuple[str, Figure]]:
+def _rates(rows: list[Row], keys: tuple[str, ...], part: str = "") -> Iterator[tuple[str, Figure]]:
     """The rates of our servers, their ratios to each peer under the same load, and all errors of ours."""
     for ours in rows:
         if not str(ours["server"]).startswith(OWN):
             continue
-        load = ", ".join(f"c={ours[key]}" if key == "concurrency" else str(ours[key]) for key in keys)
+        load = part + ", ".join(f"c={ours[key]}" if key == "concurrency" else str(ours[key]) for key in keys)
         rate = f"{load}, {ours['server']}, requests/s"
         yield rate, Figure(ours["per_second"])
         yield f"{load}, {ours['server']}, errors", Figure(ours["errors"], BETTER_LOWER)
@@ -102,18 +102,11 @@ def _rates(rows: list[Row], keys: tuple[str, ...]) -> Iterator[tuple[str, Figure
 
 
 def _varied(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
-    keys = ("payload", "concurrency", "varies")
-    yield from ((f"varied, {name}", figure) for name, figure in _prefixed(_rates(rows, keys)))
+    yield from _rates(rows, ("payload", "concurrency", "varies"), "varied, ")
     for row in rows:
         if str(row["server"]).startswith(OWN):
             load = f"{row['payload']}, c={row['concurrency']}, {row['varies']}"
             yield f"varied, {load}, {row['server']}, share of one head", Figure(row["share"])
-
-
-def _prefixed(some: Iterator[tuple[str, Figure]]) -> Iterator[tuple[str, Figure]]:
-    """The figures, with the rates that ratios stand for named as in `_varied`."""
-    for name, figure in some:
-        yield name, Figure(figure.value, figure.better, figure.of and f"varied, {figure.of}")
 
 
 def _latency(result: Row) -> Iterator[tuple[str, Figure]]:

@@ -10,7 +10,6 @@ import statistics
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,19 +20,12 @@ from bench import models, triton, wrk
 from bench.compiled import compiled
 from bench.frontend import LOAD_CORE, SERVER_CORE
 from bench.serving import add, serving
+from bench.wrk import Load
 
 CONCURRENCY = (1, 8, 64)
 SERVICE = "/inference.GRPCInferenceService/"
 KINDS = {"unary": SERVICE + "ModelInfer", "stream": SERVICE + "ModelStreamInfer"}
 SHAPES = {"identity": ("16 floats", [16]), "image": ("602 KB", [3, 224, 224])}
-
-
-@dataclass(frozen=True)
-class Load:
-    per_second: float
-    p50_us: float
-    p99_us: float
-    errors: int
 
 
 def measure(folder: Path, rounds: int, seconds: int, venv: Path | None) -> dict[str, Any]:

@@ -7,20 +7,18 @@ Inference Protocol's requests with one input and one output, in JSON or with bin
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import openvino
 import orjson
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 
-from bench.triton import free_port, stop
+from bench.triton import becomes_ready, free_port, stop
 from bench.wrk import on_core
 
 NAME = "fastapi + openvino"
@@ -87,21 +85,11 @@ def serving(models: Path, core: int) -> Iterator[str]:
     with on_core(core):
         process = subprocess.Popen([sys.executable, "-m", "bench.hand_written", str(models), str(port)])
     try:
-        _wait_until_ready(process, port)
+        if not becomes_ready(process, port, STARTS_WITHIN_S):
+            raise SystemExit("error: the service written by hand did not start")
         yield f"http://127.0.0.1:{port}/v2/models"
     finally:
         stop(process)
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + STARTS_WITHIN_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/v2/health/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise SystemExit("error: the service written by hand did not start")
 
 
 def main() -> None:

@@ -108,7 +108,8 @@ class Triton:
                 command, stdout=written, stderr=subprocess.STDOUT, env=self._environment()
             )
         try:
-            _wait_until_ready(process, port, log)
+            if not becomes_ready(process, port):
+                raise RuntimeError(f"Triton did not start; the end of its log:\n{log.read_text()[-2000:]}")
             yield f"127.0.0.1:{grpc_port}" if grpc else f"http://127.0.0.1:{port}/v2/models"
         finally:
             stop(process)
@@ -142,16 +143,17 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + STARTS_WITHIN_S
+def becomes_ready(process: subprocess.Popen[bytes], port: int, within_s: float = STARTS_WITHIN_S) -> bool:
+    """Wait until a server of the Open Inference Protocol is ready; False if it ends, or takes too long."""
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if httpx.get(f"http://127.0.0.1:{port}/v2/health/ready").status_code == 200:
-                return
+                return True
         except httpx.TransportError:  # it does not listen yet
             pass
         time.sleep(0.1)
-    raise RuntimeError(f"Triton did not start; the end of its log:\n{log.read_text()[-2000:]}")
+    return False
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

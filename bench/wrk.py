@@ -22,7 +22,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Load:
-    """The result of wrk; the percentiles are corrected for coordinated omission."""
+    """What a load generator counted; the percentiles of wrk are corrected for coordinated omission."""
 
     per_second: float
     p50_us: float

@@ -22,9 +22,9 @@ Array = np.ndarray[Any, Any]
 Execute = Callable[[Sequence[Array]], Sequence[Array]]
 
 BUDGET_S = 2.0  # after which no further execution begins
-EXECUTIONS = (
-    10  # that are left after the first two, each as long as one of them: a batch may cost as its items
-)
+# The executions that are left after the first two, each as long as one of those: a batch may cost as much as
+# its items.
+EXECUTIONS = 10
 MOST_BYTES = 64 * 1024**2  # of the inputs, and of the inputs and outputs of a batch
 OPEN_DIMS = (32, 8, 224, 1)  # tried for a dimension that is not the batch and has no bound
 LARGE = 5  # requests of the largest batch that is tried
@@ -299,9 +299,7 @@ def _values(numbers: random.Random, spec: TensorSpec, dims: list[int], attempt: 
     if dtype.kind == "f":
         values = _uniform(numbers, count)
         if attempt == 0:  # nearly normal: mean 0, variance 1
-            values = sum((_uniform(numbers, count) for _ in range(3)), values) * math.sqrt(3) - 2 * math.sqrt(
-                3
-            )
+            values = sum((_uniform(numbers, count) for _ in range(3)), values - 2) * math.sqrt(3)
         values = values * (1, 1, 255)[attempt]
         if spec.datatype == "BF16":
             values = _widened(_narrowed(values.astype(np.float32)))

@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.server import Server
 from tests.seam.models import doubling
 
+ENGINES = 12
 WATCHED_S = 3.0
 
 # uvicorn's loop wakes ten times a second, for its date and its exit flag; everything else waits for
@@ -24,17 +25,16 @@ MOST_CPU = 0.1  # of a core, for a thread that spins without a switch: it takes 
 
 @pytest.fixture
 def idle(tmp_path: Path) -> Iterator[Server]:
-    """A server with one engine that has answered requests."""
+    """A server with engines that have answered requests."""
     with Server(tmp_path / "store", "--trial-load", "off", grpc=True) as server:
-        add(server, tmp_path, range(1))
+        add_engines(server, tmp_path)
         yield server
 
 
-def add(server: Server, folder: Path, numbers: range) -> None:
-    """Add engines, and let each answer requests."""
+def add_engines(server: Server, folder: Path) -> None:
     model = onnx.load(str(doubling(folder / "doubling.onnx")))
     body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
-    for number in numbers:
+    for number in range(ENGINES):
         name = model.graph.name = f"idle-{number}"  # another plan, and so another engine
         plan = model.SerializeToString()
         server.client.post("/engines", params={"name": name}, content=plan).raise_for_status()
@@ -42,13 +42,10 @@ def add(server: Server, folder: Path, numbers: range) -> None:
             server.client.post(f"/engines/{name}/infer", json=body).raise_for_status()
 
 
-def tasks(server: Server) -> list[Path]:
-    return list(Path(f"/proc/{server.process.pid}/task").iterdir())
-
-
 def switches(server: Server) -> int:
     """The context switches of all threads, by their own will and forced."""
-    counts = (re.findall(r"ctxt_switches:\s+(\d+)", (task / "status").read_text()) for task in tasks(server))
+    threads = Path(f"/proc/{server.process.pid}/task").iterdir()
+    counts = (re.findall(r"ctxt_switches:\s+(\d+)", (thread / "status").read_text()) for thread in threads)
     return sum(int(count) for each in counts for count in each)
 
 
@@ -57,8 +54,7 @@ def cpu_seconds(server: Server) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_an_idle_server_with_engines_burns_no_cpu(idle: Server, tmp_path: Path) -> None:
-    add(idle, tmp_path, range(1, 12))
+def test_an_idle_server_with_engines_burns_no_cpu(idle: Server) -> None:
     before, cpu_before, began = switches(idle), cpu_seconds(idle), time.monotonic()
     threading.Event().wait(WATCHED_S)  # nothing is to happen, so there is nothing to wait for
     watched_s = time.monotonic() - began

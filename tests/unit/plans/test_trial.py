@@ -1,4 +1,7 @@
-"""Trial loads, with child processes that misbehave as a plan may make them."""
+"""Trial loads, with child processes that misbehave as a plan may make them.
+
+Above 400 lines, because all of them, and the checks of batches at the end, need the host at the top.
+"""
 
 import asyncio
 import json
