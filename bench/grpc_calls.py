@@ -116,7 +116,7 @@ def _servers(folder: Path, venv: Path | None) -> Iterator[dict[str, str]]:
             server = stack.enter_context(serving(folder, SERVER_CORE, "--grpc-server", kind, grpc=True))
             for model, (_, shape) in SHAPES.items():
                 plan = models.doubling(folder / f"{model}.onnx", shape)
-                add(server, model, plan, **({"max_batch_size": 64} if model == "identity" else {}))
+                add(server, model, plan, max_batch_size=64 if model == "identity" else 1)
             addresses[name] = server.grpc_address
         peers = stack.enter_context(triton.peers(venv, folder, SERVER_CORE, grpc=True))
         yield addresses | {name: address for name, address in peers.items() if name == "triton-c++"}
