@@ -70,9 +70,14 @@ class EngineInfo:
     @property
     def backend(self) -> str: ...
     @property
-    def device(self) -> str: ...
+    def device(self) -> str:
+        """Its devices, with commas between them."""
     @property
-    def instances(self) -> int: ...
+    def devices(self) -> list[str]:
+        """At least one; the engine has a replica on each."""
+    @property
+    def instances(self) -> int:
+        """On each device."""
     @property
     def max_queue_size(self) -> int: ...
     @property
@@ -117,7 +122,8 @@ class LoadOptions:
     """How an engine is loaded: the options of core/load_options.h by name; those of `batch` may be given
     beside the others. TypeError for a name or a type that they do not have.
 
-    `instances` 0: the backend chooses. `precision`: f32, f16 or bf16.
+    `device`: auto, all, cpu, cuda, cuda:N, or several with commas between them. `instances` on each device;
+    0: the backend chooses. `precision`: f32, f16 or bf16.
     `threads`: CPU threads of all its instances together; 0: one per core. `cuda_graphs`: off, auto or on."""
 
     name: str

@@ -33,6 +33,18 @@ namespace {
 
 using NoGil = py::call_guard<py::gil_scoped_release>;
 
+std::vector<std::string> devices_of(const Engine& engine) {
+  std::vector<std::string> devices;
+  for (const auto& replica : engine.replicas()) devices.push_back(replica->device().str());
+  return devices;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ",") + name;
+  return text;
+}
+
 /// An engine as Python sees it: a copy, so that it does not keep the engine resident.
 struct EngineInfo {
   /// `served` is null where it is not served, as before the end of its load.
@@ -40,8 +52,9 @@ struct EngineInfo {
       : id(engine.id()),
         name(engine.name()),
         backend(engine.backend()),
-        device(engine.device().str()),
-        instances(engine.backend_engine().instances()),
+        device(joined(devices_of(engine))),
+        devices(devices_of(engine)),
+        instances(static_cast<int>(engine.replicas().front()->instances())),
         max_queue_size(engine.options().max_queue_size),
         max_batch_size(served != nullptr ? served->max_items() : 1),
         why_not_joined(served != nullptr ? served->why_not_joined() : ""),
@@ -52,8 +65,9 @@ struct EngineInfo {
   EngineId id;
   std::string name;
   std::string backend;
-  std::string device;
-  int instances;
+  std::string device;  // all, with commas between them
+  std::vector<std::string> devices;
+  int instances;  // on each device
   int64_t max_queue_size;
   int64_t max_batch_size;
   std::string why_not_joined;
@@ -162,6 +176,7 @@ void bind_engine(py::module_& module) {
       .def_readonly("name", &EngineInfo::name)
       .def_readonly("backend", &EngineInfo::backend)
       .def_readonly("device", &EngineInfo::device)
+      .def_readonly("devices", &EngineInfo::devices)
       .def_readonly("instances", &EngineInfo::instances)
       .def_readonly("max_queue_size", &EngineInfo::max_queue_size)
       .def_readonly("max_batch_size", &EngineInfo::max_batch_size)
@@ -278,7 +293,7 @@ void bind_runtime(py::module_& module) {
             std::string json;
             {
               const py::gil_scoped_release no_gil;
-              json = runtime.manager().find(id)->backend_engine().layers();
+              json = runtime.manager().find(id)->first().layers();
             }
             return sentence(json);
           },

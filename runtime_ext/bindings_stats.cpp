@@ -48,7 +48,7 @@ EngineStats::EngineStats(const ServedEngine& served, const RequestNumbers& numbe
       execution_count(numbers.batch.count()),
       last_inference_ms(numbers.last_inference.count()),
       batches(batches_of(numbers)),
-      counters(served.engine().backend_engine().counters()),
+      counters(served.engine().counters()),
       queue_depth(served.queue_depth()),
       instances(served.instances()),
       instances_busy(served.instances_busy()),

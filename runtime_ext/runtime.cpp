@@ -30,7 +30,7 @@ std::shared_ptr<Engine> Runtime::load(EngineId id, const std::string& plan_path,
     manager_.unload(id, *clock_, clock_->now());
     const auto failure = std::current_exception();
     if (const auto shortage = shortage_behind(engine->label(), failure)) throw Error(*shortage);
-    throw explained(engine->device(), engine->label(), failure);
+    throw explained(engine->replicas().front()->device(), engine->label(), failure);
   }
   return engine;
 }

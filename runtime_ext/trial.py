@@ -62,7 +62,9 @@ def attempt(request: Request, checking: Callable[[], None] | None = None) -> dic
         plugins=tuple(map(Path, request["plugins"])),
         allow_host_code=request["allow_host_code"],
     )
-    options = LoadOptions(**request["options"] | {"name": "trial", "instances": 1})
+    # On one device: what a plan does to a process, it does on each.
+    device = str(request["options"].get("device", "auto")).partition(",")[0].replace("all", "auto")
+    options = LoadOptions(**request["options"] | {"name": "trial", "instances": 1, "device": device})
     try:
         runtime = create_runtime(tensorrt=tensorrt)
         info = runtime.load(TRIAL_ID, request["plan"], request["backend"], options)

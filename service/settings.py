@@ -50,19 +50,24 @@ QueueDelay = Annotated[
 ]
 """How long a request may wait for others to be joined with: microseconds, or as long as it pays."""
 
-DEVICE = "auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?"  # one spelling for each, because builds take turns by it
+_GPU = "cuda(:(0|[1-9][0-9]{0,2}))?"  # one spelling for each, because builds take turns by it
+DEVICE = f"auto|all|cpu|{_GPU}(,{_GPU}){{0,63}}"
 
 
 def _device(given: str) -> str:
     if not re.fullmatch(DEVICE, given):
-        raise PydanticCustomError("device", "Input should be 'auto', 'cpu', 'cuda' or 'cuda:N'")
+        raise PydanticCustomError(
+            "device",
+            "Input should be 'auto', 'all', 'cpu', 'cuda', 'cuda:N', or GPUs with commas between them",
+        )
     return given
 
 
 Device = Annotated[
     str, AfterValidator(_device), WithJsonSchema({"type": "string", "pattern": f"^({DEVICE})$"})
 ]
-"""Where an engine runs; auto is the first GPU for the tensorrt backend, and the CPU for openvino."""
+"""Where an engine runs. For the tensorrt backend auto is the first GPU, and all is every GPU; for openvino
+both are the CPU."""
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AnySeconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -132,11 +137,14 @@ class Settings(BaseSettings):
         Path("trtserve-store"), description="Folder for the plans and their metadata; created if missing."
     )
     device: Device = Field(
-        "auto", description="Where engines run unless an upload says otherwise: auto, cpu, cuda or cuda:N."
+        "auto",
+        description="Where engines run unless an upload says otherwise: auto, all, cpu, cuda, cuda:N, or "
+        "several GPUs with commas between them.",
     )
     instances: Instances = Field(
         0,
-        description="Instances per engine unless an upload says otherwise; 0 lets the backend choose.",
+        description="Instances per engine and device unless an upload says otherwise; 0 lets the backend "
+        "choose.",
     )
     max_queue_size: QueueSize = Field(
         256,

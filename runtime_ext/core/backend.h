@@ -109,7 +109,12 @@ class Backend {
   /// The version of the library behind the backend.
   virtual std::string version() const = 0;
 
-  /// Deserializes the plan file. InvalidInput if the plan is at fault.
+  /// The devices that LoadOptions::device stands for, at least one, each as load() takes it. Unsupported or
+  /// InvalidInput for one that there is not.
+  virtual std::vector<std::string> devices(const std::string& option) { return {option}; }
+
+  /// Deserializes the plan file on one device. Called by several threads concurrently. InvalidInput if the plan is at
+  /// fault.
   virtual std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) = 0;
 
   /// True if build() can work: what it needs beside the library is there. May open libraries.
@@ -126,7 +131,7 @@ class Backend {
 
 /// Raised whenever this header, load_options.h, build_options.h or build_progress.h changes; a plugin with another
 /// number is refused.
-inline constexpr int kBackendAbi = 6;
+inline constexpr int kBackendAbi = 7;
 
 }  // namespace trtserve
 

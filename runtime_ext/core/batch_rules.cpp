@@ -87,7 +87,7 @@ BackendEngine::Shapes batch_shapes(const Engine& engine, const BatchRules& rules
 void check_known_shapes(const Engine& engine, const BatchRules& rules) {
   for (const int64_t items : two_batches(engine, rules)) {
     for (const int64_t other : {int64_t{-1}, kAnySize}) {
-      const auto known = engine.backend_engine().output_shapes(batch_shapes(engine, rules, items, other));
+      const auto known = engine.first().output_shapes(batch_shapes(engine, rules, items, other));
       if (!known) continue;
       for (size_t i = 0; i < known->size(); ++i) {
         const auto& shape = (*known)[i];

@@ -54,6 +54,12 @@ void check_alive(at::Device device) {
   fail(Kind::Unavailable, "device ", device.str(), " is dead: ", found->second, ": restart the server");
 }
 
+bool is_alive(at::Device device) {
+  if (device.is_cpu()) return true;
+  const std::lock_guard lock(dead().mutex);
+  return dead().reasons.count(device.str()) == 0;
+}
+
 bool still_alive(at::Device device, const std::string& reason) {
   if (device.is_cpu() || answers(device)) return true;
   const std::string line = reason.substr(0, reason.find('\n'));  // torch adds advice and a stack trace

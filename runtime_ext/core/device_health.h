@@ -16,6 +16,9 @@ namespace trtserve {
 /// Throws Unavailable, with the reason, if the device is dead.
 void check_alive(at::Device device);
 
+/// False if the device is known to be dead.
+bool is_alive(at::Device device);
+
 /// Call it after a failure on `device`. Checks whether the device still answers; if not, records it as dead for
 /// `reason`. Does not wait for work on the device.
 bool still_alive(at::Device device, const std::string& reason);

@@ -22,6 +22,8 @@ class DeviceLane {
   /// `stream` is one of the device, and outlives this; null on the CPU.
   DeviceLane(at::Device device, DeviceStream* stream) : device_(device), stream_(stream) {}
 
+  at::Device device() const { return device_; }
+
   /// Call it before everything else. Propagates the device's exceptions; further calls do nothing.
   void enter();
 

@@ -1,5 +1,8 @@
 #include "core/engine.h"
 
+#include <algorithm>
+#include <future>
+
 #include "core/device_health.h"
 #include "core/error.h"
 
@@ -7,17 +10,38 @@ namespace trtserve {
 
 namespace {
 
-std::vector<std::unique_ptr<ExecutionContext>> create_contexts(BackendEngine& engine, const std::string& label) {
-  check_names(engine.inputs());  // before contexts allocate device memory
-  check_names(engine.outputs());
-  try {
-    std::vector<std::unique_ptr<ExecutionContext>> contexts;
-    contexts.reserve(static_cast<size_t>(engine.instances()));
-    for (int i = 0; i < engine.instances(); ++i) contexts.push_back(engine.create_context());
-    return contexts;
-  } catch (...) {
-    throw explained(engine.device(), c10::str("an execution context of ", label), std::current_exception());
+using Replicas = std::vector<std::unique_ptr<Replica>>;
+
+std::string label_of(EngineId id, const std::string& name) {
+  return name.empty() ? c10::str("engine ", id) : c10::str("engine ", id, " (", name, ")");
+}
+
+void check_devices(const std::vector<std::string>& devices) {
+  for (auto device = devices.begin(); device != devices.end(); ++device) {
+    if (std::find(devices.begin(), device, *device) != device) {
+      fail(Kind::InvalidInput, "device names ", *device, " twice; an engine has one replica on each device");
+    }
   }
+}
+
+Replicas load_replicas(Backend& backend, const std::string& plan_path, const LoadOptions& options,
+                       const std::string& label) {
+  const auto devices = backend.devices(options.device);
+  check_devices(devices);
+  const auto load = [&](const std::string& device) {
+    LoadOptions on_device = options;
+    on_device.device = device;
+    return std::make_unique<Replica>(backend.load(plan_path, on_device), label);
+  };
+  std::vector<std::future<std::unique_ptr<Replica>>> others;  // their destructors wait
+  for (size_t i = 1; i < devices.size(); ++i) {
+    others.push_back(std::async(std::launch::async, load, devices[i]));
+  }
+  Replicas replicas;
+  replicas.reserve(devices.size());
+  replicas.push_back(load(devices.front()));
+  for (auto& other : others) replicas.push_back(other.get());
+  return replicas;
 }
 
 }  // namespace
@@ -28,12 +52,46 @@ Engine::Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> b
       backend_name_(std::move(backend_name)),
       options_(std::move(options)),
       backend_(std::move(backend)),
-      backend_engine_(backend_->load(plan_path, options_)),
-      properties_(backend_engine_->properties()),
-      contexts_(create_contexts(*backend_engine_, label())) {}
+      replicas_(load_replicas(*backend_, plan_path, options_, label_of(id_, options_.name))),
+      properties_(first().properties()) {}
 
-std::string Engine::label() const {
-  return name().empty() ? c10::str("engine ", id_) : c10::str("engine ", id_, " (", name(), ")");
+Replica& Engine::replica_for(at::Device device) const {
+  Replica* live = nullptr;
+  for (const auto& replica : replicas_) {
+    if (replica->device() == device) return *replica;
+    if (live == nullptr && is_alive(replica->device())) live = replica.get();
+  }
+  return live == nullptr ? *replicas_.front() : *live;
+}
+
+size_t Engine::instances() const {
+  size_t instances = 0;
+  for (const auto& replica : replicas_) instances += replica->instances();
+  return instances;
+}
+
+std::map<std::string, int64_t> Engine::counters() const {
+  std::map<std::string, int64_t> sums;
+  for (const auto& replica : replicas_) {
+    for (const auto& [name, count] : replica->backend_engine().counters()) sums[name] += count;
+  }
+  return sums;
+}
+
+std::string Engine::label() const { return label_of(id_, name()); }
+
+void Engine::interrupt(std::thread::id thread) {
+  for (const auto& replica : replicas_) replica->contexts().interrupt(thread);
+}
+
+bool Engine::close(Clock& clock, TimePoint deadline) {
+  bool ended = true;
+  for (const auto& replica : replicas_) ended = replica->contexts().close(clock, deadline) && ended;
+  return ended;
+}
+
+void Engine::synchronize() {
+  for (const auto& replica : replicas_) replica->contexts().synchronize();
 }
 
 }  // namespace trtserve

@@ -3,19 +3,22 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "core/backend.h"
-#include "core/context_pool.h"
+#include "core/replica.h"
 
 namespace trtserve {
 
 /// The first 52 bits of the plan's SHA-256: exact in JSON, in JavaScript and as a constant in a graph.
 using EngineId = int64_t;
 
-/// A plan, deserialized and resident, with its pool of execution contexts. Immutable and thread safe.
+/// A plan, deserialized and resident: a replica on each of its devices. Immutable and thread safe.
 class Engine {
  public:
-  /// Deserializes the plan with `backend`, registered as `backend_name`.
+  /// Deserializes the plan with `backend`, registered as `backend_name`, on each device that the options name; on all
+  /// of them at the same time.
   Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> backend, const std::string& plan_path,
          LoadOptions options);
 
@@ -23,32 +26,49 @@ class Engine {
   const std::string& name() const { return options_.name; }
   const std::string& backend() const { return backend_name_; }
   const LoadOptions& options() const { return options_; }
-  const BackendEngine& backend_engine() const { return *backend_engine_; }
-  const std::vector<TensorSpec>& inputs() const { return backend_engine_->inputs(); }
-  const std::vector<TensorSpec>& outputs() const { return backend_engine_->outputs(); }
-  at::Device device() const { return backend_engine_->device(); }
+  const std::vector<TensorSpec>& inputs() const { return first().inputs(); }
+  const std::vector<TensorSpec>& outputs() const { return first().outputs(); }
+
+  /// At least one, in the order in which the options name their devices.
+  const std::vector<std::unique_ptr<Replica>>& replicas() const { return replicas_; }
+
+  /// The first replica as its backend sees it: for facts that are the same on every device.
+  const BackendEngine& first() const { return replicas_.front()->backend_engine(); }
+
+  /// The replica that serves a caller whose tensors are on `device`: the one there; otherwise the first whose device
+  /// is alive, or the first if none is.
+  Replica& replica_for(at::Device device) const;
+
+  /// The number of instances on all devices.
+  size_t instances() const;
 
   /// The backend's properties, read once after the load, because asking the backend may wait for an execution.
   const std::map<std::string, std::string>& properties() const { return properties_; }
 
+  /// The backend's counters, added up over the devices.
+  std::map<std::string, int64_t> counters() const;
+
   /// "engine 123 (LeNet)", for messages.
   std::string label() const;
 
-  ContextPool& contexts() { return contexts_; }
+  /// Interrupts the execution in the context that `thread` has leased, if any.
+  void interrupt(std::thread::id thread);
 
-  /// A stream for an instance; null on the CPU.
-  std::unique_ptr<DeviceStream> create_stream() { return backend_engine_->create_stream(); }
+  /// Refuses new leases of contexts, and blocks until every lease has ended. Returns false if some last beyond
+  /// `deadline`: see ContextPool::close().
+  bool close(Clock& clock, TimePoint deadline);
+
+  /// Blocks until the work of all contexts is complete. Call it once every lease has ended.
+  void synchronize();
 
  private:
   const EngineId id_;
   const std::string backend_name_;
   const LoadOptions options_;
-  // The order matters: contexts are destroyed before the engine, and the engine before its backend. An engine in use
-  // may hold the last reference to the backend.
+  // The order matters: replicas are destroyed before their backend. An engine in use may hold the last reference to it.
   const std::shared_ptr<Backend> backend_;
-  const std::unique_ptr<BackendEngine> backend_engine_;
+  const std::vector<std::unique_ptr<Replica>> replicas_;
   const std::map<std::string, std::string> properties_;
-  ContextPool contexts_;
 };
 
 }  // namespace trtserve

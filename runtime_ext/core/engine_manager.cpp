@@ -118,8 +118,8 @@ void EngineManager::unload(EngineId id, Clock& clock, TimePoint deadline, bool l
     engine = std::move(found->second);
     engines_.erase(found);
   }
-  const bool ended = engine->contexts().close(clock, left_behind ? TimePoint::min() : deadline);
-  if (ended && !left_behind) engine->contexts().synchronize();
+  const bool ended = engine->close(clock, left_behind ? TimePoint::min() : deadline);
+  if (ended && !left_behind) engine->synchronize();
 }
 
 std::shared_ptr<Engine> EngineManager::find(EngineId id) const {

@@ -143,7 +143,7 @@ std::span<const Request> Executions::executing(const Execution& execution) {
 /// Call with mutex_ held. Interrupts an execution whose requests have all ended, to make room for others.
 void Executions::interrupt_if_unneeded(const Execution& execution) {
   const auto requests = executing(execution);
-  if (!requests.empty() && have_ended(requests)) engine_.contexts().interrupt(execution.thread);
+  if (!requests.empty() && have_ended(requests)) engine_.interrupt(execution.thread);
 }
 
 std::vector<Executions::Early> Executions::expire(TimePoint now) {
@@ -222,7 +222,7 @@ std::optional<std::string> Executions::report(TimePoint now, std::optional<TimeP
   }
   if (!due || longest == nullptr) return std::nullopt;
   const auto& request = longest->batch.requests[longest->begin];
-  return c10::str(engine_.label(), ": ", stuck, " of ", engine_.contexts().size(),
+  return c10::str(engine_.label(), ": ", stuck, " of ", engine_.instances(),
                   " instances are stuck in an execution; the longest has taken ",
                   duration_cast<seconds>(now - longest->began).count(), " s so far, with ",
                   longest->end - longest->begin, " requests, the first of them with ",

@@ -32,8 +32,8 @@ struct BatchOptions {
 
 struct LoadOptions {
   std::string name;                  ///< the user's name for the engine; empty: unnamed
-  std::string device = "auto";       ///< auto, cpu, cuda or cuda:N
-  int instances = 0;                 ///< 0: the backend chooses
+  std::string device = "auto";       ///< auto, all, cpu, cuda, cuda:N, or several with commas between them
+  int instances = 0;                 ///< on each device; 0: the backend chooses
   int64_t max_queue_size = 256;      ///< requests that may wait
   std::string precision = "f32";     ///< inference precision: f32, f16 or bf16
   int threads = 0;                   ///< CPU threads of all instances together; 0: one per core

@@ -41,16 +41,14 @@ std::optional<TimePoint> RequestQueue::Lane::earliest_deadline() const {
   return earliest;
 }
 
-RequestQueue::RequestQueue(const BatchRules& rules, size_t bound, size_t instances, DeviceShare::Member& share,
-                           Clock& clock)
+RequestQueue::RequestQueue(const BatchRules& rules, size_t bound, std::vector<InstancePlace> places, Clock& clock)
     : rules_(rules),
       bound_(bound),
-      instances_(std::max<size_t>(1, instances)),
-      share_(share),
+      places_(std::move(places)),
       clock_(clock),
       delay_(rules),
       max_items_(rules.max_items) {
-  for (size_t i = instances_; i > 0; --i) asleep_.push_back(i - 1);
+  for (size_t i = places_.size(); i > 0; --i) asleep_.push_back(i - 1);
 }
 
 /// The request's items, capped at the batch limit, so that sums do not overflow.
@@ -93,18 +91,47 @@ std::optional<size_t> RequestQueue::call_instance() {
     changed_.notify_one();
     return std::nullopt;
   }
-  if (asleep_.empty()) return std::nullopt;  // each will look when it has finished its batch
+  const auto instance = instance_to_call();
+  if (!instance) return std::nullopt;  // each will look when it has finished its batch
   waking_ = true;
-  const size_t instance = asleep_.back();
-  asleep_.pop_back();
+  std::erase(asleep_, *instance);
   return instance;
 }
 
+/// The sleeping instance that ran last, of the replica with the most that sleep: its device does the least for this
+/// engine. Call with mutex_ held.
+std::optional<size_t> RequestQueue::instance_to_call() const {
+  if (asleep_.empty()) return std::nullopt;
+  if (places_.back().replica == 0) return asleep_.back();    // there is only one
+  std::vector<size_t> sleeping(places_.back().replica + 1);  // instances by replica
+  std::optional<size_t> chosen;
+  for (const size_t instance : asleep_) ++sleeping[places_[instance].replica];
+  for (const size_t instance : asleep_) {
+    if (!chosen || sleeping[places_[instance].replica] >= sleeping[places_[*chosen].replica]) chosen = instance;
+  }
+  return chosen;
+}
+
+std::optional<size_t> RequestQueue::retire(size_t replica) {
+  const std::lock_guard lock(mutex_);
+  if (!retired_.insert(replica).second) return std::nullopt;
+  std::erase_if(asleep_, [&](size_t instance) { return places_[instance].replica == replica; });
+  changed_.notify_all();  // those that watch a lane leave
+  return waiting_ > 0 && !held_ ? call_instance() : std::nullopt;
+}
+
 std::optional<Batch> RequestQueue::pop(size_t instance) {
+  const auto& place = places_.at(instance);
   std::unique_ptr<DeviceShare::Turn> turn;
   std::unique_lock lock(mutex_);
   while (true) {
     waking_ = false;
+    if (retired_.count(place.replica) != 0) {
+      // It may have been on its way for requests that another must now run.
+      Batch nothing;
+      if (waiting_ > 0 && !held_) nothing.call = call_instance();
+      return nothing.call ? std::optional(std::move(nothing)) : std::nullopt;
+    }
     const TimePoint now = clock_.now();
     std::optional<TimePoint> next;
     // An instance that has just finished its batch leaves a held request alone.
@@ -112,7 +139,7 @@ std::optional<Batch> RequestQueue::pop(size_t instance) {
     if ((lane != nullptr) != (turn != nullptr)) {
       // The turn is taken without the lock, so look again: requests may have come or gone.
       lock.unlock();
-      turn = lane != nullptr ? std::make_unique<DeviceShare::Turn>(share_) : nullptr;
+      turn = lane != nullptr ? std::make_unique<DeviceShare::Turn>(*place.member) : nullptr;
       lock.lock();
     } else if (lane != nullptr) {
       Batch batch = take(*lane, now);
@@ -133,7 +160,8 @@ std::optional<Batch> RequestQueue::pop(size_t instance) {
 
 RequestQueue::Held RequestQueue::take_held() {
   std::unique_ptr<DeviceShare::Turn> turn;
-  if (share_.take_if_free()) turn = std::make_unique<DeviceShare::Turn>(share_, std::adopt_lock);
+  auto& member = *places_.front().member;
+  if (member.take_if_free()) turn = std::make_unique<DeviceShare::Turn>(member, std::adopt_lock);
   const std::lock_guard lock(mutex_);
   if (!std::exchange(held_, false) || waiting_ == 0) return {};
   const TimePoint now = clock_.now();
@@ -261,7 +289,7 @@ void RequestQueue::done(size_t requests, Nanoseconds compute) {
 }
 
 Nanoseconds RequestQueue::time_to_drain() const {
-  return per_request_ * static_cast<int64_t>(waiting_) / static_cast<int64_t>(instances_);
+  return per_request_ * static_cast<int64_t>(waiting_) / static_cast<int64_t>(places_.size());
 }
 
 template <typename Wanted>

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -18,7 +19,7 @@ namespace trtserve {
 
 /// Requests that run as one execution.
 struct Batch {
-  std::vector<Request> requests;            ///< at least one, unless all had expired
+  std::vector<Request> requests;            ///< at least one, unless all had expired or the replica has retired
   std::list<Request> expired;               ///< requests whose deadline passed before they could run
   int64_t items = 0;                        ///< total of `requests`
   std::unique_ptr<DeviceShare::Turn> turn;  ///< the turn to execute them
@@ -31,6 +32,12 @@ struct Part {
   int64_t items = 0;            ///< total of `requests`
 };
 
+/// Where an instance works.
+struct InstancePlace {
+  size_t replica;               ///< the number of its replica in the engine
+  DeviceShare::Member* member;  ///< the engine's membership in the share of that replica's device
+};
+
 /// Holds the waiting requests of one engine and joins them into batches.
 ///
 /// Requests with the same shapes (except for the batch dimension) wait in one lane, by priority and then by arrival; no
@@ -39,8 +46,9 @@ struct Part {
 /// back long enough, or if no more requests are expected. A request whose deadline would pass first is not held back.
 ///
 /// An instance has a thread only while requests wait or run: push() and pop() name the instance that needs one next,
-/// and an instance whose pop() finds nothing gives its thread up. A request that finds the engine idle may be held:
-/// then its submitter runs it with take_held(), if no other has come by then.
+/// one of the replica that has the fewest at work, and an instance whose pop() finds nothing gives its thread up. A
+/// request that finds the engine idle may be held: then its submitter runs it with take_held(), if no other has come by
+/// then.
 ///
 /// An instance waits for the device's turn before it forms the batch: until then requests can still join, be overtaken
 /// by more urgent ones, be cancelled, or expire.
@@ -49,8 +57,9 @@ struct Part {
 /// Thread safe.
 class RequestQueue {
  public:
-  /// The queue accepts `bound` requests and serves `instances`. `rules`, `share` and `clock` outlive it.
-  RequestQueue(const BatchRules& rules, size_t bound, size_t instances, DeviceShare::Member& share, Clock& clock);
+  /// The queue accepts `bound` requests and serves an instance in each of the `places`: at least one, in the order of
+  /// their replicas. `rules`, the members in the places and `clock` outlive it.
+  RequestQueue(const BatchRules& rules, size_t bound, std::vector<InstancePlace> places, Clock& clock);
 
   /// What push() did with a request, beside queueing it.
   struct Pushed {
@@ -63,7 +72,7 @@ class RequestQueue {
   Pushed push(Request&& request, bool may_hold = false);
 
   /// The next batch for an instance that has a thread; waits while requests are held back. Returns nothing once no
-  /// request waits: the instance must then give up its thread.
+  /// request waits, or its replica has retired: the instance must then give up its thread.
   std::optional<Batch> pop(size_t instance);
 
   /// The held request as a batch, if it is still alone and has a turn; otherwise only `call` may be set, for what
@@ -77,6 +86,10 @@ class RequestQueue {
   /// Notes that `requests` of a batch from pop() have run for `compute`. Call it before their completions are pushed: a
   /// client that answers a completion with its next request is then alone.
   void done(size_t requests, Nanoseconds compute);
+
+  /// From now on, gives no more batches to the replica's instances. Returns the instance of another that needs a
+  /// thread for the requests that wait. Retire no replica that is the last.
+  std::optional<size_t> retire(size_t replica);
 
   /// Removes a waiting request; returns nothing if it does not wait here.
   std::optional<Request> remove(Ticket ticket);
@@ -113,6 +126,7 @@ class RequestQueue {
 
   bool can_hold(const Request& request) const;
   std::optional<size_t> call_instance();
+  std::optional<size_t> instance_to_call() const;
   Lane* most_urgent(TimePoint now, std::optional<TimePoint>& next);
   TimePoint ready_at(const Lane& lane, TimePoint now) const;
   int64_t preferred_items(const Lane& lane) const;
@@ -127,15 +141,15 @@ class RequestQueue {
 
   const BatchRules& rules_;
   const size_t bound_;
-  const size_t instances_;      // at least 1
-  DeviceShare::Member& share_;  // its lock is never taken while ours is held
+  const std::vector<InstancePlace> places_;  // of each instance; the members' locks are never taken while ours is held
   Clock& clock_;
   mutable std::mutex mutex_;  // protects all below; held for bookkeeping only
   std::condition_variable changed_;
   Lanes lanes_;                 // by shape class; a few empty lanes are kept for their next request
   size_t waiting_ = 0;          // in all lanes
   size_t running_ = 0;          // handed out by pop(), not yet done()
-  std::vector<size_t> asleep_;  // instances without a thread; the one that ran last is called first
+  std::vector<size_t> asleep_;  // instances without a thread, the one that ran last at the end
+  std::set<size_t> retired_;    // replicas
   size_t watching_ = 0;         // instances in pop() that wait until a lane is ready
   bool waking_ = false;         // an instance was called or notified, and has not looked yet
   bool held_ = false;           // the waiting request is left to take_held(), unless another comes

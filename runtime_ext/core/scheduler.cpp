@@ -21,8 +21,9 @@ void Scheduler::close() {
 
 void Scheduler::serve(std::shared_ptr<Engine> engine, Forward forward) {
   const EngineId id = engine->id();
-  const auto part = part_of(engine->device());
-  const auto served = std::make_shared<ServedEngine>(std::move(engine), std::move(forward), surroundings_, part,
+  std::vector<DevicePart> parts;
+  for (const auto& replica : engine->replicas()) parts.push_back(part_of(replica->device()));
+  const auto served = std::make_shared<ServedEngine>(std::move(engine), std::move(forward), surroundings_, parts,
                                                      [this](TimePoint time) { timer_.wake_by(time); });
   {
     const std::unique_lock lock(mutex_);

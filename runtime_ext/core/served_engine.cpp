@@ -31,36 +31,24 @@ Completion release(Request& request) {
   return completion;
 }
 
-std::vector<std::unique_ptr<DeviceStream>> streams_of(Engine& engine, size_t instances) {
-  std::vector<std::unique_ptr<DeviceStream>> streams;
-  for (size_t i = 0; i < instances; ++i) streams.push_back(engine.create_stream());
-  return streams;
-}
-
 }  // namespace
 
 ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, const Surroundings& surroundings,
-                           const DevicePart& device, Executions::WakeBy wake_by)
+                           const std::vector<DevicePart>& parts, Executions::WakeBy wake_by)
     : number_(++last_number),
       engine_(std::move(engine)),
       forward_(std::move(forward)),
       completions_(surroundings.completions),
       clock_(surroundings.clock),
       rules_(batch_rules(*engine_)),
-      instance_count_(engine_->contexts().size()),
       output_names_(names_of(engine_->outputs())),
-      share_(device.share, instance_count_),
+      replicas_(*engine_, parts),
       failures_(engine_->label()),
-      queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), instance_count_, share_, *clock_),
+      queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), replicas_.places(), *clock_),
       executions_(std::make_shared<Executions>(*engine_, surroundings.left_behind, surroundings.stuck_after,
                                                std::move(wake_by))),
       joins_requests_(rules_.joins()),
-      why_not_joined_(rules_.why_not),
-      streams_(streams_of(*engine_, instance_count_)),
-      workers_(engine_->backend_engine().needs_own_threads() ? std::make_shared<Workers>(instance_count_)
-                                                             : device.workers) {
-  workers_->prepare();
-}
+      why_not_joined_(rules_.why_not) {}
 
 std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShape>& tensors) {
   try {
@@ -89,7 +77,8 @@ bool ServedEngine::submit(Request&& request, bool may_hold) {
   if (request.signature->maker != number_) sign_anew(request);
   executions_->accepted();
   try {
-    const bool on_this_thread = may_hold && engine_->device().is_cpu() && engine_->backend_engine().is_steady();
+    const bool on_this_thread =
+        may_hold && replicas_.size() == 1 && replicas_[0].device().is_cpu() && engine_->first().is_steady();
     const auto pushed = queue_.push(std::move(request), on_this_thread);
     call(pushed.call);
     return pushed.held;
@@ -107,7 +96,7 @@ bool ServedEngine::submit(Request&& request, bool may_hold) {
 void ServedEngine::call(std::optional<size_t> instance) {
   if (!instance) return;
   executions_->instance_began();
-  workers_->start({shared_from_this(), executions_, *instance});
+  replicas_[replicas_.number_of(*instance)].workers->start({shared_from_this(), executions_, *instance});
 }
 
 bool ServedEngine::cancel(Ticket ticket) {
@@ -130,8 +119,13 @@ std::optional<TimePoint> ServedEngine::on_time(TimePoint now) {
 }
 
 void ServedEngine::serve(size_t instance) {
-  DeviceLane lane(engine_->device(), streams_[instance].get());
-  while (auto batch = queue_.pop(instance)) {
+  const size_t number = replicas_.number_of(instance);
+  const auto& own = replicas_[number];
+  DeviceLane lane(own.device(), own.streams[instance - own.first].get());
+  while (true) {
+    if (replicas_.can_move_from(lane.device())) call(queue_.retire(number));
+    auto batch = queue_.pop(instance);
+    if (!batch) return;
     call(batch->call);
     handle(std::move(*batch), lane, /*held=*/false);
   }
@@ -142,7 +136,7 @@ void ServedEngine::run_held() {
   auto held = queue_.take_held();
   call(held.call);
   if (held.batch) {
-    DeviceLane lane(engine_->device(), nullptr);
+    DeviceLane lane(at::kCPU, nullptr);
     handle(std::move(*held.batch), lane, /*held=*/true);
   }
   executions_->instance_ended();
@@ -164,9 +158,11 @@ void ServedEngine::run(Batch batch, DeviceLane& lane, bool held) {
     return;
   }
   size_t completed = 0;
-  // One of the requests may be at fault, or their number. An execution's only effect is its outputs, so run each
-  // request again alone.
-  if (!run_part(execution, all, lane, times, completed)) run_one_by_one(execution, lane, completed);
+  // One of the requests may be at fault, or their number, or the device has died. An execution's only effect is its
+  // outputs, so run each request again alone.
+  if (!run_part(execution, all, lane, times, completed, /*may_move=*/true)) {
+    run_one_by_one(execution, lane, completed);
+  }
   if (!executions_->remove(execution, completed)) {
     log(Severity::Info, "executions",
         c10::str("an execution of ", engine_->label(), " that was left behind has ended"));
@@ -174,15 +170,16 @@ void ServedEngine::run(Batch batch, DeviceLane& lane, bool held) {
 }
 
 /// Runs the part, which has begun, and ends its open requests, adding their number to `completed`. Returns false if it
-/// failed and its requests should run one by one.
+/// failed and its requests should run one by one; where they `may_move`, also if the device has died and they can run
+/// on another.
 bool ServedEngine::run_part(Execution& execution, const Part& part, DeviceLane& lane, ExecutionTimes times,
-                            size_t& completed) {
+                            size_t& completed, bool may_move) {
   ++busy_;
   auto completions = completions_of(part, lane, times);
   times.end = clock_->now();
   --busy_;
   const auto& failure = completions.front().failure;
-  const bool once_more = failure && part.requests.size() > 1;
+  const bool once_more = failure && (part.requests.size() > 1 || (may_move && replicas_.can_move_from(lane.device())));
   const bool waited_for = once_more ? executions_->pause(execution) : executions_->finish(execution);
   if (failure && waited_for) failed(*failure, times.end);
   if (once_more) return false;
@@ -194,16 +191,29 @@ bool ServedEngine::run_part(Execution& execution, const Part& part, DeviceLane& 
 
 void ServedEngine::run_one_by_one(Execution& execution, DeviceLane& lane, size_t& completed) {
   auto& requests = execution.batch.requests;
-  for (size_t i = 0; i < requests.size(); ++i) {
+  std::optional<Refuge> refuge;
+  bool has_moved = false;  // once at most: if the other device dies too, the requests fail
+  for (size_t i = 0; i < requests.size();) {
+    if (!has_moved && replicas_.can_move_from(lane.device())) {
+      has_moved = true;
+      try {
+        refuge.emplace(*replicas_.live());
+      } catch (const std::exception& error) {
+        log(Severity::Warning, "executions",
+            c10::str("requests for ", engine_->label(), " cannot move to another device: ", reason_of(error)));
+      }
+    }
+    auto& chosen = refuge ? refuge->lane : lane;
     const Part single{std::span(requests).subspan(i, 1), requests[i].signature->items};
-    auto turn = std::make_unique<DeviceShare::Turn>(share_);
+    auto turn = std::make_unique<DeviceShare::Turn>(replicas_.on(chosen.device()).member);
     ExecutionTimes times;
     times.start = clock_->now();
-    if (executions_->begin_next(execution, times.start, std::move(turn))) {
-      run_part(execution, single, lane, times, completed);
-    } else {
+    if (!executions_->begin_next(execution, times.start, std::move(turn))) {
       queue_.done(1, Nanoseconds(0));
       end(single, std::vector<Completion>(1), times, execution.held);
+      ++i;
+    } else if (run_part(execution, single, chosen, times, completed, !has_moved)) {
+      ++i;
     }
   }
 }
@@ -212,7 +222,7 @@ void ServedEngine::run_one_by_one(Execution& execution, DeviceLane& lane, size_t
 /// last are set, or all are failures.
 std::vector<Completion> ServedEngine::completions_of(const Part& part, DeviceLane& lane, ExecutionTimes& times) {
   try {
-    check_alive(engine_->device());
+    check_alive(lane.device());
     auto outputs = execute(part, lane, times);
     if (part.requests.size() > 1) {
       if (const auto why = why_undivided(part, outputs, rules_, *output_names_)) {
@@ -222,7 +232,7 @@ std::vector<Completion> ServedEngine::completions_of(const Part& part, DeviceLan
     }
     return divide(part, std::move(outputs), rules_, output_names_);
   } catch (...) {
-    const Error error = explained(engine_->device(), engine_->label(), std::current_exception());
+    const Error error = explained(lane.device(), engine_->label(), std::current_exception());
     return same_for_all(part, {error.kind(), error.what()});
   }
 }
@@ -345,8 +355,7 @@ size_t ServedEngine::stop(Nanoseconds drain) {
   }
   end_early(executions_->leave_behind(), Kind::Unavailable, unloaded_before("was answered"));
   const size_t left_behind = executions_->wait_for_instances();
-  if (engine_->backend_engine().needs_own_threads()) workers_->close();
-  share_.leave();
+  replicas_.stop();
   // Requests that cancel() or on_time() removed from the queue are completed on those threads.
   executions_->wait_until_idle();
   if (left_behind > 0) {

@@ -9,12 +9,10 @@
 
 #include "core/batch_outputs.h"
 #include "core/completion_queue.h"
-#include "core/device_lane.h"
-#include "core/device_share.h"
 #include "core/executions.h"
 #include "core/failure_log.h"
+#include "core/served_replicas.h"
 #include "core/stats.h"
-#include "core/workers.h"
 
 namespace trtserve {
 
@@ -30,21 +28,17 @@ struct Surroundings {
   Nanoseconds stuck_after = std::chrono::minutes(1);  ///< an execution that takes longer counts as stuck
 };
 
-/// What the engines of one device share.
-struct DevicePart {
-  std::shared_ptr<DeviceShare> share;
-  std::shared_ptr<Workers> workers;
-};
-
-/// An engine with its queue and its instances. Every request that submit() accepts ends as exactly one completion. An
-/// instance that has a thread keeps it alive, and so everything that it uses, until it gives the thread up. Held by
-/// shared_ptr. Thread safe, except that only one thread may call stop() at a time.
+/// An engine with its queue and its instances, on one device or several. A replica whose device has died gives its
+/// requests to the others; if there is no other, they fail. Every request that submit() accepts ends as exactly one
+/// completion. An instance that has a thread keeps it alive, and so everything that it uses, until it gives the thread
+/// up. Held by shared_ptr. Thread safe, except that only one thread may call stop() at a time.
 class ServedEngine final : public BatchHandler, public std::enable_shared_from_this<ServedEngine> {
  public:
-  /// `wake_by` schedules a call of on_time() no later than the given time; it must stay valid until stop() returns.
-  /// InvalidInput if the engine cannot be batched as its options ask; std::system_error if it cannot have a thread.
+  /// `parts`: of each replica's device. `wake_by` schedules a call of on_time() no later than the given time; it must
+  /// stay valid until stop() returns. InvalidInput if the engine cannot be batched as its options ask;
+  /// std::system_error if it cannot have a thread.
   ServedEngine(std::shared_ptr<Engine> engine, Forward forward, const Surroundings& surroundings,
-               const DevicePart& device, Executions::WakeBy wake_by);
+               const std::vector<DevicePart>& parts, Executions::WakeBy wake_by);
   ~ServedEngine() override = default;
   ServedEngine(const ServedEngine&) = delete;
   ServedEngine& operator=(const ServedEngine&) = delete;
@@ -79,9 +73,9 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
 
   RequestNumbers stats() const { return stats_.snapshot(); }
   size_t queue_depth() const { return queue_.depth(); }
-  size_t instances() const { return instance_count_; }
+  size_t instances() const { return replicas_.instances(); }
   /// The number of instances that execute or wait for a turn.
-  size_t instances_busy() const { return busy_.load(std::memory_order_relaxed) + share_.asking(); }
+  size_t instances_busy() const { return busy_.load(std::memory_order_relaxed) + replicas_.asking(); }
   Stuck stuck() const { return executions_->stuck(clock_->glance()); }
   /// True if requests are joined: the options ask for it, and outputs could be divided so far.
   bool joins_requests() const { return joins_requests_; }
@@ -98,7 +92,8 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   void serve(size_t instance) override;
   void handle(Batch batch, DeviceLane& lane, bool held);
   void run(Batch batch, DeviceLane& lane, bool held);
-  bool run_part(Execution& execution, const Part& part, DeviceLane& lane, ExecutionTimes times, size_t& completed);
+  bool run_part(Execution& execution, const Part& part, DeviceLane& lane, ExecutionTimes times, size_t& completed,
+                bool may_move);
   void run_one_by_one(Execution& execution, DeviceLane& lane, size_t& completed);
   std::vector<Completion> completions_of(const Part& part, DeviceLane& lane, ExecutionTimes& times);
   std::vector<at::Tensor> execute(const Part& part, DeviceLane& lane, ExecutionTimes& times);
@@ -116,9 +111,8 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   const std::shared_ptr<CompletionQueue> completions_;
   const std::shared_ptr<Clock> clock_;
   const BatchRules rules_;
-  const size_t instance_count_;
   const OutputNames output_names_;
-  DeviceShare::Member share_;
+  ServedReplicas replicas_;
   RequestStats stats_;
   FailureLog failures_;
   RequestQueue queue_;
@@ -126,9 +120,7 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   std::atomic<size_t> busy_{0};
   std::atomic<bool> joins_requests_;
   mutable std::mutex why_mutex_;
-  std::string why_not_joined_;                          // guarded by why_mutex_
-  std::vector<std::unique_ptr<DeviceStream>> streams_;  // one for each instance; null on the CPU
-  const std::shared_ptr<Workers> workers_;              // the device's, or the engine's own
+  std::string why_not_joined_;  // guarded by why_mutex_
 };
 
 }  // namespace trtserve

@@ -2,6 +2,8 @@
 
 #include <optional>
 
+#include <c10/core/impl/VirtualGuardImpl.h>
+
 #include "core/device_health.h"
 #include "core/engine_manager.h"
 #include "core/error.h"
@@ -29,12 +31,15 @@ void check_count(const Engine& engine, size_t count) {
   }
 }
 
-/// The device of the caller's tensors, without those that the engine reads on the host.
+/// The device of the caller's tensors, without those that the engine reads on the host. If there are no others: the
+/// thread's current device of the engine's type, which is that of the replica if an instance calls.
 at::Device caller_device(const Engine& engine, const std::vector<at::Tensor>& inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!engine.inputs()[i].on_host) return inputs[i].device();
   }
-  return engine.device();
+  const at::Device first = engine.replicas().front()->device();
+  if (engine.replicas().size() == 1) return first;
+  return engine.replica_for(c10::impl::VirtualGuardImpl(first.type()).getDevice()).device();
 }
 
 /// Converts a tensor to what the engine needs. Each call into torch's dispatcher costs time, so it makes only necessary
@@ -60,12 +65,11 @@ void check(const Engine& engine, const std::vector<at::Tensor>& inputs) {
   check_profiles(engine.inputs(), shapes);
 }
 
-std::vector<at::Tensor> run(Engine& engine, std::vector<at::Tensor> inputs) {
-  const auto caller = caller_device(engine, inputs);
+std::vector<at::Tensor> run(const Engine& engine, Replica& replica, at::Device caller, std::vector<at::Tensor> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
-    inputs[i] = ready(std::move(inputs[i]), engine.inputs()[i].on_host ? at::Device(at::kCPU) : engine.device());
+    inputs[i] = ready(std::move(inputs[i]), engine.inputs()[i].on_host ? at::Device(at::kCPU) : replica.device());
   }
-  auto outputs = engine.contexts().acquire()->execute(inputs);
+  auto outputs = replica.contexts().acquire()->execute(inputs);
   for (auto& output : outputs) {
     // Outputs on the host move too: one rule, which the fake kernel can follow.
     if (output.device() != caller) output = output.to(caller);
@@ -77,11 +81,13 @@ std::vector<at::Tensor> run(Engine& engine, std::vector<at::Tensor> inputs) {
 
 std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs) {
   check(engine, inputs);
-  check_alive(engine.device());
+  const auto caller = caller_device(engine, inputs);
+  auto& replica = engine.replica_for(caller);
+  check_alive(replica.device());
   try {
-    return run(engine, std::move(inputs));
+    return run(engine, replica, caller, std::move(inputs));
   } catch (...) {
-    throw explained(engine.device(), engine.label(), std::current_exception());
+    throw explained(replica.device(), engine.label(), std::current_exception());
   }
 }
 

@@ -9,9 +9,9 @@
 
 namespace trtserve {
 
-/// Runs an engine on inputs that match its number, dtypes and shapes, on any device: inputs are moved to the engine's
-/// device, and outputs to the device of the first input that the engine reads there. InvalidInput, naming the tensor.
-/// No gradient flows through an engine.
+/// Runs an engine on inputs that match its number, dtypes and shapes, on any device: the engine's replica there
+/// runs them; if it has none there, inputs are moved to one of its devices, and outputs to the device of the first
+/// input that the engine reads there. InvalidInput, naming the tensor. No gradient flows through an engine.
 std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs);
 
 /// The kernel of `trt::execute_engine(int id, ...) -> ...`. On entry, the stack holds the ID, the inputs, and their

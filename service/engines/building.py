@@ -144,7 +144,7 @@ class Builds:
         assert build is not None, "the engine is built here"
         try:
             backend = await asyncio.to_thread(choose_builder, self._runtime)
-            target = await asyncio.to_thread(self._target, backend, stored.options.device)
+            target = await asyncio.to_thread(self._target, backend, _gpu(engine))
         except (Error, TrtserveError):
             if build.plan is None:
                 raise
@@ -199,7 +199,7 @@ class Builds:
         assert engine.progress is not None
         assert engine.stored.build is not None
         await self._threads.read(self._store.check_source, engine.stored)
-        device = engine.stored.options.device
+        device = _gpu(engine)
         cache = self._store.built.timing_cache(cache_name(backend, target))
         job = Job(
             backend,
@@ -248,6 +248,12 @@ class Builds:
         except Unavailable as broken:
             logger.warning("engine %s: why its build failed is not kept: %s", engine, broken)
         engine.stored = stored
+
+
+def _gpu(engine: Engine) -> str:
+    """The GPU that the plan is built on: the first of the engine's."""
+    first = engine.stored.options.device.partition(",")[0]
+    return "cuda" if first == "all" else first
 
 
 def cache_name(backend: str, target: str) -> str:

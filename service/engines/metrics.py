@@ -55,7 +55,7 @@ class _Seen:
     """What belongs to the event loop, as it was at one moment."""
 
     dead: Mapping[str, str] = field(default_factory=dict)  # devices
-    engines: list[tuple[State, str, int, float | None, str]] = field(default_factory=list)
+    engines: list[tuple[State, str, int, float | None, list[str]]] = field(default_factory=list)
     numbers: list[tuple[str, str, int]] = field(default_factory=list)  # name, meaning, value
     builds: Mapping[str, int] = field(default_factory=dict)  # by outcome
 
@@ -73,8 +73,8 @@ class EngineCollector(Collector):
         registry = self._registry
         engines = []
         for engine in registry.engines():
-            name, device = (engine.info.name, engine.info.device) if engine.info else ("", "")
-            engines.append((engine.state, name, engine.id, engine.load_seconds, device))
+            name, devices = (engine.info.name, engine.info.devices) if engine.info else ("", [])
+            engines.append((engine.state, name, engine.id, engine.load_seconds, devices))
         numbers = [
             (
                 "trtserve_engines_retried",
@@ -169,9 +169,19 @@ class EngineCollector(Collector):
         devices = GaugeMetricFamily(
             "trtserve_device_dead", "1 for a device that only a restart can revive.", labels=["device"]
         )
-        for device in sorted({device for *_, device in seen.engines if device} | seen.dead.keys()):
+        used = {device for *_, on in seen.engines for device in on}
+        for device in sorted(used | seen.dead.keys()):
             devices.add_metric([device], int(device in seen.dead))
         yield devices
+        replicas = GaugeMetricFamily(
+            "trtserve_engine_replicas_lost",
+            "Devices of a READY engine that are dead, where it has several.",
+            labels=["engine", "id"],
+        )
+        for state, name, id, _, on in seen.engines:
+            if state is State.READY and len(on) > 1:
+                replicas.add_metric([name, str(id)], len(seen.dead.keys() & set(on)))
+        yield replicas
         states = GaugeMetricFamily("trtserve_engines", "Engines by state.", labels=["state"])
         in_state = Tally(state for state, *_ in seen.engines)
         for state in State:

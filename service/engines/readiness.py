@@ -1,21 +1,37 @@
 """Checks whether this server, or one of its engines, can take requests now."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from runtime_ext import Condition, Error, Runtime
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.registry import Registry
 from trtserve.errors import Unavailable
 
+NAMED_AT_MOST = 10  # engines in a sentence
 
-def check_server(runtime: Runtime, registry: Registry) -> list[str]:
-    """Sentences about engines with stuck instances; empty if all is well.
 
-    Raises Unavailable while stored engines are loading, once a device is dead, and while all instances of an
-    engine are stuck: more requests to this server cannot help then.
+@dataclass(frozen=True)
+class Troubles:
+    """What is wrong with a server that can take requests, a sentence each."""
+
+    degraded: list[str]  # about devices that are dead, while their engines answer from others
+    stuck: list[str]  # about engines with stuck instances
+
+
+def check_server(runtime: Runtime, registry: Registry) -> Troubles:
+    """Raise Unavailable if more requests to this server cannot help.
+
+    That is while stored engines are loading, once a device is dead and an engine has no other or no engine is
+    READY, and while all instances of an engine are stuck.
     """
     dead = runtime.dead_devices()
     if dead:
-        told = [_is_dead(device, reason) for device, reason in sorted(dead.items())]
-        raise Unavailable(f"{' '.join(told)} Restart the server.")
+        ready = [engine for engine in registry.engines() if engine.state is State.READY]
+        cut_off = [engine for engine in ready if not _alive(engine, dead)]
+        if cut_off or not ready:
+            told = [_is_dead(device, reason) for device, reason in sorted(dead.items())]
+            raise Unavailable(" ".join([*told, *_cut_off(cut_off), "Restart the server."]))
     if registry.loading:
         told = [f"Stored engines are still loading: {registry.loading} to go.", *registry.load_problems()]
         told += [engine.why_not_ready() for engine in registry.building()]
@@ -24,16 +40,23 @@ def check_server(runtime: Runtime, registry: Registry) -> list[str]:
     lost = [_is_stuck(engine, now) for engine, now in stuck if now is not None and _all_are_stuck(now)]
     if lost:
         raise Unavailable(" ".join(lost))
-    return [_is_stuck(engine, now) for engine, now in stuck if now is not None and now.executions_stuck]
+    return Troubles(
+        degraded=[
+            f"{_is_dead(device, reason)} Restart the server when you can spare it: its engines answer from "
+            "their other devices."
+            for device, reason in sorted(dead.items())
+        ],
+        stuck=[_is_stuck(engine, now) for engine, now in stuck if now is not None and now.executions_stuck],
+    )
 
 
 def check_model(runtime: Runtime, registry: Registry, ref: str, version: str | None) -> Resolved:
     """The engine, if it can take requests. Raises NotFound, or Unavailable with the reason."""
     resolved = registry.ready(ref, version)
-    info = resolved.engine.info
     dead = runtime.dead_devices()
-    if info is not None and info.device in dead:
-        raise Unavailable(f"{_is_dead(info.device, dead[info.device])} Restart the server.")
+    if not _alive(resolved.engine, dead):
+        told = [_is_dead(device, dead[device]) for device in resolved.engine.loaded.devices]
+        raise Unavailable(f"{' '.join(told)} Restart the server.")
     now = condition(runtime, resolved.engine)
     if now is not None and _all_are_stuck(now):
         raise Unavailable(_is_stuck(resolved.engine, now))
@@ -52,6 +75,20 @@ def condition(runtime: Runtime, engine: Engine) -> Condition | None:
 
 def _all_are_stuck(now: Condition) -> bool:
     return 0 < now.instances <= now.executions_stuck
+
+
+def _alive(engine: Engine, dead: Mapping[str, str]) -> bool:
+    """False if all devices of the engine, which is READY, are dead."""
+    return any(device not in dead for device in engine.loaded.devices)
+
+
+def _cut_off(engines: list[Engine]) -> list[str]:
+    """A sentence, if there are any."""
+    if not engines:
+        return []
+    shown = [str(engine) for engine in engines[:NAMED_AT_MOST]]
+    more = f" and {len(engines) - NAMED_AT_MOST} more" if len(engines) > NAMED_AT_MOST else ""
+    return [f"No device is left for engine {', '.join(shown)}{more}."]
 
 
 def _is_dead(device: str, reason: str) -> str:

@@ -1,10 +1,11 @@
 """The REST resources as JSON; codec/ handles tensors."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
-from runtime_ext import Condition, ShapeRange, TensorSpec
+from runtime_ext import Condition, EngineInfo, ShapeRange, TensorSpec
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.options.batching import AUTO, read_dims, read_sizes
 from trtserve.text import sentence
@@ -111,6 +112,27 @@ class BuildModel(BaseModel):
         )
 
 
+class ReplicaModel(BaseModel):
+    """An engine on one of its devices."""
+
+    device: str
+    instances: int
+    alive: bool = Field(description="False once the device is dead: the others answer until a restart.")
+    reason: str | None = Field(description="Why the device is dead.")
+
+    @classmethod
+    def all_of(cls, info: EngineInfo, dead: Mapping[str, str]) -> list[Self]:
+        return [
+            cls(
+                device=device,
+                instances=info.instances,
+                alive=device not in dead,
+                reason=sentence(dead[device]) if device in dead else None,
+            )
+            for device in info.devices
+        ]
+
+
 class EngineModel(BaseModel):
     """One engine. Fields that only a load can fill are null or empty before."""
 
@@ -127,8 +149,8 @@ class EngineModel(BaseModel):
     reason: str | None = Field(description="Why it is FAILED.")
     backend: str
     format: str
-    device: str
-    instances: int
+    device: str = Field(description="Its devices, with commas between them.")
+    instances: int = Field(description="On each device.")
     max_queue_size: int
     cuda_graphs: str = Field(description="What was asked for: `off`, `auto` or `on`.")
     max_batch_size: int | str = Field(
@@ -153,6 +175,7 @@ class EngineModel(BaseModel):
     plan_bytes: int = Field(description="0: not built yet.")
     created: str = Field(description="ISO 8601, UTC.")
     load_seconds: float | None
+    replicas: list[ReplicaModel] = Field(description="Of a loaded engine, one for each of its devices.")
     inputs: list[InputModel]
     outputs: list[OutputModel]
     properties: dict[str, str] = Field(description="Facts from the backend: for people, not for programs.")
@@ -162,8 +185,8 @@ class EngineModel(BaseModel):
     )
 
     @classmethod
-    def of(cls, resolved: Resolved, condition: Condition | None) -> Self:
-        """`condition`: how it is doing, if it is READY."""
+    def of(cls, resolved: Resolved, condition: Condition | None, dead: Mapping[str, str]) -> Self:
+        """`condition`: how it is doing, if it is READY. `dead`: devices, with the reasons."""
         engine: Engine = resolved.engine
         stored, info = engine.stored, engine.info
         options = stored.options.model_dump(include=set(cls.model_fields)) | {
@@ -191,6 +214,7 @@ class EngineModel(BaseModel):
             plan_bytes=stored.plan_bytes,
             created=stored.created,
             load_seconds=engine.load_seconds,
+            replicas=ReplicaModel.all_of(info, dead) if info else [],
             inputs=[InputModel.of(spec) for spec in info.inputs] if info else [],
             outputs=[OutputModel.of(spec) for spec in info.outputs] if info else [],
             properties=info.properties if info else {},

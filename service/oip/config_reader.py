@@ -222,25 +222,35 @@ def _said(config: ModelConfig) -> dict[str, object]:
 
 
 def _instances(groups: list[InstanceGroup]) -> dict[str, object]:
-    devices = {_device(group) for group in groups}
-    if len(devices) > 1 or any(len(group.gpus) > 1 for group in groups):
+    """A group has `count` instances on each of its devices; an engine has as many on each of its own."""
+    counts: dict[str, int] = {}  # of instances, by device; 0: not said
+    for group in groups:
+        for device in _devices(group):
+            counts[device] = counts.get(device, 0) + group.count
+    if len(counts) > 1 and not all(device.startswith("cuda:") for device in counts):
         raise Unsupported(
-            "The config's instance_group names several devices; an engine is on one: upload a plan for each."
+            "The config's instance_group names several kinds of devices; an engine is on the CPU or on GPUs: "
+            "upload it under another name for the other."
         )
-    (device,) = devices
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} on {device}" for device, count in counts.items())
+        raise Unsupported(
+            f"The config's instance_group has {told}; an engine has as many instances on each of its devices."
+        )
+    device = ",".join(counts)
     said: dict[str, object] = {"device": device} if device else {}
     if all(group.count for group in groups):
-        said["instances"] = sum(group.count for group in groups)
+        said["instances"] = next(iter(counts.values()))
     return said
 
 
-def _device(group: InstanceGroup) -> str:
-    """Empty: whichever."""
+def _devices(group: InstanceGroup) -> list[str]:
+    """One that is empty: whichever."""
     if group.kind == "KIND_CPU":
-        return "cpu"
+        return ["cpu"]
     if group.gpus:
-        return f"cuda:{group.gpus[0]}"
-    return "cuda" if group.kind == "KIND_GPU" else ""
+        return [f"cuda:{gpu}" for gpu in dict.fromkeys(group.gpus)]
+    return ["cuda" if group.kind == "KIND_GPU" else ""]
 
 
 def _wrong(failure: ValidationError) -> InvalidInput:

@@ -78,10 +78,9 @@ def _tensor(spec: TensorSpec, batched: bool) -> dict[str, Any]:
 
 def _instances(name: str, info: EngineInfo) -> dict[str, Any]:
     group = {"name": name, "count": info.instances}
-    gpu = re.fullmatch(r"cuda(?::(\d+))?", info.device)
-    if gpu is None:
-        return group | {"kind": "KIND_CPU", "gpus": []}
-    return group | {"kind": "KIND_GPU", "gpus": [int(gpu[1] or 0)]}
+    gpus = [re.fullmatch(r"cuda(?::(\d+))?", device) for device in info.devices]
+    numbers = [int(gpu[1] or 0) for gpu in gpus if gpu is not None]
+    return group | {"kind": "KIND_GPU" if numbers else "KIND_CPU", "gpus": numbers}
 
 
 def _dynamic_batching(options: EngineOptions, most: int) -> dict[str, Any]:

@@ -37,15 +37,17 @@ class EngineOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     instances: Instances = Field(
-        default=0, description="How many requests run at the same time; 0: the backend chooses."
+        default=0,
+        description="How many requests run at the same time on each device; 0: the backend chooses.",
     )
     max_queue_size: QueueSize = Field(
         default=256, description="How many requests may wait before the next gets a 429."
     )
     device: Device = Field(
         default="auto",
-        description="`auto`, `cpu`, `cuda` or `cuda:N`; `auto` is the first GPU for a TensorRT plan, "
-        "the CPU for others.",
+        description="`auto`, `all`, `cpu`, `cuda`, `cuda:N`, or several GPUs with commas between them: the "
+        "engine then has a replica on each, and one queue. For a TensorRT plan `auto` is the first GPU, and "
+        "`all` is every GPU; for others both are the CPU.",
     )
     precision: Precision = Field(default="f32", description="Inference precision of the openvino backend.")
     cuda_graphs: CudaGraphs = Field(

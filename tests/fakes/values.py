@@ -60,6 +60,10 @@ class EngineInfo:
     why_not_joined: str = ""
     properties: dict[str, str] = field(default_factory=lambda: {"made_by": "the fake runtime"})
 
+    @property
+    def devices(self) -> list[str]:
+        return self.device.split(",")
+
 
 @dataclass(kw_only=True)
 class BatchOptions:

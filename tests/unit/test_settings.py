@@ -69,10 +69,25 @@ def test_a_device_has_a_known_kind(given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["gpu", "", "CPU", "cuda:", "cuda:x", "cuda:1000", "cuda:00", "cuda:²", "cuda:٣", "cpu\n"]
+    "given",
+    [
+        "gpu",
+        "",
+        "CPU",
+        "cuda:",
+        "cuda:x",
+        "cuda:1000",
+        "cuda:00",
+        "cuda:²",
+        "cuda:٣",
+        "cpu\n",
+        "cuda:0,",
+        "cuda:0,cpu",
+        "all,cuda:0",
+    ],
 )
 def test_an_unknown_device_is_refused(given: str) -> None:
-    with pytest.raises(ValidationError, match="Input should be 'auto', 'cpu', 'cuda' or 'cuda:N'"):
+    with pytest.raises(ValidationError, match="Input should be 'auto', 'all', 'cpu', 'cuda'"):
         Settings(device=given)
 
 

@@ -81,7 +81,7 @@ BackendOptions read_options(const BackendConfig& config) {
 int cores() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
 
 void check_device(const LoadOptions& options) {
-  if (options.device != "auto" && options.device != "cpu") {
+  if (options.device != "auto" && options.device != "cpu" && options.device != "all") {
     fail(Kind::Unsupported, "device is '", options.device, "'; the openvino backend runs on cpu");
   }
 }

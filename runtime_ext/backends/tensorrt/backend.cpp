@@ -1,4 +1,5 @@
 #include <charconv>
+#include <map>
 #include <mutex>
 #include <sstream>
 
@@ -49,6 +50,23 @@ at::Device parse_device(const std::string& text, c10::DeviceType type) {
   return {type, static_cast<c10::DeviceIndex>(index)};
 }
 
+/// The devices of an option: "all", or names as parse_device() takes them with commas between them.
+std::vector<at::Device> parse_devices(const std::string& option, c10::DeviceType type) {
+  std::vector<at::Device> devices;
+  if (option == "all") {
+    const c10::DeviceIndex count = c10::impl::VirtualGuardImpl(type).deviceCount();
+    for (c10::DeviceIndex i = 0; i < count; ++i) devices.emplace_back(type, i);
+    return devices;
+  }
+  std::istringstream text(option);
+  for (std::string name; std::getline(text, name, ',');) devices.push_back(parse_device(name, type));
+  if (devices.empty()) fail(Kind::Unsupported, "device is ''; the tensorrt backend runs on cuda");
+  return devices;
+}
+
+/// The name of a device as the option has it, whatever torch calls its type.
+std::string option_of(at::Device device) { return c10::str("cuda:", static_cast<int>(device.index())); }
+
 /// Settings: "libraries" (candidates for the runtime library, one a line, tried in their order), "plugins"
 /// (libraries of TensorRT plugins, one a line), "allow_host_code" ("1": plans may bring code for the host), "spin"
 /// ("1": threads that wait for the device spin).
@@ -62,15 +80,19 @@ class TensorRtBackend final : public Backend {
 
   std::string version() const override { return library_->version(); }
 
+  std::vector<std::string> devices(const std::string& option) override {
+    if (option == "cpu") fail(Kind::Unsupported, "device is 'cpu'; the tensorrt backend runs on cuda");
+    std::vector<std::string> options;
+    for (const at::Device device : parse_devices(option, usable_device_type())) options.push_back(option_of(device));
+    return options;
+  }
+
   std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) override {
-    if (options.device == "cpu") {
-      fail(Kind::Unsupported, "device is 'cpu'; the tensorrt backend runs on cuda");
-    }
     parse_graph_mode(options.cuda_graphs);  // checked before a load that takes minutes
-    const auto runtime = this->runtime();
-    const at::Device device = parse_device(options.device, runtime->device_type());
+    const at::Device device = parse_device(options.device, usable_device_type());
     check_alive(device);
     const c10::DeviceGuard on(device);
+    const auto runtime = this->runtime(device);
     const PlanFile plan(plan_path);
     try {
       std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines;
@@ -90,7 +112,7 @@ class TensorRtBackend final : public Backend {
       fail(Kind::Unsupported, "device is 'cpu'; the tensorrt backend builds plans on the GPU that will run them");
     }
     check_build_options(options);
-    const at::Device device = parse_device(options.device, runtime()->device_type());
+    const at::Device device = parse_devices(options.device, usable_device_type()).front();
     check_alive(device);
     const c10::DeviceGuard on(device);
     try {
@@ -103,18 +125,21 @@ class TensorRtBackend final : public Backend {
  private:
   BuildPlace place() const { return {*library_, libraries_, options_.plugins}; }
 
-  /// Created on first need, and again after a failure: a driver may have recovered.
-  std::shared_ptr<TensorRtRuntime> runtime() {
+  /// The runtime of the current device: each has its own, so that loads on several do not wait for each other, and
+  /// nothing is opened on a device without work. Created on first need, and again after a failure: a driver may have
+  /// recovered.
+  std::shared_ptr<TensorRtRuntime> runtime(at::Device device) {
     const std::lock_guard lock(mutex_);
-    if (!runtime_) runtime_ = std::make_shared<TensorRtRuntime>(library_, options_);
-    return runtime_;
+    auto& runtime = runtimes_[device.index()];
+    if (!runtime) runtime = std::make_shared<TensorRtRuntime>(library_, device.type(), options_);
+    return runtime;
   }
 
   const std::vector<std::string> libraries_;
   const std::shared_ptr<const Library> library_;
   const TensorRtRuntime::Options options_;
-  std::mutex mutex_;                          // one thread creates the runtime
-  std::shared_ptr<TensorRtRuntime> runtime_;  // guarded by mutex_
+  std::mutex mutex_;                                                       // one thread creates a runtime
+  std::map<c10::DeviceIndex, std::shared_ptr<TensorRtRuntime>> runtimes_;  // guarded by mutex_
 };
 
 }  // namespace

@@ -8,8 +8,6 @@
 
 namespace trtserve::tensorrt {
 
-namespace {
-
 c10::DeviceType usable_device_type() {
   const auto type = at::getAccelerator();
   if (!type) {
@@ -23,14 +21,11 @@ c10::DeviceType usable_device_type() {
   return *type;
 }
 
-}  // namespace
-
-TensorRtRuntime::TensorRtRuntime(std::shared_ptr<const Library> library, const Options& options)
+TensorRtRuntime::TensorRtRuntime(std::shared_ptr<const Library> library, c10::DeviceType type, const Options& options)
     : library_(std::move(library)),
-      device_type_(usable_device_type()),
       cuda_(std::make_shared<const CudaApi>(*library_)),
       wait_(options.wait),
-      allocator_(device_type_) {
+      allocator_(type) {
   clear_errors();
   auto* created = library_->create_runtime(logger_);
   // Checked before the pointer: after an error it may not point to a runtime, and must then not be deleted.

@@ -13,7 +13,10 @@
 
 namespace trtserve::tensorrt {
 
-/// TensorRT's runtime, one per process, with the objects that it calls back. Thread safe.
+/// The type of torch's devices that TensorRT can run on. Unavailable if torch sees none.
+c10::DeviceType usable_device_type();
+
+/// TensorRT's runtime for one device, with the objects that it calls back. Thread safe.
 class TensorRtRuntime {
  public:
   struct Options {
@@ -22,17 +25,16 @@ class TensorRtRuntime {
     Wait wait = Wait::Sleep;           ///< how threads wait for the device
   };
 
-  /// Unavailable if torch sees no device, TensorRT cannot start on it, or a plugin library cannot be loaded. Checks for
-  /// a device first: without one, TensorRT does worse than fail.
-  TensorRtRuntime(std::shared_ptr<const Library> library, const Options& options);
+  /// Call it on the device, of the type that usable_device_type() found: without a device, TensorRT does worse than
+  /// fail. Unavailable if TensorRT cannot start there, or a plugin library cannot be loaded.
+  TensorRtRuntime(std::shared_ptr<const Library> library, c10::DeviceType type, const Options& options);
   TensorRtRuntime(const TensorRtRuntime&) = delete;
   TensorRtRuntime& operator=(const TensorRtRuntime&) = delete;
 
-  /// Creates an engine on the current device; it must not outlive this. InvalidInput, with TensorRT's words, for a plan
-  /// that it cannot load; Unavailable if memory was the reason.
+  /// Creates an engine on the device, which is current; it must not outlive this. InvalidInput, with TensorRT's words,
+  /// for a plan that it cannot load; Unavailable if memory was the reason.
   std::unique_ptr<nvinfer1::ICudaEngine> deserialize(const void* plan, size_t bytes);
 
-  c10::DeviceType device_type() const { return device_type_; }
   const Library& library() const { return *library_; }
   const CudaApi& cuda() const { return *cuda_; }
   std::shared_ptr<const CudaApi> shared_cuda() const { return cuda_; }
@@ -42,14 +44,13 @@ class TensorRtRuntime {
   void load_plugins(const std::vector<std::string>& paths);
 
   const std::shared_ptr<const Library> library_;
-  const c10::DeviceType device_type_;
   const std::shared_ptr<const CudaApi> cuda_;
   const Wait wait_;
   // Callbacks of the runtime and its objects. The order matters: they outlive the runtime.
   Logger logger_;
   ErrorRecorder recorder_;
   Allocator allocator_;
-  std::mutex deserializing_;  // held for one plan at a time: each needs the memory and the threads
+  std::mutex deserializing_;  // held for one plan at a time: each needs the device's memory
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
 };
 

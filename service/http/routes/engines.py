@@ -133,7 +133,8 @@ async def get_engine(request: Request, ref: str) -> EngineModel:
 
 
 def _model(services: Services, resolved: "Resolved") -> EngineModel:
-    return EngineModel.of(resolved, readiness.condition(services.runtime, resolved.engine))
+    runtime = services.runtime
+    return EngineModel.of(resolved, readiness.condition(runtime, resolved.engine), runtime.dead_devices())
 
 
 @router.delete("/engines/{ref}", status_code=204)

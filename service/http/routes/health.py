@@ -3,6 +3,7 @@
 import asyncio
 import importlib.metadata
 import platform
+from dataclasses import asdict
 
 from fastapi import APIRouter, Request
 
@@ -22,14 +23,15 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready")
 async def ready(request: Request) -> dict[str, str | list[str]]:
-    """200 once every stored engine has been loaded or has failed; 503 before, and once a device is dead.
+    """200 once every stored engine has been loaded or has failed; 503 before, and once an engine has no
+    device that is alive. While engines answer from other devices than a dead one, `degraded` tells of it.
 
     Also 503 while all instances of an engine are stuck in executions that do not end; if only some are, the
     answer has a sentence for each such engine in `stuck`.
     """
     services = services_for(request)
-    stuck = readiness.check_server(services.runtime, services.registry)
-    return {"status": "ready", "stuck": stuck} if stuck else {"status": "ready"}
+    troubles = readiness.check_server(services.runtime, services.registry)
+    return {"status": "ready"} | {kind: told for kind, told in asdict(troubles).items() if told}
 
 
 @router.get("/version")

@@ -22,6 +22,7 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "fake_pinned_memory": (ctypes.c_int64, _NOTHING),
     "fake_device_limit": (None, [ctypes.c_int64]),
     "fake_device_break": (None, [ctypes.c_char_p]),
+    "fake_device_break_one": (None, [ctypes.c_int, ctypes.c_char_p]),
     "fake_device_count": (ctypes.c_int, _NOTHING),
     "fake_device_count_set": (None, [ctypes.c_int]),
     "fake_breaches": (ctypes.c_char_p, _NOTHING),
@@ -32,6 +33,8 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "fake_device_pending": (ctypes.c_int64, _NOTHING),
     "fake_device_await_pending": (None, [ctypes.c_int64]),
     "fake_device_await_waiting": (None, [ctypes.c_int64]),
+    "fake_busy_streams": (ctypes.c_int, [ctypes.c_int]),
+    "fake_device_touched": (ctypes.c_int, [ctypes.c_int]),
     "fake_capture_begin": (None, [ctypes.c_void_p]),
     "fake_capture_end": (ctypes.c_int64, [ctypes.c_void_p]),
 }

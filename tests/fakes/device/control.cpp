@@ -31,9 +31,13 @@ void fake_device_limit(int64_t bytes) { trtserve::fake::device_memory().set_limi
 
 void fake_device_break(const char* reason) {
   change([&] {
-    machine().broken.reset();
-    if (reason != nullptr) machine().broken = reason;
+    machine().broken.clear();
+    if (reason != nullptr) machine().broken[trtserve::fake::kEveryDevice] = reason;
   });
+}
+
+void fake_device_break_one(int device, const char* reason) {
+  change([&] { machine().broken[device] = reason; });
 }
 
 void fake_device_count_set(int count) {
@@ -85,6 +89,14 @@ void fake_device_await_waiting(int64_t count) {
   std::unique_lock lock(machine().mutex);
   machine().changed.wait(lock, [&] { return machine().waiting >= count; });
 }
+
+int fake_busy_streams(int device) {
+  const auto streams = trtserve::fake::stream_table().all(device);
+  return static_cast<int>(
+      std::count_if(streams.begin(), streams.end(), [](const auto* stream) { return !stream->idle(); }));
+}
+
+int fake_device_touched(int device) { return trtserve::fake::stream_table().touched(device) ? 1 : 0; }
 
 void fake_capture_begin(void* native_handle) {
   if (auto* stream = trtserve::fake::stream_of(native_handle)) stream->begin_capture();

@@ -15,9 +15,11 @@ int64_t fake_pinned_memory();
 void fake_device_limit(int64_t bytes);
 
 /// From now on, every synchronize, query, record, copy and fill by torch throws c10::Error with the reason, like after
-/// a sticky error. Work that is already enqueued still runs. nullptr repairs the device.
+/// a sticky error. Work that is already enqueued still runs. nullptr repairs all devices.
 void fake_device_break(const char* reason);
-/// Sets the number of devices: initially 1, at most 16.
+/// Likewise for one device; fake_device_break(nullptr) repairs it.
+void fake_device_break_one(int device, const char* reason);
+/// Sets the number of devices: initially 1, at most 64.
 void fake_device_count_set(int count);
 int fake_device_count();
 
@@ -39,6 +41,11 @@ int64_t fake_device_pending();
 void fake_device_await_pending(int64_t count);
 /// Blocks until at least that many threads wait for work on the device, in a synchronize or a blocking copy.
 void fake_device_await_waiting(int64_t count);
+
+/// The number of a device's streams that have unfinished work.
+int fake_busy_streams(int device);
+/// 1 if anything has ever used a stream of the device, 0 if not.
+int fake_device_touched(int device);
 
 /// Begins or ends a capture on the stream of a native handle, which must not be the default stream's. The end enqueues
 /// the captured work once, and returns the number of pieces.

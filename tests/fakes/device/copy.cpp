@@ -73,7 +73,7 @@ void copy_on_device(const at::Tensor& source, const at::Tensor& target) {
 }  // namespace
 
 void copy_tensor(const at::Tensor& source, const at::Tensor& target, bool non_blocking) {
-  check_usable();
+  check_usable((source.is_cpu() ? target : source).device().index());
   if (target.numel() == 0) return;
   if (source.is_cpu()) {
     copy_to_device(source, target, non_blocking);

@@ -10,7 +10,7 @@
 namespace trtserve::fake {
 
 void Event::record(Stream& stream) {
-  auto recording = std::make_shared<Recording>();
+  auto recording = std::make_shared<Recording>(stream.device());
   {
     const std::lock_guard lock(machine().mutex);
     latest_ = recording;
@@ -27,16 +27,19 @@ void Event::block(Stream& stream) const {
 }
 
 bool Event::query() const {
-  check_usable();
+  const auto recording = latest();
+  if (!recording) return true;
+  check_usable(recording->device);
   const std::lock_guard lock(machine().mutex);
-  return !latest_ || latest_->done;
+  return recording->done;
 }
 
 void Event::synchronize() const {
   refuse_while_capturing("an event was synchronized");
   const auto recording = latest();
+  if (!recording) return;
   std::unique_lock lock(machine().mutex);
-  wait_until(lock, [&] { return !recording || recording->done; });
+  wait_until(lock, recording->device, [&] { return recording->done; });
 }
 
 double Event::elapsed_until(const Event& later) const {

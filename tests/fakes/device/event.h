@@ -9,6 +9,9 @@ namespace trtserve::fake {
 
 /// One recording of an event: it is done once its stream has reached it.
 struct Recording {
+  explicit Recording(int of_device) : device(of_device) {}
+
+  const int device;
   // Guarded by the machine's mutex, see machine.h.
   bool done = false;
   std::chrono::steady_clock::time_point when;

@@ -78,14 +78,14 @@ void Guard::recordDataPtrOnStream(const c10::DataPtr& data, const c10::Stream& s
 }
 
 void Guard::record(void** event, const c10::Stream& stream, c10::DeviceIndex, c10::EventFlag) const {
-  check_usable();
+  check_usable(stream.device_index());
   // The calling c10::Event owns it, and passes it to destroyEvent().
   if (*event == nullptr) *event = std::make_unique<Event>().release();
   event_at(*event).record(stream_for(stream));
 }
 
 void Guard::block(void* event, const c10::Stream& stream) const {
-  check_usable();
+  check_usable(stream.device_index());
   if (event != nullptr) event_at(event).block(stream_for(stream));
 }
 

@@ -90,7 +90,7 @@ void record_stream(at::Tensor& self, at::Stream stream) {
 }
 
 at::Tensor& fill(at::Tensor& self, const at::Scalar& value) {
-  check_usable();
+  check_usable(self.device().index());
   if (self.numel() == 0) return self;
   current_stream(self.device().index()).enqueue([to = RawView::to_write(self), value] {
     const c10::NoGradGuard no_grad;

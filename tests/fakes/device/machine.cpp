@@ -13,10 +13,18 @@ namespace {
 
 constexpr std::chrono::seconds kExitPatience{1};
 
+/// Why the device is broken; null if it is not. The caller holds `machine().mutex`.
+const std::string* why_broken(int device) {
+  for (const auto& [broken, reason] : machine().broken) {
+    if (broken == device || broken == kEveryDevice) return &reason;
+  }
+  return nullptr;
+}
+
 /// The caller holds `machine().mutex`.
-void throw_if_broken() {
-  const auto& reason = machine().broken;
-  TORCH_CHECK(!reason, *reason);
+void throw_if_broken(int device) {
+  const auto* reason = why_broken(device);
+  TORCH_CHECK(reason == nullptr, *reason);
 }
 
 }  // namespace
@@ -31,16 +39,16 @@ int device_count() {
   return machine().devices;
 }
 
-void wait_until(std::unique_lock<std::mutex>& lock, const std::function<bool()>& holds) {
+void wait_until(std::unique_lock<std::mutex>& lock, int device, const std::function<bool()>& holds) {
   const int waits = holds() ? 0 : 1;
   machine().waiting += waits;
   machine().changed.notify_all();
   machine().changed.wait(lock, [&] {
     if (machine().exiting) return *machine().exiting == std::this_thread::get_id();
-    return holds() || machine().broken;
+    return holds() || why_broken(device) != nullptr;
   });
   machine().waiting -= waits;
-  throw_if_broken();
+  throw_if_broken(device);
 }
 
 void stop_for_exit() {
@@ -50,9 +58,9 @@ void stop_for_exit() {
   machine().changed.wait_for(lock, kExitPatience, [] { return machine().running == 0; });
 }
 
-void check_usable() {
+void check_usable(int device) {
   const std::lock_guard lock(machine().mutex);
-  throw_if_broken();
+  throw_if_broken(device);
 }
 
 void breach(const std::string& sentence) {

@@ -39,11 +39,11 @@ void Stream::synchronize() {
   refuse_while_capturing("a stream was synchronized", this);
   std::unique_lock lock(machine().mutex);
   const uint64_t last = enqueued_;
-  wait_until(lock, [&] { return finished_ >= last; });
+  wait_until(lock, device_, [&] { return finished_ >= last; });
 }
 
 bool Stream::query() const {
-  check_usable();
+  check_usable(device_);
   if (capturing() || current_is_capturing()) {
     // As on CUDA: cudaErrorStreamCaptureUnsupported.
     throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, 900, "A stream was queried while one was capturing.");

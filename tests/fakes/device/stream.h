@@ -84,6 +84,6 @@ Stream* stream_of(void* native_handle);
 void breach(const std::string& sentence);
 
 /// Throws c10::Error, with the reason, while the device is broken; see fake_device_break in control.h.
-void check_usable();
+void check_usable(int device);
 
 }  // namespace trtserve::fake

@@ -23,6 +23,11 @@ Stream& StreamTable::from_pool(int device) {
   return *streams(device).at(1 + next++ % kPoolSize);
 }
 
+bool StreamTable::touched(int device) {
+  const std::lock_guard lock(mutex_);
+  return !devices_.at(static_cast<size_t>(device)).empty();
+}
+
 Stream& StreamTable::make(int device) {
   const std::lock_guard lock(mutex_);
   const auto again = std::find_if(ended_.begin(), ended_.end(),
@@ -61,7 +66,7 @@ Stream* StreamTable::find(void* native_handle) {
 std::vector<Stream*> StreamTable::all(int device) {
   const std::lock_guard lock(mutex_);
   std::vector<Stream*> found;
-  for (auto& stream : streams(device)) found.push_back(stream.get());
+  for (auto& stream : devices_.at(static_cast<size_t>(device))) found.push_back(stream.get());
   return found;
 }
 

@@ -25,6 +25,8 @@ class StreamTable {
   Stream& find(const c10::Stream& stream);
   /// Returns nullptr if no stream has the handle.
   Stream* find(void* native_handle);
+  /// True if a stream of the device has ever been asked for.
+  bool touched(int device);
   /// All streams of a device so far.
   std::vector<Stream*> all(int device);
 

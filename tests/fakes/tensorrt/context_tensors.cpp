@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "context.h"
+#include "current.h"
 #include "inference.h"
 
 namespace trtserve::fake::trt {
@@ -141,7 +142,7 @@ bool Context::enqueueV3(cudaStream_t stream) noexcept {
   const Call call(object_, "enqueueV3");
   if (!call) return false;
   try {
-    check_usable();
+    check_usable(current_device());
     return enqueue(*call, stream);
   } catch (const std::exception& error) {
     const std::string reason = error.what();

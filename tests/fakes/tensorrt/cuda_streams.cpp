@@ -55,7 +55,7 @@ cudaError_t guarded(const Call& call) {
 cudaError_t create_stream(cudaStream_t* result) {
   count_call("cudaStreamCreateWithFlags");
   if (result == nullptr) return cudaErrorInvalidValue;
-  check_usable();
+  check_usable(current_device());
   *result = static_cast<cudaStream_t>(stream_table().make(current_device()).native_handle());
   return cudaSuccess;
 }
@@ -80,7 +80,7 @@ cudaError_t synchronize_stream(cudaStream_t handle) {
 cudaError_t create_event(cudaEvent_t* result, unsigned int flags) {
   count_call((flags & cudaEventBlockingSync) != 0 ? "an event to sleep for" : "an event to spin for");
   if (result == nullptr) return cudaErrorInvalidValue;
-  check_usable();
+  check_usable(current_device());
   auto event = std::make_shared<CUevent_st>();
   *result = event.get();
   const std::lock_guard lock(events().mutex);
@@ -99,7 +99,7 @@ cudaError_t record_event(cudaEvent_t handle, cudaStream_t on) {
   const auto found = find("cudaEventRecord", handle);
   auto* const stream = stream_of(on);
   if (found == nullptr || stream == nullptr) return cudaErrorInvalidResourceHandle;
-  check_usable();
+  check_usable(stream->device());
   found->event.record(*stream);
   return cudaSuccess;
 }

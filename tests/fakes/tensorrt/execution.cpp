@@ -18,7 +18,7 @@ void Execution::begin(const char* function, const Stream& stream) {
   }
   const uint64_t number = setup_.flight->begin(function, stream, setup_.scratch, setup_.scratch_bytes);
   const std::lock_guard lock(mutex_);
-  begun_.push_back(number);
+  begun_.push_back({number, stream.device()});
 }
 
 bool Execution::may_launch() {
@@ -31,29 +31,29 @@ Work Execution::work(bool replay) {
 }
 
 void Execution::run(bool replay) {
-  uint64_t number = 0;
+  Begun begun;
   {
     const std::lock_guard lock(mutex_);
     if (begun_.empty())
       return breached("a graph with enqueueV3's work was run by something other than cudaGraphLaunch");
-    number = begun_.front();
+    begun = begun_.front();
     begun_.pop_front();
   }
   const auto& plan = *setup_.plan;
   setup_.weights->check("engine");
   setup_.persistent->check("execution context");
-  fill(setup_.scratch, setup_.scratch_bytes, number);
+  fill(setup_.scratch, setup_.scratch_bytes, begun.number);
   if (!plan.gate.empty()) toy::pass_gate(plan.gate);
   if (const auto* reason = plan.failure("kernel")) {
-    fake_device_break(reason->c_str());
+    fake_device_break_one(begun.device, reason->c_str());
   } else if (!replay || plan.graph != GraphMode::Idle) {
     compute_outputs();
     if (replay && plan.graph == GraphMode::Wrong) spoil_outputs();
   }
-  if (!filled(setup_.scratch, setup_.scratch_bytes, number)) {
+  if (!filled(setup_.scratch, setup_.scratch_bytes, begun.number)) {
     breached("enqueueV3: another writer changed the scratch memory while the work used it");
   }
-  setup_.flight->finish(number);
+  setup_.flight->finish(begun.number);
 }
 
 size_t Execution::bytes_of(size_t tensor) const {

@@ -50,8 +50,13 @@ class Execution : public std::enable_shared_from_this<Execution> {
   const Setup setup_;
   const uint64_t revision_;  // the context's when this was made
   std::mutex mutex_;
-  bool launched_ = false;       // guarded by mutex_
-  std::deque<uint64_t> begun_;  // guarded by mutex_; numbers from setup_.flight
+  bool launched_ = false;  // guarded by mutex_
+
+  struct Begun {
+    uint64_t number = 0;  // from setup_.flight
+    int device = 0;
+  };
+  std::deque<Begun> begun_;  // guarded by mutex_
 };
 
 }  // namespace trtserve::fake::trt

@@ -2,6 +2,7 @@
 
 #include <csignal>
 
+#include "current.h"
 #include "engine.h"
 
 namespace trtserve::fake::trt {
@@ -17,7 +18,7 @@ std::shared_ptr<const Plan> read(const RuntimeState& runtime, const void* blob, 
     return nullptr;
   };
   try {
-    check_usable();
+    check_usable(current_device());
     auto plan = std::make_shared<const Plan>(read_plan(blob, size));
     if (plan->crashes) std::raise(SIGSEGV);
     if (const auto* reason = plan->failure("deserialize")) return refuse("Internal Error", *reason);

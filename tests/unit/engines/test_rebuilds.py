@@ -44,7 +44,8 @@ async def test_a_first_build_after_a_restart_does_not_keep_the_server_from_being
         await until(lambda: server.build.running == 1)
     async with serving_builds(settings, build=held()) as server:
         await until(lambda: server.build.running == 1)
-        assert readiness.check_server(server.runtime, server.registry) == []  # type: ignore[arg-type]
+        troubles = readiness.check_server(server.runtime, server.registry)  # type: ignore[arg-type]
+        assert troubles == readiness.Troubles(degraded=[], stuck=[])
 
 
 async def test_a_restart_with_the_same_library_and_gpu_builds_nothing(settings: Settings) -> None:

@@ -89,24 +89,35 @@ def test_a_config_can_use_the_json_of_protobuf() -> None:
         ([{"kind": "KIND_GPU", "gpus": [1]}, {"kind": "KIND_GPU", "gpus": [1]}], {"device": "cuda:1"}),
         ([{"count": 1, "gpus": [0]}, {"count": 2, "gpus": [0]}], {"instances": 3, "device": "cuda:0"}),
         ([{"count": 1, "kind": "KIND_MODEL", "name": "a"}], {"instances": 1}),
+        ([{"kind": "KIND_GPU", "gpus": [0, 1]}], {"device": "cuda:0,cuda:1"}),
+        ([{"kind": "KIND_GPU", "gpus": [1, 0, 1], "count": 2}], {"device": "cuda:1,cuda:0", "instances": 2}),
+        ([{"gpus": [0], "count": 2}, {"gpus": [1], "count": 2}], {"device": "cuda:0,cuda:1", "instances": 2}),
+        (
+            [{"gpus": [0, 1], "count": 1}, {"gpus": [0, 1], "count": 2}],
+            {"device": "cuda:0,cuda:1", "instances": 3},
+        ),
     ],
 )
-def test_instance_groups_set_instances_on_one_device(
+def test_instance_groups_set_instances_on_each_device(
     groups: list[dict[str, Any]], asked: dict[str, Any]
 ) -> None:
     assert options(instance_group=groups) == UNBATCHED | asked
 
 
 @pytest.mark.parametrize(
-    "groups",
+    ("groups", "message"),
     [
-        [{"kind": "KIND_CPU"}, {"kind": "KIND_GPU"}],
-        [{"kind": "KIND_GPU", "gpus": [0, 1]}],
-        [{"kind": "KIND_GPU", "gpus": [0]}, {"kind": "KIND_GPU", "gpus": [1]}],
+        ([{"kind": "KIND_CPU"}, {"kind": "KIND_GPU"}], "several kinds of devices"),
+        ([{"kind": "KIND_CPU"}, {"gpus": [1]}], "several kinds of devices"),
+        ([{"kind": "KIND_GPU"}, {"gpus": [1]}], "several kinds of devices"),
+        ([{"gpus": [0], "count": 1}, {"gpus": [1], "count": 2}], "1 on cuda:0, 2 on cuda:1"),
+        ([{"gpus": [0, 1]}, {"gpus": [1], "count": 2}], "0 on cuda:0, 2 on cuda:1"),
     ],
 )
-def test_instance_groups_on_several_devices_are_refused(groups: list[dict[str, Any]]) -> None:
-    assert "several devices" in refused(Unsupported, instance_group=groups)
+def test_instance_groups_that_an_engine_cannot_have_are_refused(
+    groups: list[dict[str, Any]], message: str
+) -> None:
+    assert message in refused(Unsupported, instance_group=groups)
 
 
 @pytest.mark.parametrize(

@@ -120,9 +120,10 @@ def test_an_input_whose_values_decide_shapes_is_a_shape_tensor() -> None:
         ("cuda", "KIND_GPU", [0]),
         ("cuda:0", "KIND_GPU", [0]),
         ("cuda:3", "KIND_GPU", [3]),
+        ("cuda:1,cuda:0", "KIND_GPU", [1, 0]),
     ],
 )
-def test_instances_form_a_group_on_their_device(device: str, kind: str, gpus: list[int]) -> None:
+def test_instances_form_a_group_on_their_devices(device: str, kind: str, gpus: list[int]) -> None:
     (group,) = config(device=device)["instance_group"]
     assert group == {"name": "net", "count": 3, "kind": kind, "gpus": gpus}
 

@@ -99,6 +99,13 @@ class TensorRt(Harness):
     def live(self, what: str) -> int:
         return self.sdk.fake_trt_live(what.encode())
 
+    def await_end_of_engines(self) -> None:
+        """Wait for the end of all engines after an unload of all or the end of the runtime.
+
+        An instance whose last execution was about to end has been left behind: it lets go of its engine later.
+        """
+        wait_until(lambda: self.live("engine") == 0, "the end of all engines")
+
     def breaches(self) -> str:
         return self.device.fake_breaches().decode()
 
@@ -129,6 +136,7 @@ def running(
     assert trt.breaches() == ""
     # An instance whose last execution was about to end has been left behind.
     wait_until(lambda: not any(map(trt.live, (*OF_RUNS, *OF_BUILDS))), "the end of all TensorRT objects")
+    assert trt.breaches() == ""
     assert trt.sdk.fake_trt_allocated() == 0
     assert trt.device.fake_device_memory() == 0
 
@@ -146,14 +154,20 @@ def trt(tmp_path: Path, generation: sdk.Generation) -> Iterator[TensorRt]:
 
 
 @pytest.fixture
-def doomed_device(trt: TensorRt) -> Iterator[int]:
-    """Yield the index of a device that no other test uses: a dead one stays dead until the process ends."""
-    device = next(_DOOMED_DEVICES)
-    trt.device.fake_device_count_set(device + 1)
-    yield device
+def doomed_devices(trt: TensorRt) -> Iterator[tuple[int, int]]:
+    """Yield two devices that no other test uses: a dead one stays dead until the process ends."""
+    pair = next(_DOOMED_DEVICES), next(_DOOMED_DEVICES)
+    trt.device.fake_device_count_set(pair[1] + 1)
+    yield pair
     trt.device.fake_device_break(None)
     trt.runtime.close()
+    trt.await_end_of_engines()  # each needs its device
     trt.device.fake_device_count_set(1)
+
+
+@pytest.fixture
+def doomed_device(doomed_devices: tuple[int, int]) -> int:
+    return doomed_devices[0]
 
 
 @pytest.fixture

@@ -62,6 +62,7 @@ async def test_an_upload_is_answered_with_the_ready_engine(client: httpx.AsyncCl
         "executions_stuck": 0,
         "plan_bytes": len(plan),
         "build": None,
+        "replicas": [{"device": "cpu", "instances": 2, "alive": True, "reason": None}],
         "inputs": [
             {
                 "name": "x",
@@ -312,7 +313,9 @@ async def test_a_wrong_name_or_device_is_refused_with_what_is_allowed(client: ht
         "-, 128 at most."
     )
     device = refused(await client.post("/engines?device=gpu", content=onnx_plan()), 400, "InvalidInput")
-    assert device.endswith("is 'gpu': Input should be 'auto', 'cpu', 'cuda' or 'cuda:N'.")
+    assert device.endswith(
+        "is 'gpu': Input should be 'auto', 'all', 'cpu', 'cuda', 'cuda:N', or GPUs with commas between them."
+    )
 
 
 async def test_a_compressed_plan_is_refused_before_it_is_read(app: FastAPI, settings: Settings) -> None:

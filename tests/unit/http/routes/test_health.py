@@ -144,3 +144,44 @@ async def test_an_engine_shows_whether_it_joins_requests(
     assert (await client.get("/engines/net")).json()["joins_requests"] is False
     await client.post("/v2/repository/models/net/unload")
     assert (await client.get("/engines/net")).json()["joins_requests"] is None
+
+
+async def test_a_server_is_degraded_while_its_engines_answer_from_other_devices_than_a_dead_one(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    await client.post("/engines?name=net&backend=openvino&device=cuda:0,cuda:1", content=onnx_plan())
+    runtime.dead = {"cuda:1": "the GPU fell off the bus"}
+    ready = await client.get("/health/ready")
+    assert ready.status_code == 200
+    (told,) = ready.json()["degraded"]
+    assert told.startswith("Device cuda:1 is dead: the GPU fell off the bus. Restart the server when")
+    assert (await client.get("/v2/models/net/ready")).status_code == 200
+
+
+async def test_a_server_is_not_ready_once_an_engine_has_no_device_left(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    await client.post("/engines?name=both&backend=openvino&device=cuda:0,cuda:1", content=onnx_plan())
+    await client.post("/engines?name=one&backend=openvino&device=cuda:1", content=onnx_plan("another"))
+    runtime.dead = {"cuda:1": "the GPU fell off the bus"}
+    told = refused(await client.get("/health/ready"), 503, "Unavailable")
+    assert "Device cuda:1 is dead: the GPU fell off the bus." in told
+    assert "(one)" in told
+    assert "(both)" not in told
+    told = refused(await client.get("/v2/models/one/ready"), 503, "Unavailable")
+    assert told == "Device cuda:1 is dead: the GPU fell off the bus. Restart the server."
+
+
+async def test_an_engine_shows_which_of_its_replicas_are_alive(
+    client: httpx.AsyncClient, runtime: FakeRuntime
+) -> None:
+    await client.post(
+        "/engines?name=net&backend=openvino&device=cuda:0,cuda:1&instances=2", content=onnx_plan()
+    )
+    runtime.dead = {"cuda:1": "the GPU fell off the bus"}
+    engine = (await client.get("/engines/net")).json()
+    assert engine["device"] == "cuda:0,cuda:1"
+    assert engine["replicas"] == [
+        {"device": "cuda:0", "instances": 2, "alive": True, "reason": None},
+        {"device": "cuda:1", "instances": 2, "alive": False, "reason": "The GPU fell off the bus."},
+    ]

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "core/backend.h"
+#include "core/context_pool.h"
+
+namespace trtserve {
+
+/// An engine on one of its devices: the plan, deserialized there, with its pool of execution contexts. Immutable and
+/// thread safe.
+class Replica {
+ public:
+  /// Creates the execution contexts; `label` names the engine in errors. InvalidInput for tensors without proper names.
+  Replica(std::unique_ptr<BackendEngine> engine, const std::string& label);
+
+  const BackendEngine& backend_engine() const { return *engine_; }
+  at::Device device() const { return engine_->device(); }
+  size_t instances() const { return contexts_.size(); }
+  ContextPool& contexts() { return contexts_; }
+
+  /// A stream for an instance; null on the CPU.
+  std::unique_ptr<DeviceStream> create_stream() { return engine_->create_stream(); }
+
+ private:
+  const std::unique_ptr<BackendEngine> engine_;  // before the contexts, which are destroyed first
+  ContextPool contexts_;
+};
+
+}  // namespace trtserve
