@@ -76,7 +76,7 @@ def main() -> None:
             results["efficiency"] = efficiency.measure(folder, options.rounds, options.seconds)
             report.efficiency(results["efficiency"])
         if "latency" in parts:
-            results["latency"] = latency.measure(folder, options.seconds * 2)
+            results["latency"] = latency.measure(folder, options.rounds, options.seconds)
             report.latency(results["latency"])
         if "memory" in parts:
             results["memory"] = memory.measure(folder, options.memory_seconds)

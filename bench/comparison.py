@@ -76,6 +76,7 @@ def _figures(results: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
         yield f"{row['network']}, share of OpenVINO", Figure(row["efficiency"])
         yield f"{row['network']}, single items, share of OpenVINO", Figure(row["efficiency_of_singles"])
     yield from _latency(results.get("latency", {}))
+    yield from _engines(results.get("engines", []))
     memory = results.get("memory", {})
     for name in ("at_rest_mb", "most_after_that_mb"):
         if name in memory:
@@ -119,3 +120,20 @@ def _latency(result: Row) -> Iterator[tuple[str, Figure]]:
     pauses = result.get("collections", {})
     if "young_us" in pauses:
         yield "longest pause of a young collection, us", Figure(pauses["young_us"], BETTER_LOWER)
+
+
+def _engines(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
+    """What many engines cost, and their requests as shares of those to a server with one engine."""
+    for row in rows:
+        count = f"{row['engines']:,} engines"
+        for name, shown in (
+            ("start_s", "start, s"),
+            ("threads", "threads"),
+            ("rss_mb", "memory, MB"),
+            ("metrics_ms", "/metrics, ms"),
+            ("metrics_mb", "/metrics, MB"),
+        ):
+            yield f"{count}, {shown}", Figure(row[name], BETTER_LOWER)
+        for name, shown in (("one_share", "requests to one"), ("rotation_share", "requests to fifty")):
+            if name in row:
+                yield f"{count}, {shown}, share of one engine", Figure(row[name])

@@ -4,16 +4,18 @@ It also checks that the queue time in the metrics matches what clients see: with
 requests differ from those on an idle server only by their queue time, so the extra latency is that time, seen
 from outside.
 
-The server has one core and the client the other, so that neither suffers from the other's stalls.
+The server has one core and the client the other, so that neither suffers from the other's stalls. Each load
+runs in several rounds, and the one with the median tail counts: on a shared machine one round says little.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench import bodies, models, open_loop, wrk
+from bench import bodies, models, open_loop, pauses, wrk
 from bench.frontend import LOAD_CORE, SERVER_CORE
 from bench.serving import add, serving
 from tests.e2e.server import Server
@@ -25,33 +27,41 @@ QUEUEING = (0.7, 0.9)  # shares at which there is a queue
 IDLE = 0.05  # of the capacity: requests hardly ever overlap
 
 
-def measure(folder: Path, seconds: int) -> dict[str, Any]:
+def measure(folder: Path, rounds: int, seconds: int) -> dict[str, Any]:
     wrk.check()
-    return _latency(folder, seconds) | {"queue_time_agreement": _agreement(folder, seconds)}
+    return _latency(folder, rounds, seconds) | {"queue_time_agreement": _agreement(folder, 2 * seconds)}
 
 
-def _latency(folder: Path, seconds: int) -> dict[str, Any]:
+def _latency(folder: Path, rounds: int, seconds: int) -> dict[str, Any]:
     """Measure LeNet with requests of one item, joined up to 64."""
     plan = models.network("lenet", folder / "lenet.onnx")
     request = bodies.binary(folder, "INPUT0", "OUTPUT0", np.random.rand(1, 1, 28, 28).astype(np.float32))
     curves: list[dict[str, Any]] = []
+    collections: list[pauses.Pause] = []
     capacity = 0.0
     for delay in DELAYS:
-        with serving(folder, SERVER_CORE) as server:
+        file = folder / f"collections-{delay}.json"
+        with serving(folder, SERVER_CORE, command=pauses.command(file)) as server:
             url = add(server, "lenet", plan, max_batch_size=64, max_queue_delay_us=delay, max_queue_size=8192)
             wrk.load(url, request, 8, 1, LOAD_CORE)  # warm
             capacity = capacity or wrk.load(url, request, 64, seconds, LOAD_CORE).per_second
-            for share in SHARES:
-                curves.append(
-                    {
-                        "delay_us": delay,
-                        "share": share,
-                        **_at(server, url, request, capacity * share, seconds),
-                    }
-                )
-            server.client.delete("/engines/lenet").raise_for_status()
+            began = time.monotonic_ns()
+            measured: list[list[dict[str, Any]]] = [
+                [_at(server, url, request, capacity * share, seconds) for share in SHARES]
+                for _ in range(rounds)
+            ]
+            ended = time.monotonic_ns()
+        for share, rows in zip(SHARES, zip(*measured, strict=True), strict=True):
+            median = sorted(rows, key=lambda row: row["tail"])[len(rows) // 2]
+            curves.append({"delay_us": delay, "share": share, **median})
+        collections += [pause for pause in pauses.read(file) if began <= pause.began_ns < ended]
     at_share = next(row for row in curves if row["delay_us"] == "0" and row["share"] == SHARE)
-    return {"capacity_per_second": capacity, "at_70_percent": at_share, "curves": curves}
+    return {
+        "capacity_per_second": capacity,
+        "at_70_percent": at_share,
+        "curves": curves,
+        "collections": pauses.summary(collections),
+    }
 
 
 def _agreement(folder: Path, seconds: int) -> list[dict[str, Any]]:
@@ -86,6 +96,7 @@ def _at(server: Server, url: str, request: wrk.Request, rate: float, seconds: in
         "lost": result.lost,
         "p50_us": result.percentile(0.5),
         "p99_us": result.percentile(0.99),
+        "tail": result.percentile(0.99) / result.percentile(0.5),
         "mean_us": result.mean_us,
         "connections": result.connections,
         "client_late_p50_us": result.late_p50_us,

@@ -130,11 +130,23 @@ def latency(result: Row) -> None:
             "load": lambda row: f"{row['share']:.0%}",
             "p50 us": lambda row: f"{row['p50_us']:,.0f}",
             "p99 us": lambda row: f"{row['p99_us']:,.0f}",
+            "p99 / p50": lambda row: f"{row['tail']:.1f}",
             "queue us": lambda row: f"{row['queue_us']:,.0f}",
             "compute us": lambda row: f"{row['compute_us']:,.0f}",
             "items per execution": lambda row: f"{row['items_per_execution']:.1f}",
+            "client late p50 us": lambda row: f"{row['client_late_p50_us']:,.1f}",
             "client late p99 us": lambda row: f"{row['client_late_p99_us']:,.0f}",
             "lost": lambda row: str(row["lost"] + row["errors"]),
+        },
+    )
+    table(
+        "Garbage collection during these loads",
+        [{"of": of, **result["collections"]} for of in ("young", "full")],
+        {
+            "objects": lambda row: str(row["of"]),
+            "collections": lambda row: str(row[row["of"]]),
+            "longest, processor us": lambda row: f"{row[row['of'] + '_us']:,.0f}",
+            "longest, us by the clock": lambda row: f"{row[row['of'] + '_wall_us']:,.0f}",
         },
     )
     table(

@@ -1,18 +1,25 @@
 """A server to measure: optionally pinned to a core, with engines from bench.models."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
 from bench.wrk import on_core
-from tests.e2e.server import Server
+from tests.e2e.server import SERVE, Server
 
 
 @contextmanager
-def serving(folder: Path, core: int | None = None, *options: str, grpc: bool = False) -> Iterator[Server]:
+def serving(
+    folder: Path,
+    core: int | None = None,
+    *options: str,
+    grpc: bool = False,
+    command: Sequence[str] = (*SERVE, "serve"),
+) -> Iterator[Server]:
     """Run a server with its own store: engines of an earlier measurement would be loaded and counted too."""
-    server = Server(Path(mkdtemp(dir=folder)) / "store", "--log-level", "warning", *options, grpc=grpc)
+    store = Path(mkdtemp(dir=folder)) / "store"
+    server = Server(store, "--log-level", "warning", *options, grpc=grpc, command=command)
     with on_core(core):
         server.start()
     try:

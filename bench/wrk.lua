@@ -1,8 +1,36 @@
--- One request, over and over: BODY is a file with the body, HEADERS its headers, one "Name: value" per line.
+-- BODY is a file with the body of the requests, HEADERS their headers, one "Name: value" per line.
+--
+-- Without VARY, one request over and over. With it, requests that differ as those of real clients do, or not: VARY says
+-- in what ("headers", "lengths", "engines" or "nothing"). Each is then formatted when it is sent, whatever varies, so
+-- that the load costs this core the same. The first JSON_BYTES bytes of the body are JSON, which spaces make longer;
+-- BINARY is "yes" if there are tensors behind them. PATHS: one per line.
+local LENGTHS = 300
+local vary = os.getenv("VARY")
 local file = assert(io.open(os.getenv("BODY"), "rb"))
-wrk.method, wrk.body = "POST", file:read("*a")
+local body = file:read("*a")
 file:close()
+wrk.method, wrk.body = "POST", body
 for name, value in os.getenv("HEADERS"):gmatch("([^:\n]+): ([^\n]*)") do wrk.headers[name] = value end
+
+if vary then
+  local json_bytes, binary = tonumber(os.getenv("JSON_BYTES")), os.getenv("BINARY") == "yes"
+  local bodies, paths, headers, sent = {}, {}, wrk.headers, 0
+  for spaces = 1, LENGTHS do
+    bodies[spaces] = body:sub(1, json_bytes) .. string.rep(" ", spaces) .. body:sub(json_bytes + 1)
+  end
+  for path in os.getenv("PATHS"):gmatch("[^\n]+") do paths[#paths + 1] = path end
+
+  function request()
+    sent = sent + 1
+    local own = vary == "headers" and sent or 1
+    local spaces = vary == "lengths" and sent % LENGTHS + 1 or LENGTHS / 2
+    local path = paths[vary == "engines" and sent % #paths + 1 or 1]
+    headers["traceparent"] = string.format("00-%032x-%016x-01", own * 7919, own)
+    headers["x-request-id"] = string.format("%08d", own)
+    if binary then headers["Inference-Header-Content-Length"] = tostring(json_bytes + spaces) end
+    return wrk.format("POST", path, headers, bodies[spaces])
+  end
+end
 
 function done(summary, latency, requests)
   local errors = summary.errors

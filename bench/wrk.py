@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
-VARIED = Path(__file__).with_name("varied.lua")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def check() -> None:
 
 def load(url: str, request: Request, connections: int, seconds: int, core: int | None = None) -> Load:
     with on_core(core):
-        return _load(SCRIPT, _variables(request), url, connections, seconds)
+        return _load(_variables(request), url, connections, seconds)
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def load_varied(load: Varied, connections: int, seconds: int, core: int | None =
         "JSON_BYTES": str(whole) if json_bytes is None else json_bytes,
     }
     with on_core(core):
-        return _load(VARIED, variables, load.urls[0], connections, seconds)
+        return _load(variables, load.urls[0], connections, seconds)
 
 
 def _variables(request: Request) -> dict[str, str]:
@@ -79,9 +78,9 @@ def _variables(request: Request) -> dict[str, str]:
     return {"BODY": str(request.body), "HEADERS": headers}
 
 
-def _load(script: Path, variables: dict[str, str], url: str, connections: int, seconds: int) -> Load:
+def _load(variables: dict[str, str], url: str, connections: int, seconds: int) -> Load:
     environment = os.environ | variables
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(script), url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s", "-s", str(SCRIPT), url]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     counted = json.loads(run.stdout.splitlines()[-1])
     per_second = counted["requests"] / counted["us"] * 1e6

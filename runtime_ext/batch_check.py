@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from runtime_ext._C import DATATYPES, EngineInfo, Output, Runtime, ShapeRange, TensorSpec
+from runtime_ext.numpy_types import STORED
 
 Array = np.ndarray[Any, Any]
 Execute = Callable[[Sequence[Array]], Sequence[Array]]
@@ -33,25 +34,6 @@ LARGE = 5  # requests of the largest batch that is tried
 # and a share of the output's greatest value, for rounding.
 NEAR = 0.02
 ROUNDING, COARSE_ROUNDING = 3e-5, 5e-3
-
-DTYPES: dict[str, np.dtype[Any]] = {
-    name: np.dtype(wide)
-    for name, wide in {
-        "BOOL": "bool",
-        "UINT8": "u1",
-        "UINT16": "u2",
-        "UINT32": "u4",
-        "UINT64": "u8",
-        "INT8": "i1",
-        "INT16": "i2",
-        "INT32": "i4",
-        "INT64": "i8",
-        "FP16": "f2",
-        "BF16": "f4",  # numpy has no such type: its values are a float's upper halves
-        "FP32": "f4",
-        "FP64": "f8",
-    }.items()
-}
 
 
 class Unsafe(Exception):
@@ -292,7 +274,8 @@ def _one_shape(profile: ShapeRange | _Range, open_dim: int) -> list[int]:
 
 def _values(numbers: random.Random, spec: TensorSpec, dims: list[int], attempt: int) -> Array:
     """Random values that most models take: other ones with each attempt."""
-    dtype = DTYPES[spec.datatype]
+    is_bf16 = spec.datatype == "BF16"  # its values are floats here, and narrowed for the engine
+    dtype = np.dtype(np.float32) if is_bf16 else STORED[spec.datatype]
     count = math.prod(dims)
     if 2 * count * DATATYPES[spec.datatype] > MOST_BYTES:
         raise Unsafe(f"input '{spec.name}' of shape {dims} is too large for the check")
@@ -301,7 +284,7 @@ def _values(numbers: random.Random, spec: TensorSpec, dims: list[int], attempt: 
         if attempt == 0:  # nearly normal: mean 0, variance 1
             values = sum((_uniform(numbers, count) for _ in range(3)), values - 2) * math.sqrt(3)
         values = values * (1, 1, 255)[attempt]
-        if spec.datatype == "BF16":
+        if is_bf16:
             values = _widened(_narrowed(values.astype(np.float32)))
         return values.astype(dtype).reshape(dims)
     below = 2 if dtype.kind == "b" else (8, 2, 100)[attempt]
@@ -319,8 +302,7 @@ def _as_bytes(array: Array, datatype: str) -> Array:
 
 def _as_array(output: Output) -> Array:
     """An output; floats of less than 32 bits as floats of 32, to compute with."""
-    stored = np.dtype("u2") if output.datatype == "BF16" else DTYPES[output.datatype]
-    array: Array = np.frombuffer(memoryview(output), stored).reshape(output.shape)
+    array: Array = np.frombuffer(memoryview(output), STORED[output.datatype]).reshape(output.shape)
     if output.datatype == "FP16":
         return array.astype(np.float32)
     return _widened(array) if output.datatype == "BF16" else array

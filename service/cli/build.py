@@ -12,12 +12,22 @@ import click
 
 from trtserve.cli.settings import settings_of
 from trtserve.errors import TrtserveError
-from trtserve.options.build_options import BuildOptions, BuildPrecision, build_options
+from trtserve.options.batching import AUTO
+from trtserve.options.build_options import AUTO_PROFILE, BuildOptions, BuildPrecision, build_options
 from trtserve.settings import MAX_BATCH_SIZE, Settings
 
 STEPS = 1000  # of the progress bar
 CANCELLED = 130  # as shells report Ctrl-C
 FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class _BatchSize(click.IntRange):
+    """A number of items; `auto` stands for the one that an upload's build has."""
+
+    name = "number or auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return AUTO_PROFILE if value == AUTO else int(super().convert(value, param, ctx))
 
 
 @click.command()
@@ -40,10 +50,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option(
     "--max-batch-size",
-    type=click.IntRange(1, MAX_BATCH_SIZE),
-    default=1,
-    metavar="N",
-    help="Greatest batch of the profile, if none is given.",
+    type=_BatchSize(1, MAX_BATCH_SIZE),
+    default=AUTO,
+    metavar="N|auto",
+    help=f"Greatest batch of the profile, if none is given; auto: {AUTO_PROFILE}.",
 )
 @click.option(
     "--workspace-bytes",

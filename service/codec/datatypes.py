@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from runtime_ext import DATATYPES as SIZES
+from runtime_ext.numpy_types import STORED
 from trtserve.errors import InvalidInput
 from trtserve.text import shown
 
@@ -25,30 +26,29 @@ class Datatype:
     contents: int | None = None  # the field of gRPC's InferTensorContents that has its elements
 
 
-def _datatype(name: str, safetensors: str, numpy: str, **more: Any) -> Datatype:
-    return Datatype(name, SIZES[name], safetensors, np.dtype(numpy), **more)
+def _datatype(name: str, safetensors: str, **more: Any) -> Datatype:
+    return Datatype(name, SIZES[name], safetensors, STORED[name], **more)
 
 
-def _integer(name: str, safetensors: str, numpy: str, contents: int) -> Datatype:
-    held = np.iinfo(numpy)
-    return _datatype(name, safetensors, numpy, integers=(int(held.min), int(held.max)), contents=contents)
+def _integer(name: str, safetensors: str, contents: int) -> Datatype:
+    held = np.iinfo(STORED[name])
+    return _datatype(name, safetensors, integers=(int(held.min), int(held.max)), contents=contents)
 
 
 _ALL = (
-    _datatype("BOOL", "BOOL", "?", contents=1),
-    _integer("UINT8", "U8", "<u1", contents=4),
-    _integer("UINT16", "U16", "<u2", contents=4),
-    _integer("UINT32", "U32", "<u4", contents=4),
-    _integer("UINT64", "U64", "<u8", contents=5),
-    _integer("INT8", "I8", "<i1", contents=2),
-    _integer("INT16", "I16", "<i2", contents=2),
-    _integer("INT32", "I32", "<i4", contents=2),
-    _integer("INT64", "I64", "<i8", contents=3),
-    _datatype("FP16", "F16", "<f2", greatest=(2 - 2**-10) * 2.0**15, read_as="FP64"),
-    # numpy has no bfloat16: it is the upper half of a float32, as an integer.
-    _datatype("BF16", "BF16", "<u2", greatest=(2 - 2**-7) * 2.0**127, read_as="FP32"),
-    _datatype("FP32", "F32", "<f4", greatest=(2 - 2**-23) * 2.0**127, typecode="f", contents=6),
-    _datatype("FP64", "F64", "<f8", greatest=(2 - 2**-52) * 2.0**1023, typecode="d", contents=7),
+    _datatype("BOOL", "BOOL", contents=1),
+    _integer("UINT8", "U8", contents=4),
+    _integer("UINT16", "U16", contents=4),
+    _integer("UINT32", "U32", contents=4),
+    _integer("UINT64", "U64", contents=5),
+    _integer("INT8", "I8", contents=2),
+    _integer("INT16", "I16", contents=2),
+    _integer("INT32", "I32", contents=2),
+    _integer("INT64", "I64", contents=3),
+    _datatype("FP16", "F16", greatest=(2 - 2**-10) * 2.0**15, read_as="FP64"),
+    _datatype("BF16", "BF16", greatest=(2 - 2**-7) * 2.0**127, read_as="FP32"),
+    _datatype("FP32", "F32", greatest=(2 - 2**-23) * 2.0**127, typecode="f", contents=6),
+    _datatype("FP64", "F64", greatest=(2 - 2**-52) * 2.0**1023, typecode="d", contents=7),
 )
 
 DATATYPES: dict[str, Datatype] = {datatype.name: datatype for datatype in _ALL}

@@ -123,8 +123,10 @@ class Engine:
         """Raise Conflict if an upload or a load asks for options that differ from this engine's."""
         for option, value in self.others(asked):
             has = getattr(self.stored.options, option)
+            used = getattr(self.info, option, has)
+            chosen = f" (it uses {_shown(used)})" if used != has else ""
             raise Conflict(
-                f"Engine {self} is resident with {option}={_shown(has)}, not "
+                f"Engine {self} is resident with {option}={_shown(has)}{chosen}, not "
                 f"{_shown(value)}. Ask for what it has to use it as it is, or unload it first, so that it "
                 "can be loaded with something else."
             )

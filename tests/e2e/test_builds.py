@@ -262,6 +262,18 @@ def test_the_command_builds_a_plan_that_a_server_loads(server: Server, model: Pa
     assert answer(server) == [2, 4, 6, 8]
 
 
+@pytest.mark.parametrize(("given", "most"), [((), 16), (("--max-batch-size", "8"), 8)])
+def test_the_command_builds_for_the_batches_that_an_upload_is_built_for(
+    server: Server, model: Path, given: tuple[str, ...], most: int
+) -> None:
+    plan = model.with_suffix(".plan")
+    result = trtserve("build", model, "-o", plan, *given)
+    assert result.returncode == 0, result.stderr
+    response = server.client.post("/engines", params={"name": "net"}, content=plan.read_bytes())
+    assert response.status_code == 201, response.text
+    assert response.json()["inputs"][0]["profiles"][0]["max"] == [most, 4]
+
+
 def test_the_command_tells_a_failure_and_writes_nothing(model: Path) -> None:
     model.write_bytes(toy_model(f"{DOUBLE}\noperator Foo node foo_3"))
     result = trtserve("build", model, "-o", model.with_suffix(".plan"))

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tests.e2e.looping import FOREVER, looping_plan
 from tests.e2e.server import Server
 from tests.seam.models import scaling, write_onnx
 
@@ -20,40 +20,6 @@ def mixing(tmp_path: Path) -> bytes:
         helper.make_node("Add", ["z", "x"], ["y"]),
     ]
     path = write_onnx(tmp_path / "mixing.onnx", nodes, {"x": (F, ["b", 8])}, {"y": (F, ["b", 8])}, [])
-    return path.read_bytes()
-
-
-@pytest.fixture
-def endless(tmp_path: Path) -> bytes:
-    """A model whose execution does not end."""
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["go"], ["go_on"]),
-            helper.make_node("Identity", ["v"], ["w"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("v", F, ["b", 8]),
-        ],
-        [
-            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("w", F, ["b", 8]),
-        ],
-    )
-    true = helper.make_tensor("true", TensorProto.BOOL, [], [True])
-    many = helper.make_tensor("many", TensorProto.INT64, [], [10**12])
-    loop = helper.make_node("Loop", ["many", "true", "x"], ["y"], body=body)
-    graph = helper.make_graph(
-        [loop],
-        "endless",
-        [helper.make_tensor_value_info("x", F, ["b", 8])],
-        [helper.make_tensor_value_info("y", F, ["b", 8])],
-        [true, many],
-    )
-    path = tmp_path / "endless.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path.read_bytes()
 
 
@@ -77,8 +43,9 @@ def test_an_engine_is_batched_if_that_is_safe_and_a_restart_remembers(tmp_path: 
 
 
 def test_an_engine_whose_execution_does_not_end_is_loaded_without_batches(
-    tmp_path: Path, endless: bytes
+    tmp_path: Path,
 ) -> None:
+    endless = looping_plan(["b", 8], FOREVER)
     with Server(tmp_path / "store") as server:
         answer = server.client.post("/engines", params={"name": "net"}, content=endless, timeout=60)
         assert answer.status_code == 201, answer.text

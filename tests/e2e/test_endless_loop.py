@@ -4,38 +4,12 @@ import threading
 from pathlib import Path
 
 import httpx
-from onnx import TensorProto, helper
 
+from tests.e2e.looping import FOREVER, looping_plan
 from tests.e2e.server import Server
 from tests.waiting import wait_until
 
-FOREVER = 2**31 - 1  # iterations; OpenVINO counts in 32 bits
-
-
-def looping_plan() -> bytes:
-    """y is x plus `times`, added one at a time."""
-    scalar, truth = (TensorProto.INT64, []), (TensorProto.BOOL, [])
-    number = (TensorProto.FLOAT, [1])
-
-    def info(name: str, of: tuple[int, list[int]]) -> object:
-        return helper.make_tensor_value_info(name, *of)
-
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["goes"]), helper.make_node("Add", ["v", "one"], ["w"])],
-        "body",
-        [info("i", scalar), info("go", truth), info("v", number)],
-        [info("goes", truth), info("w", number)],
-        [helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])],
-    )
-    graph = helper.make_graph(
-        [helper.make_node("Loop", ["times", "always", "x"], ["y"], body=body)],
-        "loop",
-        [info("times", scalar), info("x", number)],
-        [info("y", number)],
-        [helper.make_tensor("always", TensorProto.BOOL, [], [True])],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString())
+PLAN = looping_plan([1])
 
 
 def infer(server: Server, times: int, timeout_ms: int | None = None) -> httpx.Response:
@@ -53,7 +27,7 @@ def test_an_endless_execution_delays_neither_its_client_nor_a_removal_nor_the_st
 ) -> None:
     options = ("--drain-s", "1", "--stuck-after-s", "0.5", "--instances", "2")
     with Server(tmp_path / "store", *options) as server:
-        server.client.post("/engines?name=loop", content=looping_plan()).raise_for_status()
+        server.client.post("/engines?name=loop", content=PLAN).raise_for_status()
         assert infer(server, 3).json()["outputs"][0]["data"] == [3]
 
         late = infer(server, FOREVER, timeout_ms=300)
@@ -61,7 +35,7 @@ def test_an_endless_execution_delays_neither_its_client_nor_a_removal_nor_the_st
 
         assert server.client.delete("/engines/loop").status_code == 204
         assert server.client.get("/engines/loop").status_code == 404
-        again = server.client.post("/engines?name=loop", content=looping_plan())
+        again = server.client.post("/engines?name=loop", content=PLAN)
         assert again.status_code == 201, again.text
         assert infer(server, 4).json()["outputs"][0]["data"] == [4]
 

@@ -114,6 +114,36 @@ def test_an_engine_whose_executions_take_long_is_checked_no_further(
     assert ("take too long for the check" in why, ran) == (True, executions)
 
 
+def test_an_engine_that_keeps_something_of_earlier_requests_must_not_be_joined(
+    harness: Harness, tmp_path: Path
+) -> None:
+    info = loaded(harness, tmp_path, *INDEPENDENT["each element"])
+    seen = np.zeros(8, np.float32)
+
+    def adds_up(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        seen[:] += inputs[0].sum(axis=0)
+        return [inputs[0] + seen]
+
+    why = why_not_joined(harness.runtime, info, {}, coarse=False, execute=adds_up)
+    assert "differs between two runs with the same input" in why
+
+
+@pytest.mark.parametrize(("mixes", "why"), [(False, ""), (True, "depends on those")])
+def test_bf16_is_compared_as_the_numbers_that_it_stands_for(harness: Harness, mixes: bool, why: str) -> None:
+    engine = harness.load_toy("input x BF16 -1 4\noutput y x 1", max_batch_size=AUTO_BATCH_SIZE)
+    info = harness.runtime.engine(engine)
+    if not mixes:
+        assert why_not_joined(harness.runtime, info, {}, coarse=True) == ""
+
+    def computed(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        assert inputs[0].dtype == np.float32
+        assert not (inputs[0].view(np.uint32) & 0xFFFF).any(), "a BF16 has no lower half"
+        return [inputs[0] + mixes * inputs[0].mean(axis=0)]
+
+    found = why_not_joined(harness.runtime, info, {}, coarse=True, execute=computed)
+    assert (why in found, bool(found)) == (True, mixes)
+
+
 @pytest.mark.parametrize(
     ("plan", "most", "why"),
     [

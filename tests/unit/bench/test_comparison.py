@@ -28,6 +28,18 @@ def network(share: float, single: float = 0.5) -> list[dict[str, Any]]:
     return [{"network": "mlp", "efficiency": share, "efficiency_of_singles": single}]
 
 
+def many_engines(**more: Any) -> list[dict[str, Any]]:
+    cost = {
+        "start_s": 5.0,
+        "threads": 11,
+        "rss_mb": 300,
+        "metrics_ms": 30,
+        "metrics_mb": 3.2,
+        "one_share": 1.0,
+    }
+    return [{"engines": 300, **cost, **more}]
+
+
 def losses(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [change.name for change in comparison.changes(before, now) if change.loss]
 
@@ -73,6 +85,13 @@ def test_a_figure_of_a_peer_is_no_loss() -> None:
             {"latency": open_loop(3000)},
             {"latency": open_loop(3000, young=800)},
             "longest pause of a young collection, us",
+        ),
+        ({"engines": many_engines()}, {"engines": many_engines(start_s=9)}, "300 engines, start, s"),
+        ({"engines": many_engines()}, {"engines": many_engines(threads=900)}, "300 engines, threads"),
+        (
+            {"engines": many_engines()},
+            {"engines": many_engines(one_share=0.5)},
+            "300 engines, requests to one, share of one engine",
         ),
         ({"memory": {"at_rest_mb": 200}}, {"memory": {"at_rest_mb": 230}}, "memory at rest, MB"),
         (

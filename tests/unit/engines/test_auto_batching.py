@@ -56,7 +56,7 @@ async def test_the_check_of_a_trial_decides_whether_requests_are_joined(
         assert len(trial.tried) == 1
         for same in ({}, {"max_batch_size": most}, {"max_batch_size": "auto"}):
             await server.add(onnx_plan(), **same)
-        with pytest.raises(Conflict, match="max_batch_size=auto, not 7"):
+        with pytest.raises(Conflict, match=rf"max_batch_size=auto \(it uses {most}\), not 7"):
             await server.add(onnx_plan(), max_batch_size=7)
 
 

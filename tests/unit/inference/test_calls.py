@@ -1,6 +1,7 @@
 """What requests with one head share, and when the shared state expires."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 import runtime_ext
+from tests.asgi import client_of
 from tests.connections import Answer, Connection, listening, request
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, Output, TensorSpec
@@ -20,7 +22,11 @@ from trtserve.http.headers import read_headers
 from trtserve.http.short_heads import KnownHeads
 from trtserve.inference.calls import DOCUMENT_BYTES, Inference, RequestHead
 from trtserve.inference.recent import Recent
+from trtserve.plans.trial import Checked
+from trtserve.server.app import create_app
 from trtserve.services import services_of
+from trtserve.settings import Settings
+from trtserve.store.database import StoredEngine
 
 if TYPE_CHECKING:
     from runtime_ext import Completion
@@ -245,6 +251,30 @@ async def test_a_raw_body_is_a_batch_of_one_if_requests_are_joined(
     assert (await answered(inference, head, BLOB))["outputs"][0]["shape"] == [1, 4]
     with pytest.raises(InvalidInput, match="takes 16 bytes for a batch of one"):
         inference.start(head, 2 * BLOB, 0, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("width", "rows"),
+    [
+        (4, 3),  # the number of bytes says how many rows there are, as if nothing was joined
+        (-1, 1),  # it could be any shape: so it is one row, of as many numbers
+    ],
+)
+async def test_a_raw_body_may_have_several_items_if_nobody_asked_for_batches(
+    settings: Settings, width: int, rows: int
+) -> None:
+    async def finds_it_safe(plan: Path, engine: StoredEngine) -> Checked:
+        return Checked("")
+
+    runtime = FakeRuntime()
+    runtime.auto_batch_size = 64
+    runtime.inputs = [TensorSpec("x", "FP32", [-1, width], [])]
+    app = create_app(settings, runtime=runtime, trial=finds_it_safe)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        added = await client.post("/engines", params={"name": "auto"}, content=onnx_plan())
+        assert added.json()["max_batch_size"] == 64
+        answer = await answered(services_of(app).inference, head_of(b"", "auto"), 3 * BLOB)
+    assert answer["outputs"][0]["shape"] == [rows, 12 // rows]
 
 
 # -- heads

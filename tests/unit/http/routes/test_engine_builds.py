@@ -102,6 +102,23 @@ async def test_a_model_for_a_gpu_is_built(
     assert build.jobs[0].options["device"] == query["device"]
 
 
+@pytest.mark.parametrize(
+    ("query", "most"),
+    [
+        ({}, 16),
+        ({"max_batch_size": "auto"}, 16),
+        ({"max_batch_size": "8"}, 8),
+        ({"max_batch_size": "1"}, 1),
+        ({"profile": PROFILE}, 1),  # which says it itself
+    ],
+)
+async def test_the_profile_of_a_build_takes_batches_of_16_unless_told_otherwise(
+    client: httpx.AsyncClient, build: FakeBuild, query: dict[str, str], most: int
+) -> None:
+    (await client.post("/engines", params=BUILT | query, content=onnx_plan())).raise_for_status()
+    assert build.jobs[0].options["max_batch_size"] == most
+
+
 async def test_a_model_is_run_by_openvino_unless_a_gpu_is_asked_for(
     client: httpx.AsyncClient, build: FakeBuild
 ) -> None:
