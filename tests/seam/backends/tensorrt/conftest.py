@@ -102,7 +102,7 @@ class TensorRt(Harness):
     def await_end_of_engines(self) -> None:
         """Wait for the end of all engines after an unload of all or the end of the runtime.
 
-        An instance whose last execution was about to end has been left behind: it lets go of its engine later.
+        An instance whose last execution was about to end has been left behind: it lets its engine go later.
         """
         wait_until(lambda: self.live("engine") == 0, "the end of all engines")
 
