@@ -398,6 +398,20 @@ class Runtime:
         does not exist if this fails."""
     def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
         """Blocks. Deserialize the plan file, build the wrapper, start the instances."""
+    def warm_up(
+        self,
+        id: int,
+        executions: Sequence[Sequence[tuple[Sequence[int], Sequence[int]]]],
+        most_seconds: float,
+    ) -> int:
+        """Blocks. Run executions whose outputs nobody wants in each execution context, so that no request pays
+        for what an engine does only once; return how many ran.
+
+        An execution has a shape for each input, in the engine's order, and the values of an input whose values
+        decide shapes; all else is 0. Captures CUDA graphs where the engine may have them. No execution begins
+        after `most_seconds`. Does nothing where an execution on the CPU might not end. Raises InvalidInput for
+        inputs that the engine does not take, and what an execution raises.
+        """
     def unload(self, id: int, drain_seconds: float = ...) -> None:
         """Blocks. Refuse new requests, finish the accepted ones for up to `drain_seconds`, complete the
         rest as Unavailable, and release the engine. Executions that have not ended by then are interrupted

@@ -266,6 +266,19 @@ void bind_runtime(py::module_& module) {
              const LoadOptions& options) { return info_of(runtime, *runtime.load(id, plan, backend, options)); },
           "id"_a, "plan"_a, "backend"_a, "options"_a, NoGil())
       .def(
+          "warm_up",
+          [](Runtime& runtime, EngineId id,
+             const std::vector<std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>>>& executions,
+             double most_seconds) {
+            std::vector<std::vector<WarmUpInput>> told;
+            for (const auto& execution : executions) {
+              auto& inputs = told.emplace_back();
+              for (const auto& [shape, values] : execution) inputs.push_back({shape, values});
+            }
+            return runtime.warm_up(id, told, nanoseconds(most_seconds));
+          },
+          "id"_a, "executions"_a, "most_seconds"_a, NoGil())
+      .def(
           "unload",
           [](Runtime& runtime, EngineId id, double drain_seconds) { runtime.unload(id, nanoseconds(drain_seconds)); },
           "id"_a, "drain_seconds"_a = 30.0, NoGil())

@@ -35,6 +35,10 @@ std::shared_ptr<Engine> Runtime::load(EngineId id, const std::string& plan_path,
   return engine;
 }
 
+size_t Runtime::warm_up(EngineId id, const std::vector<std::vector<WarmUpInput>>& executions, Nanoseconds most) {
+  return trtserve::warm_up(*manager_.find(id), executions, *clock_, clock_->now() + most);
+}
+
 void Runtime::unload(EngineId id, Nanoseconds drain) {
   std::shared_lock lock(lifecycle_mutex_);
   take_down(id, drain);

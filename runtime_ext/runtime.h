@@ -7,6 +7,7 @@
 
 #include "core/engine_manager.h"
 #include "core/scheduler.h"
+#include "core/warm_up.h"
 
 namespace trtserve {
 
@@ -29,6 +30,9 @@ class Runtime {
   /// Loads an engine and serves it; on an Error, nothing of it remains.
   std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
                                LoadOptions options);
+
+  /// See core/warm_up.h; no execution begins after `most`.
+  size_t warm_up(EngineId id, const std::vector<std::vector<WarmUpInput>>& executions, Nanoseconds most);
 
   /// See ServedEngine::stop; then releases the engine.
   void unload(EngineId id, Nanoseconds drain);

@@ -35,6 +35,13 @@ class ExecutionContext {
   /// of the last execute() if the context cannot begin before that is complete.
   virtual std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) = 0;
 
+  /// Likewise, with outputs that nobody wants and before any request: it may also do once and for all what later
+  /// executions with inputs of these shapes profit from. Returns when the work is complete.
+  virtual void warm_up(c10::ArrayRef<at::Tensor> inputs) {
+    execute(inputs);
+    synchronize();
+  }
+
   /// Blocks until the work of the last execute() is complete; its errors reach whoever waits for its outputs. Does
   /// nothing where execute() itself waits.
   virtual void synchronize() noexcept {}

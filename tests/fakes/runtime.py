@@ -71,6 +71,7 @@ class FakeRuntime:
         self.abandoned = (0, 0)  # instances that unloads left behind: in total, and still running
         self.close_gate = threading.Event()  # cleared: close() blocks until it is set
         self.close_gate.set()
+        self.warm_up_error: Error | None = None
         self.load_gate = threading.Event()  # cleared: loads block until it is set
         self.load_gate.set()
         self.unload_gate = threading.Event()  # cleared: unloads block until it is set
@@ -83,6 +84,7 @@ class FakeRuntime:
 
         self.builds: list[tuple[str, str, str, BuildOptions]] = []  # builds that have begun
         self.loads: list[tuple[int, str, str, LoadOptions]] = []  # loads that have begun
+        self.warmed: list[tuple[int, list[list[tuple[list[int], list[int]]]]]] = []  # engines, executions
         self.unloading: list[int] = []  # engines whose unload has begun
         self.unloads: list[tuple[int, float]] = []  # unloads that have ended, in order
         self.cancelled: list[int] = []
@@ -182,6 +184,20 @@ class FakeRuntime:
             self._engines[id] = info
             self._stats[id] = EngineStats(id, options.name, info.instances)
             return info
+
+    def warm_up(
+        self,
+        id: int,
+        executions: Sequence[Sequence[tuple[Sequence[int], Sequence[int]]]],
+        most_seconds: float,
+    ) -> int:
+        self.engine(id)
+        self.warmed.append(
+            (id, [[(list(shape), list(values)) for shape, values in one] for one in executions])
+        )
+        if self.warm_up_error is not None:
+            raise self.warm_up_error
+        return len(executions)
 
     def unload(self, id: int, drain_seconds: float = 30.0) -> None:
         self.engine(id)

@@ -128,10 +128,21 @@ void TensorRtContext::free_graphs() noexcept {
 std::vector<at::Tensor> TensorRtContext::execute(c10::ArrayRef<at::Tensor> inputs) {
   const WhenGraphsEnd freeing(engine_);
   const std::lock_guard lock(working_);
-  return execute_alone(inputs);
+  return execute_alone(inputs, engine_.graph_policy().mode());
 }
 
-TensorList TensorRtContext::execute_alone(c10::ArrayRef<at::Tensor> inputs) {
+void TensorRtContext::warm_up(c10::ArrayRef<at::Tensor> inputs) {
+  {
+    const WhenGraphsEnd freeing(engine_);
+    const std::lock_guard lock(working_);
+    // Captures what an engine with `auto` would capture once the shapes have come a few times.
+    execute_alone(inputs, engine_.graph_policy().mode() == GraphMode::Off ? GraphMode::Off : GraphMode::On);
+  }
+  synchronize();
+}
+
+/// `mode`: when a graph is captured.
+TensorList TensorRtContext::execute_alone(c10::ArrayRef<at::Tensor> inputs, GraphMode mode) {
   clear_errors();
   const int32_t profile = choose_profile(engine_.tensors(), inputs);
   const StreamScope scope(engine_.device(), stream_, inputs);
@@ -139,7 +150,7 @@ TensorList TensorRtContext::execute_alone(c10::ArrayRef<at::Tensor> inputs) {
   wait_for_last(key, scope.handle());
   TensorList outputs;
   try {
-    outputs = run(profile, aligned(inputs), key, scope);
+    outputs = run(profile, aligned(inputs), key, scope, mode);
   } catch (const c10::OutOfMemoryError&) {
     done_.record(scope.handle());  // a replay may have begun
     throw;
@@ -163,7 +174,7 @@ void TensorRtContext::wait_for_last(const GraphCache::Key& key, cudaStream_t str
 }
 
 TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const GraphCache::Key& key,
-                                const StreamScope& scope) {
+                                const StreamScope& scope, GraphMode mode) {
   auto& policy = engine_.graph_policy();
   if (!policy.enabled()) {
     if (!graphs_.empty()) graphs_.clear();  // given up while this instance worked
@@ -185,7 +196,7 @@ TensorList TensorRtContext::run(int32_t profile, const TensorList& inputs, const
     }
   }
   auto outputs = run_plain(profile, inputs, scope.stream());
-  if (!graphs_.admits(key, policy.mode())) return outputs;
+  if (!graphs_.admits(key, mode)) return outputs;
   if (contexts_[static_cast<size_t>(profile)]->has_fixed_outputs()) {
     capture(profile, inputs, outputs, key, scope.stream());
   } else {

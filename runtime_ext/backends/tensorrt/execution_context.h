@@ -25,6 +25,7 @@ class TensorRtContext final : public ExecutionContext {
   TensorRtContext& operator=(const TensorRtContext&) = delete;
 
   std::vector<at::Tensor> execute(c10::ArrayRef<at::Tensor> inputs) override;
+  void warm_up(c10::ArrayRef<at::Tensor> inputs) override;
   void synchronize() noexcept override;
   bool idle() const noexcept override;
 
@@ -41,10 +42,11 @@ class TensorRtContext final : public ExecutionContext {
     GraphCache::Key key;
   };
 
-  TensorList execute_alone(c10::ArrayRef<at::Tensor> inputs);
+  TensorList execute_alone(c10::ArrayRef<at::Tensor> inputs, GraphMode mode);
   void wait_for_last(const GraphCache::Key& key, cudaStream_t stream);
   bool is_ready(const GraphCache::Entry& entry, int32_t profile, const TensorList& inputs) const;
-  TensorList run(int32_t profile, const TensorList& inputs, const GraphCache::Key& key, const StreamScope& scope);
+  TensorList run(int32_t profile, const TensorList& inputs, const GraphCache::Key& key, const StreamScope& scope,
+                 GraphMode mode);
   TensorList run_plain(int32_t profile, const TensorList& inputs, c10::Stream stream);
   TensorList replay(GraphCache::Entry& entry, const TensorList& inputs, cudaStream_t handle);
   void capture(int32_t profile, const TensorList& inputs, const TensorList& expected, const GraphCache::Key& key,
