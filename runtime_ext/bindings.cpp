@@ -251,6 +251,12 @@ void bind_runtime(py::module_& module) {
              const LoadOptions& options) { return info_of(runtime, *runtime.load(id, plan, backend, options)); },
           "id"_a, "plan"_a, "backend"_a, "options"_a, NoGil())
       .def(
+          "write_compiled",
+          [](const Runtime& runtime, EngineId id, const std::string& path) {
+            return runtime.manager().find(id)->backend_engine().write_compiled(path);
+          },
+          "id"_a, "path"_a, NoGil())
+      .def(
           "unload",
           [](Runtime& runtime, EngineId id, double drain_seconds) { runtime.unload(id, nanoseconds(drain_seconds)); },
           "id"_a, "drain_seconds"_a = 30.0, NoGil())

@@ -212,6 +212,10 @@ class Settings(BaseSettings):
         300.0,
         description="Seconds after which the server gives up a load of its own and leaves its thread behind.",
     )
+    keep_compiled: bool = Field(
+        True,
+        description="Keep compiled models in the store, so that a start need not compile them again.",
+    )
     max_waiting_loads: int = Field(
         64,
         ge=1,
