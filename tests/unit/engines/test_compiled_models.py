@@ -1,5 +1,6 @@
 """What a backend compiled at one load is offered to the next, and never stands in a load's way."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,11 @@ import pytest
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.fakes.values import error
+from tests.unit.loads import HANGS, HangingRuntime
 from tests.unit.serving import loaded, serving
+from tests.waiting import until
 from trtserve.engines.engine import State
+from trtserve.errors import Unavailable
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -87,4 +91,21 @@ async def test_nothing_is_kept_or_offered_if_the_setting_is_off(settings: Settin
     async with serving(off, runtime) as server:
         await loaded(server)
         assert offered(runtime) == [""]
+        assert files(settings) == []
+
+
+async def test_a_load_that_was_given_up_leaves_no_compiled_model_of_a_removed_engine(
+    settings: Settings,
+) -> None:
+    runtime = HangingRuntime()
+    runtime.compiles = b"compiled"
+    hasty = settings.model_copy(update={"load_timeout_s": 0.2})
+    async with serving(hasty, runtime) as server:
+        with pytest.raises(Unavailable, match="given up"):
+            await server.add(HANGS)
+        # As if the load had read the plan, which has been deleted meanwhile.
+        (settings.store / "plans" / f"{hashlib.sha256(HANGS).hexdigest()}.plan").write_bytes(HANGS)
+        runtime.gate.set()
+        await until(lambda: not server.registry.loads_given_up)
+        assert len(runtime.unloads) == 1
         assert files(settings) == []
