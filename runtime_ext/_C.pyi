@@ -124,7 +124,9 @@ class LoadOptions:
 
     `device`: auto, all, cpu, cuda, cuda:N, or several with commas between them. `instances` on each device;
     0: the backend chooses. `precision`: f32, f16 or bf16.
-    `threads`: CPU threads of all its instances together; 0: one per core. `cuda_graphs`: off, auto or on."""
+    `threads`: CPU threads of all its instances together; 0: one per core. `cuda_graphs`: off, auto or on.
+    `compiled`: a file of write_compiled() for the same plan, which is not damaged; "": none. One that is for
+    other options, another CPU or another version is ignored."""
 
     name: str
     device: str
@@ -133,6 +135,7 @@ class LoadOptions:
     precision: str
     threads: int
     cuda_graphs: str
+    compiled: str
     batch: BatchOptions
     def __init__(self, *, batch: BatchOptions = ..., **options: Any) -> None: ...
     def __getattr__(self, option: str) -> Any: ...
@@ -412,6 +415,9 @@ class Runtime:
         after `most_seconds`. Does nothing where an execution on the CPU might not end. Raises InvalidInput for
         inputs that the engine does not take, and what an execution raises.
         """
+    def write_compiled(self, id: int, path: str) -> bool:
+        """Blocks. Write a file with what the load made of the plan, for LoadOptions.compiled of the next one;
+        its first 32 bytes are zeros, for the caller's checksum. False if there is nothing to write."""
     def unload(self, id: int, drain_seconds: float = ...) -> None:
         """Blocks. Refuse new requests, finish the accepted ones for up to `drain_seconds`, complete the
         rest as Unavailable, and release the engine. Executions that have not ended by then are interrupted

@@ -279,6 +279,12 @@ void bind_runtime(py::module_& module) {
           },
           "id"_a, "executions"_a, "most_seconds"_a, NoGil())
       .def(
+          "write_compiled",
+          [](const Runtime& runtime, EngineId id, const std::string& path) {
+            return runtime.manager().find(id)->first().write_compiled(path);
+          },
+          "id"_a, "path"_a, NoGil())
+      .def(
           "unload",
           [](Runtime& runtime, EngineId id, double drain_seconds) { runtime.unload(id, nanoseconds(drain_seconds)); },
           "id"_a, "drain_seconds"_a = 30.0, NoGil())

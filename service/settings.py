@@ -2,7 +2,7 @@
 
 Each field is an environment variable `TRTSERVE_<NAME>` and an option `--<name>` of `trtserve serve`;
 the option wins. One that is empty is as one that is not there, so a template that fills in nothing changes
-nothing.
+nothing. Above 400 lines, because every setting stands here with its help.
 """
 
 import re
@@ -219,6 +219,10 @@ class Settings(BaseSettings):
     load_timeout_s: Seconds = Field(
         300.0,
         description="Seconds after which the server gives up a load of its own and leaves its thread behind.",
+    )
+    keep_compiled: bool = Field(
+        True,
+        description="Keep compiled models in the store, so that a start need not compile them again.",
     )
     max_waiting_loads: int = Field(
         64,

@@ -66,6 +66,9 @@ class DeviceStream {
   virtual void wait() = 0;
 };
 
+/// The bytes at the beginning of a file of write_compiled() that belong to the caller, for a checksum of the rest.
+inline constexpr size_t kCompiledHead = 32;
+
 /// A plan, deserialized. Thread safe except for create_context().
 class BackendEngine {
  public:
@@ -88,6 +91,12 @@ class BackendEngine {
   /// in both.
   using Shapes = std::vector<std::optional<std::vector<int64_t>>>;
   virtual std::optional<Shapes> output_shapes(const Shapes& /*inputs*/) const { return std::nullopt; }
+
+  /// Writes a file with what this load made of the plan, so that the next load may begin with it: the caller keeps it,
+  /// checks that it is undamaged, and passes it as LoadOptions::compiled with the same plan. Begins with kCompiledHead
+  /// zero bytes. Returns false, and writes nothing, if there is nothing to keep, or if this load began with such a
+  /// file.
+  virtual bool write_compiled(const std::string& /*path*/) const { return false; }
 
   /// Numbers for monitoring by name; names that end in _bytes are gauges, the others are counters.
   virtual std::map<std::string, int64_t> counters() const { return {}; }
@@ -138,7 +147,7 @@ class Backend {
 
 /// Raised whenever this header, load_options.h, build_options.h or build_progress.h changes; a plugin with another
 /// number is refused.
-inline constexpr int kBackendAbi = 7;
+inline constexpr int kBackendAbi = 8;
 
 }  // namespace trtserve
 

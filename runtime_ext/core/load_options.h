@@ -38,6 +38,7 @@ struct LoadOptions {
   std::string precision = "f32";     ///< inference precision: f32, f16 or bf16
   int threads = 0;                   ///< CPU threads of all instances together; 0: one per core
   std::string cuda_graphs = "auto";  ///< off, auto or on; only for backends that run on CUDA
+  std::string compiled;              ///< a file of BackendEngine::write_compiled() to load from; may be missing
   BatchOptions batch;                ///< how requests are joined; used by the core, not by the backend
 
   /// Calls `field(name, member)` for each option except those of `batch`, which has its own list.
@@ -50,6 +51,7 @@ struct LoadOptions {
     field("precision", &LoadOptions::precision);
     field("threads", &LoadOptions::threads);
     field("cuda_graphs", &LoadOptions::cuda_graphs);
+    field("compiled", &LoadOptions::compiled);
   }
 };
 

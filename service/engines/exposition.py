@@ -6,6 +6,7 @@ an engine are one text, which all engines share, filled with its numbers and the
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
@@ -14,7 +15,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString as _to_text
 
-from runtime_ext import EngineStats, Histogram
+from runtime_ext import Histogram
 
 to_text: Callable[[float], str] = _to_text  # which has no types
 LABELS = "\0"  # where an engine's labels go in a text
@@ -64,50 +65,68 @@ def write(
     return "".join(family.text(openmetrics=openmetrics) for family in written).encode() + encode(rest)
 
 
-class EngineFamilies:
-    """Makes families with the labels `engine` and `id` from the statistics of all engines."""
+class Labelled(Protocol):
+    """What the numbers of one engine are labelled with."""
 
-    def __init__(self, stats: Sequence[EngineStats]) -> None:
-        self._stats = stats
-        self._labels = [f'engine="{_escaped(engine.name)}",id="{engine.id}"' for engine in stats]
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> int: ...
 
-    def gauge(self, name: str, meaning: str, value: Callable[[EngineStats], float | None]) -> Metric:
+
+E = TypeVar("E", bound=Labelled)
+
+
+class EngineFamilies(Generic[E]):
+    """Makes families with the labels `engine` and `id` from what is known of all engines."""
+
+    def __init__(self, engines: Sequence[E]) -> None:
+        self._engines = engines
+        self._labels = [f'engine="{_escaped(engine.name)}",id="{engine.id}"' for engine in engines]
+
+    def gauge(self, name: str, meaning: str, value: Callable[[E], float | None]) -> Metric:
         """One number for each engine that has one."""
         return WrittenFamily(name, meaning, "gauge", self._numbers(name, value))
 
-    def counter(self, name: str, meaning: str, value: Callable[[EngineStats], float | None]) -> Metric:
+    def counter(self, name: str, meaning: str, value: Callable[[E], float | None]) -> Metric:
         """One number for each engine that has one. `name` is without `_total`."""
         return WrittenFamily(name, meaning, "counter", self._numbers(f"{name}_total", value))
 
     def counters(
-        self, name: str, meaning: str, label: str, values: Callable[[EngineStats], Mapping[str, int]]
+        self, name: str, meaning: str, label: str, values: Callable[[E], Mapping[str, int]]
     ) -> Metric:
         """A number for each engine and each value of one more label. `name` is without `_total`."""
         parts = []
-        text, known = "", None
+        text, keys = "", None
+        filled, known = "", None
         for engine, labels in self._each():
             counts = values(engine)
-            if list(counts) != known:
-                known = list(counts)
-                text = "".join(f'{name}_total{{{LABELS},{label}="{_escaped(key)}"}} %d.0\n' for key in known)
-            parts.append((text % tuple(counts.values())).replace(LABELS, labels))
+            if counts != known:  # those of idle engines are often the same
+                if list(counts) != keys:
+                    keys = list(counts)
+                    text = "".join(
+                        f'{name}_total{{{LABELS},{label}="{_escaped(key)}"}} %d.0\n' for key in keys
+                    )
+                known, filled = counts, text % tuple(counts.values())
+            parts.append(filled.replace(LABELS, labels))
         return WrittenFamily(name, meaning, "counter", "".join(parts))
 
-    def histogram(self, name: str, meaning: str, of: Callable[[EngineStats], Histogram]) -> Metric:
-        """One histogram for each engine."""
+    def histogram(self, name: str, meaning: str, of: Callable[[E], Histogram]) -> Metric:
+        """One histogram for each engine; all have the same bounds."""
         parts = []
-        text, known = "", None
+        text = _histogram_text(name, of(self._engines[0]).bounds) if self._engines else ""
+        filled, known = "", None
         for engine, labels in self._each():
             histogram = of(engine)
-            bounds = histogram.bounds
-            if bounds != known:
-                known, text = bounds, _histogram_text(name, bounds)
-            below = [*accumulate(histogram.counts)]  # Prometheus' buckets are cumulative
-            filled = text % (*below, below[-1], to_text(histogram.sum))
+            numbers = (counts, total) = histogram.counts, histogram.sum
+            if numbers != known:  # those of idle engines are often the same
+                known = numbers
+                below = [*accumulate(counts)]  # Prometheus' buckets are cumulative
+                filled = text % (*below, below[-1], to_text(total))
             parts.append(filled.replace(LABELS, labels))
         return WrittenFamily(name, meaning, "histogram", "".join(parts))
 
-    def _numbers(self, sample: str, value: Callable[[EngineStats], float | None]) -> str:
+    def _numbers(self, sample: str, value: Callable[[E], float | None]) -> str:
         lines = []
         for engine, labels in self._each():
             number = value(engine)
@@ -116,8 +135,8 @@ class EngineFamilies:
                 lines.append(f"{sample}{{{labels}}} {shown}\n")
         return "".join(lines)
 
-    def _each(self) -> Iterator[tuple[EngineStats, str]]:
-        return zip(self._stats, self._labels, strict=True)
+    def _each(self) -> Iterator[tuple[E, str]]:
+        return zip(self._engines, self._labels, strict=True)
 
 
 def _histogram_text(name: str, bounds: Iterable[float]) -> str:

@@ -48,6 +48,8 @@ class Lifecycle:
         ]
         names = await self._stored(self._store.names)
         await self._stored(self._store.marks.keep_only, {engine.digest for engine in engines})
+        if not self._loader.keeps_compiled:
+            await self._stored(self._store.compiled.keep_only, set())
         await self._stored(self._store.aside.warn)
         self._lookup.show(*engines)
         self._lookup.rename(names)

@@ -28,6 +28,7 @@ from trtserve.plans.trial import Checked, Trial, Trials
 from trtserve.settings import Settings
 from trtserve.shortage import check_memory, shortage_behind
 from trtserve.store.batch_verdict import BatchVerdict
+from trtserve.store.compiled_files import CompiledFiles
 from trtserve.store.database import StoredEngine
 from trtserve.store.load_marks import LoadMarks, Mark
 
@@ -58,12 +59,20 @@ class Loaded:
 class Loader:
     """Belongs to the event loop and never blocks it. Its caller holds the lock of the engine's ID."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, marks: LoadMarks, trial: Trial | None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: Settings,
+        marks: LoadMarks,
+        compiled: CompiledFiles,
+        trial: Trial | None,
+    ) -> None:
         """`trial` tries a plan before its first load here; None: no trial."""
         self._runtime = runtime
         self._drain_s = settings.drain_s
         self._load_timeout_s = settings.load_timeout_s
         self._marks = marks
+        self._compiled = compiled if settings.keep_compiled else None
         self._trials = Trials(trial) if trial is not None else None
         self.turns = Turns(settings.max_waiting_loads)
         self._suspects = asyncio.Lock()  # held by the suspect that is loading
@@ -78,6 +87,11 @@ class Loader:
     def given_up(self) -> int:
         """The number of loads that were given up and have not ended."""
         return len(self._given_up)
+
+    @property
+    def keeps_compiled(self) -> bool:
+        """Whether compiled models are kept in the store."""
+        return self._compiled is not None
 
     def refuse_when_stopping(self) -> None:
         if self._stopping:
@@ -174,6 +188,7 @@ class Loader:
             name = engine.names[0].name
         read_metadata = BACKENDS[stored.backend].read_metadata
         options = load_options(stored.options, name or "")
+        compiled = self._compiled
         shown = f"{engine.id} ({name})" if name else str(engine.id)
         logger.info("engine %s: loading (%s, %.1f MB)", shown, stored.format, stored.plan_bytes / 1e6)
 
@@ -183,11 +198,21 @@ class Loader:
             with self._marks.during(stored.digest):
                 began = time.perf_counter()
                 backend = runtime_backend(stored.backend, plan, self._runtime.backends())
+                if compiled is not None and (found := compiled.find(stored.digest)) is not None:
+                    options.compiled = str(found)
                 info = self._runtime.load(stored.id, str(plan), backend, options)
-                return Loaded(info, time.perf_counter() - began, metadata)
+                loaded = Loaded(info, time.perf_counter() - began, metadata)
+                if compiled is not None:
+                    compiled.keep(stored.digest, stored.plan_bytes, write_compiled)
+                return loaded
+
+        def write_compiled(path: str) -> bool:
+            return self._runtime.write_compiled(stored.id, path)
 
         def let_go() -> None:
             self._runtime.unload(stored.id, 0.0)
+            if compiled is not None:
+                compiled.delete(stored.digest)  # the engine may have been removed meanwhile
             logger.info("engine %s: its load, which was given up, has ended, and is undone", shown)
 
         try:

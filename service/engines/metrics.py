@@ -4,6 +4,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -50,12 +51,20 @@ class Metrics:
         self.registry.register(collector)
 
 
+class _SeenEngine(NamedTuple):
+    state: State
+    name: str
+    id: int
+    load_seconds: float | None
+    devices: list[str]
+
+
 @dataclass(slots=True)
 class _Seen:
     """What belongs to the event loop, as it was at one moment."""
 
     dead: Mapping[str, str] = field(default_factory=dict)  # devices
-    engines: list[tuple[State, str, int, float | None, list[str]]] = field(default_factory=list)
+    engines: list[_SeenEngine] = field(default_factory=list)
     numbers: list[tuple[str, str, int]] = field(default_factory=list)  # name, meaning, value
     builds: Mapping[str, int] = field(default_factory=dict)  # by outcome
 
@@ -74,7 +83,7 @@ class EngineCollector(Collector):
         engines = []
         for engine in registry.engines():
             name, devices = (engine.info.name, engine.info.devices) if engine.info else ("", [])
-            engines.append((engine.state, name, engine.id, engine.load_seconds, devices))
+            engines.append(_SeenEngine(engine.state, name, engine.id, engine.load_seconds, devices))
         numbers = [
             (
                 "trtserve_engines_retried",
@@ -169,7 +178,7 @@ class EngineCollector(Collector):
         devices = GaugeMetricFamily(
             "trtserve_device_dead", "1 for a device that only a restart can revive.", labels=["device"]
         )
-        used = {device for *_, on in seen.engines for device in on}
+        used = {device for engine in seen.engines for device in engine.devices}
         for device in sorted(used | seen.dead.keys()):
             devices.add_metric([device], int(device in seen.dead))
         yield devices
@@ -178,12 +187,14 @@ class EngineCollector(Collector):
             "Devices of a READY engine that are dead, where it has several.",
             labels=["engine", "id"],
         )
-        for state, name, id, _, on in seen.engines:
-            if state is State.READY and len(on) > 1:
-                replicas.add_metric([name, str(id)], len(seen.dead.keys() & set(on)))
+        for engine in seen.engines:
+            if engine.state is State.READY and len(engine.devices) > 1:
+                replicas.add_metric(
+                    [engine.name, str(engine.id)], len(seen.dead.keys() & set(engine.devices))
+                )
         yield replicas
         states = GaugeMetricFamily("trtserve_engines", "Engines by state.", labels=["state"])
-        in_state = Tally(state for state, *_ in seen.engines)
+        in_state = Tally(engine.state for engine in seen.engines)
         for state in State:
             states.add_metric([state.value], in_state[state])
         yield states
@@ -195,20 +206,16 @@ class EngineCollector(Collector):
         for outcome, count in seen.builds.items():
             builds.add_metric([outcome], count)
         yield builds
-        seconds = GaugeMetricFamily(
-            "trtserve_engine_load_seconds", "Seconds that the engine's load took.", labels=["engine", "id"]
+        yield EngineFamilies(seen.engines).gauge(
+            "trtserve_engine_load_seconds", "Seconds that the engine's load took.", attrgetter("load_seconds")
         )
-        for _, name, id, load_seconds, _ in seen.engines:
-            if load_seconds is not None:
-                seconds.add_metric([name, str(id)], load_seconds)
-        yield seconds
 
 
 def _seconds(duration: Callable[[EngineStats], Duration]) -> Callable[[EngineStats], float]:
     return lambda engine: duration(engine).ns / NANOSECONDS
 
 
-def _backend(families: EngineFamilies, stats: Sequence[EngineStats]) -> Iterator[Metric]:
+def _backend(families: EngineFamilies[EngineStats], stats: Sequence[EngineStats]) -> Iterator[Metric]:
     """Numbers that only the engines' backends know, under the names that each backend gives."""
     counters = {engine.id: counts for engine in stats if (counts := engine.counters)}
     for name in sorted({name for counts in counters.values() for name in counts}):

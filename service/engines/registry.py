@@ -61,7 +61,7 @@ class Registry:
         """
         self._settings = settings
         self._lookup = Lookup()
-        self._loader = Loader(runtime, settings, store.marks, trial)
+        self._loader = Loader(runtime, settings, store.marks, store.compiled, trial)
         threads = StoreThreads()
         build = build or ProcessBuild(tensorrt_options(settings), settings.build_timeout_s)
         self.builds = Builds(runtime, settings, store, threads, build)

@@ -62,6 +62,10 @@ class Layout:
         return self.root / "timing"
 
     @property
+    def compiled(self) -> Path:
+        return self.root / "compiled"
+
+    @property
     def for_plans(self) -> tuple[Path, ...]:
         """The folders that plans are in, or are on their way to."""
         return self.incoming, self.plans, self.pending, self.built

@@ -6,9 +6,12 @@
 A plan may crash the server. Without a mark, the next start would load that plan again, and crash again. The
 rule: **a plan whose load had not ended when the server did is a suspect, not guilty.**
 
-- A mark is written and synced to disk before a load in the server begins, and removed when the load ends,
-  however it ends. The mark stays only if the server ended in between: in a crash of this load, of another
-  load in progress or of something else, by a kill, or by a power cut.
+- A mark is written before a load in the server begins, and removed when the load ends, however it ends. The
+  mark stays only if the server ended in between: in a crash of this load, of another load in progress or of
+  something else, by a kill, or by a power cut.
+- Marks are not synced to disk, which would cost each load several writes: they survive whatever ends the
+  server but not the machine. A power cut says nothing about a plan; one that loses a mark makes the next
+  start load its plan as usual, and one that tears a mark leaves a suspect.
 - A start loads suspects one at a time, each first in a trial process, which it may crash
   (service/plans/trial.py). A suspect that crashes it becomes FAILED. A power cut or a kill -9 makes no engine
   FAILED: the trial succeeds, and so does the load.
@@ -28,7 +31,6 @@ If a mark cannot be written (a full disk), the log says so and the load goes on 
 import faulthandler
 import json
 import logging
-import os
 import re
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
@@ -138,16 +140,8 @@ class LoadMarks:
 
     def _write(self, digest: str, mark: Mark) -> None:
         part = self._folder / f"{digest}.part"
-        with part.open("wb") as file:
-            file.write(json.dumps(asdict(mark)).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        part.write_bytes(json.dumps(asdict(mark)).encode())
         part.replace(self._path(digest))
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def _remove(self, digest: str) -> None:
         try:

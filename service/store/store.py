@@ -7,6 +7,7 @@
     <store>/plans/<digest>.plan   plans, each named by the SHA-256 of its bytes
     <store>/built/                models that plans are built from, and the plans (built_files.py)
     <store>/timing/               timing caches of the libraries that build them
+    <store>/compiled/             what backends made of plans, for the next load (compiled_files.py)
     <store>/loading/              which plans are being loaded (load_marks.py)
     <store>/pending/<digest>      an empty file: this plan is being added or removed
     <store>/RESERVE               space that a removal uses if the disk is full (reserve.py)
@@ -49,7 +50,8 @@ Removing an engine
   1  mark the digest in pending/                 serves it, deletes the mark
   2  commit the deletion of its rows, and copy   deletes plan and mark
   3  drain and unload it (the registry)          deletes plan and mark
-  4  delete the plan, then the mark              deletes the mark
+  4  delete the plan and its compiled model,
+     then the mark                               deletes the mark
   5  answer 204                                  has nothing to do
 
 Adding an engine that is built here, digest and mark as above
@@ -92,6 +94,7 @@ from trtserve.formats.format import Format
 from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import HEAD_BYTES
 from trtserve.store.built_files import BuiltFiles
+from trtserve.store.compiled_files import CompiledFiles
 from trtserve.store.database import Database, StoredEngine, StoredName
 from trtserve.store.folder import (
     MARK_NAME,
@@ -135,10 +138,11 @@ class Store:
         self._reserve = Reserve(layout.reserve)
         self.aside = SetAside(root)
         self.built = BuiltFiles(layout, self.aside)
+        self.compiled = CompiledFiles(layout)  # any thread may use it
         try:
             with ExitStack() as opened:
                 make_folder(root)
-                for folder in (*layout.for_plans, layout.timing):
+                for folder in (*layout.for_plans, layout.timing, layout.compiled):
                     folder.mkdir(exist_ok=True)
                 self._lock = opened.enter_context(lock(layout.lock))
                 self._database = self._open_database(opening)
@@ -290,6 +294,7 @@ class Store:
             self._make_room(place)
             place.unlink(missing_ok=True)
             self.built.delete(engine)
+            self.compiled.delete(engine.digest)
             self._unmark(engine.digest)
         except OSError as failure:  # the next start tries again
             logger.error("store: the plan %s cannot be deleted: %s", place.name, failure.strerror)
@@ -366,6 +371,7 @@ class Store:
             else:
                 self.aside.take(leftover)
         self.built.delete_half_written_caches()
+        self.compiled.keep_only({engine.digest for engine in engines})
         for mark in named(self._layout.pending, MARK_NAME):
             mark.unlink() if is_plain(mark) else self.aside.take(mark)
 

@@ -64,6 +64,8 @@ class FakeRuntime:
         self.refuses: Callable[[LoadOptions], bool] = lambda options: (
             False
         )  # whether a load with these options fails
+        self.compiles = b""  # what write_compiled() writes after its head; empty: nothing
+        self.write_error: Error | None = None  # of write_compiled()
         self.retry_after: float | None = None  # for a full queue, in seconds
         self.versions: dict[str, str | Error] = {"openvino": "2026.4-fake", "tensorrt": "11.1.0.106"}
         self.dead: dict[str, str] = {}  # device -> reason
@@ -198,6 +200,16 @@ class FakeRuntime:
         if self.warm_up_error is not None:
             raise self.warm_up_error
         return len(executions)
+
+    def write_compiled(self, id: int, path: str) -> bool:
+        self.engine(id)
+        if self.write_error is not None:
+            raise self.write_error
+        _, _, _, options = next(load for load in reversed(self.loads) if load[0] == id)
+        if not self.compiles or options.compiled:
+            return False
+        Path(path).write_bytes(bytes(32) + self.compiles)
+        return True
 
     def unload(self, id: int, drain_seconds: float = 30.0) -> None:
         self.engine(id)

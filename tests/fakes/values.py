@@ -83,6 +83,7 @@ class LoadOptions:
     precision: str = "f32"
     threads: int = 0
     cuda_graphs: str = "auto"
+    compiled: str = ""
     batch: BatchOptions = field(default_factory=BatchOptions)
 
 

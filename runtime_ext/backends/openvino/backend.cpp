@@ -13,6 +13,7 @@
 #include <openvino/op/util/unary_elementwise_arithmetic.hpp>
 #include <openvino/runtime/core.hpp>
 
+#include "backends/openvino/compiled_file.h"
 #include "backends/openvino/constants.h"
 #include "backends/openvino/declared.h"
 #include "backends/openvino/engine.h"
@@ -180,7 +181,7 @@ class OpenVinoBackend final : public Backend {
         {"CPU_RUNTIME_CACHE_CAPACITY", options_.shape_cache},
     };
     try {
-      return stand_up(plan_path, properties, instances, std::move(stream_threads));
+      return stand_up(plan_path, options.compiled, properties, instances, std::move(stream_threads));
     } catch (const ov::Exception& error) {
       if (auto refused = refusal(error)) throw Error(*refused);
       fail_load(error);
@@ -188,7 +189,8 @@ class OpenVinoBackend final : public Backend {
   }
 
  private:
-  std::unique_ptr<OpenVinoEngine> stand_up(const std::string& plan_path, const ov::AnyMap& properties, int instances,
+  std::unique_ptr<OpenVinoEngine> stand_up(const std::string& plan_path, const std::string& compiled_path,
+                                           const ov::AnyMap& properties, int instances,
                                            std::shared_ptr<const int> stream_threads) {
     std::ifstream file(plan_path, std::ios::binary);
     if (!file) fail(Kind::Unavailable, "the plan file cannot be read");
@@ -198,7 +200,7 @@ class OpenVinoBackend final : public Backend {
     if (begins_with(file, kOldBlobMagic)) {
       fail(Kind::Unsupported, "the plan is a blob from an older OpenVINO: export it again with version ", version());
     }
-    return stand_up_onnx(plan_path, properties, instances, std::move(stream_threads));
+    return stand_up_onnx(plan_path, compiled_path, properties, instances, std::move(stream_threads));
   }
 
   std::unique_ptr<OpenVinoEngine> stand_up_blob(const std::string& plan_path, const ov::AnyMap& properties,
@@ -217,8 +219,9 @@ class OpenVinoBackend final : public Backend {
                                             instances, std::move(stream_threads));
   }
 
-  std::unique_ptr<OpenVinoEngine> stand_up_onnx(const std::string& plan_path, const ov::AnyMap& properties,
-                                                int instances, std::shared_ptr<const int> stream_threads) {
+  std::unique_ptr<OpenVinoEngine> stand_up_onnx(const std::string& plan_path, const std::string& compiled_path,
+                                                const ov::AnyMap& properties, int instances,
+                                                std::shared_ptr<const int> stream_threads) {
     const OnnxFile onnx = read_onnx_file(plan_path);
     const auto model = read_model(plan_path, onnx);
     check_declared(*model, onnx);
@@ -230,13 +233,27 @@ class OpenVinoBackend final : public Backend {
     safety.narrowed = narrow_outputs(model);
     if (guarded(model, options_.max_tensor_bytes, marks)) safety.marks = marks;
     if (shapes_vary(*model)) safety.again = compile_again(plan_path, properties, marks);
-    const auto compiled = core_.compile_model(model, "CPU", properties);
+    Kept kept;
+    if (can_be_kept(*model)) kept.key = compiled_key(core_, properties);
+    const auto compiled = compile(model, compiled_path, properties, kept);
     const bool fails = !cannot_fail(*model);
     safety.infer_throws = infer_throws(compiled) || !fails;
     safety.steady = !fails;
     if (safety.again && fails) instances = separate_instances(instances, compiled, safety.infer_throws);
     return std::make_unique<OpenVinoEngine>(compiled, names_of(onnx), cast, std::move(safety), instances,
-                                            std::move(stream_threads));
+                                            std::move(stream_threads), std::move(kept));
+  }
+
+  /// The compiled model from the file, if it can be kept and is there; otherwise compiled now.
+  ov::CompiledModel compile(const std::shared_ptr<ov::Model>& model, const std::string& compiled_path,
+                            const ov::AnyMap& properties, Kept& kept) {
+    if (!kept.key.empty() && !compiled_path.empty()) {
+      if (auto found = read_compiled(compiled_path, kept.key, core_, properties)) {
+        kept.imported = true;
+        return *found;
+      }
+    }
+    return core_.compile_model(model, "CPU", properties);
   }
 
   /// Compiles from the plan's file: keeping the model for this would keep its weights in memory.

@@ -4,6 +4,7 @@
 
 #include <openvino/runtime/properties.hpp>
 
+#include "backends/openvino/compiled_file.h"
 #include "backends/openvino/datatypes.h"
 #include "backends/openvino/value_range.h"
 
@@ -100,11 +101,12 @@ std::vector<OutputPlace> output_places(const ov::CompiledModel& model, const Saf
   return places;
 }
 
-std::map<std::string, std::string> properties_of(const ov::CompiledModel& model) {
+std::map<std::string, std::string> properties_of(const ov::CompiledModel& model, const Kept& kept) {
   return {
       {"streams", std::to_string(model.get_property(ov::num_streams).num)},
       {"threads", std::to_string(model.get_property(ov::inference_num_threads))},
       {"precision", model.get_property(ov::hint::inference_precision).get_type_name()},
+      {"compiled", kept.imported ? "at an earlier load" : "at this load"},
   };
 }
 
@@ -112,11 +114,12 @@ std::map<std::string, std::string> properties_of(const ov::CompiledModel& model)
 
 OpenVinoEngine::OpenVinoEngine(const ov::CompiledModel& model, const TensorNames& names,
                                const std::vector<ov::element::Type>& cast_first, Safety safety, int instances,
-                               std::shared_ptr<const int> stream_threads)
+                               std::shared_ptr<const int> stream_threads, Kept kept)
     : stream_threads_(std::move(stream_threads)),
       instances_(instances),
       is_steady_(safety.steady),
-      properties_(properties_of(model)),
+      kept_key_(kept.imported ? "" : std::move(kept.key)),
+      properties_(properties_of(model, kept)),
       served_{input_specs(model, names, cast_first, safety),
               output_specs(model, names, safety),
               output_places(model, safety),
@@ -127,6 +130,12 @@ OpenVinoEngine::OpenVinoEngine(const ov::CompiledModel& model, const TensorNames
 
 std::unique_ptr<ExecutionContext> OpenVinoEngine::create_context() {
   return std::make_unique<OpenVinoContext>(compilation_, served_);
+}
+
+bool OpenVinoEngine::write_compiled(const std::string& path) const {
+  if (kept_key_.empty()) return false;
+  openvino::write_compiled(path, kept_key_, compilation_.undamaged()->model);
+  return true;
 }
 
 }  // namespace trtserve::openvino

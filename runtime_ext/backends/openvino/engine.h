@@ -22,6 +22,12 @@ struct Safety {
   std::function<ov::CompiledModel()> again;  ///< recompiles the model; null if no execution can damage it
 };
 
+/// Where the compiled model comes from, and whether it can be kept.
+struct Kept {
+  bool imported = false;  ///< it was compiled at an earlier load
+  std::string key;        ///< of a file with it, see compiled_file.h; empty if there is to be none
+};
+
 /// A compiled model on the CPU.
 class OpenVinoEngine final : public BackendEngine {
  public:
@@ -29,7 +35,7 @@ class OpenVinoEngine final : public BackendEngine {
   /// if it keeps none.
   OpenVinoEngine(const ov::CompiledModel& model, const TensorNames& names,
                  const std::vector<ov::element::Type>& cast_first, Safety safety, int instances,
-                 std::shared_ptr<const int> stream_threads);
+                 std::shared_ptr<const int> stream_threads, Kept kept = {});
 
   const std::vector<TensorSpec>& inputs() const override { return served_.inputs; }
   const std::vector<TensorSpec>& outputs() const override { return served_.outputs; }
@@ -43,14 +49,16 @@ class OpenVinoEngine final : public BackendEngine {
   /// OpenVINO ties a thread to one of the model's graphs: two instances must not use the same.
   bool needs_own_threads() const override { return stream_threads_ != nullptr; }
   std::unique_ptr<ExecutionContext> create_context() override;
+  bool write_compiled(const std::string& path) const override;
 
  private:
   const std::shared_ptr<const int> stream_threads_;  // first, so that they are given back after the model is destroyed
   const int instances_;
   const bool is_steady_;
+  const std::string kept_key_;
   const std::map<std::string, std::string> properties_;
   const Served served_;
-  Compilation compilation_;
+  mutable Compilation compilation_;  // thread safe
 };
 
 }  // namespace trtserve::openvino
