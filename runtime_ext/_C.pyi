@@ -407,13 +407,13 @@ class Runtime:
         executions: Sequence[Sequence[tuple[Sequence[int], Sequence[int]]]],
         most_seconds: float,
     ) -> int:
-        """Blocks. Run executions whose outputs nobody wants in each execution context, so that no request pays
-        for what an engine does only once; return how many ran.
+        """Blocks. Run executions whose outputs nobody wants in each execution context, so that no request
+        pays for what an engine does only once; return how many ran.
 
-        An execution has a shape for each input, in the engine's order, and the values of an input whose values
-        decide shapes; all else is 0. Captures CUDA graphs where the engine may have them. No execution begins
-        after `most_seconds`. Does nothing where an execution on the CPU might not end. Raises InvalidInput for
-        inputs that the engine does not take, and what an execution raises.
+        An execution has a shape for each input, in the engine's order, and the values of an input whose
+        values decide shapes; all else is 0. Captures CUDA graphs where the engine may have them. No execution
+        begins after `most_seconds`. Does nothing where an execution on the CPU might not end. Raises
+        InvalidInput for inputs that the engine does not take, and what an execution raises.
         """
     def write_compiled(self, id: int, path: str) -> bool:
         """Blocks. Write a file with what the load made of the plan, for LoadOptions.compiled of the next one;

@@ -224,6 +224,10 @@ class Settings(BaseSettings):
         True,
         description="Keep compiled models in the store, so that a start need not compile them again.",
     )
+    warm_up_s: AnySeconds = Field(
+        10.0,
+        description="Seconds for the executions that warm an engine up at its load; 0: there are none.",
+    )
     max_waiting_loads: int = Field(
         64,
         ge=1,

@@ -20,6 +20,7 @@ from trtserve.engines.engine import Engine
 from trtserve.engines.running_load import RunningLoad
 from trtserve.engines.seam_options import load_options
 from trtserve.engines.turns import Turns
+from trtserve.engines.warm_up import WarmUps
 from trtserve.errors import ExecutionFailed, TrtserveError, Unavailable, stopping
 from trtserve.formats.backends import BACKENDS, runtime_backend
 from trtserve.plans.checks import explained
@@ -71,6 +72,7 @@ class Loader:
         self._runtime = runtime
         self._drain_s = settings.drain_s
         self._load_timeout_s = settings.load_timeout_s
+        self._warm_ups = WarmUps(runtime, settings)
         self._marks = marks
         self._compiled = compiled if settings.keep_compiled else None
         self._trials = Trials(trial) if trial is not None else None
@@ -227,6 +229,11 @@ class Loader:
         if stored.options.leaves_open:
             engine.info = await self._decide_batches(engine, plan, loaded.info, checked)
             _log_batches(shown, engine.info)
+        try:
+            await self._warm_ups.run(engine, shown)
+        except BaseException:
+            await self.unload(engine, drain=False)
+            raise
 
     async def _decide_batches(
         self, engine: Engine, plan: Path, info: EngineInfo, checked: Checked | None

@@ -1,13 +1,19 @@
 """The executions that warm an engine up before its first request."""
 
+import asyncio
+import logging
+import time
 from collections.abc import Iterable, Sequence
 
-from runtime_ext import EngineInfo, ShapeRange, TensorSpec
-from trtserve.errors import InvalidInput
+from runtime_ext import EngineInfo, Error, Runtime, ShapeRange, TensorSpec
+from trtserve.engines.engine import Engine
+from trtserve.errors import InvalidInput, Unavailable
 from trtserve.options.batching import read_dims, read_sizes
 from trtserve.options.engine_options import EngineOptions
 from trtserve.options.warm_up import AUTO, OFF, Shapes, read_shapes
-from trtserve.text import listed
+from trtserve.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 MOST = 16  # executions that nobody asked for: as many graphs as an instance keeps
 
@@ -15,11 +21,49 @@ Execution = list[tuple[list[int], list[int]]]
 """The shape of each input, and the values of one whose values decide shapes."""
 
 
+class WarmUps:
+    """Belongs to the event loop; what runs, runs in a thread."""
+
+    def __init__(self, runtime: Runtime, settings: Settings) -> None:
+        self._runtime = runtime
+        self._most_s = settings.warm_up_s
+        self._hangs_after_s = settings.load_timeout_s
+
+    async def run(self, engine: Engine, shown: str) -> None:
+        """Warm an engine up that has just been loaded, as its options say.
+
+        Raises InvalidInput for inputs that the engine does not take, and Unavailable if an execution does not
+        end. One that fails only costs the warm-up, since requests may have better inputs.
+        """
+        asked = engine.stored.options.warm_up
+        wanted = executions(engine.loaded, engine.stored.options, engine.most_items)
+        if not wanted or self._most_s == 0:
+            return
+        began = time.perf_counter()
+        running = asyncio.to_thread(self._runtime.warm_up, engine.id, wanted, self._most_s)
+        try:
+            ran = await asyncio.wait_for(running, self._hangs_after_s)
+        except TimeoutError:
+            raise Unavailable(
+                f"An execution that warms engine {engine} up took longer than {self._hangs_after_s:g} s, and "
+                "the load was given up: load it with warm_up=off, or start the server with a higher "
+                "--load-timeout-s."
+            ) from None
+        except Error as failure:
+            if asked != AUTO and failure.kind == "InvalidInput":
+                raise
+            logger.warning("engine %s: is not warm: %s", shown, failure)
+            return
+        if ran:
+            seconds = time.perf_counter() - began
+            logger.info("engine %s: warmed up with %d executions in %.2f s", shown, ran, seconds)
+
+
 def executions(info: EngineInfo, options: EngineOptions, most_items: int) -> list[Execution]:
     """What the option warm_up asks for of a loaded engine; empty if it is off.
 
-    `most_items`: that requests are joined into. InvalidInput if the option names inputs that the engine does not
-    have, or too few.
+    `most_items`: that requests are joined into. InvalidInput if the option names inputs that the engine does
+    not have, or too few.
     """
     if options.warm_up == OFF:
         return []
@@ -33,15 +77,15 @@ def _asked(inputs: Sequence[TensorSpec], shapes: Shapes) -> Execution:
     unknown = sorted(shapes.keys() - set(names))
     if unknown:
         raise InvalidInput(
-            f"warm_up names the input {unknown[0]!r}; the engine has {listed(list(map(repr, names))) or 'none'}."
+            f"warm_up names the input {unknown[0]!r}; the engine has {', '.join(map(repr, names)) or 'none'}."
         )
     execution: Execution = []
     for spec in inputs:
         shape = shapes.get(spec.name, spec.shape)
         if shape is None or min(shape, default=0) < 0:
             raise InvalidInput(
-                f"warm_up does not name the input {spec.name!r}, whose shape is not fixed: give each such input "
-                "a shape, or leave warm_up out."
+                f"warm_up does not name the input {spec.name!r}, whose shape is not fixed: give each such "
+                "input a shape, or leave warm_up out."
             )
         execution.append((shape, spec.values[0].opt if spec.values else []))
     return execution
@@ -59,7 +103,9 @@ def _own(info: EngineInfo, options: EngineOptions, most_items: int) -> list[Exec
             dims = read_dims(options.batch_dims)
             sizes = [*_powers(most_items), *read_sizes(options.preferred_batch_sizes), most_items]
             batches += [_with_items(info.inputs, best, dims, size) for size in sorted(set(sizes))]
-        found += [one for one in batches if one not in found and _fits(info.inputs, one, profile)]
+        for one in batches:
+            if one not in found and _fits(info.inputs, one, profile):
+                found.append(one)
     return found[:MOST]
 
 

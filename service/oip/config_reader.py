@@ -12,7 +12,7 @@ from trtserve.errors import InvalidInput, TooLarge, Unsupported
 from trtserve.formats.backends import BACKENDS
 from trtserve.formats.format import Format
 from trtserve.formats.sniff import TO_BUILD
-from trtserve.oip.triton_config import DynamicBatching, InstanceGroup, ModelConfig
+from trtserve.oip.triton_config import DynamicBatching, InstanceGroup, ModelConfig, WarmUp
 from trtserve.options.batching import NEVER
 from trtserve.options.engine_options import EngineOptions, UploadOptions
 from trtserve.text import shown
@@ -56,6 +56,7 @@ WHERE = {
     "max_queue_delay_us": "dynamic_batching.max_queue_delay_microseconds",
     "preferred_batch_sizes": "dynamic_batching.preferred_batch_size",
     "cuda_graphs": "optimization.cuda.graphs",
+    "warm_up": "model_warmup",
 }
 """Where a config says an option, if not under its own name."""
 
@@ -218,7 +219,17 @@ def _said(config: ModelConfig) -> dict[str, object]:
         said["cuda_graphs"] = "on" if config.optimization.cuda.graphs else "off"
     if config.instance_group:
         said |= _instances(config.instance_group)
+    if any(sample.inputs for sample in config.model_warmup):
+        said["warm_up"] = ";".join(_warm_up(sample) for sample in config.model_warmup if sample.inputs)
     return said
+
+
+def _warm_up(sample: WarmUp) -> str:
+    """The inputs of one execution as the option has them; a batch comes in front of the dimensions."""
+    batch = [sample.batch_size] if sample.batch_size else []
+    return ",".join(
+        f"{name}:{'x'.join(map(str, [*batch, *input.dims]))}" for name, input in sample.inputs.items()
+    )
 
 
 def _instances(groups: list[InstanceGroup]) -> dict[str, object]:

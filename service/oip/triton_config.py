@@ -97,6 +97,21 @@ class ResponseCache(_Message):
     enable: bool = False
 
 
+class WarmUpInput(_Message):
+    dims: Few[int] = []
+    data_type: Unread = None  # these are about the values, which are zeros here
+    zero_data: Unread = None
+    random_data: Unread = None
+    input_data_file: Unread = None
+
+
+class WarmUp(_Message):
+    batch_size: Annotated[int, Field(ge=0, le=MAX_BATCH_SIZE)] = 0  # 0: the dimensions are all of them
+    inputs: Annotated[dict[str, WarmUpInput], Field(max_length=TENSORS)] = {}
+    name: Unread = None
+    count: Unread = None  # each runs once in each context
+
+
 class ModelConfig(_Message):
     name: str = ""
     platform: str = ""
@@ -117,7 +132,7 @@ class ModelConfig(_Message):
     model_operations: dict[str, Any] = {}
     model_repository_agents: dict[str, Any] = {}
     version_policy: Unread = None  # every version is served
-    model_warmup: Unread = None
+    model_warmup: Few[WarmUp] = []
     default_model_filename: Unread = None  # a version has one file
     cc_model_filenames: Unread = None
     metric_tags: Unread = None

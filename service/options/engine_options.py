@@ -10,8 +10,10 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from trtserve.errors import InvalidInput
+from trtserve.options import warm_up
 from trtserve.options.batching import AUTO, NEVER, canonical_dims, canonical_sizes, read_sizes
 from trtserve.options.build_options import BuildPrecision
+from trtserve.options.warm_up import canonical_warm_up
 from trtserve.settings import (
     MAX_DELAY_US,
     BatchSize,
@@ -74,6 +76,14 @@ class EngineOptions(BaseModel):
         description="Which dimension is the batch, as `tensor:dim` with commas between them; "
         "0 for a tensor that is not named.",
         examples=["x:1,y:1"],
+    )
+
+    warm_up: Annotated[str, AfterValidator(canonical_warm_up)] = Field(
+        default=warm_up.AUTO,
+        description="Executions before the first request, so that no request pays for what an engine does "
+        "only once: `auto`, `off`, or the shapes of inputs, with a semicolon between executions. `auto`: the "
+        "shapes that the profiles are best for, and likely batches.",
+        examples=["x:1x3x224x224;x:8x3x224x224"],
     )
 
     @property

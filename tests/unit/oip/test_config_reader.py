@@ -104,6 +104,21 @@ def test_instance_groups_set_instances_on_each_device(
     assert options(instance_group=groups) == UNBATCHED | asked
 
 
+def test_samples_to_warm_up_with_are_executions() -> None:
+    samples = [
+        {"name": "one", "batch_size": 2, "inputs": {"x": {"dims": [3, 4], "zero_data": True}}},
+        {"name": "none"},
+        {
+            "count": 5,
+            "inputs": {
+                "y": {"data_type": "TYPE_INT32", "dims": [7], "random_data": True},
+                "x": {"dims": [3, 4], "input_data_file": "raw"},
+            },
+        },
+    ]
+    assert options(model_warmup=samples) == UNBATCHED | {"warm_up": "x:2x3x4;x:3x4,y:7"}
+
+
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
