@@ -30,15 +30,15 @@ class Runtime {
   std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
                                LoadOptions options);
 
-  /// See ServedEngine::stop; then releases the engine.
-  void unload(EngineId id, Nanoseconds drain);
+  /// See ServedEngine::stop, and Scheduler::stop for `keep_counts`; then releases the engine.
+  void unload(EngineId id, Nanoseconds drain, bool keep_counts = false);
 
   /// Unloads everything. Waits for unloads under way, but not for requests. Later loads are Unavailable, and so are
   /// those under way: their engines are released when they end.
   void close();
 
  private:
-  void take_down(EngineId id, Nanoseconds drain);
+  void take_down(EngineId id, Nanoseconds drain, bool keep_counts);
 
   std::shared_mutex
       lifecycle_mutex_;  // held shared at the end of a load and during an unload, so that close() misses none

@@ -32,6 +32,14 @@ Engine::Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> b
       properties_(backend_engine_->properties()),
       contexts_(create_contexts(*backend_engine_, label())) {}
 
+Memory Engine::memory() const {
+  auto known = backend_engine_->memory();
+  if (!device().is_cpu())
+    return {{device().str(), std::move(known)}, {"cpu", {{"host", heap_for_weights_ + heap_for_contexts_}}}};
+  if (known.empty()) known = {{"weights", heap_for_weights_}, {"contexts", heap_for_contexts_}};
+  return {{"cpu", std::move(known)}};
+}
+
 std::string Engine::label() const {
   return name().empty() ? c10::str("engine ", id_) : c10::str("engine ", id_, " (", name(), ")");
 }

@@ -119,7 +119,12 @@ void EngineManager::unload(EngineId id, Clock& clock, TimePoint deadline, bool l
     engines_.erase(found);
   }
   const bool ended = engine->contexts().close(clock, left_behind ? TimePoint::min() : deadline);
-  if (ended && !left_behind) engine->contexts().synchronize();
+  if (!ended || left_behind) return;
+  engine->contexts().synchronize();
+  const at::Device device = engine->device();
+  const auto gone = engine->gone();
+  engine.reset();
+  if (gone->wait(clock, deadline)) release_unused(device);
 }
 
 std::shared_ptr<Engine> EngineManager::find(EngineId id) const {

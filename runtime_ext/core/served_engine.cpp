@@ -40,7 +40,7 @@ std::vector<std::unique_ptr<DeviceStream>> streams_of(Engine& engine, size_t ins
 }  // namespace
 
 ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, const Surroundings& surroundings,
-                           const DevicePart& device, Executions::WakeBy wake_by)
+                           const DevicePart& device, Executions::WakeBy wake_by, Counts former)
     : number_(++last_number),
       engine_(std::move(engine)),
       forward_(std::move(forward)),
@@ -50,6 +50,9 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, cons
       instance_count_(engine_->contexts().size()),
       output_names_(names_of(engine_->outputs())),
       share_(device.share, instance_count_),
+      counts_(std::move(former)),
+      stats_(*counts_.requests),
+      last_used_(clock_->glance()),
       failures_(engine_->label()),
       queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), instance_count_, share_, *clock_),
       executions_(std::make_shared<Executions>(*engine_, surroundings.left_behind, surroundings.stuck_after,
@@ -60,6 +63,18 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, cons
       workers_(engine_->backend_engine().needs_own_threads() ? std::make_shared<Workers>(instance_count_)
                                                              : device.workers) {
   workers_->prepare();
+}
+
+std::map<std::string, int64_t> ServedEngine::counters() const {
+  auto counters = engine_->backend_engine().counters();
+  for (const auto& [name, count] : counts_.backend) counters[name] += count;
+  return counters;
+}
+
+Counts ServedEngine::counts() const {
+  Counts counts{counts_.requests, counters()};
+  std::erase_if(counts.backend, [](const auto& number) { return is_gauge(number.first); });
+  return counts;
 }
 
 std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShape>& tensors) {
@@ -87,6 +102,7 @@ void ServedEngine::sign_anew(Request& request) {
 
 bool ServedEngine::submit(Request&& request, bool may_hold) {
   if (request.signature->maker != number_) sign_anew(request);
+  last_used_.store(request.arrival, std::memory_order_relaxed);
   executions_->accepted();
   try {
     const bool on_this_thread = may_hold && engine_->device().is_cpu() && engine_->backend_engine().is_steady();
