@@ -29,7 +29,7 @@ def check_server(runtime: Runtime, registry: Registry) -> list[str]:
 
 def check_model(runtime: Runtime, registry: Registry, ref: str, version: str | None) -> Resolved:
     """The engine, if it can take requests. Raises NotFound, or Unavailable with the reason."""
-    resolved = registry.ready(ref, version)
+    resolved = registry.serves(ref, version)
     info = resolved.engine.info
     dead = runtime.dead_devices()
     if info is not None and info.device in dead:
@@ -48,6 +48,16 @@ def condition(runtime: Runtime, engine: Engine) -> Condition | None:
         return runtime.condition(engine.id)
     except Error:
         return None
+
+
+def memory(runtime: Runtime, engine: Engine) -> dict[str, dict[str, int]]:
+    """Bytes by device and kind that the engine takes now or, if it is not resident, that it took."""
+    if engine.state is not State.READY:
+        return engine.past.memory
+    try:
+        return runtime.memory(engine.id)
+    except Error:
+        return engine.past.memory
 
 
 def _all_are_stuck(now: Condition) -> bool:

@@ -1,11 +1,13 @@
 """The REST resources as JSON; codec/ handles tensors."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from runtime_ext import Condition, ShapeRange, TensorSpec
 from trtserve.engines.engine import Engine, Resolved, State
+from trtserve.engines.room import Memory
 from trtserve.options.batching import AUTO, read_dims, read_sizes
 from trtserve.text import sentence
 
@@ -153,6 +155,15 @@ class EngineModel(BaseModel):
     plan_bytes: int = Field(description="0: not built yet.")
     created: str = Field(description="ISO 8601, UTC.")
     load_seconds: float | None
+    residency: str = Field(description="`eager`, `lazy` or `pinned`.")
+    memory: Mapping[str, Mapping[str, int]] = Field(
+        description="Bytes that it takes now, or took when it was resident last, by device and kind. On a "
+        "GPU they are counted, except `other`; on the CPU they are what the heap grew by during its load.",
+        examples=[{"cuda:0": {"weights": 104857600, "contexts": 8388608}, "cpu": {"host": 2097152}}],
+    )
+    cold_start_seconds: float | None = Field(
+        description="What its last load for a request took, with the wait for memory. Null: there was none."
+    )
     inputs: list[InputModel]
     outputs: list[OutputModel]
     properties: dict[str, str] = Field(description="Facts from the backend: for people, not for programs.")
@@ -162,8 +173,8 @@ class EngineModel(BaseModel):
     )
 
     @classmethod
-    def of(cls, resolved: Resolved, condition: Condition | None) -> Self:
-        """`condition`: how it is doing, if it is READY."""
+    def of(cls, resolved: Resolved, condition: Condition | None, memory: Memory) -> Self:
+        """`condition`: how it is doing, if it is READY. `memory`: what it takes, or took."""
         engine: Engine = resolved.engine
         stored, info = engine.stored, engine.info
         options = stored.options.model_dump(include=set(cls.model_fields)) | {
@@ -191,6 +202,8 @@ class EngineModel(BaseModel):
             plan_bytes=stored.plan_bytes,
             created=stored.created,
             load_seconds=engine.load_seconds,
+            memory=memory,
+            cold_start_seconds=engine.past.cold_start_seconds,
             inputs=[InputModel.of(spec) for spec in info.inputs] if info else [],
             outputs=[OutputModel.of(spec) for spec in info.outputs] if info else [],
             properties=info.properties if info else {},

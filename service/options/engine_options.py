@@ -22,6 +22,7 @@ from trtserve.settings import (
     Precision,
     QueueDelay,
     QueueSize,
+    Residency,
     Settings,
 )
 
@@ -72,6 +73,13 @@ class EngineOptions(BaseModel):
         description="Which dimension is the batch, as `tensor:dim` with commas between them; "
         "0 for a tensor that is not named.",
         examples=["x:1,y:1"],
+    )
+
+    residency: Residency = Field(
+        default="eager",
+        description="`eager`: a start loads it; `lazy`: a start leaves it to its first request. Both are "
+        "evicted when others need their memory, and loaded again by their next request. `pinned`: a start "
+        "loads it, and it is never evicted.",
     )
 
     @property

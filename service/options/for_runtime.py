@@ -8,11 +8,12 @@ from trtserve.options.engine_options import EngineOptions
 
 
 def for_runtime(options: EngineOptions) -> dict[str, Any]:
-    """Every option by name, as LoadOptions accepts it: text is converted to lists and numbers."""
+    """Every option of a load by name, as LoadOptions accepts it: text is converted to lists and numbers."""
     told = options.model_dump() | {
         "preferred_batch_sizes": read_sizes(options.preferred_batch_sizes),
         "batch_dims": read_dims(options.batch_dims),
     }
+    del told["residency"]  # the runtime holds what it is told to hold
     if options.max_batch_size == AUTO:
         told["max_batch_size"] = AUTO_BATCH_SIZE
     if options.max_queue_delay_us == NEVER:
