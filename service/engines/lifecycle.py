@@ -283,8 +283,9 @@ class Lifecycle:
             except BaseException as failure:
                 _take_over_build(engine, there)
                 there.stored = engine.stored
-                if not isinstance(failure, Exception) or isinstance(failure, NotWanted) or passes(failure):
-                    self._lookup.show(there)
+                ended = not isinstance(failure, Exception) or isinstance(failure, NotWanted)
+                if ended or self._loader.is_stopping or passes(failure):
+                    self._lookup.show(there)  # it is not at fault
                     raise
                 failed = self._fail(there, failure, engine.progress)
                 raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure

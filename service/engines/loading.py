@@ -84,6 +84,10 @@ class Loader:
         """The number of loads that were given up and have not ended."""
         return len(self._given_up)
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping
+
     def refuse_when_stopping(self) -> None:
         if self._stopping:
             raise stopping()

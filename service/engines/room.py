@@ -110,7 +110,7 @@ class Room:
             return self.residency.choose(str(engine), needs, idle, own=engine.id, may_evict=engine.may_evict)
         except DoesNotFit as refusal:
             measured = of or engine.past.memory
-            kinds = _kinds(measured) if measured else " That is an estimate: it was never loaded."
+            kinds = _kinds(measured) if measured else " That is an estimate: it was not loaded yet."
             raise DoesNotFit(f"{refusal}{kinds}", retry_after=refusal.retry_after) from None
 
     def _measure(self) -> None:

@@ -35,7 +35,7 @@ from tests.fakes.values import (
 )
 from tests.waiting import HANGS_AFTER_S
 
-MEMORY_BYTES = 1024**2  # of an engine
+MEMORY_BYTES = 8 * 1024**2  # of an engine
 CONTEXT_BYTES = 1024
 
 
