@@ -371,13 +371,13 @@ class Inference:
                 begun = await begin(left_ns)
             self._demand.late += 1
             call.take_over(begun)
-        except Exception:
-            if ends is not None and ends.expired():
-                failure = DeadlineExceeded(
-                    f"The request's deadline passed while engine {call.resolved.engine} was being loaded."
-                )
+        except Exception as failure:
             call.late = None
-            done(cast("Completion", Refusal(failure)))
+            if ends is None or not ends.expired():
+                done(cast("Completion", Refusal(failure)))
+                return
+            sentence = f"The request's deadline passed while engine {call.resolved.engine} was being loaded."
+            done(cast("Completion", Refusal(DeadlineExceeded(sentence))))
 
     async def _resident(self, head: RequestHead) -> None:
         try:

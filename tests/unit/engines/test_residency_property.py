@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import hypothesis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from runtime_ext import Error
 from tests.fakes.plans import onnx_plan
@@ -35,6 +35,7 @@ STEPS_OF_ONE = 50
 NAMES = [f"net{number}" for number in range(6)]
 HOLDS = 3  # engines, of the least size
 SIZES = [MEMORY_BYTES, MEMORY_BYTES * 5 // 4, MEMORY_BYTES * 2]
+REQUESTS = st.lists(st.sampled_from(NAMES), max_size=8)
 ROW = ("x", "FP32", [1, 4], bytes(16))
 
 
@@ -96,19 +97,25 @@ class Residents(RuleBasedStateMachine):
 
     # -- what may happen
 
+    @initialize()
+    def begin(self) -> None:
+        for number in range(len(NAMES) - 1):
+            self.upload(number, "eager")
+
     @rule(number=st.integers(0, len(NAMES) - 1), residency=st.sampled_from(["eager", "lazy", "pinned"]))
     def upload(self, number: int, residency: str) -> None:
         plan = onnx_plan(number)
         self.run(self._try(self.server.add(plan, NAMES[number], residency=residency)))
 
-    @rule(name=st.sampled_from(NAMES))
-    def request(self, name: str) -> None:
-        """It is sent; later steps may come before it is answered."""
-        self.asked.append(self.loop.create_task(self._ask(name)))
+    @rule(names=REQUESTS)
+    def request(self, names: list[str]) -> None:
+        """They are sent; later steps may come before they are answered."""
+        self.asked += [self.loop.create_task(self._ask(name)) for name in names if self.there(name)]
 
-    @rule()
-    def answer(self) -> None:
+    @rule(names=REQUESTS)
+    def answer(self, names: list[str]) -> None:
         """Everything that was sent is answered, or refused with a reason."""
+        self.request(names)
         self.runtime.release()
         asked, self.asked = self.asked, []
         ends = self.run(self._ends(asked))
@@ -132,8 +139,10 @@ class Residents(RuleBasedStateMachine):
         """A client leaves while it waits."""
         data.draw(st.sampled_from(self.asked)).cancel()
 
-    @rule(turns=st.integers(1, 30))
-    def go_on(self, turns: int) -> None:
+    @rule(names=REQUESTS, turns=st.integers(1, 30))
+    def go_on(self, names: list[str], turns: int) -> None:
+        self.request(names)
+
         async def turn() -> None:
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -180,7 +189,7 @@ class Residents(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        self.answer()
+        self.answer([])
         self.runtime.load_error = None
         self._stop()
         self.counted.clear()
@@ -222,7 +231,7 @@ class Residents(RuleBasedStateMachine):
         self.runtime.end()
 
     def teardown(self) -> None:
-        self.answer()
+        self.answer([])
         self._stop()
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
