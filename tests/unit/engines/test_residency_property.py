@@ -218,9 +218,11 @@ class Residents(RuleBasedStateMachine):
     @invariant()
     def counters_never_go_back(self) -> None:
         found = {stats.id: stats.success.count for stats in self.runtime.stats()}
-        for engine in self.server.registry.engines():
-            if engine.state in {State.UNLOADED, State.FAILED, State.LOADING}:
-                self.counted.pop(engine.id, None)  # an unload by name, and a new engine, begin again
+        engines = self.server.registry.engines()
+        gone = self.counted.keys() - {engine.id for engine in engines}
+        gone |= {engine.id for engine in engines if engine.state in {State.UNLOADED, State.FAILED}}
+        for id in gone:
+            self.counted.pop(id, None)  # an engine that was unloaded by name, or removed, begins again
         for id, count in found.items():
             assert count >= self.counted[id]
             self.counted[id] = count
