@@ -216,7 +216,7 @@ class Loader:
                 return Loaded(info, time.perf_counter() - began, metadata)
 
         def let_go() -> None:
-            self._runtime.unload(stored.id, 0.0)
+            self._take_down(engine, 0.0)
             logger.info("engine %s: its load, which was given up, has ended, and is undone", shown)
 
         try:
@@ -306,7 +306,7 @@ class Loader:
 
         def unload() -> None:
             # Asked here, not before: the call may have waited for a thread.
-            self._runtime.unload(engine.id, self.drain_left_s if drain else 0.0)
+            self._take_down(engine, self.drain_left_s if drain else 0.0)
 
         await self._release(engine, unload)
         logger.info("engine %s: unloaded", engine)
@@ -316,10 +316,15 @@ class Loader:
         memory = self._runtime.memory(engine.id)
         self._room.residency.measured(engine.id, total(memory))
         engine.past.memory = memory
-        await self._release(
-            engine, lambda: self._runtime.unload(engine.id, self.drain_left_s, keep_counts=True)
-        )
+        await self._release(engine, lambda: self._take_down(engine, self.drain_left_s))
         logger.info("engine %s: evicted", engine)
+
+    def _take_down(self, engine: Engine, drain_s: float) -> None:
+        """Unload an engine. One that is DORMANT before or after keeps its counters. Blocks."""
+        if engine.moving:
+            self._runtime.unload(engine.id, drain_s, keep_counts=True)
+        else:
+            self._runtime.unload(engine.id, drain_s)
 
     async def _release(self, engine: Engine, unload: Callable[[], None]) -> None:
         try:

@@ -344,12 +344,16 @@ async def test_an_engine_that_takes_more_than_was_expected_evicts_others(setting
 async def test_an_engine_that_takes_too_much_is_unloaded_again(settings: Settings) -> None:
     async with serving(settings) as server:
         first, *_ = await three(server)
+        await ask(server, "a")
+        for name in "bc":
+            await ask(server, name)
         server.runtime.memory_bytes[first] = 3 * MEMORY_BYTES
         with pytest.raises(DoesNotFit, match=r"needs 24\.0 MiB on cpu, whose budget of 20\.0 MiB"):
             await server.registry.demand.resident("a")
         assert first not in [info.id for info in server.runtime.engines()]
         assert state(server, "a") is State.DORMANT
         assert resident(server) == sum(MEMORY_BYTES for _ in server.runtime.engines())
+        assert {stats.id: stats.success.count for stats in server.runtime.stats()}[first] == 1
 
 
 async def test_a_request_that_comes_during_an_eviction_waits_and_loads_the_engine_again(
