@@ -30,7 +30,7 @@ from trtserve.settings import Settings
 
 T = TypeVar("T")
 
-STEPS = int(os.environ.get("TRTSERVE_RESIDENCY_STEPS", "300"))
+STEPS = int(os.environ.get("TRTSERVE_RESIDENCY_STEPS", "500"))
 STEPS_OF_ONE = 50
 NAMES = [f"net{number}" for number in range(6)]
 HOLDS = 3  # engines, of the least size
