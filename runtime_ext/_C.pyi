@@ -254,7 +254,7 @@ class BatchStats:
     def compute_output(self) -> Duration: ...
 
 class EngineStats:
-    """The numbers of one engine since it was loaded.
+    """The numbers of one engine since it was loaded, and in former lives whose counts were kept.
 
     Executions, and the times of requests in them, count only if they succeeded: a request whose batch failed
     counts for the execution that it then had alone, and the time of the first is queue time. So `queue`,
@@ -351,6 +351,15 @@ class Condition:
     @property
     def joins_requests(self) -> bool:
         """False if the options do not ask for it, or after a few batches could not be divided."""
+    @property
+    def requests(self) -> int:
+        """Accepted requests that have not ended."""
+    @property
+    def leases(self) -> int:
+        """Execution contexts in use, by requests or by operators."""
+    @property
+    def unused_seconds(self) -> float:
+        """How long ago a request was submitted last, or, before the first, the engine was loaded."""
 
 class ManualClock:
     """A clock for tests that stands still until advance(); with `tick_ns`, it also moves on by that much
@@ -418,10 +427,25 @@ class Runtime:
     def write_compiled(self, id: int, path: str) -> bool:
         """Blocks. Write a file with what the load made of the plan, for LoadOptions.compiled of the next one;
         its first 32 bytes are zeros, for the caller's checksum. False if there is nothing to write."""
-    def unload(self, id: int, drain_seconds: float = ...) -> None:
+    def unload(self, id: int, drain_seconds: float = ..., keep_counts: bool = ...) -> None:
         """Blocks. Refuse new requests, finish the accepted ones for up to `drain_seconds`, complete the
-        rest as Unavailable, and release the engine. Executions that have not ended by then are interrupted
-        and left behind: they keep their threads and memory until they end. NotFound for an unknown ID."""
+        rest as Unavailable, and release the engine: its memory is back when this returns. Executions that
+        have not ended by then are interrupted and left behind: they keep their threads and memory until they
+        end. With `keep_counts`, what stats() says of the engine stays, and its next load goes on with it.
+        NotFound for an unknown ID."""
+    def forget(self, id: int) -> None:
+        """Drop the counts that an unload has kept."""
+    def memory(self, id: int) -> dict[str, dict[str, int]]:
+        """The bytes that an engine takes now, by device ("cpu", "cuda:0") and kind.
+
+        Of a GPU: "weights", "contexts" (with scratch memory) and "graphs", as they were allocated, and
+        "other", by which the device's free memory shrank during the load beyond that. Of the CPU: what the C
+        library's heap grew by during the load, as "weights" and "contexts", or as "host" of an engine on a
+        GPU; what others allocated at the same time is in it.
+        """
+    def device_memory(self, device: str) -> tuple[int, int] | None:
+        """Blocks. The free and the total bytes of an accelerator, which this opens; None if there is no such
+        device."""
     def engines(self) -> list[EngineInfo]: ...
     def engine(self, id: int) -> EngineInfo: ...
     def graph(self, id: int) -> str:
@@ -478,7 +502,8 @@ class Runtime:
         """Run the held requests, some 100 microseconds of work, and return every completion since the last
         call. Call it after submit(), once whatever else has arrived is submitted too, on the same thread.
         Requests that others have joined run in other threads."""
-    def stats(self) -> list[EngineStats]: ...
+    def stats(self) -> list[EngineStats]:
+        """Of the loaded engines, and of those whose counts an unload has kept: these have no instances."""
     def condition(self, id: int) -> Condition:
         """NotFound for an unknown ID."""
     def left_behind(self) -> tuple[int, int]:

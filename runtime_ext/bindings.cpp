@@ -8,6 +8,9 @@
 #include <memory>
 #include <sstream>
 
+#include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/api/module.h>
@@ -22,6 +25,7 @@
 #include "bindings_text.h"
 #include "core/device_health.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "ops/wrapper.h"
 #include "runtime.h"
 
@@ -94,6 +98,22 @@ struct CloseRuntime {
   }
 };
 using RuntimeHolder = std::unique_ptr<Runtime, CloseRuntime>;
+
+/// The free and the total bytes of an accelerator; none if this process has no such device, or it does not tell.
+std::optional<std::pair<int64_t, int64_t>> memory_of_device(const Runtime& /*runtime*/, const std::string& name) {
+  const auto type = at::getAccelerator();
+  if (!type) return std::nullopt;
+  try {
+    const at::Device device(name);
+    if (device.type() != *type) return std::nullopt;
+    if (device.index() >= c10::impl::VirtualGuardImpl(*type).deviceCount()) return std::nullopt;
+    at::globalContext().lazyInitDevice(*type);
+    const auto memory = device_memory(device);
+    return memory.total == 0 ? std::nullopt : std::optional(std::pair(memory.free, memory.total));
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
 
 Nanoseconds nanoseconds(double seconds) {
   // A year is long enough; a longer time would overflow a time point.
@@ -286,8 +306,16 @@ void bind_runtime(py::module_& module) {
           "id"_a, "path"_a, NoGil())
       .def(
           "unload",
-          [](Runtime& runtime, EngineId id, double drain_seconds) { runtime.unload(id, nanoseconds(drain_seconds)); },
-          "id"_a, "drain_seconds"_a = 30.0, NoGil())
+          [](Runtime& runtime, EngineId id, double drain_seconds, bool keep_counts) {
+            runtime.unload(id, nanoseconds(drain_seconds), keep_counts);
+          },
+          "id"_a, "drain_seconds"_a = 30.0, "keep_counts"_a = false, NoGil())
+      .def(
+          "forget", [](Runtime& runtime, EngineId id) { runtime.scheduler().forget(id); }, "id"_a, NoGil())
+      .def(
+          "memory", [](const Runtime& runtime, EngineId id) { return runtime.manager().find(id)->memory(); }, "id"_a,
+          NoGil())
+      .def("device_memory", &memory_of_device, "device"_a, NoGil())
       .def("engines",
            [](const Runtime& runtime) {
              std::vector<EngineInfo> infos;
@@ -356,6 +384,7 @@ void bind_runtime(py::module_& module) {
           [](const Runtime& runtime) {
             std::vector<EngineStats> stats;
             for (const auto& served : runtime.scheduler().served()) stats.emplace_back(*served);
+            for (const auto& former : runtime.scheduler().former()) stats.emplace_back(former);
             return stats;
           },
           NoGil())

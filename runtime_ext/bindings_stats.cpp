@@ -31,9 +31,10 @@ HistogramInfo::HistogramInfo(const Histogram& histogram, double unit)
   for (const uint64_t bound : histogram.bounds()) bounds.push_back(static_cast<double>(bound) / unit);
 }
 
-EngineStats::EngineStats(const ServedEngine& served, const RequestNumbers& numbers)
-    : id(served.engine().id()),
-      name(served.engine().name()),
+EngineStats::EngineStats(EngineId of, std::string named, const RequestNumbers& numbers,
+                         std::map<std::string, int64_t> counted)
+    : id(of),
+      name(std::move(named)),
       outcomes(outcomes_of(numbers)),
       queue(numbers.queue, kNanosecond),
       compute(numbers.compute, kNanosecond),
@@ -48,19 +49,29 @@ EngineStats::EngineStats(const ServedEngine& served, const RequestNumbers& numbe
       execution_count(numbers.batch.count()),
       last_inference_ms(numbers.last_inference.count()),
       batches(batches_of(numbers)),
-      counters(served.engine().counters()),
-      queue_depth(served.queue_depth()),
-      instances(served.instances()),
-      instances_busy(served.instances_busy()),
+      counters(std::move(counted)),
       failed_executions(numbers.failed_executions),
-      undivided_batches(numbers.undivided_batches),
-      executions_stuck(served.stuck().executions) {}
+      undivided_batches(numbers.undivided_batches) {}
+
+EngineStats::EngineStats(const ServedEngine& served, const RequestNumbers& numbers)
+    : EngineStats(served.engine().id(), served.engine().name(), numbers, served.counters()) {
+  queue_depth = served.queue_depth();
+  instances = served.instances();
+  instances_busy = served.instances_busy();
+  executions_stuck = served.stuck().executions;
+}
+
+EngineStats::EngineStats(const Scheduler::Former& former)
+    : EngineStats(former.id, former.name, former.counts.requests->snapshot(), former.counts.backend) {}
 
 Condition::Condition(const ServedEngine& served, const Stuck& stuck)
     : instances(served.instances()),
       executions_stuck(stuck.executions),
       longest_stuck_seconds(std::chrono::duration<double>(stuck.longest).count()),
-      joins_requests(served.joins_requests()) {}
+      joins_requests(served.joins_requests()),
+      requests(served.open_requests()),
+      leases(served.leases()),
+      unused_seconds(std::chrono::duration<double>(served.unused_for()).count()) {}
 
 void bind_stats(py::module_& module) {
   py::class_<HistogramInfo>(module, "Histogram")
@@ -107,7 +118,10 @@ void bind_stats(py::module_& module) {
       .def_readonly("instances", &Condition::instances)
       .def_readonly("executions_stuck", &Condition::executions_stuck)
       .def_readonly("longest_stuck_seconds", &Condition::longest_stuck_seconds)
-      .def_readonly("joins_requests", &Condition::joins_requests);
+      .def_readonly("joins_requests", &Condition::joins_requests)
+      .def_readonly("requests", &Condition::requests)
+      .def_readonly("leases", &Condition::leases)
+      .def_readonly("unused_seconds", &Condition::unused_seconds);
 }
 
 }  // namespace trtserve

@@ -4,7 +4,7 @@
 
 #include <pybind11/pybind11.h>
 
-#include "core/served_engine.h"
+#include "core/scheduler.h"
 
 namespace trtserve {
 
@@ -28,6 +28,11 @@ struct BatchStats {
 struct EngineStats {
   explicit EngineStats(const ServedEngine& served) : EngineStats(served, served.stats()) {}
   EngineStats(const ServedEngine& served, const RequestNumbers& numbers);
+  /// Of an engine that is out of service, and whose counts are kept.
+  explicit EngineStats(const Scheduler::Former& former);
+
+  /// Without what only an engine in service has.
+  EngineStats(EngineId of, std::string named, const RequestNumbers& numbers, std::map<std::string, int64_t> counted);
 
   EngineId id;
   std::string name;
@@ -46,12 +51,12 @@ struct EngineStats {
   int64_t last_inference_ms;
   std::vector<BatchStats> batches;
   std::map<std::string, int64_t> counters;
-  size_t queue_depth;
-  size_t instances;
-  size_t instances_busy;
+  size_t queue_depth = 0;
+  size_t instances = 0;
+  size_t instances_busy = 0;
   uint64_t failed_executions;
   uint64_t undivided_batches;
-  size_t executions_stuck;
+  size_t executions_stuck = 0;
 };
 
 /// An engine's current condition, without statistics: cheap to query.
@@ -63,6 +68,9 @@ struct Condition {
   size_t executions_stuck;
   double longest_stuck_seconds;
   bool joins_requests;
+  size_t requests;
+  size_t leases;
+  double unused_seconds;
 };
 
 void bind_stats(pybind11::module_& module);

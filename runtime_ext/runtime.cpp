@@ -39,21 +39,23 @@ size_t Runtime::warm_up(EngineId id, const std::vector<std::vector<WarmUpInput>>
   return trtserve::warm_up(*manager_.find(id), executions, *clock_, clock_->now() + most);
 }
 
-void Runtime::unload(EngineId id, Nanoseconds drain) {
+void Runtime::unload(EngineId id, Nanoseconds drain, bool keep_counts) {
   std::shared_lock lock(lifecycle_mutex_);
-  take_down(id, drain);
+  take_down(id, drain, keep_counts);
 }
 
-void Runtime::take_down(EngineId id, Nanoseconds drain) {
+void Runtime::take_down(EngineId id, Nanoseconds drain, bool keep_counts) {
   const TimePoint deadline = clock_->now() + drain;
-  const size_t left_behind = scheduler_.stop(id, drain);
+  const size_t left_behind = scheduler_.stop(id, drain, keep_counts);
   manager_.unload(id, *clock_, deadline, left_behind > 0);
 }
 
 void Runtime::close() {
   std::unique_lock lock(lifecycle_mutex_);
   closed_ = true;
-  for (const auto& served : scheduler_.served()) take_down(served->engine().id(), Nanoseconds(0));
+  std::vector<EngineId> ids;  // a reference to an engine would keep its memory
+  for (const auto& served : scheduler_.served()) ids.push_back(served->engine().id());
+  for (const EngineId id : ids) take_down(id, Nanoseconds(0), /*keep_counts=*/false);
   scheduler_.close();
   manager_.withdraw();
 }

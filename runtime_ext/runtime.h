@@ -34,15 +34,15 @@ class Runtime {
   /// See core/warm_up.h; no execution begins after `most`.
   size_t warm_up(EngineId id, const std::vector<std::vector<WarmUpInput>>& executions, Nanoseconds most);
 
-  /// See ServedEngine::stop; then releases the engine.
-  void unload(EngineId id, Nanoseconds drain);
+  /// See ServedEngine::stop, and Scheduler::stop for `keep_counts`; then releases the engine.
+  void unload(EngineId id, Nanoseconds drain, bool keep_counts = false);
 
   /// Unloads everything. Waits for unloads under way, but not for requests. Later loads are Unavailable, and so are
   /// those under way: their engines are released when they end.
   void close();
 
  private:
-  void take_down(EngineId id, Nanoseconds drain);
+  void take_down(EngineId id, Nanoseconds drain, bool keep_counts);
 
   std::shared_mutex
       lifecycle_mutex_;  // held shared at the end of a load and during an unload, so that close() misses none

@@ -14,8 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-GIB = 1024**3
-MIB = 1024**2
+KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
 MAX_BATCH_SIZE = 65_536
 MAX_DELAY_US = 10_000_000
 MOST_CONNECTIONS = 10_000
@@ -99,6 +98,38 @@ def _host_names(given: str) -> str:
 
 
 AllowedHostNames = Annotated[str, AfterValidator(_host_names)]
+
+Residency = Literal["eager", "lazy", "pinned"]
+
+
+UNITS = {"": 1, "B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
+BUDGET = re.compile(
+    rf"(cpu|cuda:(?:0|[1-9][0-9]{{0,2}}))=([0-9]{{1,15}}(?:\.[0-9]{{1,6}})?)({'|'.join(UNITS)})"
+)
+
+
+def read_budget(text: str) -> dict[str, int]:
+    """Bytes by device, from text such as cuda:0=20GiB,cpu=8GiB. Raises PydanticCustomError."""
+    budget: dict[str, int] = {}
+    for part in text.split(",") if text else []:
+        match = BUDGET.fullmatch(part.strip())
+        if match is None or match[1] in budget:
+            raise PydanticCustomError(
+                "memory_budget",
+                "Input should be devices, each once, with sizes in B, KiB, MiB, GiB or TiB, such as "
+                "cuda:0=20GiB,cpu=8GiB",
+            )
+        budget[match[1]] = int(float(match[2]) * UNITS[match[3]])
+    return budget
+
+
+def _budget(given: str) -> str:
+    read_budget(given)
+    return given
+
+
+MemoryBudget = Annotated[str, AfterValidator(_budget)]
+"""Memory by device: see read_budget()."""
 
 PATH_LISTS = frozenset({"tensorrt_library", "tensorrt_plugins"})
 """The settings that are lists of paths: separated by a colon (os.pathsep), or options given repeatedly."""
@@ -243,6 +274,17 @@ class Settings(BaseSettings):
         le=10_000,
         description="Builds that may wait for their device before the next upload of a model gets a 503: one "
         "plan is built on a device at a time.",
+    )
+    memory_budget: MemoryBudget = Field(
+        "",
+        description="Memory that loaded engines may take on each device, such as cuda:0=20GiB,cpu=8GiB; a "
+        "device that is not named: what is available there, less a reserve. Beyond it, engines without work "
+        "are evicted, and loaded again by their next request.",
+    )
+    residency: Residency = Field(
+        "eager",
+        description="Whether engines stay in memory unless an upload says otherwise: eager loads them at the "
+        "start, lazy with their first request, and pinned engines are never evicted.",
     )
     max_plan_bytes: int = Field(16 * GIB, ge=1, description="Largest plan that may be uploaded.")
     max_request_bytes: int = Field(

@@ -27,7 +27,7 @@ _WORDS = {
 """What C++ and Python print last when a shortage ends a process."""
 
 
-def passes(failure: Exception) -> bool:
+def passes(failure: BaseException) -> bool:
     """True if the failure is a shortage, which may pass."""
     return (
         getattr(failure, "kind", "") == Unavailable.kind and getattr(failure, "retry_after", None) is not None

@@ -1,5 +1,6 @@
 """Text for the sentences that people read."""
 
+import math
 import reprlib
 from collections.abc import Sequence
 
@@ -33,6 +34,13 @@ def listed(words: Sequence[str], joined: str = "and") -> str:
     """The words as a list in a sentence: a, b and c."""
     *first, last = words
     return f"{', '.join(first)} {joined} {last}" if first else last
+
+
+def shown_bytes(size: float) -> str:
+    """Bytes for a sentence: 3.1 GiB."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    step = min(int(math.log(size, 1024)) if size >= 1 else 0, len(units) - 1)
+    return f"{size / 1024**step:.{min(step, 1)}f} {units[step]}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: bool = False) -> list[str]:

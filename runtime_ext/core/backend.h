@@ -18,6 +18,7 @@
 #include "core/build_progress.h"
 #include "core/error.h"
 #include "core/load_options.h"
+#include "core/memory.h"
 #include "core/tensor_spec.h"
 
 namespace trtserve {
@@ -101,6 +102,9 @@ class BackendEngine {
   /// Numbers for monitoring by name; names that end in _bytes are gauges, the others are counters.
   virtual std::map<std::string, int64_t> counters() const { return {}; }
 
+  /// Bytes that it takes on device() now, by kind, contexts included; empty where the backend does not know.
+  virtual MemoryByKind memory() const { return {}; }
+
   virtual std::unique_ptr<ExecutionContext> create_context() = 0;
 
   /// True if the time of an execution depends only on the shapes of its inputs, if it neither waits for anything nor
@@ -145,9 +149,9 @@ class Backend {
   }
 };
 
-/// Raised whenever this header, load_options.h, build_options.h or build_progress.h changes; a plugin with another
-/// number is refused.
-inline constexpr int kBackendAbi = 8;
+/// Raised whenever this header, load_options.h, build_options.h, build_progress.h or memory.h changes; a plugin with
+/// another number is refused.
+inline constexpr int kBackendAbi = 9;
 
 }  // namespace trtserve
 

@@ -52,6 +52,11 @@ void ContextPool::synchronize() {
   for (const auto& context : contexts_) context->synchronize();
 }
 
+size_t ContextPool::leased() const {
+  const std::lock_guard lock(mutex_);
+  return leased_.size();
+}
+
 void ContextPool::interrupt(std::thread::id thread) {
   const std::lock_guard lock(mutex_);
   for (const auto& lease : leased_) {

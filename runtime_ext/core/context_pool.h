@@ -57,13 +57,15 @@ class ContextPool {
   void interrupt(std::thread::id thread);
 
   size_t size() const { return contexts_.size(); }
+  /// The number of contexts that are leased.
+  size_t leased() const;
 
  private:
   void release(ExecutionContext* context);
   ExecutionContext* take_free();
 
   const std::vector<std::unique_ptr<ExecutionContext>> contexts_;
-  std::mutex mutex_;  // protects the free list; never held while a context works
+  mutable std::mutex mutex_;  // protects the free list; never held while a context works
   std::condition_variable changed_;
   std::vector<ExecutionContext*> free_;  // guarded by mutex_; in the order of their return
   std::vector<std::pair<ExecutionContext*, std::thread::id>> leased_;  // guarded by mutex_; with their threads

@@ -70,12 +70,33 @@ size_t Engine::instances() const {
   return instances;
 }
 
+size_t Engine::leased() const {
+  size_t leased = 0;
+  for (const auto& replica : replicas_) leased += replica->contexts().leased();
+  return leased;
+}
+
 std::map<std::string, int64_t> Engine::counters() const {
   std::map<std::string, int64_t> sums;
   for (const auto& replica : replicas_) {
     for (const auto& [name, count] : replica->backend_engine().counters()) sums[name] += count;
   }
   return sums;
+}
+
+Memory Engine::memory() const {
+  Memory memory;
+  for (const auto& replica : replicas_) {
+    auto& known = memory[replica->device().str()];
+    known = replica->backend_engine().memory();
+    if (!replica->device().is_cpu()) {
+      memory["cpu"]["host"] = heap_grown_;
+    } else if (known.empty()) {
+      const int64_t contexts = std::min(heap_grown_, replica->heap_for_contexts());
+      known = {{"weights", heap_grown_ - contexts}, {"contexts", contexts}};
+    }
+  }
+  return memory;
 }
 
 std::string Engine::label() const { return label_of(id_, name()); }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "core/memory.h"
 #include "core/replica.h"
 
 namespace trtserve {
@@ -45,8 +47,18 @@ class Engine {
   /// The backend's properties, read once after the load, because asking the backend may wait for an execution.
   const std::map<std::string, std::string>& properties() const { return properties_; }
 
+  /// The number of contexts that are in use, on all devices.
+  size_t leased() const;
+
   /// The backend's counters, added up over the devices.
   std::map<std::string, int64_t> counters() const;
+
+  /// The memory that it takes now, contexts included; see MemoryByKind. What its backend counts is exact; what the heap
+  /// grew by while it was loaded is an estimate.
+  Memory memory() const;
+
+  /// Tells when its memory is free, whoever held it last.
+  std::shared_ptr<Gone> gone() const { return farewell_.gone; }
 
   /// "engine 123 (LeNet)", for messages.
   std::string label() const;
@@ -62,13 +74,24 @@ class Engine {
   void synchronize();
 
  private:
+  struct Farewell {
+    std::shared_ptr<Gone> gone = std::make_shared<Gone>();
+    Farewell() = default;
+    ~Farewell() { gone->tell(); }
+    Farewell(const Farewell&) = delete;
+    Farewell& operator=(const Farewell&) = delete;
+  };
+
+  const Farewell farewell_;  // first, so that it is destroyed last
   const EngineId id_;
   const std::string backend_name_;
   const LoadOptions options_;
   // The order matters: replicas are destroyed before their backend. An engine in use may hold the last reference to it.
   const std::shared_ptr<Backend> backend_;
+  const int64_t heap_before_ = heap_in_use();
   const std::vector<std::unique_ptr<Replica>> replicas_;
   const std::map<std::string, std::string> properties_;
+  const int64_t heap_grown_ = std::max<int64_t>(0, heap_in_use() - heap_before_);
 };
 
 }  // namespace trtserve

@@ -119,7 +119,14 @@ void EngineManager::unload(EngineId id, Clock& clock, TimePoint deadline, bool l
     engines_.erase(found);
   }
   const bool ended = engine->close(clock, left_behind ? TimePoint::min() : deadline);
-  if (ended && !left_behind) engine->synchronize();
+  if (!ended || left_behind) return;
+  engine->synchronize();
+  std::vector<at::Device> devices;
+  for (const auto& replica : engine->replicas()) devices.push_back(replica->device());
+  const auto gone = engine->gone();
+  engine.reset();
+  if (!gone->wait(clock, deadline)) return;
+  for (const at::Device device : devices) release_unused(device);
 }
 
 std::shared_ptr<Engine> EngineManager::find(EngineId id) const {

@@ -43,9 +43,10 @@ class EngineManager {
   std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
                                LoadOptions options);
 
-  /// Removes the engine, then blocks until its last lease has ended and its work is complete. Leases that last beyond
-  /// `deadline` are left behind: they keep the engine until they end. Does not wait if `left_behind` (some executions
-  /// already are). NotFound for an unknown ID.
+  /// Removes the engine, then blocks until its last lease has ended, its work is complete, and its last holder has
+  /// released it; its memory is then given back to the system. Leases and holders that last beyond `deadline` are left
+  /// behind: they keep the engine until they end. Does not wait if `left_behind` (some executions already are).
+  /// NotFound for an unknown ID.
   void unload(EngineId id, Clock& clock, TimePoint deadline, bool left_behind = false);
 
   /// NotFound for an unknown ID.

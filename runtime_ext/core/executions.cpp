@@ -37,6 +37,11 @@ void Executions::ended(size_t requests) {
   if (open_ == 0) changed_.notify_all();
 }
 
+size_t Executions::open() const {
+  const std::lock_guard lock(mutex_);
+  return open_;
+}
+
 void Executions::wait_until_idle(Clock& clock, Nanoseconds at_most) {
   const TimePoint deadline = clock.now() + at_most;
   std::unique_lock lock(mutex_);

@@ -68,6 +68,8 @@ class Executions {
 
   void accepted();
   void ended(size_t requests);
+  /// The number of accepted requests that have not ended.
+  size_t open() const;
 
   /// Blocks until every accepted request has ended, for `at_most` this long.
   void wait_until_idle(Clock& clock, Nanoseconds at_most);

@@ -1,11 +1,12 @@
 #pragma once
 
-#include <map>
+#include <algorithm>
 #include <memory>
 #include <string>
 
 #include "core/backend.h"
 #include "core/context_pool.h"
+#include "core/memory.h"
 
 namespace trtserve {
 
@@ -20,13 +21,17 @@ class Replica {
   at::Device device() const { return engine_->device(); }
   size_t instances() const { return contexts_.size(); }
   ContextPool& contexts() { return contexts_; }
+  /// Bytes that the heap grew by while the contexts were created; see heap_in_use().
+  int64_t heap_for_contexts() const { return heap_for_contexts_; }
 
   /// A stream for an instance; null on the CPU.
   std::unique_ptr<DeviceStream> create_stream() { return engine_->create_stream(); }
 
  private:
   const std::unique_ptr<BackendEngine> engine_;  // before the contexts, which are destroyed first
+  const int64_t heap_before_ = heap_in_use();
   ContextPool contexts_;
+  const int64_t heap_for_contexts_ = std::max<int64_t>(0, heap_in_use() - heap_before_);
 };
 
 }  // namespace trtserve

@@ -23,11 +23,21 @@ void Scheduler::serve(std::shared_ptr<Engine> engine, Forward forward) {
   const EngineId id = engine->id();
   std::vector<DevicePart> parts;
   for (const auto& replica : engine->replicas()) parts.push_back(part_of(replica->device()));
-  const auto served = std::make_shared<ServedEngine>(std::move(engine), std::move(forward), surroundings_, parts,
-                                                     [this](TimePoint time) { timer_.wake_by(time); });
+  Counts counts;
+  {
+    const std::shared_lock lock(mutex_);
+    const auto found = former_.find(id);
+    if (found != former_.end()) counts = found->second.counts;
+  }
+  const auto served = std::make_shared<ServedEngine>(
+      std::move(engine), std::move(forward), surroundings_, parts, [this](TimePoint time) { timer_.wake_by(time); },
+      std::move(counts));
   {
     const std::unique_lock lock(mutex_);
-    if (served_.emplace(id, served).second) return;
+    if (served_.emplace(id, served).second) {
+      former_.erase(id);
+      return;
+    }
   }
   served->stop(Nanoseconds(0));
   fail(Kind::Conflict, "engine ", id, " is served already");
@@ -86,7 +96,7 @@ bool Scheduler::cancel(EngineId id, Ticket ticket) {
   return served && served->cancel(ticket);
 }
 
-size_t Scheduler::stop(EngineId id, Nanoseconds drain) {
+size_t Scheduler::stop(EngineId id, Nanoseconds drain, bool keep_counts) {
   std::shared_ptr<ServedEngine> served;
   {
     std::unique_lock lock(mutex_);
@@ -101,7 +111,20 @@ size_t Scheduler::stop(EngineId id, Nanoseconds drain) {
   const std::unique_lock lock(mutex_);
   stopping_.erase(id);
   served_.erase(id);
+  if (keep_counts) former_.insert_or_assign(id, Former{id, served->engine().name(), served->counts()});
   return left_behind;
+}
+
+std::vector<Scheduler::Former> Scheduler::former() const {
+  const std::shared_lock lock(mutex_);
+  std::vector<Former> all;
+  for (const auto& [id, former] : former_) all.push_back(former);
+  return all;
+}
+
+void Scheduler::forget(EngineId id) {
+  const std::unique_lock lock(mutex_);
+  former_.erase(id);
 }
 
 std::vector<std::shared_ptr<ServedEngine>> Scheduler::served() const {

@@ -25,7 +25,7 @@ class Scheduler {
   /// Ends the worker threads. Call it once every engine is out of service; no other may enter it.
   void close();
 
-  /// Takes the engine into service.
+  /// Takes the engine into service. It goes on counting where a stop() kept what it had counted.
   void serve(std::shared_ptr<Engine> engine, Forward forward);
 
   /// Checks a request's description of its inputs; see ServedEngine::sign. NotFound for an unknown ID.
@@ -47,9 +47,19 @@ class Scheduler {
   /// Ends a waiting request as Cancelled; false if it has started or ended.
   bool cancel(EngineId id, Ticket ticket);
 
-  /// Takes the engine out of service; see ServedEngine::stop. NotFound for an unknown ID; Conflict if another call is
-  /// already stopping it.
-  size_t stop(EngineId id, Nanoseconds drain);
+  /// Takes the engine out of service; see ServedEngine::stop. With `keep_counts`, what it has counted stays for its
+  /// next life. NotFound for an unknown ID; Conflict if another call is already stopping it.
+  size_t stop(EngineId id, Nanoseconds drain, bool keep_counts = false);
+
+  /// The counts of an engine that is out of service.
+  struct Former {
+    EngineId id;
+    std::string name;
+    Counts counts;
+  };
+  std::vector<Former> former() const;
+  /// Drops the kept counts of an engine that is out of service.
+  void forget(EngineId id);
 
   std::vector<std::shared_ptr<ServedEngine>> served() const;
 
@@ -79,6 +89,7 @@ class Scheduler {
   mutable std::shared_mutex mutex_;                  // held for look-ups and changes only
   std::map<EngineId, std::shared_ptr<ServedEngine>> served_;  // guarded by mutex_
   std::set<EngineId> stopping_;                               // guarded by mutex_; a subset of served_
+  std::map<EngineId, Former> former_;                         // guarded by mutex_; none of them is in served_
   DeadlineTimer timer_;                                       // last: its thread calls on_time()
 };
 

@@ -34,7 +34,7 @@ Completion release(Request& request) {
 }  // namespace
 
 ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, const Surroundings& surroundings,
-                           const std::vector<DevicePart>& parts, Executions::WakeBy wake_by)
+                           const std::vector<DevicePart>& parts, Executions::WakeBy wake_by, Counts former)
     : number_(++last_number),
       engine_(std::move(engine)),
       forward_(std::move(forward)),
@@ -43,12 +43,27 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, cons
       rules_(batch_rules(*engine_)),
       output_names_(names_of(engine_->outputs())),
       replicas_(*engine_, parts),
+      counts_(std::move(former)),
+      stats_(*counts_.requests),
+      last_used_(clock_->glance()),
       failures_(engine_->label()),
       queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), replicas_.places(), *clock_),
       executions_(std::make_shared<Executions>(*engine_, surroundings.left_behind, surroundings.stuck_after,
                                                std::move(wake_by))),
       joins_requests_(rules_.joins()),
       why_not_joined_(rules_.why_not) {}
+
+std::map<std::string, int64_t> ServedEngine::counters() const {
+  auto counters = engine_->counters();
+  for (const auto& [name, count] : counts_.backend) counters[name] += count;
+  return counters;
+}
+
+Counts ServedEngine::counts() const {
+  Counts counts{counts_.requests, counters()};
+  std::erase_if(counts.backend, [](const auto& number) { return is_gauge(number.first); });
+  return counts;
+}
 
 std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShape>& tensors) {
   try {
@@ -75,6 +90,7 @@ void ServedEngine::sign_anew(Request& request) {
 
 bool ServedEngine::submit(Request&& request, bool may_hold) {
   if (request.signature->maker != number_) sign_anew(request);
+  last_used_.store(request.arrival, std::memory_order_relaxed);
   executions_->accepted();
   try {
     const bool on_this_thread =

@@ -36,9 +36,9 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
  public:
   /// `parts`: of each replica's device. `wake_by` schedules a call of on_time() no later than the given time; it must
   /// stay valid until stop() returns. InvalidInput if the engine cannot be batched as its options ask;
-  /// std::system_error if it cannot have a thread.
+  /// std::system_error if it cannot have a thread. It goes on counting in `former`.
   ServedEngine(std::shared_ptr<Engine> engine, Forward forward, const Surroundings& surroundings,
-               const std::vector<DevicePart>& parts, Executions::WakeBy wake_by);
+               const std::vector<DevicePart>& parts, Executions::WakeBy wake_by, Counts former = {});
   ~ServedEngine() override = default;
   ServedEngine(const ServedEngine&) = delete;
   ServedEngine& operator=(const ServedEngine&) = delete;
@@ -72,8 +72,18 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   size_t stop(Nanoseconds drain);
 
   RequestNumbers stats() const { return stats_.snapshot(); }
+  /// The backend's counters, in which its former lives count, and gauges.
+  std::map<std::string, int64_t> counters() const;
+  /// What the engine's next life goes on counting in.
+  Counts counts() const;
+  /// The accepted requests that have not ended.
+  size_t open_requests() const { return executions_->open(); }
+  /// How long ago a request was submitted last, or, before the first, the engine was loaded.
+  Nanoseconds unused_for() const { return clock_->glance() - last_used_.load(std::memory_order_relaxed); }
   size_t queue_depth() const { return queue_.depth(); }
   size_t instances() const { return replicas_.instances(); }
+  /// The contexts that are in use, by requests or by operators.
+  size_t leases() const { return engine_->leased(); }
   /// The number of instances that execute or wait for a turn.
   size_t instances_busy() const { return busy_.load(std::memory_order_relaxed) + replicas_.asking(); }
   Stuck stuck() const { return executions_->stuck(clock_->glance()); }
@@ -113,7 +123,9 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   const BatchRules rules_;
   const OutputNames output_names_;
   ServedReplicas replicas_;
-  RequestStats stats_;
+  const Counts counts_;
+  RequestStats& stats_;  // of counts_
+  std::atomic<TimePoint> last_used_;
   FailureLog failures_;
   RequestQueue queue_;
   const std::shared_ptr<Executions> executions_;

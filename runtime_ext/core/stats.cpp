@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
+#include <string_view>
 
 namespace trtserve {
 
@@ -65,6 +66,11 @@ void RequestStats::execution_failed() {
 uint64_t RequestStats::batch_undivided() {
   const std::lock_guard lock(mutex_);
   return ++numbers_.undivided_batches;
+}
+
+bool is_gauge(const std::string& name) {
+  constexpr std::string_view kBytes = "_bytes";
+  return name.size() >= kBytes.size() && name.compare(name.size() - kBytes.size(), kBytes.size(), kBytes) == 0;
 }
 
 RequestNumbers RequestStats::snapshot() const {

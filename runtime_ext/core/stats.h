@@ -3,8 +3,10 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <c10/util/ArrayRef.h>
@@ -128,5 +130,14 @@ class RequestStats {
   mutable std::mutex mutex_;  // held for additions and copies only
   RequestNumbers numbers_;    // guarded by mutex_
 };
+
+/// What is counted of an engine over all of its lives; an unload may keep it for the next load.
+struct Counts {
+  std::shared_ptr<RequestStats> requests = std::make_shared<RequestStats>();
+  std::map<std::string, int64_t> backend;  ///< the backend's counters, without gauges, of the former lives
+};
+
+/// True for a backend's number that may go down: its name ends in _bytes.
+bool is_gauge(const std::string& name);
 
 }  // namespace trtserve

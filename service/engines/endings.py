@@ -4,9 +4,10 @@ A change holds the lock of the engine's ID, as those in lifecycle.py do.
 """
 
 import asyncio
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 from trtserve.engines.building import Unwanted
+from trtserve.engines.demand import Demand
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.parts import Parts
 
@@ -14,10 +15,10 @@ from trtserve.engines.parts import Parts
 class Endings:
     """The steps of the registry's operations. Belongs to the event loop; the store is called in a thread."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, demand: Demand) -> None:
         self._store, self._lookup, self._loader = parts.store, parts.lookup, parts.loader
         self._stored = parts.threads.call
-        self._builds = parts.builds
+        self._builds, self._demand = parts.builds, demand
         self._id_locks = parts.id_locks
         self._rename, self._still = parts.rename, parts.still
 
@@ -32,7 +33,7 @@ class Endings:
                 raise end
 
     async def _unload_one(self, ref: str, id: int) -> None:
-        with self._builds.unwanted(id):
+        with self._builds.unwanted(id), self._demand.unwanted(id):
             await self._unload_under_lock(ref, id)
 
     async def _unload_under_lock(self, ref: str, id: int) -> None:
@@ -46,6 +47,7 @@ class Endings:
                 if was is State.READY:
                     await self._loader.unload(engine)
             finally:
+                self._loader.forget_counts(engine)
                 self._lookup.show(Engine(engine.stored, State.UNLOADED, names=engine.names))
 
     # -- removing
@@ -56,7 +58,11 @@ class Endings:
             target = self._lookup.resolve(ref)
             engine = target.engine
             goes = ref == str(engine.id) or len(engine.names) == 1  # not only the name
-            with self._builds.unwanted(engine.id) if goes else nullcontext(Unwanted()) as unwanted:
+            with ExitStack() as ending:
+                unwanted = Unwanted()
+                if goes:
+                    unwanted = ending.enter_context(self._builds.unwanted(engine.id))
+                    ending.enter_context(self._demand.unwanted(engine.id))
                 async with self._id_locks.hold(engine.id):
                     if unwanted.ended and self._lookup.get(engine.id) is None:
                         return  # its upload, which was not answered, has undone everything
@@ -81,5 +87,6 @@ class Endings:
             if was is State.READY:
                 await self._loader.unload(engine)
         finally:
+            self._loader.forget(engine)
             self._lookup.hide(engine)
             await self._stored(self._store.delete_plan, engine.stored)

@@ -1,7 +1,8 @@
 """An engine as the registry knows it: what is stored, and its state."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,7 +20,8 @@ class State(StrEnum):
     LOADING = "LOADING"  # being loaded
     READY = "READY"  # takes requests
     DRAINING = "DRAINING"  # removed or unloaded; finishes the requests that it had accepted
-    UNLOADED = "UNLOADED"  # kept, but not resident
+    DORMANT = "DORMANT"  # kept, but not resident: the next request loads it
+    UNLOADED = "UNLOADED"  # kept, but not resident, until somebody loads it
     FAILED = "FAILED"  # kept, but could not be loaded again; `reason` says why
 
 
@@ -29,6 +31,16 @@ class EngineName(NamedTuple):
     name: str
     version: int
     current: bool
+
+
+@dataclass
+class Past:
+    """What is known of an engine from all of its lives since the server's start."""
+
+    memory: dict[str, dict[str, int]] = field(
+        default_factory=dict
+    )  # as it was measured last; see Runtime.memory
+    cold_start_seconds: float | None = None  # of its last load for a request, with the wait for memory
 
 
 @dataclass(eq=False)
@@ -44,6 +56,10 @@ class Engine:
     names: tuple[EngineName, ...] = ()
     kept: bool = True  # it has a row in the store: a restart knows it
     progress: Progress | None = None  # of the build of its plan in this life
+    past: Past = field(default_factory=Past)  # the lives of an engine share it, see Lookup.show
+    moving: bool = False  # LOADING or DRAINING, between DORMANT and READY
+    may_evict: bool = True  # its load may evict others
+    wanted: Callable[[], bool] = lambda: True  # False once nobody waits for its load
 
     @property
     def id(self) -> int:
@@ -66,6 +82,11 @@ class Engine:
         """What a load found out; every READY engine has it."""
         assert self.info is not None, "a READY engine has been loaded"
         return self.info
+
+    @property
+    def wakes(self) -> bool:
+        """True if a request may wait for it: it is being loaded for one, or will be."""
+        return self.state is State.DORMANT or self.moving
 
     @property
     def most_items(self) -> int:
@@ -96,6 +117,8 @@ class Engine:
                 return f"Engine {self} is still loading: try again soon."
             case State.DRAINING:
                 return f"Engine {self} is being removed or unloaded."
+            case State.DORMANT:
+                return f"Engine {self} is not resident: the next request loads it."
             case State.UNLOADED:
                 ref = self.names[0].name if self.names else self.id
                 return f"Engine {self} is unloaded: load it with POST /v2/repository/models/{ref}/load."
@@ -138,7 +161,8 @@ class Engine:
         return [
             (option, value)
             for option, value in asked.over(stored)
-            if value not in {getattr(stored, option), getattr(self.info, option, None)}
+            if option != "residency"  # which changes without a load
+            and value not in {getattr(stored, option), getattr(self.info, option, None)}
         ]
 
     def __str__(self) -> str:

@@ -17,3 +17,7 @@ class KeyedLock(Generic[Key]):
     def hold(self, key: Key) -> asyncio.Lock:
         """The key's lock, to be entered; who holds or awaits it keeps it alive."""
         return self._locks.setdefault(key, asyncio.Lock())
+
+    def is_held(self, key: Key) -> bool:
+        lock = self._locks.get(key)
+        return lock is not None and lock.locked()

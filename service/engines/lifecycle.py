@@ -7,6 +7,7 @@ stops pointing to the engine.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -14,7 +15,9 @@ from runtime_ext import Error
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.parts import Parts
 from trtserve.engines.progress import Progress
+from trtserve.engines.residency import DoesNotFit
 from trtserve.engines.retries import Sleep, pause, retry_delays
+from trtserve.engines.room import NotWanted
 from trtserve.errors import TrtserveError, Unavailable, of_kind
 from trtserve.options.batching import AUTO
 from trtserve.options.engine_options import EngineOptions
@@ -30,20 +33,21 @@ logger = logging.getLogger(__name__)
 class Lifecycle:
     """The steps of the registry's operations. Belongs to the event loop; the store is called in a thread."""
 
-    def __init__(self, parts: Parts, sleep: Sleep = asyncio.sleep) -> None:
-        """`sleep` waits before a load is tried again."""
+    def __init__(self, parts: Parts, sleep: Sleep, clock: Callable[[], float]) -> None:
+        """`sleep` waits before a load is tried again; `clock` measures what loads for requests take."""
         self._store, self._lookup, self._loader = parts.store, parts.lookup, parts.loader
         self._stored, self._read = parts.threads.call, parts.threads.read
         self._builds = parts.builds
         self._id_locks = parts.id_locks
         self._rename, self._still = parts.rename, parts.still
         self._sleep = sleep
+        self._clock = clock
 
     async def recall(self) -> list[Engine]:
         """Show what the store holds, and return the engines to load."""
         unloaded = await self._stored(self._store.unloaded)
         engines = [
-            Engine(stored, State.UNLOADED if stored.id in unloaded else State.LOADING)
+            Engine(stored, State.UNLOADED if stored.id in unloaded else _state_at_start(stored))
             for stored in await self._stored(self._store.engines)
         ]
         names = await self._stored(self._store.names)
@@ -53,7 +57,8 @@ class Lifecycle:
         await self._stored(self._store.aside.warn)
         self._lookup.show(*engines)
         self._lookup.rename(names)
-        return [engine for engine in engines if engine.state is State.LOADING]
+        to_load = [engine for engine in engines if engine.state is State.LOADING]
+        return sorted(to_load, key=lambda engine: engine.stored.options.residency != "pinned")
 
     # -- adding
 
@@ -149,6 +154,7 @@ class Lifecycle:
         """
         engine = Engine(wanted, names=kept.names if kept else (), kept=kept is not None)
         if kept is not None:
+            engine.moving = kept.state is State.DORMANT
             _take_over_build(kept, engine)
         self._lookup.show(engine)
         try:
@@ -169,7 +175,7 @@ class Lifecycle:
                 _take_over_build(engine, kept)
                 self._lookup.show(kept)
             raise
-        engine.state = State.READY
+        _is_ready(engine)
         return engine
 
     async def _accept(
@@ -230,8 +236,11 @@ class Lifecycle:
                 there.check_options(asked)
             elif there.others(asked):
                 await self._reload(there, asked)
+                return
+            await self._keep_residency(there, asked)
             return
-        engine = Engine(_with(there.stored, asked), names=there.names)
+        moving = there.state is State.DORMANT
+        engine = Engine(_with(there.stored, asked), names=there.names, moving=moving)
         engine.stored.options.check()
         self._lookup.show(engine)
         try:
@@ -244,7 +253,47 @@ class Lifecycle:
                 raise
             failed = self._fail(there, failure, engine.progress)
             raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure
-        engine.state = State.READY
+        _is_ready(engine)
+
+    async def _keep_residency(self, engine: Engine, asked: EngineOptions) -> None:
+        """Change the residency of a READY engine, which needs no load."""
+        before = engine.stored.options
+        wanted = asked.asked().get("residency", before.residency)
+        if wanted == before.residency:
+            return
+        options = EngineOptions(residency=wanted).over(before)
+        stored = replace(engine.stored, options=options)
+        await self._rename(self._store.commit, stored, None)
+        engine.stored = stored
+        self._loader.pin(engine)
+
+    async def wake(self, id: int, wanted: Callable[[], bool]) -> bool:
+        """Load a DORMANT engine because requests wait for it; gives up its wait for memory unless `wanted`.
+
+        Returns whether it loaded it. What is short may come back: then it stays DORMANT, and the next request
+        tries again.
+        """
+        async with self._id_locks.hold(id):
+            there = self._lookup.get(id)
+            if there is None or there.state is not State.DORMANT:
+                return False
+            engine = Engine(there.stored, names=there.names, moving=True, wanted=wanted)
+            self._lookup.show(engine)
+            began = self._clock()
+            try:
+                await self._load_restored(engine)
+            except BaseException as failure:
+                _take_over_build(engine, there)
+                there.stored = engine.stored
+                ended = not isinstance(failure, Exception) or isinstance(failure, NotWanted)
+                if ended or self._loader.is_stopping or passes(failure):
+                    self._lookup.show(there)  # it is not at fault
+                    raise
+                failed = self._fail(there, failure, engine.progress)
+                raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure
+            _is_ready(engine)
+            engine.past.cold_start_seconds = self._clock() - began
+            return True
 
     async def _reload(self, there: Engine, asked: EngineOptions) -> None:
         """Finish what a READY engine has accepted; reload it with other options or, failing that, its own.
@@ -280,18 +329,28 @@ class Lifecycle:
 
         If memory, threads or descriptors are short, it is tried again until it is loaded or changed.
         """
+        pinned = engine.stored.options.residency == "pinned"
+        engine.may_evict = pinned  # or engines of one start would evict each other
         for delay in retry_delays():
             async with self._id_locks.hold(engine.id):
                 if self._lookup.get(engine.id) is not engine:
                     return
                 try:
                     await self._load_restored(engine)
-                    engine.state, engine.reason = State.READY, None
+                    engine.state, engine.reason, engine.may_evict = State.READY, None, True
                     return
                 except Exception as failure:
+                    if isinstance(failure, DoesNotFit) and not pinned:
+                        logger.info("engine %s: is left to its first request: %s", engine, failure)
+                        engine.state, engine.reason, engine.may_evict = State.DORMANT, None, True
+                        return
                     engine.reason = _reason(engine, failure)
                     # A build costs minutes: whatever it lacked, a person decides whether to try it again.
-                    if not passes(failure) or engine.state is State.BUILDING:
+                    if (
+                        not passes(failure)
+                        or engine.state is State.BUILDING
+                        or isinstance(failure, DoesNotFit)
+                    ):
                         engine.state = State.FAILED
                         return
             logger.warning("engine %s: is tried again in %g s", engine, delay)
@@ -349,9 +408,20 @@ class Lifecycle:
                 engine = self._lookup.resolve(name, str(version)).engine
                 if engine.id != id:
                     continue
-                await self._ensure_loaded(engine, EngineOptions())
+                if engine.state is not State.DORMANT:
+                    await self._ensure_loaded(engine, EngineOptions())
                 await self._rename(self._store.point, name, version)
                 return
+
+
+def _state_at_start(stored: StoredEngine) -> State:
+    """A lazy engine waits for a request, unless a start has something to find out about it."""
+    is_whole = stored.plan_digest is not None and not stored.damage
+    return State.DORMANT if stored.options.residency == "lazy" and is_whole else State.LOADING
+
+
+def _is_ready(engine: Engine) -> None:
+    engine.state, engine.moving = State.READY, False
 
 
 def _with(stored: StoredEngine, asked: EngineOptions) -> StoredEngine:

@@ -8,8 +8,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 from runtime_ext import EngineInfo, Error, Runtime
 from trtserve.engines.engine import Engine
+from trtserve.engines.room import Room, total
 from trtserve.engines.running_load import RunningLoad
 from trtserve.engines.seam_options import load_options
 from trtserve.engines.turns import Turns
@@ -66,6 +68,8 @@ class Loader:
         settings: Settings,
         marks: LoadMarks,
         compiled: CompiledFiles,
+        *,
+        room: Room,
         trial: Trial | None,
     ) -> None:
         """`trial` tries a plan before its first load here; None: no trial."""
@@ -75,6 +79,7 @@ class Loader:
         self._warm_ups = WarmUps(runtime, settings)
         self._marks = marks
         self._compiled = compiled if settings.keep_compiled else None
+        self._room = room
         self._trials = Trials(trial) if trial is not None else None
         self.turns = Turns(settings.max_waiting_loads)
         self._suspects = asyncio.Lock()  # held by the suspect that is loading
@@ -95,6 +100,10 @@ class Loader:
         """Whether compiled models are kept in the store."""
         return self._compiled is not None
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping
+
     def refuse_when_stopping(self) -> None:
         if self._stopping:
             raise stopping()
@@ -113,6 +122,7 @@ class Loader:
         """Stop loading and end the trials; start the drain time, unless it has started."""
         self._stopping = True
         self._stopped.set()
+        self._room.stop()
         if self._trials is not None:
             self._trials.stop()
         self.begin_drain()
@@ -142,9 +152,8 @@ class Loader:
             raise told from failure
 
     async def _load_after_trial(self, engine: Engine, plan: Path, name: str | None) -> None:
-        async with self.turns.turn():
+        async with self._memory_for(engine), self.turns.turn():
             check_memory()
-            self._refuse_twice(engine)
             if self._trials is None:
                 await self._load(engine, plan, name)
                 return
@@ -154,8 +163,28 @@ class Loader:
 
     async def load(self, engine: Engine, plan: Path) -> None:
         """Load a plan that has been loaded here before."""
-        async with self.turns.turn():
+        async with self._memory_for(engine), self.turns.turn():
             await self._load(engine, plan, None)
+
+    @asynccontextmanager
+    async def _memory_for(self, engine: Engine) -> AsyncIterator[None]:
+        """Hold memory for a load, and from then on what the loaded engine takes, until it is unloaded."""
+        self.refuse_when_stopping()
+        self._refuse_twice(engine)
+        await self._room.take(engine)
+        try:
+            yield
+        except BaseException:
+            if engine.id not in self._given_up:
+                self._room.residency.release(engine.id)
+            raise
+        try:
+            memory = self._runtime.memory(engine.id)
+            await self._room.settle(engine, memory, engine.load_seconds or 0.0)
+        except BaseException:
+            await self.unload(engine, drain=False)
+            raise
+        engine.past.memory = memory
 
     async def load_suspect(self, engine: Engine, plan: Path, mark: Mark) -> None:
         """At a start, load a plan that was loading when the former server ended; see load_marks.py."""
@@ -212,7 +241,7 @@ class Loader:
             return self._runtime.write_compiled(stored.id, path)
 
         def let_go() -> None:
-            self._runtime.unload(stored.id, 0.0)
+            self._take_down(engine, 0.0)
             if compiled is not None:
                 compiled.delete(stored.digest)  # the engine may have been removed meanwhile
             logger.info("engine %s: its load, which was given up, has ended, and is undone", shown)
@@ -302,16 +331,51 @@ class Loader:
     def _forget(self, id: int) -> None:
         self._given_up.discard(id)
         del self._loads[id]
+        self._room.residency.release(id)
 
     async def unload(self, engine: Engine, drain: bool = True) -> None:
-        """Finish what the engine has accepted, within the drain time, and release it."""
+        """Finish what the engine has accepted, within the drain time, and release it and its memory."""
 
         def unload() -> None:
             # Asked here, not before: the call may have waited for a thread.
-            self._runtime.unload(engine.id, self.drain_left_s if drain else 0.0)
+            self._take_down(engine, self.drain_left_s if drain else 0.0)
 
-        await self._in(self._drain_threads, unload)
+        await self._release(engine, unload)
         logger.info("engine %s: unloaded", engine)
+
+    async def evict(self, engine: Engine) -> None:
+        """Release an engine without work, and its memory; its next life goes on with its counters."""
+        memory = self._runtime.memory(engine.id)
+        self._room.residency.measured(engine.id, total(memory))
+        engine.past.memory = memory
+        await self._release(engine, lambda: self._take_down(engine, self.drain_left_s))
+        logger.info("engine %s: evicted", engine)
+
+    def _take_down(self, engine: Engine, drain_s: float) -> None:
+        """Unload an engine. One that is DORMANT before or after keeps its counters. Blocks."""
+        if engine.moving:
+            self._runtime.unload(engine.id, drain_s, keep_counts=True)
+        else:
+            self._runtime.unload(engine.id, drain_s)
+
+    async def _release(self, engine: Engine, unload: Callable[[], None]) -> None:
+        try:
+            await self._in(self._drain_threads, unload)
+        finally:
+            self._room.residency.release(engine.id)
+
+    def pin(self, engine: Engine) -> None:
+        """Let a loaded engine be evicted or not, as its options say."""
+        self._room.residency.pin(engine.id, engine.stored.options.residency == "pinned")
+
+    def forget_counts(self, engine: Engine) -> None:
+        """Drop the counters that an eviction kept."""
+        self._runtime.forget(engine.id)
+
+    def forget(self, engine: Engine) -> None:
+        """Keep nothing of an engine that is removed."""
+        self.forget_counts(engine)
+        self._room.residency.forget(engine.id)
 
     async def _in(self, threads: Executor, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, call)

@@ -76,9 +76,11 @@ class Lookup:
         return Resolved(engine, None, None)
 
     def show(self, *engines: Engine) -> None:
-        """Add engines; one with the ID of another takes its place."""
+        """Add engines; one with the ID of another takes its place, and goes on with its past."""
         for engine in engines:
-            if engine.id not in self._engines:
+            if engine.id in self._engines:
+                engine.past = self._engines[engine.id].past
+            else:
                 self._last_number += 1
                 self._numbers[engine.id] = self._last_number
             self._engines[engine.id] = engine
@@ -108,7 +110,9 @@ class Lookup:
             for version, id in known.versions.items():
                 by_ref[name, str(version)] = Resolved(self._engines[id], name, version)
             by_ref[name] = by_ref[name, str(known.current)]
-        self._by_ref = by_ref
+        # What is as it was stays the same object: requests have found out more about it (see Template).
+        before = self._by_ref
+        self._by_ref = {ref: _same(before.get(ref), resolved) for ref, resolved in by_ref.items()}
 
     def _what_there_is(self, ref: str, version: str | None) -> str:
         known = self._by_ref.get(ref)
@@ -120,6 +124,10 @@ class Lookup:
             return f"There is no engine {shown(ref)}: this server has none. Upload a plan with POST /engines."
         refs = [*self._names, *(str(engine.id) for engine in self._engines.values() if not engine.names)]
         return f"There is no engine {shown(ref)}. {_listed(refs)}"
+
+
+def _same(before: Resolved | None, now: Resolved) -> Resolved:
+    return before if before is not None and before == now else now
 
 
 def _listed(refs: list[str], nothing: str = "There is none") -> str:

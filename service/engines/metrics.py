@@ -16,6 +16,7 @@ from runtime_ext import Duration, EngineStats, Runtime
 from trtserve.engines.engine import State
 from trtserve.engines.exposition import EngineFamilies, write
 from trtserve.engines.registry import Registry
+from trtserve.engines.residency_metrics import ResidencySeen, residency_metrics
 from trtserve.workers import SCRAPES
 
 NANOSECONDS = 1e9  # in a second
@@ -67,6 +68,7 @@ class _Seen:
     engines: list[_SeenEngine] = field(default_factory=list)
     numbers: list[tuple[str, str, int]] = field(default_factory=list)  # name, meaning, value
     builds: Mapping[str, int] = field(default_factory=dict)  # by outcome
+    residency: ResidencySeen = field(default_factory=ResidencySeen)
 
 
 class EngineCollector(Collector):
@@ -106,7 +108,13 @@ class EngineCollector(Collector):
                 registry.loads_given_up,
             ),
         ]
-        self._seen = _Seen(self._runtime.dead_devices(), engines, numbers, dict(registry.builds.outcomes))
+        self._seen = _Seen(
+            self._runtime.dead_devices(),
+            engines,
+            numbers,
+            dict(registry.builds.outcomes),
+            ResidencySeen.of(registry, self._runtime),
+        )
 
     def collect(self) -> Iterator[Metric]:
         stats = self._runtime.stats()
@@ -159,6 +167,7 @@ class EngineCollector(Collector):
         yield from _backend(families, stats)
         yield from self._left_behind()
         yield from self._server()
+        yield from residency_metrics(self._seen.residency)
 
     def _left_behind(self) -> Iterator[Metric]:
         ever, running = self._runtime.left_behind()

@@ -52,7 +52,7 @@ def check_server(runtime: Runtime, registry: Registry) -> Troubles:
 
 def check_model(runtime: Runtime, registry: Registry, ref: str, version: str | None) -> Resolved:
     """The engine, if it can take requests. Raises NotFound, or Unavailable with the reason."""
-    resolved = registry.ready(ref, version)
+    resolved = registry.serves(ref, version)
     dead = runtime.dead_devices()
     if not _alive(resolved.engine, dead):
         told = [_is_dead(device, dead[device]) for device in resolved.engine.loaded.devices]
@@ -73,13 +73,23 @@ def condition(runtime: Runtime, engine: Engine) -> Condition | None:
         return None
 
 
+def memory(runtime: Runtime, engine: Engine) -> dict[str, dict[str, int]]:
+    """Bytes by device and kind that the engine takes now or, if it is not resident, that it took."""
+    if engine.state is not State.READY:
+        return engine.past.memory
+    try:
+        return runtime.memory(engine.id)
+    except Error:
+        return engine.past.memory
+
+
 def _all_are_stuck(now: Condition) -> bool:
     return 0 < now.instances <= now.executions_stuck
 
 
 def _alive(engine: Engine, dead: Mapping[str, str]) -> bool:
-    """False if all devices of the engine, which is READY, are dead."""
-    return any(device not in dead for device in engine.loaded.devices)
+    """False if the engine is loaded, and all its devices are dead."""
+    return engine.info is None or any(device not in dead for device in engine.info.devices)
 
 
 def _cut_off(engines: list[Engine]) -> list[str]:

@@ -1,5 +1,5 @@
-"""Names, versions, and the life of engines: (BUILDING →) LOADING → READY → DRAINING → gone or UNLOADED, or
-FAILED.
+"""Names, versions, and the life of engines: (BUILDING →) LOADING → READY → DRAINING → gone, UNLOADED or
+DORMANT, or FAILED.
 
 The registry belongs to the event loop and never blocks it: the store, loads and unloads run in threads.
 An operation that has begun runs to its end, even if its caller is cancelled.
@@ -7,19 +7,24 @@ An operation that has begun runs to its end, even if its caller is cancelled.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from runtime_ext import Runtime
 from trtserve.engines.building import Builds
+from trtserve.engines.demand import Demand, NotResident
 from trtserve.engines.endings import Endings
 from trtserve.engines.engine import Engine, Resolved, State
+from trtserve.engines.eviction import Evictions
 from trtserve.engines.lifecycle import Lifecycle
 from trtserve.engines.loading import Loader
 from trtserve.engines.lookup import Lookup
 from trtserve.engines.parts import Parts
+from trtserve.engines.residency import Residency
 from trtserve.engines.retries import Sleep
+from trtserve.engines.room import Room
 from trtserve.engines.seam_options import tensorrt_options
 from trtserve.engines.store_threads import StoreThreads
 from trtserve.errors import Unavailable
@@ -54,20 +59,27 @@ class Registry:
         sleep: Sleep = asyncio.sleep,
         *,
         build: PlanBuild | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`trial` tries a plan before its first load here; None: no trial.
 
-        `sleep` waits before a load is tried again. `build` builds a plan; only tests give one.
+        `sleep` waits before a load is tried again, and while one waits for memory; `clock`, in seconds, tells
+        how long engines stay loaded. `build` builds a plan; only tests give one.
         """
         self._settings = settings
         self._lookup = Lookup()
-        self._loader = Loader(runtime, settings, store.marks, store.compiled, trial)
+        self.residency = Residency(clock)
+        room = Room(runtime, settings, self.residency, sleep)
+        self._loader = Loader(runtime, settings, store.marks, store.compiled, room=room, trial=trial)
         threads = StoreThreads()
         build = build or ProcessBuild(tensorrt_options(settings), settings.build_timeout_s)
         self.builds = Builds(runtime, settings, store, threads, build)
         self._parts = Parts(store, threads, self._lookup, self._loader, self.builds)
-        self._lifecycle = Lifecycle(self._parts, sleep)
-        self._endings = Endings(self._parts)
+        self._lifecycle = Lifecycle(self._parts, sleep, clock)
+        self.demand = Demand(self._lookup, self._lifecycle.wake, self._begin)
+        self._endings = Endings(self._parts, self.demand)
+        evictions = Evictions(self._parts, runtime, self.demand)
+        room.idle, room.evict = evictions.idle, evictions.evict
         self._loading = 0  # stored engines whose load after a start has not ended
         self._operations: set[asyncio.Task[Any]] = set()
 
@@ -129,11 +141,27 @@ class Registry:
         return self._lookup.resolve(ref, version)
 
     def ready(self, ref: str, version: str | None = None) -> Resolved:
-        """The engine that resolve() finds, if it is READY; otherwise raises Unavailable with the reason."""
+        """The engine that resolve() finds, if it is READY; otherwise raises Unavailable with the reason.
+
+        That is a NotResident if a request may wait for it: see Demand.resident().
+        """
         resolved = self._lookup.resolve(ref, version)
         if resolved.engine.state is not State.READY:
+            kind = NotResident if resolved.engine.wakes else Unavailable
+            raise kind(resolved.engine.why_not_ready())
+        return resolved
+
+    def serves(self, ref: str, version: str | None = None) -> Resolved:
+        """The engine that resolve() finds, if requests for it are served, now or once it is loaded."""
+        resolved = self._lookup.resolve(ref, version)
+        if resolved.engine.state is not State.READY and not resolved.engine.wakes:
             raise Unavailable(resolved.engine.why_not_ready())
         return resolved
+
+    async def described(self, ref: str, version: str | None = None) -> Resolved:
+        """The engine that serves() finds, with what a load finds out about it; loads it if that is needed."""
+        resolved = self.serves(ref, version)
+        return resolved if resolved.engine.info is not None else await self.demand.resident(ref, version)
 
     def engines(self) -> list[Engine]:
         return self._lookup.engines()

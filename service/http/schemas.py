@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_seri
 
 from runtime_ext import Condition, EngineInfo, ShapeRange, TensorSpec
 from trtserve.engines.engine import Engine, Resolved, State
+from trtserve.engines.room import Memory
 from trtserve.options.batching import AUTO, read_dims, read_sizes
 from trtserve.text import sentence
 
@@ -175,6 +176,15 @@ class EngineModel(BaseModel):
     plan_bytes: int = Field(description="0: not built yet.")
     created: str = Field(description="ISO 8601, UTC.")
     load_seconds: float | None
+    residency: str = Field(description="`eager`, `lazy` or `pinned`.")
+    memory: Mapping[str, Mapping[str, int]] = Field(
+        description="Bytes that it takes now, or took when it was resident last, by device and kind. On a "
+        "GPU they are counted, except `other`; on the CPU they are what the heap grew by during its load.",
+        examples=[{"cuda:0": {"weights": 104857600, "contexts": 8388608}, "cpu": {"host": 2097152}}],
+    )
+    cold_start_seconds: float | None = Field(
+        description="What its last load for a request took, with the wait for memory. Null: there was none."
+    )
     replicas: list[ReplicaModel] = Field(description="Of a loaded engine, one for each of its devices.")
     inputs: list[InputModel]
     outputs: list[OutputModel]
@@ -185,8 +195,11 @@ class EngineModel(BaseModel):
     )
 
     @classmethod
-    def of(cls, resolved: Resolved, condition: Condition | None, dead: Mapping[str, str]) -> Self:
-        """`condition`: how it is doing, if it is READY. `dead`: devices, with the reasons."""
+    def of(
+        cls, resolved: Resolved, condition: Condition | None, memory: Memory, dead: Mapping[str, str]
+    ) -> Self:
+        """`condition`: how it is doing, if it is READY. `memory`: what it takes, or took. `dead`: devices,
+        with the reasons."""
         engine: Engine = resolved.engine
         stored, info = engine.stored, engine.info
         options = stored.options.model_dump(include=set(cls.model_fields)) | {
@@ -214,6 +227,8 @@ class EngineModel(BaseModel):
             plan_bytes=stored.plan_bytes,
             created=stored.created,
             load_seconds=engine.load_seconds,
+            memory=memory,
+            cold_start_seconds=engine.past.cold_start_seconds,
             replicas=ReplicaModel.all_of(info, dead) if info else [],
             inputs=[InputModel.of(spec) for spec in info.inputs] if info else [],
             outputs=[OutputModel.of(spec) for spec in info.outputs] if info else [],

@@ -5,9 +5,13 @@ is kept with its head (see Template). Then a request costs one look-up, one subm
 answer. Above 400 lines, because the ways from a body to the queue differ in a few lines each.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 from runtime_ext import Completion, CutDocument, GrpcMessage, Output, Prepared, Runtime
 from trtserve import codec
@@ -23,11 +27,13 @@ from trtserve.codec import (
     raw,
 )
 from trtserve.codec.request import Unread
+from trtserve.engines.demand import NotResident
 from trtserve.engines.engine import Resolved
 from trtserve.engines.registry import Registry
-from trtserve.errors import InvalidInput, NotFound, of_kind, unknown_model
+from trtserve.errors import DeadlineExceeded, InvalidInput, NotFound, unknown_model
 from trtserve.inference.completions import Completions
 from trtserve.inference.inflight import InflightBytes, Share
+from trtserve.inference.late import Refusal, failure_of, time_asked
 from trtserve.inference.recent import Recent
 from trtserve.inference.shared_memory import (
     Regions,
@@ -90,6 +96,13 @@ class Call:
     selected: Selected
     template: Template | None
     made: int = 0  # bytes of inputs outside the body; they count as in progress until the completion
+    late: asyncio.Task[None] | None = None  # begins the request, which waits until its engine is resident
+
+    def take_over(self, begun: "Call") -> None:
+        """Become the call that has begun, after the wait for its engine."""
+        self.resolved, self.ticket, self.request = begun.resolved, begun.ticket, begun.request
+        self.selected, self.template, self.made = begun.selected, begun.template, begun.made
+        self.late = begun.late
 
     @property
     def engine_id(self) -> int:
@@ -116,6 +129,7 @@ class Inference:
     ) -> None:
         self._runtime = runtime
         self._registry = registry
+        self._demand = registry.demand
         self._completions = completions
         self._inflight = inflight  # of inputs that are created; the owner of the body counts the body
         self._shared_memory = shared_memory
@@ -132,7 +146,10 @@ class Inference:
 
         `header_length`: see start().
         """
-        engine = self.ready(head.ref, head.version, head.of_model).engine
+        try:
+            engine = self.ready(head.ref, head.version, head.of_model).engine
+        except NotResident:
+            return
         written = head.header_length if header_length is None else header_length
         if written < 0:
             return
@@ -144,7 +161,10 @@ class Inference:
             )
 
     def ready(self, ref: str, version: str | None, of_model: bool) -> Resolved:
-        """The engine that accepts requests for this reference. Raises the error they are refused with."""
+        """The engine that accepts requests for this reference. Raises the error they are refused with.
+
+        A NotResident is no refusal: such a request waits until the engine is loaded.
+        """
         try:
             return self._registry.ready(ref, version)
         except NotFound as missing:
@@ -167,11 +187,22 @@ class Inference:
         `header_length`, `timeout_ns`: the request's own, instead of those of a head that it shares with
         requests that have others. Raises the error that the request is refused with.
         """
-        resolved = self.ready(head.ref, head.version, head.of_model)
+        written = head.header_length if header_length is None else header_length
+        try:
+            resolved = self.ready(head.ref, head.version, head.of_model)
+        except NotResident:
+            rest = memoryview(body)[offset:] if offset else body
+            return self._start_late(
+                head,
+                partial(self._limit_of, head, rest, written, timeout_ns),
+                lambda left_ns: self.start_long(
+                    head, rest, done, None, header_length=header_length, timeout_ns=left_ns or timeout_ns
+                ),
+                done,
+            )
         if head.json_key:
             rest = memoryview(body)[offset:] if offset else body
             return self._start_json(head, resolved, rest, done, timeout_ns)
-        written = head.header_length if header_length is None else header_length
         end = offset + written
         template = None
         if 0 < written <= DOCUMENT_BYTES and end <= len(body):
@@ -185,8 +216,12 @@ class Inference:
         request = template.request
         limit_ns = self._limit_ns(request, timeout_ns)
         ticket = self._runtime.submit(template.prepared, body, end, limit_ns, request.priority)
-        self._completions.expect(ticket, done)
+        self._expect_done(ticket, done)
         return Call(resolved, ticket, request, template.selected, template)
+
+    def _expect_done(self, ticket: int, done: Done) -> None:
+        self._demand.accepted += 1
+        self._completions.expect(ticket, done)
 
     def _limit_ns(self, request: InferRequest, own: int | None) -> int | None:
         """How long the request may take: its own time, if its head gave one (0: no limit of its own)."""
@@ -244,20 +279,33 @@ class Inference:
 
         `left_ns`: nanoseconds until the client stops waiting, whatever the request's own time is.
         """
-        resolved = self.ready(head.ref, head.version, head.of_model)
         times = (request.timeout_ns or self._timeout_ns, left_ns)
         timeout_ns = min((time for time in times if time is not None), default=None)
+        try:
+            resolved = self.ready(head.ref, head.version, head.of_model)
+        except NotResident:
+
+            async def limit() -> int | None:
+                return timeout_ns
+
+            async def begin(left_ns: int | None) -> Call:
+                return self.start_request(head, request, left_ns, done)
+
+            return self._start_late(head, limit, begin, done)
         return self._submit(head, resolved, request, timeout_ns, done)
 
     def known(self, head: RequestHead, request: InferRequest) -> Template | None:
         """What requests share that differ from a decoded one only in their id and the data of their inputs.
 
         None if requests like it cannot be taken from their message: an input is not a buffer there, or an
-        output does not go into the answer.
+        output does not go into the answer. None too while the engine is not resident.
         """
         if request.shared or any(isinstance(data, Unread) for *_, data in request.inputs):
             return None
-        resolved = self.ready(head.ref, head.version, head.of_model)
+        try:
+            resolved = self.ready(head.ref, head.version, head.of_model)
+        except NotResident:
+            return None
         prepared, selected = self._pattern(head, resolved, request)
         without_data = replace(request, inputs=[], id=None)
         template = Template(resolved, prepared, without_data, selected, coded=False)
@@ -271,28 +319,116 @@ class Inference:
         None if the template's engine is no longer the one. Raises the error that the request is refused with.
         """
         resolved = template.resolved
-        if self.ready(head.ref, head.version, head.of_model) is not resolved:
+        try:
+            if self.ready(head.ref, head.version, head.of_model) is not resolved:
+                return None
+        except NotResident:
             return None
         request = template.request
         timeout_ns = request.timeout_ns or self._timeout_ns
         if left_ns is not None and (timeout_ns is None or left_ns < timeout_ns):
             timeout_ns = left_ns
         ticket = self._runtime.submit_message(template.prepared, message, timeout_ns, request.priority)
-        self._completions.expect(ticket, done)
+        self._expect_done(ticket, done)
         return Call(resolved, ticket, request, template.selected, template)
 
-    async def start_long(self, head: RequestHead, body: Body, done: Done, share: Share) -> Call:
-        """Like start(), for a body that may hold long tensors written as text: a thread reads those."""
-        resolved = self.ready(head.ref, head.version, head.of_model)
-        if head.header_length in range(DOCUMENT_BYTES + 1):
-            return self.start(head, body, 0, done)
+    def _start_late(
+        self,
+        head: RequestHead,
+        limit: Callable[[], Awaitable[int | None]],
+        begin: Callable[[int | None], Awaitable[Call]],
+        done: Done,
+    ) -> Call:
+        """A call that begins once its engine is resident; `done` gets a Refusal if it never does.
+
+        `limit` reads how many nanoseconds the request may take; `begin` submits it, with what is left of
+        them.
+        """
+        resolved = self._registry.resolve(head.ref, head.version)
+        call = Call(resolved, 0, InferRequest([]), [], None)
+        begun = self._begin_late(call, head, limit, begin, done)
+        call.late = asyncio.get_running_loop().create_task(begun)
+        return call
+
+    async def _begin_late(
+        self,
+        call: Call,
+        head: RequestHead,
+        limit: Callable[[], Awaitable[int | None]],
+        begin: Callable[[int | None], Awaitable[Call]],
+        done: Done,
+    ) -> None:
+        came = time.monotonic_ns()
+        ends: asyncio.Timeout | None = None
+        try:
+            limit_ns = await limit()
+            async with asyncio.timeout(None) as ends:
+                if limit_ns is not None:
+                    left_s = (limit_ns - (time.monotonic_ns() - came)) / 1e9
+                    ends.reschedule(asyncio.get_running_loop().time() + left_s)
+                await self._resident(head)
+                left_ns = None if limit_ns is None else max(1, limit_ns - (time.monotonic_ns() - came))
+                begun = await begin(left_ns)
+            self._demand.late += 1
+            call.take_over(begun)
+        except Exception as failure:
+            call.late = None
+            if ends is None or not ends.expired():
+                done(cast("Completion", Refusal(failure)))
+                return
+            sentence = f"The request's deadline passed while engine {call.resolved.engine} was being loaded."
+            done(cast("Completion", Refusal(DeadlineExceeded(sentence))))
+
+    async def _resident(self, head: RequestHead) -> None:
+        try:
+            await self._demand.resident(head.ref, head.version)
+        except NotFound as missing:
+            if head.of_model:
+                raise unknown_model(missing) from None
+            raise
+
+    async def _limit_of(self, head: RequestHead, body: Body, written: int, own: int | None) -> int | None:
+        """How long a request may take whose body is not read yet; see _limit_ns()."""
+        if own is None:
+            read = partial(time_asked, head.form, body, written)
+            own = await CODINGS.run(read) if len(body) > HERE_BYTES else read()
+        return own or self._timeout_ns
+
+    async def start_long(
+        self,
+        head: RequestHead,
+        body: Body,
+        done: Done,
+        share: Share | None,
+        *,
+        header_length: int | None = None,
+        timeout_ns: int | None = None,
+    ) -> Call:
+        """Like start(), for a body that may hold long tensors written as text: a thread reads those.
+
+        None for `share`: the body is no longer than that of a request that start() takes.
+        """
+        written = head.header_length if header_length is None else header_length
+        try:
+            resolved = self.ready(head.ref, head.version, head.of_model)
+        except NotResident:
+            return self._start_late(
+                head,
+                partial(self._limit_of, head, body, written, timeout_ns),
+                lambda left_ns: self.start_long(
+                    head, body, done, share, header_length=header_length, timeout_ns=left_ns or timeout_ns
+                ),
+                done,
+            )
+        if share is None or written in range(DOCUMENT_BYTES + 1):
+            return self.start(head, body, 0, done, header_length=header_length, timeout_ns=timeout_ns)
         if len(body) > HERE_BYTES:
             read = await CODINGS.run(self._read, head, resolved, body, head.header_length)
         else:
             read = self._read(head, resolved, body, head.header_length)
         assert not isinstance(read, Template), "a longer document has none"
         await self.read_long(head, read, share)
-        return self.start_request(head, read, None, done)
+        return self.start_request(head, read, timeout_ns or None, done)
 
     async def read_long(self, head: RequestHead, request: InferRequest, share: Share) -> None:
         """Read the inputs of a request that are long as text, in a thread.
@@ -301,7 +437,8 @@ class Inference:
         """
         if request.unread_bytes() <= HERE_BYTES:
             return
-        self._pattern(head, self.ready(head.ref, head.version, head.of_model), request)
+        with suppress(NotResident):
+            self._pattern(head, self.ready(head.ref, head.version, head.of_model), request)
         share.grow_to(share.size + request.read_bytes())
         for number, (name, datatype, shape, data) in enumerate(request.inputs):
             if isinstance(data, Unread):
@@ -310,6 +447,9 @@ class Inference:
 
     def abandon(self, call: Call) -> None:
         """Forget the call: its client no longer waits for the answer."""
+        if call.late is not None:
+            call.late.cancel()
+            return
         if self._completions.forget(call.engine_id, call.ticket):
             self._inflight.give_back(call.made)
 
@@ -333,7 +473,7 @@ class Inference:
             self._inflight.give_back(call.made)
             done(completion)
 
-        self._completions.expect(call.ticket, ended if call.made else done)
+        self._expect_done(call.ticket, ended if call.made else done)
         return call
 
     def _take_room(self, resolved: Resolved, request: InferRequest, selected: Selected) -> int:
@@ -349,7 +489,7 @@ class Inference:
         Raises the error that the request ended with.
         """
         if completion.kind is not None:
-            raise of_kind(completion.kind, completion.message)
+            raise failure_of(completion)
         outputs = completion.outputs
         self._write_shared(call, outputs)
         return outputs
@@ -364,7 +504,7 @@ class Inference:
         Raises the error that the request ended with.
         """
         if completion.kind is not None:
-            raise of_kind(completion.kind, completion.message)
+            raise failure_of(completion)
         if call.template is not None and call.template.as_json:
             written = call.template.written(completion, call.request.id)
             return None if written is None else ([*written], open_inference.JSON_HEADERS)

@@ -51,7 +51,7 @@ def platform(format: str) -> str:
 def versions(registry: Registry, resolved: Resolved) -> list[int]:
     """The versions of a model that can be asked for now, ascending."""
     found = all_versions(registry, resolved.model_name)
-    return [version or 1 for engine, _, version in found if engine.state is State.READY]
+    return [version or 1 for engine, _, version in found if engine.state is State.READY or engine.wakes]
 
 
 def all_versions(registry: Registry, name: str) -> list[Resolved]:

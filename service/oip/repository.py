@@ -28,6 +28,7 @@ STATES = {
     State.BUILDING: "LOADING",
     State.LOADING: "LOADING",
     State.READY: "READY",
+    State.DORMANT: "READY",  # for clients: requests are served
     State.DRAINING: "UNLOADING",
     State.UNLOADED: "UNAVAILABLE",
     State.FAILED: "UNAVAILABLE",
@@ -46,13 +47,15 @@ def index(registry: Registry, ready_only: bool) -> list[dict[str, Any]]:
             "reason": _reason(model.engine),
         }
         for model in models
-        if model.engine.state is State.READY or not ready_only
+        if STATES[model.engine.state] == "READY" or not ready_only
     ]
 
 
 def _reason(engine: Engine) -> str:
     if engine.state is State.BUILDING:
         return f"its plan is being built: {engine.progress}" if engine.progress else "its plan is being built"
+    if engine.state is State.DORMANT:
+        return "not resident: the next request loads it"
     return "unloaded" if engine.state is State.UNLOADED else engine.reason or ""
 
 

@@ -24,6 +24,7 @@ from trtserve.settings import (
     Precision,
     QueueDelay,
     QueueSize,
+    Residency,
     Settings,
 )
 
@@ -84,6 +85,12 @@ class EngineOptions(BaseModel):
         "only once: `auto`, `off`, or the shapes of inputs, with a semicolon between executions. `auto`: the "
         "shapes that the profiles are best for, and likely batches.",
         examples=["x:1x3x224x224;x:8x3x224x224"],
+    )
+    residency: Residency = Field(
+        default="eager",
+        description="`eager`: a start loads it; `lazy`: a start leaves it to its first request. Both are "
+        "evicted when others need their memory, and loaded again by their next request. `pinned`: a start "
+        "loads it, and it is never evicted.",
     )
 
     @property

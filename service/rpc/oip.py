@@ -33,23 +33,23 @@ async def server_metadata(services: Services, request: Any) -> Answer:
 async def model_ready(services: Services, request: Any) -> Answer:
     """An unknown model is not ready; over HTTP neither is a 200."""
     try:
-        services.models.ready(request.name, request.version or None)
+        await services.models.ready(request.name, request.version or None)
     except (NotFound, Unavailable):
         return {"ready": False}
     return {"ready": True}
 
 
 async def model_metadata(services: Services, request: Any) -> Answer:
-    return services.models.metadata(request.name, request.version or None)
+    return await services.models.metadata(request.name, request.version or None)
 
 
 async def model_config(services: Services, request: Any) -> Answer:
-    return {"config": services.models.config(request.name, request.version or None)}
+    return {"config": await services.models.config(request.name, request.version or None)}
 
 
 async def model_statistics(services: Services, request: Any) -> Answer:
     """Of all models without a name, and of all versions without a version."""
-    return services.models.statistics(request.name or None, request.version or None)
+    return await services.models.statistics(request.name or None, request.version or None)
 
 
 async def repository_index(services: Services, request: Any) -> Answer:
@@ -109,7 +109,7 @@ def _by_name(regions: list[Answer]) -> dict[str, Answer]:
 async def trace_setting(services: Services, request: Any) -> Answer:
     """The settings after the requested changes; a setting without a value is cleared."""
     if request.model_name:
-        services.models.check(request.model_name)
+        await services.models.check(request.model_name)
     asked = {name: list(setting.value) for name, setting in request.settings.items()}
     settings = trace_settings.update(asked)
     values = {name: value if isinstance(value, list) else [value] for name, value in settings.items()}

@@ -35,6 +35,9 @@ from tests.fakes.values import (
 )
 from tests.waiting import HANGS_AFTER_S
 
+MEMORY_BYTES = 8 * 1024**2  # of an engine
+CONTEXT_BYTES = 1024
+
 
 def echo(inputs: Sequence[Input]) -> list[Output]:
     """The default engine of the fake: returns x as y."""
@@ -70,6 +73,8 @@ class FakeRuntime:
         self.versions: dict[str, str | Error] = {"openvino": "2026.4-fake", "tensorrt": "11.1.0.106"}
         self.dead: dict[str, str] = {}  # device -> reason
         self.conditions: dict[int, Condition] = {}  # for engines in trouble
+        self.memory_bytes: dict[int, int] = {}  # of engines that do not take MEMORY_BYTES
+        self.devices: dict[str, tuple[int, int]] = {}  # accelerators: free and total bytes
         self.abandoned = (0, 0)  # instances that unloads left behind: in total, and still running
         self.close_gate = threading.Event()  # cleared: close() blocks until it is set
         self.close_gate.set()
@@ -98,6 +103,9 @@ class FakeRuntime:
         self._lock = threading.Lock()
         self._engines: dict[int, EngineInfo] = {}
         self._stats: dict[int, EngineStats] = {}
+        self._former: dict[int, EngineStats] = {}  # of engines that were unloaded with keep_counts
+        self._uses = 0  # loads and submits
+        self._used: dict[int, int] = {}  # by engine, the number of its last
         self._waiting: dict[int, Waiting] = {}
         self._completions: list[Completion] = []
         self._next_ticket = 1
@@ -184,7 +192,10 @@ class FakeRuntime:
                 outputs=self.outputs,
             )
             self._engines[id] = info
-            self._stats[id] = EngineStats(id, options.name, info.instances)
+            former = self._former.pop(id, None)
+            self._stats[id] = former or EngineStats(id, options.name, info.instances)
+            self._stats[id].instances = info.instances
+            self._use(id)
             return info
 
     def warm_up(
@@ -211,16 +222,34 @@ class FakeRuntime:
         Path(path).write_bytes(bytes(32) + self.compiles)
         return True
 
-    def unload(self, id: int, drain_seconds: float = 30.0) -> None:
+    def _use(self, id: int) -> None:
+        self._uses += 1
+        self._used[id] = self._uses
+
+    def unload(self, id: int, drain_seconds: float = 30.0, keep_counts: bool = False) -> None:
         self.engine(id)
         self.unloading.append(id)
         assert self.unload_gate.wait(HANGS_AFTER_S), "the test did not open the gate of unloads"
         with self._lock:
             self.unloads.append((id, drain_seconds))
             del self._engines[id]
-            del self._stats[id]
+            stats = self._stats.pop(id)
+            if keep_counts:
+                stats.instances = 0
+                self._former[id] = stats
         for waiting in [w for w in self._waiting.values() if w.engine == id]:
             self._complete(waiting, Completion(waiting.ticket, "Unavailable", f"Engine {id} was unloaded."))
+
+    def forget(self, id: int) -> None:
+        self._former.pop(id, None)
+
+    def memory(self, id: int) -> dict[str, dict[str, int]]:
+        device = self.engine(id).device
+        weights = self.memory_bytes.get(id, MEMORY_BYTES) - CONTEXT_BYTES
+        return {device: {"weights": weights, "contexts": CONTEXT_BYTES}}
+
+    def device_memory(self, device: str) -> tuple[int, int] | None:
+        return self.devices.get(device)
 
     def stop_joining(self, id: int, why: str) -> None:
         self._engines[id] = replace(self.engine(id), max_batch_size=1, why_not_joined=why)
@@ -272,6 +301,7 @@ class FakeRuntime:
             self._stats[id].count("QueueFull")
             sentence = f"The queue of engine {id} is full ({info.max_queue_size} requests)."
             raise error("QueueFull", sentence, self.retry_after)
+        self._use(id)
         self.timeouts.append(timeout_ns)
         self.priorities.append(priority)
         with self._lock:
@@ -314,10 +344,14 @@ class FakeRuntime:
         return []
 
     def stats(self) -> list[EngineStats]:
-        return list(self._stats.values())
+        return [*self._stats.values(), *self._former.values()]
 
     def condition(self, id: int) -> Condition:
-        return self.conditions.get(id, Condition(self.engine(id).instances))
+        if id in self.conditions:
+            return self.conditions[id]
+        requests = sum(waiting.engine == id for waiting in self._waiting.values())
+        unused = float(self._uses - self._used.get(id, 0))
+        return Condition(self.engine(id).instances, requests=requests, unused_seconds=unused)
 
     def left_behind(self) -> tuple[int, int]:
         return self.abandoned

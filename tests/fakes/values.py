@@ -233,6 +233,9 @@ class Condition:
     executions_stuck: int = 0
     longest_stuck_seconds: float = 0.0
     joins_requests: bool = False
+    requests: int = 0
+    leases: int = 0
+    unused_seconds: float = 0.0
 
 
 Tensor = tuple[str, str, Sequence[int]]

@@ -58,8 +58,9 @@ async def serving(
     runtime: FakeRuntime | None = None,
     trial: Trial | None = None,
     sleep: Sleep = asyncio.sleep,
+    **parts: Any,
 ) -> AsyncIterator[Server]:
-    server = Server(settings, runtime or FakeRuntime(), trial, sleep)
+    server = Server(settings, runtime or FakeRuntime(), trial, sleep, **parts)
     await server.registry.start()
     try:
         yield server

@@ -14,6 +14,8 @@ namespace {
 
 constexpr uint64_t kAlignment = 512;  // torch's blocks; cudaMalloc aligns to 256
 
+thread_local AllocationTally* tally = nullptr;
+
 /// Returns torch's stream for a native handle, if it is the current device's current or default stream.
 std::optional<c10::Stream> torch_stream(const c10::impl::VirtualGuardImpl& guard, cudaStream_t stream) {
   const auto device = guard.getDevice();
@@ -24,6 +26,10 @@ std::optional<c10::Stream> torch_stream(const c10::impl::VirtualGuardImpl& guard
 }
 
 }  // namespace
+
+AllocationTally::AllocationTally() { tally = this; }
+
+AllocationTally::~AllocationTally() { tally = nullptr; }
 
 void* Allocator::allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::AllocatorFlags /*flags*/,
                                cudaStream_t stream) noexcept {
@@ -37,10 +43,11 @@ void* Allocator::allocateAsync(uint64_t size, uint64_t alignment, nvinfer1::Allo
     const auto known = torch_stream(guard, stream);
     const auto owner = known.value_or(guard.getStream(guard.getDevice()));
     const c10::StreamGuard on(owner);
-    Block block{at::getDeviceAllocator(type_)->allocate(size), owner};
+    Block block{at::getDeviceAllocator(type_)->allocate(size), size, owner};
     // Earlier work on its stream may still use the block. A block requested without a stream may be used on any.
     if (!known || stream == nullptr) owner.synchronize();
     void* address = block.memory.get();
+    if (tally != nullptr) tally->bytes_ += static_cast<int64_t>(size);
     const std::lock_guard lock(mutex_);
     blocks_.emplace(address, std::move(block));
     return address;
@@ -63,6 +70,7 @@ bool Allocator::deallocateAsync(void* memory, cudaStream_t stream) noexcept {
       if (found.empty()) return false;
       block.emplace(std::move(found.mapped()));
     }
+    if (tally != nullptr) tally->bytes_ -= static_cast<int64_t>(block->size);
     const c10::impl::VirtualGuardImpl guard(type_);
     const auto known = torch_stream(guard, stream);
     if (!known) {

@@ -10,6 +10,22 @@
 
 namespace trtserve::tensorrt {
 
+/// Counts what this thread allocates for TensorRT, less what it frees, in bytes, while this exists. TensorRT allocates
+/// on the thread that calls it. Not thread safe; one at a time on a thread.
+class AllocationTally {
+ public:
+  AllocationTally();
+  ~AllocationTally();
+  AllocationTally(const AllocationTally&) = delete;
+  AllocationTally& operator=(const AllocationTally&) = delete;
+
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  friend class Allocator;
+  int64_t bytes_ = 0;
+};
+
 /// Allocates TensorRT's device memory from torch's caching allocator: one shared pool, whose statistics are complete.
 ///
 /// Each torch block belongs to a stream, and is reused in that stream's order. So a block for a stream that torch knows
@@ -27,6 +43,7 @@ class Allocator final : public generation::GpuAllocator {
  private:
   struct Block {
     at::DataPtr memory;
+    uint64_t size;
     c10::Stream stream;  // the block is reused in this stream's order
   };
 

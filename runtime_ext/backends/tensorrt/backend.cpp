@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <map>
 #include <mutex>
@@ -6,10 +7,12 @@
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "backends/tensorrt/allocator.h"
 #include "backends/tensorrt/builder.h"
 #include "backends/tensorrt/engine.h"
 #include "backends/tensorrt/plan_file.h"
 #include "core/device_health.h"
+#include "core/memory.h"
 
 namespace trtserve::tensorrt {
 
@@ -97,8 +100,13 @@ class TensorRtBackend final : public Backend {
     try {
       std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines;
       const int copies = generation::kProfilesAreShared ? 1 : TensorRtEngine::instances(options);
+      const AllocationTally tally;
+      const int64_t outside = outside_allocator(device);
       for (int i = 0; i < copies; ++i) engines.push_back(runtime->deserialize(plan.data(), plan.size()));
-      return std::make_unique<TensorRtEngine>(runtime, std::move(engines), device, options);
+      // Kernels' code and the like; what another load or process takes at the same time is in it.
+      const int64_t other = std::max<int64_t>(0, outside_allocator(device) - outside);
+      return std::make_unique<TensorRtEngine>(runtime, std::move(engines), device, options,
+                                              MemoryByKind{{"weights", tally.bytes()}, {"other", other}});
     } catch (...) {
       throw explained(device, "the load", std::current_exception());
     }

@@ -4,6 +4,7 @@
 
 #include <c10/core/DeviceGuard.h>
 
+#include "backends/tensorrt/allocator.h"
 #include "backends/tensorrt/device_scope.h"
 #include "backends/tensorrt/execution_context.h"
 #include "backends/tensorrt/generation.h"
@@ -39,11 +40,12 @@ int TensorRtEngine::instances(const LoadOptions& options) {
 
 TensorRtEngine::TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime,
                                std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines, at::Device device,
-                               const LoadOptions& options)
+                               const LoadOptions& options, MemoryByKind loaded)
     : runtime_(std::move(runtime)),
       engines_(std::move(engines)),
       device_(device),
       instances_(instances(options)),
+      loaded_(std::move(loaded)),
       label_(options.name.empty() ? "an engine" : options.name),
       tensors_(read_tensors(first())),
       graph_policy_(parse_graph_mode(options.cuda_graphs), counters_) {
@@ -91,6 +93,13 @@ std::map<std::string, int64_t> TensorRtEngine::counters() const {
   };
 }
 
+MemoryByKind TensorRtEngine::memory() const {
+  auto memory = loaded_;
+  memory["contexts"] = counters_.context_bytes + counters_.scratch_bytes;
+  memory["graphs"] = counters_.graph_bytes;
+  return memory;
+}
+
 std::unique_ptr<ExecutionContext> TensorRtEngine::create_context() {
   const c10::DeviceGuard on(device_);
   return std::make_unique<TensorRtContext>(*this, contexts_made_++ % engines_.size());
@@ -119,7 +128,10 @@ void TensorRtEngine::free_graphs() noexcept {
 std::unique_ptr<ProfileContext> TensorRtEngine::create_profile_context(size_t copy, int32_t profile,
                                                                        c10::Stream stream) {
   const std::lock_guard lock(making_);
-  return std::make_unique<ProfileContext>(*engines_[copy], tensors_, profile, stream);
+  const AllocationTally tally;
+  auto context = std::make_unique<ProfileContext>(*engines_[copy], tensors_, profile, stream);
+  context->count({counters_.context_bytes, tally.bytes()});
+  return context;
 }
 
 }  // namespace trtserve::tensorrt

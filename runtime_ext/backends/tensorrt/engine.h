@@ -20,8 +20,9 @@ class TensorRtContext;
 class TensorRtEngine final : public BackendEngine {
  public:
   /// `engines` are copies of one plan: a single one if contexts may share its profiles, otherwise one per instance.
+  /// `loaded`: the device's bytes that they took, by kind.
   TensorRtEngine(std::shared_ptr<TensorRtRuntime> runtime, std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines,
-                 at::Device device, const LoadOptions& options);
+                 at::Device device, const LoadOptions& options, MemoryByKind loaded);
   ~TensorRtEngine() override;
   TensorRtEngine(const TensorRtEngine&) = delete;
   TensorRtEngine& operator=(const TensorRtEngine&) = delete;
@@ -35,6 +36,7 @@ class TensorRtEngine final : public BackendEngine {
   std::map<std::string, std::string> properties() const override;
   std::string layers() const override;
   std::map<std::string, int64_t> counters() const override;
+  MemoryByKind memory() const override;
   std::unique_ptr<ExecutionContext> create_context() override;
   std::unique_ptr<DeviceStream> create_stream() override;
 
@@ -59,6 +61,7 @@ class TensorRtEngine final : public BackendEngine {
   std::vector<std::unique_ptr<nvinfer1::ICudaEngine>> engines_;  // never empty
   const at::Device device_;
   const int instances_;
+  const MemoryByKind loaded_;
   const std::string label_;  // its name in the log
   const Tensors tensors_;
   Counters counters_;

@@ -12,6 +12,7 @@
 #include "backends/tensorrt/profiles.h"
 #include "core/device_health.h"
 #include "core/error.h"
+#include "core/memory.h"
 
 namespace trtserve::tensorrt {
 
@@ -27,6 +28,12 @@ TensorList aligned(c10::ArrayRef<at::Tensor> inputs) {
     }
   }
   return tensors;
+}
+
+int64_t bytes_of(const TensorList& tensors) {
+  int64_t bytes = 0;
+  for (const auto& tensor : tensors) bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
 }
 
 TensorList copies(const TensorList& tensors) {
@@ -274,14 +281,21 @@ void TensorRtContext::capture(int32_t profile, const TensorList& inputs, const T
     fixed_inputs = copies(inputs);
     fixed_outputs = context.new_outputs();
     stream.synchronize();  // the capture's stream is not ordered after this one
+    const int64_t outside = outside_allocator(stream.device());
     CudaGraph graph = capture(context, *capturing, fixed_inputs, fixed_outputs);
+    const int64_t bytes = std::max<int64_t>(0, outside_allocator(stream.device()) - outside) + bytes_of(fixed_inputs) +
+                          bytes_of(fixed_outputs);
     // Fill with wrong values (zero where it was not, one where it was), so that a graph that does nothing is detected.
     for (size_t i = 0; i < fixed_outputs.size(); ++i) fixed_outputs[i].copy_(expected[i].logical_not());
     graph.launch(static_cast<cudaStream_t>(stream.native_handle()));
     if (agree(expected, fixed_outputs)) {
       ++engine_.mutable_counters().cuda_graph_captures;
-      graphs_.put(key, {std::move(own), std::move(fixed_inputs), std::move(fixed_outputs), scratch_.generation(),
-                        std::move(graph)});
+      graphs_.put(key, {std::move(own),
+                        std::move(fixed_inputs),
+                        std::move(fixed_outputs),
+                        scratch_.generation(),
+                        std::move(graph),
+                        {engine_.mutable_counters().graph_bytes, bytes}});
       return;
     }
     policy.disable(engine_.label(), "a replay gave other outputs than the plain execution of the same inputs");

@@ -35,6 +35,7 @@ class GraphCache {
     std::vector<at::Tensor> outputs;
     uint64_t scratch_generation = 0;
     CudaGraph graph;
+    CountedBytes memory;  ///< of the graph and its tensors
   };
 
   /// Counts a use of the key. Returns its graph if it was captured with this scratch memory; otherwise drops it.

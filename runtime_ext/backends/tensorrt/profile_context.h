@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "backends/tensorrt/counters.h"
 #include "backends/tensorrt/output_allocator.h"
 #include "backends/tensorrt/tensors.h"
 
@@ -20,6 +21,9 @@ class ProfileContext {
   /// Selects the profile and waits for that. Unavailable if the device has too little memory for the context,
   /// ExecutionFailed if TensorRT creates none.
   ProfileContext(nvinfer1::ICudaEngine& engine, const Tensors& tensors, int32_t profile, c10::Stream stream);
+
+  /// Keeps what counts the memory that it took.
+  void count(CountedBytes bytes) { memory_ = std::move(bytes); }
 
   /// Sets the inputs' shapes, and the values of those on the host. InvalidInput if TensorRT does not accept them,
   /// although each is within the profile.
@@ -67,6 +71,7 @@ class ProfileContext {
   std::vector<bool> follows_data_;            // by output: its shape depends on the inputs' values
   std::vector<std::optional<std::vector<int64_t>>> output_shapes_;
   int64_t scratch_bytes_ = 0;
+  CountedBytes memory_;
 };
 
 }  // namespace trtserve::tensorrt

@@ -133,8 +133,9 @@ async def get_engine(request: Request, ref: str) -> EngineModel:
 
 
 def _model(services: Services, resolved: "Resolved") -> EngineModel:
-    runtime = services.runtime
-    return EngineModel.of(resolved, readiness.condition(runtime, resolved.engine), runtime.dead_devices())
+    runtime, engine = services.runtime, resolved.engine
+    condition = readiness.condition(runtime, engine)
+    return EngineModel.of(resolved, condition, readiness.memory(runtime, engine), runtime.dead_devices())
 
 
 @router.delete("/engines/{ref}", status_code=204)
@@ -152,7 +153,8 @@ async def remove_engine(request: Request, ref: str) -> None:
 async def get_graph(request: Request, ref: str) -> str:
     """The graph of the TorchScript wrapper, as text."""
     services = services_for(request)
-    return await asyncio.to_thread(services.runtime.graph, services.registry.ready(ref).engine.id)
+    resolved = await services.registry.demand.resident(ref)
+    return await asyncio.to_thread(services.runtime.graph, resolved.engine.id)
 
 
 @router.get(
@@ -166,7 +168,8 @@ async def get_layers(request: Request, ref: str) -> Response:
     Its detail was decided when the plan was built; 501 for a backend without an inspector.
     """
     services = services_for(request)
-    layers = await asyncio.to_thread(services.runtime.layers, services.registry.ready(ref).engine.id)
+    resolved = await services.registry.demand.resident(ref)
+    layers = await asyncio.to_thread(services.runtime.layers, resolved.engine.id)
     return Response(layers, media_type="application/json")
 
 
@@ -181,7 +184,7 @@ async def get_module(request: Request, ref: str) -> Response:
     torch.jit.load reads it in a process that has imported runtime_ext and holds the engine of this ID.
     """
     services = services_for(request)
-    engine, name, _ = services.registry.ready(ref)
+    engine, name, _ = await services.registry.demand.resident(ref)
     module = await asyncio.to_thread(services.runtime.module_bytes, engine.id)
     return Response(
         module,

@@ -1,12 +1,13 @@
 """Inference: the long way, through the framework."""
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
 from trtserve.codec import open_inference, safetensors
+from trtserve.engines.demand import NotResident
 from trtserve.errors import Cancelled, TooLarge
 from trtserve.http import bodies
 from trtserve.http.content_coding import compressed, decompressed
@@ -93,7 +94,8 @@ async def infer_model_version(request: Request, name: str, version: str) -> Resp
 async def _infer(request: Request, ref: str, version: str | None, *, of_model: bool) -> Response:
     services = services_for(request)
     inference = services.inference
-    inference.ready(ref, version, of_model)  # before the body has come
+    with suppress(NotResident):
+        inference.ready(ref, version, of_model)  # before the body has come
     form = read_headers(request.headers)
     head = RequestHead.of(ref, version, form, of_model=of_model, shared=False)
     if form.coding is None:

@@ -4,7 +4,7 @@
 model called "stats" is at `/v2/models/stats/versions/{version}`; the rest is where any model has it.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -44,16 +44,16 @@ async def server_ready(request: Request) -> Answer:
 @router.get("/v2/models/stats")
 async def all_statistics(request: Request) -> Answer:
     """The statistics of every version of every model that is loaded."""
-    return services_for(request).models.statistics(None, None)
+    return await services_for(request).models.statistics(None, None)
 
 
-def _serve(part: str, tell: Callable[[Models, str, str | None], Answer]) -> None:
+def _serve(part: str, tell: Callable[[Models, str, str | None], Awaitable[Answer]]) -> None:
     """Serve a question about a model, for its current version and for any version."""
     what = f"Model {tell.__name__}"
 
     @router.get(f"/v2/models/{{name}}{part}", summary=what, description=tell.__doc__)
     async def current(request: Request, name: str) -> Answer:
-        return tell(services_for(request).models, name, None)
+        return await tell(services_for(request).models, name, None)
 
     @router.get(
         f"/v2/models/{{name}}/versions/{{version}}{part}",
@@ -61,7 +61,7 @@ def _serve(part: str, tell: Callable[[Models, str, str | None], Answer]) -> None
         description=tell.__doc__,
     )
     async def of_version(request: Request, name: str, version: str) -> Answer:
-        return tell(services_for(request).models, name, version)
+        return await tell(services_for(request).models, name, version)
 
 
 _serve("", Models.metadata)

@@ -37,14 +37,14 @@ async def update_trace_setting(request: Request) -> Answer:
 @router.get("/v2/models/{name}/trace/setting")
 async def model_trace_setting(request: Request, name: str) -> Answer:
     """Tracing is off for every model."""
-    services_for(request).models.check(name)
+    await services_for(request).models.check(name)
     return trace_settings.trace_settings()
 
 
 @router.post("/v2/models/{name}/trace/setting", openapi_extra=TRACE_BODY)
 async def update_model_trace_setting(request: Request, name: str) -> Answer:
     """Accept settings that leave tracing of a model off; 501 for a setting that would turn it on."""
-    services_for(request).models.check(name)
+    await services_for(request).models.check(name)
     return trace_settings.update(await json_object(request))
 
 

@@ -101,6 +101,7 @@ void DeviceMemory::reserve(size_t size, int device) {
                      " has a total capacity of ", limit_, " bytes of which ", limit_ - used, " bytes is free.");
   }
   stats.allocated_bytes[kAggregate].increase(size);
+  stats.reserved_bytes[kAggregate].increase(size);
   stats.allocation[kAggregate].increase(1);
   total_.increase(size);
 }
@@ -111,6 +112,7 @@ void DeviceMemory::give_back(void* address) {
   const std::lock_guard lock(mutex_);
   auto& stats = stats_.at(static_cast<size_t>(freed->device));
   stats.allocated_bytes[kAggregate].decrease(freed->size);
+  stats.reserved_bytes[kAggregate].decrease(freed->size);
   stats.allocation[kAggregate].decrease(1);
   total_.decrease(freed->size);
 }

@@ -51,7 +51,7 @@ async def test_the_check_of_a_trial_decides_whether_requests_are_joined(
     trial = FakeTrial(found)
     async with serving(settings, new_runtime(), trial) as server:
         resolved, _ = await server.add(onnx_plan(), "net", **asked)
-        shown = EngineModel.of(resolved, None, {})
+        shown = EngineModel.of(resolved, None, {}, {})
         assert (shown.max_batch_size, shown.why_not_joined) == (most, why)
         assert len(trial.tried) == 1
         for same in ({}, {"max_batch_size": most}, {"max_batch_size": "auto"}):
@@ -66,7 +66,7 @@ async def test_an_explicit_number_that_came_first_stays_with_later_default_optio
     async with serving(settings, new_runtime(), FakeTrial(MIXED)) as server:
         await server.add(onnx_plan(), "net", max_batch_size=8)
         resolved, _ = await server.add(onnx_plan(), "net")
-        assert EngineModel.of(resolved, None, {}).max_batch_size == 8
+        assert EngineModel.of(resolved, None, {}, {}).max_batch_size == 8
 
 
 @pytest.mark.parametrize(("found", "most"), [(SAFE, 64), (MIXED, 1)])

@@ -144,11 +144,13 @@ LACKED = {
 }
 """The columns that each older schema lacks, by its version."""
 
+NEWER = {"residency", "warm_up"}  # options that never had a column
+
 
 def turn_back(path: Path, schema: int) -> None:
     """Turn the database into one of an older schema."""
     with sqlite3.connect(path) as db:
-        for option in EngineOptions.model_fields:
+        for option in EngineOptions.model_fields.keys() - NEWER:
             db.execute(f"ALTER TABLE engine ADD COLUMN {option} ANY")
             db.execute(f"UPDATE engine SET {option} = options ->> '{option}'")
         for column in ("options", "build", "batching", *LACKED[schema]):

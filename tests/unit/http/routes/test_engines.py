@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from tests.asgi import post, refused
 from tests.fakes.plans import onnx_plan, tensorrt_plan
-from tests.fakes.runtime import FakeRuntime, ShapeRange, TensorSpec, error
+from tests.fakes.runtime import CONTEXT_BYTES, MEMORY_BYTES, FakeRuntime, ShapeRange, TensorSpec, error
 from tests.waiting import until
 from trtserve.settings import Settings
 
@@ -60,6 +60,9 @@ async def test_an_upload_is_answered_with_the_ready_engine(client: httpx.AsyncCl
         "batch_dims": {},
         "joins_requests": False,
         "executions_stuck": 0,
+        "residency": "eager",
+        "memory": {"cpu": {"weights": MEMORY_BYTES - CONTEXT_BYTES, "contexts": CONTEXT_BYTES}},
+        "cold_start_seconds": None,
         "plan_bytes": len(plan),
         "build": None,
         "replicas": [{"device": "cpu", "instances": 2, "alive": True, "reason": None}],

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include <c10/core/Device.h>
+
+#include "core/clock.h"
+
+namespace trtserve {
+
+/// Bytes by kind: "weights", "contexts", "graphs", "staging", "host", "other".
+using MemoryByKind = std::map<std::string, int64_t>;
+/// The same by device: "cpu", "cuda:0".
+using Memory = std::map<std::string, MemoryByKind>;
+
+/// Bytes that the C library's heap has given out, over all threads; 0 where the library does not tell. Counts memory
+/// that was never touched too. Two readings differ by what the whole process allocated between them, so the difference
+/// around a load is an estimate of what the load took.
+int64_t heap_in_use();
+
+struct DeviceMemory {
+  int64_t free = 0;   ///< bytes
+  int64_t total = 0;  ///< bytes
+};
+
+/// The memory of an accelerator; of the CPU, and of a device that does not tell, zeros. Opens the device.
+DeviceMemory device_memory(at::Device device);
+
+/// Bytes of an accelerator in use outside torch's allocator: by its libraries, their code, and other processes.
+int64_t outside_allocator(at::Device device);
+
+/// Gives memory that nothing uses back to the system: torch's cache of an accelerator, or the C library's heap.
+void release_unused(at::Device device) noexcept;
+
+/// Whether an object is gone, for those that wait for its memory. Thread safe.
+class Gone {
+ public:
+  void tell();
+  /// Blocks until tell(), or until the deadline; false if that comes first.
+  bool wait(Clock& clock, TimePoint deadline);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool gone_ = false;  // guarded by mutex_
+};
+
+}  // namespace trtserve

@@ -1,0 +1,165 @@
+"""Finds room for engines that are about to be loaded: within the budgets, by evicting others if need be."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from runtime_ext import Runtime
+from trtserve.engines.engine import Engine
+from trtserve.engines.keyed_lock import KeyedLock
+from trtserve.engines.residency import RETRY_AFTER_S, Bytes, Choice, DoesNotFit, Residency
+from trtserve.engines.retries import Sleep
+from trtserve.errors import Unavailable, stopping
+from trtserve.formats.format import Format
+from trtserve.host_memory import available_bytes
+from trtserve.settings import GIB, MIB, Settings, read_budget
+from trtserve.text import shown_bytes
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.05  # while a load waits for room: nothing tells when an engine becomes idle
+CPU_RESERVE = 4  # of the memory that is available at the start, 1 / CPU_RESERVE stays free …
+MOST_CPU_RESERVE = 4 * GIB  # … but no more than that: for requests (max_inflight_bytes) and the server itself
+DEVICE_RESERVE = 10  # of a device's memory, 1 / DEVICE_RESERVE: for requests' tensors, and the libraries
+# What a load needs that was never measured: bytes for each of the plan, and besides. OpenVINO keeps a plan's
+# weights as they were, and again as its kernels read them; TensorRT reads them as they are in the plan.
+PLAN_FACTOR, TENSORRT_FACTOR, LEAST_BYTES = 2.0, 1.25, 4 * MIB
+
+Memory = Mapping[str, Mapping[str, int]]
+"""Bytes by device and kind."""
+
+
+class NotWanted(Unavailable):
+    """Nobody waits for this load any more."""
+
+
+def total(memory: Memory) -> dict[str, int]:
+    return {device: sum(kinds.values()) for device, kinds in memory.items()}
+
+
+class Room:
+    """Belongs to the event loop. Its caller holds the lock of the engine's ID."""
+
+    def __init__(self, runtime: Runtime, settings: Settings, residency: Residency, sleep: Sleep) -> None:
+        self.residency = residency
+        self._runtime = runtime
+        self._sleep = sleep
+        self._most_wait_s = settings.load_timeout_s
+        self._queues: KeyedLock[str] = KeyedLock()  # by device: who came first gets its room first
+        self._asked: set[str] = set()  # devices whose budget is known
+        for device, size in read_budget(settings.memory_budget).items():
+            self._asked.add(device)
+            residency.budgets[device] = size
+        self._stopping = False
+        # Both are set by the registry, before the first load.
+        self.idle: Callable[[], dict[int, float]] = dict  # seconds unused, by ID
+        self.evict: Callable[[int], Awaitable[bool]]  # whether it did
+
+    def stop(self) -> None:
+        """End all waits for room."""
+        self._stopping = True
+
+    async def take(self, engine: Engine) -> None:
+        """Hold what the engine's load needs, once there is room. Raises DoesNotFit, and NotWanted."""
+        needs = self._needs(engine)
+        for device in needs:
+            await self._find_budget(device)
+        async with self._queues.hold(self._main_device(engine)):
+            await self._wait_for(engine, needs)
+            pinned = engine.stored.options.residency == "pinned"
+            self.residency.hold(engine.id, needs, pinned=pinned)
+
+    async def settle(self, engine: Engine, memory: Memory, seconds: float) -> None:
+        """Hold what the engine's load took, which is over after so many seconds.
+
+        If that is more than was expected, others are evicted. Raises DoesNotFit if it is too much.
+        """
+        found = total(memory)
+        for device in found:
+            await self._find_budget(device)
+        await self._wait_for(engine, found, of=memory)
+        self.residency.loaded(engine.id, found, seconds)
+
+    async def _wait_for(self, engine: Engine, needs: Bytes, of: Memory | None = None) -> None:
+        waited = 0.0
+        while True:
+            self._measure()
+            choice = self._choose(engine, needs, of)
+            if choice.fits:
+                return
+            if self._stopping:
+                raise stopping()
+            if not engine.wanted():
+                raise NotWanted(f"Nobody waits for engine {engine} any more: its load was given up.")
+            if choice.evict and any(await asyncio.gather(*map(self.evict, choice.evict))):
+                continue
+            if waited >= self._most_wait_s:
+                raise DoesNotFit(
+                    f"Engine {engine} waited {waited:.0f} s for memory: all engines that are resident have "
+                    "work, are pinned, or were loaded a short time ago. Try again later, or raise "
+                    "--memory-budget (TRTSERVE_MEMORY_BUDGET).",
+                    retry_after=RETRY_AFTER_S,
+                )
+            await self._sleep(LOOK_EVERY_S)
+            waited += LOOK_EVERY_S
+
+    def _choose(self, engine: Engine, needs: Bytes, of: Memory | None) -> Choice:
+        idle = self.idle()
+        idle.pop(engine.id, None)
+        try:
+            return self.residency.choose(str(engine), needs, idle, own=engine.id, may_evict=engine.may_evict)
+        except DoesNotFit as refusal:
+            measured = of or engine.past.memory
+            kinds = _kinds(measured) if measured else " That is an estimate: it was not loaded yet."
+            raise DoesNotFit(f"{refusal}{kinds}", retry_after=refusal.retry_after) from None
+
+    def _measure(self) -> None:
+        """Look again at what the idle engines take, because executions may have made it more."""
+        for id in self.idle():
+            self.residency.measured(id, total(self._runtime.memory(id)))
+
+    def _needs(self, engine: Engine) -> Bytes:
+        """What the engine took when it was resident last, or else an estimate."""
+        last = self.residency.last(engine.id)
+        if last is not None:
+            return last
+        factor = TENSORRT_FACTOR if engine.format == Format.TENSORRT else PLAN_FACTOR
+        return {self._main_device(engine): int(factor * engine.stored.plan_bytes) + LEAST_BYTES}
+
+    @staticmethod
+    def _main_device(engine: Engine) -> str:
+        """Where most of the engine is going to be; see FIRST_GPU in building.py."""
+        device = engine.stored.options.device
+        if device in {"auto", "cuda"}:
+            return "cuda:0" if engine.format == Format.TENSORRT else "cpu"
+        return device
+
+    async def _find_budget(self, device: str) -> None:
+        """Decide the budget of a device that the setting leaves out, before its first load."""
+        if device in self._asked:
+            return
+        self._asked.add(device)
+        if device == "cpu":
+            available = await asyncio.to_thread(available_bytes)
+            if available is None:
+                return
+            budget = available - min(available // CPU_RESERVE, MOST_CPU_RESERVE)
+        else:
+            memory = await asyncio.to_thread(self._runtime.device_memory, device)
+            if memory is None:
+                return
+            free, whole = memory
+            budget = max(0, free - whole // DEVICE_RESERVE)
+        self.residency.budgets[device] = budget
+        logger.info("%s: loaded engines may take %s", device, shown_bytes(budget))
+
+
+def _kinds(memory: Memory) -> str:
+    """A sentence about what a load needs, by kind; empty where that is not known."""
+    told = [
+        f"{shown_bytes(size)} {kind} on {device}"
+        for device, kinds in memory.items()
+        for kind, size in kinds.items()
+        if size > 0
+    ]
+    return f" When it was loaded, it took {', '.join(told)}." if told else ""
