@@ -152,6 +152,17 @@ async def test_a_shortage_leaves_the_engine_to_the_next_request(settings: Settin
         assert (await ask(server, "a")).engine.state is State.READY
 
 
+async def test_a_load_that_lacks_something_is_tried_once_for_all_that_wait(settings: Settings) -> None:
+    async with cold(settings) as (server, _):
+        server.runtime.load_error = error("Unavailable", "There is too little memory.", 5.0)
+        asking = [asyncio.create_task(ask(server, "a")) for _ in range(5)]
+        await until(lambda: server.registry.demand.waiting == 5)
+        server.runtime.load_gate.set()
+        for end in await asyncio.gather(*asking, return_exceptions=True):
+            assert "too little memory" in str(end)
+        assert len(server.runtime.loads) == 4
+
+
 async def test_an_engine_with_work_is_not_evicted_and_the_next_load_waits_for_it(settings: Settings) -> None:
     async with serving(settings) as server:
         first, second, third = await three(server)
@@ -226,6 +237,26 @@ async def test_an_unload_does_not_wait_for_the_memory_of_a_load(settings: Settin
             await asking
         assert state(server, "a") is State.UNLOADED
         server.runtime.release()
+
+
+async def test_an_unload_does_not_wait_for_loads_that_came_before(settings: Settings) -> None:
+    async with serving(settings) as server:
+        await three(server)
+        await server.add(onnx_plan(3), "d")
+        resident = [server.registry.resolve(name).engine for name in "abcd"]
+        busy = [engine.id for engine in resident if engine.state is State.READY]
+        asleep = [engine for engine in resident if engine.state is State.DORMANT]
+        server.runtime.hold()
+        for id in busy:
+            submit(server.runtime, id, [ROW])
+        asking = [asyncio.create_task(ask(server, str(engine.id))) for engine in asleep]
+        await until(lambda: all(state(server, str(e.id)) is State.LOADING for e in asleep))
+        await server.registry.unload(str(asleep[-1].id))
+        with pytest.raises(Unavailable, match="is being removed or unloaded"):
+            await asking[-1]
+        assert not asking[0].done()
+        server.runtime.release()
+        await asking[0]
 
 
 async def test_an_eviction_keeps_the_counters_and_an_unload_does_not(settings: Settings) -> None:
@@ -409,6 +440,7 @@ async def test_a_load_that_waits_for_memory_ends_when_the_server_stops(settings:
         closing = asyncio.create_task(server.registry.close())
         with pytest.raises(Unavailable, match="The server is stopping"):
             await asking
+        assert len(server.runtime.engines()) == 2  # not only because there was room in the end
         server.runtime.release()
         await closing
 
