@@ -1,8 +1,8 @@
 """Every setting of the service: read once, frozen, passed down.
 
 Each field is an environment variable `TRTSERVE_<NAME>` and an option `--<name>` of `trtserve serve`;
-the option wins. Above 400 lines, because it is one list. One that is empty is as one that is not there, so a template that fills in nothing changes
-nothing.
+the option wins. One that is empty is as one that is not there, so a template that fills in nothing changes
+nothing. Above 400 lines, because it is one list.
 """
 
 import re
