@@ -2,7 +2,7 @@
 
 A change of an engine holds the lock of its ID from the first step to the last. A change of names commits to
 the store, which returns all names, under one lock for all of them. Under an ID's lock no version starts or
-stops pointing to the engine.
+stops pointing to the engine. Above 400 lines, because the operations share most of their steps.
 """
 
 import asyncio

@@ -18,7 +18,7 @@ def retry_delays() -> Iterator[float]:
         delay = min(2 * delay, LAST_RETRY_S)
 
 
-async def pause(sleep: Sleep, seconds: float, stopped: Callable[[], Awaitable[None]]) -> None:
+async def pause(sleep: Sleep, seconds: float, stopped: Callable[[], Awaitable[object]]) -> None:
     """Sleep, but return at once when `stopped` does."""
     waits = [asyncio.ensure_future(wait) for wait in (sleep(seconds), stopped())]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 
 from runtime_ext import Runtime
 from trtserve.engines.engine import Engine
-from trtserve.engines.keyed_lock import KeyedLock
 from trtserve.engines.residency import RETRY_AFTER_S, Bytes, Choice, DoesNotFit, Residency
-from trtserve.engines.retries import Sleep
+from trtserve.engines.retries import Sleep, pause
 from trtserve.errors import Unavailable, stopping
 from trtserve.formats.format import Format
 from trtserve.host_memory import available_bytes
@@ -45,7 +46,7 @@ class Room:
         self._runtime = runtime
         self._sleep = sleep
         self._most_wait_s = settings.load_timeout_s
-        self._queues: KeyedLock[str] = KeyedLock()  # by device: who came first gets its room first
+        self._turns: dict[str, deque[asyncio.Event]] = {}  # by device; the first is set
         self._asked: set[str] = set()  # devices whose budget is known
         for device, size in read_budget(settings.memory_budget).items():
             self._asked.add(device)
@@ -64,10 +65,35 @@ class Room:
         needs = self._needs(engine)
         for device in needs:
             await self._find_budget(device)
-        async with self._queues.hold(self._main_device(engine)):
+        async with self._in_turn(engine, self._devices(engine)[0]):
             await self._wait_for(engine, needs)
             pinned = engine.stored.options.residency == "pinned"
             self.residency.hold(engine.id, needs, pinned=pinned)
+
+    @asynccontextmanager
+    async def _in_turn(self, engine: Engine, device: str) -> AsyncIterator[None]:
+        """Surrounds the search for room: of those on a device, who came first gets its room first."""
+        queue = self._turns.setdefault(device, deque())
+        turn = asyncio.Event()
+        queue.append(turn)
+        try:
+            queue[0].set()
+            while not turn.is_set():
+                self._check(engine)
+                await pause(self._sleep, LOOK_EVERY_S, turn.wait)
+            self._check(engine)
+            yield
+        finally:
+            queue.remove(turn)
+            if queue:
+                queue[0].set()
+
+    def _check(self, engine: Engine) -> None:
+        """Raise if the engine need not wait for memory any more."""
+        if self._stopping:
+            raise stopping()
+        if not engine.wanted():
+            raise NotWanted(f"Nobody waits for engine {engine} any more: its load was given up.")
 
     async def settle(self, engine: Engine, memory: Memory, seconds: float) -> None:
         """Hold what the engine's load took, which is over after so many seconds.
@@ -87,10 +113,7 @@ class Room:
             choice = self._choose(engine, needs, of)
             if choice.fits:
                 return
-            if self._stopping:
-                raise stopping()
-            if not engine.wanted():
-                raise NotWanted(f"Nobody waits for engine {engine} any more: its load was given up.")
+            self._check(engine)
             if choice.evict and any(await asyncio.gather(*map(self.evict, choice.evict))):
                 continue
             if waited >= self._most_wait_s:
@@ -124,15 +147,16 @@ class Room:
         if last is not None:
             return last
         factor = TENSORRT_FACTOR if engine.format == Format.TENSORRT else PLAN_FACTOR
-        return {self._main_device(engine): int(factor * engine.stored.plan_bytes) + LEAST_BYTES}
+        bytes = int(factor * engine.stored.plan_bytes) + LEAST_BYTES
+        return {device: bytes for device in self._devices(engine)}
 
     @staticmethod
-    def _main_device(engine: Engine) -> str:
-        """Where most of the engine is going to be; see FIRST_GPU in building.py."""
-        device = engine.stored.options.device
-        if device in {"auto", "cuda"}:
-            return "cuda:0" if engine.format == Format.TENSORRT else "cpu"
-        return device
+    def _devices(engine: Engine) -> list[str]:
+        """Where most of the engine is going to be; of `all` GPUs only the first is known before the load."""
+        if engine.format != Format.TENSORRT:
+            return ["cpu"]
+        first = {"auto": "cuda:0", "all": "cuda:0", "cuda": "cuda:0"}
+        return [first.get(device, device) for device in engine.stored.options.device.split(",")]
 
     async def _find_budget(self, device: str) -> None:
         """Decide the budget of a device that the setting leaves out, before its first load."""

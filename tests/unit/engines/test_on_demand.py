@@ -43,6 +43,17 @@ class Clock:
         return self.now
 
 
+class Sleep:
+    """Counts how often a load has looked for memory in vain."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    async def __call__(self, seconds: float) -> None:
+        self.times += 1
+        await asyncio.sleep(0)
+
+
 async def three(server: Server) -> list[int]:
     """Upload the engines a, b and c, of which the first does not stay resident; return their IDs."""
     return [(await server.add(onnx_plan(seed), name))[0].engine.id for seed, name in enumerate("abc")]
@@ -152,6 +163,17 @@ async def test_a_shortage_leaves_the_engine_to_the_next_request(settings: Settin
         assert (await ask(server, "a")).engine.state is State.READY
 
 
+async def test_a_load_that_lacks_something_is_tried_once_for_all_that_wait(settings: Settings) -> None:
+    async with cold(settings) as (server, _):
+        server.runtime.load_error = error("Unavailable", "There is too little memory.", 5.0)
+        asking = [asyncio.create_task(ask(server, "a")) for _ in range(5)]
+        await until(lambda: server.registry.demand.waiting == 5)
+        server.runtime.load_gate.set()
+        for end in await asyncio.gather(*asking, return_exceptions=True):
+            assert "too little memory" in str(end)
+        assert len(server.runtime.loads) == 4
+
+
 async def test_an_engine_with_work_is_not_evicted_and_the_next_load_waits_for_it(settings: Settings) -> None:
     async with serving(settings) as server:
         first, second, third = await three(server)
@@ -172,13 +194,14 @@ async def test_an_engine_with_work_is_not_evicted_and_the_next_load_waits_for_it
 async def test_a_load_for_which_nobody_waits_any_more_gives_up_its_wait_for_memory(
     settings: Settings,
 ) -> None:
-    async with serving(settings) as server:
+    sleep = Sleep()
+    async with serving(settings, sleep=sleep) as server:
         _, second, third = await three(server)
         server.runtime.hold()
         for id in (second, third):
             submit(server.runtime, id, [ROW])
         asking = asyncio.create_task(ask(server, "a"))
-        await until(lambda: server.registry.resolve("a").engine.state is State.LOADING)
+        await until(lambda: sleep.times > 0)
         asking.cancel()
         await until(lambda: server.registry.resolve("a").engine.state is State.DORMANT)
         server.runtime.release()
@@ -214,18 +237,39 @@ async def test_a_removal_during_the_wait_ends_it_and_nothing_is_left(settings: S
 
 
 async def test_an_unload_does_not_wait_for_the_memory_of_a_load(settings: Settings) -> None:
-    async with serving(settings) as server:
+    sleep = Sleep()
+    async with serving(settings, sleep=sleep) as server:
         _, second, third = await three(server)
         server.runtime.hold()
         for id in (second, third):
             submit(server.runtime, id, [ROW])
         asking = asyncio.create_task(ask(server, "a"))
-        await until(lambda: server.registry.resolve("a").engine.state is State.LOADING)
+        await until(lambda: sleep.times > 0)
         await server.registry.unload("a")
         with pytest.raises(Unavailable, match="is being removed or unloaded"):
             await asking
         assert state(server, "a") is State.UNLOADED
         server.runtime.release()
+
+
+async def test_an_unload_does_not_wait_for_loads_that_came_before(settings: Settings) -> None:
+    async with serving(settings) as server:
+        await three(server)
+        await server.add(onnx_plan(3), "d")
+        resident = [server.registry.resolve(name).engine for name in "abcd"]
+        busy = [engine.id for engine in resident if engine.state is State.READY]
+        asleep = [engine for engine in resident if engine.state is State.DORMANT]
+        server.runtime.hold()
+        for id in busy:
+            submit(server.runtime, id, [ROW])
+        asking = [asyncio.create_task(ask(server, str(engine.id))) for engine in asleep]
+        await until(lambda: all(state(server, str(e.id)) is State.LOADING for e in asleep))
+        await server.registry.unload(str(asleep[-1].id))
+        with pytest.raises(Unavailable, match="is being removed or unloaded"):
+            await asking[-1]
+        assert not asking[0].done()
+        server.runtime.release()
+        await asking[0]
 
 
 async def test_an_eviction_keeps_the_counters_and_an_unload_does_not(settings: Settings) -> None:
@@ -399,16 +443,18 @@ async def test_a_name_is_pointed_to_a_dormant_version_without_a_load(settings: S
 
 
 async def test_a_load_that_waits_for_memory_ends_when_the_server_stops(settings: Settings) -> None:
-    async with serving(settings) as server:
+    sleep = Sleep()
+    async with serving(settings, sleep=sleep) as server:
         _, second, third = await three(server)
         server.runtime.hold()
         for id in (second, third):
             submit(server.runtime, id, [ROW])
         asking = asyncio.create_task(ask(server, "a"))
-        await until(lambda: server.registry.resolve("a").engine.state is State.LOADING)
+        await until(lambda: sleep.times > 0)
         closing = asyncio.create_task(server.registry.close())
         with pytest.raises(Unavailable, match="The server is stopping"):
             await asking
+        assert len(server.runtime.engines()) == 2  # not only because there was room in the end
         server.runtime.release()
         await closing
 

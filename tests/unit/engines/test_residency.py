@@ -79,6 +79,14 @@ def test_a_pinned_engine_stays_and_a_load_that_needs_its_memory_is_refused(resid
     assert residency.choose("net", {"cpu": 5}, {1: 100.0, 2: 50.0}).evict == [1]
 
 
+def test_another_engine_goes_in_place_of_a_pinned_one_that_was_unused_for_longer(
+    residency: Residency,
+) -> None:
+    hold(residency, 1, cpu=4, pinned=True)
+    hold(residency, 2, cpu=6)
+    assert residency.choose("net", {"cpu": 3}, {1: 100.0, 2: 1.0}).evict == [2]
+
+
 def test_a_load_that_may_evict_nothing_is_refused_where_nothing_is_free(residency: Residency) -> None:
     hold(residency, 1, cpu=6)
     with pytest.raises(DoesNotFit):

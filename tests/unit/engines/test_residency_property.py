@@ -8,7 +8,7 @@ import asyncio
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,12 +40,22 @@ ROW = ("x", "FP32", [1, 4], bytes(16))
 
 
 class Checked(FakeRuntime):
-    """Fails if an engine with work is evicted."""
+    """Fails if an engine that is pinned or has work is evicted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_pinned: Callable[[int], bool] = lambda id: False
 
     def unload(self, id: int, drain_seconds: float = 30.0, keep_counts: bool = False) -> None:
         if keep_counts:
+            assert not self.is_pinned(id), "it is pinned"
             assert all(waiting.engine != id for waiting in self._waiting.values()), "it had work"
         super().unload(id, drain_seconds, keep_counts)
+
+
+def _is_pinned(server: Server, id: int) -> bool:
+    engine = server.registry.resolve(str(id)).engine
+    return engine.state is State.DRAINING and engine.stored.options.residency == "pinned"
 
 
 class Residents(RuleBasedStateMachine):
@@ -71,6 +81,7 @@ class Residents(RuleBasedStateMachine):
             load_timeout_s=5.0,
         )
         server = self.run(self._new(settings))
+        self.runtime.is_pinned = lambda id: _is_pinned(server, id)
         self.run(server.registry.start())
         return server
 
