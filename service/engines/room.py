@@ -148,7 +148,7 @@ class Room:
             return last
         factor = TENSORRT_FACTOR if engine.format == Format.TENSORRT else PLAN_FACTOR
         bytes = int(factor * engine.stored.plan_bytes) + LEAST_BYTES
-        return {device: bytes for device in self._devices(engine)}
+        return dict.fromkeys(self._devices(engine), bytes)
 
     @staticmethod
     def _devices(engine: Engine) -> list[str]:
