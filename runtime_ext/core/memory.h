@@ -14,7 +14,7 @@ namespace trtserve {
 
 /// Bytes by kind: "weights", "contexts", "graphs", "staging", "host", "other".
 using MemoryByKind = std::map<std::string, int64_t>;
-/// The same by device: "cpu", "cuda:0".
+/// Memory by device: "cpu", "cuda:0".
 using Memory = std::map<std::string, MemoryByKind>;
 
 /// Bytes that the C library's heap has given out, over all threads; 0 where the library does not tell. Counts memory

@@ -18,7 +18,7 @@ Shapes = dict[str, list[int]]
 
 
 def canonical_warm_up(given: str) -> str:
-    """The same text for the same executions: inputs by name, numbers without zeros in front.
+    """The canonical text of executions: inputs by name, numbers without zeros in front.
 
     Raises PydanticCustomError, which says what is wrong and shows an example.
     """
