@@ -19,6 +19,7 @@ from trtserve.engines.keyed_lock import KeyedLock
 from trtserve.engines.progress import Progress
 from trtserve.engines.store_threads import StoreThreads
 from trtserve.errors import Conflict, InvalidInput, TrtserveError, Unavailable, of_kind, stopping
+from trtserve.options.devices import FIRST_GPU
 from trtserve.plans.build import Build, Job, choose_builder
 from trtserve.settings import Settings
 from trtserve.shortage import passes
@@ -29,7 +30,6 @@ from trtserve.store.store import Store
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 60.0
-FIRST_GPU = {"auto": "cuda:0", "cuda": "cuda:0"}
 
 
 class Unwanted:

@@ -13,6 +13,7 @@ from trtserve.engines.retries import Sleep, pause
 from trtserve.errors import Unavailable, stopping
 from trtserve.formats.format import Format
 from trtserve.host_memory import available_bytes
+from trtserve.options.devices import FIRST_GPU
 from trtserve.settings import GIB, MIB, Settings, read_budget
 from trtserve.text import shown_bytes
 
@@ -155,8 +156,7 @@ class Room:
         """Where most of the engine is going to be; of `all` GPUs only the first is known before the load."""
         if engine.format != Format.TENSORRT:
             return ["cpu"]
-        first = {"auto": "cuda:0", "all": "cuda:0", "cuda": "cuda:0"}
-        return [first.get(device, device) for device in engine.stored.options.device.split(",")]
+        return [FIRST_GPU.get(device, device) for device in engine.stored.options.device.split(",")]
 
     async def _find_budget(self, device: str) -> None:
         """Decide the budget of a device that the setting leaves out, before its first load."""
