@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from bench import (
     comparison,
@@ -53,42 +54,36 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
     parts = options.parts or PARTS
-    peers = dict(peer.split("=", 1) for peer in options.peer)
     before = report.load(options.out / "performance.json")
     results = dict(before)
-    with tempfile.TemporaryDirectory(prefix="trtserve-bench-") as name:
-        folder = Path(name)
-        if "frontend" in parts:
-            with triton.peers(options.triton, folder, frontend.SERVER_CORE) as own:
-                given = {**peers, **own}
-                results["frontend"] = frontend.measure(folder, options.rounds, options.seconds, given)
-            report.frontend(results["frontend"])
-        if "varied" in parts:
-            with triton.peers(options.triton, folder, frontend.SERVER_CORE) as own:
-                own.pop("triton-python", None)  # the slower of the two
-                given = {**peers, **own}
-                results["varied"] = varied.measure(folder, options.rounds, options.seconds, given)
-            report.varied(results["varied"])
-        if "grpc" in parts:
-            results["grpc"] = grpc_calls.measure(folder, options.rounds, options.seconds, options.triton)
-            report.grpc(results["grpc"])
-        if "efficiency" in parts:
-            results["efficiency"] = efficiency.measure(folder, options.rounds, options.seconds)
-            report.efficiency(results["efficiency"])
-        if "latency" in parts:
-            results["latency"] = latency.measure(folder, options.rounds, options.seconds)
-            report.latency(results["latency"])
-        if "memory" in parts:
-            results["memory"] = memory.measure(folder, options.memory_seconds)
-            report.memory(results["memory"])
-        if "engines" in parts:
-            results["engines"] = engines.measure(folder, options.rounds, options.seconds)
-            report.engines(results["engines"])
+    for part in parts:
+        with tempfile.TemporaryDirectory(prefix=f"trtserve-bench-{part}-") as name:
+            results[part] = measure(part, Path(name), options)
+        getattr(report, part)(results[part])
+        report.save(results, options.out / "performance.json")  # a later part may fail
     losses = comparison.report(before, results)
-    report.save(results, options.out / "performance.json")
     report.chart(results, options.out / "performance.svg")
     if losses:
         sys.exit(f"error: {len(losses)} figures are worse than in the previous run (see above)")
+
+
+def measure(part: str, folder: Path, options: argparse.Namespace) -> Any:
+    """Run one part, whose servers have their files in `folder`."""
+    load = (folder, options.rounds, options.seconds)
+    match part:
+        case "frontend" | "varied":
+            with triton.peers(options.triton, folder, frontend.SERVER_CORE) as own:
+                if part == "varied":
+                    own.pop("triton-python", None)  # the slower of the two
+                given = dict(peer.split("=", 1) for peer in options.peer) | own
+                return (frontend if part == "frontend" else varied).measure(*load, given)
+        case "grpc":
+            return grpc_calls.measure(*load, options.triton)
+        case "memory":
+            return memory.measure(folder, options.memory_seconds)
+        case _:
+            timed = {"efficiency": efficiency, "latency": latency, "engines": engines}
+            return timed[part].measure(*load)
 
 
 if __name__ == "__main__":
