@@ -3,7 +3,7 @@ residency.
 
 No request is lost, no budget is exceeded, no engine with work or a lease is evicted, counters never go back,
 and no request is refused because of a dead device while its engine has another. By default a few hundred
-steps run; TRTSERVE_RESIDENCY_STEPS=10000 runs that many.
+steps run; RESIDENCY_STEPS=10000 runs that many.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from trtserve.settings import Settings
 
 T = TypeVar("T")
 
-STEPS = int(os.environ.get("TRTSERVE_RESIDENCY_STEPS", "500"))
+STEPS = int(os.environ.get("RESIDENCY_STEPS", "500"))
 STEPS_OF_ONE = 50
 ON_CPU = [f"net{number}" for number in range(5)]
 ON_GPUS = [f"gpu{number}" for number in range(4)]
