@@ -6,8 +6,9 @@ takes milliseconds, an import seconds. Whatever a plan does to the child, the se
 The server requests trials on a Unix socket, one message per trial, which carries two sockets. On the first,
 the child reads one line of JSON, the request, and writes another, its report: {"ok": true}, or {"kind": …,
 "message": …} as the runtime raised it; when the child ends, the host adds {"exit": …}, the exit code as in
-subprocess. The second receives the output of the child and its libraries. Closing the first socket ends the
-child. The host and its children end with the server.
+subprocess. If there is no process for a child, the host writes {"not_forked": …}, the reason. The second
+receives the output of the child and its libraries. Closing the first socket ends the child. The host and its
+children end with the server.
 
 An engine that is batched if it can be is also run, to find out whether it can (batch_check.py): the child
 writes {"checking": true} before, and its report has "why_not_joined". A child that ends in between has loaded
@@ -160,6 +161,8 @@ def _begin(control: socket.socket, not_the_childs: list[socket.socket]) -> Trial
         child = os.fork()
     except (ValueError, OSError) as failure:
         print(f"no trial can be forked: {failure}", file=sys.stderr)
+        with suppress(OSError, IndexError):  # the server no longer listens, or no socket came
+            sockets[0].sendall(json.dumps({"not_forked": str(failure)}).encode() + b"\n")
         for each in sockets:
             each.close()
         return None

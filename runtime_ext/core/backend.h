@@ -129,8 +129,8 @@ class Backend {
   /// The version of the library behind the backend.
   virtual std::string version() const = 0;
 
-  /// The devices that LoadOptions::device stands for, at least one, each as load() takes it. Unsupported or
-  /// InvalidInput for one that there is not.
+  /// The devices that LoadOptions::device stands for, at least one, each as load() takes it: without those that are
+  /// dead, unless all are. Unsupported or InvalidInput for one that there is not.
   virtual std::vector<std::string> devices(const std::string& option) { return {option}; }
 
   /// Deserializes the plan file on one device. Called by several threads concurrently. InvalidInput if the plan is at

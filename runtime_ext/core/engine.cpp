@@ -24,10 +24,8 @@ void check_devices(const std::vector<std::string>& devices) {
   }
 }
 
-Replicas load_replicas(Backend& backend, const std::string& plan_path, const LoadOptions& options,
-                       const std::string& label) {
-  const auto devices = backend.devices(options.device);
-  check_devices(devices);
+Replicas load_on(const std::vector<std::string>& devices, Backend& backend, const std::string& plan_path,
+                 const LoadOptions& options, const std::string& label) {
   const auto load = [&](const std::string& device) {
     LoadOptions on_device = options;
     on_device.device = device;
@@ -42,6 +40,22 @@ Replicas load_replicas(Backend& backend, const std::string& plan_path, const Loa
   replicas.push_back(load(devices.front()));
   for (auto& other : others) replicas.push_back(other.get());
   return replicas;
+}
+
+Replicas load_replicas(Backend& backend, const std::string& plan_path, const LoadOptions& options,
+                       const std::string& label) {
+  auto devices = backend.devices(options.device);
+  check_devices(devices);
+  while (true) {
+    try {
+      return load_on(devices, backend, plan_path, options, label);
+    } catch (...) {
+      // A device may have died meanwhile: the others are enough.
+      auto live = backend.devices(options.device);
+      if (live.size() >= devices.size()) throw;
+      devices = std::move(live);
+    }
+  }
 }
 
 }  // namespace

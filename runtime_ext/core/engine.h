@@ -19,8 +19,8 @@ using EngineId = int64_t;
 /// A plan, deserialized and resident: a replica on each of its devices. Immutable and thread safe.
 class Engine {
  public:
-  /// Deserializes the plan with `backend`, registered as `backend_name`, on each device that the options name; on all
-  /// of them at the same time.
+  /// Deserializes the plan with `backend`, registered as `backend_name`, on each device that the options name and that
+  /// is alive; on all of them at the same time.
   Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> backend, const std::string& plan_path,
          LoadOptions options);
 

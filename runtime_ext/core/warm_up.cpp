@@ -6,6 +6,7 @@
 
 #include "core/device_health.h"
 #include "core/error.h"
+#include "core/input_check.h"
 
 namespace trtserve {
 
@@ -19,12 +20,9 @@ void check(const Engine& engine, const Inputs& inputs) {
     fail(Kind::InvalidInput, engine.label(), " takes ", specs.size(), " inputs; an execution to warm it up has ",
          inputs.size());
   }
-  std::vector<c10::IntArrayRef> shapes;
-  for (size_t i = 0; i < specs.size(); ++i) {
-    check_input(specs[i], specs[i].dtype, inputs[i].shape);
-    shapes.emplace_back(inputs[i].shape);
-  }
-  if (need_one_profile(specs)) check_profiles(specs, shapes);
+  std::vector<InputShape> shapes;
+  for (size_t i = 0; i < specs.size(); ++i) shapes.push_back({specs[i].dtype, inputs[i].shape});
+  check_inputs(specs, shapes);
 }
 
 at::Tensor tensor_of(const WarmUpInput& input, const TensorSpec& spec, at::Device device) {

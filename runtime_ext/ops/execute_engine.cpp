@@ -7,6 +7,7 @@
 #include "core/device_health.h"
 #include "core/engine_manager.h"
 #include "core/error.h"
+#include "core/input_check.h"
 
 namespace trtserve {
 
@@ -52,17 +53,16 @@ at::Tensor ready(at::Tensor input, at::Device device) {
 
 void check(const Engine& engine, const std::vector<at::Tensor>& inputs) {
   check_count(engine, inputs.size());
+  std::vector<InputShape> shapes;
+  shapes.reserve(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const auto& spec = engine.inputs()[i];
+    const auto& name = engine.inputs()[i].name;
     const auto& input = inputs[i];
-    if (!input.defined()) fail(Kind::InvalidInput, "input '", spec.name, "' is an undefined tensor");
-    if (input.layout() != at::kStrided) fail(Kind::InvalidInput, "input '", spec.name, "' is not a dense tensor");
-    check_input(spec, input.scalar_type(), input.sizes());
+    if (!input.defined()) fail(Kind::InvalidInput, "input '", name, "' is an undefined tensor");
+    if (input.layout() != at::kStrided) fail(Kind::InvalidInput, "input '", name, "' is not a dense tensor");
+    shapes.push_back({input.scalar_type(), input.sizes()});
   }
-  if (!need_one_profile(engine.inputs())) return;
-  std::vector<c10::IntArrayRef> shapes;
-  for (const auto& input : inputs) shapes.push_back(input.sizes());
-  check_profiles(engine.inputs(), shapes);
+  check_inputs(engine.inputs(), shapes);
 }
 
 std::vector<at::Tensor> run(const Engine& engine, Replica& replica, at::Device caller, std::vector<at::Tensor> inputs) {

@@ -143,10 +143,12 @@ class Room:
             self.residency.measured(id, total(self._runtime.memory(id)))
 
     def _needs(self, engine: Engine) -> Bytes:
-        """What the engine took when it was resident last, or else an estimate."""
-        last = self.residency.last(engine.id)
-        if last is not None:
-            return last
+        """What the engine took when it was resident last, or else an estimate; of dead devices, nothing."""
+        needs = self.residency.last(engine.id) or self._estimate(engine)
+        dead = self._runtime.dead_devices()
+        return {device: size for device, size in needs.items() if device not in dead}
+
+    def _estimate(self, engine: Engine) -> Bytes:
         factor = TENSORRT_FACTOR if engine.format == Format.TENSORRT else PLAN_FACTOR
         bytes = int(factor * engine.stored.plan_bytes) + LEAST_BYTES
         return dict.fromkeys(self._devices(engine), bytes)

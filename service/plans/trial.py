@@ -18,8 +18,9 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from runtime_ext.backends import TensorRtOptions, built_backends
 from trtserve.errors import Unavailable, stopping
@@ -39,6 +40,8 @@ from trtserve.shortage import RETRY_AFTER_S, shortage_behind, shortage_in
 from trtserve.store.database import StoredEngine
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # -P: do not import from the folder that the server was started in.
 COMMAND = (sys.executable, "-P", "-m", "runtime_ext.trial")
@@ -69,6 +72,14 @@ Returns what the check of its batches found; None if its options or its tensors 
 
 class HostGone(Unavailable):
     """The process that trials are forked from ended without a word about the plan."""
+
+
+class Begun(NamedTuple):
+    """A trial that a host was asked for."""
+
+    connection: socket.socket  # to its child
+    said: socket.socket  # what the child prints
+    host: int  # the number of its host
 
 
 class Trials:
@@ -103,9 +114,9 @@ class Trials:
 
 class TrialHost:
     """The process that trials are forked from. Unless one is given, the first trial starts it; a trial that
-    finds it gone starts another.
+    finds it gone starts another. Hosts are numbered, so that only the one that lost a trial is ended for it.
 
-    `connect` blocks; one thread at a time calls it.
+    Every method blocks; one thread at a time calls them.
     """
 
     def __init__(
@@ -114,6 +125,7 @@ class TrialHost:
         """`forked` is what fork_host() returned; `command` starts a host, and only tests give another
         one."""
         self._command = tuple(command)
+        self._number = 0  # of the host that is there, or was last
         self._process: int | None = None  # its ID
         self._control: socket.socket | None = None
         self._begun: subprocess.Popen[bytes] | None = None  # set if it was not forked
@@ -121,8 +133,8 @@ class TrialHost:
         if forked is not None:
             self._process, self._control = forked
 
-    def connect(self) -> tuple[socket.socket, socket.socket]:
-        """Begin a trial; return the connection to its child, and a socket with what the child prints."""
+    def connect(self) -> Begun:
+        """Begin a trial."""
         connection, theirs = socket.socketpair()
         said, their_said = socket.socketpair()
         with theirs, their_said:
@@ -131,7 +143,7 @@ class TrialHost:
                 with suppress(OSError):
                     if self._control is not None:
                         socket.send_fds(self._control, [b"?"], descriptors)
-                        return connection, said
+                        return Begun(connection, said, self._number)
                 self._begin()
                 assert self._control is not None
                 socket.send_fds(self._control, [b"?"], descriptors)
@@ -139,15 +151,21 @@ class TrialHost:
                 connection.close()
                 said.close()
                 raise
-        return connection, said
+        return Begun(connection, said, self._number)
 
     def close(self) -> None:
         """End the host, and with it the running trials. No other host is started."""
         self._closed = True
-        self.end()
+        self._end()
 
-    def end(self) -> None:
-        """End the host, and with it the running trials; the next trial starts another host."""
+    def end(self, number: int, why: str) -> None:
+        """End the host of this number, and with it its trials, unless that was done before; the next trial
+        starts another."""
+        if number == self._number and self._control is not None:
+            logger.warning("%s: killing the process that trial loads are forked from", why)
+            self._end()
+
+    def _end(self) -> None:
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -164,7 +182,7 @@ class TrialHost:
             raise OSError("the server is stopping")
         if self._control is not None:
             logger.warning("the process that trial loads are forked from is gone: starting another")
-        self.end()
+        self._end()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()
@@ -172,6 +190,7 @@ class TrialHost:
                 [*self._command, str(number)], stdin=subprocess.DEVNULL, pass_fds=[number]
             )
         self._control = ours
+        self._number += 1
 
 
 class ProcessTrial:
@@ -191,26 +210,25 @@ class ProcessTrial:
         self._killed_within_s = killed_within_s
         self._host = host or TrialHost()
         self._backends = tuple(built_backends() if backends is None else backends)
-        self._connecting = asyncio.Lock()
+        self._calling = asyncio.Lock()  # held while a thread calls the host
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._host.close)
+        await self._call(self._host.close)
 
     async def __call__(self, plan: Path, engine: StoredEngine) -> Checked | None:
         """Try the plan with the engine's options; leave no child behind, even if cancelled."""
         request = await asyncio.to_thread(self._request, plan, engine)
         try:
             return await self._try(request, engine)
-        except HostGone:  # it may have ended after the request, and not because of this plan
+        except HostGone:  # not because of this plan, perhaps; the second trial has another host
             return await self._try(request, engine)
 
     async def _try(self, request: bytes, engine: StoredEngine) -> Checked | None:
         report, said = bytearray(), bytearray()
         try:
-            async with self._connecting:
-                connection, printed = await asyncio.shield(asyncio.to_thread(self._host.connect))
-            child, asking = await asyncio.open_unix_connection(sock=connection)
-            words, writing = await asyncio.open_unix_connection(sock=printed)
+            begun = await self._call(self._host.connect)
+            child, asking = await asyncio.open_unix_connection(sock=begun.connection)
+            words, writing = await asyncio.open_unix_connection(sock=begun.said)
         except OSError as broken:
             raise shortage_behind(broken) or _no_host(str(broken)) from broken
         reading = [
@@ -236,18 +254,27 @@ class ProcessTrial:
             for read in stuck:
                 read.cancel()
             if stuck:
-                await self._replace_host()
+                await self._call(partial(self._host.end, begun.host, "a trial load does not end"))
             for end in (asking, writing):
                 end.close()
             text = last_words(said)
             logger.debug("trial load of engine %d: %s: %s", engine.id, bytes(report[-200:]), text)
-        return _result(bytes(report), text, engine.backend)
+        try:
+            return _result(bytes(report), text, engine.backend)
+        except HostGone:
+            # A process that ends may close what it has taken before its own socket: until then, it would take
+            # the next trial too.
+            await self._call(partial(self._host.end, begun.host, "a trial load was lost"))
+            raise
 
-    async def _replace_host(self) -> None:
-        """End a host that hangs and so does not end its children; the next trial starts another."""
-        logger.warning("a trial load does not end: killing the process that trial loads are forked from")
-        async with self._connecting:
-            await asyncio.to_thread(self._host.end)
+    async def _call(self, call: Callable[[], T]) -> T:
+        """Call the host in a thread, after the calls before; to the end, even if the caller is cancelled."""
+
+        async def alone() -> T:
+            async with self._calling:
+                return await asyncio.to_thread(call)
+
+        return await asyncio.shield(alone())
 
     def _request(self, plan: Path, engine: StoredEngine) -> bytes:
         """The request for the child. Blocks, because it reads from the plan which backend loads it."""
@@ -273,6 +300,8 @@ def _result(said: bytes, words: str, backend: str) -> Checked | None:
     match parsed(lines[-1:]):
         case {"exit": int(exit_code)}:
             pass
+        case {"not_forked": str(why)}:
+            raise shortage_in(why) or Unavailable(_no_trial(why), retry_after=RETRY_AFTER_S)
         case _:
             raise _no_host("the process that they are forked from is gone")
     known = BACKENDS[backend]
@@ -302,7 +331,8 @@ def _ended_in_check(exit_code: int, words: str) -> Checked:
 
 
 def _no_host(why: str) -> HostGone:
-    return HostGone(
-        f"The plan got no trial load in a process of its own ({why}): nothing was loaded. Try again.",
-        retry_after=RETRY_AFTER_S,
-    )
+    return HostGone(_no_trial(why), retry_after=RETRY_AFTER_S)
+
+
+def _no_trial(why: str) -> str:
+    return f"The plan got no trial load in a process of its own ({why}): nothing was loaded. Try again."

@@ -2,12 +2,14 @@
 
 Faithful in what matters there: tickets, one completion per request, one eventfd, buffers kept until the
 completion is taken, and the kinds of errors. submit() runs a request immediately, unless `hold()` was called:
-then requests wait until `release()`, which runs them by priority and then by arrival. It validates only
-names, since the C++ core checks inputs. It joins no requests: each runs alone, as one item.
+then requests wait until `release()`, which runs them by priority and then by arrival, if a device of their
+engine is alive then. It validates only names, since the C++ core checks inputs. It joins no requests: each
+runs alone, as one item.
 """
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -73,8 +75,9 @@ class FakeRuntime:
         self.versions: dict[str, str | Error] = {"openvino": "2026.4-fake", "tensorrt": "11.1.0.106"}
         self.dead: dict[str, str] = {}  # device -> reason
         self.conditions: dict[int, Condition] = {}  # for engines in trouble
-        self.memory_bytes: dict[int, int] = {}  # of engines that do not take MEMORY_BYTES
+        self.memory_bytes: dict[int, int] = {}  # on each device, of engines that do not take MEMORY_BYTES
         self.devices: dict[str, tuple[int, int]] = {}  # accelerators: free and total bytes
+        self.leases: Counter[int] = Counter()  # contexts that operators use, by engine
         self.abandoned = (0, 0)  # instances that unloads left behind: in total, and still running
         self.close_gate = threading.Event()  # cleared: close() blocks until it is set
         self.close_gate.set()
@@ -180,11 +183,12 @@ class FakeRuntime:
                 raise error("InvalidInput", "The engine cannot be loaded with these options.")
             if not Path(plan).is_file():
                 raise error("NotFound", f"There is no file {plan}.")
+            devices = self._place(options.device)
             info = EngineInfo(
                 id=id,
                 name=options.name,
                 backend=backend,
-                device="cpu" if options.device == "auto" else options.device,
+                device=",".join(devices),
                 instances=options.instances or 1,
                 max_queue_size=options.max_queue_size,
                 max_batch_size=options.batch.max_batch_size or self.auto_batch_size,
@@ -197,6 +201,17 @@ class FakeRuntime:
             self._stats[id].instances = info.instances
             self._use(id)
             return info
+
+    def _place(self, option: str) -> list[str]:
+        """The devices of an engine: those of its option that are alive. Unavailable if all are dead."""
+        named = {"auto": ["cpu"], "all": list(self.devices) or ["cpu"]}.get(option, option.split(","))
+        alive = [device for device in named if device not in self.dead]
+        if not alive:
+            raise error("Unavailable", self._why_dead(named[0]))
+        return alive
+
+    def _why_dead(self, device: str) -> str:
+        return f"Device {device} is dead: {self.dead[device]}: restart the server."
 
     def warm_up(
         self,
@@ -233,6 +248,7 @@ class FakeRuntime:
         with self._lock:
             self.unloads.append((id, drain_seconds))
             del self._engines[id]
+            del self.leases[id]
             stats = self._stats.pop(id)
             if keep_counts:
                 stats.instances = 0
@@ -244,9 +260,8 @@ class FakeRuntime:
         self._former.pop(id, None)
 
     def memory(self, id: int) -> dict[str, dict[str, int]]:
-        device = self.engine(id).device
         weights = self.memory_bytes.get(id, MEMORY_BYTES) - CONTEXT_BYTES
-        return {device: {"weights": weights, "contexts": CONTEXT_BYTES}}
+        return {device: {"weights": weights, "contexts": CONTEXT_BYTES} for device in self.engine(id).devices}
 
     def device_memory(self, device: str) -> tuple[int, int] | None:
         return self.devices.get(device)
@@ -351,7 +366,8 @@ class FakeRuntime:
             return self.conditions[id]
         requests = sum(waiting.engine == id for waiting in self._waiting.values())
         unused = float(self._uses - self._used.get(id, 0))
-        return Condition(self.engine(id).instances, requests=requests, unused_seconds=unused)
+        instances, leases = self.engine(id).instances, self.leases[id]
+        return Condition(instances, requests=requests, leases=leases, unused_seconds=unused)
 
     def left_behind(self) -> tuple[int, int]:
         return self.abandoned
@@ -365,7 +381,10 @@ class FakeRuntime:
     # -- one request
 
     def _run(self, waiting: Waiting) -> None:
+        devices = self.engine(waiting.engine).devices
         try:
+            if all(device in self.dead for device in devices):
+                raise error("Unavailable", self._why_dead(devices[0]))
             outputs = self.compute(waiting.inputs)
         except Error as failure:
             failed = Completion(waiting.ticket, failure.kind, str(failure), batch_requests=1)

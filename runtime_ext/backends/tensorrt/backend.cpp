@@ -85,8 +85,12 @@ class TensorRtBackend final : public Backend {
 
   std::vector<std::string> devices(const std::string& option) override {
     if (option == "cpu") fail(Kind::Unsupported, "device is 'cpu'; the tensorrt backend runs on cuda");
+    const auto named = parse_devices(option, usable_device_type());
+    const bool some_live = std::any_of(named.begin(), named.end(), is_alive);
     std::vector<std::string> options;
-    for (const at::Device device : parse_devices(option, usable_device_type())) options.push_back(option_of(device));
+    for (const at::Device device : named) {
+      if (is_alive(device) || !some_live) options.push_back(option_of(device));
+    }
     return options;
   }
 

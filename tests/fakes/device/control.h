@@ -19,7 +19,7 @@ void fake_device_limit(int64_t bytes);
 void fake_device_break(const char* reason);
 /// Likewise for one device; fake_device_break(nullptr) repairs it.
 void fake_device_break_one(int device, const char* reason);
-/// Sets the number of devices: initially 1, at most 64.
+/// Sets the number of devices: initially 1, at most 120.
 void fake_device_count_set(int count);
 int fake_device_count();
 

@@ -32,7 +32,7 @@ struct Machine {
 /// The only instance. Never destroyed: the streams' threads use it until the process ends.
 Machine& machine();
 
-inline constexpr int kMaxDevices = 64;
+inline constexpr int kMaxDevices = 120;
 inline constexpr int kEveryDevice = -1;
 
 int device_count();

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runtime_ext import Error
-from tests.fakes.plans import onnx_plan
+from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import MEMORY_BYTES, FakeRuntime, error
 from tests.submitting import submit
 from tests.unit.serving import Server, loaded, serving, until_loading
@@ -457,6 +457,22 @@ async def test_a_load_that_waits_for_memory_ends_when_the_server_stops(settings:
         assert len(server.runtime.engines()) == 2  # not only because there was room in the end
         server.runtime.release()
         await closing
+
+
+async def test_an_engine_needs_no_memory_of_a_dead_device(tmp_path: Path) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+    both = f"cuda:0={MEMORY_BYTES},cuda:1={2 * MEMORY_BYTES}"
+    settings = Settings(store=tmp_path / "store", memory_budget=both)
+    async with serving(settings, runtime, clock=Clock()) as server:
+        await server.add(tensorrt_plan(), "a", device="cuda:0,cuda:1")
+        await server.add(tensorrt_plan() + b"pinned", "b", device="cuda:0", residency="pinned")
+        with pytest.raises(DoesNotFit, match="cuda:0"):
+            await server.registry.demand.resident("a")
+        runtime.dead["cuda:0"] = "it fell off the bus"
+        resolved = await server.registry.demand.resident("a")
+        assert resolved.engine.loaded.devices == ["cuda:1"]
+        assert server.registry.residency.last(resolved.engine.id) == {"cuda:1": MEMORY_BYTES}
+    runtime.end()
 
 
 async def test_a_device_that_the_setting_leaves_out_has_what_is_free_less_a_reserve(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
-"""Any order of loads, requests, evictions, unloads and removals keeps the promises of residency.
+"""Any order of loads, requests, evictions, unloads, removals and deaths of a device keeps the promises of
+residency.
 
-No request is lost, the budget is not exceeded, no engine with work is evicted, and counters never go back. By
-default a few hundred steps run; TRTSERVE_RESIDENCY_STEPS=10000 runs that many.
+No request is lost, no budget is exceeded, no engine with work or a lease is evicted, counters never go back,
+and no request is refused because of a dead device while its engine has another. By default a few hundred
+steps run; RESIDENCY_STEPS=10000 runs that many.
 """
 
 import asyncio
@@ -18,38 +20,46 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from runtime_ext import Error
-from tests.fakes.plans import onnx_plan
+from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import MEMORY_BYTES, FakeRuntime, error
 from tests.submitting import submit
 from tests.unit.serving import Server
 from tests.waiting import HANGS_AFTER_S
-from trtserve.engines.engine import State
-from trtserve.errors import TrtserveError
+from trtserve.engines import readiness
+from trtserve.engines.engine import Engine, State
+from trtserve.errors import TrtserveError, Unavailable
 from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
 
 T = TypeVar("T")
 
-STEPS = int(os.environ.get("TRTSERVE_RESIDENCY_STEPS", "500"))
+STEPS = int(os.environ.get("RESIDENCY_STEPS", "500"))
 STEPS_OF_ONE = 50
-NAMES = [f"net{number}" for number in range(6)]
-HOLDS = 3  # engines, of the least size
+ON_CPU = [f"net{number}" for number in range(5)]
+ON_GPUS = [f"gpu{number}" for number in range(4)]
+NAMES = ON_CPU + ON_GPUS
+GPUS = ["cuda:0", "cuda:1"]
+DEVICES = ["cpu", *GPUS]
+HOLDS = 3  # engines of the least size, on each device
+BUDGET = HOLDS * MEMORY_BYTES
 SIZES = [MEMORY_BYTES, MEMORY_BYTES * 5 // 4, MEMORY_BYTES * 2]
 REQUESTS = st.lists(st.sampled_from(NAMES), max_size=8)
 ROW = ("x", "FP32", [1, 4], bytes(16))
 
 
 class Checked(FakeRuntime):
-    """Fails if an engine that is pinned or has work is evicted."""
+    """Fails if an engine that is pinned, or has work or a lease, is evicted."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(["openvino", "tensorrt"])
+        self.devices = dict.fromkeys(GPUS, (BUDGET, BUDGET))
         self.is_pinned: Callable[[int], bool] = lambda id: False
 
     def unload(self, id: int, drain_seconds: float = 30.0, keep_counts: bool = False) -> None:
         if keep_counts:
             assert not self.is_pinned(id), "it is pinned"
             assert all(waiting.engine != id for waiting in self._waiting.values()), "it had work"
+            assert not self.leases[id], "it had a lease"
         super().unload(id, drain_seconds, keep_counts)
 
 
@@ -68,16 +78,14 @@ class Residents(RuleBasedStateMachine):
         self.runtime = Checked()
         self.now = 0.0
         self.asked: list[asyncio.Task[int]] = []
-        self.answered = 0
-        self.refused = 0
-        self.abandoned = 0
+        self.of: dict[int, Engine] = {}  # the engines of accepted requests, by ticket
         self.counted: Counter[int] = Counter()
         self.server = self._started()
 
     def _started(self) -> Server:
         settings = Settings(
             store=Path(self.folder.name) / "store",
-            memory_budget=f"cpu={HOLDS * MEMORY_BYTES}",
+            memory_budget=",".join(f"{device}={BUDGET}" for device in DEVICES),
             load_timeout_s=5.0,
         )
         server = self.run(self._new(settings))
@@ -99,8 +107,19 @@ class Residents(RuleBasedStateMachine):
         return name in self.server.registry.names()
 
     async def _ask(self, name: str) -> int:
-        resolved = await self.server.registry.demand.resident(name)
-        return submit(self.runtime, resolved.engine.id, [ROW])
+        try:
+            engine = (await self.server.registry.demand.resident(name)).engine
+        except (TrtserveError, Error) as refused:
+            self.check_refusal(self.server.registry.resolve(name).engine, str(refused))
+            raise
+        ticket = submit(self.runtime, engine.id, [ROW])
+        self.of[ticket] = engine
+        return ticket
+
+    def check_refusal(self, engine: Engine, why: str) -> None:
+        assert why
+        (dead,) = self.runtime.dead or [None]
+        assert "is dead" not in why or engine.stored.options.device == dead
 
     async def _try(self, operation: Coroutine[Any, Any, Any]) -> None:
         with suppress(TrtserveError, Error):
@@ -110,13 +129,22 @@ class Residents(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        for number in range(len(NAMES) - 1):
-            self.upload(number, "eager")
+        for name in NAMES[:-1]:
+            self.upload(name, "eager", "all")
 
-    @rule(number=st.integers(0, len(NAMES) - 1), residency=st.sampled_from(["eager", "lazy", "pinned"]))
-    def upload(self, number: int, residency: str) -> None:
-        plan = onnx_plan(number)
-        self.run(self._try(self.server.add(plan, NAMES[number], residency=residency)))
+    @rule(
+        name=st.sampled_from(NAMES),
+        residency=st.sampled_from(["eager", "lazy", "pinned"]),
+        device=st.sampled_from(["all", "cuda:1,cuda:0", *GPUS]),
+    )
+    def upload(self, name: str, residency: str, device: str) -> None:
+        options = {"residency": residency}
+        if name in ON_GPUS:
+            plan = tensorrt_plan() + name.encode()
+            options["device"] = device
+        else:
+            plan = onnx_plan(name)
+        self.run(self._try(self.server.add(plan, name, **options)))
 
     @rule(names=REQUESTS)
     def request(self, names: list[str]) -> None:
@@ -129,16 +157,15 @@ class Residents(RuleBasedStateMachine):
         self.request(names)
         self.runtime.release()
         asked, self.asked = self.asked, []
-        ends = self.run(self._ends(asked))
-        for end in ends:
-            if isinstance(end, asyncio.CancelledError):
-                self.abandoned += 1
-            elif isinstance(end, BaseException):
+        for end in self.run(self._ends(asked)):
+            if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
                 assert isinstance(end, (TrtserveError, Error)), repr(end)
-                assert str(end)
-                self.refused += 1
-            else:
-                self.answered += 1
+        for completion in self.runtime.take_completions():
+            engine = self.of.pop(completion.ticket)
+            if completion.kind is not None:
+                assert completion.kind == "Unavailable"
+                self.check_refusal(engine, completion.message)
+        assert self.of == {}, "requests that were accepted got no answer"
 
     @staticmethod
     async def _ends(asked: list[asyncio.Task[int]]) -> list[Any]:
@@ -159,6 +186,24 @@ class Residents(RuleBasedStateMachine):
                 await asyncio.sleep(0)
 
         self.run(turn())
+
+    @rule(name=st.sampled_from(NAMES))
+    def lease(self, name: str) -> None:
+        """From now on an operator uses the engine."""
+        if self.there(name):
+            engine = self.server.registry.resolve(name).engine
+            if engine.state is State.READY:
+                self.runtime.leases[engine.id] += 1
+
+    @rule()
+    def end_leases(self) -> None:
+        self.runtime.leases.clear()
+
+    @rule(device=st.sampled_from(GPUS))
+    @precondition(lambda self: not self.runtime.dead)
+    def device_dies(self, device: str) -> None:
+        """Until the next start."""
+        self.runtime.dead[device] = "it fell off the bus"
 
     @rule()
     def hold(self) -> None:
@@ -210,9 +255,10 @@ class Residents(RuleBasedStateMachine):
     # -- what always holds
 
     @invariant()
-    def the_budget_is_not_exceeded(self) -> None:
-        resident = self.server.registry.residency.resident()["cpu"]
-        assert 0 <= resident <= HOLDS * MEMORY_BYTES
+    def no_budget_is_exceeded(self) -> None:
+        resident = self.server.registry.residency.resident()
+        assert resident.keys() == set(DEVICES)
+        assert all(0 <= size <= BUDGET for size in resident.values())
 
     @invariant()
     def what_is_ready_is_accounted_for(self) -> None:
@@ -220,9 +266,8 @@ class Residents(RuleBasedStateMachine):
         for engine in registry.engines():
             if engine.state is State.READY:
                 assert registry.residency.holds(engine.id)
-                assert registry.residency.last(engine.id) == {
-                    "cpu": self.runtime.memory_bytes.get(engine.id, MEMORY_BYTES)
-                }
+                each = self.runtime.memory_bytes.get(engine.id, MEMORY_BYTES)
+                assert registry.residency.last(engine.id) == dict.fromkeys(engine.loaded.devices, each)
             elif engine.state in {State.DORMANT, State.UNLOADED, State.FAILED}:
                 assert not registry.residency.holds(engine.id)
 
@@ -237,6 +282,20 @@ class Residents(RuleBasedStateMachine):
         for id, count in found.items():
             assert count >= self.counted[id]
             self.counted[id] = count
+
+    @invariant()
+    def a_server_is_ready_while_each_engine_has_a_device(self) -> None:
+        engines = [each for each in self.server.registry.engines() if each.state is State.READY]
+        if not engines or any(set(each.loaded.devices) <= self.runtime.dead.keys() for each in engines):
+            return
+        try:
+            troubles = readiness.check_server(self.runtime, self.server.registry)
+        except Unavailable as unavailable:
+            why = str(unavailable)
+        else:
+            assert len(troubles.degraded) == len(self.runtime.dead)
+            why = ""
+        assert "is dead" not in why
 
     def _stop(self) -> None:
         self.run(self.server.registry.close())

@@ -153,11 +153,18 @@ def trt(tmp_path: Path, generation: sdk.Generation) -> Iterator[TensorRt]:
         yield trt
 
 
+def next_doomed_device(trt: TensorRt) -> int:
+    """A device that no other test uses: a dead one stays dead until the process ends."""
+    device = next(_DOOMED_DEVICES)
+    trt.device.fake_device_count_set(device + 1)
+    assert trt.device.fake_device_count() == device + 1, "there are no more devices"
+    return device
+
+
 @pytest.fixture
 def doomed_devices(trt: TensorRt) -> Iterator[tuple[int, int]]:
-    """Yield two devices that no other test uses: a dead one stays dead until the process ends."""
-    pair = next(_DOOMED_DEVICES), next(_DOOMED_DEVICES)
-    trt.device.fake_device_count_set(pair[1] + 1)
+    """Yield two devices that no other test uses."""
+    pair = next_doomed_device(trt), next_doomed_device(trt)
     yield pair
     trt.device.fake_device_break(None)
     trt.runtime.close()

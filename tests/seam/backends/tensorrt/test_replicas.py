@@ -191,6 +191,29 @@ def test_an_engine_whose_devices_are_all_dead_is_unavailable(
         assert trt.failure(engine, x=ONES).kind == "Unavailable"
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_engine_that_is_loaded_later_has_its_replicas_on_the_devices_that_are_left(
+    trt: TensorRt, doomed_devices: Pair, kill: Callable[[int], None], is_known: bool
+) -> None:
+    first = trt.load_plan(DOUBLE, device=f"cuda:{doomed_devices[0]}")
+    kill(0)
+    if is_known:
+        assert trt.failure(first, x=ONES).kind == "Unavailable"
+    engine = trt.load_plan(DOUBLE, device=on(doomed_devices), instances=2)
+    assert trt.runtime.engine(engine).devices == [f"fake:{doomed_devices[1]}"]
+    assert answers(trt, [trt.submit(engine, x=ONES) for _ in range(4)]) == [TWOS] * 4
+
+
+def test_an_engine_is_not_loaded_if_none_of_its_devices_is_left(
+    trt: TensorRt, doomed_devices: Pair, kill: Callable[[int], None]
+) -> None:
+    kill(0)
+    kill(1)
+    error = trt.refusal(DOUBLE, device=on(doomed_devices))
+    assert error.kind == "Unavailable"
+    assert "an illegal address" in str(error)
+
+
 def test_the_operator_leaves_a_dead_device_if_the_callers_tensors_are_elsewhere(
     trt: TensorRt, doomed_devices: Pair, kill: Callable[[int], None]
 ) -> None:
