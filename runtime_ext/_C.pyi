@@ -360,6 +360,9 @@ class Condition:
     @property
     def unused_seconds(self) -> float:
         """How long ago a request was submitted last, or, before the first, the engine was loaded."""
+    @property
+    def last_used_ns(self) -> int:
+        """When that was, by the runtime's clock: two values that are the same mean that no request came between."""
 
 class ManualClock:
     """A clock for tests that stands still until advance(); with `tick_ns`, it also moves on by that much

@@ -69,7 +69,7 @@ class Registry:
         self._settings = settings
         self._lookup = Lookup()
         self.residency = Residency(clock)
-        room = Room(runtime, settings, self.residency, sleep)
+        room = Room(runtime, settings, self.residency, sleep, clock)
         self._loader = Loader(runtime, settings, store.marks, store.compiled, room=room, trial=trial)
         threads = StoreThreads()
         build = build or ProcessBuild(tensorrt_options(settings), settings.build_timeout_s)

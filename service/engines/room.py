@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
-from runtime_ext import Runtime
+from runtime_ext import Condition, Runtime
 from trtserve.engines.engine import Engine
 from trtserve.engines.residency import RETRY_AFTER_S, Bytes, Choice, DoesNotFit, Residency
 from trtserve.engines.retries import Sleep, pause
@@ -20,6 +21,7 @@ from trtserve.text import shown_bytes
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.05  # while a load waits for room: nothing tells when an engine becomes idle
+MEASURE_EVERY_S = 1.0  # at most, all engines; those that may be evicted are measured at each look
 CPU_RESERVE = 4  # of the memory that is available at the start, 1 / CPU_RESERVE stays free …
 MOST_CPU_RESERVE = 4 * GIB  # … but no more than that: for requests (max_inflight_bytes) and the server itself
 DEVICE_RESERVE = 10  # of a device's memory, 1 / DEVICE_RESERVE: for requests' tensors, and the libraries
@@ -42,8 +44,17 @@ def total(memory: Memory) -> dict[str, int]:
 class Room:
     """Belongs to the event loop. Its caller holds the lock of the engine's ID."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, residency: Residency, sleep: Sleep) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: Settings,
+        residency: Residency,
+        sleep: Sleep,
+        clock: Callable[[], float],
+    ) -> None:
         self.residency = residency
+        self._clock = clock
+        self._measured_all_at = -math.inf
         self._runtime = runtime
         self._sleep = sleep
         self._most_wait_s = settings.load_timeout_s
@@ -54,7 +65,7 @@ class Room:
             residency.budgets[device] = size
         self._stopping = False
         # Both are set by the registry, before the first load.
-        self.idle: Callable[[], dict[int, float]] = dict  # seconds unused, by ID
+        self.idle: Callable[[Iterable[int]], dict[int, Condition]]  # those of these IDs that are idle
         self.evict: Callable[[int], Awaitable[bool]]  # whether it did
 
     def stop(self) -> None:
@@ -110,7 +121,6 @@ class Room:
     async def _wait_for(self, engine: Engine, needs: Bytes, of: Memory | None = None) -> None:
         waited = 0.0
         while True:
-            self._measure()
             choice = self._choose(engine, needs, of)
             if choice.fits:
                 return
@@ -128,8 +138,12 @@ class Room:
             waited += LOOK_EVERY_S
 
     def _choose(self, engine: Engine, needs: Bytes, of: Memory | None) -> Choice:
-        idle = self.idle()
-        idle.pop(engine.id, None)
+        if self._clock() - self._measured_all_at >= MEASURE_EVERY_S:
+            self._measured_all_at = self._clock()
+            self._measure(self.residency.loaded_ids())
+        if self.residency.fits(needs, own=engine.id):
+            return Choice(fits=True)
+        idle = self._measure(id for id in self.residency.evictable() if id != engine.id)
         try:
             return self.residency.choose(str(engine), needs, idle, own=engine.id, may_evict=engine.may_evict)
         except DoesNotFit as refusal:
@@ -137,10 +151,14 @@ class Room:
             kinds = _kinds(measured) if measured else " That is an estimate: it was not loaded yet."
             raise DoesNotFit(f"{refusal}{kinds}", retry_after=refusal.retry_after) from None
 
-    def _measure(self) -> None:
-        """Look again at what the idle engines take, because executions may have made it more."""
-        for id in self.idle():
-            self.residency.measured(id, total(self._runtime.memory(id)))
+    def _measure(self, ids: Iterable[int]) -> dict[int, float]:
+        """Look at what those of these engines take that are idle, once after each use, because executions may
+        have made it more. Returns for how many seconds each was not used."""
+        idle = self.idle(ids)
+        for id, now in idle.items():
+            if not self.residency.is_measured(id, now.last_used_ns):
+                self.residency.measured(id, total(self._runtime.memory(id)), now.last_used_ns)
+        return {id: now.unused_seconds for id, now in idle.items()}
 
     def _needs(self, engine: Engine) -> Bytes:
         """What the engine took when it was resident last, or else an estimate."""

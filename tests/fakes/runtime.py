@@ -350,8 +350,13 @@ class FakeRuntime:
         if id in self.conditions:
             return self.conditions[id]
         requests = sum(waiting.engine == id for waiting in self._waiting.values())
-        unused = float(self._uses - self._used.get(id, 0))
-        return Condition(self.engine(id).instances, requests=requests, unused_seconds=unused)
+        used = self._used.get(id, 0)
+        return Condition(
+            self.engine(id).instances,
+            requests=requests,
+            unused_seconds=float(self._uses - used),
+            last_used_ns=used,
+        )
 
     def left_behind(self) -> tuple[int, int]:
         return self.abandoned

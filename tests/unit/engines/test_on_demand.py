@@ -1,6 +1,7 @@
 """Engines that are loaded by requests and evicted for others, on a fake runtime."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -374,6 +375,35 @@ async def test_an_engine_that_was_just_loaded_is_not_evicted(settings: Settings)
         await server.add(onnx_plan(2), "c")
         assert len(slept) == LONGEST_STAY_S
         assert [state(server, name) for name in "abc"] == [State.DORMANT, State.READY, State.READY]
+
+
+async def test_a_load_that_waits_measures_an_idle_engine_once_after_each_use(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, asked = Clock(), Counter[tuple[str, int]]()
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+        await asyncio.sleep(0)
+
+    async with serving(settings, sleep=sleep, clock=clock) as server:
+        await three(server)
+        staying = [server.registry.resolve(name).engine.id for name in "bc"]
+        for id in staying:
+            server.registry.residency.release(id)
+            server.registry.residency.hold(id, {"cpu": MEMORY_BYTES}, pinned=False)
+            server.registry.residency.loaded(id, {"cpu": MEMORY_BYTES}, seconds=60.0)
+        clock.now += 2.0
+        submit(server.runtime, staying[1], [ROW])
+        for call in ("memory", "condition"):
+            real = getattr(server.runtime, call)
+            monkeypatch.setattr(
+                server.runtime, call, lambda id, call=call, real=real: asked.update([(call, id)]) or real(id)
+            )
+        await ask(server, "a")
+        assert clock.now >= LONGEST_STAY_S  # hundreds of looks
+        assert [asked["memory", id] for id in staying] == [2, 1]  # the first also when it is evicted
+        assert all(asked["condition", id] <= LONGEST_STAY_S + 5 for id in staying)
 
 
 async def test_an_engine_that_takes_more_than_was_expected_evicts_others(settings: Settings) -> None:
