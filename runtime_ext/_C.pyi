@@ -406,6 +406,9 @@ class Runtime:
         """Blocks. Open the backend and return its version; Unavailable with the reason if that fails."""
     def backend_builds(self, backend: str) -> bool:
         """Blocks. True if the backend builds plans. Opens the backend, and the libraries that builds need."""
+    def devices_of(self, backend: str, option: str) -> list[str]:
+        """Blocks. The devices that the option `device` stands for, each as LoadOptions takes it; opens the backend
+        and none of them. InvalidInput or Unsupported for one that there is not."""
     def build(
         self, backend: str, model: str, plan: str, options: BuildOptions, progress: BuildProgress
     ) -> None:

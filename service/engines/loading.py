@@ -152,7 +152,7 @@ class Loader:
             raise told from failure
 
     async def _load_after_trial(self, engine: Engine, plan: Path, name: str | None) -> None:
-        async with self._memory_for(engine), self.turns.turn():
+        async with self._memory_for(engine, plan), self.turns.turn():
             check_memory()
             if self._trials is None:
                 await self._load(engine, plan, name)
@@ -163,15 +163,15 @@ class Loader:
 
     async def load(self, engine: Engine, plan: Path) -> None:
         """Load a plan that has been loaded here before."""
-        async with self._memory_for(engine), self.turns.turn():
+        async with self._memory_for(engine, plan), self.turns.turn():
             await self._load(engine, plan, None)
 
     @asynccontextmanager
-    async def _memory_for(self, engine: Engine) -> AsyncIterator[None]:
+    async def _memory_for(self, engine: Engine, plan: Path) -> AsyncIterator[None]:
         """Hold memory for a load, and from then on what the loaded engine takes, until it is unloaded."""
         self.refuse_when_stopping()
         self._refuse_twice(engine)
-        await self._room.take(engine)
+        await self._room.take(engine, plan)
         try:
             yield
         except BaseException:

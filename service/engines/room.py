@@ -6,12 +6,14 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-from runtime_ext import Condition, Runtime
+from runtime_ext import Condition, Error, Runtime
 from trtserve.engines.engine import Engine
 from trtserve.engines.residency import RETRY_AFTER_S, Bytes, Choice, DoesNotFit, Residency
 from trtserve.engines.retries import Sleep, pause
-from trtserve.errors import Unavailable, stopping
+from trtserve.errors import TrtserveError, Unavailable, stopping
+from trtserve.formats.backends import runtime_backend
 from trtserve.formats.format import Format
 from trtserve.host_memory import available_bytes
 from trtserve.options.devices import FIRST_GPU
@@ -72,12 +74,13 @@ class Room:
         """End all waits for room."""
         self._stopping = True
 
-    async def take(self, engine: Engine) -> None:
+    async def take(self, engine: Engine, plan: Path) -> None:
         """Hold what the engine's load needs, once there is room. Raises DoesNotFit, and NotWanted."""
-        needs = self._needs(engine)
+        devices = await self._devices(engine, plan)
+        needs = self._needs(engine, devices)
         for device in needs:
             await self._find_budget(device)
-        async with self._in_turn(engine, self._devices(engine)[0]):
+        async with self._in_turn(engine, devices[0]):
             await self._wait_for(engine, needs)
             pinned = engine.stored.options.residency == "pinned"
             self.residency.hold(engine.id, needs, pinned=pinned)
@@ -160,21 +163,29 @@ class Room:
                 self.residency.measured(id, total(self._runtime.memory(id)), now.last_used_ns)
         return {id: now.unused_seconds for id, now in idle.items()}
 
-    def _needs(self, engine: Engine) -> Bytes:
+    def _needs(self, engine: Engine, devices: list[str]) -> Bytes:
         """What the engine took when it was resident last, or else an estimate."""
         last = self.residency.last(engine.id)
         if last is not None:
             return last
         factor = TENSORRT_FACTOR if engine.format == Format.TENSORRT else PLAN_FACTOR
         bytes = int(factor * engine.stored.plan_bytes) + LEAST_BYTES
-        return dict.fromkeys(self._devices(engine), bytes)
+        return dict.fromkeys(devices, bytes)
 
-    @staticmethod
-    def _devices(engine: Engine) -> list[str]:
-        """Where most of the engine is going to be; of `all` GPUs only the first is known before the load."""
+    async def _devices(self, engine: Engine, plan: Path) -> list[str]:
+        """Where most of the engine is going to be."""
+        option = engine.stored.options.device
         if engine.format != Format.TENSORRT:
             return ["cpu"]
-        return [FIRST_GPU.get(device, device) for device in engine.stored.options.device.split(",")]
+        if option == "all":
+            try:
+                return await asyncio.to_thread(self._all_devices, engine.backend, plan)
+            except (Error, TrtserveError, OSError) as failure:  # the load will tell
+                logger.debug("engine %s: its devices are not known: %s", engine, failure)
+        return [FIRST_GPU.get(device, device) for device in option.split(",")]
+
+    def _all_devices(self, backend: str, plan: Path) -> list[str]:
+        return self._runtime.devices_of(runtime_backend(backend, plan, self._runtime.backends()), "all")
 
     async def _find_budget(self, device: str) -> None:
         """Decide the budget of a device that the setting leaves out, before its first load."""

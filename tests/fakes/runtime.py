@@ -157,6 +157,9 @@ class FakeRuntime:
     def backend_builds(self, backend: str) -> bool:
         return backend in self.builders
 
+    def devices_of(self, backend: str, option: str) -> list[str]:
+        return (list(self.devices) or ["cuda:0"]) if option == "all" else option.split(",")
+
     def build(
         self, backend: str, model: str, plan: str, options: BuildOptions, progress: BuildProgress
     ) -> None:
@@ -184,7 +187,9 @@ class FakeRuntime:
                 id=id,
                 name=options.name,
                 backend=backend,
-                device="cpu" if options.device == "auto" else options.device,
+                device="cpu"
+                if options.device == "auto"
+                else ",".join(self.devices_of(backend, options.device)),
                 instances=options.instances or 1,
                 max_queue_size=options.max_queue_size,
                 max_batch_size=options.batch.max_batch_size or self.auto_batch_size,
@@ -244,9 +249,8 @@ class FakeRuntime:
         self._former.pop(id, None)
 
     def memory(self, id: int) -> dict[str, dict[str, int]]:
-        device = self.engine(id).device
         weights = self.memory_bytes.get(id, MEMORY_BYTES) - CONTEXT_BYTES
-        return {device: {"weights": weights, "contexts": CONTEXT_BYTES}}
+        return {device: {"weights": weights, "contexts": CONTEXT_BYTES} for device in self.engine(id).devices}
 
     def device_memory(self, device: str) -> tuple[int, int] | None:
         return self.devices.get(device)

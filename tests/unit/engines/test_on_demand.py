@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runtime_ext import Error
-from tests.fakes.plans import onnx_plan
+from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import MEMORY_BYTES, FakeRuntime, error
 from tests.submitting import submit
 from tests.unit.serving import Server, loaded, serving, until_loading
@@ -497,4 +497,49 @@ async def test_a_device_that_the_setting_leaves_out_has_what_is_free_less_a_rese
         await server.add(onnx_plan(0), "a", device="cuda:1")
         assert server.registry.residency.budgets["cuda:1"] == 80 * MEMORY_BYTES
         assert "cuda:0" not in server.registry.residency.budgets
+    runtime.end()
+
+
+async def test_a_load_on_all_devices_reserves_memory_on_each(tmp_path: Path) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+    runtime.devices = dict.fromkeys(("cuda:0", "cuda:1"), (100 * MEMORY_BYTES, 200 * MEMORY_BYTES))
+    settings = Settings(store=tmp_path / "store")
+    async with serving(settings, runtime) as server:
+        runtime.load_gate.clear()
+        plan = tensorrt_plan((11, 1, 0, 106))
+        adding = asyncio.create_task(server.add(plan, "a", device="all"))
+        await until_loading(server)
+        held = server.registry.residency.resident()
+        assert held["cuda:0"] == held["cuda:1"] > 0
+        runtime.load_gate.set()
+        await adding
+        held = server.registry.residency.resident()
+        assert held == {"cuda:0": MEMORY_BYTES, "cuda:1": MEMORY_BYTES}
+    runtime.end()
+
+
+async def test_a_device_that_is_full_refuses_an_engine_on_all_devices(tmp_path: Path) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+    runtime.devices = dict.fromkeys(("cuda:0", "cuda:1"), (100 * MEMORY_BYTES, 200 * MEMORY_BYTES))
+    settings = Settings(store=tmp_path / "store", memory_budget="cuda:1=1MiB")
+    async with serving(settings, runtime) as server:
+        with pytest.raises(DoesNotFit, match=r"on cuda:1, whose budget of 1\.0 MiB"):
+            await server.add(tensorrt_plan((11, 1, 0, 106)), "a", device="all")
+        assert runtime.loads == []
+    runtime.end()
+
+
+async def test_an_engine_whose_devices_are_not_known_is_left_to_its_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+
+    def missing(backend: str, option: str) -> list[str]:
+        raise error("Unavailable", "There is no such library.")
+
+    monkeypatch.setattr(runtime, "devices_of", missing)
+    runtime.load_error = error("Unavailable", "There is no library.")
+    async with serving(Settings(store=tmp_path / "store"), runtime) as server:
+        with pytest.raises(Error, match="There is no library"):
+            await server.add(tensorrt_plan((11, 1, 0, 106)), "a", device="all")
     runtime.end()
