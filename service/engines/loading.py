@@ -173,7 +173,11 @@ class Loader:
         self._refuse_twice(engine)
         await self._room.take(engine, plan)
         try:
-            yield
+            try:
+                yield
+            except (Error, TrtserveError) as failure:
+                await self._room.tell_what_it_needs(engine, failure)
+                raise
         except BaseException:
             if engine.id not in self._given_up:
                 self._room.residency.release(engine.id)

@@ -79,6 +79,10 @@ class Residency:
         """Whether measured() was told what the engine takes after this use."""
         return id not in self._held or self._held[id].measured_after == after
 
+    def held(self, id: int) -> Bytes:
+        """What an engine that is resident, or is being loaded, holds."""
+        return self._held[id].memory
+
     def last(self, id: int) -> Bytes | None:
         """What an engine held when it was measured last; None: it never was."""
         return self._last.get(id)
@@ -163,15 +167,36 @@ class Residency:
                 total[device] = total.get(device, 0) + size
         return total
 
-    def _refusal(self, name: str, needs: Bytes, short: Bytes, held: Bytes, pinned: Bytes) -> str:
+    def told(self, id: int, free: Bytes) -> str:
+        """What an engine that is being loaded needs, and what its devices have: "3.1 GiB on cuda:0, which …".
+
+        `free` is what the devices themselves have now.
+        """
+        others = self._without(id)
+        pinned = self._sum(each for other, each in self._held.items() if each.pinned and other != id)
         parts = []
-        for device in short:
-            budget = self.budgets[device]
-            free = max(0, budget - held.get(device, 0))
-            parts.append(
-                f"{shown_bytes(needs[device])} on {device}, whose budget of {shown_bytes(budget)} has "
-                f"{shown_bytes(free)} free; pinned engines hold {shown_bytes(pinned.get(device, 0))} of it"
-            )
+        for device, size in self._held[id].memory.items():
+            part = f"{shown_bytes(size)} on {device}"
+            if device in free:
+                part += f", which has {shown_bytes(free[device])} free"
+            if device in self.budgets:
+                part += f", and whose {self._budget(device, others, pinned)}"
+            parts.append(part)
+        return listed(parts)
+
+    def _budget(self, device: str, held: Bytes, pinned: Bytes) -> str:
+        budget = self.budgets[device]
+        free = max(0, budget - held.get(device, 0))
+        return (
+            f"budget of {shown_bytes(budget)} has {shown_bytes(free)} free; pinned engines hold "
+            f"{shown_bytes(pinned.get(device, 0))} of it"
+        )
+
+    def _refusal(self, name: str, needs: Bytes, short: Bytes, held: Bytes, pinned: Bytes) -> str:
+        parts = [
+            f"{shown_bytes(needs[device])} on {device}, whose {self._budget(device, held, pinned)}"
+            for device in short
+        ]
         return (
             f"Engine {name} needs {listed(parts)}: unload or unpin engines, or raise --memory-budget "
             "(TRTSERVE_MEMORY_BUDGET)."

@@ -18,6 +18,7 @@ from trtserve.formats.format import Format
 from trtserve.host_memory import available_bytes
 from trtserve.options.devices import FIRST_GPU
 from trtserve.settings import GIB, MIB, Settings, read_budget
+from trtserve.shortage import is_of_memory
 from trtserve.text import shown_bytes
 
 logger = logging.getLogger(__name__)
@@ -150,9 +151,27 @@ class Room:
         try:
             return self.residency.choose(str(engine), needs, idle, own=engine.id, may_evict=engine.may_evict)
         except DoesNotFit as refusal:
-            measured = of or engine.past.memory
-            kinds = _kinds(measured) if measured else " That is an estimate: it was not loaded yet."
+            kinds = _kinds(of or engine.past.memory)
             raise DoesNotFit(f"{refusal}{kinds}", retry_after=refusal.retry_after) from None
+
+    async def tell_what_it_needs(self, engine: Engine, failure: Error | TrtserveError) -> None:
+        """Complete the failure of a load for which take() held memory, if memory ran out."""
+        if not is_of_memory(failure):
+            return
+        free = await asyncio.to_thread(self._free, list(self.residency.held(engine.id)))
+        told = self.residency.told(engine.id, free)
+        kinds = _kinds(engine.past.memory)
+        failure.args = (f"{failure} Engine {engine} needs {told}.{kinds}",)
+
+    def _free(self, devices: list[str]) -> dict[str, int]:
+        """What these devices have free now, where that can be known. Blocks."""
+        found = {
+            device: available_bytes()
+            if device == "cpu"
+            else (self._runtime.device_memory(device) or (None,))[0]
+            for device in devices
+        }
+        return {device: size for device, size in found.items() if size is not None}
 
     def _measure(self, ids: Iterable[int]) -> dict[int, float]:
         """Look at what those of these engines take that are idle, once after each use, because executions may
@@ -208,7 +227,9 @@ class Room:
 
 
 def _kinds(memory: Memory) -> str:
-    """A sentence about what a load needs, by kind; empty where that is not known."""
+    """A sentence about what a load needs, by kind, as it was measured last."""
+    if not memory:
+        return " That is an estimate: it was not loaded yet."
     told = [
         f"{shown_bytes(size)} {kind} on {device}"
         for device, kinds in memory.items()

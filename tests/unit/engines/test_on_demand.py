@@ -543,3 +543,31 @@ async def test_an_engine_whose_devices_are_not_known_is_left_to_its_load(
         with pytest.raises(Error, match="There is no library"):
             await server.add(tensorrt_plan((11, 1, 0, 106)), "a", device="all")
     runtime.end()
+
+
+async def test_a_load_that_finds_too_little_memory_tells_what_it_needs_and_what_is_free(
+    tmp_path: Path,
+) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+    runtime.devices["cuda:0"] = (2 * MEMORY_BYTES, 200 * MEMORY_BYTES)
+    plan = tensorrt_plan((11, 1, 0, 106))
+    settings = Settings(store=tmp_path / "store", memory_budget=f"cuda:0={10 * MEMORY_BYTES}")
+    async with serving(settings, runtime) as server:
+        await server.add(tensorrt_plan((11, 1, 0, 107)), "b", device="cuda:0", residency="pinned")
+        await server.add(plan, "a", device="cuda:0")
+        await server.registry.unload("a")
+        runtime.load_error = error("Unavailable", "The load needs more memory than cuda:0 has.", 5.0)
+        with pytest.raises(Error) as failure:
+            await server.registry.load("a")
+        assert failure.value.retry_after == 5.0
+        id = server.registry.resolve("a").engine.id
+        assert str(failure.value) == (
+            f"The load needs more memory than cuda:0 has. Engine {id} (a) needs 8.0 MiB on cuda:0, which has "
+            "16.0 MiB free, and whose budget of 80.0 MiB has 72.0 MiB free; pinned engines hold 8.0 MiB of "
+            "it. When it was loaded, it took 8.0 MiB weights on cuda:0, 1.0 KiB contexts on cuda:0."
+        )
+        runtime.load_error = error("Unavailable", "There are too few threads.", 5.0)
+        with pytest.raises(Error, match=r"^There are too few threads\.$"):
+            await server.registry.load("a")
+        assert server.registry.residency.resident() == {"cuda:0": MEMORY_BYTES}
+    runtime.end()
