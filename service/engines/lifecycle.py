@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from runtime_ext import Error
-from trtserve.engines.engine import Engine, Resolved, State
+from trtserve.engines.engine import Engine, Past, Resolved, State
 from trtserve.engines.parts import Parts
 from trtserve.engines.progress import Progress
 from trtserve.engines.residency import DoesNotFit
@@ -47,7 +47,11 @@ class Lifecycle:
         """Show what the store holds, and return the engines to load."""
         unloaded = await self._stored(self._store.unloaded)
         engines = [
-            Engine(stored, State.UNLOADED if stored.id in unloaded else _state_at_start(stored))
+            Engine(
+                stored,
+                State.UNLOADED if stored.id in unloaded else _state_at_start(stored),
+                past=Past.of(stored),
+            )
             for stored in await self._stored(self._store.engines)
         ]
         names = await self._stored(self._store.names)
@@ -202,6 +206,7 @@ class Lifecycle:
             name, version = name or engine.stored.build.name, version or engine.stored.build.version
             build = engine.stored.build.with_(name=None, version=None)
             engine.stored = replace(engine.stored, build=build)
+        engine.stored = replace(engine.stored, measured=engine.past.measure)
         try:
             await self._rename(self._store.commit, engine.stored, name, version)
         except BaseException:
@@ -395,6 +400,22 @@ class Lifecycle:
         if engine.stored.damage:
             raise Unavailable(engine.stored.damage)
         await self._read(self._store.check_plan, engine.stored)
+
+    async def keep_measures(self) -> None:
+        """Keep what the engines take, where that is not what the store says: all in one change."""
+        news: list[StoredEngine] = []
+        for engine in self._lookup.engines():
+            self._loader.measure(engine)
+            measure = engine.past.measure
+            if measure is not None and engine.kept and not measure.is_like(engine.stored.measured):
+                engine.stored = replace(engine.stored, measured=measure)
+                news.append(engine.stored)
+        if not news:
+            return
+        try:
+            await self._stored(self._store.record_measures, news)
+        except Unavailable as broken:
+            logger.warning("what the engines take is not kept: %s", broken)
 
     # -- pointing
 

@@ -10,14 +10,14 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from runtime_ext import EngineInfo, Error, Runtime
-from trtserve.engines.engine import Engine
+from trtserve.engines.engine import Engine, State
 from trtserve.engines.room import Room, total
 from trtserve.engines.running_load import RunningLoad
 from trtserve.engines.seam_options import load_options
@@ -354,6 +354,12 @@ class Loader:
         engine.past.memory = memory
         await self._release(engine, lambda: self._take_down(engine, self.drain_left_s))
         logger.info("engine %s: evicted", engine)
+
+    def measure(self, engine: Engine) -> None:
+        """Look again at what an engine takes, if it is READY."""
+        if engine.state is State.READY:
+            with suppress(Error):
+                engine.past.memory = self._runtime.memory(engine.id)
 
     def _take_down(self, engine: Engine, drain_s: float) -> None:
         """Unload an engine. One that is DORMANT before or after keeps its counters. Blocks."""

@@ -81,6 +81,7 @@ class Registry:
         evictions = Evictions(self._parts, runtime, self.demand)
         room.idle, room.evict = evictions.idle, evictions.evict
         self._loading = 0  # stored engines whose load after a start has not ended
+        self._restoring = 0  # likewise, with those that have never been built
         self._operations: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
@@ -89,6 +90,7 @@ class Registry:
             # One that has never been built has never been served: nobody waits for it to be ready again.
             awaited = engine.stored.plan_digest is not None
             self._loading += awaited
+            self._restoring += 1
             self._begin(self._restore(engine, awaited))
 
     async def _restore(self, engine: Engine, awaited: bool) -> None:
@@ -96,6 +98,9 @@ class Registry:
             await self._lifecycle.restore(engine)
         finally:
             self._loading -= awaited
+            self._restoring -= 1
+            if self._restoring == 0:
+                self._begin(self._lifecycle.keep_measures())
 
     def begin_drain(self) -> None:
         """Start the drain time now, before close(): the server was asked to stop."""
@@ -114,6 +119,7 @@ class Registry:
         await self._settled(CLEAR_UP_S)
         if self._operations:
             logger.warning("%d operations have not ended within the drain time", len(self._operations))
+        await self._lifecycle.keep_measures()
         ready = [engine for engine in self.engines() if engine.state is State.READY]
         for engine in ready:
             engine.state = State.DRAINING

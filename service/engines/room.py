@@ -183,9 +183,9 @@ class Room:
         return {id: now.unused_seconds for id, now in idle.items()}
 
     def _needs(self, engine: Engine, devices: list[str]) -> Bytes:
-        """What the engine took when it was resident last, or else an estimate."""
-        last = self.residency.last(engine.id)
-        if last is not None:
+        """What the engine took when it was resident last on these devices, or else an estimate."""
+        last = self.residency.last(engine.id) or total(engine.past.memory)
+        if last.keys() >= set(devices):
             return last
         factor = TENSORRT_FACTOR if engine.format == Format.TENSORRT else PLAN_FACTOR
         bytes = int(factor * engine.stored.plan_bytes) + LEAST_BYTES

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from trtserve.engines.residency import LONGEST_STAY_S, DoesNotFit
 from trtserve.errors import QueueFull, Unavailable
 from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
+from trtserve.store.database import StoredEngine
+from trtserve.store.store import Store
 
 pytestmark = pytest.mark.anyio
 
@@ -570,4 +572,71 @@ async def test_a_load_that_finds_too_little_memory_tells_what_it_needs_and_what_
         with pytest.raises(Error, match=r"^There are too few threads\.$"):
             await server.registry.load("a")
         assert server.registry.residency.resident() == {"cuda:0": MEMORY_BYTES}
+    runtime.end()
+
+
+async def test_a_start_reserves_what_an_engine_took_before_it(settings: Settings) -> None:
+    async with serving(settings) as server:
+        await server.add(onnx_plan(0), "a")
+    async with serving(settings) as again:
+        again.runtime.load_gate.clear()
+        restart = again.registry.resolve("a").engine
+        await until_loading(again)
+        assert resident(again) == MEMORY_BYTES
+        assert restart.past.memory == {"cpu": {"weights": MEMORY_BYTES - 1024, "contexts": 1024}}
+        again.runtime.load_gate.set()
+        await loaded(again)
+
+
+async def test_a_stop_keeps_what_engines_have_grown_to_and_what_a_load_for_a_request_cost(
+    settings: Settings,
+) -> None:
+    async with serving(settings) as server:
+        first, *_ = await three(server)
+        await ask(server, "a")
+        cold_start = server.registry.resolve("a").engine.past.cold_start_seconds
+        server.runtime.memory_bytes[first] = MEMORY_BYTES * 5 // 4
+    store = Store(settings.store)
+    kept = {engine.id: engine.measured for engine in store.engines()}
+    store.close()
+    assert kept[first] is not None
+    assert kept[first].total == {"cpu": MEMORY_BYTES * 5 // 4}
+    assert kept[first].cold_start_seconds == cold_start is not None
+
+
+async def test_a_start_whose_engines_take_what_they_took_changes_no_row(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    real = Store.record_measures
+
+    def record(store: Store, engines: Sequence[StoredEngine]) -> None:
+        kept.extend(engine.id for engine in engines)
+        real(store, engines)
+
+    monkeypatch.setattr(Store, "record_measures", record)
+    async with serving(settings) as server:
+        resolved, _ = await server.add(onnx_plan(0), "a")
+    runtime = FakeRuntime()
+    runtime.memory_bytes[resolved.engine.id] = MEMORY_BYTES + 1024
+    async with serving(settings, runtime) as again:
+        await loaded(again)
+    assert kept == []
+    runtime.end()
+
+
+async def test_an_engine_that_moves_to_another_device_is_estimated_anew(tmp_path: Path) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+    runtime.devices = dict.fromkeys(("cuda:0", "cuda:1"), (100 * MEMORY_BYTES, 200 * MEMORY_BYTES))
+    async with serving(Settings(store=tmp_path / "store"), runtime) as server:
+        await server.add(tensorrt_plan((11, 1, 0, 106)), "a", device="cuda:0")
+        await server.registry.unload("a")
+        runtime.load_gate.clear()
+        loading = asyncio.create_task(server.registry.load("a", EngineOptions(device="cuda:1")))
+        await until_loading(server, 2)
+        held = server.registry.residency.resident()
+        assert held["cuda:0"] == 0
+        assert 0 < held["cuda:1"] < MEMORY_BYTES
+        runtime.load_gate.set()
+        await loading
     runtime.end()
