@@ -9,7 +9,7 @@ from itertools import islice
 from trtserve.engines.engine import Engine, EngineName, Resolved
 from trtserve.errors import NotFound
 from trtserve.store.database import StoredName
-from trtserve.text import shown
+from trtserve.text import first_of, shown
 
 Reference = str | tuple[str, str]
 """An ID or a name as text, alone or with a version."""
@@ -156,8 +156,5 @@ class Lookup:
 
 
 def _listed(refs: list[str], nothing: str = "There is none") -> str:
-    """A sentence that lists as many of them as a person reads."""
-    if not refs:
-        return f"{nothing}."
-    more = f" and {len(refs) - NAMED_AT_MOST} more" if len(refs) > NAMED_AT_MOST else ""
-    return f"There is: {', '.join(refs[:NAMED_AT_MOST])}{more}."
+    """A sentence that lists them."""
+    return f"There is: {first_of(refs, NAMED_AT_MOST)}." if refs else f"{nothing}."
