@@ -88,6 +88,17 @@ async def cold(settings: Settings, **parts: Any) -> AsyncIterator[tuple[Server, 
         yield server, first
 
 
+@asynccontextmanager
+async def busy(settings: Settings, **parts: Any) -> AsyncIterator[tuple[Server, int]]:
+    """A server whose engine `a` is not resident, while the other two have work; and its ID."""
+    async with serving(settings, **parts) as server:
+        first, second, third = await three(server)
+        server.runtime.hold()
+        for id in (second, third):
+            submit(server.runtime, id, [ROW])
+        yield server, first
+
+
 async def test_the_engine_that_was_unused_for_longest_makes_room_for_an_upload(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(0), "a")
@@ -178,11 +189,7 @@ async def test_a_load_that_lacks_something_is_tried_once_for_all_that_wait(setti
 
 
 async def test_an_engine_with_work_is_not_evicted_and_the_next_load_waits_for_it(settings: Settings) -> None:
-    async with serving(settings) as server:
-        first, second, third = await three(server)
-        server.runtime.hold()
-        for id in (second, third):
-            submit(server.runtime, id, [ROW])
+    async with busy(settings) as (server, first):
         asking = asyncio.create_task(ask(server, "a"))
         await until(lambda: server.registry.demand.waiting == 1)
         for _ in range(20):
@@ -198,11 +205,7 @@ async def test_a_load_for_which_nobody_waits_any_more_gives_up_its_wait_for_memo
     settings: Settings,
 ) -> None:
     sleep = Sleep()
-    async with serving(settings, sleep=sleep) as server:
-        _, second, third = await three(server)
-        server.runtime.hold()
-        for id in (second, third):
-            submit(server.runtime, id, [ROW])
+    async with busy(settings, sleep=sleep) as (server, _):
         asking = asyncio.create_task(ask(server, "a"))
         await until(lambda: sleep.times > 0)
         asking.cancel()
@@ -241,11 +244,7 @@ async def test_a_removal_during_the_wait_ends_it_and_nothing_is_left(settings: S
 
 async def test_an_unload_does_not_wait_for_the_memory_of_a_load(settings: Settings) -> None:
     sleep = Sleep()
-    async with serving(settings, sleep=sleep) as server:
-        _, second, third = await three(server)
-        server.runtime.hold()
-        for id in (second, third):
-            submit(server.runtime, id, [ROW])
+    async with busy(settings, sleep=sleep) as (server, _):
         asking = asyncio.create_task(ask(server, "a"))
         await until(lambda: sleep.times > 0)
         await server.registry.unload("a")
@@ -476,11 +475,7 @@ async def test_a_name_is_pointed_to_a_dormant_version_without_a_load(settings: S
 
 async def test_a_load_that_waits_for_memory_ends_when_the_server_stops(settings: Settings) -> None:
     sleep = Sleep()
-    async with serving(settings, sleep=sleep) as server:
-        _, second, third = await three(server)
-        server.runtime.hold()
-        for id in (second, third):
-            submit(server.runtime, id, [ROW])
+    async with busy(settings, sleep=sleep) as (server, _):
         asking = asyncio.create_task(ask(server, "a"))
         await until(lambda: sleep.times > 0)
         closing = asyncio.create_task(server.registry.close())
