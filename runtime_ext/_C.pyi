@@ -362,7 +362,7 @@ class Condition:
         """How long ago a request was submitted last, or, before the first, the engine was loaded."""
     @property
     def last_used_ns(self) -> int:
-        """When that was, by the runtime's clock: two values that are the same mean that no request came between."""
+        """When that was, by the runtime's clock; it changes with each request."""
 
 class ManualClock:
     """A clock for tests that stands still until advance(); with `tick_ns`, it also moves on by that much
@@ -407,8 +407,8 @@ class Runtime:
     def backend_builds(self, backend: str) -> bool:
         """Blocks. True if the backend builds plans. Opens the backend, and the libraries that builds need."""
     def devices_of(self, backend: str, option: str) -> list[str]:
-        """Blocks. The devices that the option `device` stands for, each as LoadOptions takes it; opens the backend
-        and none of them. InvalidInput or Unsupported for one that there is not."""
+        """Blocks. The devices that the option `device` stands for, each as LoadOptions takes it; opens the
+        backend and none of them. InvalidInput or Unsupported for one that there is not."""
     def build(
         self, backend: str, model: str, plan: str, options: BuildOptions, progress: BuildProgress
     ) -> None:
