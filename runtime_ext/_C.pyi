@@ -360,6 +360,9 @@ class Condition:
     @property
     def unused_seconds(self) -> float:
         """How long ago a request was submitted last, or, before the first, the engine was loaded."""
+    @property
+    def last_used_ns(self) -> int:
+        """When that was, by the runtime's clock; it changes with each request."""
 
 class ManualClock:
     """A clock for tests that stands still until advance(); with `tick_ns`, it also moves on by that much
@@ -403,6 +406,9 @@ class Runtime:
         """Blocks. Open the backend and return its version; Unavailable with the reason if that fails."""
     def backend_builds(self, backend: str) -> bool:
         """Blocks. True if the backend builds plans. Opens the backend, and the libraries that builds need."""
+    def devices_of(self, backend: str, option: str) -> list[str]:
+        """Blocks. The devices that the option `device` stands for, each as LoadOptions takes it; opens the
+        backend and none of them. InvalidInput or Unsupported for one that there is not."""
     def build(
         self, backend: str, model: str, plan: str, options: BuildOptions, progress: BuildProgress
     ) -> None:

@@ -275,6 +275,12 @@ void bind_runtime(py::module_& module) {
           [](const Runtime& runtime, const std::string& name) { return runtime.manager().backend_builds(name); },
           "backend"_a, NoGil())
       .def(
+          "devices_of",
+          [](const Runtime& runtime, const std::string& backend, const std::string& option) {
+            return runtime.manager().devices_of(backend, option);
+          },
+          "backend"_a, "option"_a, NoGil())
+      .def(
           "build",
           [](const Runtime& runtime, const std::string& backend, const std::string& model, const std::string& plan,
              const BuildOptions& options,

@@ -71,7 +71,8 @@ Condition::Condition(const ServedEngine& served, const Stuck& stuck)
       joins_requests(served.joins_requests()),
       requests(served.open_requests()),
       leases(served.leases()),
-      unused_seconds(std::chrono::duration<double>(served.unused_for()).count()) {}
+      unused_seconds(std::chrono::duration<double>(served.unused_for()).count()),
+      last_used_ns(Nanoseconds(served.last_used().time_since_epoch()).count()) {}
 
 void bind_stats(py::module_& module) {
   py::class_<HistogramInfo>(module, "Histogram")
@@ -121,7 +122,8 @@ void bind_stats(py::module_& module) {
       .def_readonly("joins_requests", &Condition::joins_requests)
       .def_readonly("requests", &Condition::requests)
       .def_readonly("leases", &Condition::leases)
-      .def_readonly("unused_seconds", &Condition::unused_seconds);
+      .def_readonly("unused_seconds", &Condition::unused_seconds)
+      .def_readonly("last_used_ns", &Condition::last_used_ns);
 }
 
 }  // namespace trtserve

@@ -71,6 +71,7 @@ struct Condition {
   size_t requests;
   size_t leases;
   double unused_seconds;
+  int64_t last_used_ns;
 };
 
 void bind_stats(pybind11::module_& module);

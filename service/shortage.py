@@ -34,6 +34,11 @@ def passes(failure: BaseException) -> bool:
     )
 
 
+def is_of_memory(failure: BaseException) -> bool:
+    """True if the failure is a shortage of memory; only its sentence tells that from other shortages."""
+    return passes(failure) and "memory" in str(failure)
+
+
 def shortage_behind(failure: BaseException) -> Unavailable | None:
     """The shortage that caused the failure; None if the cause is not a shortage."""
     match failure:

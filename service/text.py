@@ -36,6 +36,12 @@ def listed(words: Sequence[str], joined: str = "and") -> str:
     return f"{', '.join(first)} {joined} {last}" if first else last
 
 
+def first_of(words: Sequence[str], most: int) -> str:
+    """As many of the words as a person reads: a, b and 3 more."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return f"{', '.join(words[:most])}{more}"
+
+
 def shown_bytes(size: float) -> str:
     """Bytes for a sentence: 3.1 GiB."""
     units = ("B", "KiB", "MiB", "GiB", "TiB")

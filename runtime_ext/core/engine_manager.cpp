@@ -63,6 +63,10 @@ std::string EngineManager::backend_version(const std::string& name) const { retu
 
 bool EngineManager::backend_builds(const std::string& name) const { return plugin(name).backend()->builds(); }
 
+std::vector<std::string> EngineManager::devices_of(const std::string& backend, const std::string& option) const {
+  return plugin(backend).backend()->devices(option);
+}
+
 void EngineManager::build(const std::string& backend, const std::string& model_path, const std::string& plan_path,
                           const BuildOptions& options, BuildProgress& progress) const {
   const std::string label = c10::str("the ", backend, " backend");

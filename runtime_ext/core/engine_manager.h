@@ -33,6 +33,9 @@ class EngineManager {
   /// True if the backend builds plans. Opens the plugin.
   bool backend_builds(const std::string& name) const;
 
+  /// See Backend::devices. Opens the plugin.
+  std::vector<std::string> devices_of(const std::string& backend, const std::string& option) const;
+
   /// See Backend::build. Unavailable with a `retry_after` if memory, threads or descriptors are short, however the
   /// backend reports it.
   void build(const std::string& backend, const std::string& model_path, const std::string& plan_path,

@@ -79,7 +79,9 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   /// The accepted requests that have not ended.
   size_t open_requests() const { return executions_->open(); }
   /// How long ago a request was submitted last, or, before the first, the engine was loaded.
-  Nanoseconds unused_for() const { return clock_->glance() - last_used_.load(std::memory_order_relaxed); }
+  Nanoseconds unused_for() const { return clock_->glance() - last_used(); }
+  /// When that was.
+  TimePoint last_used() const { return last_used_.load(std::memory_order_relaxed); }
   size_t queue_depth() const { return queue_.depth(); }
   size_t instances() const { return replicas_.instances(); }
   /// The contexts that are in use, by requests or by operators.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from runtime_ext import DATATYPES, EngineInfo, TensorSpec
 from trtserve.engines.progress import Progress
@@ -13,6 +13,7 @@ from trtserve.errors import Conflict
 from trtserve.options.batching import AUTO, NEVER
 from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine
+from trtserve.store.measure import Measure
 
 
 class State(StrEnum):
@@ -35,12 +36,25 @@ class EngineName(NamedTuple):
 
 @dataclass
 class Past:
-    """What is known of an engine from all of its lives since the server's start."""
+    """What is known of an engine from all of its lives, those before a restart included."""
 
     memory: dict[str, dict[str, int]] = field(
         default_factory=dict
     )  # as it was measured last; see Runtime.memory
     cold_start_seconds: float | None = None  # of its last load for a request, with the wait for memory
+
+    @classmethod
+    def of(cls, stored: StoredEngine) -> Self:
+        """What the store has kept from before the start."""
+        kept = stored.measured
+        return cls(dict(kept.memory), kept.cold_start_seconds) if kept is not None else cls()
+
+    @property
+    def measure(self) -> Measure | None:
+        """What the store is to keep; None: it was not loaded yet."""
+        if not self.memory:
+            return None
+        return Measure(memory=self.memory, cold_start_seconds=self.cold_start_seconds)
 
 
 @dataclass(eq=False)

@@ -1,6 +1,8 @@
 """Evicts engines: unloads those without work, and keeps them so that the next request loads them again."""
 
-from runtime_ext import Error, Runtime
+from collections.abc import Iterable
+
+from runtime_ext import Condition, Error, Runtime
 from trtserve.engines.demand import Demand
 from trtserve.engines.engine import Engine, State
 from trtserve.engines.parts import Parts
@@ -15,31 +17,29 @@ class Evictions:
         self._runtime = runtime
         self._demand = demand
 
-    def idle(self) -> dict[int, float]:
-        """READY engines without work, and for how many seconds they were not used."""
-        found = ((engine, self._unused_s(engine)) for engine in self._lookup.engines())
-        return {engine.id: unused for engine, unused in found if unused is not None}
+    def idle(self, ids: Iterable[int]) -> dict[int, Condition]:
+        """Those of these engines that are READY and without work, and that nothing changes."""
+        found = {
+            id: self._without_work(engine)
+            for id in ids
+            if (engine := self._lookup.get(id)) is not None and not self._id_locks.is_held(id)
+        }
+        return {id: condition for id, condition in found.items() if condition is not None}
 
-    def _unused_s(self, engine: Engine) -> float | None:
-        """None while it has work, or is being changed."""
-        if engine.state is not State.READY or self._id_locks.is_held(engine.id):
-            return None
-        return self._without_work_s(engine)
-
-    def _without_work_s(self, engine: Engine) -> float | None:
-        if self._demand.is_awaited(engine.id):
+    def _without_work(self, engine: Engine) -> Condition | None:
+        if engine.state is not State.READY or self._demand.is_awaited(engine.id):
             return None
         try:
             now = self._runtime.condition(engine.id)
         except Error:
             return None
-        return None if now.requests or now.leases else now.unused_seconds
+        return None if now.requests or now.leases else now
 
     async def evict(self, id: int) -> bool:
         """Unload an engine that is still idle, and keep it DORMANT. False if it is not."""
         async with self._id_locks.hold(id):
             engine = self._lookup.get(id)
-            if engine is None or engine.state is not State.READY or self._without_work_s(engine) is None:
+            if engine is None or self._without_work(engine) is None:
                 return False
             # From here to the end of this step no request can reach it: they are submitted on this loop.
             engine.state, engine.moving = State.DRAINING, True

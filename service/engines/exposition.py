@@ -75,6 +75,7 @@ class Labelled(Protocol):
 
 
 E = TypeVar("E", bound=Labelled)
+K = TypeVar("K")
 
 
 class EngineFamilies(Generic[E]):
@@ -92,24 +93,32 @@ class EngineFamilies(Generic[E]):
         """One number for each engine that has one. `name` is without `_total`."""
         return WrittenFamily(name, meaning, "counter", self._numbers(f"{name}_total", value))
 
+    def gauges(
+        self,
+        name: str,
+        meaning: str,
+        labels: Sequence[str],
+        values: Callable[[E], Mapping[tuple[str, ...], int]],
+    ) -> Metric:
+        """A number for each engine and each tuple of values of more labels."""
+
+        def written(key: tuple[str, ...]) -> str:
+            own = [(label, f'{label}="{_escaped(value)}"') for label, value in zip(labels, key, strict=True)]
+            return ",".join(
+                text for _, text in sorted([("engine", LABELS), *own])
+            )  # as prometheus-client does
+
+        return WrittenFamily(name, meaning, "gauge", self._by_key(name, written, values))
+
     def counters(
         self, name: str, meaning: str, label: str, values: Callable[[E], Mapping[str, int]]
     ) -> Metric:
         """A number for each engine and each value of one more label. `name` is without `_total`."""
-        parts = []
-        text, keys = "", None
-        filled, known = "", None
-        for engine, labels in self._each():
-            counts = values(engine)
-            if counts != known:  # those of idle engines are often the same
-                if list(counts) != keys:
-                    keys = list(counts)
-                    text = "".join(
-                        f'{name}_total{{{LABELS},{label}="{_escaped(key)}"}} %d.0\n' for key in keys
-                    )
-                known, filled = counts, text % tuple(counts.values())
-            parts.append(filled.replace(LABELS, labels))
-        return WrittenFamily(name, meaning, "counter", "".join(parts))
+
+        def written(key: str) -> str:
+            return f'{LABELS},{label}="{_escaped(key)}"'
+
+        return WrittenFamily(name, meaning, "counter", self._by_key(f"{name}_total", written, values))
 
     def histogram(self, name: str, meaning: str, of: Callable[[E], Histogram]) -> Metric:
         """One histogram for each engine; all have the same bounds."""
@@ -134,6 +143,23 @@ class EngineFamilies(Generic[E]):
                 shown = f"{number}.0" if isinstance(number, int) else to_text(number)
                 lines.append(f"{sample}{{{labels}}} {shown}\n")
         return "".join(lines)
+
+    def _by_key(
+        self, sample: str, written: Callable[[K], str], values: Callable[[E], Mapping[K, int]]
+    ) -> str:
+        """A line for each engine and each key of its values; `written` makes all labels of a key."""
+        parts = []
+        text, keys = "", None
+        filled, known = "", None
+        for engine, labels in self._each():
+            numbers = values(engine)
+            if numbers != known:  # those of idle engines are often the same
+                if list(numbers) != keys:
+                    keys = list(numbers)
+                    text = "".join(f"{sample}{{{written(key)}}} %d.0\n" for key in keys)
+                known, filled = numbers, text % tuple(numbers.values())
+            parts.append(filled.replace(LABELS, labels))
+        return "".join(parts)
 
     def _each(self) -> Iterator[tuple[E, str]]:
         return zip(self._engines, self._labels, strict=True)

@@ -1,18 +1,16 @@
-"""Changes engines and names: from an upload into the store, and from there into the runtime.
+"""Changes engines that are kept: from the store into the runtime, and what names point to.
 
 A change of an engine holds the lock of its ID from the first step to the last. A change of names commits to
 the store, which returns all names, under one lock for all of them. Under an ID's lock no version starts or
-stops pointing to the engine. Above 400 lines, because the operations share most of their steps.
+stops pointing to the engine.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 
 from runtime_ext import Error
-from trtserve.engines.engine import Engine, Resolved, State
+from trtserve.engines.engine import Engine, Past, State
 from trtserve.engines.parts import Parts
 from trtserve.engines.progress import Progress
 from trtserve.engines.residency import DoesNotFit
@@ -24,8 +22,6 @@ from trtserve.options.engine_options import EngineOptions
 from trtserve.shortage import passes
 from trtserve.store.database import StoredEngine
 from trtserve.store.reserve import DiskFull
-from trtserve.store.staging import StagedPlan
-from trtserve.workers import UPLOADS
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +43,11 @@ class Lifecycle:
         """Show what the store holds, and return the engines to load."""
         unloaded = await self._stored(self._store.unloaded)
         engines = [
-            Engine(stored, State.UNLOADED if stored.id in unloaded else _state_at_start(stored))
+            Engine(
+                stored,
+                State.UNLOADED if stored.id in unloaded else _state_at_start(stored),
+                past=Past.of(stored),
+            )
             for stored in await self._stored(self._store.engines)
         ]
         names = await self._stored(self._store.names)
@@ -60,155 +60,27 @@ class Lifecycle:
         to_load = [engine for engine in engines if engine.state is State.LOADING]
         return sorted(to_load, key=lambda engine: engine.stored.options.residency != "pinned")
 
-    # -- adding
+    # -- loading what is kept
 
-    async def add(
-        self,
-        plan: StagedPlan,
-        wanted: StoredEngine,
-        name: str | None,
-        asked: EngineOptions,
-        version: int | None = None,
-        *,
-        renew: bool,
-        accepted: asyncio.Future[Resolved] | None = None,
-    ) -> tuple[Resolved, bool]:
-        """`accepted` is set once a restart would go on with the build of the engine, if it needs one."""
-        try:
-            self._loader.refuse_when_stopping()
-            self._loader.turns.check_room()
-            with self._builds.admitted() if wanted.build is not None else nullcontext():
-                return await self._add(plan, wanted, name, asked, version, renew=renew, accepted=accepted)
-        finally:
-            await UPLOADS.run(plan.discard)
-
-    async def _add(
-        self,
-        plan: StagedPlan,
-        wanted: StoredEngine,
-        name: str | None,
-        asked: EngineOptions,
-        version: int | None,
-        *,
-        renew: bool,
-        accepted: asyncio.Future[Resolved] | None,
-    ) -> tuple[Resolved, bool]:
-        async with self._id_locks.hold(wanted.id):
-            there = self._lookup.get(wanted.id)
-            if there is not None:
-                there.check_same_plan(wanted)
-            # Under the ID's lock an engine that is there is READY, UNLOADED or FAILED, or its load waits to
-            # be tried again.
-            if there is not None and there.state is State.READY:
-                if not renew:
-                    there.check_options(asked)
-                await self._repair(plan, there)
-                await self._ensure_loaded(self._lookup.get(wanted.id) or there, asked, renew)
-                engine = self._lookup.get(wanted.id) or there  # with the options that it is loaded with now
-                await self._rename(self._store.commit, engine.stored, name, version)
-                engine = self._lookup.get(wanted.id) or engine
-            else:
-                wanted.options.check()
-                engine = await self._load_new(plan, wanted, name, version, kept=there, accepted=accepted)
-            return self._lookup.label(engine, name), there is None
-
-    async def _repair(self, plan: StagedPlan, there: Engine) -> None:
-        """If the stored plan of a READY engine is damaged, replace it and reload the engine.
-
-        Where the upload is a model, a plan is built from it. The engine may have loaded the damaged bytes,
-        and a library may have mapped them.
-        """
-        if there.stored.build is not None:
-            await self._stored(self._store.adopt, plan, there.stored)
-        try:
-            await self._read(self._store.check_plan, there.stored)
-            return
-        except Unavailable as damage:
-            logger.warning("engine %s: repaired by an upload: %s", there, damage)
-        if there.stored.build is None:
-            await self._stored(self._store.adopt, plan, there.stored)
-        engine = Engine(there.stored, names=there.names)
-        self._lookup.show(engine)
-        try:
-            await self._loader.unload(there)
-            await self._builds.refresh(engine, again=True)
-            await self._loader.load(engine, self._store.plan_path(engine.stored))
-        except Exception as failure:
-            engine.state, engine.reason = State.FAILED, _reason(engine, failure)
-            raise
-        engine.state = State.READY
-
-    async def _load_new(
-        self,
-        plan: StagedPlan,
-        wanted: StoredEngine,
-        name: str | None,
-        version: int | None,
-        *,
-        kept: Engine | None,
-        accepted: asyncio.Future[Resolved] | None,
-    ) -> Engine:
-        """Load and store a new engine, or one that is stored but not loaded.
-
-        On failure everything is undone; but an engine that was accepted before its build is FAILED.
-        """
-        engine = Engine(wanted, names=kept.names if kept else (), kept=kept is not None)
-        if kept is not None:
-            engine.moving = kept.state is State.DORMANT
-            _take_over_build(kept, engine)
-        self._lookup.show(engine)
-        try:
-            await self._stored(self._store.adopt, plan, wanted)
-            if accepted is not None:
-                await self._accept(engine, name, version, accepted)
-            await self._builds.refresh(engine, again=True)
-            await self._loader.load_first(engine, self._store.plan_path(engine.stored), name)
-            await self._commit(engine, name, version)
-        except BaseException as failure:
-            logger.warning("engine %s: not added: %s", engine, failure)
-            if accepted is not None and accepted.done():
-                self._fail(engine, failure, engine.progress)
-            elif kept is None:
-                self._lookup.hide(engine)
-                await self._stored(self._store.delete_plan, wanted)
-            else:
-                _take_over_build(engine, kept)
-                self._lookup.show(kept)
-            raise
-        _is_ready(engine)
-        return engine
-
-    async def _accept(
-        self, engine: Engine, name: str | None, version: int | None, accepted: asyncio.Future[Resolved]
-    ) -> None:
-        """Store an engine that has yet to be built, and what is to point to it then."""
-        assert engine.stored.build is not None, "only a build is answered before it ends"
-        build = engine.stored.build.with_(name=name, version=version, failure=None)
-        engine.stored = replace(engine.stored, build=build)
-        await self._rename(self._store.commit, engine.stored, None)
-        engine.kept, engine.state = True, State.BUILDING
-        accepted.set_result(self._lookup.label(engine, None))
-
-    def _fail(self, engine: Engine, failure: BaseException, progress: Progress | None) -> Engine:
+    def fail(self, engine: Engine, failure: BaseException, progress: Progress | None) -> Engine:
         """Show a stored engine as FAILED; its next life begins with a load, an upload or a start."""
-        reason = _reason(engine, failure)
+        reason = reason_of(engine, failure)
         failed = Engine(engine.stored, State.FAILED, reason, names=engine.names, progress=progress)
         self._lookup.show(failed)
         return failed
 
-    async def _commit(self, engine: Engine, name: str | None, version: int | None = None) -> None:
+    async def commit(self, engine: Engine, name: str | None, version: int | None = None) -> None:
         """Store an engine that has just been loaded; if that fails, unload it."""
         if engine.stored.build is not None:
             name, version = name or engine.stored.build.name, version or engine.stored.build.version
             build = engine.stored.build.with_(name=None, version=None)
             engine.stored = replace(engine.stored, build=build)
+        engine.stored = replace(engine.stored, measured=engine.past.measure)
         try:
             await self._rename(self._store.commit, engine.stored, name, version)
         except BaseException:
             await self._loader.unload(engine, drain=False)
             raise
-
-    # -- loading what is kept
 
     async def load(self, ref: str, asked: EngineOptions, renew: bool) -> None:
         self._loader.refuse_when_stopping()
@@ -220,13 +92,13 @@ class Lifecycle:
                 if there is None:
                     continue
                 try:
-                    await self._ensure_loaded(there, asked, renew)
+                    await self.ensure_loaded(there, asked, renew)
                 except Exception as failure:
                     failures.append(failure)
         if failures:
             raise failures[0]
 
-    async def _ensure_loaded(self, there: Engine, asked: EngineOptions, renew: bool = False) -> None:
+    async def ensure_loaded(self, there: Engine, asked: EngineOptions, renew: bool = False) -> None:
         """Load a stored engine with these options, and its former ones for the rest.
 
         With `renew`, an engine that is READY with others is reloaded.
@@ -245,15 +117,15 @@ class Lifecycle:
         self._lookup.show(engine)
         try:
             await self._load_stored(engine, after_trial=there.state is State.FAILED)
-            await self._commit(engine, None)
+            await self.commit(engine, None)
         except Exception as failure:
-            _take_over_build(engine, there)
+            take_over_build(engine, there)
             if isinstance(failure, DiskFull) or (there.state is not State.FAILED and passes(failure)):
                 self._lookup.show(there)  # it is not at fault: it stays, or waits, as before
                 raise
-            failed = self._fail(there, failure, engine.progress)
+            failed = self.fail(there, failure, engine.progress)
             raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure
-        _is_ready(engine)
+        is_ready(engine)
 
     async def _keep_residency(self, engine: Engine, asked: EngineOptions) -> None:
         """Change the residency of a READY engine, which needs no load."""
@@ -283,15 +155,15 @@ class Lifecycle:
             try:
                 await self._load_restored(engine)
             except BaseException as failure:
-                _take_over_build(engine, there)
+                take_over_build(engine, there)
                 there.stored = engine.stored
                 ended = not isinstance(failure, Exception) or isinstance(failure, NotWanted)
                 if ended or self._loader.is_stopping or passes(failure):
                     self._lookup.show(there)  # it is not at fault
                     raise
-                failed = self._fail(there, failure, engine.progress)
+                failed = self.fail(there, failure, engine.progress)
                 raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure
-            _is_ready(engine)
+            is_ready(engine)
             engine.past.cold_start_seconds = self._clock() - began
             return True
 
@@ -307,7 +179,7 @@ class Lifecycle:
         try:
             await self._loader.unload(there)
             await self._loader.load(engine, self._store.plan_path(engine.stored))
-            await self._commit(engine, None)
+            await self.commit(engine, None)
         except Exception as failure:
             logger.warning("engine %s: not loaded with other options: %s", engine, failure)
             await self._reload_former(there)
@@ -322,7 +194,7 @@ class Lifecycle:
             await self._loader.load(engine, self._store.plan_path(engine.stored))
             engine.state = State.READY
         except Exception as failure:
-            engine.state, engine.reason = State.FAILED, _reason(engine, failure)
+            engine.state, engine.reason = State.FAILED, reason_of(engine, failure)
 
     async def restore(self, engine: Engine) -> None:
         """Load a stored engine after a start; it is FAILED if that fails.
@@ -344,7 +216,7 @@ class Lifecycle:
                         logger.info("engine %s: is left to its first request: %s", engine, failure)
                         engine.state, engine.reason, engine.may_evict = State.DORMANT, None, True
                         return
-                    engine.reason = _reason(engine, failure)
+                    engine.reason = reason_of(engine, failure)
                     # A build costs minutes: whatever it lacked, a person decides whether to try it again.
                     if (
                         not passes(failure)
@@ -367,7 +239,7 @@ class Lifecycle:
             await self._check(engine)
             await self._loader.load_suspect(engine, self._store.plan_path(engine.stored), mark)
         if engine.stored.build is not None and engine.stored.build.name is not None:
-            await self._commit(engine, None)  # what the upload was promised
+            await self.commit(engine, None)  # what the upload was promised
         elif engine.stored.batching != known:
             await self._record_check(engine)
 
@@ -396,6 +268,22 @@ class Lifecycle:
             raise Unavailable(engine.stored.damage)
         await self._read(self._store.check_plan, engine.stored)
 
+    async def keep_measures(self) -> None:
+        """Keep what the engines take, where that is not what the store says: all in one change."""
+        news: list[StoredEngine] = []
+        for engine in self._lookup.engines():
+            self._loader.measure(engine)
+            measure = engine.past.measure
+            if measure is not None and engine.kept and not measure.is_like(engine.stored.measured):
+                engine.stored = replace(engine.stored, measured=measure)
+                news.append(engine.stored)
+        if not news:
+            return
+        try:
+            await self._stored(self._store.record_measures, news)
+        except Unavailable as broken:
+            logger.warning("what the engines take is not kept: %s", broken)
+
     # -- pointing
 
     async def point(self, name: str, version: int) -> None:
@@ -409,7 +297,7 @@ class Lifecycle:
                 if engine.id != id:
                     continue
                 if engine.state is not State.DORMANT:
-                    await self._ensure_loaded(engine, EngineOptions())
+                    await self.ensure_loaded(engine, EngineOptions())
                 await self._rename(self._store.point, name, version)
                 return
 
@@ -420,7 +308,7 @@ def _state_at_start(stored: StoredEngine) -> State:
     return State.DORMANT if stored.options.residency == "lazy" and is_whole else State.LOADING
 
 
-def _is_ready(engine: Engine) -> None:
+def is_ready(engine: Engine) -> None:
     engine.state, engine.moving = State.READY, False
 
 
@@ -434,14 +322,14 @@ def _with(stored: StoredEngine, asked: EngineOptions) -> StoredEngine:
     return replace(stored, options=asked.over(stored.options), batching=batching)
 
 
-def _take_over_build(source: Engine, engine: Engine) -> None:
+def take_over_build(source: Engine, engine: Engine) -> None:
     """Give an engine the plan that another life of it has, or why that could not be built."""
     if source.stored.build is not None and engine.stored.build is not None:
         build, size = source.stored.build, source.stored.plan_bytes
         engine.stored = replace(engine.stored, build=build, plan_bytes=size)
 
 
-def _reason(engine: Engine, failure: BaseException) -> str:
+def reason_of(engine: Engine, failure: BaseException) -> str:
     """Why an engine could not be loaded: a sentence, which the log has too."""
     told = isinstance(failure, (TrtserveError, Error))
     reason = str(failure) if told else f"An unexpected {type(failure).__name__}; see the log."

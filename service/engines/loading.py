@@ -10,14 +10,14 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from runtime_ext import EngineInfo, Error, Runtime
-from trtserve.engines.engine import Engine
+from trtserve.engines.engine import Engine, State
 from trtserve.engines.room import Room, total
 from trtserve.engines.running_load import RunningLoad
 from trtserve.engines.seam_options import load_options
@@ -152,7 +152,7 @@ class Loader:
             raise told from failure
 
     async def _load_after_trial(self, engine: Engine, plan: Path, name: str | None) -> None:
-        async with self._memory_for(engine), self.turns.turn():
+        async with self._memory_for(engine, plan), self.turns.turn():
             check_memory()
             if self._trials is None:
                 await self._load(engine, plan, name)
@@ -163,17 +163,21 @@ class Loader:
 
     async def load(self, engine: Engine, plan: Path) -> None:
         """Load a plan that has been loaded here before."""
-        async with self._memory_for(engine), self.turns.turn():
+        async with self._memory_for(engine, plan), self.turns.turn():
             await self._load(engine, plan, None)
 
     @asynccontextmanager
-    async def _memory_for(self, engine: Engine) -> AsyncIterator[None]:
+    async def _memory_for(self, engine: Engine, plan: Path) -> AsyncIterator[None]:
         """Hold memory for a load, and from then on what the loaded engine takes, until it is unloaded."""
         self.refuse_when_stopping()
         self._refuse_twice(engine)
-        await self._room.take(engine)
+        await self._room.take(engine, plan)
         try:
-            yield
+            try:
+                yield
+            except (Error, TrtserveError) as failure:
+                await self._room.tell_what_it_needs(engine, failure)
+                raise
         except BaseException:
             if engine.id not in self._given_up:
                 self._room.residency.release(engine.id)
@@ -350,6 +354,12 @@ class Loader:
         engine.past.memory = memory
         await self._release(engine, lambda: self._take_down(engine, self.drain_left_s))
         logger.info("engine %s: evicted", engine)
+
+    def measure(self, engine: Engine) -> None:
+        """Look again at what an engine takes, if it is READY."""
+        if engine.state is State.READY:
+            with suppress(Error):
+                engine.past.memory = self._runtime.memory(engine.id)
 
     def _take_down(self, engine: Engine, drain_s: float) -> None:
         """Unload an engine. One that is DORMANT before or after keeps its counters. Blocks."""

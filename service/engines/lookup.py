@@ -1,6 +1,6 @@
 """What each reference in a URL (an engine ID or a name, with or without a version) stands for.
 
-Every request asks it, so asking is one look-up; a change, which is rare, derives everything again.
+Every request asks it, so asking is one look-up; a change derives again what it touches.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,10 @@ from itertools import islice
 from trtserve.engines.engine import Engine, EngineName, Resolved
 from trtserve.errors import NotFound
 from trtserve.store.database import StoredName
-from trtserve.text import shown
+from trtserve.text import first_of, shown
+
+Reference = str | tuple[str, str]
+"""An ID or a name as text, alone or with a version."""
 
 NAMED_AT_MOST = 20  # references that a NotFound lists
 
@@ -22,7 +25,9 @@ class Lookup:
         self._numbers: dict[int, int] = {}  # by engine ID, ascending in that order
         self._last_number = 0
         self._names: Mapping[str, StoredName] = {}  # what they point to is in _engines
-        self._by_ref: dict[str | tuple[str, str], Resolved] = {}  # by reference, and by that and version
+        self._pointing: dict[int, list[EngineName]] = {}  # by engine ID
+        self._by_ref: dict[Reference, Resolved] = {}
+        self._refs: dict[int, set[Reference]] = {}  # by engine ID, what stands for it in _by_ref
 
     def engines(self) -> list[Engine]:
         return list(self._engines.values())
@@ -84,35 +89,59 @@ class Lookup:
                 self._last_number += 1
                 self._numbers[engine.id] = self._last_number
             self._engines[engine.id] = engine
-        self._derive()
+            self._derive(engine)
 
     def hide(self, engine: Engine) -> None:
         """Remove an engine that no name points to any more."""
         del self._engines[engine.id], self._numbers[engine.id]
-        self._derive()
+        self._replace(engine.id, {})
 
     def rename(self, names: Mapping[str, StoredName]) -> None:
         """Replace all names with these."""
-        self._names = names
-        self._derive()
+        before, self._names = self._names, names
+        # A change has all names and is of one or two, so only those that differ are derived again.
+        changed = {name for name in before.keys() | names.keys() if before.get(name) != names.get(name)}
+        touched: dict[int, None] = {}  # in the order of the names
+        for name in sorted(changed):
+            for known in (before.get(name), names.get(name)):
+                touched |= dict.fromkeys(known.versions.values()) if known is not None else {}
+        for id in touched:
+            kept = [pointing for pointing in self._pointing.pop(id, []) if pointing.name not in changed]
+            if kept:
+                self._pointing[id] = kept
+        for name in changed & names.keys():
+            known = names[name]
+            for version, id in known.versions.items():
+                self._pointing.setdefault(id, []).append(EngineName(name, version, version == known.current))
+        for id in touched:
+            if id in self._engines:
+                self._derive(self._engines[id])
 
-    def _derive(self) -> None:
-        pointing: dict[int, list[EngineName]] = {}
-        for name, known in self._names.items():
-            for version, id in known.versions.items():
-                pointing.setdefault(id, []).append(EngineName(name, version, version == known.current))
-        by_ref: dict[str | tuple[str, str], Resolved] = {}
-        for engine in self._engines.values():
-            engine.names = tuple(pointing.get(engine.id, ()))
-            by_ref[str(engine.id)] = labelled = self.label(engine, None)
-            by_ref[str(engine.id), str(labelled.version or 1)] = labelled
-        for name, known in self._names.items():
-            for version, id in known.versions.items():
-                by_ref[name, str(version)] = Resolved(self._engines[id], name, version)
-            by_ref[name] = by_ref[name, str(known.current)]
-        # What is as it was stays the same object: requests have found out more about it (see Template).
-        before = self._by_ref
-        self._by_ref = {ref: _same(before.get(ref), resolved) for ref, resolved in by_ref.items()}
+    def _derive(self, engine: Engine) -> None:
+        """Find out again what the names of an engine are, and what stands for it."""
+        engine.names = tuple(sorted(self._pointing.get(engine.id, ())))
+        labelled = self.label(engine, None)
+        refs: dict[Reference, Resolved] = {
+            str(engine.id): labelled,
+            (str(engine.id), str(labelled.version or 1)): labelled,
+        }
+        for name, version, is_current in engine.names:
+            refs[name, str(version)] = pointing = Resolved(engine, name, version)
+            if is_current:
+                refs[name] = pointing
+        self._replace(engine.id, refs)
+
+    def _replace(self, id: int, refs: dict[Reference, Resolved]) -> None:
+        """Let exactly these references stand for the engine."""
+        for ref in self._refs.pop(id, set()) - refs.keys():
+            if self._by_ref[ref].engine.id == id:  # or it stands for another already
+                del self._by_ref[ref]
+        for ref, resolved in refs.items():
+            # What is as it was stays the same object: requests have found out more about it (see Template).
+            if self._by_ref.get(ref) != resolved:
+                self._by_ref[ref] = resolved
+        if refs:
+            self._refs[id] = set(refs)
 
     def _what_there_is(self, ref: str, version: str | None) -> str:
         known = self._by_ref.get(ref)
@@ -126,13 +155,6 @@ class Lookup:
         return f"There is no engine {shown(ref)}. {_listed(refs)}"
 
 
-def _same(before: Resolved | None, now: Resolved) -> Resolved:
-    return before if before is not None and before == now else now
-
-
 def _listed(refs: list[str], nothing: str = "There is none") -> str:
-    """A sentence that lists as many of them as a person reads."""
-    if not refs:
-        return f"{nothing}."
-    more = f" and {len(refs) - NAMED_AT_MOST} more" if len(refs) > NAMED_AT_MOST else ""
-    return f"There is: {', '.join(refs[:NAMED_AT_MOST])}{more}."
+    """A sentence that lists them."""
+    return f"There is: {first_of(refs, NAMED_AT_MOST)}." if refs else f"{nothing}."

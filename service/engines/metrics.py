@@ -12,7 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from runtime_ext import Duration, EngineStats, Runtime
+from runtime_ext import Duration, EngineInfo, EngineStats, Error, Runtime
 from trtserve.engines.engine import State
 from trtserve.engines.exposition import EngineFamilies, write
 from trtserve.engines.registry import Registry
@@ -54,10 +54,18 @@ class Metrics:
 
 class _SeenEngine(NamedTuple):
     state: State
-    name: str
     id: int
+    info: EngineInfo | None
     load_seconds: float | None
-    devices: list[str]
+    cold_start_seconds: float | None
+
+    @property
+    def name(self) -> str:
+        return self.info.name if self.info else ""
+
+    @property
+    def devices(self) -> list[str]:
+        return self.info.devices if self.info else []
 
 
 @dataclass(slots=True)
@@ -82,10 +90,12 @@ class EngineCollector(Collector):
     def look(self) -> None:
         """Read, on the event loop, the state that belongs to it: little, since it is of every engine."""
         registry = self._registry
-        engines = []
-        for engine in registry.engines():
-            name, devices = (engine.info.name, engine.info.devices) if engine.info else ("", [])
-            engines.append(_SeenEngine(engine.state, name, engine.id, engine.load_seconds, devices))
+        engines = [
+            _SeenEngine(
+                engine.state, engine.id, engine.info, engine.load_seconds, engine.past.cold_start_seconds
+            )
+            for engine in registry.engines()
+        ]
         numbers = [
             (
                 "trtserve_engines_retried",
@@ -113,7 +123,7 @@ class EngineCollector(Collector):
             engines,
             numbers,
             dict(registry.builds.outcomes),
-            ResidencySeen.of(registry, self._runtime),
+            ResidencySeen.of(registry),
         )
 
     def collect(self) -> Iterator[Metric]:
@@ -167,6 +177,7 @@ class EngineCollector(Collector):
         yield from _backend(families, stats)
         yield from self._left_behind()
         yield from self._server()
+        yield from self._each_engine()
         yield from residency_metrics(self._seen.residency)
 
     def _left_behind(self) -> Iterator[Metric]:
@@ -191,17 +202,6 @@ class EngineCollector(Collector):
         for device in sorted(used | seen.dead.keys()):
             devices.add_metric([device], int(device in seen.dead))
         yield devices
-        replicas = GaugeMetricFamily(
-            "trtserve_engine_replicas_lost",
-            "Devices of a READY engine that are dead, where it has several.",
-            labels=["engine", "id"],
-        )
-        for engine in seen.engines:
-            if engine.state is State.READY and len(engine.devices) > 1:
-                replicas.add_metric(
-                    [engine.name, str(engine.id)], len(seen.dead.keys() & set(engine.devices))
-                )
-        yield replicas
         states = GaugeMetricFamily("trtserve_engines", "Engines by state.", labels=["state"])
         in_state = Tally(engine.state for engine in seen.engines)
         for state in State:
@@ -215,9 +215,44 @@ class EngineCollector(Collector):
         for outcome, count in seen.builds.items():
             builds.add_metric([outcome], count)
         yield builds
-        yield EngineFamilies(seen.engines).gauge(
+
+    def _each_engine(self) -> Iterator[Metric]:
+        dead = self._seen.dead.keys()
+        families = EngineFamilies(self._seen.engines)
+
+        def lost(engine: _SeenEngine) -> int | None:
+            has_several = engine.state is State.READY and len(engine.devices) > 1
+            return len(dead & set(engine.devices)) if has_several else None
+
+        yield families.gauge(
+            "trtserve_engine_replicas_lost",
+            "Devices of a READY engine that are dead, where it has several.",
+            lost,
+        )
+        yield families.gauge(
             "trtserve_engine_load_seconds", "Seconds that the engine's load took.", attrgetter("load_seconds")
         )
+        yield families.gauge(
+            "trtserve_engine_cold_start_seconds",
+            "Seconds that the engine's last load for a request took, with the wait for memory.",
+            attrgetter("cold_start_seconds"),
+        )
+        yield families.gauges(
+            "trtserve_engine_memory_bytes",
+            "Bytes that a loaded engine takes, by device and kind.",
+            ("device", "kind"),
+            self._memory,
+        )
+
+    def _memory(self, engine: _SeenEngine) -> dict[tuple[str, ...], int]:
+        """Asked here, on the scrape's thread, since each engine is a call."""
+        if engine.state is not State.READY:
+            return {}
+        try:
+            memory = self._runtime.memory(engine.id)
+        except Error:  # it was unloaded meanwhile
+            return {}
+        return {(device, kind): size for device, kinds in memory.items() for kind, size in kinds.items()}
 
 
 def _seconds(duration: Callable[[EngineStats], Duration]) -> Callable[[EngineStats], float]:

@@ -7,6 +7,7 @@ from runtime_ext import Condition, Error, Runtime
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.registry import Registry
 from trtserve.errors import Unavailable
+from trtserve.text import first_of
 
 NAMED_AT_MOST = 10  # engines in a sentence
 
@@ -96,9 +97,7 @@ def _cut_off(engines: list[Engine]) -> list[str]:
     """A sentence, if there are any."""
     if not engines:
         return []
-    shown = [str(engine) for engine in engines[:NAMED_AT_MOST]]
-    more = f" and {len(engines) - NAMED_AT_MOST} more" if len(engines) > NAMED_AT_MOST else ""
-    return [f"No device is left for engine {', '.join(shown)}{more}."]
+    return [f"No device is left for engine {first_of([str(engine) for engine in engines], NAMED_AT_MOST)}."]
 
 
 def _is_dead(device: str, reason: str) -> str:

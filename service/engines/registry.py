@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from runtime_ext import Runtime
+from trtserve.engines.adding import Adding
 from trtserve.engines.building import Builds
 from trtserve.engines.demand import Demand, NotResident
 from trtserve.engines.endings import Endings
@@ -69,18 +70,21 @@ class Registry:
         self._settings = settings
         self._lookup = Lookup()
         self.residency = Residency(clock)
-        room = Room(runtime, settings, self.residency, sleep)
+        room = Room(runtime, settings, self.residency, sleep, clock)
         self._loader = Loader(runtime, settings, store.marks, store.compiled, room=room, trial=trial)
         threads = StoreThreads()
         build = build or ProcessBuild(tensorrt_options(settings), settings.build_timeout_s)
         self.builds = Builds(runtime, settings, store, threads, build)
         self._parts = Parts(store, threads, self._lookup, self._loader, self.builds)
         self._lifecycle = Lifecycle(self._parts, sleep, clock)
+        self._adding = Adding(self._parts, self._lifecycle)
         self.demand = Demand(self._lookup, self._lifecycle.wake, self._begin)
         self._endings = Endings(self._parts, self.demand)
         evictions = Evictions(self._parts, runtime, self.demand)
         room.idle, room.evict = evictions.idle, evictions.evict
         self._loading = 0  # stored engines whose load after a start has not ended
+        self._restoring = 0  # likewise, with those that have never been built
+        self._restored = asyncio.Event()  # set once there are no more
         self._operations: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
@@ -89,13 +93,24 @@ class Registry:
             # One that has never been built has never been served: nobody waits for it to be ready again.
             awaited = engine.stored.plan_digest is not None
             self._loading += awaited
+            self._restoring += 1
             self._begin(self._restore(engine, awaited))
+        if self._restoring == 0:
+            self._restored.set()
+
+    async def restored(self) -> None:
+        """Return once the load of each stored engine after the start has ended, well or not."""
+        await self._restored.wait()
 
     async def _restore(self, engine: Engine, awaited: bool) -> None:
         try:
             await self._lifecycle.restore(engine)
         finally:
             self._loading -= awaited
+            self._restoring -= 1
+            if self._restoring == 0:
+                self._restored.set()
+                self._begin(self._lifecycle.keep_measures())
 
     def begin_drain(self) -> None:
         """Start the drain time now, before close(): the server was asked to stop."""
@@ -114,6 +129,7 @@ class Registry:
         await self._settled(CLEAR_UP_S)
         if self._operations:
             logger.warning("%d operations have not ended within the drain time", len(self._operations))
+        await self._lifecycle.keep_measures()
         ready = [engine for engine in self.engines() if engine.state is State.READY]
         for engine in ready:
             engine.state = State.DRAINING
@@ -240,7 +256,7 @@ class Registry:
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
             build=source,
         )
-        adding = self._lifecycle.add(plan, wanted, name, options, version, renew=renew, accepted=accepted)
+        adding = self._adding.add(plan, wanted, name, options, version, renew=renew, accepted=accepted)
         return await self._run(adding)
 
     async def accept(

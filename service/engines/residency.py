@@ -30,6 +30,11 @@ class Held:
     memory: Bytes
     pinned: bool
     stays_until: float | None = None  # by the policy's clock; None: it is not loaded yet
+    measured_after: int | None = None  # the use that measured() was told; None: not measured since the load
+
+    def may_go(self, now: float) -> bool:
+        """True if it may be evicted, unless it has work."""
+        return not self.pinned and self.stays_until is not None and self.stays_until <= now
 
 
 @dataclass(frozen=True)
@@ -48,20 +53,43 @@ class Residency:
         self._clock = clock
         self.budgets: dict[str, int] = {}  # bytes; a device without one has no limit
         self._held: dict[int, Held] = {}
+        self._taken: dict[str, int] = {}  # by device: the sum of _held, because every load asks for it
         self._last: dict[int, Bytes] = {}  # what engines held when they were resident last
 
     # -- asking
 
     def resident(self) -> dict[str, int]:
         """Bytes that are held, by device."""
-        return dict.fromkeys(self.budgets, 0) | self._sum(self._held.values())
+        taken = {device: size for device, size in self._taken.items() if size}
+        return dict.fromkeys(self.budgets, 0) | taken
 
     def holds(self, id: int) -> bool:
         return id in self._held
 
+    def loaded_ids(self) -> list[int]:
+        """The engines whose load is over."""
+        return [id for id, held in self._held.items() if held.stays_until is not None]
+
+    def evictable(self) -> list[int]:
+        """The engines that may be evicted now, unless they have work."""
+        now = self._clock()
+        return [id for id, held in self._held.items() if held.may_go(now)]
+
+    def is_measured(self, id: int, after: int) -> bool:
+        """Whether measured() was told what the engine takes after this use."""
+        return id not in self._held or self._held[id].measured_after == after
+
+    def held(self, id: int) -> Bytes:
+        """What an engine that is resident, or is being loaded, holds."""
+        return self._held[id].memory
+
     def last(self, id: int) -> Bytes | None:
         """What an engine held when it was measured last; None: it never was."""
         return self._last.get(id)
+
+    def fits(self, needs: Bytes, own: int | None = None) -> bool:
+        """Whether there is room for this now; what the engine `own` holds counts as free."""
+        return not self._short(needs, self._without(own))
 
     def choose(
         self,
@@ -77,14 +105,14 @@ class Residency:
         What the engine `own` holds counts as free. Raises DoesNotFit, which names the engine, if there would
         be no room even without all others that are not pinned, or, without `may_evict`, if there is none now.
         """
-        others = [held for id, held in self._held.items() if id != own]
-        short = self._short(needs, self._sum(others))
+        others = self._without(own)
+        short = self._short(needs, others)
         if not short:
             return Choice(fits=True)
-        pinned = self._sum(each for each in others if each.pinned)
+        pinned = self._sum(each for id, each in self._held.items() if each.pinned and id != own)
         never = self._short(needs, pinned)
         if never or not may_evict:
-            refusal = self._refusal(name, needs, never or short, self._sum(others), pinned)
+            refusal = self._refusal(name, needs, never or short, others, pinned)
             raise DoesNotFit(refusal, retry_after=RETRY_AFTER_S)
         return Choice(evict=self._victims(short, idle))
 
@@ -95,7 +123,7 @@ class Residency:
         victims: list[int] = []
         for id in sorted(idle, key=lambda id: -idle[id]):
             held = self._held.get(id)
-            if held is None or held.pinned or held.stays_until is None or held.stays_until > now:
+            if held is None or not held.may_go(now):
                 continue
             if not any(held.memory.get(device, 0) > 0 and lack > 0 for device, lack in short.items()):
                 continue
@@ -124,6 +152,13 @@ class Residency:
         }
         return {device: lack for device, lack in lacks.items() if lack > 0}
 
+    def _without(self, own: int | None) -> dict[str, int]:
+        """What is held, by device, without what the engine `own` holds."""
+        if own not in self._held:
+            return self._taken
+        mine = self._held[own].memory
+        return {device: size - mine.get(device, 0) for device, size in self._taken.items()}
+
     @staticmethod
     def _sum(held: Iterable[Held]) -> dict[str, int]:
         total: dict[str, int] = {}
@@ -132,15 +167,36 @@ class Residency:
                 total[device] = total.get(device, 0) + size
         return total
 
-    def _refusal(self, name: str, needs: Bytes, short: Bytes, held: Bytes, pinned: Bytes) -> str:
+    def told(self, id: int, free: Bytes) -> str:
+        """What an engine that is being loaded needs, and what its devices have: "3.1 GiB on cuda:0, which …".
+
+        `free` is what the devices themselves have now.
+        """
+        others = self._without(id)
+        pinned = self._sum(each for other, each in self._held.items() if each.pinned and other != id)
         parts = []
-        for device in short:
-            budget = self.budgets[device]
-            free = max(0, budget - held.get(device, 0))
-            parts.append(
-                f"{shown_bytes(needs[device])} on {device}, whose budget of {shown_bytes(budget)} has "
-                f"{shown_bytes(free)} free; pinned engines hold {shown_bytes(pinned.get(device, 0))} of it"
-            )
+        for device, size in self._held[id].memory.items():
+            part = f"{shown_bytes(size)} on {device}"
+            if device in free:
+                part += f", which has {shown_bytes(free[device])} free"
+            if device in self.budgets:
+                part += f", and whose {self._budget(device, others, pinned)}"
+            parts.append(part)
+        return listed(parts)
+
+    def _budget(self, device: str, held: Bytes, pinned: Bytes) -> str:
+        budget = self.budgets[device]
+        free = max(0, budget - held.get(device, 0))
+        return (
+            f"budget of {shown_bytes(budget)} has {shown_bytes(free)} free; pinned engines hold "
+            f"{shown_bytes(pinned.get(device, 0))} of it"
+        )
+
+    def _refusal(self, name: str, needs: Bytes, short: Bytes, held: Bytes, pinned: Bytes) -> str:
+        parts = [
+            f"{shown_bytes(needs[device])} on {device}, whose {self._budget(device, held, pinned)}"
+            for device in short
+        ]
         return (
             f"Engine {name} needs {listed(parts)}: unload or unpin engines, or raise --memory-budget "
             "(TRTSERVE_MEMORY_BUDGET)."
@@ -151,18 +207,21 @@ class Residency:
     def hold(self, id: int, memory: Bytes, *, pinned: bool) -> None:
         """Reserve this for an engine that is about to be loaded; choose() said that it fits."""
         assert id not in self._held, "an engine is loaded once at a time"
-        self._held[id] = Held(memory, pinned)
+        self._held[id] = Held({}, pinned)
+        self._change(id, memory)
 
     def loaded(self, id: int, memory: Bytes, seconds: float) -> None:
         """The engine's load is over, after so many seconds, and took this memory."""
-        held = self._held[id]
-        self._held[id] = Held(memory, held.pinned, self._clock() + self.stay_s(seconds))
+        self._held[id].stays_until = self._clock() + self.stay_s(seconds)
+        self._change(id, memory)
         self._last[id] = memory
 
-    def measured(self, id: int, memory: Bytes) -> None:
-        """A loaded engine takes this memory now."""
+    def measured(self, id: int, memory: Bytes, after: int | None = None) -> None:
+        """A loaded engine takes this memory now, after a use: a number that differs for each."""
         if id in self._held:
-            self._held[id].memory = self._last[id] = memory
+            self._change(id, memory)
+            self._held[id].measured_after = after
+            self._last[id] = memory
 
     def pin(self, id: int, pinned: bool) -> None:
         if id in self._held:
@@ -170,7 +229,16 @@ class Residency:
 
     def release(self, id: int) -> None:
         """The engine holds nothing any more."""
-        self._held.pop(id, None)
+        if id in self._held:
+            self._change(id, {})
+            del self._held[id]
+
+    def _change(self, id: int, memory: Bytes) -> None:
+        """An engine holds this from now on, and nothing else."""
+        for sign, of in ((-1, self._held[id].memory), (1, memory)):
+            for device, size in of.items():
+                self._taken[device] = self._taken.get(device, 0) + sign * size
+        self._held[id].memory = memory
 
     def forget(self, id: int) -> None:
         """The engine is gone for good."""

@@ -2,24 +2,29 @@
 
 import asyncio
 import logging
+import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-from runtime_ext import Runtime
+from runtime_ext import Condition, Error, Runtime
 from trtserve.engines.engine import Engine
 from trtserve.engines.residency import RETRY_AFTER_S, Bytes, Choice, DoesNotFit, Residency
 from trtserve.engines.retries import Sleep, pause
-from trtserve.errors import Unavailable, stopping
+from trtserve.errors import TrtserveError, Unavailable, stopping
+from trtserve.formats.backends import runtime_backend
 from trtserve.formats.format import Format
 from trtserve.host_memory import available_bytes
 from trtserve.options.devices import FIRST_GPU
 from trtserve.settings import GIB, MIB, Settings, read_budget
+from trtserve.shortage import is_of_memory
 from trtserve.text import shown_bytes
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.05  # while a load waits for room: nothing tells when an engine becomes idle
+MEASURE_EVERY_S = 1.0  # at most, all engines; those that may be evicted are measured at each look
 CPU_RESERVE = 4  # of the memory that is available at the start, 1 / CPU_RESERVE stays free …
 MOST_CPU_RESERVE = 4 * GIB  # … but no more than that: for requests (max_inflight_bytes) and the server itself
 DEVICE_RESERVE = 10  # of a device's memory, 1 / DEVICE_RESERVE: for requests' tensors, and the libraries
@@ -42,8 +47,17 @@ def total(memory: Memory) -> dict[str, int]:
 class Room:
     """Belongs to the event loop. Its caller holds the lock of the engine's ID."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, residency: Residency, sleep: Sleep) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: Settings,
+        residency: Residency,
+        sleep: Sleep,
+        clock: Callable[[], float],
+    ) -> None:
         self.residency = residency
+        self._clock = clock
+        self._measured_all_at = -math.inf
         self._runtime = runtime
         self._sleep = sleep
         self._most_wait_s = settings.load_timeout_s
@@ -54,19 +68,20 @@ class Room:
             residency.budgets[device] = size
         self._stopping = False
         # Both are set by the registry, before the first load.
-        self.idle: Callable[[], dict[int, float]] = dict  # seconds unused, by ID
+        self.idle: Callable[[Iterable[int]], dict[int, Condition]]  # those of these IDs that are idle
         self.evict: Callable[[int], Awaitable[bool]]  # whether it did
 
     def stop(self) -> None:
         """End all waits for room."""
         self._stopping = True
 
-    async def take(self, engine: Engine) -> None:
+    async def take(self, engine: Engine, plan: Path) -> None:
         """Hold what the engine's load needs, once there is room. Raises DoesNotFit, and NotWanted."""
-        needs = self._needs(engine)
+        devices = await self._devices(engine, plan)
+        needs = self._needs(engine, devices)
         for device in needs:
             await self._find_budget(device)
-        async with self._in_turn(engine, self._devices(engine)[0]):
+        async with self._in_turn(engine, devices[0]):
             await self._wait_for(engine, needs)
             pinned = engine.stored.options.residency == "pinned"
             self.residency.hold(engine.id, needs, pinned=pinned)
@@ -110,7 +125,6 @@ class Room:
     async def _wait_for(self, engine: Engine, needs: Bytes, of: Memory | None = None) -> None:
         waited = 0.0
         while True:
-            self._measure()
             choice = self._choose(engine, needs, of)
             if choice.fits:
                 return
@@ -128,37 +142,72 @@ class Room:
             waited += LOOK_EVERY_S
 
     def _choose(self, engine: Engine, needs: Bytes, of: Memory | None) -> Choice:
-        idle = self.idle()
-        idle.pop(engine.id, None)
+        if self._clock() - self._measured_all_at >= MEASURE_EVERY_S:
+            self._measured_all_at = self._clock()
+            self._measure(self.residency.loaded_ids())
+        if self.residency.fits(needs, own=engine.id):
+            return Choice(fits=True)
+        idle = self._measure(id for id in self.residency.evictable() if id != engine.id)
         try:
             return self.residency.choose(str(engine), needs, idle, own=engine.id, may_evict=engine.may_evict)
         except DoesNotFit as refusal:
-            measured = of or engine.past.memory
-            kinds = _kinds(measured) if measured else " That is an estimate: it was not loaded yet."
+            kinds = _kinds(of or engine.past.memory)
             raise DoesNotFit(f"{refusal}{kinds}", retry_after=refusal.retry_after) from None
 
-    def _measure(self) -> None:
-        """Look again at what the idle engines take, because executions may have made it more."""
-        for id in self.idle():
-            self.residency.measured(id, total(self._runtime.memory(id)))
+    async def tell_what_it_needs(self, engine: Engine, failure: Error | TrtserveError) -> None:
+        """Complete the failure of a load for which take() held memory, if memory ran out."""
+        if not is_of_memory(failure):
+            return
+        free = await asyncio.to_thread(self._free, list(self.residency.held(engine.id)))
+        told = self.residency.told(engine.id, free)
+        kinds = _kinds(engine.past.memory)
+        failure.args = (f"{failure} Engine {engine} needs {told}.{kinds}",)
 
-    def _needs(self, engine: Engine) -> Bytes:
-        """What the engine took when it was resident last, or else an estimate; of dead devices, nothing."""
-        needs = self.residency.last(engine.id) or self._estimate(engine)
+    def _free(self, devices: list[str]) -> dict[str, int]:
+        """What these devices have free now, where that can be known. Blocks."""
+        found = {
+            device: available_bytes()
+            if device == "cpu"
+            else (self._runtime.device_memory(device) or (None,))[0]
+            for device in devices
+        }
+        return {device: size for device, size in found.items() if size is not None}
+
+    def _measure(self, ids: Iterable[int]) -> dict[int, float]:
+        """Look at what those of these engines take that are idle, once after each use, because executions may
+        have made it more. Returns for how many seconds each was not used."""
+        idle = self.idle(ids)
+        for id, now in idle.items():
+            if not self.residency.is_measured(id, now.last_used_ns):
+                self.residency.measured(id, total(self._runtime.memory(id)), now.last_used_ns)
+        return {id: now.unused_seconds for id, now in idle.items()}
+
+    def _needs(self, engine: Engine, devices: list[str]) -> Bytes:
+        """What the engine took when it was resident last on these devices, or else an estimate; of dead devices,
+        nothing."""
         dead = self._runtime.dead_devices()
-        return {device: size for device, size in needs.items() if device not in dead}
-
-    def _estimate(self, engine: Engine) -> Bytes:
+        devices = [device for device in devices if device not in dead]
+        last = self.residency.last(engine.id) or total(engine.past.memory)
+        if last.keys() >= set(devices):
+            return {device: size for device, size in last.items() if device not in dead}
         factor = TENSORRT_FACTOR if engine.format == Format.TENSORRT else PLAN_FACTOR
         bytes = int(factor * engine.stored.plan_bytes) + LEAST_BYTES
-        return dict.fromkeys(self._devices(engine), bytes)
+        return dict.fromkeys(devices, bytes)
 
-    @staticmethod
-    def _devices(engine: Engine) -> list[str]:
-        """Where most of the engine is going to be; of `all` GPUs only the first is known before the load."""
+    async def _devices(self, engine: Engine, plan: Path) -> list[str]:
+        """Where most of the engine is going to be."""
+        option = engine.stored.options.device
         if engine.format != Format.TENSORRT:
             return ["cpu"]
-        return [FIRST_GPU.get(device, device) for device in engine.stored.options.device.split(",")]
+        if option == "all":
+            try:
+                return await asyncio.to_thread(self._all_devices, engine.backend, plan)
+            except (Error, TrtserveError, OSError) as failure:  # the load will tell
+                logger.debug("engine %s: its devices are not known: %s", engine, failure)
+        return [FIRST_GPU.get(device, device) for device in option.split(",")]
+
+    def _all_devices(self, backend: str, plan: Path) -> list[str]:
+        return self._runtime.devices_of(runtime_backend(backend, plan, self._runtime.backends()), "all")
 
     async def _find_budget(self, device: str) -> None:
         """Decide the budget of a device that the setting leaves out, before its first load."""
@@ -181,7 +230,9 @@ class Room:
 
 
 def _kinds(memory: Memory) -> str:
-    """A sentence about what a load needs, by kind; empty where that is not known."""
+    """A sentence about what a load needs, by kind, as it was measured last."""
+    if not memory:
+        return " That is an estimate: it was not loaded yet."
     told = [
         f"{shown_bytes(size)} {kind} on {device}"
         for device, kinds in memory.items()

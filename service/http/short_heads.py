@@ -19,7 +19,7 @@ from trtserve.errors import TrtserveError
 from trtserve.http.allowed_hosts import AllowedHosts
 from trtserve.http.connection import refusal
 from trtserve.http.headers import in_ns, read_headers
-from trtserve.inference.calls import HERE_BYTES, RequestHead
+from trtserve.inference.call import HERE_BYTES, RequestHead
 
 # The paths of the routes in routes.infer: an engine or a name; a model, which may have a version.
 TARGET = re.compile(rb"/(?:engines/([^/?#]+)|v2/models/([^/?#]+)(?:/versions/([^/?#]+))?)/infer")

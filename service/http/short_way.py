@@ -32,7 +32,8 @@ from trtserve.http.content_coding import compressed, compressed_here, is_short
 from trtserve.http.short_heads import KnownHead, KnownHeads
 from trtserve.http.stopping import unfinished
 from trtserve.http.timed import TimedHttp
-from trtserve.inference.calls import Call, Inference
+from trtserve.inference.call import Call
+from trtserve.inference.calls import Inference
 from trtserve.inference.inflight import InflightBytes, KeptOutputs, Untaken
 from trtserve.inference.recent import Recent
 from trtserve.settings import Settings

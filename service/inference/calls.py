@@ -1,121 +1,38 @@
 """An inference request from its head and body to its answer, over any protocol.
 
 Every request takes this path, so work that requests share is done once: what the JSON of a binary body says
-is kept with its head (see Template). Then a request costs one look-up, one submit, and one look-up for its
-answer. Above 400 lines, because the ways from a body to the queue differ in a few lines each.
+is kept with its head (see Template). Then a request costs a look-up, a submit, and a look-up for its answer.
 """
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import cast
 
-from runtime_ext import Completion, CutDocument, GrpcMessage, Output, Prepared, Runtime
+from runtime_ext import Completion, CutDocument, GrpcMessage, Output, Runtime
 from trtserve import codec
-from trtserve.codec import (
-    Body,
-    BodyForm,
-    Form,
-    InferRequest,
-    Selected,
-    json_alike,
-    json_large,
-    open_inference,
-    raw,
-)
+from trtserve.codec import Body, InferRequest, Selected, json_alike, json_large, open_inference
 from trtserve.codec.request import Unread
 from trtserve.engines.demand import NotResident
 from trtserve.engines.engine import Resolved
 from trtserve.engines.registry import Registry
-from trtserve.errors import DeadlineExceeded, InvalidInput, NotFound, unknown_model
+from trtserve.errors import InvalidInput, NotFound, unknown_model
+from trtserve.inference.call import HERE_BYTES, Answer, Call, Done, RequestHead
 from trtserve.inference.completions import Completions
 from trtserve.inference.inflight import InflightBytes, Share
-from trtserve.inference.late import Refusal, failure_of, time_asked
-from trtserve.inference.recent import Recent
-from trtserve.inference.shared_memory import (
-    Regions,
-    check_outputs,
-    input_bytes,
-    read_inputs,
-    write_outputs,
-)
-from trtserve.inference.templates import JsonTemplates, Pattern, Template
-from trtserve.options.batching import read_dims
+from trtserve.inference.late import failure_of
+from trtserve.inference.late_calls import LateCalls
+from trtserve.inference.patterns import DOCUMENT_BYTES, Patterns
+from trtserve.inference.shared_memory import Regions, check_outputs, input_bytes, read_inputs, write_outputs
+from trtserve.inference.templates import JsonTemplates, Template
 from trtserve.settings import Settings
 from trtserve.workers import CODINGS
 
-HERE_BYTES = (
-    2_097_152  # of numbers as text that the event loop reads itself (about 10 ms); a thread reads more
-)
-DOCUMENT_BYTES = 4096  # of the JSON of a binary body whose template is kept
-TEMPLATES = 4096  # kept of all heads together
-PATTERNS = 4096  # likewise
-PATTERN_TENSORS = 16  # inputs and outputs of a request whose pattern is kept
+__all__ = ["DOCUMENT_BYTES", "HERE_BYTES", "Inference", "RequestHead"]
 
 
-@dataclass(slots=True, eq=False)
-class RequestHead:
-    """What a request's target and headers say; requests with the same head may share it.
-
-    The form's timeout and the length of its JSON may differ between them: see start().
-    """
-
-    ref: str
-    version: str | None  # as in the target; None: the current one
-    form: BodyForm
-    header_length: int  # of the JSON in the binary form; -1: another form
-    of_model: bool = False  # asks for a model of the Open Inference Protocol, not for an engine
-    shared: bool = True  # False: belongs to one request, so that nothing is kept for the next
-    json_key: bytes = (
-        b""  # equal for heads whose JSON bodies say the same; empty if the body is not JSON alone
-    )
-
-    @classmethod
-    def of(
-        cls, ref: str, version: str | None, form: BodyForm, *, of_model: bool = False, shared: bool = True
-    ) -> "RequestHead":
-        length = form.header_length or ""
-        # Any other value is refused when the body is decoded.
-        known = length.isascii() and length.isdecimal() and len(length) <= open_inference.LENGTH_DIGITS
-        head = cls(ref, version, form, int(length) if known else -1, of_model, shared)
-        if form.header_length is None and form.body is Form.PROTOCOL:
-            head.json_key = repr((ref, version, form, of_model)).encode()
-        return head
-
-
-@dataclass(slots=True)
-class Call:
-    """A request in progress."""
-
-    resolved: Resolved
-    ticket: int
-    request: InferRequest
-    selected: Selected
-    template: Template | None
-    made: int = 0  # bytes of inputs outside the body; they count as in progress until the completion
-    late: asyncio.Task[None] | None = None  # begins the request, which waits until its engine is resident
-
-    def take_over(self, begun: "Call") -> None:
-        """Become the call that has begun, after the wait for its engine."""
-        self.resolved, self.ticket, self.request = begun.resolved, begun.ticket, begun.request
-        self.selected, self.template, self.made = begun.selected, begun.template, begun.made
-        self.late = begun.late
-
-    @property
-    def engine_id(self) -> int:
-        return self.resolved.engine.id
-
-
-Done = Callable[[Completion], None]
-Answer = tuple[list[Body], dict[str, str]]
-"""Its body in parts, and its headers."""
-
-
-class Inference:
-    """Belongs to the event loop."""
+class Inference(Patterns):
+    """The ways of a request to the queue, and of its answer back. Belongs to the event loop."""
 
     def __init__(
         self,
@@ -127,7 +44,7 @@ class Inference:
         inflight: InflightBytes,
         shared_memory: Regions,
     ) -> None:
-        self._runtime = runtime
+        super().__init__(runtime)
         self._registry = registry
         self._demand = registry.demand
         self._completions = completions
@@ -135,11 +52,9 @@ class Inference:
         self._shared_memory = shared_memory
         self._json = JsonTemplates()
         self._limit = settings.max_request_bytes
-        self.templates: Recent[tuple[RequestHead, bytes], Template] = Recent(TEMPLATES)  # by their documents
-        self.patterns: Recent[tuple[RequestHead, object], Pattern] = Recent(PATTERNS)
-        self._timeout_ns = None
-        if settings.request_timeout_s is not None:
-            self._timeout_ns = int(min(settings.request_timeout_s * 1e9, codec.LONGEST_NS))
+        limit_s = settings.request_timeout_s
+        self._timeout_ns = None if limit_s is None else int(min(limit_s * 1e9, codec.LONGEST_NS))
+        self._late = LateCalls(registry, self._timeout_ns)
 
     def check(self, head: RequestHead, length: int, header_length: int | None = None) -> None:
         """Raise the error for a request that can be refused before its body of `length` bytes arrives.
@@ -193,12 +108,7 @@ class Inference:
         except NotResident:
             rest = memoryview(body)[offset:] if offset else body
             return self._start_late(
-                head,
-                partial(self._limit_of, head, rest, written, timeout_ns),
-                lambda left_ns: self.start_long(
-                    head, rest, done, None, header_length=header_length, timeout_ns=left_ns or timeout_ns
-                ),
-                done,
+                head, rest, done, share=None, header_length=header_length, timeout_ns=timeout_ns
             )
         if head.json_key:
             rest = memoryview(body)[offset:] if offset else body
@@ -208,7 +118,7 @@ class Inference:
         if 0 < written <= DOCUMENT_BYTES and end <= len(body):
             template = self.templates.get((head, bytes(body[offset:end])))
         if template is None or template.resolved is not resolved:
-            read = self._read(head, resolved, memoryview(body)[offset:] if offset else body, written)
+            read = self.read(head, resolved, memoryview(body)[offset:] if offset else body, written)
             if not isinstance(read, Template):
                 limit_ns = self._limit_ns(read, timeout_ns)
                 return self._submit(head, resolved, read, limit_ns, done)
@@ -244,7 +154,7 @@ class Inference:
         call = self._submit(head, resolved, request, limit_ns, done)
         if cut is not None and not request.shared:
             coded = head.form.answer_coding is not None
-            find = partial(self._pattern, head, resolved, request)
+            find = partial(self.pattern, head, resolved, request)
             self._json.learn(key, resolved, request, coded, find)
         return call
 
@@ -291,7 +201,7 @@ class Inference:
             async def begin(left_ns: int | None) -> Call:
                 return self.start_request(head, request, left_ns, done)
 
-            return self._start_late(head, limit, begin, done)
+            return self._late.start(head, limit, begin, done)
         return self._submit(head, resolved, request, timeout_ns, done)
 
     def known(self, head: RequestHead, request: InferRequest) -> Template | None:
@@ -306,7 +216,7 @@ class Inference:
             resolved = self.ready(head.ref, head.version, head.of_model)
         except NotResident:
             return None
-        prepared, selected = self._pattern(head, resolved, request)
+        prepared, selected = self.pattern(head, resolved, request)
         without_data = replace(request, inputs=[], id=None)
         template = Template(resolved, prepared, without_data, selected, coded=False)
         return template if template.alike else None
@@ -332,68 +242,6 @@ class Inference:
         self._expect_done(ticket, done)
         return Call(resolved, ticket, request, template.selected, template)
 
-    def _start_late(
-        self,
-        head: RequestHead,
-        limit: Callable[[], Awaitable[int | None]],
-        begin: Callable[[int | None], Awaitable[Call]],
-        done: Done,
-    ) -> Call:
-        """A call that begins once its engine is resident; `done` gets a Refusal if it never does.
-
-        `limit` reads how many nanoseconds the request may take; `begin` submits it, with what is left of
-        them.
-        """
-        resolved = self._registry.resolve(head.ref, head.version)
-        call = Call(resolved, 0, InferRequest([]), [], None)
-        begun = self._begin_late(call, head, limit, begin, done)
-        call.late = asyncio.get_running_loop().create_task(begun)
-        return call
-
-    async def _begin_late(
-        self,
-        call: Call,
-        head: RequestHead,
-        limit: Callable[[], Awaitable[int | None]],
-        begin: Callable[[int | None], Awaitable[Call]],
-        done: Done,
-    ) -> None:
-        came = time.monotonic_ns()
-        ends: asyncio.Timeout | None = None
-        try:
-            limit_ns = await limit()
-            async with asyncio.timeout(None) as ends:
-                if limit_ns is not None:
-                    left_s = (limit_ns - (time.monotonic_ns() - came)) / 1e9
-                    ends.reschedule(asyncio.get_running_loop().time() + left_s)
-                await self._resident(head)
-                left_ns = None if limit_ns is None else max(1, limit_ns - (time.monotonic_ns() - came))
-                begun = await begin(left_ns)
-            self._demand.late += 1
-            call.take_over(begun)
-        except Exception as failure:
-            call.late = None
-            if ends is None or not ends.expired():
-                done(cast("Completion", Refusal(failure)))
-                return
-            sentence = f"The request's deadline passed while engine {call.resolved.engine} was being loaded."
-            done(cast("Completion", Refusal(DeadlineExceeded(sentence))))
-
-    async def _resident(self, head: RequestHead) -> None:
-        try:
-            await self._demand.resident(head.ref, head.version)
-        except NotFound as missing:
-            if head.of_model:
-                raise unknown_model(missing) from None
-            raise
-
-    async def _limit_of(self, head: RequestHead, body: Body, written: int, own: int | None) -> int | None:
-        """How long a request may take whose body is not read yet; see _limit_ns()."""
-        if own is None:
-            read = partial(time_asked, head.form, body, written)
-            own = await CODINGS.run(read) if len(body) > HERE_BYTES else read()
-        return own or self._timeout_ns
-
     async def start_long(
         self,
         head: RequestHead,
@@ -413,22 +261,38 @@ class Inference:
             resolved = self.ready(head.ref, head.version, head.of_model)
         except NotResident:
             return self._start_late(
-                head,
-                partial(self._limit_of, head, body, written, timeout_ns),
-                lambda left_ns: self.start_long(
-                    head, body, done, share, header_length=header_length, timeout_ns=left_ns or timeout_ns
-                ),
-                done,
+                head, body, done, share=share, header_length=header_length, timeout_ns=timeout_ns
             )
         if share is None or written in range(DOCUMENT_BYTES + 1):
             return self.start(head, body, 0, done, header_length=header_length, timeout_ns=timeout_ns)
         if len(body) > HERE_BYTES:
-            read = await CODINGS.run(self._read, head, resolved, body, head.header_length)
+            read = await CODINGS.run(self.read, head, resolved, body, head.header_length)
         else:
-            read = self._read(head, resolved, body, head.header_length)
+            read = self.read(head, resolved, body, head.header_length)
         assert not isinstance(read, Template), "a longer document has none"
         await self.read_long(head, read, share)
         return self.start_request(head, read, timeout_ns or None, done)
+
+    def _start_late(
+        self,
+        head: RequestHead,
+        body: Body,
+        done: Done,
+        *,
+        share: Share | None,
+        header_length: int | None,
+        timeout_ns: int | None,
+    ) -> Call:
+        """A call that start_long() begins once its engine is resident."""
+        written = head.header_length if header_length is None else header_length
+        return self._late.start(
+            head,
+            partial(self._late.limit_of, head, body, written, timeout_ns),
+            lambda left_ns: self.start_long(
+                head, body, done, share, header_length=header_length, timeout_ns=left_ns or timeout_ns
+            ),
+            done,
+        )
 
     async def read_long(self, head: RequestHead, request: InferRequest, share: Share) -> None:
         """Read the inputs of a request that are long as text, in a thread.
@@ -438,7 +302,7 @@ class Inference:
         if request.unread_bytes() <= HERE_BYTES:
             return
         with suppress(NotResident):
-            self._pattern(head, self.ready(head.ref, head.version, head.of_model), request)
+            self.pattern(head, self.ready(head.ref, head.version, head.of_model), request)
         share.grow_to(share.size + request.read_bytes())
         for number, (name, datatype, shape, data) in enumerate(request.inputs):
             if isinstance(data, Unread):
@@ -457,7 +321,7 @@ class Inference:
         self, head: RequestHead, resolved: Resolved, request: InferRequest, timeout_ns: int | None, done: Done
     ) -> Call:
         """Submit a request that has no template."""
-        prepared, selected = self._pattern(head, resolved, request)
+        prepared, selected = self.pattern(head, resolved, request)
         made = self._take_room(resolved, request, selected) if request.makes_inputs else 0
         try:
             data = read_inputs(self._shared_memory, request)
@@ -465,7 +329,6 @@ class Inference:
         except BaseException:
             self._inflight.give_back(made)
             raise
-
         return self._expect(Call(resolved, ticket, request, selected, None, made), done)
 
     def _expect(self, call: Call, done: Done) -> Call:
@@ -534,64 +397,3 @@ class Inference:
             model_version=call.resolved.model_version,
             written=written,
         )
-
-    def _read(
-        self, head: RequestHead, resolved: Resolved, body: Body, header_length: int
-    ) -> Template | InferRequest:
-        """What is new in a body: a template if other requests may be like it, otherwise the one request."""
-        if header_length < 0:
-            return codec.decode_body(head.form, body)
-        if header_length == 0:
-            return head.form.complete(self._raw(resolved, body))
-        document, blobs = open_inference.split(body, str(header_length))
-        described = open_inference.describe(document)
-        whole = described.all_blobs and sum(described.blob_bytes) == len(blobs)
-        if whole and len(document) <= DOCUMENT_BYTES and not described.request.shared:
-            return self._template(head, resolved, bytes(document), described)
-        codec.check_datatypes(described.tensors, resolved.engine.loaded.inputs)
-        return head.form.complete(described.bind(blobs))
-
-    def _raw(self, resolved: Resolved, body: Body) -> InferRequest:
-        engine, options = resolved.engine, resolved.engine.stored.options
-        specs = engine.loaded.inputs
-        batch_dim = None
-        # Nobody asked for automatic batches: a request may have several items as if there were none.
-        if engine.most_items > 1 and not (options.leaves_open and raw.is_determined(specs)):
-            batch_dim = read_dims(options.batch_dims).get(specs[0].name if specs else "", 0)
-        return raw.decode(specs, batch_dim, body)
-
-    def _template(
-        self, head: RequestHead, resolved: Resolved, document: bytes, described: open_inference.Described
-    ) -> Template:
-        request = head.form.complete(described.request)
-        prepared, selected = self._prepare(resolved, request, described.tensors)
-        template = Template(resolved, prepared, request, selected, coded=head.form.answer_coding is not None)
-        if request.id is None and head.shared:  # an id belongs to one request and rarely repeats
-            self.templates.put((head, document), template)
-        return template
-
-    def _pattern(
-        self, head: RequestHead, resolved: Resolved, request: InferRequest
-    ) -> tuple[Prepared, Selected]:
-        """The signature and the selected outputs of requests that differ from this only in their data."""
-        key = (
-            tuple([(name, datatype, *shape) for name, datatype, shape, _ in request.inputs]),
-            request.outputs and tuple([(out.name, out.binary, out.region) for out in request.outputs]),
-            request.binary_outputs,
-        )
-        known = self.patterns.get((head, key))
-        if known is not None and known.resolved is resolved:
-            return known.prepared, known.selected
-        tensors = [(name, datatype, shape) for name, datatype, shape, _ in request.inputs]
-        prepared, selected = self._prepare(resolved, request, tensors)
-        if head.shared and len(key[0]) + len(selected) <= PATTERN_TENSORS:
-            self.patterns.put((head, key), Pattern(resolved, prepared, selected))
-        return prepared, selected
-
-    def _prepare(
-        self, resolved: Resolved, request: InferRequest, tensors: list[tuple[str, str, list[int]]]
-    ) -> tuple[Prepared, Selected]:
-        info = resolved.engine.loaded
-        selected = codec.select(request, info.outputs)
-        codec.check_datatypes(tensors, info.inputs)
-        return self._runtime.prepare(info.id, tensors), selected

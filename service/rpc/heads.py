@@ -1,7 +1,7 @@
 """The request heads of gRPC: the name and the version of a model."""
 
 from trtserve.codec import BodyForm, Form
-from trtserve.inference.calls import RequestHead
+from trtserve.inference.call import RequestHead
 from trtserve.inference.recent import Recent
 
 FORM = BodyForm(Form.PROTOCOL, None, None, None)

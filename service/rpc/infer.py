@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 from runtime_ext import Completion
 from trtserve.codec import LONGEST_NS, InferRequest
-from trtserve.inference.calls import Inference, RequestHead
+from trtserve.inference.call import RequestHead
+from trtserve.inference.calls import Inference
 from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.rpc import response, status, wire
 from trtserve.rpc.delivery import Delivery

@@ -13,7 +13,7 @@ from trtserve.codec.datatypes import check as check_datatype
 from trtserve.codec.region_parameters import REGION
 from trtserve.codec.tensor import check_name, check_shape, check_tensors
 from trtserve.errors import InvalidInput, TooLarge
-from trtserve.inference.calls import RequestHead
+from trtserve.inference.call import RequestHead
 from trtserve.rpc import wire
 from trtserve.rpc.contents import Contents
 from trtserve.rpc.heads import RequestHeads

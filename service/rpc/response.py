@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from runtime_ext import Output
 from trtserve.codec import region_parameters
 from trtserve.codec.request import RegionPart
-from trtserve.inference.calls import Call
+from trtserve.inference.call import Call
 from trtserve.rpc import wire
 from trtserve.rpc.open_inference_pb2 import ModelInferResponse, ModelStreamInferResponse
 

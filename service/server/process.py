@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,12 @@ def freeze_objects() -> None:
     gc.freeze()
 
 
+async def freeze_after(loads: Awaitable[None]) -> None:
+    """Freeze again once the engines of a start are loaded: with many, they have most of the objects."""
+    await loads
+    freeze_objects()
+
+
 def limit_collections() -> None:
     """Bound the time that the garbage collector stops the event loop for its younger objects."""
     gc.set_threshold(*COLLECTOR)
@@ -130,6 +137,7 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._app = app
         self._rpc: RpcServer | None = None
+        self._freezing: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Raises Conflict if gRPC's port is taken, before anything is loaded."""
@@ -149,12 +157,15 @@ class Server(uvicorn.Server):
             click.echo(f"trtserve listens on {self._rpc.address} for gRPC")
         freeze_objects()
         limit_collections()
+        self._freezing = asyncio.create_task(freeze_after(services_of(self._app).registry.restored()))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop both at the same time, and then the application, within the drain time, which begins now.
 
         Does not return if a load or an execution may never end: Python would wait for its thread.
         """
+        if self._freezing is not None:
+            self._freezing.cancel()
         if self.started:
             services_of(self._app).registry.begin_drain()
         if self._rpc is not None:

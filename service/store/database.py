@@ -8,7 +8,7 @@ A method returns all names as they are then, read before the commit: after that 
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -149,6 +149,12 @@ class Database(Reader):
         """Change what the engine's row, if it has one, says of its batches."""
         with self._transaction() as db:
             db.execute("UPDATE engine SET batching = :batching WHERE id = :id", engine.as_row())
+
+    def measured(self, engines: Sequence[StoredEngine]) -> None:
+        """Change what the rows of these engines, if they have any, say of their memory."""
+        with self._transaction() as db:
+            rows = [engine.as_row() for engine in engines]
+            db.executemany("UPDATE engine SET measured = :measured WHERE id = :id", rows)
 
     def unload(self, id: int) -> None:
         """Keep the engine, its versions and their names, but mark it as not loaded."""

@@ -10,6 +10,7 @@ import orjson
 from trtserve.options.engine_options import EngineOptions
 from trtserve.store.batch_verdict import BatchVerdict, read_verdict
 from trtserve.store.build_record import Build, read_build
+from trtserve.store.measure import Measure, read_measure
 from trtserve.text import shown
 
 
@@ -27,6 +28,7 @@ class StoredEngine:
     damage: str = ""  # a sentence: why its options are not known any more; empty: they are
     build: Build | None = None  # None: its plan was uploaded
     batching: BatchVerdict | None = None  # None: it was not checked whether its requests may be joined
+    measured: Measure | None = None  # None: not loaded yet, or that was not kept
 
     @property
     def plan_digest(self) -> str | None:
@@ -48,13 +50,16 @@ class StoredEngine:
                 "the options that it is to have."
             )
         told = {"options": options, "damage": damage, "build": build}
-        return cls(**{**row, **told, "batching": read_verdict(row["batching"])})
+        found = {"batching": read_verdict(row["batching"]), "measured": read_measure(row["measured"])}
+        return cls(**{**row, **told, **found})
 
     def as_row(self) -> dict[str, Any]:
         """Its columns."""
         build = self.build.model_dump_json() if self.build is not None else ""
         batching = self.batching.model_dump_json() if self.batching is not None else ""
-        return {**vars(self), "options": self.options.model_dump_json(), "build": build, "batching": batching}
+        measured = self.measured.model_dump_json() if self.measured is not None else ""
+        told = {"build": build, "batching": batching, "measured": measured}
+        return {**vars(self), "options": self.options.model_dump_json(), **told}
 
 
 def names(options: Sequence[str]) -> str:

@@ -84,7 +84,7 @@ addition's step 3.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -243,6 +243,10 @@ class Store:
     def record_check(self, engine: StoredEngine) -> None:
         """From here on the engine's row, if there is one, says of its batches what `engine` does."""
         self._database.checked(engine)
+
+    def record_measures(self, engines: Sequence[StoredEngine]) -> None:
+        """From here on the engines' rows, if there are any, say of their memory what `engines` do."""
+        self._database.measured(engines)
 
     def _place(self, staged: StagedPlan, engine: StoredEngine, place: Path) -> None:
         try:

@@ -160,6 +160,9 @@ class FakeRuntime:
     def backend_builds(self, backend: str) -> bool:
         return backend in self.builders
 
+    def devices_of(self, backend: str, option: str) -> list[str]:
+        return (list(self.devices) or ["cuda:0"]) if option == "all" else option.split(",")
+
     def build(
         self, backend: str, model: str, plan: str, options: BuildOptions, progress: BuildProgress
     ) -> None:
@@ -365,9 +368,14 @@ class FakeRuntime:
         if id in self.conditions:
             return self.conditions[id]
         requests = sum(waiting.engine == id for waiting in self._waiting.values())
-        unused = float(self._uses - self._used.get(id, 0))
-        instances, leases = self.engine(id).instances, self.leases[id]
-        return Condition(instances, requests=requests, leases=leases, unused_seconds=unused)
+        used = self._used.get(id, 0)
+        return Condition(
+            self.engine(id).instances,
+            requests=requests,
+            leases=self.leases[id],
+            unused_seconds=float(self._uses - used),
+            last_used_ns=used,
+        )
 
     def left_behind(self) -> tuple[int, int]:
         return self.abandoned

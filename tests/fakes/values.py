@@ -236,6 +236,7 @@ class Condition:
     requests: int = 0
     leases: int = 0
     unused_seconds: float = 0.0
+    last_used_ns: int = 0
 
 
 Tensor = tuple[str, str, Sequence[int]]

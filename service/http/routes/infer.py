@@ -13,7 +13,7 @@ from trtserve.http import bodies
 from trtserve.http.content_coding import compressed, decompressed
 from trtserve.http.headers import TIMEOUT, read_headers
 from trtserve.http.parts import PartsResponse
-from trtserve.inference.calls import RequestHead
+from trtserve.inference.call import RequestHead
 from trtserve.services import services_for
 from trtserve.streams import over_limit, within
 

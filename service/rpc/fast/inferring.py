@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runtime_ext import Completion, GrpcMessage, GrpcSession
 from trtserve.codec import LONGEST_NS
-from trtserve.inference.calls import Call, Inference
+from trtserve.inference.calls import Inference
 from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.rpc import response, status, wire
 from trtserve.rpc.fast.coding import decompressed, too_large
@@ -18,6 +18,7 @@ from trtserve.workers import CODINGS
 
 if TYPE_CHECKING:
     from trtserve.failures import Told
+    from trtserve.inference.call import Call
 
 
 class Shared:

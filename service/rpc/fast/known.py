@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from runtime_ext import Completion
-from trtserve.inference.calls import Call, Inference, RequestHead
+from trtserve.inference.call import Call, RequestHead
+from trtserve.inference.calls import Inference
 from trtserve.inference.templates import Template
 from trtserve.rpc import response
 

@@ -64,6 +64,7 @@ def test_a_backend_that_builds_no_plans_says_so(harness: Harness, tmp_path: Path
 def test_an_unknown_backend_is_refused(harness: Harness) -> None:
     for ask in (
         lambda: harness.runtime.backend_builds("abacus"),
+        lambda: harness.runtime.devices_of("abacus", "all"),
         lambda: harness.runtime.build(
             "abacus", "a.onnx", "a.plan", runtime_ext.BuildOptions(), runtime_ext.BuildProgress()
         ),

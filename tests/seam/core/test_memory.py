@@ -99,10 +99,15 @@ def test_an_engine_is_unused_since_its_last_request_or_its_load(
 ) -> None:
     engine = still_harness.load_toy(DOUBLE)
     clock.advance(3_000_000_000)
-    assert still_harness.runtime.condition(engine).unused_seconds == 3
+    before = still_harness.runtime.condition(engine)
+    assert before.unused_seconds == 3
     still_harness.infer(engine, x=ONES)
     clock.advance(2_000_000_000)
-    assert still_harness.runtime.condition(engine).unused_seconds == 2
+    now = still_harness.runtime.condition(engine)
+    assert now.unused_seconds == 2
+    assert now.last_used_ns - before.last_used_ns == 3_000_000_000
+    clock.advance(1_000_000_000)
+    assert still_harness.runtime.condition(engine).last_used_ns == now.last_used_ns
 
 
 def test_an_unload_returns_once_the_last_holder_has_let_the_engine_go(

@@ -13,8 +13,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.asgi import client_of
-from tests.fakes.plans import onnx_plan
-from tests.fakes.runtime import EngineStats, FakeRuntime
+from tests.fakes.plans import onnx_plan, tensorrt_plan
+from tests.fakes.runtime import FakeRuntime, error
 from tests.waiting import HANGS_AFTER_S, until
 from trtserve.server.app import create_app
 from trtserve.services import services_of
@@ -118,6 +118,48 @@ async def test_an_engine_has_gauges_for_queue_instances_and_load(
     assert page.value("trtserve_engine_load_seconds", engine="net") == engine["load_seconds"]
 
 
+async def test_the_memory_of_a_loaded_engine_is_told_by_device_and_kind(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = dict((await client.post("/engines?name=other", content=onnx_plan(2))).json())
+    gone = dict((await client.post("/engines?name=gone", content=onnx_plan(3))).json())
+    taken = {
+        engine["id"]: {"cuda:0": {"weights": 4096, "contexts": 512}, "cpu": {"host": 64}},
+        other["id"]: {"cpu": {"weights": 8192}},
+    }
+
+    def memory(id: int) -> dict[str, dict[str, int]]:
+        if id not in taken:
+            raise error("NotFound", f"There is no engine {id}.")  # it was unloaded meanwhile
+        return taken[id]
+
+    monkeypatch.setattr(runtime, "memory", memory)
+    page = await scrape(client)
+
+    def of(id: int) -> dict[tuple[str, str], float]:
+        return {
+            (sample.labels["device"], sample.labels["kind"]): sample.value
+            for sample in page.samples
+            if sample.name == "trtserve_engine_memory_bytes" and sample.labels["id"] == str(id)
+        }
+
+    assert of(engine["id"]) == {("cuda:0", "weights"): 4096, ("cuda:0", "contexts"): 512, ("cpu", "host"): 64}
+    assert of(other["id"]) == {("cpu", "weights"): 8192}
+    assert of(gone["id"]) == {}
+
+
+async def test_the_lost_devices_of_an_engine_are_told_where_it_has_several(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
+) -> None:
+    runtime.register_backend("tensorrt", "")
+    plan = tensorrt_plan((11, 1, 0, 106))
+    both = dict((await client.post("/engines?name=both&device=cuda:0,cuda:1", content=plan)).json())
+    runtime.dead = {"cuda:1": "an illegal memory access was encountered"}
+    page = await scrape(client)
+    assert page.labels("trtserve_engine_replicas_lost") == [{"engine": "both", "id": str(both["id"])}]
+    assert page.value("trtserve_engine_replicas_lost") == 1
+
+
 async def test_engines_are_counted_by_state(
     app: FastAPI, client: httpx.AsyncClient, engine: dict[str, Any], settings: Settings
 ) -> None:
@@ -214,17 +256,22 @@ async def test_executions_that_fail_or_never_end_are_counted(
     assert page.value("trtserve_instances_left_behind") == 2
 
 
+@pytest.mark.parametrize("asks", ["stats", "memory"])
 async def test_a_slow_page_of_metrics_delays_no_other_request(
-    client: httpx.AsyncClient, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient,
+    runtime: FakeRuntime,
+    engine: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    asks: str,
 ) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
-    def stats() -> list[EngineStats]:
+    def slow(*engine: int) -> object:
         asked.set()
         assert go_on.wait(HANGS_AFTER_S)
-        return []
+        return {} if engine else []
 
-    monkeypatch.setattr(runtime, "stats", stats)
+    monkeypatch.setattr(runtime, asks, slow)
     page = asyncio.create_task(client.get("/metrics"))
     await until(asked.is_set)
     assert (await client.get("/health/live")).status_code == 200

@@ -1,7 +1,8 @@
 """Engines that are loaded by requests and evicted for others, on a fake runtime."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from trtserve.engines.residency import LONGEST_STAY_S, DoesNotFit
 from trtserve.errors import QueueFull, Unavailable
 from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
+from trtserve.store.database import StoredEngine
+from trtserve.store.store import Store
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +85,17 @@ async def cold(settings: Settings, **parts: Any) -> AsyncIterator[tuple[Server, 
         first, *_ = await three(server)
         assert state(server, "a") is State.DORMANT
         server.runtime.load_gate.clear()
+        yield server, first
+
+
+@asynccontextmanager
+async def busy(settings: Settings, **parts: Any) -> AsyncIterator[tuple[Server, int]]:
+    """A server whose engine `a` is not resident, while the other two have work; and its ID."""
+    async with serving(settings, **parts) as server:
+        first, second, third = await three(server)
+        server.runtime.hold()
+        for id in (second, third):
+            submit(server.runtime, id, [ROW])
         yield server, first
 
 
@@ -175,11 +189,7 @@ async def test_a_load_that_lacks_something_is_tried_once_for_all_that_wait(setti
 
 
 async def test_an_engine_with_work_is_not_evicted_and_the_next_load_waits_for_it(settings: Settings) -> None:
-    async with serving(settings) as server:
-        first, second, third = await three(server)
-        server.runtime.hold()
-        for id in (second, third):
-            submit(server.runtime, id, [ROW])
+    async with busy(settings) as (server, first):
         asking = asyncio.create_task(ask(server, "a"))
         await until(lambda: server.registry.demand.waiting == 1)
         for _ in range(20):
@@ -195,11 +205,7 @@ async def test_a_load_for_which_nobody_waits_any_more_gives_up_its_wait_for_memo
     settings: Settings,
 ) -> None:
     sleep = Sleep()
-    async with serving(settings, sleep=sleep) as server:
-        _, second, third = await three(server)
-        server.runtime.hold()
-        for id in (second, third):
-            submit(server.runtime, id, [ROW])
+    async with busy(settings, sleep=sleep) as (server, _):
         asking = asyncio.create_task(ask(server, "a"))
         await until(lambda: sleep.times > 0)
         asking.cancel()
@@ -238,11 +244,7 @@ async def test_a_removal_during_the_wait_ends_it_and_nothing_is_left(settings: S
 
 async def test_an_unload_does_not_wait_for_the_memory_of_a_load(settings: Settings) -> None:
     sleep = Sleep()
-    async with serving(settings, sleep=sleep) as server:
-        _, second, third = await three(server)
-        server.runtime.hold()
-        for id in (second, third):
-            submit(server.runtime, id, [ROW])
+    async with busy(settings, sleep=sleep) as (server, _):
         asking = asyncio.create_task(ask(server, "a"))
         await until(lambda: sleep.times > 0)
         await server.registry.unload("a")
@@ -376,6 +378,35 @@ async def test_an_engine_that_was_just_loaded_is_not_evicted(settings: Settings)
         assert [state(server, name) for name in "abc"] == [State.DORMANT, State.READY, State.READY]
 
 
+async def test_a_load_that_waits_measures_an_idle_engine_once_after_each_use(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, asked = Clock(), Counter[tuple[str, int]]()
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+        await asyncio.sleep(0)
+
+    async with serving(settings, sleep=sleep, clock=clock) as server:
+        await three(server)
+        staying = [server.registry.resolve(name).engine.id for name in "bc"]
+        for id in staying:
+            server.registry.residency.release(id)
+            server.registry.residency.hold(id, {"cpu": MEMORY_BYTES}, pinned=False)
+            server.registry.residency.loaded(id, {"cpu": MEMORY_BYTES}, seconds=60.0)
+        clock.now += 2.0
+        submit(server.runtime, staying[1], [ROW])
+        for call in ("memory", "condition"):
+            real = getattr(server.runtime, call)
+            monkeypatch.setattr(
+                server.runtime, call, lambda id, call=call, real=real: asked.update([(call, id)]) or real(id)
+            )
+        await ask(server, "a")
+        assert clock.now >= LONGEST_STAY_S  # hundreds of looks
+        assert [asked["memory", id] for id in staying] == [2, 1]  # the first also when it is evicted
+        assert all(asked["condition", id] <= LONGEST_STAY_S + 5 for id in staying)
+
+
 async def test_an_engine_that_takes_more_than_was_expected_evicts_others(settings: Settings) -> None:
     async with serving(settings) as server:
         first, *_ = await three(server)
@@ -444,11 +475,7 @@ async def test_a_name_is_pointed_to_a_dormant_version_without_a_load(settings: S
 
 async def test_a_load_that_waits_for_memory_ends_when_the_server_stops(settings: Settings) -> None:
     sleep = Sleep()
-    async with serving(settings, sleep=sleep) as server:
-        _, second, third = await three(server)
-        server.runtime.hold()
-        for id in (second, third):
-            submit(server.runtime, id, [ROW])
+    async with busy(settings, sleep=sleep) as (server, _):
         asking = asyncio.create_task(ask(server, "a"))
         await until(lambda: sleep.times > 0)
         closing = asyncio.create_task(server.registry.close())
@@ -483,4 +510,144 @@ async def test_a_device_that_the_setting_leaves_out_has_what_is_free_less_a_rese
         await server.add(onnx_plan(0), "a", device="cuda:1")
         assert server.registry.residency.budgets["cuda:1"] == 80 * MEMORY_BYTES
         assert "cuda:0" not in server.registry.residency.budgets
+    runtime.end()
+
+
+async def test_a_load_on_all_devices_reserves_memory_on_each(tmp_path: Path) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+    runtime.devices = dict.fromkeys(("cuda:0", "cuda:1"), (100 * MEMORY_BYTES, 200 * MEMORY_BYTES))
+    settings = Settings(store=tmp_path / "store")
+    async with serving(settings, runtime) as server:
+        runtime.load_gate.clear()
+        plan = tensorrt_plan((11, 1, 0, 106))
+        adding = asyncio.create_task(server.add(plan, "a", device="all"))
+        await until_loading(server)
+        held = server.registry.residency.resident()
+        assert held["cuda:0"] == held["cuda:1"] > 0
+        runtime.load_gate.set()
+        await adding
+        held = server.registry.residency.resident()
+        assert held == {"cuda:0": MEMORY_BYTES, "cuda:1": MEMORY_BYTES}
+    runtime.end()
+
+
+async def test_a_device_that_is_full_refuses_an_engine_on_all_devices(tmp_path: Path) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+    runtime.devices = dict.fromkeys(("cuda:0", "cuda:1"), (100 * MEMORY_BYTES, 200 * MEMORY_BYTES))
+    settings = Settings(store=tmp_path / "store", memory_budget="cuda:1=1MiB")
+    async with serving(settings, runtime) as server:
+        with pytest.raises(DoesNotFit, match=r"on cuda:1, whose budget of 1\.0 MiB"):
+            await server.add(tensorrt_plan((11, 1, 0, 106)), "a", device="all")
+        assert runtime.loads == []
+    runtime.end()
+
+
+async def test_an_engine_whose_devices_are_not_known_is_left_to_its_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+
+    def missing(backend: str, option: str) -> list[str]:
+        raise error("Unavailable", "There is no such library.")
+
+    monkeypatch.setattr(runtime, "devices_of", missing)
+    runtime.load_error = error("Unavailable", "There is no library.")
+    async with serving(Settings(store=tmp_path / "store"), runtime) as server:
+        with pytest.raises(Error, match="There is no library"):
+            await server.add(tensorrt_plan((11, 1, 0, 106)), "a", device="all")
+    runtime.end()
+
+
+async def test_a_load_that_finds_too_little_memory_tells_what_it_needs_and_what_is_free(
+    tmp_path: Path,
+) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+    runtime.devices["cuda:0"] = (2 * MEMORY_BYTES, 200 * MEMORY_BYTES)
+    plan = tensorrt_plan((11, 1, 0, 106))
+    settings = Settings(store=tmp_path / "store", memory_budget=f"cuda:0={10 * MEMORY_BYTES}")
+    async with serving(settings, runtime) as server:
+        await server.add(tensorrt_plan((11, 1, 0, 107)), "b", device="cuda:0", residency="pinned")
+        await server.add(plan, "a", device="cuda:0")
+        await server.registry.unload("a")
+        runtime.load_error = error("Unavailable", "The load needs more memory than cuda:0 has.", 5.0)
+        with pytest.raises(Error) as failure:
+            await server.registry.load("a")
+        assert failure.value.retry_after == 5.0
+        id = server.registry.resolve("a").engine.id
+        assert str(failure.value) == (
+            f"The load needs more memory than cuda:0 has. Engine {id} (a) needs 8.0 MiB on cuda:0, which has "
+            "16.0 MiB free, and whose budget of 80.0 MiB has 72.0 MiB free; pinned engines hold 8.0 MiB of "
+            "it. When it was loaded, it took 8.0 MiB weights on cuda:0, 1.0 KiB contexts on cuda:0."
+        )
+        runtime.load_error = error("Unavailable", "There are too few threads.", 5.0)
+        with pytest.raises(Error, match=r"^There are too few threads\.$"):
+            await server.registry.load("a")
+        assert server.registry.residency.resident() == {"cuda:0": MEMORY_BYTES}
+    runtime.end()
+
+
+async def test_a_start_reserves_what_an_engine_took_before_it(settings: Settings) -> None:
+    async with serving(settings) as server:
+        await server.add(onnx_plan(0), "a")
+    async with serving(settings) as again:
+        again.runtime.load_gate.clear()
+        restart = again.registry.resolve("a").engine
+        await until_loading(again)
+        assert resident(again) == MEMORY_BYTES
+        assert restart.past.memory == {"cpu": {"weights": MEMORY_BYTES - 1024, "contexts": 1024}}
+        again.runtime.load_gate.set()
+        await loaded(again)
+
+
+async def test_a_stop_keeps_what_engines_have_grown_to_and_what_a_load_for_a_request_cost(
+    settings: Settings,
+) -> None:
+    async with serving(settings) as server:
+        first, *_ = await three(server)
+        await ask(server, "a")
+        cold_start = server.registry.resolve("a").engine.past.cold_start_seconds
+        server.runtime.memory_bytes[first] = MEMORY_BYTES * 5 // 4
+    store = Store(settings.store)
+    kept = {engine.id: engine.measured for engine in store.engines()}
+    store.close()
+    assert kept[first] is not None
+    assert kept[first].total == {"cpu": MEMORY_BYTES * 5 // 4}
+    assert kept[first].cold_start_seconds == cold_start is not None
+
+
+async def test_a_start_whose_engines_take_what_they_took_changes_no_row(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    real = Store.record_measures
+
+    def record(store: Store, engines: Sequence[StoredEngine]) -> None:
+        kept.extend(engine.id for engine in engines)
+        real(store, engines)
+
+    monkeypatch.setattr(Store, "record_measures", record)
+    async with serving(settings) as server:
+        resolved, _ = await server.add(onnx_plan(0), "a")
+    runtime = FakeRuntime()
+    runtime.memory_bytes[resolved.engine.id] = MEMORY_BYTES + 1024
+    async with serving(settings, runtime) as again:
+        await loaded(again)
+    assert kept == []
+    runtime.end()
+
+
+async def test_an_engine_that_moves_to_another_device_is_estimated_anew(tmp_path: Path) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+    runtime.devices = dict.fromkeys(("cuda:0", "cuda:1"), (100 * MEMORY_BYTES, 200 * MEMORY_BYTES))
+    async with serving(Settings(store=tmp_path / "store"), runtime) as server:
+        await server.add(tensorrt_plan((11, 1, 0, 106)), "a", device="cuda:0")
+        await server.registry.unload("a")
+        runtime.load_gate.clear()
+        loading = asyncio.create_task(server.registry.load("a", EngineOptions(device="cuda:1")))
+        await until_loading(server, 2)
+        held = server.registry.residency.resident()
+        assert held["cuda:0"] == 0
+        assert 0 < held["cuda:1"] < MEMORY_BYTES
+        runtime.load_gate.set()
+        await loading
     runtime.end()

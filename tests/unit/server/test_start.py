@@ -5,11 +5,15 @@ import gc
 
 import pytest
 
+from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
+from tests.unit.serving import serving, until_loading
+from tests.waiting import HANGS_AFTER_S
+from trtserve.engines.engine import State
 from trtserve.engines.registry import Registry
 from trtserve.errors import Unavailable
 from trtserve.server.app import create_app
-from trtserve.server.process import freeze_objects, limit_collections
+from trtserve.server.process import freeze_after, freeze_objects, limit_collections
 from trtserve.settings import Settings
 from trtserve.store.store import Store
 
@@ -38,6 +42,30 @@ def test_the_garbage_collector_skips_objects_that_exist_after_the_start() -> Non
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
+
+
+async def test_the_garbage_collector_skips_the_engines_that_a_start_has_loaded(settings: Settings) -> None:
+    async with serving(settings) as server:
+        await server.add(onnx_plan(0), "a")
+    async with serving(settings, loading := FakeRuntime()) as again:
+        loading.load_gate.clear()
+        freezing = asyncio.create_task(freeze_after(again.registry.restored()))
+        await until_loading(again)
+        assert not freezing.done()
+        loading.load_gate.set()
+        try:
+            await freezing
+            engine = again.registry.resolve("a").engine
+            assert engine.state is State.READY
+            assert not any(known is engine.stored for known in gc.get_objects())  # has no frozen ones
+        finally:
+            gc.unfreeze()
+    loading.end()
+
+
+async def test_a_start_without_engines_has_loaded_them(settings: Settings) -> None:
+    async with serving(settings) as server, asyncio.timeout(HANGS_AFTER_S):
+        await server.registry.restored()
 
 
 def test_the_garbage_collector_visits_few_young_objects_at_a_time() -> None:

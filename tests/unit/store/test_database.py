@@ -9,6 +9,8 @@ import pytest
 
 from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import Database, StoredEngine, StoredName
+from trtserve.store.measure import Measure, read_measure
+from trtserve.store.schema import read_rows, seal
 
 
 @pytest.fixture
@@ -25,6 +27,7 @@ BATCHED: dict[str, Any] = {
 }
 
 
+MEASURE = Measure(memory={"cuda:0": {"weights": 4096, "contexts": 512}}, cold_start_seconds=1.5)
 ONE = EngineOptions(instances=1, max_queue_size=8, max_batch_size=1)
 
 
@@ -133,7 +136,59 @@ def test_an_unloaded_engine_keeps_its_rows_until_it_is_added_again(metadata: Dat
     assert metadata.unloaded() == set()
 
 
+def test_what_engines_take_is_kept_in_their_rows_and_changes_nothing_else(metadata: Database) -> None:
+    metadata.add(engine(1), "net")
+    metadata.add(engine(2), None)
+    metadata.unload(2)
+    measured = replace(engine(1), measured=MEASURE, options=EngineOptions(instances=7))
+    metadata.measured([measured, engine(3)])
+    assert metadata.engines() == [replace(engine(1), measured=MEASURE), engine(2)]
+    assert metadata.names() == {"net": StoredName(1, {1: 1})}
+    assert metadata.unloaded() == {2}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"memory": 3}', '{"memory": {"cpu": {"weights": -1}}}', b"\xff", 7]
+)
+def test_a_measure_that_cannot_be_read_is_none(text: object) -> None:
+    assert read_measure(text) is None
+
+
+def test_a_measure_is_like_one_that_differs_little() -> None:
+    def of(size: int, device: str = "cpu", cold: float | None = None) -> Measure:
+        return Measure(memory={device: {"weights": size}}, cold_start_seconds=cold)
+
+    assert of(1600).is_like(of(1700))
+    assert of(1600, cold=1.0).is_like(of(1600, cold=9.0))
+    assert not of(1600).is_like(of(1720))
+    assert not of(1600).is_like(of(1600, "cuda:0"))
+    assert not of(1600).is_like(of(1600, cold=1.0))
+    assert not of(1600).is_like(None)
+
+
 # -- earlier versions of the schema
+
+
+def test_engines_of_a_schema_without_measures_are_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.sqlite3"
+    metadata = Database(path)
+    metadata.add(replace(engine(1), measured=MEASURE), "net")
+    metadata.close()
+    with sqlite3.connect(path, isolation_level=None) as db:
+        rows = read_rows(db)
+        for row in rows.engines:
+            del row["measured"]
+        store, generation = db.execute("SELECT id, generation FROM store").fetchone()
+        db.execute("ALTER TABLE engine DROP COLUMN measured")
+        seal(db, rows, store, generation)
+        db.execute("PRAGMA user_version = 8")
+    db.close()
+    path.with_name("metadata.copy").unlink()
+    migrated = Database(path)
+    assert migrated.engines() == [engine(1)]
+    migrated.measured([replace(engine(1), measured=MEASURE)])
+    assert migrated.engines() == [replace(engine(1), measured=MEASURE)]
+    migrated.close()
 
 
 LACKED = {
@@ -153,7 +208,7 @@ def turn_back(path: Path, schema: int) -> None:
         for option in EngineOptions.model_fields.keys() - NEWER:
             db.execute(f"ALTER TABLE engine ADD COLUMN {option} ANY")
             db.execute(f"UPDATE engine SET {option} = options ->> '{option}'")
-        for column in ("options", "build", "batching", *LACKED[schema]):
+        for column in ("options", "build", "batching", "measured", *LACKED[schema]):
             db.execute(f"ALTER TABLE engine DROP COLUMN {column}")
         db.execute("DROP TABLE store")
         db.execute(f"PRAGMA user_version = {schema}")

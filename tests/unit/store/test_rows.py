@@ -15,6 +15,7 @@ from tests.fakes.plans import onnx_plan
 from tests.unit.stores import add, aside, stage
 from trtserve.store.database import StoredName
 from trtserve.store.database_copy import Copy, CopyFile
+from trtserve.store.measure import Measure
 from trtserve.store.mending import Mending
 from trtserve.store.opening import Beside, Decision, Found, Opening, decide, look
 from trtserve.store.rows import Rows
@@ -40,7 +41,8 @@ def rows(root: Path) -> Rows:
     """Two engines with every option set, and two names."""
     store = Store(root)
     add(store, 1, "net", max_batch_size=8, preferred_batch_sizes="4,8", batch_dims="x:1", device="cuda:1")
-    add(store, 2, "net", max_queue_delay_us="auto")
+    measured = Measure(memory={"cpu": {"weights": 4096}}, cold_start_seconds=1.5)
+    add(store, 2, "net", max_queue_delay_us="auto", measured=measured)
     add(store, 2, "other")
     store.point("net", 1)
     store.close()

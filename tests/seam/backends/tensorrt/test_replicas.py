@@ -47,6 +47,16 @@ def test_an_engine_has_a_replica_on_each_of_its_devices(
     assert trt.stats(engine).instances == 6
 
 
+@pytest.mark.parametrize(
+    ("option", "devices"),
+    [("all", ["cuda:0", "cuda:1"]), ("cuda:1,cuda", ["cuda:1", "cuda:0"]), ("auto", ["cuda:0"])],
+)
+def test_the_devices_of_an_option_are_known_before_a_load(
+    trt: TensorRt, two_devices: None, option: str, devices: list[str]
+) -> None:
+    assert trt.runtime.devices_of("trt", option) == devices
+
+
 def test_the_order_of_the_replicas_is_that_of_the_option(trt: TensorRt, two_devices: None) -> None:
     assert trt.runtime.engine(trt.load_plan(DOUBLE, device="cuda:1,cuda:0")).devices == ["fake:1", "fake:0"]
 
