@@ -39,6 +39,8 @@ struct LoadOptions {
   int threads = 0;                   ///< CPU threads of all instances together; 0: one per core
   std::string cuda_graphs = "auto";  ///< off, auto or on; only for backends that run on CUDA
   std::string compiled;              ///< a file of BackendEngine::write_compiled() to load from; may be missing
+  std::map<std::string, int64_t> engines;  ///< the IDs of the engines that a module calls by name
+  std::string tensors;  ///< JSON that describes a module's inputs and outputs; empty: the one in its archive
   BatchOptions batch;                ///< how requests are joined; used by the core, not by the backend
 
   /// Calls `field(name, member)` for each option except those of `batch`, which has its own list.
@@ -52,6 +54,8 @@ struct LoadOptions {
     field("threads", &LoadOptions::threads);
     field("cuda_graphs", &LoadOptions::cuda_graphs);
     field("compiled", &LoadOptions::compiled);
+    field("engines", &LoadOptions::engines);
+    field("tensors", &LoadOptions::tensors);
   }
 };
 

@@ -25,6 +25,7 @@ from tests.fakes.values import (
     EngineStats,
     Input,
     LoadOptions,
+    ModuleInspection,
     Output,
     Prepared,
     ShapeRange,
@@ -79,6 +80,7 @@ class FakeRuntime:
         self.close_gate = threading.Event()  # cleared: close() blocks until it is set
         self.close_gate.set()
         self.warm_up_error: Error | None = None
+        self.inspection = ModuleInspection()  # of every module
         self.load_gate = threading.Event()  # cleared: loads block until it is set
         self.load_gate.set()
         self.unload_gate = threading.Event()  # cleared: unloads block until it is set
@@ -168,6 +170,11 @@ class FakeRuntime:
             raise self.build_error
         Path(plan).write_bytes(b"plan of " + Path(model).read_bytes())
 
+    def inspect_module(self, path: str, tensors: str = "") -> ModuleInspection:
+        if not Path(path).is_file():
+            raise error("NotFound", f"There is no file {path}.")
+        return self.inspection
+
     def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
         self.loads.append((id, plan, backend, as_fake_options(options)))
         assert self.load_gate.wait(HANGS_AFTER_S), "the test did not open the gate of loads"
@@ -180,6 +187,9 @@ class FakeRuntime:
                 raise error("InvalidInput", "The engine cannot be loaded with these options.")
             if not Path(plan).is_file():
                 raise error("NotFound", f"There is no file {plan}.")
+            uses = self._uses_of(backend, options)
+            if missing := [used for used in uses if used not in self._engines]:
+                raise error("NotFound", f"Engine {id} calls engine {missing[0]}, which is not loaded.")
             info = EngineInfo(
                 id=id,
                 name=options.name,
@@ -190,6 +200,7 @@ class FakeRuntime:
                 max_batch_size=options.batch.max_batch_size or self.auto_batch_size,
                 inputs=self.inputs,
                 outputs=self.outputs,
+                uses=uses,
             )
             self._engines[id] = info
             former = self._former.pop(id, None)
@@ -228,6 +239,8 @@ class FakeRuntime:
 
     def unload(self, id: int, drain_seconds: float = 30.0, keep_counts: bool = False) -> None:
         self.engine(id)
+        if users := [user.id for user in self._engines.values() if id in user.uses]:
+            raise error("Conflict", f"Engine {id} is used by engine {users[0]}.")
         self.unloading.append(id)
         assert self.unload_gate.wait(HANGS_AFTER_S), "the test did not open the gate of unloads"
         with self._lock:
@@ -358,9 +371,15 @@ class FakeRuntime:
 
     def close(self) -> None:
         assert self.close_gate.wait(HANGS_AFTER_S), "the test did not open the gate of close()"
-        for id in list(self._engines):
+        for id in [*reversed(self._engines)]:  # users have come after what they use
             self.unload(id, 0.0)
         self.closed = True
+
+    def _uses_of(self, backend: str, options: LoadOptions) -> list[int]:
+        if backend != "torchscript":
+            return []
+        names = (options.engines[name] for name in self.inspection.engine_names)
+        return sorted({*self.inspection.engine_ids, *names})
 
     # -- one request
 
