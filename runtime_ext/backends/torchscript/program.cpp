@@ -53,14 +53,13 @@ void make_loops_stop(Graph& graph) {
 }
 
 torch::jit::Module frozen(torch::jit::Module module) {
+  // First, because freezing takes away the methods of the modules inside.
+  const auto graph = module.get_method("forward").graph();
+  torch::jit::Inline(*graph);
+  for_each_graph(*graph, [](Graph& inner) { torch::jit::Inline(inner); });
   module.eval();
   auto done = torch::jit::freeze_module(module);
-  const auto graph = done.get_method("forward").graph();
-  torch::jit::Inline(*graph);
-  for_each_node(*graph, [](Node& node) {
-    if (auto inner = forked(node)) torch::jit::Inline(*inner);
-  });
-  drop_effects(*graph);
+  drop_effects(*done.get_method("forward").graph());
   return done;
 }
 
@@ -95,8 +94,8 @@ Frozen freeze(const std::string& path, at::Device device, const std::string& ten
     auto module = frozen(archive.module);
     const auto graph = module.get_method("forward").graph();
     auto references = find_references(graph);
-    check_state(graph);
-    return {std::move(module), std::move(description), std::move(references)};
+    auto writes = check_state(*graph);
+    return {std::move(module), std::move(description), std::move(references), std::move(writes)};
   } catch (const Error&) {
     throw;
   } catch (const c10::OutOfMemoryError&) {
@@ -112,7 +111,7 @@ Program make_program(Frozen frozen, const LoadOptions& options) {
   const auto references = find_references(graph);
   make_loops_stop(*graph);
   Program program;
-  program.writes = written_inputs(graph);
+  program.writes = std::move(frozen.writes);
   program.code = torch::jit::Code(graph, "forward");
   program.module = std::move(frozen.module);
   program.tensors = std::move(frozen.tensors);

@@ -19,6 +19,7 @@ struct Frozen {
   torch::jit::Module module;
   Description tensors;
   References references;
+  std::vector<bool> writes;  ///< for each input, whether an execution writes to it
 };
 
 /// Reads, checks and freezes the archive `path` for `device`. `tensors` is that of LoadOptions. InvalidInput if the

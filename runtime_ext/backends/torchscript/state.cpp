@@ -1,8 +1,7 @@
 #include "backends/torchscript/state.h"
 
-#include <algorithm>
-
 #include <torch/csrc/jit/ir/alias_analysis.h>
+#include <torch/csrc/jit/passes/inline_fork_wait.h>
 
 #include "backends/torchscript/nodes.h"
 #include "core/error.h"
@@ -24,41 +23,39 @@ namespace {
 /// True for a node that yields what all executions share.
 bool is_shared(const Node& node) { return node.kind() == c10::prim::GetAttr || node.kind() == c10::prim::Constant; }
 
-/// Checks one graph, without those that it forks.
-void check_shared(const std::shared_ptr<Graph>& graph) {
-  const AliasDb aliases(graph, /*isFrozen=*/true);
-  for_each_node(*graph, [&](Node& node) {
-    if (node.owningGraph() != graph.get() || !is_shared(node)) return;
+bool forks(Graph& graph) {
+  bool found = false;
+  for_each_node(graph, [&](const Node& node) { found = found || node.kind() == c10::prim::fork; });
+  return found;
+}
+
+/// The graph with the tasks of its forks in their places: only so does the analysis know what they write to. Of a fork
+/// whose future goes astray, it assumes the worst.
+std::shared_ptr<Graph> without_forks(Graph& graph) {
+  constexpr int kDepth = 16;  // of forks in forks
+  auto whole = graph.copy();
+  for (int i = 0; i < kDepth && forks(*whole); ++i) torch::jit::InlineForkWait(whole);
+  return whole;
+}
+
+}  // namespace
+
+std::vector<bool> check_state(Graph& graph) {
+  const auto whole = without_forks(graph);
+  const AliasDb aliases(whole, /*isFrozen=*/true);
+  for_each_node(*whole, [&](const Node& node) {
+    if (node.kind() == c10::prim::SetAttr && node.input(0)->node()->kind() != c10::prim::CreateObject) {
+      refuse("sets the attribute " + node.s(c10::attr::name));
+    }
+    if (!is_shared(node)) return;
     for (const auto* output : node.outputs()) {
       if (!aliases.hasWriters(output)) continue;
       if (node.kind() == c10::prim::GetAttr) refuse("changes its attribute " + node.s(c10::attr::name));
       refuse("changes a tensor or a list that is one of its constants");
     }
   });
-}
-
-}  // namespace
-
-void check_state(const std::shared_ptr<Graph>& graph) {
-  if (AliasDb(graph, /*isFrozen=*/true).hasWriters(graph->inputs().at(0))) refuse("sets an attribute of itself");
-  check_shared(graph);
-  for_each_node(*graph, [](Node& node) {
-    const auto inner = forked(node);
-    if (!inner) return;
-    // What a fork is given may be shared, whatever the outer graph says of it.
-    const AliasDb aliases(inner, /*isFrozen=*/true);
-    const auto inputs = inner->inputs();
-    if (std::any_of(inputs.begin(), inputs.end(), [&](auto* input) { return aliases.hasWriters(input); })) {
-      refuse("changes a value inside torch.jit.fork that comes from outside");
-    }
-    check_shared(inner);
-  });
-}
-
-std::vector<bool> written_inputs(const std::shared_ptr<Graph>& graph) {
-  const AliasDb aliases(graph, /*isFrozen=*/true);
   std::vector<bool> written;
-  for (size_t i = 1; i < graph->inputs().size(); ++i) written.push_back(aliases.hasWriters(graph->inputs()[i]));
+  for (size_t i = 1; i < whole->inputs().size(); ++i) written.push_back(aliases.hasWriters(whole->inputs()[i]));
   return written;
 }
 

@@ -38,8 +38,15 @@ def write(
     return path
 
 
-def write_code(path: Path, code: str, **tensors: Tensors) -> Path:
-    """Save a module of methods in TorchScript, given as text."""
-    module = torch.jit.ScriptModule()
-    module.define(code)
-    return write(path, module, **tensors)
+def from_code(*methods: str) -> torch.jit.ScriptModule:
+    """Make a module of methods in TorchScript, given as text."""
+    # A class of its own: torch shares the methods of all modules of one class.
+    module: torch.jit.ScriptModule = torch.jit.script(type("Code", (torch.nn.Module,), {})())
+    for method in methods:
+        module.define(method)
+    return module
+
+
+def write_code(path: Path, code: str, **tensors: Tensors | None) -> Path:
+    """Save a module whose forward is given as text."""
+    return write(path, from_code(code), **tensors)
