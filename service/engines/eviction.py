@@ -11,7 +11,7 @@ class Evictions:
 
     def __init__(self, parts: Parts, runtime: Runtime, demand: Demand) -> None:
         self._lookup, self._loader = parts.lookup, parts.loader
-        self._id_locks = parts.id_locks
+        self._id_locks, self._dependencies = parts.id_locks, parts.dependencies
         self._runtime = runtime
         self._demand = demand
 
@@ -21,13 +21,13 @@ class Evictions:
         return {engine.id: unused for engine, unused in found if unused is not None}
 
     def _unused_s(self, engine: Engine) -> float | None:
-        """None while it has work, or is being changed."""
+        """None while it has work, is being changed, or is called by a loaded module."""
         if engine.state is not State.READY or self._id_locks.is_held(engine.id):
             return None
         return self._without_work_s(engine)
 
     def _without_work_s(self, engine: Engine) -> float | None:
-        if self._demand.is_awaited(engine.id):
+        if self._demand.is_awaited(engine.id) or self._dependencies.is_held(engine.id):
             return None
         try:
             now = self._runtime.condition(engine.id)

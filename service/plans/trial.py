@@ -60,11 +60,20 @@ class Checked(NamedTuple):
     lasting: bool = True  # False: another check may find something else
 
 
-Trial = Callable[[Path, StoredEngine], Awaitable[Checked | None]]
-"""Loads the plan at a path with an engine's options; raises a TrtserveError if that fails.
+class References(NamedTuple):
+    """The engines that the graph of a module calls."""
 
-Returns what the check of its batches found; None if its options or its tensors leave nothing to check.
-"""
+    ids: list[int]
+    names: list[str]
+
+
+Found = Checked | References | None
+"""What a trial found out: of a module, its references; of a plan, what the check of its batches says, or None
+if its options or its tensors leave nothing to check."""
+
+Trial = Callable[[Path, StoredEngine], Awaitable[Found]]
+"""Loads the plan at a path with an engine's options, or inspects it if it is a module; raises a TrtserveError
+if that fails."""
 
 
 class HostGone(Unavailable):
@@ -76,10 +85,10 @@ class Trials:
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
-        self._running: set[asyncio.Future[Checked | None]] = set()
+        self._running: set[asyncio.Future[Found]] = set()
         self._stopped = False
 
-    async def run(self, plan: Path, engine: StoredEngine) -> Checked | None:
+    async def run(self, plan: Path, engine: StoredEngine) -> Found:
         """Try the plan with the engine's options. Raises what the trial raises; Unavailable after stop()."""
         if self._stopped:
             raise stopping()
@@ -196,7 +205,7 @@ class ProcessTrial:
     async def close(self) -> None:
         await asyncio.to_thread(self._host.close)
 
-    async def __call__(self, plan: Path, engine: StoredEngine) -> Checked | None:
+    async def __call__(self, plan: Path, engine: StoredEngine) -> Found:
         """Try the plan with the engine's options; leave no child behind, even if cancelled."""
         request = await asyncio.to_thread(self._request, plan, engine)
         try:
@@ -204,7 +213,7 @@ class ProcessTrial:
         except HostGone:  # it may have ended after the request, and not because of this plan
             return await self._try(request, engine)
 
-    async def _try(self, request: bytes, engine: StoredEngine) -> Checked | None:
+    async def _try(self, request: bytes, engine: StoredEngine) -> Found:
         report, said = bytearray(), bytearray()
         try:
             async with self._connecting:
@@ -267,8 +276,8 @@ def _checking(said: bytes) -> bool:
     return any(parsed([line]) == {"checking": True} for line in said.splitlines())
 
 
-def _result(said: bytes, words: str, backend: str) -> Checked | None:
-    """What a trial's output says of the engine's batches. Raises the error that it means."""
+def _result(said: bytes, words: str, backend: str) -> Found:
+    """What a trial's output says. Raises the error that it means."""
     lines = [line for line in said.splitlines() if line]
     match parsed(lines[-1:]):
         case {"exit": int(exit_code)}:
@@ -285,6 +294,8 @@ def _result(said: bytes, words: str, backend: str) -> Checked | None:
     match report:
         case {"why_not_joined": str(why)}:
             return Checked(why)
+        case {"uses": {"ids": list(ids), "names": list(names)}}:
+            return References(ids, names)
     return None
 
 

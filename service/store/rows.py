@@ -10,6 +10,7 @@ import orjson
 from trtserve.options.engine_options import EngineOptions
 from trtserve.store.batch_verdict import BatchVerdict, read_verdict
 from trtserve.store.build_record import Build, read_build
+from trtserve.store.module_uses import Uses, read_uses
 from trtserve.text import shown
 
 
@@ -27,6 +28,7 @@ class StoredEngine:
     damage: str = ""  # a sentence: why its options are not known any more; empty: they are
     build: Build | None = None  # None: its plan was uploaded
     batching: BatchVerdict | None = None  # None: it was not checked whether its requests may be joined
+    uses: Uses | None = None  # None: it is no module, or its graph is not known
 
     @property
     def plan_digest(self) -> str | None:
@@ -48,13 +50,16 @@ class StoredEngine:
                 "the options that it is to have."
             )
         told = {"options": options, "damage": damage, "build": build}
-        return cls(**{**row, **told, "batching": read_verdict(row["batching"])})
+        found = {"batching": read_verdict(row["batching"]), "uses": read_uses(row["uses"])}
+        return cls(**{**row, **told, **found})
 
     def as_row(self) -> dict[str, Any]:
         """Its columns."""
         build = self.build.model_dump_json() if self.build is not None else ""
         batching = self.batching.model_dump_json() if self.batching is not None else ""
-        return {**vars(self), "options": self.options.model_dump_json(), "build": build, "batching": batching}
+        uses = self.uses.model_dump_json() if self.uses is not None else ""
+        options = self.options.model_dump_json()
+        return {**vars(self), "options": options, "build": build, "batching": batching, "uses": uses}
 
 
 def names(options: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from trtserve.store.rows import Rows, StoredEngine
 
-SCHEMA_VERSION = 8  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
+SCHEMA_VERSION = 9  # SQLite's user_version; raise it with every change of SCHEMA, and add to MIGRATIONS
 FIRST_SEALED = 5  # the first version that has the table `store`, and a copy beside it
 
 STORE = """
@@ -28,6 +28,7 @@ CREATE TABLE engine (
     damage     TEXT NOT NULL DEFAULT '',    -- why its options are not known; empty: they are
     build      TEXT NOT NULL DEFAULT '',    -- a JSON object: what it is built from; empty: it was uploaded
     batching   TEXT NOT NULL DEFAULT '',    -- a JSON object: its check for batches; empty: none
+    uses       TEXT NOT NULL DEFAULT '',    -- a JSON object: the engines that a module calls; empty: none
     plan_bytes INTEGER NOT NULL,
     created    TEXT NOT NULL
 ) STRICT;
@@ -81,6 +82,7 @@ MIGRATIONS = {
     6: "ALTER TABLE engine ADD COLUMN build TEXT NOT NULL DEFAULT '';",
     # Their max_batch_size, which was 1 where nobody asked for another, stays.
     7: "ALTER TABLE engine ADD COLUMN batching TEXT NOT NULL DEFAULT '';",
+    8: "ALTER TABLE engine ADD COLUMN uses TEXT NOT NULL DEFAULT '';",
 }
 """From each earlier version of the schema to the next; the order of a table's columns does not matter."""
 
