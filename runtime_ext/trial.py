@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from runtime_ext import AUTO_BATCH_SIZE, EngineInfo, Error, LoadOptions, Runtime, take_log
+from runtime_ext.archive import inspect_module
 from runtime_ext.backends import TensorRtOptions, create_runtime
 from runtime_ext.batch_check import why_not_joined
 from runtime_ext.child import bind_to
@@ -90,7 +91,7 @@ def attempt(request: Request, checking: Callable[[], None] | None = None) -> dic
 
 def _inspected(runtime: Runtime, path: str, tensors: str) -> dict[str, Any]:
     """Check a module without running it: the engines that it calls are not here."""
-    found = runtime.inspect_module(path, tensors)
+    found = inspect_module(runtime, Path(path), tensors)
     runtime.close()
     return {"ok": True, "uses": {"ids": found.engine_ids, "names": found.engine_names}}
 
