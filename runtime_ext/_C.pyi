@@ -91,8 +91,25 @@ class EngineInfo:
     @property
     def outputs(self) -> list[TensorSpec]: ...
     @property
+    def uses(self) -> list[int]:
+        """IDs of the engines that its executions call, ascending; they cannot be unloaded before it."""
+    @property
     def properties(self) -> dict[str, str]:
         """Facts about the engine from the backend, by name: for people, not for programs."""
+
+class ModuleInspection:
+    """What a module takes, returns and calls, as it is known before it runs."""
+
+    @property
+    def inputs(self) -> list[TensorSpec]: ...
+    @property
+    def outputs(self) -> list[TensorSpec]: ...
+    @property
+    def engine_ids(self) -> list[int]:
+        """The engines that its graph calls by ID, ascending."""
+    @property
+    def engine_names(self) -> list[str]:
+        """The engines that its graph calls by name, sorted."""
 
 class BatchOptions:
     """How requests are joined into batches, along dimension `batch_dims[tensor]` (0 where not named).
@@ -126,7 +143,9 @@ class LoadOptions:
     0: the backend chooses. `precision`: f32, f16 or bf16.
     `threads`: CPU threads of all its instances together; 0: one per core. `cuda_graphs`: off, auto or on.
     `compiled`: a file of write_compiled() for the same plan, which is not damaged; "": none. One that is for
-    other options, another CPU or another version is ignored."""
+    other options, another CPU or another version is ignored. Of a TorchScript module, `engines`: the IDs of
+    the engines that it calls by name; `tensors`: JSON that describes its inputs and outputs, see
+    docs/backends.md; "": the document in its archive."""
 
     name: str
     device: str
@@ -136,6 +155,8 @@ class LoadOptions:
     threads: int
     cuda_graphs: str
     compiled: str
+    engines: dict[str, int]
+    tensors: str
     batch: BatchOptions
     def __init__(self, *, batch: BatchOptions = ..., **options: Any) -> None: ...
     def __getattr__(self, option: str) -> Any: ...
@@ -414,8 +435,12 @@ class Runtime:
     ) -> None:
         """Blocks for minutes. Build a plan from the ONNX file `model` and write it to the file `plan`, which
         does not exist if this fails."""
+    def inspect_module(self, path: str, tensors: str = ...) -> ModuleInspection:
+        """Blocks. Check a TorchScript archive and say what it takes, returns and calls, without running it;
+        `tensors` as in LoadOptions. It needs no engine. InvalidInput if the module is at fault."""
     def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
-        """Blocks. Deserialize the plan file, build the wrapper, start the instances."""
+        """Blocks. Deserialize the plan file, build the wrapper, start the instances. NotFound if it uses an
+        engine that is not loaded."""
     def warm_up(
         self,
         id: int,
@@ -438,7 +463,7 @@ class Runtime:
         rest as Unavailable, and release the engine: its memory is back when this returns. Executions that
         have not ended by then are interrupted and left behind: they keep their threads and memory until they
         end. With `keep_counts`, what stats() says of the engine stays, and its next load goes on with it.
-        NotFound for an unknown ID."""
+        NotFound for an unknown ID, Conflict if another engine uses this one."""
     def forget(self, id: int) -> None:
         """Drop the counts that an unload has kept."""
     def memory(self, id: int) -> dict[str, dict[str, int]]:

@@ -64,7 +64,8 @@ struct EngineInfo {
         why_not_joined(served != nullptr ? served->why_not_joined() : ""),
         inputs(engine.inputs()),
         outputs(engine.outputs()),
-        properties(engine.properties()) {}
+        properties(engine.properties()),
+        uses(engine.uses()) {}
 
   EngineId id;
   std::string name;
@@ -78,6 +79,7 @@ struct EngineInfo {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::map<std::string, std::string> properties;
+  std::vector<EngineId> uses;
 };
 
 EngineInfo info_of(const Runtime& runtime, const Engine& engine) {
@@ -205,10 +207,23 @@ void bind_engine(py::module_& module) {
           [](const EngineInfo& info) { return info.why_not_joined.empty() ? "" : sentence(info.why_not_joined); })
       .def_readonly("inputs", &EngineInfo::inputs)
       .def_readonly("outputs", &EngineInfo::outputs)
+      .def_readonly("uses", &EngineInfo::uses)
       .def_property_readonly("properties", [](const EngineInfo& info) {
         py::dict properties;  // values may quote the plan
         for (const auto& [name, value] : info.properties) properties[py::str(name)] = sentence(value);
         return properties;
+      });
+}
+
+void bind_inspection(py::module_& module) {
+  py::class_<ModuleInspection>(module, "ModuleInspection")
+      .def_readonly("inputs", &ModuleInspection::inputs)
+      .def_readonly("outputs", &ModuleInspection::outputs)
+      .def_readonly("engine_ids", &ModuleInspection::engine_ids)
+      .def_property_readonly("engine_names", [](const ModuleInspection& inspection) {
+        py::list names;  // the module's text
+        for (const auto& name : inspection.engine_names) names.append(sentence(name));
+        return names;
       });
 }
 
@@ -286,6 +301,12 @@ void bind_runtime(py::module_& module) {
              const BuildOptions& options,
              BuildProgress& progress) { runtime.manager().build(backend, model, plan, options, progress); },
           "backend"_a, "model"_a, "plan"_a, "options"_a, "progress"_a, NoGil())
+      .def(
+          "inspect_module",
+          [](const Runtime& runtime, const std::string& path, const std::string& tensors) {
+            return runtime.manager().inspect("torchscript", path, tensors);
+          },
+          "path"_a, "tensors"_a = "", NoGil())
       .def(
           "load",
           [](Runtime& runtime, EngineId id, const std::string& plan, const std::string& backend,
@@ -421,6 +442,7 @@ PYBIND11_MODULE(_C, module) {
   trtserve::bind_options(module);
   trtserve::bind_build(module);
   trtserve::bind_engine(module);
+  trtserve::bind_inspection(module);
   trtserve::bind_completion(module);
   trtserve::bind_stats(module);
   trtserve::bind_log(module);

@@ -1,6 +1,10 @@
 #include "runtime.h"
 
+#include <algorithm>
+#include <functional>
+#include <map>
 #include <mutex>
+#include <set>
 
 #include "core/device_health.h"
 #include "core/shortage.h"
@@ -45,17 +49,37 @@ void Runtime::unload(EngineId id, Nanoseconds drain, bool keep_counts) {
 }
 
 void Runtime::take_down(EngineId id, Nanoseconds drain, bool keep_counts) {
+  manager_.retire(id);
   const TimePoint deadline = clock_->now() + drain;
-  const size_t left_behind = scheduler_.stop(id, drain, keep_counts);
+  size_t left_behind = 0;
+  try {
+    left_behind = scheduler_.stop(id, drain, keep_counts);
+  } catch (...) {
+    manager_.reinstate(id);
+    throw;
+  }
   manager_.unload(id, *clock_, deadline, left_behind > 0);
+}
+
+std::vector<EngineId> Runtime::users_first() const {
+  std::map<EngineId, std::vector<EngineId>> uses;  // a reference to an engine would keep its memory
+  for (const auto& served : scheduler_.served()) uses[served->engine().id()] = served->engine().uses();
+  std::vector<EngineId> ids;
+  std::set<EngineId> seen;
+  const std::function<void(EngineId)> add = [&](EngineId id) {
+    if (!seen.insert(id).second) return;
+    for (const EngineId used : uses[id]) add(used);
+    ids.push_back(id);  // after all that it uses
+  };
+  for (const auto& served : scheduler_.served()) add(served->engine().id());
+  std::reverse(ids.begin(), ids.end());
+  return ids;
 }
 
 void Runtime::close() {
   std::unique_lock lock(lifecycle_mutex_);
   closed_ = true;
-  std::vector<EngineId> ids;  // a reference to an engine would keep its memory
-  for (const auto& served : scheduler_.served()) ids.push_back(served->engine().id());
-  for (const EngineId id : ids) take_down(id, Nanoseconds(0), /*keep_counts=*/false);
+  for (const EngineId id : users_first()) take_down(id, Nanoseconds(0), /*keep_counts=*/false);
   scheduler_.close();
   manager_.withdraw();
 }

@@ -34,7 +34,8 @@ class Runtime {
   /// See core/warm_up.h; no execution begins after `most`.
   size_t warm_up(EngineId id, const std::vector<std::vector<WarmUpInput>>& executions, Nanoseconds most);
 
-  /// See ServedEngine::stop, and Scheduler::stop for `keep_counts`; then releases the engine.
+  /// Conflict if another engine uses it. See ServedEngine::stop, and Scheduler::stop for `keep_counts`; then releases
+  /// the engine.
   void unload(EngineId id, Nanoseconds drain, bool keep_counts = false);
 
   /// Unloads everything. Waits for unloads under way, but not for requests. Later loads are Unavailable, and so are
@@ -42,6 +43,7 @@ class Runtime {
   void close();
 
  private:
+  std::vector<EngineId> users_first() const;
   void take_down(EngineId id, Nanoseconds drain, bool keep_counts);
 
   std::shared_mutex

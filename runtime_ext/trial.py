@@ -13,6 +13,9 @@ children end with the server.
 An engine that is batched if it can be is also run, to find out whether it can (batch_check.py): the child
 writes {"checking": true} before, and its report has "why_not_joined". A child that ends in between has loaded
 the plan. SIGALRM ends it if an execution does not.
+
+A TorchScript module is inspected instead of loaded, because the child has none of the engines that it calls.
+Its report has "uses": {"ids": [...], "names": [...]}, those engines by ID and by name.
 """
 
 import ctypes
@@ -30,10 +33,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from runtime_ext import AUTO_BATCH_SIZE, EngineInfo, Error, LoadOptions, Runtime, take_log
+from runtime_ext.archive import inspect_module
 from runtime_ext.backends import TensorRtOptions, create_runtime
 from runtime_ext.batch_check import why_not_joined
 from runtime_ext.child import bind_to
 
+MODULES = "torchscript"  # the backend whose plans are modules
 TRIAL_ID = 1  # the process holds no other engine
 CHECK_S = 4.0  # for a whole check: its budget, and an execution that begins at its end
 PR_SET_NAME = 15
@@ -68,6 +73,8 @@ def attempt(request: Request, checking: Callable[[], None] | None = None) -> dic
     options = LoadOptions(**request["options"] | {"name": "trial", "instances": 1, "device": device})
     try:
         runtime = create_runtime(tensorrt=tensorrt)
+        if request["backend"] == MODULES:
+            return _inspected(runtime, request["plan"], options.tensors)
         info = runtime.load(TRIAL_ID, request["plan"], request["backend"], options)
         report: dict[str, Any] = {"ok": True}
         if checking is not None and info.max_batch_size > 1:
@@ -81,6 +88,13 @@ def attempt(request: Request, checking: Callable[[], None] | None = None) -> dic
         for record in take_log():
             print(f"{record.severity}: {record.component}: {record.message}", file=sys.stderr)
     return report
+
+
+def _inspected(runtime: Runtime, path: str, tensors: str) -> dict[str, Any]:
+    """Check a module without running it: the engines that it calls are not here."""
+    found = inspect_module(runtime, Path(path), tensors)
+    runtime.close()
+    return {"ok": True, "uses": {"ids": found.engine_ids, "names": found.engine_names}}
 
 
 def _checked(runtime: Runtime, info: EngineInfo, options: LoadOptions) -> str:

@@ -61,9 +61,10 @@ def create_runtime(
     runtime = _C.Runtime(clock=clock, stuck_after_s=stuck_after_s)
     for name in built_backends():
         libraries: list[str] = []
+        config: dict[str, str] = {}
         if name == "openvino":
             libraries, config = openvino_libraries(), (openvino or OpenVinoOptions()).config()
-        else:
+        elif name != "torchscript":
             config = (tensorrt or TensorRtOptions()).config(int(name.removeprefix("tensorrt")))
         runtime.register_backend(name, str(plugin_path(name)), libraries, config)
     return runtime
@@ -73,7 +74,7 @@ def built_backends() -> list[str]:
     """Return the names of the built backends. Each major version of TensorRT has its own:
     `tensorrt8`, `tensorrt11`."""
     found = (
-        re.fullmatch(r"libtrtserve_backend_(openvino|tensorrt\d+)\.so", file.name)
+        re.fullmatch(r"libtrtserve_backend_(openvino|tensorrt\d+|torchscript)\.so", file.name)
         for file in PLUGIN_DIR.iterdir()
     )
     return sorted(match[1] for match in found if match)

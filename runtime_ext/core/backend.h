@@ -19,6 +19,7 @@
 #include "core/error.h"
 #include "core/load_options.h"
 #include "core/memory.h"
+#include "core/module_inspection.h"
 #include "core/tensor_spec.h"
 
 namespace trtserve {
@@ -107,6 +108,9 @@ class BackendEngine {
 
   virtual std::unique_ptr<ExecutionContext> create_context() = 0;
 
+  /// IDs of the engines that its executions call. They stay loaded as long as it is.
+  virtual std::vector<int64_t> uses() const { return {}; }
+
   /// True if the time of an execution depends only on the shapes of its inputs, if it neither waits for anything nor
   /// can fail, and if it may run on any thread. A lone short request may then run on the thread that submits it.
   virtual bool is_steady() const { return false; }
@@ -137,6 +141,12 @@ class Backend {
   /// fault.
   virtual std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) = 0;
 
+  /// Says what the module in the file `path` takes, returns and calls, without running it. `tensors` is that of
+  /// LoadOptions. InvalidInput if the module is at fault. Unsupported where plans are no modules.
+  virtual ModuleInspection inspect(const std::string& /*path*/, const std::string& /*tensors*/) {
+    fail(Kind::Unsupported, "this backend does not run modules");
+  }
+
   /// True if build() can work: what it needs beside the library is there. May open libraries.
   virtual bool builds() { return false; }
 
@@ -149,9 +159,9 @@ class Backend {
   }
 };
 
-/// Raised whenever this header, load_options.h, build_options.h, build_progress.h or memory.h changes; a plugin with
-/// another number is refused.
-inline constexpr int kBackendAbi = 9;
+/// Raised whenever this header, load_options.h, build_options.h, build_progress.h, memory.h or module_inspection.h
+/// changes; a plugin with another number is refused.
+inline constexpr int kBackendAbi = 10;
 
 }  // namespace trtserve
 

@@ -90,6 +90,13 @@ size_t Engine::leased() const {
   return leased;
 }
 
+std::vector<EngineId> Engine::uses() const {
+  auto ids = first().uses();
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
 std::map<std::string, int64_t> Engine::counters() const {
   std::map<std::string, int64_t> sums;
   for (const auto& replica : replicas_) {

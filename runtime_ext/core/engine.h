@@ -16,7 +16,7 @@ namespace trtserve {
 /// The first 52 bits of the plan's SHA-256: exact in JSON, in JavaScript and as a constant in a graph.
 using EngineId = int64_t;
 
-/// A plan, deserialized and resident: a replica on each of its devices. Immutable and thread safe.
+/// A plan, deserialized and resident: a replica on each of its devices. Immutable once it is loaded, and thread safe.
 class Engine {
  public:
   /// Deserializes the plan with `backend`, registered as `backend_name`, on each device that the options name and that
@@ -57,6 +57,12 @@ class Engine {
   /// grew by while it was loaded is an estimate.
   Memory memory() const;
 
+  /// IDs of the engines that its executions call, ascending.
+  std::vector<EngineId> uses() const;
+
+  /// Keeps the engines that it uses for as long as it exists. Called once, before others know it.
+  void keep(std::vector<std::shared_ptr<Engine>> used) { used_ = std::move(used); }
+
   /// Tells when its memory is free, whoever held it last.
   std::shared_ptr<Gone> gone() const { return farewell_.gone; }
 
@@ -86,6 +92,7 @@ class Engine {
   const EngineId id_;
   const std::string backend_name_;
   const LoadOptions options_;
+  std::vector<std::shared_ptr<Engine>> used_;  // before the replicas, whose executions call them
   // The order matters: replicas are destroyed before their backend. An engine in use may hold the last reference to it.
   const std::shared_ptr<Backend> backend_;
   const int64_t heap_before_ = heap_in_use();

@@ -1,5 +1,6 @@
 #include "core/engine_manager.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <mutex>
 
@@ -79,6 +80,18 @@ void EngineManager::build(const std::string& backend, const std::string& model_p
   }
 }
 
+ModuleInspection EngineManager::inspect(const std::string& backend, const std::string& path,
+                                        const std::string& tensors) const {
+  const std::string label = c10::str("the ", backend, " backend");
+  const size_t bytes = bytes_for(path);
+  try {
+    if (const auto shortage = shortage_for(label, bytes)) throw Error(*shortage);
+    return plugin(backend).backend()->inspect(path, tensors);
+  } catch (...) {
+    throw load_failure(label, bytes, std::current_exception());
+  }
+}
+
 Plugin& EngineManager::plugin(const std::string& backend) const {
   std::shared_lock lock(mutex_);
   const auto found = plugins_.find(backend);
@@ -109,8 +122,42 @@ std::shared_ptr<Engine> EngineManager::load(EngineId id, const std::string& plan
   }
   std::unique_lock lock(mutex_);
   loading_.erase(id);
+  keep_used(*engine);
   engines_.emplace(id, engine);
   return engine;
+}
+
+/// Called with mutex_ held.
+void EngineManager::keep_used(Engine& engine) {
+  std::vector<std::shared_ptr<Engine>> used;
+  for (const EngineId id : engine.uses()) {
+    if (id == engine.id()) fail(Kind::InvalidInput, engine.label(), " calls itself");
+    const auto found = engines_.find(id);
+    if (found == engines_.end() || retired_.count(id) != 0) {
+      fail(Kind::NotFound, engine.label(), " calls engine ", id, ", which is not loaded: load that first");
+    }
+    used.push_back(found->second);
+  }
+  engine.keep(std::move(used));
+}
+
+void EngineManager::retire(EngineId id) {
+  std::unique_lock lock(mutex_);
+  const auto found = engines_.find(id);
+  if (found == engines_.end() || retired_.count(id) != 0) fail_unknown(id);
+  std::string users;
+  for (const auto& [_, engine] : engines_) {
+    const auto uses = engine->uses();
+    if (!std::binary_search(uses.begin(), uses.end(), id)) continue;
+    users += (users.empty() ? "" : ", ") + engine->label();
+  }
+  if (!users.empty()) fail(Kind::Conflict, found->second->label(), " is used by ", users, ": unload that first");
+  retired_.insert(id);
+}
+
+void EngineManager::reinstate(EngineId id) {
+  std::unique_lock lock(mutex_);
+  retired_.erase(id);
 }
 
 void EngineManager::unload(EngineId id, Clock& clock, TimePoint deadline, bool left_behind) {
@@ -121,6 +168,7 @@ void EngineManager::unload(EngineId id, Clock& clock, TimePoint deadline, bool l
     if (found == engines_.end()) fail_unknown(id);
     engine = std::move(found->second);
     engines_.erase(found);
+    retired_.erase(id);
   }
   const bool ended = engine->close(clock, left_behind ? TimePoint::min() : deadline);
   if (!ended || left_behind) return;
@@ -138,6 +186,17 @@ std::shared_ptr<Engine> EngineManager::find(EngineId id) const {
   const auto found = engines_.find(id);
   if (found == engines_.end()) fail_unknown(id);
   return found->second;
+}
+
+std::shared_ptr<Engine> EngineManager::find_named(const std::string& name) const {
+  std::shared_ptr<Engine> named;
+  for (auto& engine : engines()) {
+    if (name.empty() || engine->name() != name) continue;
+    if (named) fail(Kind::Conflict, "several loaded engines are named '", name, "': use the ID of one");
+    named = std::move(engine);
+  }
+  if (!named) fail(Kind::NotFound, "there is no loaded engine named '", name, "'");
+  return named;
 }
 
 std::vector<std::shared_ptr<Engine>> EngineManager::engines() const {
@@ -164,6 +223,12 @@ std::shared_ptr<Engine> find_engine(EngineId id) {
   std::shared_lock lock(published_mutex);
   if (published_manager == nullptr) fail_unknown(id);
   return published_manager->find(id);
+}
+
+std::shared_ptr<Engine> find_engine_named(const std::string& name) {
+  std::shared_lock lock(published_mutex);
+  if (published_manager == nullptr) fail(Kind::NotFound, "there is no loaded engine named '", name, "'");
+  return published_manager->find_named(name);
 }
 
 }  // namespace trtserve

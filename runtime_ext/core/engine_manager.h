@@ -41,10 +41,21 @@ class EngineManager {
   void build(const std::string& backend, const std::string& model_path, const std::string& plan_path,
              const BuildOptions& options, BuildProgress& progress) const;
 
-  /// Blocks until the backend has finished. Conflict if the ID is resident or being loaded; Unavailable with a
+  /// See Backend::inspect. Unavailable with a `retry_after` if memory, threads or descriptors are short.
+  ModuleInspection inspect(const std::string& backend, const std::string& path, const std::string& tensors) const;
+
+  /// Blocks until the backend has finished. The engine keeps those that it uses: NotFound if one is not loaded.
+  /// Conflict if the ID is resident or being loaded; Unavailable with a
   /// `retry_after` if memory, threads or descriptors are short, however the backend reports it.
   std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
                                LoadOptions options);
+
+  /// From now on, no engine that is loaded may use this one: the first step of an unload. Conflict if one does already,
+  /// and NotFound for an unknown ID, or one that is retired already.
+  void retire(EngineId id);
+
+  /// Undoes retire(), because the unload has failed.
+  void reinstate(EngineId id);
 
   /// Removes the engine, then blocks until its last lease has ended, its work is complete, and its last holder has
   /// released it; its memory is then given back to the system. Leases and holders that last beyond `deadline` are left
@@ -54,6 +65,8 @@ class EngineManager {
 
   /// NotFound for an unknown ID.
   std::shared_ptr<Engine> find(EngineId id) const;
+  /// The engine of this name. NotFound if there is none; Conflict if there are several.
+  std::shared_ptr<Engine> find_named(const std::string& name) const;
   std::vector<std::shared_ptr<Engine>> engines() const;
 
   /// Makes this manager the one that the operators use. Conflict if another is published.
@@ -62,14 +75,19 @@ class EngineManager {
 
  private:
   Plugin& plugin(const std::string& backend) const;
+  void keep_used(Engine& engine);
 
   mutable std::shared_mutex mutex_;                         // held for look-ups and changes, never for a load
   std::map<EngineId, std::shared_ptr<Engine>> engines_;     // guarded by mutex_
   std::set<EngineId> loading_;                              // guarded by mutex_
+  std::set<EngineId> retired_;                              // guarded by mutex_; resident engines
   std::map<std::string, std::unique_ptr<Plugin>> plugins_;  // guarded by mutex_; entries are never removed
 };
 
 /// The engine of this ID in the published manager. NotFound if there is no such engine or no published manager.
 std::shared_ptr<Engine> find_engine(EngineId id);
+
+/// The engine of this name in the published manager. NotFound as above; Conflict if there are several.
+std::shared_ptr<Engine> find_engine_named(const std::string& name);
 
 }  // namespace trtserve

@@ -31,15 +31,17 @@ struct BatchOptions {
 };
 
 struct LoadOptions {
-  std::string name;                  ///< the user's name for the engine; empty: unnamed
-  std::string device = "auto";       ///< auto, all, cpu, cuda, cuda:N, or several with commas between them
-  int instances = 0;                 ///< on each device; 0: the backend chooses
-  int64_t max_queue_size = 256;      ///< requests that may wait
-  std::string precision = "f32";     ///< inference precision: f32, f16 or bf16
-  int threads = 0;                   ///< CPU threads of all instances together; 0: one per core
-  std::string cuda_graphs = "auto";  ///< off, auto or on; only for backends that run on CUDA
-  std::string compiled;              ///< a file of BackendEngine::write_compiled() to load from; may be missing
-  BatchOptions batch;                ///< how requests are joined; used by the core, not by the backend
+  std::string name;                        ///< the user's name for the engine; empty: unnamed
+  std::string device = "auto";             ///< auto, all, cpu, cuda, cuda:N, or several with commas between them
+  int instances = 0;                       ///< on each device; 0: the backend chooses
+  int64_t max_queue_size = 256;            ///< requests that may wait
+  std::string precision = "f32";           ///< inference precision: f32, f16 or bf16
+  int threads = 0;                         ///< CPU threads of all instances together; 0: one per core
+  std::string cuda_graphs = "auto";        ///< off, auto or on; only for backends that run on CUDA
+  std::string compiled;                    ///< a file of BackendEngine::write_compiled() to load from; may be missing
+  std::map<std::string, int64_t> engines;  ///< the IDs of the engines that a module calls by name
+  std::string tensors;  ///< JSON that describes a module's inputs and outputs; empty: the one in its archive
+  BatchOptions batch;   ///< how requests are joined; used by the core, not by the backend
 
   /// Calls `field(name, member)` for each option except those of `batch`, which has its own list.
   template <typename Field>
@@ -52,6 +54,8 @@ struct LoadOptions {
     field("threads", &LoadOptions::threads);
     field("cuda_graphs", &LoadOptions::cuda_graphs);
     field("compiled", &LoadOptions::compiled);
+    field("engines", &LoadOptions::engines);
+    field("tensors", &LoadOptions::tensors);
   }
 };
 

@@ -1,27 +1,28 @@
 #include "ops/execute_engine.h"
 
-#include <optional>
-
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include "core/device_health.h"
 #include "core/engine_manager.h"
 #include "core/error.h"
+#include "core/graph_run.h"
 #include "core/input_check.h"
 
 namespace trtserve {
 
 namespace {
 
-/// The last Error that an operator threw on this thread, for with_errors_kept().
-thread_local std::optional<Error> last_error;
-
+/// Tells the run of the graph that calls, if there is one, about an Error that an operator throws: the interpreter
+/// would keep only its text.
 template <typename Run>
 auto remembering_errors(const Run& run) {
+  GraphRun* const caller = GraphRun::current();
+  if (caller == nullptr) return run();
+  caller->check_wanted();
   try {
     return run();
   } catch (const Error& error) {
-    last_error = error;
+    caller->keep(error);
     throw;
   }
 }
@@ -116,16 +117,8 @@ std::vector<at::Tensor> execute_engine_list(int64_t id, at::TensorList inputs) {
   return remembering_errors([&] { return execute(*find_engine(id), inputs.vec()); });
 }
 
-std::vector<at::Tensor> with_errors_kept(const std::function<std::vector<at::Tensor>()>& run) {
-  last_error.reset();
-  try {
-    return run();
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception&) {
-    if (last_error) throw *std::exchange(last_error, std::nullopt);
-    throw;
-  }
+int64_t engine_named(const std::string& name) {
+  return remembering_errors([&] { return find_engine_named(name)->id(); });
 }
 
 }  // namespace trtserve

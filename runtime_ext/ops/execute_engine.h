@@ -1,6 +1,6 @@
 #pragma once
 
-#include <functional>
+#include <string>
 #include <vector>
 
 #include <ATen/core/stack.h>
@@ -21,8 +21,7 @@ void execute_engine(torch::jit::Stack& stack);
 /// The kernel of `trt::execute_engine_list(int id, Tensor[] inputs) -> Tensor[]`.
 std::vector<at::Tensor> execute_engine_list(int64_t id, at::TensorList inputs);
 
-/// Calls `run`, which calls the operators through the TorchScript interpreter, and rethrows their original Error: the
-/// interpreter would turn it into a runtime_error with a stack trace.
-std::vector<at::Tensor> with_errors_kept(const std::function<std::vector<at::Tensor>()>& run);
+/// The kernel of `trt::engine(str name) -> int`: the ID of the loaded engine of that name. NotFound if there is none.
+int64_t engine_named(const std::string& name);
 
 }  // namespace trtserve

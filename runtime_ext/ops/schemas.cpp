@@ -13,14 +13,19 @@ const torch::jit::RegisterOperators variadic({torch::jit::Operator(
     "trt::execute_engine(int id, ...) -> ...", [](torch::jit::Stack& stack) { trtserve::execute_engine(stack); },
     c10::AliasAnalysisKind::CONSERVATIVE)});
 
+int64_t engine(c10::string_view name) { return trtserve::engine_named(std::string(name)); }
+
 }  // namespace
 
 // A typed variant for code that must type-check or serialize: eager code, scripted and loaded modules, torch.export. It
 // has its own name, because the script compiler would prefer the variadic one where both fit.
 TORCH_LIBRARY(trt, library) {
   library.def("execute_engine_list(int id, Tensor[] inputs) -> Tensor[]", {at::Tag::pt2_compliant_tag});
+  // Conservative: which engine has the name may change, so no pass may run it ahead.
+  library.def(torch::schema("engine(str name) -> int", c10::AliasAnalysisKind::CONSERVATIVE));
 }
 
 TORCH_LIBRARY_IMPL(trt, CompositeExplicitAutograd, library) {
   library.impl("execute_engine_list", &trtserve::execute_engine_list);
+  library.impl("engine", &engine);
 }

@@ -8,7 +8,7 @@
 #include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 
-#include "ops/execute_engine.h"
+#include "core/graph_run.h"
 
 namespace trtserve {
 
@@ -110,7 +110,7 @@ Forward make_forward(const Module& wrapper) {
   const torch::jit::Code code(wrapper.get_method("forward").graph(), "forward");
   return [code, self = wrapper._ivalue()](const std::vector<at::Tensor>& inputs) {
     const c10::InferenceMode inference;
-    return with_errors_kept([&] {
+    return with_errors_kept(std::make_shared<GraphRun>(), [&] {
       torch::jit::Stack stack{self};
       stack.insert(stack.end(), inputs.begin(), inputs.end());
       torch::jit::InterpreterState(code).run(stack);

@@ -27,7 +27,7 @@ class Adding:
         self._store, self._lookup, self._loader = parts.store, parts.lookup, parts.loader
         self._stored, self._read = parts.threads.call, parts.threads.read
         self._builds = parts.builds
-        self._id_locks = parts.id_locks
+        self._id_locks, self._dependencies = parts.id_locks, parts.dependencies
         self._rename = parts.rename
         self._lifecycle = lifecycle
 
@@ -96,6 +96,7 @@ class Adding:
             logger.warning("engine %s: repaired by an upload: %s", there, damage)
         if there.stored.build is None:
             await self._stored(self._store.adopt, plan, there.stored)
+        self._dependencies.check_unused(there)
         engine = Engine(there.stored, names=there.names)
         self._lookup.show(engine)
         try:

@@ -4,6 +4,7 @@ A change holds the lock of the engine's ID, as those in lifecycle.py do.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from trtserve.engines.building import Unwanted
@@ -19,14 +20,18 @@ class Endings:
         self._store, self._lookup, self._loader = parts.store, parts.lookup, parts.loader
         self._stored = parts.threads.call
         self._builds, self._demand = parts.builds, demand
-        self._id_locks = parts.id_locks
+        self._id_locks, self._dependencies = parts.id_locks, parts.dependencies
         self._rename, self._still = parts.rename, parts.still
 
     # -- unloading
 
-    async def unload(self, ref: str) -> None:
+    async def unload(self, ref: str, dependents: bool) -> None:
         self._loader.refuse_when_stopping()
         self._lookup.resolve(ref)
+        for id in self._lookup.ids(ref):
+            if dependents:
+                await self._unload_users(id)
+            self._check(id, self._dependencies.check_unused)
         unloads = (self._unload_one(ref, id) for id in self._lookup.ids(ref))
         for end in await asyncio.gather(*unloads, return_exceptions=True):
             if end is not None:
@@ -41,6 +46,7 @@ class Endings:
             engine = self._still(ref, id)
             if engine is None or engine.state is State.UNLOADED:
                 return
+            self._dependencies.check_unused(engine)  # again: this waited for the lock
             await self._stored(self._store.unload, id)
             was, engine.state = engine.state, State.DRAINING
             try:
@@ -50,14 +56,29 @@ class Endings:
                 self._loader.forget_counts(engine)
                 self._lookup.show(Engine(engine.stored, State.UNLOADED, names=engine.names))
 
+    async def _unload_users(self, id: int) -> None:
+        """Unload the modules that call an engine, before its own lock is taken: their loads wait for it."""
+        for user in self._dependencies.loaded_users(id):
+            await self._unload_users(user.id)
+            await self._unload_one(str(user.id), user.id)
+
+    def _check(self, id: int, check: Callable[[Engine], None]) -> None:
+        engine = self._lookup.get(id)
+        if engine is not None:
+            check(engine)
+
     # -- removing
 
-    async def remove(self, ref: str) -> None:
+    async def remove(self, ref: str, force: bool) -> None:
         self._loader.refuse_when_stopping()
         while True:
             target = self._lookup.resolve(ref)
             engine = target.engine
             goes = ref == str(engine.id) or len(engine.names) == 1  # not only the name
+            if goes and force:
+                await self._unload_users(engine.id)
+            elif goes:
+                self._dependencies.check_unreferenced(engine)
             with ExitStack() as ending:
                 unwanted = Unwanted()
                 if goes:
@@ -68,8 +89,14 @@ class Endings:
                         return  # its upload, which was not answered, has undone everything
                     # While this waited for the lock, the name may have moved on.
                     if self._lookup.resolve(ref) == target:
+                        if goes:
+                            self._check(engine.id, self._still_goes(force))
                         await self._remove_under_lock(ref, target)
                         return
+
+    def _still_goes(self, force: bool) -> Callable[[Engine], None]:
+        """The check of an engine that is about to be removed, now that no load of a module can begin."""
+        return self._dependencies.check_unused if force else self._dependencies.check_unreferenced
 
     async def _remove_under_lock(self, ref: str, target: Resolved) -> None:
         engine = target.engine

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 from runtime_ext import DATATYPES, EngineInfo, TensorSpec
 from trtserve.engines.progress import Progress
 from trtserve.errors import Conflict
+from trtserve.formats.format import Format
 from trtserve.options.batching import AUTO, NEVER
 from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine
@@ -86,6 +87,11 @@ class Engine:
     @property
     def format(self) -> str:
         return self.stored.format
+
+    @property
+    def is_module(self) -> bool:
+        """True if it is a TorchScript module, which may call other engines."""
+        return self.stored.format == Format.TORCHSCRIPT
 
     @property
     def backend(self) -> str:

@@ -13,7 +13,7 @@ class Evictions:
 
     def __init__(self, parts: Parts, runtime: Runtime, demand: Demand) -> None:
         self._lookup, self._loader = parts.lookup, parts.loader
-        self._id_locks = parts.id_locks
+        self._id_locks, self._dependencies = parts.id_locks, parts.dependencies
         self._runtime = runtime
         self._demand = demand
 
@@ -27,7 +27,10 @@ class Evictions:
         return {id: condition for id, condition in found.items() if condition is not None}
 
     def _without_work(self, engine: Engine) -> Condition | None:
+        """None too while a loaded module calls it."""
         if engine.state is not State.READY or self._demand.is_awaited(engine.id):
+            return None
+        if self._dependencies.is_held(engine.id):
             return None
         try:
             now = self._runtime.condition(engine.id)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from runtime_ext import Error
+from trtserve.engines.dependencies import in_order
 from trtserve.engines.engine import Engine, Past, State
 from trtserve.engines.parts import Parts
 from trtserve.engines.progress import Progress
@@ -34,7 +35,7 @@ class Lifecycle:
         self._store, self._lookup, self._loader = parts.store, parts.lookup, parts.loader
         self._stored, self._read = parts.threads.call, parts.threads.read
         self._builds = parts.builds
-        self._id_locks = parts.id_locks
+        self._id_locks, self._dependencies = parts.id_locks, parts.dependencies
         self._rename, self._still = parts.rename, parts.still
         self._sleep = sleep
         self._clock = clock
@@ -58,7 +59,12 @@ class Lifecycle:
         self._lookup.show(*engines)
         self._lookup.rename(names)
         to_load = [engine for engine in engines if engine.state is State.LOADING]
-        return sorted(to_load, key=lambda engine: engine.stored.options.residency != "pinned")
+        called_last = in_order(to_load)  # a module waits for the engines that it calls
+        return [
+            engine
+            for group in reversed(called_last)
+            for engine in sorted(group, key=lambda each: each.stored.options.residency != "pinned")
+        ]
 
     # -- loading what is kept
 
@@ -174,6 +180,7 @@ class Lifecycle:
         """
         engine = Engine(_with(there.stored, asked), names=there.names)
         engine.stored.options.check()
+        self._dependencies.check_unused(there)
         await self._check(engine)
         self._lookup.show(engine)
         try:
@@ -230,7 +237,7 @@ class Lifecycle:
 
     async def _load_restored(self, engine: Engine) -> None:
         mark = await self._stored(self._store.marks.of, engine.digest)
-        known = engine.stored.batching
+        known = engine.stored.batching, engine.stored.uses
         if mark is None:
             await self._load_stored(engine, again=False)
         else:
@@ -240,7 +247,7 @@ class Lifecycle:
             await self._loader.load_suspect(engine, self._store.plan_path(engine.stored), mark)
         if engine.stored.build is not None and engine.stored.build.name is not None:
             await self.commit(engine, None)  # what the upload was promised
-        elif engine.stored.batching != known:
+        elif (engine.stored.batching, engine.stored.uses) != known:
             await self._record_check(engine)
 
     async def _record_check(self, engine: Engine) -> None:

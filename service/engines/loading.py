@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runtime_ext import EngineInfo, Error, Runtime
+from runtime_ext.archive import inspect_module
+from trtserve.engines.dependencies import Dependencies
 from trtserve.engines.engine import Engine, State
 from trtserve.engines.room import Room, total
 from trtserve.engines.running_load import RunningLoad
@@ -27,7 +29,7 @@ from trtserve.errors import ExecutionFailed, TrtserveError, Unavailable, stoppin
 from trtserve.formats.backends import BACKENDS, runtime_backend
 from trtserve.plans.checks import explained
 from trtserve.plans.child import PlanCrashed
-from trtserve.plans.trial import Checked, Trial, Trials
+from trtserve.plans.trial import Checked, References, Trial, Trials
 from trtserve.settings import Settings
 from trtserve.shortage import check_memory, shortage_behind
 from trtserve.store.batch_verdict import BatchVerdict
@@ -45,6 +47,8 @@ NO_TRIALS = Checked(
     "(--trial-load off)",
     lasting=False,
 )
+
+OF_MODULES = "requests of a module are joined only if max_batch_size says how many"
 
 DRAINS_AT_ONCE = 8  # a drain mostly waits
 CHECK = 1  # raise it with every change of batch_check.py that may find something else
@@ -70,6 +74,7 @@ class Loader:
         compiled: CompiledFiles,
         *,
         room: Room,
+        dependencies: Dependencies,
         trial: Trial | None,
     ) -> None:
         """`trial` tries a plan before its first load here; None: no trial."""
@@ -80,6 +85,7 @@ class Loader:
         self._marks = marks
         self._compiled = compiled if settings.keep_compiled else None
         self._room = room
+        self._dependencies = dependencies
         self._trials = Trials(trial) if trial is not None else None
         self.turns = Turns(settings.max_waiting_loads)
         self._suspects = asyncio.Lock()  # held by the suspect that is loading
@@ -152,6 +158,10 @@ class Loader:
             raise told from failure
 
     async def _load_after_trial(self, engine: Engine, plan: Path, name: str | None) -> None:
+        if engine.is_module:
+            await self._inspect(engine, plan)
+            await self._load_in_turn(engine, plan, name)
+            return
         async with self._memory_for(engine, plan), self.turns.turn():
             check_memory()
             if self._trials is None:
@@ -159,20 +169,46 @@ class Loader:
                 return
             logger.info("engine %s: trial load in a process of its own", engine)
             checked = await self._trials.run(plan, engine.stored)
+            assert not isinstance(checked, References), "only a module has references"
             await self._load(engine, plan, name, checked or NOT_CHECKED)
 
     async def load(self, engine: Engine, plan: Path) -> None:
         """Load a plan that has been loaded here before."""
+        if engine.is_module and engine.stored.uses is None:  # its row was damaged
+            await self._inspect(engine, plan)
+        await self._load_in_turn(engine, plan, None)
+
+    async def _load_in_turn(self, engine: Engine, plan: Path, name: str | None) -> None:
         async with self._memory_for(engine, plan), self.turns.turn():
-            await self._load(engine, plan, None)
+            await self._load(engine, plan, name)
+
+    async def _inspect(self, engine: Engine, plan: Path) -> None:
+        """Find out which engines a module calls, before anything of it runs here."""
+        async with self.turns.turn():
+            check_memory()
+            if self._trials is None:
+                tensors = engine.stored.options.tensors
+                found = await asyncio.to_thread(inspect_module, self._runtime, plan, tensors)
+                references = References(found.engine_ids, found.engine_names)
+            else:
+                logger.info("module %s: is inspected in a process of its own", engine)
+                told = await self._trials.run(plan, engine.stored)
+                assert isinstance(told, References), "the trial of a module inspects it"
+                references = told
+        uses = self._dependencies.resolve(references, engine.stored.uses)
+        engine.stored = replace(engine.stored, uses=uses)
 
     @asynccontextmanager
     async def _memory_for(self, engine: Engine, plan: Path) -> AsyncIterator[None]:
-        """Hold memory for a load, and from then on what the loaded engine takes, until it is unloaded."""
+        """Hold memory for a load, and from then on what the loaded engine takes, until it is unloaded.
+
+        So it does with the engines that a module calls.
+        """
         self.refuse_when_stopping()
         self._refuse_twice(engine)
-        await self._room.take(engine, plan)
+        await self._dependencies.hold(engine)
         try:
+            await self._room.take(engine, plan)
             try:
                 yield
             except (Error, TrtserveError) as failure:
@@ -180,7 +216,7 @@ class Loader:
                 raise
         except BaseException:
             if engine.id not in self._given_up:
-                self._room.residency.release(engine.id)
+                self._let_go(engine.id)
             raise
         try:
             memory = self._runtime.memory(engine.id)
@@ -222,7 +258,7 @@ class Loader:
         if name is None and engine.names:
             name = engine.names[0].name
         read_metadata = BACKENDS[stored.backend].read_metadata
-        options = load_options(stored.options, name or "")
+        options = load_options(stored.options, name or "", stored.uses)
         compiled = self._compiled
         shown = f"{engine.id} ({name})" if name else str(engine.id)
         logger.info("engine %s: loading (%s, %.1f MB)", shown, stored.format, stored.plan_bytes / 1e6)
@@ -278,6 +314,9 @@ class Loader:
         """
         if info.max_batch_size == 1:
             return info
+        if engine.is_module:
+            self._runtime.stop_joining(info.id, OF_MODULES)
+            return self._runtime.engine(info.id)
         why = NOT_CHECKED.why
         try:
             basis = await asyncio.to_thread(self._basis, engine.stored, info)
@@ -286,7 +325,8 @@ class Loader:
                 checked = Checked(before.why)
             elif checked is None and self._trials is not None:
                 logger.info("engine %s: is checked for batches in a process of its own", engine)
-                checked = await self._trials.run(plan, engine.stored) or NOT_CHECKED
+                told = await self._trials.run(plan, engine.stored)
+                checked = told if isinstance(told, Checked) else NOT_CHECKED
             checked = checked or NO_TRIALS
             verdict = BatchVerdict(why=checked.why, basis=basis) if checked.lasting else None
             engine.stored = replace(engine.stored, batching=verdict)
@@ -335,7 +375,12 @@ class Loader:
     def _forget(self, id: int) -> None:
         self._given_up.discard(id)
         del self._loads[id]
+        self._let_go(id)
+
+    def _let_go(self, id: int) -> None:
+        """Hold no memory and no engines any more for one that is not loaded."""
         self._room.residency.release(id)
+        self._dependencies.release(id)
 
     async def unload(self, engine: Engine, drain: bool = True) -> None:
         """Finish what the engine has accepted, within the drain time, and release it and its memory."""
@@ -372,7 +417,7 @@ class Loader:
         try:
             await self._in(self._drain_threads, unload)
         finally:
-            self._room.residency.release(engine.id)
+            self._let_go(engine.id)
 
     def pin(self, engine: Engine) -> None:
         """Let a loaded engine be evicted or not, as its options say."""

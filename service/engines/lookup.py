@@ -32,12 +32,17 @@ class Lookup:
     def engines(self) -> list[Engine]:
         return list(self._engines.values())
 
-    def page(self, after: int, most: int) -> tuple[list[Engine], int | None]:
+    def page(self, after: int, most: int, *, modules: bool = False) -> tuple[list[Engine], int | None]:
         """At most `most` engines that came after the one with this number, in the order in which they came.
 
-        Also returns the number of the last of them, if there are more. A first page is after 0.
+        With `modules`, only those that are modules. Also returns the number of the last of them, if there are
+        more. A first page is after 0.
         """
-        rest = (engine for engine in self._engines.values() if self._numbers[engine.id] > after)
+        rest = (
+            engine
+            for engine in self._engines.values()
+            if self._numbers[engine.id] > after and (engine.is_module or not modules)
+        )
         page = list(islice(rest, most + 1))
         more = len(page) > most
         return page[:most], self._numbers[page[most - 1].id] if more else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ParamSpec
 
 from trtserve.engines.building import Builds
+from trtserve.engines.dependencies import Dependencies
 from trtserve.engines.engine import Engine
 from trtserve.engines.keyed_lock import KeyedLock
 from trtserve.engines.loading import Loader
@@ -26,7 +27,8 @@ class Parts:
     lookup: Lookup
     loader: Loader
     builds: Builds
-    id_locks: KeyedLock[int] = field(default_factory=KeyedLock)
+    dependencies: Dependencies
+    id_locks: KeyedLock[int]
     names_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def rename(

@@ -16,9 +16,11 @@ from runtime_ext import Runtime
 from trtserve.engines.adding import Adding
 from trtserve.engines.building import Builds
 from trtserve.engines.demand import Demand, NotResident
+from trtserve.engines.dependencies import Dependencies, in_order
 from trtserve.engines.endings import Endings
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.eviction import Evictions
+from trtserve.engines.keyed_lock import KeyedLock
 from trtserve.engines.lifecycle import Lifecycle
 from trtserve.engines.loading import Loader
 from trtserve.engines.lookup import Lookup
@@ -69,16 +71,29 @@ class Registry:
         """
         self._settings = settings
         self._lookup = Lookup()
+        id_locks: KeyedLock[int] = KeyedLock()
+        self.dependencies = Dependencies(self._lookup, id_locks)
         self.residency = Residency(clock)
         room = Room(runtime, settings, self.residency, sleep, clock)
-        self._loader = Loader(runtime, settings, store.marks, store.compiled, room=room, trial=trial)
+        self._loader = Loader(
+            runtime,
+            settings,
+            store.marks,
+            store.compiled,
+            room=room,
+            dependencies=self.dependencies,
+            trial=trial,
+        )
         threads = StoreThreads()
         build = build or ProcessBuild(tensorrt_options(settings), settings.build_timeout_s)
         self.builds = Builds(runtime, settings, store, threads, build)
-        self._parts = Parts(store, threads, self._lookup, self._loader, self.builds)
+        self._parts = Parts(
+            store, threads, self._lookup, self._loader, self.builds, self.dependencies, id_locks
+        )
         self._lifecycle = Lifecycle(self._parts, sleep, clock)
         self._adding = Adding(self._parts, self._lifecycle)
         self.demand = Demand(self._lookup, self._lifecycle.wake, self._begin)
+        self.dependencies.wake = self.demand.resident
         self._endings = Endings(self._parts, self.demand)
         evictions = Evictions(self._parts, runtime, self.demand)
         room.idle, room.evict = evictions.idle, evictions.evict
@@ -133,11 +148,12 @@ class Registry:
         ready = [engine for engine in self.engines() if engine.state is State.READY]
         for engine in ready:
             engine.state = State.DRAINING
-        unloads = (self._loader.unload(engine) for engine in ready)
-        ends = await asyncio.gather(*unloads, return_exceptions=True)
-        for engine, failure in zip(ready, ends, strict=True):
-            if failure is not None:
-                logger.error("engine %s: not unloaded: %s", engine, failure)
+        for group in in_order(ready):
+            unloads = (self._loader.unload(engine) for engine in group)
+            ends = await asyncio.gather(*unloads, return_exceptions=True)
+            for engine, failure in zip(group, ends, strict=True):
+                if failure is not None:
+                    logger.error("engine %s: not unloaded: %s", engine, failure)
         self._parts.threads.close()
         self._loader.close()
 
@@ -182,9 +198,9 @@ class Registry:
     def engines(self) -> list[Engine]:
         return self._lookup.engines()
 
-    def page(self, after: int, most: int) -> tuple[list[Engine], int | None]:
-        """A page of the engines; see Lookup.page."""
-        return self._lookup.page(after, most)
+    def page(self, after: int, most: int, *, modules: bool = False) -> tuple[list[Engine], int | None]:
+        """A page of the engines, or of the modules alone; see Lookup.page."""
+        return self._lookup.page(after, most, modules=modules)
 
     def names(self) -> Mapping[str, StoredName]:
         return self._lookup.names()
@@ -299,25 +315,27 @@ class Registry:
         """
         await self._run(self._lifecycle.load(ref, options or EngineOptions(), renew))
 
-    async def unload(self, ref: str) -> None:
+    async def unload(self, ref: str, *, dependents: bool = False) -> None:
         """Unload the engines of all versions of a name, or the engine of an ID, and keep them on disk.
 
-        New requests are refused from the beginning; those that were accepted get the drain time.
+        New requests are refused from the beginning; those that were accepted get the drain time. Raises
+        Conflict if a loaded module calls one; with `dependents`, it is unloaded first.
         """
-        await self._run(self._endings.unload(ref))
+        await self._run(self._endings.unload(ref, dependents))
 
     async def point(self, name: str, version: int) -> None:
         """Make a version of a name current, after loading its engine if it is not READY."""
         await self._run(self._lifecycle.point(name, version))
 
-    async def remove(self, ref: str) -> None:
+    async def remove(self, ref: str, *, force: bool = False) -> None:
         """Remove what a reference stands for, and return when it is gone.
 
         By ID: the engine and every version that points to it. By name: the current version of the
         name, and its engine unless another version points to it. New requests are refused from the
-        beginning; those that were accepted get the drain time.
+        beginning; those that were accepted get the drain time. Raises Conflict if a module calls the engine;
+        with `force`, the module is unloaded first, and cannot be loaded until the engine is back.
         """
-        await self._run(self._endings.remove(ref))
+        await self._run(self._endings.remove(ref, force))
 
     # -- running
 

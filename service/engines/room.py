@@ -183,8 +183,10 @@ class Room:
         return {id: now.unused_seconds for id, now in idle.items()}
 
     def _needs(self, engine: Engine, devices: list[str]) -> Bytes:
-        """What the engine took when it was resident last on these devices, or else an estimate; of dead devices,
-        nothing."""
+        """What the engine took when it was resident last on these devices, or else an estimate.
+
+        Of dead devices, nothing.
+        """
         dead = self._runtime.dead_devices()
         devices = [device for device in devices if device not in dead]
         last = self.residency.last(engine.id) or total(engine.past.memory)
@@ -197,17 +199,17 @@ class Room:
     async def _devices(self, engine: Engine, plan: Path) -> list[str]:
         """Where most of the engine is going to be."""
         option = engine.stored.options.device
-        if engine.format != Format.TENSORRT:
+        if engine.format in {Format.ONNX, Format.OPENVINO}:
             return ["cpu"]
-        if option == "all":
+        if option == "all" or engine.is_module:
             try:
-                return await asyncio.to_thread(self._all_devices, engine.backend, plan)
+                return await asyncio.to_thread(self._devices_of, engine.backend, plan, option)
             except (Error, TrtserveError, OSError) as failure:  # the load will tell
                 logger.debug("engine %s: its devices are not known: %s", engine, failure)
         return [FIRST_GPU.get(device, device) for device in option.split(",")]
 
-    def _all_devices(self, backend: str, plan: Path) -> list[str]:
-        return self._runtime.devices_of(runtime_backend(backend, plan, self._runtime.backends()), "all")
+    def _devices_of(self, backend: str, plan: Path, option: str) -> list[str]:
+        return self._runtime.devices_of(runtime_backend(backend, plan, self._runtime.backends()), option)
 
     async def _find_budget(self, device: str) -> None:
         """Decide the budget of a device that the setting leaves out, before its first load."""

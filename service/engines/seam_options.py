@@ -12,6 +12,7 @@ from trtserve.formats.generations import generations
 from trtserve.options.engine_options import EngineOptions
 from trtserve.options.for_runtime import for_runtime
 from trtserve.settings import Settings
+from trtserve.store.module_uses import Uses
 from trtserve.text import listed
 
 SETTING = "--tensorrt-library (TRTSERVE_TENSORRT_LIBRARY)"
@@ -63,6 +64,7 @@ def openvino_options(settings: Settings) -> OpenVinoOptions:
     )
 
 
-def load_options(options: EngineOptions, name: str = "") -> LoadOptions:
-    """How an engine is loaded, under this name if it has one."""
-    return LoadOptions(name=name, **for_runtime(options))
+def load_options(options: EngineOptions, name: str = "", uses: Uses | None = None) -> LoadOptions:
+    """How an engine is loaded, under this name if it has one; a module, with the engines that it calls."""
+    engines = uses.names if uses is not None else {}
+    return LoadOptions(name=name, engines=engines, **for_runtime(options))

@@ -13,6 +13,7 @@ from trtserve.formats.generations import plan_generation
 from trtserve.formats.openvino import recognise_blob, recognise_onnx
 from trtserve.formats.tensorrt import VersionOf, blame_version, check_plan, recognise_plan
 from trtserve.formats.tensorrt_head import read_metadata
+from trtserve.formats.torchscript import recognise_module
 
 Recogniser = Callable[[bytes], Sniffed | None]
 """What a file is, told from its first bytes; None where it is something else."""
@@ -82,7 +83,23 @@ OPENVINO = Backend(
     "again, or simplify the model.",
 )
 
-BACKENDS: Mapping[str, Backend] = {backend.name: backend for backend in (TENSORRT, OPENVINO)}
+TORCHSCRIPT = Backend(
+    name="torchscript",
+    library="PyTorch",
+    takes="TorchScript modules",
+    platforms={Format.TORCHSCRIPT: "pytorch_libtorch"},
+    words={
+        "torchscript": frozenset({Format.TORCHSCRIPT}),
+        "pytorch": frozenset({Format.TORCHSCRIPT}),
+        "pytorch_libtorch": frozenset({Format.TORCHSCRIPT}),
+    },
+    recognise=[recognise_module],
+    options=frozenset({"tensors"}),
+    missing="Build the server again: it is a part of every build.",
+    crashed="It is damaged, or was saved by a newer torch than this server's (GET /version): save it again.",
+)
+
+BACKENDS: Mapping[str, Backend] = {backend.name: backend for backend in (TENSORRT, OPENVINO, TORCHSCRIPT)}
 """All, by name."""
 
 

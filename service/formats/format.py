@@ -8,6 +8,7 @@ class Format(StrEnum):
     TENSORRT = "tensorrt"
     ONNX = "onnx"
     OPENVINO = "openvino"
+    TORCHSCRIPT = "torchscript"
 
 
 ASKED_FORMATS = ("auto", *map(str, Format))

@@ -86,11 +86,9 @@ _TORCH_EXPORT = re.compile(r"(^|/)(archive_format|models/[^/]+\.json|serialized_
 def _zip(head: bytes) -> Foreign | None:
     if not head.startswith(ZIP_HEADER):
         return None
-    names = list(_zip_names(head))
+    names = [name for name, _ in zip_names(head)]
     if any(_TORCH_EXPORT.search(name) for name in names):
         return Foreign("a torch.export archive (.pt2)", EXPORT_ONNX)
-    if any("/code/" in name for name in names):
-        return Foreign("a TorchScript archive (.pt)", EXPORT_ONNX)
     if any(name.endswith("/data.pkl") for name in names):
         return Foreign("a PyTorch checkpoint (.pt, .pth)", EXPORT_ONNX)
     if {"model.weights.h5", "config.json", "saved_model.pb"} & set(names):
@@ -101,8 +99,9 @@ def _zip(head: bytes) -> Foreign | None:
     return Foreign(f"a zip archive{beginning}", "Unpack it and upload the plan inside.")
 
 
-def _zip_names(head: bytes) -> Iterator[str]:
-    """Names in the local headers that lie within `head` (PKWARE's APPNOTE, 4.3.7), cut to ZIP_NAME_BYTES.
+def zip_names(head: bytes) -> Iterator[tuple[str, int]]:
+    """Names in the local headers that lie within `head` (PKWARE's APPNOTE, 4.3.7), cut to ZIP_NAME_BYTES, and
+    where each header begins.
 
     Each search continues after the previous name: headers inside names, which only a hostile file has,
     would make this quadratic.
@@ -111,7 +110,7 @@ def _zip_names(head: bytes) -> Iterator[str]:
     while 0 <= header <= len(head) - ZIP_HEADER_BYTES:
         (length,) = struct.unpack_from("<H", head, header + 26)
         begin = header + ZIP_HEADER_BYTES
-        yield head[begin : begin + min(length, ZIP_NAME_BYTES)].decode(errors="replace")
+        yield head[begin : begin + min(length, ZIP_NAME_BYTES)].decode(errors="replace"), header
         header = head.find(ZIP_HEADER, begin + length)
 
 

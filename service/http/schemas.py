@@ -1,6 +1,6 @@
 """The REST resources as JSON; codec/ handles tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
@@ -190,16 +190,23 @@ class EngineModel(BaseModel):
     outputs: list[OutputModel]
     properties: dict[str, str] = Field(description="Facts from the backend: for people, not for programs.")
     build: BuildModel | None = Field(description="Null for a plan that was uploaded.")
+    uses: list[int] = Field(description="Of a module, the engines that it calls, by ID.")
+    used_by: list[int] = Field(description="The modules that call this engine, by ID.")
     metadata: dict[str, Any] | None = Field(
         description="What the plan's exporter wrote beside it: the JSON object in a plan by Ultralytics."
     )
 
     @classmethod
     def of(
-        cls, resolved: Resolved, condition: Condition | None, memory: Memory, dead: Mapping[str, str]
+        cls,
+        resolved: Resolved,
+        condition: Condition | None,
+        memory: Memory,
+        dead: Mapping[str, str],
+        users: Sequence[Engine] = (),
     ) -> Self:
         """`condition`: how it is doing, if it is READY. `memory`: what it takes, or took. `dead`: devices,
-        with the reasons."""
+        with the reasons. `users`: the modules that call it."""
         engine: Engine = resolved.engine
         stored, info = engine.stored, engine.info
         options = stored.options.model_dump(include=set(cls.model_fields)) | {
@@ -234,12 +241,15 @@ class EngineModel(BaseModel):
             outputs=[OutputModel.of(spec) for spec in info.outputs] if info else [],
             properties=info.properties if info else {},
             build=BuildModel.of(engine),
+            uses=stored.uses.engines if stored.uses is not None else [],
+            used_by=[user.id for user in users],
             metadata=engine.metadata,
         )
 
 
-class EngineList(BaseModel):
-    engines: list[EngineModel] = Field(description="In the order in which they came.")
+class Page(BaseModel):
+    """A part of a list."""
+
     next: str | None = Field(
         default=None,
         description="The path of the next page; missing on the last one.",
@@ -252,6 +262,14 @@ class EngineList(BaseModel):
         if self.next is None:
             del written["next"]
         return written
+
+
+class EngineList(Page):
+    engines: list[EngineModel] = Field(description="In the order in which they came.")
+
+
+class ModuleList(Page):
+    modules: list[EngineModel] = Field(description="In the order in which they came.")
 
 
 class VersionModel(BaseModel):

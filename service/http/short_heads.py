@@ -21,8 +21,8 @@ from trtserve.http.connection import refusal
 from trtserve.http.headers import in_ns, read_headers
 from trtserve.inference.call import HERE_BYTES, RequestHead
 
-# The paths of the routes in routes.infer: an engine or a name; a model, which may have a version.
-TARGET = re.compile(rb"/(?:engines/([^/?#]+)|v2/models/([^/?#]+)(?:/versions/([^/?#]+))?)/infer")
+# The paths of the routes in routes.infer: an engine, a module or a name; a model, which may have a version.
+TARGET = re.compile(rb"/(?:(?:engines|modules)/([^/?#]+)|v2/models/([^/?#]+)(?:/versions/([^/?#]+))?)/infer")
 HEADS = 4096  # short ones, the most that are kept
 # What read_headers() reads of a body's form and the answer's, what AllowedHosts decides from, and what
 # httptools decides from whether the connection stays open.

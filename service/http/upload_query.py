@@ -1,4 +1,4 @@
-"""The query of POST /engines: what an upload may ask for."""
+"""The queries of POST /engines and POST /modules: what an upload may ask for."""
 
 from functools import partial
 from typing import Annotated
@@ -6,14 +6,14 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 from pydantic_core import PydanticUndefined
 
-from trtserve.formats.format import AskedFormat
+from trtserve.formats.format import AskedFormat, Format
 from trtserve.options.build_options import BuildRequest
 from trtserve.options.engine_options import EngineOptions, UploadOptions
 from trtserve.options.names import Name
 
 
-class Plan(BaseModel):
-    """What the query says of the plan itself."""
+class Named(BaseModel):
+    """What the query says of the engine's name."""
 
     name: Annotated[
         Name | None,
@@ -23,6 +23,11 @@ class Plan(BaseModel):
             examples=["lenet"],
         ),
     ] = None
+
+
+class Plan(Named):
+    """What the query says of the plan itself."""
+
     format: Annotated[
         AskedFormat,
         Field(description="Format of the plan; `auto` tells it from the first bytes."),
@@ -38,9 +43,19 @@ class UploadQuery(UploadOptions, BuildRequest, Plan):
         return BuildRequest(**self.model_dump(include=given))
 
 
-for option in UploadOptions.model_fields:
-    # A setting decides what is left out, so the OpenAPI document must not promise a default, nor make clients
-    # send it. It shows no default that a function makes.
-    field = UploadQuery.model_fields[option]
-    field.default_factory = partial(getattr, EngineOptions(), option)
-    field.default = PydanticUndefined
+class ModuleQuery(UploadOptions, Named):
+    """The query of POST /modules: that of POST /engines, without what only plans have."""
+
+    def upload(self) -> UploadQuery:
+        """The same, as the query of POST /engines."""
+        given = self.model_dump(include=self.model_fields_set)
+        return UploadQuery(format=Format.TORCHSCRIPT, **given)
+
+
+for query in (UploadQuery, ModuleQuery):
+    for option in UploadOptions.model_fields:
+        # A setting decides what is left out, so the OpenAPI document must not promise a default, nor make
+        # clients send it. It shows no default that a function makes.
+        field = query.model_fields[option]
+        field.default_factory = partial(getattr, EngineOptions(), option)
+        field.default = PydanticUndefined

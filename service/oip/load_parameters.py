@@ -79,13 +79,14 @@ def read_load(name: str, parameters: Mapping[str, object]) -> LoadParameters:
     return LoadParameters(config, [files[version] for version in sorted(files)])
 
 
-def check_unload(parameters: Mapping[str, object]) -> None:
-    """`unload_dependents` asks for nothing: no model here depends on another."""
+def read_unload(parameters: Mapping[str, object]) -> bool:
+    """Whether the modules that call the model are to be unloaded too: `unload_dependents`."""
     for parameter, value in parameters.items():
         if parameter != "unload_dependents":
             raise _unknown(parameter, "An unload", ["unload_dependents"])
         if not isinstance(value, bool):
             raise InvalidInput(f"The parameter 'unload_dependents' is {shown(value)}; it is true or false.")
+    return parameters.get("unload_dependents") is True
 
 
 def _file(parameter: str, value: object) -> PlanFile:

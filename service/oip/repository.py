@@ -13,7 +13,7 @@ from trtserve.errors import InvalidInput, TrtserveError, of_kind
 from trtserve.formats.format import Format
 from trtserve.oip import describe
 from trtserve.oip.config_reader import LoadConfig
-from trtserve.oip.load_parameters import PlanFile, check_unload, read_load
+from trtserve.oip.load_parameters import PlanFile, read_load, read_unload
 from trtserve.options.engine_options import EngineOptions
 from trtserve.options.names import NAME_RULE, is_name
 from trtserve.plans.checks import choose_format
@@ -120,5 +120,4 @@ class Repository:
 
     async def unload(self, name: str, parameters: Mapping[str, object]) -> None:
         """Unload all versions of a model; they are kept, and can be loaded again."""
-        check_unload(parameters)
-        await self._registry.unload(name)
+        await self._registry.unload(name, dependents=read_unload(parameters))

@@ -13,6 +13,7 @@ from trtserve.errors import InvalidInput
 from trtserve.options import warm_up
 from trtserve.options.batching import AUTO, NEVER, canonical_dims, canonical_sizes, read_sizes
 from trtserve.options.build_options import BuildPrecision
+from trtserve.options.tensors import EXAMPLE, canonical_tensors
 from trtserve.options.warm_up import canonical_warm_up
 from trtserve.settings import (
     MAX_DELAY_US,
@@ -91,6 +92,12 @@ class EngineOptions(BaseModel):
         description="`eager`: a start loads it; `lazy`: a start leaves it to its first request. Both are "
         "evicted when others need their memory, and loaded again by their next request. `pinned`: a start "
         "loads it, and it is never evicted.",
+    )
+    tensors: Annotated[str, AfterValidator(canonical_tensors)] = Field(
+        default="",
+        description="Of a TorchScript module: its inputs and outputs, as a JSON document. Without it, the "
+        "document `trtserve.json` in the archive counts.",
+        examples=[EXAMPLE],
     )
 
     @property

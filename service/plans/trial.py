@@ -63,11 +63,20 @@ class Checked(NamedTuple):
     lasting: bool = True  # False: another check may find something else
 
 
-Trial = Callable[[Path, StoredEngine], Awaitable[Checked | None]]
-"""Loads the plan at a path with an engine's options; raises a TrtserveError if that fails.
+class References(NamedTuple):
+    """The engines that the graph of a module calls."""
 
-Returns what the check of its batches found; None if its options or its tensors leave nothing to check.
-"""
+    ids: list[int]
+    names: list[str]
+
+
+Found = Checked | References | None
+"""What a trial found out: of a module, its references; of a plan, what the check of its batches says, or None
+if its options or its tensors leave nothing to check."""
+
+Trial = Callable[[Path, StoredEngine], Awaitable[Found]]
+"""Loads the plan at a path with an engine's options, or inspects it if it is a module; raises a TrtserveError
+if that fails."""
 
 
 class HostGone(Unavailable):
@@ -87,10 +96,10 @@ class Trials:
 
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
-        self._running: set[asyncio.Future[Checked | None]] = set()
+        self._running: set[asyncio.Future[Found]] = set()
         self._stopped = False
 
-    async def run(self, plan: Path, engine: StoredEngine) -> Checked | None:
+    async def run(self, plan: Path, engine: StoredEngine) -> Found:
         """Try the plan with the engine's options. Raises what the trial raises; Unavailable after stop()."""
         if self._stopped:
             raise stopping()
@@ -215,7 +224,7 @@ class ProcessTrial:
     async def close(self) -> None:
         await self._call(self._host.close)
 
-    async def __call__(self, plan: Path, engine: StoredEngine) -> Checked | None:
+    async def __call__(self, plan: Path, engine: StoredEngine) -> Found:
         """Try the plan with the engine's options; leave no child behind, even if cancelled."""
         request = await asyncio.to_thread(self._request, plan, engine)
         try:
@@ -223,7 +232,7 @@ class ProcessTrial:
         except HostGone:  # not because of this plan, perhaps; the second trial has another host
             return await self._try(request, engine)
 
-    async def _try(self, request: bytes, engine: StoredEngine) -> Checked | None:
+    async def _try(self, request: bytes, engine: StoredEngine) -> Found:
         report, said = bytearray(), bytearray()
         try:
             begun = await self._call(self._host.connect)
@@ -294,8 +303,8 @@ def _checking(said: bytes) -> bool:
     return any(parsed([line]) == {"checking": True} for line in said.splitlines())
 
 
-def _result(said: bytes, words: str, backend: str) -> Checked | None:
-    """What a trial's output says of the engine's batches. Raises the error that it means."""
+def _result(said: bytes, words: str, backend: str) -> Found:
+    """What a trial's output says. Raises the error that it means."""
     lines = [line for line in said.splitlines() if line]
     match parsed(lines[-1:]):
         case {"exit": int(exit_code)}:
@@ -314,6 +323,8 @@ def _result(said: bytes, words: str, backend: str) -> Checked | None:
     match report:
         case {"why_not_joined": str(why)}:
             return Checked(why)
+        case {"uses": {"ids": list(ids), "names": list(names)}}:
+            return References(ids, names)
     return None
 
 

@@ -146,9 +146,9 @@ class Database(Reader):
             )
 
     def checked(self, engine: StoredEngine) -> None:
-        """Change what the engine's row, if it has one, says of its batches."""
+        """Change what the engine's row, if it has one, says of its batches and of what it calls."""
         with self._transaction() as db:
-            db.execute("UPDATE engine SET batching = :batching WHERE id = :id", engine.as_row())
+            db.execute("UPDATE engine SET batching = :batching, uses = :uses WHERE id = :id", engine.as_row())
 
     def measured(self, engines: Sequence[StoredEngine]) -> None:
         """Change what the rows of these engines, if they have any, say of their memory."""

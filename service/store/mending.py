@@ -17,6 +17,7 @@ from trtserve.options.names import is_name
 from trtserve.store.batch_verdict import read_verdict
 from trtserve.store.build_record import read_build
 from trtserve.store.measure import read_measure
+from trtserve.store.module_uses import read_uses
 from trtserve.store.rows import Rows, names
 from trtserve.store.staging import ID_HEX_DIGITS, engine_id
 
@@ -72,6 +73,8 @@ class Mending:
             mended["batching"] = ""  # the next load finds it out again
         if read_measure(row["measured"]) is None:
             mended["measured"] = ""  # likewise
+        if read_uses(row["uses"]) is None:
+            mended["uses"] = ""  # likewise
         mended["options"], lost = _options(row["options"])
         build, readable = read_build(row["build"])
         if not readable or (build is not None and build.digest != digest):

@@ -11,6 +11,7 @@ from trtserve.options.engine_options import EngineOptions
 from trtserve.store.batch_verdict import BatchVerdict, read_verdict
 from trtserve.store.build_record import Build, read_build
 from trtserve.store.measure import Measure, read_measure
+from trtserve.store.module_uses import Uses, read_uses
 from trtserve.text import shown
 
 
@@ -29,6 +30,7 @@ class StoredEngine:
     build: Build | None = None  # None: its plan was uploaded
     batching: BatchVerdict | None = None  # None: it was not checked whether its requests may be joined
     measured: Measure | None = None  # None: not loaded yet, or that was not kept
+    uses: Uses | None = None  # None: it is no module, or its graph is not known
 
     @property
     def plan_digest(self) -> str | None:
@@ -50,7 +52,11 @@ class StoredEngine:
                 "the options that it is to have."
             )
         told = {"options": options, "damage": damage, "build": build}
-        found = {"batching": read_verdict(row["batching"]), "measured": read_measure(row["measured"])}
+        found = {
+            "batching": read_verdict(row["batching"]),
+            "measured": read_measure(row["measured"]),
+            "uses": read_uses(row["uses"]),
+        }
         return cls(**{**row, **told, **found})
 
     def as_row(self) -> dict[str, Any]:
@@ -58,7 +64,8 @@ class StoredEngine:
         build = self.build.model_dump_json() if self.build is not None else ""
         batching = self.batching.model_dump_json() if self.batching is not None else ""
         measured = self.measured.model_dump_json() if self.measured is not None else ""
-        told = {"build": build, "batching": batching, "measured": measured}
+        uses = self.uses.model_dump_json() if self.uses is not None else ""
+        told = {"build": build, "batching": batching, "measured": measured, "uses": uses}
         return {**vars(self), "options": self.options.model_dump_json(), **told}
 
 

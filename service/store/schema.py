@@ -29,6 +29,7 @@ CREATE TABLE engine (
     build      TEXT NOT NULL DEFAULT '',    -- a JSON object: what it is built from; empty: it was uploaded
     batching   TEXT NOT NULL DEFAULT '',    -- a JSON object: its check for batches; empty: none
     measured   TEXT NOT NULL DEFAULT '',    -- a JSON object: what it took when it was loaded; empty: not kept
+    uses       TEXT NOT NULL DEFAULT '',    -- a JSON object: the engines that a module calls; empty: none
     plan_bytes INTEGER NOT NULL,
     created    TEXT NOT NULL
 ) STRICT;
@@ -82,7 +83,10 @@ MIGRATIONS = {
     6: "ALTER TABLE engine ADD COLUMN build TEXT NOT NULL DEFAULT '';",
     # Their max_batch_size, which was 1 where nobody asked for another, stays.
     7: "ALTER TABLE engine ADD COLUMN batching TEXT NOT NULL DEFAULT '';",
-    8: "ALTER TABLE engine ADD COLUMN measured TEXT NOT NULL DEFAULT '';",
+    8: """
+    ALTER TABLE engine ADD COLUMN measured TEXT NOT NULL DEFAULT '';
+    ALTER TABLE engine ADD COLUMN uses TEXT NOT NULL DEFAULT '';
+    """,
 }
 """From each earlier version of the schema to the next; the order of a table's columns does not matter."""
 

@@ -21,6 +21,19 @@ def onnx_plan(seed: object = 0, padding: int = 0) -> bytes:
     return b"\x08\x0a" + _field(2, f"toy-{seed}".encode()) + _field(7, graph) + b"\x00" * padding
 
 
+def module_plan(*calls: str | int) -> bytes:
+    """Make the head of a TorchScript archive that calls these engines; see module_calls()."""
+    name = b"m/data/0"
+    header = b"PK\3\4" + bytes(22) + struct.pack("<HH", len(name), 0) + name
+    return header + json.dumps(calls).encode()
+
+
+def module_calls(plan: bytes) -> list[str | int]:
+    """The engines that a module_plan() calls: by name, or by ID."""
+    calls: list[str | int] = json.loads(plan[plan.index(b"[") :])
+    return calls
+
+
 def tensorrt_plan(version: tuple[int, int, int, int] = (10, 13, 2, 6)) -> bytes:
     """Make the header of a TensorRT plan; bytes 24 to 27 are the version that built it."""
     return b"ftrt" + bytes(20) + bytes(version) + bytes(100)

@@ -27,6 +27,7 @@ from tests.fakes.values import (
     EngineStats,
     Input,
     LoadOptions,
+    ModuleInspection,
     Output,
     Prepared,
     ShapeRange,
@@ -82,6 +83,7 @@ class FakeRuntime:
         self.close_gate = threading.Event()  # cleared: close() blocks until it is set
         self.close_gate.set()
         self.warm_up_error: Error | None = None
+        self.inspection = ModuleInspection()  # of every module
         self.load_gate = threading.Event()  # cleared: loads block until it is set
         self.load_gate.set()
         self.unload_gate = threading.Event()  # cleared: unloads block until it is set
@@ -100,8 +102,7 @@ class FakeRuntime:
         self.cancelled: list[int] = []
         self.timeouts: list[int | None] = []
         self.priorities: list[int] = []
-        self.closed = False
-        self.holds_short = False
+        self.closed = self.holds_short = False
         self._backends = list(backends)
         self._lock = threading.Lock()
         self._engines: dict[int, EngineInfo] = {}
@@ -161,7 +162,9 @@ class FakeRuntime:
         return backend in self.builders
 
     def devices_of(self, backend: str, option: str) -> list[str]:
-        return (list(self.devices) or ["cuda:0"]) if option == "all" else option.split(",")
+        if option == "all":
+            return list(self.devices) or ["cuda:0"]
+        return ["cpu"] if option == "auto" else option.split(",")
 
     def build(
         self, backend: str, model: str, plan: str, options: BuildOptions, progress: BuildProgress
@@ -173,6 +176,11 @@ class FakeRuntime:
         if self.build_error is not None:
             raise self.build_error
         Path(plan).write_bytes(b"plan of " + Path(model).read_bytes())
+
+    def inspect_module(self, path: str, tensors: str = "") -> ModuleInspection:
+        if not Path(path).is_file():
+            raise error("NotFound", f"There is no file {path}.")
+        return self.inspection
 
     def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
         self.loads.append((id, plan, backend, as_fake_options(options)))
@@ -186,6 +194,9 @@ class FakeRuntime:
                 raise error("InvalidInput", "The engine cannot be loaded with these options.")
             if not Path(plan).is_file():
                 raise error("NotFound", f"There is no file {plan}.")
+            uses = self._uses_of(backend, options)
+            if missing := [used for used in uses if used not in self._engines]:
+                raise error("NotFound", f"Engine {id} calls engine {missing[0]}, which is not loaded.")
             devices = self._place(options.device)
             info = EngineInfo(
                 id=id,
@@ -197,6 +208,7 @@ class FakeRuntime:
                 max_batch_size=options.batch.max_batch_size or self.auto_batch_size,
                 inputs=self.inputs,
                 outputs=self.outputs,
+                uses=uses,
             )
             self._engines[id] = info
             former = self._former.pop(id, None)
@@ -246,6 +258,8 @@ class FakeRuntime:
 
     def unload(self, id: int, drain_seconds: float = 30.0, keep_counts: bool = False) -> None:
         self.engine(id)
+        if users := [user.id for user in self._engines.values() if id in user.uses]:
+            raise error("Conflict", f"Engine {id} is used by engine {users[0]}.")
         self.unloading.append(id)
         assert self.unload_gate.wait(HANGS_AFTER_S), "the test did not open the gate of unloads"
         with self._lock:
@@ -382,9 +396,15 @@ class FakeRuntime:
 
     def close(self) -> None:
         assert self.close_gate.wait(HANGS_AFTER_S), "the test did not open the gate of close()"
-        for id in list(self._engines):
+        for id in [*reversed(self._engines)]:  # users have come after what they use
             self.unload(id, 0.0)
         self.closed = True
+
+    def _uses_of(self, backend: str, options: LoadOptions) -> list[int]:
+        if backend != "torchscript":
+            return []
+        names = (options.engines[name] for name in self.inspection.engine_names)
+        return sorted({*self.inspection.engine_ids, *names})
 
     # -- one request
 

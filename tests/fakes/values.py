@@ -59,10 +59,19 @@ class EngineInfo:
     max_batch_size: int = 1
     why_not_joined: str = ""
     properties: dict[str, str] = field(default_factory=lambda: {"made_by": "the fake runtime"})
+    uses: list[int] = field(default_factory=list)
 
     @property
     def devices(self) -> list[str]:
         return self.device.split(",")
+
+
+@dataclass
+class ModuleInspection:
+    inputs: list[TensorSpec] = field(default_factory=list)
+    outputs: list[TensorSpec] = field(default_factory=list)
+    engine_ids: list[int] = field(default_factory=list)
+    engine_names: list[str] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -84,6 +93,8 @@ class LoadOptions:
     threads: int = 0
     cuda_graphs: str = "auto"
     compiled: str = ""
+    engines: dict[str, int] = field(default_factory=dict)
+    tensors: str = ""
     batch: BatchOptions = field(default_factory=BatchOptions)
 
 

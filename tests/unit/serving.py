@@ -46,6 +46,8 @@ class Server:
     def asked(self, plan: bytes, name: str | None = None, **options: Any) -> dict[str, Any]:
         """The arguments of `Registry.add` for a plan."""
         format = Format.TENSORRT if b"ftrt" in plan else Format.ONNX
+        if plan.startswith(b"PK"):
+            format = Format.TORCHSCRIPT
         return {"name": name, "format": format, "options": EngineOptions(**options)}
 
     def files(self) -> list[Path]:

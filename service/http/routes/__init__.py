@@ -6,6 +6,7 @@ from trtserve.http.routes import (
     infer,
     metrics,
     models,
+    modules,
     names,
     protocol_settings,
     repository,
@@ -14,6 +15,7 @@ from trtserve.http.routes import (
 
 ROUTERS = (
     engines.router,
+    modules.router,
     names.router,
     infer.router,
     models.router,

@@ -25,6 +25,10 @@ router = APIRouter(tags=["engines"])
 LISTED = 100  # engines of a page, unless the client says how many
 MOST_LISTED = 1000
 LAST_CURSOR = 2**63 - 1
+Limit = Annotated[int, Query(ge=1, le=MOST_LISTED, description="The most entries of a page.")]
+After = Annotated[
+    int, Query(ge=0, le=LAST_CURSOR, description="Where a page begins: only from the `next` of another.")
+]
 OCTETS = {"type": "string", "format": "binary"}
 PLAN_BODY = {
     "required": True,
@@ -67,6 +71,13 @@ async def upload(
     becomes the next version, and current once it is READY; a plan that is already a version of the name
     becomes current again.
     """
+    resolved = await receive(request, response, query)
+    response.headers["Location"] = f"/engines/{resolved.engine.id}"
+    return shown(services_for(request), resolved)
+
+
+async def receive(request: Request, response: Response, query: UploadQuery) -> "Resolved":
+    """Receive an upload and load its engine; the response's status says whether it is new."""
     services = services_for(request)
     check_plain(request.headers)
 
@@ -98,55 +109,71 @@ async def upload(
     if created is None:
         response.headers["Preference-Applied"] = RESPOND_ASYNC
     response.status_code = {True: 201, False: 200, None: 202}[created]
-    response.headers["Location"] = f"/engines/{resolved.engine.id}"
-    return _model(services, resolved)
+    return resolved
 
 
 @router.get("/engines", response_description="A page of the engines. A `Link` header names the next.")
 async def list_engines(
     request: Request,
     response: Response,
-    limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="The most engines of a page.")] = LISTED,
-    after: Annotated[
-        int, Query(ge=0, le=LAST_CURSOR, description="Where a page begins: only from the `next` of another.")
-    ] = 0,
+    limit: Limit = LISTED,
+    after: After = 0,
 ) -> EngineList:
     """The engines with their states, in the order in which they came, in pages.
 
     Follow `next` until it is missing. An engine that is there all the time is listed once, whatever comes or
     goes meanwhile.
     """
+    page, following = list_page(request, response, limit, after)
+    return EngineList(engines=page, next=following)
+
+
+def list_page(
+    request: Request, response: Response, limit: int, after: int, *, modules: bool = False
+) -> tuple[list[EngineModel], str | None]:
+    """A page of the engines, or of the modules alone, and the path of the next, which the response links."""
     services = services_for(request)
-    engines, last = services.registry.page(after, limit)
+    engines, last = services.registry.page(after, limit, modules=modules)
     found = [services.registry.resolve(str(engine.id)) for engine in engines]
-    following = None if last is None else f"/engines?limit={limit}&after={last}"
+    following = None if last is None else f"{request.url.path}?limit={limit}&after={last}"
     if following is not None:
         response.headers["Link"] = f'<{following}>; rel="next"'
-    return EngineList(engines=[_model(services, resolved) for resolved in found], next=following)
+    return [shown(services, resolved) for resolved in found], following
 
 
 @router.get("/engines/{ref}")
 async def get_engine(request: Request, ref: str) -> EngineModel:
     """One engine, by ID or by the name whose current version it is."""
     services = services_for(request)
-    return _model(services, services.registry.resolve(ref))
+    return shown(services, services.registry.resolve(ref))
 
 
-def _model(services: Services, resolved: "Resolved") -> EngineModel:
+def shown(services: Services, resolved: "Resolved") -> EngineModel:
     runtime, engine = services.runtime, resolved.engine
     condition = readiness.condition(runtime, engine)
-    return EngineModel.of(resolved, condition, readiness.memory(runtime, engine), runtime.dead_devices())
+    return EngineModel.of(
+        resolved,
+        condition,
+        readiness.memory(runtime, engine),
+        runtime.dead_devices(),
+        services.registry.dependencies.users(engine.id),
+    )
 
 
 @router.delete("/engines/{ref}", status_code=204)
-async def remove_engine(request: Request, ref: str) -> None:
+async def remove_engine(
+    request: Request,
+    ref: str,
+    force: Annotated[bool, Query(description="Also if modules call it: they are unloaded first.")] = False,
+) -> None:
     """Remove an engine; the answer comes when it is gone.
 
     By ID: the engine, with every version that points to it. By name: the current version of the name,
     which falls back to its newest remaining one, and the engine if no other version points to it.
-    Accepted requests finish first, within the server's drain time. A build of its plan ends at once.
+    Accepted requests finish first, within the server's drain time. A build of its plan ends at once. An
+    engine that a module calls is removed only with `force`.
     """
-    await services_for(request).registry.remove(ref)
+    await services_for(request).registry.remove(ref, force=force)
 
 
 @router.get("/engines/{ref}/graph", response_class=PlainTextResponse)

@@ -73,6 +73,12 @@ DESCRIBED: dict[str, Any] = {
 }
 
 
+@router.post("/modules/{ref}/infer", **DESCRIBED)
+async def infer_module(request: Request, ref: str) -> Response:
+    """Run a module once, by its ID or by the name whose current version it is."""
+    return await _infer(request, ref, None, of_model=False)
+
+
 @router.post("/engines/{ref}/infer", **DESCRIBED)
 async def infer(request: Request, ref: str) -> Response:
     """Run an engine once, by its ID or by the name whose current version it is."""

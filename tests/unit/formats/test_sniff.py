@@ -37,10 +37,12 @@ def exported_blob() -> bytes:
     return file.getvalue()
 
 
-def torch_archive(*, script: bool) -> bytes:
+def torch_archive(*, script: bool, size: int = 2) -> bytes:
+    """An archive with `size` pairs of weights."""
     file = io.BytesIO()
     if script:
-        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), file)
+        layer = torch.nn.Linear(2, size) if size else torch.nn.ReLU()
+        torch.jit.save(torch.jit.trace(layer, torch.zeros(1, 2)), file)
     else:
         torch.save(torch.nn.Linear(2, 2).state_dict(), file)
     return file.getvalue()
@@ -90,6 +92,13 @@ def test_a_plan_is_recognised_behind_long_metadata() -> None:
     assert sniff(plan).what.endswith("wrapped with metadata by Ultralytics")
 
 
+@pytest.mark.parametrize("size", [0, 3, 2_000_000])
+def test_a_torchscript_module_is_recognised_behind_any_weights(size: int) -> None:
+    assert sniff(torch_archive(script=True, size=size)[: 4 * 1024**2]) == Sniffed(
+        "a TorchScript archive (.pt)", Format.TORCHSCRIPT
+    )
+
+
 def test_a_blob_exported_by_openvino_is_recognised() -> None:
     sniffed = sniff(exported_blob())
     assert sniffed.format is Format.OPENVINO
@@ -131,7 +140,6 @@ def test_an_onnx_model_is_recognised_by_part_of_its_head(length: int) -> None:
             "a plan built by TensorRT for RTX 1.7.1.116",
             "trtexec",
         ),
-        (torch_archive(script=True), "a TorchScript archive (.pt)", "torch.onnx.export"),
         (torch_archive(script=False), "a PyTorch checkpoint (.pt, .pth)", "torch.onnx.export"),
         (zip_of("m/data/weights/w.json", "m/models/model.json"), "a torch.export archive (.pt2)", "ONNX"),
         (

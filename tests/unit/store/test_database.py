@@ -199,7 +199,7 @@ LACKED = {
 }
 """The columns that each older schema lacks, by its version."""
 
-NEWER = {"residency", "warm_up"}  # options that never had a column
+NEWER = {"residency", "warm_up", "tensors"}  # options that never had a column
 
 
 def turn_back(path: Path, schema: int) -> None:
@@ -208,7 +208,7 @@ def turn_back(path: Path, schema: int) -> None:
         for option in EngineOptions.model_fields.keys() - NEWER:
             db.execute(f"ALTER TABLE engine ADD COLUMN {option} ANY")
             db.execute(f"UPDATE engine SET {option} = options ->> '{option}'")
-        for column in ("options", "build", "batching", "measured", *LACKED[schema]):
+        for column in ("options", "build", "batching", "measured", "uses", *LACKED[schema]):
             db.execute(f"ALTER TABLE engine DROP COLUMN {column}")
         db.execute("DROP TABLE store")
         db.execute(f"PRAGMA user_version = {schema}")

@@ -1,0 +1,62 @@
+#include "backends/torchscript/state.h"
+
+#include <torch/csrc/jit/ir/alias_analysis.h>
+#include <torch/csrc/jit/passes/inline_fork_wait.h>
+
+#include "backends/torchscript/nodes.h"
+#include "core/error.h"
+
+namespace trtserve::torchscript {
+
+using torch::jit::AliasDb;
+using torch::jit::Graph;
+using torch::jit::Node;
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& what) {
+  fail(Kind::InvalidInput, "the module ", what,
+       ": what one request leaves behind could reach the next, so a module must not keep state. Compute a new tensor "
+       "instead, or clone it before the change");
+}
+
+/// True for a node that yields what all executions share.
+bool is_shared(const Node& node) { return node.kind() == c10::prim::GetAttr || node.kind() == c10::prim::Constant; }
+
+bool forks(Graph& graph) {
+  bool found = false;
+  for_each_node(graph, [&](const Node& node) { found = found || node.kind() == c10::prim::fork; });
+  return found;
+}
+
+/// The graph with the tasks of its forks in their places: only so does the analysis know what they write to. Of a fork
+/// whose future goes astray, it assumes the worst.
+std::shared_ptr<Graph> without_forks(Graph& graph) {
+  constexpr int kDepth = 16;  // of forks in forks
+  auto whole = graph.copy();
+  for (int i = 0; i < kDepth && forks(*whole); ++i) torch::jit::InlineForkWait(whole);
+  return whole;
+}
+
+}  // namespace
+
+std::vector<bool> check_state(Graph& graph) {
+  const auto whole = without_forks(graph);
+  const AliasDb aliases(whole, /*isFrozen=*/true);
+  for_each_node(*whole, [&](const Node& node) {
+    if (node.kind() == c10::prim::SetAttr && node.input(0)->node()->kind() != c10::prim::CreateObject) {
+      refuse("sets the attribute " + node.s(c10::attr::name));
+    }
+    if (!is_shared(node)) return;
+    for (const auto* output : node.outputs()) {
+      if (!aliases.hasWriters(output)) continue;
+      if (node.kind() == c10::prim::GetAttr) refuse("changes its attribute " + node.s(c10::attr::name));
+      refuse("changes a tensor or a list that is one of its constants");
+    }
+  });
+  std::vector<bool> written;
+  for (size_t i = 1; i < whole->inputs().size(); ++i) written.push_back(aliases.hasWriters(whole->inputs()[i]));
+  return written;
+}
+
+}  // namespace trtserve::torchscript

@@ -1,0 +1,41 @@
+#include "core/graph_run.h"
+
+#include <algorithm>
+
+namespace trtserve {
+
+namespace {
+
+// No constant, because torch has made it a class.
+auto place() { return c10::DebugInfoKind::INFERENCE_CONTEXT; }
+
+}  // namespace
+
+GraphRun* GraphRun::current() { return dynamic_cast<GraphRun*>(c10::ThreadLocalDebugInfo::get(place())); }
+
+void GraphRun::keep(const Error& error) {
+  const std::lock_guard lock(mutex_);
+  errors_.push_back(error);
+}
+
+std::optional<Error> GraphRun::kept_in(const std::string& text) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find_if(errors_.begin(), errors_.end(),
+                                  [&](const Error& error) { return text.find(error.what()) != std::string::npos; });
+  return found == errors_.end() ? std::nullopt : std::optional(*found);
+}
+
+std::vector<at::Tensor> with_errors_kept(const std::shared_ptr<GraphRun>& run,
+                                         const std::function<std::vector<at::Tensor>()>& work) {
+  const c10::DebugInfoGuard guard(place(), run);
+  try {
+    return work();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    if (const auto kept = run->kept_in(error.what())) throw Error(*kept);
+    throw;
+  }
+}
+
+}  // namespace trtserve

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+
+#include "core/error.h"
+
+namespace trtserve {
+
+/// One run of a TorchScript graph, known to the operators that it calls on whatever thread: torch passes its
+/// thread-local debug information on to the threads of prim::fork. Thread safe.
+class GraphRun final : public c10::DebugInfoBase {
+ public:
+  /// The innermost run on this thread; null outside of any.
+  static GraphRun* current();
+
+  /// Keeps an Error that an operator throws.
+  void keep(const Error& error);
+
+  /// The kept Error whose sentence is in `text`, which is what the interpreter made of it; nothing if there is none.
+  std::optional<Error> kept_in(const std::string& text) const;
+
+  /// Asks the run to end: its next check_wanted() throws Cancelled.
+  void stop() noexcept { wanted_ = false; }
+  void check_wanted() const {
+    if (!wanted_) fail(Kind::Cancelled, "the execution was stopped");
+  }
+
+ private:
+  std::atomic<bool> wanted_{true};
+  mutable std::mutex mutex_;
+  std::vector<Error> errors_;  // guarded by mutex_; in the order in which they were thrown
+};
+
+/// Calls `work`, which runs a graph, as `run`, and rethrows the Error of an operator as it was: the interpreter would
+/// turn it into a runtime_error with a stack trace.
+std::vector<at::Tensor> with_errors_kept(const std::shared_ptr<GraphRun>& run,
+                                         const std::function<std::vector<at::Tensor>()>& work);
+
+}  // namespace trtserve

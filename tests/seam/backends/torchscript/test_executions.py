@@ -1,0 +1,220 @@
+"""Tests of how a module runs: its outputs, its failures, its forks and its end."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import runtime_ext
+from tests.seam.backends.torchscript.modules import ROWS, Tensors, write, write_code
+from tests.seam.conftest import Gates, Harness, RunInThread
+
+ONES = np.ones((1, 4), np.float32)
+DOUBLE = "input x FP32 -1 4\noutput y x 2"
+
+
+def served(harness: Harness, path: Path, code: str, outputs: Tensors | None = None, **options: object) -> int:
+    """Load a module whose forward has this body."""
+    results = "Tensor" if outputs is None or len(outputs) == 1 else ""
+    results = results or f"Tuple[{', '.join(['Tensor'] * len(outputs or {}))}]"
+    text = f"def forward(self, x: Tensor) -> {results}:\n    {code}\n"
+    return harness.load_file(write_code(path, text, outputs=outputs), "torchscript", device="cpu", **options)
+
+
+def failure(harness: Harness, engine: int, x: np.ndarray = ONES) -> tuple[str, str]:
+    (completion,) = harness.wait(harness.submit(engine, x=x))
+    assert completion.kind is not None
+    return completion.kind, completion.message
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("return x.double()", "the module's output 'y' is FP64; it is described as FP32"),
+        ("return x[:, :2]", "the module's output 'y' has shape [1, 2]; it is described as [?, 4]"),
+        ("return x.sum()", "the module's output 'y' has shape []; it is described as [?, 4]"),
+        ("return x.to_sparse()", "the module's output 'y' is not a dense tensor"),
+    ],
+)
+def test_an_output_that_is_not_as_described_is_a_failure_that_names_it(
+    harness: Harness, tmp_path: Path, code: str, why: str
+) -> None:
+    kind, message = failure(harness, served(harness, tmp_path / "m.pt", code))
+    assert kind == "ExecutionFailed"
+    assert why in message
+
+
+def test_a_list_of_another_length_than_described_is_a_failure(harness: Harness, tmp_path: Path) -> None:
+    code = "def forward(self, x: Tensor) -> List[Tensor]:\n    return [x, x, x]\n"
+    path = write_code(tmp_path / "m.pt", code, outputs={"y": ROWS, "z": ROWS})
+    engine = harness.load_file(path, "torchscript", device="cpu")
+    kind, message = failure(harness, engine)
+    assert (kind, "returned 3 tensors; 2 are described" in message) == ("ExecutionFailed", True)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("return x, x", ([[0, 1], [2, 3]], [[0, 1], [2, 3]])),
+        ("return x.t(), x[:, :1]", ([[0, 2], [1, 3]], [[0], [2]])),
+        ("y = x + 1\n    return y, y[0:1]", ([[1, 2], [3, 4]], [[1, 2]])),
+        ("return x[0:1], x[1:2]", ([[0, 1]], [[2, 3]])),
+    ],
+)
+def test_outputs_may_be_views_of_an_input_or_of_one_another(
+    harness: Harness, tmp_path: Path, code: str, expected: tuple[list[list[int]], ...]
+) -> None:
+    any_shape = ("FP32", [-1, -1])
+    text = f"def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:\n    {code}\n"
+    path = write_code(
+        tmp_path / "m.pt", text, inputs={"x": any_shape}, outputs={"y": any_shape, "z": any_shape}
+    )
+    engine = harness.load_file(path, "torchscript", device="cpu")
+    x = np.arange(4, dtype=np.float32).reshape(2, 2)
+    results = harness.infer(engine, x=x)
+    assert (results["y"].tolist(), results["z"].tolist()) == expected
+
+
+def test_an_output_that_is_a_constant_does_not_expose_it(harness: Harness, tmp_path: Path) -> None:
+    class Constant(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("rows", torch.ones(1, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.rows
+
+    engine = harness.load_file(write(tmp_path / "m.pt", Constant()), "torchscript", device="cpu")
+    module = runtime_ext.module(harness.runtime, engine)
+    with torch.inference_mode():
+        module(torch.ones(1, 4)).zero_()
+    assert module(torch.ones(1, 4)).sum() == 4
+
+
+def test_a_module_that_writes_to_its_input_does_not_change_the_callers(
+    harness: Harness, tmp_path: Path
+) -> None:
+    engine = served(harness, tmp_path / "m.pt", "return x.add_(1)")
+    x = ONES.copy()
+    assert harness.infer(engine, x=x)["y"].tolist() == [[2.0] * 4]
+    assert x.tolist() == ONES.tolist()
+
+
+def test_a_tensor_without_values_has_zeros(harness: Harness, tmp_path: Path) -> None:
+    # The memory of x + 7 is free again when the tensors without values are made.
+    code = "seven = float((x + 7).mean())\n    return torch.empty(x.shape) + torch.empty_like(x) + 0 * seven"
+    engine = served(harness, tmp_path / "m.pt", code)
+    assert harness.infer(engine, x=np.full((64, 4), 7, np.float32))["y"].max() == 0
+
+
+def test_a_failure_in_torch_is_told_in_one_line(harness: Harness, tmp_path: Path) -> None:
+    engine = served(harness, tmp_path / "m.pt", "return x + torch.ones(3)")
+    kind, message = failure(harness, engine)
+    assert kind == "ExecutionFailed"
+    assert "The size of tensor a (4) must match the size of tensor b (3)" in message
+    assert "Traceback" not in message
+    assert "\n" not in message
+
+
+def test_what_a_module_raises_is_the_reason(harness: Harness, tmp_path: Path) -> None:
+    engine = served(harness, tmp_path / "m.pt", "assert bool(x.sum() > 9), 'too little'\n    return x")
+    kind, message = failure(harness, engine)
+    assert (kind, "too little" in message) == ("ExecutionFailed", True)
+    assert harness.infer(engine, x=ONES * 9)["y"].tolist() == [[9.0] * 4]
+
+
+class Inner(torch.nn.Module):
+    def __init__(self, engine: int, columns: int) -> None:
+        super().__init__()
+        self.engine = engine
+        self.columns = columns
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.trt.execute_engine_list(self.engine, [x[:, : self.columns]])[0]
+
+
+def call(engine: int, x: torch.Tensor) -> torch.Tensor:
+    return torch.ops.trt.execute_engine_list(engine, [x])[0]
+
+
+class Forked(Inner):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = torch.jit.fork(call, self.engine, x[:, : self.columns])
+        second = torch.jit.fork(call, self.engine, x[:, : self.columns] + 1)
+        return torch.jit.wait(first) + torch.jit.wait(second)
+
+
+@pytest.mark.parametrize("kind", [Inner, Forked])
+def test_the_error_of_an_inner_engine_keeps_its_kind_and_sentence(
+    harness: Harness, tmp_path: Path, kind: type[Inner]
+) -> None:
+    inner = harness.load_toy(DOUBLE)
+    engine = harness.load_file(write(tmp_path / "m.pt", kind(inner, 3)), "torchscript", device="cpu")
+    told, message = failure(harness, engine)
+    assert told == "InvalidInput"
+    assert message == "input 'x' has shape [1, 3]; the engine takes [?, 4]"
+
+
+def test_forks_run_at_the_same_time(
+    harness: Harness, gates: Gates, tmp_path: Path, run_in_thread: RunInThread
+) -> None:
+    gate = gates.new()
+    inner = harness.load_toy(f"{DOUBLE}\ngate {gate}", instances=2)
+    engine = harness.load_file(write(tmp_path / "m.pt", Forked(inner, 4)), "torchscript", device="cpu")
+    assert harness.runtime.engine(engine).uses == [inner]
+    running = run_in_thread(harness.infer, engine, x=ONES)
+    gates.wait_for(gate, 2)
+    gates.open(gate)
+    result = running.result()
+    assert isinstance(result, dict)
+    assert result["y"].tolist() == [[6.0] * 4]
+
+
+def test_modules_that_fork_may_call_modules_that_fork(
+    harness: Harness, tmp_path: Path, run_in_thread: RunInThread
+) -> None:
+    inner = harness.load_toy(DOUBLE)
+    for _ in range(3):
+        inner = harness.load_file(write(tmp_path / "m.pt", Forked(inner, 4)), "torchscript", device="cpu")
+    module = runtime_ext.module(harness.runtime, inner)
+    single = module(torch.ones(1, 4))
+    assert single.tolist() == [[40.0] * 4]
+    futures = [run_in_thread(lambda: [module(torch.ones(1, 4)) for _ in range(5)]) for _ in range(8)]
+    for future in futures:
+        assert all(torch.equal(y, single) for y in future.result())
+
+
+def test_a_loop_that_nobody_waits_for_ends(harness: Harness, tmp_path: Path) -> None:
+    code = "while bool(x.sum() > 0):\n        x = x + 1\n    return x"
+    engine = served(harness, tmp_path / "m.pt", code)
+    (completion,) = harness.wait(harness.submit(engine, timeout_ns=100_000_000, x=ONES))
+    assert completion.kind == "DeadlineExceeded"
+    assert harness.infer(engine, x=-ONES)["y"].tolist() == [[-1.0] * 4]
+
+
+def test_gradients_are_off_and_warnings_are_dropped(harness: Harness, tmp_path: Path) -> None:
+    class Quiet(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                return torch.nn.functional.interpolate(x[None], scale_factor=1.0)[0]
+
+    engine = harness.load_file(write(tmp_path / "m.pt", Quiet()), "torchscript", device="cpu")
+    assert harness.infer(engine, x=ONES)["y"].tolist() == [[1.0] * 4]
+
+
+def test_a_traced_module_is_served(harness: Harness, tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4), torch.nn.ReLU()).eval()
+    traced = torch.jit.trace(module, (torch.ones(2, 4),))
+    path = write(tmp_path / "m.pt", traced, inputs={"input": ROWS})
+    engine = harness.load_file(path, "torchscript", device="cpu")
+    x = torch.randn(3, 4)
+    served = harness.infer(engine, input=x.numpy())["y"]
+    np.testing.assert_allclose(served, module(x).detach().numpy(), atol=1e-6)
+
+
+def test_a_frozen_module_is_served(harness: Harness, tmp_path: Path) -> None:
+    frozen = torch.jit.freeze(torch.jit.script(torch.nn.Linear(4, 4).eval()))
+    path = write(tmp_path / "m.pt", frozen, inputs={"input": ROWS})
+    engine = harness.load_file(path, "torchscript", device="cpu")
+    assert harness.infer(engine, input=ONES)["y"].shape == (1, 4)
