@@ -4,6 +4,7 @@ Importing this package registers the operators with torch, so that `torch.jit.lo
 `torch.ops.trt.execute_engine_list` find them. See torch_libraries for processes that do not use torch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # The extension links to torch's libraries, so this comes first.
@@ -51,16 +52,18 @@ from runtime_ext._C import (
 from runtime_ext.backends import create_runtime
 
 if TYPE_CHECKING or not WITHOUT_TORCH:
+    from runtime_ext.in_process import load_engine, shutdown, unload_engine, wrap
     from runtime_ext.operators import module
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import torch for the one function that needs it."""
-        if name != "module":
+        """Import torch for the functions that need it."""
+        homes = {"module": "operators"} | dict.fromkeys(
+            ("load_engine", "shutdown", "unload_engine", "wrap"), "in_process"
+        )
+        if name not in homes:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from runtime_ext.operators import module as found
-
-        return found
+        return getattr(import_module(f"runtime_ext.{homes[name]}"), name)
 
 
 try:
@@ -105,10 +108,14 @@ __all__ = [
     "cut_json",
     "find_number_lists",
     "find_plain_strings",
+    "load_engine",
     "log_fd",
     "module",
     "read_contents",
     "read_number_list",
+    "shutdown",
     "take_log",
+    "unload_engine",
+    "wrap",
     "write_number_list",
 ]

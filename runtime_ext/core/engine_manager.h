@@ -53,8 +53,9 @@ class EngineManager {
   std::shared_ptr<Engine> find(EngineId id) const;
   std::vector<std::shared_ptr<Engine>> engines() const;
 
-  /// Makes this manager the one that the operators use. Conflict if another is published.
-  void publish();
+  /// Makes this manager the one that the operators use. Conflict if another is published: its `remedy`, a clause, says
+  /// what to do.
+  void publish(std::string remedy);
   void withdraw();
 
  private:
