@@ -51,19 +51,25 @@ from runtime_ext._C import (
 )
 from runtime_ext.backends import create_runtime
 
+if TYPE_CHECKING:
+    from runtime_ext.compiler import Compiled, CompileError, compile
 if TYPE_CHECKING or not WITHOUT_TORCH:
     from runtime_ext.in_process import load_engine, shutdown, unload_engine, wrap
     from runtime_ext.operators import module
-else:
 
-    def __getattr__(name: str) -> Any:
-        """Import torch for the functions that need it."""
-        homes = {"module": "operators"} | dict.fromkeys(
-            ("load_engine", "shutdown", "unload_engine", "wrap"), "in_process"
-        )
-        if name not in homes:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"runtime_ext.{homes[name]}"), name)
+_LATE = {
+    "module": "operators",
+    **dict.fromkeys(("load_engine", "shutdown", "unload_engine", "wrap"), "in_process"),
+    **dict.fromkeys(("CompileError", "Compiled", "compile"), "compiler"),
+}
+"""Where to find what needs torch's modules, or many of them."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import them for who uses them."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"runtime_ext.{_LATE[name]}"), name)
 
 
 try:
@@ -83,6 +89,8 @@ __all__ = [
     "BatchStats",
     "BuildOptions",
     "BuildProgress",
+    "CompileError",
+    "Compiled",
     "Completion",
     "Condition",
     "CutDocument",
@@ -104,6 +112,7 @@ __all__ = [
     "ShapeRange",
     "TensorMemory",
     "TensorSpec",
+    "compile",
     "create_runtime",
     "cut_json",
     "find_number_lists",

@@ -403,9 +403,10 @@ def test_a_program_may_end_while_its_modules_exist(portable: torch.jit.ScriptMod
 
 def test_the_examples_of_the_documentation_run(double: Path) -> None:
     page = Path(__file__).parents[3] / "docs" / "in-process.md"
-    first, second = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     double.rename(double.with_name("model.onnx"))
-    for example in (first, second):
+    assert len(examples) == 3
+    for example in examples:
         script = double.with_name("example.py")  # TorchScript reads its source
         script.write_text(example)
         code = "import os, runpy, sys; os.chdir(sys.argv[1]); runpy.run_path('example.py')"
