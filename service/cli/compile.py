@@ -89,7 +89,12 @@ def _load(model: Path) -> tuple[Any, list["torch.Tensor"]]:
     import torch
 
     if model.suffix == ".pt2":
-        program = torch.export.load(model)
+        try:
+            program = torch.export.load(model)
+        except Exception as failure:  # of many types, from several libraries
+            raise click.ClickException(
+                f"{model} was not written by torch.export.save: {failure}"
+            ) from failure
         given, _ = program.example_inputs or ((), {})
         return program, list(given)
     try:

@@ -78,6 +78,12 @@ def test_the_net_becomes_the_engine_and_what_onnx_or_data_forbids_stays_in_torch
     assert {"aten::histc", "aten::nonzero"} <= set(compiled.in_torch)
 
 
+def test_what_comes_before_and_is_used_only_by_the_engine_joins_it() -> None:
+    _, compiled = compiled_detector()
+    assert {"aten::div.Tensor", "aten::sub.Tensor"} <= set(compiled.in_engine)
+    assert {"aten::div.Tensor", "aten::sub.Tensor"}.isdisjoint(compiled.in_torch)
+
+
 @pytest.mark.parametrize("of", ["module", "scripted", "exported"])
 def test_the_results_are_those_of_pytorch_whatever_the_model_is_given_as(of: str) -> None:
     detector = Detector().eval()
@@ -241,6 +247,17 @@ def test_a_model_that_cannot_be_compiled_is_refused_with_what_is_in_the_way(
 ) -> None:
     with pytest.raises(CompileError, match=told):
         runtime_ext.compile(model.eval(), [torch.ones(2, 3)])
+
+
+def test_a_loop_of_torchscript_that_depends_on_data_is_refused_and_named() -> None:
+    class Looping(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            while bool(x.sum() > 1):
+                x = x / 2
+            return x
+
+    with pytest.raises(CompileError, match=r"the model cannot be exported: .*prim::Loop"):
+        runtime_ext.compile(torch.jit.script(Looping()), [torch.ones(2, 3)])
 
 
 def test_a_result_that_is_not_pytorchs_is_refused() -> None:

@@ -73,8 +73,12 @@ def test_what_cannot_be_compiled_is_refused_and_nothing_is_written(
     assert not (tmp_path / "out.pt").exists()
 
 
-def test_a_file_that_is_no_torchscript_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.pt").write_bytes(b"no zip")
-    ended = trtserve(tmp_path / "model.pt", "-o", tmp_path / "out.pt", "--input", "FP32:3x4")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("model.pt", "is no TorchScript file"), ("model.pt2", "was not written by torch.export.save")],
+)
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / name).write_bytes(b"no zip")
+    ended = trtserve(tmp_path / name, "-o", tmp_path / "out.pt", "--input", "FP32:3x4")
     assert ended.exit_code == 1
-    assert "is no TorchScript file" in ended.output
+    assert told in ended.output
