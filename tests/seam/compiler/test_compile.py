@@ -272,3 +272,32 @@ def test_a_result_that_is_not_pytorchs_is_refused() -> None:
 def test_a_backend_that_the_compiler_does_not_build_for_is_refused() -> None:
     with pytest.raises(CompileError, match="backend is 'tensorrt'; the compiler builds for openvino"):
         runtime_ext.compile(Net().eval(), [torch.rand(1, 3, 16, 16)], backend="tensorrt")
+
+
+def test_a_size_that_both_sides_need_does_not_cross_the_border() -> None:
+    class Sized(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            found = self.layer(x.reshape(x.shape[0], 6))
+            return torch.mode(found.flatten()).values.expand(x.shape[0], 4)
+
+    model = Sized().eval()
+    compiled = runtime_ext.compile(model, [torch.rand(4, 2, 3)], dynamic=BATCH)
+    check(compiled.module, model, torch.rand(7, 2, 3))
+
+
+def test_a_tensor_whose_size_depends_on_data_is_left_to_torch() -> None:
+    class Choosing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            scores = self.layer(x).flatten()
+            return x[torch.nonzero(scores > scores.mean()).squeeze(1)]
+
+    compiled = runtime_ext.compile(Choosing().eval(), [torch.rand(5, 4)])
+    assert compiled.in_torch == ["aten::nonzero", "aten::squeeze.dim", "aten::index.Tensor"]
