@@ -488,6 +488,9 @@ class Runtime:
         """Devices that a sticky error has made unusable, with the reasons; their engines are Unavailable."""
     def module_bytes(self, id: int) -> bytes:
         """Blocks. A TorchScript file with the wrapper, written with the typed operator."""
+    def write_module(self, id: int, plan: str, path: str) -> None:
+        """Blocks. Write such a file to `path` with the engine inside: `plan` is the file that it was loaded
+        from. torch.jit.load stands the engine up again in a process that has imported this package."""
     def script_module(self, id: int) -> torch.ScriptModule:
         """The wrapper, whose graph calls `trt::execute_engine`; see runtime_ext.module."""
     def prepare(self, id: int, tensors: Sequence[tuple[str, str, Sequence[int]]]) -> Prepared:
@@ -564,6 +567,33 @@ def take_log() -> list[LogRecord]:
 
 def engine_info(id: int) -> EngineInfo:
     """The engine `id` of the current runtime: for the fake kernel of the typed operator."""
+
+def register_process_backend(
+    name: str, plugin: str, libraries: Sequence[str] = ..., config: Mapping[str, str] = ...
+) -> None:
+    """Runtime.register_backend() for engines without a Runtime."""
+
+def load_process_engine(id: int, plan: str, backend: str, options: LoadOptions) -> None:
+    """Blocks. Load an engine without a Runtime, for the operators alone, or count a further use of it. With
+    an empty `backend`, the plan's first bytes say which. Conflict if the process has a Runtime, or if the
+    engine of this ID was loaded from another plan or with other options."""
+
+def unload_process_engine(id: int) -> None:
+    """Blocks. End one use; the last one, or the end of the last module that carries the engine, unloads it.
+    NotFound if it was ended as often as it was loaded."""
+
+def close_process_engines(drain_seconds: float) -> None:
+    """Blocks. Unload all engines without a Runtime, whoever uses them; executions that take longer than
+    `drain_seconds` are interrupted. Later loads are possible."""
+
+def typed_module(id: int) -> torch.ScriptModule:
+    """An engine's wrapper, whose graph calls `trt::execute_engine_list` with the ID; see runtime_ext.wrap."""
+
+def carrying_module(id: int) -> torch.ScriptModule:
+    """Likewise, with the engine inside. NotFound if the engine was not loaded with load_process_engine."""
+
+def default_device(id: int) -> str:
+    """Where an engine runs now, and leaves its outputs, if no input says so."""
 
 class HeadReader:
     """Reads the heads (request line and headers) of ordinary POST requests of HTTP/1.1. Immutable.

@@ -4,6 +4,7 @@ Importing this package registers the operators with torch, so that `torch.jit.lo
 `torch.ops.trt.execute_engine_list` find them. See torch_libraries for processes that do not use torch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # The extension links to torch's libraries, so this comes first.
@@ -51,17 +52,25 @@ from runtime_ext._C import (
 )
 from runtime_ext.backends import create_runtime
 
+if TYPE_CHECKING:
+    from runtime_ext.compiler import Compiled, CompileError, compile
 if TYPE_CHECKING or not WITHOUT_TORCH:
+    from runtime_ext.in_process import load_engine, shutdown, unload_engine, wrap
     from runtime_ext.operators import module
-else:
 
-    def __getattr__(name: str) -> Any:
-        """Import torch for the one function that needs it."""
-        if name != "module":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from runtime_ext.operators import module as found
+_LATE = {
+    "module": "operators",
+    **dict.fromkeys(("load_engine", "shutdown", "unload_engine", "wrap"), "in_process"),
+    **dict.fromkeys(("CompileError", "Compiled", "compile"), "compiler"),
+}
+"""Where to find what needs torch's modules, or many of them."""
 
-        return found
+
+def __getattr__(name: str) -> Any:
+    """Import them for who uses them."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"runtime_ext.{_LATE[name]}"), name)
 
 
 try:
@@ -81,6 +90,8 @@ __all__ = [
     "BatchStats",
     "BuildOptions",
     "BuildProgress",
+    "CompileError",
+    "Compiled",
     "Completion",
     "Condition",
     "CutDocument",
@@ -103,14 +114,19 @@ __all__ = [
     "ShapeRange",
     "TensorMemory",
     "TensorSpec",
+    "compile",
     "create_runtime",
     "cut_json",
     "find_number_lists",
     "find_plain_strings",
+    "load_engine",
     "log_fd",
     "module",
     "read_contents",
     "read_number_list",
+    "shutdown",
     "take_log",
+    "unload_engine",
+    "wrap",
     "write_number_list",
 ]

@@ -20,6 +20,7 @@
 #include "bindings_json.h"
 #include "bindings_numbers.h"
 #include "bindings_options.h"
+#include "bindings_process.h"
 #include "bindings_stats.h"
 #include "bindings_tensors.h"
 #include "bindings_text.h"
@@ -128,8 +129,14 @@ std::string graph_text(const Engine& engine) {
 
 std::string module_file(const Engine& engine) {
   std::ostringstream file;
-  make_portable_wrapper(engine).save(file);
+  make_typed_wrapper(engine).save(file);
   return std::move(file).str();
+}
+
+void write_carrying_module(const Engine& engine, const std::string& plan, const std::string& path) {
+  const auto source = std::make_shared<const EngineSource>(
+      EngineSource{engine.id(), engine.backend(), engine.options(), OpenPlan::open(plan)});
+  make_carrying_wrapper(engine, c10::make_intrusive<PlanEngine>(source)).save(path);
 }
 
 using Seconds = std::chrono::duration<double>;
@@ -385,6 +392,12 @@ void bind_runtime(py::module_& module) {
           },
           "id"_a)
       .def(
+          "write_module",
+          [](const Runtime& runtime, EngineId id, const std::string& plan, const std::string& path) {
+            write_carrying_module(*runtime.manager().find(id), plan, path);
+          },
+          "id"_a, "plan"_a, "path"_a, NoGil())
+      .def(
           "script_module",
           [](const Runtime& runtime, EngineId id) { return make_wrapper(*runtime.manager().find(id)); }, "id"_a)
       .def("prepare", &prepare, "id"_a, "tensors"_a)
@@ -448,4 +461,5 @@ PYBIND11_MODULE(_C, module) {
   trtserve::bind_log(module);
   trtserve::bind_clock(module);
   trtserve::bind_runtime(module);
+  trtserve::bind_process(module);
 }

@@ -28,13 +28,15 @@ def _fake_execute_engine_list(id: int, inputs: list[torch.Tensor]) -> list[torch
     symbol.
 
     Like the operator's own, they are on the device of the first input that the engine reads on its own
-    device; without such an input, on the engine's device.
+    device; without such an input, where the engine runs now. Inputs that it refuses for their number or
+    datatype are refused here too.
     """
     engine = _C.engine_info(id)
+    _check(engine, inputs)
     read_there = (
-        given for spec, given in zip(engine.inputs, inputs, strict=False) if spec.location == "device"
+        given.device for spec, given in zip(engine.inputs, inputs, strict=True) if spec.location == "device"
     )
-    device = next((given.device for given in read_there), torch.device(engine.device))
+    device = next(read_there, None) or torch.device(_C.default_device(id))
 
     def empty(spec: _C.TensorSpec) -> torch.Tensor:
         if spec.shape is None:
@@ -45,6 +47,17 @@ def _fake_execute_engine_list(id: int, inputs: list[torch.Tensor]) -> list[torch
         return torch.empty(shape, dtype=DTYPES[spec.datatype], device=device)
 
     return [empty(spec) for spec in engine.outputs]
+
+
+def _check(engine: _C.EngineInfo, inputs: list[torch.Tensor]) -> None:
+    if len(inputs) != len(engine.inputs):
+        raise ValueError(f"engine {engine.id} takes {len(engine.inputs)} inputs; {len(inputs)} came")
+    for spec, given in zip(engine.inputs, inputs, strict=True):
+        if given.dtype != DTYPES[spec.datatype]:
+            raise ValueError(
+                f"input {spec.name!r} of engine {engine.id} is {given.dtype}; "
+                f"the engine takes {spec.datatype}"
+            )
 
 
 def module(runtime: _C.Runtime, id: int) -> torch.jit.ScriptModule:

@@ -14,7 +14,8 @@ namespace trtserve {
 
 Runtime::Runtime(std::shared_ptr<Clock> clock, Nanoseconds stuck_after)
     : clock_(std::move(clock)), scheduler_({.completions = completions_, .clock = clock_, .stuck_after = stuck_after}) {
-  manager_.publish();
+  manager_.publish(
+      "it is a runtime's: close that first, or load the engine with its load() and call it with runtime_ext.module()");
 }
 
 Runtime::~Runtime() {

@@ -1,6 +1,7 @@
 """Finds the installed backends, and creates a runtime with all of them."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,16 @@ def create_runtime(
     An execution that has not ended after `stuck_after_s` seconds counts as stuck.
     """
     runtime = _C.Runtime(clock=clock, stuck_after_s=stuck_after_s)
+    register_built_backends(runtime.register_backend, tensorrt, openvino)
+    return runtime
+
+
+def register_built_backends(
+    register: Callable[[str, str, list[str], dict[str, str]], None],
+    tensorrt: TensorRtOptions | None = None,
+    openvino: OpenVinoOptions | None = None,
+) -> None:
+    """Call `register` for every built backend, with its name, plugin, libraries and settings."""
     for name in built_backends():
         libraries: list[str] = []
         config: dict[str, str] = {}
@@ -66,8 +77,7 @@ def create_runtime(
             libraries, config = openvino_libraries(), (openvino or OpenVinoOptions()).config()
         elif name != "torchscript":
             config = (tensorrt or TensorRtOptions()).config(int(name.removeprefix("tensorrt")))
-        runtime.register_backend(name, str(plugin_path(name)), libraries, config)
-    return runtime
+        register(name, str(plugin_path(name)), libraries, config)
 
 
 def built_backends() -> list[str]:

@@ -15,6 +15,10 @@ namespace {
 // A plain pointer, so that no destructor runs at exit: it does not own the manager.
 std::shared_mutex published_mutex;           // held shared during a look-up, so that withdraw() waits for it
 EngineManager* published_manager = nullptr;  // guarded by published_mutex
+std::string& published_remedy() {            // guarded by published_mutex; never destroyed, as above
+  static std::string& remedy = *std::make_unique<std::string>().release();
+  return remedy;
+}
 
 /// The least address space that a load or a build needs beyond its file: thread stacks and library reservations.
 constexpr size_t kLoadBytes = size_t{128} << 20;
@@ -206,12 +210,13 @@ std::vector<std::shared_ptr<Engine>> EngineManager::engines() const {
   return all;
 }
 
-void EngineManager::publish() {
+void EngineManager::publish(std::string remedy) {
   std::unique_lock lock(published_mutex);
   if (published_manager != nullptr && published_manager != this) {
-    fail(Kind::Conflict, "this process has an engine manager already: close its runtime first");
+    fail(Kind::Conflict, "this process has an engine manager already: ", published_remedy());
   }
   published_manager = this;
+  published_remedy() = std::move(remedy);
 }
 
 void EngineManager::withdraw() {

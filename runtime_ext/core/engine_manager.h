@@ -69,8 +69,9 @@ class EngineManager {
   std::shared_ptr<Engine> find_named(const std::string& name) const;
   std::vector<std::shared_ptr<Engine>> engines() const;
 
-  /// Makes this manager the one that the operators use. Conflict if another is published.
-  void publish();
+  /// Makes this manager the one that the operators use. Conflict if another is published: its `remedy`, a clause, says
+  /// what to do.
+  void publish(std::string remedy);
   void withdraw();
 
  private:

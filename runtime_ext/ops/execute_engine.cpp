@@ -33,15 +33,13 @@ void check_count(const Engine& engine, size_t count) {
   }
 }
 
-/// The device of the caller's tensors, without those that the engine reads on the host. If there are no others: the
-/// thread's current device of the engine's type, which is that of the replica if an instance calls.
+/// The device of the caller's tensors, without those that the engine reads on the host; default_device() if there are
+/// no others.
 at::Device caller_device(const Engine& engine, const std::vector<at::Tensor>& inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!engine.inputs()[i].on_host) return inputs[i].device();
   }
-  const at::Device first = engine.replicas().front()->device();
-  if (engine.replicas().size() == 1) return first;
-  return engine.replica_for(c10::impl::VirtualGuardImpl(first.type()).getDevice()).device();
+  return default_device(engine);
 }
 
 /// Converts a tensor to what the engine needs. Each call into torch's dispatcher costs time, so it makes only necessary
@@ -79,6 +77,12 @@ std::vector<at::Tensor> run(const Engine& engine, Replica& replica, at::Device c
 }
 
 }  // namespace
+
+at::Device default_device(const Engine& engine) {
+  const at::Device first = engine.replicas().front()->device();
+  if (engine.replicas().size() == 1) return first;
+  return engine.replica_for(c10::impl::VirtualGuardImpl(first.type()).getDevice()).device();
+}
 
 std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs) {
   check(engine, inputs);

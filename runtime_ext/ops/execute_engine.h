@@ -14,6 +14,10 @@ namespace trtserve {
 /// input that the engine reads there. InvalidInput, naming the tensor. No gradient flows through an engine.
 std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs);
 
+/// Where an engine runs, and leaves its outputs, if no input says so: on the thread's current device of the engine's
+/// type if it has a replica there, which is that of the instance if one calls; otherwise on its first.
+at::Device default_device(const Engine& engine);
+
 /// The kernel of `trt::execute_engine(int id, ...) -> ...`. On entry, the stack holds the ID, the inputs, and their
 /// total number, as for any variadic operator; on return, the outputs.
 void execute_engine(torch::jit::Stack& stack);

@@ -4,6 +4,7 @@
 #include <torch/library.h>
 
 #include "ops/execute_engine.h"
+#include "ops/plan_engine.h"
 
 namespace {
 
@@ -20,6 +21,10 @@ int64_t engine(c10::string_view name) { return trtserve::engine_named(std::strin
 // A typed variant for code that must type-check or serialize: eager code, scripted and loaded modules, torch.export. It
 // has its own name, because the script compiler would prefer the variadic one where both fit.
 TORCH_LIBRARY(trt, library) {
+  library.class_<trtserve::PlanEngine>("Engine")
+      .def("id", [](const c10::intrusive_ptr<trtserve::PlanEngine>& self) { return self->id(); })
+      .def_pickle([](const c10::intrusive_ptr<trtserve::PlanEngine>& self) { return self->state(); },
+                  [](const trtserve::PlanEngineState& state) { return trtserve::PlanEngine::from_state(state); });
   library.def("execute_engine_list(int id, Tensor[] inputs) -> Tensor[]", {at::Tag::pt2_compliant_tag});
   // Conservative: which engine has the name may change, so no pass may run it ahead.
   library.def(torch::schema("engine(str name) -> int", c10::AliasAnalysisKind::CONSERVATIVE));

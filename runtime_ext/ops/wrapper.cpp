@@ -4,6 +4,7 @@
 #include <set>
 
 #include <c10/core/InferenceMode.h>
+#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
@@ -33,28 +34,29 @@ Module make_module(const Engine& engine) {
                 std::make_shared<torch::jit::CompilationUnit>());
 }
 
-/// A graph that has only self, the engine's ID and its inputs.
+/// The beginning of a graph: self, the engine's ID and its inputs.
 struct Prologue {
   std::shared_ptr<Graph> graph = std::make_shared<Graph>();
-  Value* id;
+  Value* id = nullptr;
   std::vector<Value*> inputs;
 };
 
-Prologue begin_graph(const Module& module, const Engine& engine) {
+Prologue begin_graph(const Module& module) {
   Prologue prologue;
-  auto& graph = *prologue.graph;
-  graph.addInput("self")->setType(module.type());
-  prologue.id = graph.insertConstant(engine.id());
+  prologue.graph->addInput("self")->setType(module.type());
+  return prologue;
+}
+
+void add_inputs(Prologue& prologue, const Engine& engine) {
   std::set<std::string> used{"self"};
   for (const auto& spec : engine.inputs()) {
     auto argument = identifier(spec.name);
     while (!used.insert(argument).second) argument += '_';
-    auto* input = graph.addInput();
+    auto* input = prologue.graph->addInput();
     input->setType(c10::TensorType::get());
     input->setDebugName(argument);
     prologue.inputs.push_back(input);
   }
-  return prologue;
 }
 
 void register_outputs(Graph& graph, at::ArrayRef<Value*> outputs) {
@@ -70,17 +72,33 @@ void define_forward(Module& module, const Prologue& prologue) {
   for (const auto* input : prologue.inputs) arguments.emplace_back(input->debugName(), input->type());
   auto* forward = module._ivalue()->compilation_unit()->create_function(
       c10::QualifiedName(*module.type()->name(), "forward"), prologue.graph);
+  // There is nothing to optimize; and what profiles a graph asks tensors for sizes, which a tracer may not know.
+  torch::jit::toGraphFunction(*forward)._set_initial_executor_execution_mode(torch::jit::SIMPLE);
   module.type()->addMethod(forward);
   const auto& result = prologue.graph->outputs().at(0)->type();
   forward->setSchema(c10::FunctionSchema("forward", "", arguments, {c10::Argument("", result)}));
+}
+
+/// Ends the graph with a call of the typed operator.
+void define_typed_forward(Module& module, const Prologue& prologue, const Engine& engine) {
+  auto& graph = *prologue.graph;
+  auto* list = graph.insertNode(graph.createList(c10::TensorType::get(), prologue.inputs))->output();
+  auto* call = graph.create(c10::Symbol::fromQualString("trt::execute_engine_list"), {prologue.id, list});
+  call->output()->setType(c10::ListType::ofTensors());
+  graph.insertNode(call);
+  auto* unpack = graph.insertNode(graph.createListUnpack(call->output(), engine.outputs().size()));
+  register_outputs(graph, unpack->outputs());
+  define_forward(module, prologue);
 }
 
 }  // namespace
 
 Module make_wrapper(const Engine& engine) {
   auto module = make_module(engine);
-  const auto prologue = begin_graph(module, engine);
+  auto prologue = begin_graph(module);
   auto& graph = *prologue.graph;
+  prologue.id = graph.insertConstant(engine.id());
+  add_inputs(prologue, engine);
   std::vector<Value*> arguments{prologue.id};
   arguments.insert(arguments.end(), prologue.inputs.begin(), prologue.inputs.end());
   Node* call = graph.create(c10::Symbol::fromQualString("trt::execute_engine"), arguments, engine.outputs().size());
@@ -91,17 +109,31 @@ Module make_wrapper(const Engine& engine) {
   return module;
 }
 
-Module make_portable_wrapper(const Engine& engine) {
+Module make_typed_wrapper(const Engine& engine) {
   auto module = make_module(engine);
-  const auto prologue = begin_graph(module, engine);
+  auto prologue = begin_graph(module);
+  prologue.id = prologue.graph->insertConstant(engine.id());
+  add_inputs(prologue, engine);
+  define_typed_forward(module, prologue, engine);
+  return module;
+}
+
+Module make_carrying_wrapper(const Engine& engine, const c10::intrusive_ptr<PlanEngine>& carried) {
+  // Where this package was not imported, torch's error shows the attribute's name: it says what is missing.
+  constexpr auto kAttribute = "runtime_ext_engine";
+  auto module = make_module(engine);
+  c10::IValue object(carried);
+  const auto type = object.type();
+  module.register_attribute(kAttribute, type, std::move(object));
+  auto prologue = begin_graph(module);
   auto& graph = *prologue.graph;
-  auto* list = graph.insertNode(graph.createList(c10::TensorType::get(), prologue.inputs))->output();
-  auto* call = graph.create(c10::Symbol::fromQualString("trt::execute_engine_list"), {prologue.id, list});
-  call->output()->setType(c10::ListType::ofTensors());
-  graph.insertNode(call);
-  auto* unpack = graph.insertNode(graph.createListUnpack(call->output(), engine.outputs().size()));
-  register_outputs(graph, unpack->outputs());
-  define_forward(module, prologue);
+  auto* self = graph.inputs().at(0);
+  auto* held = graph.insertNode(graph.createGetAttr(self, kAttribute))->output();
+  auto* id = graph.insertNode(graph.create(c10::prim::CallMethod, {held}));
+  id->s_(c10::attr::name, "id");
+  prologue.id = id->output()->setType(c10::IntType::get());
+  add_inputs(prologue, engine);
+  define_typed_forward(module, prologue, engine);
   return module;
 }
 

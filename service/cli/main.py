@@ -3,6 +3,7 @@
 import click
 
 from trtserve.cli.build import build
+from trtserve.cli.compile import compile_model
 from trtserve.cli.engines import engines
 from trtserve.cli.infer import infer
 from trtserve.cli.names import names
@@ -18,5 +19,5 @@ def main() -> None:
     """A model server for serialized TensorRT engines, ONNX models and OpenVINO blobs."""
 
 
-for command in (serve, build, tune, store, names, engines, infer):
+for command in (serve, build, compile_model, tune, store, names, engines, infer):
     main.add_command(command)

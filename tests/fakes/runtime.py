@@ -308,6 +308,9 @@ class FakeRuntime:
     def module_bytes(self, id: int) -> bytes:
         return b"PK module of " + str(self.engine(id).id).encode()
 
+    def write_module(self, id: int, plan: str, path: str) -> None:
+        Path(path).write_bytes(self.module_bytes(id) + b" with " + Path(plan).read_bytes())
+
     def prepare(self, id: int, tensors: Sequence[Tensor]) -> Prepared:
         expected = {spec.name for spec in self.engine(id).inputs}
         if {name for name, *_ in tensors} != expected:

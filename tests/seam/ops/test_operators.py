@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from onnx import TensorProto, helper
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import runtime_ext
+from runtime_ext.operators import DTYPES
 from tests.seam.conftest import Gates, Harness, RunInThread
+from tests.seam.models import write_onnx
 
 LENET = "input x FP32 -1 4\noutput y x 2"
 PAIR = "input a FP32 2\ninput b INT32 3\noutput p a 2\noutput q b 3"
@@ -213,3 +216,42 @@ def test_the_fake_kernel_leaves_outputs_where_the_operator_does_whatever_the_inp
     assert fake_device_of(first_on_host, "cpu", "meta").type == "meta"
     all_on_host = harness.load_toy("input a FP32 1\nhost a\noutput y a 2")
     assert fake_device_of(all_on_host, "meta").type == "cpu"
+
+
+def test_the_fake_kernel_agrees_with_the_operator_on_an_engine_without_inputs(harness: Harness) -> None:
+    constant = helper.make_node("Constant", [], ["y"], value_ints=[1, 2, 3])
+    file = write_onnx(harness.folder / "constant.onnx", [constant], {}, {"y": (TensorProto.INT64, [3])})
+    engine = harness.load_file(file)
+    (real,) = torch.ops.trt.execute_engine_list(engine, [])
+    with FakeTensorMode():
+        (fake,) = torch.ops.trt.execute_engine_list(engine, [])
+    assert real.tolist() == [1, 2, 3]
+    assert (fake.shape, fake.dtype, fake.device) == (real.shape, real.dtype, real.device)
+
+
+@pytest.mark.parametrize("datatype", sorted(runtime_ext.DATATYPES))
+def test_the_fake_kernel_agrees_with_the_operator_on_each_datatype(harness: Harness, datatype: str) -> None:
+    engine = harness.load_toy(f"input x {datatype} 2\noutput y x 1")
+    x = torch.ones(2, dtype=DTYPES[datatype])
+    (real,) = torch.ops.trt.execute_engine_list(engine, [x])
+    with FakeTensorMode() as mode:
+        (fake,) = torch.ops.trt.execute_engine_list(engine, [mode.from_tensor(x)])
+    assert (fake.shape, fake.dtype) == (real.shape, real.dtype)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        ([torch.ones(2)] * 2, "takes 1 inputs; 2 came"),
+        ([], "takes 1 inputs; 0 came"),
+        ([torch.ones(2, dtype=torch.float64)], "input 'x' .*float64; the engine takes FP32"),
+    ],
+)
+def test_the_fake_kernel_refuses_inputs_for_what_the_operator_refuses_them(
+    harness: Harness, inputs: list[torch.Tensor], told: str
+) -> None:
+    engine = harness.load_toy("input x FP32 2\noutput y x 2")
+    with pytest.raises(runtime_ext.Error):
+        torch.ops.trt.execute_engine_list(engine, inputs)
+    with FakeTensorMode() as mode, pytest.raises(ValueError, match=told):
+        torch.ops.trt.execute_engine_list(engine, [mode.from_tensor(each) for each in inputs])

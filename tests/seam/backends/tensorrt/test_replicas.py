@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from tests.seam.backends.tensorrt.conftest import DOUBLE, TensorRt
 from tests.seam.conftest import to_numpy
@@ -135,6 +137,29 @@ def test_the_operator_takes_tensors_on_the_host_to_one_of_the_devices(
 ) -> None:
     module = trt.module(trt.load_plan(DOUBLE, device="all"))
     assert module(torch.ones(1, 4)).tolist() == TWOS
+
+
+def outputs_of(engine: int, mode: FakeTensorMode, x: torch.Tensor) -> tuple[torch.device, torch.device]:
+    """The devices of the operator's output and of the fake kernel's."""
+    (real,) = torch.ops.trt.execute_engine_list(engine, [x])
+    with mode:
+        (fake,) = torch.ops.trt.execute_engine_list(engine, [mode.from_tensor(x)])
+    return real.device, fake.device
+
+
+@pytest.mark.parametrize("current", [0, 1])
+def test_the_fake_kernel_leaves_outputs_of_several_devices_where_the_operator_does(
+    trt: TensorRt, two_devices: None, current: int
+) -> None:
+    engine = trt.load_plan(DOUBLE, device="all", cuda_graphs="off")
+    shaped = f"shape_input size {trt.generation.index} 2\nprofile\nvalues size 1 1 / 2 2 / 3 4\n"
+    of_host = trt.load_plan(f"{shaped}output y fill size FP32 7", device="all")
+    size = torch.tensor([2, 3], dtype=getattr(torch, trt.generation.index.lower()))
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    with torch.accelerator.device_index(current):
+        assert outputs_of(of_host, mode, size) == (torch.device("fake", current),) * 2
+        for device in ("cpu", "fake:0", "fake:1"):
+            assert outputs_of(engine, mode, torch.ones(1, 4, device=device)) == (torch.device(device),) * 2
 
 
 def test_a_load_that_fails_on_one_device_leaves_nothing_on_the_others(
