@@ -20,10 +20,10 @@ class Pipeline(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("half", torch.tensor(0.5))
+        self.register_buffer("factor", torch.tensor(0.5))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        y = torch.ops.trt.execute_engine_list(torch.ops.trt.engine("net"), [x * self.half])[0]
+        y = torch.ops.trt.execute_engine_list(torch.ops.trt.engine("net"), [x * self.factor])[0]
         return y, torch.argmax(y, 1)
 
 
