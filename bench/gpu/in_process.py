@@ -121,6 +121,8 @@ class InProcess:
 class Requests:
     """Requests of one batch each; as many are under way as keep all instances busy."""
 
+    in_flight = IN_FLIGHT
+
     def __init__(
         self, runtime: runtime_ext.Runtime, engine: int, spec: runtime_ext.TensorSpec, x: np.ndarray
     ) -> None:
@@ -133,7 +135,7 @@ class Requests:
         """Return once at least `count` have ended, and how many have."""
         done = 0
         while done < count:
-            while len(self._under_way) < IN_FLIGHT:
+            while len(self._under_way) < self.in_flight:
                 self._submit()
             done += len(self._take())
         return done

@@ -33,13 +33,16 @@ Interval = tuple[float, float]
 
 
 class Pipeline(torch.nn.Module):
+    mean: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).reshape(3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).reshape(3, 1, 1))
+        self.register_buffer("scale", 1 / torch.tensor([0.229, 0.224, 0.225]).reshape(3, 1, 1))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = (x - self.mean) / self.std
+        x = (x - self.mean) * self.scale
         y = torch.ops.trt.execute_engine_list(torch.ops.trt.engine("resnet50"), [x])[0]
         best = torch.topk(torch.softmax(y, 1), 5)
         return best.values, best.indices

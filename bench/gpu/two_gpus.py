@@ -1,0 +1,76 @@
+"""ResNet-50 on all GPUs of this machine, beside one of them: python -m bench.gpu.two_gpus.
+
+Both ways get the same requests of 32 images through the scheduler, in turns.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import runtime_ext
+from bench.gpu import card as cards
+from bench.gpu import in_process, model
+from bench.gpu.in_process import Requests
+from bench.gpu.pipeline import BATCH, INSTANCES, rate
+
+WARM = 64  # requests: each instance has captured its graph by then
+
+
+class ManyRequests(Requests):
+    """As many requests under way as keep all instances of two GPUs busy."""
+
+    in_flight = 4 * in_process.IN_FLIGHT
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--plan", type=Path, required=True, help="ResNet-50; it is built if it does not exist"
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    options = parser.parse_args()
+    card = cards.real(None, None)
+    if not options.plan.exists():
+        model.build(card, options.plan, options.plan.parent)
+    runtime = card.runtime
+    how: dict[str, Any] = {"instances": INSTANCES, "cuda_graphs": "on"}
+    devices = {"cuda:0": 1, "all": 2}
+    for device, engine in devices.items():
+        wanted = runtime_ext.LoadOptions(name=device, device=device, **how)
+        runtime.load(engine, str(options.plan), card.backend, wanted)
+    x = np.random.default_rng(0).random((BATCH, *model.IMAGE), np.float32)
+    loads = {
+        device: ManyRequests(runtime, engine, runtime.engine(engine).inputs[0], x)
+        for device, engine in devices.items()
+    }
+    answers = {}
+    for device, load in loads.items():
+        load.finish(WARM)
+        ended = load.drain()
+        found = [np.frombuffer(memoryview(each.outputs[0]), np.float32) for each in ended]
+        answers[device] = found[0]
+        worst = max(float(np.abs(each - found[0]).max()) for each in found)
+        print(f"{device}: {len(ended)} answers, which differ by at most {worst:g}")
+    print(f"between the two: {float(np.abs(answers['all'] - answers['cuda:0']).max()):g}")
+    rounds = [
+        {way: rate(load, options.seconds) for way, load in loads.items()} for _ in range(options.rounds)
+    ]
+    rates = {way: statistics.median(each[way] for each in rounds) for way in loads}
+    share = statistics.median(each["all"] / each["cuda:0"] for each in rounds)
+    print(card.machine, torch.cuda.device_count(), "GPUs", runtime.engine(2).devices)
+    print("| device | images/s | of one GPU |\n|---|---|---|")
+    print(f"| cuda:0 | {rates['cuda:0']:,.0f} | |\n| all | {rates['all']:,.0f} | {share:.2f} |")
+    busy = {device: bytes for device, bytes in runtime.memory(2).items() if device != "cpu"}
+    print(f"memory: {busy}")
+    runtime.close()
+
+
+if __name__ == "__main__":
+    main()
