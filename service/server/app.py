@@ -42,6 +42,7 @@ DESCRIPTION = "Serves serialized TensorRT engines; on a machine with no GPU, ONN
 
 TAGS = [
     {"name": "engines", "description": "Upload plans, look at their engines, remove them."},
+    {"name": "modules", "description": "The same for TorchScript modules, which may call engines."},
     {"name": "names", "description": "Which versions a name has, and which of them is current."},
     {"name": "inference", "description": "Run an engine. Tensors as JSON, binary or safetensors."},
     {

@@ -142,6 +142,7 @@ def test_instance_groups_that_an_engine_cannot_have_are_refused(
         ({"backend": "tensorrt"}, {Format.TENSORRT}),
         ({"platform": "tensorrt_plan"}, {Format.TENSORRT}),
         ({"backend": "onnxruntime"}, {Format.ONNX}),
+        ({"platform": "pytorch_libtorch"}, {Format.TORCHSCRIPT}),
         ({"backend": "openvino"}, {Format.ONNX, Format.OPENVINO}),
         ({"backend": "openvino", "platform": "onnxruntime_onnx"}, {Format.ONNX}),
     ],
@@ -151,9 +152,9 @@ def test_backend_and_platform_select_the_format(config: dict[str, str], formats:
 
 
 def test_an_unavailable_backend_is_refused_with_the_available_ones() -> None:
-    sentence = refused(Unsupported, platform="pytorch_libtorch")
+    sentence = refused(Unsupported, platform="tensorflow_savedmodel")
     assert sentence.startswith(
-        "This server does not support the config's platform 'pytorch_libtorch'; it supports"
+        "This server does not support the config's platform 'tensorflow_savedmodel'; it supports"
     )
     assert "onnxruntime" in sentence
     assert "do not agree" in refused(InvalidInput, backend="tensorrt", platform="onnxruntime_onnx")

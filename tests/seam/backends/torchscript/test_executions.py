@@ -218,3 +218,30 @@ def test_a_frozen_module_is_served(harness: Harness, tmp_path: Path) -> None:
     path = write(tmp_path / "m.pt", frozen, inputs={"input": ROWS})
     engine = harness.load_file(path, "torchscript", device="cpu")
     assert harness.infer(engine, input=ONES)["y"].shape == (1, 4)
+
+
+class CallsWithOnes(torch.nn.Module):
+    def __init__(self, engine: int) -> None:
+        super().__init__()
+        self.engine = engine
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.ops.trt.execute_engine_list(self.engine, [torch.ones(1, 4)])[0]
+
+
+def test_a_call_of_an_engine_with_constant_inputs_runs_at_each_request_and_not_at_the_load(
+    harness: Harness, gates: Gates, tmp_path: Path, run_in_thread: RunInThread
+) -> None:
+    """Freezing computes what depends on constants only; an engine must not run in an inspection or a load."""
+    gate = gates.new()
+    engine = harness.load_toy(f"{DOUBLE}\ngate {gate}")
+    path = write(tmp_path / "m.pt", CallsWithOnes(engine))
+    harness.runtime.inspect_module(str(path))
+    module = run_in_thread(harness.load_file, path, "torchscript", device="cpu").result(60)  # not held up
+    assert isinstance(module, int)
+    tickets = [harness.submit(module, x=ONES) for _ in range(2)]
+    gates.wait_for(gate, 1)
+    gates.open(gate)
+    for completion in harness.wait(*tickets):
+        assert completion.kind is None, completion.message
+        assert np.frombuffer(completion.outputs[0], np.float32).tolist() == [3, 3, 3, 3]

@@ -89,6 +89,8 @@ async def test_an_upload_is_answered_with_the_ready_engine(client: httpx.AsyncCl
             }
         ],
         "properties": {"made_by": "the fake runtime"},
+        "uses": [],
+        "used_by": [],
         "metadata": None,
     }
 
