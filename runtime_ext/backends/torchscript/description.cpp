@@ -48,11 +48,11 @@ Members object_in(const Expr& value, const std::string& of, const std::vector<st
   Members members;
   for (size_t i = 0; i < names.size(); ++i) {
     const auto name = string_in(names[i], "a name");
-    if (std::find(allowed.begin(), allowed.end(), name) == allowed.end()) refuse("has '" + name + "' in " + of);
-    if (!members.emplace(name, values[i]).second) refuse("has '" + name + "' twice in " + of);
+    if (std::find(allowed.begin(), allowed.end(), name) == allowed.end()) refuse(c10::str("has '", name, "' in ", of));
+    if (!members.emplace(name, values[i]).second) refuse(c10::str("has '", name, "' twice in ", of));
   }
   for (const auto& name : allowed) {
-    if (members.count(name) == 0) refuse("has no '" + name + "' in " + of);
+    if (members.count(name) == 0) refuse(c10::str("has no '", name, "' in ", of));
   }
   return members;
 }

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include <ATen/ThreadLocalState.h>
 #include <c10/core/StreamGuard.h>
@@ -78,7 +79,7 @@ class ForkThreads {
 
 void launch(std::function<void()> task) {
   const auto stream = current_stream();
-  std::function<void()> in_our_state = [task, stream, state = at::ThreadLocalState()] {
+  std::function<void()> in_our_state = [task = std::move(task), stream, state = at::ThreadLocalState()] {
     const at::ThreadLocalStateGuard same_state(state);
     // Nothing to optimize: an executor would profile the graphs of forks.
     const torch::jit::GraphOptimizerEnabledGuard as_written(false);

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -490,7 +491,8 @@ async def test_an_engine_needs_no_memory_of_a_dead_device(tmp_path: Path) -> Non
     runtime = FakeRuntime(["openvino", "tensorrt"])
     both = f"cuda:0={MEMORY_BYTES},cuda:1={2 * MEMORY_BYTES}"
     settings = Settings(store=tmp_path / "store", memory_budget=both)
-    async with serving(settings, runtime, clock=Clock()) as server:
+    hours = count()  # so that no engine stays because it was just loaded
+    async with serving(settings, runtime, clock=lambda: 3600.0 * next(hours)) as server:
         await server.add(tensorrt_plan(), "a", device="cuda:0,cuda:1")
         await server.add(tensorrt_plan() + b"pinned", "b", device="cuda:0", residency="pinned")
         with pytest.raises(DoesNotFit, match="cuda:0"):
