@@ -25,7 +25,10 @@ TORCH_LIBRARY(trt, library) {
       .def("id", [](const c10::intrusive_ptr<trtserve::PlanEngine>& self) { return self->id(); })
       .def_pickle([](const c10::intrusive_ptr<trtserve::PlanEngine>& self) { return self->state(); },
                   [](const trtserve::PlanEngineState& state) { return trtserve::PlanEngine::from_state(state); });
-  library.def("execute_engine_list(int id, Tensor[] inputs) -> Tensor[]", {at::Tag::pt2_compliant_tag});
+  // No pass may run, merge or move a call: a module whose inputs are constants would run its engine while it is loaded.
+  library.def(
+      torch::schema("execute_engine_list(int id, Tensor[] inputs) -> Tensor[]", c10::AliasAnalysisKind::CONSERVATIVE),
+      {at::Tag::pt2_compliant_tag});
   // Conservative: which engine has the name may change, so no pass may run it ahead.
   library.def(torch::schema("engine(str name) -> int", c10::AliasAnalysisKind::CONSERVATIVE));
 }
