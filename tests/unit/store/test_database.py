@@ -177,9 +177,10 @@ def test_engines_of_a_schema_without_measures_are_migrated(tmp_path: Path) -> No
     with sqlite3.connect(path, isolation_level=None) as db:
         rows = read_rows(db)
         for row in rows.engines:
-            del row["measured"]
+            del row["measured"], row["uses"]
         store, generation = db.execute("SELECT id, generation FROM store").fetchone()
         db.execute("ALTER TABLE engine DROP COLUMN measured")
+        db.execute("ALTER TABLE engine DROP COLUMN uses")
         seal(db, rows, store, generation)
         db.execute("PRAGMA user_version = 8")
     db.close()
