@@ -10,7 +10,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +103,31 @@ def rate(requests: Requests, seconds: float) -> float:
     return done * BATCH / elapsed
 
 
-def main() -> None:
+def read_options(description: str | None) -> argparse.Namespace:
+    """The options of a benchmark that compares two ways to serve a plan of ResNet-50."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--plan", type=Path, required=True, help="ResNet-50; it is built if it does not exist"
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def compared(loads: Mapping[str, Requests], options: argparse.Namespace) -> tuple[dict[str, float], float]:
+    """Images per second of two ways, measured in turns, and the second's share of the first's: medians."""
+    rounds = [
+        {way: rate(load, options.seconds) for way, load in loads.items()} for _ in range(options.rounds)
+    ]
+    rates = {way: statistics.median(each[way] for each in rounds) for way in loads}
+    first, second = loads
+    return rates, statistics.median(each[second] / each[first] for each in rounds)
+
+
+def main() -> None:
+    options = read_options(__doc__)
     card = cards.real(None, None)
     with tempfile.TemporaryDirectory(prefix="trtserve-bench-") as name:
         folder = Path(name)
@@ -131,11 +146,7 @@ def main() -> None:
     for load in loads.values():
         load.finish(WARM)
         load.drain()
-    rounds = [
-        {way: rate(load, options.seconds) for way, load in loads.items()} for _ in range(options.rounds)
-    ]
-    rates = {way: statistics.median(each[way] for each in rounds) for way in loads}
-    share = statistics.median(each["pipeline"] / each["engine"] for each in rounds)
+    rates, share = compared(loads, options)
     print(card.machine)
     print("| images of 32 a request | images/s | of the engine |\n|---|---|---|")
     print(f"| engine alone | {rates['engine']:,.0f} | |")

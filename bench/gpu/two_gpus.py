@@ -3,9 +3,6 @@
 Both ways get the same requests of 32 images through the scheduler, in turns.
 """
 
-import argparse
-import statistics
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +12,7 @@ import runtime_ext
 from bench.gpu import card as cards
 from bench.gpu import in_process, model
 from bench.gpu.in_process import Requests
-from bench.gpu.pipeline import BATCH, INSTANCES, rate
+from bench.gpu.pipeline import BATCH, INSTANCES, compared, read_options
 
 WARM = 64  # requests: each instance has captured its graph by then
 
@@ -27,15 +24,7 @@ class ManyRequests(Requests):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--plan", type=Path, required=True, help="ResNet-50; it is built if it does not exist"
-    )
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    options = parser.parse_args()
+    options = read_options(__doc__)
     card = cards.real(None, None)
     if not options.plan.exists():
         model.build(card, options.plan, options.plan.parent)
@@ -59,11 +48,7 @@ def main() -> None:
         worst = max(float(np.abs(each - found[0]).max()) for each in found)
         print(f"{device}: {len(ended)} answers, which differ by at most {worst:g}")
     print(f"between the two: {float(np.abs(answers['all'] - answers['cuda:0']).max()):g}")
-    rounds = [
-        {way: rate(load, options.seconds) for way, load in loads.items()} for _ in range(options.rounds)
-    ]
-    rates = {way: statistics.median(each[way] for each in rounds) for way in loads}
-    share = statistics.median(each["all"] / each["cuda:0"] for each in rounds)
+    rates, share = compared(loads, options)
     print(card.machine, torch.cuda.device_count(), "GPUs", runtime.engine(2).devices)
     print("| device | images/s | of one GPU |\n|---|---|---|")
     print(f"| cuda:0 | {rates['cuda:0']:,.0f} | |\n| all | {rates['all']:,.0f} | {share:.2f} |")

@@ -47,7 +47,7 @@ class ModuleQuery(UploadOptions, Named):
     """The query of POST /modules: that of POST /engines, without what only plans have."""
 
     def upload(self) -> UploadQuery:
-        """The same, as the query of POST /engines."""
+        """Convert it to the query of POST /engines."""
         given = self.model_dump(include=self.model_fields_set)
         return UploadQuery(format=Format.TORCHSCRIPT, **given)
 
