@@ -17,6 +17,7 @@ from trtserve.engines.engine import State
 from trtserve.engines.exposition import EngineFamilies, write
 from trtserve.engines.registry import Registry
 from trtserve.engines.residency_metrics import ResidencySeen, residency_metrics
+from trtserve.errors import HTTP_STATUS
 from trtserve.workers import SCRAPES
 
 NANOSECONDS = 1e9  # in a second
@@ -28,6 +29,10 @@ class Metrics:
     def __init__(self, runtime: Runtime, registry: Registry) -> None:
         self.registry = CollectorRegistry()
         self.errors = Counter("trtserve_errors", "Error answers, by code.", ["code"], registry=self.registry)
+        for (
+            code
+        ) in HTTP_STATUS:  # a rate sees the first error of a code only if the counter was there before it
+            self.errors.labels(code)
         self._engines = EngineCollector(runtime, registry)
         self.registry.register(self._engines)
         ProcessCollector(registry=self.registry)
