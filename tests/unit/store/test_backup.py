@@ -38,14 +38,14 @@ def served(root: Path) -> dict[int, str]:
         store.close()
 
 
-def while_copying(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
-    """Call `change` once, before the first plan is copied."""
+def while_copying(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], after: int = 0) -> None:
+    """Call `change` once, when `after` plans have been copied."""
     copy = backups._copy
-    changes = [change]
+    steps = [change, *[lambda: None] * after]
 
     def copy_after_change(root: Path, part: Path, file: backups._File) -> bool:
-        while changes:
-            changes.pop()()
+        if steps:
+            steps.pop()()
         return copy(root, part, file)
 
     monkeypatch.setattr(backups, "_copy", copy_after_change)
@@ -93,6 +93,24 @@ def test_an_engine_that_is_removed_meanwhile_is_in_the_copy_wholly_or_not_at_all
     assert run("backup", root, tmp_path / "copy").exit_code == 0
     store.close()
     assert served(tmp_path / "copy") == {kept.id: kept.digest}
+    assert check(tmp_path / "copy") == []
+
+
+def test_a_plan_that_was_copied_before_its_engine_was_removed_is_not_left_in_the_copy(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(root)
+    engines = [add(store, seed) for seed in range(3)]
+
+    def remove() -> None:
+        for engine in engines[:2]:
+            store.forget_engine(engine.id)
+            store.delete_plan(engine)
+
+    while_copying(monkeypatch, remove, after=1)
+    assert run("backup", root, tmp_path / "copy").exit_code == 0
+    store.close()
+    assert served(tmp_path / "copy") == {engines[2].id: engines[2].digest}
     assert check(tmp_path / "copy") == []
 
 
