@@ -100,7 +100,7 @@ def test_a_plan_that_was_copied_before_its_engine_was_removed_is_not_left_in_the
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(root)
-    engines = [add(store, seed) for seed in range(3)]
+    engines = sorted((add(store, seed) for seed in range(3)), key=lambda engine: engine.id)
 
     def remove() -> None:
         for engine in engines[:2]:
