@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 Kind = Literal["counter", "gauge", "histogram"]
 
 ENGINE = ("engine", "id")
+GPU = ("gpu", "uuid")
 
 
 class Metric(NamedTuple):
@@ -174,6 +175,41 @@ METRICS = (
         "counter",
         ("reason",),
         "connections over HTTP that the server ended or refused, see [connections](#connections)",
+    ),
+    Metric(
+        "trtserve_requests_in_flight", "gauge", (), "inference requests that were accepted and have not ended"
+    ),
+    Metric(
+        "trtserve_request_bytes_in_flight", "gauge", (), "bytes that the bodies and answers of requests hold"
+    ),
+    Metric("trtserve_request_bytes_limit", "gauge", (), "bytes that they may hold (`max_inflight_bytes`)"),
+    Metric("trtserve_uploads_in_progress", "gauge", (), "plans and modules that are arriving"),
+    Metric(
+        "trtserve_upload_received_bytes_total", "counter", (), "bytes of plans and modules that have arrived"
+    ),
+    Metric(
+        "trtserve_event_loop_lag_seconds",
+        "histogram",
+        (),
+        "how late the event loop ran a callback that was due; one observation a second",
+    ),
+    Metric("trtserve_build_info", "gauge", ("version", "python", "torch"), "1; its labels are versions"),
+    Metric("trtserve_gpu_memory_total_bytes", "gauge", GPU, "memory of a GPU, as NVML reports it"),
+    Metric("trtserve_gpu_memory_used_bytes", "gauge", GPU, "memory in use, by whatever process"),
+    Metric(
+        "trtserve_gpu_utilization_ratio",
+        "gauge",
+        GPU,
+        "share of the last sample period in which a kernel ran",
+    ),
+    Metric("trtserve_gpu_temperature_celsius", "gauge", GPU, "temperature"),
+    Metric("trtserve_gpu_power_watts", "gauge", GPU, "power that the GPU draws"),
+    Metric("trtserve_gpu_power_limit_watts", "gauge", GPU, "power that it may draw"),
+    Metric(
+        "trtserve_gpu_energy_joules_total",
+        "counter",
+        GPU,
+        "energy that it has used since its driver was loaded",
     ),
     Metric("trtserve_errors_total", "counter", ("code",), "error responses over HTTP and gRPC, by code"),
     # What an engine of the tensorrt backend reports. No other backend reports anything of its own.

@@ -36,6 +36,17 @@ ROWS = (
                 (share(SUCCEEDED, rate("trtserve_requests_total", "engine")),),
             ),
             Panel("Error responses by code", "reqps", (rate("trtserve_errors_total", "code"),)),
+            Panel("Requests in flight", "short", (gauge("trtserve_requests_in_flight", "instance"),)),
+            Panel(
+                "Bytes of requests in flight",
+                "bytes",
+                (
+                    gauge("trtserve_request_bytes_in_flight", legend="held"),
+                    gauge("trtserve_request_bytes_limit", legend="limit"),
+                ),
+            ),
+            Panel("Uploads in progress", "short", (gauge("trtserve_uploads_in_progress", "instance"),)),
+            Panel("Bytes of uploads", "Bps", (rate("trtserve_upload_received_bytes_total", "instance"),)),
             Panel(
                 "Connections over HTTP",
                 "short",
@@ -192,8 +203,40 @@ ROWS = (
         ),
     ),
     Row(
+        "GPUs",
+        (
+            Panel(
+                "Memory of the GPU",
+                "bytes",
+                (
+                    gauge("trtserve_gpu_memory_used_bytes", "instance", "gpu", legend="GPU {{gpu}} used"),
+                    gauge("trtserve_gpu_memory_total_bytes", "instance", "gpu", legend="GPU {{gpu}} total"),
+                ),
+            ),
+            Panel(
+                "Utilisation", "percentunit", (gauge("trtserve_gpu_utilization_ratio", "instance", "gpu"),)
+            ),
+            Panel("Temperature", "celsius", (gauge("trtserve_gpu_temperature_celsius", "instance", "gpu"),)),
+            Panel(
+                "Power",
+                "watt",
+                (
+                    gauge("trtserve_gpu_power_watts", "instance", "gpu", legend="GPU {{gpu}}"),
+                    gauge("trtserve_gpu_power_limit_watts", "instance", "gpu", legend="GPU {{gpu}} limit"),
+                ),
+            ),
+            Panel("Energy", "watt", (rate("trtserve_gpu_energy_joules_total", "instance", "gpu"),)),
+        ),
+    ),
+    Row(
         "Process",
         (
+            Panel(
+                "Lag of the event loop", "s", (quantile(0.99, "trtserve_event_loop_lag_seconds", "instance"),)
+            ),
+            Panel(
+                "Versions", "short", (gauge("trtserve_build_info", "instance", "version", "python", "torch"),)
+            ),
             Panel(
                 "CPU", "short", (process("process_cpu_seconds_total", "{{instance}} cores", is_rate=True),)
             ),

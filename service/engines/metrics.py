@@ -32,8 +32,9 @@ class Metrics:
         # A rate sees the first error of a code only if its counter was there before.
         for code in HTTP_STATUS:
             self.errors.labels(code)
-        self._engines = EngineCollector(runtime, registry)
-        self.registry.register(self._engines)
+        self._looks: list[Callable[[], None]] = []
+        engines = EngineCollector(runtime, registry)
+        self.add(engines, engines.look)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
@@ -49,11 +50,14 @@ class Metrics:
 
     def look(self) -> None:
         """Read, on the event loop, the state that belongs to it, for the next collection on any thread."""
-        self._engines.look()
+        for look in self._looks:
+            look()
 
-    def add(self, collector: Collector) -> None:
-        """Add the collector's metrics to the page, from now on."""
+    def add(self, collector: Collector, look: Callable[[], None] | None = None) -> None:
+        """Add the collector's metrics to the page, from now on. `look` is called as part of look()."""
         self.registry.register(collector)
+        if look is not None:
+            self._looks.append(look)
 
 
 class _SeenEngine(NamedTuple):

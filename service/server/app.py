@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from runtime_ext import Runtime, create_runtime
+from trtserve.engines.gpu_metrics import GpuCollector
 from trtserve.engines.metrics import Metrics
 from trtserve.engines.registry import Registry
 from trtserve.engines.seam_options import openvino_options, tensorrt_options
@@ -26,9 +27,11 @@ from trtserve.inference.inflight import InflightBytes
 from trtserve.inference.shared_memory import Regions
 from trtserve.oip.models import Models
 from trtserve.oip.repository import Repository
+from trtserve.oip.triton_metrics import TritonCollector
 from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
 from trtserve.server.native_log import NativeLog
+from trtserve.server.process_metrics import LoopLag, ProcessCollector
 from trtserve.services import Services
 from trtserve.settings import Settings
 from trtserve.store.store import Store
@@ -81,6 +84,9 @@ def create_app(
             services = _assembled(settings, store, runtime or _new_runtime(settings), trial, build)
             app.state.services = services
             services.completions.attach()
+            _add_collectors(services)
+            loop_lag = LoopLag(services.metrics.registry)
+            loop_lag.attach(asyncio.get_running_loop())
             try:
                 await services.registry.start()
                 short_way = _short_way(services)
@@ -91,6 +97,7 @@ def create_app(
                 if own_trial is not None:
                     await own_trial.close()
                 app.state.left_behind = not await _closed(services.runtime) or _runs_on(services)
+                loop_lag.detach()
                 services.completions.detach()
                 services.shared_memory.close()
         finally:
@@ -180,6 +187,15 @@ def _assembled(
             settings, runtime, registry, completions, inflight=inflight, shared_memory=shared_memory
         ),
     )
+
+
+def _add_collectors(services: Services) -> None:
+    metrics, gpus = services.metrics, GpuCollector()
+    metrics.add(ProcessCollector(services))
+    metrics.add(gpus)
+    if services.settings.triton_metrics:
+        triton = TritonCollector(services.runtime, services.registry, gpus)
+        metrics.add(triton, triton.look)
 
 
 def _short_way(services: Services) -> ShortWay:
