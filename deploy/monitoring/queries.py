@@ -1,6 +1,7 @@
 """PromQL on metrics of the table; a name, a label or a type that the table lacks is an error."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from deploy.monitoring.metrics import BY_NAME, OF_THE_PROCESS
@@ -14,6 +15,15 @@ class Query(NamedTuple):
     expr: str
     legend: str
     """Grafana's template of a series' name."""
+
+    def filled_in(self, window: str) -> str:
+        """The expression as Grafana sends it when all instances and engines are chosen."""
+        values = {"$instance": ".*", "$engine": ".*", "$__rate_interval": window}
+        return re.sub(r"\$\w+", lambda variable: values[variable[0]], self.expr)
+
+    def named(self, labels: Mapping[str, str]) -> str:
+        """What Grafana calls a series with these labels."""
+        return re.sub(r"{{(\w+)}}", lambda label: labels.get(label[1], ""), self.legend)
 
 
 def gauge(name: str, *by: str, legend: str | None = None, how: str = "sum", where: str = "") -> Query:

@@ -29,9 +29,8 @@ class Metrics:
     def __init__(self, runtime: Runtime, registry: Registry) -> None:
         self.registry = CollectorRegistry()
         self.errors = Counter("trtserve_errors", "Error answers, by code.", ["code"], registry=self.registry)
-        for (
-            code
-        ) in HTTP_STATUS:  # a rate sees the first error of a code only if the counter was there before it
+        # A rate sees the first error of a code only if its counter was there before.
+        for code in HTTP_STATUS:
             self.errors.labels(code)
         self._looks: list[Callable[[], None]] = []
         engines = EngineCollector(runtime, registry)

@@ -1,7 +1,8 @@
 """Runs a module of the project with the fake SDK as TensorRT 11.
 
 `python -m tests.fakes.with_tensorrt MODULE ARGUMENTS…`. The child processes that it starts to build plans do
-the same. The environment variable FAKE_GPU names the GPU that plans are built for.
+the same. The environment variable FAKE_GPU names the GPU that plans are built for, FAKE_GPUS says how many
+there are.
 """
 
 import os
@@ -18,7 +19,7 @@ MODULE = "tests.fakes.with_tensorrt"
 
 def install() -> None:
     """Make the fake SDK the only TensorRT; call it before trtserve is imported."""
-    device.load()
+    device.load().fake_device_count_set(int(os.environ.get("FAKE_GPUS", "1")))
     true_path, true_target = backends.plugin_path, building.build_target
     backends.built_backends = lambda: ["openvino", BACKEND]
     backends.plugin_path = lambda name: true_path("tensorrt_fake" if name == BACKEND else name)

@@ -53,7 +53,7 @@ def test_numbers_of_a_file_are_written_out(tmp_path: Path) -> None:
 def test_a_changed_setting_starts_new_pods() -> None:
     before, after = (
         only(chart(**values), "StatefulSet")["spec"]["template"]["metadata"]["annotations"]
-        for values in ({}, {"settings__max_queue_size": "64"})
+        for values in ({"settings__drain_s": "30"}, {"settings__drain_s": "40"})
     )
     assert before != after
 
