@@ -141,6 +141,7 @@ void ServedEngine::serve(size_t instance) {
   DeviceLane lane(own.device(), own.streams[place].get(), &own.replica.staged(place));
   while (true) {
     if (replicas_.can_move_from(lane.device())) call(queue_.retire(number));
+    completions_->wait_for_room(*clock_);
     auto batch = queue_.pop(instance);
     if (!batch) return;
     call(batch->call);

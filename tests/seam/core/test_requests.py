@@ -114,6 +114,22 @@ def test_each_engine_ends_its_requests_at_their_own_deadlines(
     assert [c.kind for c in still_harness.wait(*running)] == [None] * 3
 
 
+def test_instances_do_not_run_far_ahead_of_whoever_takes_their_answers(
+    still_harness: Harness, clock: runtime_ext.ManualClock
+) -> None:
+    engine = still_harness.load_toy("input x FP32 -1\noutput y x 2")
+    x = np.ones(2**20, np.float32)  # 4 MiB: two answers fill what may wait
+    tickets = [still_harness.submit(engine, x=x) for _ in range(8)]
+
+    def executions() -> int:
+        return still_harness.stats(engine).execution_count
+
+    wait_until(lambda: executions() == 2, "the first two answers")
+    clock.advance(1_000_000_000)  # whoever takes them may be waiting for the instance
+    wait_until(lambda: executions() == 3, "the third answer")
+    assert [c.kind for c in still_harness.wait(*tickets)] == [None] * 8
+
+
 def test_queue_and_compute_time_are_measured_separately(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:
