@@ -112,6 +112,7 @@ Memory Engine::memory() const {
     known = replica->backend_engine().memory();
     if (!replica->device().is_cpu()) {
       memory["cpu"]["host"] = heap_grown_;
+      if (const int64_t staging = replica->staging(); staging > 0) memory["cpu"]["staging"] += staging;
     } else if (known.empty()) {
       const int64_t contexts = std::min(heap_grown_, replica->heap_for_contexts());
       known = {{"weights", heap_grown_ - contexts}, {"contexts", contexts}};

@@ -137,9 +137,11 @@ std::optional<TimePoint> ServedEngine::on_time(TimePoint now) {
 void ServedEngine::serve(size_t instance) {
   const size_t number = replicas_.number_of(instance);
   const auto& own = replicas_[number];
-  DeviceLane lane(own.device(), own.streams[instance - own.first].get());
+  const size_t place = instance - own.first;
+  DeviceLane lane(own.device(), own.streams[place].get(), &own.replica.staged(place));
   while (true) {
     if (replicas_.can_move_from(lane.device())) call(queue_.retire(number));
+    completions_->wait_for_room(*clock_);
     auto batch = queue_.pop(instance);
     if (!batch) return;
     call(batch->call);

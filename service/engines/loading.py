@@ -76,9 +76,12 @@ class Loader:
         room: Room,
         dependencies: Dependencies,
         trial: Trial | None,
+        clock: Callable[[], float],
     ) -> None:
-        """`trial` tries a plan before its first load here; None: no trial."""
+        """`trial` tries a plan before its first load here; None: no trial. `clock`, in seconds, measures what
+        loads take, in their threads."""
         self._runtime = runtime
+        self._clock = clock
         self._drain_s = settings.drain_s
         self._load_timeout_s = settings.load_timeout_s
         self._warm_ups = WarmUps(runtime, settings)
@@ -267,12 +270,12 @@ class Loader:
             # First, because nothing may fail here once the runtime has the engine.
             metadata = read_metadata(plan) if read_metadata is not None else None
             with self._marks.during(stored.digest):
-                began = time.perf_counter()
+                began = self._clock()
                 backend = runtime_backend(stored.backend, plan, self._runtime.backends())
                 if compiled is not None and (found := compiled.find(stored.digest)) is not None:
                     options.compiled = str(found)
                 info = self._runtime.load(stored.id, str(plan), backend, options)
-                loaded = Loaded(info, time.perf_counter() - began, metadata)
+                loaded = Loaded(info, self._clock() - began, metadata)
                 if compiled is not None:
                     compiled.keep(stored.digest, stored.plan_bytes, write_compiled)
                 return loaded

@@ -160,6 +160,26 @@ async def test_the_lost_devices_of_an_engine_are_told_where_it_has_several(
     assert page.value("trtserve_engine_replicas_lost") == 1
 
 
+@pytest.mark.parametrize("device", ["cuda:0,cuda:1", "all"])
+async def test_a_device_that_was_dead_at_the_load_counts_as_lost(
+    client: httpx.AsyncClient, runtime: FakeRuntime, device: str
+) -> None:
+    runtime.register_backend("tensorrt", "")
+    runtime.devices = dict.fromkeys(("cuda:0", "cuda:1"), (2**30, 2**30))
+    runtime.dead = {"cuda:1": "an illegal memory access was encountered"}
+    plan = tensorrt_plan((11, 1, 0, 106))
+    both = dict((await client.post(f"/engines?name=both&device={device}", content=plan)).json())
+    one = tensorrt_plan((11, 1, 0, 107))
+    await client.post("/engines?name=one&device=cuda:0", content=one)
+    page = await scrape(client)
+    assert page.labels("trtserve_engine_replicas_lost") == [{"engine": "both", "id": str(both["id"])}]
+    assert page.value("trtserve_engine_replicas_lost") == 1
+    assert [(each["device"], each["instances"] > 0, each["alive"]) for each in both["replicas"]] == [
+        ("cuda:0", True, True),
+        ("cuda:1", False, False),
+    ]
+
+
 async def test_engines_are_counted_by_state(
     app: FastAPI, client: httpx.AsyncClient, engine: dict[str, Any], settings: Settings
 ) -> None:

@@ -1,10 +1,11 @@
 """Engines that are loaded by requests and evicted for others, on a fake runtime."""
 
 import asyncio
+import hashlib
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from itertools import count
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ from runtime_ext import Error
 from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import MEMORY_BYTES, FakeRuntime, error
 from tests.submitting import submit
-from tests.unit.serving import Server, loaded, serving, until_loading
-from tests.waiting import until
+from tests.unit import serving as real
+from tests.unit.serving import Server, loaded, until_loading
+from tests.waiting import HANGS_AFTER_S, until
 from trtserve.engines.engine import Resolved, State
 from trtserve.engines.residency import LONGEST_STAY_S, DoesNotFit
 from trtserve.errors import QueueFull, Unavailable
 from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
 from trtserve.store.database import StoredEngine
+from trtserve.store.staging import engine_id
 from trtserve.store.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +59,11 @@ class Sleep:
     async def __call__(self, seconds: float) -> None:
         self.times += 1
         await asyncio.sleep(0)
+
+
+def serving(settings: Settings, *args: Any, **parts: Any) -> AbstractAsyncContextManager[Server]:
+    """Make a server whose time stands still, so that no engine stays because its load took long."""
+    return real.serving(settings, *args, **{"clock": Clock(), **parts})
 
 
 async def three(server: Server) -> list[int]:
@@ -359,6 +367,45 @@ async def test_a_start_loads_pinned_engines_first_and_others_while_there_is_room
         assert again.registry.demand.evictions == 0
 
 
+async def test_the_others_wait_until_a_pinned_engine_has_asked_for_memory(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(settings) as server:
+        for seed, name in enumerate("abc"):
+            await server.add(onnx_plan(seed), name, residency="pinned" if name == "c" else "eager")
+        pinned = server.registry.resolve("c").engine.id
+    checking, may_end = threading.Event(), threading.Event()
+    check = Store.check_plan
+
+    def slow_check(store: Store, engine: StoredEngine) -> None:
+        if engine.id == pinned:
+            checking.set()
+            assert may_end.wait(HANGS_AFTER_S)
+        check(store, engine)
+
+    monkeypatch.setattr(Store, "check_plan", slow_check)
+    async with serving(settings) as again:
+        await until(checking.is_set)
+        for _ in range(50):  # in which the others would be loaded
+            await asyncio.to_thread(int)
+        assert again.runtime.loads == []
+        may_end.set()
+        await loaded(again)
+        assert again.runtime.loads[0][0] == pinned
+        assert again.registry.demand.evictions == 0
+
+
+async def test_a_pinned_engine_that_cannot_be_loaded_holds_nobody_up(settings: Settings) -> None:
+    async with serving(settings) as server:
+        await server.add(onnx_plan(0), "a")
+        await server.add(onnx_plan(1), "b", residency="pinned")
+        digest = server.registry.resolve("b").engine.digest
+    (settings.store / "plans" / f"{digest}.plan").write_bytes(b"damaged")
+    async with serving(settings) as again:
+        await loaded(again)
+        assert [state(again, name) for name in "ab"] == [State.READY, State.FAILED]
+
+
 async def test_an_engine_that_was_just_loaded_is_not_evicted(settings: Settings) -> None:
     clock, slept = Clock(), []
 
@@ -491,8 +538,7 @@ async def test_an_engine_needs_no_memory_of_a_dead_device(tmp_path: Path) -> Non
     runtime = FakeRuntime(["openvino", "tensorrt"])
     both = f"cuda:0={MEMORY_BYTES},cuda:1={2 * MEMORY_BYTES}"
     settings = Settings(store=tmp_path / "store", memory_budget=both)
-    hours = count()  # so that no engine stays because it was just loaded
-    async with serving(settings, runtime, clock=lambda: 3600.0 * next(hours)) as server:
+    async with serving(settings, runtime) as server:
         await server.add(tensorrt_plan(), "a", device="cuda:0,cuda:1")
         await server.add(tensorrt_plan() + b"pinned", "b", device="cuda:0", residency="pinned")
         with pytest.raises(DoesNotFit, match="cuda:0"):
@@ -541,6 +587,33 @@ async def test_a_device_that_is_full_refuses_an_engine_on_all_devices(tmp_path: 
         with pytest.raises(DoesNotFit, match=r"on cuda:1, whose budget of 1\.0 MiB"):
             await server.add(tensorrt_plan((11, 1, 0, 106)), "a", device="all")
         assert runtime.loads == []
+    runtime.end()
+
+
+async def test_a_load_on_two_devices_has_its_turn_on_the_second_too(tmp_path: Path) -> None:
+    runtime, sleep = FakeRuntime(["openvino", "tensorrt"]), Sleep()
+    budgets = f"cuda:0={9 * MEMORY_BYTES},cuda:1={5 * MEMORY_BYTES // 2}"
+    settings = Settings(store=tmp_path / "store", memory_budget=budgets)
+    async with serving(settings, runtime, sleep=sleep) as server:
+        on_both, small, first, second = [
+            tensorrt_plan() + name for name in (b"on both", b"small", b"first", b"second")
+        ]
+        runtime.memory_bytes[engine_id(hashlib.sha256(on_both).hexdigest())] = 2 * MEMORY_BYTES
+        (large, *_), _ = await server.add(on_both, "large", device="cuda:0,cuda:1")
+        ids = [(await server.add(plan, device="cuda:1"))[0].engine.id for plan in (small, first, second)]
+        assert [info.id for info in runtime.engines()] == ids[1:]
+        runtime.leases.update(ids[1:])
+        asking = asyncio.create_task(ask(server, "large"))
+        await until(lambda: sleep.times > 0)
+        later = asyncio.create_task(ask(server, str(ids[0])))
+        await until(lambda: server.registry.demand.waiting == 2)
+        runtime.leases[ids[1]] = 0  # what is free now would do for the second, but not for the first
+        looks = sleep.times
+        await until(lambda: sleep.times > looks + 50)
+        assert len(runtime.loads) == 4
+        runtime.leases[ids[2]] = 0
+        await asyncio.gather(asking, later)
+        assert [id for id, *_ in runtime.loads[4:]] == [large.id, ids[0]]
     runtime.end()
 
 
