@@ -204,13 +204,21 @@ def test_gradients_are_off_and_warnings_are_dropped(harness: Harness, tmp_path: 
 
 
 def test_a_traced_module_is_served(harness: Harness, tmp_path: Path) -> None:
-    module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4), torch.nn.ReLU()).eval()
-    traced = torch.jit.trace(module, (torch.ones(2, 4),))
-    path = write(tmp_path / "m.pt", traced, inputs={"input": ROWS})
-    engine = harness.load_file(path, "torchscript", device="cpu")
+    class Traced(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Sequential(
+                torch.nn.Conv1d(1, 1, 3, padding=1), torch.nn.BatchNorm1d(1), torch.nn.ReLU()
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x[:, None])[:, 0]
+
+    module = Traced().eval()
+    traced = torch.jit.trace(module, (torch.ones(1, 4),))
+    engine = harness.load_file(write(tmp_path / "m.pt", traced), "torchscript", device="cpu")
     x = torch.randn(3, 4)
-    served = harness.infer(engine, input=x.numpy())["y"]
-    np.testing.assert_allclose(served, module(x).detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(harness.infer(engine, x=x.numpy())["y"], module(x).detach().numpy(), atol=1e-6)
 
 
 def test_a_frozen_module_is_served(harness: Harness, tmp_path: Path) -> None:
