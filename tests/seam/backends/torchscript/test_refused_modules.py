@@ -91,6 +91,44 @@ def test_an_operator_is_found_in_a_fork(harness: Harness, tmp_path: Path) -> Non
     assert "aten::save" in refusal(harness, write(tmp_path / "m.pt", Forks()))
 
 
+class CallsEngine(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.trt.execute_engine_list(404, [x])[0]
+
+
+@pytest.mark.parametrize("root", ["ops", "torch.ops"])
+def test_the_variadic_call_of_an_engine_is_refused_with_the_one_to_use(
+    harness: Harness, tmp_path: Path, root: str
+) -> None:
+    path = write(tmp_path / "m.pt", CallsEngine())
+    rewrite(path, "ops.trt.execute_engine_list(404, [x])", f"{root}.trt.execute_engine(404, x)")
+    sentence = refusal(harness, path)
+    assert "calls trt::execute_engine: it takes any number of arguments" in sentence
+    assert "does not type-check" in sentence
+    assert "torch.ops.trt.execute_engine_list(id, [tensors]) instead" in sentence
+
+
+class HasNamesakes(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trt = Namesake()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.trt.execute_engine(x)
+
+
+class Namesake(torch.nn.Module):
+    @torch.jit.export
+    def execute_engine(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 3
+
+
+def test_a_method_of_the_same_name_is_not_that_call(harness: Harness, tmp_path: Path) -> None:
+    engine = harness.load_file(write(tmp_path / "m.pt", HasNamesakes()), "torchscript", device="cpu")
+    x = torch.ones(1, 4).numpy()
+    assert harness.infer(engine, x=x)["y"].tolist() == [[3.0] * 4]
+
+
 class SetsState(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
