@@ -185,6 +185,26 @@ def test_modules_that_fork_may_call_modules_that_fork(
         assert all(torch.equal(y, single) for y in future.result())
 
 
+def plus_engine(engine: int, x: torch.Tensor) -> torch.Tensor:
+    return x + torch.jit.wait(torch.jit.fork(call, engine, x))
+
+
+class ForksForks(Inner):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = torch.jit.fork(plus_engine, self.engine, x)
+        for _ in range(x.size(0)):
+            x = torch.jit.wait(torch.jit.fork(plus_engine, self.engine, x))
+        return torch.jit.wait(first) + x
+
+
+def test_a_fork_may_fork(harness: Harness, tmp_path: Path) -> None:
+    inner = harness.load_toy(DOUBLE)
+    engine = harness.load_file(write(tmp_path / "m.pt", ForksForks(inner, 4)), "torchscript", device="cpu")
+    assert harness.runtime.engine(engine).uses == [inner]
+    for _ in range(3):
+        assert harness.infer(engine, x=ONES)["y"].tolist() == [[6.0] * 4]
+
+
 def test_a_loop_that_nobody_waits_for_ends(harness: Harness, tmp_path: Path) -> None:
     code = "while bool(x.sum() > 0):\n        x = x + 1\n    return x"
     engine = served(harness, tmp_path / "m.pt", code)

@@ -263,6 +263,15 @@ class ForksWriter(Keeps):
         return torch.jit.wait(torch.jit.fork(adds_to, self.total, x))
 
 
+class ForksWriterInAFork(Keeps):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.jit.wait(torch.jit.fork(forks_writer, self.total, x))
+
+
+def forks_writer(total: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return torch.jit.wait(torch.jit.fork(adds_to, total, x))
+
+
 def adds_to(total: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     total.add_(x.sum(0))
     return x + total
@@ -270,7 +279,7 @@ def adds_to(total: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "kind",
-    [SetsAttribute, ChangesBuffer, ChangesViewOfBuffer, GrowsList, ForksWriter],
+    [SetsAttribute, ChangesBuffer, ChangesViewOfBuffer, GrowsList, ForksWriter, ForksWriterInAFork],
     ids=lambda k: k.__name__,
 )
 def test_a_module_that_keeps_state_between_requests_is_refused(
