@@ -45,6 +45,7 @@ def rewrite(path: Path, old: str, new: str) -> Path:
         ("x = x + torch._cufft_get_plan_cache_size(0)", "aten::_cufft_get_plan_cache_size"),
         ("x = x.set_(x)", "aten::set_"),
         ("x = torch.ops.aten._sparse_coo_tensor_unsafe(x, x, [4])", "aten::_sparse_coo_tensor_unsafe"),
+        ("x = torch.ops.aten.gelu_backward(x, x)", "aten::gelu_backward"),
         ("x = torch.native_layer_norm(x, [4], None, None, 1.0)[0]", "aten::native_layer_norm"),
         ("x = torch.ops.profiler._record_function_enter('x')", "profiler::_record_function_enter"),
         ("x = torch.ops.quantized.add_relu(x, x, 1.0, 0)", "quantized::add_relu"),
@@ -148,7 +149,9 @@ class SetsState(torch.nn.Module):
 
 
 def test_code_that_would_run_at_a_load_is_refused(harness: Harness, tmp_path: Path) -> None:
-    assert "defines __getstate__" in refusal(harness, write(tmp_path / "m.pt", SetsState()))
+    path = write(tmp_path / "m.pt", SetsState())
+    assert "defines __getstate__" in refusal(harness, path)
+    assert "defines __setstate__" in refusal(harness, rewrite(path, "__getstate__", "other"))
 
 
 class Plain(torch.nn.Module):
