@@ -304,6 +304,11 @@ class EngineStats:
     def failed(self) -> Histogram:
         """`fail` as a histogram."""
     @property
+    def calls(self) -> Histogram:
+        """The executions that operators ran for modules and other code, and not for requests. They have no
+        place in what is counted per request, but count in `batch`, `batches`, `inference_count`,
+        `execution_count`, `failed_executions` and `last_inference_ms`."""
+    @property
     def batch(self) -> Histogram:
         """Items per execution."""
     @property

@@ -121,6 +121,15 @@ Memory Engine::memory() const {
   return memory;
 }
 
+void Engine::count_calls(std::weak_ptr<CallCounter> counter) {
+  call_counter_ = std::move(counter);
+  counts_calls_.store(true, std::memory_order_release);
+}
+
+std::shared_ptr<CallCounter> Engine::call_counter() const {
+  return counts_calls_.load(std::memory_order_acquire) ? call_counter_.lock() : nullptr;
+}
+
 std::string Engine::label() const { return label_of(id_, name()); }
 
 void Engine::interrupt(std::thread::id thread) {

@@ -36,6 +36,7 @@ void Scheduler::serve(std::shared_ptr<Engine> engine, Forward forward) {
     const std::unique_lock lock(mutex_);
     if (served_.emplace(id, served).second) {
       former_.erase(id);
+      served->count_calls();
       return;
     }
   }

@@ -47,6 +47,8 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, cons
       stats_(*counts_.requests),
       last_used_(clock_->glance()),
       failures_(engine_->label()),
+      calls_(rules_, replicas_, stats_, *clock_,
+             [this](const Failure& failure, TimePoint now) { failed(failure, now); }),
       queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), replicas_.places(), *clock_),
       executions_(std::make_shared<Executions>(*engine_, surroundings.left_behind, surroundings.stuck_after,
                                                std::move(wake_by))),

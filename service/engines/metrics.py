@@ -163,8 +163,13 @@ class EngineCollector(Collector):
             seconds = _seconds(attrgetter(f"compute_{phase}"))
             yield families.counter(f"trtserve_request_compute_{phase}_seconds", meaning, seconds)
         yield families.histogram(
+            "trtserve_call_seconds",
+            "Seconds of a successful execution that an operator ran for a module.",
+            attrgetter("calls"),
+        )
+        yield families.histogram(
             "trtserve_batch_items",
-            "Items of a successful execution, of all its joined requests.",
+            "Items of a successful execution, of all its joined requests or of a module's call.",
             attrgetter("batch"),
         )
         yield families.gauge("trtserve_queue_depth", "Waiting requests.", attrgetter("queue_depth"))

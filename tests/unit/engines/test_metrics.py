@@ -106,6 +106,18 @@ async def test_batch_items_are_a_histogram_over_executions(
     assert page.labels("trtserve_batch_items_count") == [{"engine": "net", "id": str(engine["id"])}]
 
 
+async def test_what_modules_call_is_a_histogram_in_seconds(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
+) -> None:
+    (stats,) = runtime.stats()
+    stats.calls.observe(0.25)
+    stats.calls.observe(0.5)
+    page = await scrape(client)
+    of_engine = {"engine": "net", "id": str(engine["id"])}
+    assert page.value("trtserve_call_seconds_count", **of_engine) == 2
+    assert page.value("trtserve_call_seconds_sum", **of_engine) == 0.75
+
+
 async def test_an_engine_has_gauges_for_queue_instances_and_load(
     client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
 ) -> None:
