@@ -60,7 +60,9 @@ class TimedHttp(HalfClosedHttp):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         try:
-            self._connections.add(self, self.client[0] if self.client else None)
+            # Over TLS it took its place when it was accepted, before the handshake.
+            address = self.client[0] if self.client else None
+            self._connections.add(self, address, placed=self.scheme == "https")
         except Unavailable as full:
             self._end(503, full)
 
