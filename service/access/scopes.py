@@ -99,7 +99,6 @@ _SERVICE = "/inference.GRPCInferenceService/"
 
 METHODS: dict[str, Need] = {
     "/grpc.health.v1.Health/Check": OPEN,
-    "/grpc.health.v1.Health/List": OPEN,
     "/grpc.health.v1.Health/Watch": OPEN,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": OPEN,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": OPEN,

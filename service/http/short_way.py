@@ -20,6 +20,7 @@ import numpy as np
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from runtime_ext import Completion
+from trtserve.access.guard import Guard
 from trtserve.codec import Body
 from trtserve.errors import TrtserveError
 from trtserve.failures import is_fault
@@ -55,15 +56,22 @@ class ShortWay:
     """What the connections of a server share. Belongs to the event loop."""
 
     def __init__(
-        self, inference: Inference, inflight: InflightBytes, errors: Any, settings: Settings
+        self,
+        inference: Inference,
+        inflight: InflightBytes,
+        errors: Any,
+        settings: Settings,
+        guard: Guard | None = None,
     ) -> None:
-        """`errors` is the counter of error answers, by code."""
+        """`errors` is the counter of error answers, by code; without a `guard`, nobody needs a token."""
         self.inference = inference
         self.inflight = inflight
         self.kept = KeptOutputs(inflight)
         self.errors = errors
         self.body_timeout_s = settings.body_timeout_s
-        self.heads = KnownHeads(settings.max_request_bytes, AllowedHosts.of(settings))
+        self.heads = KnownHeads(
+            settings.max_request_bytes, AllowedHosts.of(settings), guard, cors=bool(settings.cors_origins)
+        )
         self.known = self.heads.look_up
         self.rendered: Recent[tuple[Template, object], bytes] = Recent(RENDERED)
         self.connections = Connections(settings)
