@@ -44,6 +44,8 @@ RUN groupadd --gid 10001 trtserve \
  && install -d -o trtserve -g trtserve /var/lib/trtserve
 COPY --from=build /opt/trtserve /opt/trtserve
 
+# On all addresses the server starts only with TRTSERVE_TOKEN_FILE, TRTSERVE_TLS_CLIENT_CA or TRTSERVE_AUTH=off: whoever
+# runs the image decides.
 ENV PATH=/opt/trtserve/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \

@@ -103,7 +103,7 @@ def test_a_client_that_does_not_trust_the_server_or_sends_no_tls_gets_nothing(
     secure: Server, files: Files
 ) -> None:
     with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
-        httpx.get(f"{secure.client.base_url}v2")
+        httpx.get(f"{secure.client.base_url}/v2")
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://127.0.0.1:{port_of(secure)}/v2")
     assert refused_over_grpc(secure, roots(trustme.CA())) is grpc.StatusCode.UNAVAILABLE

@@ -10,6 +10,8 @@ import yaml
 
 from tests.asgi import refused
 from tests.fakes.runtime import FakeRuntime
+from trtserve.access.opening import check_opening
+from trtserve.access.token_file import BY_OTHERS
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +72,17 @@ def test_the_pod_is_not_killed_while_it_drains(
 ) -> None:
     before = float(container["lifecycle"]["preStop"]["exec"]["command"][-1])
     assert pod["terminationGracePeriodSeconds"] > before + 2 * in_the_pod.drain_s
+
+
+def test_the_pod_does_not_serve_strangers_and_may_read_its_tokens(
+    in_the_pod: Settings, pod: dict[str, Any], container: dict[str, Any]
+) -> None:
+    check_opening(in_the_pod.model_copy(update={"host": "0.0.0.0"}))  # as in the image
+    assert in_the_pod.token_file is not None
+    (mount,) = (m for m in container["volumeMounts"] if m["mountPath"] == str(in_the_pod.token_file.parent))
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == mount["name"])
+    assert "subPath" not in mount
+    assert volume["secret"]["defaultMode"] & BY_OTHERS == 0
 
 
 def test_docker_does_not_kill_a_draining_server() -> None:
