@@ -15,6 +15,7 @@ from trtserve.settings import Settings, most_connections, most_per_address
 from trtserve.tls.door import HANDSHAKE
 
 EVERY_S = 1.0
+CLOSES_WITHIN_S = 5.0  # a client to which nothing is left to be sent
 
 
 class Phase(Enum):
@@ -26,6 +27,7 @@ class Phase(Enum):
     BODY = "body"  # for the rest of a body
     REST = "rest"  # for the end of a body whose request is already answered
     ANSWER = "answer"  # until the client has received what was written
+    CLOSING = "closing"  # over TLS, until the client ends the connection that the server has ended
 
 
 RATED = {Phase.BODY, Phase.ANSWER}  # phases in which moved bytes give time back
@@ -77,6 +79,7 @@ class Connections:
             Phase.BODY: settings.body_timeout_s,
             Phase.REST: settings.body_timeout_s,
             Phase.ANSWER: settings.write_timeout_s,
+            Phase.CLOSING: CLOSES_WITHIN_S,
         }
         self._open: dict[Watched, _Seen] = {}
         self._addresses: dict[Watched, str | None] = {}

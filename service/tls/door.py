@@ -15,6 +15,8 @@ from typing import Any
 from trtserve.places import Places
 
 HANDSHAKE = "handshake"
+# Between our end of a connection and the client's, with what is still to be sent: its owner watches that.
+NEVER_S = 1e6
 
 Inner = Callable[[], asyncio.BaseProtocol]
 
@@ -29,8 +31,8 @@ class Door:
         timeout_s: float,
         refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """`context` for the next connection; `timeout_s` for a handshake, and for the client's end of the
-        connection after ours; `refused` hears why a connection ended before it began."""
+        """`context` for the next connection; `timeout_s` for a handshake; `refused` hears why a connection
+        ended before it began."""
         self._context = context
         self._places = places
         self._timeout_s = timeout_s
@@ -71,7 +73,7 @@ class Door:
                 accepted,
                 ssl=self._context(),
                 ssl_handshake_timeout=self._timeout_s,
-                ssl_shutdown_timeout=self._timeout_s,
+                ssl_shutdown_timeout=NEVER_S,
             )
         except OSError:  # no handshake, a certificate that is not trusted, or too late: it has ended
             self._places.give(address)
