@@ -1,0 +1,179 @@
+"""What tokens and TLS cost a request: python -m bench.access.
+
+First what it takes to look at a request's head, with and without a token, in this process. Then servers that
+differ in nothing else answer the same small requests in turns; the figure is the CPU time of the server's
+process for each request. The least of many short rounds is what other work on the machine disturbs least.
+"""
+
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from timeit import timeit
+from typing import Any
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2_grpc
+
+from bench import bodies, models, wrk
+from bench.serving import add, serving
+from tests.certificates import Files
+from tests.e2e.grpc_calls import raw
+from tests.e2e.server import Server
+from tests.tokens import Tokens
+from trtserve.access.guard import Guard
+from trtserve.access.scopes import INFERENCE
+from trtserve.http.allowed_hosts import AllowedHosts
+from trtserve.http.short_heads import KnownHeads
+
+ROUNDS, SECONDS, CONNECTIONS = 12, 1, 8
+CALLS = 1500
+LOOKS, TIMES = 2000, 100
+CASES = ("open", "a token", "a token for some engines", "TLS", "TLS and a token")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Case:
+    server: Server
+    url: str
+    token: str | None
+    files: Files | None
+
+
+@contextmanager
+def case(folder: Path, name: str) -> Iterator[Case]:
+    options: list[str] = []
+    tokens = Tokens(folder / f"{name}.json")
+    everything = tokens.add("infer", "manage")
+    token = files = None
+    if "token" in name:
+        engines = ("ident*", "other-*") if "some" in name else ("*",)
+        token = tokens.add("infer", engines=engines)
+        options += ["--token-file", str(tokens.file)]
+    if "TLS" in name:
+        (folder / name).mkdir()
+        files = Files(folder / name)
+        options += files.options
+    with serving(folder, None, *options, grpc=True) as server:
+        if files is not None:
+            server.client.close()
+            server.trust = files.trust()
+            server.client = _client(server)
+        server.client.headers["Authorization"] = everything
+        plan = models.doubling(folder / "identity.onnx", [16])
+        yield Case(server, add(server, "identity", plan, max_batch_size=1), token, files)
+
+
+def _client(server: Server) -> Any:
+    import httpx
+
+    return httpx.Client(base_url=server.client.base_url, verify=server.trust, timeout=60)
+
+
+def cpu_s(server: Server) -> float:
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def over_http(case: Case, request: wrk.Request) -> int:
+    headers = request.headers | ({} if case.token is None else {"Authorization": case.token})
+    load = wrk.load(case.url, wrk.Request(request.body, headers), CONNECTIONS, SECONDS)
+    assert load.errors == 0, case.url
+    return int(load.per_second * SECONDS)
+
+
+def over_grpc(case: Case, message: Any) -> int:
+    metadata = () if case.token is None else (("authorization", case.token),)
+    with ExitStack() as held:
+        address = case.server.grpc_address
+        if case.files is None:
+            channel = grpc.insecure_channel(address)
+        else:
+            roots = grpc.ssl_channel_credentials(case.files.authority.cert_pem.bytes())
+            channel = grpc.secure_channel(address, roots)
+        infer = service_pb2_grpc.GRPCInferenceServiceStub(held.enter_context(channel)).ModelInfer
+        for _ in range(CALLS):
+            infer(message, metadata=metadata)
+    return CALLS
+
+
+def measured(cases: dict[str, Case], ask: Callable[[Case], int]) -> dict[str, list[float]]:
+    """Microseconds of CPU for each request, in interleaved rounds, by case."""
+    found: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(ROUNDS + 1):
+        for name, each in cases.items():
+            before = cpu_s(each.server)
+            requests = ask(each)
+            if number:  # the first warms up
+                found[name].append((cpu_s(each.server) - before) / requests * 1e6)
+    return found
+
+
+def print_looks(folder: Path) -> None:
+    """Print what a look at a head takes without a guard, and with one for two tokens."""
+    tokens = Tokens(folder / "looks.json")
+    sent = {
+        "a token": tokens.add("infer"),
+        "a token for some engines": tokens.add("infer", engines=("net*",)),
+    }
+    guard, hosts = Guard(tokens.file), AllowedHosts("", local=True)
+    heads = {"open": KnownHeads(10**6, hosts)}
+    datas = {"open": _head(sent["a token"])}
+    for name, token in sent.items():
+        guard.check(token.encode(), INFERENCE)
+        heads[name], datas[name] = KnownHeads(10**6, hosts, guard), _head(token)
+    least = dict.fromkeys(heads, float("inf"))
+    for _ in range(TIMES):
+        for name, known in heads.items():
+            assert known.look_up(datas[name]) is not None
+            took = timeit(partial(known.look_up, datas[name]), number=LOOKS) / LOOKS
+            least[name] = min(least[name], took * 1e6)
+    print("| head | us a look | more than open |")
+    print("|---|---|---|")
+    for name, us in least.items():
+        print(f"| {name} | {us:.2f} | {us - least['open']:+.2f} |")
+    print()
+
+
+def _head(token: str) -> bytes:
+    lines = (
+        "POST /engines/net/infer HTTP/1.1",
+        "Host: localhost",
+        "Content-Length: 7",
+        f"Authorization: {token}",
+    )
+    return "\r\n".join([*lines, "Inference-Header-Content-Length: 7", "", ""]).encode()
+
+
+def main() -> None:
+    wrk.check()
+    x = np.arange(16, dtype=np.float32).reshape(1, 16)
+    with tempfile.TemporaryDirectory(prefix="trtserve-bench-access-") as name, ExitStack() as held:
+        folder = Path(name)
+        cases = {each: held.enter_context(case(folder, each)) for each in CASES}
+        request = bodies.binary(folder, "INPUT0", "OUTPUT0", x)
+        message = raw("identity", x, input="INPUT0")
+        print_looks(folder)
+        print("| protocol | server | us of CPU a request, least | more than open | median |")
+        print("|---|---|---|---|---|")
+        for protocol, ask in (
+            ("HTTP, binary", lambda each: over_http(each, request)),
+            ("gRPC", lambda each: over_grpc(each, message)),
+        ):
+            found = measured(cases, ask)
+            base = min(found["open"])
+            for each, figures in found.items():
+                least, middle = min(figures), statistics.median(figures)
+                print(
+                    f"| {protocol} | {each} | {least:.1f} | {least - base:+.1f} | {middle:.1f} |", flush=True
+                )
+
+
+if __name__ == "__main__":
+    main()
