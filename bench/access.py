@@ -1,41 +1,39 @@
 """What tokens and TLS cost a request: python -m bench.access.
 
-First what it takes to look at a request's head, with and without a token, in this process. Then servers that
+First what it takes to look at a request, with and without tokens, in this process. Then servers that
 differ in nothing else answer the same small requests in turns; the figure is the CPU time of the server's
 process for each request. The least of many short rounds is what other work on the machine disturbs least.
 """
 
-import os
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from time import perf_counter
 from timeit import timeit
 from typing import Any
 
 import grpc
 import numpy as np
-from tritonclient.grpc import service_pb2_grpc
 
 from bench import bodies, models, wrk
 from bench.serving import add, serving
 from tests.certificates import Files
-from tests.e2e.grpc_calls import raw
 from tests.e2e.server import Server
 from tests.tokens import Tokens
 from trtserve.access.guard import Guard
-from trtserve.access.scopes import INFERENCE
+from trtserve.access.scopes import INFERENCE, METHODS
 from trtserve.http.allowed_hosts import AllowedHosts
 from trtserve.http.short_heads import KnownHeads
 
 ROUNDS, SECONDS, CONNECTIONS = 12, 1, 8
 CALLS = 1500
-LOOKS, TIMES = 2000, 100
+LOOKS, CALLS_LOOKED, TIMES = 2000, 400, 60
 CASES = ("open", "a token", "a token for some engines", "TLS", "TLS and a token")
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -77,8 +75,9 @@ def _client(server: Server) -> Any:
 
 
 def cpu_s(server: Server) -> float:
-    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Of all threads, as the scheduler counts it: /proc/PID/stat counts in hundredths of a second."""
+    tasks = Path(f"/proc/{server.process.pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def over_http(case: Case, request: wrk.Request) -> int:
@@ -97,7 +96,8 @@ def over_grpc(case: Case, message: Any) -> int:
         else:
             roots = grpc.ssl_channel_credentials(case.files.authority.cert_pem.bytes())
             channel = grpc.secure_channel(address, roots)
-        infer = service_pb2_grpc.GRPCInferenceServiceStub(held.enter_context(channel)).ModelInfer
+        stubs = import_module("tritonclient.grpc.service_pb2_grpc")
+        infer = stubs.GRPCInferenceServiceStub(held.enter_context(channel)).ModelInfer
         for _ in range(CALLS):
             infer(message, metadata=metadata)
     return CALLS
@@ -116,29 +116,56 @@ def measured(cases: dict[str, Case], ask: Callable[[Case], int]) -> dict[str, li
 
 
 def print_looks(folder: Path) -> None:
-    """Print what a look at a head takes without a guard, and with one for two tokens."""
+    """Print what it takes to look at a request without a guard, and with one."""
     tokens = Tokens(folder / "looks.json")
-    sent = {
-        "a token": tokens.add("infer"),
-        "a token for some engines": tokens.add("infer", engines=("net*",)),
-    }
+    everywhere, limited = tokens.add("infer"), tokens.add("infer", engines=("net*",))
     guard, hosts = Guard(tokens.file), AllowedHosts("", local=True)
-    heads = {"open": KnownHeads(10**6, hosts)}
-    datas = {"open": _head(sent["a token"])}
-    for name, token in sent.items():
+    for token in (everywhere, limited):
         guard.check(token.encode(), INFERENCE)
-        heads[name], datas[name] = KnownHeads(10**6, hosts, guard), _head(token)
-    least = dict.fromkeys(heads, float("inf"))
+    without, guarded = KnownHeads(10**6, hosts), KnownHeads(10**6, hosts, guard)
+    looks: dict[tuple[str, str], Callable[[], float]] = {
+        ("a head over HTTP", "open"): lambda: _looks(without, everywhere),
+        ("a head over HTTP", "a token"): lambda: _looks(guarded, everywhere),
+        ("a head over HTTP", "a token for some engines"): lambda: _looks(guarded, limited),
+        ("a call over gRPC", "open"): lambda: _calls(None, everywhere),
+        ("a call over gRPC", "a token"): lambda: _calls(guard, everywhere),
+        ("a call over gRPC", "a token for some engines"): lambda: _calls(guard, limited),
+    }
+    least = dict.fromkeys(looks, float("inf"))
     for _ in range(TIMES):
-        for name, known in heads.items():
-            assert known.look_up(datas[name]) is not None
-            took = timeit(partial(known.look_up, datas[name]), number=LOOKS) / LOOKS
-            least[name] = min(least[name], took * 1e6)
-    print("| head | us a look | more than open |")
-    print("|---|---|---|")
-    for name, us in least.items():
-        print(f"| {name} | {us:.2f} | {us - least['open']:+.2f} |")
-    print()
+        for each, look in looks.items():
+            least[each] = min(least[each], look())
+    print("| what | server | us | more than open |")
+    print("|---|---|---|---|")
+    for (what, name), us in least.items():
+        print(f"| {what} | {name} | {us:.2f} | {us - least[what, 'open']:+.2f} |")
+    print(flush=True)
+
+
+def _looks(known: KnownHeads, token: str) -> float:
+    """Microseconds that a look at a head takes."""
+    sent = _head(token)
+    assert known.look_up(sent) is not None
+    return timeit(partial(known.look_up, sent), number=LOOKS) / LOOKS * 1e6
+
+
+def _calls(guard: Guard | None, token: str) -> float:
+    """Microseconds from a call's bytes to its end, with what the fast path asks the guard."""
+    client = import_module("tests.seam.grpc.client")
+    session = (client.Connection() if guard is None else client.Connection(tell_all=True)).session
+    streams = range(1, 2 * CALLS_LOOKED, 2)
+    sent = [client.head(stream, authorization=token) + client.data(b"m" * 100, stream) for stream in streams]
+    began = perf_counter()
+    for stream, call in zip(streams, sent, strict=True):
+        told = session.receive(call, len(call), 0)
+        if guard is not None:
+            (_, _, path, _), _ = told
+            authorization = session.authorization(stream)
+            guard.check(authorization, METHODS[str(path)])
+            guard.check(authorization, INFERENCE, "net")
+        session.finish(stream, 0)
+        session.output(65536)
+    return (perf_counter() - began) / CALLS_LOOKED * 1e6
 
 
 def _head(token: str) -> bytes:
@@ -158,7 +185,7 @@ def main() -> None:
         folder = Path(name)
         cases = {each: held.enter_context(case(folder, each)) for each in CASES}
         request = bodies.binary(folder, "INPUT0", "OUTPUT0", x)
-        message = raw("identity", x, input="INPUT0")
+        message = import_module("tests.e2e.grpc_calls").raw("identity", x, input="INPUT0")
         print_looks(folder)
         print("| protocol | server | us of CPU a request, least | more than open | median |")
         print("|---|---|---|---|---|")
