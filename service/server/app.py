@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 
 from runtime_ext import Runtime, create_runtime
 from trtserve.engines.metrics import Metrics
+from trtserve.engines.module_files import ModuleFiles
 from trtserve.engines.registry import Registry
 from trtserve.engines.seam_options import openvino_options, tensorrt_options
 from trtserve.http import error_answers
@@ -170,6 +171,7 @@ def _assembled(
         store=store,
         runtime=runtime,
         registry=registry,
+        module_files=ModuleFiles(runtime),
         models=Models(registry, runtime),
         repository=Repository(settings, store, runtime, registry),
         completions=completions,
