@@ -1,7 +1,7 @@
 """The engines resource: upload a plan, look at engines, remove them."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -20,7 +20,7 @@ from trtserve.plans.receive import receive_plan
 from trtserve.services import Services, services_for
 
 if TYPE_CHECKING:
-    from trtserve.engines.engine import Resolved
+    from trtserve.engines.engine import Engine, Resolved
 
 router = APIRouter(tags=["engines"])
 
@@ -140,7 +140,8 @@ def list_page(
     following = None if last is None else f"{request.url.path}?limit={limit}&after={last}"
     if following is not None:
         response.headers["Link"] = f'<{following}>; rel="next"'
-    return [shown(services, resolved) for resolved in found], following
+    users = services.registry.dependencies.users()
+    return [_model(services, resolved, users.get(resolved.engine.id, [])) for resolved in found], following
 
 
 @router.get("/engines/{ref}")
@@ -151,6 +152,11 @@ async def get_engine(request: Request, ref: str) -> EngineModel:
 
 
 def shown(services: Services, resolved: "Resolved") -> EngineModel:
+    users = services.registry.dependencies.users_of(resolved.engine.id)
+    return _model(services, resolved, users)
+
+
+def _model(services: Services, resolved: "Resolved", users: Sequence["Engine"]) -> EngineModel:
     runtime, engine = services.runtime, resolved.engine
     condition = readiness.condition(runtime, engine)
     return EngineModel.of(
@@ -158,7 +164,7 @@ def shown(services: Services, resolved: "Resolved") -> EngineModel:
         condition,
         readiness.memory(runtime, engine),
         runtime.dead_devices(),
-        services.registry.dependencies.users(engine.id),
+        users,
     )
 
 
