@@ -244,7 +244,7 @@ class EngineModel(BaseModel):
             outputs=[OutputModel.of(spec) for spec in info.outputs] if info else [],
             properties=info.properties if info else {},
             build=BuildModel.of(engine),
-            uses=stored.uses.engines if stored.uses is not None else [],
+            uses=list(stored.uses.engines) if stored.uses is not None else [],
             used_by=[user.id for user in users],
             metadata=engine.metadata,
         )

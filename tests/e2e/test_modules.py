@@ -153,7 +153,7 @@ def test_a_module_is_described_like_an_engine(served: Server) -> None:
     assert (module["uses"], engine["used_by"]) == ([engine["id"]], [module["id"]])
     assert (module["format"], module["backend"], module["max_batch_size"]) == ("torchscript",) * 2 + (16,)
     assert [m["id"] for m in served.client.get("/modules").json()["modules"]] == [module["id"]]
-    assert len(served.client.get("/engines").json()["engines"]) == 2
+    assert served.client.get("/engines").json()["engines"] == [engine, module]
     metadata = served.client.get("/v2/models/pipeline").json()
     assert metadata["platform"] == "pytorch_libtorch"
     assert [t["name"] for t in metadata["outputs"]] == ["p", "best"]
