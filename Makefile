@@ -28,7 +28,7 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test test-gpu verify-gpu test-asan test-tsan onnx-suite hostile fuzz soak bench bench-steps bench-gpu lint format clean
+.PHONY: help check build demo run test test-gpu verify-gpu generated test-asan test-tsan onnx-suite hostile fuzz soak bench bench-steps bench-gpu lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,7 +41,7 @@ demo: build ## start a service, train a LeNet, upload it, compare HTTP with PyTo
 run: build ## start the service on http://127.0.0.1:8000 (ARGS="--port 9000")
 	@$(BIN)/trtserve serve $(ARGS)
 
-test: build ## run the tests (ARGS="-k codec")
+test: build build/tools/.fetched ## run the tests (ARGS="-k codec")
 	@echo "== tests"
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -62,6 +62,9 @@ bench-steps: build ## measure each step of a request's path, compared with OpenV
 
 bench-gpu: build ## measure TensorRT on the GPU, beside the bare enqueueV3 loop, write docs/performance-gpu.* (ARGS="--plan resnet50.plan")
 	@$(BIN)/python -m bench.gpu $(ARGS)
+
+generated: build ## write what is generated: the dashboard, the table of metrics, the rules and schemas in deploy/
+	@$(BIN)/python -m deploy.generate
 
 test-asan: build ## run the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tests/sanitizers.sh asan
@@ -99,6 +102,11 @@ format: build ## format Python and C++ in place
 clean: ## remove .venv and all build output
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# helm and kubectl, with which the tests render deploy/.
+build/tools/.fetched: tests/tools.txt tests/fetch_tools.py | build
+	@$(BIN)/python -m tests.fetch_tools
+	@touch $@
 
 $(IMPORT):
 	@mkdir -p $(@D) && ln -s ../../service $@

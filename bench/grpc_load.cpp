@@ -4,8 +4,9 @@
 //
 // BODY is a file with one encoded message. Each answer is checked: a call counts as an error unless its grpc-status is
 // 0, a message of a stream if it carries an error (field 1 of ModelStreamInferResponse). One thread, epoll, nghttp2; no
-// answer is decoded, so that the load costs the same whichever server answers. Prints JSON. Not thread-safe: one
-// thread.
+// answer is decoded, so that the load costs the same whichever server answers. When the time is over, each connection
+// waits for its last answer, which is not counted, before it closes: Triton's gRPC server can crash when a client
+// leaves calls behind. Prints JSON. Not thread-safe: one thread.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -35,6 +36,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::size_t kPrefix = 5;  // of each message: compressed or not, and four bytes of length
 constexpr std::int32_t kWindow = 64 << 20;
+constexpr std::chrono::seconds kLastAnswer{30};
 constexpr char kStreamError = 0x0a;  // the tag of error_message
 
 struct Load {
@@ -44,6 +46,8 @@ struct Load {
   std::vector<double> latencies_us;
   std::uint64_t answers = 0, errors = 0;
   std::string first_error;
+
+  bool is_over() const { return Clock::now() >= end; }
 };
 
 void check(int code, const char* what) {
@@ -85,6 +89,7 @@ class Connection {
   }
 
   int socket_fd() const { return socket_; }
+  bool has_ended() const { return ended_; }
   bool waits_to_write() const { return written_ < unsent_.size(); }
 
   void read() {
@@ -126,6 +131,10 @@ class Connection {
                          nghttp2_data_source*, void* user) {
     Connection& own = self(user);
     const std::string& message = own.load_.message;
+    if (own.ending_) {
+      *flags |= NGHTTP2_DATA_FLAG_EOF;
+      return 0;
+    }
     if (own.sent_ == message.size()) return NGHTTP2_ERR_DEFERRED;  // of a stream: until the answer has come
     const std::size_t count = std::min(room, message.size() - own.sent_);
     std::memcpy(to, message.data() + own.sent_, count);
@@ -149,9 +158,14 @@ class Connection {
 
   static int on_close(nghttp2_session*, std::int32_t, std::uint32_t, void* user) {
     Connection& own = self(user);
-    if (own.load_.stream) throw std::runtime_error("the server ended a stream, status " + own.status_);
+    if (own.load_.stream) {
+      if (!own.ending_) throw std::runtime_error("the server ended a stream, status " + own.status_);
+      own.ended_ = true;
+      return 0;
+    }
     own.answered(own.status_ == "0" && own.messages_ == 1, "grpc-status " + own.status_);
-    own.call();
+    own.ended_ = own.load_.is_over();
+    if (!own.ended_) own.call();
     return 0;
   }
 
@@ -176,6 +190,7 @@ class Connection {
         answered(first_ != 0 && first_ != kStreamError, "a message with an error");
         began_ = Clock::now();
         sent_ = 0;
+        ending_ = load_.is_over();
         check(nghttp2_session_resume_data(session_, id_), "resume");
       }
     }
@@ -211,6 +226,8 @@ class Connection {
   std::string unsent_, prefix_, status_;
   std::size_t written_ = 0, sent_ = 0, left_ = 0, messages_ = 0;
   char first_ = 0;
+  bool ending_ = false;  // of a stream: no message follows
+  bool ended_ = false;
   Clock::time_point began_;
 };
 
@@ -224,7 +241,9 @@ void run(Load& load, const sockaddr_in& to, int connections) {
     all.back()->write();
   }
   epoll_event events[128];
-  while (Clock::now() < load.end) {
+  auto has_ended = [](const auto& connection) { return connection->has_ended(); };
+  while (!load.is_over() || !std::all_of(all.begin(), all.end(), has_ended)) {
+    if (Clock::now() > load.end + kLastAnswer) throw std::runtime_error("the server left calls without an answer");
     const int count = epoll_wait(poll, events, 128, 100);
     for (int at = 0; at < count; ++at) {
       auto& connection = *static_cast<Connection*>(events[at].data.ptr);

@@ -64,9 +64,9 @@ def _watch(file: Path) -> None:
 
 
 def main() -> None:
+    _watch(Path(sys.argv[1]))  # before the import: a start counts too
     from trtserve.cli.main import main as trtserve
 
-    _watch(Path(sys.argv[1]))
     trtserve(sys.argv[2:], prog_name="trtserve")
 
 

@@ -293,6 +293,10 @@ class Settings(BaseSettings):
         300.0,
         description="Seconds after which the server gives up a load of its own and leaves its thread behind.",
     )
+    triton_metrics: bool = Field(
+        False,
+        description="Add Triton's metrics (nv_*) to the page, for dashboards that were made for it.",
+    )
     keep_compiled: bool = Field(
         True,
         description="Keep compiled models in the store, so that a start need not compile them again.",

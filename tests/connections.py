@@ -293,9 +293,9 @@ def value(answer: Answer | None) -> float:
 
 
 def counted(app: FastAPI) -> dict[str, float]:
-    """The number of error answers by code."""
+    """The number of error answers by code, of those that there were."""
     samples = [s for family in services_of(app).metrics.errors.collect() for s in family.samples]
-    return {s.labels["code"]: s.value for s in samples if s.name.endswith("_total")}
+    return {s.labels["code"]: s.value for s in samples if s.name.endswith("_total") and s.value > 0}
 
 
 async def all_taken_back(app: FastAPI) -> None:

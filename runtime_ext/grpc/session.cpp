@@ -17,6 +17,7 @@ namespace {
 constexpr uint32_t kCallWindow = 4 << 20;        // bytes that a call may send before they are read
 constexpr int32_t kConnectionWindow = 16 << 20;  // likewise for all calls of a connection
 constexpr uint32_t kMostFrameBytes = 1 << 20;    // of DATA, in both directions
+constexpr size_t kLong = 16'384;                 // bytes of output, for which memory is reserved
 constexpr uint32_t kMostHeadBytes = 16'384;      // announced; GrpcHead holds it
 constexpr size_t kMostUseless = 10'000;          // frames in a row
 constexpr uint64_t kResetBurst = 10'000;         // calls that a client may reset at once,
@@ -489,6 +490,10 @@ ssize_t GrpcSession::next_data(GrpcCall& call, size_t length, uint32_t& flags) {
 
 void GrpcSession::put_data(GrpcCall& call, const uint8_t* head, size_t length) {
   constexpr size_t kHeadBytes = 9;  // of a frame
+  if (const size_t left = call.out.front().left(); left > kLong) {
+    // Output that grows by doubling would be copied once more.
+    out_->reserve(std::min(out_->size() + left, most_) + length + kLong);
+  }
   out_->append(text_of(head, kHeadBytes));
   while (length > 0) {
     auto& message = call.out.front();

@@ -45,6 +45,17 @@ class WrittenFamily(Metric):
         return f"# HELP {name} {self.documentation}\n# TYPE {name} {self.type}\n{self._lines}"
 
 
+class PlainCounter(WrittenFamily):
+    """A counter whose name does not end in `_total`, as other servers have them.
+
+    OpenMetrics has no such counters, so it is of unknown type there.
+    """
+
+    def text(self, *, openmetrics: bool) -> str:
+        kind = "unknown" if openmetrics else "counter"
+        return f"# HELP {self.name} {self.documentation}\n# TYPE {self.name} {kind}\n{self._lines}"
+
+
 class _Collected(Collector):
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
@@ -74,16 +85,24 @@ class Labelled(Protocol):
     def id(self) -> int: ...
 
 
+def engine_and_id(engine: Labelled) -> Sequence[tuple[str, str]]:
+    return (("engine", engine.name), ("id", str(engine.id)))
+
+
 E = TypeVar("E", bound=Labelled)
 K = TypeVar("K")
 
 
 class EngineFamilies(Generic[E]):
-    """Makes families with the labels `engine` and `id` from what is known of all engines."""
+    """Makes families from what is known of all engines, with the labels `engine` and `id`, or with others."""
 
-    def __init__(self, engines: Sequence[E]) -> None:
+    def __init__(
+        self, engines: Sequence[E], labels: Callable[[E], Sequence[tuple[str, str]]] = engine_and_id
+    ) -> None:
         self._engines = engines
-        self._labels = [f'engine="{_escaped(engine.name)}",id="{engine.id}"' for engine in engines]
+        self._labels = [
+            ",".join(f'{label}="{_escaped(value)}"' for label, value in labels(engine)) for engine in engines
+        ]
 
     def gauge(self, name: str, meaning: str, value: Callable[[E], float | None]) -> Metric:
         """One number for each engine that has one."""
@@ -119,6 +138,20 @@ class EngineFamilies(Generic[E]):
             return f'{LABELS},{label}="{_escaped(key)}"'
 
         return WrittenFamily(name, meaning, "counter", self._by_key(f"{name}_total", written, values))
+
+    def plain_counter(self, name: str, meaning: str, value: Callable[[E], float | None]) -> Metric:
+        """One number for each engine that has one."""
+        return PlainCounter(name, meaning, "counter", self._numbers(name, value))
+
+    def plain_counters(
+        self, name: str, meaning: str, label: str, values: Callable[[E], Mapping[str, int]]
+    ) -> Metric:
+        """A number for each engine and each value of one more label."""
+
+        def written(key: str) -> str:
+            return f'{LABELS},{label}="{_escaped(key)}"'
+
+        return PlainCounter(name, meaning, "counter", self._by_key(name, written, values))
 
     def histogram(self, name: str, meaning: str, of: Callable[[E], Histogram]) -> Metric:
         """One histogram for each engine; all have the same bounds."""

@@ -17,6 +17,7 @@ from trtserve.engines.engine import State
 from trtserve.engines.exposition import EngineFamilies, write
 from trtserve.engines.registry import Registry
 from trtserve.engines.residency_metrics import ResidencySeen, residency_metrics
+from trtserve.errors import HTTP_STATUS
 from trtserve.workers import SCRAPES
 
 NANOSECONDS = 1e9  # in a second
@@ -28,8 +29,13 @@ class Metrics:
     def __init__(self, runtime: Runtime, registry: Registry) -> None:
         self.registry = CollectorRegistry()
         self.errors = Counter("trtserve_errors", "Error answers, by code.", ["code"], registry=self.registry)
-        self._engines = EngineCollector(runtime, registry)
-        self.registry.register(self._engines)
+        for (
+            code
+        ) in HTTP_STATUS:  # a rate sees the first error of a code only if the counter was there before it
+            self.errors.labels(code)
+        self._looks: list[Callable[[], None]] = []
+        engines = EngineCollector(runtime, registry)
+        self.add(engines, engines.look)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
@@ -45,11 +51,14 @@ class Metrics:
 
     def look(self) -> None:
         """Read, on the event loop, the state that belongs to it, for the next collection on any thread."""
-        self._engines.look()
+        for look in self._looks:
+            look()
 
-    def add(self, collector: Collector) -> None:
-        """Add the collector's metrics to the page, from now on."""
+    def add(self, collector: Collector, look: Callable[[], None] | None = None) -> None:
+        """Add the collector's metrics to the page, from now on. `look` is called as part of look()."""
         self.registry.register(collector)
+        if look is not None:
+            self._looks.append(look)
 
 
 class _SeenEngine(NamedTuple):

@@ -37,6 +37,7 @@ from trtserve.options.build_options import BuildOptions
 from trtserve.options.engine_options import EngineOptions
 from trtserve.plans.build import Build as PlanBuild
 from trtserve.plans.build import ProcessBuild
+from trtserve.plans.receive import Uploads
 from trtserve.plans.trial import Trial
 from trtserve.settings import Settings
 from trtserve.store.build_record import Build
@@ -75,6 +76,7 @@ class Registry:
         id_locks: KeyedLock[int] = KeyedLock()
         self.dependencies = Dependencies(self._lookup, id_locks)
         self.residency = Residency(clock)
+        self.uploads = Uploads()
         room = Room(runtime, settings, self.residency, sleep, clock)
         self._loader = Loader(
             runtime,

@@ -25,7 +25,7 @@ class Backend:
 
     name: str
     library: str  # its name, for people
-    takes: str  # its plans, for people
+    takes: tuple[str, ...]  # kinds of plans, for people
     platforms: Mapping[Format, str]  # the formats that it takes, and the protocol's platform for each
     words: Mapping[str, frozenset[Format]]  # what a config's `backend` or `platform` may be, and stands for
     recognise: Sequence[Recogniser]  # the plans that it takes
@@ -44,7 +44,7 @@ class Backend:
 TENSORRT = Backend(
     name="tensorrt",
     library="TensorRT",
-    takes="TensorRT engines",
+    takes=("TensorRT engines",),
     platforms={Format.TENSORRT: "tensorrt_plan"},
     words={
         "tensorrt": frozenset({Format.TENSORRT}),
@@ -66,7 +66,7 @@ TENSORRT = Backend(
 OPENVINO = Backend(
     name="openvino",
     library="OpenVINO",
-    takes="ONNX models and blobs exported by OpenVINO",
+    takes=("ONNX models", "blobs exported by OpenVINO"),
     platforms={Format.ONNX: "openvino_onnx", Format.OPENVINO: "openvino_blob"},
     words={
         "onnxruntime": frozenset({Format.ONNX}),
@@ -86,7 +86,7 @@ OPENVINO = Backend(
 TORCHSCRIPT = Backend(
     name="torchscript",
     library="PyTorch",
-    takes="TorchScript modules",
+    takes=("TorchScript modules",),
     platforms={Format.TORCHSCRIPT: "pytorch_libtorch"},
     words={
         "torchscript": frozenset({Format.TORCHSCRIPT}),

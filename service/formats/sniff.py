@@ -60,11 +60,12 @@ def sniff(head: bytes) -> Sniffed:
     for recognise in (_foreign, *last):
         if (sniffed := recognise(head)) is not None:
             return sniffed
+    *kinds, last_kind = [kind for backend in BACKENDS.values() for kind in backend.takes]
     *formats, last_format = Format
     return Sniffed(
         f"something unknown that begins with the bytes {head[:16].hex(' ')}",
-        advice=f"Plans are {', '.join(backend.takes for backend in BACKENDS.values())}; if it is one of them "
-        f"all the same, say which with format={', '.join(formats)} or {last_format}.",
+        advice=f"Plans are {', '.join(kinds)} and {last_kind}; if it is one of them all the same, say "
+        f"which with format={', '.join(formats)} or {last_format}.",
         known=False,
     )
 

@@ -24,6 +24,11 @@ class Completions(FdReader):
         self._waiting: dict[int, Done] = {}
         self._runs_held = False  # in this turn of the loop, after everything that has arrived
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that were submitted and whose completion has not come."""
+        return len(self._waiting)
+
     def attach(self) -> None:
         super().attach()
         self._runtime.hold_short_requests(True)

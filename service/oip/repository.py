@@ -112,6 +112,7 @@ class Repository:
 
         return await receive_plan(
             file.blocks(),
+            uploads=self._registry.uploads,
             open_writer=self._store.new_upload,
             inspect=inspect,
             limit=self._settings.max_plan_bytes,

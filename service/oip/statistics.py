@@ -18,14 +18,15 @@ def statistics(registry: Registry, runtime: Runtime, name: str | None, version: 
     and is left out; if nothing is left, raises NotFound or Unavailable.
     """
     stats = {engine.id: engine for engine in runtime.stats()}
-    asked = _all(registry) if name is None else _asked(registry, name, version)
+    asked = all_models(registry) if name is None else _asked(registry, name, version)
     found = [_entry(resolved, stats[resolved.engine.id]) for resolved in asked if resolved.engine.id in stats]
     if name is not None and not found:
         raise Unavailable(registry.resolve(name, version).engine.why_not_ready())
     return {"model_stats": found}
 
 
-def _all(registry: Registry) -> list[Resolved]:
+def all_models(registry: Registry) -> list[Resolved]:
+    """Every version of every name, and each engine without a name under its ID."""
     unnamed = [registry.resolve(str(engine.id)) for engine in registry.engines() if not engine.names]
     return [*unnamed, *(found for name in registry.names() for found in _asked(registry, name, None))]
 

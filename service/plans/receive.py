@@ -14,15 +14,26 @@ T = TypeVar("T")
 BLOCK_BYTES = 4 * 1024**2  # per hand-over to a worker thread: switching threads costs more than a chunk
 
 
+class Uploads:
+    """How many plans are arriving, and how many bytes have arrived. Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self.in_progress = 0
+        self.received_bytes = 0
+
+
 async def receive_plan(
     body: AsyncIterator[bytes],
     *,
+    uploads: Uploads,
     open_writer: Callable[[], PlanWriter],
     inspect: Callable[[bytes], Awaitable[T]],
     limit: int,
     declared: int | None,
 ) -> tuple[StagedPlan, T]:
-    """Stage a plan. `limit` and `declared` (the Content-Length, if given) are in bytes.
+    """Stage a plan, which counts among the `uploads` until it has arrived.
+
+    `limit` and `declared` (the Content-Length, if given) are in bytes.
 
     `inspect` gets the first block, and its result is returned beside the plan; it may refuse the block, so
     that a wrong file is not received whole. If this fails, even because the client left, nothing stays on
@@ -30,6 +41,7 @@ async def receive_plan(
     """
     if declared is not None and declared > limit:
         raise _too_large(limit, f"The plan of {declared} bytes")
+    uploads.in_progress += 1
     opening = asyncio.ensure_future(UPLOADS.run(open_writer))
     try:
         writer = await asyncio.shield(opening)
@@ -38,7 +50,9 @@ async def receive_plan(
         found = await inspect(b"".join(block))
         received = 0
         while block:
-            received += sum(map(len, block))
+            size = sum(map(len, block))
+            received += size
+            uploads.received_bytes += size
             await UPLOADS.run(writer.write, block)
             block = await anext(blocks, [])
         if declared is not None and received != declared:
@@ -47,6 +61,8 @@ async def receive_plan(
     except BaseException:
         await asyncio.shield(_discard(opening))
         raise
+    finally:
+        uploads.in_progress -= 1
 
 
 async def _discard(opening: asyncio.Future[PlanWriter]) -> None:

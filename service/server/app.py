@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from runtime_ext import Runtime, create_runtime
 from trtserve.access.guard import Guard
 from trtserve.access.opening import demands_tokens
+from trtserve.engines.gpu_metrics import GpuCollector
 from trtserve.engines.metrics import Metrics
 from trtserve.engines.registry import Registry
 from trtserve.engines.seam_options import openvino_options, tensorrt_options
@@ -31,9 +32,11 @@ from trtserve.inference.inflight import InflightBytes
 from trtserve.inference.shared_memory import Regions
 from trtserve.oip.models import Models
 from trtserve.oip.repository import Repository
+from trtserve.oip.triton_metrics import TritonCollector
 from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
 from trtserve.server.native_log import NativeLog
+from trtserve.server.process_metrics import LoopLag, ProcessCollector
 from trtserve.services import Services
 from trtserve.settings import Settings
 from trtserve.store.store import Store
@@ -94,6 +97,9 @@ def create_app(
             )
             app.state.services = services
             services.completions.attach()
+            _add_collectors(services)
+            loop_lag = LoopLag(services.metrics.registry)
+            loop_lag.attach(asyncio.get_running_loop())
             try:
                 await services.registry.start()
                 short_way = _short_way(services)
@@ -104,6 +110,7 @@ def create_app(
                 if own_trial is not None:
                     await own_trial.close()
                 app.state.left_behind = not await _closed(services.runtime) or _runs_on(services)
+                loop_lag.detach()
                 services.completions.detach()
                 services.shared_memory.close()
         finally:
@@ -216,6 +223,15 @@ def _assembled(
         ),
         guard=guard,
     )
+
+
+def _add_collectors(services: Services) -> None:
+    metrics, gpus = services.metrics, GpuCollector()
+    metrics.add(ProcessCollector(services))
+    metrics.add(gpus)
+    if services.settings.triton_metrics:
+        triton = TritonCollector(services.runtime, services.registry, gpus)
+        metrics.add(triton, triton.look)
 
 
 def _short_way(services: Services) -> ShortWay:

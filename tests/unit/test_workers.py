@@ -9,7 +9,7 @@ import pytest
 
 from tests.waiting import until
 from trtserve.http.content_coding import compressed, decompressed
-from trtserve.plans.receive import receive_plan
+from trtserve.plans.receive import Uploads, receive_plan
 from trtserve.store.staging import PlanWriter
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +51,14 @@ async def test_uploads_to_a_slow_disk_do_not_delay_compression(slow_disk: thread
 
     uploads = [
         asyncio.create_task(
-            receive_plan(plan(), open_writer=open_writer, inspect=inspect, limit=100, declared=None)
+            receive_plan(
+                plan(),
+                uploads=Uploads(),
+                open_writer=open_writer,
+                inspect=inspect,
+                limit=100,
+                declared=None,
+            )
         )
         for _ in range(UPLOADS)
     ]

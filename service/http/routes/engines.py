@@ -90,6 +90,7 @@ async def receive(request: Request, response: Response, query: UploadQuery) -> "
 
     plan, choice = await receive_plan(
         bodies.chunks(request, "plan"),
+        uploads=services.registry.uploads,
         open_writer=lambda: services.store.new_upload(declared),
         inspect=inspect,
         limit=services.settings.max_plan_bytes,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.waiting import until
 from trtserve.errors import Unavailable
-from trtserve.plans.receive import receive_plan
+from trtserve.plans.receive import Uploads, receive_plan
 from trtserve.store.staging import PlanWriter
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +27,7 @@ async def first_byte(head: bytes) -> bytes:
 async def test_the_result_of_the_inspection_is_returned_with_the_plan(tmp_path: Path) -> None:
     plan, found = await receive_plan(
         one_chunk(b"a plan"),
+        uploads=Uploads(),
         open_writer=lambda: PlanWriter(tmp_path),
         inspect=first_byte,
         limit=100,
@@ -48,7 +49,12 @@ async def test_an_upload_cancelled_while_its_file_is_opened_leaves_no_file(tmp_p
 
     receiving = asyncio.create_task(
         receive_plan(
-            one_chunk(b"a plan"), open_writer=open_writer, inspect=first_byte, limit=100, declared=None
+            one_chunk(b"a plan"),
+            uploads=Uploads(),
+            open_writer=open_writer,
+            inspect=first_byte,
+            limit=100,
+            declared=None,
         )
     )
     await until(opening.is_set)
@@ -67,7 +73,12 @@ async def test_a_file_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
 
     with pytest.raises(Unavailable, match="The disk is full"):
         await receive_plan(
-            one_chunk(b"a"), open_writer=open_writer, inspect=first_byte, limit=9, declared=None
+            one_chunk(b"a"),
+            uploads=Uploads(),
+            open_writer=open_writer,
+            inspect=first_byte,
+            limit=9,
+            declared=None,
         )
 
 

@@ -100,7 +100,9 @@ def test_a_plan_file_gets_its_options_from_the_settings(tmp_path: Path, settings
 def test_an_unrecognised_plan_file_is_tuned_as_the_given_format(tmp_path: Path, settings: Settings) -> None:
     plan = tmp_path / "net.plan"
     plan.write_bytes(b"\xde\xad\xbe\xef" * 10)
-    with pytest.raises(InvalidInput, match=r"say which with format=tensorrt, onnx or openvino\.$"):
+    with pytest.raises(
+        InvalidInput, match=r"say which with format=tensorrt, onnx, openvino or torchscript\.$"
+    ):
         find(plan, settings)
     target = find(plan, settings, "openvino")
     assert (target.stored.format, target.stored.backend) == ("openvino", "openvino")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-NGINX = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
+NGINX = (Path(__file__).parents[3] / "deploy" / "nginx.conf").read_text()
 LOCATIONS = re.findall(r"^    location ([^{]*?) ?(\S+) \{\n(.*?)^    \}", NGINX, re.M | re.S)
 EXAMPLES = {"ref": "net", "name": "net", "version": "1", "name:path": "net"}
 
@@ -48,7 +48,7 @@ async def test_a_client_can_call_models_and_change_nothing(app: FastAPI) -> None
 
 
 def test_a_grpc_client_can_call_only_methods_that_change_nothing() -> None:
-    proto = (Path(__file__).parents[2] / "service" / "rpc" / "open_inference.proto").read_text()
+    proto = (Path(__file__).parents[3] / "service" / "rpc" / "open_inference.proto").read_text()
     methods = set(re.findall(r"^  rpc (\w+)\(", proto, re.M))
     open_ones = {
         name for name in methods if open_to_clients(f"/inference.GRPCInferenceService/{name}", "POST")

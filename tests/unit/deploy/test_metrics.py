@@ -1,4 +1,4 @@
-"""The metrics named in deploy/ and docs/ exist."""
+"""The table of metrics is what a server exposes, and the metrics named in deploy/ and docs/ exist."""
 
 import re
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 import yaml
 from fastapi import FastAPI
 
+from deploy.monitoring.metrics import METRICS, OF_THE_PROCESS
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from trtserve.engines.engine import State
@@ -17,7 +18,7 @@ from trtserve.services import services_of
 
 pytestmark = pytest.mark.anyio
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "deploy" / "alerts.yml"
 SAMPLES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 SELECTED = re.compile(r'(\w+)\{[^}]*?\b(state|outcome|code)="(\w+)"')
@@ -57,11 +58,31 @@ async def test_every_metric_named_in_the_docs_exists(families: dict[str, str], s
         assert named <= samples | histograms, page.name
 
 
-async def test_every_metric_in_the_docs_table_has_its_type(families: dict[str, str]) -> None:
-    table = re.findall(r"^\| `(trtserve_\w+)` \| (\w+) \|", (ROOT / "docs/operations.md").read_text(), re.M)
-    listed = {name.removesuffix("_total") if type == "counter" else name: type for name, type in table}
-    ours = {name: type for name, type in families.items() if name.startswith("trtserve_")}
-    assert listed == {name: type for name, type in ours.items() if not name.startswith("trtserve_backend_")}
+async def test_the_table_has_every_metric_with_its_type(families: dict[str, str]) -> None:
+    listed = {metric.name.removesuffix("_total"): metric.kind for metric in METRICS}
+    assert listed == {name: kind for name, kind in families.items() if name.startswith("trtserve_")}
+
+
+async def test_the_table_has_the_labels_of_every_metric(app: FastAPI, families: dict[str, str]) -> None:
+    labels: dict[str, set[frozenset[str]]] = {}
+    for family in services_of(app).metrics.registry.collect():
+        for sample in family.samples:
+            labels.setdefault(family.name, set()).add(frozenset(sample.labels) - {"le"})
+    listed = {metric.name.removesuffix("_total"): {frozenset(metric.labels)} for metric in METRICS}
+    assert {name: found for name, found in labels.items() if name in listed} == {
+        name: found for name, found in listed.items() if name in labels
+    }
+
+
+async def test_the_process_has_the_metrics_that_the_dashboard_shows(families: dict[str, str]) -> None:
+    names = {name + ("_total" if kind == "counter" else "") for name, kind in families.items()}
+    assert names >= OF_THE_PROCESS
+
+
+async def test_an_error_that_never_came_is_counted_as_zero(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/metrics")).text
+    for code in HTTP_STATUS:
+        assert f'trtserve_errors_total{{code="{code}"}} 0.0' in page
 
 
 async def test_every_alert_uses_an_existing_metric(samples: set[str]) -> None:
@@ -93,7 +114,8 @@ def test_every_label_in_an_alert_has_an_existing_value() -> None:
         assert value in (of_builds if metric == "trtserve_builds_total" else values[label])
 
 
-def test_prometheus_loads_the_alerts() -> None:
-    config = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())
+@pytest.mark.parametrize("path", ["prometheus.yml", "compose/prometheus.yml"])
+def test_prometheus_loads_the_alerts(path: str) -> None:
+    config = yaml.safe_load((ROOT / "deploy" / path).read_text())
     assert config["rule_files"] == [ALERTS.name]
     assert {job["job_name"] for job in config["scrape_configs"]} == {"trtserve"}

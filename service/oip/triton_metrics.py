@@ -1,0 +1,142 @@
+"""Triton's Prometheus metrics, under its names, for dashboards and alerts that were made for it.
+
+The same numbers as in the protocol's statistics, and of the GPUs: with Triton's labels and units, and without
+the `_total` that its counters do not have. Source: Triton's user guide, "Metrics".
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from runtime_ext import Duration, EngineStats, Runtime
+from trtserve.engines.exposition import EngineFamilies
+from trtserve.engines.gpu_metrics import GpuCollector
+from trtserve.engines.registry import Registry
+from trtserve.oip.statistics import all_models
+
+NANOSECONDS = 1_000  # in a microsecond
+
+REJECTED, CANCELED, BACKEND, OTHER = "REJECTED", "CANCELED", "BACKEND", "OTHER"
+REASONS = {
+    "QueueFull": REJECTED,
+    "DeadlineExceeded": REJECTED,
+    "Unavailable": REJECTED,
+    "Cancelled": CANCELED,
+    "ExecutionFailed": BACKEND,
+}
+"""Triton's reasons of failures, by the outcomes of requests; OTHER for any other outcome."""
+
+OF_GPUS = {
+    "trtserve_gpu_utilization_ratio": ("nv_gpu_utilization", "Share of time in which the GPU ran a kernel."),
+    "trtserve_gpu_memory_total_bytes": ("nv_gpu_memory_total_bytes", "Bytes of memory of the GPU."),
+    "trtserve_gpu_memory_used_bytes": (
+        "nv_gpu_memory_used_bytes",
+        "Bytes of memory of the GPU that are in use.",
+    ),
+    "trtserve_gpu_power_watts": ("nv_gpu_power_usage", "Watts that the GPU draws."),
+    "trtserve_gpu_power_limit_watts": ("nv_gpu_power_limit", "Watts that the GPU may draw."),
+    "trtserve_gpu_energy_joules": ("nv_energy_consumption", "Joules that the GPU has used."),
+}
+
+
+class _Model(NamedTuple):
+    """The numbers of an engine under one of its names."""
+
+    name: str
+    version: str
+    stats: EngineStats
+
+    @property
+    def id(self) -> int:
+        return self.stats.id
+
+
+class TritonCollector(Collector):
+    """Collects, on any thread, the numbers of the models that look() has seen."""
+
+    def __init__(self, runtime: Runtime, registry: Registry, gpus: GpuCollector) -> None:
+        self._runtime = runtime
+        self._registry = registry
+        self._gpus = gpus
+        self._seen: list[tuple[str, str, int]] = []  # name, version, engine ID
+
+    def look(self) -> None:
+        """Read, on the event loop, which models there are."""
+        self._seen = [
+            (model.model_name, model.model_version, model.engine.id) for model in all_models(self._registry)
+        ]
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering the collector asks nobody."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        stats = {engine.id: engine for engine in self._runtime.stats()}
+        models = [_Model(name, version, stats[id]) for name, version, id in self._seen if id in stats]
+        families = EngineFamilies(models, _model_and_version)
+        yield families.plain_counter(
+            "nv_inference_request_success",
+            "Requests that succeeded.",
+            lambda model: model.stats.success.count,
+        )
+        yield families.plain_counters(
+            "nv_inference_request_failure",
+            "Requests that failed, by reason.",
+            "reason",
+            _failures,
+        )
+        yield families.plain_counter(
+            "nv_inference_count",
+            "Items that were inferred, those of batches one by one.",
+            lambda model: model.stats.inference_count,
+        )
+        yield families.plain_counter(
+            "nv_inference_exec_count",
+            "Executions.",
+            lambda model: model.stats.execution_count,
+        )
+        for name, what, of in (
+            ("request", "from arrival to completion", attrgetter("success")),
+            ("queue", "in the queue", attrgetter("queue_time")),
+            ("compute_input", "for the inputs of their executions", attrgetter("compute_input")),
+            ("compute_infer", "in the engine", attrgetter("compute_infer")),
+            ("compute_output", "for the outputs of their executions", attrgetter("compute_output")),
+        ):
+            meaning = f"Microseconds of successful requests {what}."
+            yield families.plain_counter(f"nv_inference_{name}_duration_us", meaning, _microseconds(of))
+        yield families.gauge(
+            "nv_inference_pending_request_count",
+            "Requests that wait for an instance.",
+            lambda model: model.stats.queue_depth,
+        )
+        yield from self._of_gpus()
+
+    def _of_gpus(self) -> Iterator[Metric]:
+        for ours in self._gpus.collect():
+            if ours.name not in OF_GPUS:
+                continue
+            name, meaning = OF_GPUS[ours.name]
+            family = GaugeMetricFamily(name, meaning, labels=["gpu_uuid"])
+            for sample in ours.samples:
+                family.add_metric([sample.labels["uuid"]], sample.value)
+            yield family
+
+
+def _model_and_version(model: _Model) -> Sequence[tuple[str, str]]:
+    return (("model", model.name), ("version", model.version))
+
+
+def _failures(model: _Model) -> Mapping[str, int]:
+    counts = dict.fromkeys((REJECTED, CANCELED, BACKEND, OTHER), 0)
+    for outcome, count in model.stats.outcomes.items():
+        if outcome != "Success":
+            counts[REASONS.get(outcome, OTHER)] += count
+    return counts
+
+
+def _microseconds(duration: Callable[[EngineStats], Duration]) -> Callable[[_Model], int]:
+    return lambda model: duration(model.stats).ns // NANOSECONDS
