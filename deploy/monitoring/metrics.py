@@ -169,6 +169,13 @@ METRICS = (
     Metric(
         "trtserve_engine_replicas_lost", "gauge", ENGINE, "dead devices of a `READY` engine that has several"
     ),
+    Metric(
+        "trtserve_requests_refused_total",
+        "counter",
+        ("reason",),
+        "requests over HTTP and gRPC that had no token, or whose token did not allow them, see "
+        "[who may do what](#who-may-do-what)",
+    ),
     Metric("trtserve_connections", "gauge", (), "open connections over HTTP"),
     Metric(
         "trtserve_connections_ended_total",

@@ -57,6 +57,11 @@ ROWS = (
                 "ops",
                 (rate("trtserve_connections_ended_total", "reason"),),
             ),
+            Panel(
+                "Requests that no token allows",
+                "ops",
+                (rate("trtserve_requests_refused_total", "reason"),),
+            ),
         ),
     ),
     Row(

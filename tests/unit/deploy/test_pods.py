@@ -18,6 +18,10 @@ from tests.unit.deploy.rendering import (
     pod_of,
     settings_of,
 )
+from trtserve.access.opening import check_opening
+from trtserve.access.token_file import BY_OTHERS
+from trtserve.addresses import on_loopback
+from trtserve.errors import InvalidInput
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +75,22 @@ def test_a_service_adds_no_variable_that_is_a_setting(objects: Objects) -> None:
 
 def test_every_variable_of_the_pod_is_a_setting(objects: Objects) -> None:
     assert settings_of(objects).keys() <= {f"TRTSERVE_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_the_pod_serves_no_strangers(
+    in_the_pod: Settings, objects: Objects, container: dict[str, Any]
+) -> None:
+    """It reads the tokens of its secret; without one it does not start."""
+    assert not on_loopback(in_the_pod.host)
+    if in_the_pod.token_file is None:
+        with pytest.raises(InvalidInput, match="trtserve tokens add"):
+            check_opening(in_the_pod)
+        return
+    check_opening(in_the_pod)
+    (mount,) = (m for m in container["volumeMounts"] if m["mountPath"] == str(in_the_pod.token_file.parent))
+    (volume,) = (volume for volume in pod_of(objects)["volumes"] if volume["name"] == mount["name"])
+    assert "subPath" not in mount, "a changed secret would not arrive"
+    assert volume["secret"]["defaultMode"] & BY_OTHERS == 0, "the server would refuse the file"
 
 
 def test_the_ports_of_the_pod_match_the_server(
