@@ -44,6 +44,8 @@ RUN groupadd --gid 10001 trtserve \
  && install -d -o trtserve -g trtserve /var/lib/trtserve
 COPY --from=build /opt/trtserve /opt/trtserve
 
+# On all addresses the server starts only with TRTSERVE_TOKEN_FILE, TRTSERVE_TLS_CLIENT_CA or TRTSERVE_AUTH=off: whoever
+# runs the image decides.
 ENV PATH=/opt/trtserve/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \
@@ -57,8 +59,9 @@ USER 10001:10001
 WORKDIR /tmp
 VOLUME /var/lib/trtserve
 EXPOSE 8000 8001
-# Checks live, not ready: a container that is still loading its engines is healthy.
+# Checks live, not ready: a container that is still loading its engines is healthy. It has no client certificate, so give
+# a server with mutual TLS a check of its own.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
-  CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"TRTSERVE_PORT\"]}/health/live', timeout=2)"]
+  CMD ["python", "-c", "import os, ssl, urllib.request as r; e = os.environ; tls = bool(e.get('TRTSERVE_TLS_CERTIFICATE')); r.urlopen(f'http{\"s\" * tls}://127.0.0.1:{e[\"TRTSERVE_PORT\"]}/health/live', timeout=2, context=ssl._create_unverified_context() if tls else None)"]
 ENTRYPOINT ["trtserve"]
 CMD ["serve"]

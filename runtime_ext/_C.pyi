@@ -602,16 +602,20 @@ class HeadReader:
     httptools reads in the same way.
     """
 
-    def __init__(self, kept: Sequence[str], numbers: tuple[str, str, str], refused: Sequence[str]) -> None:
+    def __init__(
+        self, kept: Sequence[str], numbers: tuple[str, str, str], refused: Sequence[str], apart: str = ...
+    ) -> None:
         """Names of headers, in lower case: those whose values matter as they are; those whose values are
-        whole numbers, which may differ from request to request; those that no head may have. A head must not
-        have a number twice. All other headers are only checked."""
-    def read(self, data: bytes) -> tuple[bytes, int, int, int, int] | None:
+        whole numbers, which may differ from request to request; those that no head may have; and one whose
+        value is told apart. A head must not have a number twice, nor that one. All other headers are only
+        checked."""
+    def read(self, data: bytes) -> tuple[bytes, int, int, int, int, bytes | None] | None:
         """The head at the start of `data`; None if it is incomplete or invalid, or has anything unusual.
 
         Returns the short head, which is the same for all heads that differ only in what does not matter: the
         request line, the `kept` headers as they were sent, 0 for each number, and an empty line. Then the
-        length of the head that was sent; and the numbers, -1 for each that is not there.
+        length of the head that was sent; the numbers, -1 for each that is not there; and the value of the
+        header that is told apart, without white space around it, None if it is not there.
         """
 
 Buffer = bytes | bytearray | memoryview | Output | np.ndarray[Any, Any]
@@ -716,18 +720,26 @@ class GrpcSession:
     """
 
     def __init__(
-        self, *, message_bytes: int, in_progress: int, calls: int, ping_interval_ns: int, ping_strikes: int
+        self,
+        *,
+        message_bytes: int,
+        in_progress: int,
+        calls: int,
+        ping_interval_ns: int,
+        ping_strikes: int,
+        tell_all: bool = ...,
     ) -> None:
         """`message_bytes`: the most of a message; `in_progress`: messages of one call that are told and not
         answered; `calls` that may be open; a ping sooner than `ping_interval_ns` after the last is a strike,
-        and one more than `ping_strikes` ends the connection (0: any number)."""
+        and one more than `ping_strikes` ends the connection (0: any number). `tell_all`: tell of a
+        ModelInfer too when it is opened."""
     def receive(self, buffer: Buffer, size: int, now_ns: int) -> list[tuple[int, int, object, int | None]]:
         """Take the first `size` bytes of `buffer`; return the events: kind, call, payload and deadline.
 
-        Kinds: 0 a call was opened, other than a ModelInfer (its path); 1 a whole message of such a call
-        (GrpcMessage); 2 the client sends no more; 3 the client has left the call; 4 a message is too large
-        (its bytes); 5 nothing more can be read from the call (why); 6 the message of a ModelInfer. Times are
-        in nanoseconds by the clock of `now_ns`.
+        Kinds: 0 a call was opened, other than a ModelInfer unless `tell_all` (its path); 1 a whole message of
+        a call other than a ModelInfer (GrpcMessage); 2 the client sends no more; 3 the client has left the
+        call; 4 a message is too large (its bytes); 5 nothing more can be read from the call (why); 6 the
+        message of a ModelInfer. Times are in nanoseconds by the clock of `now_ns`.
         """
     def events(self) -> list[tuple[int, int, object, int | None]]:
         """Further events, which sent() may cause."""
@@ -744,6 +756,8 @@ class GrpcSession:
         """The size of the message that this call is receiving; 0 for none."""
     def coding(self, call: int) -> str:
         """The grpc-encoding of a call."""
+    def authorization(self, call: int) -> bytes | None:
+        """The value of a call's header of this name; None if it has none, empty if it has several."""
     def expecting(self) -> list[tuple[int, int]]:
         """The calls that wait for the rest of a message, and the bytes that each has received."""
     def overdue(self, now_ns: int) -> list[int]:

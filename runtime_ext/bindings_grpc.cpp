@@ -127,11 +127,12 @@ void bind_session(py::module_& module) {
   });
   py::class_<GrpcSession>(module, "GrpcSession")
       .def(py::init([](size_t message_bytes, size_t in_progress, uint32_t calls, int64_t ping_interval_ns,
-                       int ping_strikes) {
+                       int ping_strikes, bool tell_all) {
              return std::make_unique<GrpcSession>(
-                 GrpcLimits{message_bytes, in_progress, calls, ping_interval_ns, ping_strikes});
+                 GrpcLimits{message_bytes, in_progress, calls, ping_interval_ns, ping_strikes, tell_all});
            }),
-           py::kw_only(), "message_bytes"_a, "in_progress"_a, "calls"_a, "ping_interval_ns"_a, "ping_strikes"_a)
+           py::kw_only(), "message_bytes"_a, "in_progress"_a, "calls"_a, "ping_interval_ns"_a, "ping_strikes"_a,
+           "tell_all"_a = false)
       .def("receive", &receive, "buffer"_a, "size"_a, "now_ns"_a)
       .def("events", &take_events)
       .def_property_readonly("held", &GrpcSession::held)
@@ -142,6 +143,13 @@ void bind_session(py::module_& module) {
           "coding",
           [](const GrpcSession& session, int32_t call) {
             return py::str(to_bytes(session.coding(call)).attr("decode")("latin-1"));
+          },
+          "call"_a)
+      .def(
+          "authorization",
+          [](const GrpcSession& session, int32_t call) -> py::object {
+            const auto value = session.authorization(call);
+            return value ? py::object(to_bytes(*value)) : py::none();
           },
           "call"_a)
       .def("expecting", &GrpcSession::expecting)

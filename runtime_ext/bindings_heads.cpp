@@ -18,7 +18,9 @@ py::object read_head(const HeadReader& reader, const py::bytes& data) {
   if (!reader.read(std::string_view(data), head)) return py::none();
   const auto key = head.short_head();
   const auto& [first, second, third] = head.numbers;
-  return py::make_tuple(py::bytes(key.data(), key.size()), head.bytes, first, second, third);
+  py::object apart = py::none();
+  if (head.apart) apart = py::bytes(head.apart->data(), head.apart->size());
+  return py::make_tuple(py::bytes(key.data(), key.size()), head.bytes, first, second, third, std::move(apart));
 }
 
 }  // namespace
@@ -26,8 +28,8 @@ py::object read_head(const HeadReader& reader, const py::bytes& data) {
 void bind_heads(py::module_& module) {
   py::class_<HeadReader>(module, "HeadReader")
       .def(py::init<const std::vector<std::string>&, const std::array<std::string, ReadHead::kNumbers>&,
-                    const std::vector<std::string>&>(),
-           "kept"_a, "numbers"_a, "refused"_a)
+                    const std::vector<std::string>&, const std::string&>(),
+           "kept"_a, "numbers"_a, "refused"_a, "apart"_a = "")
       .def("read", &read_head, "data"_a);
 }
 

@@ -12,8 +12,8 @@ TrtserveError
 ├── Unavailable        503  not now: the server is starting or draining, or a device is dead
 └── DeadlineExceeded   504  the request's time ran out before its execution began
 
-Three have a status of their own: Forbidden (403) and UnsupportedMedia (415), which are InvalidInput, and
-BodyStalled (408), which is DeadlineExceeded.
+Four have a status of their own: Unauthenticated (401), Forbidden (403) and UnsupportedMedia (415), which are
+InvalidInput, and BodyStalled (408), which is DeadlineExceeded.
 """
 
 from typing import ClassVar
@@ -73,10 +73,28 @@ class DeadlineExceeded(TrtserveError):
     kind = "DeadlineExceeded"
 
 
+class Unauthenticated(InvalidInput):
+    """A request without a token, or with one that this server does not know.
+
+    `challenge`: what WWW-Authenticate says of it.
+    """
+
+    status: ClassVar[int] = 401
+
+    def __init__(self, message: str, *, challenge: str) -> None:
+        super().__init__(message)
+        self.challenge = challenge
+
+
 class Forbidden(InvalidInput):
-    """A request from a web page of another origin, or for a host name that this server does not accept."""
+    """A request from a web page of another origin, for a host name that this server does not accept, or for
+    more than its token allows. `challenge`: see Unauthenticated."""
 
     status: ClassVar[int] = 403
+
+    def __init__(self, message: str = "", *, challenge: str | None = None) -> None:
+        super().__init__(message)
+        self.challenge = challenge
 
 
 class UnsupportedMedia(InvalidInput):

@@ -18,6 +18,8 @@ class Told(NamedTuple):
     kind: str
     sentence: str
     retry_after: int | None  # seconds; None: a retry does not help
+    status: int | None = None  # of HTTP, if it is not that of the kind
+    challenge: str | None = None  # what WWW-Authenticate says
 
 
 def is_fault(error: Exception) -> bool:
@@ -35,4 +37,5 @@ def tell(error: Exception) -> Told:
     if kind in RETRIED:
         after = getattr(error, "retry_after", None)
         retry_after = min(max(1, math.ceil(after or 0)), MOST_RETRY_AFTER)
-    return Told(kind, sentence(message), retry_after)
+    status, challenge = getattr(error, "status", None), getattr(error, "challenge", None)
+    return Told(kind, sentence(message), retry_after, status, challenge)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI, Request
 
 from runtime_ext import Runtime
+from trtserve.access.guard import Guard
 from trtserve.engines.metrics import Metrics
 from trtserve.engines.registry import Registry
 from trtserve.inference.calls import Inference
@@ -32,6 +33,7 @@ class Services:
     inflight: InflightBytes
     shared_memory: Regions
     inference: Inference
+    guard: Guard | None = None  # None: nobody needs a token
 
 
 def services_of(app: FastAPI) -> Services:

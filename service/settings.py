@@ -99,6 +99,22 @@ def _host_names(given: str) -> str:
 
 AllowedHostNames = Annotated[str, AfterValidator(_host_names)]
 
+ORIGIN = r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?)(:[0-9]{1,5})?"
+
+
+def _origins(given: str) -> str:
+    names = given.split(",") if given else []
+    if not all(re.fullmatch(ORIGIN, name.strip()) for name in names):
+        raise PydanticCustomError(
+            "origins",
+            "Input should be origins as browsers send them (https://app.example.com, with a port if it is "
+            "not the usual one, in lower case and without a path), with commas between them",
+        )
+    return given
+
+
+Origins = Annotated[str, AfterValidator(_origins)]
+
 Residency = Literal["eager", "lazy", "pinned"]
 
 
@@ -154,6 +170,32 @@ class Settings(BaseSettings):
         "pages may use it; *.example.com means all names below example.com, and * all names. "
         "None: names without a dot on a loopback address, all names on any other. Addresses and "
         "localhost are always allowed.",
+    )
+    auth: Literal["auto", "required", "off"] = Field(
+        "auto",
+        description="Whether clients must show who they are, with a token or a certificate: auto demands it "
+        "if token_file or tls_client_ca is given, and lets the server start without either only on a "
+        "loopback address; required lets it start nowhere without; off demands nothing, on any address.",
+    )
+    token_file: Path | None = Field(
+        None,
+        description="File of the tokens that requests must have, made by `trtserve tokens add`; it is read "
+        "again when it changes.",
+    )
+    tls_certificate: Path | None = Field(
+        None,
+        description="PEM file of this server's certificate and the chain behind it: turns TLS on, over HTTP "
+        "and gRPC. This file, the key and the CA are read again when they change.",
+    )
+    tls_key: Path | None = Field(None, description="PEM file of its private key, without a passphrase.")
+    tls_client_ca: Path | None = Field(
+        None,
+        description="PEM file of the authorities whose certificates clients must have: turns mutual TLS on.",
+    )
+    cors_origins: Origins = Field(
+        "",
+        description="Origins, comma-separated, such as https://app.example.com, whose web pages may use this "
+        "server and read its responses; none: no page of another origin.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     grpc_port: GrpcPort = Field(
@@ -416,12 +458,23 @@ class Settings(BaseSettings):
         "info", description="Lowest level that is logged."
     )
 
-    @field_validator("host", "store", "tensorrt_library", "server_name", mode="before")
+    @field_validator(
+        *("host", "store", "tensorrt_library", "server_name"),
+        *("token_file", "tls_certificate", "tls_key", "tls_client_ca"),
+        mode="before",
+    )
     @classmethod
     def _names_something(cls, given: Any) -> Any:
         """An empty address is every address, and an empty path the current folder: nobody means those."""
         if isinstance(given, str) and not given.strip():
             raise PydanticCustomError("blank", "Input should not be blank: leave it out for its default")
+        return given
+
+    @field_validator("tls_key", "tls_client_ca")
+    @classmethod
+    def _belongs_to_a_certificate(cls, given: Path | None, before: ValidationInfo) -> Path | None:
+        if given is not None and before.data.get("tls_certificate") is None:
+            raise ValueError("goes with a tls_certificate")
         return given
 
     @field_validator("max_inflight_bytes")

@@ -75,7 +75,7 @@ async def listening(
 ) -> AsyncIterator[Listening]:
     """Serve `app`, which has been started; its connections read the time from `clock`."""
     held = services_of(app)
-    short_way = ShortWay(held.inference, held.inflight, held.metrics.errors, held.settings)
+    short_way = ShortWay(held.inference, held.inflight, held.metrics.errors, held.settings, held.guard)
     config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     state = ServerState()

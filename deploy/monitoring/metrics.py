@@ -211,6 +211,12 @@ METRICS = (
         GPU,
         "energy that it has used since its driver was loaded",
     ),
+    Metric(
+        "trtserve_requests_refused_total",
+        "counter",
+        ("reason",),
+        "requests that were refused for their token, see [who may do what](#who-may-do-what)",
+    ),
     Metric("trtserve_errors_total", "counter", ("code",), "error responses over HTTP and gRPC, by code"),
     # What an engine of the tensorrt backend reports. No other backend reports anything of its own.
     Metric(

@@ -57,6 +57,11 @@ bool same_name(std::string_view lower_case, std::string_view any_case) {
                     [](char a, char b) { return a == lower(b); });
 }
 
+std::string_view without_white_space(std::string_view value) {
+  value.remove_prefix(std::min(value.find_first_not_of(" \t"), value.size()));
+  return value.substr(0, value.find_last_not_of(" \t") + 1);
+}
+
 /// A whole number without a sign and without needless zeros; -1: it is something else.
 int64_t number_of(std::string_view value) {
   const size_t begin = std::min(value.find_first_not_of(" \t"), value.size());
@@ -81,10 +86,11 @@ bool append(ReadHead& head, std::string_view text, size_t reserved = kLineEnd.si
 }  // namespace
 
 HeadReader::HeadReader(const std::vector<std::string>& kept, const std::array<std::string, ReadHead::kNumbers>& numbers,
-                       const std::vector<std::string>& refused) {
+                       const std::vector<std::string>& refused, const std::string& apart) {
   for (const auto& name : kept) add(name, Use::Keep);
   for (size_t number = 0; number < numbers.size(); ++number) add(numbers.at(number), Use::Number, number);
   for (const auto& name : refused) add(name, Use::Refuse);
+  if (!apart.empty()) add(apart, Use::Apart);
 }
 
 void HeadReader::add(const std::string& name, Use use, size_t number) {
@@ -110,6 +116,10 @@ bool HeadReader::take_header(std::string_view name, std::string_view value, Read
   switch (known->use) {
     case Use::Refuse:
       return false;
+    case Use::Apart:
+      if (head.apart) return false;  // a second one
+      head.apart = without_white_space(value);
+      return true;
     case Use::Keep:
       return append(head, known->text) && append(head, ":") && append(head, value) && append(head, kLineEnd);
     case Use::Number:
@@ -129,6 +139,7 @@ bool HeadReader::read(std::string_view data, ReadHead& head) const {
   if (!data.substr(path_end).starts_with(kVersion)) return false;
   size_t at = path_end + kVersion.size();
   head.numbers.fill(-1);
+  head.apart.reset();
   head.key_bytes = 0;
   if (!append(head, data.substr(0, at))) return false;
   while (!data.substr(at).starts_with(kLineEnd)) {

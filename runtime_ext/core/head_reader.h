@@ -19,6 +19,7 @@ struct ReadHead {
 
   size_t bytes = 0;                         // from the request line to the empty line
   std::array<int64_t, kNumbers> numbers{};  // -1: the header is not there
+  std::optional<std::string_view> apart;    // the value of the header that is told apart
   size_t key_bytes = 0;
   std::array<char, kMostKey> key;  // a head with only the headers that matter, and 0 for each number
 };
@@ -30,16 +31,17 @@ class HeadReader {
   static constexpr size_t kMostBytes = 65'536;  // of a head
 
   /// Names of headers, in lower case. The values of those `kept` matter as they are; those of `numbers` are whole
-  /// numbers, which may differ from request to request; a head with one that is `refused` is not read.
+  /// numbers, which may differ from request to request; a head with one that is `refused` is not read. The value of
+  /// the one that is told `apart` is not in the short head; empty: there is none.
   HeadReader(const std::vector<std::string>& kept, const std::array<std::string, ReadHead::kNumbers>& numbers,
-             const std::vector<std::string>& refused);
+             const std::vector<std::string>& refused, const std::string& apart = "");
 
   /// Reads the head at the start of `data`. False if it is not complete, is not valid, or has anything unusual about
   /// it; `head` is then undefined.
   bool read(std::string_view data, ReadHead& head) const;
 
  private:
-  enum class Use { Keep, Number, Refuse };
+  enum class Use { Keep, Number, Refuse, Apart };
   struct Name {
     std::string text;
     Use use;

@@ -45,6 +45,8 @@ bool GrpcHead::take(std::string_view name, std::string_view value) {
     coding = value;
   } else if (name == "grpc-timeout") {
     timeout = value;
+  } else if (name == "authorization") {
+    authorization = authorization ? std::string() : std::string(value);
   }
   return true;
 }

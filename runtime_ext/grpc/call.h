@@ -19,9 +19,10 @@ struct GrpcHead {
   std::string path;
   std::string method;
   std::string content_type;
-  std::string coding;   // of its compressed messages
-  std::string timeout;  // as sent
-  size_t bytes = 0;     // of all names and values, as HTTP/2 counts them
+  std::string coding;                        // of its compressed messages
+  std::string timeout;                       // as sent
+  std::optional<std::string> authorization;  // empty if there are several
+  size_t bytes = 0;                          // of all names and values, as HTTP/2 counts them
 
   /// Takes one header; false if the head is longer than a head may be.
   bool take(std::string_view name, std::string_view value);

@@ -242,6 +242,11 @@ std::string GrpcSession::coding(int32_t call) const {
   return found == nullptr ? "" : found->head.coding;
 }
 
+std::optional<std::string> GrpcSession::authorization(int32_t call) const {
+  const auto* found = find(call);
+  return found == nullptr ? std::nullopt : found->head.authorization;
+}
+
 size_t GrpcSession::latest_size() const {
   const auto* found = find(latest_);
   return found == nullptr || !found->message ? 0 : found->message->size();
@@ -318,7 +323,7 @@ void GrpcSession::head_complete(GrpcCall& call) {
   if (const auto timeout = grpc_timeout_ns(call.head.timeout)) call.deadline_ns = now_ns_ + *timeout;
   call.infer = call.head.path == kModelInfer;
   call.infers = call.infer || call.head.path == kModelStreamInfer;
-  if (!call.infer) tell(call, {.kind = GrpcEvent::Opened, .text = call.head.path});
+  if (!call.infer || limits_.tell_all) tell(call, {.kind = GrpcEvent::Opened, .text = call.head.path});
 }
 
 void GrpcSession::data(GrpcCall& call, std::string_view bytes) {

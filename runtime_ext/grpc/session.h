@@ -22,12 +22,13 @@ struct GrpcLimits {
   uint32_t calls = 1024;         ///< open at a time on the connection
   int64_t ping_interval_ns = 0;  ///< a ping that comes sooner after the last is a strike
   int ping_strikes = 2;          ///< one more ends the connection; 0: any number
+  bool tell_all = false;         ///< tell of a ModelInfer too when it is opened
 };
 
 /// Something that a client did.
 struct GrpcEvent {
   enum Kind {
-    Opened,      ///< a call other than a ModelInfer; `text` is its path
+    Opened,      ///< a call, of ModelInfer only if all are told; `text` is its path
     Message,     ///< a whole message of such a call
     HalfClosed,  ///< the client sends no more; not told of a ModelInfer with a message
     Left,        ///< the client cancelled the call
@@ -64,6 +65,8 @@ class GrpcSession {
   size_t latest_size() const;
   /// The coding of a call's compressed messages.
   std::string coding(int32_t call) const;
+  /// The value of a call's header of this name: none if it has none, empty if it has several.
+  std::optional<std::string> authorization(int32_t call) const;
   /// Calls that wait for the rest of a message, and how many bytes each has received.
   std::vector<std::pair<int32_t, uint64_t>> expecting() const;
   /// Calls without a status whose deadline has passed.

@@ -20,17 +20,22 @@ class ServerError(Exception):
 
 
 class Client:
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, url: str, transport: httpx.BaseTransport | None = None, token: str | None = None
+    ) -> None:
         """`transport` is httpx's own way to the server unless a test gives another.
 
         Raises ServerError if `url` cannot be parsed.
         """
+        # httpx would ask for compressed answers, which take longer to make than to send.
+        headers = {"Accept-Encoding": "identity"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         # Loads and executions have no time limit here; only the connection has one.
         try:
             self._http = httpx.Client(
                 base_url=url,
-                # httpx would ask for compressed answers, which take longer to make than to send.
-                headers={"Accept-Encoding": "identity"},
+                headers=headers,
                 timeout=httpx.Timeout(None, connect=10.0),
                 transport=transport,
             )
@@ -114,7 +119,8 @@ class Client:
                 "Is a server running there (trtserve serve)? Another one: --server or TRTSERVE_URL."
             ) from failure
         if response.is_error:
-            raise ServerError(_sentence(response))
+            hint = " This command takes the token from TRTSERVE_TOKEN." if response.status_code == 401 else ""
+            raise ServerError(_sentence(response) + hint)
         return response
 
 

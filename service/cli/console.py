@@ -1,5 +1,6 @@
 """Shared by the commands that talk to a server."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -25,7 +26,8 @@ server_option = click.option(
 def talking_to(server: str) -> Iterator[Client]:
     """A client whose errors end the command with their sentence."""
     try:
-        with Client(server) as client:
+        # Only from the environment: others can read a command line.
+        with Client(server, token=os.environ.get("TRTSERVE_TOKEN") or None) as client:
             yield client
     except ServerError as failure:
         raise click.ClickException(str(failure)) from failure

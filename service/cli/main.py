@@ -9,6 +9,7 @@ from trtserve.cli.infer import infer
 from trtserve.cli.names import names
 from trtserve.cli.serve import serve
 from trtserve.cli.store import store
+from trtserve.cli.tokens import tokens
 from trtserve.cli.tune import tune
 from trtserve.version import VERSION
 
@@ -19,5 +20,5 @@ def main() -> None:
     """A model server for serialized TensorRT engines, ONNX models and OpenVINO blobs."""
 
 
-for command in (serve, build, compile_model, tune, store, names, engines, infer):
+for command in (serve, build, compile_model, tune, store, tokens, names, engines, infer):
     main.add_command(command)

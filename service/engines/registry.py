@@ -50,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+ID_DIGITS = 16  # the most of an engine's ID, which has 52 bits
 CLEAR_UP_S = 5.0  # for operations whose load was given up to undo what they did
 
 
@@ -206,6 +207,16 @@ class Registry:
 
     def names(self) -> Mapping[str, StoredName]:
         return self._lookup.names()
+
+    def names_of(self, id: str) -> list[str]:
+        """The names whose versions point at the engine of this ID, or will; none if there is no such
+        engine."""
+        engine = self._lookup.get(int(id)) if len(id) <= ID_DIGITS else None
+        if engine is None:
+            return []
+        build = engine.stored.build  # of an accepted one, whose name is still to come
+        coming = [build.name] if build is not None and build.name is not None else []
+        return [*(known.name for known in engine.names), *coming]
 
     def name(self, name: str) -> StoredName:
         """What a name stands for; NotFound says which names there are."""

@@ -5,16 +5,20 @@ A browser sends a page's requests to any address that it can reach. `Origin` say
 Request Headers"). If an attacker's name is made to point to this machine (DNS rebinding), the browser takes
 his page for the server's own, but `Host` still shows that name. No one can make an address, `localhost` or a
 name without a dot point elsewhere.
+
+No page has a token unless a person gave it one, so with tokens a page of another origin gets nowhere; without
+them its `Origin` is checked on every address.
 """
 
 import re
-import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from trtserve.access.opening import demands_tokens
+from trtserve.addresses import on_loopback
 from trtserve.errors import Forbidden
 from trtserve.http import error_answers
 from trtserve.settings import Settings
@@ -43,21 +47,29 @@ class Host(NamedTuple):
 class AllowedHosts:
     """Decides from a request's method and headers alone whether it is allowed. Immutable."""
 
-    def __init__(self, names: str, *, local: bool) -> None:
-        """`names`: the setting's text; `local`: True if only this machine can reach the server."""
+    def __init__(self, names: str, *, local: bool, origins: str = "", tokens: bool = True) -> None:
+        """`names`, `origins`: the settings' texts; `local`: True if only this machine can reach the server;
+        `tokens`: True if requests need one."""
         listed = [name.strip().lower() for name in names.split(",") if name.strip()]
         self._names = frozenset(listed)
         self._ends = tuple(name[1:] for name in listed if name.startswith("*."))
         self._dotless = not listed
-        self.checks = (local or bool(listed)) and "*" not in listed
+        self._origins = frozenset(listed_origins(origins))
+        self._checks_hosts = (local or bool(listed)) and "*" not in listed
+        self._checks_pages = self._checks_hosts or (not tokens and "*" not in listed)
 
     @classmethod
     def of(cls, settings: Settings) -> "AllowedHosts":
-        return cls(settings.allowed_hosts, local=_on_loopback(settings.host))
+        return cls(
+            settings.allowed_hosts,
+            local=on_loopback(settings.host),
+            origins=settings.cors_origins,
+            tokens=demands_tokens(settings),
+        )
 
     def refusal(self, method: str, headers: Headers) -> Forbidden | None:
         """Why a request is refused, or None; names of headers are in lower case."""
-        if not self.checks:
+        if not self._checks_pages:
             return None
         asked = site = b""
         origins = []
@@ -69,7 +81,7 @@ class AllowedHosts:
             elif name == b"sec-fetch-site":
                 site = value.strip().lower()
         host = Host.read(_text(asked))
-        if host is None or not self._may_be_called(host.name):
+        if host is None or (self._checks_hosts and not self._may_be_called(host.name)):
             return _foreign_host(asked)
         if method in SAFE:
             return None
@@ -90,10 +102,17 @@ class AllowedHosts:
         return name in self._names or (bool(self._ends) and name.endswith(self._ends))
 
     def _is_listed(self, origin: str) -> bool:
-        """True if the setting lists the origin's host, whatever its port."""
+        """True if a setting lists the origin, or the origin's host, whatever its port."""
+        if origin in self._origins:
+            return True
         found = ORIGIN.fullmatch(origin)
         host = found and Host.read(found[2])
         return host is not None and self._names_it(host.name)
+
+
+def listed_origins(origins: str) -> list[str]:
+    """The origins in the setting's text."""
+    return [origin.strip() for origin in origins.split(",") if origin.strip()]
 
 
 class RefuseForeign:
@@ -128,22 +147,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _on_loopback(host: str) -> bool:
-    """True if only this machine can reach a server that listens on `host`."""
-    try:
-        # AI_PASSIVE resolves for a server: `*` is then every address; without it, loopback.
-        listed = socket.getaddrinfo(host, 0, flags=socket.AI_PASSIVE)
-        found = {ip_address(address[0]) for *_, address in listed}
-    except (OSError, UnicodeError, ValueError):  # no server can listen there
-        return True
-    return all(map(_is_loopback, found))
-
-
-def _is_loopback(address: IPv4Address | IPv6Address) -> bool:
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 def _text(value: bytes) -> str:

@@ -4,17 +4,18 @@ One look per second at all of them, instead of a timer for each: it costs a requ
 """
 
 import asyncio
-import ipaddress
 from collections import Counter
 from enum import Enum
 from typing import NamedTuple, Protocol
 
 from trtserve.errors import Unavailable
 from trtserve.inference.patience import Patience
+from trtserve.places import CROWDED, FULL, Places
 from trtserve.settings import Settings, most_connections, most_per_address
+from trtserve.tls.door import HANDSHAKE
 
 EVERY_S = 1.0
-NETWORK_BITS = 64  # of an IPv6 address: a client that has one address of the network has them all
+CLOSES_WITHIN_S = 5.0  # a client to which nothing is left to be sent
 
 
 class Phase(Enum):
@@ -26,11 +27,11 @@ class Phase(Enum):
     BODY = "body"  # for the rest of a body
     REST = "rest"  # for the end of a body whose request is already answered
     ANSWER = "answer"  # until the client has received what was written
+    CLOSING = "closing"  # over TLS, until the client ends the connection that the server has ended
 
 
 RATED = {Phase.BODY, Phase.ANSWER}  # phases in which moved bytes give time back
-FULL, CROWDED = "full", "address"  # why a connection is refused at once
-REASONS = (*(phase.value for phase in Phase if phase is not Phase.WAITING), FULL, CROWDED)
+REASONS = (*(phase.value for phase in Phase if phase is not Phase.WAITING), FULL, CROWDED, HANDSHAKE)
 
 
 class Standing(NamedTuple):
@@ -69,8 +70,7 @@ class Connections:
     """The open connections. Belongs to the event loop; its clock is the loop of the connections."""
 
     def __init__(self, settings: Settings) -> None:
-        self.most = most_connections(settings)
-        self.most_of_one = most_per_address(settings)
+        self.places = Places(most_connections(settings), most_per_address(settings))
         self.ended: Counter[str] = Counter()  # connections ended or refused here, by reason
         self.header_timeout_s = settings.header_timeout_s
         self._limits = {
@@ -79,10 +79,10 @@ class Connections:
             Phase.BODY: settings.body_timeout_s,
             Phase.REST: settings.body_timeout_s,
             Phase.ANSWER: settings.write_timeout_s,
+            Phase.CLOSING: CLOSES_WITHIN_S,
         }
         self._open: dict[Watched, _Seen] = {}
-        self._origins: dict[Watched, str] = {}
-        self._per_origin: Counter[str] = Counter()
+        self._addresses: dict[Watched, str | None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._looked = 0.0
 
@@ -92,25 +92,28 @@ class Connections:
     def open(self) -> list[Watched]:
         return list(self._open)
 
-    def add(self, connection: Watched, address: str | None) -> None:
-        """Add a connection. Raises Unavailable at the limit, of all connections or of this address."""
-        origin = _origin(address)
-        if len(self._open) >= self.most:
-            self.ended[FULL] += 1
+    def refused(self, reason: str) -> None:
+        """Count a connection that ended before it was added."""
+        self.ended[reason] += 1
+
+    def add(self, connection: Watched, address: str | None, *, placed: bool = False) -> None:
+        """Add a connection; `placed`: it has its place already, and hands it over.
+
+        Raises Unavailable at the limit, of all connections or of this address.
+        """
+        refused = None if placed else self.places.take(address)
+        if refused is not None:
+            self.ended[refused] += 1
             raise Unavailable(
-                f"This server has {self.most} connections open, its limit: close some, or start it "
+                f"This server has {self.places.most} connections open, its limit: close some, or start it "
                 "with a higher --max-connections (TRTSERVE_MAX_CONNECTIONS)."
-            )
-        if self._per_origin[origin] >= self.most_of_one:
-            self.ended[CROWDED] += 1
-            raise Unavailable(
-                f"Your address has {self.most_of_one} connections open, the most that one may have: send "
-                "further requests over these, or start the server with a higher "
+                if refused == FULL
+                else f"Your address has {self.places.most_of_one} connections open, the most that one may "
+                "have: send further requests over these, or start the server with a higher "
                 "--max-connections-per-address (TRTSERVE_MAX_CONNECTIONS_PER_ADDRESS)."
             )
         self._open[connection] = self._begun(Standing(Phase.HEAD, 0, 0))
-        self._origins[connection] = origin
-        self._per_origin[origin] += 1
+        self._addresses[connection] = address
         if self._loop is None:
             self._loop = connection.loop
             self._looked = self._loop.time()
@@ -120,10 +123,7 @@ class Connections:
         """Remove a connection that has ended; do nothing if it was never added."""
         if self._open.pop(connection, None) is None:
             return
-        origin = self._origins.pop(connection)
-        self._per_origin[origin] -= 1
-        if not self._per_origin[origin]:
-            del self._per_origin[origin]
+        self.places.give(self._addresses.pop(connection))
 
     def _begun(self, standing: Standing) -> _Seen:
         limit = self._limits.get(standing.phase)
@@ -151,13 +151,3 @@ class Connections:
                     self.ended[standing.phase.value] += 1
                     before.patience = None  # once is enough
                     connection.end_late(standing.phase)
-
-
-def _origin(address: str | None) -> str:
-    """The key by which connections are counted together: an IPv4 address, or an IPv6 network."""
-    if address is None or ":" not in address:
-        return address or ""
-    whole = ipaddress.IPv6Address(address.partition("%")[0])
-    if whole.ipv4_mapped is not None:
-        return str(whole.ipv4_mapped)
-    return str(ipaddress.IPv6Network((whole, NETWORK_BITS), strict=False))

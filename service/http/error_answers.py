@@ -11,7 +11,14 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from runtime_ext import Error
-from trtserve.errors import HTTP_STATUS, BodyStalled, Forbidden, TrtserveError, UnsupportedMedia
+from trtserve.errors import (
+    HTTP_STATUS,
+    BodyStalled,
+    Forbidden,
+    TrtserveError,
+    Unauthenticated,
+    UnsupportedMedia,
+)
 from trtserve.failures import tell
 from trtserve.http.methods import allowed
 from trtserve.http.upload_query import UploadQuery
@@ -33,7 +40,11 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 RESPONSES[BodyStalled.status] = {"model": Problem, "description": f"{BodyStalled.kind}: its body stalled"}
 RESPONSES[Forbidden.status] = {
     "model": Problem,
-    "description": f"{Forbidden.kind}: the page or the host that it names is not allowed",
+    "description": f"{Forbidden.kind}: its token, page or host is not allowed this",
+}
+RESPONSES[Unauthenticated.status] = {
+    "model": Problem,
+    "description": f"{Unauthenticated.kind}: it has no token that this server knows",
 }
 RESPONSES[UnsupportedMedia.status] = {
     "model": Problem,
@@ -56,12 +67,14 @@ def install(app: FastAPI) -> None:
 
 def render(error: Exception) -> tuple[int, str, dict[str, str], bytes]:
     """The answer to an error: status, kind, headers and body."""
-    kind, text, retry_after = tell(error)
+    told = tell(error)
     headers = {"content-type": "application/json"}
-    if retry_after is not None:
-        headers["retry-after"] = str(retry_after)
-    status = getattr(error, "status", None) or HTTP_STATUS[kind]
-    return status, kind, headers, orjson.dumps({"error": text, "code": kind})
+    if told.retry_after is not None:
+        headers["retry-after"] = str(told.retry_after)
+    if told.challenge is not None:
+        headers["www-authenticate"] = told.challenge
+    body = orjson.dumps({"error": told.sentence, "code": told.kind})
+    return told.status or HTTP_STATUS[told.kind], told.kind, headers, body
 
 
 def answer(app: FastAPI, error: Exception) -> Response:

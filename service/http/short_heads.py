@@ -14,6 +14,7 @@ import httptools
 from starlette.datastructures import Headers
 
 from runtime_ext import HeadReader
+from trtserve.access.guard import Guard
 from trtserve.codec import Form
 from trtserve.errors import TrtserveError
 from trtserve.http.allowed_hosts import AllowedHosts
@@ -33,6 +34,7 @@ KEPT = (
 )
 NUMBERS = ("content-length", "inference-header-content-length", "inference-timeout-ms")
 UNUSUAL = ("transfer-encoding", "expect", "upgrade")
+TOKEN = "authorization"  # told apart: it differs between clients, and changes no answer
 
 
 class KnownHead:
@@ -60,11 +62,19 @@ class KnownHeads:
     If it is full, it forgets the one that has not come for the longest time.
     """
 
-    def __init__(self, limit: int, hosts: AllowedHosts) -> None:
-        """`limit` bounds a body, in bytes; requests that it or `hosts` refuse take the long way."""
+    def __init__(
+        self, limit: int, hosts: AllowedHosts, guard: Guard | None = None, *, cors: bool = False
+    ) -> None:
+        """`limit` bounds a body, in bytes; requests that it, `hosts` or `guard` refuse take the long way.
+
+        With `cors`, so do all of web pages: their answers have more headers.
+        """
         self._limit = limit
         self._hosts = hosts
-        self._shorten = HeadReader(KEPT, NUMBERS, UNUSUAL).read
+        self._guard = guard
+        kept = [name for name in KEPT if name != "origin"] if cors else KEPT
+        unusual = (*UNUSUAL, "origin") if cors else UNUSUAL
+        self._shorten = HeadReader(kept, NUMBERS, unusual, TOKEN if guard is not None else "").read
         self._known = lru_cache(HEADS)(self._read)
 
     def look_up(self, data: bytes) -> KnownHead | None:
@@ -72,10 +82,12 @@ class KnownHeads:
         shortened = self._shorten(data)
         if shortened is None:
             return None
-        short, end, length, header_length, milliseconds = shortened
+        short, end, length, header_length, milliseconds, token = shortened
         try:
             head = self._known(short)
         except _LongWay:
+            return None
+        if self._guard is not None and not self._guard.may_infer(token, head.ref):
             return None
         written = header_length  # of the body, as JSON
         if header_length < 0 and head.form.body is Form.PROTOCOL:

@@ -10,25 +10,26 @@ A request's head is looked up by what matters in it, so requests whose heads dif
 short way too (see short_heads).
 """
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from runtime_ext import Completion
+from trtserve.access.guard import Guard
 from trtserve.codec import Body
 from trtserve.errors import TrtserveError
 from trtserve.failures import is_fault
 from trtserve.http import error_answers
 from trtserve.http.allowed_hosts import AllowedHosts
+from trtserve.http.backlog import Backlog
 from trtserve.http.bodies import stalled
 from trtserve.http.connection import lines
 from trtserve.http.connection_limits import Connections, Phase, Standing
 from trtserve.http.content_coding import compressed, compressed_here, is_short
+from trtserve.http.short_body import ShortBody
 from trtserve.http.short_heads import KnownHead, KnownHeads
 from trtserve.http.stopping import unfinished
 from trtserve.http.timed import TimedHttp
@@ -39,6 +40,8 @@ from trtserve.inference.recent import Recent
 from trtserve.settings import Settings
 
 if TYPE_CHECKING:
+    import asyncio
+
     from trtserve.inference.templates import Template
 
 logger = logging.getLogger(__name__)
@@ -47,23 +50,28 @@ RENDERED = 4096  # answers that are kept, by template and output shapes
 OWN_HEADERS = 64  # kept: sets of headers that answers have of their own
 RENDERED_BYTES = 4096  # of an answer without its blobs; a longer one is not kept
 JOINED_BYTES = 65536  # of an answer; a longer one is not joined before it is written
-DROPPED_BYTES = 65536  # read at a time of a body that is not needed
-ALIGNMENT = 64  # bytes; a body's tensors begin at a multiple, so that they can be used in place
 
 
 class ShortWay:
     """What the connections of a server share. Belongs to the event loop."""
 
     def __init__(
-        self, inference: Inference, inflight: InflightBytes, errors: Any, settings: Settings
+        self,
+        inference: Inference,
+        inflight: InflightBytes,
+        errors: Any,
+        settings: Settings,
+        guard: Guard | None = None,
     ) -> None:
-        """`errors` is the counter of error answers, by code."""
+        """`errors` is the counter of error answers, by code; without a `guard`, nobody needs a token."""
         self.inference = inference
         self.inflight = inflight
         self.kept = KeptOutputs(inflight)
         self.errors = errors
         self.body_timeout_s = settings.body_timeout_s
-        self.heads = KnownHeads(settings.max_request_bytes, AllowedHosts.of(settings))
+        self.heads = KnownHeads(
+            settings.max_request_bytes, AllowedHosts.of(settings), guard, cors=bool(settings.cors_origins)
+        )
         self.known = self.heads.look_up
         self.rendered: Recent[tuple[Template, object], bytes] = Recent(RENDERED)
         self.connections = Connections(settings)
@@ -90,9 +98,10 @@ class InferProtocol(TimedHttp):
         super().__init__(*args, **kwargs)
         self._short: ShortWay = self.app_state["short_way"]
         self._call: Call | None = None  # the request on the short way, once its body is complete
-        self._body: _Body | None = None  # until then, its body
+        self._body: ShortBody | None = None  # until then, its body
         self._share = 0  # bytes of the body that count as in flight
         self._untaken: Untaken | None = None  # the last answer, if it was too long to be sent at once
+        self._backlog: Backlog | None = None  # over TLS, what is left of the last answer
         self._coding: str | None = None  # the coding that the client wants for the answer
         self._finishing: asyncio.Task[None] | None = None  # makes an answer that takes long
         self._stalled = False  # reading is paused until the client has received its answers
@@ -121,7 +130,7 @@ class InferProtocol(TimedHttp):
             if missing > 0:
                 self._short.inference.check(known.head, known.length, known.header_length)
                 inflight.check(known.length, known.length)
-                body = _Body(self, known, memoryview(data)[end:])
+                body = ShortBody(self, known, memoryview(data)[end:])
             self._share = len(data) - end if missing > 0 else known.length
             inflight.take(self._share, known.length)
         except (TrtserveError, MemoryError):
@@ -139,7 +148,7 @@ class InferProtocol(TimedHttp):
             self._run(known, data, end)
         return True
 
-    def body_came(self, body: "_Body", nbytes: int) -> None:
+    def body_came(self, body: "ShortBody", nbytes: int) -> None:
         """Count `nbytes` more of the body; if there is no room for them, refuse the request at once."""
         try:
             self._short.inflight.take(nbytes, body.known.length)
@@ -153,7 +162,7 @@ class InferProtocol(TimedHttp):
         """The whole body of a request that is already answered has arrived."""
         self._take_back()
 
-    def body_complete(self, body: "_Body") -> None:
+    def body_complete(self, body: "ShortBody") -> None:
         self._take_back()
         self._run(body.known, body.view, 0)
 
@@ -253,15 +262,15 @@ class InferProtocol(TimedHttp):
         size = sum(map(len, parts))
         if size <= JOINED_BYTES:
             self.transport.write(b"".join((begin, *parts)))
-        else:
-            self.transport.writelines([begin, *parts])
-            if self.transport.get_write_buffer_size() > 0 and self._untaken is None:
-                memory = (-id(self), size) if completion is None else completion.memory
-                self._untaken = Untaken(self._short.kept, memory)
+        elif not self._write_long([begin, *parts]) and self._untaken is None:
+            memory = (-id(self), size) if completion is None else completion.memory
+            self._untaken = Untaken(self._short.kept, memory)
+            if self._backlog is None:
                 # So that resume_writing() is called when nothing is left.
                 self.transport.set_write_buffer_limits(high=0)
         if self._closing:
-            self.transport.close()
+            if self._backlog is None:
+                self.transport.close()
             return
         flow = self.flow
         if flow.write_paused:  # a client that does not read its answers gets no more requests in
@@ -272,10 +281,32 @@ class InferProtocol(TimedHttp):
         if self._ended:
             self.loop.call_soon(self.end_if_answered)  # after _go_on, which may begin the next request
 
+    def _write_long(self, parts: list[Body]) -> bool:
+        """Write a long answer; False if the client has not taken all of it yet."""
+        if self.scheme != "https":
+            self.transport.writelines(parts)
+            return self.transport.get_write_buffer_size() == 0
+        self.transport.set_write_buffer_limits(high=1, low=0)
+        self._backlog = Backlog(self.transport, parts)
+        return self._hand_over()
+
+    def _hand_over(self) -> bool:
+        """Hand over what is left of the last answer; False if the client has not taken all of it yet."""
+        if self._backlog is None:
+            return True
+        if not self._backlog.hand_over():
+            return False
+        self._backlog = None
+        self.transport.set_write_buffer_limits()
+        return True
+
     # -- the connection's life
 
     def owes(self) -> bool:
-        return self._call is not None or super().owes()
+        return self._call is not None or self._backlog is not None or super().owes()
+
+    def _unsent(self) -> int:
+        return super()._unsent() + (0 if self._backlog is None else self._backlog.nbytes)
 
     def standing(self) -> Standing:
         """What the connection waits for now. Abort it if its unread answer has outstayed its room."""
@@ -302,7 +333,7 @@ class InferProtocol(TimedHttp):
         return self._body is not None and not self._body.dropped
 
     def shutdown(self) -> None:
-        if self._call is not None or self._takes_body():
+        if self._call is not None or self._backlog is not None or self._takes_body():
             self._closing = True
         else:
             super().shutdown()
@@ -330,12 +361,18 @@ class InferProtocol(TimedHttp):
             self._short.errors.labels("Cancelled").inc()
         self._short.inflight.give_back(self._share)
         self._share = 0
+        self._backlog = None
         if self._untaken is not None:
             self._untaken.end()
         super().connection_lost(exc)
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self._backlog is not None:
+            if not self._hand_over():
+                return  # pause_writing() has been called again
+            if self._closing:
+                self.transport.close()
         if self._untaken is not None:
             self._untaken.end()
             self._untaken = None
@@ -343,51 +380,6 @@ class InferProtocol(TimedHttp):
         if self._stalled:
             self._stalled = False
             self.loop.call_soon(self._go_on)
-
-
-class _Body(asyncio.BufferedProtocol):
-    """Reads the rest of a body into one buffer, then gives the connection back."""
-
-    def __init__(self, owner: InferProtocol, known: KnownHead, begun: memoryview) -> None:
-        self._owner = owner
-        self.known = known
-        # np.empty does not clear the memory; the view starts where the first tensor is aligned.
-        buffer = np.empty(known.length + ALIGNMENT, np.uint8)
-        first = -(buffer.ctypes.data + max(0, known.header_length)) % ALIGNMENT
-        self.view = memoryview(buffer.data)[first : first + known.length]
-        self.received = len(begun)
-        self.dropped = False  # its request has been refused
-        self.view[: len(begun)] = begun
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        if self.dropped:
-            return self.view[: self.known.length - self.received]
-        return self.view[self.received :]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.received += nbytes
-        if not self.dropped:
-            self._owner.body_came(self, nbytes)
-        if self.received < self.known.length:
-            return
-        if self.dropped:
-            self._owner.body_dropped()
-        else:
-            self._owner.body_complete(self)
-
-    def drop(self) -> None:
-        """Keep nothing of the body, neither what has arrived nor the rest."""
-        self.dropped = True
-        self.view = memoryview(bytearray(DROPPED_BYTES))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._owner.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._owner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._owner.resume_writing()
 
 
 def _tail(headers: Mapping[str, str], body: list[Body]) -> bytes:

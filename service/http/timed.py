@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import socket
 import sys
 import termios
 from fcntl import ioctl
@@ -12,6 +13,9 @@ from typing import Any
 from trtserve.errors import BodyStalled, Unavailable
 from trtserve.http.connection_limits import Connections, Phase, Standing
 from trtserve.http.half_closed import HalfClosedHttp
+
+TCP_INFO_BYTES = 256
+BYTES_ACKED = 120  # where it begins
 
 
 class TimedHttp(HalfClosedHttp):
@@ -27,10 +31,21 @@ class TimedHttp(HalfClosedHttp):
 
     def standing(self) -> Standing:
         """What the connection waits for now, and how far it has come."""
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self._unsent()
+        if self.scheme == "https" and not unsent and self.transport.is_closing():
+            return Standing(Phase.CLOSING, self._number, 0)
         if unsent or self.transport.is_closing():
-            return Standing(Phase.ANSWER, self._resumed, -unsent - _undelivered(self.transport))
+            secure = self.scheme == "https"
+            # Over TLS resumption says nothing: what is kept below it is not seen.
+            moved = _acknowledged(self.transport) if secure else -unsent - _undelivered(self.transport)
+            return Standing(Phase.ANSWER, 0 if secure else self._resumed, moved)
         return self._awaited()
+
+    def _unsent(self) -> int:
+        """Written bytes that the client has not taken; over TLS those of the system too, because those that
+        asyncio keeps below it are not counted, and there are none without them."""
+        unsent = self.transport.get_write_buffer_size()
+        return unsent + _undelivered(self.transport) if self.scheme == "https" else unsent
 
     def _awaited(self) -> Standing:
         """What it waits for with nothing left to write. The application times the bodies that it reads."""
@@ -60,7 +75,9 @@ class TimedHttp(HalfClosedHttp):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         try:
-            self._connections.add(self, self.client[0] if self.client else None)
+            # Over TLS it took its place when it was accepted, before the handshake.
+            address = self.client[0] if self.client else None
+            self._connections.add(self, address, placed=self.scheme == "https")
         except Unavailable as full:
             self._end(503, full)
 
@@ -106,3 +123,16 @@ def _undelivered(transport: asyncio.Transport) -> int:
     except (OSError, ValueError):  # it has been closed
         return 0
     return int.from_bytes(left, sys.byteorder)
+
+
+def _acknowledged(transport: asyncio.BaseTransport) -> int:
+    """Bytes that the client's kernel has acknowledged since the connection began; 0 if nothing tells.
+
+    Source: tcp(7), TCP_INFO; the field is tcpi_bytes_acked in linux/tcp.h.
+    """
+    own = transport.get_extra_info("socket")
+    try:
+        told = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+    except OSError:  # it has been closed
+        return 0
+    return int.from_bytes(told[BYTES_ACKED : BYTES_ACKED + 8], sys.byteorder)

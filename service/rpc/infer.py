@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from runtime_ext import Completion
+from trtserve.access.guard import Guard
+from trtserve.access.scopes import INFERENCE
 from trtserve.codec import LONGEST_NS, InferRequest
 from trtserve.inference.call import RequestHead
 from trtserve.inference.calls import Inference
 from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.rpc import response, status, wire
+from trtserve.rpc.authorize import authorization_of
 from trtserve.rpc.delivery import Delivery
 from trtserve.rpc.request import Requests, id_of
 from trtserve.rpc.streams import Context, Streams, Timed, why_left
@@ -23,7 +26,10 @@ class Infer:
         inflight: InflightBytes,
         delivery: Delivery,
         count: status.Count,
+        guard: Guard | None = None,
     ) -> None:
+        """Without a `guard`, nobody needs a token."""
+        self._guard = guard
         self._inference = inference
         self._delivery = delivery
         self._count = count
@@ -49,6 +55,8 @@ class Infer:
         """
         share.grow_to(len(message))
         head, request = self.read(message)
+        if self._guard is not None:
+            self._guard.check(authorization_of(context.invocation_metadata()), INFERENCE, head.ref)
         ended: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
 
         def done(completion: Completion) -> None:

@@ -10,6 +10,7 @@ from google.protobuf.json_format import ParseDict
 
 from trtserve.inference.inflight import Share
 from trtserve.rpc import oip, status, wire
+from trtserve.rpc.authorize import check_request
 from trtserve.rpc.delivery import Delivery
 from trtserve.rpc.infer import Infer
 from trtserve.rpc.open_inference_pb2 import DESCRIPTOR
@@ -74,15 +75,19 @@ def _unary(
     request_class = message_factory.GetMessageClass(method.input_type)
     answer_class = message_factory.GetMessageClass(method.output_type)
 
-    async def answer(message: bytes, share: Share) -> bytes:
+    path = f"/{SERVICE.full_name}/{method.name}"
+
+    async def answer(message: bytes, context: Context, share: Share) -> bytes:
         share.grow_to(len(message))
         wire.check_fields(message, with_files=method.name == "RepositoryModelLoad")
-        told = await behaviour(services, parse(request_class, message))
+        request = parse(request_class, message)
+        check_request(services.guard, path, context, request)
+        told = await behaviour(services, request)
         written: bytes = ParseDict(told, answer_class()).SerializeToString()
         share.grow_to(len(written))
         return written
 
     async def call(message: bytes, context: Context) -> bytes:
-        return await status.answered(delivery.only(partial(answer, message)), context, count)
+        return await status.answered(delivery.only(partial(answer, message, context)), context, count)
 
     return grpc.unary_unary_rpc_method_handler(call)

@@ -11,14 +11,18 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from runtime_ext import GRPC_SESSION
+from trtserve.access.opening import demands_tokens
 from trtserve.errors import Conflict
 from trtserve.rpc import methods
+from trtserve.rpc.authorize import Authorizing
 from trtserve.rpc.delivery import Delivery
 from trtserve.rpc.health import Health
 from trtserve.rpc.infer import Infer
 from trtserve.rpc.reflection import Reflection
+from trtserve.rpc.secure import credentials
 from trtserve.services import Services
 from trtserve.settings import Settings, most_connections
+from trtserve.tls.certificates import Certificates
 
 if TYPE_CHECKING:
     from trtserve.rpc.fast.server import FastServer
@@ -33,20 +37,26 @@ MOST_MS = 2**31 - 1  # which it takes for "never"
 class RpcServer:
     """Started and stopped once. Belongs to the event loop that it is created on."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Bind the port. Raises Conflict if it is unavailable."""
+    def __init__(self, settings: Settings, certificates: Certificates | None = None) -> None:
+        """Bind the port; with `certificates`, calls come over TLS. Raises Conflict if it is unavailable."""
         self._settings = settings
+        self._authorizing = Authorizing() if demands_tokens(settings) else None
         most = settings.grpc_max_message_bytes or min(settings.max_request_bytes, MOST_MESSAGE_BYTES)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self._fast: FastServer | None = None
         self._server: Any
         try:
             if settings.grpc_server == "auto" and GRPC_SESSION:
-                self._server = self._fast = _fast(settings, most)
+                self._server = self._fast = _fast(settings, most, certificates)
                 port = self._fast.port
             else:
-                self._server = grpc.aio.server(options=_options(settings, most))
-                port = self._server.add_insecure_port(f"{host}:{settings.grpc_port}")
+                interceptors = None if self._authorizing is None else [self._authorizing]
+                self._server = grpc.aio.server(options=_options(settings, most), interceptors=interceptors)
+                address = f"{host}:{settings.grpc_port}"
+                if certificates is None:
+                    port = self._server.add_insecure_port(address)
+                else:
+                    port = self._server.add_secure_port(address, credentials(certificates))
         except (OSError, RuntimeError):
             raise Conflict(
                 f"gRPC cannot listen on {host}:{settings.grpc_port}: the port is taken, or the address is "
@@ -62,7 +72,10 @@ class RpcServer:
             services.metrics.errors.labels(kind).inc()
 
         delivery = Delivery(services.inflight, self._settings.write_timeout_s, count)
-        self._infer = Infer(services.inference, services.inflight, delivery, count)
+        guard = services.guard
+        if guard is not None and self._authorizing is not None:
+            self._authorizing.begin(guard, count)
+        self._infer = Infer(services.inference, services.inflight, delivery, count, guard)
         self._health = Health(services, methods.SERVICE.full_name)
         self._server.add_generic_rpc_handlers((methods.handlers(services, self._infer, delivery, count),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -81,11 +94,11 @@ class RpcServer:
         await self._server.stop(self._settings.drain_s)
 
 
-def _fast(settings: Settings, most: int) -> "FastServer":
+def _fast(settings: Settings, most: int, certificates: Certificates | None) -> "FastServer":
     # Only here: the extension may have been built without what it needs.
     from trtserve.rpc.fast.server import FastServer
 
-    return FastServer(settings, most)
+    return FastServer(settings, most, certificates)
 
 
 def _options(settings: Settings, most: int) -> list[tuple[str, int]]:

@@ -9,6 +9,7 @@ import grpc
 from grpc import StatusCode
 
 from trtserve import failures
+from trtserve.errors import Forbidden, Unauthenticated
 from trtserve.failures import Told
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,11 @@ GRPC_STATUS: dict[str, StatusCode] = {
     "DeadlineExceeded": StatusCode.DEADLINE_EXCEEDED,
 }
 """The only table from a kind to the gRPC status of its call."""
+OWN_STATUS = {
+    Unauthenticated.status: StatusCode.UNAUTHENTICATED,
+    Forbidden.status: StatusCode.PERMISSION_DENIED,
+}
+"""The same for errors that have an HTTP status of their own, where gRPC has one too."""
 
 SENTENCE_BYTES = 2048  # in UTF-8; escaping may triple them, and a client accepts 8 KiB in all
 
@@ -43,7 +49,8 @@ def status(told: Told) -> tuple[StatusCode, str, tuple[tuple[str, str], ...]]:
     metadata = [(CODE, told.kind)]
     if told.retry_after is not None:
         metadata.append((RETRY_AFTER, str(told.retry_after)))
-    return GRPC_STATUS[told.kind], _short(told.sentence), tuple(metadata)
+    code = OWN_STATUS.get(told.status or 0) or GRPC_STATUS[told.kind]
+    return code, _short(told.sentence), tuple(metadata)
 
 
 def tell(error: Exception, count: Count) -> Told:

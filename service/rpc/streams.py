@@ -8,6 +8,7 @@ import grpc
 
 from trtserve.errors import Cancelled, DeadlineExceeded, Unavailable, stopping
 from trtserve.inference.inflight import InflightBytes, Share
+from trtserve.rpc.authorize import HasMetadata
 from trtserve.rpc.delivery import Delivery
 
 STREAM_DEPTH = 256  # requests of one stream that are in progress, or whose answers wait for earlier ones
@@ -15,8 +16,8 @@ STREAM_DEPTH = 256  # requests of one stream that are in progress, or whose answ
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class Timed(Protocol):
-    """A call that may have a deadline."""
+class Timed(HasMetadata, Protocol):
+    """A call that may have a deadline, and has headers."""
 
     def time_remaining(self) -> float | None:
         """Seconds until the deadline; None if there is none."""

@@ -5,18 +5,23 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 from runtime_ext import Runtime, create_runtime
+from trtserve.access.guard import Guard
+from trtserve.access.opening import demands_tokens
 from trtserve.engines.gpu_metrics import GpuCollector
 from trtserve.engines.metrics import Metrics
 from trtserve.engines.registry import Registry
 from trtserve.engines.seam_options import openvino_options, tensorrt_options
 from trtserve.http import error_answers
-from trtserve.http.allowed_hosts import AllowedHosts, RefuseForeign
-from trtserve.http.connection_metrics import ConnectionCollector
+from trtserve.http.allowed_hosts import AllowedHosts, RefuseForeign, listed_origins
+from trtserve.http.authorize import authorizing
+from trtserve.http.connection_metrics import ConnectionCollector, RefusalCollector
 from trtserve.http.methods import AnswerHead, AnswerOptions
 from trtserve.http.routes import ROUTERS
 from trtserve.http.short_way import ShortWay
@@ -39,6 +44,11 @@ from trtserve.version import VERSION
 
 logger = logging.getLogger(__name__)
 
+EXPOSED = [
+    *("Inference-Header-Content-Length", "Link", "Location", "Preference-Applied", "Retry-After"),
+    "WWW-Authenticate",
+]
+"""Headers of responses that pages of other origins may read."""
 CLOSES_WITHIN_S = 5.0  # a runtime whose engines have been unloaded
 
 DESCRIPTION = "Serves serialized TensorRT engines; on a machine with no GPU, ONNX models with OpenVINO."
@@ -64,13 +74,14 @@ def create_app(
     trial: Trial | None = None,
     build: Build | None = None,
 ) -> FastAPI:
-    """Create the application.
+    """Create the application. Raises InvalidInput for a token file that cannot be used.
 
     Without a `runtime` it creates its own at the start, and a trial if the settings ask for one. Plans are
     built in child processes unless a test gives a `build`.
 
     While it runs, services_of() returns what it holds. The lifespan's state has what InferProtocol needs.
     """
+    guard = Guard(settings.token_file) if demands_tokens(settings) and settings.token_file else None
     own_trial = None
     if trial is None and runtime is None and settings.trial_load:
         trial = own_trial = ProcessTrial(tensorrt_options(settings), settings.trial_load_timeout_s)
@@ -81,7 +92,9 @@ def create_app(
         native_log = NativeLog()
         try:
             native_log.attach()
-            services = _assembled(settings, store, runtime or _new_runtime(settings), trial, build)
+            services = _assembled(
+                settings, store, runtime or _new_runtime(settings), trial, build, guard=guard
+            )
             app.state.services = services
             services.completions.attach()
             _add_collectors(services)
@@ -117,10 +130,24 @@ def create_app(
     app.add_middleware(AnswerCancelled)
     app.add_middleware(AnswerOptions)
     app.add_middleware(RefuseForeign, hosts=AllowedHosts.of(settings))
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, **_cors(settings))
     app.add_middleware(AnswerHead)  # outermost, so that no answer to a HEAD has a body
+    authorize = [Depends(authorizing(guard))] if guard is not None else []
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=authorize)
     return app
+
+
+def _cors(settings: Settings) -> dict[str, Any]:
+    """What pages of the listed origins may do: everything that a token allows, and no cookies, of which there
+    are none."""
+    return {
+        "allow_origins": listed_origins(settings.cors_origins),
+        "allow_methods": ["DELETE", "GET", "POST", "PUT"],
+        "allow_headers": ["*"],
+        "expose_headers": EXPOSED,
+    }
 
 
 def left_behind(app: FastAPI) -> bool:
@@ -166,10 +193,18 @@ async def _closed(runtime: Runtime) -> bool:
 
 
 def _assembled(
-    settings: Settings, store: Store, runtime: Runtime, trial: Trial | None, build: Build | None
+    settings: Settings,
+    store: Store,
+    runtime: Runtime,
+    trial: Trial | None,
+    build: Build | None,
+    *,
+    guard: Guard | None,
 ) -> Services:
     completions = Completions(runtime)
     registry = Registry(settings, store, runtime, trial, build=build)
+    if guard is not None:
+        guard.names_of = registry.names_of
     shared_memory = Regions(settings)
     inflight = InflightBytes(settings.max_inflight_bytes, settings.max_request_bytes)
     return Services(
@@ -186,6 +221,7 @@ def _assembled(
         inference=Inference(
             settings, runtime, registry, completions, inflight=inflight, shared_memory=shared_memory
         ),
+        guard=guard,
     )
 
 
@@ -199,6 +235,8 @@ def _add_collectors(services: Services) -> None:
 
 
 def _short_way(services: Services) -> ShortWay:
-    short_way = ShortWay(services.inference, services.inflight, services.metrics.errors, services.settings)
+    errors, guard = services.metrics.errors, services.guard
+    short_way = ShortWay(services.inference, services.inflight, errors, services.settings, guard)
     services.metrics.add(ConnectionCollector(short_way.connections))
+    services.metrics.add(RefusalCollector(guard))
     return short_way

@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Awaitable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import uvicorn
@@ -19,14 +19,18 @@ from fastapi import FastAPI
 
 from runtime_ext.backends import built_backends
 from runtime_ext.trial import fork_host
+from trtserve.access.opening import check_opening
 from trtserve.engines.seam_options import check_tensorrt_libraries, tensorrt_options
+from trtserve.http.secure import SecureProtocol
 from trtserve.http.short_way import InferProtocol
 from trtserve.plans.trial import ProcessTrial, TrialHost
 from trtserve.server.app import create_app, left_behind
+from trtserve.server.rereading import reread
 from trtserve.services import services_of
 from trtserve.settings import MIB, Settings
 from trtserve.store.load_marks import record_crashes
 from trtserve.store.store import Store
+from trtserve.tls.certificates import Certificates
 
 if TYPE_CHECKING:
     from trtserve.rpc.server import RpcServer
@@ -43,9 +47,12 @@ M_MMAP_THRESHOLD = -3
 def serve(settings: Settings) -> bool:
     """Serve until SIGINT or SIGTERM; returns False if the start failed.
 
-    Raises InvalidInput for a library of TensorRT that cannot be used, TrtserveError for a bad store, and
-    Conflict if gRPC's port is taken.
+    Raises InvalidInput for a library of TensorRT, a token file or a certificate that cannot be used, and for
+    a server that would be open to others unasked; TrtserveError for a bad store; and Conflict if gRPC's port
+    is taken.
     """
+    check_opening(settings)
+    certificates = Certificates.of(settings)
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -64,12 +71,15 @@ def serve(settings: Settings) -> bool:
     record_crashes(settings.store)
     _keep_large_blocks()
     app = create_app(settings, trial=trial)
+    protocol: Any = InferProtocol  # uvicorn only calls it, for each connection
+    if certificates is not None:
+        protocol = SecureProtocol(certificates, settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=InferProtocol,
+        http=protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -80,7 +90,7 @@ def serve(settings: Settings) -> bool:
     # uvicorn raises the signal that stopped it once more at its very end (Python makes a KeyboardInterrupt of
     # SIGINT): a stop that was asked for and went well is a success to whoever supervises this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = Server(config, settings, app)
+    server = Server(config, settings, app, certificates)
     with suppress(KeyboardInterrupt):
         server.run()
     return server.started
@@ -132,10 +142,19 @@ def _exit_now() -> None:
 class Server(uvicorn.Server):
     """uvicorn's server with gRPC beside it. It prints where both listen: port 0 is known only then."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, app: FastAPI) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        settings: Settings,
+        app: FastAPI,
+        certificates: Certificates | None = None,
+    ) -> None:
+        """Without `certificates`, connections have no TLS."""
         super().__init__(config)
         self._settings = settings
         self._app = app
+        self._certificates = certificates
+        self._rereading: asyncio.Task[None] | None = None
         self._rpc: RpcServer | None = None
         self._freezing: asyncio.Task[None] | None = None
 
@@ -145,16 +164,20 @@ class Server(uvicorn.Server):
             # Only here: its messages may be in a process once, and clients (and tests) have their own.
             from trtserve.rpc.server import RpcServer
 
-            self._rpc = RpcServer(self._settings)
+            self._rpc = RpcServer(self._settings, self._certificates)
         await super().startup(sockets)
         if not self.started:
             return
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self._certificates is None else "https"
+        url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
         click.echo(f"trtserve listens on {url} (documentation: {url}/docs)")
         if self._rpc is not None:
             await self._rpc.start(services_of(self._app))
             click.echo(f"trtserve listens on {self._rpc.address} for gRPC")
+        files = [part for part in (services_of(self._app).guard, self._certificates) if part is not None]
+        if files:
+            self._rereading = asyncio.create_task(reread(files))
         freeze_objects()
         limit_collections()
         self._freezing = asyncio.create_task(freeze_after(services_of(self._app).registry.restored()))
@@ -164,8 +187,11 @@ class Server(uvicorn.Server):
 
         Does not return if a load or an execution may never end: Python would wait for its thread.
         """
-        if self._freezing is not None:
-            self._freezing.cancel()
+        for task in (self._freezing, self._rereading):
+            if task is not None:
+                task.cancel()
+        if isinstance(self.config.http, SecureProtocol):
+            self.config.http.close()
         if self.started:
             services_of(self._app).registry.begin_drain()
         if self._rpc is not None:

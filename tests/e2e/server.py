@@ -8,11 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import httpx
 
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    import ssl
 
 HANGS_AFTER_S = 120  # only to end a test that would never end
 COMMAND = Path(sys.executable).with_name("trtserve")
@@ -34,6 +37,8 @@ class Server:
         self.store = store
         self._command = command
         self.variables: dict[str, str] = {}  # added to the environment at the next start
+        self.headers: dict[str, str] = {}  # of the client's requests, after the next start
+        self.trust: ssl.SSLContext | bool = True  # the client's, after the next start
         self.grpc_address = ""  # set once it listens
         self._grpc = grpc
         self._options = options
@@ -78,10 +83,12 @@ class Server:
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        listening = re.search(r"http://\S+?:\d+", line)
+        listening = re.search(r"https?://\S+?:\d+", line)
         assert listening, f"the server did not start: {line!r}\n{self.log}"
         self.client.close()
-        self.client = httpx.Client(base_url=listening.group(), timeout=120)
+        self.client = httpx.Client(
+            base_url=listening.group(), timeout=120, headers=self.headers, verify=self.trust
+        )
         if self._grpc:
             line = self._process.stdout.readline()
             listening = re.search(r"(\S+:\d+) for gRPC", line)

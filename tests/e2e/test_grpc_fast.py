@@ -127,3 +127,46 @@ def test_a_compressed_message_is_limited_by_what_it_holds(tmp_path: Path, plan: 
             for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
                 answer = service.ModelInfer(raw("double", X), compression=compression)
                 assert np.array_equal(only_output(answer), 2 * X)
+
+
+@pytest.fixture(scope="module", params=["auto"] if GRPC_SESSION else [])
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with three connections, two of them from one address."""
+    Server.grpc_server = "auto"
+    limits = ["--max-connections", "3", "--max-connections-per-address", "2"]
+    with Server(tmp_path_factory.mktemp("narrow_fast") / "store", *limits, grpc=True) as server:
+        yield server
+
+
+def test_connections_are_limited_in_all_and_from_one_address(narrow: Server) -> None:
+    host, _, port = narrow.grpc_address.rpartition(":")
+
+    def settled(source: str) -> socket.socket | None:
+        """A connection that the server speaks on; None if it has ended it."""
+        connection = socket.create_connection((host, int(port)), 60, (source, 0))
+        try:
+            connection.sendall(PREFACE)
+            if connection.recv(1):
+                return connection
+        except ConnectionError:
+            pass
+        connection.close()
+        return None
+
+    own = [settled("127.0.0.1") for _ in range(2)]
+    assert all(own)
+    assert settled("127.0.0.1") is None, "one too many of its address"
+    other = settled("127.0.0.2")
+    assert other is not None
+    assert settled("127.0.0.3") is None, "one too many of all"
+    for connection in (*own, other):
+        assert connection is not None
+        connection.close()
+
+    def there_is_room() -> bool:
+        found = settled("127.0.0.1")
+        if found is not None:
+            found.close()
+        return found is not None
+
+    wait_until(there_is_room, "a free place")

@@ -18,7 +18,7 @@ from trtserve.errors import TrtserveError
 from trtserve.http.allowed_hosts import AllowedHosts
 from trtserve.http.connection import MOST_HEAD_BYTES, refusal
 from trtserve.http.headers import read_headers
-from trtserve.http.short_heads import KEPT, NUMBERS, UNUSUAL, KnownHeads
+from trtserve.http.short_heads import KEPT, NUMBERS, TOKEN, UNUSUAL, KnownHeads
 from trtserve.inference.calls import HERE_BYTES
 
 LIMIT = 10_000_000  # bytes of a body
@@ -49,7 +49,10 @@ WORDS = [
         "%2F",
     ),
     *("PUT ", "GET ", " HTTP/1.0", " HTTP/2.0", "http://a", "?", "#", "/v2/models/net", "/versions/1"),
-    *(f"{name}: " for name in (*KEPT, *NUMBERS, *UNUSUAL, "trailer", "te", "keep-alive", "x-request-id")),
+    *(
+        f"{name}: "
+        for name in (*KEPT, *NUMBERS, *UNUSUAL, TOKEN, "trailer", "te", "keep-alive", "x-request-id")
+    ),
     *("close", "keep-alive", "upgrade", "chunked", "100-continue", "gzip", "identity", "localhost", "null"),
     *("application/json", "application/x-safetensors", "cross-site", "0", "7", "00", "+1", "1, 1"),
 ]
@@ -101,6 +104,7 @@ LINES = [
         b"X\0: a",
     ),
     *(b"!#$%&'*+-.^_`|~09Az: a", b"X: " + b"a" * 4000, b"Accept: " + b"a" * 2000, b"Content-Lengt: 8"),
+    *(b"Authorization: Bearer a", b"AUTHORIZATION:", b"Authorization: a\r\nauthorization: b"),
     *(b"Content-Lengthy: 8", b"Content-Length : 8", b"Content_Length: 8", b"X: a:b:c", b"X:"),
     b"X" * 100 + b": a",
 ]
@@ -168,13 +172,17 @@ LENGTHS = [
 
 
 def check(data: bytes) -> None:
-    read = HeadReader(KEPT, NUMBERS, UNUSUAL).read(data)
-    assert read == by_grammar(data)
+    read = HeadReader(KEPT, NUMBERS, UNUSUAL, TOKEN).read(data)
+    expected = by_grammar(data)
+    several = expected is not None and len(tokens_in(data[: expected[1]])) > 1
+    assert read == (None if several else expected)
+    untold = HeadReader(KEPT, NUMBERS, UNUSUAL).read(data)
+    assert untold == (expected and (*expected[:-1], None)), "several tokens matter only where one is told"
     found = KnownHeads(LIMIT, HOSTS).look_up(data)
     if read is None:
-        assert found is None
+        assert found is None or several
         return
-    short, end, *numbers = read
+    short, end, *numbers, token = read
     whole, shortened = Parsed(data[:end]), Parsed(short)
     assert whole.error is None, "httptools refuses what the reader reads"
     assert (whole.heads, shortened.heads) == (1, 1)
@@ -182,6 +190,7 @@ def check(data: bytes) -> None:
     assert whole.line == shortened.line
     assert whole.named(KEPT) == shortened.named(KEPT)
     assert not whole.named(UNUSUAL)
+    assert [value for _, value in whole.named((TOKEN,))] == ([] if token is None else [token])
     for name, number in zip(NUMBERS, numbers, strict=True):
         values = [int(value) for _, value in whole.named((name,))]
         assert values == ([] if number < 0 else [number])
@@ -199,8 +208,14 @@ def check(data: bytes) -> None:
     assert (found.end, found.length, found.header_length, found.timeout_ns) == expected[3:]
 
 
-def by_grammar(data: bytes) -> tuple[bytes, int, int, int, int] | None:
-    """What the reader in C++ should return."""
+def tokens_in(head: bytes) -> list[bytes]:
+    """The values of the header that is told apart, in a head that the grammar allows."""
+    lines = [line.partition(b":") for line in head.split(b"\r\n")]
+    return [value.strip(b" \t") for name, _, value in lines if name.decode("latin-1").lower() == TOKEN]
+
+
+def by_grammar(data: bytes) -> tuple[bytes, int, int, int, int, bytes | None] | None:
+    """What the reader in C++ should return, if there is at most one token."""
     found = HEAD.match(data)
     if found is None or found.end() > MOST_HEAD_BYTES:
         return None
@@ -220,7 +235,9 @@ def by_grammar(data: bytes) -> tuple[bytes, int, int, int, int] | None:
             numbers[known] = int(number[1])
             short.append(b"%b:0\r\n" % known.encode())
     joined = b"".join([*short, b"\r\n"])
-    return None if len(joined) > SHORT else (joined, found.end(), *numbers.values())  # type: ignore[return-value]
+    token = next(iter(tokens_in(found[0])), None)
+    whole = (joined, found.end(), *numbers.values(), token)
+    return None if len(joined) > SHORT else whole  # type: ignore[return-value]
 
 
 Expected = tuple[str, str | None, BodyForm, int, int, int, int | None]

@@ -53,8 +53,15 @@ class UnaryInfer(Inferring, OpenCall):
 
     __slots__ = ("_link", "_patience", "_stream")
 
-    def __init__(self, link: Link, stream: int, shared: Shared, deadline_ns: int | None) -> None:
-        super().__init__(shared, deadline_ns)
+    def __init__(
+        self,
+        link: Link,
+        stream: int,
+        shared: Shared,
+        deadline_ns: int | None,
+        authorization: bytes | None = None,
+    ) -> None:
+        super().__init__(shared, deadline_ns, authorization)
         self._link = link
         self._stream = stream
         self._patience: Patience | None = None  # for an answer that is not sent, once it was looked at
@@ -110,8 +117,14 @@ class StreamedInfer(Inferring):
 
     of_stream = True
 
-    def __init__(self, stream: "StreamInfer", shared: Shared, deadline_ns: int | None) -> None:
-        super().__init__(shared, deadline_ns)
+    def __init__(
+        self,
+        stream: "StreamInfer",
+        shared: Shared,
+        deadline_ns: int | None,
+        authorization: bytes | None,
+    ) -> None:
+        super().__init__(shared, deadline_ns, authorization)
         self._stream = stream
 
     def ended(self) -> None:
@@ -121,9 +134,17 @@ class StreamedInfer(Inferring):
 class StreamInfer(OpenCall):
     """A ModelStreamInfer: its requests are answered in their order, and each starts as soon as it arrives."""
 
-    def __init__(self, link: Link, stream: int, shared: Shared, deadline_ns: int | None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        stream: int,
+        shared: Shared,
+        deadline_ns: int | None,
+        authorization: bytes | None = None,
+    ) -> None:
         self._link = link
         self._stream = stream
+        self._authorization = authorization
         self._shared = shared
         self._deadline_ns = deadline_ns
         self._asked: deque[StreamedInfer] = deque()  # not answered
@@ -135,13 +156,13 @@ class StreamInfer(OpenCall):
     def message(self, message: GrpcMessage) -> None:
         if self.last:
             return
-        one = StreamedInfer(self, self._shared, self._deadline_ns)
+        one = StreamedInfer(self, self._shared, self._deadline_ns, self._authorization)
         self._asked.append(one)
         one.start(message, self._link.coding(self._stream, message))
 
     def refuse(self, error: Exception) -> None:
         """Answer a request with an error that has not arrived whole."""
-        one = StreamedInfer(self, self._shared, self._deadline_ns)
+        one = StreamedInfer(self, self._shared, self._deadline_ns, self._authorization)
         self._asked.append(one)
         one.fail_with(error)
 

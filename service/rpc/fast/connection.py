@@ -16,11 +16,13 @@ from trtserve.errors import (
 )
 from trtserve.failures import Told
 from trtserve.inference.patience import Patience
-from trtserve.rpc import status
+from trtserve.rpc import methods, status
+from trtserve.rpc.authorize import check_call
 from trtserve.rpc.delivery import TAKEN_BYTES_S
 from trtserve.rpc.fast.calls import OpenCall, StreamInfer, UnaryInfer
 from trtserve.rpc.fast.coding import too_large
 from trtserve.rpc.fast.handled import NO_MESSAGE
+from trtserve.tls.door import address_of
 
 if TYPE_CHECKING:
     from trtserve.rpc.fast.server import FastServer
@@ -29,6 +31,7 @@ OPENED, MESSAGE, HALF_CLOSED, LEFT, TOO_LARGE, MALFORMED, INFER = range(7)
 """The kinds of a session's events."""
 CLOSES_WITHIN_S = 5.0  # a client, once our side is closed
 CHUNK = 262_144  # bytes put out at a time
+MODEL_INFER = f"/{methods.SERVICE.full_name}/ModelInfer"
 NO_ERROR, SETTINGS_TIMEOUT = 0, 4  # of HTTP/2
 
 
@@ -40,7 +43,10 @@ class Connection(asyncio.BufferedProtocol):
         self._shared = server.shared
         self.session: GrpcSession = server.new_session()
         self._transport: Any = None
+        self._address: str | None = None  # the client's
         self._calls: dict[int, OpenCall] = {}
+        # With a guard: the tokens of calls of ModelInfer that may begin, until their message comes.
+        self._admitted: dict[int, bytes | None] = {}
         self._held = 0  # bytes of messages that are not whole, as they count
         self._late: dict[
             int, tuple[int, Patience]
@@ -63,7 +69,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        if not self._server.add(self):
+        secure = transport.get_extra_info("sslcontext") is not None
+        self._address = address_of(transport)
+        if not self._server.add(self, self._address, placed=secure):
             self.lost = True
             transport.abort()
             return
@@ -91,7 +99,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.lost:
             return
         self.lost = True
-        self._server.remove(self)
+        self._server.remove(self, self._address)
         for call in list(self._calls.values()):
             call.left(self._why_left(call))
         self._shared.inflight.give_back(self._held)
@@ -111,13 +119,16 @@ class Connection(asyncio.BufferedProtocol):
     # -- in
 
     def _act(self, events: list[Any]) -> None:
-        calls = self._calls
+        calls, guarded = self._calls, self._shared.guard is not None
         for kind, stream, payload, deadline_ns in events:
             if kind == INFER:
+                if guarded and stream not in self._admitted:
+                    continue  # it has been refused
                 if self._server.stopping:
                     self.refuse(stream, stopping())
                     continue
-                call = calls[stream] = UnaryInfer(self, stream, self._shared, deadline_ns)
+                authorization = self._admitted.pop(stream) if guarded else None
+                call = calls[stream] = UnaryInfer(self, stream, self._shared, deadline_ns, authorization)
                 call.message(payload)
             elif kind == MESSAGE:
                 if stream in calls:
@@ -128,21 +139,39 @@ class Connection(asyncio.BufferedProtocol):
     def _act_on(self, kind: int, stream: int, payload: Any, deadline_ns: int | None) -> None:
         call = self._calls.get(stream)
         if kind == OPENED:
-            opened = self._server.open(self, stream, payload, deadline_ns)
-            if opened is not None:
-                self._calls[stream] = opened
+            self._open(stream, payload, deadline_ns)
+        elif call is None and self._shared.guard is not None and stream not in self._admitted:
+            pass  # it has been refused
         elif kind == HALF_CLOSED:
             if call is not None:
                 call.half_closed()
             else:
                 self.refuse(stream, InvalidInput(NO_MESSAGE))
         elif kind == LEFT:
+            self._admitted.pop(stream, None)
             if call is not None:
                 call.left(self._why_left(call))
         elif kind == TOO_LARGE:
             self._end_call(stream, too_large("", payload, self._shared.most))
         else:
             self._end_call(stream, InvalidInput(f"The call is not valid gRPC: {payload}."))
+
+    def _open(self, stream: int, path: str, deadline_ns: int | None) -> None:
+        guard, authorization = self._shared.guard, None
+        if guard is not None:
+            authorization = self.session.authorization(stream)
+            try:
+                check_call(guard, path, authorization)
+            except TrtserveError as failure:
+                self.refuse(stream, failure)
+                self._count_held()  # nothing of its message is kept
+                return
+            if path == MODEL_INFER:
+                self._admitted[stream] = authorization
+                return
+        opened = self._server.open(self, stream, path, deadline_ns, authorization)
+        if opened is not None:
+            self._calls[stream] = opened
 
     def _end_call(self, stream: int, error: TrtserveError) -> None:
         """End a call because of what it sent; a stream first answers what it sent before."""
@@ -199,6 +228,7 @@ class Connection(asyncio.BufferedProtocol):
         self.tell(stream, status.tell(error, self._server.count))
 
     def tell(self, stream: int, told: Told) -> None:
+        self._admitted.pop(stream, None)
         code, sentence, metadata = status.status(told)
         self.session.finish(stream, code.value[0], sentence, list(metadata))
 
@@ -242,6 +272,9 @@ class Connection(asyncio.BufferedProtocol):
         """Send no more, and wait until the client closes, so that it can read everything that was sent."""
         if self._closed is None and not (self.lost or self._paused):
             self._closed = time.monotonic()
+            if not self._transport.can_write_eof():  # TLS says so itself, and waits for the client's own
+                self._transport.close()
+                return
             self._transport.write_eof()
             if self._noticed is None:  # the client has done something wrong, and may go on
                 self._transport.pause_reading()

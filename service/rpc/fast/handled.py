@@ -11,6 +11,7 @@ import grpc
 from runtime_ext import GrpcMessage
 from trtserve.errors import Cancelled, DeadlineExceeded
 from trtserve.rpc import wire
+from trtserve.rpc.authorize import Metadata, metadata_of
 from trtserve.rpc.fast.calls import OpenCall
 from trtserve.rpc.fast.coding import decompressed, too_large
 from trtserve.rpc.fast.link import Link
@@ -42,6 +43,9 @@ class Context:
     def time_remaining(self) -> float | None:
         return self._call.time_remaining()
 
+    def invocation_metadata(self) -> Metadata:
+        return metadata_of(self._call.authorization)
+
     async def abort(
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: Sequence[tuple[str, str]] = ()
     ) -> None:
@@ -54,8 +58,18 @@ class Context:
 class HandledCall(OpenCall):
     """A call that a handler of grpc.aio answers. Belongs to the event loop."""
 
-    def __init__(self, link: Link, stream: int, handler: Handler, deadline_ns: int | None, most: int) -> None:
-        """`deadline_ns` by the monotonic clock; `most`: bytes of a message."""
+    def __init__(
+        self,
+        link: Link,
+        stream: int,
+        handler: Handler,
+        deadline_ns: int | None,
+        *,
+        most: int,
+        authorization: bytes | None = None,
+    ) -> None:
+        """`deadline_ns` by the monotonic clock; `most`: bytes of a message; `authorization`: the header."""
+        self.authorization = authorization
         self._link = link
         self._stream = stream
         self._handler = handler

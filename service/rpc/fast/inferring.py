@@ -6,10 +6,14 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from runtime_ext import Completion, GrpcMessage, GrpcSession
+from trtserve.access.guard import Guard
+from trtserve.access.scopes import INFERENCE
 from trtserve.codec import LONGEST_NS
+from trtserve.inference.call import RequestHead
 from trtserve.inference.calls import Inference
 from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.rpc import response, status, wire
+from trtserve.rpc.authorize import Metadata, metadata_of
 from trtserve.rpc.fast.coding import decompressed, too_large
 from trtserve.rpc.fast.known import Known, KnownRequests
 from trtserve.rpc.infer import Infer
@@ -25,9 +29,18 @@ class Shared:
     """What the inferences of a server share. Belongs to the event loop."""
 
     def __init__(
-        self, inference: Inference, inflight: InflightBytes, infer: Infer, count: status.Count, most: int
+        self,
+        inference: Inference,
+        inflight: InflightBytes,
+        infer: Infer,
+        count: status.Count,
+        *,
+        most: int,
+        guard: Guard | None = None,
     ) -> None:
-        """`infer` answers unusual requests, `count` counts errors; `most`: bytes of a message."""
+        """`infer` answers unusual requests, `count` counts errors; `most`: bytes of a message. Without a
+        `guard`, nobody needs a token."""
+        self.guard = guard
         self.count = count
         self.inference = inference
         self.inflight = inflight
@@ -43,6 +56,7 @@ class Inferring(ABC):
     """
 
     __slots__ = (
+        "_authorization",
         "_call",
         "_completion",
         "_deadline_ns",
@@ -57,9 +71,10 @@ class Inferring(ABC):
         "told",
     )
 
-    def __init__(self, shared: Shared, deadline_ns: int | None) -> None:
-        """`deadline_ns` by the monotonic clock."""
+    def __init__(self, shared: Shared, deadline_ns: int | None, authorization: bytes | None) -> None:
+        """`deadline_ns` by the monotonic clock; `authorization`: the call's header."""
         self._shared = shared
+        self._authorization = authorization
         self._deadline_ns = deadline_ns
         self._message: GrpcMessage | None = None
         self._known: Known | None = None
@@ -87,6 +102,7 @@ class Inferring(ABC):
             key = message.key
             known = shared.known.get(key) if key else None
             if known is not None:
+                self._check(known.head)
                 # Before it is made: many large answers may be made before the first is looked at.
                 self.share.grow_to(known.answer_bytes)
                 self._submit(known, message)
@@ -94,6 +110,14 @@ class Inferring(ABC):
                 self._read(key, message, coding)
         except Exception as failure:
             self.fail_with(failure)
+
+    def _check(self, head: RequestHead) -> None:
+        """Raise Unauthenticated or Forbidden if the call's token does not allow this request."""
+        if self._shared.guard is not None:
+            self._shared.guard.check(self._authorization, INFERENCE, head.ref)
+
+    def invocation_metadata(self) -> Metadata:
+        return metadata_of(self._authorization)
 
     def _submit(self, known: Known, message: GrpcMessage) -> None:
         self._known = known
@@ -106,6 +130,7 @@ class Inferring(ABC):
         shared = self._shared
         if key:
             head, request = shared.infer.read(bytes(message))
+            self._check(head)
             template = shared.inference.known(head, request)
             if template is not None:
                 known = Known(head, template)

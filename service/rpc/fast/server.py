@@ -4,12 +4,14 @@ import asyncio
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import grpc
 
 from runtime_ext import GrpcSession
 from trtserve.errors import stopping
+from trtserve.places import Places
 from trtserve.rpc import methods, status
 from trtserve.rpc.fast.calls import OpenCall, StreamInfer
 from trtserve.rpc.fast.connection import Connection
@@ -18,7 +20,9 @@ from trtserve.rpc.fast.inferring import Shared
 from trtserve.rpc.infer import Infer
 from trtserve.rpc.streams import STREAM_DEPTH, stream_stopping
 from trtserve.services import Services
-from trtserve.settings import Settings, most_connections
+from trtserve.settings import Settings, most_connections, most_per_address
+from trtserve.tls.certificates import Certificates
+from trtserve.tls.door import Door
 
 READ_BYTES = 262_144  # at a time
 BACKLOG = 1024  # connections that wait to be accepted
@@ -33,12 +37,18 @@ class FastServer:
     It takes handlers as grpc.aio's server does, and runs them for every method but inference.
     """
 
-    def __init__(self, settings: Settings, most: int) -> None:
-        """Bind the port; `most`: bytes of a message. Raises OSError."""
+    def __init__(self, settings: Settings, most: int, certificates: Certificates | None = None) -> None:
+        """Bind the port; `most`: bytes of a message; with `certificates`, connections have TLS.
+
+        Raises OSError.
+        """
         self.settings = settings
         self.stopping = False
         self._most = most
-        self._most_connections = most_connections(settings)
+        self._places = Places(most_connections(settings), most_per_address(settings))
+        self._door: Door | None = None
+        if certificates is not None:
+            self._door = Door(partial(certificates.context, "h2"), self._places, settings.header_timeout_s)
         self._connections: set[Connection] = set()
         self._handlers: list[Any] = []
         self._gone = asyncio.Event()  # set: there is no connection
@@ -57,15 +67,22 @@ class FastServer:
     async def start(self, services: Services, infer: Infer, count: status.Count) -> None:
         self.loop = asyncio.get_running_loop()
         self.count = count
-        self.shared = Shared(services.inference, services.inflight, infer, count, self._most)
+        self.shared = Shared(
+            services.inference, services.inflight, infer, count, most=self._most, guard=services.guard
+        )
+        door = self._door
         self._listening = await self.loop.create_server(
-            lambda: Connection(self), sock=self._socket, backlog=BACKLOG
+            (lambda: Connection(self)) if door is None else (lambda: door.entrance(lambda: Connection(self))),
+            sock=self._socket,
+            backlog=BACKLOG,
         )
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more calls, and return when those in progress are answered, after `grace_s` at most."""
         self.stopping = True
         self._listening.close()
+        if self._door is not None:
+            self._door.close()
         for connection in list(self._connections):
             connection.stop()
         try:
@@ -91,6 +108,7 @@ class FastServer:
             calls=settings.grpc_max_concurrent_streams,
             ping_interval_ns=int(min(settings.grpc_min_ping_interval_s, LONGEST_S) * 1e9),
             ping_strikes=settings.grpc_max_ping_strikes,
+            tell_all=self.shared.guard is not None,
         )
 
     def limit_unacknowledged(self, connection: socket.socket | None) -> None:
@@ -99,9 +117,15 @@ class FastServer:
             timeout_ms = int(1000 * min(self.settings.grpc_keepalive_timeout_s, LONGEST_S))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(timeout_ms, 1))
 
-    def add(self, connection: Connection) -> bool:
-        """Add a connection; False if there are as many as there may be."""
-        if self.stopping or len(self._connections) >= self._most_connections:
+    def add(self, connection: Connection, address: str | None, *, placed: bool) -> bool:
+        """Add a connection; False if there are as many as there may be, in all or from this address.
+
+        `placed`: it has its place already, and hands it over.
+        """
+        if not placed and self._places.take(address) is not None:
+            return False
+        if self.stopping:
+            self._places.give(address)
             return False
         if not self._connections:
             self._looked = time.monotonic()
@@ -110,20 +134,26 @@ class FastServer:
         self._gone.clear()
         return True
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Connection, address: str | None) -> None:
         self._connections.discard(connection)
+        self._places.give(address)
         if not self._connections:
             self._gone.set()
 
     def open(
-        self, connection: Connection, stream: int, path: str, deadline_ns: int | None
+        self,
+        connection: Connection,
+        stream: int,
+        path: str,
+        deadline_ns: int | None,
+        authorization: bytes | None,
     ) -> OpenCall | None:
         """The call of the method at `path`; None if it was refused."""
         if path == STREAM_INFER:
             if self.stopping:
                 connection.refuse(stream, stream_stopping())
                 return None
-            return StreamInfer(connection, stream, self.shared, deadline_ns)
+            return StreamInfer(connection, stream, self.shared, deadline_ns, authorization)
         if self.stopping:
             connection.refuse(stream, stopping())
             return None
@@ -131,7 +161,9 @@ class FastServer:
         for handlers in self._handlers:
             handler = handlers.service(details)
             if handler is not None:
-                return HandledCall(connection, stream, handler, deadline_ns, self._most)
+                return HandledCall(
+                    connection, stream, handler, deadline_ns, most=self._most, authorization=authorization
+                )
         connection.session.finish(stream, grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!")
         return None
 

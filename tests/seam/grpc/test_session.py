@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from tests.seam.grpc.client import (
     DATA,
     DEPTH,
+    END_HEADERS,
     END_STREAM,
     GOAWAY,
     HALF_CLOSED,
     HEADERS,
     INFER,
+    INFER_PATH,
     LEFT,
     LIMIT,
     MALFORMED,
@@ -26,8 +28,10 @@ from tests.seam.grpc.client import (
     WINDOW,
     Connection,
     data,
+    fields,
     frame,
     head,
+    literal,
     prefixed,
 )
 
@@ -269,3 +273,41 @@ def test_an_ended_connection_gives_its_calls_a_status_and_a_reason() -> None:
     assert status_of(frames)
     assert [payload[8:] for kind, _, _, payload in frames if kind == GOAWAY] == [b"reason"]
     assert connection.session.ended
+
+
+# -- who calls
+
+
+def test_the_authorization_of_a_call_is_told_and_is_empty_if_there_are_several() -> None:
+    connection = Connection()
+    connection.receive(head(1, STREAM_PATH, authorization="Bearer x"))
+    connection.receive(head(3, STREAM_PATH))
+    twice = fields(STREAM_PATH, authorization="Bearer x") + literal("authorization", "Bearer x")
+    connection.receive(frame(HEADERS, END_HEADERS, 5, twice))
+    told = [connection.session.authorization(stream) for stream in (1, 3, 5, 7)]
+    assert told == [b"Bearer x", None, b"", None]
+
+
+def test_an_authorization_in_trailers_is_none() -> None:
+    connection = Connection()
+    connection.receive(head(1, STREAM_PATH))
+    connection.receive(frame(HEADERS, END_HEADERS | END_STREAM, 1, literal("authorization", "Bearer x")))
+    assert connection.session.authorization(1) is None
+
+
+def test_every_call_is_told_when_it_is_opened_if_all_are_asked_for() -> None:
+    connection = Connection(tell_all=True)
+    assert connection.receive(head(1, authorization="x")) == [(OPENED, 1, INFER_PATH)]
+    assert connection.session.authorization(1) == b"x"
+    assert kinds(connection.receive(data(b"message"))) == [INFER]
+    assert kinds(connection.receive(head(3) + data(b"message", 3))) == [OPENED, INFER]
+    assert kinds(connection.receive(head(5) + frame(RESET, 0, 5, CANCEL))) == [OPENED, LEFT]
+
+
+def test_nothing_is_kept_of_the_message_of_a_call_that_was_refused_at_its_beginning() -> None:
+    connection = Connection(tell_all=True)
+    connection.receive(head(1))
+    connection.session.finish(1, 16, "no token")
+    assert connection.receive(data(b"m" * LIMIT)) == []
+    assert (connection.session.held, connection.session.has_events) == (0, False)
+    assert status_of(connection.out())

@@ -23,6 +23,7 @@ async def test_an_accepted_build_answers_at_once_and_has_its_name_when_it_is_rea
         resolved, created = await server.accept_model(MODEL, "net")
         assert created is None
         assert resolved.engine.state is State.BUILDING
+        assert server.registry.names_of(str(resolved.engine.id)) == ["net"], "it is to have it"
         await until(lambda: build.running == 1)
         again, created = await server.accept_model(MODEL, "net")
         assert (again.engine, created) == (resolved.engine, None)

@@ -15,7 +15,7 @@ from tests.fuzz.request_heads import HEAD, LENGTHS, LINES, TARGETS, check, seeds
 from trtserve.http.allowed_hosts import AllowedHosts
 from trtserve.http.connection import MOST_HEAD_BYTES
 from trtserve.http.headers import read_headers
-from trtserve.http.short_heads import HEADS, KEPT, NUMBERS, UNUSUAL, KnownHead, KnownHeads
+from trtserve.http.short_heads import HEADS, KEPT, NUMBERS, TOKEN, UNUSUAL, KnownHead, KnownHeads
 from trtserve.inference.calls import HERE_BYTES
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +67,7 @@ def test_a_damaged_head_is_read_as_httptools_reads_it_or_not_at_all(
 
 @given(
     st.lists(
-        st.sampled_from([f"{name}:".encode() for name in (*KEPT, *NUMBERS, *UNUSUAL)])
+        st.sampled_from([f"{name}:".encode() for name in (*KEPT, *NUMBERS, *UNUSUAL, TOKEN)])
         | st.sampled_from(LINES)
     ),
     st.sampled_from([b"/engines/net/infer", *TARGETS]),

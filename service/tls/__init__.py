@@ -1,0 +1,1 @@
+"""TLS: the certificates, which may change as the server runs, and connections until their handshake ends."""
