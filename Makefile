@@ -35,7 +35,7 @@ help: ## list the targets
 
 build: $(VENV)/.built ## create .venv, install dependencies, compile; later runs rebuild only what changed
 
-demo: build ## start a service, train a LeNet, upload it, compare HTTP with PyTorch, stop the service
+demo: build ## start a service, upload a LeNet and pipelines around engines, compare HTTP with PyTorch, stop the service
 	@$(BIN)/python examples/demo.py
 
 run: build ## start the service on http://127.0.0.1:8000 (ARGS="--port 9000")

@@ -1,4 +1,4 @@
-"""Start a service on a free port with its own store, run the LeNet example against it, and stop it.
+"""Start a service on a free port with its own store, run the examples against it, and stop it.
 
 make demo runs this file.
 """
@@ -12,7 +12,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-EXAMPLE = Path(__file__).parent / "lenet_digits" / "main.py"
+FOLDER = Path(__file__).parent
+EXAMPLES = (
+    "lenet_digits/main.py",
+    "pipelines/classifier.py",
+    "pipelines/ensemble.py",
+    "pipelines/detector.py",
+)
 TRTSERVE = Path(sys.executable).with_name("trtserve")  # from the same environment
 STOP_S = 75.0  # an orderly stop may take twice the service's drain_s; this is longer
 
@@ -45,7 +51,12 @@ def service(store: Path) -> Iterator[str]:
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` stops the service here too
     with tempfile.TemporaryDirectory(prefix="trtserve-demo-") as folder, service(Path(folder)) as url:
-        return subprocess.run([sys.executable, str(EXAMPLE), "--server", url], check=False).returncode
+        for example in EXAMPLES:
+            print(f"\n== {example}", flush=True)
+            ended = subprocess.run([sys.executable, str(FOLDER / example), "--server", url], check=False)
+            if ended.returncode != 0:
+                return ended.returncode
+    return 0
 
 
 if __name__ == "__main__":

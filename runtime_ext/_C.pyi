@@ -304,6 +304,11 @@ class EngineStats:
     def failed(self) -> Histogram:
         """`fail` as a histogram."""
     @property
+    def calls(self) -> Histogram:
+        """The executions that operators ran for modules and other code, and not for requests. They have no
+        place in what is counted per request, but count in `batch`, `batches`, `inference_count`,
+        `execution_count`, `failed_executions` and `last_inference_ms`."""
+    @property
     def batch(self) -> Histogram:
         """Items per execution."""
     @property
@@ -488,9 +493,10 @@ class Runtime:
         """Devices that a sticky error has made unusable, with the reasons; their engines are Unavailable."""
     def module_bytes(self, id: int) -> bytes:
         """Blocks. A TorchScript file with the wrapper, written with the typed operator."""
-    def write_module(self, id: int, plan: str, path: str) -> None:
-        """Blocks. Write such a file to `path` with the engine inside: `plan` is the file that it was loaded
-        from. torch.jit.load stands the engine up again in a process that has imported this package."""
+    def write_module(self, id: int, plan: str, fd: int) -> None:
+        """Blocks. Write such a file with the engine inside to an open descriptor, which may be that of a
+        pipe: `plan` is the file that it was loaded from, and is not read into memory. torch.jit.load stands
+        the engine up again in a process that has imported this package. Unavailable if a write fails."""
     def script_module(self, id: int) -> torch.ScriptModule:
         """The wrapper, whose graph calls `trt::execute_engine`; see runtime_ext.module."""
     def prepare(self, id: int, tensors: Sequence[tuple[str, str, Sequence[int]]]) -> Prepared:

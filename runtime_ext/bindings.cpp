@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <sstream>
 
 #include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
@@ -15,6 +14,7 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/api/module.h>
 
+#include "bindings_engine.h"
 #include "bindings_grpc.h"
 #include "bindings_heads.h"
 #include "bindings_json.h"
@@ -27,6 +27,7 @@
 #include "core/device_health.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "ops/module_file.h"
 #include "ops/wrapper.h"
 #include "runtime.h"
 
@@ -37,56 +38,6 @@ namespace trtserve {
 namespace {
 
 using NoGil = py::call_guard<py::gil_scoped_release>;
-
-std::vector<std::string> devices_of(const Engine& engine) {
-  std::vector<std::string> devices;
-  for (const auto& replica : engine.replicas()) devices.push_back(replica->device().str());
-  return devices;
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const auto& name : names) text += (text.empty() ? "" : ",") + name;
-  return text;
-}
-
-/// An engine as Python sees it: a copy, so that it does not keep the engine resident.
-struct EngineInfo {
-  /// `served` is null where it is not served, as before the end of its load.
-  EngineInfo(const Engine& engine, const ServedEngine* served)
-      : id(engine.id()),
-        name(engine.name()),
-        backend(engine.backend()),
-        device(joined(devices_of(engine))),
-        devices(devices_of(engine)),
-        instances(static_cast<int>(engine.replicas().front()->instances())),
-        max_queue_size(engine.options().max_queue_size),
-        max_batch_size(served != nullptr ? served->max_items() : 1),
-        why_not_joined(served != nullptr ? served->why_not_joined() : ""),
-        inputs(engine.inputs()),
-        outputs(engine.outputs()),
-        properties(engine.properties()),
-        uses(engine.uses()) {}
-
-  EngineId id;
-  std::string name;
-  std::string backend;
-  std::string device;  // all, with commas between them
-  std::vector<std::string> devices;
-  int instances;  // on each device
-  int64_t max_queue_size;
-  int64_t max_batch_size;
-  std::string why_not_joined;
-  std::vector<TensorSpec> inputs;
-  std::vector<TensorSpec> outputs;
-  std::map<std::string, std::string> properties;
-  std::vector<EngineId> uses;
-};
-
-EngineInfo info_of(const Runtime& runtime, const Engine& engine) {
-  const auto served = runtime.scheduler().find_if_served(engine.id());
-  return {engine, served && &served->engine() == &engine ? served.get() : nullptr};
-}
 
 /// Closes the runtime when Python drops it: without the GIL, since it waits for threads. A failure can only be logged.
 struct CloseRuntime {
@@ -125,18 +76,6 @@ Nanoseconds nanoseconds(double seconds) {
 
 std::string graph_text(const Engine& engine) {
   return make_wrapper(engine).get_method("forward").graph()->toString(/*print_source_locations=*/false);
-}
-
-std::string module_file(const Engine& engine) {
-  std::ostringstream file;
-  make_typed_wrapper(engine).save(file);
-  return std::move(file).str();
-}
-
-void write_carrying_module(const Engine& engine, const std::string& plan, const std::string& path) {
-  const auto source = std::make_shared<const EngineSource>(
-      EngineSource{engine.id(), engine.backend(), engine.options(), OpenPlan::open(plan)});
-  make_carrying_wrapper(engine, c10::make_intrusive<PlanEngine>(source)).save(path);
 }
 
 using Seconds = std::chrono::duration<double>;
@@ -197,41 +136,6 @@ void bind_error(py::module_& module) {
   py::list kinds;
   for (const Kind kind : kAllKinds) kinds.append(std::string(name(kind)));
   module.attr("KINDS") = py::tuple(kinds);
-}
-
-void bind_engine(py::module_& module) {
-  py::class_<EngineInfo>(module, "EngineInfo")
-      .def_readonly("id", &EngineInfo::id)
-      .def_readonly("name", &EngineInfo::name)
-      .def_readonly("backend", &EngineInfo::backend)
-      .def_readonly("device", &EngineInfo::device)
-      .def_readonly("devices", &EngineInfo::devices)
-      .def_readonly("instances", &EngineInfo::instances)
-      .def_readonly("max_queue_size", &EngineInfo::max_queue_size)
-      .def_readonly("max_batch_size", &EngineInfo::max_batch_size)
-      .def_property_readonly(
-          "why_not_joined",
-          [](const EngineInfo& info) { return info.why_not_joined.empty() ? "" : sentence(info.why_not_joined); })
-      .def_readonly("inputs", &EngineInfo::inputs)
-      .def_readonly("outputs", &EngineInfo::outputs)
-      .def_readonly("uses", &EngineInfo::uses)
-      .def_property_readonly("properties", [](const EngineInfo& info) {
-        py::dict properties;  // values may quote the plan
-        for (const auto& [name, value] : info.properties) properties[py::str(name)] = sentence(value);
-        return properties;
-      });
-}
-
-void bind_inspection(py::module_& module) {
-  py::class_<ModuleInspection>(module, "ModuleInspection")
-      .def_readonly("inputs", &ModuleInspection::inputs)
-      .def_readonly("outputs", &ModuleInspection::outputs)
-      .def_readonly("engine_ids", &ModuleInspection::engine_ids)
-      .def_property_readonly("engine_names", [](const ModuleInspection& inspection) {
-        py::list names;  // the module's text
-        for (const auto& name : inspection.engine_names) names.append(sentence(name));
-        return names;
-      });
 }
 
 void bind_completion(py::module_& module) {
@@ -393,10 +297,12 @@ void bind_runtime(py::module_& module) {
           "id"_a)
       .def(
           "write_module",
-          [](const Runtime& runtime, EngineId id, const std::string& plan, const std::string& path) {
-            write_carrying_module(*runtime.manager().find(id), plan, path);
+          [](const Runtime& runtime, EngineId id, const std::string& plan, int fd) {
+            // Whoever takes the file may be slow, and no unload should wait for that: the engine is let go before.
+            const auto module = carrying_module(*runtime.manager().find(id), plan);
+            write_module(module, fd);
           },
-          "id"_a, "plan"_a, "path"_a, NoGil())
+          "id"_a, "plan"_a, "fd"_a, NoGil())
       .def(
           "script_module",
           [](const Runtime& runtime, EngineId id) { return make_wrapper(*runtime.manager().find(id)); }, "id"_a)
@@ -437,8 +343,6 @@ void bind_runtime(py::module_& module) {
              return std::pair(left_behind.ever.load(), left_behind.running.load());
            })
       .def("close", &Runtime::close, NoGil());
-
-  module.def("engine_info", [](EngineId id) { return EngineInfo(*find_engine(id), nullptr); }, "id"_a);
 }
 
 }  // namespace

@@ -40,6 +40,7 @@ EngineStats::EngineStats(EngineId of, std::string named, const RequestNumbers& n
       compute(numbers.compute, kNanosecond),
       total(numbers.total, kNanosecond),
       failed(numbers.failed, kNanosecond),
+      calls(numbers.calls, kNanosecond),
       batch(numbers.batch, kItem),
       success(numbers.total.duration()),
       fail(numbers.failed.duration()),
@@ -96,6 +97,7 @@ void bind_stats(py::module_& module) {
       .def_readonly("compute", &EngineStats::compute)
       .def_readonly("total", &EngineStats::total)
       .def_readonly("failed", &EngineStats::failed)
+      .def_readonly("calls", &EngineStats::calls)
       .def_readonly("batch", &EngineStats::batch)
       .def_readonly("success", &EngineStats::success)
       .def_readonly("fail", &EngineStats::fail)

@@ -41,6 +41,7 @@ struct EngineStats {
   HistogramInfo compute;
   HistogramInfo total;
   HistogramInfo failed;
+  HistogramInfo calls;
   HistogramInfo batch;
   Duration success;
   Duration fail;

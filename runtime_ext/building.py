@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -28,7 +29,7 @@ class Request(TypedDict):
     """The model, where its plan is written, and the runtime's settings; see BuildOptions and
     TensorRtOptions."""
 
-    backend: str
+    backend: str  # "": the newest TensorRT that builds
     model: str
     plan: str
     options: dict[str, Any]
@@ -91,10 +92,29 @@ def _build(request: Request, progress: BuildProgress) -> dict[str, Any]:
     options = BuildOptions(**request["options"])
     runtime = create_runtime(tensorrt=_settings(request))
     try:
-        runtime.build(request["backend"], request["model"], request["plan"], options, progress)
-        return {"ok": True, "target": build_target(runtime, request["backend"], options.device)}
+        backend = request["backend"] or newest_builder(runtime)
+        runtime.build(backend, request["model"], request["plan"], options, progress)
+        return {"ok": True, "target": build_target(runtime, backend, options.device)}
     finally:
         runtime.close()
+
+
+def newest_builder(runtime: Runtime) -> str:
+    """Return the backend of the newest TensorRT that builds plans here. Blocks. Raises Error (Unsupported) if
+    there is none."""
+    majors = {
+        int(name.removeprefix("tensorrt")): name for name in runtime.backends() if name.startswith("tensorrt")
+    }
+    for major in sorted(majors, reverse=True):
+        with suppress(Error):  # its library is not installed
+            if runtime.backend_builds(majors[major]):
+                return majors[major]
+    failure = Error(
+        "no TensorRT that builds plans is installed: pip install tensorrt, the full library with its builder "
+        "and its ONNX parser"
+    )
+    failure.kind, failure.retry_after = "Unsupported", None
+    raise failure
 
 
 def _settings(request: Request) -> TensorRtOptions:

@@ -54,8 +54,9 @@ def load_engine(
 
 
 def unload_engine(id: int) -> None:
-    """End one use of an engine. The last one unloads it, once its executions have ended; modules that carry
-    it keep it. Raises Error, a NotFound, for an engine that load_engine() has not loaded."""
+    """End one use of an engine. The last one unloads it, once its executions have ended; while modules that
+    carry the engine exist, it stays loaded for them. Raises Error (NotFound) if load_engine() has not loaded
+    the engine, or if all its uses have ended."""
     _C.unload_process_engine(id)
 
 

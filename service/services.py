@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from runtime_ext import Runtime
 from trtserve.access.guard import Guard
 from trtserve.engines.metrics import Metrics
+from trtserve.engines.module_files import ModuleFiles
 from trtserve.engines.registry import Registry
 from trtserve.inference.calls import Inference
 from trtserve.inference.completions import Completions
@@ -26,6 +27,7 @@ class Services:
     store: Store
     runtime: Runtime
     registry: Registry
+    module_files: ModuleFiles
     models: Models
     repository: Repository
     completions: Completions

@@ -1,9 +1,17 @@
-"""Classify an image file: its bytes go in, the best classes and their probabilities come out."""
+"""Classify an image file: its bytes go in, the best classes and their probabilities come out.
+
+On a server, the file is a tensor of the datatype UINT8, and its size is the file's. torch has no operator
+that decodes JPEG or PNG, so the pipeline reads BMP; a client with other files converts them, with Pillow for
+example: Image.open(path).convert("RGB").save(buffer, "BMP"). The labels belong to the client: the module
+returns the numbers of the classes.
+"""
 
 import struct
 
 import torch
-from exporting import as_engine, compare
+from comparing import Pipeline, compare
+from exporting import as_engine
+from serving import Called, Server, chosen_server
 from torch import Tensor, nn
 
 LABELS = ["cat", "dog", "bird", "fish", "horse", "frog", "ship", "truck"]
@@ -73,11 +81,26 @@ def bitmap(width: int, height: int) -> Tensor:
     )
 
 
+def in_process(net: nn.Module) -> Pipeline:
+    return torch.jit.script(Classifier(as_engine(net, torch.rand(2, 3, SIDE, SIDE))))
+
+
+def on_server(net: nn.Module, server: Server) -> Pipeline:
+    server.engine(net, torch.rand(2, 3, SIDE, SIDE), "classifier-net")
+    return server.module(
+        Classifier(Called("classifier-net")),
+        "classifier",
+        inputs={"file": ("UINT8", [-1])},
+        outputs={"probabilities": ("FP32", [3]), "classes": ("INT64", [3])},
+    )
+
+
 def main() -> None:
+    server = chosen_server(__doc__)
     torch.manual_seed(0)
     net = Net().eval()
     pipeline = Classifier(net)
-    compiled = torch.jit.script(Classifier(as_engine(net, torch.rand(2, 3, SIDE, SIDE))))
+    compiled = in_process(net) if server is None else on_server(net, server)
     for width, height in ((40, 30), (17, 65), (32, 32)):
         best, classes = compare(pipeline, compiled, bitmap(width, height))
         found = ", ".join(

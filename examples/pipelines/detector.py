@@ -1,7 +1,9 @@
 """Find boxes in an image: a network, then non-maximum suppression, a loop that depends on data."""
 
 import torch
-from exporting import as_engine, compare
+from comparing import Pipeline, compare
+from exporting import as_engine
+from serving import CalledForTwo, Server, chosen_server
 from torch import Tensor, nn
 
 
@@ -60,11 +62,26 @@ class Detector(nn.Module):
         return boxes[likely], scores[likely]
 
 
+def in_process(net: nn.Module) -> Pipeline:
+    return torch.jit.script(Detector(as_engine(net, torch.rand(2, 3, 64, 64))))
+
+
+def on_server(net: nn.Module, server: Server) -> Pipeline:
+    server.engine(net, torch.rand(2, 3, 64, 64), "detector-net")
+    return server.module(
+        Detector(CalledForTwo("detector-net")),
+        "detector",
+        inputs={"image": ("FP32", [3, 64, 64])},
+        outputs={"boxes": ("FP32", [-1, 4]), "scores": ("FP32", [-1])},  # as many as there are
+    )
+
+
 def main() -> None:
+    server = chosen_server(__doc__)
     torch.manual_seed(0)
     net = Net().eval()
     pipeline = Detector(net)
-    compiled = torch.jit.script(Detector(as_engine(net, torch.rand(2, 3, 64, 64))))
+    compiled = in_process(net) if server is None else on_server(net, server)
     for number in range(3):
         boxes, scores = compare(pipeline, compiled, torch.rand(3, 64, 64))
         print(f"image {number}: {len(boxes)} boxes, the best at {boxes[0].tolist()} with {scores[0]:.3f}")

@@ -1,7 +1,9 @@
 """Two networks that see an image in different ways, and the mean of their probabilities."""
 
 import torch
-from exporting import as_engine, compare
+from comparing import Pipeline, compare
+from exporting import as_engine
+from serving import Called, Server, chosen_server
 from torch import Tensor, nn
 
 CLASSES = 5
@@ -47,12 +49,29 @@ class Ensemble(nn.Module):
         return (fine + second) / 2, (fine - second).abs().sum(-1)
 
 
+def in_process(fine: nn.Module, coarse: nn.Module) -> Pipeline:
+    engines = as_engine(fine, torch.rand(2, 3, 32, 32)), as_engine(coarse, torch.rand(2, 64))
+    return torch.jit.script(Ensemble(*engines))
+
+
+def on_server(fine: nn.Module, coarse: nn.Module, server: Server) -> Pipeline:
+    server.engine(fine, torch.rand(2, 3, 32, 32), "ensemble-fine")
+    server.engine(coarse, torch.rand(2, 64), "ensemble-coarse")
+    return server.module(
+        Ensemble(Called("ensemble-fine"), Called("ensemble-coarse")),
+        "ensemble",
+        inputs={"images": ("FP32", [-1, 3, 32, 32])},
+        outputs={"probabilities": ("FP32", [-1, CLASSES]), "disagreement": ("FP32", [-1])},
+        max_batch_size=16,  # the server may join requests
+    )
+
+
 def main() -> None:
+    server = chosen_server(__doc__)
     torch.manual_seed(0)
     fine, coarse = Fine().eval(), Coarse().eval()
     pipeline = Ensemble(fine, coarse)
-    engines = as_engine(fine, torch.rand(2, 3, 32, 32)), as_engine(coarse, torch.rand(2, 64))
-    compiled = torch.jit.script(Ensemble(*engines))
+    compiled = in_process(fine, coarse) if server is None else on_server(fine, coarse, server)
     for batch in (1, 4, 9):
         probabilities, disagreement = compare(pipeline, compiled, torch.rand(batch, 3, 32, 32))
         print(

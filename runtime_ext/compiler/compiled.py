@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
+from runtime_ext import BuildOptions
 from runtime_ext.compiler.part import Part, alone, largest_part
 from runtime_ext.compiler.plan import NodeRefused, write_onnx
 from runtime_ext.compiler.program import (
@@ -21,8 +22,13 @@ from runtime_ext.compiler.program import (
     operator_name,
 )
 from runtime_ext.compiler.script import as_script
+from runtime_ext.compiler.tensorrt import build_plan
 from runtime_ext.in_process import load_engine, unload_engine, wrap
 from runtime_ext.operators import DTYPES
+
+BACKENDS = ("openvino", "tensorrt")
+MOST_ITEMS = 16
+"""Of a batch, where nothing else is said: as an upload that is built."""
 
 TENSORS_FILE = "trtserve.json"
 """The file in an archive that describes the module's inputs and outputs."""
@@ -59,8 +65,12 @@ def compile(
     dynamic: DynamicShapes | None = None,
     tolerance: float = 1e-3,
     name: str = "",
+    build: BuildOptions | None = None,
 ) -> Compiled:
     """Compile a model: its largest part that can be an engine becomes one, and torch keeps the rest.
+
+    `backend` is what runs the engine: openvino, or tensorrt on the GPU of this machine. `build` says how the
+    plan of tensorrt is built; without profiles in it, only the first dimension may be dynamic.
 
     `model` is a module in eval(), a TorchScript module or an ExportedProgram. `inputs` are examples, with a
     size of 2 or more in dynamic dimensions. `dynamic` are torch.export's dynamic_shapes of a module; an
@@ -68,13 +78,16 @@ def compile(
     examples and on others with the same values in another order, and may differ by `tolerance`, relative and
     absolute. Raises CompileError, which names the node, and Error for an engine that cannot be loaded.
     """
-    if backend != "openvino":
-        raise CompileError(f"backend is {backend!r}; the compiler builds for openvino")
+    if backend not in BACKENDS:
+        raise CompileError(f"backend is {backend!r}; the compiler builds for {' and '.join(BACKENDS)}")
+    if backend == "tensorrt":
+        build = build or BuildOptions(max_batch_size=MOST_ITEMS)
+    elif build is not None:
+        raise CompileError(f"backend is {backend!r}, and `build` is for tensorrt, which alone builds plans")
     graph = flat_graph(model, inputs, dynamic)
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "part.onnx"
-        part = _convert(graph, inputs, file)
-        engine = load_engine(file, name=name, backend=backend)
+        part, file = _convert(graph, inputs, Path(folder), build)
+        engine = _loaded(file, name, build)
         try:
             carrying, calling = (wrap(engine, portable=portable) for portable in (True, False))
         finally:
@@ -100,8 +113,18 @@ def _is_operator(node: Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload)
 
 
-def _convert(graph: GraphModule, inputs: Sequence[torch.Tensor], file: Path) -> Part:
-    """Write the largest part that is converted; a node that turns out not to be is left to torch."""
+def _loaded(plan: Path, name: str, build: BuildOptions | None) -> int:
+    if build is None:
+        return load_engine(plan, name=name, backend="openvino")
+    return load_engine(plan, name=name, device=build.device)  # its version of TensorRT decides the backend
+
+
+def _convert(
+    graph: GraphModule, inputs: Sequence[torch.Tensor], folder: Path, build: BuildOptions | None
+) -> tuple[Part, Path]:
+    """Write the plan of the largest part that is converted and, for TensorRT, built; a node that turns out
+    not to be is left to torch."""
+    model, plan = folder / "part.onnx", folder / "part.plan"
     recorder = _Recorder(graph)
     recorder.run(*inputs)
     refused: dict[str, str] = {}
@@ -110,8 +133,11 @@ def _convert(graph: GraphModule, inputs: Sequence[torch.Tensor], file: Path) -> 
         if part is None:
             raise CompileError(f"no part of the model can be an engine: {_reasons(graph, refused)}")
         try:
-            write_onnx(alone(graph, part), part, [recorder.values[node] for node in part.inputs], file)
-            return part
+            write_onnx(alone(graph, part), part, [recorder.values[node] for node in part.inputs], model)
+            if build is None:
+                return part, model
+            build_plan(model, part, plan, build)
+            return part, plan
         except NodeRefused as refusal:
             refused[refusal.node] = str(refusal)
 

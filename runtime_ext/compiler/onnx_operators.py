@@ -5,6 +5,7 @@ change.
 """
 
 import logging
+import operator
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
 
 @contextmanager
@@ -57,4 +58,24 @@ def is_converted(node: Node) -> bool:
     target: Any = node.target
     if not isinstance(target, torch._ops.OpOverload) and not callable(target):
         return False
-    return bool(_registry().is_registered(target))
+    return bool(_registry().is_registered(target)) and all(map(_is_converted, branches(node)))
+
+
+def branches(node: Node) -> list[GraphModule]:
+    """The graphs that the node runs, if it is a branch."""
+    owner: Any = node.graph.owning_module
+    if owner is None:
+        return []
+    given = [str(each.target) for each in node.all_input_nodes if each.op == "get_attr"]
+    found = [getattr(owner, name, None) for name in given if "." not in name]
+    return [each for each in found if isinstance(each, GraphModule)]
+
+
+def _is_converted(graph: GraphModule) -> bool:
+    return all(
+        is_converted(node) or is_getitem(node) for node in graph.graph.nodes if node.op == "call_function"
+    )
+
+
+def is_getitem(node: Node) -> bool:
+    return node.op == "call_function" and node.target is operator.getitem

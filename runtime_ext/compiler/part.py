@@ -7,8 +7,8 @@ import torch
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
-from runtime_ext.compiler.onnx_operators import is_converted
-from runtime_ext.compiler.program import is_getitem, is_number
+from runtime_ext.compiler.onnx_operators import is_converted, is_getitem
+from runtime_ext.compiler.program import is_number
 from runtime_ext.operators import DTYPES
 
 

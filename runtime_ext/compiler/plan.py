@@ -1,4 +1,4 @@
-"""Builds the plan of a part: ONNX, which OpenVINO runs as it is and TensorRT makes a plan of."""
+"""Writes a part as ONNX, which OpenVINO runs as it is and TensorRT makes a plan of."""
 
 import re
 from collections.abc import Sequence

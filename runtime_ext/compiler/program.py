@@ -1,6 +1,5 @@
 """Makes a flat graph of a model: calls of ATen's operators, in their order."""
 
-import operator
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +12,8 @@ from runtime_ext.compiler.onnx_operators import decompositions, quiet
 
 Model = torch.nn.Module | ExportedProgram
 DynamicShapes = dict[str, Any] | tuple[Any, ...] | list[Any]
+
+MOST_TOLD = 3  # branches and loops of an error
 
 CHECKS = {
     "aten::_assert_scalar",
@@ -59,7 +60,32 @@ def _exported(
         return torch.export.export(model, inputs, dynamic_shapes=dynamic, strict=False)
     except Exception as failure:
         told = next((line for line in str(failure).splitlines() if line.strip()), type(failure).__name__)
-        raise CompileError(f"the model cannot be exported: {told}") from failure
+        where = _control_flow(model) if isinstance(model, torch.jit.ScriptModule) else ""
+        raise CompileError(f"the model cannot be exported: {told}{where}") from failure
+
+
+def _control_flow(model: torch.jit.ScriptModule) -> str:
+    """What may be in the way of an export: the branches and loops that are left once constants are known."""
+    try:
+        graph = torch.jit.freeze(model.eval()).graph
+    except RuntimeError:
+        return ""
+    found = [
+        f"{kind}: {_source(node)}" for kind in ("prim::Loop", "prim::If") for node in graph.findAllNodes(kind)
+    ]
+    if not found:
+        return ""
+    return (
+        f". The model has {'; '.join(found[:MOST_TOLD])}. A loop must have a constant number of turns, and "
+        "both sides of a branch must return tensors of the same shapes: compile the models around it alone"
+    )
+
+
+def _source(node: Any) -> str:
+    """The first line of the statement that a node of TorchScript comes from."""
+    lines = str(node.sourceRange()).splitlines()
+    marks = [number for number, line in enumerate(lines) if line.strip().startswith("~")]  # below each line
+    return lines[marks[0] - 1].strip() if marks and marks[0] > 0 else "(no source)"
 
 
 def _drop_checks(graph: GraphModule) -> None:
@@ -97,10 +123,6 @@ def operator_name(node: Node) -> str:
 def is_number(node: Node) -> bool:
     """True for a node that computes a size or another number, not a tensor."""
     return isinstance(node.meta.get("val"), int | float | torch.SymInt | torch.SymFloat | torch.SymBool)
-
-
-def is_getitem(node: Node) -> bool:
-    return node.op == "call_function" and node.target is operator.getitem
 
 
 def fixed_size(size: int | torch.SymInt) -> int | None:

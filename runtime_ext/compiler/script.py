@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from runtime_ext.compiler.onnx_operators import branches, is_getitem
 from runtime_ext.compiler.part import Part
-from runtime_ext.compiler.program import CompileError, is_getitem, is_number, operator_name
+from runtime_ext.compiler.program import CompileError, is_number, operator_name
 
 INFIX = {
     operator.add: "+",
@@ -98,6 +99,8 @@ class _Writer:
         value = self._graph
         for step in str(node.target).split("."):
             value = getattr(value, step)
+        if isinstance(value, GraphModule):
+            return  # a side of a branch
         if not isinstance(value, torch.Tensor):
             raise CompileError(f"node {node.name} is an attribute that is no tensor: {type(value).__name__}")
         name = f"tensor{len(self._tensors)}"
@@ -117,6 +120,11 @@ class _Writer:
             return f"{self._value(node.args[0])}[{node.args[1]}]"
         if target in INFIX:
             return f"{self._value(node.args[0])} {INFIX[target]} {self._value(node.args[1])}"
+        if branches(node):
+            raise CompileError(
+                f"node {node.name} is a branch that depends on data, and no engine can have it: one of its "
+                "sides has what ONNX lacks. Compile the models around it alone"
+            )
         if not isinstance(target, torch._ops.OpOverload):
             raise CompileError(
                 f"node {node.name} calls {operator_name(node)}, which has no place in "

@@ -16,28 +16,38 @@ DeadlineTimer::~DeadlineTimer() {
   thread_.join();
 }
 
-void DeadlineTimer::wake_by(TimePoint time) {
-  std::lock_guard lock(mutex_);
-  if (next_ && *next_ <= time) return;
-  next_ = time;
-  changed_.notify_all();
+void DeadlineTimer::wake_by(EngineId id, TimePoint time) {
+  const std::lock_guard lock(mutex_);
+  schedule(id, time);
+}
+
+/// Call with mutex_ held.
+void DeadlineTimer::schedule(EngineId id, TimePoint time) {
+  const auto [known, is_new] = next_.try_emplace(id, time);
+  if (!is_new) {
+    if (known->second <= time) return;
+    in_order_.erase({std::exchange(known->second, time), id});
+  }
+  const auto place = in_order_.emplace(time, id).first;
+  if (place == in_order_.begin()) changed_.notify_all();
 }
 
 void DeadlineTimer::run() {
   pthread_setname_np(pthread_self(), "trt-deadlines");
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    if (!next_) {
+    if (in_order_.empty()) {
       changed_.wait(lock);
-    } else if (clock_.glance() < *next_) {
-      clock_.wait_until(lock, changed_, *next_);
+    } else if (const auto [time, id] = *in_order_.begin(); clock_.glance() < time) {
+      clock_.wait_until(lock, changed_, time);
     } else {
-      // Reset before the call, so that a deadline set during the call is kept.
-      next_.reset();
+      // Taken out before the call, so that a deadline set during the call is kept.
+      in_order_.erase(in_order_.begin());
+      next_.erase(id);
       lock.unlock();
-      const auto wanted = on_time_(clock_.glance());
+      const auto wanted = on_time_(id, clock_.glance());
       lock.lock();
-      if (wanted && (!next_ || *wanted < *next_)) next_ = wanted;
+      if (wanted) schedule(id, *wanted);
     }
   }
 }

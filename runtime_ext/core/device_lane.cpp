@@ -67,6 +67,7 @@ at::Tensor join(const Part& part, size_t index, size_t batch_dim, bool pinned) {
 }  // namespace
 
 void DeviceLane::enter() {
+  staged_ = 0;
   if (stream_ == nullptr || current_) return;
   c10::impl::VirtualGuardImpl(device_.type()).setDevice(device_);  // a new thread starts on device 0
   current_.emplace(stream_->stream());
@@ -81,7 +82,16 @@ at::Tensor DeviceLane::gather(const Part& part, size_t index, size_t batch_dim, 
   }
   at::Tensor staged =
       alone || batch_dim == 0 ? append(part, index, to_device) : join(part, index, batch_dim, to_device);
-  return to_device ? staged.to(device_, /*non_blocking=*/true) : staged;
+  if (!to_device) return staged;
+  count_staged(staged);
+  return staged.to(device_, /*non_blocking=*/true);
+}
+
+void DeviceLane::count_staged(const at::Tensor& pinned) {
+  staged_ += static_cast<int64_t>(pinned.nbytes());
+  if (most_staged_ != nullptr && staged_ > most_staged_->load(std::memory_order_relaxed)) {
+    most_staged_->store(staged_, std::memory_order_relaxed);  // nobody else writes it
+  }
 }
 
 std::vector<at::Tensor> DeviceLane::to_host(const std::vector<at::Tensor>& tensors) {
@@ -92,6 +102,7 @@ std::vector<at::Tensor> DeviceLane::to_host(const std::vector<at::Tensor>& tenso
       host.push_back(tensor.contiguous());
     } else {
       host.push_back(new_host_tensor(tensor.sizes(), tensor.scalar_type(), /*pinned=*/true));
+      count_staged(host.back());
       host.back().copy_(tensor, /*non_blocking=*/true);
     }
   }

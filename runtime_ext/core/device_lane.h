@@ -1,6 +1,7 @@
 #pragma once
 
-#include <memory>
+#include <atomic>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <vector>
@@ -19,12 +20,14 @@ namespace trtserve {
 /// Belongs to the thread that creates it, and sets that thread's current device and stream from enter() to its end.
 class DeviceLane {
  public:
-  /// `stream` is one of the device, and outlives this; null on the CPU.
-  DeviceLane(at::Device device, DeviceStream* stream) : device_(device), stream_(stream) {}
+  /// `stream` is one of the device; null on the CPU. `most_staged`, where it is given, becomes the most bytes of pinned
+  /// memory that a batch has used, before the batch ends. Both outlive this.
+  DeviceLane(at::Device device, DeviceStream* stream, std::atomic<int64_t>* most_staged = nullptr)
+      : device_(device), stream_(stream), most_staged_(most_staged) {}
 
   at::Device device() const { return device_; }
 
-  /// Call it before everything else. Propagates the device's exceptions; further calls do nothing.
+  /// Call it at the beginning of each batch. Propagates the device's exceptions.
   void enter();
 
   /// Joins input `index` of the requests along `batch_dim` into one tensor. Stages it on the host in one copy and,
@@ -36,8 +39,12 @@ class DeviceLane {
   std::vector<at::Tensor> to_host(const std::vector<at::Tensor>& tensors);
 
  private:
+  void count_staged(const at::Tensor& pinned);
+
   const at::Device device_;
   DeviceStream* const stream_;               // null on the CPU
+  std::atomic<int64_t>* const most_staged_;  // may be null
+  int64_t staged_ = 0;                       // bytes of pinned memory that this batch has used
   std::optional<c10::StreamGuard> current_;  // empty on the CPU, and until enter()
 };
 

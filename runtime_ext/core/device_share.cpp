@@ -50,6 +50,12 @@ bool DeviceShare::Member::take_if_free() {
   return true;
 }
 
+void DeviceShare::Member::take_at_once() {
+  const std::lock_guard lock(share_->mutex_);
+  if (waiting_ == 0) used_ = std::max(used_, share_->time_);
+  share_->took(*this);
+}
+
 /// Call with mutex_ held.
 void DeviceShare::took(Member& member) {
   ++member.taken_;

@@ -37,6 +37,10 @@ class DeviceShare {
     /// Takes a turn if one is free now; never waits.
     bool take_if_free();
 
+    /// Takes a turn whether one is free or not: those who wait for one wait longer. For an execution that must not
+    /// wait, because it belongs to one that has a turn already, here or on another device.
+    void take_at_once();
+
     /// Ends the engine's requests for turns; turns that it still holds may be given back later.
     void leave();
 
@@ -54,7 +58,7 @@ class DeviceShare {
   class Turn {
    public:
     explicit Turn(Member& member) : member_(member), began_(member.share_->take(member)) {}
-    /// Holds a turn that Member::take_if_free() took.
+    /// Holds a turn that Member::take_if_free() or take_at_once() took.
     Turn(Member& member, std::adopt_lock_t /*taken*/) : member_(member), began_(member.share_->clock_->now()) {}
     ~Turn() { give_back(); }
     Turn(const Turn&) = delete;

@@ -112,12 +112,22 @@ Memory Engine::memory() const {
     known = replica->backend_engine().memory();
     if (!replica->device().is_cpu()) {
       memory["cpu"]["host"] = heap_grown_;
+      if (const int64_t staging = replica->staging(); staging > 0) memory["cpu"]["staging"] += staging;
     } else if (known.empty()) {
       const int64_t contexts = std::min(heap_grown_, replica->heap_for_contexts());
       known = {{"weights", heap_grown_ - contexts}, {"contexts", contexts}};
     }
   }
   return memory;
+}
+
+void Engine::count_calls(std::weak_ptr<CallCounter> counter) {
+  call_counter_ = std::move(counter);
+  counts_calls_.store(true, std::memory_order_release);
+}
+
+std::shared_ptr<CallCounter> Engine::call_counter() const {
+  return counts_calls_.load(std::memory_order_acquire) ? call_counter_.lock() : nullptr;
 }
 
 std::string Engine::label() const { return label_of(id_, name()); }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,6 +13,8 @@
 #include "core/replica.h"
 
 namespace trtserve {
+
+class CallCounter;
 
 /// The first 52 bits of the plan's SHA-256: exact in JSON, in JavaScript and as a constant in a graph.
 using EngineId = int64_t;
@@ -63,6 +66,11 @@ class Engine {
   /// Keeps the engines that it uses for as long as it exists. Called once, before others know it.
   void keep(std::vector<std::shared_ptr<Engine>> used) { used_ = std::move(used); }
 
+  /// Counts its calls from now on, as long as it exists. Called once at most.
+  void count_calls(std::weak_ptr<CallCounter> counter);
+  /// Null if nobody counts them.
+  std::shared_ptr<CallCounter> call_counter() const;
+
   /// Tells when its memory is free, whoever held it last.
   std::shared_ptr<Gone> gone() const { return farewell_.gone; }
 
@@ -93,6 +101,8 @@ class Engine {
   const std::string backend_name_;
   const LoadOptions options_;
   std::vector<std::shared_ptr<Engine>> used_;  // before the replicas, whose executions call them
+  std::weak_ptr<CallCounter> call_counter_;    // written once, before counts_calls_ is set
+  std::atomic<bool> counts_calls_{false};
   // The order matters: replicas are destroyed before their backend. An engine in use may hold the last reference to it.
   const std::shared_ptr<Backend> backend_;
   const int64_t heap_before_ = heap_in_use();

@@ -11,6 +11,21 @@ auto place() { return c10::DebugInfoKind::INFERENCE_CONTEXT; }
 
 }  // namespace
 
+GraphRun::GraphRun(Calls calls) : counts_inside_(calls != Calls::Uncounted) {}
+
+GraphRun::GraphRun(at::Device device) {
+  if (const auto* outer = current()) {
+    counts_inside_ = outer->counts_inside_;
+    turns_ = outer->turns_;
+  }
+  counts_calls_ = counts_inside_;
+  turns_.push_back(device);
+}
+
+bool GraphRun::has_turn_on(at::Device device) const {
+  return std::find(turns_.begin(), turns_.end(), device) != turns_.end();
+}
+
 GraphRun* GraphRun::current() { return dynamic_cast<GraphRun*>(c10::ThreadLocalDebugInfo::get(place())); }
 
 void GraphRun::keep(const Error& error) {

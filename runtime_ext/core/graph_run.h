@@ -9,6 +9,8 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+#include <c10/util/SmallVector.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 
 #include "core/error.h"
@@ -19,6 +21,16 @@ namespace trtserve {
 /// thread-local debug information on to the threads of prim::fork. Thread safe.
 class GraphRun final : public c10::DebugInfoBase {
  public:
+  /// Whether the executions of the engines that it calls are counted as calls, see core/call.h.
+  enum class Calls {
+    CountedElsewhere,  ///< its own are not: it is the run of a wrapper for the engine's queue, which counts them
+    Uncounted,         ///< neither its own nor those of runs inside it: nobody asked for their outputs
+  };
+  explicit GraphRun(Calls calls);
+
+  /// The run of a module's graph on `device`, in a turn there.
+  explicit GraphRun(at::Device device);
+
   /// The innermost run on this thread; null outside of any.
   static GraphRun* current();
 
@@ -28,6 +40,10 @@ class GraphRun final : public c10::DebugInfoBase {
   /// The kept Error whose sentence is in `text`, which is what the interpreter made of it; nothing if there is none.
   std::optional<Error> kept_in(const std::string& text) const;
 
+  bool counts_calls() const { return counts_calls_; }
+  /// True if the run, or one that it is inside, has a turn on the device.
+  bool has_turn_on(at::Device device) const;
+
   /// Asks the run to end: its next check_wanted() throws Cancelled.
   void stop() noexcept { wanted_ = false; }
   void check_wanted() const {
@@ -35,6 +51,9 @@ class GraphRun final : public c10::DebugInfoBase {
   }
 
  private:
+  bool counts_calls_ = false;
+  bool counts_inside_ = true;  ///< those of runs inside this one
+  c10::SmallVector<at::Device, 2> turns_;
   std::atomic<bool> wanted_{true};
   mutable std::mutex mutex_;
   std::vector<Error> errors_;  // guarded by mutex_; in the order in which they were thrown

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <exception>
 
+#include <ATen/core/CachingHostAllocator.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/DeviceGuard.h>
 
@@ -51,6 +52,7 @@ void release_unused(at::Device device) noexcept {
     } else {
       const c10::DeviceGuard on(device);
       c10::getDeviceAllocator(device.type())->emptyCache();
+      at::getHostAllocator(device.type())->empty_cache();
     }
   } catch (const std::exception& error) {
     log(Severity::Warning, "memory",

@@ -33,7 +33,8 @@ DeviceMemory device_memory(at::Device device);
 /// Bytes of an accelerator in use outside torch's allocator: by its libraries, their code, and other processes.
 int64_t outside_allocator(at::Device device);
 
-/// Gives memory that nothing uses back to the system: torch's cache of an accelerator, or the C library's heap.
+/// Gives memory that nothing uses back to the system: torch's caches of an accelerator's memory and of pinned memory,
+/// or the C library's heap.
 void release_unused(at::Device device) noexcept;
 
 /// Whether an object is gone, for those that wait for its memory. Thread safe.

@@ -93,12 +93,13 @@ std::string OpenPlan::head(size_t most) const {
   return head;
 }
 
-void OpenPlan::read(char* to) const {
-  read_at(to, size_, 0);
+std::shared_ptr<const MappedFile> OpenPlan::map() const {
+  auto mapped = std::make_shared<const MappedFile>(path());
   const auto status = status_of(fd_);
-  if (static_cast<size_t>(status.st_size) != size_ || changed_ns(status) != changed_ns_) {
+  if (mapped->bytes().size() != size_ || changed_ns(status) != changed_ns_) {
     fail(Kind::Conflict, "the plan's file has been changed since the engine was loaded from it: load it again");
   }
+  return mapped;
 }
 
 bool OpenPlan::same_bytes(const OpenPlan& other) const {

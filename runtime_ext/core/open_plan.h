@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/mapped_file.h"
+
 namespace trtserve {
 
 /// A plan that stays readable as long as this exists, whatever becomes of its path: an open file. Immutable and thread
@@ -31,8 +33,8 @@ class OpenPlan {
   /// The first bytes: as many as there are, and at most `most`.
   std::string head(size_t most) const;
 
-  /// Reads all bytes to `to`, which has room for size(). Conflict if somebody has changed the file since it was opened.
-  void read(char* to) const;
+  /// All bytes, as a view on the file and not a copy. Conflict if somebody has changed the file since it was opened.
+  std::shared_ptr<const MappedFile> map() const;
 
   /// True if both have the same bytes. Reads both.
   bool same_bytes(const OpenPlan& other) const;

@@ -1,6 +1,6 @@
 #include "core/replica.h"
 
-#include <vector>
+#include <numeric>
 
 #include <c10/util/StringUtil.h>
 
@@ -26,6 +26,11 @@ std::vector<std::unique_ptr<ExecutionContext>> create_contexts(BackendEngine& en
 }  // namespace
 
 Replica::Replica(std::unique_ptr<BackendEngine> engine, const std::string& label)
-    : engine_(std::move(engine)), contexts_(create_contexts(*engine_, label)) {}
+    : engine_(std::move(engine)), contexts_(create_contexts(*engine_, label)), staged_(contexts_.size()) {}
+
+int64_t Replica::staging() const {
+  return std::accumulate(staged_.begin(), staged_.end(), int64_t{0},
+                         [](int64_t sum, const auto& bytes) { return sum + bytes.load(std::memory_order_relaxed); });
+}
 
 }  // namespace trtserve

@@ -1,8 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/backend.h"
 #include "core/context_pool.h"
@@ -10,8 +13,8 @@
 
 namespace trtserve {
 
-/// An engine on one of its devices: the plan, deserialized there, with its pool of execution contexts. Immutable and
-/// thread safe.
+/// An engine on one of its devices: the plan, deserialized there, with its pool of execution contexts. Thread safe, and
+/// immutable but for what its instances have staged.
 class Replica {
  public:
   /// Creates the execution contexts; `label` names the engine in errors. InvalidInput for tensors without proper names.
@@ -24,6 +27,11 @@ class Replica {
   /// Bytes that the heap grew by while the contexts were created; see heap_in_use().
   int64_t heap_for_contexts() const { return heap_for_contexts_; }
 
+  /// The most bytes of pinned memory that one batch of the instance has used so far. Its lane writes it.
+  std::atomic<int64_t>& staged(size_t instance) { return staged_.at(instance); }
+  /// The sum over the instances: each may use as much at the same time, and torch keeps the memory for the next batch.
+  int64_t staging() const;
+
   /// A stream for an instance; null on the CPU.
   std::unique_ptr<DeviceStream> create_stream() { return engine_->create_stream(); }
 
@@ -31,6 +39,7 @@ class Replica {
   const std::unique_ptr<BackendEngine> engine_;  // before the contexts, which are destroyed first
   const int64_t heap_before_ = heap_in_use();
   ContextPool contexts_;
+  std::vector<std::atomic<int64_t>> staged_;  // by instance
   const int64_t heap_for_contexts_ = std::max<int64_t>(0, heap_in_use() - heap_before_);
 };
 

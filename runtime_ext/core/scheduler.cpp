@@ -12,7 +12,7 @@ constexpr size_t kIdleThreads = 32;  // kept for each device after a time when m
 
 Scheduler::Scheduler(Surroundings surroundings)
     : surroundings_(std::move(surroundings)),
-      timer_(*surroundings_.clock, [this](TimePoint now) { return on_time(now); }) {}
+      timer_(*surroundings_.clock, [this](EngineId id, TimePoint now) { return on_time(id, now); }) {}
 
 void Scheduler::close() {
   const std::lock_guard lock(devices_mutex_);
@@ -30,12 +30,13 @@ void Scheduler::serve(std::shared_ptr<Engine> engine, Forward forward) {
     if (found != former_.end()) counts = found->second.counts;
   }
   const auto served = std::make_shared<ServedEngine>(
-      std::move(engine), std::move(forward), surroundings_, parts, [this](TimePoint time) { timer_.wake_by(time); },
-      std::move(counts));
+      std::move(engine), std::move(forward), surroundings_, parts,
+      [this, id](TimePoint time) { timer_.wake_by(id, time); }, std::move(counts));
   {
     const std::unique_lock lock(mutex_);
     if (served_.emplace(id, served).second) {
       former_.erase(id);
+      served->count_calls();
       return;
     }
   }
@@ -70,7 +71,7 @@ Ticket Scheduler::submit(EngineId id, Request&& request, std::optional<Nanosecon
     held_.push_back(served);
     held_time_ += time;
   }
-  if (deadline) timer_.wake_by(*deadline);
+  if (deadline) timer_.wake_by(id, *deadline);
   return ticket;
 }
 
@@ -146,13 +147,9 @@ std::shared_ptr<ServedEngine> Scheduler::find_if_served(EngineId id) const {
   return found == served_.end() ? nullptr : found->second;
 }
 
-std::optional<TimePoint> Scheduler::on_time(TimePoint now) {
-  std::optional<TimePoint> earliest;
-  for (const auto& served : served()) {
-    const auto next = served->on_time(now);
-    if (next && (!earliest || *next < *earliest)) earliest = next;
-  }
-  return earliest;
+std::optional<TimePoint> Scheduler::on_time(EngineId id, TimePoint now) {
+  const auto served = find_if_served(id);
+  return served ? served->on_time(now) : std::nullopt;
 }
 
 }  // namespace trtserve

@@ -74,7 +74,7 @@ class Scheduler {
  private:
   static constexpr std::chrono::microseconds kHeldTime{250};
 
-  std::optional<TimePoint> on_time(TimePoint now);
+  std::optional<TimePoint> on_time(EngineId id, TimePoint now);
   DevicePart part_of(at::Device device);
   bool may_hold(const Request& request);
 

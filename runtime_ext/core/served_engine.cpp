@@ -47,6 +47,8 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, cons
       stats_(*counts_.requests),
       last_used_(clock_->glance()),
       failures_(engine_->label()),
+      calls_(rules_, replicas_, stats_, *clock_,
+             [this](const Failure& failure, TimePoint now) { failed(failure, now); }),
       queue_(rules_, static_cast<size_t>(engine_->options().max_queue_size), replicas_.places(), *clock_),
       executions_(std::make_shared<Executions>(*engine_, surroundings.left_behind, surroundings.stuck_after,
                                                std::move(wake_by))),
@@ -137,9 +139,11 @@ std::optional<TimePoint> ServedEngine::on_time(TimePoint now) {
 void ServedEngine::serve(size_t instance) {
   const size_t number = replicas_.number_of(instance);
   const auto& own = replicas_[number];
-  DeviceLane lane(own.device(), own.streams[instance - own.first].get());
+  const size_t place = instance - own.first;
+  DeviceLane lane(own.device(), own.streams[place].get(), &own.replica.staged(place));
   while (true) {
     if (replicas_.can_move_from(lane.device())) call(queue_.retire(number));
+    completions_->wait_for_room(*clock_);
     auto batch = queue_.pop(instance);
     if (!batch) return;
     call(batch->call);

@@ -11,6 +11,7 @@
 #include "core/completion_queue.h"
 #include "core/executions.h"
 #include "core/failure_log.h"
+#include "core/served_calls.h"
 #include "core/served_replicas.h"
 #include "core/stats.h"
 
@@ -45,6 +46,9 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
 
   const Engine& engine() const { return *engine_; }
 
+  /// From now on, the engine's calls count in its statistics and on its devices. Call it once.
+  void count_calls() { engine_->count_calls(std::shared_ptr<CallCounter>(shared_from_this(), &calls_)); }
+
   /// Checks a request's description of its inputs. InvalidInput if it does not fit the engine; refusals are counted.
   std::shared_ptr<const Signature> sign(const std::vector<TensorShape>& tensors);
 
@@ -78,10 +82,10 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   Counts counts() const;
   /// The accepted requests that have not ended.
   size_t open_requests() const { return executions_->open(); }
-  /// How long ago a request was submitted last, or, before the first, the engine was loaded.
+  /// How long ago a request was submitted or a call began last, or, before the first, the engine was loaded.
   Nanoseconds unused_for() const { return clock_->glance() - last_used(); }
   /// When that was.
-  TimePoint last_used() const { return last_used_.load(std::memory_order_relaxed); }
+  TimePoint last_used() const { return std::max(last_used_.load(std::memory_order_relaxed), calls_.last()); }
   size_t queue_depth() const { return queue_.depth(); }
   size_t instances() const { return replicas_.instances(); }
   /// The contexts that are in use, by requests or by operators.
@@ -129,6 +133,7 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   RequestStats& stats_;  // of counts_
   std::atomic<TimePoint> last_used_;
   FailureLog failures_;
+  ServedCalls calls_;
   RequestQueue queue_;
   const std::shared_ptr<Executions> executions_;
   std::atomic<size_t> busy_{0};

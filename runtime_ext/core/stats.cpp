@@ -28,12 +28,11 @@ void Phases::add(const ExecutionTimes& times, uint64_t executions) {
 
 void RequestStats::succeeded(std::span<const Request> requests, int64_t items, const ExecutionTimes& times,
                              std::chrono::milliseconds wall_time) {
-  const auto size = static_cast<uint64_t>(items);
   const auto successes = static_cast<uint64_t>(
       std::count_if(requests.begin(), requests.end(), [](const Request& request) { return !request.ended; }));
   if (successes == 0) return;
   const std::lock_guard lock(mutex_);
-  numbers_.batches[size_kept(size)].add(times);  // may throw, so it comes first
+  executed(static_cast<uint64_t>(items), times, wall_time);  // may throw, so it comes first
   for (const auto& request : requests) {
     if (request.ended) continue;
     numbers_.queue.observe(times.start - request.arrival);
@@ -41,7 +40,18 @@ void RequestStats::succeeded(std::span<const Request> requests, int64_t items, c
   }
   numbers_.compute.observe(times.compute(), successes);
   numbers_.phases.add(times, successes);
-  numbers_.batch.observe(size);
+}
+
+void RequestStats::called(int64_t items, const ExecutionTimes& times, std::chrono::milliseconds wall_time) {
+  const std::lock_guard lock(mutex_);
+  executed(static_cast<uint64_t>(items), times, wall_time);
+  numbers_.calls.observe(times.compute());
+}
+
+/// Call with mutex_ held.
+void RequestStats::executed(uint64_t items, const ExecutionTimes& times, std::chrono::milliseconds wall_time) {
+  numbers_.batches[size_kept(items)].add(times);
+  numbers_.batch.observe(items);
   numbers_.last_inference = wall_time;
 }
 

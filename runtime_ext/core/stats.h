@@ -86,6 +86,8 @@ struct Phases {
 /// which then ran alone, counts for the second execution; the time of the first is queue time. Hence queue, compute and
 /// total have one observation each per success, total is the sum of the other two, and compute is the sum of its
 /// phases, to the nanosecond.
+///
+/// Calls (see core/call.h) are executions without a request: they count in `calls` and in what is per execution.
 struct RequestNumbers {
   std::array<uint64_t, kAllKinds.size()> failures{};  ///< failed requests by kind, including refusals
   Histogram queue{kDurations};                        ///< successes: from arrival to the start of execution
@@ -93,9 +95,10 @@ struct RequestNumbers {
   Histogram total{kDurations};                        ///< successes: from arrival to completion
   Histogram failed{kDurations};                       ///< failures: from arrival to completion; 0 for a refusal
   Phases phases;                                      ///< the phases of compute, once per request
-  Histogram batch{kItems};                            ///< items per execution
+  Histogram calls{kDurations};                        ///< successful calls: the execution
+  Histogram batch{kItems};                            ///< items per execution, calls included
   std::map<uint64_t, Phases> batches;                 ///< phases per execution, by items, see kSizes
-  uint64_t failed_executions = 0;                     ///< without those where a request's input was at fault
+  uint64_t failed_executions = 0;                     ///< without those where a caller's input was at fault
   uint64_t undivided_batches = 0;               ///< of these, those whose outputs did not have one item per input item
   std::chrono::milliseconds last_inference{0};  ///< end of the last execution, since 1970; 0: none yet
 };
@@ -113,6 +116,9 @@ class RequestStats {
   void succeeded(std::span<const Request> requests, int64_t items, const ExecutionTimes& times,
                  std::chrono::milliseconds wall_time);
 
+  /// Counts a call that just succeeded by the wall clock.
+  void called(int64_t items, const ExecutionTimes& times, std::chrono::milliseconds wall_time);
+
   void execution_failed();
   /// Counts a batch whose outputs could not be divided. Returns their number so far.
   uint64_t batch_undivided();
@@ -125,6 +131,7 @@ class RequestStats {
   RequestNumbers snapshot() const;
 
  private:
+  void executed(uint64_t items, const ExecutionTimes& times, std::chrono::milliseconds wall_time);
   uint64_t size_kept(uint64_t items) const;
 
   mutable std::mutex mutex_;  // held for additions and copies only

@@ -2,6 +2,7 @@
 
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "core/call.h"
 #include "core/device_health.h"
 #include "core/engine_manager.h"
 #include "core/error.h"
@@ -64,15 +65,23 @@ void check(const Engine& engine, const std::vector<at::Tensor>& inputs) {
   check_inputs(engine.inputs(), shapes);
 }
 
-std::vector<at::Tensor> run(const Engine& engine, Replica& replica, at::Device caller, std::vector<at::Tensor> inputs) {
+/// `call`: begins with the execution.
+std::vector<at::Tensor> run(const Engine& engine, Replica& replica, at::Device caller, std::vector<at::Tensor> inputs,
+                            std::optional<Call>& call) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     inputs[i] = ready(std::move(inputs[i]), engine.inputs()[i].on_host ? at::Device(at::kCPU) : replica.device());
   }
-  auto outputs = replica.contexts().acquire()->execute(inputs);
+  auto outputs = [&] {
+    const auto context = replica.contexts().acquire();
+    call.emplace(engine, replica.device());
+    return context->execute(inputs);
+  }();
+  call->inferred();
   for (auto& output : outputs) {
     // Outputs on the host move too: one rule, which the fake kernel can follow.
     if (output.device() != caller) output = output.to(caller);
   }
+  call->succeeded(inputs);
   return outputs;
 }
 
@@ -89,10 +98,13 @@ std::vector<at::Tensor> execute(Engine& engine, std::vector<at::Tensor> inputs) 
   const auto caller = caller_device(engine, inputs);
   auto& replica = engine.replica_for(caller);
   check_alive(replica.device());
+  std::optional<Call> call;
   try {
-    return run(engine, replica, caller, std::move(inputs));
+    return run(engine, replica, caller, std::move(inputs), call);
   } catch (...) {
-    throw explained(replica.device(), engine.label(), std::current_exception());
+    Error error = explained(replica.device(), engine.label(), std::current_exception());
+    if (call) call->failed(error);
+    throw error;
   }
 }
 

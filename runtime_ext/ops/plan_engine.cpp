@@ -3,7 +3,7 @@
 #include <charconv>
 #include <type_traits>
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 
 #include "core/error.h"
 
@@ -58,8 +58,11 @@ LoadOptions read(const Texts& texts) {
 }  // namespace
 
 PlanEngineState PlanEngine::state() const {
-  auto bytes = at::empty({static_cast<int64_t>(source_->plan->size())}, at::kByte);
-  source_->plan->read(static_cast<char*>(bytes.data_ptr()));
+  // A view on the plan's file: plans may have gigabytes, and torch.jit.save writes them from here. It is only read.
+  auto mapped = source_->plan->map();
+  auto* data = const_cast<char*>(mapped->bytes().data());
+  const auto size = static_cast<int64_t>(mapped->bytes().size());
+  auto bytes = at::from_blob(data, {size}, [mapped = std::move(mapped)](void*) {}, at::kByte);
   return {kVersion, source_->id, source_->backend, written(source_->options), std::move(bytes)};
 }
 

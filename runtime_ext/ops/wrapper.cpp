@@ -142,7 +142,7 @@ Forward make_forward(const Module& wrapper) {
   const torch::jit::Code code(wrapper.get_method("forward").graph(), "forward");
   return [code, self = wrapper._ivalue()](const std::vector<at::Tensor>& inputs) {
     const c10::InferenceMode inference;
-    return with_errors_kept(std::make_shared<GraphRun>(), [&] {
+    return with_errors_kept(std::make_shared<GraphRun>(GraphRun::Calls::CountedElsewhere), [&] {
       torch::jit::Stack stack{self};
       stack.insert(stack.end(), inputs.begin(), inputs.end());
       torch::jit::InterpreterState(code).run(stack);

@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
+
+from trtserve.cli.build_flags import FILE, build_flags
+from trtserve.errors import TrtserveError
+from trtserve.options.build_options import build_options
 
 if TYPE_CHECKING:
     import torch
 
-FILE = click.Path(dir_okay=False, path_type=Path)
+    from runtime_ext import BuildOptions
 
 
 class _Input(click.ParamType):  # type: ignore[type-arg]  # generic only for type checkers
@@ -50,8 +55,25 @@ class _Input(click.ParamType):  # type: ignore[type-arg]  # generic only for typ
     default=1e-3,
     help="How far results may be from PyTorch's, relative and absolute.",
 )
+@click.option(
+    "--backend",
+    type=click.Choice(["openvino", "tensorrt"]),
+    default="openvino",
+    help="What runs the engine; the options below say how tensorrt builds its plan, on this machine's GPU.",
+)
+@build_flags
+@click.pass_context
 def compile_model(
-    model: Path, output: Path, plan: Path | None, inputs: tuple[tuple[str, list[int]], ...], tolerance: float
+    context: click.Context,
+    /,
+    *,
+    model: Path,
+    output: Path,
+    plan: Path | None,
+    inputs: tuple[tuple[str, list[int]], ...],
+    tolerance: float,
+    backend: str,
+    **given: Any,
 ) -> None:
     """Compile MODEL, a TorchScript file or the .pt2 of torch.export.save.
 
@@ -61,6 +83,7 @@ def compile_model(
     # This imports torch, which takes seconds: no other command should.
     import runtime_ext
 
+    build = _build(context, backend, **given)
     for folder in {file.absolute().parent for file in (output, plan) if file is not None}:
         if not folder.is_dir():
             raise click.ClickException(f"There is no folder {folder} to write to.")
@@ -69,7 +92,9 @@ def compile_model(
         examples = [_example(*each) for each in inputs] or examples
         if not examples:
             raise click.ClickException("The file has no example inputs: give one --input for each input.")
-        compiled = runtime_ext.compile(loaded, examples, tolerance=tolerance, name=model.stem)
+        compiled = runtime_ext.compile(
+            loaded, examples, backend=backend, tolerance=tolerance, name=model.stem, build=build
+        )
         if plan is None:
             compiled.save(output)
         else:
@@ -82,6 +107,33 @@ def compile_model(
         f"{len(compiled.in_torch)}{_listed(compiled.in_torch)}. The results differ from PyTorch's by at most "
         f"{compiled.largest_error:.2g}."
     )
+
+
+def _build(
+    context: click.Context,
+    backend: str,
+    *,
+    device: str,
+    profiles: tuple[str, ...],
+    timing_cache: Path | None,
+    **given: Any,
+) -> "BuildOptions | None":
+    """How the plan is built; None for a backend that builds none."""
+    import runtime_ext
+
+    if backend != "tensorrt":
+        flags = ("device", "profiles", "timing_cache", *given)
+        asked = [flag for flag in flags if context.get_parameter_source(flag) is ParameterSource.COMMANDLINE]
+        if asked:
+            flag = {"profiles": "profile"}.get(asked[0], asked[0]).replace("_", "-")
+            raise click.ClickException(f"--{flag} says how a plan is built: it needs --backend tensorrt.")
+        return None
+    try:
+        options = build_options(profiles, **given, timing_cache=timing_cache is not None)
+    except TrtserveError as failure:
+        raise click.ClickException(str(failure)) from failure
+    cache = str(timing_cache.absolute()) if timing_cache is not None else ""
+    return runtime_ext.BuildOptions(**options.for_runtime(device, cache))
 
 
 def _load(model: Path) -> tuple[Any, list["torch.Tensor"]]:

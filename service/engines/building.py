@@ -121,6 +121,7 @@ class Builds:
             engine.state = State.LOADING
             return False
         engine.state = State.BUILDING
+        engine.asks(engine)
         engine.progress = Progress(needed if engine.stored.build.plan else None)
         if engine.progress.reason:
             logger.warning("engine %s: is built again: %s", engine, engine.progress.reason)

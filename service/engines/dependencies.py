@@ -33,7 +33,7 @@ class Dependencies:
     def __init__(self, lookup: Lookup, id_locks: KeyedLock[int]) -> None:
         self._lookup = lookup
         self._id_locks = id_locks
-        self._held: dict[int, list[int]] = {}  # by module, from the beginning of its load: its engines
+        self._held: dict[int, tuple[int, ...]] = {}  # by module, from the beginning of its load: its engines
         # Loads a DORMANT engine; set by the registry, before the first load.
         self.wake: Callable[[str], Awaitable[Resolved]]
 
@@ -108,13 +108,20 @@ class Dependencies:
         """The modules that call the engine and are loaded, or being loaded."""
         return self._engines(user for user, engines in self._held.items() if id in engines)
 
-    def users(self, id: int) -> list[Engine]:
+    def users(self) -> dict[int, list[Engine]]:
+        """All modules that call an engine, by its ID; engines that none calls are missing.
+
+        Takes time in proportion to all engines: ask once for a page of them.
+        """
+        found: dict[int, list[Engine]] = {}
+        for engine in self._lookup.engines():
+            for id in engine.stored.uses.engines if engine.stored.uses is not None else ():
+                found.setdefault(id, []).append(engine)
+        return found
+
+    def users_of(self, id: int) -> list[Engine]:
         """All modules that call the engine."""
-        return [
-            engine
-            for engine in self._lookup.engines()
-            if engine.stored.uses is not None and id in engine.stored.uses.engines
-        ]
+        return self.users().get(id, [])
 
     def _engines(self, ids: Iterable[int]) -> list[Engine]:
         return [engine for id in ids if (engine := self._lookup.get(id)) is not None]
@@ -125,7 +132,7 @@ class Dependencies:
 
     def check_unreferenced(self, engine: Engine) -> None:
         """Raise Conflict if a module calls the engine, which is to be removed."""
-        self._refuse(engine, self.users(engine.id), REMOVE_THEM)
+        self._refuse(engine, self.users_of(engine.id), REMOVE_THEM)
 
     @staticmethod
     def _refuse(engine: Engine, users: list[Engine], advice: str) -> None:

@@ -75,6 +75,7 @@ class Engine:
     moving: bool = False  # LOADING or DRAINING, between DORMANT and READY
     may_evict: bool = True  # its load may evict others
     wanted: Callable[[], bool] = lambda: True  # False once nobody waits for its load
+    asks: Callable[["Engine"], None] = lambda engine: None  # told when its load asks for memory, or builds
 
     @property
     def id(self) -> int:

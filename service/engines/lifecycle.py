@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from runtime_ext import Error
-from trtserve.engines.dependencies import in_order
 from trtserve.engines.engine import Engine, Past, State
 from trtserve.engines.parts import Parts
 from trtserve.engines.progress import Progress
 from trtserve.engines.residency import DoesNotFit
 from trtserve.engines.retries import Sleep, pause, retry_delays
 from trtserve.engines.room import NotWanted
+from trtserve.engines.start_order import StartOrder
 from trtserve.errors import TrtserveError, Unavailable, of_kind
 from trtserve.options.batching import AUTO
 from trtserve.options.engine_options import EngineOptions
@@ -39,8 +39,9 @@ class Lifecycle:
         self._rename, self._still = parts.rename, parts.still
         self._sleep = sleep
         self._clock = clock
+        self._order = StartOrder(())
 
-    async def recall(self) -> list[Engine]:
+    async def recall(self) -> StartOrder:
         """Show what the store holds, and return the engines to load."""
         unloaded = await self._stored(self._store.unloaded)
         engines = [
@@ -58,13 +59,8 @@ class Lifecycle:
         await self._stored(self._store.aside.warn)
         self._lookup.show(*engines)
         self._lookup.rename(names)
-        to_load = [engine for engine in engines if engine.state is State.LOADING]
-        called_last = in_order(to_load)  # a module waits for the engines that it calls
-        return [
-            engine
-            for group in reversed(called_last)
-            for engine in sorted(group, key=lambda each: each.stored.options.residency != "pinned")
-        ]
+        self._order = StartOrder(engine for engine in engines if engine.state is State.LOADING)
+        return self._order
 
     # -- loading what is kept
 
@@ -204,10 +200,18 @@ class Lifecycle:
             engine.state, engine.reason = State.FAILED, reason_of(engine, failure)
 
     async def restore(self, engine: Engine) -> None:
-        """Load a stored engine after a start; it is FAILED if that fails.
+        """Load a stored engine after a start, in its turn; it is FAILED if that fails.
 
         If memory, threads or descriptors are short, it is tried again until it is loaded or changed.
         """
+        await self._order.turn(engine)
+        engine.asks = self._order.asks
+        try:
+            await self._restore(engine)
+        finally:
+            self._order.asks(engine)
+
+    async def _restore(self, engine: Engine) -> None:
         pinned = engine.stored.options.residency == "pinned"
         engine.may_evict = pinned  # or engines of one start would evict each other
         for delay in retry_delays():
@@ -232,6 +236,7 @@ class Lifecycle:
                     ):
                         engine.state = State.FAILED
                         return
+            self._order.asks(engine)  # the others do not wait for what it lacks
             logger.warning("engine %s: is tried again in %g s", engine, delay)
             await pause(self._sleep, delay, self._loader.stopped)
 

@@ -5,21 +5,21 @@ its thread stays, and releases what it may still load. Until then nothing else c
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from runtime_ext import EngineInfo, Error, Runtime
-from runtime_ext.archive import inspect_module
 from trtserve.engines.dependencies import Dependencies
 from trtserve.engines.engine import Engine, State
+from trtserve.engines.inspection import Inspections
+from trtserve.engines.joining import NOT_CHECKED, Joining
 from trtserve.engines.room import Room, total
 from trtserve.engines.running_load import RunningLoad
 from trtserve.engines.seam_options import load_options
@@ -32,26 +32,14 @@ from trtserve.plans.child import PlanCrashed
 from trtserve.plans.trial import Checked, References, Trial, Trials
 from trtserve.settings import Settings
 from trtserve.shortage import check_memory, shortage_behind
-from trtserve.store.batch_verdict import BatchVerdict
 from trtserve.store.compiled_files import CompiledFiles
-from trtserve.store.database import StoredEngine
 from trtserve.store.load_marks import LoadMarks, Mark
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-NOT_CHECKED = Checked("it could not be checked whether that is safe; see the log", lasting=False)
-NO_TRIALS = Checked(
-    "it was not checked whether that is safe, because this server runs no plan in a process of its own first "
-    "(--trial-load off)",
-    lasting=False,
-)
-
-OF_MODULES = "requests of a module are joined only if max_batch_size says how many"
-
 DRAINS_AT_ONCE = 8  # a drain mostly waits
-CHECK = 1  # raise it with every change of batch_check.py that may find something else
 
 
 @dataclass
@@ -76,9 +64,12 @@ class Loader:
         room: Room,
         dependencies: Dependencies,
         trial: Trial | None,
+        clock: Callable[[], float],
     ) -> None:
-        """`trial` tries a plan before its first load here; None: no trial."""
+        """`trial` tries a plan before its first load here; None: no trial. `clock`, in seconds, measures what
+        loads take, in their threads."""
         self._runtime = runtime
+        self._clock = clock
         self._drain_s = settings.drain_s
         self._load_timeout_s = settings.load_timeout_s
         self._warm_ups = WarmUps(runtime, settings)
@@ -88,6 +79,8 @@ class Loader:
         self._dependencies = dependencies
         self._trials = Trials(trial) if trial is not None else None
         self.turns = Turns(settings.max_waiting_loads)
+        self._inspections = Inspections(runtime, self.turns, self._trials, dependencies)
+        self._joining = Joining(runtime, self._trials)
         self._suspects = asyncio.Lock()  # held by the suspect that is loading
         self._loads: dict[int, RunningLoad[Loaded]] = {}  # by engine ID; includes those given up
         self._given_up: set[int] = set()  # of them
@@ -159,7 +152,7 @@ class Loader:
 
     async def _load_after_trial(self, engine: Engine, plan: Path, name: str | None) -> None:
         if engine.is_module:
-            await self._inspect(engine, plan)
+            await self._inspections.inspect(engine, plan)
             await self._load_in_turn(engine, plan, name)
             return
         async with self._memory_for(engine, plan), self.turns.turn():
@@ -175,28 +168,12 @@ class Loader:
     async def load(self, engine: Engine, plan: Path) -> None:
         """Load a plan that has been loaded here before."""
         if engine.is_module and engine.stored.uses is None:  # its row was damaged
-            await self._inspect(engine, plan)
+            await self._inspections.inspect(engine, plan)
         await self._load_in_turn(engine, plan, None)
 
     async def _load_in_turn(self, engine: Engine, plan: Path, name: str | None) -> None:
         async with self._memory_for(engine, plan), self.turns.turn():
             await self._load(engine, plan, name)
-
-    async def _inspect(self, engine: Engine, plan: Path) -> None:
-        """Find out which engines a module calls, before anything of it runs here."""
-        async with self.turns.turn():
-            check_memory()
-            if self._trials is None:
-                tensors = engine.stored.options.tensors
-                found = await asyncio.to_thread(inspect_module, self._runtime, plan, tensors)
-                references = References(found.engine_ids, found.engine_names)
-            else:
-                logger.info("module %s: is inspected in a process of its own", engine)
-                told = await self._trials.run(plan, engine.stored)
-                assert isinstance(told, References), "the trial of a module inspects it"
-                references = told
-        uses = self._dependencies.resolve(references, engine.stored.uses)
-        engine.stored = replace(engine.stored, uses=uses)
 
     @asynccontextmanager
     async def _memory_for(self, engine: Engine, plan: Path) -> AsyncIterator[None]:
@@ -267,12 +244,12 @@ class Loader:
             # First, because nothing may fail here once the runtime has the engine.
             metadata = read_metadata(plan) if read_metadata is not None else None
             with self._marks.during(stored.digest):
-                began = time.perf_counter()
+                began = self._clock()
                 backend = runtime_backend(stored.backend, plan, self._runtime.backends())
                 if compiled is not None and (found := compiled.find(stored.digest)) is not None:
                     options.compiled = str(found)
                 info = self._runtime.load(stored.id, str(plan), backend, options)
-                loaded = Loaded(info, time.perf_counter() - began, metadata)
+                loaded = Loaded(info, self._clock() - began, metadata)
                 if compiled is not None:
                     compiled.keep(stored.digest, stored.plan_bytes, write_compiled)
                 return loaded
@@ -296,65 +273,12 @@ class Loader:
         engine.info, engine.load_seconds, engine.metadata = loaded.info, loaded.seconds, loaded.metadata
         logger.info("engine %s: loaded in %.2f s", shown, engine.load_seconds)
         if stored.options.leaves_open:
-            engine.info = await self._decide_batches(engine, plan, loaded.info, checked)
-            _log_batches(shown, engine.info)
+            engine.info = await self._joining.decide(engine, plan, loaded.info, checked, shown)
         try:
             await self._warm_ups.run(engine, shown)
         except BaseException:
             await self.unload(engine, drain=False)
             raise
-
-    async def _decide_batches(
-        self, engine: Engine, plan: Path, info: EngineInfo, checked: Checked | None
-    ) -> EngineInfo:
-        """Join no requests of an engine that nobody asked to batch, unless a check found that this is safe.
-
-        The check that is in the engine's row holds as long as it has the same basis. It never fails: an
-        engine that could not be checked joins no requests.
-        """
-        if info.max_batch_size == 1:
-            return info
-        if engine.is_module:
-            self._runtime.stop_joining(info.id, OF_MODULES)
-            return self._runtime.engine(info.id)
-        why = NOT_CHECKED.why
-        try:
-            basis = await asyncio.to_thread(self._basis, engine.stored, info)
-            before = engine.stored.batching
-            if checked is None and before is not None and before.basis == basis:
-                checked = Checked(before.why)
-            elif checked is None and self._trials is not None:
-                logger.info("engine %s: is checked for batches in a process of its own", engine)
-                told = await self._trials.run(plan, engine.stored)
-                checked = told if isinstance(told, Checked) else NOT_CHECKED
-            checked = checked or NO_TRIALS
-            verdict = BatchVerdict(why=checked.why, basis=basis) if checked.lasting else None
-            engine.stored = replace(engine.stored, batching=verdict)
-            why = checked.why
-        except TrtserveError as failure:
-            logger.warning("engine %s: its batches could not be checked: %s", engine, failure)
-        except Exception:
-            logger.exception("engine %s: the check of its batches failed", engine)
-        if not why:
-            return info
-        self._runtime.stop_joining(info.id, why)
-        return self._runtime.engine(info.id)
-
-    def _basis(self, stored: StoredEngine, info: EngineInfo) -> str:
-        """What the check of an engine's batches depends on, as text. Blocks."""
-        options = stored.options
-        library = self._runtime.backend_version(info.backend)
-        return json.dumps(
-            [
-                CHECK,
-                stored.plan_digest,
-                info.backend,
-                library,
-                info.device,
-                options.precision,
-                options.batch_dims,
-            ]
-        )
 
     async def _in_time(self, id: int, load: RunningLoad[Loaded]) -> Loaded:
         self._loads[id] = load
@@ -434,10 +358,3 @@ class Loader:
 
     async def _in(self, threads: Executor, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, call)
-
-
-def _log_batches(shown: str, info: EngineInfo) -> None:
-    if info.why_not_joined:
-        logger.info("engine %s: its requests are not joined: %s", shown, info.why_not_joined)
-    else:
-        logger.info("engine %s: its requests are joined into batches of up to %d", shown, info.max_batch_size)

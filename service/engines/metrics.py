@@ -18,6 +18,7 @@ from trtserve.engines.exposition import EngineFamilies, write
 from trtserve.engines.registry import Registry
 from trtserve.engines.residency_metrics import ResidencySeen, residency_metrics
 from trtserve.errors import HTTP_STATUS
+from trtserve.options.devices import left_out
 from trtserve.workers import SCRAPES
 
 NANOSECONDS = 1e9  # in a second
@@ -64,6 +65,7 @@ class _SeenEngine(NamedTuple):
     state: State
     id: int
     info: EngineInfo | None
+    asked: str  # the option `device`
     load_seconds: float | None
     cold_start_seconds: float | None
 
@@ -100,7 +102,12 @@ class EngineCollector(Collector):
         registry = self._registry
         engines = [
             _SeenEngine(
-                engine.state, engine.id, engine.info, engine.load_seconds, engine.past.cold_start_seconds
+                engine.state,
+                engine.id,
+                engine.info,
+                engine.stored.options.device,
+                engine.load_seconds,
+                engine.past.cold_start_seconds,
             )
             for engine in registry.engines()
         ]
@@ -156,8 +163,13 @@ class EngineCollector(Collector):
             seconds = _seconds(attrgetter(f"compute_{phase}"))
             yield families.counter(f"trtserve_request_compute_{phase}_seconds", meaning, seconds)
         yield families.histogram(
+            "trtserve_call_seconds",
+            "Seconds of a successful execution that an operator ran for a module.",
+            attrgetter("calls"),
+        )
+        yield families.histogram(
             "trtserve_batch_items",
-            "Items of a successful execution, of all its joined requests.",
+            "Items of a successful execution, of all its joined requests or of a module's call.",
             attrgetter("batch"),
         )
         yield families.gauge("trtserve_queue_depth", "Waiting requests.", attrgetter("queue_depth"))
@@ -229,12 +241,14 @@ class EngineCollector(Collector):
         families = EngineFamilies(self._seen.engines)
 
         def lost(engine: _SeenEngine) -> int | None:
-            has_several = engine.state is State.READY and len(engine.devices) > 1
-            return len(dead & set(engine.devices)) if has_several else None
+            if engine.state is not State.READY:
+                return None
+            devices = [*engine.devices, *left_out(engine.asked, engine.devices, dead)]
+            return sum(device in dead for device in devices) if len(devices) > 1 else None
 
         yield families.gauge(
             "trtserve_engine_replicas_lost",
-            "Devices of a READY engine that are dead, where it has several.",
+            "Devices of a READY engine that are dead, or were when it was loaded, where it has several.",
             lost,
         )
         yield families.gauge(

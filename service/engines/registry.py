@@ -69,7 +69,8 @@ class Registry:
         """`trial` tries a plan before its first load here; None: no trial.
 
         `sleep` waits before a load is tried again, and while one waits for memory; `clock`, in seconds, tells
-        how long engines stay loaded. `build` builds a plan; only tests give one.
+        what loads take, and how long engines stay loaded; it is called in any thread. `build`
+        builds a plan; only tests give one.
         """
         self._settings = settings
         self._lookup = Lookup()
@@ -86,6 +87,7 @@ class Registry:
             room=room,
             dependencies=self.dependencies,
             trial=trial,
+            clock=clock,
         )
         threads = StoreThreads()
         build = build or ProcessBuild(tensorrt_options(settings), settings.build_timeout_s)

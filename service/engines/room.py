@@ -44,6 +44,31 @@ def total(memory: Memory) -> dict[str, int]:
     return {device: sum(kinds.values()) for device, kinds in memory.items()}
 
 
+class Turn:
+    """A load's place in the queues of all its devices, which it enters in one step: so no two wait for each
+    other."""
+
+    def __init__(self, queues: list["deque[Turn]"]) -> None:
+        self._queues = queues
+        self.came = asyncio.Event()  # set once it is the first of each queue
+
+    def wait(self) -> None:
+        for queue in self._queues:
+            queue.append(self)
+        self._look()
+
+    def leave(self) -> None:
+        for queue in self._queues:
+            queue.remove(self)
+        for queue in self._queues:
+            if queue:
+                queue[0]._look()
+
+    def _look(self) -> None:
+        if all(queue[0] is self for queue in self._queues):
+            self.came.set()
+
+
 class Room:
     """Belongs to the event loop. Its caller holds the lock of the engine's ID."""
 
@@ -61,7 +86,7 @@ class Room:
         self._runtime = runtime
         self._sleep = sleep
         self._most_wait_s = settings.load_timeout_s
-        self._turns: dict[str, deque[asyncio.Event]] = {}  # by device; the first is set
+        self._queues: dict[str, deque[Turn]] = {}  # by device
         self._asked: set[str] = set()  # devices whose budget is known
         for device, size in read_budget(settings.memory_budget).items():
             self._asked.add(device)
@@ -81,28 +106,25 @@ class Room:
         needs = self._needs(engine, devices)
         for device in needs:
             await self._find_budget(device)
-        async with self._in_turn(engine, devices[0]):
+        async with self._in_turn(engine, devices):
             await self._wait_for(engine, needs)
             pinned = engine.stored.options.residency == "pinned"
             self.residency.hold(engine.id, needs, pinned=pinned)
 
     @asynccontextmanager
-    async def _in_turn(self, engine: Engine, device: str) -> AsyncIterator[None]:
+    async def _in_turn(self, engine: Engine, devices: Iterable[str]) -> AsyncIterator[None]:
         """Surrounds the search for room: of those on a device, who came first gets its room first."""
-        queue = self._turns.setdefault(device, deque())
-        turn = asyncio.Event()
-        queue.append(turn)
+        turn = Turn([self._queues.setdefault(device, deque()) for device in set(devices)])
+        turn.wait()
         try:
-            queue[0].set()
-            while not turn.is_set():
+            engine.asks(engine)
+            while not turn.came.is_set():
                 self._check(engine)
-                await pause(self._sleep, LOOK_EVERY_S, turn.wait)
+                await pause(self._sleep, LOOK_EVERY_S, turn.came.wait)
             self._check(engine)
             yield
         finally:
-            queue.remove(turn)
-            if queue:
-                queue[0].set()
+            turn.leave()
 
     def _check(self, engine: Engine) -> None:
         """Raise if the engine need not wait for memory any more."""

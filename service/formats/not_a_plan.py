@@ -6,8 +6,10 @@ The first bytes identify a file; the sentences are for the person who picked the
 import json
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
+
+from trtserve.formats.zip_head import ZIP_HEADER, zip_names
 
 HEAD_BYTES = 64 * 1024
 """How many bytes of a file's beginning to examine; a shorter file is examined whole."""
@@ -76,10 +78,6 @@ def _magic(head: bytes) -> Foreign | None:
     return None
 
 
-ZIP_HEADER = b"PK\x03\x04"
-ZIP_HEADER_BYTES = 30  # up to the name
-ZIP_NAME_BYTES = 256  # the rest of a name does not matter
-
 _TORCH_EXPORT = re.compile(r"(^|/)(archive_format|models/[^/]+\.json|serialized_exported_program\.json)$")
 
 
@@ -97,21 +95,6 @@ def _zip(head: bytes) -> Foreign | None:
         return Foreign("an archive of NumPy arrays (.npz)", "Upload the model, not its data.")
     beginning = f" that begins with {names[0][:60]}" if names else ""
     return Foreign(f"a zip archive{beginning}", "Unpack it and upload the plan inside.")
-
-
-def zip_names(head: bytes) -> Iterator[tuple[str, int]]:
-    """Names in the local headers that lie within `head` (PKWARE's APPNOTE, 4.3.7), cut to ZIP_NAME_BYTES, and
-    where each header begins.
-
-    Each search continues after the previous name: headers inside names, which only a hostile file has,
-    would make this quadratic.
-    """
-    header = head.find(ZIP_HEADER)
-    while 0 <= header <= len(head) - ZIP_HEADER_BYTES:
-        (length,) = struct.unpack_from("<H", head, header + 26)
-        begin = header + ZIP_HEADER_BYTES
-        yield head[begin : begin + min(length, ZIP_NAME_BYTES)].decode(errors="replace"), header
-        header = head.find(ZIP_HEADER, begin + length)
 
 
 def _safetensors(head: bytes) -> Foreign | None:

@@ -4,7 +4,7 @@ import re
 import struct
 
 from trtserve.formats.format import Format, Sniffed
-from trtserve.formats.not_a_plan import ZIP_HEADER, ZIP_HEADER_BYTES, zip_names
+from trtserve.formats.zip_head import ZIP_HEADER, ZIP_HEADER_BYTES, zip_names
 
 FIRST_OPCODES = 256  # bytes of a pickle, in which it names the class of the module
 FIRST_TENSOR = re.compile(r"[^/]+/data/[0-9]+")  # torch.save() writes these behind data.pkl

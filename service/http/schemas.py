@@ -9,6 +9,7 @@ from runtime_ext import Condition, EngineInfo, ShapeRange, TensorSpec
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.room import Memory
 from trtserve.options.batching import AUTO, read_dims, read_sizes
+from trtserve.options.devices import left_out
 from trtserve.text import sentence
 
 
@@ -117,20 +118,22 @@ class ReplicaModel(BaseModel):
     """An engine on one of its devices."""
 
     device: str
-    instances: int
+    instances: int = Field(description="0 where the device was dead at the load.")
     alive: bool = Field(description="False once the device is dead: the others answer until a restart.")
     reason: str | None = Field(description="Why the device is dead.")
 
     @classmethod
-    def all_of(cls, info: EngineInfo, dead: Mapping[str, str]) -> list[Self]:
+    def all_of(cls, info: EngineInfo, option: str, dead: Mapping[str, str]) -> list[Self]:
+        """Those of a loaded engine, and of the devices that its load left out because they were dead."""
+        missing = left_out(option, info.devices, dead)
         return [
             cls(
                 device=device,
-                instances=info.instances,
+                instances=0 if device in missing else info.instances,
                 alive=device not in dead,
                 reason=sentence(dead[device]) if device in dead else None,
             )
-            for device in info.devices
+            for device in [*info.devices, *missing]
         ]
 
 
@@ -236,12 +239,12 @@ class EngineModel(BaseModel):
             load_seconds=engine.load_seconds,
             memory=memory,
             cold_start_seconds=engine.past.cold_start_seconds,
-            replicas=ReplicaModel.all_of(info, dead) if info else [],
+            replicas=ReplicaModel.all_of(info, stored.options.device, dead) if info else [],
             inputs=[InputModel.of(spec) for spec in info.inputs] if info else [],
             outputs=[OutputModel.of(spec) for spec in info.outputs] if info else [],
             properties=info.properties if info else {},
             build=BuildModel.of(engine),
-            uses=stored.uses.engines if stored.uses is not None else [],
+            uses=list(stored.uses.engines) if stored.uses is not None else [],
             used_by=[user.id for user in users],
             metadata=engine.metadata,
         )

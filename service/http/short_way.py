@@ -6,8 +6,7 @@ inference with anything unusual about it, takes the long way through uvicorn and
 the same routes and refuses with the same sentences. So this is only an optimisation: without it the service
 gives the same answers.
 
-A request's head is looked up by what matters in it, so requests whose heads differ in anything else take the
-short way too (see short_heads).
+A head is looked up by what matters in it, so heads that differ in anything else are one (see short_heads).
 """
 
 import logging

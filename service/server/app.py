@@ -16,6 +16,7 @@ from trtserve.access.guard import Guard
 from trtserve.access.opening import demands_tokens
 from trtserve.engines.gpu_metrics import GpuCollector
 from trtserve.engines.metrics import Metrics
+from trtserve.engines.module_files import ModuleFiles
 from trtserve.engines.registry import Registry
 from trtserve.engines.seam_options import openvino_options, tensorrt_options
 from trtserve.http import error_answers
@@ -212,6 +213,7 @@ def _assembled(
         store=store,
         runtime=runtime,
         registry=registry,
+        module_files=ModuleFiles(runtime),
         models=Models(registry, runtime),
         repository=Repository(settings, store, runtime, registry),
         completions=completions,

@@ -1,5 +1,7 @@
 """What the store keeps of the engines that a module calls."""
 
+from functools import cached_property
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 
@@ -11,10 +13,10 @@ class Uses(BaseModel):
     ids: tuple[int, ...] = ()  # of engines that the graph calls by ID
     names: dict[str, int] = {}  # what the names in the graph stood for when it was uploaded
 
-    @property
-    def engines(self) -> list[int]:
+    @cached_property
+    def engines(self) -> tuple[int, ...]:
         """The IDs of all, each once, in ascending order."""
-        return sorted({*self.ids, *self.names.values()})
+        return tuple(sorted({*self.ids, *self.names.values()}))
 
 
 def read_uses(text: object) -> Uses | None:

@@ -47,7 +47,7 @@ def grpc_server(shared_grpc_server: Server) -> Iterator[Server]:
 
 
 def remove_all(server: Server) -> None:
-    for engine in server.client.get("/engines").json()["engines"]:
+    for engine in reversed(server.client.get("/engines").json()["engines"]):  # modules before what they call
         server.client.delete(f"/engines/{engine['id']}").raise_for_status()
     leftovers = [path.name for folder in ("incoming", "plans") for path in (server.store / folder).iterdir()]
     assert leftovers == []

@@ -110,13 +110,50 @@ def test_a_module_answers_as_pytorch_does_at_every_door(served: Server) -> None:
     assert served.metric("trtserve_requests_total", engine="pipeline", outcome="Success") == 15
 
 
+def test_what_a_module_calls_counts_as_executions_of_its_engine(served: Server) -> None:
+    for _ in range(3):
+        is_right(served, "/modules/pipeline/infer")
+    of_net, of_pipeline = (
+        served.client.get(f"/v2/models/{name}/stats").json()["model_stats"][0] for name in ("net", "pipeline")
+    )
+    assert (of_net["execution_count"], of_net["inference_count"]) == (3, 6)
+    assert [batch["batch_size"] for batch in of_net["batch_stats"]] == [2]
+    assert of_net["batch_stats"][0]["compute_infer"]["count"] == 3
+    assert of_net["inference_stats"]["success"]["count"] == 0
+    assert of_pipeline["inference_stats"]["success"]["count"] == 3
+    assert served.metric("trtserve_call_seconds_count", engine="net") == 3
+    assert served.metric("trtserve_call_seconds_count", engine="pipeline") == 0
+
+
+def calls_net(x: torch.Tensor) -> torch.Tensor:
+    return torch.ops.trt.execute_engine_list(torch.ops.trt.engine("net"), [x])[0]
+
+
+class Forks(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        whole = torch.jit.fork(calls_net, x)
+        part = torch.jit.fork(calls_net, x[:, :3])
+        return torch.jit.wait(whole) + torch.jit.wait(part)
+
+
+def test_the_error_of_an_engine_in_a_fork_reaches_the_client_as_it_is(tmp_path: Path) -> None:
+    document = {"inputs": tensors(x=("FP32", [-1, SIDE])), "outputs": tensors(y=("FP32", [-1, SIDE]))}
+    inputs = [{"name": "x", "shape": list(X.shape), "datatype": "FP32", "data": X.ravel().tolist()}]
+    with Server(tmp_path / "store") as server:
+        add(server, "/engines", network(), name="net")
+        add(server, "/modules", archive(Forks(), json.dumps(document)), name="forks")
+        answer = server.client.post("/modules/forks/infer", json={"inputs": inputs})
+    told = {"error": "Input 'x' has shape [2, 3]; the engine takes [?, 8].", "code": "InvalidInput"}
+    assert (answer.status_code, answer.json()) == (400, told)
+
+
 def test_a_module_is_described_like_an_engine(served: Server) -> None:
     module = served.client.get("/modules/pipeline").json()
     engine = served.client.get("/engines/net").json()
     assert (module["uses"], engine["used_by"]) == ([engine["id"]], [module["id"]])
     assert (module["format"], module["backend"], module["max_batch_size"]) == ("torchscript",) * 2 + (16,)
     assert [m["id"] for m in served.client.get("/modules").json()["modules"]] == [module["id"]]
-    assert len(served.client.get("/engines").json()["engines"]) == 2
+    assert served.client.get("/engines").json()["engines"] == [engine, module]
     metadata = served.client.get("/v2/models/pipeline").json()
     assert metadata["platform"] == "pytorch_libtorch"
     assert [t["name"] for t in metadata["outputs"]] == ["p", "best"]

@@ -62,3 +62,13 @@ def wrapped(plan: bytes) -> bytes:
 def ultralytics_plan() -> bytes:
     """Make a TensorRT plan as Ultralytics writes it."""
     return wrapped(tensorrt_plan())
+
+
+def padding(size: int) -> bytes:
+    """A field to append to an ONNX model: `size` bytes of metadata_props."""
+    length = bytearray()
+    rest = size
+    while rest >= 0x80:
+        length.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes([14 << 3 | 2, *length, rest]) + bytes(size)

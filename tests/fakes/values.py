@@ -193,6 +193,7 @@ class EngineStats:
     compute: Histogram = field(default_factory=Histogram)
     total: Histogram = field(default_factory=Histogram)
     failed: Histogram = field(default_factory=Histogram)
+    calls: Histogram = field(default_factory=Histogram)
     batch: Histogram = field(default_factory=lambda: Histogram([1.0, 2.0, 4.0]))
     success: Duration = field(default_factory=Duration)
     fail: Duration = field(default_factory=Duration)

@@ -126,7 +126,7 @@ const std::set<std::string_view>& vision() {
 }
 
 const std::set<std::string_view>& engines() {
-  static const std::set<std::string_view> kEngines = {"execute_engine", "execute_engine_list", "engine"};
+  static const std::set<std::string_view> kEngines = {"execute_engine_list", "engine"};
   return kEngines;
 }
 

@@ -52,7 +52,7 @@ bool is_out_of_memory(const std::string& text) {
 }  // namespace
 
 std::vector<at::Tensor> TorchScriptContext::execute(c10::ArrayRef<at::Tensor> inputs) {
-  const auto run = std::make_shared<GraphRun>();
+  const auto run = std::make_shared<GraphRun>(device_);
   {
     const std::lock_guard lock(mutex_);
     running_ = run;

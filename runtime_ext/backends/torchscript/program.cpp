@@ -1,5 +1,8 @@
 #include "backends/torchscript/program.h"
 
+#include <map>
+
+#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/freeze_module.h>
 #include <torch/csrc/jit/passes/inliner.h>
@@ -19,6 +22,9 @@ using torch::jit::Graph;
 using torch::jit::Node;
 
 namespace {
+
+/// A few short functions that call one another twice would otherwise take all memory.
+constexpr size_t kMostNodes = 100'000;
 
 // In each loop, so that an execution that nobody wants ends: the interpreter itself cannot be stopped.
 const torch::jit::RegisterOperators check_wanted({torch::jit::Operator(
@@ -52,11 +58,54 @@ void make_loops_stop(Graph& graph) {
   }
 }
 
+/// The graph of the function or the method that a node calls; null for another node.
+std::shared_ptr<Graph> called(const Node& node) {
+  torch::jit::Function* function = nullptr;
+  if (node.kind() == c10::prim::CallMethod) {
+    if (const auto type = node.input(0)->type()->cast<c10::ClassType>()) {
+      function = type->findMethod(node.s(c10::attr::name));
+    }
+  } else if (node.kind() == c10::prim::CallFunction) {
+    if (const auto type = node.input(0)->type()->cast<c10::FunctionType>()) function = type->function();
+  }
+  auto* scripted = function == nullptr ? nullptr : torch::jit::tryToGraphFunction(*function);
+  return scripted == nullptr ? nullptr : scripted->graph();
+}
+
+size_t count_nodes(Graph& graph) {
+  size_t nodes = 0;
+  for_each_node(graph, [&](Node& /*node*/) { ++nodes; });
+  return nodes;
+}
+
+/// Writes all calls out, also those of what is called: one pass of torch takes only the calls that it finds.
+void inline_calls(Graph& graph) {
+  for (;;) {
+    size_t nodes = 0;
+    bool calls = false;
+    std::map<const Graph*, size_t> sizes;  // of the graphs that are called
+    for_each_node(graph, [&](Node& node) {
+      ++nodes;
+      const auto inner = called(node);
+      if (inner == nullptr) return;
+      calls = true;
+      const auto [size, is_new] = sizes.try_emplace(inner.get());
+      if (is_new) size->second = count_nodes(*inner);
+      nodes += size->second;
+    });
+    if (!calls) return;
+    if (nodes > kMostNodes) {
+      fail(Kind::InvalidInput, "the module has more than ", kMostNodes,
+           " operations once its calls are written out, which is the most that is allowed: use loops");
+    }
+    for_each_graph(graph, [](Graph& inner) { torch::jit::Inline(inner); });
+  }
+}
+
 torch::jit::Module frozen(torch::jit::Module module) {
   // First, because freezing takes away the methods of the modules inside.
   const auto graph = module.get_method("forward").graph();
-  torch::jit::Inline(*graph);
-  for_each_graph(*graph, [](Graph& inner) { torch::jit::Inline(inner); });
+  inline_calls(*graph);
   module.eval();
   auto done = torch::jit::freeze_module(module);
   drop_effects(*done.get_method("forward").graph());

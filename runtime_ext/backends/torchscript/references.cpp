@@ -13,10 +13,7 @@ using torch::jit::Node;
 
 namespace {
 
-bool is_call(const Node& node) {
-  return node.kind() == c10::Symbol::fromQualString("trt::execute_engine_list") ||
-         node.kind() == c10::Symbol::fromQualString("trt::execute_engine");
-}
+bool is_call(const Node& node) { return node.kind() == c10::Symbol::fromQualString("trt::execute_engine_list"); }
 
 bool is_name(const Node& node) { return node.kind() == c10::Symbol::fromQualString("trt::engine"); }
 

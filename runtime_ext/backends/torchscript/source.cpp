@@ -57,9 +57,27 @@ void check_method(const std::string& file, const TreeRef& tree) {
        ": code that runs while a module is loaded is not allowed");
 }
 
+/// `ops.trt.execute_engine`, as torch.jit.save writes it, or with `torch.` before.
+bool is_variadic(const torch::jit::Select& select) {
+  if (select.selector().name() != "execute_engine" || select.value().kind() != '.') return false;
+  const torch::jit::Select space(select.value());
+  if (space.selector().name() != "trt") return false;
+  if (space.value().kind() == '.') return torch::jit::Select(space.value()).selector().name() == "ops";
+  return space.value().kind() == torch::jit::TK_VAR && torch::jit::Var(space.value()).name().name() == "ops";
+}
+
+/// Refused here, because torch's own refusal of such a call does not say what to do.
+void check_select(const std::string& file, const TreeRef& tree) {
+  if (!is_variadic(torch::jit::Select(tree))) return;
+  fail(Kind::InvalidInput, "the module's ", file,
+       " calls trt::execute_engine: it takes any number of arguments, so a call of it that comes from a file does not "
+       "type-check. Call torch.ops.trt.execute_engine_list(id, [tensors]) instead");
+}
+
 void check_tree(const std::string& file, const TreeRef& tree, int depth) {
   if (depth > kDepth) fail(Kind::InvalidInput, "the module's ", file, " is nested too deeply");
   if (tree->kind() == torch::jit::TK_DEF) check_method(file, tree);
+  if (tree->kind() == '.') check_select(file, tree);
   if (tree->kind() == torch::jit::TK_PARAM) check_default(file, torch::jit::Param(tree));
   for (const auto& child : tree->trees()) check_tree(file, child, depth + 1);
 }

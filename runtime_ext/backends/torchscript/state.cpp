@@ -23,18 +23,23 @@ namespace {
 /// True for a node that yields what all executions share.
 bool is_shared(const Node& node) { return node.kind() == c10::prim::GetAttr || node.kind() == c10::prim::Constant; }
 
-bool forks(Graph& graph) {
-  bool found = false;
-  for_each_node(graph, [&](const Node& node) { found = found || node.kind() == c10::prim::fork; });
-  return found;
+std::shared_ptr<Graph> without_forks(Graph& graph);
+
+/// torch's pass does not look into the graph of a fork, and fails on a fork in it. So inner ones go first, in copies:
+/// the graphs of forks belong to the module.
+void replace_forked_graphs(torch::jit::Block& block) {
+  for (auto* node : block.nodes()) {
+    for (auto* inner : node->blocks()) replace_forked_graphs(*inner);
+    if (node->kind() == c10::prim::fork) node->g_(c10::attr::Subgraph, without_forks(*forked(*node)));
+  }
 }
 
-/// The graph with the tasks of its forks in their places: only so does the analysis know what they write to. Of a fork
-/// whose future goes astray, it assumes the worst.
+/// A copy of the graph with the tasks of its forks in their places: only so does the analysis know what they write to.
+/// Of a fork whose future goes astray, it assumes the worst.
 std::shared_ptr<Graph> without_forks(Graph& graph) {
-  constexpr int kDepth = 16;  // of forks in forks
   auto whole = graph.copy();
-  for (int i = 0; i < kDepth && forks(*whole); ++i) torch::jit::InlineForkWait(whole);
+  replace_forked_graphs(*whole->block());
+  torch::jit::InlineForkWait(whole);
   return whole;
 }
 

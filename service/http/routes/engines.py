@@ -1,13 +1,15 @@
 """The engines resource: upload a plan, look at engines, remove them."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from trtserve.engines import readiness
+from trtserve.engines.module_files import ModuleFile
 from trtserve.http import bodies
 from trtserve.http.content_coding import check_plain
 from trtserve.http.prefer import RESPOND_ASYNC, prefers_async
@@ -18,7 +20,7 @@ from trtserve.plans.receive import receive_plan
 from trtserve.services import Services, services_for
 
 if TYPE_CHECKING:
-    from trtserve.engines.engine import Resolved
+    from trtserve.engines.engine import Engine, Resolved
 
 router = APIRouter(tags=["engines"])
 
@@ -139,7 +141,8 @@ def list_page(
     following = None if last is None else f"{request.url.path}?limit={limit}&after={last}"
     if following is not None:
         response.headers["Link"] = f'<{following}>; rel="next"'
-    return [shown(services, resolved) for resolved in found], following
+    users = services.registry.dependencies.users()
+    return [_model(services, resolved, users.get(resolved.engine.id, [])) for resolved in found], following
 
 
 @router.get("/engines/{ref}")
@@ -150,6 +153,11 @@ async def get_engine(request: Request, ref: str) -> EngineModel:
 
 
 def shown(services: Services, resolved: "Resolved") -> EngineModel:
+    users = services.registry.dependencies.users_of(resolved.engine.id)
+    return _model(services, resolved, users)
+
+
+def _model(services: Services, resolved: "Resolved", users: Sequence["Engine"]) -> EngineModel:
     runtime, engine = services.runtime, resolved.engine
     condition = readiness.condition(runtime, engine)
     return EngineModel.of(
@@ -157,7 +165,7 @@ def shown(services: Services, resolved: "Resolved") -> EngineModel:
         condition,
         readiness.memory(runtime, engine),
         runtime.dead_devices(),
-        services.registry.dependencies.users(engine.id),
+        users,
     )
 
 
@@ -206,16 +214,38 @@ async def get_layers(request: Request, ref: str) -> Response:
     response_class=Response,
     responses={200: {"content": {"application/octet-stream": {"schema": OCTETS}}}},
 )
-async def get_module(request: Request, ref: str) -> Response:
+async def get_module(
+    request: Request,
+    ref: str,
+    plan: Annotated[
+        bool,
+        Query(description="Put the plan into the file; without it, the module calls the engine by its ID."),
+    ] = True,
+) -> Response:
     """The wrapper as a TorchScript file.
 
-    torch.jit.load reads it in a process that has imported runtime_ext and holds the engine of this ID.
+    torch.jit.load reads it in a process that has imported runtime_ext, and stands the engine up from the plan
+    inside. With `plan=false`, the process must hold the engine of this ID. A module has no plan: 501.
     """
     services = services_for(request)
     engine, name, _ = await services.registry.demand.resident(ref)
+    headers = {"Content-Disposition": f'attachment; filename="{name or engine.id}.pt"'}
+    if plan:
+        file = await services.module_files.open(engine, services.store.plan_path(engine.stored))
+        return _FileAnswer(file, headers)
     module = await asyncio.to_thread(services.runtime.module_bytes, engine.id)
-    return Response(
-        module,
-        media_type="application/octet-stream",
-        headers={"Content-Disposition": f'attachment; filename="{name or engine.id}.pt"'},
-    )
+    return Response(module, media_type="application/octet-stream", headers=headers)
+
+
+class _FileAnswer(StreamingResponse):
+    """Sends a module's file as it is written, and closes it however that ends."""
+
+    def __init__(self, file: ModuleFile, headers: dict[str, str]) -> None:
+        super().__init__(file.pieces(), media_type="application/octet-stream", headers=headers)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()

@@ -256,8 +256,57 @@ def test_a_loop_of_torchscript_that_depends_on_data_is_refused_and_named() -> No
                 x = x / 2
             return x
 
-    with pytest.raises(CompileError, match=r"the model cannot be exported: .*prim::Loop"):
+    with pytest.raises(CompileError, match=r"the model cannot be exported: .*prim::Loop") as refused:
         runtime_ext.compile(torch.jit.script(Looping()), [torch.ones(2, 3)])
+    assert "The model has prim::Loop: while bool(x.sum() > 1):" in str(refused.value)
+
+
+class Chooses(nn.Module):
+    """A branch of TorchScript that depends on data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layer(x)
+        y = y + 1 if bool(x.sum() > 0) else y * 3
+        return torch.mode(y).values
+
+
+def test_a_branch_of_torchscript_runs_in_the_engine_whichever_side_is_taken() -> None:
+    model = Chooses().eval()
+    compiled = runtime_ext.compile(torch.jit.script(model), [torch.ones(2, 3)])
+    assert compiled.in_torch == ["aten::mode"]
+    for x in (torch.ones(2, 3), -torch.ones(2, 3)):
+        check(compiled.module, model, x)
+
+
+def test_a_branch_that_no_engine_can_have_is_refused_and_named() -> None:
+    class Counts(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.relu()
+            return torch.histc(y, 3) if bool(x.sum() > 0) else y.sum(0)
+
+    with pytest.raises(CompileError, match="node cond is a branch that depends on data"):
+        runtime_ext.compile(torch.jit.script(Counts()), [torch.ones(2, 3)])
+
+
+def test_a_loop_with_a_constant_number_of_turns_is_unrolled() -> None:
+    class Three(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(3):
+                x = self.layer(x)
+            return x
+
+    model = Three().eval()
+    compiled = runtime_ext.compile(torch.jit.script(model), [torch.ones(2, 3)])
+    assert compiled.in_engine == ["aten::linear"] * 3
+    check(compiled.module, model, torch.rand(2, 3))
 
 
 def test_a_result_that_is_not_pytorchs_is_refused() -> None:
@@ -270,8 +319,14 @@ def test_a_result_that_is_not_pytorchs_is_refused() -> None:
 
 
 def test_a_backend_that_the_compiler_does_not_build_for_is_refused() -> None:
-    with pytest.raises(CompileError, match="backend is 'tensorrt'; the compiler builds for openvino"):
-        runtime_ext.compile(Net().eval(), [torch.rand(1, 3, 16, 16)], backend="tensorrt")
+    with pytest.raises(CompileError, match="backend is 'tvm'; the compiler builds for openvino and tensorrt"):
+        runtime_ext.compile(Net().eval(), [torch.rand(1, 3, 16, 16)], backend="tvm")
+
+
+def test_options_of_a_build_are_refused_for_a_backend_that_builds_nothing() -> None:
+    build = runtime_ext.BuildOptions(precision="f16")
+    with pytest.raises(CompileError, match="`build` is for tensorrt"):
+        runtime_ext.compile(Net().eval(), [torch.rand(1, 3, 16, 16)], build=build)
 
 
 def test_a_size_that_both_sides_need_does_not_cross_the_border() -> None:

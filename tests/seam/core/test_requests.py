@@ -96,6 +96,40 @@ def test_a_request_whose_deadline_has_passed_ends_while_the_instance_is_still_bu
     assert [c.kind for c in still_harness.wait(running, patient)] == [None, None]
 
 
+def test_each_engine_ends_its_requests_at_their_own_deadlines(
+    still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
+) -> None:
+    gate = gates.new()
+    one, other, third = [still_harness.load_toy(gated(gate)) for _ in range(3)]
+    running = [still_harness.submit(engine, x=ONES) for engine in (one, other, third)]
+    gates.wait_for(gate, 3)
+    last = still_harness.submit(one, timeout_ns=5_000, x=ONES)
+    first = still_harness.submit(one, timeout_ns=1_000, x=ONES)
+    second = still_harness.submit(other, timeout_ns=3_000, x=ONES)
+    for ticket, passed in ((first, 1_000), (second, 2_000), (last, 2_000)):
+        clock.advance(passed)
+        assert still_harness.wait(ticket)[0].kind == "DeadlineExceeded"
+        assert still_harness.taken() == []
+    gates.open(gate)
+    assert [c.kind for c in still_harness.wait(*running)] == [None] * 3
+
+
+def test_instances_do_not_run_far_ahead_of_whoever_takes_their_answers(
+    still_harness: Harness, clock: runtime_ext.ManualClock
+) -> None:
+    engine = still_harness.load_toy("input x FP32 -1\noutput y x 2")
+    x = np.ones(2**20, np.float32)  # 4 MiB: two answers fill what may wait
+    tickets = [still_harness.submit(engine, x=x) for _ in range(8)]
+
+    def executions() -> int:
+        return still_harness.stats(engine).execution_count
+
+    wait_until(lambda: executions() == 2, "the first two answers")
+    clock.advance(1_000_000_000)  # whoever takes them may be waiting for the instance
+    wait_until(lambda: executions() == 3, "the third answer")
+    assert [c.kind for c in still_harness.wait(*tickets)] == [None] * 8
+
+
 def test_queue_and_compute_time_are_measured_separately(
     still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
 ) -> None:

@@ -1,15 +1,7 @@
-"""Engines of a program without a server: load_engine, wrap, and modules that carry their engine."""
+"""Engines of a program without a server: load_engine and wrap."""
 
-import copy
-import gc
 import hashlib
-import io
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,86 +9,11 @@ import torch
 
 import runtime_ext
 from runtime_ext import _C
-from runtime_ext.backends import plugin_path
 from tests.seam.conftest import Gates, Harness, RunInThread
-from tests.seam.models import as_blob, doubling, scaling
+from tests.seam.models import as_blob, scaling
+from tests.seam.ops.in_process import DOUBLE, Around, X, is_loaded, loaded, refusal, run, saved, toy
 
-DOUBLE = "input x FP32 -1 4\noutput y x 2"
-X = torch.arange(8.0).reshape(2, 4)
-ENGINE_CLASS = "__torch__.torch.classes.trt.Engine"
-
-LOAD_AND_RUN = """
-import sys
-import torch, runtime_ext
-module = torch.jit.load(sys.argv[1])
-print(module(torch.arange(8.0).reshape(2, 4)).tolist())
-"""
-
-
-@cache
-def register_toy() -> None:
-    _C.register_process_backend("toy", str(plugin_path("toy")))
-
-
-@pytest.fixture(autouse=True)
-def _no_engines_are_left(gates: Gates) -> Iterator[None]:
-    register_toy()
-    yield
-    gates.open_all()
-    runtime_ext.shutdown()
-
-
-@pytest.fixture
-def double(tmp_path: Path) -> Path:
-    return doubling(tmp_path / "double.onnx")
-
-
-def toy(folder: Path, text: str) -> Path:
-    """Write a toy plan, given without its first line."""
-    path = folder / "toy.plan"
-    path.write_text(f"toy 1\n{text}\n")
-    return path
-
-
-def is_loaded(engine: int) -> bool:
-    gc.collect()
-    try:
-        _C.engine_info(engine)
-    except runtime_ext.Error:
-        return False
-    return True
-
-
-def refusal(kind: str, call: Callable[[], object]) -> str:
-    with pytest.raises(runtime_ext.Error) as refused:
-        call()
-    assert refused.value.kind == kind
-    return str(refused.value)
-
-
-def saved(module: torch.jit.ScriptModule) -> bytes:
-    file = io.BytesIO()
-    torch.jit.save(module, file)
-    return file.getvalue()
-
-
-def loaded(file: bytes) -> torch.jit.ScriptModule:
-    return torch.jit.load(io.BytesIO(file))
-
-
-def run(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-c", code, *arguments]
-    environment = {"PYTHONPATH": ":".join(sys.path), "PATH": os.environ["PATH"]}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-class Around(torch.nn.Module):
-    def __init__(self, inner: torch.nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.inner(x + 1) - 1
+pytestmark = pytest.mark.usefixtures("process_engines")
 
 
 # -- loading
@@ -221,15 +138,6 @@ def test_an_engine_of_a_runtime_has_no_portable_module_but_is_wrapped(harness: H
     refusal("NotFound", lambda: runtime_ext.wrap(engine, portable=True))
 
 
-def test_a_runtime_writes_a_module_that_carries_its_engine(harness: Harness, double: Path) -> None:
-    engine = harness.load_file(double, name="double")
-    file = harness.folder / "double.pt"
-    harness.runtime.write_module(engine, str(double), str(file))
-    assert "it is a runtime's" in refusal("Conflict", lambda: torch.jit.load(file))
-    harness.runtime.close()
-    assert torch.equal(torch.jit.load(file)(X), 2 * X)
-
-
 # -- the wrapper
 
 
@@ -264,138 +172,6 @@ def test_many_threads_call_one_wrapper(gates: Gates, tmp_path: Path, run_in_thre
     for value, call in enumerate(calls):
         assert all(torch.equal(y, 2 * (X + value) + 1) for y in call.result())
     assert gates.most_in_one_context == 1
-
-
-# -- modules that carry their engine
-
-
-@pytest.fixture
-def portable(double: Path) -> torch.jit.ScriptModule:
-    engine = runtime_ext.load_engine(double, name="double")
-    module = runtime_ext.wrap(engine, portable=True)
-    runtime_ext.unload_engine(engine)
-    return module
-
-
-def engine_of(module: torch.jit.ScriptModule) -> int:
-    found: int = module.runtime_ext_engine.id()
-    return found
-
-
-def test_the_end_of_the_last_portable_module_unloads_the_engine(double: Path) -> None:
-    engine = runtime_ext.load_engine(double)
-    module = runtime_ext.wrap(engine, portable=True)
-    again = loaded(saved(module))
-    runtime_ext.unload_engine(engine)
-    refusal("NotFound", lambda: runtime_ext.unload_engine(engine))
-    assert torch.equal(module(X), 2 * X)
-    del module
-    assert is_loaded(engine)
-    del again
-    assert not is_loaded(engine)
-
-
-def test_a_portable_module_runs_in_a_fresh_process_that_has_nothing_but_its_file(
-    portable: torch.jit.ScriptModule, tmp_path: Path
-) -> None:
-    file = tmp_path / "portable.pt"
-    portable.save(str(file))
-    (tmp_path / "double.onnx").unlink()
-    ended = run(LOAD_AND_RUN, str(file))
-    assert (ended.stdout, ended.stderr) == (f"{(2 * X).tolist()}\n", "")
-
-
-def test_a_process_that_has_not_imported_the_package_is_told_what_is_missing(
-    portable: torch.jit.ScriptModule, tmp_path: Path
-) -> None:
-    file = tmp_path / "portable.pt"
-    portable.save(str(file))
-    ended = run("import sys, torch; torch.jit.load(sys.argv[1])", str(file))
-    assert f"Unknown type name '{ENGINE_CLASS}'" in ended.stderr
-    assert f"runtime_ext_engine : {ENGINE_CLASS}" in ended.stderr
-
-
-SURVIVED: dict[str, Callable[[torch.jit.ScriptModule], torch.jit.ScriptModule]] = {
-    "saved": lambda module: loaded(saved(module)),
-    "saved twice": lambda module: loaded(saved(loaded(saved(module)))),
-    "frozen": lambda module: torch.jit.freeze(module.eval()),
-    "frozen and saved": lambda module: loaded(saved(torch.jit.freeze(module.eval()))),
-    "copied": copy.deepcopy,
-    "moved": lambda module: module.to("cpu").to(torch.float64),
-    "loaded elsewhere": lambda module: torch.jit.load(io.BytesIO(saved(module)), map_location="cpu"),
-    "optimized": lambda module: torch.jit.optimize_for_inference(module.eval()),
-}
-
-
-@pytest.mark.parametrize("how", SURVIVED)
-def test_a_portable_module_survives_and_the_copy_alone_keeps_the_engine(double: Path, how: str) -> None:
-    engine = runtime_ext.load_engine(double)
-    module = runtime_ext.wrap(engine, portable=True)
-    copied = SURVIVED[how](module)
-    runtime_ext.unload_engine(engine)
-    del module
-    gc.collect()
-    assert torch.equal(copied(X), 2 * X)
-    del copied
-    assert not is_loaded(engine)
-
-
-def test_a_portable_module_inside_scripted_code_is_saved_with_it(portable: torch.jit.ScriptModule) -> None:
-    file = saved(torch.jit.script(Around(portable)))
-    runtime_ext.shutdown()
-    assert torch.equal(loaded(file)(X), 2 * X + 1)
-
-
-def test_a_loaded_module_has_the_options_of_the_engine(double: Path) -> None:
-    options = {"instances": 1, "threads": 2, "precision": "f32", "name": "double"}
-    engine = runtime_ext.load_engine(double, **options)
-    file = saved(runtime_ext.wrap(engine, portable=True))
-    runtime_ext.shutdown()
-    module = loaded(file)
-    info = _C.engine_info(engine_of(module))
-    assert (info.id, info.name, info.instances) == (engine, "double", 1)
-    assert runtime_ext.load_engine(double, **options) == engine
-
-
-def test_a_module_of_a_plan_that_is_loaded_with_other_options_is_refused(double: Path) -> None:
-    engine = runtime_ext.load_engine(double, instances=2)
-    file = saved(runtime_ext.wrap(engine, portable=True))
-    runtime_ext.unload_engine(engine)
-    gc.collect()
-    runtime_ext.load_engine(double, instances=1)
-    assert "another value of the option instances" in refusal("Conflict", lambda: loaded(file))
-
-
-def test_a_module_whose_plans_file_was_changed_cannot_be_saved(
-    portable: torch.jit.ScriptModule, double: Path
-) -> None:
-    double.write_bytes(double.read_bytes()[:-1])
-    refusal("Conflict", lambda: saved(portable))
-
-
-def test_a_module_outlives_the_shutdown_and_then_says_that_its_engine_is_gone(
-    portable: torch.jit.ScriptModule,
-) -> None:
-    runtime_ext.shutdown()
-    with pytest.raises(RuntimeError, match="there is no engine"):
-        portable(X)
-
-
-def test_the_end_of_a_module_from_before_a_shutdown_leaves_later_engines_alone(double: Path) -> None:
-    engine = runtime_ext.load_engine(double)
-    module = runtime_ext.wrap(engine, portable=True)
-    runtime_ext.shutdown()
-    assert runtime_ext.load_engine(double) == engine
-    del module
-    assert is_loaded(engine)
-
-
-def test_a_program_may_end_while_its_modules_exist(portable: torch.jit.ScriptModule, tmp_path: Path) -> None:
-    file = tmp_path / "portable.pt"
-    portable.save(str(file))
-    code = f"{LOAD_AND_RUN}\nimport builtins; builtins.kept = module"
-    ended = run(code, str(file))
-    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 # -- the documentation

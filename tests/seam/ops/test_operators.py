@@ -14,6 +14,7 @@ from tests.seam.conftest import Gates, Harness, RunInThread
 from tests.seam.models import write_onnx
 
 LENET = "input x FP32 -1 4\noutput y x 2"
+LIST = torch.ops.trt.execute_engine_list.default
 PAIR = "input a FP32 2\ninput b INT32 3\noutput p a 2\noutput q b 3"
 
 
@@ -149,6 +150,21 @@ def test_exported_code_may_call_the_typed_operator(harness: Harness) -> None:
     torch.export.save(exported, file)
     file.seek(0)
     assert torch.equal(torch.export.load(file).module()(torch.ones(2, 4)), torch.full((2, 4), 3.0))
+
+
+def test_exported_code_may_name_the_engine_and_keeps_the_id_that_it_had(harness: Harness) -> None:
+    engine = harness.load_toy("input x FP32 2 4\noutput y x 2", name="net")
+
+    class ByName(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.ops.trt.execute_engine_list(torch.ops.trt.engine("net"), [x])[0]
+
+    exported = torch.export.export(ByName(), (torch.ones(2, 4),))
+    (call,) = [node for node in exported.graph.nodes if node.target is LIST]
+    assert call.args[0] == engine
+    assert torch.equal(exported.module()(torch.ones(2, 4)), torch.full((2, 4), 2.0))
+    with FakeTensorMode(), pytest.raises(runtime_ext.Error, match="no loaded engine named 'other'"):
+        torch.ops.trt.engine("other")
 
 
 def test_the_fake_kernel_knows_fixed_shapes_and_makes_symbols_of_dynamic_ones(harness: Harness) -> None:

@@ -61,6 +61,12 @@ def test_an_exported_file_becomes_two_parts_with_its_own_examples(tmp_path: Path
         (["--input", "3x4"], "is not a datatype and a shape"),
         (["--input", "FP99:3x4"], "FP99 is no datatype; there are BOOL"),
         (["--input", "FP32:3x5"], "The model cannot be exported"),
+        (["--input", "FP32:3x4", "--precision", "f16"], "--precision says how a plan is built"),
+        (["--input", "FP32:3x4", "--profile", "x:1x4/2x4/4x4"], "--profile says how a plan is built"),
+        (
+            ["--input", "FP32:3x4", "--backend", "tensorrt", "--profile", "x:1"],
+            "The profile 'x:1' cannot be read",
+        ),
     ],
 )
 def test_what_cannot_be_compiled_is_refused_and_nothing_is_written(

@@ -106,6 +106,18 @@ async def test_batch_items_are_a_histogram_over_executions(
     assert page.labels("trtserve_batch_items_count") == [{"engine": "net", "id": str(engine["id"])}]
 
 
+async def test_what_modules_call_is_a_histogram_in_seconds(
+    client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
+) -> None:
+    (stats,) = runtime.stats()
+    stats.calls.observe(0.25)
+    stats.calls.observe(0.5)
+    page = await scrape(client)
+    of_engine = {"engine": "net", "id": str(engine["id"])}
+    assert page.value("trtserve_call_seconds_count", **of_engine) == 2
+    assert page.value("trtserve_call_seconds_sum", **of_engine) == 0.75
+
+
 async def test_an_engine_has_gauges_for_queue_instances_and_load(
     client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any]
 ) -> None:
@@ -158,6 +170,26 @@ async def test_the_lost_devices_of_an_engine_are_told_where_it_has_several(
     page = await scrape(client)
     assert page.labels("trtserve_engine_replicas_lost") == [{"engine": "both", "id": str(both["id"])}]
     assert page.value("trtserve_engine_replicas_lost") == 1
+
+
+@pytest.mark.parametrize("device", ["cuda:0,cuda:1", "all"])
+async def test_a_device_that_was_dead_at_the_load_counts_as_lost(
+    client: httpx.AsyncClient, runtime: FakeRuntime, device: str
+) -> None:
+    runtime.register_backend("tensorrt", "")
+    runtime.devices = dict.fromkeys(("cuda:0", "cuda:1"), (2**30, 2**30))
+    runtime.dead = {"cuda:1": "an illegal memory access was encountered"}
+    plan = tensorrt_plan((11, 1, 0, 106))
+    both = dict((await client.post(f"/engines?name=both&device={device}", content=plan)).json())
+    one = tensorrt_plan((11, 1, 0, 107))
+    await client.post("/engines?name=one&device=cuda:0", content=one)
+    page = await scrape(client)
+    assert page.labels("trtserve_engine_replicas_lost") == [{"engine": "both", "id": str(both["id"])}]
+    assert page.value("trtserve_engine_replicas_lost") == 1
+    assert [(each["device"], each["instances"] > 0, each["alive"]) for each in both["replicas"]] == [
+        ("cuda:0", True, True),
+        ("cuda:1", False, False),
+    ]
 
 
 async def test_engines_are_counted_by_state(

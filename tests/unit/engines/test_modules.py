@@ -83,9 +83,9 @@ async def test_a_module_is_loaded_with_what_its_names_stand_for(settings: Settin
         assert options.engines == {"a": a}
         assert server.runtime.engine(m).uses == sorted([a, b])
         resolved = server.registry.resolve("m")
-        shown = EngineModel.of(resolved, None, {}, {}, server.registry.dependencies.users(m))
+        shown = EngineModel.of(resolved, None, {}, {}, server.registry.dependencies.users_of(m))
         assert (shown.uses, shown.used_by) == (sorted([a, b]), [])
-        assert [user.id for user in server.registry.dependencies.users(a)] == [m]
+        assert [user.id for user in server.registry.dependencies.users_of(a)] == [m]
 
 
 async def test_a_name_in_a_module_stands_for_what_it_stood_for_at_the_upload(

@@ -9,7 +9,7 @@ WEIGHTS = 1 << 20
 def of_device(trt: TensorRt, engine: int) -> dict[str, int]:
     memory = trt.runtime.memory(engine)
     (device,) = memory.keys() - {"cpu"}
-    assert memory["cpu"].keys() == {"host"}
+    assert memory["cpu"].keys() - {"staging"} == {"host"}
     return memory[device]
 
 
@@ -31,6 +31,28 @@ def test_a_graph_counts_with_its_inputs_and_outputs(trt11: TensorRt) -> None:
     trt11.infer(engine, x=rows(4))
     assert trt11.counters(engine)["cuda_graph_captures"] == 1
     assert of_device(trt11, engine)["graphs"] >= 2 * rows(4).nbytes
+
+
+def staging(trt: TensorRt, engine: int) -> int:
+    return trt.runtime.memory(engine)["cpu"].get("staging", 0)
+
+
+def test_staging_is_the_pinned_memory_of_the_largest_batch(trt: TensorRt) -> None:
+    engine = trt.load_plan(DOUBLE, instances=1)
+    assert staging(trt, engine) == 0
+    for size in (2, 4, 1):
+        trt.infer(engine, x=rows(size))
+    assert staging(trt, engine) == 2 * rows(4).nbytes  # its input and its output
+
+
+def test_each_instance_has_its_own_staging(trt: TensorRt) -> None:
+    gate = trt.new_gate()
+    engine = trt.load_plan(f"{DOUBLE}\ngate {gate}", instances=2)
+    tickets = [trt.submit(engine, x=rows(2)) for _ in range(2)]
+    trt.wait_for(gate, 2)
+    trt.open(gate)
+    trt.wait(*tickets)
+    assert staging(trt, engine) == 2 * 2 * rows(2).nbytes
 
 
 def test_an_unload_returns_when_the_devices_memory_is_back(trt: TensorRt) -> None:

@@ -66,6 +66,20 @@ def test_the_host_does_not_wait_between_the_steps(trt: TensorRt, kind: type[Twic
         del x, y
 
 
+@pytest.mark.parametrize("kind", [Twice, TwiceInForks])
+def test_a_warm_up_of_a_module_does_not_count_as_executions_of_its_engines(
+    trt: TensorRt, kind: type[Twice]
+) -> None:
+    engine = load(trt, kind)
+    inner = trt.runtime.engine(engine).uses
+    before = trt.calls("enqueueV3")
+    assert trt.runtime.warm_up(engine, [[([1, 4], [])]], 600.0) == 2
+    assert trt.calls("enqueueV3") == before + 4
+    assert [trt.stats(each).execution_count for each in inner] == [0, 0]
+    trt.infer(engine, x=ONES)
+    assert [trt.stats(each).execution_count for each in inner] == [1, 1]
+
+
 def test_a_module_has_a_replica_on_each_device(trt: TensorRt) -> None:
     trt.device.fake_device_count_set(2)
     try:

@@ -1,5 +1,6 @@
 """Tests of how a module runs: its outputs, its failures, its forks and its end."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,30 @@ def test_outputs_may_be_views_of_an_input_or_of_one_another(
     assert (results["y"].tolist(), results["z"].tolist()) == expected
 
 
+@pytest.mark.parametrize(
+    "code", ["return x, x", "return x[0:1], x[1:2]", "y = x + 1\n    return y, y[0:1]", "return x + 1, x"]
+)
+def test_outputs_share_no_memory_with_the_input_or_with_one_another(
+    harness: Harness, tmp_path: Path, code: str
+) -> None:
+    engine = served(harness, tmp_path / "m.pt", code, {"y": ROWS, "z": ROWS})
+    x = torch.arange(8.0).reshape(2, 4)
+    with torch.inference_mode():
+        y, z = runtime_ext.module(harness.runtime, engine)(x)
+        kept = z.clone()
+        y.fill_(-1)
+        assert torch.equal(z, kept)
+        z.fill_(-1)
+    assert x.flatten().tolist() == list(range(8))
+
+
+def test_an_output_that_torch_negates_lazily_is_negated(harness: Harness, tmp_path: Path) -> None:
+    code = "def forward(self, x: Tensor) -> Tensor:\n    return torch.view_as_complex(x).conj().imag\n"
+    path = write_code(tmp_path / "m.pt", code, inputs={"x": ("FP32", [1, 2])}, outputs={"y": ("FP32", [1])})
+    engine = harness.load_file(path, "torchscript", device="cpu")
+    assert harness.infer(engine, x=np.array([[3, 5]], np.float32))["y"].tolist() == [-5]
+
+
 def test_an_output_that_is_a_constant_does_not_expose_it(harness: Harness, tmp_path: Path) -> None:
     class Constant(torch.nn.Module):
         def __init__(self) -> None:
@@ -101,11 +126,58 @@ def test_a_module_that_writes_to_its_input_does_not_change_the_callers(
     assert x.tolist() == ONES.tolist()
 
 
-def test_a_tensor_without_values_has_zeros(harness: Harness, tmp_path: Path) -> None:
-    # The memory of x + 7 is free again when the tensors without values are made.
-    code = "seven = float((x + 7).mean())\n    return torch.empty(x.shape) + torch.empty_like(x) + 0 * seven"
-    engine = served(harness, tmp_path / "m.pt", code)
-    assert harness.infer(engine, x=np.full((64, 4), 7, np.float32))["y"].max() == 0
+SEVEN = "seven = float((x + 7).mean())"  # its memory is free again when a tensor without values is made
+SEVENS = np.full((64, 4), 7, np.float32)
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        "torch.empty(x.shape)",
+        "torch.empty_like(x)",
+        "torch.empty_strided(x.shape, [4, 1])",
+        "torch.empty_permuted(x.shape, [0, 1])",
+        "x.new_empty(x.shape)",
+        "x.new_empty_strided(x.shape, [4, 1])",
+    ],
+)
+def test_a_tensor_without_values_has_zeros(harness: Harness, tmp_path: Path, empty: str) -> None:
+    engine = served(harness, tmp_path / "m.pt", f"{SEVEN}\n    return {empty} + 0 * seven")
+    y = harness.infer(engine, x=SEVENS)["y"]
+    assert (y.min(), y.max()) == (0, 0)
+
+
+def empty_like(x: torch.Tensor) -> torch.Tensor:
+    seven = float((x + 7).mean())
+    return torch.empty_like(x) + 0 * seven
+
+
+class ForksEmpty(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.jit.wait(torch.jit.fork(empty_like, x))
+
+
+class EmptyInALoop(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(x.size(1)):
+            x = empty_like(x) if bool(x.sum() >= 0) else x
+        return x
+
+
+@pytest.mark.parametrize("kind", [ForksEmpty, EmptyInALoop])
+def test_a_tensor_without_values_has_zeros_wherever_it_is_made(
+    harness: Harness, tmp_path: Path, kind: type[torch.nn.Module]
+) -> None:
+    engine = harness.load_file(write(tmp_path / "m.pt", kind()), "torchscript", device="cpu")
+    y = harness.infer(engine, x=SEVENS)["y"]
+    assert (y.min(), y.max()) == (0, 0)
+
+
+def test_memory_that_there_is_not_is_an_unavailable_module(harness: Harness, tmp_path: Path) -> None:
+    engine = served(harness, tmp_path / "m.pt", "return x.new_zeros([1 << 52])")
+    kind, message = failure(harness, engine)
+    assert kind == "Unavailable"
+    assert "the module needs more memory than is available" in message
 
 
 def test_a_failure_in_torch_is_told_in_one_line(harness: Harness, tmp_path: Path) -> None:
@@ -185,12 +257,48 @@ def test_modules_that_fork_may_call_modules_that_fork(
         assert all(torch.equal(y, single) for y in future.result())
 
 
+def plus_engine(engine: int, x: torch.Tensor) -> torch.Tensor:
+    return x + torch.jit.wait(torch.jit.fork(call, engine, x))
+
+
+class ForksForks(Inner):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = torch.jit.fork(plus_engine, self.engine, x)
+        for _ in range(x.size(0)):
+            x = torch.jit.wait(torch.jit.fork(plus_engine, self.engine, x))
+        return torch.jit.wait(first) + x
+
+
+def test_a_fork_may_fork(harness: Harness, tmp_path: Path) -> None:
+    inner = harness.load_toy(DOUBLE)
+    engine = harness.load_file(write(tmp_path / "m.pt", ForksForks(inner, 4)), "torchscript", device="cpu")
+    assert harness.runtime.engine(engine).uses == [inner]
+    for _ in range(3):
+        assert harness.infer(engine, x=ONES)["y"].tolist() == [[6.0] * 4]
+
+
 def test_a_loop_that_nobody_waits_for_ends(harness: Harness, tmp_path: Path) -> None:
     code = "while bool(x.sum() > 0):\n        x = x + 1\n    return x"
     engine = served(harness, tmp_path / "m.pt", code)
     (completion,) = harness.wait(harness.submit(engine, timeout_ns=100_000_000, x=ONES))
     assert completion.kind == "DeadlineExceeded"
     assert harness.infer(engine, x=-ONES)["y"].tolist() == [[-1.0] * 4]
+
+
+class Warns(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if bool(x.sum() > 0):
+            warnings.warn("it is positive", stacklevel=1)
+        return x + 1
+
+
+def test_the_warnings_of_a_module_are_in_no_log(
+    harness: Harness, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine = harness.load_file(write(tmp_path / "m.pt", Warns()), "torchscript", device="cpu")
+    capfd.readouterr()
+    assert harness.infer(engine, x=ONES)["y"].tolist() == [[2.0] * 4]
+    assert "positive" not in "".join(capfd.readouterr())
 
 
 def test_gradients_are_off_and_warnings_are_dropped(harness: Harness, tmp_path: Path) -> None:
@@ -204,13 +312,21 @@ def test_gradients_are_off_and_warnings_are_dropped(harness: Harness, tmp_path: 
 
 
 def test_a_traced_module_is_served(harness: Harness, tmp_path: Path) -> None:
-    module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4), torch.nn.ReLU()).eval()
-    traced = torch.jit.trace(module, (torch.ones(2, 4),))
-    path = write(tmp_path / "m.pt", traced, inputs={"input": ROWS})
-    engine = harness.load_file(path, "torchscript", device="cpu")
+    class Traced(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Sequential(
+                torch.nn.Conv1d(1, 1, 3, padding=1), torch.nn.BatchNorm1d(1), torch.nn.ReLU()
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x[:, None])[:, 0]
+
+    module = Traced().eval()
+    traced = torch.jit.trace(module, (torch.ones(1, 4),))
+    engine = harness.load_file(write(tmp_path / "m.pt", traced), "torchscript", device="cpu")
     x = torch.randn(3, 4)
-    served = harness.infer(engine, input=x.numpy())["y"]
-    np.testing.assert_allclose(served, module(x).detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(harness.infer(engine, x=x.numpy())["y"], module(x).detach().numpy(), atol=1e-6)
 
 
 def test_a_frozen_module_is_served(harness: Harness, tmp_path: Path) -> None:

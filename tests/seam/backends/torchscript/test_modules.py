@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import runtime_ext
-from tests.seam.backends.torchscript.modules import ROWS, description, write, write_code
+from tests.seam.backends.torchscript.modules import ROWS, description, from_code, write, write_code
 from tests.seam.conftest import Gates, Harness, RunInThread
 
 ONES = np.ones((1, 4), np.float32)
@@ -64,6 +64,17 @@ def test_a_module_is_served_with_the_results_of_plain_torch(harness: Harness, tm
     with torch.inference_mode():
         expected = module(x)
     np.testing.assert_allclose(harness.infer(engine, x=x.numpy())["y"], expected.numpy(), rtol=1e-5)
+
+
+def test_calls_may_be_nested_at_any_depth(harness: Harness, tmp_path: Path) -> None:
+    depth = 30
+    methods = ["def f0(self, x: Tensor) -> Tensor:\n    return x * 2\n"]
+    methods += [
+        f"def f{i}(self, x: Tensor) -> Tensor:\n    return self.f{i - 1}(x) + 1\n" for i in range(1, depth)
+    ]
+    forward = f"def forward(self, x: Tensor) -> Tensor:\n    return self.f{depth - 1}(x)\n"
+    engine = load(harness, write(tmp_path / "m.pt", from_code(*methods, forward)))
+    assert harness.infer(engine, x=ONES)["y"].tolist() == [[2.0 + depth - 1] * 4]
 
 
 def test_its_tensors_are_those_of_the_description(harness: Harness, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def rewrite(path: Path, old: str, new: str) -> Path:
         ("x = x + torch._cufft_get_plan_cache_size(0)", "aten::_cufft_get_plan_cache_size"),
         ("x = x.set_(x)", "aten::set_"),
         ("x = torch.ops.aten._sparse_coo_tensor_unsafe(x, x, [4])", "aten::_sparse_coo_tensor_unsafe"),
+        ("x = torch.ops.aten.gelu_backward(x, x)", "aten::gelu_backward"),
         ("x = torch.native_layer_norm(x, [4], None, None, 1.0)[0]", "aten::native_layer_norm"),
         ("x = torch.ops.profiler._record_function_enter('x')", "profiler::_record_function_enter"),
         ("x = torch.ops.quantized.add_relu(x, x, 1.0, 0)", "quantized::add_relu"),
@@ -91,6 +92,44 @@ def test_an_operator_is_found_in_a_fork(harness: Harness, tmp_path: Path) -> Non
     assert "aten::save" in refusal(harness, write(tmp_path / "m.pt", Forks()))
 
 
+class CallsEngine(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.trt.execute_engine_list(404, [x])[0]
+
+
+@pytest.mark.parametrize("root", ["ops", "torch.ops"])
+def test_the_variadic_call_of_an_engine_is_refused_with_the_one_to_use(
+    harness: Harness, tmp_path: Path, root: str
+) -> None:
+    path = write(tmp_path / "m.pt", CallsEngine())
+    rewrite(path, "ops.trt.execute_engine_list(404, [x])", f"{root}.trt.execute_engine(404, x)")
+    sentence = refusal(harness, path)
+    assert "calls trt::execute_engine: it takes any number of arguments" in sentence
+    assert "does not type-check" in sentence
+    assert "torch.ops.trt.execute_engine_list(id, [tensors]) instead" in sentence
+
+
+class HasNamesakes(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trt = Namesake()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.trt.execute_engine(x)
+
+
+class Namesake(torch.nn.Module):
+    @torch.jit.export
+    def execute_engine(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 3
+
+
+def test_a_method_of_the_same_name_is_not_that_call(harness: Harness, tmp_path: Path) -> None:
+    engine = harness.load_file(write(tmp_path / "m.pt", HasNamesakes()), "torchscript", device="cpu")
+    x = torch.ones(1, 4).numpy()
+    assert harness.infer(engine, x=x)["y"].tolist() == [[3.0] * 4]
+
+
 class SetsState(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +149,9 @@ class SetsState(torch.nn.Module):
 
 
 def test_code_that_would_run_at_a_load_is_refused(harness: Harness, tmp_path: Path) -> None:
-    assert "defines __getstate__" in refusal(harness, write(tmp_path / "m.pt", SetsState()))
+    path = write(tmp_path / "m.pt", SetsState())
+    assert "defines __getstate__" in refusal(harness, path)
+    assert "defines __setstate__" in refusal(harness, rewrite(path, "__getstate__", "other"))
 
 
 class Plain(torch.nn.Module):
@@ -225,6 +266,15 @@ class ForksWriter(Keeps):
         return torch.jit.wait(torch.jit.fork(adds_to, self.total, x))
 
 
+class ForksWriterInAFork(Keeps):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.jit.wait(torch.jit.fork(forks_writer, self.total, x))
+
+
+def forks_writer(total: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return torch.jit.wait(torch.jit.fork(adds_to, total, x))
+
+
 def adds_to(total: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     total.add_(x.sum(0))
     return x + total
@@ -232,7 +282,7 @@ def adds_to(total: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "kind",
-    [SetsAttribute, ChangesBuffer, ChangesViewOfBuffer, GrowsList, ForksWriter],
+    [SetsAttribute, ChangesBuffer, ChangesViewOfBuffer, GrowsList, ForksWriter, ForksWriterInAFork],
     ids=lambda k: k.__name__,
 )
 def test_a_module_that_keeps_state_between_requests_is_refused(
