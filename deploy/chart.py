@@ -5,7 +5,16 @@ from pathlib import Path
 
 from trtserve.settings import Settings
 
-SET_BY_THE_CHART = {"host", "port", "grpc_port", "store"}
+SET_BY_THE_CHART = {
+    "host",
+    "port",
+    "grpc_port",
+    "store",
+    "token_file",
+    "tls_certificate",
+    "tls_key",
+    "tls_client_ca",
+}
 
 
 def values_schema(path: Path) -> str:

@@ -167,7 +167,10 @@ METRICS = (
     Metric("trtserve_residency_waiting", "gauge", (), "requests that wait until their engine is loaded"),
     Metric("trtserve_device_dead", "gauge", ("device",), "1 for a device that only a restart brings back"),
     Metric(
-        "trtserve_engine_replicas_lost", "gauge", ENGINE, "dead devices of a `READY` engine that has several"
+        "trtserve_engine_replicas_lost",
+        "gauge",
+        ENGINE,
+        "devices of a `READY` engine that are dead, or were when it was loaded, where it has several",
     ),
     Metric(
         "trtserve_requests_refused_total",

@@ -35,6 +35,11 @@ ROWS = (
                 "percentunit",
                 (share(SUCCEEDED, rate("trtserve_requests_total", "engine")),),
             ),
+            Panel(
+                "Requests refused for their token",
+                "reqps",
+                (rate("trtserve_requests_refused_total", "reason"),),
+            ),
             Panel("Error responses by code", "reqps", (rate("trtserve_errors_total", "code"),)),
             Panel("Requests in flight", "short", (gauge("trtserve_requests_in_flight", "instance"),)),
             Panel(
@@ -56,11 +61,6 @@ ROWS = (
                 "Connections ended by the server",
                 "ops",
                 (rate("trtserve_connections_ended_total", "reason"),),
-            ),
-            Panel(
-                "Requests that no token allows",
-                "ops",
-                (rate("trtserve_requests_refused_total", "reason"),),
             ),
         ),
     ),

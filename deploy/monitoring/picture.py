@@ -15,7 +15,16 @@ Ask = Callable[[str], Sequence[tuple[Mapping[str, str], Points]]]
 """The series of an expression over the time that is drawn."""
 
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "µ"))
-UNITS = {"s": "s", "bytes": "B", "reqps": "/s", "ops": "/s", "short": ""}
+UNITS = {
+    "s": "s",
+    "bytes": "B",
+    "reqps": "/s",
+    "ops": "/s",
+    "short": "",
+    "Bps": "B/s",
+    "celsius": "°C",
+    "watt": "W",
+}
 
 
 def draw(ask: Ask, window: str, path: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 from runtime_ext import Runtime, backends, building
 from tests.fakes import device
 from tests.fakes import tensorrt as sdk
+from tests.fakes.nvml import nvml
 
 BACKEND = "tensorrt11"
 MODULE = "tests.fakes.with_tensorrt"
@@ -19,7 +20,9 @@ MODULE = "tests.fakes.with_tensorrt"
 
 def install() -> None:
     """Make the fake SDK the only TensorRT; call it before trtserve is imported."""
-    device.load().fake_device_count_set(int(os.environ.get("FAKE_GPUS", "1")))
+    gpus = int(os.environ.get("FAKE_GPUS", "1"))
+    device.load().fake_device_count_set(gpus)
+    sys.modules["pynvml"] = nvml(gpus)
     true_path, true_target = backends.plugin_path, building.build_target
     backends.built_backends = lambda: ["openvino", BACKEND]
     backends.plugin_path = lambda name: true_path("tensorrt_fake" if name == BACKEND else name)

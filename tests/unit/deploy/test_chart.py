@@ -68,6 +68,8 @@ def test_a_changed_setting_starts_new_pods() -> None:
         ({"gpu__count": "-1"}, "count"),
         ({"persistence__size": "large"}, "size"),
         ({"autoscaling__enabled": "true"}, "seed.claim"),
+        ({"tokens__secret": ""}, "settings.auth"),
+        ({"settings__token_file": "/tmp/tokens"}, "token_file"),
     ],
 )
 def test_wrong_values_are_refused_by_name(values: dict[str, str], named: str) -> None:
@@ -126,12 +128,21 @@ def test_secrets_are_mounted_and_probes_and_scrapes_use_tls() -> None:
         volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume
     }
     assert secrets == {"tokens": "a", "tls": "b"}
+    settings = settings_of(objects)
+    assert settings["TRTSERVE_TLS_CERTIFICATE"] == f"{mounts['tls']}/tls.crt"
+    assert settings["TRTSERVE_TLS_KEY"] == f"{mounts['tls']}/tls.key"
     assert {
         container[probe]["httpGet"]["scheme"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")
     } == {"HTTPS"}
     (endpoint,) = only(objects, "ServiceMonitor")["spec"]["endpoints"]
     assert endpoint["scheme"] == "https"
     assert endpoint["authorization"]["credentials"] == {"name": "c", "key": "token"}
+
+
+def test_a_server_without_tokens_says_so_in_its_values() -> None:
+    settings = settings_of(chart(tokens__secret="", settings__auth="off"))
+    assert settings["TRTSERVE_AUTH"] == "off"
+    assert "TRTSERVE_TOKEN_FILE" not in settings
 
 
 def test_the_chart_carries_the_alerts_and_the_dashboard() -> None:

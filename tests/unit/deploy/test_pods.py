@@ -37,7 +37,6 @@ RENDERED = {
 EVERYTHING = {
     "gpu__count": "1",
     "seed__claim": "plans",
-    "tokens__secret": "trtserve-tokens",
     "tls__secret": "trtserve-tls",
     "autoscaling__enabled": "true",
     "serviceMonitor__enabled": "true",
@@ -127,6 +126,17 @@ def test_the_pod_is_not_killed_while_it_drains(
 
 def test_the_chart_gives_a_longer_drain_its_time() -> None:
     assert pod_of(chart(settings__drain_s="120"))["terminationGracePeriodSeconds"] > 2 * 120 + 5
+
+
+def test_the_pod_does_not_serve_strangers_and_may_read_its_tokens(
+    in_the_pod: Settings, objects: Objects, container: dict[str, Any]
+) -> None:
+    check_opening(in_the_pod)
+    assert in_the_pod.token_file is not None
+    (mount,) = (m for m in container["volumeMounts"] if m["mountPath"] == str(in_the_pod.token_file.parent))
+    (volume,) = (volume for volume in pod_of(objects)["volumes"] if volume["name"] == mount["name"])
+    assert "subPath" not in mount  # or a changed Secret never arrives
+    assert volume["secret"]["defaultMode"] & BY_OTHERS == 0
 
 
 def test_docker_does_not_kill_a_draining_server() -> None:
