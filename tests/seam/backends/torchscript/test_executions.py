@@ -60,6 +60,7 @@ def test_a_list_of_another_length_than_described_is_a_failure(harness: Harness, 
         ("return x, x", ([[0, 1], [2, 3]], [[0, 1], [2, 3]])),
         ("return x.t(), x[:, :1]", ([[0, 2], [1, 3]], [[0], [2]])),
         ("y = x + 1\n    return y, y[0:1]", ([[1, 2], [3, 4]], [[1, 2]])),
+        ("return (x + 1).t(), (x + 1)[:, :1]", ([[1, 3], [2, 4]], [[1], [3]])),
         ("return x[0:1], x[1:2]", ([[0, 1]], [[2, 3]])),
     ],
 )
@@ -95,7 +96,7 @@ def test_outputs_share_no_memory_with_the_input_or_with_one_another(
 
 
 def test_an_output_that_torch_negates_lazily_is_negated(harness: Harness, tmp_path: Path) -> None:
-    code = "def forward(self, x: Tensor) -> Tensor:\n    return torch.view_as_complex(x).conj().imag\n"
+    code = "def forward(self, x: Tensor) -> Tensor:\n    return torch.view_as_complex(x + 0).conj().imag\n"
     path = write_code(tmp_path / "m.pt", code, inputs={"x": ("FP32", [1, 2])}, outputs={"y": ("FP32", [1])})
     engine = harness.load_file(path, "torchscript", device="cpu")
     assert harness.infer(engine, x=np.array([[3, 5]], np.float32))["y"].tolist() == [-5]

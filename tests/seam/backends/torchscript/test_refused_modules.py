@@ -63,18 +63,21 @@ def forward(self, x: Tensor) -> Tensor:
 
 
 SAVES = "def inner(self, x: Tensor) -> Tensor:\n    torch.save(x, 'x')\n    return x\n"
+IN_BLOCKS = "for i in range(3):\n        if i > 1:\n            torch.save(x, 'x')\n    return x"
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("others", "body"),
     [
-        "for i in range(3):\n        if i > 1:\n            torch.save(x, 'x')\n    return x",
-        "return self.inner(x)",
-        "return x",  # and the other method is never called
+        ([], IN_BLOCKS),
+        ([SAVES], "return self.inner(x)"),
+        ([SAVES], "return x"),  # and the other method is never called
     ],
 )
-def test_an_operator_is_found_wherever_it_is(harness: Harness, tmp_path: Path, body: str) -> None:
-    module = from_code(SAVES, f"def forward(self, x: Tensor) -> Tensor:\n    {body}\n")
+def test_an_operator_is_found_wherever_it_is(
+    harness: Harness, tmp_path: Path, others: list[str], body: str
+) -> None:
+    module = from_code(*others, f"def forward(self, x: Tensor) -> Tensor:\n    {body}\n")
     assert "aten::save" in refusal(harness, write(tmp_path / "m.pt", module))
 
 
