@@ -38,6 +38,7 @@ async def test_a_client_can_call_models_and_change_nothing(app: FastAPI) -> None
     models = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
     assert allowed == {
         "POST /engines/{ref}/infer",
+        "POST /modules/{ref}/infer",
         *(f"POST {model}/infer" for model in models),
         *(f"GET {model}{part}" for model in models for part in ("", "/ready", "/config", "/stats")),
         "GET /v2/models/stats",
