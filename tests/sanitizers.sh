@@ -44,7 +44,7 @@ ln -s "$PWD/service" "$build/installed/trtserve"
 
 g++ -shared -fPIC -o "$build/no_deepbind.so" tests/fakes/no_deepbind.cpp
 
-# A sanitizer's allocator takes the place of the heap whose growth this test measures.
+# A sanitizer's allocator takes the place of the heap whose growth this test measures: mallinfo2() sees none of it.
 tests+=(--deselect tests/seam/core/test_memory.py::test_an_engine_on_the_cpu_takes_what_the_heap_grew_by)
 
 echo "== tests under $sanitize"

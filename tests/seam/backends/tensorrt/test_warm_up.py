@@ -78,3 +78,12 @@ def test_an_engine_that_fails_in_its_warm_up_still_takes_requests(trt: TensorRt)
     with pytest.raises(runtime_ext.Error, match="it has no kernel"):
         trt.runtime.warm_up(engine, shapes(1), LONG_S)
     assert trt.failure(engine, x=np.ones((1, 4), np.float32)).kind == "ExecutionFailed"
+
+
+def test_a_device_that_dies_in_a_warm_up_is_out_of_service(trt: TensorRt, doomed_device: int) -> None:
+    engine = trt.load_plan(DOUBLE, device=f"cuda:{doomed_device}")
+    trt.device.fake_device_break_one(doomed_device, b"an illegal address")
+    with pytest.raises(runtime_ext.Error, match="an illegal address") as failure:
+        trt.runtime.warm_up(engine, shapes(1), LONG_S)
+    assert failure.value.kind == "Unavailable"
+    assert f"fake:{doomed_device}" in trt.runtime.dead_devices()
