@@ -64,11 +64,12 @@ METRICS = (
         ENGINE,
         "part of the execution: copying the outputs to the host and dividing them",
     ),
+    Metric("trtserve_call_seconds", "histogram", ENGINE, "an execution that a module called, see below"),
     Metric(
         "trtserve_batch_items",
         "histogram",
         ENGINE,
-        "items of an execution; its count is the number of executions",
+        "items of an execution; its count is the number of executions, those that modules called included",
     ),
     Metric("trtserve_queue_depth", "gauge", ENGINE, "requests that are waiting"),
     Metric("trtserve_instances", "gauge", ENGINE, "instances"),

@@ -74,6 +74,7 @@ ROWS = (
             ),
             Panel("In the queue", "s", (quantile(0.99, "trtserve_request_queue_seconds", "engine"),)),
             Panel("In execution", "s", (quantile(0.99, "trtserve_request_compute_seconds", "engine"),)),
+            Panel("In calls by modules", "s", (quantile(0.99, "trtserve_call_seconds", "engine"),)),
             Panel(
                 "Parts of the execution, mean per request",
                 "s",
