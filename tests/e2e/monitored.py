@@ -1,5 +1,7 @@
 """A server whose every metric has something to tell: fake GPUs, engines that do not fit, and clients."""
 
+import io
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.e2e.server import Server
@@ -28,7 +31,7 @@ CLIENTS = 4
 
 @contextmanager
 def monitored_server(folder: Path) -> Iterator[Server]:
-    """A server with one engine on two fake GPUs, and more on the CPU than fit; a build has failed in it."""
+    """A server with an engine on two fake GPUs, a module, and more on the CPU than fits; a build failed."""
     with Server(folder / "store", "--trial-load", "off", "--keep-compiled", "off", command=COMMAND) as server:
         server.variables["FAKE_GPUS"] = "2"
         _upload(server, toy_model(DOUBLE), **ON_GPU)
@@ -38,6 +41,7 @@ def monitored_server(folder: Path) -> Iterator[Server]:
         )
         for number in range(NETS):
             _upload(server, _net(folder / f"{number}.onnx", number), name=f"net{number}", instances="1")
+        _upload(server, _module(), "/modules", name="module")
         # A restart reckons with what each engine took.
         engines = server.client.get("/engines").json()["engines"]
         taken = sum(sum(engine["memory"]["cpu"].values()) for engine in engines)
@@ -58,8 +62,23 @@ def _net(path: Path, number: int) -> bytes:
     ).read_bytes()
 
 
-def _upload(server: Server, plan: bytes, **query: str) -> dict[str, Any]:
-    answer = server.client.post("/engines", params=query, content=plan)
+class Calls(torch.nn.Module):
+    """Calls the engine that has the most requests, and so is always there."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.trt.execute_engine_list(torch.ops.trt.engine("net0"), [x])[0].relu()
+
+
+def _module() -> bytes:
+    file = io.BytesIO()
+    tensor = {"datatype": "FP32", "shape": [-1, WIDTH]}
+    document = {"inputs": [{"name": "x", **tensor}], "outputs": [{"name": "y", **tensor}]}
+    torch.jit.save(torch.jit.script(Calls()), file, _extra_files={"trtserve.json": json.dumps(document)})
+    return file.getvalue()
+
+
+def _upload(server: Server, plan: bytes, path: str = "/engines", **query: str) -> dict[str, Any]:
+    answer = server.client.post(path, params=query, content=plan)
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
 
@@ -85,7 +104,8 @@ def _client(url: str, number: int, is_over: Callable[[], bool]) -> None:
     chance = Random(number)
     with httpx.Client(base_url=url, timeout=120) as client:
         while not is_over():
-            engine = chance.choices(["gpu", *(f"net{net}" for net in range(NETS))], [600, 200, 150, 5, 2])[0]
+            nets = [f"net{net}" for net in range(NETS)]
+            engine = chance.choices(["gpu", "module", *nets], [600, 50, 200, 150, 5, 2])[0]
             width = 4 if engine == "gpu" else WIDTH
             if chance.random() < 0.02:
                 assert _infer(client, "nobody", width).status_code == 404

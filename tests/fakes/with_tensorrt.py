@@ -24,7 +24,7 @@ def install() -> None:
     device.load().fake_device_count_set(gpus)
     sys.modules["pynvml"] = nvml(gpus)
     true_path, true_target = backends.plugin_path, building.build_target
-    backends.built_backends = lambda: ["openvino", BACKEND]
+    backends.built_backends = lambda: ["openvino", "torchscript", BACKEND]
     backends.plugin_path = lambda name: true_path("tensorrt_fake" if name == BACKEND else name)
     backends.tensorrt_candidates = lambda *_: [str(sdk.V11.library)]
 
