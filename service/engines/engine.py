@@ -43,6 +43,7 @@ class Past:
         default_factory=dict
     )  # as it was measured last; see Runtime.memory
     cold_start_seconds: float | None = None  # of its last load for a request, with the wait for memory
+    name: str | None = None  # under which it was loaded last in this process
 
     @classmethod
     def of(cls, stored: StoredEngine) -> Self:

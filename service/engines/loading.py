@@ -271,6 +271,7 @@ class Loader:
                 raise
             raise shortage from failure
         engine.info, engine.load_seconds, engine.metadata = loaded.info, loaded.seconds, loaded.metadata
+        engine.past.name = loaded.info.name
         logger.info("engine %s: loaded in %.2f s", shown, engine.load_seconds)
         if stored.options.leaves_open:
             engine.info = await self._joining.decide(engine, plan, loaded.info, checked, shown)

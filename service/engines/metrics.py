@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from runtime_ext import Duration, EngineInfo, EngineStats, Error, Runtime
-from trtserve.engines.engine import State
+from trtserve.engines.engine import Engine, State
 from trtserve.engines.exposition import EngineFamilies, write
 from trtserve.engines.registry import Registry
 from trtserve.engines.residency_metrics import ResidencySeen, residency_metrics
@@ -64,14 +64,11 @@ class Metrics:
 class _SeenEngine(NamedTuple):
     state: State
     id: int
+    name: str
     info: EngineInfo | None
     asked: str  # the option `device`
     load_seconds: float | None
     cold_start_seconds: float | None
-
-    @property
-    def name(self) -> str:
-        return self.info.name if self.info else ""
 
     @property
     def devices(self) -> list[str]:
@@ -104,6 +101,7 @@ class EngineCollector(Collector):
             _SeenEngine(
                 engine.state,
                 engine.id,
+                _name(engine),
                 engine.info,
                 engine.stored.options.device,
                 engine.load_seconds,
@@ -275,6 +273,13 @@ class EngineCollector(Collector):
         except Error:  # it was unloaded meanwhile
             return {}
         return {(device, kind): size for device, kinds in memory.items() for kind, size in kinds.items()}
+
+
+def _name(engine: Engine) -> str:
+    """The name in its statistics. An engine that is not loaded keeps it, or has that of its next load."""
+    if engine.past.name is not None:
+        return engine.past.name
+    return engine.names[0].name if engine.names else ""
 
 
 def _seconds(duration: Callable[[EngineStats], Duration]) -> Callable[[EngineStats], float]:

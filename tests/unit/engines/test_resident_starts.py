@@ -10,9 +10,10 @@ import pytest
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import MEMORY_BYTES, FakeRuntime
 from tests.unit.engines.on_demand import ask, budget, resident, serving, state, three
-from tests.unit.serving import loaded, until_loading
+from tests.unit.serving import Server, loaded, until_loading
 from tests.waiting import HANGS_AFTER_S, until
 from trtserve.engines.engine import State
+from trtserve.engines.metrics import Metrics
 from trtserve.settings import Settings
 from trtserve.store.database import StoredEngine
 from trtserve.store.store import Store
@@ -135,3 +136,29 @@ async def test_a_start_whose_engines_take_what_they_took_changes_no_row(
         await loaded(again)
     assert kept == []
     runtime.end()
+
+
+async def test_the_metrics_of_an_engine_have_its_name_whether_or_not_it_is_resident(
+    settings: Settings,
+) -> None:
+    def names(server: Server) -> set[str | None]:
+        """The engines that have a cold start on the page of metrics."""
+        metrics = Metrics(server.runtime, server.registry)  # type: ignore[arg-type]
+        metrics.look()
+        family = "trtserve_engine_cold_start_seconds"
+        found = next(each for each in metrics.registry.collect() if each.name == family)
+        return {sample.labels["engine"] for sample in found.samples}
+
+    async with serving(settings) as server:
+        await three(server)
+        assert state(server, "a") is State.DORMANT
+        assert names(server) == set()
+        await ask(server, "a")
+        await ask(server, "b")  # evicts another
+        assert names(server) == {"a", "b"}
+        await ask(server, "c")
+        assert State.DORMANT in {state(server, "a"), state(server, "b")}
+        assert names(server) == {"a", "b", "c"}
+    async with serving(settings) as again:
+        assert names(again) == {"a", "b", "c"}
+        await loaded(again)
