@@ -39,6 +39,7 @@ def addresses(app: FastAPI) -> dict[str, set[str]]:
 
 
 CHANGES = {"date", "content-length"}  # headers that differ between two requests
+STREAMED = "/engines/net/module"  # its length is not known before it is written
 
 
 async def test_head_is_answered_like_get_without_the_body(served: FastAPI, client: httpx.AsyncClient) -> None:
@@ -51,7 +52,8 @@ async def test_head_is_answered_like_get_without_the_body(served: FastAPI, clien
         changes = CHANGES if path == "/metrics" else {"date"}
         of_get = {name: text for name, text in got.headers.items() if name not in changes}
         assert {name: text for name, text in head.headers.items() if name not in changes} == of_get, path
-        assert int(head.headers["content-length"]) > 0
+        if path != STREAMED:
+            assert int(head.headers["content-length"]) > 0
 
 
 async def test_head_keeps_the_connection_usable(served: FastAPI) -> None:

@@ -184,7 +184,7 @@ async def test_a_body_without_memory_for_its_buffer_goes_through_the_framework(
     whole = infer(1, 1000)
     async with listening(served) as server, Connection(server) as connection:
         assert value(await connection.ask(infer(0))) == 0
-        monkeypatch.setattr("trtserve.http.short_way.np.empty", empty)
+        monkeypatch.setattr("trtserve.http.short_body.np.empty", empty)
         await connection.send(whole[:400])
         monkeypatch.undo()
         assert value(await connection.ask(whole[400:])) == 1
