@@ -457,6 +457,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged."
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Lines of the log: text for people, or a JSON object each for programs."
+    )
 
     @field_validator(
         *("host", "store", "tensorrt_library", "server_name"),

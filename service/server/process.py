@@ -25,6 +25,7 @@ from trtserve.http.secure import SecureProtocol
 from trtserve.http.short_way import InferProtocol
 from trtserve.plans.trial import ProcessTrial, TrialHost
 from trtserve.server.app import create_app, left_behind
+from trtserve.server.log_format import log_to
 from trtserve.server.rereading import reread
 from trtserve.services import services_of
 from trtserve.settings import MIB, Settings
@@ -53,9 +54,7 @@ def serve(settings: Settings) -> bool:
     """
     check_opening(settings)
     certificates = Certificates.of(settings)
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to(sys.stderr, settings)
     if settings.log_level == "info":
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start is told by Server below
     tensorrt = tensorrt_options(settings)
