@@ -11,14 +11,14 @@ case $kind in
     # test_hostile_values limits its processes' address space, but AddressSanitizer needs terabytes.
     tests=(tests/seam --ignore=tests/seam/backends/openvino/test_hostile_values.py)
     # No leak detection: Python and torch keep much memory until the process ends, by design.
-    export ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1:verify_asan_link_order=0
+    export ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:allocator_may_return_null=1:detect_stack_use_after_return=1:verify_asan_link_order=0
     export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
     ;;
   tsan)
     sanitize=thread
     # Only an instrumented build of OpenVINO would show how its threads synchronize.
     tests=(tests/seam --ignore=tests/seam/backends/openvino)
-    export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:ignore_noninstrumented_modules=1
+    export TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1:second_deadlock_stack=1:ignore_noninstrumented_modules=1
     ;;
   *)
     echo "usage: tests/sanitizers.sh asan|tsan [pytest arguments]" >&2
