@@ -41,7 +41,7 @@ def check_call(guard: Guard, path: str, authorization: bytes | None) -> None:
 
 
 def check_request(guard: Guard | None, path: str, context: HasMetadata, request: Any) -> None:
-    """The same for a request's message, which may name an engine."""
+    """Raise Unauthenticated or Forbidden unless the token allows this message, which may name an engine."""
     if guard is None:
         return
     need = METHODS.get(path, NOBODY)

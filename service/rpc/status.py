@@ -33,7 +33,7 @@ OWN_STATUS = {
     Unauthenticated.status: StatusCode.UNAUTHENTICATED,
     Forbidden.status: StatusCode.PERMISSION_DENIED,
 }
-"""The same for errors that have an HTTP status of their own, where gRPC has one too."""
+"""The gRPC status of errors that have an HTTP status of their own, by that status."""
 
 SENTENCE_BYTES = 2048  # in UTF-8; escaping may triple them, and a client accepts 8 KiB in all
 

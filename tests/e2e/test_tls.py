@@ -40,7 +40,7 @@ def secure(files: Files, tmp_path: Path, plan: bytes, each_grpc_server: None) ->
 
 @pytest.fixture
 def mutual(files: Files, tmp_path: Path, plan: bytes, each_grpc_server: None) -> Iterator[Server]:
-    """The same with mutual TLS."""
+    """A server that demands certificates of its clients."""
     server = Server(tmp_path / "store", *files.mutual, *LIMITS, grpc=True)
     server.trust = files.trust(files.clients)
     with server:

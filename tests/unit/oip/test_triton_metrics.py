@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 
 from tests.asgi import client_of
+from tests.fakes.nvml import nvml
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
-from tests.unit.engines.test_gpu_metrics import nvml
 from trtserve.engines.gpu_metrics import GpuCollector
 from trtserve.oip.triton_metrics import TritonCollector
 from trtserve.server.app import create_app
