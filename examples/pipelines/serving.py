@@ -44,7 +44,7 @@ class Called(nn.Module):
 
 
 class CalledForTwo(nn.Module):
-    """The same for a network with two outputs."""
+    """Calls the engine of a network with two outputs, by its name."""
 
     __constants__ = ("name",)
 

@@ -19,7 +19,7 @@ from trtserve.store.database import Database, StoredEngine
 from trtserve.store.database_copy import Copy, CopyFile, DamagedCopy
 from trtserve.store.folder import COPY_NAME, Layout, make_folder, sync_folder
 from trtserve.store.opening import Beside, Opening
-from trtserve.store.plan_file import check_file
+from trtserve.store.plan_file import check_file, is_plain
 
 ROUNDS = 100  # of reading the rows again; each needs a removal or a build during the one before
 
@@ -128,10 +128,12 @@ def _files(layout: Layout, engine: StoredEngine) -> Iterator[_File]:
 
 
 def _copy(root: Path, part: Path, file: _File) -> bool:
-    """Copy a file unless it is there; False if the store does not have it."""
+    """Copy a file unless it is there; False if the store does not have it as a file."""
     place = part / file.name
     if place.exists():
         return True
+    if not is_plain(root / file.name):  # opening a pipe would block, and a link may lead anywhere
+        return False
     try:
         with (root / file.name).open("rb") as plan, place.open("xb") as written:
             shutil.copyfileobj(plan, written)

@@ -4,7 +4,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,11 +52,8 @@ class LostPlan:
 
 def check(root: Path) -> list[Finding]:
     """Everything that is wrong. Raises Conflict if a server uses the store, NotFound if there is none."""
-    check_is_store(root)
     layout = Layout(root)
-    with ExitStack() as locked:
-        if layout.lock.exists():
-            locked.enter_context(lock(layout.lock, reading=True))
+    with stopped(root):
         engines: list[StoredEngine] = []
         sound = False
         findings: list[Finding] = []
@@ -72,6 +69,15 @@ def check(root: Path) -> list[Finding]:
         findings += _plans(root, {engine.digest for engine in engines}, half_done)
         findings += _leftovers(root)
         return findings
+
+
+@contextmanager
+def stopped(root: Path) -> Iterator[None]:
+    """Hold a store's lock, so that no server uses it. Raises Conflict if one does, NotFound for no store."""
+    check_is_store(root)
+    layout = Layout(root)
+    with lock(layout.lock, reading=True) if layout.lock.exists() else nullcontext():
+        yield
 
 
 def check_is_store(root: Path) -> None:

@@ -1,13 +1,10 @@
 """What starts have set aside and nobody needs: listed, and deleted when a person says so."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from trtserve.errors import Unavailable
-from trtserve.store.check import check_is_store, identified, read_database
-from trtserve.store.folder import Layout, lock
+from trtserve.store.check import identified, read_database, stopped
 from trtserve.store.set_aside import SetAside
 
 Leftover = tuple[Path, int]
@@ -19,26 +16,17 @@ def leftovers(root: Path) -> list[Leftover]:
 
     Raises Conflict if a server uses the store, and NotFound if there is none.
     """
-    with _stopped(root):
+    with stopped(root):
         return _found(root)
 
 
 def delete_leftovers(root: Path) -> list[Leftover]:
     """Delete what leftovers() lists, and return it. Raises Unavailable too, if that fails."""
-    with _stopped(root):
+    with stopped(root):
         found = _found(root)
         for path, _ in found:
             _delete(root / path)
         return found
-
-
-@contextmanager
-def _stopped(root: Path) -> Iterator[None]:
-    """Hold the lock of a store, so that no server uses it."""
-    check_is_store(root)
-    layout = Layout(root)
-    with lock(layout.lock, reading=True) if layout.lock.exists() else nullcontext():
-        yield
 
 
 def _found(root: Path) -> list[Leftover]:

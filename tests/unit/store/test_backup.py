@@ -1,6 +1,7 @@
 """`trtserve store backup` of stores that a server has open, and `trtserve store gc`."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +160,17 @@ def test_a_plan_that_is_missing_for_no_reason_is_named(root: Path, tmp_path: Pat
     store.close()
     assert result.exit_code == 1
     assert f"wrong: Engine {lost.id}: Its plan in the store cannot be read: No such file" in result.output
+
+
+def test_a_pipe_in_the_place_of_a_plan_does_not_hold_the_backup_up(root: Path, tmp_path: Path) -> None:
+    store = Store(root)
+    broken = add(store, 1)
+    store.plan_path(broken).unlink()
+    os.mkfifo(store.plan_path(broken))
+    result = run("backup", root, tmp_path / "copy")
+    store.close()
+    assert result.exit_code == 1
+    assert f"wrong: Engine {broken.id}: " in result.output
 
 
 @pytest.mark.parametrize(
