@@ -1,10 +1,13 @@
-"""For all tests: ignore settings of the environment, let SIGINT interrupt, and apply the mark `gpu`.
+"""For all tests: ignore settings of the environment, let SIGINT interrupt, leave the log as it was, and apply
+the mark `gpu`.
 
 Without a GPU a marked test is skipped; with REQUIRE_GPU=1 it fails instead.
 """
 
+import logging
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,6 +17,17 @@ for setting in [name for name in os.environ if name.upper().startswith("TRTSERVE
 
 # A shell lets what it starts in the background ignore SIGINT, and so would each process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Take back what a test changes about the log: the command `serve` sets it for the whole process."""
+    root, of_uvicorn = logging.getLogger(), logging.getLogger("uvicorn.error")
+    before = root.handlers[:], root.level, of_uvicorn.level
+    yield
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    of_uvicorn.setLevel(before[2])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -26,7 +26,7 @@ from tests.connections import (
 from tests.fakes.runtime import FakeRuntime
 from tests.secure_connections import SecureConnection, listening_securely
 from tests.waiting import until
-from trtserve.http.connection_limits import CLOSES_WITHIN_S
+from trtserve.http.connection_limits import CLOSES_WITHIN_S, Phase
 from trtserve.services import services_of
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +48,12 @@ def ended(server: Listening) -> dict[str, int]:
 
 async def gone(server: Listening) -> None:
     await until(lambda: not server.state.connections)
+
+
+async def awaits(server: Listening, phase: Phase) -> None:
+    """Wait until the server knows that its client has received what was written: the client's kernel may
+    acknowledge it some milliseconds after the client has read it."""
+    await until(lambda: server.connection.standing().phase is phase)  # type: ignore[attr-defined]
 
 
 async def take(connection: SecureConnection, size: int) -> None:
@@ -156,6 +162,7 @@ async def test_a_slow_reader_gets_its_whole_answer(
         assert len(answer.body) > HUGE
         if way == "last":
             assert await connection.answer() is None
+            await awaits(server, Phase.CLOSING)
             clock.advance(CLOSES_WITHIN_S + LOOKS_S)  # it does not end the connection itself
             await gone(server)
             assert ended(server) == {"closing": 1}
@@ -250,6 +257,7 @@ async def test_slow_heads_and_idle_connections_are_ended(served: FastAPI, tmp_pa
             await gone(server)
         async with SecureConnection(server) as connection:
             assert (await connection.ask(GET)).status == 200
+            await awaits(server, Phase.IDLE)
             clock.advance(IDLE_S + LOOKS_S + 1)
             assert await connection.answer() is None
             connection.leave()

@@ -1,7 +1,6 @@
 """The settings of the protocol's logging and trace extensions."""
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,12 +10,8 @@ from trtserve.oip import log_settings, trace_settings
 
 
 @pytest.fixture(autouse=True)
-def log_at_info() -> Iterator[None]:
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.INFO)
-    yield
-    root.setLevel(before)
+def log_at_info() -> None:
+    logging.getLogger().setLevel(logging.INFO)
 
 
 def switches() -> tuple[object, ...]:

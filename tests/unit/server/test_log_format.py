@@ -3,26 +3,12 @@
 import io
 import json
 import logging
-from collections.abc import Iterator
 from datetime import datetime
-
-import pytest
 
 from trtserve.server.log_format import log_to
 from trtserve.settings import Settings
 
 
-@pytest.fixture
-def root() -> Iterator[logging.Logger]:
-    """The root logger, which is afterwards as it was."""
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    yield root
-    root.handlers[:] = before
-    root.setLevel(level)
-
-
-@pytest.mark.usefixtures("root")
 def test_each_record_is_one_json_object_on_one_line() -> None:
     stream = io.StringIO()
     log_to(stream, Settings(log_format="json"))
@@ -37,7 +23,6 @@ def test_each_record_is_one_json_object_on_one_line() -> None:
     }
 
 
-@pytest.mark.usefixtures("root")
 def test_an_error_has_its_traceback_in_a_field_of_its_own() -> None:
     stream = io.StringIO()
     log_to(stream, Settings(log_format="json"))
@@ -50,7 +35,6 @@ def test_an_error_has_its_traceback_in_a_field_of_its_own() -> None:
     assert record["exception"].endswith("ValueError: no")
 
 
-@pytest.mark.usefixtures("root")
 def test_text_is_the_default_and_lower_levels_are_left_out() -> None:
     stream = io.StringIO()
     log_to(stream, Settings(log_level="warning"))

@@ -327,16 +327,12 @@ async def test_tracing_is_off_and_stays_off(client: httpx.AsyncClient) -> None:
 
 async def test_the_verbosity_of_the_log_can_be_changed(client: httpx.AsyncClient) -> None:
     root = logging.getLogger()
-    before = root.level
-    try:
-        root.setLevel(logging.INFO)
-        assert (await get(client, "/v2/logging"))["log_info"] is True
-        response = await client.post("/v2/logging", content=b'{"log_verbose_level": 1}')
-        assert (response.status_code, response.json()) == (200, await get(client, "/v2/logging"))
-        assert root.level == logging.DEBUG
-        refused(await client.post("/v2/logging", content=b'{"log_file": "/tmp/x"}'), 501, "Unsupported")
-    finally:
-        root.setLevel(before)
+    root.setLevel(logging.INFO)
+    assert (await get(client, "/v2/logging"))["log_info"] is True
+    response = await client.post("/v2/logging", content=b'{"log_verbose_level": 1}')
+    assert (response.status_code, response.json()) == (200, await get(client, "/v2/logging"))
+    assert root.level == logging.DEBUG
+    refused(await client.post("/v2/logging", content=b'{"log_file": "/tmp/x"}'), 501, "Unsupported")
 
 
 @pytest.mark.parametrize("path", ["/v2/logging", "/v2/trace/setting", f"{SYSTEM}/region/in/register"])
