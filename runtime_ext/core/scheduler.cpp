@@ -49,7 +49,8 @@ DevicePart Scheduler::part_of(at::Device device) {
   auto& part = devices_[device.str()];
   if (!part.share) {
     part.share = std::make_shared<DeviceShare>(surroundings_.clock);
-    part.workers = std::make_shared<Workers>(kIdleThreads);
+    part.workers = std::make_shared<Workers>(surroundings_.clock, kIdleThreads);
+    part.clock = surroundings_.clock;
   }
   return part;
 }

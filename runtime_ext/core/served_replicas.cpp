@@ -19,7 +19,7 @@ ServedReplica::ServedReplica(Replica& of_engine, const DevicePart& part, size_t 
       member(part.share, replica.instances()),
       first(first_instance),
       streams(streams_of(replica)),
-      workers(replica.backend_engine().needs_own_threads() ? std::make_shared<Workers>(replica.instances())
+      workers(replica.backend_engine().needs_own_threads() ? std::make_shared<Workers>(part.clock, replica.instances())
                                                            : part.workers) {
   workers->prepare();
 }

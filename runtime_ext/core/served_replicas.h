@@ -15,6 +15,7 @@ namespace trtserve {
 struct DevicePart {
   std::shared_ptr<DeviceShare> share;
   std::shared_ptr<Workers> workers;
+  std::shared_ptr<Clock> clock;
 };
 
 /// What an engine has on one of its devices while it is served.

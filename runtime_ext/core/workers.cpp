@@ -88,11 +88,24 @@ bool Workers::next(Place self, std::unique_lock<std::mutex>& lock) {
     self->job = std::move(waiting_.front());
     waiting_.pop_front();
   }
-  if (!self->job && !closed_ && idle_.size() < most_idle_) {
-    idle_.push_back(self);
-    self->called.wait(lock, [&] { return self->job || closed_; });
-  }
+  if (!self->job && !closed_) wait_for_job(self, lock);
   return self->job.has_value();
+}
+
+/// Returns with a job, once closed, or after kSpareFor with more idle threads than are kept. Call with mutex_ held.
+void Workers::wait_for_job(Place self, std::unique_lock<std::mutex>& lock) {
+  idle_.push_back(self);
+  const TimePoint until = clock_->glance() + kSpareFor;
+  while (!self->job && !closed_) {
+    if (idle_.size() <= most_idle_) {
+      self->called.wait(lock);  // as one of those that are kept: there are never more of them than may be
+    } else if (clock_->glance() < until) {
+      clock_->wait_until(lock, self->called, until);
+    } else {
+      std::erase(idle_, self);
+      return;
+    }
+  }
 }
 
 /// Call with mutex_ held.

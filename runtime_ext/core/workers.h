@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <list>
@@ -7,8 +8,10 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "core/clock.h"
 #include "core/executions.h"
 
 namespace trtserve {
@@ -25,7 +28,8 @@ class BatchHandler {
 /// idle engines have no threads, and a busy one gets the thread that slept last, whose caches are warm.
 ///
 /// An engine never waits for another's execution: if every thread is busy, another is started. If the system has no
-/// more threads, the instance waits for the first that is free. A few idle threads are kept, further ones end.
+/// more threads, the instance waits for the first that is free. A few idle threads are kept; further ones end once they
+/// have been idle for a while, so that those of a burst are there for the next one.
 ///
 /// Thread safe. Its threads share ownership of it, so that one whose execution does not end can be left behind.
 class Workers : public std::enable_shared_from_this<Workers> {
@@ -37,8 +41,8 @@ class Workers : public std::enable_shared_from_this<Workers> {
     size_t instance = 0;
   };
 
-  /// Keeps up to `idle` threads that have nothing to do.
-  explicit Workers(size_t idle) : most_idle_(idle) {}
+  /// Keeps up to `idle` threads that have nothing to do, and more for kSpareFor.
+  Workers(std::shared_ptr<Clock> clock, size_t idle) : clock_(std::move(clock)), most_idle_(idle) {}
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
@@ -53,6 +57,8 @@ class Workers : public std::enable_shared_from_this<Workers> {
   void close();
 
  private:
+  static constexpr std::chrono::seconds kSpareFor{10};
+
   struct Worker {
     std::thread thread;
     std::condition_variable called;
@@ -64,8 +70,10 @@ class Workers : public std::enable_shared_from_this<Workers> {
   Place add();
   void run(Place self);
   bool next(Place self, std::unique_lock<std::mutex>& lock);
+  void wait_for_job(Place self, std::unique_lock<std::mutex>& lock);
   void end(Place self, std::unique_lock<std::mutex>& lock);
 
+  const std::shared_ptr<Clock> clock_;
   const size_t most_idle_;
   std::mutex mutex_;           // protects all below; never held while an instance runs
   std::list<Worker> workers_;  // those that have not ended

@@ -11,7 +11,7 @@ import torch
 
 import runtime_ext
 from tests.seam.conftest import Gates, Harness
-from tests.waiting import HANGS_AFTER_S
+from tests.waiting import HANGS_AFTER_S, wait_until
 
 
 @pytest.fixture
@@ -75,6 +75,33 @@ def test_idle_engines_have_no_threads(harness: Harness) -> None:
         harness.infer(engine, x=x)
     # A thread may still be on its way to the idle ones when the next request comes.
     assert all_threads() - before < 10
+
+
+def test_a_burst_finds_the_threads_of_the_one_before_which_end_if_there_is_none(
+    still_harness: Harness, gates: Gates, clock: runtime_ext.ManualClock
+) -> None:
+    before = instance_threads()
+
+    def burst() -> set[int]:
+        gate = gates.new()
+        plan = f"input x FP32 4\noutput y x 2\ngate {gate}"
+        engines = [still_harness.load_toy(plan) for _ in range(40)]
+        tickets = [still_harness.submit(engine, x=np.ones(4, np.float32)) for engine in engines]
+        gates.wait_for(gate, 40)
+        threads = instance_threads() - before
+        gates.open(gate)
+        assert all(completion.kind is None for completion in still_harness.wait(*tickets))
+        for engine in engines:  # after this, its thread is idle
+            still_harness.runtime.unload(engine)
+        return threads
+
+    first = burst()
+    assert len(first) == 40
+    assert burst() == first
+    clock.advance(9_900_000_000)
+    assert burst() == first
+    clock.advance(10_000_000_000)
+    wait_until(lambda: len(instance_threads() - before) == 32, "a burst's further threads end")
 
 
 def test_engines_that_are_busy_at_the_same_time_have_a_thread_each(harness: Harness, gates: Gates) -> None:
