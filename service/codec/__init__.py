@@ -9,6 +9,7 @@ from trtserve.codec import open_inference, safetensors
 from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.json_values import write
 from trtserve.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
+from trtserve.codec.tensor import Misshapen
 from trtserve.errors import InvalidInput
 
 LONG_BYTES = 1_048_576  # of an output; writing it as JSON takes some 5 ms
@@ -23,6 +24,7 @@ __all__ = [
     "BodyForm",
     "Form",
     "InferRequest",
+    "Misshapen",
     "Selected",
     "check_datatypes",
     "decode_body",

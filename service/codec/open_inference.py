@@ -25,15 +25,16 @@ from trtserve.codec.request import (
     RequestedOutput,
     Unread,
 )
-from trtserve.codec.tensor import check_bytes, check_name, check_shape, check_tensors
+from trtserve.codec.tensor import Misshapen, check_bytes, check_name, check_shape, check_tensors
 from trtserve.codec.whole import whole
 from trtserve.errors import InvalidInput, Unsupported
-from trtserve.text import shown
+from trtserve.text import cut, first_of, shown
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 JSON_HEADERS = {"Content-Type": "application/json"}
 JOINED_BYTES = 65_536  # of an answer's JSON; parts of a longer one are not joined
 LENGTH_DIGITS = 18  # at most, so that the number fits a 64-bit length
+SHOWN_MEMBERS = 5  # of a JSON object in another form
 SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 PRIORITIES = {0: NORMAL, 1: HIGH, 2: NORMAL, 3: LOW}
 """`parameters.priority`: 1 is the highest; 0 and values beyond the lowest are the default, as in Triton."""
@@ -96,11 +97,16 @@ class Described:
 
 def describe(document: bytes | memoryview) -> Described:
     """A request from its JSON alone. Raises InvalidInput and Unsupported."""
-    return describe_object(_object(_parse(document), "The request"))
+    root = _parse(document)
+    if not isinstance(root, dict):
+        raise Misshapen("The request is not a JSON object.")
+    return describe_object(root)
 
 
 def describe_object(root: dict[str, Any]) -> Described:
     """A request from its parsed JSON. Raises InvalidInput and Unsupported."""
+    if not isinstance(root.get("inputs"), list):
+        raise _no_inputs(root)
     parameters = _parameters(root, "the request")
     tensors = _list(root, "inputs")
     if not isinstance(root.get("id", ""), str):
@@ -125,7 +131,9 @@ def describe_object(root: dict[str, Any]) -> Described:
         [],
     )
     for number, tensor in enumerate(tensors):
-        _describe_input(described, number, _object(tensor, f"Input {number}"))
+        if not isinstance(tensor, dict):
+            raise Misshapen(f"Input {number} is not a JSON object.")
+        _describe_input(described, number, tensor)
     return described
 
 
@@ -208,7 +216,18 @@ def _parse(document: bytes | memoryview) -> object:
         ) from None
 
 
+def _no_inputs(root: dict[str, Any]) -> Misshapen:
+    """The error for JSON in another form, such as TensorFlow Serving's, or {"x": [1, 2]}."""
+    if "inputs" in root:
+        return Misshapen(f"The request's `inputs` is {shown(root['inputs'])}; it must be a list of tensors.")
+    members = first_of([cut(name) for name in root], SHOWN_MEMBERS)
+    return Misshapen(f"The request must have `inputs`, a list of tensors; it has {members or 'no members'}.")
+
+
 def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -> None:
+    missing = [key for key in ("name", "shape", "datatype") if key not in tensor]
+    if missing:
+        raise Misshapen(f"Input {number} has no {' and no '.join(f'`{key}`' for key in missing)}.")
     name = check_name(f"Input {number}", tensor.get("name"))
     datatype = datatypes.check(name, tensor.get("datatype"))
     shape = check_shape(name, tensor.get("shape"))

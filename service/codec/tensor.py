@@ -15,6 +15,10 @@ MOST_DOCUMENT_BYTES = 524_288  # of JSON without data: orjson takes at most some
 BYTES_LENGTH = 4  # bytes of the length before each element of a BYTES tensor
 
 
+class Misshapen(InvalidInput):
+    """A body whose form is not the protocol's: an example of a request helps its sender most."""
+
+
 def check_name(what: str, name: object) -> str:
     """The name, if it is valid, else InvalidInput; `what` is the subject of the error sentence."""
     if not isinstance(name, str) or len(name) > NAME_LENGTH:

@@ -22,7 +22,7 @@ from trtserve.inference.completions import Completions
 from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.inference.late import failure_of
 from trtserve.inference.late_calls import LateCalls
-from trtserve.inference.patterns import DOCUMENT_BYTES, Patterns
+from trtserve.inference.patterns import DOCUMENT_BYTES, Patterns, read_body
 from trtserve.inference.shared_memory import Regions, check_outputs, input_bytes, read_inputs, write_outputs
 from trtserve.inference.templates import JsonTemplates, Template
 from trtserve.settings import Settings
@@ -149,7 +149,7 @@ class Inference(Patterns):
                 call = self._submit_alike(known, cut, len(body), done, timeout_ns)
                 if call is not None:
                     return call
-        request = codec.decode_body(head.form, body)
+        request = read_body(head, resolved, body)
         limit_ns = self._limit_ns(request, timeout_ns)
         call = self._submit(head, resolved, request, limit_ns, done)
         if cut is not None and not request.shared:

@@ -4,7 +4,9 @@ from runtime_ext import Prepared, Runtime
 from trtserve import codec
 from trtserve.codec import Body, InferRequest, Selected, open_inference, raw
 from trtserve.engines.engine import Resolved
+from trtserve.errors import InvalidInput
 from trtserve.inference.call import RequestHead
+from trtserve.inference.example import example
 from trtserve.inference.recent import Recent
 from trtserve.inference.templates import Pattern, Template
 from trtserve.options.batching import read_dims
@@ -28,11 +30,14 @@ class Patterns:
     ) -> Template | InferRequest:
         """What is new in a body: a template if other requests may be like it, otherwise the one request."""
         if header_length < 0:
-            return codec.decode_body(head.form, body)
+            return read_body(head, resolved, body)
         if header_length == 0:
             return head.form.complete(_raw(resolved, body))
         document, blobs = open_inference.split(body, str(header_length))
-        described = open_inference.describe(document)
+        try:
+            described = open_inference.describe(document)
+        except codec.Misshapen as failure:
+            raise _with_example(failure, resolved) from None
         whole = described.all_blobs and sum(described.blob_bytes) == len(blobs)
         if whole and len(document) <= DOCUMENT_BYTES and not described.request.shared:
             return self._template(head, resolved, bytes(document), described)
@@ -74,6 +79,18 @@ class Patterns:
         selected = codec.select(request, info.outputs)
         codec.check_datatypes(tensors, info.inputs)
         return self._runtime.prepare(info.id, tensors), selected
+
+
+def read_body(head: RequestHead, resolved: Resolved, body: Body) -> InferRequest:
+    """The request in a body; the error for a body of another form has an example. See codec.decode_body()."""
+    try:
+        return codec.decode_body(head.form, body)
+    except codec.Misshapen as failure:
+        raise _with_example(failure, resolved) from None
+
+
+def _with_example(failure: codec.Misshapen, resolved: Resolved) -> InvalidInput:
+    return InvalidInput(f"{failure} {example(resolved.engine.loaded.inputs)}")
 
 
 def _raw(resolved: Resolved, body: Body) -> InferRequest:

@@ -39,7 +39,7 @@ def refusal(request: object) -> str:
 @pytest.mark.parametrize(
     ("shape", "shown"),
     [
-        (..., "None"),
+        (None, "None"),
         (4, "4"),
         ("2,2", "'2,2'"),
         ([2, -1], "[2, -1]"),
@@ -69,12 +69,13 @@ def test_a_shape_too_large_for_any_memory_is_refused() -> None:
     [
         ([], "The request is not a JSON object"),
         ({}, "must have `inputs`, a list"),
-        ({"inputs": {"x": []}}, "must have `inputs`, a list"),
+        ({"instances": [[1]], "x": 1}, "must have `inputs`, a list of tensors; it has instances, x."),
+        ({"inputs": {"x": []}}, "The request's `inputs` is {'x': []}; it must be a list of tensors."),
         ({"inputs": ["x"]}, "Input 0 is not a JSON object"),
-        ({"inputs": [tensor(name=...)]}, "Input 0 has the name None; it must be a string"),
+        ({"inputs": [tensor(name=...)]}, "Input 0 has no `name`."),
         ({"inputs": [tensor(name=1)]}, "Input 0 has the name 1; it must be a string"),
         ({"inputs": [tensor(name="x" * 1025)]}, "at most 1024 characters"),
-        ({"inputs": [tensor(datatype=...)]}, "Tensor 'x' has the datatype None; allowed are BOOL, UINT8"),
+        ({"inputs": [tensor(datatype=..., shape=...)]}, "Input 0 has no `shape` and no `datatype`."),
         ({"inputs": [tensor(datatype="float32")]}, "'float32'; allowed are BOOL, UINT8"),
         ({"inputs": [tensor(data=...)]}, "neither data nor parameters.binary_data_size"),
         ({"inputs": [tensor(parameters=[])]}, "parameters of tensor 'x' are not a JSON object"),

@@ -341,3 +341,32 @@ async def test_the_route_is_documented(client: httpx.AsyncClient, path: str) -> 
     assert described["responses"]["200"]["content"].keys() == forms
     assert described["requestBody"]["content"]["application/json"]["example"]["inputs"]
     assert {"400", "404", "413", "429", "503", "504"} <= described["responses"].keys()
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"instances": [[1, 2, 3, 4]]},
+        {"x": [[1, 2, 3, 4]]},
+        {"inputs": {"x": [[1, 2, 3, 4]]}},
+        {"inputs": [[1, 2, 3, 4]]},
+        {"inputs": [{"name": "x", "data": [1, 2, 3, 4]}]},
+        {"inputs": [{"name": "x", "shape": [1, 4], "data": [1, 2, 3, 4]}]},
+        [[1, 2, 3, 4]],
+        {},
+    ],
+)
+@pytest.mark.parametrize("in_binary_form", [False, True])
+async def test_json_in_another_form_is_answered_with_a_request_that_works(
+    client: httpx.AsyncClient, sent: object, in_binary_form: bool
+) -> None:
+    body = json.dumps(sent).encode()
+    kind = "Inference-Header-Content-Length" if in_binary_form else "Content-Type"
+    headers = {kind: str(len(body)) if in_binary_form else "application/json"}
+    response = await client.post(INFER, content=body, headers=headers)
+    refused(response, 400, "InvalidInput")
+    _, _, example = response.json()["error"].partition("For this engine send ")
+    answer = await client.post(INFER, json=json.loads(example.removesuffix(".")))
+    assert answer.status_code == 200
+    assert answer.json()["outputs"] == [Y | {"data": [0.0, 0.0, 0.0, 0.0]}]
