@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.chaos.__main__ import run
 
-SECONDS = 40  # then the fault under way ends
+SECONDS = 20  # then the fault under way ends
 
 
 def test_no_answer_is_wrong_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
