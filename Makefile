@@ -28,7 +28,7 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test test-gpu verify-gpu generated dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak bench bench-steps bench-gpu lint format clean
+.PHONY: help check build demo run test test-gpu verify-gpu generated dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,12 @@ verify-gpu: build ## run tests/gpu, some under compute-sanitizer, and bench-gpu;
 
 soak: build ## run 200 clients for a minute while an engine is added and removed (ARGS="--seconds 600")
 	@$(BIN)/python -m tests.e2e.soak $(ARGS)
+
+chaos: build ## kill servers under checked load in all ways, for two minutes (ARGS="--seconds 3600 --seed 7")
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+power: build ## cut the power of a store 1,000 times, and open what is left (ARGS="--cuts 10000 --seed 7")
+	@$(BIN)/python -m tests.power.cuts $(ARGS)
 
 bench: build ## measure throughput, latency and memory, write docs/performance.* (ARGS="frontend --rounds 3"); needs wrk
 	@$(BIN)/python -m bench $(ARGS)

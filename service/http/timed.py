@@ -118,8 +118,11 @@ def _undelivered(transport: asyncio.Transport) -> int:
 
     The transport's own buffer shrinks in jumps: the kernel accepts more only once a third of its own is free.
     """
+    own = transport.get_extra_info("socket")
+    if own is None:  # below TLS it has been closed, and connection_lost comes next
+        return 0
     try:
-        left = ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        left = ioctl(own.fileno(), termios.TIOCOUTQ, bytes(4))
     except (OSError, ValueError):  # it has been closed
         return 0
     return int.from_bytes(left, sys.byteorder)
@@ -131,6 +134,8 @@ def _acknowledged(transport: asyncio.BaseTransport) -> int:
     Source: tcp(7), TCP_INFO; the field is tcpi_bytes_acked in linux/tcp.h.
     """
     own = transport.get_extra_info("socket")
+    if own is None:  # as above
+        return 0
     try:
         told = own.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
     except OSError:  # it has been closed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trtserve.errors import Unavailable
 from trtserve.store.database_copy import Copy, CopyFile
-from trtserve.store.folder import COPY_NAME
+from trtserve.store.folder import COPY_NAME, sync_folder
 from trtserve.store.opening import Beside, DamagedDatabase, Decision, Found, Opening, decide, look, one_line
 from trtserve.store.reserve import disk_full, is_full
 from trtserve.store.schema import (
@@ -54,7 +54,7 @@ class DatabaseFile:
         except DamagedDatabase:
             if opening is not Opening.REBUILD:
                 raise
-            self._put_aside()
+            self._put_aside("-wal", "-shm", "")
             self._begun = True
             db, found, complaint = self._connect_and_look(0)
         try:
@@ -136,7 +136,7 @@ class DatabaseFile:
         self.copy.put()
 
     def _written_anew(self, old: sqlite3.Connection, decision: Decision) -> sqlite3.Connection:
-        """Replace the open database with a new one, and set the old one aside."""
+        """Replace the open database with a new one in one step, and set the old one aside."""
         new = self._path.with_name(f"{self._path.name}.new")
         for left in (new, new.with_name(f"{new.name}-journal")):
             left.unlink(missing_ok=True)
@@ -151,13 +151,17 @@ class DatabaseFile:
         finally:
             db.close()
         old.close()
-        self._put_aside()
+        # Between these steps there is always a database: without its log it is older than the copy.
+        self._put_aside("-wal", "-shm")
+        if not self._begun:
+            self._aside.keep(self._path)
         new.replace(self._path)
+        sync_folder(self._path.parent)
         return connect(self._path)
 
-    def _put_aside(self) -> None:
-        """Set the database aside together with its log, which fits no other database."""
-        for suffix in ("-wal", "-shm", ""):
+    def _put_aside(self, *suffixes: str) -> None:
+        """Set the files of the database with these suffixes aside: its log fits no other database."""
+        for suffix in suffixes:
             path = self._path.with_name(self._path.name + suffix)
             if self._begun:
                 path.unlink(missing_ok=True)

@@ -1,7 +1,10 @@
 """Files that the store cannot place: moved out of the way, and kept until a person has looked at them."""
 
 import logging
+import os
 from pathlib import Path
+
+from trtserve.store.folder import make_folder, sync_folder
 
 logger = logging.getLogger(__name__)
 
@@ -15,14 +18,35 @@ class SetAside:
         self.folder = root / FOLDER
 
     def take(self, path: Path) -> Path:
-        """Move `path` here, whatever it is, and return its new path. A rename, which needs no space."""
-        self.folder.mkdir(exist_ok=True)
-        place = self.folder / path.name
+        """Move `path` here, whatever it is, and return its new path. A rename, which needs no space.
+
+        It is on the disk when this returns: the folder first, so that a loss of power does not take the file.
+        """
+        place = self._free(path.name)
+        path.rename(place)
+        sync_folder(self.folder)
+        sync_folder(path.parent)
+        return place
+
+    def keep(self, path: Path) -> None:
+        """Give a file a second name here, so that it is replaced where it is and never gone.
+
+        A disk without such names moves it.
+        """
+        try:
+            os.link(path, self._free(path.name))
+            sync_folder(self.folder)
+        except OSError:
+            self.take(path)
+
+    def _free(self, name: str) -> Path:
+        """A path in the folder that is not taken."""
+        make_folder(self.folder)
+        place = self.folder / name
         number = 1
         while place.exists() or place.is_symlink():
             number += 1
-            place = self.folder / f"{path.name}.{number}"
-        path.rename(place)
+            place = self.folder / f"{name}.{number}"
         return place
 
     def take_if_there(self, path: Path) -> None:

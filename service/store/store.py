@@ -77,10 +77,11 @@ Building it again, because the server's library or GPU is another one
   4  delete the old plan                         serves it
   5  load it (the registry)                      serves it
 
-So an answered change holds, and an unanswered one happened whole or not at all. The marks are not fsynced: if
-a power failure loses one, a plan is set aside that could have been deleted; if it brings one back, its plan
-has a row. Within a process, the registry's lock on the engine ID keeps a removal's step 4 from meeting an
-addition's step 3.
+So an answered change holds, and an unanswered one happened whole or not at all. That is so after a power
+failure too: each step is on the disk before the next one begins, renames and marks by an fsync of the folder.
+Only the deletion of a mark may wait: if a power failure brings a mark back, its plan has a row, or is gone.
+Within a process, the registry's lock on the engine ID keeps a removal's step 4 from meeting an addition's
+step 3.
 """
 
 import logging
@@ -299,6 +300,7 @@ class Store:
             place.unlink(missing_ok=True)
             self.built.delete(engine)
             self.compiled.delete(engine.digest)
+            sync_folder(place.parent)  # a loss of power must not bring the plan back without its mark
             self._unmark(engine.digest)
         except OSError as failure:  # the next start tries again
             logger.error("store: the plan %s cannot be deleted: %s", place.name, failure.strerror)
@@ -310,6 +312,7 @@ class Store:
         self._make_room(place)
         path.replace(place)
         sync_folder(self._layout.plans)
+        sync_folder(path.parent)
         if not self._database.knows(engine.digest):
             self._database.add(engine, None)
 
@@ -338,6 +341,7 @@ class Store:
         """Mark the plan as one to delete if it has no row. Without the mark, a start sets it aside."""
         with suppress(OSError):
             (self._layout.pending / digest).touch()
+            sync_folder(self._layout.pending)
 
     def _unmark(self, digest: str) -> None:
         with suppress(OSError):
@@ -374,6 +378,9 @@ class Store:
                 leftover.unlink()
             else:
                 self.aside.take(leftover)
+        if half_done:  # the marks must not be gone before the plans are
+            for folder in self._layout.for_plans:
+                sync_folder(folder)
         self.built.delete_half_written_caches()
         self.compiled.keep_only({engine.digest for engine in engines})
         for mark in named(self._layout.pending, MARK_NAME):

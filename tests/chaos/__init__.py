@@ -1,0 +1,1 @@
+"""Chaos: servers that are killed, stopped, starved and reconfigured under checked load."""
