@@ -43,6 +43,8 @@ ROUTES: dict[str, Need] = {
     "GET /metrics": Need(frozenset({Scope.METRICS}), ALL),
     # engines, modules and names
     "POST /engines": Need(_MANAGE, "name"),
+    "PUT /engines": Need(_MANAGE, "name"),
+    "PUT /engines/{name}": Need(_MANAGE, "name"),
     "GET /engines": Need(_READ, ALL),
     "GET /engines/{ref}": Need(_READ, "ref"),
     "DELETE /engines/{ref}": Need(_MANAGE, "ref"),

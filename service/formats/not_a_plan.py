@@ -16,6 +16,9 @@ HEAD_BYTES = 64 * 1024
 
 EXPORT_ONNX = "Export the model to ONNX (torch.onnx.export) and upload that file."
 CONVERT_TO_ONNX = "Convert it to ONNX with tf2onnx and upload the result."
+UPLOAD_ITS_ONNX = "Upload the ONNX model from which it was made."
+PICKLE = "a Python pickle, like old PyTorch checkpoints"
+CORE_ML = "a Core ML model"
 SEND_IT_TO_INFER = "Upload the model first, then send this to its /infer as a tensor."
 
 
@@ -56,7 +59,8 @@ _MAGICS: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"TFL3", "a TensorFlow Lite model", CONVERT_TO_ONNX),
     (4, b"ET12", "an ExecuTorch program", EXPORT_ONNX),
     (0, b"GGUF", "a GGUF language model", "Serve it with llama.cpp: this server runs engines."),
-    (0, b"\x80\x02", "a Python pickle, like old PyTorch checkpoints", EXPORT_ONNX),
+    *((0, bytes([0x80, protocol]), PICKLE, EXPORT_ONNX) for protocol in range(2, 6)),
+    (4, b"ORTM", "a model in ONNX Runtime's own format (.ort)", UPLOAD_ITS_ONNX),
     (0, b"\x93NUMPY", "a NumPy array", SEND_IT_TO_INFER),
     (0, b"\x89PNG", "a PNG image", SEND_IT_TO_INFER),
     (0, b"\xff\xd8\xff", "a JPEG image", SEND_IT_TO_INFER),
@@ -89,7 +93,9 @@ def _zip(head: bytes) -> Foreign | None:
         return Foreign("a torch.export archive (.pt2)", EXPORT_ONNX)
     if any(name.endswith("/data.pkl") for name in names):
         return Foreign("a PyTorch checkpoint (.pt, .pth)", EXPORT_ONNX)
-    if {"model.weights.h5", "config.json", "saved_model.pb"} & set(names):
+    if any("com.apple.CoreML/" in name or ".mlpackage/" in name for name in names):
+        return Foreign(CORE_ML, EXPORT_ONNX)
+    if {"model.weights.h5", "config.json", "saved_model.pb"} & {name.split("/")[-1] for name in names}:
         return Foreign("a Keras or TensorFlow model", CONVERT_TO_ONNX)
     if names and all(name.endswith(".npy") for name in names):
         return Foreign("an archive of NumPy arrays (.npz)", "Upload the model, not its data.")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from trtserve.formats import varint
 from trtserve.formats.format import Format, Sniffed
-from trtserve.formats.not_a_plan import CONVERT_TO_ONNX, is_text
+from trtserve.formats.not_a_plan import CONVERT_TO_ONNX, CORE_ML, EXPORT_ONNX, is_text
 
 
 def recognise_blob(head: bytes) -> Sniffed | None:
@@ -37,8 +37,11 @@ def recognise_onnx(head: bytes) -> Sniffed | None:
         if number not in _ONNX_FIELDS or isinstance(value, int) != (number == 5):
             return None
         if number in {2, 3, 4} and isinstance(value, bytes) and not is_text(value):
-            # TensorFlow's saved_model.pb begins alike: a schema version, then a message.
-            return Sniffed("a TensorFlow SavedModel", advice=CONVERT_TO_ONNX)
+            # Two other files begin alike: TensorFlow's saved_model.pb, whose schema version is 1, and Core
+            # ML's, whose specification version is higher for what today's tools write.
+            if ir_version == 1:
+                return Sniffed("a TensorFlow SavedModel", advice=CONVERT_TO_ONNX)
+            return Sniffed(CORE_ML, advice=EXPORT_ONNX)
     # An int64, as its bits are written. The backend refuses what no release has.
     shown = int.from_bytes((ir_version % 2**64).to_bytes(8), signed=True)
     return Sniffed(f"an ONNX model (IR version {shown})", Format.ONNX)

@@ -8,13 +8,17 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from runtime_ext import Error
 from trtserve.engines import readiness
 from trtserve.engines.module_files import ModuleFile
+from trtserve.errors import InvalidInput, TrtserveError, UnsupportedMedia
+from trtserve.failures import tell
 from trtserve.http import bodies
 from trtserve.http.content_coding import check_plain
 from trtserve.http.prefer import RESPOND_ASYNC, prefers_async
 from trtserve.http.schemas import EngineList, EngineModel
 from trtserve.http.upload_query import UploadQuery
+from trtserve.options.names import Name
 from trtserve.plans.choice import Choice, choose
 from trtserve.plans.receive import receive_plan
 from trtserve.services import Services, services_for
@@ -31,6 +35,7 @@ Limit = Annotated[int, Query(ge=1, le=MOST_LISTED, description="The most entries
 After = Annotated[
     int, Query(ge=0, le=LAST_CURSOR, description="Where a page begins: only from the `next` of another.")
 ]
+SEND_THE_FILE = "Send the file as it is: curl -T FILE, or curl --data-binary @FILE."
 OCTETS = {"type": "string", "format": "binary"}
 PLAN_BODY = {
     "required": True,
@@ -78,11 +83,50 @@ async def upload(
     return shown(services_for(request), resolved)
 
 
+@router.put("/engines", status_code=201, include_in_schema=False)
+async def put(request: Request, response: Response, query: Annotated[UploadQuery, Query()]) -> EngineModel:
+    """Upload a plan as POST /engines does: `curl -T` sends a PUT."""
+    return await upload(request, response, query)
+
+
+@router.put(
+    "/engines/{name}",
+    status_code=201,
+    response_description="The engine is new, and READY. Location names it.",
+    responses={200: {"model": EngineModel, "description": "The engine was there already; it has the name."}},
+    openapi_extra={"requestBody": PLAN_BODY},
+)
+async def put_named(
+    request: Request, response: Response, name: Name, query: Annotated[UploadQuery, Query()]
+) -> EngineModel:
+    """Upload a plan under this name, as POST /engines?name= does."""
+    if query.name not in {None, name}:
+        raise InvalidInput(
+            f"The path names the engine {name}, and the query {query.name}: leave the name out of the query."
+        )
+    return await upload(request, response, query.model_copy(update={"name": name}))
+
+
 async def receive(request: Request, response: Response, query: UploadQuery) -> "Resolved":
     """Receive an upload and load its engine; the response's status says whether it is new."""
     services = services_for(request)
     check_plain(request.headers)
+    form = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if form == "multipart/form-data":
+        raise UnsupportedMedia(f"The upload is a form, as `curl -F` sends it. {SEND_THE_FILE}")
+    try:
+        return await _receive(request, response, query, services)
+    except (TrtserveError, Error) as failure:
+        if form != "application/x-www-form-urlencoded" or failure.kind != InvalidInput.kind:
+            raise
+        raise InvalidInput(
+            f"{tell(failure).sentence} `curl -d` takes the line ends out of a file. {SEND_THE_FILE}"
+        ) from None
 
+
+async def _receive(
+    request: Request, response: Response, query: UploadQuery, services: Services
+) -> "Resolved":
     declared = bodies.declared(request)
 
     def inspect(head: bytes) -> Awaitable[Choice]:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import pickle
 import struct
 import tracemalloc
 import zipfile
@@ -158,7 +159,19 @@ def test_an_onnx_model_is_recognised_by_part_of_its_head(length: int) -> None:
         (b"\x1c\0\0\0TFL3" + bytes(8), "a TensorFlow Lite model", "tf2onnx"),
         (b"\x08\x01\x12\x05\x0a\x03\x12\x01\x00", "a TensorFlow SavedModel", "tf2onnx"),
         (gzip.compress(b"plan"), "gzip-compressed", "gunzip"),
-        (b"\x80\x02}q\x00.", "a Python pickle, like old PyTorch checkpoints", "ONNX"),
+        *(
+            (pickle.dumps({}, protocol), "a Python pickle, like old PyTorch checkpoints", "ONNX")
+            for protocol in range(2, 6)
+        ),
+        (
+            b"\x14\0\0\0ORTM" + bytes(8),
+            "a model in ONNX Runtime's own format (.ort)",
+            "ONNX model from which",
+        ),
+        (b"\x08\x05\x12\x05\x0a\x03\x12\x01\x00", "a Core ML model", "ONNX"),
+        (zip_of("m.mlpackage/Manifest.json"), "a Core ML model", "ONNX"),
+        (zip_of("Manifest.json", "Data/com.apple.CoreML/model.mlmodel"), "a Core ML model", "ONNX"),
+        (zip_of("m/saved_model.pb", "m/variables/variables.index"), "a Keras or TensorFlow model", "tf2onnx"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
             "a Git LFS pointer, not the file behind it",

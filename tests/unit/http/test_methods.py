@@ -124,4 +124,4 @@ async def test_a_method_unknown_to_the_address_is_a_405(client: httpx.AsyncClien
     for method in ("TRACE", "PATCH", "PROPFIND"):
         answer = await client.request(method, "/engines")
         refused(answer, 405, "InvalidInput")
-        assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+        assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST, PUT"

@@ -27,6 +27,24 @@ def files(settings: Settings) -> list[str]:
     return [file.name for folder in ("incoming", "plans") for file in (settings.store / folder).iterdir()]
 
 
+@pytest.mark.parametrize(
+    "target", ["/engines?name=net.onnx", "/engines/net.onnx", "/engines/net.onnx?name=net.onnx"]
+)
+async def test_a_put_uploads_too_as_curl_sends_it(client: httpx.AsyncClient, target: str) -> None:
+    for status in (201, 200):
+        response = await client.put(target, content=onnx_plan())
+        assert (response.status_code, response.json()["name"]) == (status, "net.onnx")
+        assert response.headers["location"] == f"/engines/{response.json()['id']}"
+    options = await client.options(target)
+    assert "PUT" in options.headers["allow"].split(", ")
+
+
+async def test_a_put_takes_one_name_that_is_valid(client: httpx.AsyncClient) -> None:
+    for target in ("/engines/net?name=other", "/engines/7", "/engines/a%20b"):
+        assert "name" in refused(await client.put(target, content=onnx_plan()), 400, "InvalidInput")
+    assert (await client.get("/engines")).json()["engines"] == []
+
+
 async def test_an_upload_is_answered_with_the_ready_engine(client: httpx.AsyncClient) -> None:
     plan = onnx_plan()
     response = await client.post("/engines", params={"name": "lenet", "instances": 2}, content=plan)

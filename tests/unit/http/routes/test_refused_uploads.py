@@ -165,3 +165,22 @@ async def test_a_body_shorter_than_declared_is_refused(app: FastAPI, settings: S
     response = await post(app, "/engines", receive, {"Content-Length": "1000"})
     assert "Content-Length is 1000" in refused(response, 400, "InvalidInput")
     assert files(settings) == []
+
+
+async def test_a_form_is_refused_before_it_is_read(app: FastAPI, settings: Settings) -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body was read")
+
+    response = await post(app, "/engines", receive, {"Content-Type": "multipart/form-data; boundary=-"})
+    assert "curl -T FILE" in refused(response, 415, "InvalidInput")
+    assert files(settings) == []
+
+
+@pytest.mark.parametrize("form", ["application/x-www-form-urlencoded", "application/octet-stream"])
+async def test_a_file_that_curl_has_changed_is_refused_with_the_reason(
+    client: httpx.AsyncClient, settings: Settings, runtime: FakeRuntime, form: str
+) -> None:
+    runtime.load_error = error("InvalidInput", "The plan is damaged.")
+    response = await client.post("/engines", content=onnx_plan(), headers={"Content-Type": form})
+    told = "`curl -d` takes the line ends out" in refused(response, 400, "InvalidInput")
+    assert told == (form == "application/x-www-form-urlencoded")
