@@ -83,7 +83,7 @@ async def upload(
     return shown(services_for(request), resolved)
 
 
-@router.put("/engines", status_code=201, include_in_schema=False)
+@router.put("/engines", status_code=201, openapi_extra={"requestBody": PLAN_BODY})
 async def put(request: Request, response: Response, query: Annotated[UploadQuery, Query()]) -> EngineModel:
     """Upload a plan as POST /engines does: `curl -T` sends a PUT."""
     return await upload(request, response, query)
