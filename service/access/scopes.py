@@ -44,7 +44,7 @@ ROUTES: dict[str, Need] = {
     # engines, modules and names
     "POST /engines": Need(_MANAGE, "name"),
     "PUT /engines": Need(_MANAGE, "name"),
-    "PUT /engines/{name}": Need(_MANAGE, "name"),
+    "PUT /engines/{ref}": Need(_MANAGE, "ref"),
     "GET /engines": Need(_READ, ALL),
     "GET /engines/{ref}": Need(_READ, "ref"),
     "DELETE /engines/{ref}": Need(_MANAGE, "ref"),

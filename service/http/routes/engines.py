@@ -90,21 +90,21 @@ async def put(request: Request, response: Response, query: Annotated[UploadQuery
 
 
 @router.put(
-    "/engines/{name}",
+    "/engines/{ref}",
     status_code=201,
     response_description="The engine is new, and READY. Location names it.",
     responses={200: {"model": EngineModel, "description": "The engine was there already; it has the name."}},
     openapi_extra={"requestBody": PLAN_BODY},
 )
 async def put_named(
-    request: Request, response: Response, name: Name, query: Annotated[UploadQuery, Query()]
+    request: Request, response: Response, ref: Name, query: Annotated[UploadQuery, Query()]
 ) -> EngineModel:
     """Upload a plan under this name, as POST /engines?name= does."""
-    if query.name not in {None, name}:
+    if query.name not in {None, ref}:
         raise InvalidInput(
-            f"The path names the engine {name}, and the query {query.name}: leave the name out of the query."
+            f"The path names the engine {ref}, and the query {query.name}: leave the name out of the query."
         )
-    return await upload(request, response, query.model_copy(update={"name": name}))
+    return await upload(request, response, query.model_copy(update={"name": ref}))
 
 
 async def receive(request: Request, response: Response, query: UploadQuery) -> "Resolved":

@@ -40,8 +40,12 @@ async def test_a_put_uploads_too_as_curl_sends_it(client: httpx.AsyncClient, tar
 
 
 async def test_a_put_takes_one_name_that_is_valid(client: httpx.AsyncClient) -> None:
-    for target in ("/engines/net?name=other", "/engines/7", "/engines/a%20b"):
-        assert "name" in refused(await client.put(target, content=onnx_plan()), 400, "InvalidInput")
+    for target, why in {
+        "/engines/net?name=other": "The path names the engine net, and the query other",
+        "/engines/7": "should be a letter or _",
+        "/engines/a%20b": "should be a letter or _",
+    }.items():
+        assert why in refused(await client.put(target, content=onnx_plan()), 400, "InvalidInput")
     assert (await client.get("/engines")).json()["engines"] == []
 
 
