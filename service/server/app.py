@@ -38,6 +38,7 @@ from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
 from trtserve.server.native_log import NativeLog
 from trtserve.server.process_metrics import LoopLag, ProcessCollector
+from trtserve.server.watchdog import Watchdog
 from trtserve.services import Services
 from trtserve.settings import Settings
 from trtserve.store.store import Store
@@ -101,6 +102,9 @@ def create_app(
             _add_collectors(services)
             loop_lag = LoopLag(services.metrics.registry)
             loop_lag.attach(asyncio.get_running_loop())
+            watchdog = Watchdog(services.metrics.registry, settings.stall_after_s)
+            watchdog.attach(asyncio.get_running_loop())
+            watchdog.start()
             try:
                 await services.registry.start()
                 short_way = _short_way(services)
@@ -111,6 +115,7 @@ def create_app(
                 if own_trial is not None:
                     await own_trial.close()
                 app.state.left_behind = not await _closed(services.runtime) or _runs_on(services)
+                watchdog.detach()
                 loop_lag.detach()
                 services.completions.detach()
                 services.shared_memory.close()

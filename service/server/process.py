@@ -27,6 +27,7 @@ from trtserve.plans.trial import ProcessTrial, TrialHost
 from trtserve.server.app import create_app, left_behind
 from trtserve.server.log_format import log_to
 from trtserve.server.rereading import reread
+from trtserve.server.supervisor import Supervisor
 from trtserve.services import services_of
 from trtserve.settings import MIB, Settings
 from trtserve.store.load_marks import record_crashes
@@ -156,6 +157,7 @@ class Server(uvicorn.Server):
         self._rereading: asyncio.Task[None] | None = None
         self._rpc: RpcServer | None = None
         self._freezing: asyncio.Task[None] | None = None
+        self._supervisor = Supervisor()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Raises Conflict if gRPC's port is taken, before anything is loaded."""
@@ -174,6 +176,7 @@ class Server(uvicorn.Server):
         if self._rpc is not None:
             await self._rpc.start(services_of(self._app))
             click.echo(f"trtserve listens on {self._rpc.address} for gRPC")
+        self._supervisor.listening()
         files = [part for part in (services_of(self._app).guard, self._certificates) if part is not None]
         if files:
             self._rereading = asyncio.create_task(reread(files))
@@ -186,6 +189,7 @@ class Server(uvicorn.Server):
 
         Does not return if a load or an execution may never end: Python would wait for its thread.
         """
+        self._supervisor.stopping()
         for task in (self._freezing, self._rereading):
             if task is not None:
                 task.cancel()
