@@ -449,6 +449,11 @@ class Settings(BaseSettings):
         description="Seconds that accepted requests get to finish when their engine is unloaded or the "
         "server stops.",
     )
+    restart_timeout_s: Seconds = Field(
+        600.0,
+        description="Seconds after which a warm restart is given up if the new process has not loaded the "
+        "engines; the old one goes on as before.",
+    )
     stuck_after_s: Seconds = Field(
         60.0,
         description="Seconds after which an execution that has not ended is reported as stuck in the log, "

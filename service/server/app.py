@@ -75,11 +75,14 @@ def create_app(
     runtime: Runtime | None = None,
     trial: Trial | None = None,
     build: Build | None = None,
+    *,
+    lock: int | None = None,
 ) -> FastAPI:
     """Create the application. Raises InvalidInput for a token file that cannot be used.
 
     Without a `runtime` it creates its own at the start, and a trial if the settings ask for one. Plans are
-    built in child processes unless a test gives a `build`.
+    built in child processes unless a test gives a `build`. `lock` is the descriptor of the store's lock if it
+    was inherited.
 
     While it runs, services_of() returns what it holds. The lifespan's state has what InferProtocol needs.
     """
@@ -90,7 +93,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ShortWay]]:
-        store = await asyncio.to_thread(Store, settings.store)
+        store = await asyncio.to_thread(Store, settings.store, inherited=lock)
         native_log = NativeLog()
         try:
             native_log.attach()
@@ -108,6 +111,7 @@ def create_app(
             try:
                 await services.registry.start()
                 short_way = _short_way(services)
+                app.state.connections = short_way.connections
                 yield {"short_way": short_way}
                 short_way.stop()
             finally:
