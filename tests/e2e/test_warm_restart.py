@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from runtime_ext import GRPC_SESSION
@@ -191,6 +192,44 @@ def test_no_request_is_lost_and_no_connection_refused(running: Server, plan: byt
     assert names == {"net", "more"}
     assert successor.is_running()
     assert "Traceback" not in running.log
+
+
+def test_connections_that_were_open_move_with_their_next_request(tmp_path: Path, plan: bytes) -> None:
+    options = ("--drain-s", "600", "--idle-timeout-s", "600")
+    with (
+        Server(tmp_path / "store", *options, grpc=True) as server,
+        grpc.insecure_channel(server.grpc_address) as channel,
+    ):
+        add(server, "net", plan).raise_for_status()
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        stub.ModelInfer(raw("net", X))
+        asks = {
+            "/engines/net/infer": lambda client, path: client.post(path, json=BODY),  # the short way
+            "/engines/net": lambda client, path: client.get(path),  # the long way
+        }
+        clients = {path: httpx.Client(base_url=server.client.base_url) for path in asks}
+        for path, client in clients.items():
+            assert "connection" not in asks[path](client, path).headers
+        server.process.send_signal(signal.SIGUSR2)
+        wait_until(lambda: "serves; this one ends" in server.log, "the successor")
+        try:
+            # Counts begin at 0 in the successor.
+            wait_until(lambda: _counted(stub) == 0, "an answer of the successor over gRPC")
+            wait_until(lambda: "connection" in clients["/engines/net"].get("/health/live").headers, "the end")
+            server.client.close()
+            answer = asks["/engines/net/infer"](clients["/engines/net/infer"], "/engines/net/infer")
+            assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+            assert server.process.wait(HANGS_AFTER_S) == 0
+        finally:
+            for client in clients.values():
+                client.close()
+            psutil.Process(owner(server)).terminate()
+
+
+def _counted(stub: service_pb2_grpc.GRPCInferenceServiceStub) -> int:
+    """How often `net` has run in the process that answers."""
+    (found,) = stub.ModelStatistics(pb.ModelStatisticsRequest(name="net")).model_stats
+    return int(found.execution_count)
 
 
 def test_a_successor_can_be_succeeded(running: Server, plan: bytes) -> None:
