@@ -118,7 +118,7 @@ class BuildahContainer:
         self._end()
         self._log.truncate(0)
         self._environment = [*self.config["Env"], *(f"{name}={value}" for name, value in variables.items())]
-        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", SANDBOX]
+        command = ["unshare", "--mount", "--pid", "--fork", "sh", "-ec", SANDBOX]
         command += [self._root, str(store), self.config["User"], *self._in_the_image(self._command)]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
 
@@ -159,6 +159,6 @@ class BuildahContainer:
         run("buildah", "rm", self._container)
 
     def _end(self) -> None:
-        if self._process is not None:
-            self._process.kill()  # and with it, by --kill-child, the server
+        if self._process is not None and self._process.poll() is None:
+            os.kill(self._server, signal.SIGKILL)  # and with it all of its namespace
             self.ended()

@@ -51,6 +51,7 @@ def test_it_is_used_again_with_what_the_successor_changed(resting: Store, root: 
     successor = Store(root, inherited=resting.lock_descriptor)
     add(successor, 2, "more")
     successor.close()
+    (root / "LOCK").write_text("1\n")  # as of a successor with a process of its own
     resting.resume()
     assert set(resting.names()) == {"net", "more"}
     add(resting, 3, "third")
