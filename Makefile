@@ -9,6 +9,11 @@ CXX ?= g++
 TORCH_INDEX ?=
 # How many seconds `make fuzz` looks for bugs.
 SECONDS ?= 600
+# What builds images: docker, podman or buildah, the first that is here and works. Arguments for it, such as
+# IMAGE_ARGS="--build-arg BASE=python:3.11-slim".
+ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(shell $(engine) info >/dev/null 2>&1 && echo $(engine))))
+IMAGE_ARGS ?=
+IMAGE ?= trtserve:0.1.0-cpu
 # Extra arguments for the command behind a target such as `run` or `test`: make test ARGS="-k codec -x"
 ARGS ?=
 
@@ -28,7 +33,7 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test test-gpu verify-gpu generated dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
+.PHONY: help check build demo run test image image-test test-gpu verify-gpu generated dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,6 +49,14 @@ run: build ## start the service on http://127.0.0.1:8000 (ARGS="--port 9000")
 test: build build/tools/.fetched ## run the tests (ARGS="-k codec")
 	@echo "== tests"
 	@$(BIN)/python -m pytest $(ARGS)
+
+image: ## build the CPU image with docker, podman or buildah (IMAGE=name:tag IMAGE_ARGS="--build-arg …")
+	@test -n "$(ENGINE)" || { echo "error: neither docker, podman nor buildah works here; on Debian: apt-get install buildah" >&2; exit 1; }
+	@echo "== image: $(IMAGE), built by $(ENGINE)"
+	@$(ENGINE) build $(if $(filter-out docker,$(ENGINE)),--format docker) --target cpu --tag $(IMAGE) $(IMAGE_ARGS) .
+
+image-test: build image ## build the CPU image, and test it in containers with a read-only root (ARGS="-k sigterm")
+	@ENGINE=$(ENGINE) IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/image $(ARGS)
 
 test-gpu: build ## run the tests that need an NVIDIA GPU; fails without one
 	@REQUIRE_GPU=1 $(BIN)/python -m pytest tests/gpu $(ARGS)

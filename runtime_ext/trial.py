@@ -27,7 +27,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -114,14 +114,16 @@ def main() -> None:
     serve(socket.socket(fileno=int(sys.argv[1])))
 
 
-def fork_host() -> tuple[int, socket.socket]:
+def fork_host(not_the_hosts: Iterable[int] = ()) -> tuple[int, socket.socket]:
     """Fork a host from this process; return its process ID and the socket for requests. Call it before this
-    process has threads, open files or GPUs."""
+    process has threads, GPUs or open files, except `not_the_hosts`: descriptors that the host closes."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     host = os.fork()
     if host == 0:
         try:
             ours.close()
+            for descriptor in not_the_hosts:
+                os.close(descriptor)
             serve(theirs)
         finally:
             os._exit(1)

@@ -449,10 +449,20 @@ class Settings(BaseSettings):
         description="Seconds that accepted requests get to finish when their engine is unloaded or the "
         "server stops.",
     )
+    restart_timeout_s: Seconds = Field(
+        600.0,
+        description="Seconds after which a warm restart is given up if the new process has not loaded the "
+        "engines; the old one goes on as before.",
+    )
     stuck_after_s: Seconds = Field(
         60.0,
         description="Seconds after which an execution that has not ended is reported as stuck in the log, "
         "the metrics and /health/ready. Set it above the slowest normal execution.",
+    )
+    stall_after_s: Seconds = Field(
+        10.0,
+        description="Seconds after which an event loop that does not turn is reported in the log, with the "
+        "code that holds it up, and in the metrics. Nothing is answered meanwhile.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Lowest level that is logged."

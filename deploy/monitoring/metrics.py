@@ -204,6 +204,12 @@ METRICS = (
         (),
         "how late the event loop ran a callback that was due; one observation a second",
     ),
+    Metric(
+        "trtserve_event_loop_stalls_total",
+        "counter",
+        (),
+        "how often the event loop has not turned for longer than `stall_after_s`",
+    ),
     Metric("trtserve_build_info", "gauge", ("version", "python", "torch"), "1; its labels are versions"),
     Metric("trtserve_gpu_memory_total_bytes", "gauge", GPU, "memory of a GPU, as NVML reports it"),
     Metric("trtserve_gpu_memory_used_bytes", "gauge", GPU, "memory in use, by whatever process"),

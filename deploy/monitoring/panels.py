@@ -241,6 +241,9 @@ ROWS = (
                 "Lag of the event loop", "s", (quantile(0.99, "trtserve_event_loop_lag_seconds", "instance"),)
             ),
             Panel(
+                "Stalls of the event loop", "short", (rate("trtserve_event_loop_stalls_total", "instance"),)
+            ),
+            Panel(
                 "Versions", "short", (gauge("trtserve_build_info", "instance", "version", "python", "torch"),)
             ),
             Panel(

@@ -104,7 +104,8 @@ class Registry:
         room.idle, room.evict = evictions.idle, evictions.evict
         self._loading = 0  # stored engines whose load after a start has not ended
         self._restoring = 0  # likewise, with those that have never been built
-        self._restored = asyncio.Event()  # set once there are no more
+        self._loaded = asyncio.Event()  # set once there are no more of the first,
+        self._restored = asyncio.Event()  # and of the second
         self._operations: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
@@ -115,8 +116,17 @@ class Registry:
             self._loading += awaited
             self._restoring += 1
             self._begin(self._restore(engine, awaited))
+        self._set_if_loaded()
         if self._restoring == 0:
             self._restored.set()
+
+    def _set_if_loaded(self) -> None:
+        if self._loading == 0:
+            self._loaded.set()
+
+    async def loaded(self) -> None:
+        """Return once each stored engine that was served before has been loaded, or has failed."""
+        await self._loaded.wait()
 
     async def restored(self) -> None:
         """Return once the load of each stored engine after the start has ended, well or not."""
@@ -127,6 +137,7 @@ class Registry:
             await self._lifecycle.restore(engine)
         finally:
             self._loading -= awaited
+            self._set_if_loaded()
             self._restoring -= 1
             if self._restoring == 0:
                 self._restored.set()
@@ -144,9 +155,9 @@ class Registry:
         """
         self._loader.stop()
         self.builds.stop()
-        await self._settled(self._loader.drain_left_s)
+        await self.settled(self._loader.drain_left_s)
         self._loader.give_up_loads()
-        await self._settled(CLEAR_UP_S)
+        await self.settled(CLEAR_UP_S)
         if self._operations:
             logger.warning("%d operations have not ended within the drain time", len(self._operations))
         await self._lifecycle.keep_measures()
@@ -162,7 +173,17 @@ class Registry:
         self._parts.threads.close()
         self._loader.close()
 
-    async def _settled(self, within_s: float) -> None:
+    async def rest(self, within_s: float) -> None:
+        """Let operations in progress end, within `within_s` seconds, and change nothing in the store from
+        then on, so that a successor can use it. Engines answer as before, and are loaded on demand."""
+        await self.settled(within_s)
+        await self._parts.threads.call(self._parts.store.rest)
+
+    async def resume(self) -> None:
+        """Change the store again: there is no successor."""
+        await self._parts.threads.call(self._parts.store.resume)
+
+    async def settled(self, within_s: float) -> None:
         """Wait until no operation is in progress, for at most `within_s` seconds."""
         deadline = asyncio.get_running_loop().time() + within_s
         while self._operations and (left_s := deadline - asyncio.get_running_loop().time()) > 0:

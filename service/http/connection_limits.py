@@ -85,6 +85,8 @@ class Connections:
         self._addresses: dict[Watched, str | None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._looked = 0.0
+        # True: another process serves from now on, so each connection ends with its next answer.
+        self.leaving = False
 
     def __len__(self) -> int:
         return len(self._open)

@@ -256,7 +256,8 @@ class InferProtocol(TimedHttp):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        if self._closing:
+        if self._closing or self._connections.leaving:
+            self._closing = True
             begin += b"connection: close\r\n"
         size = sum(map(len, parts))
         if size <= JOINED_BYTES:

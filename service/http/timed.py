@@ -107,6 +107,8 @@ class TimedHttp(HalfClosedHttp):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._in_head = False
+        if self._connections.leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         self._in_parser -= 1

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 # Before the library is loaded: a sentence here replaces what it would print about a taken port.
@@ -37,8 +38,16 @@ MOST_MS = 2**31 - 1  # which it takes for "never"
 class RpcServer:
     """Started and stopped once. Belongs to the event loop that it is created on."""
 
-    def __init__(self, settings: Settings, certificates: Certificates | None = None) -> None:
-        """Bind the port; with `certificates`, calls come over TLS. Raises Conflict if it is unavailable."""
+    def __init__(
+        self,
+        settings: Settings,
+        certificates: Certificates | None = None,
+        inherited: socket.socket | None = None,
+    ) -> None:
+        """Bind the port, unless a socket is `inherited`; with `certificates`, calls come over TLS.
+
+        Raises Conflict if the port is unavailable.
+        """
         self._settings = settings
         self._authorizing = Authorizing() if demands_tokens(settings) else None
         most = settings.grpc_max_message_bytes or min(settings.max_request_bytes, MOST_MESSAGE_BYTES)
@@ -47,7 +56,7 @@ class RpcServer:
         self._server: Any
         try:
             if settings.grpc_server == "auto" and GRPC_SESSION:
-                self._server = self._fast = _fast(settings, most, certificates)
+                self._server = self._fast = _fast(settings, most, certificates, inherited)
                 port = self._fast.port
             else:
                 interceptors = None if self._authorizing is None else [self._authorizing]
@@ -86,6 +95,20 @@ class RpcServer:
         else:
             await self._server.start()
 
+    @property
+    def descriptor(self) -> int | None:
+        """Of the socket that listens; None if it cannot be handed over, because it is grpc.aio's own."""
+        return self._fast.descriptor if self._fast is not None else None
+
+    @property
+    def connections(self) -> int:
+        return self._fast.connections if self._fast is not None else 0
+
+    def leave(self) -> None:
+        """Accept no more connections, and let each end with its calls: another process serves from now on."""
+        if self._fast is not None:
+            self._fast.leave()
+
     async def stop(self) -> None:
         """Accept no more calls, and return when those in progress are answered, after drain_s at most."""
         self._health.stop()
@@ -94,11 +117,13 @@ class RpcServer:
         await self._server.stop(self._settings.drain_s)
 
 
-def _fast(settings: Settings, most: int, certificates: Certificates | None) -> "FastServer":
+def _fast(
+    settings: Settings, most: int, certificates: Certificates | None, inherited: socket.socket | None
+) -> "FastServer":
     # Only here: the extension may have been built without what it needs.
     from trtserve.rpc.fast.server import FastServer
 
-    return FastServer(settings, most, certificates)
+    return FastServer(settings, most, certificates, inherited)
 
 
 def _options(settings: Settings, most: int) -> list[tuple[str, int]]:

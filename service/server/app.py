@@ -38,6 +38,7 @@ from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
 from trtserve.server.native_log import NativeLog
 from trtserve.server.process_metrics import LoopLag, ProcessCollector
+from trtserve.server.watchdog import Watchdog
 from trtserve.services import Services
 from trtserve.settings import Settings
 from trtserve.store.store import Store
@@ -74,11 +75,14 @@ def create_app(
     runtime: Runtime | None = None,
     trial: Trial | None = None,
     build: Build | None = None,
+    *,
+    lock: int | None = None,
 ) -> FastAPI:
     """Create the application. Raises InvalidInput for a token file that cannot be used.
 
     Without a `runtime` it creates its own at the start, and a trial if the settings ask for one. Plans are
-    built in child processes unless a test gives a `build`.
+    built in child processes unless a test gives a `build`. `lock` is the descriptor of the store's lock if it
+    was inherited.
 
     While it runs, services_of() returns what it holds. The lifespan's state has what InferProtocol needs.
     """
@@ -89,7 +93,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ShortWay]]:
-        store = await asyncio.to_thread(Store, settings.store)
+        store = await asyncio.to_thread(Store, settings.store, inherited=lock)
         native_log = NativeLog()
         try:
             native_log.attach()
@@ -101,9 +105,13 @@ def create_app(
             _add_collectors(services)
             loop_lag = LoopLag(services.metrics.registry)
             loop_lag.attach(asyncio.get_running_loop())
+            watchdog = Watchdog(services.metrics.registry, settings.stall_after_s)
+            watchdog.attach(asyncio.get_running_loop())
+            watchdog.start()
             try:
                 await services.registry.start()
                 short_way = _short_way(services)
+                app.state.connections = short_way.connections
                 yield {"short_way": short_way}
                 short_way.stop()
             finally:
@@ -111,6 +119,7 @@ def create_app(
                 if own_trial is not None:
                     await own_trial.close()
                 app.state.left_behind = not await _closed(services.runtime) or _runs_on(services)
+                watchdog.detach()
                 loop_lag.detach()
                 services.completions.detach()
                 services.shared_memory.close()

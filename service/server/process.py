@@ -20,13 +20,17 @@ from fastapi import FastAPI
 from runtime_ext.backends import built_backends
 from runtime_ext.trial import fork_host
 from trtserve.access.opening import check_opening
+from trtserve.engines.engine import State
 from trtserve.engines.seam_options import check_tensorrt_libraries, tensorrt_options
 from trtserve.http.secure import SecureProtocol
 from trtserve.http.short_way import InferProtocol
 from trtserve.plans.trial import ProcessTrial, TrialHost
 from trtserve.server.app import create_app, left_behind
+from trtserve.server.handover import Handover, left
+from trtserve.server.inheritance import Inheritance
 from trtserve.server.log_format import log_to
 from trtserve.server.rereading import reread
+from trtserve.server.supervisor import Supervisor
 from trtserve.services import services_of
 from trtserve.settings import MIB, Settings
 from trtserve.store.load_marks import record_crashes
@@ -34,6 +38,7 @@ from trtserve.store.store import Store
 from trtserve.tls.certificates import Certificates
 
 if TYPE_CHECKING:
+    from trtserve.http.connection_limits import Connections
     from trtserve.rpc.server import RpcServer
 
 logger = logging.getLogger(__name__)
@@ -52,6 +57,8 @@ def serve(settings: Settings) -> bool:
     a server that would be open to others unasked; TrtserveError for a bad store; and Conflict if gRPC's port
     is taken.
     """
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # until there is something to hand over
+    inherited = Inheritance.take()
     check_opening(settings)
     certificates = Certificates.of(settings)
     log_to(sys.stderr, settings)
@@ -62,14 +69,15 @@ def serve(settings: Settings) -> bool:
     trial = None
     if settings.trial_load:
         # First: a copy of this process before it has threads, files and a GPU.
-        host = TrialHost(fork_host())
+        host = TrialHost(fork_host(inherited.descriptors if inherited is not None else ()))
         trial = ProcessTrial(tensorrt, settings.trial_load_timeout_s, host)
     # A store that cannot be opened is reported here in one sentence; in the application's start uvicorn
     # would make a traceback of it.
-    Store(settings.store).close()
+    lock = inherited.lock if inherited is not None else None
+    Store(settings.store, inherited=lock).close()
     record_crashes(settings.store)
     _keep_large_blocks()
-    app = create_app(settings, trial=trial)
+    app = create_app(settings, trial=trial, lock=lock)
     protocol: Any = InferProtocol  # uvicorn only calls it, for each connection
     if certificates is not None:
         protocol = SecureProtocol(certificates, settings)
@@ -89,10 +97,10 @@ def serve(settings: Settings) -> bool:
     # uvicorn raises the signal that stopped it once more at its very end (Python makes a KeyboardInterrupt of
     # SIGINT): a stop that was asked for and went well is a success to whoever supervises this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = Server(config, settings, app, certificates)
+    server = Server(config, settings, app, certificates, inherited)
     with suppress(KeyboardInterrupt):
         server.run()
-    return server.started
+    return server.served
 
 
 def _keep_large_blocks() -> None:
@@ -147,15 +155,21 @@ class Server(uvicorn.Server):
         settings: Settings,
         app: FastAPI,
         certificates: Certificates | None = None,
+        inherited: Inheritance | None = None,
     ) -> None:
-        """Without `certificates`, connections have no TLS."""
+        """Without `certificates`, connections have no TLS; `inherited` from the server that this succeeds."""
         super().__init__(config)
+        self.served = False  # it has listened
+        self._inherited = inherited
+        self._handover: asyncio.Task[None] | None = None
+        self._leaves = False  # a successor serves
         self._settings = settings
         self._app = app
         self._certificates = certificates
         self._rereading: asyncio.Task[None] | None = None
         self._rpc: RpcServer | None = None
         self._freezing: asyncio.Task[None] | None = None
+        self._supervisor = Supervisor()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Raises Conflict if gRPC's port is taken, before anything is loaded."""
@@ -163,10 +177,12 @@ class Server(uvicorn.Server):
             # Only here: its messages may be in a process once, and clients (and tests) have their own.
             from trtserve.rpc.server import RpcServer
 
-            self._rpc = RpcServer(self._settings, self._certificates)
-        await super().startup(sockets)
-        if not self.started:
+            inherited = self._inherited.grpc_socket() if self._inherited is not None else None
+            self._rpc = RpcServer(self._settings, self._certificates, inherited)
+        await super().startup(sockets if self._inherited is None else [])
+        if not self.started or not await self._succeeds():
             return
+        self.served = True
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         scheme = "http" if self._certificates is None else "https"
         url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
@@ -174,6 +190,10 @@ class Server(uvicorn.Server):
         if self._rpc is not None:
             await self._rpc.start(services_of(self._app))
             click.echo(f"trtserve listens on {self._rpc.address} for gRPC")
+        self._supervisor.listening()
+        if self._inherited is not None:
+            self._inherited.tell_ready()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._restart)
         files = [part for part in (services_of(self._app).guard, self._certificates) if part is not None]
         if files:
             self._rereading = asyncio.create_task(reread(files))
@@ -181,11 +201,83 @@ class Server(uvicorn.Server):
         limit_collections()
         self._freezing = asyncio.create_task(freeze_after(services_of(self._app).registry.restored()))
 
+    async def _succeeds(self) -> bool:
+        """As a successor, listen once the engines are loaded; False if one cannot be loaded, and this process
+        must not take over."""
+        if self._inherited is None:
+            return True
+        registry = services_of(self._app).registry
+        await registry.loaded()
+        served = {engine.id: engine for engine in registry.engines()}
+        for id in self._inherited.engines:
+            engine = served.get(id)
+            if engine is None or engine.state is State.FAILED:
+                reason = engine.reason if engine is not None else "it is not in the store"
+                logger.error(
+                    "engine %s is served by the former process, and not here: %s", engine or id, reason
+                )
+                self.should_exit = True
+        if self.should_exit:
+            return False
+        loop, config = asyncio.get_running_loop(), self.config
+
+        def protocol() -> asyncio.Protocol:  # as in uvicorn's own startup
+            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state=self.lifespan.state, _loop=loop
+            )
+            return made
+
+        sockets = self._inherited.http_sockets()
+        self.servers = [
+            await loop.create_server(protocol, sock=each, backlog=config.backlog) for each in sockets
+        ]
+        return True
+
+    def _restart(self) -> None:
+        """Begin a warm restart, unless one is under way, or is not possible."""
+        if self._handover is None or self._handover.done():
+            self._handover = asyncio.create_task(self._hand_over())
+
+    async def _hand_over(self) -> None:
+        grpc = self._rpc.descriptor if self._rpc is not None else None
+        if self._rpc is not None and grpc is None:
+            logger.error(
+                "no warm restart: grpc.aio cannot hand its socket over (grpc_server, or nghttp2 is missing)"
+            )
+            return
+        if os.getpid() == 1:
+            logger.error("no warm restart: this is process 1, whose end would end its container")
+            return
+        http = [each.fileno() for server in self.servers for each in server.sockets]
+        if await Handover(services_of(self._app), http, grpc).run():
+            self._leaves = self.should_exit = True
+
+    async def _leave(self) -> None:
+        """Let the successor have all new connections, and each of ours end with its next answer."""
+        for server in self.servers:
+            server.close()
+        connections: Connections = self._app.state.connections
+        connections.leaving = True
+        if self._rpc is not None:
+            self._rpc.leave()
+        await left(lambda: len(connections) + self._connections_of_grpc, self._settings.drain_s)
+
+    @property
+    def _connections_of_grpc(self) -> int:
+        return self._rpc.connections if self._rpc is not None else 0
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop both at the same time, and then the application, within the drain time, which begins now.
 
         Does not return if a load or an execution may never end: Python would wait for its thread.
         """
+        if self._leaves:
+            await self._leave()
+        else:
+            self._supervisor.stopping()
+        if self._handover is not None:
+            self._handover.cancel()
+            await asyncio.wait((self._handover,))
         for task in (self._freezing, self._rereading):
             if task is not None:
                 task.cancel()

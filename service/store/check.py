@@ -12,6 +12,7 @@ from trtserve.errors import NotFound, Unavailable
 from trtserve.formats.format import Format
 from trtserve.formats.sniff import sniff
 from trtserve.formats.tensorrt_head import HEAD_BYTES
+from trtserve.store.beside import beside_database
 from trtserve.store.database import Database, StoredEngine
 from trtserve.store.folder import (
     BUILT_NAME,
@@ -26,7 +27,6 @@ from trtserve.store.folder import (
 )
 from trtserve.store.plan_file import check_plan, check_source, digest_of, is_plain
 from trtserve.store.set_aside import SetAside
-from trtserve.store.store import beside_database
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class CompiledFiles:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self.paused = False  # True: the files are another process's, and this one only reads them
 
     def find(self, digest: str) -> Path | None:
         """The compiled model of an engine, if there is one and it is undamaged."""
@@ -54,6 +55,8 @@ class CompiledFiles:
     def keep(self, digest: str, plan_bytes: int, write: Callable[[str], bool]) -> None:
         """Keep what `write` writes to a path, after bytes for the checksum; it returns False if it writes
         nothing. The plan's size says how much room on the disk it takes to try."""
+        if self.paused:
+            return
         part = self._layout.incoming / f"{uuid.uuid4().hex}.part"
         try:
             if free_bytes(self._layout.root) < LEAST_BYTES + ROOM * plan_bytes or not write(str(part)):
@@ -71,6 +74,8 @@ class CompiledFiles:
                 part.unlink(missing_ok=True)
 
     def delete(self, digest: str) -> None:
+        if self.paused:
+            return
         path = self._path(digest)
         try:
             path.unlink(missing_ok=True)

@@ -109,10 +109,32 @@ def lock(path: Path, *, reading: bool = False) -> BinaryIO:
             "Stop that one, or start this one with another --store."
         ) from None
     if not reading:
-        with suppress(OSError):  # the ID is for people: a full disk must not keep a server from starting
-            file.truncate(0)
-            os.write(file.fileno(), f"{os.getpid()}\n".encode())
+        write_owner(file)
     return file
+
+
+def inherited_lock(path: Path, descriptor: int) -> BinaryIO:
+    """The lock that this process shares with the one which it succeeds: it ends once both have closed it.
+
+    Raises Conflict if the descriptor is not that of this lock.
+    """
+    file = os.fdopen(os.dup(descriptor), "a+b")
+    try:
+        same = os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        same = False
+    if not same:
+        file.close()
+        raise Conflict(f"The lock that this process was given is not {path}: start it in the usual way.")
+    write_owner(file)
+    return file
+
+
+def write_owner(file: BinaryIO) -> None:
+    """Write this process's ID into the lock."""
+    with suppress(OSError):  # the ID is for people: a full disk must not keep a server from starting
+        file.truncate(0)
+        os.write(file.fileno(), f"{os.getpid()}\n".encode())
 
 
 def make_folder(folder: Path) -> None:

@@ -82,6 +82,8 @@ failure too: each step is on the disk before the next one begins, renames and ma
 Only the deletion of a mark may wait: if a power failure brings a mark back, its plan has a row, or is gone.
 Within a process, the registry's lock on the engine ID keeps a removal's step 4 from meeting an addition's
 step 3.
+
+Above 400 lines, because the order of every change stands here.
 """
 
 import logging
@@ -91,9 +93,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trtserve.errors import Unavailable
-from trtserve.formats.format import Format
-from trtserve.formats.sniff import sniff
-from trtserve.formats.tensorrt_head import HEAD_BYTES
+from trtserve.store.beside import beside_database
 from trtserve.store.built_files import BuiltFiles
 from trtserve.store.compiled_files import CompiledFiles
 from trtserve.store.database import Database, StoredEngine, StoredName
@@ -101,15 +101,16 @@ from trtserve.store.folder import (
     MARK_NAME,
     PART_NAME,
     PLAN_NAME,
-    SOURCE_NAME,
     Layout,
+    inherited_lock,
     lock,
     make_folder,
     named,
     sync_folder,
+    write_owner,
 )
 from trtserve.store.load_marks import LoadMarks
-from trtserve.store.opening import Beside, Opening
+from trtserve.store.opening import Opening
 from trtserve.store.plan_file import check_plan, check_source, is_plain
 from trtserve.store.reserve import LEAST_BYTES, DiskFull, Reserve, disk_full, free_bytes, is_full
 from trtserve.store.set_aside import SetAside
@@ -119,6 +120,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+RETRY_AFTER_S = 5.0  # of a change that comes during a warm restart
 REPAIR = "`trtserve store check --repair`"
 
 
@@ -129,9 +131,10 @@ class Store:
     may call them.
     """
 
-    def __init__(self, root: Path, opening: Opening = Opening.USUAL) -> None:
+    def __init__(self, root: Path, opening: Opening = Opening.USUAL, *, inherited: int | None = None) -> None:
         """Open the store, made if missing, and clear away what a killed server left unfinished.
 
+        `inherited` is a descriptor of its lock, from a server whose store rests; it stays the caller's.
         Raises Conflict if another server has it open, and Unavailable if it cannot be used.
         """
         self._root = root
@@ -145,9 +148,10 @@ class Store:
                 make_folder(root)
                 for folder in (*layout.for_plans, layout.timing, layout.compiled):
                     folder.mkdir(exist_ok=True)
-                self._lock = opened.enter_context(lock(layout.lock))
-                self._database = self._open_database(opening)
-                opened.callback(self._database.close)
+                held = lock(layout.lock) if inherited is None else inherited_lock(layout.lock, inherited)
+                self._lock = opened.enter_context(held)
+                self._open: Database | None = self._open_database(opening)  # None: the store rests
+                opened.callback(self._open.close)
                 self.marks = LoadMarks(layout.loading)  # any thread may use it
                 sync_folder(root)
                 for note in self.notes:
@@ -170,8 +174,43 @@ class Store:
             return Database(path, beside, opening)
 
     def close(self) -> None:
-        self._database.close()
+        if self._open is not None:
+            self._open.close()
         self._lock.close()
+
+    # -- a warm restart
+
+    @property
+    def lock_descriptor(self) -> int:
+        """What a successor inherits: with it, it holds the lock as this process does."""
+        return self._lock.fileno()
+
+    def rest(self) -> None:
+        """Change nothing from now on, and keep the lock, so that a successor can open the store.
+
+        Changes are refused with an Unavailable. What was under way is undone by the successor's start, as
+        after a kill.
+        """
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+        self.marks.paused = self.compiled.paused = True
+
+    def resume(self) -> None:
+        """Use the store again, after the successor has ended. Raises Unavailable if it is damaged."""
+        self._open = self._open_database(Opening.USUAL)
+        self.marks.paused = self.compiled.paused = False
+        write_owner(self._lock)
+
+    @property
+    def _database(self) -> Database:
+        if self._open is None:
+            raise Unavailable(
+                "The server is being replaced by a new process, which takes changes once it serves: try "
+                "again in some seconds.",
+                retry_after=RETRY_AFTER_S,
+            )
+        return self._open
 
     # -- reading
 
@@ -217,6 +256,7 @@ class Store:
 
     def new_upload(self, declared: int | None = None) -> PlanWriter:
         """Begin an upload; `declared` is how many bytes will arrive, if known."""
+        _ = self._database  # while the store rests, nothing is received in vain
         if declared is not None and declared > free_bytes(self._root):
             raise disk_full(self._root, f"The plan of {declared / 1e6:.1f} MB does not fit")
         try:
@@ -385,22 +425,3 @@ class Store:
         self.compiled.keep_only({engine.digest for engine in engines})
         for mark in named(self._layout.pending, MARK_NAME):
             mark.unlink() if is_plain(mark) else self.aside.take(mark)
-
-
-def beside_database(layout: Layout) -> Beside:
-    """The sizes and formats of the plans in a store, and of the models that plans are built from."""
-    plans = {path.stem: path for path in named(layout.plans, PLAN_NAME)} if layout.plans.is_dir() else {}
-    models = {path.stem: path for path in named(layout.built, SOURCE_NAME)} if layout.built.is_dir() else {}
-
-    def format_of(digest: str) -> str | None:
-        if digest in models:
-            return Format.TENSORRT
-        try:
-            if not is_plain(plans[digest]):
-                return None
-            with plans[digest].open("rb") as file:
-                return sniff(file.read(HEAD_BYTES)).format
-        except OSError:
-            return None
-
-    return Beside({digest: path.lstat().st_size for digest, path in (models | plans).items()}, format_of)

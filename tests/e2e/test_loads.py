@@ -104,3 +104,27 @@ def test_an_upload_without_free_memory_is_refused_for_now(
     assert (answer.status_code, answer.json()["code"]) == (503, "Unavailable"), answer.text
     assert int(answer.headers["Retry-After"]) > 0
     assert server.client.post("/engines", content=another).status_code == 201
+
+
+def test_a_load_without_free_memory_changes_nothing_and_can_be_tried_again(
+    server: Server, plan: bytes, big_plan: bytes
+) -> None:
+    for name, each in (("kept", plan), ("big", big_plan)):
+        server.client.post("/engines", params={"name": name}, content=each).raise_for_status()
+    server.client.post("/v2/repository/models/big/unload").raise_for_status()
+    process = psutil.Process(server.process.pid)
+    before = resource.prlimit(process.pid, resource.RLIMIT_AS)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (process.memory_info().vms + 30 * 2**20, before[1]))
+    try:
+        refused = server.client.post("/v2/repository/models/big/load")
+        body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}
+        answer = server.client.post("/engines/kept/infer", json=body)
+    finally:
+        resource.prlimit(process.pid, resource.RLIMIT_AS, before)
+    assert (refused.status_code, refused.json()["code"]) == (503, "Unavailable"), refused.text
+    assert "memory" in refused.json()["error"]
+    assert int(refused.headers["Retry-After"]) > 0
+    assert answer.json()["outputs"][0]["data"] == [2, 4, 6, 8]
+    assert server.client.get("/engines/big").json()["state"] == "UNLOADED"
+    assert server.client.post("/v2/repository/models/big/load").status_code == 200
+    assert server.client.get("/engines/big").json()["state"] == "READY"

@@ -37,13 +37,21 @@ class FastServer:
     It takes handlers as grpc.aio's server does, and runs them for every method but inference.
     """
 
-    def __init__(self, settings: Settings, most: int, certificates: Certificates | None = None) -> None:
-        """Bind the port; `most`: bytes of a message; with `certificates`, connections have TLS.
+    def __init__(
+        self,
+        settings: Settings,
+        most: int,
+        certificates: Certificates | None = None,
+        inherited: socket.socket | None = None,
+    ) -> None:
+        """Bind the port, unless a socket is `inherited`; `most`: bytes of a message; with `certificates`,
+        connections have TLS.
 
         Raises OSError.
         """
         self.settings = settings
         self.stopping = False
+        self._leaving = False
         self._most = most
         self._places = Places(most_connections(settings), most_per_address(settings))
         self._door: Door | None = None
@@ -55,7 +63,7 @@ class FastServer:
         self._gone.set()
         self._looked = 0.0
         self.buffer = memoryview(bytearray(READ_BYTES))  # each read is used before the next
-        self._socket = _bound(settings.host, int(settings.grpc_port))
+        self._socket = inherited or _bound(settings.host, int(settings.grpc_port))
         self.port: int = self._socket.getsockname()[1]
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
@@ -76,6 +84,26 @@ class FastServer:
             sock=self._socket,
             backlog=BACKLOG,
         )
+
+    @property
+    def descriptor(self) -> int:
+        """Of the socket that listens."""
+        return self._socket.fileno()
+
+    def leave(self) -> None:
+        """Accept no more connections, because another process does, and ask clients to open their next calls
+        over new ones. Calls that come meanwhile are answered."""
+        self._leaving = True
+        self._listening.close()
+        self._notice_all()
+
+    def _notice_all(self) -> None:
+        for connection in list(self._connections):
+            connection.notice("server_restarts")
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more calls, and return when those in progress are answered, after `grace_s` at most."""
@@ -175,6 +203,8 @@ class FastServer:
         passed = min(now - self._looked, 2 * EVERY_S)
         self._looked = now
         self.loop.call_later(EVERY_S, self._look)
+        if self._leaving:  # those too that had only begun then
+            self._notice_all()
         for connection in list(self._connections):
             connection.look(now, passed)
 

@@ -72,3 +72,10 @@ def test_the_end_of_a_trial_for_want_of_memory_does_not_end_the_server(
 def test_the_server_can_read_how_much_memory_there_is(unit: configparser.SectionProxy) -> None:
     assert "ProcSubset" not in unit
     assert "MemoryDenyWriteExecute" not in unit
+
+
+def test_a_reload_is_a_warm_restart_whose_new_process_may_speak_to_systemd(
+    unit: configparser.SectionProxy,
+) -> None:
+    assert unit["ExecReload"].split()[1:] == ["-USR2", "$MAINPID"]
+    assert (unit["Type"], unit["NotifyAccess"]) == ("notify", "all")

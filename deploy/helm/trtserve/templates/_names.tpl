@@ -16,7 +16,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 
 {{- define "trtserve.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- $cpu := ternary "" "-cpu" (gt (int .Values.gpu.count) 0) -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default (printf "%s%s" .Chart.AppVersion $cpu) }}
 {{- end -}}
 
 {{- define "trtserve.ready" -}}
