@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from runtime_ext import Completion
 from trtserve.access.guard import Guard
 from trtserve.codec import Body
-from trtserve.errors import TrtserveError
+from trtserve.errors import HTTP_STATUS, Cancelled, TrtserveError
 from trtserve.failures import is_fault
 from trtserve.http import error_answers
 from trtserve.http.allowed_hosts import AllowedHosts
@@ -29,7 +29,7 @@ from trtserve.http.connection import lines
 from trtserve.http.connection_limits import Connections, Phase, Standing
 from trtserve.http.content_coding import compressed, compressed_here, is_short
 from trtserve.http.short_body import ShortBody
-from trtserve.http.short_heads import KnownHead, KnownHeads
+from trtserve.http.short_heads import KnownHead, KnownHeads, route_of
 from trtserve.http.stopping import unfinished
 from trtserve.http.timed import TimedHttp
 from trtserve.inference.call import Call
@@ -37,6 +37,8 @@ from trtserve.inference.calls import Inference
 from trtserve.inference.inflight import InflightBytes, KeptOutputs, Untaken
 from trtserve.inference.recent import Recent
 from trtserve.settings import Settings
+from trtserve.telemetry.observed import SUCCESS, Observed
+from trtserve.telemetry.observer import Observer
 
 if TYPE_CHECKING:
     import asyncio
@@ -61,15 +63,22 @@ class ShortWay:
         errors: Any,
         settings: Settings,
         guard: Guard | None = None,
+        *,
+        observer: Observer | None = None,
     ) -> None:
         """`errors` is the counter of error answers, by code; without a `guard`, nobody needs a token."""
         self.inference = inference
         self.inflight = inflight
+        self.observer = Observer(settings) if observer is None else observer
         self.kept = KeptOutputs(inflight)
         self.errors = errors
         self.body_timeout_s = settings.body_timeout_s
         self.heads = KnownHeads(
-            settings.max_request_bytes, AllowedHosts.of(settings), guard, cors=bool(settings.cors_origins)
+            settings.max_request_bytes,
+            AllowedHosts.of(settings),
+            guard,
+            cors=bool(settings.cors_origins),
+            asked=self.observer.names,
         )
         self.known = self.heads.look_up
         self.rendered: Recent[tuple[Template, object], bytes] = Recent(RENDERED)
@@ -98,6 +107,7 @@ class InferProtocol(TimedHttp):
         self._short: ShortWay = self.app_state["short_way"]
         self._call: Call | None = None  # the request on the short way, once its body is complete
         self._body: ShortBody | None = None  # until then, its body
+        self._observed: Observed | None = None  # the request, if somebody wants to know of it
         self._share = 0  # bytes of the body that count as in flight
         self._untaken: Untaken | None = None  # the last answer, if it was too long to be sent at once
         self._backlog: Backlog | None = None  # over TLS, what is left of the last answer
@@ -136,6 +146,8 @@ class InferProtocol(TimedHttp):
             self._share = 0
             return False
         self._number += 1
+        if known.asked is not None or self._short.observer.on:
+            self._observe(known, data)
         if body is not None:
             self._body = body
             self.transport.set_protocol(body)
@@ -146,6 +158,12 @@ class InferProtocol(TimedHttp):
                 self.flow.pause_reading()
             self._run(known, data, end)
         return True
+
+    def _observe(self, known: KnownHead, data: bytes) -> None:
+        self._observed = self._short.observer.begin(known.asked)
+        if self._observed is not None:
+            target = data[5 : data.index(b" ", 5)].decode("ascii")  # behind "POST "
+            self._observed.asks("POST", target, known.length, route=route_of(target))
 
     def body_came(self, body: "ShortBody", nbytes: int) -> None:
         """Count `nbytes` more of the body; if there is no room for them, refuse the request at once."""
@@ -192,6 +210,8 @@ class InferProtocol(TimedHttp):
     def _done(self, completion: Completion) -> None:
         call = self._call
         assert call is not None, "a completion comes once, and not after abandon()"
+        if self._observed is not None:
+            self._observed.completed(call, completion)
         try:
             parts = self._rendered(call, completion) if completion.kind is None else None
             if parts is None:
@@ -247,15 +267,26 @@ class InferProtocol(TimedHttp):
         status, code, headers, body = error_answers.render(failure)
         self._short.errors.labels(code).inc()
         begin = STATUS_LINE[status] + lines(self.server_state.default_headers)
-        self._write(begin, [_tail(headers, [body]), body])
+        self._write(begin, [_tail(headers, [body]), body], failed=(status, code))
 
-    def _write(self, begin: bytes, parts: list[Body], completion: Completion | None = None) -> None:
-        """Write an answer. `completion` is the one whose outputs are among the parts."""
+    def _write(
+        self,
+        begin: bytes,
+        parts: list[Body],
+        completion: Completion | None = None,
+        *,
+        failed: tuple[int, str] | None = None,
+    ) -> None:
+        """Write an answer. `completion` is the one whose outputs are among the parts; `failed`: status and
+        kind of an error."""
         self._short.inflight.give_back(self._share)
         self._share = 0
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self._nobody_waits()
             return
+        if self._observed is not None:
+            begin += self._told(parts, *(failed or (200, SUCCESS)))
         if self._closing:
             begin += b"connection: close\r\n"
         size = sum(map(len, parts))
@@ -279,6 +310,21 @@ class InferProtocol(TimedHttp):
             self.loop.call_soon(self._go_on)
         if self._ended:
             self.loop.call_soon(self.end_if_answered)  # after _go_on, which may begin the next request
+
+    def _told(self, parts: list[Body], status: int, kind: str) -> bytes:
+        """The headers for whoever observes the request, which ends with this answer."""
+        observed, self._observed = self._observed, None
+        assert observed is not None, "asked first"
+        told = lines((name.encode(), value.encode()) for name, value in observed.headers())
+        head = bytes(parts[0]).index(b"\r\n\r\n") + 4  # the first part has the rest of the head
+        observed.end(status, kind, sum(map(len, parts)) - head)
+        return told
+
+    def _nobody_waits(self) -> None:
+        """The client left before the answer."""
+        observed, self._observed = self._observed, None
+        if observed is not None:
+            observed.end(HTTP_STATUS[Cancelled.kind], Cancelled.kind, 0)
 
     def _write_long(self, parts: list[Body]) -> bool:
         """Write a long answer; False if the client has not taken all of it yet."""
@@ -358,6 +404,7 @@ class InferProtocol(TimedHttp):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._abandon():
             self._short.errors.labels("Cancelled").inc()
+        self._nobody_waits()
         self._short.inflight.give_back(self._share)
         self._share = 0
         self._backlog = None
