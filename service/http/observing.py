@@ -33,7 +33,7 @@ class Observing:
             await self._app(scope, receive, send)
             return
         target = scope.get("raw_path") or scope["path"].encode()
-        observed.asks(scope["method"], target.decode("latin-1"), 0)
+        observed.asks(scope["method"], target.decode("latin-1"), "", 0)
         scope[OBSERVED] = observed
         answer = _Answer(observed, receive, send)
         try:
@@ -55,6 +55,7 @@ class _Answer:
         self._send = send
         self._sent = 0  # bytes
         self.status = 0
+        self._failed = False
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -64,7 +65,10 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            told = [(name.encode(), value.encode()) for name, value in self._observed.headers()]
+            self._failed = self.status >= HTTP_STATUS["InvalidInput"]
+            told = [
+                (name.encode(), value.encode()) for name, value in self._observed.headers(failed=self._failed)
+            ]
             message = {**message, "headers": [*message["headers"], *told]}
         else:
             self._sent += len(message.get("body", b""))

@@ -108,6 +108,9 @@ class InferProtocol(TimedHttp):
         self._call: Call | None = None  # the request on the short way, once its body is complete
         self._body: ShortBody | None = None  # until then, its body
         self._observed: Observed | None = None  # the request, if somebody wants to know of it
+        # Otherwise, if somebody wants to know once it fails: its method and target, its body's bytes, and
+        # when it came.
+        self._remembered: tuple[bytes, int, int] | None = None
         self._share = 0  # bytes of the body that count as in flight
         self._untaken: Untaken | None = None  # the last answer, if it was too long to be sent at once
         self._backlog: Backlog | None = None  # over TLS, what is left of the last answer
@@ -160,10 +163,20 @@ class InferProtocol(TimedHttp):
         return True
 
     def _observe(self, known: KnownHead, data: bytes) -> None:
-        self._observed = self._short.observer.begin(known.asked)
+        observer = self._short.observer
+        self._observed = observer.begin(known.asked)
         if self._observed is not None:
-            target = data[5 : data.index(b" ", 5)].decode("ascii")  # behind "POST "
-            self._observed.asks("POST", target, known.length, route=route_of(target))
+            self._observed.asks("POST", *_target_of(data), known.length)
+        elif observer.remembers:
+            self._remembered = data[: data.index(b" ", 5)], known.length, observer.clock()
+
+    def _fails(self) -> None:
+        """The request fails: observe it now, if that was left until then."""
+        if self._observed is None and self._remembered is not None:
+            line, received, began = self._remembered
+            self._observed = self._short.observer.fails(began)
+            self._observed.asks("POST", *_target_of(line + b" "), received)
+        self._remembered = None
 
     def body_came(self, body: "ShortBody", nbytes: int) -> None:
         """Count `nbytes` more of the body; if there is no room for them, refuse the request at once."""
@@ -210,6 +223,8 @@ class InferProtocol(TimedHttp):
     def _done(self, completion: Completion) -> None:
         call = self._call
         assert call is not None, "a completion comes once, and not after abandon()"
+        if completion.kind is not None:
+            self._fails()
         if self._observed is not None:
             self._observed.completed(call, completion)
         try:
@@ -264,6 +279,7 @@ class InferProtocol(TimedHttp):
     def _refuse(self, failure: Exception) -> None:
         if is_fault(failure):
             logger.error("inference failed", exc_info=failure)
+        self._fails()
         status, code, headers, body = error_answers.render(failure)
         self._short.errors.labels(code).inc()
         begin = STATUS_LINE[status] + lines(self.server_state.default_headers)
@@ -315,13 +331,16 @@ class InferProtocol(TimedHttp):
         """The headers for whoever observes the request, which ends with this answer."""
         observed, self._observed = self._observed, None
         assert observed is not None, "asked first"
-        told = lines((name.encode(), value.encode()) for name, value in observed.headers())
+        told = lines(
+            (name.encode(), value.encode()) for name, value in observed.headers(failed=kind != SUCCESS)
+        )
         head = bytes(parts[0]).index(b"\r\n\r\n") + 4  # the first part has the rest of the head
         observed.end(status, kind, sum(map(len, parts)) - head)
         return told
 
     def _nobody_waits(self) -> None:
         """The client left before the answer."""
+        self._fails()
         observed, self._observed = self._observed, None
         if observed is not None:
             observed.end(HTTP_STATUS[Cancelled.kind], Cancelled.kind, 0)
@@ -404,7 +423,7 @@ class InferProtocol(TimedHttp):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._abandon():
             self._short.errors.labels("Cancelled").inc()
-        self._nobody_waits()
+            self._nobody_waits()
         self._short.inflight.give_back(self._share)
         self._share = 0
         self._backlog = None
@@ -426,6 +445,12 @@ class InferProtocol(TimedHttp):
         if self._stalled:
             self._stalled = False
             self.loop.call_soon(self._go_on)
+
+
+def _target_of(line: bytes) -> tuple[str, str]:
+    """The target of a request, which begins with "POST ", and its route."""
+    target = line[5 : line.index(b" ", 5)].decode("ascii")
+    return target, route_of(target)
 
 
 def _tail(headers: Mapping[str, str], body: list[Body]) -> bytes:

@@ -12,7 +12,7 @@ def observe(observer: Observer, context: HasMetadata, path: str, received: int) 
     """The call, or a request of a stream, whose message has `received` bytes; None: nobody wants to know."""
     observed = observer.begin_with(_headers(context))
     if observed is not None:
-        observed.asks(METHOD, path, received, route=path, over_grpc=True)
+        observed.asks(METHOD, path, path, received, over_grpc=True)
     return observed
 
 

@@ -86,7 +86,7 @@ async def answered(
     # Outside the handler: gRPC keeps what abort() raises, and that would keep the failure and its frames.
     code, sentence, metadata = status(told)
     if observed is not None:
-        metadata = (*metadata, *observed.headers())
+        metadata = (*metadata, *observed.headers(failed=True))
         observed.end(code.name, told.kind, 0)
     try:
         await context.abort(code, sentence, metadata)

@@ -39,9 +39,11 @@ from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
 from trtserve.server.native_log import NativeLog
 from trtserve.server.process_metrics import LoopLag, ProcessCollector
+from trtserve.server.trace_metrics import TraceCollector
 from trtserve.services import Services
 from trtserve.settings import Settings
 from trtserve.store.store import Store
+from trtserve.telemetry.exemplars import Exemplars
 from trtserve.telemetry.observer import Observer
 from trtserve.telemetry.tracing import Tracing
 from trtserve.version import VERSION
@@ -228,6 +230,7 @@ def _assembled(
     registry = Registry(settings, store, runtime, trial, build=build)
     if guard is not None:
         guard.names_of = registry.names_of
+    exemplars = None if tracing is None else Exemplars(lambda: runtime.stats()[0].total.bounds)
     shared_memory = Regions(settings)
     inflight = InflightBytes(settings.max_inflight_bytes, settings.max_request_bytes)
     return Services(
@@ -239,13 +242,13 @@ def _assembled(
         models=Models(registry, runtime),
         repository=Repository(settings, store, runtime, registry),
         completions=completions,
-        metrics=Metrics(runtime, registry),
+        metrics=Metrics(runtime, registry, exemplars),
         inflight=inflight,
         shared_memory=shared_memory,
         inference=Inference(
             settings, runtime, registry, completions, inflight=inflight, shared_memory=shared_memory
         ),
-        observer=Observer(settings, tracing=tracing),
+        observer=Observer(settings, tracing=tracing, exemplars=exemplars),
         guard=guard,
     )
 
@@ -254,6 +257,7 @@ def _add_collectors(services: Services) -> None:
     metrics, gpus = services.metrics, GpuCollector()
     metrics.add(ProcessCollector(services))
     metrics.add(gpus)
+    metrics.add(TraceCollector(services.observer.tracing))
     if services.settings.triton_metrics:
         triton = TritonCollector(services.runtime, services.registry, gpus)
         metrics.add(triton, triton.look)

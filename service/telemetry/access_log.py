@@ -7,6 +7,7 @@ from typing import Any
 
 from trtserve.settings import Settings
 from trtserve.telemetry.observed import SUCCESS, Observed
+from trtserve.telemetry.sampling import Draws
 
 logger = logging.getLogger("trtserve.access")
 
@@ -18,13 +19,15 @@ class AccessLog:
 
     def __init__(self, settings: Settings, chance: Callable[[], float] = random.random) -> None:
         """`chance` is from 0 up to 1."""
-        self._rate = {"errors": 0.0, "sampled": settings.access_log_rate}.get(settings.access_log, 1.0)
+        rate = {"errors": 0.0, "sampled": settings.access_log_rate}.get(settings.access_log, 1.0)
+        self.draws = Draws(rate, chance).next
+        """Asked for each request: True if it is written down whatever becomes of it."""
+        self.draws_all = rate >= 1
         self._as_fields = settings.log_format == "json"
-        self._chance = chance
 
     def ended(self, observed: Observed) -> None:
-        """Write the request down, if it failed or is among those that are drawn."""
-        if observed.kind == SUCCESS and self._chance() >= self._rate:
+        """Write the request down, if it failed or was drawn."""
+        if observed.kind == SUCCESS and not observed.drawn:
             return
         if not logger.isEnabledFor(logging.INFO):
             return

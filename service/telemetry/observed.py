@@ -39,8 +39,10 @@ class Observed:
     __slots__ = (
         "_clock",
         "_ended",
+        "_new_id",
         "batch_requests",
         "began",
+        "drawn",
         "engine",
         "engine_id",
         "kind",
@@ -66,16 +68,17 @@ class Observed:
         ended: Callable[["Observed"], None],
         request_id: str,
         *,
-        tells_id: bool,
-        tells_times: bool,
         trace: Trace | None,
+        new_id: Callable[[], str] | None = None,
     ) -> None:
+        """`new_id`: for a request that fails and has none; None: it needs none even then."""
         self._clock = clock
+        self._new_id = new_id
         self._ended: Callable[[Observed], None] | None = ended
         self.began = clock()
         self.request_id = request_id  # empty: nobody needs one
-        self.tells_id = tells_id  # the answer has it
-        self.tells_times = tells_times
+        self.drawn = False  # it is written down whatever becomes of it
+        self.tells_id = self.tells_times = False  # in the answer
         self.trace = trace
         self.over_grpc = False
         self.method = self.target = ""
@@ -90,9 +93,7 @@ class Observed:
         self.status: int | str = 0  # of HTTP, or the name of gRPC's
         self.kind = ""  # SUCCESS or a kind of error, once it is known
 
-    def asks(
-        self, method: str, target: str, received: int, *, route: str = "", over_grpc: bool = False
-    ) -> None:
+    def asks(self, method: str, target: str, route: str, received: int, *, over_grpc: bool = False) -> None:
         """Say what came; `received` in bytes."""
         self.method, self.target, self.route = method, target, route
         self.received, self.over_grpc = received, over_grpc
@@ -104,9 +105,11 @@ class Observed:
         self.batch_requests = completion.batch_requests
         self.engine, self.engine_id = call.served_as, call.engine_id
 
-    def headers(self) -> list[tuple[str, str]]:
-        """What the answer's headers say; asked when the answer is ready."""
+    def headers(self, *, failed: bool = False) -> list[tuple[str, str]]:
+        """What the headers of an answer, or of an error (`failed`), say; asked when it is ready."""
         self.written = self._clock()
+        if failed:
+            self._needs_id()
         headers = []
         if self.tells_id:
             headers.append(("x-request-id", self.request_id))
@@ -125,6 +128,8 @@ class Observed:
         self.kind = kind
         if not self.written:
             self.written = self._clock()
+        if kind != SUCCESS:
+            self._needs_id()
         ended(self)
 
     def phases(self) -> list[Phase]:
@@ -137,6 +142,10 @@ class Observed:
             phases.append(Phase("compute", start, end or self.taken))
         phases.append(Phase("encode", self.taken, self.written))
         return phases
+
+    def _needs_id(self) -> None:
+        if not self.request_id and self._new_id is not None:
+            self.request_id, self.tells_id = self._new_id(), True
 
     @property
     def total(self) -> Phase:

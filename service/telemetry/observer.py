@@ -16,7 +16,9 @@ from trtserve.telemetry.asked import (
     request_id,
     wants_timing,
 )
+from trtserve.telemetry.exemplars import Exemplars
 from trtserve.telemetry.observed import Observed
+from trtserve.telemetry.sampling import Trace, new_trace
 from trtserve.telemetry.tracing import Tracing
 
 
@@ -28,6 +30,7 @@ class Observer:
         settings: Settings,
         *,
         tracing: Tracing | None = None,
+        exemplars: Exemplars | None = None,
         log: AccessLog | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -35,30 +38,54 @@ class Observer:
         self._log = log
         if log is None and settings.access_log != "off":
             self._log = AccessLog(settings)
-        self._tracing = tracing
-        self._clock = clock
+        self.tracing = tracing
+        self._exemplars = exemplars
+        self.clock = clock
         self.on = self._log is not None or tracing is not None
         """False: only requests that ask for something are observed. So the others cost a look at this."""
         self.names = NAMES if tracing is None else TRACED
         """The headers in which requests ask for something."""
+        self.remembers = self._log is not None and not self._log.draws_all
+        """True: who does not observe a request must remember what it was, and observe it once it fails."""
         self._prefix = secrets.token_hex(6)  # of the IDs that this server makes
         self._made = 0
 
     def begin(self, asked: Asked | None) -> Observed | None:
-        """A request has come, whose headers ask for this; None if nobody wants to know of it."""
-        trace = None if self._tracing is None else self._tracing.sampler.trace_of(asked)
-        given, timing = None, False
+        """A request has come, whose headers ask for this; None if nobody wants to know of it, or only if it
+        fails."""
+        tracing, log = self.tracing, self._log
+        trace, given, timing = None, None, False
         if asked is not None:
             given, timing = asked[REQUEST_ID], wants_timing(asked[PREFER])
-        tells_id = self._log is not None or given is not None
-        if trace is None and not tells_id and not timing:
+            if tracing is not None:
+                trace = tracing.sampler.trace_of(asked)
+        elif tracing is not None and tracing.sampler.draws():
+            trace = new_trace()
+        elif log is None:  # here, because with traces most requests end here
             return None
-        id = request_id(given) or (self._new_id() if tells_id else "")
-        return Observed(self._clock, self._ended, id, tells_id=tells_id, tells_times=timing, trace=trace)
+        drawn = log is not None and log.draws()
+        if trace is None and given is None and not (timing or drawn):
+            return None
+        tells_id = drawn or given is not None
+        observed = self._new(request_id(given) or (self._new_id() if tells_id else ""), trace)
+        observed.drawn, observed.tells_id, observed.tells_times = drawn, tells_id, timing
+        return observed
 
     def begin_with(self, headers: Iterable[tuple[bytes, bytes]]) -> Observed | None:
-        """The same with a request's headers, whose names are in lower case."""
-        return self.begin(asked_in(headers, self.names))
+        """The same with a request's headers, whose names are in lower case. It is observed too if somebody
+        wants to know of it only if it fails."""
+        return self.begin(asked_in(headers, self.names)) or (self._new("", None) if self.remembers else None)
+
+    def fails(self, began: int) -> Observed:
+        """A request fails that was not observed, but is remembered. It began at this time of the clock."""
+        observed = self._new("", None)
+        observed.began = began
+        return observed
+
+    def _new(self, id: str, trace: Trace | None) -> Observed:
+        return Observed(
+            self.clock, self._ended, id, trace=trace, new_id=self._new_id if self.remembers else None
+        )
 
     def _new_id(self) -> str:
         self._made += 1
@@ -67,5 +94,7 @@ class Observer:
     def _ended(self, observed: Observed) -> None:
         if self._log is not None:
             self._log.ended(observed)
-        if self._tracing is not None and observed.trace is not None:
-            self._tracing.ended(observed)
+        if self.tracing is not None and observed.trace is not None:
+            self.tracing.ended(observed)
+            if self._exemplars is not None:
+                self._exemplars.ended(observed)

@@ -30,18 +30,42 @@ class Trace(NamedTuple):
         return f"00-{self.trace_id:032x}-{self.span_id:016x}-01"
 
 
-class Sampler:
-    """Decides when a request begins. Belongs to the event loop."""
+class Draws:
+    """Draws a share of the requests. Belongs to the event loop."""
 
     def __init__(self, rate: float, chance: Callable[[], float] = random.random) -> None:
-        """`rate`: the share of the requests without a caller's word; `chance` is from 0 up to 1."""
+        """`rate`: the share; `chance` is from 0 up to 1."""
         self._rate = rate
         self._chance = chance
         self._left = self._gap()
 
-    def trace_of(self, asked: Asked | None) -> Trace | None:
+    def next(self) -> bool:
+        """Count a request; True if it is drawn."""
+        self._left -= 1
+        if self._left > 0:
+            return False
+        self._left = self._gap()
+        return True
+
+    def _gap(self) -> float:
+        """How many requests until the next that is drawn, as if each was drawn for: but once for all."""
+        if self._rate <= 0:
+            return math.inf
+        if self._rate >= 1:
+            return 1
+        return 1 + math.floor(math.log(1 - self._chance()) / math.log(1 - self._rate))
+
+
+class Sampler:
+    """Decides when a request begins. Belongs to the event loop."""
+
+    def __init__(self, draws: Draws) -> None:
+        """`draws` from the requests without a caller's word."""
+        self.draws = draws.next
+
+    def trace_of(self, asked: Asked) -> Trace | None:
         """Where the request's span belongs; None if it is not traced."""
-        given = None if asked is None else asked[TRACEPARENT]
+        given = asked[TRACEPARENT]
         if given is not None:
             if given.endswith(
                 NOT_SAMPLED
@@ -51,21 +75,13 @@ class Sampler:
             if found is not None and not (found[1] == b"00" and found[5]):
                 if not int(found[4], 16) & SAMPLED:
                     return None
-                state = asked[TRACESTATE] if asked is not None else None
-                return Trace(int(found[2], 16), _new(64), int(found[3], 16), state)
-        self._left -= 1
-        if self._left > 0:
-            return None
-        self._left = self._gap()
-        return Trace(_new(128), _new(64), 0, None)
+                return Trace(int(found[2], 16), _new(64), int(found[3], 16), asked[TRACESTATE])
+        return new_trace() if self.draws() else None
 
-    def _gap(self) -> float:
-        """How many requests until the next that is traced, as if each was drawn: but drawn once for all."""
-        if self._rate <= 0:
-            return math.inf
-        if self._rate >= 1:
-            return 1
-        return 1 + math.floor(math.log(1 - self._chance()) / math.log(1 - self._rate))
+
+def new_trace() -> Trace:
+    """That of a request without a caller's trace."""
+    return Trace(_new(128), _new(64), 0, None)
 
 
 def _new(bits: int) -> int:

@@ -1,147 +1,157 @@
-"""Requests as OpenTelemetry's spans, and their export by OTLP. Needs the extra trtserve[tracing].
+"""Requests as OpenTelemetry's spans, in the messages of OTLP. Needs the extra trtserve[tracing].
 
-The spans are made when their request has ended, with the times that were measured anyway, and not by a tracer
-while it runs: so a request costs the event loop no more than a note that it is traced.
+The spans are made when their request has ended, of times that were measured anyway: so a request costs the
+event loop no more than a note that it is traced. They are written as messages at once, and not first as the
+SDK's objects, which took six times as long and 4% of the throughput at a rate of 1%.
 """
 
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
-from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
-from opentelemetry.trace.status import Status, StatusCode
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from trtserve.telemetry.observed import SUCCESS, Observed
 from trtserve.version import VERSION
 
-SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-SCOPE = InstrumentationScope("trtserve", VERSION)
+SCOPE = InstrumentationScope(name="trtserve", version=VERSION)
+SAMPLED, KNOWN, REMOTE = 1, 0x100, 0x200  # flags of a span: whether its parent is remote is known, and is so
+KEPT = 1024  # sets of attributes
+IN_A_ROW = 32  # requests whose spans are made before other threads may run: about a millisecond
 LEAST_FAULT = 500  # statuses of HTTP from here on are the server's fault
 GRPC_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """gRPC's statuses that are the server's fault. Source: OpenTelemetry's semantic conventions for RPC."""
 
+Attributes = Mapping[str, str | int]
+
+
+def resource_of(server_name: str, environment: Mapping[str, str] = os.environ) -> Resource:
+    """Who sends the spans; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES have their usual meaning."""
+    given = dict(
+        pair.split("=", 1)
+        for pair in environment.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")
+        if "=" in pair
+    )
+    name = environment.get("OTEL_SERVICE_NAME") or given.pop("service.name", "") or server_name
+    return Resource(attributes=_attributes({**given, "service.name": name, "service.version": VERSION}))
+
 
 class Spans:
-    """Makes spans and exports them. Belongs to one thread, except close()."""
+    """Makes the spans of requests that have ended. Belongs to one thread."""
 
     def __init__(
         self,
-        endpoint: str,
-        protocol: str,
-        server_name: str,
-        timeout_s: float,
+        resource: Resource,
         wall_ns: Callable[[], int] = lambda: time.time_ns() - time.monotonic_ns(),
     ) -> None:
-        """`protocol`: http or grpc; `wall_ns`: what the wall clock is ahead of the monotonic one."""
-        self._exporter = _exporter(endpoint, protocol, timeout_s)
-        name = os.environ.get("OTEL_SERVICE_NAME") or server_name
-        self._resource = Resource.create({SERVICE_NAME: name, SERVICE_VERSION: VERSION})
+        """`wall_ns`: what the wall clock is ahead of the monotonic one, in nanoseconds."""
+        self._resource = resource
         self._wall_ns = wall_ns
 
-    def send(self, ended: Sequence[Observed]) -> bool:
-        spans = [*self._of_batches(ended)]
-        return self._exporter.export(spans) is SpanExportResult.SUCCESS
-
-    def close(self) -> None:
-        self._exporter.shutdown()
-
-    def _of_batches(self, ended: Sequence[Observed]) -> Iterator[ReadableSpan]:
+    def of(self, ended: Sequence[Observed]) -> ExportTraceServiceRequest:
         """The spans of requests, and those of the executions that they shared with others."""
         ahead = self._wall_ns()
         batches: dict[int, list[Observed]] = {}
         for each in ended:
             batches.setdefault(each.times[0], []).append(each)
+        request = ExportTraceServiceRequest()
+        told = request.resource_spans.add(resource=self._resource).scope_spans.add(scope=SCOPE)
+        spans = told.spans  # spans are made in their place: adding them later would copy each
+        made = 0
         for execution, requests in batches.items():
             batch = None
             if execution and requests[0].times[2]:
-                batch = _context(random.getrandbits(128) or 1)
-                yield self._of_execution(batch, requests, ahead)
+                batch = _add_execution(spans, requests, ahead)
             for each in requests:
-                yield from self._of_request(each, batch, ahead)
-
-    def _of_execution(self, batch: SpanContext, requests: Sequence[Observed], ahead: int) -> ReadableSpan:
-        """A trace of its own, which links to its requests: it has as many parents as requests."""
-        first = requests[0]
-        _, _, start, _, _, end = first.times
-        links = [Link(_own(each)) for each in requests]
-        engine, version = first.engine or ("", "")
-        attributes: dict[str, str | int] = {
-            "trtserve.engine": engine,
-            "trtserve.engine.version": version,
-            "trtserve.batch.requests": first.batch_requests,
-        }
-        return self._span(
-            "batch", batch, None, (start + ahead, (end or first.taken) + ahead), attributes, links=links
-        )
-
-    def _of_request(self, one: Observed, batch: SpanContext | None, ahead: int) -> Iterator[ReadableSpan]:
-        trace = one.trace
-        assert trace is not None, "only traced requests are sent"
-        own = _own(one)
-        parent = _context(trace.trace_id, trace.parent_id, remote=True) if trace.parent_id else None
-        name = one.route.lstrip("/") if one.over_grpc else f"{one.method} {one.route}".rstrip()
-        status = Status(StatusCode.ERROR, one.kind) if _is_fault(one) else Status()
-        whole = one.began + ahead, one.written + ahead
-        yield self._span(name, own, parent, whole, _attributes(one), kind=SpanKind.SERVER, status=status)
-        for phase, begin, end in one.phases():
-            links = [Link(batch)] if batch is not None and phase == "compute" else []
-            inner = _context(trace.trace_id)
-            yield self._span(phase, inner, own, (begin + ahead, max(begin, end) + ahead), links=links)
-
-    def _span(
-        self,
-        name: str,
-        context: SpanContext,
-        parent: SpanContext | None,
-        times: tuple[int, int],
-        attributes: Mapping[str, str | int] | None = None,
-        *,
-        links: Sequence[Link] = (),
-        kind: SpanKind = SpanKind.INTERNAL,
-        status: Status = Status(),  # noqa: B008 - it is immutable
-    ) -> ReadableSpan:
-        return ReadableSpan(
-            name,
-            context,
-            parent,
-            self._resource,
-            attributes,
-            links=links,
-            kind=kind,
-            status=status,
-            start_time=times[0],
-            end_time=times[1],
-            instrumentation_scope=SCOPE,
-        )
+                _add_request(spans, each, batch, ahead)
+                made += 1
+                if made % IN_A_ROW == 0:
+                    time.sleep(0)
+        return request
 
 
-def _exporter(endpoint: str, protocol: str, timeout_s: float) -> SpanExporter:
-    """OpenTelemetry's own, which also reads OTEL_EXPORTER_OTLP_* (headers, certificates, compression)."""
-    if protocol == "http":
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OverHttp
+def _add_execution(spans: Any, requests: Sequence[Observed], ahead: int) -> Span:
+    """A trace of its own, which links to its requests: it has as many parents as requests."""
+    first = requests[0]
+    _, _, start, _, _, end = first.times
+    engine, version = first.engine or ("", "")
+    attributes: dict[str, str | int] = {
+        "trtserve.engine": engine,
+        "trtserve.engine.version": version,
+        "trtserve.batch.requests": first.batch_requests,
+    }
+    batch: Span = spans.add(
+        trace_id=_new(16),
+        span_id=_new(8),
+        name="batch",
+        kind=Span.SPAN_KIND_INTERNAL,
+        flags=SAMPLED | KNOWN,
+        start_time_unix_nano=start + ahead,
+        end_time_unix_nano=(end or first.taken) + ahead,
+        attributes=_attributes(attributes),
+        links=[
+            Span.Link(trace_id=_trace_id(each), span_id=_span_id(each), flags=SAMPLED) for each in requests
+        ],
+    )
+    return batch
 
-        return OverHttp(endpoint, timeout=timeout_s)
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as OverGrpc
 
-    return OverGrpc(endpoint, insecure=endpoint.startswith("http://"), timeout=timeout_s)
-
-
-def _context(trace_id: int, span_id: int = 0, *, remote: bool = False) -> SpanContext:
-    """Without a span ID, a new one."""
-    return SpanContext(trace_id, span_id or random.getrandbits(64) or 1, remote, SAMPLED)
-
-
-def _own(one: Observed) -> SpanContext:
-    """The context of a request's own span, with what its caller keeps in the trace's state."""
+def _add_request(spans: Any, one: Observed, batch: Span | None, ahead: int) -> None:
     trace = one.trace
     assert trace is not None, "only traced requests are sent"
-    state = TraceState.from_header([trace.state.decode("latin-1")]) if trace.state else None
-    return SpanContext(trace.trace_id, trace.span_id, False, SAMPLED, state)
+    trace_id, span_id = _trace_id(one), _span_id(one)
+    own = spans.add(
+        trace_id=trace_id,
+        span_id=span_id,
+        name=one.route.lstrip("/") if one.over_grpc else f"{one.method} {one.route}".rstrip(),
+        kind=Span.SPAN_KIND_SERVER,
+        flags=SAMPLED | KNOWN,
+        start_time_unix_nano=one.began + ahead,
+        end_time_unix_nano=one.written + ahead,
+        attributes=_attributes(_said_of(one)),
+    )
+    if one.request_id:
+        own.attributes.append(_attribute("trtserve.request_id", one.request_id))
+    if trace.parent_id:
+        own.parent_span_id = trace.parent_id.to_bytes(8, "big")
+        own.flags |= REMOTE
+    if trace.state:
+        own.trace_state = trace.state.decode("ascii", "replace")
+    if _is_fault(one):
+        own.status.code, own.status.message = Status.STATUS_CODE_ERROR, one.kind
+    for phase, begin, end in one.phases():
+        span = spans.add(
+            trace_id=trace_id,
+            span_id=_new(8),
+            parent_span_id=span_id,
+            name=phase,
+            kind=Span.SPAN_KIND_INTERNAL,
+            flags=SAMPLED | KNOWN,
+            start_time_unix_nano=begin + ahead,
+            end_time_unix_nano=max(begin, end) + ahead,
+        )
+        if batch is not None and phase == "compute":
+            span.links.add(trace_id=batch.trace_id, span_id=batch.span_id, flags=SAMPLED)
+
+
+def _new(size: int) -> bytes:
+    return random.getrandbits(8 * size).to_bytes(size, "big")
+
+
+def _trace_id(one: Observed) -> bytes:
+    assert one.trace is not None, "only traced requests are sent"
+    return one.trace.trace_id.to_bytes(16, "big")
+
+
+def _span_id(one: Observed) -> bytes:
+    assert one.trace is not None, "only traced requests are sent"
+    return one.trace.span_id.to_bytes(8, "big")
 
 
 def _is_fault(one: Observed) -> bool:
@@ -150,24 +160,37 @@ def _is_fault(one: Observed) -> bool:
     return one.status in GRPC_FAULTS if isinstance(one.status, str) else one.status >= LEAST_FAULT
 
 
-def _attributes(one: Observed) -> dict[str, str | int]:
+def _said_of(one: Observed) -> dict[str, str | int]:
     """In OpenTelemetry's words where it has them."""
-    attributes: dict[str, str | int] = {}
+    said: dict[str, str | int] = {}
     if one.over_grpc:
         service, _, method = one.target.lstrip("/").partition("/")
-        attributes |= {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
-        attributes["rpc.grpc.status"] = one.status
+        said |= {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        said["rpc.response.status_code"] = one.status
     else:
-        attributes |= {"http.request.method": one.method, "url.path": one.target}
-        attributes["http.response.status_code"] = one.status
+        said |= {"http.request.method": one.method, "url.path": one.target}
+        said["http.response.status_code"] = one.status
         if one.route:
-            attributes["http.route"] = one.route
+            said["http.route"] = one.route
     if one.engine is not None:
-        attributes["trtserve.engine"], attributes["trtserve.engine.version"] = one.engine
-        attributes["trtserve.engine.id"] = str(one.engine_id)
-        attributes["trtserve.batch.requests"] = one.batch_requests
-    if one.request_id:
-        attributes["trtserve.request_id"] = one.request_id
+        said["trtserve.engine"], said["trtserve.engine.version"] = one.engine
+        said["trtserve.engine.id"] = str(one.engine_id)
+        said["trtserve.batch.requests"] = one.batch_requests
     if one.kind != SUCCESS:
-        attributes["error.type"] = one.kind
-    return attributes
+        said["error.type"] = one.kind
+    return said
+
+
+def _attributes(given: Attributes) -> Sequence[KeyValue]:
+    return _kept(tuple(given.items()))
+
+
+@lru_cache(KEPT)
+def _kept(given: tuple[tuple[str, str | int], ...]) -> Sequence[KeyValue]:
+    """Most requests of an engine have the same attributes, and a span takes a copy."""
+    return [_attribute(name, value) for name, value in given]
+
+
+def _attribute(name: str, value: str | int) -> KeyValue:
+    written = AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value)
+    return KeyValue(key=name, value=written)

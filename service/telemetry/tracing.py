@@ -9,35 +9,35 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from trtserve.errors import InvalidInput
 from trtserve.settings import Settings
 from trtserve.telemetry.observed import Observed
-from trtserve.telemetry.sampling import Sampler
+from trtserve.telemetry.sampling import Draws, Sampler
 
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 4096  # requests that have ended and wait to be sent; each takes about a kilobyte
-AT_ONCE = 32  # requests: encoding their spans holds the GIL for some milliseconds
+AT_ONCE = 256  # requests in one export
 EVERY_S = 0.5  # between two looks at what waits
-TIMEOUT_S = 5.0  # of one export, with all its tries
+TIMEOUT_S = 5.0  # of one try
+PAUSES_S = (1.0, 2.0)  # before each further try to send the same spans
 CLOSES_WITHIN_S = 2.0  # the thread, with what still waits
-HTTP_PATH = "/v1/traces"  # where an OTLP receiver takes traces over HTTP
 EXTRA = (
-    "--trace-endpoint (TRTSERVE_TRACE_ENDPOINT) needs OpenTelemetry, which is not installed: install "
-    "trtserve[tracing], or leave the setting out."
+    "--trace-endpoint (TRTSERVE_TRACE_ENDPOINT) needs the messages of OpenTelemetry, which are not "
+    "installed: install trtserve[tracing], or leave the setting out."
 )
 
 
 class Sends(Protocol):
-    """Makes spans of requests and hands them to a collector. Blocks; belongs to one thread."""
+    """Hands requests as spans to a collector. Belongs to one thread, but for close()."""
 
-    def send(self, ended: Sequence[Observed]) -> bool:
-        """False, and a line in the log, if the collector did not take them."""
+    def send(self, ended: Sequence[Observed]) -> None:
+        """Blocks, for a bounded time. Raises an error if the collector did not take them, which is worth
+        another try if it has a true `again`."""
 
     def close(self) -> None:
-        """End at once what another thread is sending."""
+        """End what another thread is sending."""
 
 
 class Tracing:
@@ -49,9 +49,10 @@ class Tracing:
         self._waiting: deque[Observed] = deque()  # its operations are atomic; only the thread takes
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self.dropped = 0  # written by the event loop alone
-        self.sent = 0  # by the thread alone, as the next
-        self.failed = 0
+        self._takes = True  # the collector took what was sent last
+        self.dropped = 0  # requests; written by the event loop alone
+        self.sent = 0  # likewise, by the thread alone
+        self.lost = 0
 
     @classmethod
     def of(cls, settings: Settings) -> "Tracing | None":
@@ -59,14 +60,13 @@ class Tracing:
         if not settings.trace_endpoint:
             return None
         try:
-            from trtserve.telemetry.spans import Spans
+            from trtserve.telemetry import otlp, spans
         except ImportError as missing:
             raise InvalidInput(EXTRA) from missing
-        endpoint = settings.trace_endpoint
-        if settings.trace_protocol == "http" and urlsplit(endpoint).path in {"", "/"}:
-            endpoint = endpoint.rstrip("/") + HTTP_PATH
-        sends = Spans(endpoint, settings.trace_protocol, settings.server_name, TIMEOUT_S)
-        return cls(Sampler(settings.trace_rate), sends)
+        over = otlp.OverHttp if settings.trace_protocol == "http" else otlp.OverGrpc
+        collector = over(settings.trace_endpoint, TIMEOUT_S)
+        resource = spans.resource_of(settings.server_name)
+        return cls(Sampler(Draws(settings.trace_rate)), otlp.Exporting(spans.Spans(resource), collector))
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="trtserve-traces", daemon=True)
@@ -94,19 +94,35 @@ class Tracing:
     def _send_waiting(self) -> None:
         while self._waiting:
             ended = _taken(self._waiting, AT_ONCE)
-            if self._sent(ended):
+            why = self._send(ended)
+            if why is None:
                 self.sent += len(ended)
             else:
-                self.failed += len(ended)
-                if self._closing.is_set():
-                    return
+                self.lost += len(ended)
+            self._tell(why)
+            if why is not None and self._closing.is_set():
+                return
 
-    def _sent(self, ended: Sequence[Observed]) -> bool:
-        try:
-            return self._sends.send(ended)
-        except Exception:
-            logger.exception("%d traces were not sent", len(ended))
-            return False
+    def _send(self, ended: Sequence[Observed]) -> Exception | None:
+        """Send the requests, in several tries if that may help; return why it failed."""
+        for pause_s in (*PAUSES_S, None):
+            try:
+                self._sends.send(ended)
+            except Exception as failure:
+                last = pause_s is None or not getattr(failure, "again", False)
+                if last or self._closing.wait(pause_s):
+                    return failure
+            else:
+                return None
+        raise AssertionError("the last try returns")
+
+    def _tell(self, why: Exception | None) -> None:
+        """Log when the collector begins to fail, and when it takes spans again: not each time in between."""
+        if why is not None and self._takes:
+            logger.warning("traces are lost, because the collector does not take them: %s", why)
+        elif why is None and not self._takes:
+            logger.info("the collector takes traces again; those of %d requests were lost", self.lost)
+        self._takes = why is None
 
 
 def _taken(waiting: deque[Observed], most: int) -> list[Observed]:

@@ -87,6 +87,19 @@ def test_a_call_that_fails_has_a_line_with_its_kind(served: tuple[Server, Any]) 
     assert (line["status"], line["outcome"]) == ("NOT_FOUND", "NotFound")
 
 
+def test_a_call_that_fails_has_a_line_if_only_failures_have(each_grpc_server: None, tmp_path: Path) -> None:
+    options = ["--access-log", "errors", "--log-format", "json"]
+    with Server(tmp_path / "store", *options, grpc=True) as server, stub(server) as service:
+        error = refusal(service.ModelInfer, raw("other", X))
+        stream = service.ModelStreamInfer(iter([raw("other", X)]))
+        assert [bool(answer.error_message) for answer in stream] == [True]
+        id = trailing(error)["x-request-id"]
+        wait_until(lambda: lines(server, id), "the line")
+        (line,) = lines(server, id)
+        assert (line["target"], line["outcome"]) == (INFER, "NotFound")
+        wait_until(lambda: "ModelStreamInfer" in server.log, "the stream's line")
+
+
 def test_each_request_of_a_stream_has_a_line(served: tuple[Server, Any]) -> None:
     server, service = served
     requests = [raw("net", X), raw("other", X), raw("net", X)]

@@ -74,7 +74,7 @@ class UnaryInfer(Inferring, OpenCall):
 
     def ended(self) -> None:
         link, told, observed = self._link, self.told, self.observed
-        metadata = [] if observed is None else observed.headers()
+        metadata = [] if observed is None else observed.headers(failed=told is not None)
         if told is None:
             try:
                 self.send(link.session, self._stream)
@@ -103,9 +103,9 @@ class UnaryInfer(Inferring, OpenCall):
         self._link.forget(self._stream)
 
     def left(self, error: Cancelled | DeadlineExceeded | None) -> None:
+        self.nobody_waits(error)
         if self.abandon() and error is not None:
             self._link.count(error.kind)
-        self.nobody_waits(error)
         self.sent()
 
     def look(self, passed: float) -> bool:

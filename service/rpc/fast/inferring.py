@@ -71,6 +71,7 @@ class Inferring(ABC):
 
     __slots__ = (
         "_authorization",
+        "_began",
         "_call",
         "_completion",
         "_deadline_ns",
@@ -111,6 +112,7 @@ class Inferring(ABC):
         self.observed: Observed | None = None  # the request, if somebody wants to know of it
         if asked is not None or shared.observer.on:
             self.observed = shared.observer.begin(asked)
+        self._began = shared.observer.clock() if shared.observer.remembers else 0
 
     of_stream = False
 
@@ -123,8 +125,7 @@ class Inferring(ABC):
         self._message = message
         shared = self._shared
         if self.observed is not None:
-            path = STREAM_INFER if self.of_stream else INFER
-            self.observed.asks(METHOD, path, len(message), route=path, over_grpc=True)
+            self._says(self.observed, len(message))
         try:
             self.share.grow_to(len(message))
             key = message.key
@@ -195,6 +196,8 @@ class Inferring(ABC):
         known = self._known
         assert call is not None, "a completion comes once, and not after abandon()"
         assert known is not None, "only known requests are submitted here"
+        if completion.kind is not None:
+            self._fails()
         if self.observed is not None:
             self.observed.completed(call, completion)
         try:
@@ -250,8 +253,21 @@ class Inferring(ABC):
         else:
             observed.end(status.status(told)[0].name, told.kind, 0)
 
+    def _says(self, observed: Observed, received: int) -> None:
+        path = STREAM_INFER if self.of_stream else INFER
+        observed.asks(METHOD, path, path, received, over_grpc=True)
+
+    def _fails(self) -> None:
+        """The request fails: observe it now, if that was left until then."""
+        observer = self._shared.observer
+        if self.observed is None and observer.remembers:
+            self.observed = observer.fails(self._began)
+            self._says(self.observed, 0 if self._message is None else len(self._message))
+
     def nobody_waits(self, error: Cancelled | DeadlineExceeded | None) -> None:
         """The call is over; only what has not ended ends with this."""
+        if self.runs:
+            self._fails()
         if self.observed is not None:
             kind = Cancelled.kind if error is None else error.kind
             self.observed.end(status.GRPC_STATUS[kind].name, kind, 0)
@@ -275,6 +291,7 @@ class Inferring(ABC):
 
     def fail_with(self, failure: Exception) -> None:
         """End with an error. It is not kept, because its frames keep the outputs."""
+        self._fails()
         self._call = None
         self.told = status.tell(failure, self._shared.count)
         self.ended()

@@ -27,7 +27,7 @@ class Completed:
 def ended(observer: Observer, target: str = "/engines/net/infer", kind: str = SUCCESS) -> None:
     observed = observer.begin((b"mine", None, None, None))
     assert isinstance(observed, Observed)
-    observed.asks("POST", target, 64)
+    observed.asks("POST", target, "", 64)
     observed.completed(Served(), Completed())  # type: ignore[arg-type]
     observed.headers()
     observed.end(200 if kind == SUCCESS else 500, kind, 80)
@@ -80,7 +80,7 @@ def test_a_target_cannot_break_a_line(clock: Clock, caplog: pytest.LogCaptureFix
     [
         (("all", 0.99), SUCCESS, True),
         (("sampled", 0.09), SUCCESS, True),
-        (("sampled", 0.1), SUCCESS, False),
+        (("sampled", 0.11), SUCCESS, False),
         (("sampled", 0.99), "QueueFull", True),
         (("errors", 0.0), SUCCESS, False),
         (("errors", 0.99), "QueueFull", True),
