@@ -7,6 +7,7 @@ the same routes and refuses with the same sentences. So this is only an optimisa
 gives the same answers.
 
 A head is looked up by what matters in it, so heads that differ in anything else are one (see short_heads).
+Above 400 lines, because uvicorn's protocol is one object, and what happens to a connection changes its state.
 """
 
 import logging
@@ -19,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from runtime_ext import Completion
 from trtserve.access.guard import Guard
 from trtserve.codec import Body
-from trtserve.errors import HTTP_STATUS, Cancelled, TrtserveError
+from trtserve.errors import TrtserveError
 from trtserve.failures import is_fault
 from trtserve.http import error_answers
 from trtserve.http.allowed_hosts import AllowedHosts
@@ -29,7 +30,8 @@ from trtserve.http.connection import lines
 from trtserve.http.connection_limits import Connections, Phase, Standing
 from trtserve.http.content_coding import compressed, compressed_here, is_short
 from trtserve.http.short_body import ShortBody
-from trtserve.http.short_heads import KnownHead, KnownHeads, route_of
+from trtserve.http.short_heads import KnownHead, KnownHeads
+from trtserve.http.short_observed import ShortObserved
 from trtserve.http.stopping import unfinished
 from trtserve.http.timed import TimedHttp
 from trtserve.inference.call import Call
@@ -37,7 +39,6 @@ from trtserve.inference.calls import Inference
 from trtserve.inference.inflight import InflightBytes, KeptOutputs, Untaken
 from trtserve.inference.recent import Recent
 from trtserve.settings import Settings
-from trtserve.telemetry.observed import SUCCESS, Observed
 from trtserve.telemetry.observer import Observer
 
 if TYPE_CHECKING:
@@ -107,10 +108,7 @@ class InferProtocol(TimedHttp):
         self._short: ShortWay = self.app_state["short_way"]
         self._call: Call | None = None  # the request on the short way, once its body is complete
         self._body: ShortBody | None = None  # until then, its body
-        self._observed: Observed | None = None  # the request, if somebody wants to know of it
-        # Otherwise, if somebody wants to know once it fails: its method and target, its body's bytes, and
-        # when it came.
-        self._remembered: tuple[bytes, int, int] | None = None
+        self._observed = ShortObserved(self._short.observer)
         self._share = 0  # bytes of the body that count as in flight
         self._untaken: Untaken | None = None  # the last answer, if it was too long to be sent at once
         self._backlog: Backlog | None = None  # over TLS, what is left of the last answer
@@ -150,7 +148,7 @@ class InferProtocol(TimedHttp):
             return False
         self._number += 1
         if known.asked is not None or self._short.observer.on:
-            self._observe(known, data)
+            self._observed.begin(known, data)
         if body is not None:
             self._body = body
             self.transport.set_protocol(body)
@@ -161,22 +159,6 @@ class InferProtocol(TimedHttp):
                 self.flow.pause_reading()
             self._run(known, data, end)
         return True
-
-    def _observe(self, known: KnownHead, data: bytes) -> None:
-        observer = self._short.observer
-        self._observed = observer.begin(known.asked)
-        if self._observed is not None:
-            self._observed.asks("POST", *_target_of(data), known.length)
-        elif observer.remembers:
-            self._remembered = data[: data.index(b" ", 5)], known.length, observer.clock()
-
-    def _fails(self) -> None:
-        """The request fails: observe it now, if that was left until then."""
-        if self._observed is None and self._remembered is not None:
-            line, received, began = self._remembered
-            self._observed = self._short.observer.fails(began)
-            self._observed.asks("POST", *_target_of(line + b" "), received)
-        self._remembered = None
 
     def body_came(self, body: "ShortBody", nbytes: int) -> None:
         """Count `nbytes` more of the body; if there is no room for them, refuse the request at once."""
@@ -224,9 +206,9 @@ class InferProtocol(TimedHttp):
         call = self._call
         assert call is not None, "a completion comes once, and not after abandon()"
         if completion.kind is not None:
-            self._fails()
-        if self._observed is not None:
-            self._observed.completed(call, completion)
+            self._observed.fails()
+        if self._observed.request is not None:
+            self._observed.request.completed(call, completion)
         try:
             parts = self._rendered(call, completion) if completion.kind is None else None
             if parts is None:
@@ -279,7 +261,7 @@ class InferProtocol(TimedHttp):
     def _refuse(self, failure: Exception) -> None:
         if is_fault(failure):
             logger.error("inference failed", exc_info=failure)
-        self._fails()
+        self._observed.fails()
         status, code, headers, body = error_answers.render(failure)
         self._short.errors.labels(code).inc()
         begin = STATUS_LINE[status] + lines(self.server_state.default_headers)
@@ -299,10 +281,10 @@ class InferProtocol(TimedHttp):
         self._share = 0
         self.server_state.total_requests += 1
         if self.transport.is_closing():
-            self._nobody_waits()
+            self._observed.nobody_waits()
             return
-        if self._observed is not None:
-            begin += self._told(parts, *(failed or (200, SUCCESS)))
+        if self._observed.request is not None:
+            begin += self._observed.end(parts, failed)
         if self._closing:
             begin += b"connection: close\r\n"
         size = sum(map(len, parts))
@@ -326,24 +308,6 @@ class InferProtocol(TimedHttp):
             self.loop.call_soon(self._go_on)
         if self._ended:
             self.loop.call_soon(self.end_if_answered)  # after _go_on, which may begin the next request
-
-    def _told(self, parts: list[Body], status: int, kind: str) -> bytes:
-        """The headers for whoever observes the request, which ends with this answer."""
-        observed, self._observed = self._observed, None
-        assert observed is not None, "asked first"
-        told = lines(
-            (name.encode(), value.encode()) for name, value in observed.headers(failed=kind != SUCCESS)
-        )
-        head = bytes(parts[0]).index(b"\r\n\r\n") + 4  # the first part has the rest of the head
-        observed.end(status, kind, sum(map(len, parts)) - head)
-        return told
-
-    def _nobody_waits(self) -> None:
-        """The client left before the answer."""
-        self._fails()
-        observed, self._observed = self._observed, None
-        if observed is not None:
-            observed.end(HTTP_STATUS[Cancelled.kind], Cancelled.kind, 0)
 
     def _write_long(self, parts: list[Body]) -> bool:
         """Write a long answer; False if the client has not taken all of it yet."""
@@ -423,7 +387,7 @@ class InferProtocol(TimedHttp):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._abandon():
             self._short.errors.labels("Cancelled").inc()
-            self._nobody_waits()
+            self._observed.nobody_waits()
         self._short.inflight.give_back(self._share)
         self._share = 0
         self._backlog = None
@@ -445,12 +409,6 @@ class InferProtocol(TimedHttp):
         if self._stalled:
             self._stalled = False
             self.loop.call_soon(self._go_on)
-
-
-def _target_of(line: bytes) -> tuple[str, str]:
-    """The target of a request, which begins with "POST ", and its route."""
-    target = line[5 : line.index(b" ", 5)].decode("ascii")
-    return target, route_of(target)
 
 
 def _tail(headers: Mapping[str, str], body: list[Body]) -> bytes:
