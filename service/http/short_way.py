@@ -147,7 +147,8 @@ class InferProtocol(TimedHttp):
             self._share = 0
             return False
         self._number += 1
-        if known.asked is not None or self._short.observer.on:
+        observer = self._short.observer
+        if known.asked is not None or (observer.on and observer.draws()):
             self._observed.begin(known, data)
         if body is not None:
             self._body = body

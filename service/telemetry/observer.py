@@ -43,6 +43,10 @@ class Observer:
         self.clock = clock
         self.on = self._log is not None or tracing is not None
         """False: only requests that ask for something are observed. So the others cost a look at this."""
+        self.draws: Callable[[], bool] = _always
+        """Asked once, if `on`, for each request that asks for nothing: False if nobody wants to know it."""
+        if self._log is None and tracing is not None:
+            self.draws = tracing.sampler.draws  # itself: with traces most requests end here
         self.names = NAMES if tracing is None else TRACED
         """The headers in which requests ask for something."""
         self.remembers = self._log is not None and not self._log.draws_all
@@ -51,18 +55,16 @@ class Observer:
         self._made = 0
 
     def begin(self, asked: Asked | None) -> Observed | None:
-        """A request has come, whose headers ask for this; None if nobody wants to know of it, or only if it
-        fails."""
+        """A request has come, whose headers ask for this, or which draws() took; None if nobody wants to know
+        of it, or only if it fails."""
         tracing, log = self.tracing, self._log
         trace, given, timing = None, None, False
         if asked is not None:
             given, timing = asked[REQUEST_ID], wants_timing(asked[PREFER])
             if tracing is not None:
                 trace = tracing.sampler.trace_of(asked)
-        elif tracing is not None and tracing.sampler.draws():
+        elif tracing is not None and (log is None or tracing.sampler.draws()):
             trace = new_trace()
-        elif log is None:  # here, because with traces most requests end here
-            return None
         drawn = log is not None and log.draws()
         if trace is None and given is None and not (timing or drawn):
             return None
@@ -74,7 +76,10 @@ class Observer:
     def begin_with(self, headers: Iterable[tuple[bytes, bytes]]) -> Observed | None:
         """The same with a request's headers, whose names are in lower case. It is observed too if somebody
         wants to know of it only if it fails."""
-        return self.begin(asked_in(headers, self.names)) or (self._new("", None) if self.remembers else None)
+        asked = asked_in(headers, self.names)
+        if asked is None and not (self.on and self.draws()):
+            return None
+        return self.begin(asked) or (self._new("", None) if self.remembers else None)
 
     def fails(self, began: int) -> Observed:
         """A request fails that was not observed, but is remembered. It began at this time of the clock."""
@@ -98,3 +103,7 @@ class Observer:
             self.tracing.ended(observed)
             if self._exemplars is not None:
                 self._exemplars.ended(observed)
+
+
+def _always() -> bool:
+    return True

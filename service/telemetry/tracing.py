@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 MOST_WAITING = 4096  # requests that have ended and wait to be sent; each takes about a kilobyte
 AT_ONCE = 256  # requests in one export
-EVERY_S = 0.5  # between two looks at what waits
+EVERY_S = 2.0  # between two looks at what waits, if it is less than one export
 TIMEOUT_S = 5.0  # of one try
 PAUSES_S = (1.0, 2.0)  # before each further try to send the same spans
 CLOSES_WITHIN_S = 2.0  # the thread, with what still waits
@@ -48,6 +48,7 @@ class Tracing:
         self._sends = sends
         self._waiting: deque[Observed] = deque()  # its operations are atomic; only the thread takes
         self._closing = threading.Event()
+        self._wake = threading.Event()  # there is enough for an export, or the end
         self._thread: threading.Thread | None = None
         self._takes = True  # the collector took what was sent last
         self.dropped = 0  # requests; written by the event loop alone
@@ -76,18 +77,23 @@ class Tracing:
         """Take a traced request that has ended; never blocks."""
         if len(self._waiting) >= MOST_WAITING:
             self.dropped += 1
-        else:
-            self._waiting.append(observed)
+            return
+        self._waiting.append(observed)
+        if len(self._waiting) == AT_ONCE:
+            self._wake.set()
 
     def close(self) -> None:
         """Blocks, for CLOSES_WITHIN_S at most: send what waits, as far as the collector takes it."""
         self._closing.set()
+        self._wake.set()
         if self._thread is not None:
             self._thread.join(CLOSES_WITHIN_S)
         self._sends.close()
 
     def _run(self) -> None:
-        while not self._closing.wait(EVERY_S):
+        while not self._closing.is_set():
+            self._wake.wait(EVERY_S)
+            self._wake.clear()
             self._send_waiting()
         self._send_waiting()
 

@@ -110,9 +110,11 @@ class Inferring(ABC):
         self._plain: bytes | None = None  # the message that a task has read
         self.share = Share(shared.inflight)
         self.observed: Observed | None = None  # the request, if somebody wants to know of it
-        if asked is not None or shared.observer.on:
-            self.observed = shared.observer.begin(asked)
-        self._began = shared.observer.clock() if shared.observer.remembers else 0
+        self._began = 0
+        observer = shared.observer
+        if asked is not None or (observer.on and observer.draws()):
+            self.observed = observer.begin(asked)
+            self._began = observer.clock() if observer.remembers else 0
 
     of_stream = False
 

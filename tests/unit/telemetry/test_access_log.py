@@ -114,5 +114,4 @@ def test_only_the_first_end_counts(caplog: pytest.LogCaptureFixture) -> None:
 def test_nobody_is_observed_who_asks_for_nothing_while_all_is_off() -> None:
     observer = Observer(Settings())
     assert not observer.on
-    assert observer.begin(None) is None
     assert observer.begin((None, b"respond-async", None, None)) is None
