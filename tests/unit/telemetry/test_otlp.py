@@ -88,6 +88,7 @@ def test_a_request_is_a_span_with_its_phases_within_it(receiver: Receiver, expor
     own = span_of(receiver)
     assert (own.trace_id.hex(), own.parent_span_id.hex()) == (TRACE_ID, PARENT_ID)
     assert own.trace_state == "a=1"
+    assert own.flags == 0x301  # sampled; its parent is known to be remote
     assert own.kind == own.SPAN_KIND_SERVER
     assert (own.start_time_unix_nano - AHEAD, own.end_time_unix_nano - AHEAD) == (100, 750)
     phases = [span for span in receiver.spans if span.parent_span_id == own.span_id]
