@@ -2,7 +2,7 @@
 
 The spans are made when their request has ended, of times that were measured anyway: so a request costs the
 event loop no more than a note that it is traced. They are written as messages at once, and not first as the
-SDK's objects, which took six times as long and 4% of the throughput at a rate of 1%.
+SDK's objects, which takes six times as long.
 """
 
 import os
