@@ -53,11 +53,13 @@ def load(url: str, request: Request, connections: int, seconds: int, core: int |
 
 @dataclass(frozen=True)
 class Varied:
-    """Requests that differ in their "headers", "lengths", "engines" (one for each URL) or in "nothing"."""
+    """Requests that differ in their "headers", "lengths", "engines" (one for each URL) or in "nothing"; in
+    their caller's trace ("decided") or in a header that means nothing ("undecided")."""
 
     request: Request
     varies: str
     urls: list[str]  # of one server
+    traced: int = 0  # of a hundred that are "decided"
 
 
 def load_varied(load: Varied, connections: int, seconds: int, core: int | None = None) -> Load:
@@ -66,6 +68,7 @@ def load_varied(load: Varied, connections: int, seconds: int, core: int | None =
     variables = _variables(load.request) | {
         "VARY": load.varies,
         "PATHS": "\n".join(urlsplit(url).path for url in load.urls),
+        "TRACED": str(load.traced),
         "BINARY": "no" if json_bytes is None else "yes",
         "JSON_BYTES": str(whole) if json_bytes is None else json_bytes,
     }

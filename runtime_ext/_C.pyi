@@ -242,6 +242,11 @@ class Completion:
     @property
     def batch_requests(self) -> int:
         """How many requests shared its execution; 0 if it did not run."""
+    @property
+    def times(self) -> tuple[int, int, int, int, int, int]:
+        """The number of its execution, which the requests of one batch share; then, in nanoseconds by the
+        clock of time.monotonic_ns(), its arrival, and its execution's begin and the ends of its phases: the
+        inputs are joined, the engine has returned, the outputs are there. 0 for what did not happen."""
 
 class Histogram:
     """`bounds` are upper bounds, ascending; `counts` is not cumulative and has one more entry than `bounds`,
@@ -609,19 +614,27 @@ class HeadReader:
     """
 
     def __init__(
-        self, kept: Sequence[str], numbers: tuple[str, str, str], refused: Sequence[str], apart: str = ...
+        self,
+        kept: Sequence[str],
+        numbers: tuple[str, str, str],
+        refused: Sequence[str],
+        apart: str = ...,
+        told: Sequence[str] = ...,
     ) -> None:
         """Names of headers, in lower case: those whose values matter as they are; those whose values are
-        whole numbers, which may differ from request to request; those that no head may have; and one whose
-        value is told apart. A head must not have a number twice, nor that one. All other headers are only
-        checked."""
-    def read(self, data: bytes) -> tuple[bytes, int, int, int, int, bytes | None] | None:
+        whole numbers, which may differ from request to request; those that no head may have; one whose
+        value is told apart; and up to four whose values are told where a head has any of them. A head must
+        not have a number twice, nor one of those that are told. All other headers are only checked."""
+    def read(
+        self, data: bytes
+    ) -> tuple[bytes, int, int, int, int, bytes | None, tuple[bytes | None, ...] | None] | None:
         """The head at the start of `data`; None if it is incomplete or invalid, or has anything unusual.
 
         Returns the short head, which is the same for all heads that differ only in what does not matter: the
         request line, the `kept` headers as they were sent, 0 for each number, and an empty line. Then the
-        length of the head that was sent; the numbers, -1 for each that is not there; and the value of the
-        header that is told apart, without white space around it, None if it is not there.
+        length of the head that was sent; the numbers, -1 for each that is not there; the value of the
+        header that is told apart, None if it is not there; and the values of the four that are told, or None
+        if none of them is there. Values have no white space around them.
         """
 
 Buffer = bytes | bytearray | memoryview | Output | np.ndarray[Any, Any]
@@ -734,18 +747,20 @@ class GrpcSession:
         ping_interval_ns: int,
         ping_strikes: int,
         tell_all: bool = ...,
+        told: Sequence[str] = ...,
     ) -> None:
         """`message_bytes`: the most of a message; `in_progress`: messages of one call that are told and not
         answered; `calls` that may be open; a ping sooner than `ping_interval_ns` after the last is a strike,
         and one more than `ping_strikes` ends the connection (0: any number). `tell_all`: tell of a
-        ModelInfer too when it is opened."""
+        ModelInfer too when it is opened. `told`: names of up to four headers, see told()."""
     def receive(self, buffer: Buffer, size: int, now_ns: int) -> list[tuple[int, int, object, int | None]]:
         """Take the first `size` bytes of `buffer`; return the events: kind, call, payload and deadline.
 
         Kinds: 0 a call was opened, other than a ModelInfer unless `tell_all` (its path); 1 a whole message of
         a call other than a ModelInfer (GrpcMessage); 2 the client sends no more; 3 the client has left the
         call; 4 a message is too large (its bytes); 5 nothing more can be read from the call (why); 6 the
-        message of a ModelInfer. Times are in nanoseconds by the clock of `now_ns`.
+        message of a ModelInfer; 7 the same for a call with headers that are told (the message, and told()).
+        Times are in nanoseconds by the clock of `now_ns`.
         """
     def events(self) -> list[tuple[int, int, object, int | None]]:
         """Further events, which sent() may cause."""
@@ -764,6 +779,8 @@ class GrpcSession:
         """The grpc-encoding of a call."""
     def authorization(self, call: int) -> bytes | None:
         """The value of a call's header of this name; None if it has none, empty if it has several."""
+    def told(self, call: int) -> tuple[bytes | None, ...] | None:
+        """The values of a call's headers that are told, the first of each; None if it has none of them."""
     def expecting(self) -> list[tuple[int, int]]:
         """The calls that wait for the rest of a message, and the bytes that each has received."""
     def overdue(self, now_ns: int) -> list[int]:

@@ -118,6 +118,15 @@ std::vector<std::shared_ptr<Completion>> shared(std::vector<Completion> completi
   return taken;
 }
 
+int64_t ns_of(TimePoint time) { return Nanoseconds(time.time_since_epoch()).count(); }
+
+/// One tuple, because who asks for one of the times needs them all.
+py::tuple times_of(const Completion& completion) {
+  const auto& times = completion.times;
+  return py::make_tuple(completion.execution, ns_of(completion.arrival), ns_of(times.start), ns_of(times.gathered),
+                        ns_of(times.inferred), ns_of(times.end));
+}
+
 void bind_error(py::module_& module) {
   // Never freed: exceptions are translated until the interpreter ends.
   static PyObject* const type = py::exception<Error>(module, "Error").release().ptr();
@@ -154,7 +163,8 @@ void bind_completion(py::module_& module) {
       .def_property_readonly("memory", &memory_of)
       .def_property_readonly("queue_ns", [](const Completion& c) { return c.queue.count(); })
       .def_property_readonly("compute_ns", [](const Completion& c) { return c.compute.count(); })
-      .def_readonly("batch_requests", &Completion::batch_requests);
+      .def_readonly("batch_requests", &Completion::batch_requests)
+      .def_property_readonly("times", &times_of);
 }
 
 void bind_log(py::module_& module) {

@@ -60,7 +60,18 @@ struct GrpcOutput {
   std::string bytes;
 };
 
-py::object to_object(GrpcEvent& event) {
+py::object told(const GrpcSession& session, int32_t call) {
+  const auto* values = session.told(call);
+  if (values == nullptr) return py::none();
+  py::tuple given(values->size());
+  for (size_t i = 0; i < values->size(); ++i) {
+    const auto& value = values->at(i);
+    given[i] = value ? py::object(to_bytes(*value)) : py::none();
+  }
+  return given;
+}
+
+py::object to_object(const GrpcSession& session, GrpcEvent& event) {
   py::object payload = py::none();
   switch (event.kind) {
     case GrpcEvent::Opened:
@@ -70,6 +81,9 @@ py::object to_object(GrpcEvent& event) {
     case GrpcEvent::Message:
     case GrpcEvent::Infer:
       payload = py::cast(std::move(event.message));
+      break;
+    case GrpcEvent::InferTold:
+      payload = py::make_tuple(std::move(event.message), told(session, event.call));
       break;
     case GrpcEvent::TooLarge:
       payload = py::int_(event.number);
@@ -87,7 +101,7 @@ py::object to_object(GrpcEvent& event) {
 py::list take_events(GrpcSession& session) {
   auto events = session.take_events();
   py::list taken(events.size());
-  for (size_t i = 0; i < events.size(); ++i) taken[i] = to_object(events[i]);
+  for (size_t i = 0; i < events.size(); ++i) taken[i] = to_object(session, events[i]);
   return taken;
 }
 
@@ -127,12 +141,12 @@ void bind_session(py::module_& module) {
   });
   py::class_<GrpcSession>(module, "GrpcSession")
       .def(py::init([](size_t message_bytes, size_t in_progress, uint32_t calls, int64_t ping_interval_ns,
-                       int ping_strikes, bool tell_all) {
-             return std::make_unique<GrpcSession>(
-                 GrpcLimits{message_bytes, in_progress, calls, ping_interval_ns, ping_strikes, tell_all});
+                       int ping_strikes, bool tell_all, std::vector<std::string> told) {
+             return std::make_unique<GrpcSession>(GrpcLimits{message_bytes, in_progress, calls, ping_interval_ns,
+                                                             ping_strikes, tell_all, std::move(told)});
            }),
            py::kw_only(), "message_bytes"_a, "in_progress"_a, "calls"_a, "ping_interval_ns"_a, "ping_strikes"_a,
-           "tell_all"_a = false)
+           "tell_all"_a = false, "told"_a = std::vector<std::string>())
       .def("receive", &receive, "buffer"_a, "size"_a, "now_ns"_a)
       .def("events", &take_events)
       .def_property_readonly("held", &GrpcSession::held)
@@ -152,6 +166,7 @@ void bind_session(py::module_& module) {
             return value ? py::object(to_bytes(*value)) : py::none();
           },
           "call"_a)
+      .def("told", &told, "call"_a)
       .def("expecting", &GrpcSession::expecting)
       .def("overdue", &GrpcSession::overdue, "now_ns"_a)
       .def_property_readonly("calls", &GrpcSession::calls)

@@ -20,7 +20,17 @@ py::object read_head(const HeadReader& reader, const py::bytes& data) {
   const auto& [first, second, third] = head.numbers;
   py::object apart = py::none();
   if (head.apart) apart = py::bytes(head.apart->data(), head.apart->size());
-  return py::make_tuple(py::bytes(key.data(), key.size()), head.bytes, first, second, third, std::move(apart));
+  py::object told = py::none();
+  if (head.tells) {
+    py::tuple values(ReadHead::kMostTold);
+    for (size_t i = 0; i < head.told.size(); ++i) {
+      const auto& value = head.told.at(i);
+      values[i] = value.data() == nullptr ? py::object(py::none()) : py::bytes(value.data(), value.size());
+    }
+    told = std::move(values);
+  }
+  return py::make_tuple(py::bytes(key.data(), key.size()), head.bytes, first, second, third, std::move(apart),
+                        std::move(told));
 }
 
 }  // namespace
@@ -28,8 +38,8 @@ py::object read_head(const HeadReader& reader, const py::bytes& data) {
 void bind_heads(py::module_& module) {
   py::class_<HeadReader>(module, "HeadReader")
       .def(py::init<const std::vector<std::string>&, const std::array<std::string, ReadHead::kNumbers>&,
-                    const std::vector<std::string>&, const std::string&>(),
-           "kept"_a, "numbers"_a, "refused"_a, "apart"_a = "")
+                    const std::vector<std::string>&, const std::string&, const std::vector<std::string>&>(),
+           "kept"_a, "numbers"_a, "refused"_a, "apart"_a = "", "told"_a = std::vector<std::string>())
       .def("read", &read_head, "data"_a);
 }
 

@@ -17,6 +17,7 @@ from trtserve.oip.models import Models
 from trtserve.oip.repository import Repository
 from trtserve.settings import Settings
 from trtserve.store.store import Store
+from trtserve.telemetry.observer import Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Services:
     inflight: InflightBytes
     shared_memory: Regions
     inference: Inference
+    observer: Observer
     guard: Guard | None = None  # None: nobody needs a token
 
 

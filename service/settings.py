@@ -115,6 +115,15 @@ def _origins(given: str) -> str:
 
 Origins = Annotated[str, AfterValidator(_origins)]
 
+
+def _http_url(given: str) -> str:
+    if given and not re.fullmatch(r"https?://[^/?#\s]+(/[^?#\s]*)?", given):
+        raise PydanticCustomError("http_url", "Input should be a URL such as http://collector:4318")
+    return given
+
+
+HttpUrlText = Annotated[str, AfterValidator(_http_url)]
+
 Residency = Literal["eager", "lazy", "pinned"]
 
 
@@ -469,6 +478,29 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="Lines of the log: text for people, or a JSON object each for programs."
+    )
+
+    access_log: Literal["off", "errors", "sampled", "all"] = Field(
+        "off",
+        description="Requests that get a line in the log: none, those that failed, these and a share of the "
+        "others, or all.",
+    )
+    access_log_rate: float = Field(
+        0.01, gt=0, le=1, description="That share: 0.01 is one of a hundred. It goes with access_log sampled."
+    )
+
+    trace_endpoint: HttpUrlText = Field(
+        "",
+        description="URL of the OTLP receiver that gets traces, such as http://collector:4318; none: no "
+        "traces. It needs trtserve[tracing].",
+    )
+    trace_protocol: Literal["http", "grpc"] = Field("http", description="How it takes them.")
+    trace_rate: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of requests that are traced, of those whose caller does not decide by its "
+        "traceparent: 0.01 is one of a hundred.",
     )
 
     @field_validator(

@@ -38,7 +38,9 @@ async def listening_securely(
     files = Files(folder)
     certificates = Certificates(files.certificate, files.key)
     held = services_of(app)
-    short_way = ShortWay(held.inference, held.inflight, held.metrics.errors, held.settings, held.guard)
+    short_way = ShortWay(
+        held.inference, held.inflight, held.metrics.errors, held.settings, held.guard, observer=held.observer
+    )
     config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     state = ServerState()

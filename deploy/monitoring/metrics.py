@@ -71,6 +71,12 @@ METRICS = (
         ENGINE,
         "items of an execution; its count is the number of executions, those that modules called included",
     ),
+    Metric(
+        "trtserve_requests_traced_total",
+        "counter",
+        ("outcome",),
+        "traced requests by what became of their spans: `sent`, `lost` at the collector, `dropped` before",
+    ),
     Metric("trtserve_queue_depth", "gauge", ENGINE, "requests that are waiting"),
     Metric("trtserve_instances", "gauge", ENGINE, "instances"),
     Metric(

@@ -40,6 +40,7 @@ ROWS = (
                 "reqps",
                 (rate("trtserve_requests_refused_total", "reason"),),
             ),
+            Panel("Traced requests", "reqps", (rate("trtserve_requests_traced_total", "outcome"),)),
             Panel("Error responses by code", "reqps", (rate("trtserve_errors_total", "code"),)),
             Panel("Requests in flight", "short", (gauge("trtserve_requests_in_flight", "instance"),)),
             Panel(

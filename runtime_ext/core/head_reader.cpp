@@ -86,11 +86,16 @@ bool append(ReadHead& head, std::string_view text, size_t reserved = kLineEnd.si
 }  // namespace
 
 HeadReader::HeadReader(const std::vector<std::string>& kept, const std::array<std::string, ReadHead::kNumbers>& numbers,
-                       const std::vector<std::string>& refused, const std::string& apart) {
+                       const std::vector<std::string>& refused, const std::string& apart,
+                       const std::vector<std::string>& told) {
   for (const auto& name : kept) add(name, Use::Keep);
   for (size_t number = 0; number < numbers.size(); ++number) add(numbers.at(number), Use::Number, number);
   for (const auto& name : refused) add(name, Use::Refuse);
   if (!apart.empty()) add(apart, Use::Apart);
+  if (told.size() > ReadHead::kMostTold) {
+    fail(Kind::InvalidInput, "there are more than ", ReadHead::kMostTold, " names of headers to tell");
+  }
+  for (size_t number = 0; number < told.size(); ++number) add(told[number], Use::Tell, number);
 }
 
 void HeadReader::add(const std::string& name, Use use, size_t number) {
@@ -120,6 +125,13 @@ bool HeadReader::take_header(std::string_view name, std::string_view value, Read
       if (head.apart) return false;  // a second one
       head.apart = without_white_space(value);
       return true;
+    case Use::Tell: {
+      auto& told = head.told.at(known->number);
+      if (told.data() != nullptr) return false;  // a second one
+      told = without_white_space(value);
+      head.tells = true;
+      return true;
+    }
     case Use::Keep:
       return append(head, known->text) && append(head, ":") && append(head, value) && append(head, kLineEnd);
     case Use::Number:
@@ -140,6 +152,8 @@ bool HeadReader::read(std::string_view data, ReadHead& head) const {
   size_t at = path_end + kVersion.size();
   head.numbers.fill(-1);
   head.apart.reset();
+  head.told = {};
+  head.tells = false;
   head.key_bytes = 0;
   if (!append(head, data.substr(0, at))) return false;
   while (!data.substr(at).starts_with(kLineEnd)) {

@@ -13,6 +13,7 @@ namespace trtserve {
 /// The head of a request: what it says, and without the headers that do not matter.
 struct ReadHead {
   static constexpr size_t kNumbers = 3;
+  static constexpr size_t kMostTold = 4;
   static constexpr size_t kMostKey = 2048;  // bytes
 
   std::string_view short_head() const { return {key.data(), key_bytes}; }
@@ -20,6 +21,9 @@ struct ReadHead {
   size_t bytes = 0;                         // from the request line to the empty line
   std::array<int64_t, kNumbers> numbers{};  // -1: the header is not there
   std::optional<std::string_view> apart;    // the value of the header that is told apart
+  // The values of the headers that are told where a head has any; without data: it is not there.
+  std::array<std::string_view, kMostTold> told{};
+  bool tells = false;  // it has one of these
   size_t key_bytes = 0;
   std::array<char, kMostKey> key;  // a head with only the headers that matter, and 0 for each number
 };
@@ -32,16 +36,18 @@ class HeadReader {
 
   /// Names of headers, in lower case. The values of those `kept` matter as they are; those of `numbers` are whole
   /// numbers, which may differ from request to request; a head with one that is `refused` is not read. The value of
-  /// the one that is told `apart` is not in the short head; empty: there is none.
+  /// the one that is told `apart` is not in the short head; empty: there is none. Nor are the values of those that are
+  /// `told`, of which there are at most kMostTold. A head with one of these twice is not read.
   HeadReader(const std::vector<std::string>& kept, const std::array<std::string, ReadHead::kNumbers>& numbers,
-             const std::vector<std::string>& refused, const std::string& apart = "");
+             const std::vector<std::string>& refused, const std::string& apart = "",
+             const std::vector<std::string>& told = {});
 
   /// Reads the head at the start of `data`. False if it is not complete, is not valid, or has anything unusual about
   /// it; `head` is then undefined.
   bool read(std::string_view data, ReadHead& head) const;
 
  private:
-  enum class Use { Keep, Number, Refuse, Apart };
+  enum class Use { Keep, Number, Refuse, Apart, Tell };
   struct Name {
     std::string text;
     Use use;

@@ -10,6 +10,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/execution_times.h"
 #include "core/host_copy.h"
 #include "core/signature.h"
 
@@ -69,6 +70,9 @@ struct Completion {
   Nanoseconds queue{0};
   Nanoseconds compute{0};
   size_t batch_requests = 0;  ///< how many requests shared its execution; 0 if it did not run
+  TimePoint arrival{};        ///< of the request; as those below, only where it is known
+  ExecutionTimes times{};
+  uint64_t execution = 0;  ///< numbers the executions of a process; requests of one batch have one
 };
 
 }  // namespace trtserve

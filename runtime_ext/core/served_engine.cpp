@@ -11,6 +11,7 @@ namespace {
 constexpr uint64_t kUndividedBatches = 3;
 
 std::atomic<uint64_t> last_number{0};
+std::atomic<uint64_t> last_execution{0};
 
 OutputNames names_of(const std::vector<TensorSpec>& specs) {
   std::vector<std::string> names;
@@ -313,6 +314,7 @@ size_t ServedEngine::end(const Part& part, std::vector<Completion> completions, 
   } else {
     stats_.succeeded(part.requests, part.items, times, clock_->wall_time());
   }
+  const uint64_t execution = ++last_execution;
   size_t completed = 0;
   for (size_t i = 0; i < completions.size(); ++i) {
     auto& completion = completions[i];
@@ -327,6 +329,9 @@ size_t ServedEngine::end(const Part& part, std::vector<Completion> completions, 
     completion.queue = times.start - request.arrival;
     completion.compute = times.compute();
     completion.batch_requests = completions.size();
+    completion.arrival = request.arrival;
+    completion.times = times;
+    completion.execution = execution;
   }
   completions_->push(std::move(completions), /*signal=*/!held);
   return completed;
@@ -337,6 +342,7 @@ void ServedEngine::refuse(Request request, Kind kind, const std::string& message
   one[0].ticket = request.ticket;
   one[0].owner = std::move(request.owner);
   one[0].failure = Failure{kind, message};
+  one[0].arrival = request.arrival;
   one[0].queue = clock_->now() - request.arrival;
   stats_.failed(kind, one[0].queue);
   completions_->push(std::move(one));
@@ -357,6 +363,8 @@ void ServedEngine::end_early(const std::vector<Executions::Early>& early, Kind k
     completions[i].queue = early[i].began - early[i].arrival;
     completions[i].compute = now - early[i].began;
     completions[i].batch_requests = early[i].requests;
+    completions[i].arrival = early[i].arrival;
+    completions[i].times.start = early[i].began;
     stats_.failed(kind, now - early[i].arrival);
   }
   completions_->push(std::move(completions));

@@ -13,6 +13,7 @@
 
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/execution_times.h"
 #include "core/request.h"
 
 namespace trtserve {
@@ -54,22 +55,6 @@ inline constexpr std::array<uint64_t, 18> kDurations = {
     2'500'000,   5'000'000,   10'000'000,    25'000'000,    50'000'000,    100'000'000,
     250'000'000, 500'000'000, 1'000'000'000, 2'500'000'000, 5'000'000'000, 10'000'000'000};
 inline constexpr std::array<uint64_t, 11> kItems = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024};
-
-/// When the phases of one execution ended. Each phase begins where the previous one ends, so together they cover the
-/// whole. On the CPU a phase's work is done when it ends. A GPU works asynchronously, and only the last phase waits for
-/// it: `inferred` means that the execution is enqueued, not finished, and the output phase waits for all of the batch's
-/// work on the device, including the copies of its inputs.
-struct ExecutionTimes {
-  TimePoint start;
-  TimePoint gathered;  ///< the inputs are joined; on a GPU: in pinned memory, and their copies enqueued
-  TimePoint inferred;  ///< the wrapper has returned
-  TimePoint end;       ///< the outputs are on the host, and divided among the requests
-
-  Nanoseconds input() const { return gathered - start; }
-  Nanoseconds infer() const { return inferred - gathered; }
-  Nanoseconds output() const { return end - inferred; }
-  Nanoseconds compute() const { return end - start; }
-};
 
 /// The phases of several executions.
 struct Phases {

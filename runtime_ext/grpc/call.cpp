@@ -32,7 +32,7 @@ int64_t unit_ns(char unit) {
 
 }  // namespace
 
-bool GrpcHead::take(std::string_view name, std::string_view value) {
+bool GrpcHead::take(std::string_view name, std::string_view value, const GrpcTold& names) {
   bytes += name.size() + value.size() + kOfAField;
   if (bytes > kMostHeadBytes) return false;
   if (name == ":path") {
@@ -47,6 +47,10 @@ bool GrpcHead::take(std::string_view name, std::string_view value) {
     timeout = value;
   } else if (name == "authorization") {
     authorization = authorization ? std::string() : std::string(value);
+  } else if (const auto found = std::find(names.begin(), names.end(), name); found != names.end()) {
+    auto& known = told.at(static_cast<size_t>(found - names.begin()));
+    if (!known) known = value;
+    tells = true;
   }
   return true;
 }

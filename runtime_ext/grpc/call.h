@@ -8,24 +8,33 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "grpc/message.h"
 #include "grpc/outgoing.h"
 
 namespace trtserve {
 
+/// Names of headers, in lower case, whose values the server is told: at most kMostTold.
+using GrpcTold = std::vector<std::string>;
+
 /// What the head of a call says.
 struct GrpcHead {
+  static constexpr size_t kMostTold = 4;
+
   std::string path;
   std::string method;
   std::string content_type;
   std::string coding;                        // of its compressed messages
   std::string timeout;                       // as sent
   std::optional<std::string> authorization;  // empty if there are several
-  size_t bytes = 0;                          // of all names and values, as HTTP/2 counts them
+  // Of the headers that are told, by their places among the names; the first, if there are several.
+  std::array<std::optional<std::string>, kMostTold> told;
+  bool tells = false;  // it has one of these
+  size_t bytes = 0;    // of all names and values, as HTTP/2 counts them
 
   /// Takes one header; false if the head is longer than a head may be.
-  bool take(std::string_view name, std::string_view value);
+  bool take(std::string_view name, std::string_view value, const GrpcTold& names);
 };
 
 /// The nanoseconds of a grpc-timeout such as "100m"; none if it is not one.

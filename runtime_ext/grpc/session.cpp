@@ -97,7 +97,7 @@ struct GrpcCallbacks {
     return guarded([&] {
       auto* call = of(user).find(frame->hd.stream_id);
       if (call == nullptr || call->headed) return 0;  // trailers say nothing of a request
-      const bool fits = call->head.take(text_of(name, name_size), text_of(value, value_size));
+      const bool fits = call->head.take(text_of(name, name_size), text_of(value, value_size), of(user).limits_.told);
       return fits ? 0 : static_cast<int>(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE);
     });
   }
@@ -204,6 +204,9 @@ void check(int result) {
 }  // namespace
 
 GrpcSession::GrpcSession(const GrpcLimits& limits) : limits_(limits) {
+  if (limits_.told.size() > GrpcHead::kMostTold) {
+    fail(Kind::InvalidInput, "there are more than ", GrpcHead::kMostTold, " names of headers to tell");
+  }
   static const Shared shared;
   nghttp2_session* made = nullptr;
   check(nghttp2_session_server_new2(&made, shared.callbacks(), this, shared.options()));
@@ -245,6 +248,11 @@ std::string GrpcSession::coding(int32_t call) const {
 std::optional<std::string> GrpcSession::authorization(int32_t call) const {
   const auto* found = find(call);
   return found == nullptr ? std::nullopt : found->head.authorization;
+}
+
+const decltype(GrpcHead::told)* GrpcSession::told(int32_t call) const {
+  const auto* found = find(call);
+  return found == nullptr || !found->head.tells ? nullptr : &found->head.told;
 }
 
 size_t GrpcSession::latest_size() const {
@@ -390,7 +398,8 @@ void GrpcSession::message_complete(GrpcCall& call) {
   held_ -= call.message->received();
   ++call.in_progress;
   if (call.infers && !call.message->compressed()) call.message->cut();
-  const auto kind = call.infer ? GrpcEvent::Infer : GrpcEvent::Message;
+  const auto infer = call.head.tells ? GrpcEvent::InferTold : GrpcEvent::Infer;
+  const auto kind = call.infer ? infer : GrpcEvent::Message;
   tell(call, {.kind = kind, .message = std::exchange(call.message, nullptr)});
   if (call.infer) call.reads = false;  // it has one message
 }

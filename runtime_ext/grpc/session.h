@@ -23,6 +23,7 @@ struct GrpcLimits {
   int64_t ping_interval_ns = 0;  ///< a ping that comes sooner after the last is a strike
   int ping_strikes = 2;          ///< one more ends the connection; 0: any number
   bool tell_all = false;         ///< tell of a ModelInfer too when it is opened
+  GrpcTold told;                 ///< headers, see told()
 };
 
 /// Something that a client did.
@@ -35,6 +36,7 @@ struct GrpcEvent {
     TooLarge,    ///< a message of `number` bytes
     Malformed,   ///< `text` says why nothing more can be read from the call
     Infer,       ///< the message of a ModelInfer, whose other events are not told before it
+    InferTold,   ///< likewise, of a call with headers that are told
   } kind;
   int32_t call = 0;
   std::shared_ptr<GrpcMessage> message;
@@ -67,6 +69,8 @@ class GrpcSession {
   std::string coding(int32_t call) const;
   /// The value of a call's header of this name: none if it has none, empty if it has several.
   std::optional<std::string> authorization(int32_t call) const;
+  /// The values of a call's headers that are told, by their places among the names; null if it has none of them.
+  const decltype(GrpcHead::told)* told(int32_t call) const;
   /// Calls that wait for the rest of a message, and how many bytes each has received.
   std::vector<std::pair<int32_t, uint64_t>> expecting() const;
   /// Calls without a status whose deadline has passed.

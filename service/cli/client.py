@@ -1,5 +1,6 @@
 """A client of trtserve for the command line: the server's error sentences as exceptions, upload progress."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ class Client:
         headers = {"Accept-Encoding": "identity"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
+        headers |= _trace(os.environ)
         # Loads and executions have no time limit here; only the connection has one.
         try:
             self._http = httpx.Client(
@@ -122,6 +124,12 @@ class Client:
             hint = " This command takes the token from TRTSERVE_TOKEN." if response.status_code == 401 else ""
             raise ServerError(_sentence(response) + hint)
         return response
+
+
+def _trace(environment: Mapping[str, str]) -> dict[str, str]:
+    """The trace that a command is part of, as OpenTelemetry's processes tell their children."""
+    names = ("traceparent", "tracestate")
+    return {name: environment[name.upper()] for name in names if environment.get(name.upper())}
 
 
 def _wrong_url(url: str, failure: Exception) -> ServerError:

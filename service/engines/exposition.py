@@ -16,6 +16,7 @@ from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString as _to_text
 
 from runtime_ext import Histogram
+from trtserve.telemetry.exemplars import Exemplar
 
 to_text: Callable[[float], str] = _to_text  # which has no types
 LABELS = "\0"  # where an engine's labels go in a text
@@ -24,10 +25,13 @@ LABELS = "\0"  # where an engine's labels go in a text
 class WrittenFamily(Metric):
     """A family of metrics whose samples are already text, which write() uses as it is."""
 
-    def __init__(self, name: str, meaning: str, kind: str, lines: str) -> None:
-        """`name` is without `_total`."""
+    def __init__(
+        self, name: str, meaning: str, kind: str, lines: str, with_exemplars: Callable[[], str] | None = None
+    ) -> None:
+        """`name` is without `_total`; `with_exemplars` makes the lines with what only OpenMetrics has."""
         super().__init__(name, meaning, kind)
         self._lines = lines
+        self._with_exemplars = with_exemplars
 
     @property
     def samples(self) -> list[Sample]:
@@ -42,7 +46,8 @@ class WrittenFamily(Metric):
     def text(self, *, openmetrics: bool) -> str:
         # Only the older format counts the suffix to the name of a counter.
         name = f"{self.name}_total" if self.type == "counter" and not openmetrics else self.name
-        return f"# HELP {name} {self.documentation}\n# TYPE {name} {self.type}\n{self._lines}"
+        lines = self._lines if self._with_exemplars is None or not openmetrics else self._with_exemplars()
+        return f"# HELP {name} {self.documentation}\n# TYPE {name} {self.type}\n{lines}"
 
 
 class PlainCounter(WrittenFamily):
@@ -153,8 +158,14 @@ class EngineFamilies(Generic[E]):
 
         return PlainCounter(name, meaning, "counter", self._by_key(name, written, values))
 
-    def histogram(self, name: str, meaning: str, of: Callable[[E], Histogram]) -> Metric:
-        """One histogram for each engine; all have the same bounds."""
+    def histogram(
+        self,
+        name: str,
+        meaning: str,
+        of: Callable[[E], Histogram],
+        exemplars: Callable[[E], Mapping[int, Exemplar]] | None = None,
+    ) -> Metric:
+        """One histogram for each engine; all have the same bounds. `exemplars`: by bucket."""
         parts = []
         text = _histogram_text(name, of(self._engines[0]).bounds) if self._engines else ""
         filled, known = "", None
@@ -166,7 +177,14 @@ class EngineFamilies(Generic[E]):
                 below = [*accumulate(counts)]  # Prometheus' buckets are cumulative
                 filled = text % (*below, below[-1], to_text(total))
             parts.append(filled.replace(LABELS, labels))
-        return WrittenFamily(name, meaning, "histogram", "".join(parts))
+        if exemplars is None:
+            return WrittenFamily(name, meaning, "histogram", "".join(parts))
+
+        def with_exemplars() -> str:
+            each = zip(parts, self._engines, strict=True)
+            return "".join([_with_exemplars(part, exemplars(engine)) for part, engine in each])
+
+        return WrittenFamily(name, meaning, "histogram", "".join(parts), with_exemplars)
 
     def _numbers(self, sample: str, value: Callable[[E], float | None]) -> str:
         lines = []
@@ -201,6 +219,16 @@ class EngineFamilies(Generic[E]):
 def _histogram_text(name: str, bounds: Iterable[float]) -> str:
     lines = [f'{name}_bucket{{{LABELS},le="{bound}"}} %d.0\n' for bound in (*bounds, "+Inf")]
     return "".join([*lines, f"{name}_count{{{LABELS}}} %d.0\n", f"{name}_sum{{{LABELS}}} %s\n"])
+
+
+def _with_exemplars(part: str, exemplars: Mapping[int, Exemplar]) -> str:
+    """The lines of a histogram, whose first are its buckets, with exemplars behind them."""
+    if not exemplars:
+        return part
+    lines = part.splitlines()
+    for bucket, (trace_id, seconds, at) in exemplars.items():
+        lines[bucket] += f' # {{trace_id="{trace_id:032x}"}} {to_text(seconds)} {at:.3f}'
+    return "\n".join([*lines, ""])
 
 
 def _escaped(value: str) -> str:

@@ -19,6 +19,7 @@ from trtserve.engines.registry import Registry
 from trtserve.engines.residency_metrics import ResidencySeen, residency_metrics
 from trtserve.errors import HTTP_STATUS
 from trtserve.options.devices import left_out
+from trtserve.telemetry.exemplars import Exemplar, Exemplars
 from trtserve.workers import SCRAPES
 
 NANOSECONDS = 1e9  # in a second
@@ -27,14 +28,15 @@ NANOSECONDS = 1e9  # in a second
 class Metrics:
     """The metrics of one server, in a registry of its own."""
 
-    def __init__(self, runtime: Runtime, registry: Registry) -> None:
+    def __init__(self, runtime: Runtime, registry: Registry, exemplars: Exemplars | None = None) -> None:
+        """`exemplars`: the traced requests that the page shows to who accepts OpenMetrics."""
         self.registry = CollectorRegistry()
         self.errors = Counter("trtserve_errors", "Error answers, by code.", ["code"], registry=self.registry)
         # A rate sees the first error of a code only if its counter was there before.
         for code in HTTP_STATUS:
             self.errors.labels(code)
         self._looks: list[Callable[[], None]] = []
-        engines = EngineCollector(runtime, registry)
+        engines = EngineCollector(runtime, registry, exemplars)
         self.add(engines, engines.look)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -89,8 +91,9 @@ class _Seen:
 class EngineCollector(Collector):
     """Collects, on any thread, what the runtime knows and what look() has seen."""
 
-    def __init__(self, runtime: Runtime, registry: Registry) -> None:
+    def __init__(self, runtime: Runtime, registry: Registry, exemplars: Exemplars | None = None) -> None:
         self._runtime = runtime
+        self._exemplars = exemplars
         self._registry = registry
         self._seen = _Seen()
 
@@ -151,7 +154,8 @@ class EngineCollector(Collector):
             ("total", "Seconds from a successful request's arrival to its completion."),
             ("failed", "Seconds from a failed request's arrival to its completion; 0 for a refused one."),
         ):
-            yield families.histogram(f"trtserve_request_{part}_seconds", meaning, attrgetter(part))
+            of = self._exemplars_of if part == "total" and self._exemplars is not None else None
+            yield families.histogram(f"trtserve_request_{part}_seconds", meaning, attrgetter(part), of)
         for phase, what in (
             ("input", "joining the inputs"),
             ("infer", "the engine"),
@@ -197,6 +201,9 @@ class EngineCollector(Collector):
         yield from self._server()
         yield from self._each_engine()
         yield from residency_metrics(self._seen.residency)
+
+    def _exemplars_of(self, engine: EngineStats) -> Mapping[int, Exemplar]:
+        return {} if self._exemplars is None else self._exemplars.of(engine.id)
 
     def _left_behind(self) -> Iterator[Metric]:
         ever, running = self._runtime.left_behind()

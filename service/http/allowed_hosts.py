@@ -126,7 +126,7 @@ class RefuseForeign:
         if scope["type"] == "http":
             refusal = self._hosts.refusal(scope["method"], scope["headers"])
             if refusal is not None:
-                await error_answers.answer(scope["app"], refusal)(scope, receive, send)
+                await error_answers.answer(scope, refusal)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

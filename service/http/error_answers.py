@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from runtime_ext import Error
 from trtserve.errors import (
@@ -21,8 +22,9 @@ from trtserve.errors import (
 )
 from trtserve.failures import tell
 from trtserve.http.methods import allowed
+from trtserve.http.observing import observed_of
 from trtserve.http.upload_query import UploadQuery
-from trtserve.services import services_for, services_of
+from trtserve.services import services_of
 from trtserve.shortage import shortage_behind
 from trtserve.text import cut, sentence, shown
 
@@ -77,23 +79,30 @@ def render(error: Exception) -> tuple[int, str, dict[str, str], bytes]:
     return told.status or HTTP_STATUS[told.kind], told.kind, headers, body
 
 
-def answer(app: FastAPI, error: Exception) -> Response:
-    """The answer to an error in a request to this application, counted in its metrics."""
+def answer(scope: Scope, error: Exception) -> Response:
+    """The answer to an error in a request with this scope, counted in the metrics of its application."""
     status, kind, headers, body = render(error)
-    services_of(app).metrics.errors.labels(kind).inc()
+    _count(scope, kind)
     if isinstance(error, BodyStalled):  # more of the body may still arrive
         headers["connection"] = "close"
     return Response(body, status, headers)
 
 
+def _count(scope: Scope, kind: str) -> None:
+    services_of(scope["app"]).metrics.errors.labels(kind).inc()
+    observed = observed_of(scope)
+    if observed is not None:
+        observed.kind = kind
+
+
 def _answer(request: Request, status: int, code: str, message: str) -> JSONResponse:
-    services_for(request).metrics.errors.labels(code).inc()
+    _count(request.scope, code)
     return JSONResponse({"error": sentence(message), "code": code}, status)
 
 
 async def _known(request: Request, error: Exception) -> Response:
     """Answer a TrtserveError, or an Error from C++: both have a kind."""
-    return answer(request.app, error)
+    return answer(request.scope, error)
 
 
 async def _short(request: Request, error: Exception) -> Response:
@@ -101,7 +110,7 @@ async def _short(request: Request, error: Exception) -> Response:
     if shortage_behind(error) is None:
         raise error
     logger.warning("%s %s: %r", request.method, request.url.path, error)
-    return answer(request.app, error)
+    return answer(request.scope, error)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

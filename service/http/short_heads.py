@@ -7,6 +7,7 @@ that of its JSON, the timeout) are not in it; they are read each time.
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -21,6 +22,7 @@ from trtserve.http.allowed_hosts import AllowedHosts
 from trtserve.http.connection import refusal
 from trtserve.http.headers import in_ns, read_headers
 from trtserve.inference.call import HERE_BYTES, RequestHead
+from trtserve.telemetry.asked import NAMES, Asked
 
 # The paths of the routes in routes.infer: an engine, a module or a name; a model, which may have a version.
 TARGET = re.compile(rb"/(?:(?:engines|modules)/([^/?#]+)|v2/models/([^/?#]+)(?:/versions/([^/?#]+))?)/infer")
@@ -40,16 +42,24 @@ TOKEN = "authorization"  # told apart: it differs between clients, and changes n
 class KnownHead:
     """A request's head that may take the short way: what it shares with others, and its own numbers."""
 
-    __slots__ = ("end", "head", "header_length", "length", "timeout_ns")
+    __slots__ = ("asked", "end", "head", "header_length", "length", "timeout_ns")
 
     def __init__(
-        self, head: RequestHead, end: int, length: int, header_length: int, timeout_ns: int | None
+        self,
+        head: RequestHead,
+        end: int,
+        length: int,
+        header_length: int,
+        timeout_ns: int | None,
+        *,
+        asked: Asked | None,
     ) -> None:
         self.head = head
         self.end = end  # bytes of the head as it was sent
         self.length = length  # of the body, in bytes
         self.header_length = header_length  # of the JSON in the binary form, in bytes; -1: another form
         self.timeout_ns = timeout_ns  # None: the head gives none; 0: no limit
+        self.asked = asked  # besides the answer; None: nothing
 
 
 class _LongWay(Exception):
@@ -63,18 +73,26 @@ class KnownHeads:
     """
 
     def __init__(
-        self, limit: int, hosts: AllowedHosts, guard: Guard | None = None, *, cors: bool = False
+        self,
+        limit: int,
+        hosts: AllowedHosts,
+        guard: Guard | None = None,
+        *,
+        cors: bool = False,
+        asked: Sequence[str] = NAMES,
     ) -> None:
         """`limit` bounds a body, in bytes; requests that it, `hosts` or `guard` refuse take the long way.
 
-        With `cors`, so do all of web pages: their answers have more headers.
+        With `cors`, so do all of web pages: their answers have more headers. `asked`: the names of the
+        headers that ask for something besides the answer, which differ between requests and are told apart.
         """
         self._limit = limit
         self._hosts = hosts
         self._guard = guard
         kept = [name for name in KEPT if name != "origin"] if cors else KEPT
         unusual = (*UNUSUAL, "origin") if cors else UNUSUAL
-        self._shorten = HeadReader(kept, NUMBERS, unusual, TOKEN if guard is not None else "").read
+        token = TOKEN if guard is not None else ""
+        self._shorten = HeadReader(kept, NUMBERS, unusual, token, asked).read
         self._known = lru_cache(HEADS)(self._read)
 
     def look_up(self, data: bytes) -> KnownHead | None:
@@ -82,7 +100,7 @@ class KnownHeads:
         shortened = self._shorten(data)
         if shortened is None:
             return None
-        short, end, length, header_length, milliseconds, token = shortened
+        short, end, length, header_length, milliseconds, token, asked = shortened
         try:
             head = self._known(short)
         except _LongWay:
@@ -95,7 +113,7 @@ class KnownHeads:
         if length > self._limit or written > HERE_BYTES:
             return None
         timeout_ns = None if milliseconds < 0 else in_ns(milliseconds)
-        return KnownHead(head, end, length, header_length, timeout_ns)
+        return KnownHead(head, end, length, header_length, timeout_ns, asked=asked)
 
     def _read(self, short: bytes) -> RequestHead:
         """What a short head says, whose numbers are all 0. Raises _LongWay."""
@@ -123,6 +141,18 @@ class KnownHeads:
         if form.coding is not None or "/" in ref or "/" in (version or ""):  # no path has a decoded slash
             raise _LongWay
         return RequestHead.of(ref, version, form, of_model=model is not None)
+
+
+def route_of(target: str) -> str:
+    """The route whose requests a short head's target is of, without what it names."""
+    _, kind, *rest = target.split("/")
+    if kind == "v2":
+        return (
+            "/v2/models/{name}/versions/{version}/infer"
+            if "versions" in rest[2:]
+            else "/v2/models/{name}/infer"
+        )
+    return f"/{kind}/{{ref}}/infer"
 
 
 def _unquoted(part: bytes | None) -> str | None:

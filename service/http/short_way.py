@@ -7,6 +7,7 @@ the same routes and refuses with the same sentences. So this is only an optimisa
 gives the same answers.
 
 A head is looked up by what matters in it, so heads that differ in anything else are one (see short_heads).
+Above 400 lines, because uvicorn's protocol is one object, and what happens to a connection changes its state.
 """
 
 import logging
@@ -30,6 +31,7 @@ from trtserve.http.connection_limits import Connections, Phase, Standing
 from trtserve.http.content_coding import compressed, compressed_here, is_short
 from trtserve.http.short_body import ShortBody
 from trtserve.http.short_heads import KnownHead, KnownHeads
+from trtserve.http.short_observed import ShortObserved
 from trtserve.http.stopping import unfinished
 from trtserve.http.timed import TimedHttp
 from trtserve.inference.call import Call
@@ -37,6 +39,7 @@ from trtserve.inference.calls import Inference
 from trtserve.inference.inflight import InflightBytes, KeptOutputs, Untaken
 from trtserve.inference.recent import Recent
 from trtserve.settings import Settings
+from trtserve.telemetry.observer import Observer
 
 if TYPE_CHECKING:
     import asyncio
@@ -61,15 +64,22 @@ class ShortWay:
         errors: Any,
         settings: Settings,
         guard: Guard | None = None,
+        *,
+        observer: Observer | None = None,
     ) -> None:
         """`errors` is the counter of error answers, by code; without a `guard`, nobody needs a token."""
         self.inference = inference
         self.inflight = inflight
+        self.observer = Observer(settings) if observer is None else observer
         self.kept = KeptOutputs(inflight)
         self.errors = errors
         self.body_timeout_s = settings.body_timeout_s
         self.heads = KnownHeads(
-            settings.max_request_bytes, AllowedHosts.of(settings), guard, cors=bool(settings.cors_origins)
+            settings.max_request_bytes,
+            AllowedHosts.of(settings),
+            guard,
+            cors=bool(settings.cors_origins),
+            asked=self.observer.names,
         )
         self.known = self.heads.look_up
         self.rendered: Recent[tuple[Template, object], bytes] = Recent(RENDERED)
@@ -98,6 +108,7 @@ class InferProtocol(TimedHttp):
         self._short: ShortWay = self.app_state["short_way"]
         self._call: Call | None = None  # the request on the short way, once its body is complete
         self._body: ShortBody | None = None  # until then, its body
+        self._observed = ShortObserved(self._short.observer)
         self._share = 0  # bytes of the body that count as in flight
         self._untaken: Untaken | None = None  # the last answer, if it was too long to be sent at once
         self._backlog: Backlog | None = None  # over TLS, what is left of the last answer
@@ -136,6 +147,9 @@ class InferProtocol(TimedHttp):
             self._share = 0
             return False
         self._number += 1
+        observer = self._short.observer
+        if known.asked is not None or (observer.on and observer.draws()):
+            self._observed.begin(known, data)
         if body is not None:
             self._body = body
             self.transport.set_protocol(body)
@@ -192,6 +206,10 @@ class InferProtocol(TimedHttp):
     def _done(self, completion: Completion) -> None:
         call = self._call
         assert call is not None, "a completion comes once, and not after abandon()"
+        if completion.kind is not None:
+            self._observed.fails()
+        if self._observed.request is not None:
+            self._observed.request.completed(call, completion)
         try:
             parts = self._rendered(call, completion) if completion.kind is None else None
             if parts is None:
@@ -244,18 +262,30 @@ class InferProtocol(TimedHttp):
     def _refuse(self, failure: Exception) -> None:
         if is_fault(failure):
             logger.error("inference failed", exc_info=failure)
+        self._observed.fails()
         status, code, headers, body = error_answers.render(failure)
         self._short.errors.labels(code).inc()
         begin = STATUS_LINE[status] + lines(self.server_state.default_headers)
-        self._write(begin, [_tail(headers, [body]), body])
+        self._write(begin, [_tail(headers, [body]), body], failed=(status, code))
 
-    def _write(self, begin: bytes, parts: list[Body], completion: Completion | None = None) -> None:
-        """Write an answer. `completion` is the one whose outputs are among the parts."""
+    def _write(
+        self,
+        begin: bytes,
+        parts: list[Body],
+        completion: Completion | None = None,
+        *,
+        failed: tuple[int, str] | None = None,
+    ) -> None:
+        """Write an answer. `completion` is the one whose outputs are among the parts; `failed`: status and
+        kind of an error."""
         self._short.inflight.give_back(self._share)
         self._share = 0
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self._observed.nobody_waits()
             return
+        if self._observed.request is not None:
+            begin += self._observed.end(parts, failed)
         if self._closing or self._connections.leaving:
             self._closing = True
             begin += b"connection: close\r\n"
@@ -359,6 +389,7 @@ class InferProtocol(TimedHttp):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._abandon():
             self._short.errors.labels("Cancelled").inc()
+            self._observed.nobody_waits()
         self._short.inflight.give_back(self._share)
         self._share = 0
         self._backlog = None

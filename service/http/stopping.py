@@ -34,4 +34,4 @@ class AnswerCancelled:
         except asyncio.CancelledError:
             if started or scope["type"] != "http":
                 raise
-            await error_answers.answer(scope["app"], unfinished())(scope, receive, send)
+            await error_answers.answer(scope, unfinished())(scope, receive, send)

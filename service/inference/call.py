@@ -63,6 +63,11 @@ class Call:
         self.late = begun.late
 
     @property
+    def served_as(self) -> tuple[str, str]:
+        """The name and the version of its engine, as the answer has them."""
+        return self.resolved.model_name, self.resolved.model_version
+
+    @property
     def engine_id(self) -> int:
         return self.resolved.engine.id
 

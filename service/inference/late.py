@@ -17,6 +17,8 @@ class Refusal:
     one."""
 
     failure: Exception
+    times = (0, 0, 0, 0, 0, 0)
+    batch_requests = 0
 
     @property
     def kind(self) -> str:

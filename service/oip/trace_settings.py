@@ -1,4 +1,7 @@
-"""The settings of the protocol's trace extension. This server traces nothing, and accepts only that."""
+"""The settings of the protocol's trace extension. This server has no such traces, and accepts only that.
+
+Its own follow OpenTelemetry, and are set when it starts.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,8 +38,9 @@ def update(asked: Mapping[str, Any]) -> dict[str, str | list[str]]:
             )
         if not (value is None or _list(value) in ([], _list(SETTINGS[setting]))):
             raise Unsupported(
-                f"{setting} is asked to be {shown(value)}, but this server traces no requests. "
-                "See GET /metrics and the statistics of its models for where their time goes."
+                f"{setting} is asked to be {shown(value)}, but this server traces no requests "
+                "in this way. Start it with --trace-endpoint (TRTSERVE_TRACE_ENDPOINT) for OpenTelemetry's "
+                "traces; GET /metrics and the statistics of its models say where their time goes."
             )
     return trace_settings()
 

@@ -9,6 +9,7 @@ from trtserve.access.guard import Guard
 from trtserve.access.scopes import METHODS, NOBODY
 from trtserve.failures import Told
 from trtserve.rpc import status
+from trtserve.telemetry.asked import TRACED, Asked
 
 HEADER = "authorization"
 SEVERAL = b""  # stands for several headers, and is no token
@@ -30,9 +31,11 @@ def authorization_of(metadata: Metadata | None) -> bytes | None:
     return given[0].encode("latin-1", "replace") if isinstance(given[0], str) else given[0]
 
 
-def metadata_of(authorization: bytes | None) -> Metadata:
-    """The headers that these functions look at, of a call whose other headers are not kept."""
-    return () if authorization is None else ((HEADER, authorization),)
+def metadata_of(authorization: bytes | None, asked: Asked | None = None) -> Metadata:
+    """The headers that are looked at, of a call whose other headers are not kept."""
+    named = zip(TRACED, asked or (), strict=False)
+    kept = [(HEADER, authorization), *named]
+    return tuple((name, value) for name, value in kept if value is not None)
 
 
 def check_call(guard: Guard, path: str, authorization: bytes | None) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import grpc
+
 from runtime_ext import Completion
 from trtserve.access.guard import Guard
 from trtserve.access.scopes import INFERENCE
@@ -13,8 +15,11 @@ from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.rpc import response, status, wire
 from trtserve.rpc.authorize import authorization_of
 from trtserve.rpc.delivery import Delivery
+from trtserve.rpc.observing import observe
 from trtserve.rpc.request import Requests, id_of
-from trtserve.rpc.streams import Context, Streams, Timed, why_left
+from trtserve.rpc.streams import STREAM_INFER, Context, Streams, Timed, why_left
+from trtserve.telemetry.observed import SUCCESS, Observed
+from trtserve.telemetry.observer import Observer
 
 
 class Infer:
@@ -26,21 +31,24 @@ class Infer:
         inflight: InflightBytes,
         delivery: Delivery,
         count: status.Count,
+        *,
+        observer: Observer,
         guard: Guard | None = None,
     ) -> None:
         """Without a `guard`, nobody needs a token."""
         self._guard = guard
+        self._observer = observer
         self._inference = inference
         self._delivery = delivery
         self._count = count
         self._requests = Requests()
         self._streams = Streams(self._in_stream, inflight, delivery)
 
-    async def infer(self, message: bytes, context: Context) -> bytes:
+    async def infer(self, message: bytes, context: Context, observed: Observed | None) -> bytes:
         """The answer's message. Raises the error with which the request is refused or ends."""
 
         async def answered(share: Share) -> bytes:
-            return await _joined(await self.parts(message, context, share), share)
+            return await _joined(await self.parts(message, context, share, observed), share)
 
         return await self._delivery.only(answered)
 
@@ -48,8 +56,10 @@ class Infer:
         """The head and the request in a message. Raises InvalidInput, TooLarge and Unsupported."""
         return self._requests.read(message)
 
-    async def parts(self, message: bytes, context: Timed, share: Share) -> wire.Parts:
-        """The answer's message in parts, which are views on the outputs.
+    async def parts(
+        self, message: bytes, context: Timed, share: Share, observed: Observed | None
+    ) -> wire.Parts:
+        """The answer's message in parts, which are views on the outputs. `observed`: the request, if it is.
 
         Raises the error with which the request is refused or ends.
         """
@@ -69,10 +79,15 @@ class Infer:
             completion = await ended
         except asyncio.CancelledError:
             # Its client or its deadline cancelled the call, so no one receives an answer.
-            self._count(why_left(context).kind)
+            left = why_left(context)
+            self._count(left.kind)
+            if observed is not None:
+                observed.end(status.GRPC_STATUS[left.kind].name, left.kind, 0)
             raise
         finally:
             self._inference.abandon(call)
+        if observed is not None:
+            observed.completed(call, completion)
         return response.response(call, self._inference.outputs(call, completion))
 
     async def stream(self, messages: AsyncIterator[bytes], context: Context) -> None:
@@ -88,10 +103,17 @@ class Infer:
 
         It counts as in flight until its client has received it, because many may wait for a slow client.
         """
+        observed = observe(self._observer, context, STREAM_INFER, len(message))
         try:
-            return await _joined(response.in_stream(await self.parts(message, context, share)), share)
+            parts = response.in_stream(await self.parts(message, context, share, observed))
+            answer = await _joined(parts, share)
+            if observed is not None:
+                observed.end(grpc.StatusCode.OK.name, SUCCESS, len(answer))
+            return answer
         except Exception as failure:
             told = status.tell(failure, self._count)
+            if observed is not None:
+                observed.end(status.status(told)[0].name, told.kind, 0)
             return response.error_in_stream(told.sentence, id_of(message))
 
 

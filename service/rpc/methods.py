@@ -13,6 +13,7 @@ from trtserve.rpc import oip, status, wire
 from trtserve.rpc.authorize import check_request
 from trtserve.rpc.delivery import Delivery
 from trtserve.rpc.infer import Infer
+from trtserve.rpc.observing import echoed, observe
 from trtserve.rpc.open_inference_pb2 import DESCRIPTOR
 from trtserve.rpc.request import parse
 from trtserve.rpc.streams import Context
@@ -53,10 +54,15 @@ def handlers(
 ) -> "grpc.GenericRpcHandler[Any, Any]":
     """The handler for a server. It parses messages, so that a malformed one is the client's error."""
 
+    observer = services.observer
+
     async def model_infer(message: bytes, context: Context) -> bytes:
-        return await status.answered(infer.infer(message, context), context, count)
+        observed = observe(observer, context, f"/{SERVICE.full_name}/ModelInfer", len(message))
+        return await status.answered(infer.infer(message, context, observed), context, count, observed)
 
     async def model_stream_infer(messages: AsyncIterator[bytes], context: Context) -> None:
+        if trailing := echoed(observer, context):
+            context.set_trailing_metadata(trailing)
         await status.answered(infer.stream(messages, context), context, count)
 
     methods = {
@@ -88,6 +94,9 @@ def _unary(
         return written
 
     async def call(message: bytes, context: Context) -> bytes:
-        return await status.answered(delivery.only(partial(answer, message, context)), context, count)
+        observed = observe(services.observer, context, path, len(message))
+        return await status.answered(
+            delivery.only(partial(answer, message, context)), context, count, observed
+        )
 
     return grpc.unary_unary_rpc_method_handler(call)

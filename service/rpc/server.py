@@ -84,7 +84,9 @@ class RpcServer:
         guard = services.guard
         if guard is not None and self._authorizing is not None:
             self._authorizing.begin(guard, count)
-        self._infer = Infer(services.inference, services.inflight, delivery, count, guard)
+        self._infer = Infer(
+            services.inference, services.inflight, delivery, count, observer=services.observer, guard=guard
+        )
         self._health = Health(services, methods.SERVICE.full_name)
         self._server.add_generic_rpc_handlers((methods.handlers(services, self._infer, delivery, count),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

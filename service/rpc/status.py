@@ -9,8 +9,9 @@ import grpc
 from grpc import StatusCode
 
 from trtserve import failures
-from trtserve.errors import Forbidden, Unauthenticated
+from trtserve.errors import Cancelled, Forbidden, Unauthenticated
 from trtserve.failures import Told
+from trtserve.telemetry.observed import SUCCESS, Observed
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +63,33 @@ def tell(error: Exception, count: Count) -> Told:
     return told
 
 
-async def answered(answer: Awaitable[T], context: "grpc.aio.ServicerContext[Any, Any]", count: Count) -> T:
+async def answered(
+    answer: Awaitable[T],
+    context: "grpc.aio.ServicerContext[Any, Any]",
+    count: Count,
+    observed: Observed | None = None,
+) -> T:
     """The answer; if it raises, end the call with the error's status and sentence."""
     try:
-        return await answer
+        given = await answer
     except Exception as failure:
         told = tell(failure, count)
+    except asyncio.CancelledError:
+        if observed is not None:
+            observed.end(StatusCode.CANCELLED.name, Cancelled.kind, 0)
+        raise
+    else:
+        if observed is not None:
+            context.set_trailing_metadata(tuple(observed.headers()))
+            observed.end(StatusCode.OK.name, SUCCESS, len(given) if isinstance(given, bytes) else 0)
+        return given
     # Outside the handler: gRPC keeps what abort() raises, and that would keep the failure and its frames.
+    code, sentence, metadata = status(told)
+    if observed is not None:
+        metadata = (*metadata, *observed.headers(failed=True))
+        observed.end(code.name, told.kind, 0)
     try:
-        await context.abort(*status(told))
+        await context.abort(code, sentence, metadata)
     except grpc.aio.InternalError:  # the call is over, because its client has left
         raise asyncio.CancelledError from None
     raise AssertionError("abort() raises")

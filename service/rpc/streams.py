@@ -11,6 +11,7 @@ from trtserve.inference.inflight import InflightBytes, Share
 from trtserve.rpc.authorize import HasMetadata
 from trtserve.rpc.delivery import Delivery
 
+STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 STREAM_DEPTH = 256  # requests of one stream that are in progress, or whose answers wait for earlier ones
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -181,6 +181,11 @@ def with_outputs(response: bytes, outputs: Iterable[memoryview]) -> Parts:
     return parts
 
 
+def outputs_size(sizes: Iterable[int]) -> int:
+    """The bytes that with_outputs() adds for outputs of these sizes."""
+    return sum(len(RAW_OUTPUT_CONTENTS) + len(varint.write(size)) + size for size in sizes)
+
+
 def in_stream(*response: bytes | memoryview) -> Parts:
     """A ModelStreamInferResponse that holds a serialized response, given in parts."""
     return [INFER_RESPONSE + varint.write(sum(map(len, response))), *response]

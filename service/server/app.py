@@ -24,6 +24,7 @@ from trtserve.http.allowed_hosts import AllowedHosts, RefuseForeign, listed_orig
 from trtserve.http.authorize import authorizing
 from trtserve.http.connection_metrics import ConnectionCollector, RefusalCollector
 from trtserve.http.methods import AnswerHead, AnswerOptions
+from trtserve.http.observing import Observing
 from trtserve.http.routes import ROUTERS
 from trtserve.http.short_way import ShortWay
 from trtserve.http.stopping import AnswerCancelled
@@ -38,17 +39,21 @@ from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
 from trtserve.server.native_log import NativeLog
 from trtserve.server.process_metrics import LoopLag, ProcessCollector
+from trtserve.server.trace_metrics import TraceCollector
 from trtserve.server.watchdog import Watchdog
 from trtserve.services import Services
 from trtserve.settings import Settings
 from trtserve.store.store import Store
+from trtserve.telemetry.exemplars import Exemplars
+from trtserve.telemetry.observer import Observer
+from trtserve.telemetry.tracing import Tracing
 from trtserve.version import VERSION
 
 logger = logging.getLogger(__name__)
 
 EXPOSED = [
     *("Inference-Header-Content-Length", "Link", "Location", "Preference-Applied", "Retry-After"),
-    "WWW-Authenticate",
+    *("Server-Timing", "Traceresponse", "WWW-Authenticate", "X-Request-Id"),
 ]
 """Headers of responses that pages of other origins may read."""
 CLOSES_WITHIN_S = 5.0  # a runtime whose engines have been unloaded
@@ -78,7 +83,8 @@ def create_app(
     *,
     lock: int | None = None,
 ) -> FastAPI:
-    """Create the application. Raises InvalidInput for a token file that cannot be used.
+    """Create the application. Raises InvalidInput for a token file that cannot be used, and for traces that
+    cannot be sent.
 
     Without a `runtime` it creates its own at the start, and a trial if the settings ask for one. Plans are
     built in child processes unless a test gives a `build`. `lock` is the descriptor of the store's lock if it
@@ -87,6 +93,7 @@ def create_app(
     While it runs, services_of() returns what it holds. The lifespan's state has what InferProtocol needs.
     """
     guard = Guard(settings.token_file) if demands_tokens(settings) and settings.token_file else None
+    tracing = Tracing.of(settings)
     own_trial = None
     if trial is None and runtime is None and settings.trial_load:
         trial = own_trial = ProcessTrial(tensorrt_options(settings), settings.trial_load_timeout_s)
@@ -95,10 +102,18 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ShortWay]]:
         store = await asyncio.to_thread(Store, settings.store, inherited=lock)
         native_log = NativeLog()
+        if tracing is not None:
+            tracing.start()
         try:
             native_log.attach()
             services = _assembled(
-                settings, store, runtime or _new_runtime(settings), trial, build, guard=guard
+                settings,
+                store,
+                runtime or _new_runtime(settings),
+                trial,
+                build,
+                guard=guard,
+                tracing=tracing,
             )
             app.state.services = services
             services.completions.attach()
@@ -124,6 +139,8 @@ def create_app(
                 services.completions.detach()
                 services.shared_memory.close()
         finally:
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
             native_log.detach()
             await asyncio.to_thread(store.close)
 
@@ -142,7 +159,8 @@ def create_app(
     app.add_middleware(RefuseForeign, hosts=AllowedHosts.of(settings))
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, **_cors(settings))
-    app.add_middleware(AnswerHead)  # outermost, so that no answer to a HEAD has a body
+    app.add_middleware(AnswerHead)  # outside of those above, so that no answer to a HEAD has a body
+    app.add_middleware(Observing, observer=lambda: _observer_of(app))
     authorize = [Depends(authorizing(guard))] if guard is not None else []
     for router in ROUTERS:
         app.include_router(router, dependencies=authorize)
@@ -158,6 +176,11 @@ def _cors(settings: Settings) -> dict[str, Any]:
         "allow_headers": ["*"],
         "expose_headers": EXPOSED,
     }
+
+
+def _observer_of(app: FastAPI) -> Observer | None:
+    services: Services | None = getattr(app.state, "services", None)
+    return None if services is None else services.observer
 
 
 def left_behind(app: FastAPI) -> bool:
@@ -210,11 +233,13 @@ def _assembled(
     build: Build | None,
     *,
     guard: Guard | None,
+    tracing: Tracing | None,
 ) -> Services:
     completions = Completions(runtime)
     registry = Registry(settings, store, runtime, trial, build=build)
     if guard is not None:
         guard.names_of = registry.names_of
+    exemplars = None if tracing is None else Exemplars(lambda: runtime.stats()[0].total.bounds)
     shared_memory = Regions(settings)
     inflight = InflightBytes(settings.max_inflight_bytes, settings.max_request_bytes)
     return Services(
@@ -226,12 +251,13 @@ def _assembled(
         models=Models(registry, runtime),
         repository=Repository(settings, store, runtime, registry),
         completions=completions,
-        metrics=Metrics(runtime, registry),
+        metrics=Metrics(runtime, registry, exemplars),
         inflight=inflight,
         shared_memory=shared_memory,
         inference=Inference(
             settings, runtime, registry, completions, inflight=inflight, shared_memory=shared_memory
         ),
+        observer=Observer(settings, tracing=tracing, exemplars=exemplars),
         guard=guard,
     )
 
@@ -240,6 +266,7 @@ def _add_collectors(services: Services) -> None:
     metrics, gpus = services.metrics, GpuCollector()
     metrics.add(ProcessCollector(services))
     metrics.add(gpus)
+    metrics.add(TraceCollector(services.observer.tracing))
     if services.settings.triton_metrics:
         triton = TritonCollector(services.runtime, services.registry, gpus)
         metrics.add(triton, triton.look)
@@ -247,7 +274,9 @@ def _add_collectors(services: Services) -> None:
 
 def _short_way(services: Services) -> ShortWay:
     errors, guard = services.metrics.errors, services.guard
-    short_way = ShortWay(services.inference, services.inflight, errors, services.settings, guard)
+    short_way = ShortWay(
+        services.inference, services.inflight, errors, services.settings, guard, observer=services.observer
+    )
     services.metrics.add(ConnectionCollector(short_way.connections))
     services.metrics.add(RefusalCollector(guard))
     return short_way

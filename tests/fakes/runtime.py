@@ -9,16 +9,22 @@ runs alone, as one item. Above 400 lines, because it has every method of the Run
 
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 from runtime_ext import Error
 from tests.fakes.values import (
+    INFER_NS,
+    INPUT_NS,
     NORMAL,
+    OUTPUT_NS,
     PRIORITIES,
+    QUEUE_NS,
     BuildOptions,
     BuildProgress,
     Completion,
@@ -48,12 +54,21 @@ def echo(inputs: Sequence[Input]) -> list[Output]:
     return [Output.of("y", datatype, shape, buffer)]
 
 
+def times_of(waiting: "Waiting") -> tuple[int, int, int, int, int, int]:
+    """As Completion.times has them: every phase takes as long as the statistics say."""
+    arrival, start, gathered, inferred, end = accumulate(
+        (QUEUE_NS, INPUT_NS, INFER_NS, OUTPUT_NS), initial=waiting.arrival_ns
+    )
+    return waiting.ticket, arrival, start, gathered, inferred, end
+
+
 @dataclass
 class Waiting:
     ticket: int
     engine: int
     inputs: Sequence[Input]
     priority: int = NORMAL
+    arrival_ns: int = 0
 
 
 class FakeRuntime:
@@ -343,7 +358,7 @@ class FakeRuntime:
         with self._lock:
             ticket = self._next_ticket
             self._next_ticket += 1
-        waiting = Waiting(ticket, id, inputs, priority)
+        waiting = Waiting(ticket, id, inputs, priority, time.monotonic_ns())
         self._waiting[ticket] = waiting
         self._stats[id].queue_depth += 1
         if not self._held:
@@ -423,7 +438,13 @@ class FakeRuntime:
             self._complete(waiting, failed)
         else:
             self._complete(
-                waiting, Completion(waiting.ticket, outputs=outputs, batch_requests=self.batch_requests)
+                waiting,
+                Completion(
+                    waiting.ticket,
+                    outputs=outputs,
+                    batch_requests=self.batch_requests,
+                    times=times_of(waiting),
+                ),
             )
 
     def _complete(self, waiting: Waiting, completion: Completion) -> None:

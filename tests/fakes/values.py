@@ -138,6 +138,7 @@ class Completion:
     queue_ns: int = QUEUE_NS
     compute_ns: int = COMPUTE_NS
     batch_requests: int = 0
+    times: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0)
 
     @property
     def memory(self) -> tuple[int, int]:

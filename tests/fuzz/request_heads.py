@@ -20,6 +20,7 @@ from trtserve.http.connection import MOST_HEAD_BYTES, refusal
 from trtserve.http.headers import read_headers
 from trtserve.http.short_heads import KEPT, NUMBERS, TOKEN, UNUSUAL, KnownHeads
 from trtserve.inference.calls import HERE_BYTES
+from trtserve.telemetry.asked import TRACED
 
 LIMIT = 10_000_000  # bytes of a body
 BODY = 100_000  # bytes of a body that is sent to httptools; a longer one is not
@@ -49,10 +50,7 @@ WORDS = [
         "%2F",
     ),
     *("PUT ", "GET ", " HTTP/1.0", " HTTP/2.0", "http://a", "?", "#", "/v2/models/net", "/versions/1"),
-    *(
-        f"{name}: "
-        for name in (*KEPT, *NUMBERS, *UNUSUAL, TOKEN, "trailer", "te", "keep-alive", "x-request-id")
-    ),
+    *(f"{name}: " for name in (*KEPT, *NUMBERS, *UNUSUAL, TOKEN, *TRACED, "trailer", "te", "keep-alive")),
     *("close", "keep-alive", "upgrade", "chunked", "100-continue", "gzip", "identity", "localhost", "null"),
     *("application/json", "application/x-safetensors", "cross-site", "0", "7", "00", "+1", "1, 1"),
 ]
@@ -104,6 +102,13 @@ LINES = [
         b"X\0: a",
     ),
     *(b"!#$%&'*+-.^_`|~09Az: a", b"X: " + b"a" * 4000, b"Accept: " + b"a" * 2000, b"Content-Lengt: 8"),
+    *(
+        b"X-Request-Id: \ta ",
+        b"X-REQUEST-ID:",
+        b"Prefer: a\r\nprefer: b",
+        b"Traceparent: 00-1",
+        b"tracestate:a",
+    ),
     *(b"Authorization: Bearer a", b"AUTHORIZATION:", b"Authorization: a\r\nauthorization: b"),
     *(b"Content-Lengthy: 8", b"Content-Length : 8", b"Content_Length: 8", b"X: a:b:c", b"X:"),
     b"X" * 100 + b": a",
@@ -172,17 +177,19 @@ LENGTHS = [
 
 
 def check(data: bytes) -> None:
-    read = HeadReader(KEPT, NUMBERS, UNUSUAL, TOKEN).read(data)
+    read = HeadReader(KEPT, NUMBERS, UNUSUAL, TOKEN, TRACED).read(data)
     expected = by_grammar(data)
-    several = expected is not None and len(tokens_in(data[: expected[1]])) > 1
+    several = expected is not None and any(
+        len(values_of(name, data[: expected[1]])) > 1 for name in (TOKEN, *TRACED)
+    )
     assert read == (None if several else expected)
     untold = HeadReader(KEPT, NUMBERS, UNUSUAL).read(data)
-    assert untold == (expected and (*expected[:-1], None)), "several tokens matter only where one is told"
-    found = KnownHeads(LIMIT, HOSTS).look_up(data)
+    assert untold == (expected and (*expected[:-2], None, None)), "several matter only where one is told"
+    found = KnownHeads(LIMIT, HOSTS, asked=TRACED).look_up(data)
     if read is None:
         assert found is None or several
         return
-    short, end, *numbers, token = read
+    short, end, *numbers, token, told = read
     whole, shortened = Parsed(data[:end]), Parsed(short)
     assert whole.error is None, "httptools refuses what the reader reads"
     assert (whole.heads, shortened.heads) == (1, 1)
@@ -191,6 +198,9 @@ def check(data: bytes) -> None:
     assert whole.named(KEPT) == shortened.named(KEPT)
     assert not whole.named(UNUSUAL)
     assert [value for _, value in whole.named((TOKEN,))] == ([] if token is None else [token])
+    assert told is None or any(value is not None for value in told)
+    for name, value in zip(TRACED, told or [None] * len(TRACED), strict=True):
+        assert [sent.strip(b" \t") for _, sent in whole.named((name,))] == ([] if value is None else [value])
     for name, number in zip(NUMBERS, numbers, strict=True):
         values = [int(value) for _, value in whole.named((name,))]
         assert values == ([] if number < 0 else [number])
@@ -208,14 +218,16 @@ def check(data: bytes) -> None:
     assert (found.end, found.length, found.header_length, found.timeout_ns) == expected[3:]
 
 
-def tokens_in(head: bytes) -> list[bytes]:
-    """The values of the header that is told apart, in a head that the grammar allows."""
+def values_of(header: str, head: bytes) -> list[bytes]:
+    """The values of the headers with this name, in a head that the grammar allows."""
     lines = [line.partition(b":") for line in head.split(b"\r\n")]
-    return [value.strip(b" \t") for name, _, value in lines if name.decode("latin-1").lower() == TOKEN]
+    return [value.strip(b" \t") for name, _, value in lines if name.decode("latin-1").lower() == header]
 
 
-def by_grammar(data: bytes) -> tuple[bytes, int, int, int, int, bytes | None] | None:
-    """What the reader in C++ should return, if there is at most one token."""
+def by_grammar(
+    data: bytes,
+) -> tuple[bytes, int, int, int, int, bytes | None, tuple[bytes | None, ...] | None] | None:
+    """What the reader in C++ should return, if there is at most one of each header that it tells."""
     found = HEAD.match(data)
     if found is None or found.end() > MOST_HEAD_BYTES:
         return None
@@ -235,8 +247,9 @@ def by_grammar(data: bytes) -> tuple[bytes, int, int, int, int, bytes | None] | 
             numbers[known] = int(number[1])
             short.append(b"%b:0\r\n" % known.encode())
     joined = b"".join([*short, b"\r\n"])
-    token = next(iter(tokens_in(found[0])), None)
-    whole = (joined, found.end(), *numbers.values(), token)
+    token, *told = (next(iter(values_of(name, found[0])), None) for name in (TOKEN, *TRACED))
+    tells = any(value is not None for value in told)
+    whole = (joined, found.end(), *numbers.values(), token, tuple(told) if tells else None)
     return None if len(joined) > SHORT else whole  # type: ignore[return-value]
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 OURS = {"trtserve", "runtime_ext", "tests", "bench"}
 LAYERS = (
     {"base"},  # modules directly in service/
-    {"access", "options", "tls"},
+    {"access", "options", "telemetry", "tls"},
     {"formats"},
     {"store"},
     {"plans"},

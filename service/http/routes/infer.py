@@ -12,6 +12,7 @@ from trtserve.errors import Cancelled, TooLarge
 from trtserve.http import bodies
 from trtserve.http.content_coding import compressed, decompressed
 from trtserve.http.headers import TIMEOUT, read_headers
+from trtserve.http.observing import observed_of
 from trtserve.http.parts import PartsResponse
 from trtserve.inference.call import RequestHead
 from trtserve.services import services_for
@@ -115,6 +116,9 @@ async def _infer(request: Request, ref: str, version: str | None, *, of_model: b
             completion = await _while_connected(request, ended)
         finally:
             inference.abandon(call)
+        observed = observed_of(request.scope)
+        if observed is not None:
+            observed.completed(call, completion)
         parts, headers = await inference.answer_long(call, completion)
         if form.answer_coding is not None:
             answer, headers = await compressed(parts, headers, form.answer_coding)

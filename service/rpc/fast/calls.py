@@ -10,6 +10,7 @@ from trtserve.rpc import response, status
 from trtserve.rpc.fast.inferring import Inferring, Shared
 from trtserve.rpc.fast.link import Link
 from trtserve.rpc.streams import stream_stopping
+from trtserve.telemetry.asked import REQUEST_ID, Asked, request_id
 
 if TYPE_CHECKING:
     from trtserve.inference.patience import Patience
@@ -59,9 +60,11 @@ class UnaryInfer(Inferring, OpenCall):
         stream: int,
         shared: Shared,
         deadline_ns: int | None,
+        *,
         authorization: bytes | None = None,
+        asked: Asked | None = None,
     ) -> None:
-        super().__init__(shared, deadline_ns, authorization)
+        super().__init__(shared, deadline_ns, authorization, asked)
         self._link = link
         self._stream = stream
         self._patience: Patience | None = None  # for an answer that is not sent, once it was looked at
@@ -70,17 +73,23 @@ class UnaryInfer(Inferring, OpenCall):
         self.start(message, self._link.coding(self._stream, message))
 
     def ended(self) -> None:
-        link, told = self._link, self.told
+        link, told, observed = self._link, self.told, self.observed
+        metadata = [] if observed is None else observed.headers(failed=told is not None)
         if told is None:
             try:
                 self.send(link.session, self._stream)
             except TooLarge as failure:
                 told = status.tell(failure, link.count)
             else:
-                link.session.finish(self._stream)
+                if metadata:
+                    link.session.finish(self._stream, metadata=metadata)
+                else:
+                    link.session.finish(self._stream)
         if told is not None:
-            link.tell(self._stream, told)
+            link.tell(self._stream, told, metadata)
             self.sent()
+        if observed is not None:
+            self.observed_end(observed, told)
         link.flush_soon()
 
     def half_closed(self) -> None:
@@ -94,6 +103,7 @@ class UnaryInfer(Inferring, OpenCall):
         self._link.forget(self._stream)
 
     def left(self, error: Cancelled | DeadlineExceeded | None) -> None:
+        self.nobody_waits(error)
         if self.abandon() and error is not None:
             self._link.count(error.kind)
         self.sent()
@@ -123,8 +133,9 @@ class StreamedInfer(Inferring):
         shared: Shared,
         deadline_ns: int | None,
         authorization: bytes | None,
+        asked: Asked | None,
     ) -> None:
-        super().__init__(shared, deadline_ns, authorization)
+        super().__init__(shared, deadline_ns, authorization, asked)
         self._stream = stream
 
     def ended(self) -> None:
@@ -140,11 +151,14 @@ class StreamInfer(OpenCall):
         stream: int,
         shared: Shared,
         deadline_ns: int | None,
+        *,
         authorization: bytes | None = None,
+        asked: Asked | None = None,
     ) -> None:
         self._link = link
         self._stream = stream
         self._authorization = authorization
+        self._asks = asked
         self._shared = shared
         self._deadline_ns = deadline_ns
         self._asked: deque[StreamedInfer] = deque()  # not answered
@@ -156,14 +170,17 @@ class StreamInfer(OpenCall):
     def message(self, message: GrpcMessage) -> None:
         if self.last:
             return
-        one = StreamedInfer(self, self._shared, self._deadline_ns, self._authorization)
-        self._asked.append(one)
+        one = self._begun()
         one.start(message, self._link.coding(self._stream, message))
+
+    def _begun(self) -> StreamedInfer:
+        one = StreamedInfer(self, self._shared, self._deadline_ns, self._authorization, self._asks)
+        self._asked.append(one)
+        return one
 
     def refuse(self, error: Exception) -> None:
         """Answer a request with an error that has not arrived whole."""
-        one = StreamedInfer(self, self._shared, self._deadline_ns, self._authorization)
-        self._asked.append(one)
+        one = self._begun()
         one.fail_with(error)
 
     def half_closed(self) -> None:
@@ -193,6 +210,8 @@ class StreamInfer(OpenCall):
                     return
             else:
                 session.send(stream, [response.error_in_stream(one.told.sentence, one.request_id())])
+            if one.observed is not None:
+                one.observed_end(one.observed, one.told)
             asked.popleft()
             self._unsent.append(one)
         self._end_if_answered()
@@ -204,6 +223,8 @@ class StreamInfer(OpenCall):
         self._forget_if_sent()
 
     def left(self, error: Cancelled | DeadlineExceeded | None) -> None:
+        for one in self._asked:
+            one.nobody_waits(error)
         if error is not None:
             for one in self._asked:
                 if one.abandon():
@@ -224,7 +245,8 @@ class StreamInfer(OpenCall):
     def _end_if_answered(self) -> None:
         if self.last and not self._asked:
             if self._failure is None:
-                self._link.session.finish(self._stream)
+                id = None if self._asks is None else request_id(self._asks[REQUEST_ID])
+                self._link.session.finish(self._stream, metadata=[] if id is None else [("x-request-id", id)])
             else:
                 self._link.refuse(self._stream, self._failure)
             self._link.flush_soon()

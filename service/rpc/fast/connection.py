@@ -5,6 +5,7 @@ Above 400 lines, because its calls, its limits and its times all change the stat
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from runtime_ext import GrpcMessage, GrpcSession
@@ -30,7 +31,7 @@ from trtserve.tls.door import address_of
 if TYPE_CHECKING:
     from trtserve.rpc.fast.server import FastServer
 
-OPENED, MESSAGE, HALF_CLOSED, LEFT, TOO_LARGE, MALFORMED, INFER = range(7)
+OPENED, MESSAGE, HALF_CLOSED, LEFT, TOO_LARGE, MALFORMED, INFER, INFER_TOLD = range(8)
 """The kinds of a session's events."""
 CLOSES_WITHIN_S = 5.0  # a client, once our side is closed
 CHUNK = 262_144  # bytes put out at a time
@@ -124,14 +125,19 @@ class Connection(asyncio.BufferedProtocol):
     def _act(self, events: list[Any]) -> None:
         calls, guarded = self._calls, self._shared.guard is not None
         for kind, stream, payload, deadline_ns in events:
-            if kind == INFER:
+            if kind >= INFER:
+                asked = None
+                if kind == INFER_TOLD:
+                    payload, asked = payload  # noqa: PLW2901
                 if guarded and stream not in self._admitted:
                     continue  # it has been refused
                 if self._server.stopping:
                     self.refuse(stream, stopping())
                     continue
                 authorization = self._admitted.pop(stream) if guarded else None
-                call = calls[stream] = UnaryInfer(self, stream, self._shared, deadline_ns, authorization)
+                call = calls[stream] = UnaryInfer(
+                    self, stream, self._shared, deadline_ns, authorization=authorization, asked=asked
+                )
                 call.message(payload)
             elif kind == MESSAGE:
                 if stream in calls:
@@ -172,7 +178,8 @@ class Connection(asyncio.BufferedProtocol):
             if path == MODEL_INFER:
                 self._admitted[stream] = authorization
                 return
-        opened = self._server.open(self, stream, path, deadline_ns, authorization)
+        asked = self.session.told(stream)
+        opened = self._server.open(self, stream, path, deadline_ns, authorization=authorization, asked=asked)
         if opened is not None:
             self._calls[stream] = opened
 
@@ -230,10 +237,10 @@ class Connection(asyncio.BufferedProtocol):
     def refuse(self, stream: int, error: Exception) -> None:
         self.tell(stream, status.tell(error, self._server.count))
 
-    def tell(self, stream: int, told: Told) -> None:
+    def tell(self, stream: int, told: Told, more: Sequence[tuple[str, str]] = ()) -> None:
         self._admitted.pop(stream, None)
         code, sentence, metadata = status.status(told)
-        self.session.finish(stream, code.value[0], sentence, list(metadata))
+        self.session.finish(stream, code.value[0], sentence, [*metadata, *more])
 
     def forget(self, stream: int) -> None:
         self._calls.pop(stream, None)

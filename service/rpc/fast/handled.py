@@ -15,6 +15,7 @@ from trtserve.rpc.authorize import Metadata, metadata_of
 from trtserve.rpc.fast.calls import OpenCall
 from trtserve.rpc.fast.coding import decompressed, too_large
 from trtserve.rpc.fast.link import Link
+from trtserve.telemetry.asked import Asked
 from trtserve.workers import CODINGS
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,10 @@ class Context:
         return self._call.time_remaining()
 
     def invocation_metadata(self) -> Metadata:
-        return metadata_of(self._call.authorization)
+        return metadata_of(self._call.authorization, self._call.asked)
+
+    def set_trailing_metadata(self, metadata: Sequence[tuple[str, str]]) -> None:
+        self._call.trailing = list(metadata)
 
     async def abort(
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: Sequence[tuple[str, str]] = ()
@@ -67,9 +71,12 @@ class HandledCall(OpenCall):
         *,
         most: int,
         authorization: bytes | None = None,
+        asked: Asked | None = None,
     ) -> None:
         """`deadline_ns` by the monotonic clock; `most`: bytes of a message; `authorization`: the header."""
         self.authorization = authorization
+        self.asked = asked
+        self.trailing: list[tuple[str, str]] = []  # metadata of a call that goes well
         self._link = link
         self._stream = stream
         self._handler = handler
@@ -141,7 +148,7 @@ class HandledCall(OpenCall):
                 request = await self._only_request()
                 answer = await self._handler.unary_unary(request, Context(self))
                 self._send(self._serialized(answer))
-            session.finish(stream)
+            session.finish(stream, metadata=self.trailing)
         except Aborted as end:
             session.finish(stream, end.code, end.sentence, list(end.metadata))
         except asyncio.CancelledError:

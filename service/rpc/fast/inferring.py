@@ -5,10 +5,13 @@ import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+import grpc
+
 from runtime_ext import Completion, GrpcMessage, GrpcSession
 from trtserve.access.guard import Guard
 from trtserve.access.scopes import INFERENCE
 from trtserve.codec import LONGEST_NS
+from trtserve.errors import Cancelled, DeadlineExceeded
 from trtserve.inference.call import RequestHead
 from trtserve.inference.calls import Inference
 from trtserve.inference.inflight import InflightBytes, Share
@@ -17,12 +20,21 @@ from trtserve.rpc.authorize import Metadata, metadata_of
 from trtserve.rpc.fast.coding import decompressed, too_large
 from trtserve.rpc.fast.known import Known, KnownRequests
 from trtserve.rpc.infer import Infer
+from trtserve.rpc.observing import METHOD
 from trtserve.rpc.request import id_of
+from trtserve.rpc.streams import STREAM_INFER
+from trtserve.telemetry.asked import Asked
+from trtserve.telemetry.observed import SUCCESS, Observed
+from trtserve.telemetry.observer import Observer
 from trtserve.workers import CODINGS
 
 if TYPE_CHECKING:
     from trtserve.failures import Told
     from trtserve.inference.call import Call
+
+
+OF_AN_ID = 2  # bytes that its field has besides it
+INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
 class Shared:
@@ -34,6 +46,7 @@ class Shared:
         inflight: InflightBytes,
         infer: Infer,
         count: status.Count,
+        observer: Observer,
         *,
         most: int,
         guard: Guard | None = None,
@@ -41,6 +54,7 @@ class Shared:
         """`infer` answers unusual requests, `count` counts errors; `most`: bytes of a message. Without a
         `guard`, nobody needs a token."""
         self.guard = guard
+        self.observer = observer
         self.count = count
         self.inference = inference
         self.inflight = inflight
@@ -57,6 +71,7 @@ class Inferring(ABC):
 
     __slots__ = (
         "_authorization",
+        "_began",
         "_call",
         "_completion",
         "_deadline_ns",
@@ -67,12 +82,20 @@ class Inferring(ABC):
         "_plain",
         "_shared",
         "_task",
+        "observed",
         "share",
         "told",
     )
 
-    def __init__(self, shared: Shared, deadline_ns: int | None, authorization: bytes | None) -> None:
-        """`deadline_ns` by the monotonic clock; `authorization`: the call's header."""
+    def __init__(
+        self,
+        shared: Shared,
+        deadline_ns: int | None,
+        authorization: bytes | None,
+        asked: Asked | None = None,
+    ) -> None:
+        """`deadline_ns` by the monotonic clock; `authorization`: the call's header; `asked`: what its headers
+        ask for besides the answer."""
         self._shared = shared
         self._authorization = authorization
         self._deadline_ns = deadline_ns
@@ -86,6 +109,12 @@ class Inferring(ABC):
         self.told: Told | None = None  # an error instead of an answer
         self._plain: bytes | None = None  # the message that a task has read
         self.share = Share(shared.inflight)
+        self.observed: Observed | None = None  # the request, if somebody wants to know of it
+        self._began = 0
+        observer = shared.observer
+        if asked is not None or (observer.on and observer.draws()):
+            self.observed = observer.begin(asked)
+            self._began = observer.clock() if observer.remembers else 0
 
     of_stream = False
 
@@ -97,6 +126,8 @@ class Inferring(ABC):
         """Begin; `coding` is that of a compressed message. Ends at once if the request is refused."""
         self._message = message
         shared = self._shared
+        if self.observed is not None:
+            self._says(self.observed, len(message))
         try:
             self.share.grow_to(len(message))
             key = message.key
@@ -144,8 +175,11 @@ class Inferring(ABC):
             self._plain = (
                 bytes(message) if not message.compressed else await self._decompressed(message, coding)
             )
-            self._parts = await self._shared.infer.parts(self._plain, self, self.share)
-            self.share.grow_to(sum(map(len, self._parts)))
+            self._parts = await self._shared.infer.parts(self._plain, self, self.share, self.observed)
+            size = sum(map(len, self._parts))
+            self.share.grow_to(size)
+            if self.observed is not None:
+                self.observed.sent = size
             self._task = None
         except Exception as failure:
             self._task = None
@@ -164,10 +198,17 @@ class Inferring(ABC):
         known = self._known
         assert call is not None, "a completion comes once, and not after abandon()"
         assert known is not None, "only known requests are submitted here"
+        if completion.kind is not None:
+            self._fails()
+        if self.observed is not None:
+            self.observed.completed(call, completion)
         try:
             self._head, size = known.rendered(self._shared.inference, call, completion, self.of_stream)
             self.share.grow_to(size)
             self._completion = completion
+            if self.observed is not None:
+                id = self._message.id if self._message is not None else b""
+                self.observed.sent = size + len(id) + OF_AN_ID * bool(id)
         except Exception as failure:
             self.fail_with(failure)
         else:
@@ -207,6 +248,32 @@ class Inferring(ABC):
         """Give back what counts as in flight."""
         self.share.close()
 
+    def observed_end(self, observed: Observed, told: "Told | None") -> None:
+        """The answer, or this error, is with the session."""
+        if told is None:
+            observed.end(grpc.StatusCode.OK.name, SUCCESS, observed.sent)
+        else:
+            observed.end(status.status(told)[0].name, told.kind, 0)
+
+    def _says(self, observed: Observed, received: int) -> None:
+        path = STREAM_INFER if self.of_stream else INFER
+        observed.asks(METHOD, path, path, received, over_grpc=True)
+
+    def _fails(self) -> None:
+        """The request fails: observe it now, if that was left until then."""
+        observer = self._shared.observer
+        if self.observed is None and observer.remembers:
+            self.observed = observer.fails(self._began)
+            self._says(self.observed, 0 if self._message is None else len(self._message))
+
+    def nobody_waits(self, error: Cancelled | DeadlineExceeded | None) -> None:
+        """The call is over; only what has not ended ends with this."""
+        if self.runs:
+            self._fails()
+        if self.observed is not None:
+            kind = Cancelled.kind if error is None else error.kind
+            self.observed.end(status.GRPC_STATUS[kind].name, kind, 0)
+
     def request_id(self) -> str:
         """The request's id; empty if it has none, or cannot be read at all."""
         if self._message is None:
@@ -226,6 +293,7 @@ class Inferring(ABC):
 
     def fail_with(self, failure: Exception) -> None:
         """End with an error. It is not kept, because its frames keep the outputs."""
+        self._fails()
         self._call = None
         self.told = status.tell(failure, self._shared.count)
         self.ended()

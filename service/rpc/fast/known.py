@@ -6,7 +6,7 @@ from runtime_ext import Completion
 from trtserve.inference.call import Call, RequestHead
 from trtserve.inference.calls import Inference
 from trtserve.inference.templates import Template
-from trtserve.rpc import response
+from trtserve.rpc import response, wire
 
 MOST = 1024  # kept; the runtime makes no keys above 4 KiB
 RENDERED = 8  # output shapes whose answers are kept for one
@@ -40,7 +40,10 @@ class Known:
     def _render(self, inference: Inference, call: Call, completion: Completion, of_stream: bool) -> Rendered:
         outputs = inference.outputs(call, completion)
         head = response.head(call, outputs, of_stream=of_stream)
-        made = head, len(head) + sum(memoryview(outputs[index]).nbytes for index in self.outputs)
+        made = (
+            head,
+            len(head) + wire.outputs_size(memoryview(outputs[index]).nbytes for index in self.outputs),
+        )
         self.answer_bytes = made[1]
         kept = self.in_stream if of_stream else self.single
         if len(kept) >= RENDERED:

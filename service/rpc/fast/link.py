@@ -1,5 +1,6 @@
 """What a call needs from its connection."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from runtime_ext import GrpcMessage, GrpcSession
@@ -20,8 +21,8 @@ class Link(Protocol):
     def refuse(self, stream: int, error: Exception) -> None:
         """End a call with an error's status and sentence, after what was sent on it; count the error."""
 
-    def tell(self, stream: int, told: Told) -> None:
-        """Like refuse(), for an error that has been counted."""
+    def tell(self, stream: int, told: Told, more: Sequence[tuple[str, str]] = ()) -> None:
+        """Like refuse(), for an error that has been counted, with more metadata."""
 
     def forget(self, stream: int) -> None:
         """The call is over, and its status sent."""

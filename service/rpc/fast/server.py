@@ -12,15 +12,16 @@ import grpc
 from runtime_ext import GrpcSession
 from trtserve.errors import stopping
 from trtserve.places import Places
-from trtserve.rpc import methods, status
+from trtserve.rpc import status
 from trtserve.rpc.fast.calls import OpenCall, StreamInfer
 from trtserve.rpc.fast.connection import Connection
 from trtserve.rpc.fast.handled import HandledCall
 from trtserve.rpc.fast.inferring import Shared
 from trtserve.rpc.infer import Infer
-from trtserve.rpc.streams import STREAM_DEPTH, stream_stopping
+from trtserve.rpc.streams import STREAM_DEPTH, STREAM_INFER, stream_stopping
 from trtserve.services import Services
 from trtserve.settings import Settings, most_connections, most_per_address
+from trtserve.telemetry.asked import Asked
 from trtserve.tls.certificates import Certificates
 from trtserve.tls.door import Door
 
@@ -28,7 +29,6 @@ READ_BYTES = 262_144  # at a time
 BACKLOG = 1024  # connections that wait to be accepted
 EVERY_S = 1.0  # between two looks at all connections
 LONGEST_S = 2_000_000.0  # of a time that the system keeps in milliseconds
-STREAM_INFER = f"/{methods.SERVICE.full_name}/ModelStreamInfer"
 
 
 class FastServer:
@@ -76,7 +76,13 @@ class FastServer:
         self.loop = asyncio.get_running_loop()
         self.count = count
         self.shared = Shared(
-            services.inference, services.inflight, infer, count, most=self._most, guard=services.guard
+            services.inference,
+            services.inflight,
+            infer,
+            count,
+            services.observer,
+            most=self._most,
+            guard=services.guard,
         )
         door = self._door
         self._listening = await self.loop.create_server(
@@ -137,6 +143,7 @@ class FastServer:
             ping_interval_ns=int(min(settings.grpc_min_ping_interval_s, LONGEST_S) * 1e9),
             ping_strikes=settings.grpc_max_ping_strikes,
             tell_all=self.shared.guard is not None,
+            told=self.shared.observer.names,
         )
 
     def limit_unacknowledged(self, connection: socket.socket | None) -> None:
@@ -174,14 +181,18 @@ class FastServer:
         stream: int,
         path: str,
         deadline_ns: int | None,
+        *,
         authorization: bytes | None,
+        asked: Asked | None,
     ) -> OpenCall | None:
         """The call of the method at `path`; None if it was refused."""
         if path == STREAM_INFER:
             if self.stopping:
                 connection.refuse(stream, stream_stopping())
                 return None
-            return StreamInfer(connection, stream, self.shared, deadline_ns, authorization)
+            return StreamInfer(
+                connection, stream, self.shared, deadline_ns, authorization=authorization, asked=asked
+            )
         if self.stopping:
             connection.refuse(stream, stopping())
             return None
@@ -190,7 +201,13 @@ class FastServer:
             handler = handlers.service(details)
             if handler is not None:
                 return HandledCall(
-                    connection, stream, handler, deadline_ns, most=self._most, authorization=authorization
+                    connection,
+                    stream,
+                    handler,
+                    deadline_ns,
+                    most=self._most,
+                    authorization=authorization,
+                    asked=asked,
                 )
         connection.session.finish(stream, grpc.StatusCode.UNIMPLEMENTED.value[0], "Method not found!")
         return None

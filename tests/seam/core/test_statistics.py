@@ -134,6 +134,37 @@ def test_a_batch_is_one_execution_of_its_size_and_its_time_is_that_of_each_reque
     assert (stats.inference_count, stats.execution_count) == (1 + 5 + 8, 3)
 
 
+def test_a_completion_tells_when_each_part_began_and_which_execution_it_was(
+    still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
+) -> None:
+    engine = GatedEngine(still_harness, gates, max_batch_size=8)
+    tickets = [*engine.occupy(), engine.submit(2), engine.submit(3)]
+    clock.advance(5)
+    engine.let_through()
+    engine.wait_for(1)
+    clock.advance(70)
+    engine.open()
+    alone, *joined = still_harness.wait(*tickets)
+    begin = alone.times[1]
+    assert [time - begin for time in alone.times[1:]] == [0, 0, 0, 5, 5]
+    assert [[time - begin for time in each.times[1:]] for each in joined] == [[0, 5, 5, 75, 75]] * 2
+    assert joined[0].times[0] == joined[1].times[0] != alone.times[0]
+
+
+def test_what_did_not_happen_has_no_time(
+    still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates
+) -> None:
+    engine = GatedEngine(still_harness, gates)
+    clock.advance(7)
+    (running,) = engine.occupy()
+    waiting = engine.submit()
+    still_harness.runtime.cancel(engine.id, waiting)
+    (cancelled,) = still_harness.wait(waiting)
+    assert cancelled.times == (0, 7, 0, 0, 0, 0)
+    engine.open()
+    still_harness.wait(running)
+
+
 def test_requests_of_an_engine_that_does_not_batch_are_one_item_each(harness: Harness, gates: Gates) -> None:
     engine = GatedEngine(harness, gates)
     engine.open()

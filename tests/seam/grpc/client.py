@@ -4,7 +4,7 @@ from typing import Any
 
 from runtime_ext import GrpcSession
 
-OPENED, MESSAGE, HALF_CLOSED, LEFT, TOO_LARGE, MALFORMED, INFER = range(7)
+OPENED, MESSAGE, HALF_CLOSED, LEFT, TOO_LARGE, MALFORMED, INFER, INFER_TOLD = range(8)
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, _, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 
@@ -75,7 +75,7 @@ def frames(written: bytes) -> list[tuple[int, int, int, bytes]]:
 class Connection:
     """A session whose client has sent its preface, and what it puts out."""
 
-    def __init__(self, **limits: int) -> None:
+    def __init__(self, **limits: Any) -> None:
         chosen = {"message_bytes": LIMIT, "in_progress": DEPTH, "calls": 100} | limits
         chosen = {"ping_interval_ns": 10**9, "ping_strikes": 2} | chosen
         self.session = GrpcSession(**chosen)

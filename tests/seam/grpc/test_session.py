@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import runtime_ext
 from tests.seam.grpc.client import (
     DATA,
     DEPTH,
@@ -17,6 +18,7 @@ from tests.seam.grpc.client import (
     HEADERS,
     INFER,
     INFER_PATH,
+    INFER_TOLD,
     LEFT,
     LIMIT,
     MALFORMED,
@@ -286,6 +288,37 @@ def test_the_authorization_of_a_call_is_told_and_is_empty_if_there_are_several()
     connection.receive(frame(HEADERS, END_HEADERS, 5, twice))
     told = [connection.session.authorization(stream) for stream in (1, 3, 5, 7)]
     assert told == [b"Bearer x", None, b"", None]
+
+
+TOLD = ["x-request-id", "traceparent"]
+
+
+def test_the_headers_that_are_asked_for_come_with_the_message() -> None:
+    connection = Connection(told=TOLD)
+    sent = head(1, traceparent="00-1", other="a") + data(b"message")
+    ((kind, stream, (message, told)),) = connection.receive(sent)
+    assert (kind, stream, bytes(message), told) == (INFER_TOLD, 1, b"message", (None, b"00-1", None, None))
+    assert kinds(connection.receive(head(3, other="a") + data(b"message", 3))) == [INFER]
+
+
+def test_the_headers_of_other_calls_are_told_when_they_are_opened() -> None:
+    connection = Connection(told=TOLD)
+    connection.receive(head(1, STREAM_PATH, x_request_id="a"))
+    connection.receive(head(3, STREAM_PATH, other="a"))
+    told = [connection.session.told(stream) for stream in (1, 3, 5)]
+    assert told == [(b"a", None, None, None), None, None]
+
+
+def test_the_first_of_several_headers_counts() -> None:
+    connection = Connection(told=TOLD)
+    twice = fields(STREAM_PATH, x_request_id="a") + literal("x-request-id", "b")
+    connection.receive(frame(HEADERS, END_HEADERS, 1, twice))
+    assert connection.session.told(1) == (b"a", None, None, None)
+
+
+def test_no_more_than_four_headers_are_told() -> None:
+    with pytest.raises(runtime_ext.Error, match="more than 4"):
+        Connection(told=["a", "b", "c", "d", "e"])
 
 
 def test_an_authorization_in_trailers_is_none() -> None:

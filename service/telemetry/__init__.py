@@ -1,0 +1,1 @@
+"""What is told of requests besides their answers: the access log, their times, and traces."""
