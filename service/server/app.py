@@ -24,7 +24,7 @@ from trtserve.http.allowed_hosts import AllowedHosts, RefuseForeign, listed_orig
 from trtserve.http.authorize import authorizing
 from trtserve.http.connection_metrics import ConnectionCollector, RefusalCollector
 from trtserve.http.methods import AnswerHead, AnswerOptions
-from trtserve.http.routes import ROUTERS
+from trtserve.http.routes import ROUTERS, console
 from trtserve.http.short_way import ShortWay
 from trtserve.http.stopping import AnswerCancelled
 from trtserve.inference.calls import Inference
@@ -36,6 +36,7 @@ from trtserve.oip.repository import Repository
 from trtserve.oip.triton_metrics import TritonCollector
 from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
+from trtserve.recent_log import RecentLog
 from trtserve.server.native_log import NativeLog
 from trtserve.server.process_metrics import LoopLag, ProcessCollector
 from trtserve.services import Services
@@ -90,11 +91,18 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ShortWay]]:
         store = await asyncio.to_thread(Store, settings.store)
-        native_log = NativeLog()
+        native_log, recent_log = NativeLog(), RecentLog()
         try:
+            recent_log.attach()
             native_log.attach()
             services = _assembled(
-                settings, store, runtime or _new_runtime(settings), trial, build, guard=guard
+                settings,
+                store,
+                runtime or _new_runtime(settings),
+                trial,
+                build,
+                guard=guard,
+                recent_log=recent_log,
             )
             app.state.services = services
             services.completions.attach()
@@ -116,6 +124,7 @@ def create_app(
                 services.shared_memory.close()
         finally:
             native_log.detach()
+            recent_log.detach()
             await asyncio.to_thread(store.close)
 
     app: FastAPI = FastAPIOffline(
@@ -135,7 +144,7 @@ def create_app(
         app.add_middleware(CORSMiddleware, **_cors(settings))
     app.add_middleware(AnswerHead)  # outermost, so that no answer to a HEAD has a body
     authorize = [Depends(authorizing(guard))] if guard is not None else []
-    for router in ROUTERS:
+    for router in (*ROUTERS, *([console.router] if settings.console else [])):
         app.include_router(router, dependencies=authorize)
     return app
 
@@ -201,6 +210,7 @@ def _assembled(
     build: Build | None,
     *,
     guard: Guard | None,
+    recent_log: RecentLog,
 ) -> Services:
     completions = Completions(runtime)
     registry = Registry(settings, store, runtime, trial, build=build)
@@ -224,6 +234,7 @@ def _assembled(
             settings, runtime, registry, completions, inflight=inflight, shared_memory=shared_memory
         ),
         guard=guard,
+        recent_log=recent_log,
     )
 
 
