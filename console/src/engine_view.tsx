@@ -2,16 +2,20 @@
 
 import { get } from "./api.ts";
 import { type Engine, titleOf } from "./engine.ts";
+import { Manage } from "./manage.tsx";
 import { Overview } from "./overview.tsx";
 import { Failure, State } from "./parts.tsx";
 import { linkTo } from "./place.ts";
 import { usePolled } from "./polling.ts";
 
 const PERIOD = 2000; // ms
-const TABS = [["", "Overview"]] as const;
+const TABS = [
+  ["", "Overview"],
+  ["manage", "Versions and memory"],
+] as const;
 
 export function EngineView({ reference, tab }: { reference: string; tab: string }) {
-  const { value: engine, error } = usePolled(
+  const { value: engine, error, again } = usePolled(
     () => get<Engine>(`engines/${encodeURIComponent(reference)}`),
     PERIOD,
     reference,
@@ -38,6 +42,7 @@ export function EngineView({ reference, tab }: { reference: string; tab: string 
         </ul>
       </nav>
       {tab === "" && <Overview engine={engine} />}
+      {tab === "manage" && <Manage engine={engine} changed={again} />}
     </section>
   );
 }

@@ -9,11 +9,17 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { get, onRefused } from "./api.ts";
 import { EngineView } from "./engine_view.tsx";
 import { EnginesView } from "./engines_view.tsx";
+import { LogView } from "./log_view.tsx";
 import { linkTo, type Place, usePlace } from "./place.ts";
 import { after, apply, currentTheme } from "./theme.ts";
 import { TokenDialog } from "./token.tsx";
+import { UploadView } from "./upload_view.tsx";
 
-const PAGES = [["", "Engines"]] as const;
+const PAGES = [
+  ["", "Engines"],
+  ["upload", "Upload"],
+  ["log", "Log"],
+] as const;
 
 function Console() {
   const place = usePlace();
@@ -93,6 +99,8 @@ function Header({ place, askToken }: { place: Place; askToken: () => void }) {
 function View({ place }: { place: Place }) {
   const [page, reference, tab] = place;
   if (page === undefined) return <EnginesView />;
+  if (page === "upload") return <UploadView />;
+  if (page === "log") return <LogView />;
   if (page === "engines" && reference !== undefined) {
     return <EngineView reference={reference} tab={tab ?? ""} key={reference} />;
   }

@@ -2,31 +2,14 @@
 
 from pathlib import Path
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
 from playwright.sync_api import Page, expect
 
 from tests.e2e.console.accessibility import faults
+from tests.e2e.console.uploads import negative, upload
 from tests.e2e.server import Server
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-def hostile_model() -> bytes:
-    """y = -x, whose tensors and metadata are named like HTML."""
-    x = helper.make_tensor_value_info(HOSTILE, TensorProto.FLOAT, [1, 4])
-    y = helper.make_tensor_value_info("<b>y</b>", TensorProto.FLOAT, [1, 4])
-    graph = helper.make_graph([helper.make_node("Neg", [HOSTILE], ["<b>y</b>"])], "hostile", [x], [y])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
-
-
-def upload(server: Server, plan: bytes, name: str, **options: str) -> int:
-    added = server.client.post("/engines", params={"name": name, **options}, content=plan)
-    added.raise_for_status()
-    return int(added.json()["id"])
 
 
 def test_a_new_server_says_that_there_are_no_engines(page: Page) -> None:
@@ -74,7 +57,7 @@ def test_an_engine_that_cannot_be_loaded_says_why(page: Page, tmp_path: Path, pl
 
 
 def test_what_a_model_is_named_like_html_is_text(page: Page, server: Server) -> None:
-    id = upload(server, hostile_model(), "hostile")
+    id = upload(server, negative(HOSTILE, "<b>y</b>"), "hostile")
     page.goto(f"/#/engines/{id}")
     expect(page.get_by_role("rowheader", name=HOSTILE)).to_be_visible()
     expect(page.get_by_role("rowheader", name="<b>y</b>")).to_be_visible()
