@@ -1,16 +1,20 @@
 // One engine, in tabs.
 
 import { get } from "./api.ts";
+import { Charts } from "./charts.tsx";
 import { type Engine, titleOf } from "./engine.ts";
 import { Manage } from "./manage.tsx";
 import { Overview } from "./overview.tsx";
 import { Failure, State } from "./parts.tsx";
 import { linkTo } from "./place.ts";
 import { usePolled } from "./polling.ts";
+import { Try } from "./try.tsx";
 
 const PERIOD = 2000; // ms
 const TABS = [
   ["", "Overview"],
+  ["try", "Try"],
+  ["charts", "Charts"],
   ["manage", "Versions and memory"],
 ] as const;
 
@@ -42,6 +46,8 @@ export function EngineView({ reference, tab }: { reference: string; tab: string 
         </ul>
       </nav>
       {tab === "" && <Overview engine={engine} />}
+      {tab === "try" && <Try engine={engine} />}
+      {tab === "charts" && <Charts engine={engine} key={engine.id} />}
       {tab === "manage" && <Manage engine={engine} changed={again} />}
     </section>
   );

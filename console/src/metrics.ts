@@ -84,7 +84,7 @@ export function between(before: Look, after: Look): Point {
   let failures = 0;
   for (const [outcome, count] of Object.entries(after.requests)) {
     const rate = grew(count, before.requests[outcome] ?? 0) / seconds;
-    if (outcome === "success") throughput += rate;
+    if (outcome === "Success") throughput += rate;
     else failures += rate;
   }
   const counts = after.total.counts.map((count, i) => grew(count, before.total.counts[i] ?? 0));

@@ -5,9 +5,9 @@ import { between, lookAt, parse, quantile } from "../src/metrics.ts";
 
 const page = (requests: number, slow: number, items: number): string => `
 # HELP trtserve_requests_total Requests.
-trtserve_requests_total{engine="net",id="1",outcome="success"} ${requests}.0
-trtserve_requests_total{engine="net",id="1",outcome="failed"} 0.0
-trtserve_requests_total{engine="other",id="2",outcome="success"} 999.0
+trtserve_requests_total{engine="net",id="1",outcome="Success"} ${requests}.0
+trtserve_requests_total{engine="net",id="1",outcome="ExecutionFailed"} 0.0
+trtserve_requests_total{engine="other",id="2",outcome="Success"} 999.0
 trtserve_request_total_seconds_bucket{engine="net",id="1",le="0.001"} ${requests - slow}.0
 trtserve_request_total_seconds_bucket{engine="net",id="1",le="0.01"} ${requests}.0
 trtserve_request_total_seconds_bucket{engine="net",id="1",le="+Inf"} ${requests}.0
