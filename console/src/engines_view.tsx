@@ -64,6 +64,11 @@ export function EnginesView() {
   );
 }
 
+function batches({ max_batch_size: most }: Engine): string {
+  if (most === 1) return "single requests";
+  return typeof most === "number" ? `up to ${most}` : "known once loaded";
+}
+
 function Row({ engine }: { engine: Engine }) {
   const dead = engine.replicas.filter((replica) => !replica.alive);
   return (
@@ -85,7 +90,7 @@ function Row({ engine }: { engine: Engine }) {
       <td>
         {engine.backend}, {engine.device}
       </td>
-      <td>{engine.max_batch_size === 1 ? "single requests" : `up to ${engine.max_batch_size}`}</td>
+      <td>{batches(engine)}</td>
       <td>{engine.replicas.length > 1 ? `${engine.replicas.length} × ${engine.instances}` : engine.instances}</td>
       <td>{bytesOf(engine) ? shownBytes(bytesOf(engine)) : "—"}</td>
     </tr>

@@ -113,5 +113,6 @@ function picture(variable: string, input: TensorValue, source: Extract<Source, {
   const of = (values: readonly number[]): string => (layout.channels === 3 ? `np.array([${values.join(", ")}])` : String(values[0]));
   const turned = layout.channelsFirst && layout.channels === 3 ? ".transpose(2, 0, 1)" : "";
   return `Image.open(${JSON.stringify(source.file)}).convert("${mode}").resize((${layout.width}, ${layout.height}))
-${variable} = ((np.asarray(${variable}) / 255 - ${of(mean)}) / ${of(deviation)})${turned}.astype(${dtype}).reshape(${shape})`;
+${variable} = ((np.asarray(${variable}) / 255 - ${of(mean)}) / ${of(deviation)})${turned}
+${variable} = np.ascontiguousarray(${variable}, ${dtype}).reshape(${shape})  # safetensors writes memory as it lies`;
 }

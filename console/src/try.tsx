@@ -27,7 +27,8 @@ export function Try({ engine }: { engine: Engine }) {
       const answer = await infer(refOf(engine), inputs);
       const sources = made.map(({ source }) => source);
       const origin = new URL(".", location.href).href.replace(/\/$/, "");
-      const model = engine.name ?? refOf(engine);
+      const current = engine.names.find((name) => name.current); // another version's name would reach the current one
+      const model = current?.name ?? refOf(engine);
       setResult({ answer, sent: { origin, model, engine: refOf(engine), token: token.get() !== "", inputs, sources } });
     } catch (failure) {
       setResult(undefined);

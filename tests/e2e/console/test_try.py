@@ -142,6 +142,29 @@ def test_the_same_request_in_python_gives_the_same_answer(
     assert got == pytest.approx(numbers(page), rel=1e-5)
 
 
+def test_the_same_request_with_an_image_gives_the_same_answer(
+    page: Page, server: Server, tmp_path: Path
+) -> None:
+    form(page, upload(server, negative(shape=(1, 3, 2, 4)), "image"))
+    page.get_by_label("Values").select_option("image")
+    image = png((255, 0, 51))
+    (tmp_path / image["name"]).write_bytes(image["buffer"])
+    page.get_by_label("File", exact=True).set_input_files(image)
+    page.get_by_label("Channels as").select_option("ImageNet")
+    run(page)
+    code = snippet(page, "Python: httpx").replace("print(name, value)", "print(value.ravel().tolist())")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=tmp_path)
+    assert json.loads(done.stdout) == pytest.approx(numbers(page), rel=1e-5)
+
+
+def test_an_older_version_is_called_by_its_id(page: Page, server: Server, plan: bytes) -> None:
+    older = upload(server, plan, "net")
+    upload(server, negative(), "net")
+    form(page, older)
+    run(page)
+    assert f'client.infer("{older}"' in snippet(page, "Python: tritonclient")
+
+
 @pytest.mark.parametrize("columns", [4, 100])
 def test_the_same_request_in_a_shell_gives_the_same_answer(
     page: Page, server: Server, tmp_path: Path, columns: int
