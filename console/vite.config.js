@@ -5,6 +5,7 @@ export default defineConfig({
   build: {
     outDir: process.env.CONSOLE_OUT ?? "../service/http/console",
     emptyOutDir: true,
+    license: { fileName: "licenses.md" }, // of what the files contain, as their licenses ask
     target: "es2022",
     assetsInlineLimit: 0, // the policy of the page allows no data: but images
     modulePreload: { polyfill: false }, // it would be an inline script
