@@ -33,7 +33,7 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test image image-test test-gpu verify-gpu generated dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
+.PHONY: help check build demo run test image image-test test-gpu verify-gpu generated console screenshots dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -84,6 +84,12 @@ bench-gpu: build ## measure TensorRT on the GPU, beside the bare enqueueV3 loop,
 
 generated: build ## write what is generated: the dashboard, the table of metrics, the rules and schemas in deploy/
 	@$(BIN)/python -m deploy.generate
+
+console: build ## build the page at / from console/, after a change there
+	@$(BIN)/python -m console.build
+
+screenshots: build ## take the pictures of docs/console.md; needs chromium
+	@$(BIN)/python -m tests.e2e.console.screenshots
 
 dashboard: build ## draw docs/dashboard.svg: a server under load, as a real Prometheus saw it
 	@$(BIN)/python -m tests.e2e.picture $(ARGS)

@@ -15,6 +15,7 @@ from trtserve.inference.inflight import InflightBytes
 from trtserve.inference.shared_memory import Regions
 from trtserve.oip.models import Models
 from trtserve.oip.repository import Repository
+from trtserve.recent_log import RecentLog
 from trtserve.settings import Settings
 from trtserve.store.store import Store
 from trtserve.telemetry.observer import Observer
@@ -37,6 +38,7 @@ class Services:
     shared_memory: Regions
     inference: Inference
     observer: Observer
+    recent_log: RecentLog
     guard: Guard | None = None  # None: nobody needs a token
 
 

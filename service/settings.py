@@ -215,6 +215,7 @@ class Settings(BaseSettings):
         description="What serves gRPC: auto takes this server's own fast path if it was built (it needs "
         "nghttp2), aio takes grpc.aio. Both give the same answers.",
     )
+    console: bool = Field(True, description="Serve the console, a page for people, at /.")
     store: Path = Field(
         Path("trtserve-store"), description="Folder for the plans and their metadata; created if missing."
     )

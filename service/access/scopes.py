@@ -23,7 +23,7 @@ class Need(NamedTuple):
 
 
 OPEN = Need(frozenset(), open=True)
-"""Probes send no token, and the documentation of the API is the same on every server."""
+"""Probes send no token; the documentation of the API and the console are the same on every server."""
 NOBODY = Need(frozenset())
 
 _INFER = frozenset({Scope.INFER})
@@ -39,13 +39,17 @@ ROUTES: dict[str, Need] = {
     "GET /docs": OPEN,
     "GET /docs/oauth2-redirect": OPEN,
     "GET /openapi.json": OPEN,
+    "GET /": OPEN,
+    "GET /assets/{file}": OPEN,
     "GET /version": Need(_ANY),
+    "GET /logs": Need(_MANAGE, ALL),
     "GET /metrics": Need(frozenset({Scope.METRICS}), ALL),
     # engines, modules and names
     "POST /engines": Need(_MANAGE, "name"),
     "PUT /engines": Need(_MANAGE, "name"),
     "PUT /engines/{ref}": Need(_MANAGE, "ref"),
     "GET /engines": Need(_READ, ALL),
+    "GET /options": Need(_READ),
     "GET /engines/{ref}": Need(_READ, "ref"),
     "DELETE /engines/{ref}": Need(_MANAGE, "ref"),
     "GET /engines/{ref}/graph": Need(_MANAGE, "ref"),

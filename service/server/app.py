@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -25,7 +25,7 @@ from trtserve.http.authorize import authorizing
 from trtserve.http.connection_metrics import ConnectionCollector, RefusalCollector
 from trtserve.http.methods import AnswerHead, AnswerOptions
 from trtserve.http.observing import Observing
-from trtserve.http.routes import ROUTERS
+from trtserve.http.routes import ROUTERS, console
 from trtserve.http.short_way import ShortWay
 from trtserve.http.stopping import AnswerCancelled
 from trtserve.inference.calls import Inference
@@ -37,6 +37,7 @@ from trtserve.oip.repository import Repository
 from trtserve.oip.triton_metrics import TritonCollector
 from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
+from trtserve.recent_log import RecentLog
 from trtserve.server.native_log import NativeLog
 from trtserve.server.process_metrics import LoopLag, ProcessCollector
 from trtserve.server.trace_metrics import TraceCollector
@@ -101,10 +102,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ShortWay]]:
         store = await asyncio.to_thread(Store, settings.store, inherited=lock)
-        native_log = NativeLog()
+        native_log, recent_log = NativeLog(), RecentLog()
         if tracing is not None:
             tracing.start()
         try:
+            recent_log.attach()
             native_log.attach()
             services = _assembled(
                 settings,
@@ -114,6 +116,7 @@ def create_app(
                 build,
                 guard=guard,
                 tracing=tracing,
+                recent_log=recent_log,
             )
             app.state.services = services
             services.completions.attach()
@@ -142,8 +145,18 @@ def create_app(
             if tracing is not None:
                 await asyncio.to_thread(tracing.close)
             native_log.detach()
+            recent_log.detach()
             await asyncio.to_thread(store.close)
 
+    return _application(settings, guard, lifespan)
+
+
+def _application(
+    settings: Settings,
+    guard: Guard | None,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[dict[str, ShortWay]]],
+) -> FastAPI:
+    """The application with its routes, and with what wraps them."""
     app: FastAPI = FastAPIOffline(
         title="trtserve",
         version=VERSION,
@@ -162,7 +175,7 @@ def create_app(
     app.add_middleware(AnswerHead)  # outside of those above, so that no answer to a HEAD has a body
     app.add_middleware(Observing, observer=lambda: _observer_of(app))
     authorize = [Depends(authorizing(guard))] if guard is not None else []
-    for router in ROUTERS:
+    for router in (*ROUTERS, *([console.router] if settings.console else [])):
         app.include_router(router, dependencies=authorize)
     return app
 
@@ -234,6 +247,7 @@ def _assembled(
     *,
     guard: Guard | None,
     tracing: Tracing | None,
+    recent_log: RecentLog,
 ) -> Services:
     completions = Completions(runtime)
     registry = Registry(settings, store, runtime, trial, build=build)
@@ -259,6 +273,7 @@ def _assembled(
         ),
         observer=Observer(settings, tracing=tracing, exemplars=exemplars),
         guard=guard,
+        recent_log=recent_log,
     )
 
 

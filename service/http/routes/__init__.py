@@ -4,6 +4,7 @@ from trtserve.http.routes import (
     engines,
     health,
     infer,
+    logs,
     metrics,
     models,
     modules,
@@ -24,5 +25,6 @@ ROUTERS = (
     protocol_settings.router,
     health.router,
     metrics.router,
+    logs.router,
 )
 """In the order in which they are asked, and documented."""

@@ -18,6 +18,7 @@ from trtserve.http.content_coding import check_plain
 from trtserve.http.prefer import RESPOND_ASYNC, prefers_async
 from trtserve.http.schemas import EngineList, EngineModel
 from trtserve.http.upload_query import UploadQuery
+from trtserve.options.engine_options import EngineOptions
 from trtserve.options.names import Name
 from trtserve.plans.choice import Choice, choose
 from trtserve.plans.receive import receive_plan
@@ -187,6 +188,12 @@ def list_page(
         response.headers["Link"] = f'<{following}>; rel="next"'
     users = services.registry.dependencies.users()
     return [_model(services, resolved, users.get(resolved.engine.id, [])) for resolved in found], following
+
+
+@router.get("/options")
+async def options(request: Request) -> EngineOptions:
+    """The options of an engine whose upload asks for none: this server's settings and defaults."""
+    return EngineOptions().decided(services_for(request).settings)
 
 
 @router.get("/engines/{ref}")

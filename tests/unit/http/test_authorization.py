@@ -15,6 +15,7 @@ from tests.fakes.runtime import FakeRuntime
 from tests.tokens import Tokens
 from trtserve.access.scopes import ROUTES
 from trtserve.errors import InvalidInput
+from trtserve.http.console_files import console_files
 from trtserve.server.app import create_app
 from trtserve.services import services_of
 from trtserve.settings import Settings
@@ -70,9 +71,19 @@ def added(app: FastAPI, tokens: Tokens, *scopes: str, engines: tuple[str, ...] =
     return {"Authorization": header}
 
 
+ASSET = next(path for path in console_files() if path.startswith("assets/")).removeprefix("assets/")
+EXAMPLES = {
+    "{ref}": "net",
+    "{name}": "net",
+    "{name:path}": "r/1",
+    "{version}": "1",
+    "{file}": ASSET,
+}
+
+
 def path_of(route: str) -> tuple[str, str]:
     method, _, path = route.partition(" ")
-    for name, of_it in (("{ref}", "net"), ("{name}", "net"), ("{name:path}", "r/1"), ("{version}", "1")):
+    for name, of_it in EXAMPLES.items():
         path = path.replace(name, of_it)
     return method, path
 

