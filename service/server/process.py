@@ -36,6 +36,7 @@ from trtserve.settings import MIB, Settings
 from trtserve.store.load_marks import record_crashes
 from trtserve.store.store import Store
 from trtserve.tls.certificates import Certificates
+from trtserve.version import VERSION
 
 if TYPE_CHECKING:
     from trtserve.http.connection_limits import Connections
@@ -190,6 +191,7 @@ class Server(uvicorn.Server):
         if self._rpc is not None:
             await self._rpc.start(services_of(self._app))
             click.echo(f"trtserve listens on {self._rpc.address} for gRPC")
+        self._tell_what_runs()
         self._supervisor.listening()
         if self._inherited is not None:
             self._inherited.tell_ready()
@@ -200,6 +202,16 @@ class Server(uvicorn.Server):
         freeze_objects()
         limit_collections()
         self._freezing = asyncio.create_task(freeze_after(services_of(self._app).registry.restored()))
+
+    def _tell_what_runs(self) -> None:
+        services = services_of(self._app)
+        logger.info(
+            "trtserve %s with the backends %s; the store %s has %d engines",
+            VERSION,
+            ", ".join(services.runtime.backends()),
+            self._settings.store.resolve(),
+            len(services.registry.engines()),
+        )
 
     async def _succeeds(self) -> bool:
         """As a successor, listen once the engines are loaded; False if one cannot be loaded, and this process

@@ -49,6 +49,8 @@ def test_engines_names_and_versions_survive_a_restart(stopped: Server, plans: li
         assert server.stop() == 0
         server.start()
         server.wait_until_ready()
+        assert f"; the store {server.store} has 0 engines" in server.log
+        assert f"; the store {server.store} has 3 engines" in server.log
         engines = {e["id"]: e for e in server.client.get("/engines").json()["engines"]}
         assert set(engines) == {first["id"], second["id"], unnamed["id"]}
         assert {e["state"] for e in engines.values()} == {"READY"}
