@@ -169,6 +169,10 @@ class AsyncClient:
         """
         return await self._run(operations.infer(ref, {**(tensors or {}), **named}, timeout_s))
 
+    async def infer_body(self, ref: str | int, body: bytes, *, content_type: str, accept: str) -> bytes:
+        """Run an engine once on a body of your own; the answer in the form that `accept` asks for."""
+        return await self._run(operations.infer_body(ref, body, content_type, accept))
+
     # -- the server
 
     async def stats(self, name: str | None = None) -> list[Row]:

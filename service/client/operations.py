@@ -93,6 +93,12 @@ def point(name: str, version: int) -> Operation[Row]:
     return Operation("PUT", _path("names", name), _json, {"json": {"current": version}})
 
 
+def infer_body(ref: str | int, body: bytes, content_type: str, accept: str) -> Operation[bytes]:
+    headers = {"Content-Type": content_type, "Accept": accept}
+    path = f"{_path('engines', ref)}/infer"
+    return Operation("POST", path, lambda response: response.content, {"headers": headers}, body)
+
+
 def infer(ref: str | int, tensors: Tensors, timeout_s: float | None) -> Operation[dict[str, Any]]:
     """Outputs are torch's tensors if an input is one, otherwise arrays of numpy."""
     headers = {"Content-Type": MEDIA_TYPE, "Accept": MEDIA_TYPE}
