@@ -53,4 +53,5 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 def print_json(value: Any) -> None:
+    """Print it for programs, and readable for people."""
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))

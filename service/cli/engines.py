@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
-from trtserve.cli.console import FORMAT, print_table, server_option, talking_to
+from trtserve.cli.console import FORMAT, json_option, print_json, print_table, server_option, talking_to
 from trtserve.cli.engine_options import engine_options
 from trtserve.client import Client
 from trtserve.errors import Unavailable
@@ -22,11 +21,15 @@ def engines() -> None:
 
 
 @engines.command("ls")
+@json_option
 @server_option
-def list_engines(server: str) -> None:
+def list_engines(server: str, *, as_json: bool) -> None:
     """List the engines."""
     with talking_to(server) as client:
         found = client.engines()
+    if as_json:
+        print_json(found)
+        return
     columns = ["id", "name", "version", "state", "backend", "device", "instances"]
     print_table(columns, [[_cell(engine, column) for column in columns] for engine in found])
 
@@ -43,8 +46,9 @@ def _cell(engine: dict[str, Any], column: str) -> object:
 @click.option("--name", help="What to call the engine.")
 @click.option("--format", type=FORMAT, help="Format of the plan.")
 @engine_options
+@json_option
 @server_option
-def add_engine(server: str, plan: Path, **query: str | int | Sequence[str] | None) -> None:
+def add_engine(server: str, plan: Path, *, as_json: bool, **query: str | int | Sequence[str] | None) -> None:
     """Upload PLAN and wait until its engine is ready.
 
     From an ONNX model, --backend tensorrt or a --device cuda builds a plan on the server first. Ctrl-C then
@@ -66,6 +70,9 @@ def add_engine(server: str, plan: Path, **query: str | int | Sequence[str] | Non
         if is_accepted:
             bar.render_finish()
             engine = _built(client, engine)
+    if as_json:
+        print_json(engine)
+        return
     known = f" ({engine['name']}, version {engine['version']})" if engine["name"] else ""
     loaded = f"loaded in {engine['load_seconds']:.2f} s" if is_new else "was there already"
     click.echo(f"Engine {engine['id']}{known} is {engine['state']}: {loaded}.")
@@ -105,4 +112,4 @@ def remove_engines(server: str, refs: tuple[str, ...]) -> None:
 def show_engine(server: str, ref: str) -> None:
     """Show everything about an engine, as JSON."""
     with talking_to(server) as client:
-        click.echo(orjson.dumps(client.engine(ref), option=orjson.OPT_INDENT_2))
+        print_json(client.engine(ref))

@@ -2,50 +2,17 @@
 
 import json
 import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
-from click.testing import CliRunner, Result
 from safetensors.numpy import load_file, save_file
 
 from tests.fakes.plans import onnx_plan, tensorrt_plan
-from tests.fakes.runtime import FakeRuntime
-from trtserve.cli.main import main
-from trtserve.server.app import create_app
+from tests.unit.cli.running import trtserve
 from trtserve.settings import Settings
 from trtserve.store.store import Store
-
-
-@pytest.fixture
-def url(settings: Settings, runtime: FakeRuntime) -> Iterator[str]:
-    """A server's address; early connections wait in the socket's backlog."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(create_app(settings, runtime=runtime), log_config=None, lifespan="on")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Path:
-    file = tmp_path / "lenet.onnx"
-    file.write_bytes(onnx_plan())
-    return file
-
-
-def trtserve(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], env=env)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def test_the_command_prints_its_version() -> None:
