@@ -38,10 +38,12 @@ class Refusing:
     def __init__(self, *answers: httpx.Response) -> None:
         self._answers = list(answers)
         self.bodies: list[bytes] = []
+        self.lengths: list[str | None] = []  # as the heads have them
         self.slept: list[float] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.bodies.append(request.read())
+        self.lengths.append(request.headers.get("Content-Length"))
         return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
     def client(self, attempts: int = 5) -> Client:
@@ -125,6 +127,7 @@ def test_an_upload_that_is_sent_again_is_whole(plan: Path) -> None:
     server = Refusing(refusal(503, "Unavailable", **FULL), httpx.Response(201, json=READY))
     server.client().add(plan)
     assert server.bodies == [plan.read_bytes()] * 2
+    assert server.lengths == [str(plan.stat().st_size)] * 2
 
 
 def test_add_waits_for_a_build(plan: Path) -> None:
