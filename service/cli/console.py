@@ -1,12 +1,14 @@
 """Shared by the commands that talk to a server."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import click
+import orjson
 
-from trtserve.cli.client import Client, ServerError
+from trtserve.client import Client, NoAnswer
+from trtserve.errors import TrtserveError, Unauthenticated
 from trtserve.formats.format import ASKED_FORMATS
 from trtserve.text import table
 
@@ -26,13 +28,30 @@ server_option = click.option(
 def talking_to(server: str) -> Iterator[Client]:
     """A client whose errors end the command with their sentence."""
     try:
-        # Only from the environment: others can read a command line.
-        with Client(server, token=os.environ.get("TRTSERVE_TOKEN") or None) as client:
+        # Only one attempt: a person sees the reason at once, and decides. The token comes only from the
+        # environment: others can read a command line.
+        with Client(server, attempts=1) as client:
             yield client
-    except ServerError as failure:
+    except NoAnswer as failure:
+        raise click.ClickException(f"{failure} Another server: --server or TRTSERVE_URL.") from failure
+    except Unauthenticated as failure:
+        raise click.ClickException(
+            f"{failure} This command takes the token from TRTSERVE_TOKEN."
+        ) from failure
+    except TrtserveError as failure:
         raise click.ClickException(str(failure)) from failure
+    except OSError as failure:  # of a file: those of the network are NoAnswer
+        raise click.ClickException(f"{failure.filename}: {failure.strerror}.") from failure
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     for line in table(columns, rows):
         click.echo(line)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def print_json(value: Any) -> None:
+    """Print it for programs, and readable for people."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))

@@ -1,20 +1,17 @@
 """`trtserve engines`: list, add, remove and show the engines of a server."""
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import httpx
-import orjson
 
-from trtserve.cli.client import Client
-from trtserve.cli.console import FORMAT, print_table, server_option, talking_to
+from trtserve.cli.console import FORMAT, json_option, print_json, print_table, server_option, talking_to
 from trtserve.cli.engine_options import engine_options
+from trtserve.client import Client
+from trtserve.errors import Unavailable
 
-LOOKS_EVERY_S = 0.5  # at a build
 PLAN = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -24,11 +21,15 @@ def engines() -> None:
 
 
 @engines.command("ls")
+@json_option
 @server_option
-def list_engines(server: str) -> None:
+def list_engines(server: str, *, as_json: bool) -> None:
     """List the engines."""
     with talking_to(server) as client:
         found = client.engines()
+    if as_json:
+        print_json(found)
+        return
     columns = ["id", "name", "version", "state", "backend", "device", "instances"]
     print_table(columns, [[_cell(engine, column) for column in columns] for engine in found])
 
@@ -45,34 +46,34 @@ def _cell(engine: dict[str, Any], column: str) -> object:
 @click.option("--name", help="What to call the engine.")
 @click.option("--format", type=FORMAT, help="Format of the plan.")
 @engine_options
+@json_option
 @server_option
-def add_engine(server: str, plan: Path, **query: str | int | Sequence[str] | None) -> None:
+def add_engine(server: str, plan: Path, *, as_json: bool, **query: str | int | Sequence[str] | None) -> None:
     """Upload PLAN and wait until its engine is ready.
 
     From an ONNX model, --backend tensorrt or a --device cuda builds a plan on the server first. Ctrl-C then
     leaves the server building.
     """
-    asked = {name: value for name, value in query.items() if value not in {None, ()}}
+    asked: dict[str, Any] = {name: value for name, value in query.items() if value not in {None, ()}}
     size = plan.stat().st_size
-    arrived = 0
 
     label = f"Sending {plan.name} ({size / 1e6:.1f} MB)"
     with talking_to(server) as client, click.progressbar(length=size, label=label, file=sys.stderr) as bar:
 
-        def sent(count: int) -> None:
-            nonlocal arrived
-            arrived += count
-            bar.update(count)
-            if arrived == size:
+        def progress(sent: int, size: int) -> None:
+            bar.update(sent - bar.pos)
+            if sent == size:
                 bar.render_finish()
                 click.echo("Sent; the engine is loading …", err=True)
 
-        engine, status = client.add(plan, asked, sent)
-        if status == httpx.codes.ACCEPTED:
+        engine, is_new, is_accepted = client.upload(plan, progress=progress, **asked)
+        if is_accepted:
             bar.render_finish()
             engine = _built(client, engine)
+    if as_json:
+        print_json(engine)
+        return
     known = f" ({engine['name']}, version {engine['version']})" if engine["name"] else ""
-    is_new = status != httpx.codes.OK
     loaded = f"loaded in {engine['load_seconds']:.2f} s" if is_new else "was there already"
     click.echo(f"Engine {engine['id']}{known} is {engine['state']}: {loaded}.")
 
@@ -83,17 +84,15 @@ def _built(client: Client, engine: dict[str, Any]) -> dict[str, Any]:
     with click.progressbar(
         length=100, label=f"Building engine {id}", file=sys.stderr, item_show_func=str, show_eta=False
     ) as bar:
-        while engine["state"] in {"BUILDING", "LOADING"}:
-            time.sleep(LOOKS_EVERY_S)
-            engine = client.engine(id)
+
+        def looked(engine: dict[str, Any]) -> None:
             build = engine["build"]
             bar.update(max(0, int(build["percent"] or 0) - bar.pos), build["phase"] or "")
-    if engine["state"] != "READY":
-        raise click.ClickException(
-            f"{engine['reason'] or 'It was unloaded.'} Engine {id} is {engine['state']}: remove it with "
-            f"trtserve engines rm {id}, or upload it again."
-        )
-    return engine
+
+        try:
+            return client.wait(engine, looked)
+        except Unavailable as failure:
+            raise click.ClickException(f"{failure} To remove it: trtserve engines rm {id}.") from failure
 
 
 @engines.command("rm")
@@ -113,4 +112,4 @@ def remove_engines(server: str, refs: tuple[str, ...]) -> None:
 def show_engine(server: str, ref: str) -> None:
     """Show everything about an engine, as JSON."""
     with talking_to(server) as client:
-        click.echo(orjson.dumps(client.engine(ref), option=orjson.OPT_INDENT_2))
+        print_json(client.engine(ref))

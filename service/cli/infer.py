@@ -1,14 +1,14 @@
-"""`trtserve infer`: run an engine of a server once, on tensors from files."""
+"""`trtserve infer`: run an engine of a server once, on tensors from files or on random ones."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import click
 import orjson
 
-from trtserve.cli.client import SAFETENSORS, binary_request
-from trtserve.cli.console import server_option, talking_to
+from trtserve.cli.console import json_option, server_option, talking_to
+from trtserve.cli.tensor_files import WRITTEN, read_inputs, write_outputs
+from trtserve.client.random_inputs import random_inputs
+from trtserve.client.tensors import MEDIA_TYPE, encode
 
 
 @click.command()
@@ -16,54 +16,43 @@ from trtserve.cli.console import server_option, talking_to
 @click.option(
     "--input",
     "inputs",
-    metavar="X=FILE.npy|FILE.safetensors",
+    metavar="X=FILE.npy|FILE.npz|FILE.json|FILE.safetensors",
     multiple=True,
-    required=True,
     help="An input tensor by its name (give one for each), or one file with all of them.",
 )
+@click.option("--random", is_flag=True, help="Make up the inputs; a dimension that may vary is 1.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write the outputs to this .safetensors file; else a summary is printed.",
+    help=f"Write the outputs to this file, one of {', '.join(WRITTEN)}; else a summary is printed.",
 )
+@json_option
 @server_option
-def infer(server: str, ref: str, inputs: tuple[str, ...], output: Path | None) -> None:
-    """Run the engine once."""
-    body, headers = _request(inputs)
-    headers["Accept"] = SAFETENSORS if output else "application/json"
+def infer(
+    server: str, ref: str, inputs: tuple[str, ...], *, random: bool, output: Path | None, as_json: bool
+) -> None:
+    """Run the engine once.
+
+    A .npy holds one tensor. A .json is the body of a request, or an object of lists by the inputs' names.
+    """
+    if bool(inputs) == random:
+        raise click.UsageError("Give --input for each input, or --random.")
+    if output and output.suffix not in WRITTEN:
+        raise click.UsageError(f"--output {output} is none of {', '.join(WRITTEN)}.")
     with talking_to(server) as client:
-        answer = client.infer(ref, body, headers)
-    if output:
-        output.write_bytes(answer)
-        click.echo(f"Wrote {output} ({len(answer)} bytes).")
+        if random:
+            body, content_type = encode(random_inputs(client.engine(ref)["inputs"])), MEDIA_TYPE
+        else:
+            body, content_type = read_inputs(inputs, lambda: client.engine(ref)["inputs"])
+        accept = MEDIA_TYPE if output and output.suffix != ".json" else "application/json"
+        answer = client.infer_body(ref, body, content_type=content_type, accept=accept)
+        if output:
+            written = write_outputs(output, answer)
+            click.echo(f"Wrote {output} ({written} bytes).", err=as_json)
+            return
+    if as_json:
+        click.echo(answer)
         return
     for tensor in orjson.loads(answer)["outputs"]:
         shown = ", ".join(map(str, tensor["data"][:8])) + (", …" if len(tensor["data"]) > 8 else "")
         click.echo(f"{tensor['name']}  {tensor['datatype']} {tensor['shape']}  {shown}")
-
-
-def _request(inputs: tuple[str, ...]) -> tuple[bytes, dict[str, str]]:
-    """Body and headers for what --input names."""
-    import numpy as np
-
-    if len(inputs) == 1 and inputs[0].endswith(".safetensors") and "=" not in inputs[0]:
-        return _read(inputs[0], lambda path: path.read_bytes()), {"Content-Type": SAFETENSORS}
-    tensors = {}
-    for given in inputs:
-        name, equals, file = given.partition("=")
-        if not equals or not name or not file.endswith(".npy"):
-            raise click.UsageError(
-                f"--input {given!r} is neither NAME=FILE.npy nor, alone, FILE.safetensors with all inputs."
-            )
-        tensors[name] = _read(file, lambda path: np.load(path, allow_pickle=False))
-    return binary_request(tensors)
-
-
-Content = TypeVar("Content")
-
-
-def _read(file: str, read: Callable[[Path], Content]) -> Content:
-    try:
-        return read(Path(file))
-    except (OSError, ValueError) as failure:
-        raise click.UsageError(f"{file} cannot be read: {failure}.") from failure

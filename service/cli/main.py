@@ -6,8 +6,10 @@ from trtserve.cli.build import build
 from trtserve.cli.compile import compile_model
 from trtserve.cli.engines import engines
 from trtserve.cli.infer import infer
+from trtserve.cli.models import load, reload_model, stats, unload
 from trtserve.cli.names import names
 from trtserve.cli.serve import serve
+from trtserve.cli.server import logs, status, version
 from trtserve.cli.store import store
 from trtserve.cli.tokens import tokens
 from trtserve.cli.tune import tune
@@ -20,5 +22,22 @@ def main() -> None:
     """A model server for serialized TensorRT engines, ONNX models and OpenVINO blobs."""
 
 
-for command in (serve, build, compile_model, tune, store, tokens, names, engines, infer):
+for command in (
+    serve,
+    build,
+    compile_model,
+    tune,
+    store,
+    tokens,
+    names,
+    engines,
+    infer,
+    load,
+    unload,
+    reload_model,
+    stats,
+    status,
+    version,
+    logs,
+):
     main.add_command(command)

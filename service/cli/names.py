@@ -1,9 +1,8 @@
 """`trtserve names`: which versions a name has, and which of them is current."""
 
 import click
-import orjson
 
-from trtserve.cli.console import print_table, server_option, talking_to
+from trtserve.cli.console import json_option, print_json, print_table, server_option, talking_to
 
 
 @click.group()
@@ -12,11 +11,15 @@ def names() -> None:
 
 
 @names.command("ls")
+@json_option
 @server_option
-def list_names(server: str) -> None:
+def list_names(server: str, *, as_json: bool) -> None:
     """List the names with their versions; * is the current one."""
     with talking_to(server) as client:
         found = client.names()
+    if as_json:
+        print_json(found)
+        return
     columns = ["name", "version", "current", "id", "state"]
     print_table(
         columns,
@@ -40,15 +43,19 @@ def list_names(server: str) -> None:
 def show_name(server: str, name: str) -> None:
     """Show the versions of a name, as JSON."""
     with talking_to(server) as client:
-        click.echo(orjson.dumps(client.name(name), option=orjson.OPT_INDENT_2))
+        print_json(client.name(name))
 
 
 @names.command("set")
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
+@json_option
 @server_option
-def point_name(server: str, name: str, version: int) -> None:
+def point_name(server: str, name: str, version: int, *, as_json: bool) -> None:
     """Make VERSION the current one of NAME; returns when it is."""
     with talking_to(server) as client:
         moved = client.point(name, version)
+    if as_json:
+        print_json(moved)
+        return
     click.echo(f"{moved['name']} is version {moved['current']} now.")

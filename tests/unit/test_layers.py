@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 OURS = {"trtserve", "runtime_ext", "tests", "bench"}
 LAYERS = (
     {"base"},  # modules directly in service/
-    {"access", "options", "telemetry", "tls"},
+    {"access", "client", "options", "telemetry", "tls"},
     {"formats"},
     {"store"},
     {"plans"},
@@ -212,6 +212,7 @@ def test_every_include_goes_one_way() -> None:
         ("service/http/routes/infer.py", "from trtserve.rpc import status", "http imports only"),
         ("service/rpc/oip.py", "from trtserve.http.routes.models import router", "rpc imports only"),
         ("service/server/app.py", "from trtserve.cli import main", "server imports only"),
+        ("service/client/tensors.py", "from trtserve.codec import safetensors", "client imports only"),
         ("runtime_ext/operators.py", "if TYPE_CHECKING:\n    import trtserve.errors", "nothing of trtserve"),
         ("service/server/app.py", "from tests.fakes.runtime import FakeRuntime", "no test"),
     ],

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from trtserve.cli.client import Client
+from trtserve.client import Client
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -16,8 +16,8 @@ def sent() -> httpx.Headers:
         seen.append(request.headers)
         return httpx.Response(200, content=b"{}")
 
-    with Client("http://server", httpx.MockTransport(answer)) as client:
-        client.infer("net", b"", {})
+    with Client("http://server", transport=httpx.MockTransport(answer)) as client:
+        client.version()
     (headers,) = seen
     return headers
 

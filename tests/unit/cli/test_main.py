@@ -2,50 +2,17 @@
 
 import json
 import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
-from click.testing import CliRunner, Result
 from safetensors.numpy import load_file, save_file
 
 from tests.fakes.plans import onnx_plan, tensorrt_plan
-from tests.fakes.runtime import FakeRuntime
-from trtserve.cli.main import main
-from trtserve.server.app import create_app
+from tests.unit.cli.running import trtserve
 from trtserve.settings import Settings
 from trtserve.store.store import Store
-
-
-@pytest.fixture
-def url(settings: Settings, runtime: FakeRuntime) -> Iterator[str]:
-    """A server's address; early connections wait in the socket's backlog."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(create_app(settings, runtime=runtime), log_config=None, lifespan="on")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Path:
-    file = tmp_path / "lenet.onnx"
-    file.write_bytes(onnx_plan())
-    return file
-
-
-def trtserve(*arguments: str | Path, env: dict[str, str] | None = None) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], env=env)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def test_the_command_prints_its_version() -> None:
@@ -141,13 +108,18 @@ def test_an_unreachable_server_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000", "http://host:port", "http://[::1", "http://xn--a.x", f"http://{'a' * 64}", ""]
+    "url",
+    ["ftp://localhost:8000", "http://host:port", "http://[::1", "http://xn--a.x", f"http://{'a' * 64}", ""],
 )
 def test_a_malformed_url_is_reported(url: str) -> None:
     result = trtserve("engines", "ls", "--server", url)
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert url in result.stderr
+
+
+def test_a_url_needs_no_scheme(url: str) -> None:
+    assert trtserve("engines", "ls", "--server", url.removeprefix("http://")).exit_code == 0
 
 
 def test_an_engine_is_run_on_npy_files(url: str, plan: Path, tmp_path: Path) -> None:
@@ -178,12 +150,91 @@ def test_an_engine_is_run_on_a_safetensors_file(url: str, plan: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "given", ["x.npy", "x=x.csv", "=x.npy", "x=a.safetensors", "x=missing.npy", "missing.safetensors"]
+    "given",
+    [
+        "x.npy",
+        "x=x.csv",
+        "missing.npz",
+        "missing.json",
+        "=x.npy",
+        "x=a.safetensors",
+        "x=missing.npy",
+        "missing.safetensors",
+    ],
 )
 def test_a_wrong_input_is_reported(given: str) -> None:
     result = trtserve("infer", "lenet", "--input", given)
     assert result.exit_code == 2
     assert given.rpartition("=")[2] in result.stderr
+
+
+X = np.arange(8, dtype=np.float32).reshape(2, 4)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "json"])
+def test_an_engine_is_run_on_one_file_with_all_inputs(
+    url: str, plan: Path, tmp_path: Path, suffix: str
+) -> None:
+    trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    file = tmp_path / f"in.{suffix}"
+    if suffix == "npz":
+        np.savez(file, x=X)
+    else:
+        file.write_text(json.dumps({"x": X.astype(int).tolist()}))  # FP32, because the engine says so
+    result = trtserve("infer", "lenet", "--input", file, "--json", "--server", url)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["outputs"][0]["data"] == X.ravel().tolist()
+
+
+def test_a_json_file_may_be_the_body_of_a_request(url: str, plan: Path, tmp_path: Path) -> None:
+    trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    tensor = {"name": "x", "datatype": "FP32", "shape": [2, 4], "data": X.ravel().tolist()}
+    (tmp_path / "in.json").write_text(json.dumps({"inputs": [tensor]}))
+    result = trtserve("infer", "lenet", "--input", tmp_path / "in.json", "--server", url)
+    assert result.stdout.startswith("y  FP32 [2, 4]  0.0, 1.0"), result.output
+
+
+def test_outputs_are_written_in_the_form_of_the_files_name(url: str, plan: Path, tmp_path: Path) -> None:
+    trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    np.save(tmp_path / "x.npy", X)
+
+    def written(name: str) -> Path:
+        given = ["--input", f"x={tmp_path / 'x.npy'}", "--output", str(tmp_path / name)]
+        result = trtserve("infer", "lenet", *given, "--server", url)
+        assert result.exit_code == 0, result.output
+        return tmp_path / name
+
+    np.testing.assert_array_equal(np.load(written("out.npy")), X)
+    np.testing.assert_array_equal(np.load(written("out.npz"))["y"], X)
+    assert json.loads(written("out.json").read_text())["outputs"][0]["shape"] == [2, 4]
+
+
+def test_an_engine_is_run_on_random_inputs(url: str, plan: Path) -> None:
+    trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    result = trtserve("infer", "lenet", "--random", "--server", url)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("y  FP32 [1, 4]  0.")
+
+
+def test_a_wrong_place_for_outputs_is_reported(url: str, plan: Path, tmp_path: Path) -> None:
+    trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    nowhere = tmp_path / "missing" / "out.npy"
+    result = trtserve("infer", "lenet", "--random", "--output", nowhere, "--server", url)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {nowhere}: No such file or directory.\n"
+    result = trtserve("infer", "lenet", "--random", "--output", tmp_path / "out.csv", "--server", url)
+    assert result.exit_code == 2
+    assert ".npy, .npz, .json, .safetensors" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"text"])
+def test_a_damaged_file_of_inputs_is_reported(tmp_path: Path, content: bytes) -> None:
+    for name in ("x.npz", "x.json", "x.npy"):
+        (tmp_path / name).write_bytes(content)
+        given = f"x={tmp_path / name}" if name == "x.npy" else str(tmp_path / name)
+        result = trtserve("infer", "lenet", "--input", given)
+        assert result.exit_code == 2
+        assert f"{tmp_path / name} cannot be read" in " ".join(result.stderr.split())
 
 
 # -- trtserve serve

@@ -1,0 +1,158 @@
+"""What a client can ask of a server: for each a request, and how its answer is read.
+
+Client and AsyncClient send them; nothing here does.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from trtserve.client.tensors import MEDIA_TYPE, Tensors, decode, encode, of_torch
+from trtserve.client.upload import Upload
+from trtserve.errors import TrtserveError, Unavailable
+
+Read = TypeVar("Read")
+Row = dict[str, Any]
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Read]):
+    """A request, and what its answer says."""
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], Read]
+    sent: dict[str, Any] = field(default_factory=dict)  # arguments of httpx's build_request
+    body: bytes | Upload | None = None
+
+
+class Uploaded(NamedTuple):
+    engine: Row
+    is_new: bool  # False: the server had this plan
+    is_accepted: bool  # its plan is being built: see `wait`
+
+
+def _json(response: httpx.Response) -> Any:
+    return response.json()
+
+
+def _nothing(response: httpx.Response) -> None:
+    return None
+
+
+def _path(kind: str, ref: str | int) -> str:
+    return f"/{kind}/{quote(str(ref), safe='')}"
+
+
+def page(path: str) -> Operation[Row]:
+    """A page of the engines; `next` in it is the path of the next one."""
+    return Operation("GET", path, _json)
+
+
+def engine(ref: str | int) -> Operation[Row]:
+    return Operation("GET", _path("engines", ref), _json)
+
+
+def upload(plan: Upload, options: Options) -> Operation[Uploaded]:
+    def read(response: httpx.Response) -> Uploaded:
+        status = response.status_code
+        return Uploaded(response.json(), status != httpx.codes.OK, status == httpx.codes.ACCEPTED)
+
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(plan.size),
+        "Prefer": "respond-async",  # a build may take longer than a connection lasts
+    }
+    asked = {name: _option(value) for name, value in options.items() if value is not None}
+    return Operation("POST", "/engines", read, {"params": asked, "headers": headers}, plan)
+
+
+def _option(value: Any) -> Any:
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
+def remove(ref: str | int) -> Operation[None]:
+    return Operation("DELETE", _path("engines", ref), _nothing)
+
+
+def names() -> Operation[list[Row]]:
+    return Operation("GET", "/names", lambda response: list(response.json()["names"]))
+
+
+def name(name: str) -> Operation[Row]:
+    return Operation("GET", _path("names", name), _json)
+
+
+def point(name: str, version: int) -> Operation[Row]:
+    return Operation("PUT", _path("names", name), _json, {"json": {"current": version}})
+
+
+def infer_body(ref: str | int, body: bytes, content_type: str, accept: str) -> Operation[bytes]:
+    headers = {"Content-Type": content_type, "Accept": accept}
+    path = f"{_path('engines', ref)}/infer"
+    return Operation("POST", path, lambda response: response.content, {"headers": headers}, body)
+
+
+def infer(ref: str | int, tensors: Tensors, timeout_s: float | None) -> Operation[dict[str, Any]]:
+    """Outputs are torch's tensors if an input is one, otherwise arrays of numpy."""
+    headers = {"Content-Type": MEDIA_TYPE, "Accept": MEDIA_TYPE}
+    if timeout_s is not None:
+        headers["Inference-Timeout-Ms"] = str(math.ceil(timeout_s * 1000))
+    torch = of_torch(tensors)
+    return Operation(
+        "POST",
+        f"{_path('engines', ref)}/infer",
+        lambda response: decode(response.content, torch=torch),
+        {"headers": headers},
+        encode(tensors),
+    )
+
+
+def load(name: str, config: Options | None) -> Operation[None]:
+    return _repository(name, "load", {} if config is None else {"config": json.dumps(config)})
+
+
+def unload(name: str) -> Operation[None]:
+    return _repository(name, "unload", {})
+
+
+def _repository(name: str, verb: str, parameters: Row) -> Operation[None]:
+    path = f"{_path('v2/repository/models', name)}/{verb}"
+    return Operation("POST", path, _nothing, {"json": {"parameters": parameters}})
+
+
+def stats(name: str | None) -> Operation[list[Row]]:
+    path = "/v2/models/stats" if name is None else f"{_path('v2/models', name)}/stats"
+    return Operation("GET", path, lambda response: list(response.json()["model_stats"]))
+
+
+def logs(limit: int, level: str) -> Operation[list[Row]]:
+    asked = {"limit": limit, "level": level}
+    return Operation("GET", "/logs", lambda response: list(response.json()["lines"]), {"params": asked})
+
+
+def version() -> Operation[Row]:
+    return Operation("GET", "/version", _json)
+
+
+def ready() -> Operation[None]:
+    """Raises Unavailable with the reason if the server is not ready."""
+    return Operation("GET", "/health/ready", _nothing)
+
+
+def is_under_way(engine: Row) -> bool:
+    return engine["state"] in {"BUILDING", "LOADING"}
+
+
+def unserved(engine: Row) -> TrtserveError | None:
+    """Why an engine that is built and loaded cannot be asked; None if it can."""
+    if engine["state"] in {"READY", "DORMANT"}:
+        return None
+    reason = engine["reason"] or "It was unloaded."
+    return Unavailable(f"{reason} Engine {engine['id']} is {engine['state']}: remove it, or upload it again.")

@@ -1,0 +1,193 @@
+"""The client to import, against the application with a fake runtime, and against made-up answers."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from fastapi import FastAPI
+
+from tests.fakes.plans import onnx_plan
+from trtserve import errors
+from trtserve.client import AsyncClient, Client, NoAnswer
+
+pytestmark = pytest.mark.anyio
+
+X = np.arange(8, dtype=np.float32).reshape(2, 4)
+Answers = Callable[[httpx.Request], httpx.Response]
+
+
+def async_client(app: FastAPI) -> AsyncClient:
+    return AsyncClient("trtserve", transport=httpx.ASGITransport(app=app, raise_app_exceptions=False))
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(onnx_plan())
+    return file
+
+
+class Refusing:
+    """Answers requests with these, the last one again and again; a client of it sleeps without waiting."""
+
+    def __init__(self, *answers: httpx.Response) -> None:
+        self._answers = list(answers)
+        self.bodies: list[bytes] = []
+        self.lengths: list[str | None] = []  # as the heads have them
+        self.slept: list[float] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.bodies.append(request.read())
+        self.lengths.append(request.headers.get("Content-Length"))
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    def client(self, attempts: int = 5) -> Client:
+        transport = httpx.MockTransport(self)
+        return Client("http://server", transport=transport, sleep=self.slept.append, attempts=attempts)
+
+
+def refusal(status: int, code: str, **headers: str) -> httpx.Response:
+    return httpx.Response(status, json={"error": f"It is {code}.", "code": code}, headers=headers)
+
+
+FULL = {"Retry-After": "7"}
+READY = {"id": 1, "state": "READY"}
+
+
+async def test_a_plan_is_added_asked_and_removed(app: FastAPI, plan: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    async with async_client(app) as client:
+        engine = await client.add(
+            plan, name="net", max_batch_size=8, progress=lambda sent, size: heard.append((sent, size))
+        )
+        assert (engine["name"], engine["state"], engine["max_batch_size"]) == ("net", "READY", 8)
+        size = len(onnx_plan())
+        assert heard[-1] == (size, size)
+        outputs = await client.infer("net", x=X)
+        np.testing.assert_array_equal(outputs["y"], X)
+        assert [row["name"] for row in await client.engines()] == ["net"]
+        await client.remove("net")
+        with pytest.raises(errors.NotFound, match="no engine 'net'"):
+            await client.engine("net")
+
+
+async def test_tensors_of_torch_are_answered_with_such(served: FastAPI) -> None:
+    x = torch.from_numpy(X)
+    async with async_client(served) as client:
+        y = (await client.infer("net", {"x": x}))["y"]
+    assert isinstance(y, torch.Tensor)
+    assert torch.equal(y, x)
+
+
+async def test_an_array_of_any_layout_is_sent_as_it_looks(served: FastAPI) -> None:
+    big_endian = np.asfortranarray(X).astype(">f4")
+    async with async_client(served) as client:
+        np.testing.assert_array_equal((await client.infer("net", x=big_endian))["y"], X)
+        np.testing.assert_array_equal((await client.infer("net", x=np.repeat(X, 2, axis=1)[:, ::2]))["y"], X)
+
+
+async def test_what_is_no_tensor_is_refused_before_it_is_sent(served: FastAPI) -> None:
+    async with async_client(served) as client:
+        with pytest.raises(errors.InvalidInput, match="Input 'x' is an array of <U3"):
+            await client.infer("net", x=["cat"])
+
+
+async def test_a_refused_tensor_has_the_servers_sentence(served: FastAPI) -> None:
+    async with async_client(served) as client:
+        with pytest.raises(errors.InvalidInput, match=r"The inputs of engine \d+ are x\."):
+            await client.infer("net", z=X)
+
+
+def test_a_full_queue_is_waited_out_as_the_server_says() -> None:
+    server = Refusing(refusal(429, "QueueFull", **FULL), httpx.Response(200, json=READY))
+    assert server.client().engine("net") == READY
+    assert server.slept == [7.0]
+
+
+def test_the_last_refusal_is_raised() -> None:
+    server = Refusing(refusal(503, "Unavailable", **FULL))
+    with pytest.raises(errors.Unavailable, match=r"It is Unavailable\."):
+        server.client(attempts=3).engine("net")
+    assert server.slept == [7.0, 7.0]
+
+
+def test_what_does_not_pass_is_not_sent_again() -> None:
+    server = Refusing(refusal(503, "Unavailable"))
+    with pytest.raises(errors.Unavailable):
+        server.client().engine("net")
+    assert (len(server.bodies), server.slept) == (1, [])
+
+
+def test_an_upload_that_is_sent_again_is_whole(plan: Path) -> None:
+    server = Refusing(refusal(503, "Unavailable", **FULL), httpx.Response(201, json=READY))
+    server.client().add(plan)
+    assert server.bodies == [plan.read_bytes()] * 2
+    assert server.lengths == [str(plan.stat().st_size)] * 2
+
+
+def test_add_waits_for_a_build(plan: Path) -> None:
+    building, ready = {"id": 1, "state": "BUILDING"}, READY
+    server = Refusing(httpx.Response(202, json=building), httpx.Response(200, json=ready))
+    assert server.client().add(plan) == ready
+    assert len(server.slept) == 1
+
+
+def test_add_raises_why_a_build_failed(plan: Path) -> None:
+    failed = {"id": 1, "state": "FAILED", "reason": "No such operator."}
+    server = Refusing(
+        httpx.Response(202, json={"id": 1, "state": "BUILDING"}), httpx.Response(200, json=failed)
+    )
+    with pytest.raises(errors.Unavailable, match=r"No such operator\. Engine 1 is FAILED"):
+        server.client().add(plan)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (401, "InvalidInput", errors.Unauthenticated),
+        (403, "InvalidInput", errors.Forbidden),
+        (408, "DeadlineExceeded", errors.BodyStalled),
+        (415, "InvalidInput", errors.UnsupportedMedia),
+        *((status, code, getattr(errors, code)) for code, status in errors.HTTP_STATUS.items()),
+    ],
+)
+def test_a_refusal_is_the_error_of_its_code(status: int, code: str, error: type[Exception]) -> None:
+    with pytest.raises(errors.TrtserveError) as raised:
+        Refusing(refusal(status, code)).client().engine("net")
+    assert (type(raised.value), str(raised.value)) == (error, f"It is {code}.")
+
+
+def test_an_answer_of_another_server_says_so() -> None:
+    with pytest.raises(NoAnswer, match="answered 404 Not Found: is it a trtserve"):
+        Refusing(httpx.Response(404, text="nginx")).client().engine("net")
+
+
+def test_a_server_that_does_not_answer_is_not_asked_again() -> None:
+    asked: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        raise httpx.ConnectError("refused")
+
+    client = Client("server:1", transport=httpx.MockTransport(refuse))
+    with client, pytest.raises(NoAnswer, match="No answer from http://server:1: refused"):
+        client.version()
+    assert len(asked) == 1
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    dunder = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
+    assert {dunder.get(name, name) for name in vars(Client)} == set(vars(AsyncClient))
+
+
+def test_importing_the_client_loads_no_torch_and_no_runtime() -> None:
+    script = "import sys, trtserve.client; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    loaded = set(ended.stdout.split())
+    assert "trtserve.client.synchronous" in loaded
+    assert not loaded & {"torch", "openvino", "runtime_ext", "fastapi", "pydantic", "trtserve.settings"}
