@@ -1,7 +1,9 @@
-"""docs/compare.md: its rows are complete, and what it claims of trtserve is tested."""
+"""docs/compare.md has complete rows; what it and docs/security.md claim of trtserve links to tests that exist."""
 
 import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "compare.md"
@@ -15,7 +17,7 @@ def rows() -> list[list[str]]:
     return [table[0], *table[2:]]
 
 
-def test_each_row_speaks_of_each_peer():
+def test_each_row_speaks_of_each_peer() -> None:
     head, *features = rows()
     assert head[1:] == ["trtserve", *PEERS]
     assert features
@@ -24,13 +26,14 @@ def test_each_row_speaks_of_each_peer():
         assert all(row), row
 
 
-def test_each_yes_of_trtserve_links_to_a_test():
+def test_each_yes_of_trtserve_links_to_a_test() -> None:
     for feature, ours, *_ in rows()[1:]:
         assert ours.startswith(("no", "only [", "[yes](../tests/")), feature
 
 
-def test_each_linked_test_exists():
-    links = re.findall(r"\]\((\.\./[^)]*)\)", PAGE.read_text())
+@pytest.mark.parametrize("page", ["compare.md", "security.md"])
+def test_each_linked_test_exists(page: str) -> None:
+    links = re.findall(r"\]\((\.\./tests/[^)]*)\)", (PAGE.parent / page).read_text())
     assert links
     for link in links:
         file = PAGE.parent / link
