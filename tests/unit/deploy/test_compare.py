@@ -1,4 +1,4 @@
-"""docs/compare.md has complete rows; what it and docs/security.md claim of trtserve links to tests that exist."""
+"""docs/compare.md has complete rows; the tests that it and docs/security.md link to exist."""
 
 import re
 from pathlib import Path
