@@ -1,6 +1,7 @@
 """Shared by the commands that talk to a server."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,13 +25,19 @@ server_option = click.option(
 )
 
 
+def trace(environment: Mapping[str, str]) -> dict[str, str]:
+    """The headers of the trace that a process is part of, as OpenTelemetry tells it in the environment."""
+    names = ("traceparent", "tracestate")
+    return {name: environment[name.upper()] for name in names if environment.get(name.upper())}
+
+
 @contextmanager
 def talking_to(server: str) -> Iterator[Client]:
     """A client whose errors end the command with their sentence."""
     try:
         # Only one attempt: a person sees the reason at once, and decides. The token comes only from the
         # environment: others can read a command line.
-        with Client(server, attempts=1) as client:
+        with Client(server, attempts=1, headers=trace(os.environ)) as client:
             yield client
     except NoAnswer as failure:
         raise click.ClickException(f"{failure} Another server: --server or TRTSERVE_URL.") from failure

@@ -1,6 +1,5 @@
 """What both clients have in common: where the server is, who asks, and when a request is sent again."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,22 +20,16 @@ def full_url(url: str) -> str:
     return url if "://" in url else f"http://{url}"
 
 
-def arguments(url: str, token: str | None) -> dict[str, Any]:
-    """What httpx's clients are made with.
+def arguments(url: str, token: str | None, more: Mapping[str, str] | None) -> dict[str, Any]:
+    """What httpx's clients are made with; `more`: further headers of each request.
 
     Loads and executions have no time limit here; only the connection has one.
     """
     # httpx would ask for compressed answers, which take longer to make than to send.
-    headers = {"Accept-Encoding": "identity"} | _trace(os.environ)
+    headers = {"Accept-Encoding": "identity"} | dict(more or {})
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     return {"base_url": url, "headers": headers, "timeout": httpx.Timeout(None, connect=10.0)}
-
-
-def _trace(environment: Mapping[str, str]) -> dict[str, str]:
-    """The trace that a process is part of, as OpenTelemetry's processes tell their children."""
-    names = ("traceparent", "tracestate")
-    return {name: environment[name.upper()] for name in names if environment.get(name.upper())}
 
 
 def wrong_url(url: object, failure: Exception) -> InvalidInput:

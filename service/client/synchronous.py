@@ -31,6 +31,7 @@ class Client:
         url: str | None = None,
         *,
         token: str | None = None,
+        headers: Mapping[str, str] | None = None,
         verify: ssl.SSLContext | bool = True,
         attempts: int = connection.ATTEMPTS,
         transport: httpx.BaseTransport | None = None,
@@ -38,8 +39,9 @@ class Client:
     ) -> None:
         """`url`: without it that of TRTSERVE_URL, or this machine's; `token`: without it TRTSERVE_TOKEN's.
 
-        `verify`: an ssl.SSLContext, or False, as httpx has it; without it SSL_CERT_FILE names certificates of
-        your own. `transport` and `sleep` are for tests. Raises InvalidInput if `url` is none.
+        `headers`: further ones of each request. `verify`: an ssl.SSLContext, or False, as httpx has it;
+        without it SSL_CERT_FILE names certificates of your own. `transport` and `sleep` are for tests. Raises
+        InvalidInput if `url` is not a URL.
         """
         self.url = connection.full_url(
             os.environ.get("TRTSERVE_URL") or connection.DEFAULT_URL if url is None else url
@@ -49,7 +51,7 @@ class Client:
         self._retries = tenacity.Retrying(sleep=sleep, **connection.retries(attempts))
         try:
             self._http = httpx.Client(
-                **connection.arguments(self.url, token), verify=verify, transport=transport
+                **connection.arguments(self.url, token, headers), verify=verify, transport=transport
             )
         except connection.WRONG_URL as failure:
             raise connection.wrong_url(self.url, failure) from failure
