@@ -29,6 +29,7 @@ if "_TRTSERVE_INHERITED" in os.environ and os.path.exists(os.environ["GATE"]):
     if open(os.environ["GATE"]).read() == "end":
         os._exit(7)
 """
+OWN = ("--grpc-server", "auto")  # also where other tests have grpc.aio: it cannot hand over
 EACH = 40  # answers of each client that a phase lasts for
 
 pytestmark = pytest.mark.skipif(not GRPC_SESSION, reason="grpc.aio cannot hand its socket over")
@@ -155,7 +156,7 @@ def gate(tmp_path: Path) -> Gate:
 def running(tmp_path: Path, gate: Gate) -> Iterator[Server]:
     """A server with the engine `net`; whoever serves its store is ended with it."""
     (tmp_path / "sitecustomize.py").write_text(AT_THE_GATE)
-    server = Server(tmp_path / "store", "--restart-timeout-s", "30", "--drain-s", "10", grpc=True)
+    server = Server(tmp_path / "store", "--restart-timeout-s", "30", "--drain-s", "10", *OWN, grpc=True)
     server.variables |= {"PYTHONPATH": str(tmp_path), "GATE": str(gate.path)}
     with server:
         add(server, "net", doubling(tmp_path / "doubling.onnx").read_bytes()).raise_for_status()
@@ -195,7 +196,7 @@ def test_no_request_is_lost_and_no_connection_refused(running: Server, plan: byt
 
 
 def test_connections_that_were_open_move_with_their_next_request(tmp_path: Path, plan: bytes) -> None:
-    options = ("--drain-s", "600", "--idle-timeout-s", "600")
+    options = ("--drain-s", "600", "--idle-timeout-s", "600", *OWN)
     with (
         Server(tmp_path / "store", *options, grpc=True) as server,
         grpc.insecure_channel(server.grpc_address) as channel,
