@@ -11,14 +11,14 @@ Spec = dict[str, Any]  # of a tensor: name, datatype, shape
 
 
 def numpy_type(spec: Spec) -> np.dtype[Any]:
-    """Raises InvalidInput for a datatype that numpy has not."""
+    """Raises InvalidInput for a datatype that numpy does not have."""
     name = str(spec["datatype"])
     family = {"FP": "float", "INT": "int", "UINT": "uint"}.get(name.rstrip("0123456789"))
     if name == "BOOL":
         return np.dtype(bool)
     if family is None:
         raise InvalidInput(
-            f"Input {spec['name']!r} is {name}, which numpy has not; give a .safetensors file."
+            f"Input {spec['name']!r} is {name}, which numpy does not have; give a .safetensors file."
         )
     return np.dtype(family + name.lstrip("UINTFP"))
 

@@ -28,7 +28,7 @@ class Upload:
                 sent = self._tell(sent + len(chunk))
 
     async def chunks_async(self) -> AsyncIterator[bytes]:
-        """The same; the disk is read in a thread."""
+        """The chunks of the file, which is read in a thread."""
         sent = 0
         with await asyncio.to_thread(self.path.open, "rb") as file:
             while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 NAMES = ("x-request-id", "prefer")
 TRACED = (*NAMES, "traceparent", "tracestate")
-"""The same where requests are traced."""
+"""The headers that matter where requests are traced."""
 
 Asked = Sequence[bytes | None]
 """The values of these headers by their places above; None for one that is not there."""

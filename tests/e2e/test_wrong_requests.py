@@ -91,7 +91,7 @@ def test_an_unknown_engine_is_a_404_that_lists_the_engines(served: Server) -> No
     assert "double" in answer.json()["error"]
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("PUT", "/engines", 405)])
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("PATCH", "/engines", 405)])
 def test_a_wrong_address_or_method_is_answered_in_the_common_error_form(
     served: Server, method: str, path: str, status: int
 ) -> None:
