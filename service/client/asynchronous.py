@@ -164,7 +164,7 @@ class AsyncClient:
         timeout_s: float | None = None,
         **named: Any,
     ) -> dict[str, Any]:
-        """Run an engine once: infer("m", x=array), or infer("m", {"x": array}) for names that no argument can have.
+        """Run an engine once: infer("m", x=array), or infer("m", {"x": array}) for any name.
 
         The outputs by name: torch's tensors if an input is one, otherwise arrays of numpy. Without
         `timeout_s` the server's own limit holds; 0 is none.
