@@ -9,6 +9,7 @@ import click
 import orjson
 
 from trtserve.client import Client, NoAnswer
+from trtserve.client.connection import DEFAULT_URL
 from trtserve.errors import TrtserveError, Unauthenticated
 from trtserve.formats.format import ASKED_FORMATS
 from trtserve.text import table
@@ -18,7 +19,7 @@ FORMAT = click.Choice(ASKED_FORMATS)
 server_option = click.option(
     "--server",
     envvar="TRTSERVE_URL",
-    default="http://127.0.0.1:8000",
+    default=DEFAULT_URL,
     metavar="URL",
     show_envvar=True,
     help="The server to talk to.",

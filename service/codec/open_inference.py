@@ -34,6 +34,9 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 JSON_HEADERS = {"Content-Type": "application/json"}
 JOINED_BYTES = 65_536  # of an answer's JSON; parts of a longer one are not joined
 LENGTH_DIGITS = 18  # at most, so that the number fits a 64-bit length
+NEEDED = dict.fromkeys(
+    ("name", "shape", "datatype")
+)  # members of an input, in the order in which they are told
 SHOWN_MEMBERS = 5  # of a JSON object in another form
 SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 PRIORITIES = {0: NORMAL, 1: HIGH, 2: NORMAL, 3: LOW}
@@ -105,10 +108,11 @@ def describe(document: bytes | memoryview) -> Described:
 
 def describe_object(root: dict[str, Any]) -> Described:
     """A request from its parsed JSON. Raises InvalidInput and Unsupported."""
-    if not isinstance(root.get("inputs"), list):
+    tensors = root.get("inputs")
+    if not isinstance(tensors, list):
         raise _no_inputs(root)
     parameters = _parameters(root, "the request")
-    tensors = _list(root, "inputs")
+    check_tensors("inputs", len(tensors))
     if not isinstance(root.get("id", ""), str):
         raise InvalidInput(f"The request's id is {shown(root['id'])}; it must be a string.")
     binary_outputs = False
@@ -225,8 +229,8 @@ def _no_inputs(root: dict[str, Any]) -> Misshapen:
 
 
 def _describe_input(described: Described, number: int, tensor: dict[str, Any]) -> None:
-    missing = [key for key in ("name", "shape", "datatype") if key not in tensor]
-    if missing:
+    if not tensor.keys() >= NEEDED.keys():
+        missing = [key for key in NEEDED if key not in tensor]
         raise Misshapen(f"Input {number} has no {' and no '.join(f'`{key}`' for key in missing)}.")
     name = check_name(f"Input {number}", tensor.get("name"))
     datatype = datatypes.check(name, tensor.get("datatype"))
