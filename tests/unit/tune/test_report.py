@@ -98,6 +98,7 @@ def test_a_command_includes_the_options_of_the_measurement(tmp_path: Path) -> No
         "latency_target_us": 2500,
         "preferred_batch_sizes": "4,8",
         "server": "http://127.0.0.1:8000",
+        "as_json": False,
     }
     (command,) = commands(PLAN_FILE, ONE, ASKED)
     assert command == "trtserve engines add net.onnx --name net --instances 1 --max-batch-size 1"
