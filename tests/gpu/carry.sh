@@ -21,7 +21,9 @@ there = {"torch", "openvino", "numpy", "prometheus-client"}
 print(*(asked for asked in project["dependencies"] if re.match(r"[\w.-]+", asked)[0] not in there), sep="\n")
 print("nvidia-cuda-sanitizer-api>=13,<14")  # compute-sanitizer
 P
-"$python" -m pip download -qq --disable-pip-version-check --python-version "$version" --only-binary=:all: \
+# The index has no wheel of this one, which is pure Python.
+"$python" -m pip wheel -qq --disable-pip-version-check --no-deps -w "$to/wheels" "$(grep '^sdnotify' "$to/requirements.txt")"
+"$python" -m pip download -qq --find-links "$to/wheels" --disable-pip-version-check --python-version "$version" --only-binary=:all: \
   --platform manylinux2014_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux_2_28_x86_64 -d "$to/wheels" -r "$to/requirements.txt"
 
 for name in model_config open_inference; do
