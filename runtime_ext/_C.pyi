@@ -1,7 +1,7 @@
 """The seam: the complete Python interface of the C++ engine manager."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -620,21 +620,29 @@ class HeadReader:
         refused: Sequence[str],
         apart: str = ...,
         told: Sequence[str] = ...,
+        quiet: Mapping[str, str] = ...,
     ) -> None:
         """Names of headers, in lower case: those whose values matter as they are; those whose values are
         whole numbers, which may differ from request to request; those that no head may have; one whose
         value is told apart; and up to four whose values are told where a head has any of them. A head must
-        not have a number twice, nor one of those that are told. All other headers are only checked."""
+        not have a number twice, nor one of those that are told. All other headers are only checked.
+
+        `quiet` are ends of told values, by name: a value with that end asks for nothing and, unless the end
+        is empty, declines what the header is for."""
     def read(
         self, data: bytes
-    ) -> tuple[bytes, int, int, int, int, bytes | None, tuple[bytes | None, ...] | None] | None:
+    ) -> (
+        tuple[bytes, int, int, int, int, bytes | None, tuple[bytes | None, ...] | Literal[False] | None]
+        | None
+    ):
         """The head at the start of `data`; None if it is incomplete or invalid, or has anything unusual.
 
         Returns the short head, which is the same for all heads that differ only in what does not matter: the
         request line, the `kept` headers as they were sent, 0 for each number, and an empty line. Then the
         length of the head that was sent; the numbers, -1 for each that is not there; the value of the
-        header that is told apart, None if it is not there; and the values of the four that are told, or None
-        if none of them is there. Values have no white space around them.
+        header that is told apart, None if it is not there; and the values of the four that are told, None if
+        none of them asks for anything, or False if one declines and none asks. Values have no
+        white space around them.
         """
 
 Buffer = bytes | bytearray | memoryview | Output | np.ndarray[Any, Any]
