@@ -11,6 +11,7 @@
     <store>/loading/              which plans are being loaded (load_marks.py)
     <store>/pending/<digest>      an empty file: this plan is being added or removed
     <store>/RESERVE               space that a removal uses if the disk is full (reserve.py)
+    <store>/folder.json           what was taken from a folder of models (served_folder.py)
     <store>/set-aside/            what a start could not place: kept until a person has looked (set_aside.py)
 
 One rule: the rows are the truth. They are kept twice, and what one file loses comes back from the other
@@ -323,11 +324,11 @@ class Store:
         self._mark(self._database.digest(id))
         return self._with_reserve(lambda: self._database.remove_engine(id))
 
-    def forget_version(self, name: str, version: int) -> dict[str, StoredName]:
-        """Remove this version of the name, and its engine unless another version points to it."""
-        digest = self._database.digest_under(name, version)
+    def forget_version(self, name: str, version: int, engine: int) -> dict[str, StoredName]:
+        """Remove this version of the name, if it is the engine, and that unless another version is it."""
+        digest = self._database.digest(engine)
         self._mark(digest)
-        names = self._with_reserve(lambda: self._database.remove_version(name, version))
+        names = self._with_reserve(lambda: self._database.remove_version(name, version, engine))
         if self._database.knows(digest):
             self._unmark(digest)
         return names
