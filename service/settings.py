@@ -221,8 +221,8 @@ class Settings(BaseSettings):
     )
     model_repository: str | None = Field(
         None,
-        description="Folder of models to serve, in the layout of Triton's model repositories; it is only "
-        "read.",
+        description="Folder of models to serve, in the layout of Triton's model repositories, or its URL "
+        "(s3://, gs://, https://); it is only read.",
     )
     model_control_mode: Literal["none", "poll", "explicit"] = Field(
         "none",

@@ -1,6 +1,7 @@
 """The files of a folder on this machine; remote_files.py has those of others."""
 
 import errno
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,7 +46,12 @@ class Files(Protocol):
 
 
 def open_files(root: str) -> Files:
-    """Raises InvalidInput if there is no such folder. Blocks."""
+    """The folder at a path or a URL. Raises InvalidInput if there is no such folder here, or nothing that
+    reads such a URL. Blocks, but does not ask another machine."""
+    if re.match(r"[a-z][a-z0-9+]*://", root):
+        from trtserve.folder.remote_files import RemoteFiles  # only here: it takes long to import
+
+        return RemoteFiles(root)
     if not Path(root).is_dir():
         raise InvalidInput(f"{SETTING} is {root}, which is not a folder.")
     return LocalFiles(Path(root))

@@ -93,8 +93,10 @@ class ModelFolder:
 
     async def _begin(self, *, takes: bool) -> None:
         """Take what the folder has, if that is wanted, and let go of what it has no longer."""
-        if not await self._look():
-            return
+        while not await self._look():
+            if self._served.models:
+                self._registry.coming = 0  # the store has them: what serves them need not wait
+            await self._sleep(self._settings.repository_poll_secs)
         self._seen = self._stamps()
         gone = sorted(self._served.models.keys() - self._found.keys())
         found = list(self._found.values()) if takes else []

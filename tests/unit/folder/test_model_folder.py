@@ -57,10 +57,13 @@ class Polls:
         self._go.clear()
         await self._go.wait()
 
+    def wake(self) -> None:
+        self._go.set()
+
     async def poll(self) -> None:
         await until(lambda: self.sleeping > 0)
         before = self.sleeping
-        self._go.set()
+        self.wake()
         await until(lambda: self.sleeping > before)
 
 
@@ -248,6 +251,34 @@ async def test_another_folder_takes_the_place_of_the_first(
         assert list(served.server.registry.names()) == ["net"]
         assert served.engine("net").id != first
         assert len(served.server.registry.engines()) == 1
+
+
+async def test_a_start_tries_again_while_the_folder_cannot_be_read(settings: Settings, root: Path) -> None:
+    """A store that has something of the folder serves that meanwhile."""
+    put(root, "net.onnx", onnx_plan(1))
+    hidden = root.with_name("hidden")
+    for is_known in (False, True):
+        move(root, hidden)
+        settings = settings.model_copy(update={"model_repository": str(root)})
+        async with serving(settings) as server:
+            polls = Polls()
+            folder = ModelFolder(
+                LocalFiles(root),
+                settings,
+                store=server.store,
+                runtime=server.runtime,
+                registry=server.registry,
+                sleep=polls,
+            )
+            await folder.start()
+            await until(lambda polls=polls: polls.sleeping > 0)  # type: ignore[misc]
+            assert server.registry.coming == (0 if is_known else 1)
+            assert ("net" in server.registry.names()) is is_known
+            move(hidden, root)
+            polls.wake()
+            await until(lambda server=server: not server.registry.coming)  # type: ignore[misc]
+            assert "net" in server.registry.names()
+            await folder.close()
 
 
 # -- changes
