@@ -23,7 +23,7 @@ from trtserve.folder.taking import Taking
 from trtserve.formats.format import Format
 from trtserve.oip.config_reader import LoadConfig
 from trtserve.settings import Settings
-from trtserve.store.served_folder import ServedFile, ServedModel, ServedVersion
+from trtserve.store.served_folder import ServedModel, ServedVersion
 from trtserve.store.store import Store
 from trtserve.text import shown
 from trtserve.workers import FOLDER
@@ -48,7 +48,7 @@ class ModelFolder:
         self._files, self._settings, self._registry = files, settings, registry
         self._taking = Taking(files, settings, store=store, runtime=runtime, registry=registry)
         self._sleep = sleep
-        self._file = ServedFile(settings.store)
+        self._file = store.served
         self._file_lock = asyncio.Lock()  # held while the file is written
         self._locks: KeyedLock[str] = KeyedLock()  # by model: it is taken once at a time
         self._outcomes: dict[str, Outcome] = {}
@@ -105,7 +105,7 @@ class ModelFolder:
         for step in steps:
             await self._guarded(step)
             self._registry.coming -= 1
-        for line in self.table():
+        for line in self.table() if takes else ():
             logger.info("%s", line)
 
     async def poll(self) -> None:

@@ -29,17 +29,19 @@ def read_text(text: bytes) -> TextConfig:
         raise InvalidInput(f"config.pbtxt is not a text in UTF-8: {failure}.") from None
     unknown = ""
     try:
-        config = text_format.Parse(decoded, ModelConfig())
-    except text_format.ParseError as failure:
-        if UNKNOWN not in str(failure):
-            raise _wrong(failure) from None
-        unknown = f"line {cut(str(failure))}".rstrip(".")
         try:
+            config = text_format.Parse(decoded, ModelConfig())
+        except text_format.ParseError as failure:
+            if UNKNOWN not in str(failure):
+                raise
+            unknown = f"line {cut(str(failure))}".rstrip(".")
             config = text_format.Parse(decoded, ModelConfig(), allow_unknown_field=True)
-        except text_format.ParseError as other:
-            raise _wrong(other) from None
+    except text_format.ParseError as failure:
+        raise _wrong(str(failure)) from None
+    except RecursionError:
+        raise _wrong("its messages are too deep") from None
     return TextConfig(json_format.MessageToDict(config, preserving_proto_field_name=True), unknown)
 
 
-def _wrong(failure: Exception) -> InvalidInput:
-    return InvalidInput(f"config.pbtxt is not a ModelConfig in protobuf's text format: {cut(str(failure))}.")
+def _wrong(why: str) -> InvalidInput:
+    return InvalidInput(f"config.pbtxt is not a ModelConfig in protobuf's text format: {cut(why)}.")

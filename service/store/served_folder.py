@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from trtserve.errors import Unavailable
+from trtserve.errors import Unavailable, resting
 from trtserve.store.folder import SERVED_NAME, sync_folder
 
 
@@ -36,6 +36,7 @@ class ServedFile:
 
     def __init__(self, store: Path) -> None:
         self._path = store / SERVED_NAME
+        self.paused = False  # while the store rests, a successor writes it
 
     def read(self) -> ServedFolder:
         """What was written last; nothing, if it never was. Raises Unavailable if it cannot be read."""
@@ -51,6 +52,9 @@ class ServedFile:
             ) from failure
 
     def write(self, text: str) -> None:
+        """Raises Unavailable if it cannot be written, or is not to be."""
+        if self.paused:
+            raise resting()
         part = self._path.with_suffix(".part")
         try:
             with part.open("w") as file:

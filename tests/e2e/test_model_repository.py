@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
@@ -28,6 +29,23 @@ ENSEMBLE = """
 platform: "ensemble"
 ensemble_scheduling { step [ { model_name: "net" model_version: -1 } ] }
 """
+
+
+LIBTORCH = """
+backend: "pytorch"
+max_batch_size: 4
+input [
+  { name: "INPUT__1" data_type: TYPE_FP32 dims: [ 4 ] },
+  { name: "INPUT__0" data_type: TYPE_FP32 dims: [ 4 ] }
+]
+output [ { name: "OUTPUT__0" data_type: TYPE_FP32 dims: [ 4 ] } ]
+parameters: { key: "INFERENCE_MODE" value: { string_value: "true" } }
+"""
+
+
+class Difference(torch.nn.Module):
+    def forward(self, INPUT__0: torch.Tensor, INPUT__1: torch.Tensor) -> torch.Tensor:
+        return INPUT__0 - INPUT__1
 
 
 @pytest.fixture
@@ -133,6 +151,22 @@ def test_an_explicit_folder_is_loaded_by_name(tmp_path: Path, models: Path) -> N
         assert factor(client, "net") == 2
         with pytest.raises(InferenceServerException, match="ensemble_scheduling"):
             client.load_model("pipeline")
+        client.close()
+
+
+def test_a_module_of_tritons_has_its_tensors_from_its_config(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    (models / "minus" / "1").mkdir(parents=True)
+    (models / "minus" / "config.pbtxt").write_text(LIBTORCH)
+    torch.jit.script(Difference()).save(str(models / "minus" / "1" / "model.pt"))
+    with Server(tmp_path / "store", "--model-repository", str(models)) as server:
+        server.wait_until_ready()
+        assert "minus  1         yes     ignored: parameters.INFERENCE_MODE" in server.log
+        client = connected(server)
+        inputs = [triton.InferInput(name, [2, 4], "FP32") for name in ("INPUT__0", "INPUT__1")]
+        for number, each in enumerate(inputs):
+            each.set_data_from_numpy(np.full((2, 4), 3 - number, np.float32))
+        assert (client.infer("minus", inputs).as_numpy("OUTPUT__0") == 1).all()
         client.close()
 
 

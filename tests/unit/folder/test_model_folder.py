@@ -417,6 +417,20 @@ async def test_an_unloaded_model_stays_unloaded_until_its_file_changes(
         assert served.engine("net").state is State.UNLOADED
 
 
+async def test_nothing_is_written_while_the_server_is_being_replaced(settings: Settings, root: Path) -> None:
+    put(root, "net.onnx", onnx_plan(1))
+    async with following(settings, root) as served:
+        written = (settings.store / "folder.json").read_bytes()
+        await served.server.registry.rest(1.0)
+        put(root, "net.onnx", onnx_plan(2))
+        await polled_twice(served)
+        assert "being replaced by a new process" in served.folder.table()[1]
+        assert (settings.store / "folder.json").read_bytes() == written
+        await served.server.registry.resume()
+        await served.poll()
+        assert (settings.store / "folder.json").read_bytes() != written
+
+
 # -- loads that clients ask for
 
 
