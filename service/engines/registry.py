@@ -102,6 +102,7 @@ class Registry:
         self._endings = Endings(self._parts, self.demand)
         evictions = Evictions(self._parts, runtime, self.demand)
         room.idle, room.evict = evictions.idle, evictions.evict
+        self.coming = 0  # models of a folder that the start has yet to look at; the folder counts them
         self._loading = 0  # stored engines whose load after a start has not ended
         self._restoring = 0  # likewise, with those that have never been built
         self._loaded = asyncio.Event()  # set once there are no more of the first,
@@ -281,14 +282,16 @@ class Registry:
         build: BuildOptions | None = None,
         version: int | None = None,
         renew: bool = False,
+        admit: Callable[[Engine], None] | None = None,
         accepted: asyncio.Future[Resolved] | None = None,
     ) -> tuple[Resolved, bool]:
         """Load the engine of a staged plan and keep it, or find the one that exists.
 
         With `build`, what is staged is a model, which the plan is built from first.
 
-        A new version of the name has the next number, or `version` if that is greater. With `renew`,
-        an engine that is loaded with other options is reloaded with these.
+        A new version of the name has the next number, or `version` if that is greater; see Exactly for a
+        `version` that is one. With `renew`, an engine that is loaded with other options is reloaded with
+        these. `admit` gets the loaded engine before a name points to it, and may raise what undoes all.
         Returns what the upload stands for, and whether the engine is new. The staged file is gone
         afterwards, however this ends. Raises what the load raises, InvalidInput for options that do not
         go together, and Conflict for another plan with the same ID or other options than the engine has.
@@ -308,7 +311,9 @@ class Registry:
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
             build=source,
         )
-        adding = self._adding.add(plan, wanted, name, options, version, renew=renew, accepted=accepted)
+        adding = self._adding.add(
+            plan, wanted, name, options, version, renew=renew, admit=admit, accepted=accepted
+        )
         return await self._run(adding)
 
     async def accept(
@@ -363,15 +368,15 @@ class Registry:
         """Make a version of a name current, after loading its engine if it is not READY."""
         await self._run(self._lifecycle.point(name, version))
 
-    async def remove(self, ref: str, *, force: bool = False) -> None:
+    async def remove(self, ref: str, *, force: bool = False, version: int | None = None) -> None:
         """Remove what a reference stands for, and return when it is gone.
 
         By ID: the engine and every version that points to it. By name: the current version of the
-        name, and its engine unless another version points to it. New requests are refused from the
-        beginning; those that were accepted get the drain time. Raises Conflict if a module calls the engine;
-        with `force`, the module is unloaded first, and cannot be loaded until the engine is back.
+        name, or `version`, and its engine unless another version points to it. New requests are refused from
+        the beginning; those that were accepted get the drain time. Raises Conflict if a module calls the
+        engine; with `force`, the module is unloaded first, and cannot be loaded until the engine is back.
         """
-        await self._run(self._endings.remove(ref, force))
+        await self._run(self._endings.remove(ref, force, None if version is None else str(version)))
 
     # -- running
 

@@ -19,6 +19,8 @@ from trtserve.engines.metrics import Metrics
 from trtserve.engines.module_files import ModuleFiles
 from trtserve.engines.registry import Registry
 from trtserve.engines.seam_options import openvino_options, tensorrt_options
+from trtserve.folder.files import open_files
+from trtserve.folder.model_folder import ModelFolder
 from trtserve.http import error_answers
 from trtserve.http.allowed_hosts import AllowedHosts, RefuseForeign, listed_origins
 from trtserve.http.authorize import authorizing
@@ -128,11 +130,15 @@ def create_app(
             watchdog.start()
             try:
                 await services.registry.start()
+                if services.folder is not None:
+                    await services.folder.start()
                 short_way = _short_way(services)
                 app.state.connections = short_way.connections
                 yield {"short_way": short_way}
                 short_way.stop()
             finally:
+                if services.folder is not None:
+                    await services.folder.close()
                 await services.registry.close()
                 if own_trial is not None:
                     await own_trial.close()
@@ -254,6 +260,10 @@ def _assembled(
     if guard is not None:
         guard.names_of = registry.names_of
     exemplars = None if tracing is None else Exemplars(lambda: runtime.stats()[0].total.bounds)
+    folder = None
+    if settings.model_repository is not None:
+        files = open_files(settings.model_repository)
+        folder = ModelFolder(files, settings, store=store, runtime=runtime, registry=registry)
     shared_memory = Regions(settings)
     inflight = InflightBytes(settings.max_inflight_bytes, settings.max_request_bytes)
     return Services(
@@ -263,7 +273,7 @@ def _assembled(
         registry=registry,
         module_files=ModuleFiles(runtime),
         models=Models(registry, runtime),
-        repository=Repository(settings, store, runtime, registry),
+        repository=Repository(settings, store, runtime, registry, folder),
         completions=completions,
         metrics=Metrics(runtime, registry, exemplars),
         inflight=inflight,
@@ -272,6 +282,7 @@ def _assembled(
             settings, runtime, registry, completions, inflight=inflight, shared_memory=shared_memory
         ),
         observer=Observer(settings, tracing=tracing, exemplars=exemplars),
+        folder=folder,
         guard=guard,
         recent_log=recent_log,
     )

@@ -17,7 +17,7 @@ from trtserve.errors import Conflict, Unavailable
 from trtserve.store.check import check_is_store
 from trtserve.store.database import Database, StoredEngine
 from trtserve.store.database_copy import Copy, CopyFile, DamagedCopy
-from trtserve.store.folder import COPY_NAME, Layout, make_folder, sync_folder
+from trtserve.store.folder import COPY_NAME, SERVED_NAME, Layout, make_folder, sync_folder
 from trtserve.store.opening import Beside, Opening
 from trtserve.store.plan_file import check_file, is_plain
 
@@ -59,6 +59,8 @@ def backup(root: Path, target: Path) -> Backup:
     try:
         make_folder(part)
         done = _copied(root, part)
+        with suppress(FileNotFoundError):
+            shutil.copyfile(root / SERVED_NAME, part / SERVED_NAME)
         part.rename(target)
         sync_folder(target.parent)
     except OSError as failure:

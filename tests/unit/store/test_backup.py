@@ -12,8 +12,10 @@ from click.testing import CliRunner, Result
 from tests.fakes.plans import onnx_plan
 from tests.unit.stores import add, aside, built, stage, with_plan
 from trtserve.cli.main import main
+from trtserve.errors import Unavailable
 from trtserve.store import backup as backups
 from trtserve.store.check import check
+from trtserve.store.served_folder import ServedFile, ServedFolder, ServedModel
 from trtserve.store.store import Store
 
 
@@ -50,6 +52,19 @@ def while_copying(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], a
         return copy(root, part, file)
 
     monkeypatch.setattr(backups, "_copy", copy_after_change)
+
+
+def test_a_copy_knows_what_is_from_a_folder_of_models(root: Path, tmp_path: Path) -> None:
+    store = Store(root)
+    add(store, 1, "net")
+    served = ServedFolder(root="models", models={"net": ServedModel(config="stamp")})
+    ServedFile(root).write(served.model_dump_json())
+    assert run("backup", root, tmp_path / "copy").exit_code == 0
+    store.close()
+    assert ServedFile(tmp_path / "copy").read() == served
+    (tmp_path / "copy" / "folder.json").write_text("{")
+    with pytest.raises(Unavailable, match="it is damaged"):
+        ServedFile(tmp_path / "copy").read()
 
 
 def test_an_open_store_is_copied_with_its_engines_names_and_plans(root: Path, tmp_path: Path) -> None:
