@@ -1,4 +1,4 @@
-# CI runs the same commands as people do: .ci/run calls `make lint`, `make test` and `make demo`.
+# CI runs the same commands as people do: .ci/run calls `make lint`, `make test`, `make ray-test` and `make demo`.
 #
 # You need python3 (3.11 or newer, with venv and headers), g++ and make. The build installs everything else,
 # including cmake and ninja, into .venv in this folder.
@@ -33,7 +33,7 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test image image-test test-gpu verify-gpu generated console screenshots dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
+.PHONY: help check build demo run test image image-test ray-test test-gpu verify-gpu generated console screenshots dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -57,6 +57,11 @@ image: ## build the CPU image with docker, podman or buildah (IMAGE=name:tag IMA
 
 image-test: build image ## build the CPU image, and test it in containers with a read-only root (ARGS="-k sigterm")
 	@ENGINE=$(ENGINE) IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/image $(ARGS)
+
+ray-test: build ## run the tests of the Ray Serve application on a real Ray, which it installs (75 MB, 290 MB unpacked)
+	@echo "== tests on Ray"
+	@$(PIP) install -qq $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["ray"])')
+	@$(BIN)/python -m pytest tests/ray $(ARGS)
 
 test-gpu: build ## run the tests that need an NVIDIA GPU; fails without one
 	@REQUIRE_GPU=1 $(BIN)/python -m pytest tests/gpu $(ARGS)
