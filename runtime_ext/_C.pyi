@@ -712,6 +712,14 @@ def write_number_list(data: Buffer, datatype: str) -> bytes:
     same float. Infinities and NaN are null. Releases the GIL if it takes long.
     """
 
+def top_classes(data: Buffer, datatype: str, items: int, count: int, labels: Sequence[str]) -> bytes:
+    """Find the `count` greatest elements of each of `items` equal parts of a tensor, the greatest first.
+
+    Returns the data of a BYTES tensor, `count` elements for each part: "score:index", and ":label" where the
+    index has a label. `count` is at most the elements of a part. BOOL and BYTES are not supported. Releases
+    the GIL while it searches.
+    """
+
 def read_contents(
     message: Buffer, field: int, datatype: str, to: Buffer
 ) -> tuple[int, tuple[str, int, int] | None]:

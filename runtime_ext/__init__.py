@@ -48,6 +48,7 @@ from runtime_ext._C import (
     read_contents,
     read_number_list,
     take_log,
+    top_classes,
     write_number_list,
 )
 from runtime_ext.backends import create_runtime
@@ -126,6 +127,7 @@ __all__ = [
     "read_number_list",
     "shutdown",
     "take_log",
+    "top_classes",
     "unload_engine",
     "wrap",
     "write_number_list",

@@ -1,7 +1,7 @@
 """An engine as the registry knows it: what is stored, and its state."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -11,8 +11,9 @@ from runtime_ext import DATATYPES, EngineInfo, TensorSpec
 from trtserve.engines.progress import Progress
 from trtserve.errors import Conflict
 from trtserve.formats.format import Format
-from trtserve.options.batching import AUTO, NEVER
+from trtserve.options.batching import AUTO, NEVER, read_dims
 from trtserve.options.engine_options import EngineOptions
+from trtserve.options.labels import read_labels
 from trtserve.store.database import StoredEngine
 from trtserve.store.measure import Measure
 
@@ -117,6 +118,25 @@ class Engine:
         if options.max_queue_delay_us == NEVER:
             return 1
         return self.loaded.max_batch_size if options.max_batch_size == AUTO else options.max_batch_size
+
+    @property
+    def joins_first(self) -> bool:
+        """True if requests are joined along dimension 0 of every tensor."""
+        return self.most_items > 1 and not any(read_dims(self.stored.options.batch_dims).values())
+
+    @property
+    def has_batch(self) -> bool:
+        """True if dimension 0 of every tensor is the batch, as where Triton has a max_batch_size."""
+        if self.joins_first:
+            return True
+        specs = (*self.loaded.inputs, *self.loaded.outputs)
+        apart = self.stored.options.max_queue_delay_us == NEVER
+        return apart and all(spec.shape and spec.shape[0] == -1 for spec in specs)
+
+    @property
+    def labels(self) -> Mapping[str, Sequence[str]]:
+        """By the name of an output, what its classes are called."""
+        return read_labels(self.stored.options.labels)
 
     @cached_property
     def most_input_bytes(self) -> int | None:

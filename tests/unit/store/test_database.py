@@ -216,7 +216,7 @@ LACKED = {
 }
 """The columns that each older schema lacks, by its version."""
 
-NEWER = {"residency", "warm_up", "tensors"}  # options that never had a column
+NEWER = {"residency", "warm_up", "tensors", "labels"}  # options that never had a column
 
 
 def turn_back(path: Path, schema: int) -> None:
