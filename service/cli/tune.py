@@ -4,11 +4,13 @@ import math
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
-from trtserve.cli.console import FORMAT
+from trtserve.cli.console import FORMAT, json_option, print_json
+from trtserve.cli.live import screen
 from trtserve.cli.settings import settings_of
 from trtserve.errors import TrtserveError
 from trtserve.settings import MAX_BATCH_SIZE, MAX_DELAY_US
@@ -66,11 +68,12 @@ class _Amount(click.FloatRange):
     help="Requests outstanding.",
 )
 @click.option(
-    "--seconds",
-    type=_Amount(3600),
-    default=1.0,
+    "--budget",
+    "budget_s",
+    type=_Amount(86_400),
+    default=60.0,
     metavar="S",
-    help="Length of one measurement.",
+    help="Seconds for all of it; the more, the more exact.",
 )
 @click.option(
     "--instances",
@@ -96,18 +99,40 @@ class _Amount(click.FloatRange):
 @click.option(
     "--shape", "shapes", multiple=True, metavar="X:N,N…", help="Whole shape of an input, as x:1,3,224,224."
 )
-def tune(ref: str, store: str | None, **asked: Any) -> None:
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.svg|FILE.png",
+    help="Draw throughput over p99 latency; needs the extra trtserve[plot].",
+)
+@json_option
+def tune(ref: str, store: str | None, picture: Path | None, *, as_json: bool, **asked: Any) -> None:
     """Measure which instances, batch size and delay are best for an engine on this machine.
 
-    It takes a plan file, or an engine of a store, even while a server uses the store.
+    It takes a plan file, or an engine of a store, even while a server uses the store. The best row so far is
+    shown whenever there is a better one. Exits with 130 after Ctrl-C.
     """
     settings = settings_of({"store": store})
 
-    from trtserve.tune.sweep import run  # imports torch, which takes seconds: no other command should
+    # These import torch, which takes seconds: no other command should.
+    from trtserve.tune.plot import check_plot, plot
+    from trtserve.tune.tuning import run
+    from trtserve.tune.watcher import Shown
 
     try:
-        report = run(ref, asked, settings, lambda line: click.echo(line, err=True))
+        if picture is not None:
+            check_plot(picture)
+        with screen() as shown:
+            report = run(ref, asked, settings, Shown(shown.line, shown.at))
+        if picture is not None and report.rows:
+            plot(picture, report.title, report.rows, report.best, asked["latency_ms"])
     except TrtserveError as failure:
         raise click.ClickException(str(failure)) from failure
-    click.echo("\n".join(report.lines))
+    except OSError as failure:
+        raise click.ClickException(f"{failure.filename}: {failure.strerror}.") from failure
+    if as_json:
+        print_json(report.document())
+    else:
+        click.echo("\n".join(report.lines()))
     sys.exit(0 if report.complete else 130)  # as shells report Ctrl-C

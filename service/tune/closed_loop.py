@@ -14,7 +14,9 @@ from runtime_ext import Completion, EngineInfo, Error, Prepared, Runtime, Tensor
 from trtserve.codec.datatypes import DATATYPES
 from trtserve.errors import InvalidInput, TrtserveError, of_kind
 
-LEAD_IN = 0.25  # of a measurement's seconds, before it: they do not count, as the load is not yet steady
+LEAD_IN = 0.5
+"""Of a measurement's seconds, before it. They do not count: the load is not yet steady, and the engine may
+make something of the first batches of a size."""
 
 Clock = Callable[[], float]
 """Returns seconds, counted from any starting point."""
@@ -28,6 +30,7 @@ class Sample:
     p50_ms: float  # of the time from a request's arrival at the queue to the end of its execution
     p99_ms: float
     mean_batch: float  # requests an execution
+    seconds: float = 0.0  # that were measured
 
 
 class Request(NamedTuple):
@@ -201,6 +204,7 @@ def sample(ended: Sequence[tuple[int, int]], seconds: float, items: int) -> Samp
         p50_ms=_percentile(latencies, 0.50) / 1e6,
         p99_ms=_percentile(latencies, 0.99) / 1e6,
         mean_batch=len(ended) / sum(1 / max(1, requests) for _, requests in ended),
+        seconds=seconds,
     )
 
 

@@ -164,7 +164,7 @@ def test_the_number_of_outstanding_requests_is_constant(loop: Loop) -> None:
     assert set(runtime.outstanding[4:]) == {4}
     assert runtime.waiting == []
     # One request ends at each reading of the clock, which advances by one second.
-    assert measured == Sample(throughput=1.0, p50_ms=0.003, p99_ms=0.003, mean_batch=1.0)
+    assert measured == Sample(throughput=1.0, p50_ms=0.003, p99_ms=0.003, mean_batch=1.0, seconds=10.0)
 
 
 def test_even_a_short_measurement_has_a_completion(loop: Loop) -> None:
