@@ -1,9 +1,6 @@
 """`trtserve tune`: measure which settings are best for an engine on this machine."""
 
-import math
-import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,42 +8,10 @@ import click
 
 from trtserve.cli.console import FORMAT, json_option, print_json
 from trtserve.cli.live import screen
+from trtserve.cli.numbers import Amount, numbers
 from trtserve.cli.settings import settings_of
 from trtserve.errors import TrtserveError
 from trtserve.settings import MAX_BATCH_SIZE, MAX_DELAY_US
-
-
-def _numbers(least: int, most: int, word: str | None = None) -> Callable[..., tuple[int | str, ...]]:
-    """Reads comma-separated whole numbers, each once, and the word if there is one."""
-
-    def read(_: click.Context, param: click.Parameter, given: str) -> tuple[int | str, ...]:
-        numbers: dict[int | str, None] = {}
-        for part in map(str.strip, given.split(",")):
-            if part == word:
-                numbers[part] = None
-                continue
-            if not re.fullmatch(r"[0-9]{1,9}", part) or not least <= int(part) <= most:
-                also = f" or {word}" if word else ""
-                raise click.BadParameter(
-                    f"{part!r} is not a number from {least} to {most}{also}.", param=param
-                )
-            numbers[int(part)] = None
-        return tuple(numbers)
-
-    return read
-
-
-class _Amount(click.FloatRange):
-    """A number above 0. Of click's own range, nan is a member: it is neither below nor above."""
-
-    def __init__(self, most: float) -> None:
-        super().__init__(0, most, min_open=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        amount = float(super().convert(value, param, ctx))
-        if math.isnan(amount):
-            self.fail(f"{value!r} is not a number above 0, and {self.max:g} at most.", param, ctx)
-        return amount
 
 
 @click.command()
@@ -55,7 +20,7 @@ class _Amount(click.FloatRange):
 @click.option("--format", type=FORMAT, default="auto", help="Format of the plan, if a file is given.")
 @click.option(
     "--latency-ms",
-    type=_Amount(10_000),
+    type=Amount(10_000),
     default=10.0,
     metavar="MS",
     help="Upper bound of the 99th percentile.",
@@ -63,14 +28,14 @@ class _Amount(click.FloatRange):
 @click.option(
     "--concurrency",
     metavar="N,N…",
-    callback=_numbers(1, 10_000),
+    callback=numbers(1, 10_000),
     default="1,8,64",
     help="Requests outstanding.",
 )
 @click.option(
     "--budget",
     "budget_s",
-    type=_Amount(86_400),
+    type=Amount(86_400),
     default=60.0,
     metavar="S",
     help="Seconds for all of it; the more, the more exact.",
@@ -78,21 +43,21 @@ class _Amount(click.FloatRange):
 @click.option(
     "--instances",
     metavar="N,N…",
-    callback=_numbers(1, 256),
+    callback=numbers(1, 256),
     default="1,2",
     help="Numbers of instances to try.",
 )
 @click.option(
     "--batch",
     metavar="N,N…",
-    callback=_numbers(1, MAX_BATCH_SIZE),
+    callback=numbers(1, MAX_BATCH_SIZE),
     default="1,4,16,64",
     help="Batch sizes to try.",
 )
 @click.option(
     "--delay-us",
     metavar="N,N…",
-    callback=_numbers(0, MAX_DELAY_US, "auto"),
+    callback=numbers(0, MAX_DELAY_US, "auto"),
     default="0,500,auto",
     help="Delays to try.",
 )

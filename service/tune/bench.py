@@ -5,10 +5,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, Protocol
 
 from runtime_ext import EngineInfo, Error, Runtime
+from trtserve.client.random_inputs import read_shape
 from trtserve.engines.seam_options import load_options
 from trtserve.formats.backends import runtime_backend
 from trtserve.options.batching import read_dims
-from trtserve.tune.closed_loop import Clock, ClosedLoop, Request, Sample, read_shape, request_for
+from trtserve.tune.closed_loop import Clock, ClosedLoop, Request, Sample, request_for
 from trtserve.tune.target import Asked, Setting, Target
 
 

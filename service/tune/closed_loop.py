@@ -1,7 +1,6 @@
 """A closed loop of requests: a fixed number is always outstanding, from one thread, on one eventfd."""
 
 import math
-import re
 import select
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,14 +41,6 @@ class Request(NamedTuple):
 
 
 # -- what is sent
-
-
-def read_shape(text: str) -> tuple[str, list[int]]:
-    """The name and the shape in `x:1,3,224,224`; the name ends at the last colon. Raises InvalidInput."""
-    found = re.fullmatch(r"(.+):([0-9]{1,18}(?:,[0-9]{1,18})*)?", text, re.DOTALL)
-    if found is None:
-        raise InvalidInput(f"{text!r} is not an input's shape: write it as x:1,3,224,224.")
-    return found[1], [int(dim) for dim in (found[2] or "").split(",") if dim]
 
 
 def request_for(

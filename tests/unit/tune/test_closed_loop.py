@@ -12,8 +12,9 @@ from runtime_ext import Error
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, LoadOptions, ShapeRange, TensorSpec
 from tests.fakes.values import EngineInfo, error
+from trtserve.client.random_inputs import read_shape
 from trtserve.errors import ExecutionFailed, InvalidInput
-from trtserve.tune.closed_loop import ClosedLoop, Request, Sample, read_shape, request_for, sample
+from trtserve.tune.closed_loop import ClosedLoop, Request, Sample, request_for, sample
 
 Loop = Callable[[FakeRuntime], ClosedLoop]
 
