@@ -71,10 +71,7 @@ class Metrics:
     ) -> bytes:
         """On the one thread of scrapes."""
         self._engines.only = wanted.engines
-        try:
-            families = [family for family in self.registry.collect() if wanted.has(family)]
-        finally:
-            self._engines.only = ()
+        families = [family for family in self.registry.collect() if wanted.has(family)]
         return write(families, encode, openmetrics=openmetrics)
 
     def look(self) -> None:
@@ -128,7 +125,7 @@ class EngineCollector(Collector):
         self._registry = registry
         self._seen = _Seen()
         self.further: list[OfStats] = []
-        self.only: Collection[int] = ()  # engines; none: all. Set by Metrics around a collection
+        self.only: Collection[int] = ()  # engines; none: all. Set by Metrics before each page
 
     def look(self) -> None:
         """Read, on the event loop, the state that belongs to it: little, since it is of every engine."""
