@@ -6,6 +6,12 @@ export interface Sample {
   value: number;
 }
 
+/** Where to ask for some metrics only; `id`: of the engines' series only those of this one. */
+export function metricsPath(names: string[], id?: string): string {
+  const asked = names.map((name) => ["name[]", name]);
+  return `metrics?${new URLSearchParams(id === undefined ? asked : [...asked, ["id[]", id]])}`;
+}
+
 const LINE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 const ESCAPES: Record<string, string> = { n: "\n" };
@@ -38,6 +44,9 @@ export interface Buckets {
   bounds: number[];
   counts: number[];
 }
+
+/** The metrics that a Look is read from. */
+export const LOOKED_AT = ["trtserve_requests", "trtserve_request_total_seconds", "trtserve_batch_items", "trtserve_queue_depth"];
 
 /** What is known of one engine at one moment. */
 export interface Look {

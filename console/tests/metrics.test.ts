@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { between, lookAt, parse, quantile } from "../src/metrics.ts";
+import { between, LOOKED_AT, lookAt, metricsPath, parse, quantile } from "../src/metrics.ts";
 
 const page = (requests: number, slow: number, items: number): string => `
 # HELP trtserve_requests_total Requests.
@@ -52,4 +52,12 @@ test("without requests there is no quantile and no batch", () => {
 
 test("a quantile above the last bound is that bound", () => {
   assert.equal(quantile({ bounds: [1, Infinity], counts: [0, 5] }, 0.5), 1);
+});
+
+test("only the metrics that are shown are asked for, of one engine", () => {
+  assert.equal(metricsPath(["a", "b"]), "metrics?name%5B%5D=a&name%5B%5D=b");
+  const asked = new URLSearchParams(metricsPath(LOOKED_AT, "17").split("?")[1]);
+  assert.deepEqual(asked.getAll("id[]"), ["17"]);
+  const names = page(1, 0, 4).matchAll(/^(trtserve_\w+?)(?:_total|_bucket|_sum|_count)?\{/gm);
+  assert.deepEqual(new Set(asked.getAll("name[]")), new Set([...names].map(([, name]) => name)));
 });

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from trtserve.cli.console import FORMAT, json_option, print_json, print_table, server_option, talking_to
+from trtserve.cli.console import (
+    FORMAT,
+    always_json,
+    json_option,
+    print_json,
+    print_table,
+    server_option,
+    talking_to,
+)
 from trtserve.cli.engine_options import engine_options
 from trtserve.client import Client
 from trtserve.errors import Unavailable
@@ -108,6 +116,7 @@ def remove_engines(server: str, refs: tuple[str, ...]) -> None:
 
 @engines.command("show")
 @click.argument("ref", metavar="ID|NAME")
+@always_json
 @server_option
 def show_engine(server: str, ref: str) -> None:
     """Show everything about an engine, as JSON."""

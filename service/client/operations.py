@@ -5,7 +5,7 @@ Client and AsyncClient send them; nothing here does.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
@@ -135,6 +135,11 @@ def stats(name: str | None) -> Operation[list[Row]]:
 def logs(limit: int, level: str) -> Operation[list[Row]]:
     asked = {"limit": limit, "level": level}
     return Operation("GET", "/logs", lambda response: list(response.json()["lines"]), {"params": asked})
+
+
+def metrics(names: Sequence[str], ids: Sequence[int]) -> Operation[str]:
+    asked = {"name[]": list(names), "id[]": list(ids)}
+    return Operation("GET", "/metrics", lambda response: response.text, {"params": asked})
 
 
 def version() -> Operation[Row]:

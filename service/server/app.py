@@ -36,7 +36,7 @@ from trtserve.inference.inflight import InflightBytes
 from trtserve.inference.shared_memory import Regions
 from trtserve.oip.models import Models
 from trtserve.oip.repository import Repository
-from trtserve.oip.triton_metrics import TritonCollector
+from trtserve.oip.triton_metrics import TritonGpus, TritonModels
 from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
 from trtserve.recent_log import RecentLog
@@ -291,11 +291,13 @@ def _assembled(
 def _add_collectors(services: Services) -> None:
     metrics, gpus = services.metrics, GpuCollector()
     metrics.add(ProcessCollector(services))
-    metrics.add(gpus)
     metrics.add(TraceCollector(services.observer.tracing))
     if services.settings.triton_metrics:
-        triton = TritonCollector(services.runtime, services.registry, gpus)
-        metrics.add(triton, triton.look)
+        models = TritonModels(services.registry)
+        metrics.add_of_stats(models.families, models.look)
+        metrics.add(TritonGpus(gpus))
+    else:
+        metrics.add(gpus)
 
 
 def _short_way(services: Services) -> ShortWay:

@@ -1,10 +1,11 @@
 """`trtserve store backup` of stores that a server has open, and `trtserve store gc`."""
 
 import hashlib
+import io
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -214,10 +215,38 @@ def test_a_backup_that_fails_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfileobj", full)
+    monkeypatch.setattr(os, "fsync", full)
     result = run("backup", root, tmp_path / "copy")
     assert result.exit_code == 1
-    assert "No space left on device" in result.output
+    assert f"The backup {tmp_path / 'copy'} cannot be written: No space left on device." in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+class Broken(io.BufferedReader):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("fails", ["open", "read"])
+def test_a_plan_that_cannot_be_read_is_not_told_as_a_failure_to_write(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    store = Store(root)
+    plan = store.plan_path(add(store, 1))
+    store.close()
+    opened = Path.open
+
+    def failing(path: Path, *how: Any, **more: Any) -> Any:
+        if path != plan:
+            return opened(path, *how, **more)
+        if fails == "open":
+            raise OSError(5, "Input/output error")
+        return Broken(io.FileIO(plan))
+
+    monkeypatch.setattr(Path, "open", failing)
+    result = run("backup", root, tmp_path / "copy")
+    assert result.exit_code == 1
+    assert f"Error: {plan} cannot be read, so there is no backup: Input/output error.\n" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
