@@ -20,6 +20,10 @@ AUTO_DELAY: Final[int]
 AUTO_BATCH_SIZE: Final[int]
 """The value of `max_batch_size` for an engine that is batched if it can be."""
 
+BESIDE: Final[int]
+"""Added to an engine's ID: the place beside it, where its next life is loaded while it serves. Methods of
+Runtime that say so take it in place of an ID; see exchange()."""
+
 KINDS: Final[tuple[str, ...]]
 """InvalidInput, NotFound, Conflict, TooLarge, QueueFull, Cancelled, ExecutionFailed, Unsupported,
 Unavailable, DeadlineExceeded."""
@@ -450,7 +454,9 @@ class Runtime:
         `tensors` as in LoadOptions. It needs no engine. InvalidInput if the module is at fault."""
     def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
         """Blocks. Deserialize the plan file, build the wrapper, start the instances. NotFound if it uses an
-        engine that is not loaded."""
+        engine that is not loaded. With BESIDE, the engine of this ID goes on serving, and nobody finds the
+        new one: warm_up(), write_compiled(), unload(), memory(), engine(), stop_joining() and condition()
+        take it by the same number."""
     def warm_up(
         self,
         id: int,
@@ -474,6 +480,10 @@ class Runtime:
         have not ended by then are interrupted and left behind: they keep their threads and memory until they
         end. With `keep_counts`, what stats() says of the engine stays, and its next load goes on with it.
         NotFound for an unknown ID, Conflict if another engine uses this one."""
+    def exchange(self, id: int) -> None:
+        """Let an engine and the one beside it change places: requests that are submitted from now on go to
+        the other, and operators and modules find it. What was accepted before ends where it is, and counts as
+        before: statistics go on. NotFound if one is missing; Conflict if one is being unloaded."""
     def forget(self, id: int) -> None:
         """Drop the counts that an unload has kept."""
     def memory(self, id: int) -> dict[str, dict[str, int]]:

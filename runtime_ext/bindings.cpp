@@ -230,8 +230,8 @@ void bind_runtime(py::module_& module) {
           "path"_a, "tensors"_a = "", NoGil())
       .def(
           "load",
-          [](Runtime& runtime, EngineId id, const std::string& plan, const std::string& backend,
-             const LoadOptions& options) { return info_of(runtime, *runtime.load(id, plan, backend, options)); },
+          [](Runtime& runtime, EngineId place, const std::string& plan, const std::string& backend,
+             const LoadOptions& options) { return info_of(runtime, *runtime.load(place, plan, backend, options)); },
           "id"_a, "plan"_a, "backend"_a, "options"_a, NoGil())
       .def(
           "warm_up",
@@ -258,6 +258,8 @@ void bind_runtime(py::module_& module) {
             runtime.unload(id, nanoseconds(drain_seconds), keep_counts);
           },
           "id"_a, "drain_seconds"_a = 30.0, "keep_counts"_a = false, NoGil())
+      // Keeps the GIL: a request that is submitted now must go where the caller thinks it does.
+      .def("exchange", &Runtime::exchange, "id"_a)
       .def(
           "forget", [](Runtime& runtime, EngineId id) { runtime.scheduler().forget(id); }, "id"_a, NoGil())
       .def(
@@ -372,6 +374,7 @@ PYBIND11_MODULE(_C, module) {
   trtserve::bind_inspection(module);
   trtserve::bind_completion(module);
   trtserve::bind_stats(module);
+  module.attr("BESIDE") = trtserve::kBeside;
   trtserve::bind_log(module);
   trtserve::bind_clock(module);
   trtserve::bind_runtime(module);

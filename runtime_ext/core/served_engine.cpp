@@ -44,8 +44,9 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, cons
       rules_(batch_rules(*engine_)),
       output_names_(names_of(engine_->outputs())),
       replicas_(*engine_, parts),
-      counts_(std::move(former)),
-      stats_(*counts_.requests),
+      requests_(std::move(former.requests)),
+      stats_(*requests_),
+      former_(std::move(former.backend)),
       last_used_(clock_->glance()),
       failures_(engine_->label()),
       calls_(rules_, replicas_, stats_, *clock_,
@@ -58,14 +59,30 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, cons
 
 std::map<std::string, int64_t> ServedEngine::counters() const {
   auto counters = engine_->counters();
-  for (const auto& [name, count] : counts_.backend) counters[name] += count;
+  const std::lock_guard lock(former_mutex_);
+  for (const auto& [name, count] : former_) counters[name] += count;
   return counters;
 }
 
 Counts ServedEngine::counts() const {
-  Counts counts{counts_.requests, counters()};
+  Counts counts{requests_, counters()};
   std::erase_if(counts.backend, [](const auto& number) { return is_gauge(number.first); });
   return counts;
+}
+
+void ServedEngine::follow(const ServedEngine& former) {
+  auto counted = former.counts().backend;
+  const std::lock_guard lock(former_mutex_);
+  former_ = std::move(counted);
+  follows_ = former.number_;
+}
+
+void ServedEngine::former_ended(const ServedEngine& former) {
+  auto counted = former.counts().backend;
+  const std::lock_guard lock(former_mutex_);
+  if (follows_ != former.number_) return;
+  former_ = std::move(counted);
+  follows_ = 0;
 }
 
 std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShape>& tensors) {
@@ -295,7 +312,8 @@ void ServedEngine::stop_joining(std::string why) {
 }
 
 void ServedEngine::batch_undivided() {
-  if (stats_.batch_undivided() != kUndividedBatches) return;
+  stats_.batch_undivided();
+  if (++undivided_ != kUndividedBatches) return;
   stop_joining("the outputs of its batches did not have one item for each input item");
   log(Severity::Warning, "executions",
       c10::str("requests for ", engine_->label(), " run one by one from now on: the outputs of ", kUndividedBatches,

@@ -80,6 +80,11 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   std::map<std::string, int64_t> counters() const;
   /// What the engine's next life goes on counting in.
   Counts counts() const;
+  /// From now on this one serves in place of `former`, whose requests it counts with already, and whose backend counts
+  /// in it.
+  void follow(const ServedEngine& former);
+  /// Takes over what the backend of `former`, which has ended, counted last, if this one follows it.
+  void former_ended(const ServedEngine& former);
   /// The accepted requests that have not ended.
   size_t open_requests() const { return executions_->open(); }
   /// How long ago a request was submitted or a call began last, or, before the first, the engine was loaded.
@@ -129,8 +134,12 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   const BatchRules rules_;
   const OutputNames output_names_;
   ServedReplicas replicas_;
-  const Counts counts_;
-  RequestStats& stats_;  // of counts_
+  const std::shared_ptr<RequestStats> requests_;
+  RequestStats& stats_;  // *requests_
+  mutable std::mutex former_mutex_;
+  std::map<std::string, int64_t> former_;  // guarded by former_mutex_: the backend's counters of the former lives
+  uint64_t follows_ = 0;                   // guarded by former_mutex_: the number_ of the one in whose place it serves
+  std::atomic<uint64_t> undivided_{0};     // batches of this life whose outputs could not be divided
   std::atomic<TimePoint> last_used_;
   FailureLog failures_;
   ServedCalls calls_;

@@ -73,9 +73,9 @@ void RequestStats::execution_failed() {
   ++numbers_.failed_executions;
 }
 
-uint64_t RequestStats::batch_undivided() {
+void RequestStats::batch_undivided() {
   const std::lock_guard lock(mutex_);
-  return ++numbers_.undivided_batches;
+  ++numbers_.undivided_batches;
 }
 
 bool is_gauge(const std::string& name) {

@@ -105,8 +105,8 @@ class RequestStats {
   void called(int64_t items, const ExecutionTimes& times, std::chrono::milliseconds wall_time);
 
   void execution_failed();
-  /// Counts a batch whose outputs could not be divided. Returns their number so far.
-  uint64_t batch_undivided();
+  /// Counts a batch whose outputs could not be divided.
+  void batch_undivided();
 
   /// Counts a request that failed, `after` its arrival.
   void failed(Kind kind, Nanoseconds after);

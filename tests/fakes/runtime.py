@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
-from runtime_ext import Error
+from runtime_ext import BESIDE, Error
 from tests.fakes.values import (
     INFER_NS,
     INPUT_NS,
@@ -65,7 +65,7 @@ def times_of(waiting: "Waiting") -> tuple[int, int, int, int, int, int]:
 @dataclass
 class Waiting:
     ticket: int
-    engine: int
+    engine: int  # its place
     inputs: Sequence[Input]
     priority: int = NORMAL
     arrival_ns: int = 0
@@ -115,12 +115,13 @@ class FakeRuntime:
         self.unloading: list[int] = []  # engines whose unload has begun
         self.unloads: list[tuple[int, float]] = []  # unloads that have ended, in order
         self.cancelled: list[int] = []
+        self.takers: dict[int, EngineInfo] = {}  # by ticket, the engine that accepted the request
         self.timeouts: list[int | None] = []
         self.priorities: list[int] = []
-        self.closed = self.holds_short = False
+        self.closed = self.holds_short = self._held = False
         self._backends = list(backends)
         self._lock = threading.Lock()
-        self._engines: dict[int, EngineInfo] = {}
+        self._engines: dict[int, EngineInfo] = {}  # by place: the ID, and beside one that serves with BESIDE
         self._stats: dict[int, EngineStats] = {}
         self._former: dict[int, EngineStats] = {}  # of engines that were unloaded with keep_counts
         self._uses = 0  # loads and submits
@@ -128,7 +129,6 @@ class FakeRuntime:
         self._waiting: dict[int, Waiting] = {}
         self._completions: list[Completion] = []
         self._next_ticket = 1
-        self._held = False
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def end(self) -> None:
@@ -214,7 +214,7 @@ class FakeRuntime:
                 raise error("NotFound", f"Engine {id} calls engine {missing[0]}, which is not loaded.")
             devices = self._place(options.device)
             info = EngineInfo(
-                id=id,
+                id=id & ~BESIDE,
                 name=options.name,
                 backend=backend,
                 device=",".join(devices),
@@ -226,6 +226,8 @@ class FakeRuntime:
                 uses=uses,
             )
             self._engines[id] = info
+            if id & BESIDE:
+                return info
             former = self._former.pop(id, None)
             self._stats[id] = former or EngineStats(id, options.name, info.instances)
             self._stats[id].instances = info.instances
@@ -281,18 +283,27 @@ class FakeRuntime:
             self.unloads.append((id, drain_seconds))
             del self._engines[id]
             del self.leases[id]
-            stats = self._stats.pop(id)
-            if keep_counts:
+            stats = self._stats.pop(id, None)
+            if keep_counts and stats is not None:
                 stats.instances = 0
                 self._former[id] = stats
         for waiting in [w for w in self._waiting.values() if w.engine == id]:
             self._complete(waiting, Completion(waiting.ticket, "Unavailable", f"Engine {id} was unloaded."))
 
+    def exchange(self, id: int) -> None:
+        engine, other = self.engine(id), self.engine(id | BESIDE)
+        with self._lock:
+            self._engines[id], self._engines[id | BESIDE] = other, engine
+            self._stats[id].instances = other.instances
+            for waiting in self._waiting.values():
+                if waiting.engine & ~BESIDE == id:
+                    waiting.engine ^= BESIDE
+
     def forget(self, id: int) -> None:
         self._former.pop(id, None)
 
     def memory(self, id: int) -> dict[str, dict[str, int]]:
-        weights = self.memory_bytes.get(id, MEMORY_BYTES) - CONTEXT_BYTES
+        weights = self.memory_bytes.get(id & ~BESIDE, MEMORY_BYTES) - CONTEXT_BYTES
         return {device: {"weights": weights, "contexts": CONTEXT_BYTES} for device in self.engine(id).devices}
 
     def device_memory(self, device: str) -> tuple[int, int] | None:
@@ -360,6 +371,7 @@ class FakeRuntime:
             self._next_ticket += 1
         waiting = Waiting(ticket, id, inputs, priority, time.monotonic_ns())
         self._waiting[ticket] = waiting
+        self.takers[ticket] = info
         self._stats[id].queue_depth += 1
         if not self._held:
             self._run(waiting)
@@ -449,7 +461,7 @@ class FakeRuntime:
 
     def _complete(self, waiting: Waiting, completion: Completion) -> None:
         del self._waiting[waiting.ticket]
-        stats = self._stats.get(waiting.engine)
+        stats = self._stats.get(waiting.engine & ~BESIDE)
         if stats is not None:
             stats.queue_depth -= 1
             stats.count(completion.kind)
