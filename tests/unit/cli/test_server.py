@@ -32,6 +32,19 @@ def test_a_model_is_unloaded_loaded_and_reloaded(url: str, plan: Path) -> None:
     assert state() == "READY"
 
 
+def test_options_are_set_while_the_engine_serves(url: str, plan: Path) -> None:
+    trtserve("engines", "add", plan, "--name", "net", "--instances", "2", "--server", url)
+    told = trtserve(
+        "engines", "set", "net", "--max-queue-size", "9", "--default", "instances", "--server", url
+    )
+    assert told.stdout.endswith(" is READY, with max_queue_size, instances as asked for.\n")
+    shown = json.loads(trtserve("engines", "show", "net", "--server", url).stdout)
+    assert (shown["max_queue_size"], shown["change"]["options"]["max_queue_size"]) == (9, 9)
+    nothing = trtserve("engines", "set", "net", "--server", url)
+    assert nothing.exit_code == 2
+    assert "what is to change?" in nothing.output
+
+
 def test_stats_count_the_requests_of_a_model(url: str, plan: Path, tmp_path: Path) -> None:
     trtserve("engines", "add", plan, "--name", "net", "--server", url)
     np.save(tmp_path / "x.npy", np.ones((1, 4), np.float32))
