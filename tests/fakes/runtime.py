@@ -295,6 +295,8 @@ class FakeRuntime:
         with self._lock:
             self._engines[id], self._engines[id | BESIDE] = other, engine
             self._stats[id].instances = other.instances
+            if id | BESIDE in self.memory_bytes:
+                self.memory_bytes[id] = self.memory_bytes.pop(id | BESIDE)
             for waiting in self._waiting.values():
                 if waiting.engine & ~BESIDE == id:
                     waiting.engine ^= BESIDE
@@ -303,7 +305,8 @@ class FakeRuntime:
         self._former.pop(id, None)
 
     def memory(self, id: int) -> dict[str, dict[str, int]]:
-        weights = self.memory_bytes.get(id & ~BESIDE, MEMORY_BYTES) - CONTEXT_BYTES
+        bytes = self.memory_bytes.get(id & ~BESIDE, MEMORY_BYTES)
+        weights = self.memory_bytes.get(id, bytes) - CONTEXT_BYTES
         return {device: {"weights": weights, "contexts": CONTEXT_BYTES} for device in self.engine(id).devices}
 
     def device_memory(self, device: str) -> tuple[int, int] | None:

@@ -222,6 +222,16 @@ async def test_an_engine_that_is_not_resident_has_the_options_from_its_next_load
         assert server.runtime.engine(id).instances == 3
 
 
+async def test_an_engine_holds_what_its_new_options_take(settings: Settings) -> None:
+    async with serving(settings) as server:
+        id, residency = await net(server), server.registry.residency
+        before = residency.resident()["cpu"]
+        server.runtime.memory_bytes[id | BESIDE] = before // 2
+        await change(server, instances=1)
+        assert residency.resident()["cpu"] == before // 2
+        assert residency.last(id) == {"cpu": before // 2}
+
+
 async def test_a_failed_engine_is_loaded_with_the_options(settings: Settings) -> None:
     async with serving(settings) as server:
         await net(server)
