@@ -284,7 +284,12 @@ class BatchStats:
     def compute_output(self) -> Duration: ...
 
 class EngineStats:
-    """The numbers of one engine since it was loaded, and in former lives whose counts were kept.
+    """The numbers of one engine under one of the names that prepare() was told, since it was loaded, and in
+    former lives whose counts were kept.
+
+    An execution whose requests called it by several names counts for that of the first, and its items for
+    those of their requests: sums over the names are those of the engine. What an engine has only once
+    (`calls`, `counters`, `queue_depth`, `instances` and what follows) is in its own.
 
     Executions, and the times of requests in them, count only if they succeeded: a request whose batch failed
     counts for the execution that it then had alone, and the time of the first is queue time. So `queue`,
@@ -297,6 +302,9 @@ class EngineStats:
     def id(self) -> int: ...
     @property
     def name(self) -> str: ...
+    @property
+    def is_own(self) -> bool:
+        """True for the name that it was loaded with at first, which may be empty, and for who gave none."""
     @property
     def outcomes(self) -> dict[str, int]:
         """Requests by outcome: "Success" or a kind. Refusals at submit count too."""
@@ -514,9 +522,12 @@ class Runtime:
         the engine up again in a process that has imported this package. Unavailable if a write fails."""
     def script_module(self, id: int) -> torch.ScriptModule:
         """The wrapper, whose graph calls `trt::execute_engine`; see runtime_ext.module."""
-    def prepare(self, id: int, tensors: Sequence[tuple[str, str, Sequence[int]]]) -> Prepared:
+    def prepare(
+        self, id: int, tensors: Sequence[tuple[str, str, Sequence[int]]], name: str = ...
+    ) -> Prepared:
         """Check a description of inputs, (name, datatype, shape) in any order, once for all requests that
-        share it. The result is valid while the engine is loaded."""
+        share it. The result is valid while the engine is loaded. `name`: what these requests call the engine,
+        and count for; "": its own. The first 64 of an engine are counted apart."""
     def submit(
         self,
         prepared: Prepared,
@@ -558,7 +569,8 @@ class Runtime:
         call. Call it after submit(), once whatever else has arrived is submitted too, on the same thread.
         Requests that others have joined run in other threads."""
     def stats(self) -> list[EngineStats]:
-        """Of the loaded engines, and of those whose counts an unload has kept: these have no instances."""
+        """Of the loaded engines, and of those whose counts an unload has kept: these have no instances. Of
+        each name by which an engine was called; its own comes first."""
     def condition(self, id: int) -> Condition:
         """NotFound for an unknown ID."""
     def left_behind(self) -> tuple[int, int]:

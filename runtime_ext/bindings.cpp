@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <memory>
 
 #include <ATen/Context.h>
@@ -104,8 +105,9 @@ Ticket submit_message(Runtime& runtime, const Prepared& prepared, std::shared_pt
   return queued(runtime, prepared, make_request(prepared, std::move(message)), timeout_ns, priority);
 }
 
-Prepared prepare(const Runtime& runtime, EngineId id, const std::vector<DescribedTensor>& tensors) {
-  return {id, runtime.scheduler().sign(id, tensor_shapes(tensors))};
+Prepared prepare(const Runtime& runtime, EngineId id, const std::vector<DescribedTensor>& tensors,
+                 const std::string& name) {
+  return {id, runtime.scheduler().sign(id, tensor_shapes(tensors), name)};
 }
 
 /// For Python, without those that only return an owner: it is destroyed here, with the GIL.
@@ -318,7 +320,7 @@ void bind_runtime(py::module_& module) {
       .def(
           "script_module",
           [](const Runtime& runtime, EngineId id) { return make_wrapper(*runtime.manager().find(id)); }, "id"_a)
-      .def("prepare", &prepare, "id"_a, "tensors"_a)
+      .def("prepare", &prepare, "id"_a, "tensors"_a, "name"_a = "")
       .def("submit", &submit, "prepared"_a, "data"_a, "offset"_a = 0, "timeout_ns"_a = std::nullopt, "priority"_a = 1)
       .def("submit_message", &submit_message, "prepared"_a, "message"_a, "timeout_ns"_a = std::nullopt,
            "priority"_a = 1)
@@ -341,8 +343,11 @@ void bind_runtime(py::module_& module) {
           "stats",
           [](const Runtime& runtime) {
             std::vector<EngineStats> stats;
-            for (const auto& served : runtime.scheduler().served()) stats.emplace_back(*served);
-            for (const auto& former : runtime.scheduler().former()) stats.emplace_back(former);
+            const auto add = [&stats](std::vector<EngineStats> more) {
+              std::move(more.begin(), more.end(), std::back_inserter(stats));
+            };
+            for (const auto& served : runtime.scheduler().served()) add(stats_of(*served));
+            for (const auto& former : runtime.scheduler().former()) add(stats_of(former));
             return stats;
           },
           NoGil())

@@ -71,8 +71,9 @@ DevicePart Scheduler::part_of(at::Device device) {
   return part;
 }
 
-std::shared_ptr<const Signature> Scheduler::sign(EngineId place, const std::vector<TensorShape>& tensors) const {
-  return find(place)->sign(tensors);
+std::shared_ptr<const Signature> Scheduler::sign(EngineId place, const std::vector<TensorShape>& tensors,
+                                                 const std::string& called) const {
+  return find(place)->sign(tensors, called);
 }
 
 Ticket Scheduler::submit(EngineId id, Request&& request, std::optional<Nanoseconds> timeout) {
@@ -138,7 +139,7 @@ size_t Scheduler::stop(EngineId place, Nanoseconds drain, bool keep_counts) {
   if (serving != served_.end()) {
     serving->second->former_ended(*served);
   } else if (keep_counts) {
-    former_.insert_or_assign(id, Former{id, served->engine().name(), served->counts()});
+    former_.insert_or_assign(id, Former{id, served->counts()});
   }
   return left_behind;
 }

@@ -34,7 +34,8 @@ class Scheduler {
   void exchange(EngineId id);
 
   /// Checks a request's description of its inputs; see ServedEngine::sign. NotFound for an unknown ID.
-  std::shared_ptr<const Signature> sign(EngineId place, const std::vector<TensorShape>& tensors) const;
+  std::shared_ptr<const Signature> sign(EngineId place, const std::vector<TensorShape>& tensors,
+                                        const std::string& called) const;
 
   /// Queues a request whose signature, data, owner and priority are set. On a refusal (an Error of any kind) the
   /// request still belongs to the caller.
@@ -60,7 +61,6 @@ class Scheduler {
   /// The counts of an engine that is out of service.
   struct Former {
     EngineId id;
-    std::string name;
     Counts counts;
   };
   std::vector<Former> former() const;

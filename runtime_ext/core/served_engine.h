@@ -50,7 +50,8 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   void count_calls() { engine_->count_calls(std::shared_ptr<CallCounter>(shared_from_this(), &calls_)); }
 
   /// Checks a request's description of its inputs. InvalidInput if it does not fit the engine; refusals are counted.
-  std::shared_ptr<const Signature> sign(const std::vector<TensorShape>& tensors);
+  /// `called`: the name by which the client calls the engine; empty: its own.
+  std::shared_ptr<const Signature> sign(const std::vector<TensorShape>& tensors, const std::string& called);
 
   /// Queues a request. Throws QueueFull, Unavailable, or InvalidInput: a signature from an earlier load of the engine
   /// is checked anew. Refusals are counted; the request then still belongs to the caller.
@@ -75,7 +76,7 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   /// their number.
   size_t stop(Nanoseconds drain);
 
-  RequestNumbers stats() const { return stats_.snapshot(); }
+  std::vector<NamedNumbers> stats() const { return stats_.snapshot(); }
   /// The backend's counters, in which its former lives count, and gauges.
   std::map<std::string, int64_t> counters() const;
   /// What the engine's next life goes on counting in.

@@ -35,7 +35,9 @@ def list_engines(server: str, *, as_json: bool) -> None:
 
 
 def _cell(engine: dict[str, Any], column: str) -> object:
-    """A cell of the table; the state of a build says how far it is."""
+    """A cell of the table: of all names of an engine, and of a build how far it is."""
+    if column in {"name", "version"}:
+        return ", ".join(str(known[column]) for known in engine["names"]) or None
     if column == "state" and engine["state"] == "BUILDING" and engine["build"]["percent"] is not None:
         return f"BUILDING {engine['build']['percent']:.0f}%"
     return engine[column]

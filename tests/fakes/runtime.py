@@ -69,6 +69,7 @@ class Waiting:
     inputs: Sequence[Input]
     priority: int = NORMAL
     arrival_ns: int = 0
+    name: str = ""  # by which the client called the engine
 
 
 class FakeRuntime:
@@ -341,12 +342,12 @@ class FakeRuntime:
         with open(fd, "wb", closefd=False) as file:
             file.write(self.module_bytes(id) + b" with " + Path(plan).read_bytes())
 
-    def prepare(self, id: int, tensors: Sequence[Tensor]) -> Prepared:
+    def prepare(self, id: int, tensors: Sequence[Tensor], name: str = "") -> Prepared:
         expected = {spec.name for spec in self.engine(id).inputs}
         if {name for name, *_ in tensors} != expected:
-            self._stats[id].count("InvalidInput")
+            self._stats[id].called(name).count("InvalidInput")
             raise error("InvalidInput", f"The inputs of engine {id} are {', '.join(sorted(expected))}.")
-        return Prepared(id, tuple(tensors))
+        return Prepared(id, tuple(tensors), name)
 
     def submit(
         self,
@@ -361,9 +362,9 @@ class FakeRuntime:
         inputs = prepared.inputs(data, offset)
         id = prepared.engine
         info = self.engine(id)
-        self.prepare(id, prepared.tensors)  # again: the ID may have been reloaded since
+        self.prepare(id, prepared.tensors, prepared.name)  # again: the ID may have been reloaded since
         if self._stats[id].queue_depth >= info.max_queue_size:
-            self._stats[id].count("QueueFull")
+            self._stats[id].called(prepared.name).count("QueueFull")
             sentence = f"The queue of engine {id} is full ({info.max_queue_size} requests)."
             raise error("QueueFull", sentence, self.retry_after)
         self._use(id)
@@ -372,7 +373,7 @@ class FakeRuntime:
         with self._lock:
             ticket = self._next_ticket
             self._next_ticket += 1
-        waiting = Waiting(ticket, id, inputs, priority, time.monotonic_ns())
+        waiting = Waiting(ticket, id, inputs, priority, time.monotonic_ns(), prepared.name)
         self._waiting[ticket] = waiting
         self.takers[ticket] = info
         self._stats[id].queue_depth += 1
@@ -410,7 +411,8 @@ class FakeRuntime:
         return []
 
     def stats(self) -> list[EngineStats]:
-        return [*self._stats.values(), *self._former.values()]
+        engines = [*self._stats.values(), *self._former.values()]
+        return [each for stats in engines for each in (stats, *stats.others.values())]
 
     def condition(self, id: int) -> Condition:
         if id in self.conditions:
@@ -467,7 +469,7 @@ class FakeRuntime:
         stats = self._stats.get(waiting.engine & ~BESIDE)
         if stats is not None:
             stats.queue_depth -= 1
-            stats.count(completion.kind)
+            stats.called(waiting.name).count(completion.kind)
         with self._lock:
             self._completions.append(completion)
         os.eventfd_write(self._fd, 1)

@@ -18,6 +18,13 @@ def test_lists_are_json_for_programs(url: str, plan: Path) -> None:
     assert json.loads(trtserve("names", "set", "net", "1", "--json", "--server", url).stdout) == name
 
 
+def test_an_engine_that_names_share_is_listed_with_all_of_them(url: str, plan: Path) -> None:
+    for name in ("net", "alias"):
+        trtserve("engines", "add", plan, "--name", name, "--server", url)
+    _, row = trtserve("engines", "ls", "--server", url).stdout.splitlines()
+    assert "alias, net  1, 1" in row
+
+
 def test_a_model_is_unloaded_loaded_and_reloaded(url: str, plan: Path) -> None:
     trtserve("engines", "add", plan, "--name", "net", "--server", url)
 
