@@ -58,18 +58,22 @@ export interface Look {
   queue: number;
 }
 
-/** What one engine's samples say. `at`: seconds, from any clock that only goes forward. */
+/** What one engine's samples say, under all its names together. `at`: seconds, from any clock that only goes forward. */
 export function lookAt(samples: Sample[], id: string, at: number): Look {
   const look: Look = { at, requests: {}, total: { bounds: [], counts: [] }, items: 0, executions: 0, queue: 0 };
   for (const { name, labels, value } of samples) {
     if (labels.id !== id) continue;
-    if (name === "trtserve_requests_total") look.requests[labels.outcome ?? ""] = value;
-    else if (name === "trtserve_request_total_seconds_bucket") {
-      look.total.bounds.push(number(labels.le ?? ""));
-      look.total.counts.push(value);
-    } else if (name === "trtserve_batch_items_sum") look.items = value;
-    else if (name === "trtserve_batch_items_count") look.executions = value;
-    else if (name === "trtserve_queue_depth") look.queue = value;
+    if (name === "trtserve_requests_total") {
+      const outcome = labels.outcome ?? "";
+      look.requests[outcome] = (look.requests[outcome] ?? 0) + value;
+    } else if (name === "trtserve_request_total_seconds_bucket") {
+      const bound = number(labels.le ?? "");
+      const known = look.total.bounds.indexOf(bound);
+      const i = known < 0 ? look.total.bounds.push(bound) - 1 : known;
+      look.total.counts[i] = (look.total.counts[i] ?? 0) + value;
+    } else if (name === "trtserve_batch_items_sum") look.items += value;
+    else if (name === "trtserve_batch_items_count") look.executions += value;
+    else if (name === "trtserve_queue_depth") look.queue += value;
   }
   return look;
 }

@@ -39,6 +39,14 @@ test("rates and quantiles are those between two looks, of one engine", () => {
   assert.equal(point.batch, 4);
 });
 
+test("an engine that names share is the sum over them", () => {
+  const other = page(30, 3, 120).replaceAll('engine="net"', 'engine="alias"').replace(/.*queue_depth.*\n/, "");
+  const look = lookAt(parse(page(100, 10, 400) + other), "1", 0);
+  assert.deepEqual(look.requests, { Success: 130, ExecutionFailed: 0 });
+  assert.deepEqual(look.total, { bounds: [0.001, 0.01, Infinity], counts: [117, 130, 130] });
+  assert.deepEqual([look.items, look.executions, look.queue], [520, 130, 3]);
+});
+
 test("a counter that began anew counts from zero", () => {
   const point = between(lookAt(parse(page(500, 0, 400)), "1", 0), lookAt(parse(page(10, 0, 40)), "1", 1));
   assert.equal(point.throughput, 10);

@@ -126,6 +126,20 @@ class AsyncClient:
         """An engine by its name or ID."""
         return await self._run(operations.engine(ref))
 
+    async def change(self, ref: str | int, *, in_place: bool = False, **options: Any) -> Row:
+        """Give an engine other options while it serves; the engine once it has them.
+
+        None stands for the server's setting or default. `in_place`: load it only once it is unloaded, which
+        needs no memory for two, but refuses requests. Raises why it has its former options still.
+        """
+        engine = await self._run(operations.change(ref, options, in_place=in_place))
+        while operations.is_changing(engine):
+            await self._sleep(LOOKS_EVERY_S)
+            engine = await self.engine(engine["id"])
+        if failure := operations.unchanged(engine):
+            raise failure
+        return engine
+
     async def remove(self, ref: str | int) -> None:
         """Remove an engine; returns when it has drained."""
         await self._run(operations.remove(ref))

@@ -73,6 +73,15 @@ def upload(plan: Upload, options: Options) -> Operation[Uploaded]:
     return Operation("POST", "/engines", read, {"params": asked, "headers": headers}, plan)
 
 
+def change(ref: str | int, options: Options, *, in_place: bool) -> Operation[Row]:
+    asked = {name: _option(value) for name, value in options.items()}
+    sent = {
+        "params": {"in_place": str(in_place).lower()},
+        "headers": {"Prefer": "respond-async, wait=10", "Content-Type": "application/merge-patch+json"},
+    }
+    return Operation("PATCH", _path("engines", ref), _json, sent, json.dumps(asked).encode())
+
+
 def _option(value: Any) -> Any:
     return ("on" if value else "off") if isinstance(value, bool) else value
 
@@ -153,6 +162,16 @@ def ready() -> Operation[None]:
 
 def is_under_way(engine: Row) -> bool:
     return engine["state"] in {"BUILDING", "LOADING"}
+
+
+def is_changing(engine: Row) -> bool:
+    return engine["change"] is not None and engine["change"]["state"] in {"WAITING", "LOADING", "DRAINING"}
+
+
+def unchanged(engine: Row) -> TrtserveError | None:
+    """Why an engine whose change has ended has the options that it had; None if it has the new ones."""
+    change = engine["change"]
+    return Unavailable(change["reason"]) if change is not None and change["state"] == "FAILED" else None
 
 
 def unserved(engine: Row) -> TrtserveError | None:

@@ -126,6 +126,20 @@ class Client:
         """An engine by its name or ID."""
         return self._run(operations.engine(ref))
 
+    def change(self, ref: str | int, *, in_place: bool = False, **options: Any) -> Row:
+        """Give an engine other options while it serves; the engine once it has them.
+
+        None stands for the server's setting or default. `in_place`: load it only once it is unloaded, which
+        needs no memory for two, but refuses requests. Raises why it has its former options still.
+        """
+        engine = self._run(operations.change(ref, options, in_place=in_place))
+        while operations.is_changing(engine):
+            self._sleep(LOOKS_EVERY_S)
+            engine = self.engine(engine["id"])
+        if failure := operations.unchanged(engine):
+            raise failure
+        return engine
+
     def remove(self, ref: str | int) -> None:
         """Remove an engine; returns when it has drained."""
         self._run(operations.remove(ref))

@@ -10,8 +10,9 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from trtserve.engines.engine import Engine, Resolved, State
-from trtserve.engines.lifecycle import Lifecycle, is_ready, reason_of, take_over_build
+from trtserve.engines.lifecycle import Lifecycle, is_ready, take_over_build
 from trtserve.engines.parts import Parts
+from trtserve.engines.reasons import reason_of
 from trtserve.errors import Unavailable
 from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine
@@ -40,7 +41,6 @@ class Adding:
         asked: EngineOptions,
         version: int | None = None,
         *,
-        renew: bool,
         admit: Callable[[Engine], None] | None = None,
         accepted: asyncio.Future[Resolved] | None = None,
     ) -> tuple[Resolved, bool]:
@@ -52,9 +52,7 @@ class Adding:
             self._loader.refuse_when_stopping()
             self._loader.turns.check_room()
             with self._builds.admitted() if wanted.build is not None else nullcontext():
-                return await self._add(
-                    plan, wanted, name, asked, version, renew=renew, admit=admit, accepted=accepted
-                )
+                return await self._add(plan, wanted, name, asked, version, admit=admit, accepted=accepted)
         finally:
             await UPLOADS.run(plan.discard)
 
@@ -66,7 +64,6 @@ class Adding:
         asked: EngineOptions,
         version: int | None,
         *,
-        renew: bool,
         admit: Callable[[Engine], None] | None,
         accepted: asyncio.Future[Resolved] | None,
     ) -> tuple[Resolved, bool]:
@@ -77,10 +74,8 @@ class Adding:
             # Under the ID's lock an engine that is there is READY, UNLOADED or FAILED, or its load waits to
             # be tried again.
             if there is not None and there.state is State.READY:
-                if not renew:
-                    there.check_options(asked)
                 await self._repair(plan, there)
-                await self._lifecycle.ensure_loaded(self._lookup.get(wanted.id) or there, asked, renew)
+                await self._lifecycle.ensure_loaded(self._lookup.get(wanted.id) or there, asked)
                 engine = self._lookup.get(wanted.id) or there  # with the options that it is loaded with now
                 if admit is not None:
                     admit(engine)
@@ -147,7 +142,7 @@ class Adding:
             await self._builds.refresh(engine, again=True)
             await self._loader.load_first(engine, self._store.plan_path(engine.stored), name)
             await self._admitted(engine, admit)
-            await self._lifecycle.commit(engine, name, version)
+            await self._lifecycle.changes.commit(engine, name, version)
         except BaseException as failure:
             logger.warning("engine %s: not added: %s", engine, failure)
             if accepted is not None and accepted.done():

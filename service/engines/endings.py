@@ -87,11 +87,12 @@ class Endings:
                 async with self._id_locks.hold(engine.id):
                     if unwanted.ended and self._lookup.get(engine.id) is None:
                         return  # its upload, which was not answered, has undone everything
-                    # While this waited for the lock, the name may have moved on.
-                    if self._lookup.resolve(ref, version) == target:
+                    # While this waited for the lock, the name may have moved on, or another life begun.
+                    now = self._lookup.resolve(ref, version)
+                    if now.is_like(target):
                         if goes:
                             self._check(engine.id, self._still_goes(force))
-                        await self._remove_under_lock(ref, target)
+                        await self._remove_under_lock(ref, now)
                         return
 
     def _still_goes(self, force: bool) -> Callable[[Engine], None]:

@@ -174,7 +174,10 @@ class EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         stats = [engine for engine in self._runtime.stats() if self._is_wanted(engine.id)]
-        families = EngineFamilies(stats)
+        families = EngineFamilies(stats)  # of each engine and each name that it was called by
+        own = EngineFamilies(
+            [engine for engine in stats if engine.is_own]
+        )  # what it has once, whatever the name
         yield families.counters(
             "trtserve_requests", "Requests by engine and outcome.", "outcome", attrgetter("outcomes")
         )
@@ -194,7 +197,7 @@ class EngineCollector(Collector):
             meaning = f"Seconds that {what} took in successful requests' executions, per request."
             seconds = _seconds(attrgetter(f"compute_{phase}"))
             yield families.counter(f"trtserve_request_compute_{phase}_seconds", meaning, seconds)
-        yield families.histogram(
+        yield own.histogram(
             "trtserve_call_seconds",
             "Seconds of a successful execution that an operator ran for a module.",
             attrgetter("calls"),
@@ -204,29 +207,29 @@ class EngineCollector(Collector):
             "Items of a successful execution, of all its joined requests or of a module's call.",
             attrgetter("batch"),
         )
-        yield families.gauge("trtserve_queue_depth", "Waiting requests.", attrgetter("queue_depth"))
-        yield families.gauge("trtserve_instances", "Instances of an engine.", attrgetter("instances"))
-        yield families.gauge(
+        yield own.gauge("trtserve_queue_depth", "Waiting requests.", attrgetter("queue_depth"))
+        yield own.gauge("trtserve_instances", "Instances of an engine.", attrgetter("instances"))
+        yield own.gauge(
             "trtserve_instances_busy",
             "Instances that run a batch or wait for their turn.",
             attrgetter("instances_busy"),
         )
-        yield families.gauge(
+        yield own.gauge(
             "trtserve_executions_stuck",
             "Executions that have not ended within stuck_after_s.",
             attrgetter("executions_stuck"),
         )
-        yield families.counter(
+        yield own.counter(
             "trtserve_execution_failures",
             "Executions that failed, except those where a request's own input was to blame.",
             attrgetter("failed_executions"),
         )
-        yield families.counter(
+        yield own.counter(
             "trtserve_batches_undivided",
             "Batches whose outputs did not have one item per input item, so that requests ran one by one.",
             attrgetter("undivided_batches"),
         )
-        yield from _backend(families, stats)
+        yield from _backend(own, stats)
         yield from self._left_behind()
         yield from self._server()
         yield from self._each_engine()
@@ -238,7 +241,8 @@ class EngineCollector(Collector):
         return not self.only or id in self.only
 
     def _exemplars_of(self, engine: EngineStats) -> Mapping[int, Exemplar]:
-        return {} if self._exemplars is None else self._exemplars.of(engine.id)
+        name = engine.name or str(engine.id)
+        return {} if self._exemplars is None else self._exemplars.of(engine.id, name)
 
     def _left_behind(self) -> Iterator[Metric]:
         ever, running = self._runtime.left_behind()

@@ -281,7 +281,6 @@ class Registry:
         options: EngineOptions,
         build: BuildOptions | None = None,
         version: int | None = None,
-        renew: bool = False,
         admit: Callable[[Engine], None] | None = None,
         accepted: asyncio.Future[Resolved] | None = None,
     ) -> tuple[Resolved, bool]:
@@ -290,11 +289,12 @@ class Registry:
         With `build`, what is staged is a model, which the plan is built from first.
 
         A new version of the name has the next number, or `version` if that is greater; see Exactly for a
-        `version` that is one. With `renew`, an engine that is loaded with other options is reloaded with
-        these. `admit` gets the loaded engine before a name points to it, and may raise what undoes all.
+        `version` that is one. An engine that is loaded with other options serves on until it is loaded with
+        these, see change(). `admit` gets the loaded engine before a name points to it, and may raise what
+        undoes all.
         Returns what the upload stands for, and whether the engine is new. The staged file is gone
         afterwards, however this ends. Raises what the load raises, InvalidInput for options that do not
-        go together, and Conflict for another plan with the same ID or other options than the engine has.
+        go together, and Conflict for another plan with the same ID.
         """
         source = None
         if build is not None:
@@ -311,9 +311,7 @@ class Registry:
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
             build=source,
         )
-        adding = self._adding.add(
-            plan, wanted, name, options, version, renew=renew, admit=admit, accepted=accepted
-        )
+        adding = self._adding.add(plan, wanted, name, options, version, admit=admit, accepted=accepted)
         return await self._run(adding)
 
     async def accept(
@@ -347,14 +345,29 @@ class Registry:
                 return self._lookup.label(kept, None), None
         return await adding
 
-    async def load(self, ref: str, options: EngineOptions | None = None, *, renew: bool = False) -> None:
+    async def load(self, ref: str, options: EngineOptions | None = None) -> None:
         """Load again the engines of all versions of a name, or the engine of an ID.
 
-        The current version comes first. A READY engine stays as it is, unless it has other options:
-        with `renew` it finishes what it accepted and is reloaded with these; otherwise that is a Conflict.
-        The first failure is raised once all have been tried.
+        The current version comes first. A READY engine stays as it is, unless other options are asked for:
+        see change(). The first failure is raised once all have been tried.
         """
-        await self._run(self._lifecycle.load(ref, options or EngineOptions(), renew))
+        await self._run(self._lifecycle.load(ref, options or EngineOptions()))
+
+    async def change(
+        self, ref: str, options: EngineOptions, *, in_place: bool = False, wait_s: float | None = None
+    ) -> tuple[Resolved, bool]:
+        """Give the engine that a reference stands for other options, while it serves.
+
+        If that fails, it serves on as before, and the failure is raised. With `in_place`, it is loaded once
+        it is unloaded. An engine that is DORMANT or UNLOADED has the options from its next load on; one that
+        is FAILED is loaded with them. Returns the engine, and whether it is done within `wait_s`.
+        """
+        changing = self._begin(self._lifecycle.change(ref, options, in_place=in_place))
+        changing.add_done_callback(lambda done: done.cancelled() or done.exception())  # the engine has it
+        await asyncio.wait((changing,), timeout=wait_s)
+        if changing.done():
+            changing.result()
+        return self._lookup.resolve(ref), changing.done()
 
     async def unload(self, ref: str, *, dependents: bool = False) -> None:
         """Unload the engines of all versions of a name, or the engine of an ID, and keep them on disk.

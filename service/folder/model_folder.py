@@ -246,7 +246,7 @@ class ModelFolder:
         if engine.info is not None:
             config.tensors.check(engine.info)
         options = config.options(config.asked, Format(engine.format), self._settings)
-        await self._registry.load(str(id), options, renew=True)
+        await self._registry.load(str(id), options)
 
     # -- what the folder has no longer
 

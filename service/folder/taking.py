@@ -65,7 +65,6 @@ class Taking:
             options=config.options(choice.options, choice.format, self._settings),
             build=choice.build,
             version=Exactly(version),
-            renew=True,
             admit=lambda engine: config.tensors.check(engine.loaded),
         )
         return resolved.engine

@@ -115,7 +115,7 @@ class Repository:
             if asked.config is not None:
                 for resolved in describe.all_versions(self._registry, name):
                     asked.config.check_format(resolved.engine.format)
-            await self._registry.load(name, options, renew=True)
+            await self._registry.load(name, options)
             return
         if not is_name(name):
             raise InvalidInput(f"{name!r} is not a name that an engine can have: {NAME_RULE}.")
@@ -125,9 +125,7 @@ class Repository:
                 staged.append((file.version, *await self._stage(file, asked.config)))
             while staged:
                 version, plan, format = staged.pop(0)  # add() discards it in any case
-                await self._registry.add(
-                    plan, name=name, format=format, options=options, version=version, renew=True
-                )
+                await self._registry.add(plan, name=name, format=format, options=options, version=version)
         finally:
             for _, plan, _ in staged:
                 await UPLOADS.run(plan.discard)

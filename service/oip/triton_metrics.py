@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from runtime_ext import Duration, EngineStats
 from trtserve.engines.exposition import EngineFamilies
 from trtserve.engines.gpu_metrics import GpuCollector
+from trtserve.engines.named_stats import NamedStats
 from trtserve.engines.registry import Registry
 from trtserve.oip.statistics import all_models
 
@@ -60,18 +61,23 @@ class TritonModels:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._seen: list[tuple[str, str, int]] = []  # name, version, engine ID
+        self._seen: list[tuple[str, str, int, str | None]] = []  # model, version, engine ID and its name
 
     def look(self) -> None:
         """Read, on the event loop, which models there are."""
         self._seen = [
-            (model.model_name, model.model_version, model.engine.id) for model in all_models(self._registry)
+            (model.model_name, model.model_version, model.engine.id, model.name)
+            for model in all_models(self._registry)
         ]
 
     def families(self, of_engines: Sequence[EngineStats]) -> Iterator[Metric]:
         """From the engines' statistics; called on any thread."""
-        stats = {engine.id: engine for engine in of_engines}
-        models = [_Model(name, version, stats[id]) for name, version, id in self._seen if id in stats]
+        counted = NamedStats(of_engines)
+        models = [
+            _Model(model, version, stats)
+            for model, version, id, name in self._seen
+            if (stats := counted.of(id, name)) is not None
+        ]
         families = EngineFamilies(models, _model_and_version)
         yield families.plain_counter(
             "nv_inference_request_success",

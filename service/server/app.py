@@ -191,7 +191,7 @@ def _cors(settings: Settings) -> dict[str, Any]:
     are none."""
     return {
         "allow_origins": listed_origins(settings.cors_origins),
-        "allow_methods": ["DELETE", "GET", "POST", "PUT"],
+        "allow_methods": ["DELETE", "GET", "PATCH", "POST", "PUT"],
         "allow_headers": ["*"],
         "expose_headers": EXPOSED,
     }

@@ -144,6 +144,13 @@ class Database(Reader):
         with self._transaction() as db:
             db.execute("UPDATE engine SET batching = :batching, uses = :uses WHERE id = :id", engine.as_row())
 
+    def optioned(self, engine: StoredEngine) -> None:
+        """Change the options in the engine's row, if it has one, and what depends on them."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE engine SET options = :options, batching = :batching WHERE id = :id", engine.as_row()
+            )
+
     def measured(self, engines: Sequence[StoredEngine]) -> None:
         """Change what the rows of these engines, if they have any, say of their memory."""
         with self._transaction() as db:

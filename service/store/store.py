@@ -283,6 +283,10 @@ class Store:
         """From here on the engine's row, if there is one, says of its batches what `engine` does."""
         self._database.checked(engine)
 
+    def record_options(self, engine: StoredEngine) -> None:
+        """From here on the engine's row, if there is one, has the options of `engine`."""
+        self._with_reserve(lambda: self._database.optioned(engine))
+
     def record_measures(self, engines: Sequence[StoredEngine]) -> None:
         """From here on the engines' rows, if there are any, say of their memory what `engines` do."""
         self._database.measured(engines)

@@ -65,6 +65,28 @@ async def test_requests_are_counted_by_engine_and_outcome(
     assert page.value("trtserve_requests_total", outcome="InvalidInput", **of_engine) == 1
 
 
+async def test_requests_are_labelled_by_the_name_that_the_client_called(
+    client: httpx.AsyncClient, engine: dict[str, Any]
+) -> None:
+    await client.post("/engines?name=alias", content=onnx_plan())
+    id = str(engine["id"])
+    paths = [f"/engines/{id}", "/engines/net", "/engines/alias", "/v2/models/alias"]
+    for path in [*paths, "/v2/models/alias/versions/1"]:
+        answer = await client.post(f"{path}/infer", json={"inputs": [X]})
+        assert answer.status_code == 200, answer.text
+    await client.post("/engines/alias/infer", json={"inputs": [X | {"name": "z"}]})
+    page = await scrape(client)
+
+    def count(name: str, outcome: str) -> float:
+        return page.value("trtserve_requests_total", engine=name, id=id, outcome=outcome)
+
+    # By ID, it is called by the first of its names.
+    assert (count("alias", "Success"), count("net", "Success"), count("alias", "InvalidInput")) == (4, 1, 1)
+    assert page.value("trtserve_batch_items_count", engine="alias") == 4
+    for once in ("trtserve_instances", "trtserve_queue_depth", "trtserve_engine_load_seconds"):
+        assert page.labels(once) == [{"engine": "net", "id": id}]
+
+
 @pytest.mark.parametrize("part", ["queue", "compute", "total", "failed"])
 async def test_times_are_cumulative_histograms(
     client: httpx.AsyncClient, runtime: FakeRuntime, engine: dict[str, Any], part: str
