@@ -14,10 +14,14 @@ SECONDS ?= 600
 ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(shell $(engine) info >/dev/null 2>&1 && echo $(engine))))
 IMAGE_ARGS ?=
 IMAGE ?= trtserve:0.1.0-cpu
+# Where `make install` makes a virtual environment for a service.
+PREFIX ?= /opt/trtserve
 # Extra arguments for the command behind a target such as `run` or `test`: make test ARGS="-k codec -x"
 ARGS ?=
 
 VENV := .venv
+REQUIREMENTS := $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
+TORCH_FROM := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CPP := $(shell find runtime_ext tests -name '*.cpp' -o -name '*.h')
@@ -33,12 +37,21 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test image image-test ray-test test-gpu verify-gpu generated console screenshots dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
+.PHONY: help check build install demo run test image image-test ray-test test-gpu verify-gpu generated console screenshots dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: $(VENV)/.built ## create .venv, install dependencies, compile; later runs rebuild only what changed
+
+install: check ## install into PREFIX=/opt/trtserve, an environment of its own for a service; needs no `make build`
+	@echo "== install: $(PREFIX) (a download of about 300 MB, and minutes to compile)"
+	@$(PYTHON) -m venv $(PREFIX)
+	@$(REQUIREMENTS) > $(PREFIX)/build-requirements.txt
+	@$(PREFIX)/bin/pip --disable-pip-version-check install -qq $(TORCH_FROM) -r $(PREFIX)/build-requirements.txt 'cmake>=3.25' ninja
+	@PATH=$(abspath $(PREFIX))/bin:$$PATH $(PREFIX)/bin/pip --disable-pip-version-check install -qq --no-build-isolation \
+	  --config-settings=build-dir=build/install '.[tracing]'
+	@$(PREFIX)/bin/trtserve --version
 
 demo: build ## start a service, upload a LeNet and pipelines around engines, compare HTTP with PyTorch, stop the service
 	@$(BIN)/python examples/demo.py
@@ -163,9 +176,8 @@ check:
 $(VENV)/.environment: pyproject.toml | check
 	@echo "== environment: $(VENV), torch and openvino (a download of about 300 MB; far more if torch includes CUDA)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
-	  > $(VENV)/build-requirements.txt
-	@$(PIP) install -qq $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $(VENV)/build-requirements.txt 'cmake>=3.25' ninja
+	@$(REQUIREMENTS) > $(VENV)/build-requirements.txt
+	@$(PIP) install -qq $(TORCH_FROM) -r $(VENV)/build-requirements.txt 'cmake>=3.25' ninja
 	@touch $@
 
 # An editable install: Python runs from the source tree; C++ is compiled into build/, and later only what changed.
