@@ -75,6 +75,12 @@ class Cluster:
         return "Ray runtime started" in said
 
     @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """Whose descendants are all of the cluster's processes."""
+        assert self._process is not None, "the cluster is not running"
+        return self._process
+
+    @property
     def handle(self) -> DeploymentHandle:
         return serve.get_app_handle(APPLICATION)
 
@@ -104,7 +110,7 @@ class Cluster:
 
     def message(self) -> str:
         """What Ray says of the deployment."""
-        return serve.status().applications[APPLICATION].deployments["Engines"].message
+        return str(serve.status().applications[APPLICATION].deployments["Engines"].message)
 
     def _runs(self) -> bool:
         application = serve.status().applications[APPLICATION]
