@@ -24,7 +24,7 @@ CPP := $(shell find runtime_ext tests -name '*.cpp' -o -name '*.h')
 TIDY := $(patsubst %.cpp,build/tidy/%,$(filter runtime_ext/%.cpp,$(CPP)))
 # service/ under its import name, for tools that do not understand an editable install.
 IMPORT := build/import/trtserve
-PROTO := $(wildcard service/rpc/*.proto)
+PROTO := $(wildcard service/*/*.proto)
 BENCH_CPP := $(wildcard bench/*.cpp bench/gpu/*.cpp bench/gpu/*.h)
 CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
 # The tensorrt backend needs these headers, so build again when their package is installed.

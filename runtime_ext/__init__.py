@@ -13,6 +13,7 @@ from runtime_ext.torch_libraries import WITHOUT_TORCH  # isort: skip
 from runtime_ext._C import (
     AUTO_BATCH_SIZE,
     AUTO_DELAY,
+    BESIDE,
     DATATYPES,
     KINDS,
     BatchOptions,
@@ -48,6 +49,7 @@ from runtime_ext._C import (
     read_contents,
     read_number_list,
     take_log,
+    top_classes,
     write_number_list,
 )
 from runtime_ext.backends import create_runtime
@@ -83,6 +85,7 @@ except ImportError:  # built without nghttp2
 __all__ = [
     "AUTO_BATCH_SIZE",
     "AUTO_DELAY",
+    "BESIDE",
     "DATATYPES",
     "GRPC_SESSION",
     "KINDS",
@@ -126,6 +129,7 @@ __all__ = [
     "read_number_list",
     "shutdown",
     "take_log",
+    "top_classes",
     "unload_engine",
     "wrap",
     "write_number_list",

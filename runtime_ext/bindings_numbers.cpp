@@ -4,6 +4,7 @@
 
 #include <pybind11/stl.h>
 
+#include "core/classes.h"
 #include "core/error.h"
 #include "core/json_spans.h"
 #include "core/number_list.h"
@@ -99,12 +100,37 @@ py::tuple read_message(const py::buffer& message, uint32_t field, const std::str
   return py::make_tuple(count, py::make_tuple(kNames.at(fault->kind), fault->index, value));
 }
 
+/// The elements of a BYTES tensor: each is "score:index", or "score:index:label" where the index has a label.
+py::bytes top_classes(const py::buffer& data, const std::string& name, size_t items, size_t count,
+                      const py::sequence& labels) {
+  const auto dtype = datatype(name);
+  const auto info = contiguous(data);
+  std::vector<size_t> found;
+  {
+    const py::gil_scoped_release no_gil;
+    found = greatest(dtype, bytes_of(info), items, count);
+  }
+  const size_t elements = items == 0 ? 0 : bytes_of(info).size() / c10::elementSize(dtype) / items;
+  std::string written;
+  for (size_t i = 0; i < found.size(); ++i) {
+    auto text = class_score(dtype, bytes_of(info), i / count * elements + found[i]) + ":" + std::to_string(found[i]);
+    if (found[i] < labels.size()) text += ":" + labels[found[i]].cast<std::string>();
+    const auto length = static_cast<uint32_t>(text.size());
+    for (size_t byte = 0; byte < sizeof(length); ++byte) {  // little-endian
+      written += static_cast<char>(length >> (8 * byte) & 0xFF);
+    }
+    written += text;
+  }
+  return written;
+}
+
 }  // namespace
 
 void bind_numbers(py::module_& module) {
   module.def("find_number_lists", &find_lists, "document"_a, "least"_a, "most"_a);
   module.def("find_plain_strings", &find_strings, "document"_a, "least"_a);
   module.def("read_number_list", &read_list, "text"_a, "shape"_a, "datatype"_a, "to"_a);
+  module.def("top_classes", &top_classes, "data"_a, "datatype"_a, "items"_a, "count"_a, "labels"_a);
   module.def("read_contents", &read_message, "message"_a, "field"_a, "datatype"_a, "to"_a);
 }
 

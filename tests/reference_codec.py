@@ -187,7 +187,7 @@ def _outputs(root: dict[str, Any], binary_outputs: bool) -> list[tuple[str, obje
         parameters = _parameters(described)
         binary = parameters.get("binary_data", binary_outputs)
         require(isinstance(binary, bool), "binary_data")
-        require(_integer(parameters.get("classification", 0)) == 0, "classification")
+        require(_integer(parameters.get("classification", 0)) >= 0, "classification")
         region = _region(parameters)
         outputs.append((_name(described.get("name")), binary if region is None else region))
     return outputs or None

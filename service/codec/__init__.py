@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from runtime_ext import Output, TensorSpec
-from trtserve.codec import open_inference, safetensors
+from trtserve.codec import classes, open_inference, safetensors
 from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.json_values import write
 from trtserve.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
@@ -103,6 +103,7 @@ def select(request: InferRequest, specs: Sequence[TensorSpec]) -> Selected:
                 f"The request asks for output {output.name!r} in shared memory, and for an answer in "
                 "safetensors, which cannot express that; accept application/json."
             )
+        classes.check(request, output, specs[index])
         selected[index] = output.binary if output.region is None else output.region
     return list(selected.items())
 

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from runtime_ext import Output
-from trtserve.codec import datatypes, json_large, json_values, region_parameters, strings
+from trtserve.codec import classes, datatypes, json_large, json_values, region_parameters, strings
 from trtserve.codec.request import (
     HIGH,
     LONGEST_NS,
@@ -280,30 +280,15 @@ def _outputs(root: dict[str, Any], binary_by_default: bool) -> tuple[list[Reques
     for number, described in enumerate(_list(root, "outputs")):
         output = _object(described, f"Output {number}")
         name = check_name(f"Output {number}", output.get("name"))
-        binary, region = binary_by_default, None
+        binary, region, count = binary_by_default, None, 0
         if "parameters" in output:
             parameters = _parameters(output, f"output {name!r}")
-            _check_classification(name, parameters)
+            count = classes.asked(name, parameters)
             binary = _flag(parameters, "binary_data", binary_by_default)
             region = region_parameters.region(f"output {name!r}", parameters)
             shared = shared or region is not None
-        outputs.append(RequestedOutput(name, binary, region))
+        outputs.append(RequestedOutput(name, binary, region, count))
     return outputs or None, shared  # an empty list asks for all, like a missing one
-
-
-def _check_classification(name: str, parameters: dict[str, Any]) -> None:
-    """Refuse a classification. Source: Triton's "Classification Extension", where 0 also asks for none."""
-    given = parameters.get("classification", 0)
-    classes = whole(given)
-    if classes is None or classes < 0:
-        raise InvalidInput(
-            f"The parameter classification of output {name!r} is {shown(given)}; it must be a whole number."
-        )
-    if classes > 0:
-        raise Unsupported(
-            f"The request asks for the best {shown(classes)} classes of output {name!r}: this server answers "
-            "with tensors only. Ask without classification, and sort the result."
-        )
 
 
 def _check_sequence(parameters: dict[str, Any]) -> None:

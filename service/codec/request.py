@@ -63,6 +63,7 @@ class RequestedOutput:
     name: str
     binary: bool  # True: a blob behind the JSON; False: in the JSON
     region: RegionPart | None = None  # set: into shared memory instead
+    classes: int = 0  # so many of its greatest elements instead of the tensor; see codec/classes
 
 
 @dataclass(slots=True)
@@ -76,6 +77,11 @@ class InferRequest:
     answer: Form = Form.PROTOCOL
     shared: bool = False  # an input or an output is in shared memory
     unread: bool = False  # an input is Unread, and long
+
+    @property
+    def classified(self) -> bool:
+        """True if it asks for the classes of an output."""
+        return self.outputs is not None and any(output.classes for output in self.outputs)
 
     @property
     def makes_inputs(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from runtime_ext import Condition, EngineInfo, ShapeRange, TensorSpec
+from trtserve.engines.change import ChangeState
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.room import Memory
 from trtserve.options.batching import AUTO, read_dims, read_sizes
@@ -114,6 +115,22 @@ class BuildModel(BaseModel):
         )
 
 
+class ChangeModel(BaseModel):
+    """The last change of the engine's options that was asked for since the server's start."""
+
+    options: dict[str, Any] = Field(description="What was asked for.", examples=[{"max_batch_size": 8}])
+    state: ChangeState = Field(
+        description="`WAITING` for another change; `LOADING` beside the engine that serves; `DRAINING`: "
+        "requests have moved; `DONE`; `FAILED`: the engine has the options that it had."
+    )
+    reason: str | None = Field(description="Why it is FAILED.")
+
+    @classmethod
+    def of(cls, engine: Engine) -> Self | None:
+        change = engine.past.change
+        return None if change is None else cls(**vars(change))
+
+
 class ReplicaModel(BaseModel):
     """An engine on one of its devices."""
 
@@ -193,6 +210,9 @@ class EngineModel(BaseModel):
     outputs: list[OutputModel]
     properties: dict[str, str] = Field(description="Facts from the backend: for people, not for programs.")
     build: BuildModel | None = Field(description="Null for a plan that was uploaded.")
+    change: ChangeModel | None = Field(
+        description="The last change of its options since the server's start; null: there was none."
+    )
     uses: list[int] = Field(description="Of a module, the engines that it calls, by ID.")
     used_by: list[int] = Field(description="The modules that call this engine, by ID.")
     metadata: dict[str, Any] | None = Field(
@@ -244,6 +264,7 @@ class EngineModel(BaseModel):
             outputs=[OutputModel.of(spec) for spec in info.outputs] if info else [],
             properties=info.properties if info else {},
             build=BuildModel.of(engine),
+            change=ChangeModel.of(engine),
             uses=list(stored.uses.engines) if stored.uses is not None else [],
             used_by=[user.id for user in users],
             metadata=engine.metadata,

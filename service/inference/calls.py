@@ -25,6 +25,7 @@ from trtserve.inference.late_calls import LateCalls
 from trtserve.inference.patterns import DOCUMENT_BYTES, Patterns, read_body
 from trtserve.inference.shared_memory import Regions, check_outputs, input_bytes, read_inputs, write_outputs
 from trtserve.inference.templates import JsonTemplates, Template
+from trtserve.inference.with_classes import take_long, with_classes, with_classes_anywhere
 from trtserve.settings import Settings
 from trtserve.workers import CODINGS
 
@@ -354,12 +355,9 @@ class Inference(Patterns):
         if completion.kind is not None:
             raise failure_of(completion)
         outputs = completion.outputs
-        self._write_shared(call, outputs)
-        return outputs
-
-    def _write_shared(self, call: Call, outputs: list[Output]) -> None:
         if call.request.shared:
             write_outputs(self._shared_memory, call.selected, outputs)
+        return outputs
 
     def answer(self, call: Call, completion: Completion) -> Answer | None:
         """The answer; None if it takes so long to write that answer_long() must.
@@ -371,17 +369,15 @@ class Inference(Patterns):
         if call.template is not None and call.template.as_json:
             written = call.template.written(completion, call.request.id)
             return None if written is None else ([*written], open_inference.JSON_HEADERS)
-        outputs = completion.outputs
         # The whole batch's outputs are at least as large as this one's, and quick to check.
         large = completion.memory[1] > codec.LONG_BYTES
-        if large and codec.long_to_write(call.request, outputs, call.selected):
+        if large and take_long(call, completion.outputs):
             return None
-        self._write_shared(call, outputs)
-        return self._answer(call, outputs, codec.NOTHING)
+        return self._answer(call, with_classes(call, self.outputs(call, completion)), codec.NOTHING)
 
     async def answer_long(self, call: Call, completion: Completion) -> Answer:
         """Like answer(), but does long work in a thread."""
-        outputs = self.outputs(call, completion)
+        outputs = await with_classes_anywhere(call, self.outputs(call, completion))
         written = {
             name: await CODINGS.run(codec.write, datatype, data)
             for name, datatype, data in codec.long_to_write(call.request, outputs, call.selected)

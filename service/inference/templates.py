@@ -50,9 +50,10 @@ class Template:
 
     def __post_init__(self) -> None:
         specs = self.resolved.engine.loaded.outputs
-        one_answer = self.request.answer is Form.PROTOCOL and self.request.id is None and not self.coded
+        tensors = self.request.answer is Form.PROTOCOL and not self.request.classified
+        one_answer = tensors and self.request.id is None and not self.coded
         self.alike = one_answer and all(place is True for _, place in self.selected)
-        self.as_json = self.request.answer is Form.PROTOCOL and all(
+        self.as_json = tensors and all(
             place is False and specs[index].datatype in DATATYPES for index, place in self.selected
         )
         self._begin = self._until_outputs(None)

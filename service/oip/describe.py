@@ -12,6 +12,7 @@ from trtserve.version import VERSION
 
 EXTENSIONS = (
     "binary_tensor_data",
+    "classification",
     "logging",
     "model_configuration",
     "model_repository",

@@ -15,7 +15,7 @@ from runtime_ext import EngineInfo, TensorSpec
 from trtserve.engines.engine import Engine, Resolved
 from trtserve.formats.backends import BACKENDS
 from trtserve.oip import describe
-from trtserve.options.batching import AUTO, NEVER, read_dims, read_sizes
+from trtserve.options.batching import AUTO, NEVER, read_sizes
 from trtserve.options.engine_options import EngineOptions
 
 PRIORITIES = 3  # 1 (high) to 3 (low) in a request; 2 where it says none
@@ -27,16 +27,14 @@ def describe_config(resolved: Resolved, versions: Sequence[int]) -> dict[str, An
     """Of a READY model. A rank that is unknown is one dynamic dimension."""
     engine = resolved.engine
     options, info = engine.stored.options, engine.loaded
-    joined = engine.most_items > 1 and not any(read_dims(options.batch_dims).values())
-    kept_apart = options.max_queue_delay_us == NEVER and _may_be_batched(info)
-    batched = joined or kept_apart
+    joined, batched = engine.joins_first, engine.has_batch
     name = resolved.model_name
     config: dict[str, Any] = {
         "name": name,
         "platform": describe.platform(engine.format),
         "backend": engine.backend,
         "version_policy": {"specific": {"versions": list(versions)}},
-        "max_batch_size": engine.most_items if joined else options.max_batch_size if kept_apart else 0,
+        "max_batch_size": engine.most_items if joined else options.max_batch_size if batched else 0,
         "input": [_input(spec, batched) for spec in info.inputs],
         "output": [_tensor(spec, batched) for spec in info.outputs],
         "instance_group": [_instances(name, info)],
@@ -45,11 +43,6 @@ def describe_config(resolved: Resolved, versions: Sequence[int]) -> dict[str, An
     if joined:
         config["dynamic_batching"] = _dynamic_batching(options, engine.most_items)
     return config
-
-
-def _may_be_batched(info: EngineInfo) -> bool:
-    """Whether dimension 0 of every tensor is a request's to choose."""
-    return all(spec.shape and spec.shape[0] == -1 for spec in (*info.inputs, *info.outputs))
 
 
 def _input(spec: TensorSpec, batched: bool) -> dict[str, Any]:

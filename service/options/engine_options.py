@@ -13,6 +13,8 @@ from trtserve.errors import InvalidInput
 from trtserve.options import warm_up
 from trtserve.options.batching import AUTO, NEVER, canonical_dims, canonical_sizes, read_sizes
 from trtserve.options.build_options import BuildPrecision
+from trtserve.options.labels import EXAMPLE as LABELS_EXAMPLE
+from trtserve.options.labels import canonical_labels
 from trtserve.options.tensors import EXAMPLE, canonical_tensors
 from trtserve.options.warm_up import canonical_warm_up
 from trtserve.settings import (
@@ -98,6 +100,12 @@ class EngineOptions(BaseModel):
         description="Of a TorchScript module: its inputs and outputs, as a JSON document. Without it, the "
         "document `trtserve.json` in the archive counts.",
         examples=[EXAMPLE],
+    )
+    labels: Annotated[str, AfterValidator(canonical_labels)] = Field(
+        default="",
+        description="What the classes of outputs are called, as a JSON document: a list of strings for each "
+        "output, in the order of its elements. The answers to the parameter `classification` have them.",
+        examples=[LABELS_EXAMPLE],
     )
 
     @property

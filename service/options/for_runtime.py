@@ -9,7 +9,7 @@ from trtserve.options.engine_options import EngineOptions
 
 def for_runtime(options: EngineOptions) -> dict[str, Any]:
     """Every option of a load by name, as LoadOptions accepts it: text is converted to lists and numbers."""
-    told = options.model_dump(exclude={"warm_up", "residency"}) | {
+    told = options.model_dump(exclude={"warm_up", "residency", "labels"}) | {
         "preferred_batch_sizes": read_sizes(options.preferred_batch_sizes),
         "batch_dims": read_dims(options.batch_dims),
     }

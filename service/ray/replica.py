@@ -90,7 +90,6 @@ class Replica:
             options=options,
             build=choice.build,
             version=engine.version,
-            renew=True,
         )
         logger.info("engine %s: serves version %s of %s", resolved.engine, resolved.version, name)
 

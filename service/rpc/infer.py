@@ -12,6 +12,7 @@ from trtserve.codec import LONGEST_NS, InferRequest
 from trtserve.inference.call import RequestHead
 from trtserve.inference.calls import Inference
 from trtserve.inference.inflight import InflightBytes, Share
+from trtserve.inference.with_classes import with_classes_anywhere
 from trtserve.rpc import response, status, wire
 from trtserve.rpc.authorize import authorization_of
 from trtserve.rpc.delivery import Delivery
@@ -88,7 +89,8 @@ class Infer:
             self._inference.abandon(call)
         if observed is not None:
             observed.completed(call, completion)
-        return response.response(call, self._inference.outputs(call, completion))
+        outputs = await with_classes_anywhere(call, self._inference.outputs(call, completion))
+        return response.response(call, outputs)
 
     async def stream(self, messages: AsyncIterator[bytes], context: Context) -> None:
         """Answer the requests of a stream in their order; see Streams."""

@@ -2,7 +2,8 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from trtserve import text
 from trtserve.options.batching import AUTO, NEVER
@@ -32,14 +33,20 @@ def best(rows: Sequence[Row], latency_ms: float) -> Row | None:
 
     Of those that are equal but for noise: the highest concurrency, the fewest instances, the least delay.
     """
-    held: dict[Setting, Row] = {}
-    for row in rows:
-        before = held.get(row.setting)
-        if row.sample.p99_ms <= latency_ms and (before is None or row.concurrency > before.concurrency):
-            held[row.setting] = row
-    most = max((row.sample.throughput for row in held.values()), default=0.0)
-    equal = [row for row in held.values() if row.sample.throughput >= most * (1 - EQUAL)]
+    rows_held = held(rows, latency_ms).values()
+    most = max((row.sample.throughput for row in rows_held), default=0.0)
+    equal = [row for row in rows_held if row.sample.throughput >= most * (1 - EQUAL)]
     return min(equal, key=_preference, default=None)
+
+
+def held(rows: Sequence[Row], latency_ms: float) -> dict[Setting, Row]:
+    """Of each setting the row with the highest concurrency at which its p99 is in bounds."""
+    found: dict[Setting, Row] = {}
+    for row in rows:
+        before = found.get(row.setting)
+        if row.sample.p99_ms <= latency_ms and (before is None or row.concurrency > before.concurrency):
+            found[row.setting] = row
+    return found
 
 
 def _preference(row: Row) -> tuple[float, ...]:
@@ -50,7 +57,17 @@ def _preference(row: Row) -> tuple[float, ...]:
     return (-row.concurrency, setting.instances, waits, setting.max_batch_size, -row.sample.throughput)
 
 
-COLUMNS = ("instances", "max batch", "delay us", "concurrency", "items/s", "p50 ms", "p99 ms", "mean batch")
+COLUMNS = (
+    "instances",
+    "max batch",
+    "delay us",
+    "concurrency",
+    "items/s",
+    "p50 ms",
+    "p99 ms",
+    "mean batch",
+    "seconds",
+)
 
 
 def table(rows: Sequence[Row]) -> list[str]:
@@ -68,7 +85,19 @@ def _cells(row: Row) -> list[str]:
         f"{sample.p50_ms:.3f}",
         f"{sample.p99_ms:.3f}",
         f"{sample.mean_batch:.1f}",
+        f"{sample.seconds:.2f}",
     ]
+
+
+def fields(row: Row) -> dict[str, Any]:
+    """The row for programs; throughput in items a second."""
+    return {**asdict(row.setting), "concurrency": row.concurrency, **asdict(row.sample)}
+
+
+def line(row: Row) -> str:
+    """The row as a line below the names of the columns, without knowing the others."""
+    cells = zip(_cells(row), COLUMNS, strict=True)
+    return "  ".join(cell.rjust(len(column)) for cell, column in cells)
 
 
 def advice(target: Target, rows: Sequence[Row], asked: Asked) -> list[str]:
@@ -84,12 +113,20 @@ def advice(target: Target, rows: Sequence[Row], asked: Asked) -> list[str]:
         f"Best with a p99 within {asked.latency_ms:g} ms: {_cells(chosen)[4]} items/s at concurrency "
         f"{chosen.concurrency}, p99 {chosen.sample.p99_ms:.3f} ms, with"
     )
-    if target.in_store and chosen.setting == _stored(target):
+    told_to = changes(target, chosen.setting, asked)
+    if not told_to:
         return [
             f"{told} {chosen.setting}.",
             "The store has it with this setting already: nothing needs to change.",
         ]
-    return [told, *commands(target, chosen.setting, asked)]
+    return [told, *told_to]
+
+
+def changes(target: Target, setting: Setting, asked: Asked) -> list[str]:
+    """commands(), or none if a store has the engine with this setting."""
+    if target.in_store and setting == _stored(target):
+        return []
+    return commands(target, setting, asked)
 
 
 def _stored(target: Target) -> Setting:

@@ -270,15 +270,15 @@ def test_bytes_that_are_not_a_message_end_with_invalid_argument(double: Server) 
 
 
 def test_each_kind_of_error_has_its_status(double: Server) -> None:
-    classes = request(outputs=[{"name": "y", "parameters": {"classification": {"int64_param": 3}}}])
+    sequence = request(parameters={"sequence_id": {"int64_param": 3}})
     with stub(double) as service:
         missing = refusal(service.ModelInfer, raw("nobody", X))
         version = refusal(service.ModelInfer, raw("double", X, model_version="9"))
-        unsupported = refusal(service.ModelInfer, classes)
+        unsupported = refusal(service.ModelInfer, sequence)
     assert (missing.code(), version.code()) == (grpc.StatusCode.NOT_FOUND,) * 2
     assert "There is no engine 'nobody'" in missing.details()
     assert unsupported.code() == grpc.StatusCode.UNIMPLEMENTED
-    assert "classes of output 'y'" in unsupported.details()
+    assert "sequence_id" in unsupported.details()
 
 
 def test_the_refusal_of_a_large_request_names_the_limit(tmp_path: Path, plan: bytes) -> None:

@@ -24,6 +24,7 @@ LAYERS = (
     {"plans"},
     {"codec", "engines"},
     {"inference", "oip"},
+    {"folder"},
     {"services"},  # a module that http and rpc receive
     {"http", "rpc"},
     {"server", "tune"},

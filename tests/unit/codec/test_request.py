@@ -145,11 +145,13 @@ def test_a_wrong_number_of_classes_is_refused(classes: object) -> None:
     assert "classification of output 'y' is" in refusal({"inputs": [], "outputs": [output]})
 
 
-def test_classification_is_unsupported() -> None:
-    output = {"name": "y", "parameters": {"classification": 3}}
-    with pytest.raises(Unsupported, match="best 3 classes of output 'y'"):
-        decode({"inputs": [], "outputs": [output]})
-    assert decode({"inputs": [], "outputs": [output | {"parameters": {"classification": 0}}]}).outputs
+def test_a_classification_is_read() -> None:
+    asked = [
+        {"name": name, "parameters": {"classification": count}} for name, count in (("y", 3), ("z", 0.0))
+    ]
+    outputs = decode({"inputs": [], "outputs": asked}).outputs
+    assert outputs is not None
+    assert [output.classes for output in outputs] == [3, 0]
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ from pathlib import Path
 from tests.fakes.engines import with_options
 from tests.unit.tuning import ASKED, IN_STORE, ONE, PLAN_FILE, STORED, TWO, parsed
 from trtserve.tune.closed_loop import Sample
-from trtserve.tune.report import Row, advice, best, commands, table
+from trtserve.tune.report import Row, advice, best, changes, commands, line, table
 from trtserve.tune.target import Setting, Target
 
 BATCHES = Setting(2, 16, 500)
 
 
 def row(setting: Setting, concurrency: int, throughput: float, p99_ms: float) -> Row:
-    return Row(setting, concurrency, Sample(throughput, p99_ms / 2, p99_ms, 1.5))
+    return Row(setting, concurrency, Sample(throughput, p99_ms / 2, p99_ms, 1.5, 0.5))
 
 
 def test_the_best_setting_has_the_highest_throughput_within_the_limit() -> None:
@@ -55,10 +55,11 @@ def test_among_equals_fewer_instances_and_less_delay_win() -> None:
 def test_the_table_is_aligned() -> None:
     rows = [row(ONE, 1, 12.345, 1.5), row(Setting(2, 16, "auto"), 64, 123456.7, 10)]
     assert table(rows) == [
-        "instances  max batch  delay us  concurrency  items/s  p50 ms  p99 ms  mean batch",
-        "        1          1         -            1    12.35   0.750   1.500         1.5",
-        "        2         16      auto           64   123457   5.000  10.000         1.5",
+        "instances  max batch  delay us  concurrency  items/s  p50 ms  p99 ms  mean batch  seconds",
+        "        1          1         -            1    12.35   0.750   1.500         1.5     0.50",
+        "        2         16      auto           64   123457   5.000  10.000         1.5     0.50",
     ]
+    assert [line(each) for each in rows] == table(rows)[1:]
 
 
 def test_the_last_line_is_a_command_to_paste() -> None:
@@ -123,3 +124,5 @@ def test_an_engine_already_stored_with_the_best_setting_is_left_alone() -> None:
     as_it_is = replace(IN_STORE, stored=with_options(STORED, instances=1, max_queue_delay_us=500))
     *_, last = advice(as_it_is, [row(ONE, 1, 100, 5)], ASKED)
     assert last == "The store has it with this setting already: nothing needs to change."
+    assert changes(as_it_is, ONE, ASKED) == []
+    assert changes(as_it_is, TWO, ASKED) == commands(as_it_is, TWO, ASKED)
