@@ -26,7 +26,7 @@ from bench import bodies, models, wrk
 from tests.e2e.envoy import Envoy
 from tests.e2e.server import Server
 from tests.ray.cluster import Cluster
-from trtserve.ray.shared_plans import SharedPlans
+from trtserve.ray.shared_plans import publish
 
 CONNECTIONS = (1, 16)
 X = np.arange(16, dtype=np.float32).reshape(1, 16)
@@ -87,7 +87,7 @@ def _ways(folder: Path, running: ExitStack) -> list[Way]:
     server.client.post("/engines", params={"name": "double"}, content=plan.read_bytes()).raise_for_status()
     envoy = running.enter_context(Envoy(folder / "envoy", [server]))
     cluster = running.enter_context(Cluster())
-    digest = SharedPlans(str(cluster.plans)).publish(plan)
+    digest = publish(plan, str(cluster.plans))
     cluster.deploy({"double": {"sha256": digest}}, num_replicas=1)
     forwarding = serve.deployment(Forwarding, max_ongoing_requests=256)
     serve.run(forwarding.bind(str(server.client.base_url)), name="forwarding", route_prefix="/forwarding")

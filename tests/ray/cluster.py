@@ -98,7 +98,7 @@ class Cluster:
             "import_path": "trtserve.ray.application:app",
             "args": {
                 "plans": str(self.plans),
-                "settings": {"store": str(self.stores), "trial_load": False, "drain_s": 5},
+                "settings": {"store": str(self.stores), "drain_s": 5},
             },
             "deployments": [{"name": "Engines", "user_config": {"engines": engines}, **options}],
         }
