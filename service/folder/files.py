@@ -3,12 +3,13 @@
 import errno
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from trtserve.errors import InvalidInput, TooLarge, Unavailable
 from trtserve.text import shown_bytes
+from trtserve.workers import FOLDER
 
 BLOCK_BYTES = 4 * 1024**2
 RETRY_AFTER_S = 5.0
@@ -45,16 +46,28 @@ class Files(Protocol):
         """A file, in order."""
 
 
-def open_files(root: str) -> Files:
-    """The folder at a path or a URL. Raises InvalidInput if there is no such folder here, or nothing that
-    reads such a URL. Blocks, but does not ask another machine."""
+def open_files(root: str, setting: str = SETTING) -> Files:
+    """The folder at a path or a URL, which `setting` names. Raises InvalidInput if there is no such folder
+    here, or nothing that reads such a URL. Blocks, but does not ask another machine."""
     if re.match(r"[a-z][a-z0-9+]*://", root):
         from trtserve.folder.remote_files import RemoteFiles  # only here: it takes long to import
 
-        return RemoteFiles(root)
+        return RemoteFiles(root, setting)
     if not Path(root).is_dir():
-        raise InvalidInput(f"{SETTING} is {root}, which is not a folder.")
+        raise InvalidInput(f"{setting} is {root}, which is not a folder.")
     return LocalFiles(Path(root))
+
+
+async def blocks_of(files: Files, path: FilePath) -> AsyncIterator[bytes]:
+    """A file, in order, read in threads."""
+    blocks: Iterator[bytes] = files.blocks(path)
+    try:
+        while (block := await FOLDER.run(next, blocks, None)) is not None:
+            yield block
+    finally:
+        close = getattr(blocks, "close", None)  # a generator's, which closes the file
+        if close is not None:
+            await FOLDER.run(close)
 
 
 def read_small(files: Files, path: FilePath, most: int) -> bytes:

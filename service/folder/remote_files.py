@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from fsspec.core import url_to_fs
 
 from trtserve.errors import InvalidInput, Unavailable
-from trtserve.folder.files import BLOCK_BYTES, RETRY_AFTER_S, SETTING, Entry, FilePath
+from trtserve.folder.files import BLOCK_BYTES, RETRY_AFTER_S, Entry, FilePath
 from trtserve.text import cut
 
 READ_AHEAD_BYTES = 4 * BLOCK_BYTES  # per request: each costs a round trip
@@ -22,7 +22,7 @@ STAMPED = (
 class RemoteFiles:
     """See Files. What fsspec's file systems raise is their own, so every exception counts as a failure."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, setting: str) -> None:
         """Raises InvalidInput if fsspec, or what it needs for such a URL, is missing."""
         parts = urlsplit(url)
         self._secret = parts.netloc.rpartition("@")[0]  # user and password, which nobody is to see
@@ -32,12 +32,12 @@ class RemoteFiles:
             self._fs, folder = url_to_fs(url, **_bounds(parts.scheme))
         except ImportError as failure:
             raise InvalidInput(
-                f"{SETTING} is {self.root}, which needs more than is installed: pip install "
+                f"{setting} is {self.root}, which needs more than is installed: pip install "
                 f"'trtserve[remote]' ({cut(str(failure))})."
             ) from None
         except Exception as failure:
             raise InvalidInput(
-                f"{SETTING} is {self.root}, which cannot be used: {self._told(failure)}."
+                f"{setting} is {self.root}, which cannot be used: {self._told(failure)}."
             ) from None
         self._folder = folder.rstrip("/")
 

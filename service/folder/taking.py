@@ -1,12 +1,12 @@
 """Takes one version of a model from the folder into the store, as an upload would."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 
 from runtime_ext import Runtime
 from trtserve.engines.engine import Engine
 from trtserve.engines.registry import Registry
 from trtserve.errors import Unavailable
-from trtserve.folder.files import RETRY_AFTER_S, Entry, Files
+from trtserve.folder.files import RETRY_AFTER_S, Entry, Files, blocks_of
 from trtserve.folder.model_config import FolderConfig
 from trtserve.options.build_options import BuildRequest
 from trtserve.plans.choice import Choice, choose
@@ -50,7 +50,7 @@ class Taking:
             return choice
 
         plan, choice = await receive_plan(
-            self._blocks(path),
+            blocks_of(self._files, path),
             uploads=self._registry.uploads,
             open_writer=lambda: self._store.new_upload(entry.size),
             inspect=inspect,
@@ -77,13 +77,3 @@ class Taking:
         except BaseException:
             await UPLOADS.run(plan.discard)
             raise
-
-    async def _blocks(self, path: Sequence[str]) -> AsyncIterator[bytes]:
-        blocks: Iterator[bytes] = self._files.blocks(path)
-        try:
-            while (block := await FOLDER.run(next, blocks, None)) is not None:
-                yield block
-        finally:
-            close = getattr(blocks, "close", None)  # a generator's, which closes the file
-            if close is not None:
-                await FOLDER.run(close)

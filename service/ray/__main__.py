@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from trtserve.errors import TrtserveError
-from trtserve.ray.shared_plans import SharedPlans
+from trtserve.ray.shared_plans import publish as publish_plan
 
 
 @click.group()
@@ -19,9 +19,11 @@ def main() -> None:
 def publish(plan: Path, folder: str) -> None:
     """Put PLAN into FOLDER (a path, or a URL such as s3://bucket/plans), and print its SHA-256."""
     try:
-        click.echo(SharedPlans(folder).publish(plan))
-    except (TrtserveError, OSError) as failure:
+        click.echo(publish_plan(plan, folder))
+    except TrtserveError as failure:
         raise click.ClickException(str(failure)) from failure
+    except Exception as failure:  # of a file system of fsspec's
+        raise click.ClickException(f"{folder}: {type(failure).__name__}: {failure}") from failure
 
 
 if __name__ == "__main__":

@@ -28,14 +28,7 @@ class SharedEngine(UploadOptions, BuildRequest):
     """An engine by the digest of its plan. Beside it stand the options that an upload has."""
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="The plan's name in the folder.")]
-    version: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            description="The version that answers name. Raise it with each change of the plan: then replicas "
-            "name the same one, whenever they started. Without it each counts its own.",
-        ),
-    ] = None
+    version: Annotated[int, Field(ge=1, description="The version that answers name.")] = 1
     format: Annotated[AskedFormat, Field(description="As of an upload.")] = "auto"
 
     def build(self) -> BuildRequest:

@@ -13,13 +13,15 @@ from trtserve.codec import BodyForm, Form, InferRequest
 from trtserve.engines import readiness
 from trtserve.errors import TrtserveError, Unavailable, of_kind
 from trtserve.failures import tell
+from trtserve.folder.files import RETRY_AFTER_S
 from trtserve.inference.call import RequestHead
 from trtserve.plans.choice import Choice, choose
 from trtserve.plans.receive import receive_plan
 from trtserve.ray.arrays import Array, inputs_of, outputs_of
 from trtserve.ray.config import Served, SharedEngine
-from trtserve.ray.shared_plans import RETRY_AFTER_S, SharedPlans
+from trtserve.ray.shared_plans import SharedPlans
 from trtserve.services import Services
+from trtserve.store.rows import Exactly
 from trtserve.workers import UPLOADS
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Replica:
         self._services = services
         self._plans = plans
         self._applied: dict[str, SharedEngine] = {}
+        self._ids: dict[str, int] = {}  # of the engines of these
         self._changing = asyncio.Lock()  # guards the order of changes: one configuration after the other
 
     async def serve(self, served: Served) -> None:
@@ -48,11 +51,12 @@ class Replica:
         async with self._changing:
             for name, engine in served.engines.items():
                 if self._applied.get(name) != engine:
-                    await self._load(name, engine)
+                    self._ids[name] = await self._load(name, engine)
                     self._applied[name] = engine
             await self._remove_others(served)
 
-    async def _load(self, name: str, engine: SharedEngine) -> None:
+    async def _load(self, name: str, engine: SharedEngine) -> int:
+        """Make the engine this version of the name, and return its ID."""
         services = self._services
 
         def inspect(head: bytes) -> Awaitable[Choice]:
@@ -89,19 +93,20 @@ class Replica:
             format=choice.format,
             options=options,
             build=choice.build,
-            version=engine.version,
+            version=Exactly(engine.version),
         )
-        logger.info("engine %s: serves version %s of %s", resolved.engine, resolved.version, name)
+        logger.info("engine %s: serves version %s of %s", resolved.engine, engine.version, name)
+        return resolved.engine.id
 
     async def _remove_others(self, served: Served) -> None:
         registry = self._services.registry
         for name in registry.names().keys() - served.engines.keys():
             self._applied.pop(name, None)
+            self._ids.pop(name, None)
             while name in registry.names():  # one version after the other
                 await registry.remove(name)
-        current = {registry.resolve(name).engine.id for name in served.engines}
         for engine in reversed(registry.engines()):  # modules before what they call
-            if engine.id not in current:
+            if engine.id not in self._ids.values():
                 await registry.remove(str(engine.id))
 
     async def infer(

@@ -50,6 +50,11 @@ class Envoy:
         self.client = httpx.Client(base_url=f"http://{listening}", timeout=120)
         return self
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "Envoy is not running"
+        return self._process
+
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:

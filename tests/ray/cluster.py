@@ -75,6 +75,12 @@ class Cluster:
         return "Ray runtime started" in said
 
     @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """Whose descendants are all of the cluster's processes."""
+        assert self._process is not None, "the cluster is not running"
+        return self._process
+
+    @property
     def handle(self) -> DeploymentHandle:
         return serve.get_app_handle(APPLICATION)
 
@@ -92,7 +98,7 @@ class Cluster:
             "import_path": "trtserve.ray.application:app",
             "args": {
                 "plans": str(self.plans),
-                "settings": {"store": str(self.stores), "trial_load": False, "drain_s": 5},
+                "settings": {"store": str(self.stores), "drain_s": 5},
             },
             "deployments": [{"name": "Engines", "user_config": {"engines": engines}, **options}],
         }
@@ -104,7 +110,7 @@ class Cluster:
 
     def message(self) -> str:
         """What Ray says of the deployment."""
-        return serve.status().applications[APPLICATION].deployments["Engines"].message
+        return str(serve.status().applications[APPLICATION].deployments["Engines"].message)
 
     def _runs(self) -> bool:
         application = serve.status().applications[APPLICATION]

@@ -16,7 +16,7 @@ from tests.ray.cluster import Cluster
 from tests.seam.models import scaling, slow
 from tests.waiting import wait_until
 from trtserve.errors import NotFound
-from trtserve.ray.shared_plans import SharedPlans
+from trtserve.ray.shared_plans import publish
 
 X = np.arange(4, dtype=np.float32).reshape(1, 4)
 INPUTS = {"inputs": [{"name": "x", "shape": X.shape, "datatype": "FP32", "data": X.ravel().tolist()}]}
@@ -37,13 +37,13 @@ def digests(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "triple": scaling(folder / "triple.onnx", 3.0),
         "slow": slow(folder / "slow.onnx"),
     }
-    return {name: SharedPlans(str(cluster.plans)).publish(path) for name, path in made.items()}
+    return {name: publish(path, str(cluster.plans)) for name, path in made.items()}
 
 
 @pytest.fixture
 def fleet(cluster: Cluster, digests: dict[str, str]) -> Cluster:
     """Two replicas that serve y = 2x as `net`."""
-    cluster.deploy({"net": {"sha256": digests["double"], "version": 1}}, num_replicas=2)
+    cluster.deploy({"net": {"sha256": digests["double"]}}, num_replicas=2)
     wait_until(lambda: len(cluster.replicas()) == 2, "two replicas")
     return cluster
 
@@ -110,7 +110,7 @@ def test_an_update_that_cannot_be_loaded_leaves_a_replica_that_answers(
     fleet: Cluster, digests: dict[str, str]
 ) -> None:
     fleet.submit({"net": {"sha256": "0" * 64, "version": 2}}, num_replicas=2)
-    wait_until(lambda: "no plan 000000" in fleet.message(), "the reason")
+    wait_until(lambda: f"{'0' * 64} cannot be read" in fleet.message(), "the reason")
     for _ in range(10):
         assert asked(fleet, 2)["model_version"] == "1"
     fleet.deploy({"net": {"sha256": digests["triple"], "version": 3}}, num_replicas=2)

@@ -1,8 +1,10 @@
 """What is said of URLs that cannot be read; tests/e2e reads real ones."""
 
 import sys
+from urllib.parse import urlsplit
 
 import pytest
+from fsspec.registry import _registry
 
 from trtserve.errors import InvalidInput, Unavailable
 from trtserve.folder.files import open_files
@@ -16,6 +18,8 @@ def test_a_missing_extra_is_told_with_its_name(
     url: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
+    # fsspec keeps what it has once found, perhaps in another test.
+    monkeypatch.delitem(_registry, urlsplit(url).scheme, raising=False)
     with pytest.raises(InvalidInput, match=r"pip install 'trtserve\[remote\]'"):
         open_files(url)
 

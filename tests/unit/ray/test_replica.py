@@ -20,7 +20,7 @@ from tests.waiting import until
 from trtserve.errors import ExecutionFailed, InvalidInput, NotFound, Unavailable
 from trtserve.ray.config import Served
 from trtserve.ray.replica import Replica
-from trtserve.ray.shared_plans import SharedPlans
+from trtserve.ray.shared_plans import SharedPlans, publish
 from trtserve.ray.unchanging import RefuseChanges
 from trtserve.server.app import create_app
 from trtserve.services import services_of
@@ -47,6 +47,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def plans(tmp_path: Path) -> SharedPlans:
+    (tmp_path / "plans").mkdir()
     return SharedPlans(str(tmp_path / "plans"))
 
 
@@ -61,7 +62,7 @@ def digests(plans: SharedPlans, tmp_path: Path) -> list[str]:
     found = []
     for seed in range(3):
         (tmp_path / "net.onnx").write_bytes(onnx_plan(seed))
-        found.append(plans.publish(tmp_path / "net.onnx"))
+        found.append(publish(tmp_path / "net.onnx", plans.url))
     return found
 
 
@@ -103,12 +104,22 @@ async def test_a_new_plan_takes_the_name_and_the_old_engine_goes(
         await ask(replica, "a", 1)
 
 
-async def test_a_way_back_is_a_version_like_any_other(
+@pytest.mark.parametrize("versions", [(1, 2, 1), (1, 2, 3), (1, 1, 1), (7, 3, 5)])
+async def test_the_way_back_leads_to_any_version(
+    replica: Replica, client: httpx.AsyncClient, digests: list[str], versions: tuple[int, ...]
+) -> None:
+    for version, digest in zip(versions, [digests[0], digests[1], digests[0]], strict=True):
+        await replica.serve(served(a={"sha256": digest, "version": version}))
+        assert await listed(client) == {"a": [version]}
+        assert str((await client.get("/engines/a")).json()["id"]) == str(int(digest[:13], 16))
+
+
+async def test_a_plan_that_stays_can_become_another_version(
     replica: Replica, client: httpx.AsyncClient, digests: list[str]
 ) -> None:
-    for version, digest in enumerate([digests[0], digests[1], digests[0]], 1):
-        await replica.serve(served(a={"sha256": digest, "version": version}))
-    assert await listed(client) == {"a": [3]}
+    await replica.serve(served(a={"sha256": digests[0], "version": 1}))
+    await replica.serve(served(a={"sha256": digests[0], "version": 4}))
+    assert await listed(client) == {"a": [4]}
 
 
 async def test_the_old_engine_answers_until_the_new_one_is_ready(
@@ -168,7 +179,7 @@ async def test_a_damaged_plan_is_not_served(
 
 
 async def test_a_plan_that_is_not_in_the_folder_is_named(replica: Replica, digests: list[str]) -> None:
-    with pytest.raises(NotFound, match=f"no plan {'0' * 64}"):
+    with pytest.raises(Unavailable, match=f"{'0' * 64} cannot be read: .* To put a plan there: python -m"):
         await replica.serve(served(a={"sha256": "0" * 64}))
 
 
