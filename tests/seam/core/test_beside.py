@@ -50,9 +50,11 @@ def test_requests_end_in_the_life_that_accepted_them(harness: Harness, gates: Ga
     assert harness.runtime.engine(id).max_queue_size == 9
     assert factors(harness, harness.submit(id, x=ONES)) == [3]
     assert harness.runtime.condition(id | BESIDE).requests == 2
+    before = harness.stats(id).counters["executions"]
     gates.open(gate)
     assert factors(harness, executing, waiting) == [2, 2]
     harness.runtime.unload(id | BESIDE)
+    assert before <= harness.stats(id).counters["executions"] == 3
     assert factors(harness, harness.submit(id, x=ONES)) == [3]
     stats = harness.stats(id)
     assert (stats.success.count, stats.execution_count, stats.queue_depth) == (4, 4, 0)

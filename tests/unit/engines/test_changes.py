@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from runtime_ext import BESIDE, Error
-from tests.fakes.plans import onnx_plan
-from tests.fakes.runtime import FakeRuntime
+from tests.fakes.plans import onnx_plan, tensorrt_plan
+from tests.fakes.runtime import MEMORY_BYTES, FakeRuntime
 from tests.fakes.values import Condition
 from tests.submitting import submit
 from tests.unit.engines.on_demand import Sleep, budget
@@ -230,6 +230,19 @@ async def test_an_engine_holds_what_its_new_options_take(settings: Settings) -> 
         await change(server, instances=1)
         assert residency.resident()["cpu"] == before // 2
         assert residency.last(id) == {"cpu": before // 2}
+
+
+async def test_an_engine_on_several_devices_is_changed_on_all_of_them(settings: Settings) -> None:
+    runtime = FakeRuntime(["openvino", "tensorrt"])
+    gpus = ["cuda:0", "cuda:1"]
+    runtime.devices = dict.fromkeys(gpus, (64 * MEMORY_BYTES, 64 * MEMORY_BYTES))
+    async with serving(settings, runtime) as server:
+        await server.add(tensorrt_plan(), "net", device="all")
+        for device, on in (("cuda:1", ["cuda:1"]), ("cuda:1,cuda:0", ["cuda:1", "cuda:0"])):
+            resolved, _ = await change(server, device=device)
+            assert resolved.engine.loaded.devices == on
+            held = server.registry.residency.resident()
+            assert {gpu: held[gpu] for gpu in gpus} == {gpu: MEMORY_BYTES * (gpu in on) for gpu in gpus}
 
 
 async def test_a_failed_engine_is_loaded_with_the_options(settings: Settings) -> None:
