@@ -31,6 +31,7 @@ class FoundModel:
     name: str
     place: Sequence[str]  # of its folder, or of its one file
     config: Entry | None = None
+    beside: list[Entry] = field(default_factory=list)  # other files of the model, such as labels
     versions: dict[int, list[Entry]] = field(default_factory=dict)  # the files of each
     alone: Entry | None = None  # its one file, where it has no folder
     problem: str = ""  # a sentence: why nothing of it can be served
@@ -38,11 +39,17 @@ class FoundModel:
     @property
     def stamp(self) -> str:
         """Another one once anything of it has changed."""
-        config = self.config.stamp if self.config is not None else ""
         files = [
             (number, file.name, file.stamp) for number in self.versions for file in self.versions[number]
         ]
-        return repr((config, self.alone and self.alone.stamp, files, self.problem))
+        return repr((self.config_stamp, self.alone and self.alone.stamp, files, self.problem))
+
+    @property
+    def config_stamp(self) -> str:
+        """Another one once its config has changed, or a file that this may name; empty without a config."""
+        if self.config is None:
+            return ""
+        return repr([(file.name, file.stamp) for file in (self.config, *self.beside)])
 
     def file(self, version: int, config: FolderConfig) -> tuple[Sequence[str], Entry]:
         """The path and the entry of a version's file. Raises InvalidInput, which says what there is."""
@@ -102,7 +109,9 @@ def _look_at(files: Files, entry: Entry) -> FoundModel | None:
         for inner in files.entries(model.place):
             if inner.name == CONFIG and not inner.is_folder:
                 model.config = inner
-            elif inner.is_folder and VERSION.fullmatch(inner.name):
+            elif not inner.is_folder:
+                model.beside.append(inner)
+            elif VERSION.fullmatch(inner.name):
                 model.versions[int(inner.name)] = files.entries([*model.place, inner.name])
         if not model.versions:
             model.problem = "It has no version: a folder whose name is a number, such as 1."

@@ -1,8 +1,10 @@
 """What a folder asks of one of its models: its config.pbtxt, or nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import orjson
 
 from trtserve.errors import InvalidInput, TrtserveError, Unsupported
 from trtserve.folder.tensors import DeclaredTensors
@@ -13,7 +15,7 @@ from trtserve.options.batching import NEVER
 from trtserve.options.engine_options import EngineOptions, UploadOptions
 from trtserve.settings import Settings
 
-MOST_BYTES = 1024**2  # of a config.pbtxt
+MOST_BYTES = 1024**2  # of a config.pbtxt, and of a file of labels
 NO_CONFIG = LoadConfig(EngineOptions(), frozenset(Format), "")
 
 
@@ -33,6 +35,8 @@ class FolderConfig:
     file: str = ""  # the default_model_filename; empty: that of the format
     versions: Mapping[str, Any] = field(default_factory=dict)  # the version_policy
     tensors: DeclaredTensors = field(default_factory=DeclaredTensors)
+    label_files: Mapping[str, str] = field(default_factory=dict)  # of outputs, by their names
+    labels: str = ""  # the option: what those files hold, see with_labels()
     ignored: Sequence[str] = ()  # what it asks for, and what is ignored
 
     @classmethod
@@ -49,19 +53,34 @@ class FolderConfig:
         if reasons:
             raise NotServed(reasons)
         file = given.get("default_model_filename", "")
-        if file and ("/" in file or file.startswith(".")):
-            raise InvalidInput(
-                f"The config's default_model_filename is {file!r}; it must be the name of a file beside the "
-                "others of a version, and not begin with a dot."
-            )
+        labels = {
+            tensor.get("name", ""): tensor.get("label_filename", "") for tensor in given.get("output", ())
+        }
+        for named in (file, *labels.values()):
+            if "/" in named or named.startswith("."):
+                raise InvalidInput(
+                    f"The config names the file {named!r}; it must be the name of a file in the model's "
+                    "folder, without a path, and not begin with a dot."
+                )
         ignored = [*config.unread(), *(f"parameters.{name}" for name in unknown_parameters(config))]
         return cls(
             load=load,
             file=file,
             versions=given.get("version_policy", {}),
             tensors=DeclaredTensors.of(given),
+            label_files={output: named for output, named in labels.items() if named},
             ignored=[*dict.fromkeys(ignored), *([unknown] if unknown else [])],
         )
+
+    def with_labels(self, files: Mapping[str, bytes]) -> "FolderConfig":
+        """With what the label files hold, by their names: a label in each line. Raises InvalidInput."""
+        labels = {}
+        for output, name in self.label_files.items():
+            try:
+                labels[output] = files[name].decode().splitlines()
+            except UnicodeDecodeError as failure:
+                raise InvalidInput(f"{name} is not a text in UTF-8: {failure}.") from None
+        return replace(self, labels=orjson.dumps(labels).decode() if labels else "")
 
     def chosen(self, present: Sequence[int]) -> list[int]:
         """The versions to serve of those that are there, ascending: without a policy, the latest."""
@@ -91,4 +110,6 @@ class FolderConfig:
             said["max_queue_delay_us"] = NEVER
         if format is Format.TORCHSCRIPT and self.tensors.document:
             said.setdefault("tensors", self.tensors.document)
+        if self.labels:
+            said.setdefault("labels", self.labels)
         return EngineOptions(**EngineOptions(**said).decided(settings).model_dump())

@@ -65,12 +65,6 @@ class ModelFolder:
         Raises Unavailable if the store cannot tell what was taken from it before.
         """
         self._served = await asyncio.to_thread(self._file.read)
-        if self._served.root != self._files.root:
-            for model in self._served.models.values():  # the names may stay; the files are others
-                model.config = ""
-                for version in model.versions.values():
-                    version.stamp = ""
-            self._served.root = self._files.root
         self._registry.coming = 1
         self._task = asyncio.create_task(self._run())
 
@@ -184,8 +178,13 @@ class ModelFolder:
             raise NotServed([found.problem])
         if found.config is None:
             return FolderConfig()
-        text = await FOLDER.run(read_small, self._files, [*found.place, found.config.name], MOST_BYTES)
-        return await FOLDER.run(FolderConfig.read, text, found.name)
+        text = await self._read(found, found.config.name)
+        config = await FOLDER.run(FolderConfig.read, text, found.name)
+        labels = {name: await self._read(found, name) for name in set(config.label_files.values())}
+        return config.with_labels(labels)
+
+    async def _read(self, found: FoundModel, name: str) -> bytes:
+        return await FOLDER.run(read_small, self._files, [*found.place, name], MOST_BYTES)
 
     async def _follow(
         self, found: FoundModel, config: FolderConfig, outcome: Outcome, *, loads: bool, is_own: bool
@@ -200,8 +199,7 @@ class ModelFolder:
         if not versions:
             outcome.failures.append(NotServed(["Its version_policy chooses none of its versions."]))
         served = self._served.models.setdefault(name, ServedModel())
-        stamp = found.config.stamp if found.config is not None else ""
-        changes = loads or served.config != stamp
+        changes = loads or served.config != found.config_stamp
         for version in versions:
             try:
                 if not self._stands(found, version, config, versions):
@@ -215,7 +213,7 @@ class ModelFolder:
         for version in sorted(served.versions.keys() - set(versions)) if not outcome.failures else ():
             await self._let_version_go(name, version)
         if is_own:
-            served.config = stamp if not outcome.failures else ""
+            served.config = found.config_stamp if not outcome.failures else ""
         if not served.versions:
             del self._served.models[name]
         await self._write()

@@ -101,7 +101,7 @@ class Input(_Message):
     is_shape_tensor: Fact = None
     optional: Unread = None
     is_non_linear_format_io: Unread = None
-    label_filename: Unread = None
+    label_filename: Fact = None  # of a folder; an upload's labels are an option
 
 
 class Parameter(_Message):

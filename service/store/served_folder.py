@@ -20,14 +20,13 @@ class ServedVersion(BaseModel):
 
 
 class ServedModel(BaseModel):
-    config: str = ""  # the stamp of its config; empty: it had none
+    config: str = ""  # the stamp of its config and what is beside it; empty: it had none
     versions: dict[int, ServedVersion] = {}
 
 
 class ServedFolder(BaseModel):
-    """What was taken from the folder `root`. Belongs to the event loop."""
+    """What was taken from a folder. Belongs to the event loop."""
 
-    root: str = ""
     models: dict[str, ServedModel] = {}
 
 

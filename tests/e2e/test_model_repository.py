@@ -20,7 +20,9 @@ name: "net"
 platform: "onnxruntime_onnx"
 max_batch_size: 8
 input [ { name: "x" data_type: TYPE_FP32 dims: [ 4 ] } ]
-output [ { name: "y" data_type: TYPE_FP32 dims: [ 4 ] label_filename: "labels.txt" } ]
+output [
+  { name: "y" data_type: TYPE_FP32 dims: [ 4 ] label_filename: "labels.txt" is_non_linear_format_io: true }
+]
 dynamic_batching { preferred_batch_size: [ 4 ] max_queue_delay_microseconds: 100 }
 instance_group [ { count: 2 kind: KIND_CPU } ]
 version_policy { all { } }
@@ -56,6 +58,7 @@ def models(tmp_path: Path) -> Path:
         (root / "net" / str(version)).mkdir(parents=True)
         scaling(root / "net" / str(version) / "model.onnx", version)
     (root / "net" / "config.pbtxt").write_text(BATCHED)
+    (root / "net" / "labels.txt").write_text("a\nb\nc\nd\n")
     (root / "pipeline" / "1").mkdir(parents=True)
     (root / "pipeline" / "config.pbtxt").write_text(ENSEMBLE)
     scaling(root / "alone.onnx", 10)
@@ -88,6 +91,10 @@ def test_a_folder_of_tritons_is_served_unchanged(tmp_path: Path, models: Path) -
         client = connected(server)
         assert [factor(client, "net", version) for version in ("1", "2", "")] == [1, 2, 2]
         assert factor(client, "alone") == 10
+        x = triton.InferInput("x", [1, 4], "FP32")
+        x.set_data_from_numpy(np.array([[1, 2, 4, 3]], np.float32))
+        classes = client.infer("net", [x], outputs=[triton.InferRequestedOutput("y", class_count=1)])
+        assert classes.as_numpy("y").tolist() == [[b"8.000000:2:c"]]
         config = client.get_model_config("net")
         assert config["max_batch_size"] == 8
         assert config["dynamic_batching"]["preferred_batch_size"] == [4]
@@ -100,7 +107,7 @@ def test_a_folder_of_tritons_is_served_unchanged(tmp_path: Path, models: Path) -
     assert contents(models) == before
     table = server.log[server.log.index("model     versions") :]
     assert "alone     1         yes" in table
-    assert "net       1, 2      yes     ignored: output.label_filename" in table
+    assert "net       1, 2      yes     ignored: output.is_non_linear_format_io" in table
     assert "pipeline  -         no      The config asks for ensemble_scheduling" in table
 
 

@@ -31,10 +31,19 @@ def test_everything_that_is_ignored_is_told_and_nothing_else() -> None:
     assert FolderConfig.read(RESNET, "resnet50").ignored == [
         "instance_group.rate_limiter",
         "optimization.graph",
-        "output.label_filename",
         "parameters.intra_op_thread_count",
     ]
     assert FolderConfig.read(PLAN, "net").ignored == ["optimization.cuda.busy_wait_events"]
+
+
+def test_the_labels_of_outputs_are_the_lines_of_files() -> None:
+    config = FolderConfig.read(RESNET, "resnet50")
+    assert config.label_files == {"y": "labels.txt"}
+    assert options(config).labels == ""
+    labelled = config.with_labels({"labels.txt": "cat\nhören\n".encode()})
+    assert json.loads(options(labelled).labels) == {"y": ["cat", "hören"]}
+    with pytest.raises(InvalidInput, match=r"labels.txt is not a text in UTF-8"):
+        config.with_labels({"labels.txt": b"\xff"})
 
 
 def test_a_config_without_dynamic_batching_keeps_requests_apart() -> None:
@@ -101,8 +110,9 @@ def test_a_field_that_triton_does_not_have_yet_is_ignored_and_told() -> None:
         (b"unknown { depth: 3 } max_batch_size: many", "config.pbtxt is not a ModelConfig"),
         (b"a {" * 5000 + b"}" * 5000, "its messages are too deep"),
         (b'name: "nat"', "The config is for 'nat', but the load is for 'net'"),
-        (b'default_model_filename: "../secret"', "default_model_filename is '../secret'"),
-        (b'default_model_filename: ".hidden"', "default_model_filename is '.hidden'"),
+        (b'default_model_filename: "../secret"', "The config names the file '../secret'"),
+        (b'default_model_filename: ".hidden"', "The config names the file '.hidden'"),
+        (b'output { name: "y" label_filename: "/etc/passwd" }', "The config names the file '/etc/passwd'"),
         (b"max_batch_size: -1", "The config's max_batch_size is -1"),
     ],
 )

@@ -343,6 +343,19 @@ async def test_a_changed_config_changes_options_and_reads_no_plan(
         assert served.files.reads == reads
 
 
+async def test_changed_labels_are_taken_and_no_plan_is_read(settings: Settings, root: Path) -> None:
+    put(root, "net/config.pbtxt", b"output { name: 'y' label_filename: 'labels.txt' }")
+    put(root, "net/labels.txt", b"cat\ndog")
+    put(root, "net/1/model.onnx", onnx_plan(1))
+    async with following(settings, root) as served:
+        assert served.engine("net").labels == {"y": ["cat", "dog"]}
+        reads = served.files.reads
+        put(root, "net/labels.txt", b"dog\ncat")
+        await polled_twice(served)
+        assert served.engine("net").labels == {"y": ["dog", "cat"]}
+        assert served.files.reads == reads + 1  # the labels
+
+
 async def test_a_model_that_leaves_is_removed_once_it_is_missing_twice(
     settings: Settings, root: Path
 ) -> None:

@@ -58,7 +58,7 @@ def while_copying(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], a
 def test_a_copy_knows_what_is_from_a_folder_of_models(root: Path, tmp_path: Path) -> None:
     store = Store(root)
     add(store, 1, "net")
-    served = ServedFolder(root="models", models={"net": ServedModel(config="stamp")})
+    served = ServedFolder(models={"net": ServedModel(config="stamp")})
     ServedFile(root).write(served.model_dump_json())
     assert run("backup", root, tmp_path / "copy").exit_code == 0
     store.close()
