@@ -12,7 +12,7 @@ from trtserve.cli.live import Screen, screen
 from trtserve.cli.numbers import Amount, numbers
 from trtserve.client import Client
 from trtserve.client.load import Measured, Target, load
-from trtserve.client.random_inputs import random_inputs, read_shape
+from trtserve.client.random_inputs import inputs_for
 
 COLUMNS = ("concurrency", "requests/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "errors")
 
@@ -70,12 +70,8 @@ def _complaint(measured: Measured) -> str | None:
 
 
 def _target(client: Client, ref: str, shapes: tuple[str, ...]) -> Target:
-    engine = client.engine(ref)
-    given = dict(map(read_shape, shapes))
-    inputs = random_inputs(engine["inputs"], engine["batch_dims"], given)
-    client.infer(
-        ref, inputs
-    )  # the sentence of a refusal at once, and the load of an engine that is not resident
+    inputs = inputs_for(client.engine(ref), shapes)
+    client.infer(ref, inputs)  # a refusal is told at once
     return Target.of(client.infer_request(ref, inputs))
 
 

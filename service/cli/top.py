@@ -84,7 +84,7 @@ def _cells(engine: Rates) -> list[str]:
         _shown(engine.p99_ms, 2),
         _shown(engine.items_per_execution, 1),
         str(engine.queued),
-        f"{engine.busy}/{engine.instances}",
+        f"{engine.busy}/{engine.instances}" if engine.instances else "-",
         shown_bytes(engine.memory_bytes),
     ]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from trtserve.cli.console import FORMAT, json_option, print_json
+from trtserve.cli.console import FORMAT, json_option, print_json, talking_to
 from trtserve.cli.live import screen
 from trtserve.cli.numbers import Amount, numbers
 from trtserve.cli.settings import settings_of
@@ -71,17 +71,34 @@ from trtserve.settings import MAX_BATCH_SIZE, MAX_DELAY_US
     metavar="FILE.svg|FILE.png",
     help="Draw throughput over p99 latency; needs the extra trtserve[plot].",
 )
+@click.option("--server", metavar="URL", help="Tune an engine of this server in place, while it serves.")
+@click.option("--apply", is_flag=True, help="With --server: leave the engine with the best setting.")
 @json_option
-def tune(ref: str, store: str | None, picture: Path | None, *, as_json: bool, **asked: Any) -> None:
+def tune(
+    ref: str,
+    store: str | None,
+    picture: Path | None,
+    server: str | None,
+    *,
+    apply: bool,
+    as_json: bool,
+    **asked: Any,
+) -> None:
     """Measure which instances, batch size and delay are best for an engine on this machine.
 
-    It takes a plan file, or an engine of a store, even while a server uses the store. The best row so far is
-    shown whenever there is a better one. Exits with 130 after Ctrl-C.
+    It takes a plan file, or an engine of a store, even while a server uses the store. With --server it takes
+    an engine of a running server, gives it each setting while it serves, and in the end the options that it
+    had. The best row so far is shown whenever there is a better one. Exits with 130 after Ctrl-C.
     """
+    if apply and server is None:
+        raise click.UsageError("--apply goes with --server.")
+    if server is not None and (store is not None or asked["format"] != "auto"):
+        raise click.UsageError("--store and --format do not go with --server.")
     settings = settings_of({"store": store})
 
     # These import torch, which takes seconds: no other command should.
     from trtserve.tune.plot import check_plot, plot
+    from trtserve.tune.served import tune_served
     from trtserve.tune.tuning import run
     from trtserve.tune.watcher import Shown
 
@@ -89,7 +106,12 @@ def tune(ref: str, store: str | None, picture: Path | None, *, as_json: bool, **
         if picture is not None:
             check_plot(picture)
         with screen() as shown:
-            report = run(ref, asked, settings, Shown(shown.line, shown.at))
+            watcher = Shown(shown.line, shown.at)
+            if server is None:
+                report = run(ref, asked, settings, watcher)
+            else:
+                with talking_to(server) as client:
+                    report = tune_served(client, ref, asked, watcher, apply=apply)
         if picture is not None and report.rows:
             plot(picture, report.title, report.rows, report.best, asked["latency_ms"])
     except TrtserveError as failure:

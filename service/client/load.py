@@ -80,16 +80,21 @@ class Target:
 
 
 async def load(
-    target: Target, concurrency: int, seconds: float, clock: Clock = time.perf_counter
+    target: Target,
+    concurrency: int,
+    seconds: float,
+    *,
+    lead_in_s: float | None = None,
+    clock: Clock = time.perf_counter,
 ) -> Measured:
     """Keep `concurrency` requests outstanding for a lead-in and then `seconds`; wait for the last answers.
 
-    Raises NoAnswer if the server cannot be connected to.
+    It takes longer until a request ends. Raises NoAnswer if the server cannot be connected to.
     """
     run = _Run(target, concurrency, clock)
     try:
         await run.connect()
-        await run.keep_up(min(LEAD_IN_S, seconds / 4), seconds)
+        await run.keep_up(min(LEAD_IN_S, seconds / 4) if lead_in_s is None else lead_in_s, seconds)
     finally:
         run.close()
     return run.measured
@@ -107,6 +112,9 @@ class _Run:
         self.outstanding = 0
         self._connections: set[_Connection] = set()
         self._idle = asyncio.Event()  # nothing is outstanding
+        self._began = 0.0
+        self._act: Callable[[], None] | None = None  # when a request ends
+        self._acted = asyncio.Event()
         self._opening: set[asyncio.Task[None]] = set()  # connections in place of lost ones
 
     async def connect(self) -> None:
@@ -131,11 +139,11 @@ class _Run:
         )
 
     async def keep_up(self, lead_in: float, seconds: float) -> None:
+        """Count from one end of a request to another, so that few and long executions count whole."""
         await asyncio.sleep(lead_in)
-        began, self.counts = self.clock(), True
+        await self._at_next_end(self._begin)
         await asyncio.sleep(seconds)
-        self.counts, self.sends = False, False
-        self.measured.seconds = self.clock() - began
+        await self._at_next_end(self._stop)
         self.measured.latencies_s.sort()
         try:
             async with asyncio.timeout(ENDS_WITHIN_S):
@@ -145,10 +153,39 @@ class _Run:
         except TimeoutError:
             self.measured.errors["not answered in the end"] += self.outstanding
 
+    def _begin(self) -> None:
+        self._began, self.counts = self.clock(), True
+
+    def _stop(self) -> None:
+        self.counts, self.sends = False, False
+        self.measured.seconds = self.clock() - self._began
+
+    async def _at_next_end(self, act: Callable[[], None]) -> None:
+        """Act when a request has ended: at once then, since others may end before this task has its turn."""
+        self._act = act
+        self._acted.clear()
+        try:
+            async with asyncio.timeout(ENDS_WITHIN_S):
+                await self._acted.wait()
+        except TimeoutError:
+            self._turn()
+
+    def _turn(self) -> None:
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+            self._acted.set()
+
     def ended(self) -> None:
+        """A request is not outstanding any more, and what it ended with is counted."""
         self.outstanding -= 1
         if not self.outstanding:
             self._idle.set()
+        self._turn()
+
+    def answered(self, sent_at: float) -> None:
+        if self.counts:
+            self.measured.latencies_s.append(self.clock() - sent_at)
 
     def failed(self, what: str, sentence: str) -> None:
         if self.counts:
@@ -171,6 +208,7 @@ class _Run:
             await self._open()
         except OSError as failure:
             self.failed("no connection", f"No connection: {failure.strerror or failure}.")
+            self._turn()
             await asyncio.sleep(0.1)  # not without pause, at a server that does not listen
             if self.sends:
                 await self._again()
@@ -209,7 +247,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._run.failed("no HTTP", "The answer is not HTTP: is it a trtserve?")
+            self._fail("no HTTP", "The answer is not HTTP: is it a trtserve?")
             self.abort()
 
     def on_body(self, body: bytes) -> None:
@@ -222,8 +260,7 @@ class _Connection(asyncio.Protocol):
             return
         self._sent_at = None
         if status == httpx.codes.OK:
-            if run.counts:
-                run.measured.latencies_s.append(run.clock() - sent_at)
+            run.answered(sent_at)
         else:
             run.failed(str(status), _sentence(self._body))
             self._body.clear()
@@ -235,11 +272,15 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._fail("connection lost", "The server ended a connection without an answer.")
+        self._run.lost(self)
+
+    def _fail(self, what: str, sentence: str) -> None:
+        """The request that is outstanding, if there is one, gets no answer."""
         if self._sent_at is not None:
             self._sent_at = None
-            self._run.failed("connection lost", "The server ended a connection without an answer.")
+            self._run.failed(what, sentence)
             self._run.ended()
-        self._run.lost(self)
 
     def abort(self) -> None:
         if self._transport is not None:

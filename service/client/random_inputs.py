@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trtserve.errors import InvalidInput
+from trtserve.errors import InvalidInput, Unavailable
 
 Spec = dict[str, Any]  # of a tensor: name, datatype, shape
 
@@ -30,6 +30,19 @@ def numpy_type(spec: Spec) -> np.dtype[Any]:
             f"Input {spec['name']!r} is {name}, which numpy does not have; give a .safetensors file."
         )
     return np.dtype(family + name.lstrip("UINTFP"))
+
+
+def inputs_for(engine: Mapping[str, Any], shapes: Sequence[str]) -> dict[str, Any]:
+    """Random inputs of an engine, as the server describes it; `shapes` as x:1,3,224,224.
+
+    Raises InvalidInput, and Unavailable if the engine is not loaded: its inputs are not known then.
+    """
+    if engine["state"] != "READY":
+        raise Unavailable(
+            f"Engine {engine['id']} is {engine['state']}, so its inputs are not known: load it first, with "
+            f"trtserve load {engine['name'] or engine['id']}."
+        )
+    return random_inputs(engine["inputs"], engine["batch_dims"], dict(map(read_shape, shapes)))
 
 
 def random_inputs(

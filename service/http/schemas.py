@@ -154,6 +154,10 @@ class ReplicaModel(BaseModel):
         ]
 
 
+RESOLVED = ("device", "instances", "max_batch_size")
+"""The options whose values a load decides if they are left to it."""
+
+
 class EngineModel(BaseModel):
     """One engine. Fields that only a load can fill are null or empty before."""
 
@@ -172,6 +176,11 @@ class EngineModel(BaseModel):
     format: str
     device: str = Field(description="Its devices, with commas between them.")
     instances: int = Field(description="On each device.")
+    asked: dict[str, int | str] = Field(
+        description="What was asked for of `device`, `instances` and `max_batch_size`, where the fields of "
+        "these names say what came of it.",
+        examples=[{"device": "auto", "instances": 0, "max_batch_size": "auto"}],
+    )
     max_queue_size: int
     cuda_graphs: str = Field(description="What was asked for: `off`, `auto` or `on`.")
     max_batch_size: int | str = Field(
@@ -250,6 +259,7 @@ class EngineModel(BaseModel):
             reason=engine.reason,
             backend=engine.backend,
             format=engine.format,
+            asked={name: getattr(stored.options, name) for name in RESOLVED},
             **options,
             why_not_joined=sentence(info.why_not_joined) if info and info.why_not_joined else None,
             joins_requests=condition.joins_requests if condition else None,

@@ -1,25 +1,18 @@
 """Chooses the best of the measured settings, and reports it."""
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from trtserve import text
-from trtserve.options.batching import AUTO, NEVER
-from trtserve.options.engine_options import EngineOptions
 from trtserve.tune.closed_loop import Sample
-from trtserve.tune.target import Asked, Setting, Target
+from trtserve.tune.target import Asked, Setting
 
-CHOSEN = {
-    "instances",
-    "max_batch_size",
-    "max_queue_delay_us",
-    "latency_target_us",
-    "preferred_batch_sizes",
-}
-"""Options that a setting decides, and is told with."""
 EQUAL = 0.02  # a difference in throughput below this share is noise
+
+
+Changes = Callable[[Setting], list[str]]
+"""The commands that give the engine a setting; none if it has that already."""
 
 
 class Row(NamedTuple):
@@ -100,8 +93,8 @@ def line(row: Row) -> str:
     return "  ".join(cell.rjust(len(column)) for cell, column in cells)
 
 
-def advice(target: Target, rows: Sequence[Row], asked: Asked) -> list[str]:
-    """The best setting, and the commands that load the engine with it."""
+def advice(rows: Sequence[Row], asked: Asked, changes: Changes) -> list[str]:
+    """The best setting, and the commands that give it to the engine."""
     chosen = best(rows, asked.latency_ms)
     if chosen is None:
         fastest = min(rows, key=lambda row: row.sample.p99_ms)
@@ -113,63 +106,7 @@ def advice(target: Target, rows: Sequence[Row], asked: Asked) -> list[str]:
         f"Best with a p99 within {asked.latency_ms:g} ms: {_cells(chosen)[4]} items/s at concurrency "
         f"{chosen.concurrency}, p99 {chosen.sample.p99_ms:.3f} ms, with"
     )
-    told_to = changes(target, chosen.setting, asked)
+    told_to = changes(chosen.setting)
     if not told_to:
-        return [
-            f"{told} {chosen.setting}.",
-            "The store has it with this setting already: nothing needs to change.",
-        ]
+        return [f"{told} {chosen.setting}.", "The engine has this setting already: nothing needs to change."]
     return [told, *told_to]
-
-
-def changes(target: Target, setting: Setting, asked: Asked) -> list[str]:
-    """commands(), or none if a store has the engine with this setting."""
-    if target.in_store and setting == _stored(target):
-        return []
-    return commands(target, setting, asked)
-
-
-def _stored(target: Target) -> Setting:
-    stored = target.stored.options
-    if stored.max_batch_size == 1 or stored.max_queue_delay_us == NEVER:
-        return Setting(stored.instances, 1, 0)
-    # Only a load knows what automatic batches are: no setting is the same.
-    most = 0 if stored.max_batch_size == AUTO else stored.max_batch_size
-    return Setting(stored.instances, most, stored.max_queue_delay_us)
-
-
-def commands(target: Target, setting: Setting, asked: Asked) -> list[str]:
-    """Commands to paste into a shell. An engine of a store must be removed first, with its plan."""
-    if not target.in_store:
-        return [_add_command(target, str(target.plan), setting, asked)]
-    copy = f"{target.name or target.stored.id}.plan"
-    others = sorted(set(target.names) - {target.name})
-    note = [f"# its other names go too, so add it again under each: {', '.join(others)}"] if others else []
-    return [
-        *note,
-        shlex.join(["cp", str(target.plan), copy]) + " &&",  # or else nothing is removed
-        shlex.join(["trtserve", "engines", "rm", str(target.stored.id)]) + " &&",
-        _add_command(target, copy, setting, asked),
-    ]
-
-
-def _add_command(target: Target, plan: str, setting: Setting, asked: Asked) -> str:
-    wanted = target.with_setting(setting, asked.latency_target_us, max(asked.concurrency))
-    options: dict[str, object] = {}
-    if target.name is not None:
-        options["name"] = target.name
-    if not target.format_told:
-        options["format"] = wanted.format
-    for option, value in wanted.options:
-        # as it was measured, also on a server that was started with other settings
-        if option not in CHOSEN and value != EngineOptions.model_fields[option].default:
-            options[option] = value
-    options |= {"instances": setting.instances, "max_batch_size": setting.max_batch_size}
-    if setting.max_batch_size > 1:
-        options["max_queue_delay_us"] = setting.max_queue_delay_us
-        if setting.max_queue_delay_us == AUTO:
-            options["latency_target_us"] = wanted.options.latency_target_us
-        if wanted.options.preferred_batch_sizes:
-            options["preferred_batch_sizes"] = wanted.options.preferred_batch_sizes
-    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    return shlex.join(["trtserve", "engines", "add", plan, *words])

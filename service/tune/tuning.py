@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from runtime_ext import Error, Runtime, create_runtime
@@ -11,9 +12,10 @@ from trtserve.engines.seam_options import check_tensorrt_libraries, openvino_opt
 from trtserve.errors import of_kind
 from trtserve.plans.checks import explained
 from trtserve.settings import Settings
-from trtserve.tune.bench import EngineBench
+from trtserve.tune.bench import Bench, EngineBench, Examined
 from trtserve.tune.closed_loop import Clock
-from trtserve.tune.report import Row, advice, best, changes, fields, table
+from trtserve.tune.commands import changes
+from trtserve.tune.report import Changes, Row, advice, best, fields, table
 from trtserve.tune.sweep import Sweep, choose_settings
 from trtserve.tune.target import Asked, find_target
 from trtserve.tune.watcher import Watcher
@@ -73,12 +75,30 @@ def tune(
     target = find_target(ref, settings, runtime, asked.format)
     bench = EngineBench(runtime, target, asked, clock)
     try:
-        limit, why_unbatched, load_seconds = bench.examine(asked.shapes)
+        examined = bench.examine(asked.shapes)
     except Error as failure:
         reason = explained(runtime, target.stored.backend, target.plan, failure)
         raise of_kind(
             reason.kind, f"{target.plan} cannot be measured: {str(reason).rstrip('.')}."
         ) from failure
+    title = target.name or str(target.stored.id)
+    told = partial(changes, target, asked=asked)
+    return search(bench, examined, asked, watcher, title=title, changes=told, clock=clock, began=began)
+
+
+def search(
+    bench: Bench,
+    examined: Examined,
+    asked: Asked,
+    watcher: Watcher,
+    *,
+    title: str,
+    changes: Changes,
+    clock: Clock,
+    began: float,
+) -> Report:
+    """Find the best setting. `changes` gives it to the engine; the budget runs since `began`."""
+    limit, why_unbatched, load_seconds = examined
     sweep = Sweep(bench, choose_settings(asked, limit), asked, watcher, clock)
     try:
         sweep.run(load_seconds, began)
@@ -94,9 +114,8 @@ def tune(
     elif limit is not None and limit < max(asked.batch):
         notes.append(f"The engine takes {limit} items at most: larger batches were left out.")
     notes += failures
-    title, all_rows = target.name or str(target.stored.id), sweep.rows()
     if not complete:
-        return Report(title, all_rows, None, [], notes, ["Stopped before the end."], complete)
+        return Report(title, sweep.rows(), None, [], notes, ["Stopped before the end."], complete)
     chosen = best(rows, asked.latency_ms)
-    loads = [] if chosen is None else changes(target, chosen.setting, asked)
-    return Report(title, all_rows, chosen, loads, notes, advice(target, rows, asked), complete)
+    commands = [] if chosen is None else changes(chosen.setting)
+    return Report(title, sweep.rows(), chosen, commands, notes, advice(rows, asked, changes), complete)

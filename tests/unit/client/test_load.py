@@ -93,6 +93,13 @@ async def test_as_many_requests_as_asked_are_outstanding_and_all_answers_are_tim
         assert found.per_second == len(found.latencies_s) / found.seconds
 
 
+async def test_a_time_too_short_for_a_request_lasts_from_the_end_of_one_to_that_of_the_next() -> None:
+    async with Answering(lambda _: OK).listening() as server:
+        found = await load(Target.of(request(server.url)), 1, 1e-9, lead_in_s=0.0)
+    assert 0 < len(found.latencies_s) < len(server.requests)
+    assert found.seconds > 0
+
+
 async def test_the_request_is_that_of_the_client() -> None:
     async with Answering(lambda _: OK).listening() as server:
         with Client(f"{server.url}/prefix", token="secret") as client:
@@ -144,7 +151,7 @@ async def test_an_answer_that_ends_its_connection_is_no_error() -> None:
 async def test_what_is_not_http_is_an_error() -> None:
     async with Answering(lambda _: b"220 smtp.example ESMTP ready\r\n").listening() as server:
         found = await measured(server)
-    assert found.errors["no HTTP"] > 0
+    assert list(found.errors) == ["no HTTP"]
     assert found.example == "The answer is not HTTP: is it a trtserve?"
     assert found.latencies_s == []
 

@@ -70,6 +70,7 @@ async def test_an_upload_is_answered_with_the_ready_engine(client: httpx.AsyncCl
         "format": "onnx",
         "device": "cpu",
         "instances": 2,
+        "asked": {"device": "auto", "instances": 2, "max_batch_size": "auto"},
         "max_queue_size": 256,
         "cuda_graphs": "auto",
         "max_batch_size": 1,
