@@ -431,17 +431,31 @@ async def test_an_unloaded_model_stays_unloaded_until_its_file_changes(
 
 
 async def test_nothing_is_written_while_the_server_is_being_replaced(settings: Settings, root: Path) -> None:
-    put(root, "net.onnx", onnx_plan(1))
+    put(root, "net/config.pbtxt", BATCHED)
+    put(root, "net/1/model.onnx", onnx_plan(1))
     async with following(settings, root) as served:
         written = (settings.store / "folder.json").read_bytes()
         await served.server.registry.rest(1.0)
-        put(root, "net.onnx", onnx_plan(2))
+        put(root, "net/1/model.onnx", onnx_plan(2))
         await polled_twice(served)
         assert "being replaced by a new process" in served.folder.table()[1]
         assert (settings.store / "folder.json").read_bytes() == written
         await served.server.registry.resume()
         await served.poll()
         assert (settings.store / "folder.json").read_bytes() != written
+
+
+async def test_a_version_that_is_an_upload_by_now_stays_when_the_model_leaves(
+    settings: Settings, root: Path
+) -> None:
+    place = put(root, "net.onnx", onnx_plan(1))
+    async with following(settings, root) as served:
+        await served.server.registry.remove("net")
+        await served.server.add(onnx_plan("uploaded"), "net")
+        assert list(served.versions("net")) == [1]
+        place.unlink()
+        await polled_twice(served)
+        assert list(served.versions("net")) == [1]
 
 
 # -- loads that clients ask for
