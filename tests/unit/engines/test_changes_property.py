@@ -150,12 +150,13 @@ class Changed(RuleBasedStateMachine):
 
         self.run(turn())
 
-    @rule(names=st.lists(st.sampled_from(NAMES), max_size=3))
-    def drain(self, names: list[str]) -> None:
-        """Requests execute while the changes that are under way load, and move them to another life."""
+    @rule(name=st.sampled_from(NAMES), instances=INSTANCES)
+    def drain(self, name: str, instances: int) -> None:
+        """Requests execute while nothing but a change is under way, until it has loaded, and beyond."""
+        self.finish()
         self.hold()
-        self.request([*names, NAMES[0]])
-        self.runtime.load_gate.set()
+        self.request(NAMES)
+        self.change(name, instances, in_place=False)
 
         async def until_nothing_moves() -> None:
             for _ in range(200):
