@@ -100,7 +100,8 @@ class Load:
         for kept in self._kept:
             kept.close()
         self._channel.close()
-        assert [client.wrong for client in self.clients] == [[]] * len(self.clients)
+        wrong = [f"client {n}: {w!r}" for n, client in enumerate(self.clients) for w in client.wrong]
+        assert not wrong, wrong
 
 
 class Stream:

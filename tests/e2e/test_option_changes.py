@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
-from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import shared_memory
 
 from tests.e2e.load import Load, Stream, X
-from tests.e2e.server import Server
+from tests.e2e.server import HANGS_AFTER_S, Server
 from tests.seam.models import doubling
 from tests.waiting import wait_until
 
@@ -27,21 +27,33 @@ def regions(key: str) -> Iterator[Any]:
         shared_memory.destroy_shared_memory_region(handle)
 
 
+def placed(offset: int) -> dict[str, Any]:
+    return {
+        "shared_memory_region": "net",
+        "shared_memory_byte_size": SIZE,
+        "shared_memory_offset": offset,
+    }
+
+
 class ThroughMemory:
     """Sends its inputs and takes its outputs through shared memory."""
 
     def __init__(self, server: Server, handle: Any, key: str) -> None:
-        self._client = InferenceServerClient(str(server.client.base_url).removeprefix("http://"))
-        self._client.register_system_shared_memory("net", key, 2 * SIZE)
+        self._client = httpx.Client(base_url=server.client.base_url, timeout=HANGS_AFTER_S)
+        region = {"key": key, "offset": 0, "byte_size": 2 * SIZE}
+        self._client.post("/v2/systemsharedmemory/region/net/register", json=region).raise_for_status()
         self._handle = handle
         shared_memory.set_shared_memory_region(handle, [X])
 
     def __call__(self) -> object:
-        x, y = InferInput("x", X.shape, "FP32"), InferRequestedOutput("y")
-        x.set_shared_memory("net", SIZE)
-        y.set_shared_memory("net", SIZE, SIZE)
-        self._client.infer("net", [x], outputs=[y])
+        x = {"name": "x", "shape": X.shape, "datatype": "FP32", "parameters": placed(0)}
+        asked = {"inputs": [x], "outputs": [{"name": "y", "parameters": placed(SIZE)}]}
+        answer = self._client.post("/v2/models/net/infer", json=asked)
+        assert answer.status_code == 200, answer.text
         return shared_memory.get_contents_as_numpy(self._handle, np.float32, X.shape, SIZE)[0].tolist()
+
+    def end(self) -> None:
+        self._client.close()
 
 
 def instances(server: Server) -> int:
@@ -61,7 +73,8 @@ def test_no_request_fails_while_options_change(serving: Server, tmp_path: Path) 
     key = f"/trtserve-changes-{server.process.pid}"
     with regions(key) as handle:
         stream = Stream(server)
-        load = Load(server, stream, ThroughMemory(server, handle, key))
+        through_memory = ThroughMemory(server, handle, key)
+        load = Load(server, stream, through_memory)
         for options in ({"instances": 2, "max_batch_size": 8}, {"instances": 1, "max_batch_size": 1}):
             load.go_on()
             answer = server.client.patch("/engines/net", json=options)
@@ -76,6 +89,7 @@ def test_no_request_fails_while_options_change(serving: Server, tmp_path: Path) 
         load.go_on()
         load.end()
         stream.end()
+        through_memory.end()
     assert instances(server) == 1
     counted = sum(client.answers for client in load.clients)
     assert server.metric("trtserve_requests_total", engine="net", outcome="Success") == counted

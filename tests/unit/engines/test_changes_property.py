@@ -22,7 +22,8 @@ from tests.fakes.runtime import MEMORY_BYTES, FakeRuntime
 from tests.submitting import submit
 from tests.unit.serving import Server
 from tests.waiting import HANGS_AFTER_S
-from trtserve.engines.engine import State
+from trtserve.engines.change import ChangeState
+from trtserve.engines.engine import Engine, State
 from trtserve.errors import TrtserveError
 from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
@@ -35,6 +36,11 @@ NAMES = ["a", "b", "shared"]
 PLANS = {"a": 1, "b": 2, "shared": 1}  # two names share an engine
 INSTANCES = st.integers(1, 4)
 ROW = ("x", "FP32", [1, 4], bytes(16))
+
+
+def is_loading(engine: Engine) -> bool:
+    change = engine.past.change
+    return change is not None and change.state in {ChangeState.WAITING, ChangeState.LOADING}
 
 
 class Changed(RuleBasedStateMachine):
@@ -143,6 +149,23 @@ class Changed(RuleBasedStateMachine):
                 await asyncio.sleep(0)
 
         self.run(turn())
+
+    @rule(name=st.sampled_from(NAMES), instances=INSTANCES)
+    def drain(self, name: str, instances: int) -> None:
+        """Requests execute while nothing but a change is under way, until it has loaded, and beyond."""
+        self.finish()
+        self.hold()
+        self.request(NAMES)
+        self.change(name, instances, in_place=False)
+
+        async def until_nothing_moves() -> None:
+            for _ in range(200):
+                await asyncio.sleep(0.0005)
+                loading = [e for e in self.server.registry.engines() if is_loading(e)]
+                if not loading:
+                    return
+
+        self.run(until_nothing_moves())
 
     @rule(open=st.booleans())
     def gate(self, open: bool) -> None:
