@@ -161,7 +161,7 @@ class Backend {
 
 /// Raised whenever this header, load_options.h, build_options.h, build_progress.h, memory.h or module_inspection.h
 /// changes; a plugin with another number is refused.
-inline constexpr int kBackendAbi = 10;
+inline constexpr int kBackendAbi = 11;
 
 }  // namespace trtserve
 

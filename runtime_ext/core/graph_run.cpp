@@ -11,7 +11,8 @@ auto place() { return c10::DebugInfoKind::INFERENCE_CONTEXT; }
 
 }  // namespace
 
-GraphRun::GraphRun(Calls calls) : counts_inside_(calls != Calls::Uncounted) {}
+GraphRun::GraphRun(Calls calls)
+    : is_of_queue_(calls == Calls::CountedElsewhere), counts_inside_(calls != Calls::Uncounted) {}
 
 GraphRun::GraphRun(at::Device device) {
   if (const auto* outer = current()) {
