@@ -34,9 +34,11 @@ class Shapes(torch.nn.Module):
         return shapes
 
 
-def serve(server: Server, module: torch.nn.Module, name: str, **options: Any) -> None:
+def serve(
+    server: Server, module: torch.nn.Module, name: str, x: dict[str, Any] | None = None, **options: Any
+) -> None:
     tensor = {"datatype": "BYTES", "shape": [-1]}
-    described = {"inputs": [tensor | {"name": "x"}], "outputs": [tensor | {"name": "y"}]}
+    described = {"inputs": [x or tensor | {"name": "x"}], "outputs": [tensor | {"name": "y"}]}
     archive = io.BytesIO()
     torch.jit.save(torch.jit.script(module), archive, _extra_files={"trtserve.json": json.dumps(described)})
     query = {"name": name, **options}
@@ -103,22 +105,44 @@ def test_photographs_are_decoded(client: TritonClient, server: Server) -> None:
     assert "no JPEG that can be decoded" in message
 
 
+class Repeated(torch.nn.Module):
+    """As many letters as each number says."""
+
+    def forward(self, x: torch.Tensor) -> list[str]:
+        numbers: list[int] = x.tolist()
+        return ["".ljust(number, "a") for number in numbers]
+
+
 @EVERYWHERE
-def test_strings_may_be_in_shared_memory(client: TritonClient, server: Server) -> None:
+def test_answers_with_strings_of_other_lengths_are_not_taken_for_alike(
+    client: TritonClient, server: Server
+) -> None:
+    x = {"name": "x", "datatype": "INT64", "shape": [-1]}
+    serve(server, Repeated(), "repeated", x)
+    for number in (3, 1000, 0, 7):
+        tensor = client.input("x", np.array([number, 2]), "INT64")
+        y = client.infer("repeated", [tensor]).as_numpy("y")
+        assert y.tolist() == [b"a" * number, b"aa"]
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("long", [0, 100_000])
+def test_strings_may_be_in_shared_memory(client: TritonClient, server: Server, long: int) -> None:
     serve(server, Upper(), "upper")
+    words = np.array([*WORDS[:2], "x" * long], np.object_)
     key = f"/{SHARED}strings"
-    size = sum(4 + len(word.encode()) for word in WORDS)
-    handle = shared_memory.create_shared_memory_region("strings", key, 4096, create_only=True)
+    size = sum(4 + len(word.encode()) for word in words)
+    handle = shared_memory.create_shared_memory_region("strings", key, 400_000, create_only=True)
     try:
-        shared_memory.set_shared_memory_region(handle, [serialize_byte_tensor(WORDS)])
-        client.call("register_system_shared_memory", "r", key, 4096)
+        shared_memory.set_shared_memory_region(handle, [serialize_byte_tensor(words)])
+        client.call("register_system_shared_memory", "r", key, 400_000)
         tensor = client.module.InferInput("x", [3], "BYTES")
         tensor.set_shared_memory("r", size)
         asked = client.module.InferRequestedOutput("y")
-        asked.set_shared_memory("r", 1024, 2048)
+        asked.set_shared_memory("r", 150_000, 200_000)
         client.infer("upper", [tensor], outputs=[asked])
-        found = shared_memory.get_contents_as_numpy(handle, np.object_, [3], 2048)
-        assert found.tolist() == UPPER
+        found = shared_memory.get_contents_as_numpy(handle, np.object_, [3], 200_000)
+        assert found.tolist() == [b"CAT", b"", b"X" * long]
     finally:
         shared_memory.destroy_shared_memory_region(handle)
 
