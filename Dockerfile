@@ -35,7 +35,8 @@ COPY pyproject.toml ./
 RUN python -c 'import tomllib; asked = tomllib.load(open("pyproject.toml", "rb")); \
       [print(one) for one in asked["build-system"]["requires"] if one.startswith("torch>")]' > /torch.txt \
  && python -c 'import tomllib; asked = tomllib.load(open("pyproject.toml", "rb")); \
-      print(*asked["build-system"]["requires"], *asked["project"]["dependencies"], sep="\n")' > /trtserve.txt \
+      print(*asked["build-system"]["requires"], *asked["project"]["dependencies"], \
+            *asked["project"]["optional-dependencies"]["tracing"], sep="\n")' > /trtserve.txt \
  && python -c 'import tomllib; asked = tomllib.load(open("pyproject.toml", "rb")); \
       print(*asked["project"]["optional-dependencies"]["tensorrt"], sep="\n")' > /tensorrt.txt
 
@@ -80,7 +81,7 @@ RUN cuda=$(python -c 'from importlib.metadata import version; print(version("nvi
  && pip install "nvidia-cuda-crt==${cuda%.*}.*"
 # Without the headers, the build leaves the backend out and still succeeds. This image is useless without the backend.
 COPY . ./
-RUN pip install --no-build-isolation '.[tensorrt]' \
+RUN pip install --no-build-isolation '.[tensorrt,tracing]' \
  && test -f /opt/trtserve/lib/python3*/site-packages/runtime_ext/backends/libtrtserve_backend_tensorrt*.so \
  && pip uninstall -y scikit-build-core cmake ninja grpcio-tools
 RUN pip uninstall -y setuptools pip \

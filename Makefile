@@ -1,4 +1,4 @@
-# CI runs the same commands as people do: .ci/run calls `make lint`, `make test` and `make demo`.
+# CI runs the same commands as people do: .ci/run calls `make lint`, `make test`, `make ray-test` and `make demo`.
 #
 # You need python3 (3.11 or newer, with venv and headers), g++ and make. The build installs everything else,
 # including cmake and ninja, into .venv in this folder.
@@ -14,17 +14,21 @@ SECONDS ?= 600
 ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(shell $(engine) info >/dev/null 2>&1 && echo $(engine))))
 IMAGE_ARGS ?=
 IMAGE ?= trtserve:0.1.0-cpu
+# Where `make install` makes a virtual environment for a service.
+PREFIX ?= /opt/trtserve
 # Extra arguments for the command behind a target such as `run` or `test`: make test ARGS="-k codec -x"
 ARGS ?=
 
 VENV := .venv
+REQUIREMENTS := $(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
+TORCH_FROM := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CPP := $(shell find runtime_ext tests -name '*.cpp' -o -name '*.h')
 TIDY := $(patsubst %.cpp,build/tidy/%,$(filter runtime_ext/%.cpp,$(CPP)))
 # service/ under its import name, for tools that do not understand an editable install.
 IMPORT := build/import/trtserve
-PROTO := $(wildcard service/rpc/*.proto)
+PROTO := $(wildcard service/*/*.proto)
 BENCH_CPP := $(wildcard bench/*.cpp bench/gpu/*.cpp bench/gpu/*.h)
 CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
 # The tensorrt backend needs these headers, so build again when their package is installed.
@@ -33,12 +37,21 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build demo run test image image-test test-gpu verify-gpu generated console screenshots dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
+.PHONY: help check build install demo run test image image-test ray-test test-gpu verify-gpu generated console screenshots dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: $(VENV)/.built ## create .venv, install dependencies, compile; later runs rebuild only what changed
+
+install: check ## install into PREFIX=/opt/trtserve, an environment of its own for a service; needs no `make build`
+	@echo "== install: $(PREFIX) (a download of about 300 MB, and minutes to compile)"
+	@$(PYTHON) -m venv $(PREFIX)
+	@$(REQUIREMENTS) > $(PREFIX)/build-requirements.txt
+	@$(PREFIX)/bin/pip --disable-pip-version-check install -qq $(TORCH_FROM) -r $(PREFIX)/build-requirements.txt 'cmake>=3.25' ninja
+	@PATH=$(abspath $(PREFIX))/bin:$$PATH $(PREFIX)/bin/pip --disable-pip-version-check install -qq --no-build-isolation \
+	  --config-settings=build-dir=build/install '.[tracing]'
+	@$(PREFIX)/bin/trtserve --version
 
 demo: build ## start a service, upload a LeNet and pipelines around engines, compare HTTP with PyTorch, stop the service
 	@$(BIN)/python examples/demo.py
@@ -57,6 +70,11 @@ image: ## build the CPU image with docker, podman or buildah (IMAGE=name:tag IMA
 
 image-test: build image ## build the CPU image, and test it in containers with a read-only root (ARGS="-k sigterm")
 	@ENGINE=$(ENGINE) IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/image $(ARGS)
+
+ray-test: build ## run the tests of the Ray Serve application on a real Ray, which it installs (75 MB, 290 MB unpacked)
+	@echo "== tests on Ray"
+	@$(PIP) install -qq $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["ray"])')
+	@$(BIN)/python -m pytest tests/ray $(ARGS)
 
 test-gpu: build ## run the tests that need an NVIDIA GPU; fails without one
 	@REQUIRE_GPU=1 $(BIN)/python -m pytest tests/gpu $(ARGS)
@@ -158,9 +176,8 @@ check:
 $(VENV)/.environment: pyproject.toml | check
 	@echo "== environment: $(VENV), torch and openvino (a download of about 300 MB; far more if torch includes CUDA)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
-	  > $(VENV)/build-requirements.txt
-	@$(PIP) install -qq $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r $(VENV)/build-requirements.txt 'cmake>=3.25' ninja
+	@$(REQUIREMENTS) > $(VENV)/build-requirements.txt
+	@$(PIP) install -qq $(TORCH_FROM) -r $(VENV)/build-requirements.txt 'cmake>=3.25' ninja
 	@touch $@
 
 # An editable install: Python runs from the source tree; C++ is compiled into build/, and later only what changed.

@@ -1,7 +1,7 @@
 """The seam: the complete Python interface of the C++ engine manager."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ AUTO_DELAY: Final[int]
 
 AUTO_BATCH_SIZE: Final[int]
 """The value of `max_batch_size` for an engine that is batched if it can be."""
+
+BESIDE: Final[int]
+"""Added to an engine's ID: the place beside it, where its next life is loaded while it serves. Methods of
+Runtime that say so take it in place of an ID; see exchange()."""
 
 KINDS: Final[tuple[str, ...]]
 """InvalidInput, NotFound, Conflict, TooLarge, QueueFull, Cancelled, ExecutionFailed, Unsupported,
@@ -280,7 +284,12 @@ class BatchStats:
     def compute_output(self) -> Duration: ...
 
 class EngineStats:
-    """The numbers of one engine since it was loaded, and in former lives whose counts were kept.
+    """The numbers of one engine under one of the names that prepare() was told, since it was loaded, and in
+    former lives whose counts were kept.
+
+    An execution whose requests called it by several names counts for that of the first, and its items for
+    those of their requests: sums over the names are those of the engine. What an engine has only once
+    (`calls`, `counters`, `queue_depth`, `instances` and what follows) is in its own.
 
     Executions, and the times of requests in them, count only if they succeeded: a request whose batch failed
     counts for the execution that it then had alone, and the time of the first is queue time. So `queue`,
@@ -293,6 +302,9 @@ class EngineStats:
     def id(self) -> int: ...
     @property
     def name(self) -> str: ...
+    @property
+    def is_own(self) -> bool:
+        """True for the name that it was loaded with at first, which may be empty, and for who gave none."""
     @property
     def outcomes(self) -> dict[str, int]:
         """Requests by outcome: "Success" or a kind. Refusals at submit count too."""
@@ -450,7 +462,9 @@ class Runtime:
         `tensors` as in LoadOptions. It needs no engine. InvalidInput if the module is at fault."""
     def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
         """Blocks. Deserialize the plan file, build the wrapper, start the instances. NotFound if it uses an
-        engine that is not loaded."""
+        engine that is not loaded. With BESIDE, the engine of this ID goes on serving, and nobody finds the
+        new one: warm_up(), write_compiled(), unload(), memory(), engine(), stop_joining() and condition()
+        take it by the same number."""
     def warm_up(
         self,
         id: int,
@@ -474,6 +488,10 @@ class Runtime:
         have not ended by then are interrupted and left behind: they keep their threads and memory until they
         end. With `keep_counts`, what stats() says of the engine stays, and its next load goes on with it.
         NotFound for an unknown ID, Conflict if another engine uses this one."""
+    def exchange(self, id: int) -> None:
+        """Let an engine and the one beside it change places: requests that are submitted from now on go to
+        the other, and operators and modules find it. What was accepted before ends where it is, and counts as
+        before: statistics go on. NotFound if one is missing; Conflict if one is being unloaded."""
     def forget(self, id: int) -> None:
         """Drop the counts that an unload has kept."""
     def memory(self, id: int) -> dict[str, dict[str, int]]:
@@ -504,9 +522,12 @@ class Runtime:
         the engine up again in a process that has imported this package. Unavailable if a write fails."""
     def script_module(self, id: int) -> torch.ScriptModule:
         """The wrapper, whose graph calls `trt::execute_engine`; see runtime_ext.module."""
-    def prepare(self, id: int, tensors: Sequence[tuple[str, str, Sequence[int]]]) -> Prepared:
+    def prepare(
+        self, id: int, tensors: Sequence[tuple[str, str, Sequence[int]]], name: str = ...
+    ) -> Prepared:
         """Check a description of inputs, (name, datatype, shape) in any order, once for all requests that
-        share it. The result is valid while the engine is loaded."""
+        share it. The result is valid while the engine is loaded. `name`: what these requests call the engine,
+        and count for; "": its own. The first 64 of an engine are counted apart."""
     def submit(
         self,
         prepared: Prepared,
@@ -548,7 +569,8 @@ class Runtime:
         call. Call it after submit(), once whatever else has arrived is submitted too, on the same thread.
         Requests that others have joined run in other threads."""
     def stats(self) -> list[EngineStats]:
-        """Of the loaded engines, and of those whose counts an unload has kept: these have no instances."""
+        """Of the loaded engines, and of those whose counts an unload has kept: these have no instances. Of
+        each name by which an engine was called; its own comes first."""
     def condition(self, id: int) -> Condition:
         """NotFound for an unknown ID."""
     def left_behind(self) -> tuple[int, int]:
@@ -620,21 +642,29 @@ class HeadReader:
         refused: Sequence[str],
         apart: str = ...,
         told: Sequence[str] = ...,
+        quiet: Mapping[str, str] = ...,
     ) -> None:
         """Names of headers, in lower case: those whose values matter as they are; those whose values are
         whole numbers, which may differ from request to request; those that no head may have; one whose
         value is told apart; and up to four whose values are told where a head has any of them. A head must
-        not have a number twice, nor one of those that are told. All other headers are only checked."""
+        not have a number twice, nor one of those that are told. All other headers are only checked.
+
+        `quiet` are ends of told values, by name: a value with that end asks for nothing and, unless the end
+        is empty, declines what the header is for."""
     def read(
         self, data: bytes
-    ) -> tuple[bytes, int, int, int, int, bytes | None, tuple[bytes | None, ...] | None] | None:
+    ) -> (
+        tuple[bytes, int, int, int, int, bytes | None, tuple[bytes | None, ...] | Literal[False] | None]
+        | None
+    ):
         """The head at the start of `data`; None if it is incomplete or invalid, or has anything unusual.
 
         Returns the short head, which is the same for all heads that differ only in what does not matter: the
         request line, the `kept` headers as they were sent, 0 for each number, and an empty line. Then the
         length of the head that was sent; the numbers, -1 for each that is not there; the value of the
-        header that is told apart, None if it is not there; and the values of the four that are told, or None
-        if none of them is there. Values have no white space around them.
+        header that is told apart, None if it is not there; and the values of the four that are told, None if
+        none of them asks for anything, or False if one declines and none asks. Values have no
+        white space around them.
         """
 
 Buffer = bytes | bytearray | memoryview | Output | np.ndarray[Any, Any]

@@ -13,6 +13,7 @@ from runtime_ext.torch_libraries import WITHOUT_TORCH  # isort: skip
 from runtime_ext._C import (
     AUTO_BATCH_SIZE,
     AUTO_DELAY,
+    BESIDE,
     DATATYPES,
     KINDS,
     BatchOptions,
@@ -84,6 +85,7 @@ except ImportError:  # built without nghttp2
 __all__ = [
     "AUTO_BATCH_SIZE",
     "AUTO_DELAY",
+    "BESIDE",
     "DATATYPES",
     "GRPC_SESSION",
     "KINDS",

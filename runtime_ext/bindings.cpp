@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <memory>
 
 #include <ATen/Context.h>
@@ -104,8 +105,9 @@ Ticket submit_message(Runtime& runtime, const Prepared& prepared, std::shared_pt
   return queued(runtime, prepared, make_request(prepared, std::move(message)), timeout_ns, priority);
 }
 
-Prepared prepare(const Runtime& runtime, EngineId id, const std::vector<DescribedTensor>& tensors) {
-  return {id, runtime.scheduler().sign(id, tensor_shapes(tensors))};
+Prepared prepare(const Runtime& runtime, EngineId id, const std::vector<DescribedTensor>& tensors,
+                 const std::string& name) {
+  return {id, runtime.scheduler().sign(id, tensor_shapes(tensors), name)};
 }
 
 /// For Python, without those that only return an owner: it is destroyed here, with the GIL.
@@ -230,8 +232,8 @@ void bind_runtime(py::module_& module) {
           "path"_a, "tensors"_a = "", NoGil())
       .def(
           "load",
-          [](Runtime& runtime, EngineId id, const std::string& plan, const std::string& backend,
-             const LoadOptions& options) { return info_of(runtime, *runtime.load(id, plan, backend, options)); },
+          [](Runtime& runtime, EngineId place, const std::string& plan, const std::string& backend,
+             const LoadOptions& options) { return info_of(runtime, *runtime.load(place, plan, backend, options)); },
           "id"_a, "plan"_a, "backend"_a, "options"_a, NoGil())
       .def(
           "warm_up",
@@ -258,6 +260,8 @@ void bind_runtime(py::module_& module) {
             runtime.unload(id, nanoseconds(drain_seconds), keep_counts);
           },
           "id"_a, "drain_seconds"_a = 30.0, "keep_counts"_a = false, NoGil())
+      // Keeps the GIL: a request that is submitted now must go where the caller thinks it does.
+      .def("exchange", &Runtime::exchange, "id"_a)
       .def(
           "forget", [](Runtime& runtime, EngineId id) { runtime.scheduler().forget(id); }, "id"_a, NoGil())
       .def(
@@ -316,7 +320,7 @@ void bind_runtime(py::module_& module) {
       .def(
           "script_module",
           [](const Runtime& runtime, EngineId id) { return make_wrapper(*runtime.manager().find(id)); }, "id"_a)
-      .def("prepare", &prepare, "id"_a, "tensors"_a)
+      .def("prepare", &prepare, "id"_a, "tensors"_a, "name"_a = "")
       .def("submit", &submit, "prepared"_a, "data"_a, "offset"_a = 0, "timeout_ns"_a = std::nullopt, "priority"_a = 1)
       .def("submit_message", &submit_message, "prepared"_a, "message"_a, "timeout_ns"_a = std::nullopt,
            "priority"_a = 1)
@@ -339,8 +343,11 @@ void bind_runtime(py::module_& module) {
           "stats",
           [](const Runtime& runtime) {
             std::vector<EngineStats> stats;
-            for (const auto& served : runtime.scheduler().served()) stats.emplace_back(*served);
-            for (const auto& former : runtime.scheduler().former()) stats.emplace_back(former);
+            const auto add = [&stats](std::vector<EngineStats> more) {
+              std::move(more.begin(), more.end(), std::back_inserter(stats));
+            };
+            for (const auto& served : runtime.scheduler().served()) add(stats_of(*served));
+            for (const auto& former : runtime.scheduler().former()) add(stats_of(former));
             return stats;
           },
           NoGil())
@@ -372,6 +379,7 @@ PYBIND11_MODULE(_C, module) {
   trtserve::bind_inspection(module);
   trtserve::bind_completion(module);
   trtserve::bind_stats(module);
+  module.attr("BESIDE") = trtserve::kBeside;
   trtserve::bind_log(module);
   trtserve::bind_clock(module);
   trtserve::bind_runtime(module);

@@ -43,8 +43,11 @@ EngineInfo::EngineInfo(const Engine& engine, const ServedEngine* served)
       uses(engine.uses()) {}
 
 EngineInfo info_of(const Runtime& runtime, const Engine& engine) {
-  const auto served = runtime.scheduler().find_if_served(engine.id());
-  return {engine, served && &served->engine() == &engine ? served.get() : nullptr};
+  for (const EngineId place : {engine.id(), beside(engine.id())}) {
+    const auto served = runtime.scheduler().find_if_served(place);
+    if (served && &served->engine() == &engine) return {engine, served.get()};
+  }
+  return {engine, nullptr};
 }
 
 void bind_engine(py::module_& module) {

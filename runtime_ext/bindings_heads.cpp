@@ -21,7 +21,9 @@ py::object read_head(const HeadReader& reader, const py::bytes& data) {
   py::object apart = py::none();
   if (head.apart) apart = py::bytes(head.apart->data(), head.apart->size());
   py::object told = py::none();
-  if (head.tells) {
+  if (head.declines && !head.tells) {
+    told = py::bool_(false);
+  } else if (head.tells) {
     py::tuple values(ReadHead::kMostTold);
     for (size_t i = 0; i < head.told.size(); ++i) {
       const auto& value = head.told.at(i);
@@ -38,8 +40,10 @@ py::object read_head(const HeadReader& reader, const py::bytes& data) {
 void bind_heads(py::module_& module) {
   py::class_<HeadReader>(module, "HeadReader")
       .def(py::init<const std::vector<std::string>&, const std::array<std::string, ReadHead::kNumbers>&,
-                    const std::vector<std::string>&, const std::string&, const std::vector<std::string>&>(),
-           "kept"_a, "numbers"_a, "refused"_a, "apart"_a = "", "told"_a = std::vector<std::string>())
+                    const std::vector<std::string>&, const std::string&, const std::vector<std::string>&,
+                    const std::map<std::string, std::string>&>(),
+           "kept"_a, "numbers"_a, "refused"_a, "apart"_a = "", "told"_a = std::vector<std::string>(),
+           "quiet"_a = std::map<std::string, std::string>())
       .def("read", &read_head, "data"_a);
 }
 

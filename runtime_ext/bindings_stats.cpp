@@ -24,6 +24,13 @@ std::vector<BatchStats> batches_of(const RequestNumbers& numbers) {
   return batches;
 }
 
+std::vector<EngineStats> each_of(EngineId id, const std::vector<NamedNumbers>& named) {
+  std::vector<EngineStats> all;
+  for (const auto& each : named) all.emplace_back(id, each);
+  all.front().is_own = true;
+  return all;
+}
+
 }  // namespace
 
 HistogramInfo::HistogramInfo(const Histogram& histogram, double unit)
@@ -31,39 +38,43 @@ HistogramInfo::HistogramInfo(const Histogram& histogram, double unit)
   for (const uint64_t bound : histogram.bounds()) bounds.push_back(static_cast<double>(bound) / unit);
 }
 
-EngineStats::EngineStats(EngineId of, std::string named, const RequestNumbers& numbers,
-                         std::map<std::string, int64_t> counted)
+EngineStats::EngineStats(EngineId of, const NamedNumbers& named)
     : id(of),
-      name(std::move(named)),
-      outcomes(outcomes_of(numbers)),
-      queue(numbers.queue, kNanosecond),
-      compute(numbers.compute, kNanosecond),
-      total(numbers.total, kNanosecond),
-      failed(numbers.failed, kNanosecond),
-      calls(numbers.calls, kNanosecond),
-      batch(numbers.batch, kItem),
-      success(numbers.total.duration()),
-      fail(numbers.failed.duration()),
-      queue_time(numbers.queue.duration()),
-      phases(numbers.phases),
-      inference_count(numbers.batch.sum()),
-      execution_count(numbers.batch.count()),
-      last_inference_ms(numbers.last_inference.count()),
-      batches(batches_of(numbers)),
-      counters(std::move(counted)),
-      failed_executions(numbers.failed_executions),
-      undivided_batches(numbers.undivided_batches) {}
+      name(named.name),
+      outcomes(outcomes_of(named.numbers)),
+      queue(named.numbers.queue, kNanosecond),
+      compute(named.numbers.compute, kNanosecond),
+      total(named.numbers.total, kNanosecond),
+      failed(named.numbers.failed, kNanosecond),
+      calls(named.numbers.calls, kNanosecond),
+      batch(named.numbers.batch, kItem),
+      success(named.numbers.total.duration()),
+      fail(named.numbers.failed.duration()),
+      queue_time(named.numbers.queue.duration()),
+      phases(named.numbers.phases),
+      inference_count(named.numbers.inferences),
+      execution_count(named.numbers.batch.count()),
+      last_inference_ms(named.numbers.last_inference.count()),
+      batches(batches_of(named.numbers)),
+      failed_executions(named.numbers.failed_executions),
+      undivided_batches(named.numbers.undivided_batches) {}
 
-EngineStats::EngineStats(const ServedEngine& served, const RequestNumbers& numbers)
-    : EngineStats(served.engine().id(), served.engine().name(), numbers, served.counters()) {
-  queue_depth = served.queue_depth();
-  instances = served.instances();
-  instances_busy = served.instances_busy();
-  executions_stuck = served.stuck().executions;
+std::vector<EngineStats> stats_of(const ServedEngine& served) {
+  auto all = each_of(served.engine().id(), served.stats());
+  auto& own = all.front();
+  own.counters = served.counters();
+  own.queue_depth = served.queue_depth();
+  own.instances = served.instances();
+  own.instances_busy = served.instances_busy();
+  own.executions_stuck = served.stuck().executions;
+  return all;
 }
 
-EngineStats::EngineStats(const Scheduler::Former& former)
-    : EngineStats(former.id, former.name, former.counts.requests->snapshot(), former.counts.backend) {}
+std::vector<EngineStats> stats_of(const Scheduler::Former& former) {
+  auto all = each_of(former.id, former.counts.requests->snapshot());
+  all.front().counters = former.counts.backend;
+  return all;
+}
 
 Condition::Condition(const ServedEngine& served, const Stuck& stuck)
     : instances(served.instances()),
@@ -92,6 +103,7 @@ void bind_stats(py::module_& module) {
   py::class_<EngineStats>(module, "EngineStats")
       .def_readonly("id", &EngineStats::id)
       .def_readonly("name", &EngineStats::name)
+      .def_readonly("is_own", &EngineStats::is_own)
       .def_readonly("outcomes", &EngineStats::outcomes)
       .def_readonly("queue", &EngineStats::queue)
       .def_readonly("compute", &EngineStats::compute)

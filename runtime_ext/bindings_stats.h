@@ -23,16 +23,11 @@ struct BatchStats {
   Phases phases;
 };
 
-/// An engine's statistics: a copy, so that it does not keep the engine resident. The request statistics are from one
-/// moment; the backend's counters, queue depth and instances are read after it.
+/// An engine's statistics under one name: a copy, so that it does not keep the engine resident. The request statistics
+/// of all names are from one moment; the backend's counters, queue depth and instances are read after it.
 struct EngineStats {
-  explicit EngineStats(const ServedEngine& served) : EngineStats(served, served.stats()) {}
-  EngineStats(const ServedEngine& served, const RequestNumbers& numbers);
-  /// Of an engine that is out of service, and whose counts are kept.
-  explicit EngineStats(const Scheduler::Former& former);
-
-  /// Without what only an engine in service has.
-  EngineStats(EngineId of, std::string named, const RequestNumbers& numbers, std::map<std::string, int64_t> counted);
+  /// Without what only an engine in service has, and what it has only once, whatever it is called.
+  EngineStats(EngineId of, const NamedNumbers& named);
 
   EngineId id;
   std::string name;
@@ -47,6 +42,7 @@ struct EngineStats {
   Duration fail;
   Duration queue_time;
   Phases phases;
+  bool is_own = false;
   uint64_t inference_count;
   uint64_t execution_count;
   int64_t last_inference_ms;
@@ -59,6 +55,11 @@ struct EngineStats {
   uint64_t undivided_batches;
   size_t executions_stuck = 0;
 };
+
+/// Of each name by which an engine was called, its own first.
+std::vector<EngineStats> stats_of(const ServedEngine& served);
+/// Of an engine that is out of service, and whose counts are kept.
+std::vector<EngineStats> stats_of(const Scheduler::Former& former);
 
 /// An engine's current condition, without statistics: cheap to query.
 struct Condition {

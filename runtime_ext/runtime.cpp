@@ -23,16 +23,16 @@ Runtime::~Runtime() {
   completions_->close();
 }
 
-std::shared_ptr<Engine> Runtime::load(EngineId id, const std::string& plan_path, const std::string& backend,
+std::shared_ptr<Engine> Runtime::load(EngineId place, const std::string& plan_path, const std::string& backend,
                                       LoadOptions options) {
   // Without the lock: a load may never end, and close() does not wait for it.
-  auto engine = manager_.load(id, plan_path, backend, std::move(options));
+  auto engine = manager_.load(place, plan_path, backend, std::move(options));
   std::shared_lock lock(lifecycle_mutex_);
   try {
     if (closed_) fail(Kind::Unavailable, "the runtime is closed");
-    scheduler_.serve(engine, make_forward(make_wrapper(*engine)));
+    scheduler_.serve(place, engine, make_forward(make_wrapper(*engine), engine));
   } catch (...) {
-    manager_.unload(id, *clock_, clock_->now());
+    manager_.unload(place, *clock_, clock_->now());
     const auto failure = std::current_exception();
     if (const auto shortage = shortage_behind(engine->label(), failure)) throw Error(*shortage);
     throw explained(engine->replicas().front()->device(), engine->label(), failure);
@@ -40,47 +40,54 @@ std::shared_ptr<Engine> Runtime::load(EngineId id, const std::string& plan_path,
   return engine;
 }
 
-size_t Runtime::warm_up(EngineId id, const std::vector<std::vector<WarmUpInput>>& executions, Nanoseconds most) {
-  return trtserve::warm_up(*manager_.find(id), executions, *clock_, clock_->now() + most);
+size_t Runtime::warm_up(EngineId place, const std::vector<std::vector<WarmUpInput>>& executions, Nanoseconds most) {
+  return trtserve::warm_up(*manager_.find(place), executions, *clock_, clock_->now() + most);
 }
 
-void Runtime::unload(EngineId id, Nanoseconds drain, bool keep_counts) {
+void Runtime::exchange(EngineId id) {
+  // First, because it refuses while one of them is being unloaded. Between the two, operators may still find the former
+  // one, which goes on working.
+  scheduler_.exchange(id);
+  manager_.exchange(id);
+}
+
+void Runtime::unload(EngineId place, Nanoseconds drain, bool keep_counts) {
   std::shared_lock lock(lifecycle_mutex_);
-  take_down(id, drain, keep_counts);
+  take_down(place, drain, keep_counts);
 }
 
-void Runtime::take_down(EngineId id, Nanoseconds drain, bool keep_counts) {
-  manager_.retire(id);
+void Runtime::take_down(EngineId place, Nanoseconds drain, bool keep_counts) {
+  manager_.retire(place);
   const TimePoint deadline = clock_->now() + drain;
   size_t left_behind = 0;
   try {
-    left_behind = scheduler_.stop(id, drain, keep_counts);
+    left_behind = scheduler_.stop(place, drain, keep_counts);
   } catch (...) {
-    manager_.reinstate(id);
+    manager_.reinstate(place);
     throw;
   }
-  manager_.unload(id, *clock_, deadline, left_behind > 0);
+  manager_.unload(place, *clock_, deadline, left_behind > 0);
 }
 
 std::vector<EngineId> Runtime::users_first() const {
-  std::map<EngineId, std::vector<EngineId>> uses;  // a reference to an engine would keep its memory
-  for (const auto& served : scheduler_.served()) uses[served->engine().id()] = served->engine().uses();
-  std::vector<EngineId> ids;
+  std::map<EngineId, std::vector<EngineId>> uses;  // by place; a reference to an engine would keep its memory
+  for (const auto& [place, served] : scheduler_.places()) uses[place] = served->engine().uses();
+  std::vector<EngineId> places;
   std::set<EngineId> seen;
-  const std::function<void(EngineId)> add = [&](EngineId id) {
-    if (!seen.insert(id).second) return;
-    for (const EngineId used : uses[id]) add(used);
-    ids.push_back(id);  // after all that it uses
+  const std::function<void(EngineId)> add = [&](EngineId place) {
+    if (!seen.insert(place).second) return;
+    for (const EngineId used : uses[place]) add(used);
+    places.push_back(place);  // after all that it uses
   };
-  for (const auto& served : scheduler_.served()) add(served->engine().id());
-  std::reverse(ids.begin(), ids.end());
-  return ids;
+  for (const auto& [place, _] : scheduler_.places()) add(place);
+  std::reverse(places.begin(), places.end());
+  return places;
 }
 
 void Runtime::close() {
   std::unique_lock lock(lifecycle_mutex_);
   closed_ = true;
-  for (const EngineId id : users_first()) take_down(id, Nanoseconds(0), /*keep_counts=*/false);
+  for (const EngineId place : users_first()) take_down(place, Nanoseconds(0), /*keep_counts=*/false);
   scheduler_.close();
   manager_.withdraw();
 }

@@ -27,16 +27,20 @@ class Runtime {
   const Scheduler& scheduler() const { return scheduler_; }
   CompletionQueue& completions() { return *completions_; }
 
-  /// Loads an engine and serves it; on an Error, nothing of it remains.
-  std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
+  /// Loads an engine and serves it, in this place (see kBeside); on an Error, nothing of it remains.
+  std::shared_ptr<Engine> load(EngineId place, const std::string& plan_path, const std::string& backend,
                                LoadOptions options);
 
   /// See core/warm_up.h; no execution begins after `most`.
-  size_t warm_up(EngineId id, const std::vector<std::vector<WarmUpInput>>& executions, Nanoseconds most);
+  size_t warm_up(EngineId place, const std::vector<std::vector<WarmUpInput>>& executions, Nanoseconds most);
+
+  /// Lets an engine and the one beside it change places: requests and operators find the other from now on, and what
+  /// uses the one keeps the other. What has begun ends where it is. Does not block. NotFound if one is missing.
+  void exchange(EngineId id);
 
   /// Conflict if another engine uses it. See ServedEngine::stop, and Scheduler::stop for `keep_counts`; then releases
   /// the engine.
-  void unload(EngineId id, Nanoseconds drain, bool keep_counts = false);
+  void unload(EngineId place, Nanoseconds drain, bool keep_counts = false);
 
   /// Unloads everything. Waits for unloads under way, but not for requests. Later loads are Unavailable, and so are
   /// those under way: their engines are released when they end.
@@ -44,7 +48,7 @@ class Runtime {
 
  private:
   std::vector<EngineId> users_first() const;
-  void take_down(EngineId id, Nanoseconds drain, bool keep_counts);
+  void take_down(EngineId place, Nanoseconds drain, bool keep_counts);
 
   std::shared_mutex
       lifecycle_mutex_;  // held shared at the end of a load and during an unload, so that close() misses none

@@ -18,6 +18,8 @@ InvalidInput, and BodyStalled (408), which is DeadlineExceeded.
 
 from typing import ClassVar
 
+REPLACED_WITHIN_S = 5.0  # usually, by a warm restart
+
 
 class TrtserveError(Exception):
     """Base of all errors; str() is a sentence for the person who reads it.
@@ -127,6 +129,15 @@ HTTP_STATUS: dict[str, int] = {
 def stopping(more: str = "") -> Unavailable:
     """What is refused, or not done, because the server stops; `more` says what becomes of it."""
     return Unavailable(f"The server is stopping{more}.")
+
+
+def resting() -> Unavailable:
+    """What is refused while a new process takes over from this one."""
+    return Unavailable(
+        "The server is being replaced by a new process, which takes changes once it serves: try again in "
+        "some seconds.",
+        retry_after=REPLACED_WITHIN_S,
+    )
 
 
 def unknown_model(missing: NotFound) -> NotFound:

@@ -9,6 +9,7 @@ from trtserve.access.guard import Guard
 from trtserve.engines.metrics import Metrics
 from trtserve.engines.module_files import ModuleFiles
 from trtserve.engines.registry import Registry
+from trtserve.folder.model_folder import ModelFolder
 from trtserve.inference.calls import Inference
 from trtserve.inference.completions import Completions
 from trtserve.inference.inflight import InflightBytes
@@ -39,6 +40,7 @@ class Services:
     inference: Inference
     observer: Observer
     recent_log: RecentLog
+    folder: ModelFolder | None = None  # None: no folder of models is served
     guard: Guard | None = None  # None: nobody needs a token
 
 

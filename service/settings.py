@@ -219,6 +219,17 @@ class Settings(BaseSettings):
     store: Path = Field(
         Path("trtserve-store"), description="Folder for the plans and their metadata; created if missing."
     )
+    model_repository: str | None = Field(
+        None,
+        description="Folder of models to serve, in the layout of Triton's model repositories, or its URL "
+        "(s3://, gs://, https://); it is only read.",
+    )
+    model_control_mode: Literal["none", "poll", "explicit"] = Field(
+        "none",
+        description="When that folder is looked at: none at the start, poll also every repository_poll_secs, "
+        "explicit when a model is loaded.",
+    )
+    repository_poll_secs: Seconds = Field(15.0, description="Seconds between two looks at that folder.")
     device: Device = Field(
         "auto",
         description="Where engines run unless an upload says otherwise: auto, all, cpu, cuda, cuda:N, or "
@@ -505,7 +516,7 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        *("host", "store", "tensorrt_library", "server_name"),
+        *("host", "store", "model_repository", "tensorrt_library", "server_name"),
         *("token_file", "tls_certificate", "tls_key", "tls_client_ca"),
         mode="before",
     )

@@ -23,6 +23,9 @@ class Workers:
 UPLOADS = Workers("upload", 4)
 """Writes uploaded plans to the disk, which may be slow."""
 
+FOLDER = Workers("folder", 2)
+"""Reads a folder of models, which may be on another machine."""
+
 CODINGS = Workers("coding", 4)
 """Decompresses bodies and compresses answers."""
 

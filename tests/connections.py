@@ -24,6 +24,7 @@ from trtserve.services import services_of
 END = b"\r\n\r\n"
 CONTINUE = 100
 IDLE_S = 5  # the setting's default
+HEADER_S, WRITE_S, BODY_S = 30, 60, 30  # the settings' defaults
 LOOKS_S = 2  # a check runs within this time of a change, and of the end of a limit
 
 INFER = "/engines/net/infer"
@@ -311,6 +312,36 @@ HUGE = 8_000_000  # bytes of an answer: more than the kernel buffers for a clien
 
 def huge(_: object) -> list[Output]:
     return [Output.of("y", "FP32", [HUGE // 4], bytes(HUGE))]
+
+
+def ended(server: Listening) -> dict[str, int]:
+    """How many connections the server has ended, by reason."""
+    return dict(server.short_way.connections.ended)
+
+
+async def gone(server: Listening) -> None:
+    """Wait until the server has no connections."""
+    await until(lambda: not server.state.connections)
+
+
+async def read_slowly(connection: Connection, clock: Clock) -> Answer:
+    """Read an answer while time goes by: a second each time that the server gets its turn."""
+    reading = asyncio.create_task(connection.answer())
+    while not reading.done():
+        await turns(5)
+        clock.advance(1)
+    answer = await reading
+    assert answer is not None
+    return answer
+
+
+async def stays_and_ends(server: Listening, clock: Clock, within_s: float) -> None:
+    """Check that the connection has `within_s` seconds, and no more than the server needs to look again."""
+    clock.advance(within_s - 1)
+    await turns(20)
+    assert len(server.state.connections) == 1
+    clock.advance(1 + LOOKS_S)
+    await gone(server)
 
 
 async def not_reading(server: Listening) -> Callable[[], bool]:

@@ -4,18 +4,18 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from bench.compiled import compiled
 from bench.gpu import WayFailed, threads
 from bench.gpu.card import Card
-from bench.gpu.in_process import InProcess
+from runtime_ext import TensorSpec
 from tests.e2e.server import Server
 
 NAME = "model"
@@ -24,17 +24,31 @@ INSTANCES = 4  # two stage their requests while two compute
 ANSWERED_S = 0.001  # of a load for the sake of its answer
 LOG_CHARACTERS = 2000  # of a server's log, told with a failure
 LENGTH = b"\r\ninference-header-content-length: "
+Variant = bool | str
+"""Which of the servers; the benchmark's two differ in whether they use CUDA graphs."""
+
+
+GRAPHS: Mapping[Variant, Mapping[str, str]] = {False: {"cuda_graphs": "off"}, True: {"cuda_graphs": "on"}}
+
+
+class Specs(Protocol):
+    """The plan's input and outputs."""
+
+    input: TensorSpec
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]: ...
 
 
 class Served:
-    """Two servers with the plan, one with CUDA graphs and one without, and regions of shared memory.
+    """Servers with the plan, which differ in one option of its upload, and regions of shared memory.
 
     Every connection has a part of its own in the regions, with room for the largest batch `x`. All read the
     same input if there is too little shared memory.
     """
 
     def __init__(
-        self, servers: dict[bool, Server], folder: Path, x: np.ndarray, of: InProcess, *, connections: int
+        self, servers: dict[Variant, Server], folder: Path, x: np.ndarray, of: Specs, *, connections: int
     ) -> None:
         self._servers = servers
         self._folder = folder
@@ -59,33 +73,33 @@ class Served:
         for which in self._shared:
             self._object(which).unlink(missing_ok=True)
 
-    def http(self, x: np.ndarray, graphs: bool, seconds: float) -> dict[str, float]:
+    def http(self, x: np.ndarray, which: Variant, seconds: float) -> dict[str, float]:
         """Bodies with the tensors."""
-        return self._loaded(graphs, [self._binary(x)] * self._connections, seconds)
+        return self._loaded(which, [self._binary(x)] * self._connections, seconds)
 
-    def shared_memory(self, x: np.ndarray, graphs: bool, seconds: float) -> dict[str, float]:
+    def shared_memory(self, x: np.ndarray, which: Variant, seconds: float) -> dict[str, float]:
         """Inputs and outputs in shared memory."""
         files = [self._in_shared_memory(x, place) for place in range(self._connections)]
-        return self._loaded(graphs, files, seconds)
+        return self._loaded(which, files, seconds)
 
-    def lone_http(self, x: np.ndarray, graphs: bool, seconds: float) -> dict[str, float]:
+    def lone_http(self, x: np.ndarray, which: Variant, seconds: float) -> dict[str, float]:
         """One request after the other."""
-        return self._loaded(graphs, [self._binary(x)], seconds)
+        return self._loaded(which, [self._binary(x)], seconds)
 
-    def lone_shared_memory(self, x: np.ndarray, graphs: bool, seconds: float) -> dict[str, float]:
-        return self._loaded(graphs, [self._in_shared_memory(x, 0)], seconds)
+    def lone_shared_memory(self, x: np.ndarray, which: Variant, seconds: float) -> dict[str, float]:
+        return self._loaded(which, [self._in_shared_memory(x, 0)], seconds)
 
-    def http_answer(self, x: np.ndarray, graphs: bool) -> np.ndarray:
+    def http_answer(self, x: np.ndarray, which: Variant) -> np.ndarray:
         """The values of all outputs."""
-        self.lone_http(x, graphs, ANSWERED_S)
+        self.lone_http(x, which, ANSWERED_S)
         head, _, body = (self._folder / "answer").read_bytes().partition(b"\r\n\r\n")
         described = int(head.lower().partition(LENGTH)[2].split(b"\r\n")[0])
         return np.frombuffer(body[described:], np.float32)
 
-    def shared_memory_answer(self, x: np.ndarray, graphs: bool) -> np.ndarray:
+    def shared_memory_answer(self, x: np.ndarray, which: Variant) -> np.ndarray:
         """The values of all outputs."""
         self._object("out").write_bytes(bytes(self._room["out"] * self._connections))
-        self.lone_shared_memory(x, graphs, ANSWERED_S)
+        self.lone_shared_memory(x, which, ANSWERED_S)
         return np.fromfile(self._object("out"), np.float32, sum(self._output_bytes(len(x))) // 4)
 
     def _object(self, which: str) -> Path:
@@ -134,8 +148,8 @@ class Served:
             path.write_bytes(head.encode() + described + data)
         return path
 
-    def _loaded(self, graphs: bool, requests: list[Path], seconds: float) -> dict[str, float]:
-        server = self._servers[graphs]
+    def _loaded(self, which: Variant, requests: list[Path], seconds: float) -> dict[str, float]:
+        server = self._servers[which]
         program = compiled("gpu/closed_loop.cpp", "closed_loop", "-pthread")
         url = server.client.base_url
         command = [str(program), url.host, str(url.port), str(seconds), str(self._folder / "answer")]
@@ -160,18 +174,26 @@ class Served:
 
 
 @contextmanager
-def serving(card: Card, plan: Path, x: np.ndarray, of: InProcess, *, connections: int) -> Iterator[Served]:
-    """Start both servers and load the plan into each; `x` is the largest batch."""
+def serving(
+    card: Card,
+    plan: Path,
+    x: np.ndarray,
+    of: Specs,
+    *,
+    connections: int,
+    variants: Mapping[Variant, Mapping[str, str]] = GRAPHS,
+) -> Iterator[Served]:
+    """Start a server for each variant and load the plan with its options; `x` is the largest batch."""
     options = ("--shared-memory", "trtserve-bench-*", "--trial-load", "off", "--log-level", "warning")
-    servers: dict[bool, Server] = {}
+    servers: dict[Variant, Server] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="trtserve-bench-")))
-        for graphs, name in ((False, "off"), (True, "on")):
-            server = stack.enter_context(Server(folder / name, *options, command=card.server))
-            wanted: dict[str, str | int] = {"name": NAME, "instances": INSTANCES, "cuda_graphs": name}
+        for place, (variant, own) in enumerate(variants.items()):
+            server = stack.enter_context(Server(folder / str(place), *options, command=card.server))
+            wanted: dict[str, str | int] = {"name": NAME, "instances": INSTANCES, **own}
             answer = server.client.post("/engines", params=wanted, content=plan.read_bytes())
             answer.raise_for_status()
-            servers[graphs] = server
+            servers[variant] = server
         served = Served(servers, folder, x, of, connections=connections)
         stack.callback(served.close)
         yield served

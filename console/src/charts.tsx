@@ -7,7 +7,7 @@ import uPlot from "uplot";
 
 import { call } from "./api.ts";
 import { type Engine, shownSeconds } from "./engine.ts";
-import { between, type Look, lookAt, parse, type Point } from "./metrics.ts";
+import { between, type Look, LOOKED_AT, lookAt, metricsPath, parse, type Point } from "./metrics.ts";
 import { Facts, Failure } from "./parts.tsx";
 
 const PERIOD = 2000; // ms
@@ -74,7 +74,7 @@ function usePoints(id: string): { points: Point[]; error: Error | undefined } {
     let ended = false;
     const look = async (): Promise<void> => {
       try {
-        const text = await (await call("metrics")).text();
+        const text = await (await call(metricsPath(LOOKED_AT, id))).text();
         if (ended) return;
         const after = lookAt(parse(text, "trtserve_"), id, Date.now() / 1000);
         if (before && after.at > before.at) {

@@ -47,6 +47,7 @@ export interface Engine {
   outputs: Tensor[];
   properties: Record<string, string>;
   build: { phase: string | null; percent: number | null; log: string | null; reason: string | null } | null;
+  change: { state: string; reason: string | null } | null;
   uses: number[];
   used_by: number[];
   metadata: Record<string, unknown> | null;

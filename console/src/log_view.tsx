@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 
 import { call, get } from "./api.ts";
-import { parse } from "./metrics.ts";
+import { metricsPath, parse } from "./metrics.ts";
 import { Failure, Table } from "./parts.tsx";
 import { usePolled } from "./polling.ts";
 
@@ -58,7 +58,7 @@ export function LogView() {
 /** Answers with an error since the start: refused requests are counted, not logged. */
 function ErrorAnswers() {
   const { value, error } = usePolled(
-    async () => parse(await (await call("metrics")).text(), "trtserve_errors_total").filter(({ value }) => value > 0),
+    async () => parse(await (await call(metricsPath(["trtserve_errors"]))).text(), "trtserve_errors_total").filter(({ value }) => value > 0),
     PERIOD,
     "errors",
   );

@@ -25,6 +25,8 @@ export function Manage({ engine, changed }: { engine: Engine; changed: () => voi
       {names.map((name) => (
         <Versions key={name} name={name} run={run} busy={!!busy} />
       ))}
+      <h2>Options</h2>
+      <Options engine={engine} run={run} busy={!!busy} />
       <h2>Memory</h2>
       <Loading engine={engine} name={names[0] ?? refOf(engine)} run={run} busy={!!busy} />
       <h2>Removal</h2>
@@ -98,21 +100,10 @@ function Versions({ name, run, busy }: { name: string; run: Run; busy: boolean }
 
 /** A load and an unload are of a model: all versions of a name, or an engine without one. */
 function Loading({ engine, name, run, busy }: { engine: Engine; name: string; run: Run; busy: boolean }) {
-  const [options, setOptions] = useState<Option[]>([]);
-  const [asked, setAsked] = useState<Asked>({});
-  const [failure, setFailure] = useState<Error>();
-  useEffect(() => {
-    loadOptions().then((all) => setOptions(ofLoads(all)), setFailure);
-  }, []);
   const model = `v2/repository/models/${encodeURIComponent(name)}`;
   const whom = engine.names.length ? `all versions of ${name}` : `engine ${name}`;
-  const given = Object.entries(asked).filter(([, value]) => value.trim());
-  const parameters = Object.fromEntries(given.map(([option, value]) => [option, { string_value: value.trim() }]));
-  const load = (): Promise<unknown> =>
-    send("POST", `${model}/load`, given.length ? { parameters: { config: JSON.stringify({ parameters }) } } : {});
   return (
     <>
-      <Failure error={failure} />
       <p>These act on {whom}. Accepted requests finish first.</p>
       <div class="buttons">
         <button type="button" disabled={busy} onClick={() => run("It is loaded…", "It is loaded.", () => send("POST", `${model}/load`, {}))}>
@@ -122,18 +113,37 @@ function Loading({ engine, name, run, busy }: { engine: Engine; name: string; ru
           Unload
         </button>
       </div>
+    </>
+  );
+}
+
+/** Other options, for the engine alone: it serves while it is loaded with them. */
+function Options({ engine, run, busy }: { engine: Engine; run: Run; busy: boolean }) {
+  const [options, setOptions] = useState<Option[]>([]);
+  const [asked, setAsked] = useState<Asked>({});
+  const [failure, setFailure] = useState<Error>();
+  useEffect(() => {
+    loadOptions().then((all) => setOptions(ofLoads(all)), setFailure);
+  }, []);
+  const given = Object.entries(asked).filter(([, value]) => value.trim());
+  const change = (): Promise<unknown> =>
+    send("PATCH", `engines/${refOf(engine)}`, Object.fromEntries(given.map(([option, value]) => [option, value.trim()])));
+  return (
+    <>
+      <Failure error={failure} />
+      {engine.change?.state === "FAILED" && <p class="reason">The last change failed: {engine.change.reason}</p>}
       <details>
-        <summary>Load with other options</summary>
+        <summary>Change options</summary>
         <form
           onSubmit={(event) => {
             event.preventDefault();
-            void run("It is loaded with these options…", "It runs with these options.", load);
+            void run("It serves on, and is loaded with these options beside that…", "It runs with these options.", change);
           }}
         >
-          <p>What is left empty stays as it is.</p>
-          <OptionsForm prefix="load" options={options.map((option) => ({ ...option, fallback: current(engine, option) }))} asked={asked} ask={setAsked} />
+          <p>What is left empty stays as it is. The engine serves meanwhile, which needs memory for two.</p>
+          <OptionsForm prefix="change" options={options.map((option) => ({ ...option, fallback: current(engine, option) }))} asked={asked} ask={setAsked} />
           <button type="submit" disabled={busy || !given.length}>
-            Load with these options
+            Run with these options
           </button>
         </form>
       </details>

@@ -6,6 +6,12 @@ export interface Sample {
   value: number;
 }
 
+/** Where to ask for some metrics only; `id`: of the engines' series only those of this one. */
+export function metricsPath(names: string[], id?: string): string {
+  const asked = names.map((name) => ["name[]", name]);
+  return `metrics?${new URLSearchParams(id === undefined ? asked : [...asked, ["id[]", id]])}`;
+}
+
 const LINE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 const ESCAPES: Record<string, string> = { n: "\n" };
@@ -39,6 +45,9 @@ export interface Buckets {
   counts: number[];
 }
 
+/** The metrics that a Look is read from. */
+export const LOOKED_AT = ["trtserve_requests", "trtserve_request_total_seconds", "trtserve_batch_items", "trtserve_queue_depth"];
+
 /** What is known of one engine at one moment. */
 export interface Look {
   at: number; // seconds
@@ -49,18 +58,22 @@ export interface Look {
   queue: number;
 }
 
-/** What one engine's samples say. `at`: seconds, from any clock that only goes forward. */
+/** What one engine's samples say, under all its names together. `at`: seconds, from any clock that only goes forward. */
 export function lookAt(samples: Sample[], id: string, at: number): Look {
   const look: Look = { at, requests: {}, total: { bounds: [], counts: [] }, items: 0, executions: 0, queue: 0 };
   for (const { name, labels, value } of samples) {
     if (labels.id !== id) continue;
-    if (name === "trtserve_requests_total") look.requests[labels.outcome ?? ""] = value;
-    else if (name === "trtserve_request_total_seconds_bucket") {
-      look.total.bounds.push(number(labels.le ?? ""));
-      look.total.counts.push(value);
-    } else if (name === "trtserve_batch_items_sum") look.items = value;
-    else if (name === "trtserve_batch_items_count") look.executions = value;
-    else if (name === "trtserve_queue_depth") look.queue = value;
+    if (name === "trtserve_requests_total") {
+      const outcome = labels.outcome ?? "";
+      look.requests[outcome] = (look.requests[outcome] ?? 0) + value;
+    } else if (name === "trtserve_request_total_seconds_bucket") {
+      const bound = number(labels.le ?? "");
+      const known = look.total.bounds.indexOf(bound);
+      const i = known < 0 ? look.total.bounds.push(bound) - 1 : known;
+      look.total.counts[i] = (look.total.counts[i] ?? 0) + value;
+    } else if (name === "trtserve_batch_items_sum") look.items += value;
+    else if (name === "trtserve_batch_items_count") look.executions += value;
+    else if (name === "trtserve_queue_depth") look.queue += value;
   }
   return look;
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { between, lookAt, parse, quantile } from "../src/metrics.ts";
+import { between, LOOKED_AT, lookAt, metricsPath, parse, quantile } from "../src/metrics.ts";
 
 const page = (requests: number, slow: number, items: number): string => `
 # HELP trtserve_requests_total Requests.
@@ -39,6 +39,14 @@ test("rates and quantiles are those between two looks, of one engine", () => {
   assert.equal(point.batch, 4);
 });
 
+test("an engine that names share is the sum over them", () => {
+  const other = page(30, 3, 120).replaceAll('engine="net"', 'engine="alias"').replace(/.*queue_depth.*\n/, "");
+  const look = lookAt(parse(page(100, 10, 400) + other), "1", 0);
+  assert.deepEqual(look.requests, { Success: 130, ExecutionFailed: 0 });
+  assert.deepEqual(look.total, { bounds: [0.001, 0.01, Infinity], counts: [117, 130, 130] });
+  assert.deepEqual([look.items, look.executions, look.queue], [520, 130, 3]);
+});
+
 test("a counter that began anew counts from zero", () => {
   const point = between(lookAt(parse(page(500, 0, 400)), "1", 0), lookAt(parse(page(10, 0, 40)), "1", 1));
   assert.equal(point.throughput, 10);
@@ -52,4 +60,12 @@ test("without requests there is no quantile and no batch", () => {
 
 test("a quantile above the last bound is that bound", () => {
   assert.equal(quantile({ bounds: [1, Infinity], counts: [0, 5] }, 0.5), 1);
+});
+
+test("only the metrics that are shown are asked for, of one engine", () => {
+  assert.equal(metricsPath(["a", "b"]), "metrics?name%5B%5D=a&name%5B%5D=b");
+  const asked = new URLSearchParams(metricsPath(LOOKED_AT, "17").split("?")[1]);
+  assert.deepEqual(asked.getAll("id[]"), ["17"]);
+  const names = page(1, 0, 4).matchAll(/^(trtserve_\w+?)(?:_total|_bucket|_sum|_count)?\{/gm);
+  assert.deepEqual(new Set(asked.getAll("name[]")), new Set([...names].map(([, name]) => name)));
 });

@@ -1,5 +1,6 @@
-# Generates the messages of the gRPC service from their description, as a module beside the sources that use it. The
-# module is not committed: the grpcio-tools that generate it decide which protobuf it needs.
+# Generates the messages of the gRPC service and of a folder's configs from their descriptions, as modules beside the
+# sources that use them. The modules are not committed: the grpcio-tools that generate them decide which protobuf they
+# need.
 
 set(TRTSERVE_PROTOCOL_DIR "" CACHE PATH "Folder of modules that were generated elsewhere; empty: generate them here")
 if(TRTSERVE_PROTOCOL_DIR)
@@ -7,20 +8,21 @@ if(TRTSERVE_PROTOCOL_DIR)
   return()
 endif()
 
-set(protocol_source ${CMAKE_CURRENT_SOURCE_DIR}/../service/rpc)
+set(protocol_source ${CMAKE_CURRENT_SOURCE_DIR}/../service)
 set(protocol_modules)
-foreach(name IN ITEMS model_config open_inference)
-  set(module ${CMAKE_BINARY_DIR}/protocol/trtserve/rpc/${name}_pb2.py)
+foreach(name IN ITEMS folder/model_config rpc/model_config rpc/open_inference)
+  set(module ${CMAKE_BINARY_DIR}/protocol/trtserve/${name}_pb2.py)
   add_custom_command(
     OUTPUT ${module}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/protocol
-    COMMAND ${Python_EXECUTABLE} -m grpc_tools.protoc --proto_path=trtserve/rpc=${protocol_source}
-      --python_out=${CMAKE_BINARY_DIR}/protocol trtserve/rpc/${name}.proto
+    COMMAND ${Python_EXECUTABLE} -m grpc_tools.protoc --proto_path=trtserve=${protocol_source}
+      --python_out=${CMAKE_BINARY_DIR}/protocol trtserve/${name}.proto
     DEPENDS ${protocol_source}/${name}.proto
     COMMENT "Generating ${name}_pb2.py"
     VERBATIM)
   list(APPEND protocol_modules ${module})
+  get_filename_component(folder ${name} DIRECTORY)
+  install(FILES ${module} DESTINATION trtserve/${folder})
 endforeach()
 
 add_custom_target(trtserve_protocol ALL DEPENDS ${protocol_modules})
-install(FILES ${protocol_modules} DESTINATION trtserve/rpc)

@@ -26,6 +26,9 @@ OPTIONS = (
     "external_data",
 )
 LAST_WORDS = 500  # characters of what a process that crashed has written
+OPSET = 17
+"""The newest that every version of TensorRT reads whole: see onnx_ignored.h."""
+
 OF_NODE = "pkg.torch.onnx.fx_node"
 """The property of a node of ONNX in which torch.onnx writes the node of the graph that it comes from."""
 
@@ -37,7 +40,7 @@ def build_plan(model: Path, part: Part, plan: Path, options: BuildOptions) -> No
     """
     request: Request = {
         "backend": "",
-        "model": str(model),
+        "model": str(_lowered(model)),
         "plan": str(plan),
         "options": _written(options),
         "libraries": [],
@@ -58,6 +61,20 @@ def build_plan(model: Path, part: Part, plan: Path, options: BuildOptions) -> No
     if report.get("kind") == "Unsupported" and (node := _node_in(told, model, part)) is not None:
         raise NodeRefused(node, told)
     raise CompileError(f"TensorRT does not build the plan: {told}")
+
+
+def _lowered(model: Path) -> Path:
+    """Write the model with the operators of OPSET beside it; return that file, or the model if it uses
+    what OPSET does not have."""
+    import onnx
+
+    lowered = model.with_suffix(f".{OPSET}.onnx")
+    try:
+        # Only known to lose metadata, which _node_in() reads from the model itself.
+        onnx.save(onnx.version_converter.convert_version(onnx.load(model), OPSET), lowered)
+    except Exception:  # of several types, some from C++
+        return model
+    return lowered
 
 
 def _written(options: BuildOptions) -> dict[str, Any]:

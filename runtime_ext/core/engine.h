@@ -19,7 +19,16 @@ class CallCounter;
 /// The first 52 bits of the plan's SHA-256: exact in JSON, in JavaScript and as a constant in a graph.
 using EngineId = int64_t;
 
-/// A plan, deserialized and resident: a replica on each of its devices. Immutable once it is loaded, and thread safe.
+/// An engine's place in the manager and the scheduler is its ID, by which everybody finds it. While it serves there,
+/// its next life can be loaded in the place beside it, where nobody finds it: see Runtime::exchange. Engine::id() is
+/// the same in both places.
+inline constexpr EngineId kBeside = EngineId{1} << 52;  // no ID has this bit
+constexpr EngineId beside(EngineId id) { return id | kBeside; }
+constexpr EngineId id_of_place(EngineId place) { return place & ~kBeside; }
+constexpr bool is_beside(EngineId place) { return place != id_of_place(place); }
+
+/// A plan, deserialized and resident: a replica on each of its devices. Immutable once it is loaded, but for what it
+/// keeps, and thread safe.
 class Engine {
  public:
   /// Deserializes the plan with `backend`, registered as `backend_name`, on each device that the options name and that
@@ -63,8 +72,10 @@ class Engine {
   /// IDs of the engines that its executions call, ascending.
   std::vector<EngineId> uses() const;
 
-  /// Keeps the engines that it uses for as long as it exists. Called once, before others know it.
+  /// Keeps the engines that it uses for as long as it exists, or until the next call. The manager calls it with its
+  /// lock held.
   void keep(std::vector<std::shared_ptr<Engine>> used) { used_ = std::move(used); }
+  const std::vector<std::shared_ptr<Engine>>& kept() const { return used_; }
 
   /// Counts its calls from now on, as long as it exists. Called once at most.
   void count_calls(std::weak_ptr<CallCounter> counter);
@@ -100,7 +111,7 @@ class Engine {
   const EngineId id_;
   const std::string backend_name_;
   const LoadOptions options_;
-  std::vector<std::shared_ptr<Engine>> used_;  // before the replicas, whose executions call them
+  std::vector<std::shared_ptr<Engine>> used_;  // guarded by the manager's lock; before the replicas, which call them
   std::weak_ptr<CallCounter> call_counter_;    // written once, before counts_calls_ is set
   std::atomic<bool> counts_calls_{false};
   // The order matters: replicas are destroyed before their backend. An engine in use may hold the last reference to it.

@@ -103,12 +103,13 @@ Plugin& EngineManager::plugin(const std::string& backend) const {
   return *found->second;
 }
 
-std::shared_ptr<Engine> EngineManager::load(EngineId id, const std::string& plan_path, const std::string& backend,
+std::shared_ptr<Engine> EngineManager::load(EngineId place, const std::string& plan_path, const std::string& backend,
                                             LoadOptions options) {
+  const EngineId id = id_of_place(place);
   {
     std::unique_lock lock(mutex_);
-    if (engines_.count(id) != 0) fail(Kind::Conflict, "engine ", id, " is resident already");
-    if (!loading_.insert(id).second) fail(Kind::Conflict, "engine ", id, " is being loaded already");
+    if (engines_.count(place) != 0) fail(Kind::Conflict, "engine ", id, " is resident already");
+    if (!loading_.insert(place).second) fail(Kind::Conflict, "engine ", id, " is being loaded already");
   }
   const std::string label = c10::str("the ", backend, " backend");
   const size_t bytes = bytes_for(plan_path);
@@ -120,14 +121,14 @@ std::shared_ptr<Engine> EngineManager::load(EngineId id, const std::string& plan
   } catch (...) {
     {
       std::unique_lock lock(mutex_);
-      loading_.erase(id);
+      loading_.erase(place);
     }
     throw load_failure(label, bytes, std::current_exception());
   }
   std::unique_lock lock(mutex_);
-  loading_.erase(id);
+  loading_.erase(place);
   keep_used(*engine);
-  engines_.emplace(id, engine);
+  engines_.emplace(place, engine);
   return engine;
 }
 
@@ -145,34 +146,50 @@ void EngineManager::keep_used(Engine& engine) {
   engine.keep(std::move(used));
 }
 
-void EngineManager::retire(EngineId id) {
+void EngineManager::retire(EngineId place) {
   std::unique_lock lock(mutex_);
-  const auto found = engines_.find(id);
-  if (found == engines_.end() || retired_.count(id) != 0) fail_unknown(id);
+  const auto found = engines_.find(place);
+  if (found == engines_.end() || retired_.count(place) != 0) fail_unknown(id_of_place(place));
   std::string users;
   for (const auto& [_, engine] : engines_) {
     const auto uses = engine->uses();
-    if (!std::binary_search(uses.begin(), uses.end(), id)) continue;
+    if (!std::binary_search(uses.begin(), uses.end(), place)) continue;
     users += (users.empty() ? "" : ", ") + engine->label();
   }
   if (!users.empty()) fail(Kind::Conflict, found->second->label(), " is used by ", users, ": unload that first");
-  retired_.insert(id);
+  retired_.insert(place);
 }
 
-void EngineManager::reinstate(EngineId id) {
+void EngineManager::reinstate(EngineId place) {
   std::unique_lock lock(mutex_);
-  retired_.erase(id);
+  retired_.erase(place);
 }
 
-void EngineManager::unload(EngineId id, Clock& clock, TimePoint deadline, bool left_behind) {
+void EngineManager::exchange(EngineId id) {
+  std::unique_lock lock(mutex_);
+  const auto found = engines_.find(id);
+  const auto other = engines_.find(beside(id));
+  if (found == engines_.end() || other == engines_.end()) fail_unknown(id);
+  std::swap(found->second, other->second);
+  const auto& serves = found->second;
+  for (const auto& [_, user] : engines_) {
+    auto used = user->kept();
+    const auto former = std::find(used.begin(), used.end(), other->second);
+    if (former == used.end()) continue;
+    *former = serves;
+    user->keep(std::move(used));
+  }
+}
+
+void EngineManager::unload(EngineId place, Clock& clock, TimePoint deadline, bool left_behind) {
   std::shared_ptr<Engine> engine;
   {
     std::unique_lock lock(mutex_);
-    const auto found = engines_.find(id);
-    if (found == engines_.end()) fail_unknown(id);
+    const auto found = engines_.find(place);
+    if (found == engines_.end()) fail_unknown(id_of_place(place));
     engine = std::move(found->second);
     engines_.erase(found);
-    retired_.erase(id);
+    retired_.erase(place);
   }
   const bool ended = engine->close(clock, left_behind ? TimePoint::min() : deadline);
   if (!ended || left_behind) return;
@@ -185,10 +202,10 @@ void EngineManager::unload(EngineId id, Clock& clock, TimePoint deadline, bool l
   for (const at::Device device : devices) release_unused(device);
 }
 
-std::shared_ptr<Engine> EngineManager::find(EngineId id) const {
+std::shared_ptr<Engine> EngineManager::find(EngineId place) const {
   std::shared_lock lock(mutex_);
-  const auto found = engines_.find(id);
-  if (found == engines_.end()) fail_unknown(id);
+  const auto found = engines_.find(place);
+  if (found == engines_.end()) fail_unknown(id_of_place(place));
   return found->second;
 }
 
@@ -206,7 +223,9 @@ std::shared_ptr<Engine> EngineManager::find_named(const std::string& name) const
 std::vector<std::shared_ptr<Engine>> EngineManager::engines() const {
   std::shared_lock lock(mutex_);
   std::vector<std::shared_ptr<Engine>> all;
-  for (const auto& [id, engine] : engines_) all.push_back(engine);
+  for (const auto& [place, engine] : engines_) {
+    if (!is_beside(place)) all.push_back(engine);
+  }
   return all;
 }
 
@@ -225,6 +244,7 @@ void EngineManager::withdraw() {
 }
 
 std::shared_ptr<Engine> find_engine(EngineId id) {
+  if (is_beside(id)) fail_unknown(id);
   std::shared_lock lock(published_mutex);
   if (published_manager == nullptr) fail_unknown(id);
   return published_manager->find(id);

@@ -12,7 +12,7 @@
 
 namespace trtserve {
 
-/// The engines of this process by ID, and the backends that load them. Thread safe.
+/// The engines of this process by place (see kBeside), and the backends that load them. Thread safe.
 ///
 /// The operators find engines through the one published manager (find_engine below); its owner withdraws it before
 /// destroying it.
@@ -45,28 +45,33 @@ class EngineManager {
   ModuleInspection inspect(const std::string& backend, const std::string& path, const std::string& tensors) const;
 
   /// Blocks until the backend has finished. The engine keeps those that it uses: NotFound if one is not loaded.
-  /// Conflict if the ID is resident or being loaded; Unavailable with a
+  /// Conflict if there is an engine in this place, or one is being loaded; Unavailable with a
   /// `retry_after` if memory, threads or descriptors are short, however the backend reports it.
-  std::shared_ptr<Engine> load(EngineId id, const std::string& plan_path, const std::string& backend,
+  std::shared_ptr<Engine> load(EngineId place, const std::string& plan_path, const std::string& backend,
                                LoadOptions options);
 
   /// From now on, no engine that is loaded may use this one: the first step of an unload. Conflict if one does already,
   /// and NotFound for an unknown ID, or one that is retired already.
-  void retire(EngineId id);
+  void retire(EngineId place);
 
   /// Undoes retire(), because the unload has failed.
-  void reinstate(EngineId id);
+  void reinstate(EngineId place);
+
+  /// Lets an engine and the one beside it change places: from now on the other is found, and those that use it keep the
+  /// other. NotFound if one of them is missing.
+  void exchange(EngineId id);
 
   /// Removes the engine, then blocks until its last lease has ended, its work is complete, and its last holder has
   /// released it; its memory is then given back to the system. Leases and holders that last beyond `deadline` are left
   /// behind: they keep the engine until they end. Does not wait if `left_behind` (some executions already are).
   /// NotFound for an unknown ID.
-  void unload(EngineId id, Clock& clock, TimePoint deadline, bool left_behind = false);
+  void unload(EngineId place, Clock& clock, TimePoint deadline, bool left_behind = false);
 
   /// NotFound for an unknown ID.
-  std::shared_ptr<Engine> find(EngineId id) const;
+  std::shared_ptr<Engine> find(EngineId place) const;
   /// The engine of this name. NotFound if there is none; Conflict if there are several.
   std::shared_ptr<Engine> find_named(const std::string& name) const;
+  /// Without those beside others.
   std::vector<std::shared_ptr<Engine>> engines() const;
 
   /// Makes this manager the one that the operators use. Conflict if another is published: its `remedy`, a clause, says

@@ -134,7 +134,8 @@ std::vector<Executions::Early> Executions::end_early(const std::function<bool(co
       auto& request = requests[i];
       if (request.ended || !wanted(request)) continue;
       request.ended = true;
-      early.push_back({request.ticket, request.arrival, execution->began, execution->end - execution->begin});
+      early.push_back({request.ticket, request.arrival, execution->began, execution->end - execution->begin,
+                       request.signature->number});
     }
     if (early.size() > before) interrupt_if_unneeded(*execution);
   }

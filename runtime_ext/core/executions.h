@@ -57,6 +57,7 @@ class Executions {
     TimePoint arrival;
     TimePoint began;
     size_t requests;  ///< number in its execution
+    size_t name;      ///< Signature::number
   };
   /// Has the watch called no later than this time.
   using WakeBy = std::function<void(TimePoint)>;

@@ -17,6 +17,8 @@
 
 namespace trtserve {
 
+class Engine;
+
 /// One run of a TorchScript graph, known to the operators that it calls on whatever thread: torch passes its
 /// thread-local debug information on to the threads of prim::fork. Thread safe.
 class GraphRun final : public c10::DebugInfoBase {
@@ -26,7 +28,8 @@ class GraphRun final : public c10::DebugInfoBase {
     CountedElsewhere,  ///< its own are not: it is the run of a wrapper for the engine's queue, which counts them
     Uncounted,         ///< neither its own nor those of runs inside it: nobody asked for their outputs
   };
-  explicit GraphRun(Calls calls);
+  /// `engine`: the one that the run of a wrapper for a queue calls, whichever of its lives serves now; may be null.
+  explicit GraphRun(Calls calls, std::shared_ptr<Engine> engine = nullptr);
 
   /// The run of a module's graph on `device`, in a turn there.
   explicit GraphRun(at::Device device);
@@ -43,6 +46,7 @@ class GraphRun final : public c10::DebugInfoBase {
   /// True if it is the run of a wrapper for the engine's queue, whose inputs the core made itself.
   bool is_of_queue() const { return is_of_queue_; }
   bool counts_calls() const { return counts_calls_; }
+  const std::shared_ptr<Engine>& engine() const { return engine_; }
   /// True if the run, or one that it is inside, has a turn on the device.
   bool has_turn_on(at::Device device) const;
 
@@ -53,6 +57,7 @@ class GraphRun final : public c10::DebugInfoBase {
   }
 
  private:
+  const std::shared_ptr<Engine> engine_;
   bool is_of_queue_ = false;
   bool counts_calls_ = false;
   bool counts_inside_ = true;  ///< those of runs inside this one

@@ -87,7 +87,7 @@ bool append(ReadHead& head, std::string_view text, size_t reserved = kLineEnd.si
 
 HeadReader::HeadReader(const std::vector<std::string>& kept, const std::array<std::string, ReadHead::kNumbers>& numbers,
                        const std::vector<std::string>& refused, const std::string& apart,
-                       const std::vector<std::string>& told) {
+                       const std::vector<std::string>& told, const std::map<std::string, std::string>& quiet) {
   for (const auto& name : kept) add(name, Use::Keep);
   for (size_t number = 0; number < numbers.size(); ++number) add(numbers.at(number), Use::Number, number);
   for (const auto& name : refused) add(name, Use::Refuse);
@@ -96,6 +96,13 @@ HeadReader::HeadReader(const std::vector<std::string>& kept, const std::array<st
     fail(Kind::InvalidInput, "there are more than ", ReadHead::kMostTold, " names of headers to tell");
   }
   for (size_t number = 0; number < told.size(); ++number) add(told[number], Use::Tell, number);
+  for (const auto& [name, end] : quiet) {
+    auto& names = names_.at(std::min(name.size(), kLongestName));
+    const auto is_told = [&name = name](const Name& each) { return each.use == Use::Tell && each.text == name; };
+    const auto known = std::find_if(names.begin(), names.end(), is_told);
+    if (known == names.end()) fail(Kind::InvalidInput, "\"", name, "\" is not the name of a header that is told");
+    known->quiet = end;
+  }
 }
 
 void HeadReader::add(const std::string& name, Use use, size_t number) {
@@ -129,7 +136,11 @@ bool HeadReader::take_header(std::string_view name, std::string_view value, Read
       auto& told = head.told.at(known->number);
       if (told.data() != nullptr) return false;  // a second one
       told = without_white_space(value);
-      head.tells = true;
+      if (known->quiet && told.ends_with(*known->quiet)) {
+        head.declines |= !known->quiet->empty();
+      } else {
+        head.tells = true;
+      }
       return true;
     }
     case Use::Keep:
@@ -153,7 +164,7 @@ bool HeadReader::read(std::string_view data, ReadHead& head) const {
   head.numbers.fill(-1);
   head.apart.reset();
   head.told = {};
-  head.tells = false;
+  head.tells = head.declines = false;
   head.key_bytes = 0;
   if (!append(head, data.substr(0, at))) return false;
   while (!data.substr(at).starts_with(kLineEnd)) {

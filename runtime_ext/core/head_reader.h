@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,7 +24,8 @@ struct ReadHead {
   std::optional<std::string_view> apart;    // the value of the header that is told apart
   // The values of the headers that are told where a head has any; without data: it is not there.
   std::array<std::string_view, kMostTold> told{};
-  bool tells = false;  // it has one of these
+  bool tells = false;     // one of these asks for something
+  bool declines = false;  // one of these says that its caller does not want something
   size_t key_bytes = 0;
   std::array<char, kMostKey> key;  // a head with only the headers that matter, and 0 for each number
 };
@@ -37,10 +39,11 @@ class HeadReader {
   /// Names of headers, in lower case. The values of those `kept` matter as they are; those of `numbers` are whole
   /// numbers, which may differ from request to request; a head with one that is `refused` is not read. The value of
   /// the one that is told `apart` is not in the short head; empty: there is none. Nor are the values of those that are
-  /// `told`, of which there are at most kMostTold. A head with one of these twice is not read.
+  /// `told`, of which there are at most kMostTold. A head with one of these twice is not read. The told values that
+  /// end as `quiet` says, by name, ask for nothing; if that end is not empty, they decline what the header is for.
   HeadReader(const std::vector<std::string>& kept, const std::array<std::string, ReadHead::kNumbers>& numbers,
              const std::vector<std::string>& refused, const std::string& apart = "",
-             const std::vector<std::string>& told = {});
+             const std::vector<std::string>& told = {}, const std::map<std::string, std::string>& quiet = {});
 
   /// Reads the head at the start of `data`. False if it is not complete, is not valid, or has anything unusual about
   /// it; `head` is then undefined.
@@ -52,6 +55,7 @@ class HeadReader {
     std::string text;
     Use use;
     size_t number;
+    std::optional<std::string> quiet{};
   };
 
   void add(const std::string& name, Use use, size_t number = 0);

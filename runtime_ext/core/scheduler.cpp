@@ -19,29 +19,45 @@ void Scheduler::close() {
   for (const auto& [device, part] : devices_) part.workers->close();
 }
 
-void Scheduler::serve(std::shared_ptr<Engine> engine, Forward forward) {
+void Scheduler::serve(EngineId place, std::shared_ptr<Engine> engine, Forward forward) {
   const EngineId id = engine->id();
   std::vector<DevicePart> parts;
   for (const auto& replica : engine->replicas()) parts.push_back(part_of(replica->device()));
   Counts counts;
   {
     const std::shared_lock lock(mutex_);
-    const auto found = former_.find(id);
-    if (found != former_.end()) counts = found->second.counts;
+    const auto former = former_.find(id);
+    if (former != former_.end()) counts = former->second.counts;
+    const auto serving = served_.find(id);
+    if (serving != served_.end()) counts.requests = serving->second->counts().requests;
   }
   const auto served = std::make_shared<ServedEngine>(
       std::move(engine), std::move(forward), surroundings_, parts,
       [this, id](TimePoint time) { timer_.wake_by(id, time); }, std::move(counts));
   {
     const std::unique_lock lock(mutex_);
-    if (served_.emplace(id, served).second) {
-      former_.erase(id);
+    if (served_.emplace(place, served).second) {
+      if (!is_beside(place)) former_.erase(id);
       served->count_calls();
       return;
     }
   }
   served->stop(Nanoseconds(0));
   fail(Kind::Conflict, "engine ", id, " is served already");
+}
+
+void Scheduler::exchange(EngineId id) {
+  const std::unique_lock lock(mutex_);
+  const auto found = served_.find(id);
+  const auto other = served_.find(beside(id));
+  if (found == served_.end() || other == served_.end()) {
+    fail(Kind::NotFound, "engine ", id, " has none beside it that could serve");
+  }
+  if (stopping_.count(id) != 0 || stopping_.count(beside(id)) != 0) {
+    fail(Kind::Conflict, "engine ", id, " is being unloaded");
+  }
+  other->second->follow(*found->second);
+  std::swap(found->second, other->second);
 }
 
 DevicePart Scheduler::part_of(at::Device device) {
@@ -55,8 +71,9 @@ DevicePart Scheduler::part_of(at::Device device) {
   return part;
 }
 
-std::shared_ptr<const Signature> Scheduler::sign(EngineId id, const std::vector<TensorShape>& tensors) const {
-  return find(id)->sign(tensors);
+std::shared_ptr<const Signature> Scheduler::sign(EngineId place, const std::vector<TensorShape>& tensors,
+                                                 const std::string& called) const {
+  return find(place)->sign(tensors, called);
 }
 
 Ticket Scheduler::submit(EngineId id, Request&& request, std::optional<Nanoseconds> timeout) {
@@ -94,26 +111,36 @@ bool Scheduler::run_held() {
 }
 
 bool Scheduler::cancel(EngineId id, Ticket ticket) {
-  const auto served = find_if_served(id);
-  return served && served->cancel(ticket);
+  for (const EngineId place : {id, beside(id)}) {
+    const auto served = find_if_served(place);
+    if (served && served->cancel(ticket)) return true;
+  }
+  return false;
 }
 
-size_t Scheduler::stop(EngineId id, Nanoseconds drain, bool keep_counts) {
+size_t Scheduler::stop(EngineId place, Nanoseconds drain, bool keep_counts) {
   std::shared_ptr<ServedEngine> served;
   {
     std::unique_lock lock(mutex_);
-    const auto found = served_.find(id);
+    const EngineId id = id_of_place(place);
+    const auto found = served_.find(place);
     if (found == served_.end()) fail(Kind::NotFound, "engine ", id, " is not served");
-    if (!stopping_.insert(id).second) fail(Kind::Conflict, "engine ", id, " is being unloaded already");
+    if (!stopping_.insert(place).second) fail(Kind::Conflict, "engine ", id, " is being unloaded already");
     served = found->second;
   }
   // The engine stays in the map while it drains, so that late requests are told that it is being unloaded, and
   // deadlines and cancellations still reach the waiting ones.
   const size_t left_behind = served->stop(drain);
   const std::unique_lock lock(mutex_);
-  stopping_.erase(id);
-  served_.erase(id);
-  if (keep_counts) former_.insert_or_assign(id, Former{id, served->engine().name(), served->counts()});
+  stopping_.erase(place);
+  served_.erase(place);
+  const EngineId id = id_of_place(place);
+  const auto serving = served_.find(id);
+  if (serving != served_.end()) {
+    serving->second->former_ended(*served);
+  } else if (keep_counts) {
+    former_.insert_or_assign(id, Former{id, served->counts()});
+  }
   return left_behind;
 }
 
@@ -132,25 +159,38 @@ void Scheduler::forget(EngineId id) {
 std::vector<std::shared_ptr<ServedEngine>> Scheduler::served() const {
   std::shared_lock lock(mutex_);
   std::vector<std::shared_ptr<ServedEngine>> all;
-  for (const auto& [id, served] : served_) all.push_back(served);
+  for (const auto& [place, served] : served_) {
+    if (!is_beside(place)) all.push_back(served);
+  }
   return all;
 }
 
-std::shared_ptr<ServedEngine> Scheduler::find(EngineId id) const {
-  auto served = find_if_served(id);
-  if (!served) fail(Kind::NotFound, "there is no engine ", id, ": it was never loaded here, or it was unloaded");
+std::map<EngineId, std::shared_ptr<ServedEngine>> Scheduler::places() const {
+  std::shared_lock lock(mutex_);
+  return served_;
+}
+
+std::shared_ptr<ServedEngine> Scheduler::find(EngineId place) const {
+  auto served = find_if_served(place);
+  if (!served)
+    fail(Kind::NotFound, "there is no engine ", id_of_place(place), ": it was never loaded here, or it was unloaded");
   return served;
 }
 
-std::shared_ptr<ServedEngine> Scheduler::find_if_served(EngineId id) const {
+std::shared_ptr<ServedEngine> Scheduler::find_if_served(EngineId place) const {
   std::shared_lock lock(mutex_);
-  const auto found = served_.find(id);
+  const auto found = served_.find(place);
   return found == served_.end() ? nullptr : found->second;
 }
 
 std::optional<TimePoint> Scheduler::on_time(EngineId id, TimePoint now) {
-  const auto served = find_if_served(id);
-  return served ? served->on_time(now) : std::nullopt;
+  std::optional<TimePoint> next;
+  for (const EngineId place : {id, beside(id)}) {
+    const auto served = find_if_served(place);
+    const auto time = served ? served->on_time(now) : std::nullopt;
+    if (time && (!next || *time < *next)) next = time;
+  }
+  return next;
 }
 
 }  // namespace trtserve

@@ -25,11 +25,17 @@ class Scheduler {
   /// Ends the worker threads. Call it once every engine is out of service; no other may enter it.
   void close();
 
-  /// Takes the engine into service. It goes on counting where a stop() kept what it had counted.
-  void serve(std::shared_ptr<Engine> engine, Forward forward);
+  /// Takes the engine into service, in this place (see kBeside). It goes on counting where a stop() kept what it had
+  /// counted; one beside another counts with that.
+  void serve(EngineId place, std::shared_ptr<Engine> engine, Forward forward);
+
+  /// Lets an engine and the one beside it change places: from now on the other gets the requests. Those that were
+  /// accepted stay where they are. NotFound if one is missing; Conflict if one is being unloaded.
+  void exchange(EngineId id);
 
   /// Checks a request's description of its inputs; see ServedEngine::sign. NotFound for an unknown ID.
-  std::shared_ptr<const Signature> sign(EngineId id, const std::vector<TensorShape>& tensors) const;
+  std::shared_ptr<const Signature> sign(EngineId place, const std::vector<TensorShape>& tensors,
+                                        const std::string& called) const;
 
   /// Queues a request whose signature, data, owner and priority are set. On a refusal (an Error of any kind) the
   /// request still belongs to the caller.
@@ -48,26 +54,30 @@ class Scheduler {
   bool cancel(EngineId id, Ticket ticket);
 
   /// Takes the engine out of service; see ServedEngine::stop. With `keep_counts`, what it has counted stays for its
-  /// next life. NotFound for an unknown ID; Conflict if another call is already stopping it.
-  size_t stop(EngineId id, Nanoseconds drain, bool keep_counts = false);
+  /// next life; that of one beside another goes on in that. NotFound for an unknown ID; Conflict if another call is
+  /// already stopping it.
+  size_t stop(EngineId place, Nanoseconds drain, bool keep_counts = false);
 
   /// The counts of an engine that is out of service.
   struct Former {
     EngineId id;
-    std::string name;
     Counts counts;
   };
   std::vector<Former> former() const;
   /// Drops the kept counts of an engine that is out of service.
   void forget(EngineId id);
 
+  /// Without those beside others.
   std::vector<std::shared_ptr<ServedEngine>> served() const;
 
+  /// All of them, by place.
+  std::map<EngineId, std::shared_ptr<ServedEngine>> places() const;
+
   /// Null if the engine is not served.
-  std::shared_ptr<ServedEngine> find_if_served(EngineId id) const;
+  std::shared_ptr<ServedEngine> find_if_served(EngineId place) const;
 
   /// NotFound for an unknown ID.
-  std::shared_ptr<ServedEngine> find(EngineId id) const;
+  std::shared_ptr<ServedEngine> find(EngineId place) const;
 
   const LeftBehind& left_behind() const { return *surroundings_.left_behind; }
 
@@ -87,8 +97,8 @@ class Scheduler {
   std::vector<std::shared_ptr<ServedEngine>> held_;  // guarded by held_mutex_; each has a held request, or had one
   Nanoseconds held_time_{0};                         // guarded by held_mutex_: what these will take
   mutable std::shared_mutex mutex_;                  // held for look-ups and changes only
-  std::map<EngineId, std::shared_ptr<ServedEngine>> served_;  // guarded by mutex_
-  std::set<EngineId> stopping_;                               // guarded by mutex_; a subset of served_
+  std::map<EngineId, std::shared_ptr<ServedEngine>> served_;  // guarded by mutex_; by place
+  std::set<EngineId> stopping_;                               // guarded by mutex_; a subset of those of served_
   std::map<EngineId, Former> former_;                         // guarded by mutex_; none of them is in served_
   DeadlineTimer timer_;                                       // last: its thread calls on_time()
 };

@@ -44,8 +44,9 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, cons
       rules_(batch_rules(*engine_)),
       output_names_(names_of(engine_->outputs())),
       replicas_(*engine_, parts),
-      counts_(std::move(former)),
-      stats_(*counts_.requests),
+      requests_(std::move(former.requests)),
+      stats_(*requests_),
+      former_(std::move(former.backend)),
       last_used_(clock_->glance()),
       failures_(engine_->label()),
       calls_(rules_, replicas_, stats_, *clock_,
@@ -54,27 +55,49 @@ ServedEngine::ServedEngine(std::shared_ptr<Engine> engine, Forward forward, cons
       executions_(std::make_shared<Executions>(*engine_, surroundings.left_behind, surroundings.stuck_after,
                                                std::move(wake_by))),
       joins_requests_(rules_.joins()),
-      why_not_joined_(rules_.why_not) {}
+      why_not_joined_(rules_.why_not) {
+  stats_.own(engine_->name());
+}
 
 std::map<std::string, int64_t> ServedEngine::counters() const {
   auto counters = engine_->counters();
-  for (const auto& [name, count] : counts_.backend) counters[name] += count;
+  const std::lock_guard lock(former_mutex_);
+  for (const auto& [name, count] : former_) counters[name] += count;
   return counters;
 }
 
 Counts ServedEngine::counts() const {
-  Counts counts{counts_.requests, counters()};
+  Counts counts{requests_, counters()};
   std::erase_if(counts.backend, [](const auto& number) { return is_gauge(number.first); });
   return counts;
 }
 
-std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShape>& tensors) {
+void ServedEngine::follow(const ServedEngine& former) {
+  auto counted = former.counts().backend;
+  const std::lock_guard lock(former_mutex_);
+  former_ = std::move(counted);
+  follows_ = former.number_;
+}
+
+void ServedEngine::former_ended(const ServedEngine& former) {
+  auto counted = former.counts().backend;
+  const std::lock_guard lock(former_mutex_);
+  if (follows_ != former.number_) return;
+  former_ = std::move(counted);
+  follows_ = 0;
+}
+
+std::shared_ptr<const Signature> ServedEngine::sign(const std::vector<TensorShape>& tensors,
+                                                    const std::string& called) {
+  const size_t number = stats_.number_of(called);
   try {
     auto signature = std::make_shared<Signature>(trtserve::sign(*engine_, rules_, tensors));
     signature->maker = number_;
+    signature->called = called;
+    signature->number = number;
     return signature;
   } catch (const Error& error) {
-    stats_.refused(error.kind());
+    stats_.refused(number, error.kind());
     throw;
   }
 }
@@ -84,7 +107,7 @@ void ServedEngine::sign_anew(Request& request) {
   for (const auto& input : request.signature->inputs) {
     tensors.push_back({input.name, datatype_name(input.dtype), input.shape});
   }
-  auto signature = sign(tensors);
+  auto signature = sign(tensors, request.signature->called);
   // The data is in the order of the former engine's inputs, which may differ from this one's.
   const auto data = request.data;
   for (size_t i = 0; i < data.size(); ++i) request.data[signature->positions[i]] = data[i];
@@ -95,6 +118,7 @@ bool ServedEngine::submit(Request&& request, bool may_hold) {
   if (request.signature->maker != number_) sign_anew(request);
   last_used_.store(request.arrival, std::memory_order_relaxed);
   executions_->accepted();
+  const size_t name = request.signature->number;
   try {
     const bool on_this_thread =
         may_hold && replicas_.size() == 1 && replicas_[0].device().is_cpu() && engine_->first().is_steady();
@@ -102,7 +126,7 @@ bool ServedEngine::submit(Request&& request, bool may_hold) {
     call(pushed.call);
     return pushed.held;
   } catch (const Error& error) {
-    stats_.refused(error.kind());
+    stats_.refused(name, error.kind());
     executions_->ended(1);
     throw;
   } catch (...) {
@@ -295,7 +319,8 @@ void ServedEngine::stop_joining(std::string why) {
 }
 
 void ServedEngine::batch_undivided() {
-  if (stats_.batch_undivided() != kUndividedBatches) return;
+  stats_.batch_undivided();
+  if (++undivided_ != kUndividedBatches) return;
   stop_joining("the outputs of its batches did not have one item for each input item");
   log(Severity::Warning, "executions",
       c10::str("requests for ", engine_->label(), " run one by one from now on: the outputs of ", kUndividedBatches,
@@ -309,7 +334,8 @@ size_t ServedEngine::end(const Part& part, std::vector<Completion> completions, 
   // Counted before the completions are pushed: a client that has its answer finds it in the statistics.
   if (completions.front().failure) {
     for (const auto& request : part.requests) {
-      if (!request.ended) stats_.failed(completions.front().failure->kind, times.end - request.arrival);
+      if (request.ended) continue;
+      stats_.failed(request.signature->number, completions.front().failure->kind, times.end - request.arrival);
     }
   } else {
     stats_.succeeded(part.requests, part.items, times, clock_->wall_time());
@@ -344,7 +370,7 @@ void ServedEngine::refuse(Request request, Kind kind, const std::string& message
   one[0].failure = Failure{kind, message};
   one[0].arrival = request.arrival;
   one[0].queue = clock_->now() - request.arrival;
-  stats_.failed(kind, one[0].queue);
+  stats_.failed(request.signature->number, kind, one[0].queue);
   completions_->push(std::move(one));
   executions_->ended(1);
 }
@@ -365,7 +391,7 @@ void ServedEngine::end_early(const std::vector<Executions::Early>& early, Kind k
     completions[i].batch_requests = early[i].requests;
     completions[i].arrival = early[i].arrival;
     completions[i].times.start = early[i].began;
-    stats_.failed(kind, now - early[i].arrival);
+    stats_.failed(early[i].name, kind, now - early[i].arrival);
   }
   completions_->push(std::move(completions));
   executions_->ended(early.size());

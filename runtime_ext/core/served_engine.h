@@ -50,7 +50,8 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   void count_calls() { engine_->count_calls(std::shared_ptr<CallCounter>(shared_from_this(), &calls_)); }
 
   /// Checks a request's description of its inputs. InvalidInput if it does not fit the engine; refusals are counted.
-  std::shared_ptr<const Signature> sign(const std::vector<TensorShape>& tensors);
+  /// `called`: the name by which the client calls the engine; empty: its own.
+  std::shared_ptr<const Signature> sign(const std::vector<TensorShape>& tensors, const std::string& called);
 
   /// Queues a request. Throws QueueFull, Unavailable, or InvalidInput: a signature from an earlier load of the engine
   /// is checked anew. Refusals are counted; the request then still belongs to the caller.
@@ -75,11 +76,16 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   /// their number.
   size_t stop(Nanoseconds drain);
 
-  RequestNumbers stats() const { return stats_.snapshot(); }
+  std::vector<NamedNumbers> stats() const { return stats_.snapshot(); }
   /// The backend's counters, in which its former lives count, and gauges.
   std::map<std::string, int64_t> counters() const;
   /// What the engine's next life goes on counting in.
   Counts counts() const;
+  /// From now on this one serves in place of `former`, whose requests it counts with already, and whose backend counts
+  /// in it.
+  void follow(const ServedEngine& former);
+  /// Takes over what the backend of `former`, which has ended, counted last, if this one follows it.
+  void former_ended(const ServedEngine& former);
   /// The accepted requests that have not ended.
   size_t open_requests() const { return executions_->open(); }
   /// How long ago a request was submitted or a call began last, or, before the first, the engine was loaded.
@@ -129,8 +135,12 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   const BatchRules rules_;
   const OutputNames output_names_;
   ServedReplicas replicas_;
-  const Counts counts_;
-  RequestStats& stats_;  // of counts_
+  const std::shared_ptr<RequestStats> requests_;
+  RequestStats& stats_;  // *requests_
+  mutable std::mutex former_mutex_;
+  std::map<std::string, int64_t> former_;  // guarded by former_mutex_: the backend's counters of the former lives
+  uint64_t follows_ = 0;                   // guarded by former_mutex_: the number_ of the one in whose place it serves
+  std::atomic<uint64_t> undivided_{0};     // batches of this life whose outputs could not be divided
   std::atomic<TimePoint> last_used_;
   FailureLog failures_;
   ServedCalls calls_;

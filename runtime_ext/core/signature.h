@@ -62,6 +62,8 @@ struct Signature {
   };
 
   uint64_t maker = 0;                ///< number of the served engine that checked it
+  std::string called;                ///< the name by which the client calls the engine; empty: its own
+  size_t number = 0;                 ///< of that name, where its requests are counted: see RequestStats
   std::vector<Input> inputs;         ///< in the engine's order
   std::vector<size_t> positions;     ///< for each tensor, in the client's order, its index in `inputs`
   int64_t items = 1;                 ///< along the batch dimension; 1 where the engine does not batch

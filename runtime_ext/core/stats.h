@@ -73,6 +73,9 @@ struct Phases {
 /// phases, to the nanosecond.
 ///
 /// Calls (see core/call.h) are executions without a request: they count in `calls` and in what is per execution.
+///
+/// An engine has these numbers for each name by which clients call it. An execution whose requests called it by several
+/// counts for the name of the first, and its items for the names of their requests.
 struct RequestNumbers {
   std::array<uint64_t, kAllKinds.size()> failures{};  ///< failed requests by kind, including refusals
   Histogram queue{kDurations};                        ///< successes: from arrival to the start of execution
@@ -82,19 +85,33 @@ struct RequestNumbers {
   Phases phases;                                      ///< the phases of compute, once per request
   Histogram calls{kDurations};                        ///< successful calls: the execution
   Histogram batch{kItems};                            ///< items per execution, calls included
+  uint64_t inferences = 0;                            ///< items in successful executions, calls included
   std::map<uint64_t, Phases> batches;                 ///< phases per execution, by items, see kSizes
   uint64_t failed_executions = 0;                     ///< without those where a caller's input was at fault
   uint64_t undivided_batches = 0;               ///< of these, those whose outputs did not have one item per input item
   std::chrono::milliseconds last_inference{0};  ///< end of the last execution, since 1970; 0: none yet
 };
 
-/// Counts the requests of one engine by outcome. Thread safe: it locks once per execution, and once per failure. A
-/// snapshot is consistent: it has all of an execution, or nothing.
+struct NamedNumbers {
+  std::string name;
+  RequestNumbers numbers;
+};
+
+/// Counts the requests of one engine by outcome, for each name by which it is called. Thread safe: it locks once per
+/// execution, and once per failure. A snapshot is consistent: it has all of an execution, or nothing.
 class RequestStats {
  public:
   /// The number of batch sizes counted separately. A lone request can have any size, so further sizes are counted as
   /// the next power of two: a client cannot make the table grow without bound.
   static constexpr size_t kSizes = 256;
+
+  /// The number of names that are counted apart. Requests by any other count as the engine's own.
+  static constexpr size_t kNames = 64;
+
+  /// The name for what nobody calls by another. Only the first call has an effect: numbers do not move between names.
+  void own(const std::string& name);
+  /// The number of a name; 0 for the engine's own, which an empty one stands for.
+  size_t number_of(const std::string& name);
 
   /// Counts an execution of `requests`, with `items` in total, that just succeeded by the wall clock. Requests that had
   /// already ended are not successes; if all had, the execution is not counted.
@@ -105,22 +122,26 @@ class RequestStats {
   void called(int64_t items, const ExecutionTimes& times, std::chrono::milliseconds wall_time);
 
   void execution_failed();
-  /// Counts a batch whose outputs could not be divided. Returns their number so far.
-  uint64_t batch_undivided();
+  /// Counts a batch whose outputs could not be divided.
+  void batch_undivided();
 
-  /// Counts a request that failed, `after` its arrival.
-  void failed(Kind kind, Nanoseconds after);
+  /// Counts a request by the name of this number that failed, `after` its arrival.
+  void failed(size_t name, Kind kind, Nanoseconds after);
   /// Counts a request that was not accepted.
-  void refused(Kind kind) { failed(kind, Nanoseconds(0)); }
+  void refused(size_t name, Kind kind) { failed(name, kind, Nanoseconds(0)); }
 
-  RequestNumbers snapshot() const;
+  /// The engine's own come first.
+  std::vector<NamedNumbers> snapshot() const;
 
  private:
-  void executed(uint64_t items, const ExecutionTimes& times, std::chrono::milliseconds wall_time);
-  uint64_t size_kept(uint64_t items) const;
+  static void executed(RequestNumbers& numbers, uint64_t items, const ExecutionTimes& times,
+                       std::chrono::milliseconds wall_time);
+  static uint64_t size_kept(const RequestNumbers& numbers, uint64_t items);
+  RequestNumbers& own_numbers() { return named_.front().numbers; }
 
-  mutable std::mutex mutex_;  // held for additions and copies only
-  RequestNumbers numbers_;    // guarded by mutex_
+  mutable std::mutex mutex_;                                       // held for additions and copies only
+  bool has_own_ = false;                                           // guarded by mutex_: own() was called
+  std::vector<NamedNumbers> named_{std::vector<NamedNumbers>(1)};  // guarded by mutex_; by number, the own first
 };
 
 /// What is counted of an engine over all of its lives; an unload may keep it for the next load.

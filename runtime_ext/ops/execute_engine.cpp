@@ -87,6 +87,37 @@ std::vector<at::Tensor> run(const Engine& engine, Replica& replica, at::Device c
   return outputs;
 }
 
+/// The engine that runs a request of this thread's queue; null if another caller asks for it.
+std::shared_ptr<Engine> engine_of_queue(EngineId id) {
+  const auto* const caller = GraphRun::current();
+  return caller != nullptr && caller->engine() && caller->engine()->id() == id ? caller->engine() : nullptr;
+}
+
+/// The life of an engine that serves now; null if that is this one, or if there is none any more.
+std::shared_ptr<Engine> next_life(const Engine& engine) {
+  try {
+    auto now = find_engine(engine.id());
+    return now.get() == &engine ? nullptr : now;
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
+/// Calls an engine that was found by its ID. Another life of it may have taken its place before the call could begin:
+/// then that runs.
+std::vector<at::Tensor> execute_found(std::shared_ptr<Engine> engine, const std::vector<at::Tensor>& inputs) {
+  while (true) {
+    try {
+      return execute(*engine, inputs);
+    } catch (const Error& error) {
+      if (error.kind() != Kind::NotFound) throw;
+      auto next = next_life(*engine);
+      if (!next) throw;
+      engine = std::move(next);
+    }
+  }
+}
+
 }  // namespace
 
 at::Device default_device(const Engine& engine) {
@@ -117,7 +148,9 @@ void execute_engine(torch::jit::Stack& stack) {
     if (arguments.empty() || !arguments[0].isInt()) {
       fail(Kind::InvalidInput, "trt::execute_engine takes an engine ID and the engine's inputs");
     }
-    const auto engine = find_engine(arguments[0].toInt());
+    const EngineId id = arguments[0].toInt();
+    const auto of_queue = engine_of_queue(id);
+    const auto engine = of_queue ? of_queue : find_engine(id);
     check_count(*engine, arguments.size() - 1);
     std::vector<at::Tensor> inputs;
     for (size_t i = 1; i < arguments.size(); ++i) {
@@ -127,12 +160,13 @@ void execute_engine(torch::jit::Stack& stack) {
       }
       inputs.push_back(std::move(arguments[i]).toTensor());
     }
-    for (auto& output : execute(*engine, std::move(inputs))) torch::jit::push(stack, std::move(output));
+    auto outputs = of_queue ? execute(*engine, std::move(inputs)) : execute_found(engine, inputs);
+    for (auto& output : outputs) torch::jit::push(stack, std::move(output));
   });
 }
 
 std::vector<at::Tensor> execute_engine_list(int64_t id, at::TensorList inputs) {
-  return remembering_errors([&] { return execute(*find_engine(id), inputs.vec()); });
+  return remembering_errors([&] { return execute_found(find_engine(id), inputs.vec()); });
 }
 
 int64_t engine_named(const std::string& name) {

@@ -137,12 +137,12 @@ Module make_carrying_wrapper(const Engine& engine, const c10::intrusive_ptr<Plan
   return module;
 }
 
-Forward make_forward(const Module& wrapper) {
+Forward make_forward(const Module& wrapper, const std::shared_ptr<Engine>& engine) {
   // Uses the interpreter directly: a graph executor would profile and specialize a graph that has nothing to optimize.
   const torch::jit::Code code(wrapper.get_method("forward").graph(), "forward");
-  return [code, self = wrapper._ivalue()](const std::vector<at::Tensor>& inputs) {
+  return [code, self = wrapper._ivalue(), engine](const std::vector<at::Tensor>& inputs) {
     const c10::InferenceMode inference;
-    return with_errors_kept(std::make_shared<GraphRun>(GraphRun::Calls::CountedElsewhere), [&] {
+    return with_errors_kept(std::make_shared<GraphRun>(GraphRun::Calls::CountedElsewhere, engine), [&] {
       torch::jit::Stack stack{self};
       stack.insert(stack.end(), inputs.begin(), inputs.end());
       torch::jit::InterpreterState(code).run(stack);

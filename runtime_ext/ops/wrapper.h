@@ -19,7 +19,8 @@ torch::jit::Module make_typed_wrapper(const Engine& engine);
 /// Likewise, with the engine inside: it keeps `carried`, whose ID it calls.
 torch::jit::Module make_carrying_wrapper(const Engine& engine, const c10::intrusive_ptr<PlanEngine>& carried);
 
-/// The wrapper's forward in the form that the scheduler calls.
-Forward make_forward(const torch::jit::Module& wrapper);
+/// The wrapper's forward in the form that the scheduler calls. It runs this engine, also while another life of it
+/// serves under the ID.
+Forward make_forward(const torch::jit::Module& wrapper, const std::shared_ptr<Engine>& engine);
 
 }  // namespace trtserve

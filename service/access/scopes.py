@@ -51,6 +51,7 @@ ROUTES: dict[str, Need] = {
     "GET /engines": Need(_READ, ALL),
     "GET /options": Need(_READ),
     "GET /engines/{ref}": Need(_READ, "ref"),
+    "PATCH /engines/{ref}": Need(_MANAGE, "ref"),
     "DELETE /engines/{ref}": Need(_MANAGE, "ref"),
     "GET /engines/{ref}/graph": Need(_MANAGE, "ref"),
     "GET /engines/{ref}/layers": Need(_MANAGE, "ref"),

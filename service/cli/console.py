@@ -59,6 +59,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
+always_json = click.option("--json", is_flag=True, expose_value=False, help="As without it.")
+"""For a command that prints nothing but JSON: a program need not know which those are."""
+
 
 def print_json(value: Any) -> None:
     """Print it for programs, and readable for people."""

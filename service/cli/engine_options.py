@@ -1,4 +1,4 @@
-"""The flags of `trtserve engines add` that are options of an engine, one for each."""
+"""The flags of `trtserve engines add` and `set` that are options of an engine, one for each."""
 
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -17,7 +17,15 @@ def engine_options(command: Command) -> Command:
 
     What is not given is left to the server.
     """
-    fields = UploadOptions.model_fields | BuildRequest.model_fields
+    return _flags(command, UploadOptions.model_fields | BuildRequest.model_fields)
+
+
+def changed_options(command: Command) -> Command:
+    """Give a command a flag for each option that can be changed. What is not given stays."""
+    return _flags(command, UploadOptions.model_fields)
+
+
+def _flags(command: Command, fields: dict[str, FieldInfo]) -> Command:
     for name, field in reversed(fields.items()):
         command = click.option(
             f"--{name.replace('_', '-')}",

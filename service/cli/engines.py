@@ -1,4 +1,4 @@
-"""`trtserve engines`: list, add, remove and show the engines of a server."""
+"""`trtserve engines`: list, add, change, remove and show the engines of a server."""
 
 import sys
 from collections.abc import Sequence
@@ -7,8 +7,16 @@ from typing import Any
 
 import click
 
-from trtserve.cli.console import FORMAT, json_option, print_json, print_table, server_option, talking_to
-from trtserve.cli.engine_options import engine_options
+from trtserve.cli.console import (
+    FORMAT,
+    always_json,
+    json_option,
+    print_json,
+    print_table,
+    server_option,
+    talking_to,
+)
+from trtserve.cli.engine_options import changed_options, engine_options
 from trtserve.client import Client
 from trtserve.errors import Unavailable
 
@@ -17,7 +25,7 @@ PLAN = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def engines() -> None:
-    """List, add, remove and show the engines of a server."""
+    """List, add, change, remove and show the engines of a server."""
 
 
 @engines.command("ls")
@@ -35,7 +43,9 @@ def list_engines(server: str, *, as_json: bool) -> None:
 
 
 def _cell(engine: dict[str, Any], column: str) -> object:
-    """A cell of the table; the state of a build says how far it is."""
+    """A cell of the table: of all names of an engine, and of a build how far it is."""
+    if column in {"name", "version"}:
+        return ", ".join(str(known[column]) for known in engine["names"]) or None
     if column == "state" and engine["state"] == "BUILDING" and engine["build"]["percent"] is not None:
         return f"BUILDING {engine['build']['percent']:.0f}%"
     return engine[column]
@@ -95,6 +105,37 @@ def _built(client: Client, engine: dict[str, Any]) -> dict[str, Any]:
             raise click.ClickException(f"{failure} To remove it: trtserve engines rm {id}.") from failure
 
 
+@engines.command("set")
+@click.argument("ref", metavar="ID|NAME")
+@changed_options
+@click.option("--default", multiple=True, metavar="OPTION", help="An option that the server is to decide.")
+@click.option(
+    "--in-place", is_flag=True, help="Unload it before it is loaded: it refuses requests meanwhile."
+)
+@json_option
+@server_option
+def set_options(
+    server: str,
+    ref: str,
+    *,
+    default: tuple[str, ...],
+    in_place: bool,
+    as_json: bool,
+    **options: int | str | None,
+) -> None:
+    """Give an engine other options while it serves; returns when it has them."""
+    asked: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    asked |= dict.fromkeys((name.replace("-", "_") for name in default), None)
+    if not asked:
+        raise click.UsageError("No option is given: what is to change? For example --max-batch-size 8.")
+    with talking_to(server) as client:
+        engine = client.change(ref, in_place=in_place, **asked)
+    if as_json:
+        print_json(engine)
+        return
+    click.echo(f"Engine {engine['id']} is {engine['state']}, with {', '.join(asked)} as asked for.")
+
+
 @engines.command("rm")
 @click.argument("refs", metavar="ID|NAME...", nargs=-1, required=True)
 @server_option
@@ -108,6 +149,7 @@ def remove_engines(server: str, refs: tuple[str, ...]) -> None:
 
 @engines.command("show")
 @click.argument("ref", metavar="ID|NAME")
+@always_json
 @server_option
 def show_engine(server: str, ref: str) -> None:
     """Show everything about an engine, as JSON."""

@@ -2,6 +2,7 @@
 
 import click
 
+from trtserve.cli.bench import bench
 from trtserve.cli.build import build
 from trtserve.cli.compile import compile_model
 from trtserve.cli.engines import engines
@@ -12,6 +13,7 @@ from trtserve.cli.serve import serve
 from trtserve.cli.server import logs, status, version
 from trtserve.cli.store import store
 from trtserve.cli.tokens import tokens
+from trtserve.cli.top import top
 from trtserve.cli.tune import tune
 from trtserve.version import VERSION
 
@@ -32,10 +34,12 @@ for command in (
     names,
     engines,
     infer,
+    bench,
     load,
     unload,
     reload_model,
     stats,
+    top,
     status,
     version,
     logs,

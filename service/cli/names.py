@@ -2,7 +2,7 @@
 
 import click
 
-from trtserve.cli.console import json_option, print_json, print_table, server_option, talking_to
+from trtserve.cli.console import always_json, json_option, print_json, print_table, server_option, talking_to
 
 
 @click.group()
@@ -39,6 +39,7 @@ def list_names(server: str, *, as_json: bool) -> None:
 
 @names.command("show")
 @click.argument("name")
+@always_json
 @server_option
 def show_name(server: str, name: str) -> None:
     """Show the versions of a name, as JSON."""

@@ -10,7 +10,7 @@ import click
 
 from trtserve.access import token_file
 from trtserve.access.scopes import Scope
-from trtserve.cli.console import print_table
+from trtserve.cli.console import json_option, print_json, print_table
 from trtserve.errors import TrtserveError
 
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -80,9 +80,16 @@ def tokens() -> None:
     metavar="TIME",
     help="When it ends: in 12h, 90d or 4w, or at 2027-01-31T12:00Z.",
 )
+@json_option
 @file_option
 def add(
-    name: str, scopes: tuple[str, ...], engines: tuple[str, ...], expires: datetime | None, file: Path
+    name: str,
+    scopes: tuple[str, ...],
+    engines: tuple[str, ...],
+    expires: datetime | None,
+    file: Path,
+    *,
+    as_json: bool,
 ) -> None:
     """Add a token called NAME, and print it: this is the only time that it can be seen."""
     with _refusing():
@@ -94,16 +101,24 @@ def add(
             now=datetime.now(UTC),
             expires=expires,
         )
+    if as_json:
+        print_json({"name": name, "token": token})
+        return
     click.echo(f"Token {name} is in {file}. Send it as `Authorization: Bearer TOKEN`:", err=True)
     click.echo(token)
 
 
 @tokens.command("ls")
+@json_option
 @file_option
-def list_tokens(file: Path) -> None:
+def list_tokens(file: Path, *, as_json: bool) -> None:
     """List the tokens, which nothing can show again, with what they allow."""
     with _refusing():
         found = token_file.read(file)
+    if as_json:
+        fields = ("name", "id", "scopes", "engines", "created", "expires")
+        print_json([{field: getattr(token, field) for field in fields} for token in found])
+        return
     now = datetime.now(UTC)
     print_table(
         ["name", "id", "scopes", "engines", "created", "expires"],

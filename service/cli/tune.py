@@ -1,50 +1,17 @@
 """`trtserve tune`: measure which settings are best for an engine on this machine."""
 
-import math
-import re
 import sys
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
-from trtserve.cli.console import FORMAT
+from trtserve.cli.console import FORMAT, json_option, print_json, talking_to
+from trtserve.cli.live import screen
+from trtserve.cli.numbers import Amount, numbers
 from trtserve.cli.settings import settings_of
 from trtserve.errors import TrtserveError
 from trtserve.settings import MAX_BATCH_SIZE, MAX_DELAY_US
-
-
-def _numbers(least: int, most: int, word: str | None = None) -> Callable[..., tuple[int | str, ...]]:
-    """Reads comma-separated whole numbers, each once, and the word if there is one."""
-
-    def read(_: click.Context, param: click.Parameter, given: str) -> tuple[int | str, ...]:
-        numbers: dict[int | str, None] = {}
-        for part in map(str.strip, given.split(",")):
-            if part == word:
-                numbers[part] = None
-                continue
-            if not re.fullmatch(r"[0-9]{1,9}", part) or not least <= int(part) <= most:
-                also = f" or {word}" if word else ""
-                raise click.BadParameter(
-                    f"{part!r} is not a number from {least} to {most}{also}.", param=param
-                )
-            numbers[int(part)] = None
-        return tuple(numbers)
-
-    return read
-
-
-class _Amount(click.FloatRange):
-    """A number above 0. Of click's own range, nan is a member: it is neither below nor above."""
-
-    def __init__(self, most: float) -> None:
-        super().__init__(0, most, min_open=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        amount = float(super().convert(value, param, ctx))
-        if math.isnan(amount):
-            self.fail(f"{value!r} is not a number above 0, and {self.max:g} at most.", param, ctx)
-        return amount
 
 
 @click.command()
@@ -53,7 +20,7 @@ class _Amount(click.FloatRange):
 @click.option("--format", type=FORMAT, default="auto", help="Format of the plan, if a file is given.")
 @click.option(
     "--latency-ms",
-    type=_Amount(10_000),
+    type=Amount(10_000),
     default=10.0,
     metavar="MS",
     help="Upper bound of the 99th percentile.",
@@ -61,53 +28,98 @@ class _Amount(click.FloatRange):
 @click.option(
     "--concurrency",
     metavar="N,N…",
-    callback=_numbers(1, 10_000),
+    callback=numbers(1, 10_000),
     default="1,8,64",
     help="Requests outstanding.",
 )
 @click.option(
-    "--seconds",
-    type=_Amount(3600),
-    default=1.0,
+    "--budget",
+    "budget_s",
+    type=Amount(86_400),
+    default=60.0,
     metavar="S",
-    help="Length of one measurement.",
+    help="Seconds for all of it; the more, the more exact.",
 )
 @click.option(
     "--instances",
     metavar="N,N…",
-    callback=_numbers(1, 256),
+    callback=numbers(1, 256),
     default="1,2",
     help="Numbers of instances to try.",
 )
 @click.option(
     "--batch",
     metavar="N,N…",
-    callback=_numbers(1, MAX_BATCH_SIZE),
+    callback=numbers(1, MAX_BATCH_SIZE),
     default="1,4,16,64",
     help="Batch sizes to try.",
 )
 @click.option(
     "--delay-us",
     metavar="N,N…",
-    callback=_numbers(0, MAX_DELAY_US, "auto"),
+    callback=numbers(0, MAX_DELAY_US, "auto"),
     default="0,500,auto",
     help="Delays to try.",
 )
 @click.option(
     "--shape", "shapes", multiple=True, metavar="X:N,N…", help="Whole shape of an input, as x:1,3,224,224."
 )
-def tune(ref: str, store: str | None, **asked: Any) -> None:
+@click.option(
+    "--plot",
+    "picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.svg|FILE.png",
+    help="Draw throughput over p99 latency; needs the extra trtserve[plot].",
+)
+@click.option("--server", metavar="URL", help="Tune an engine of this server in place, while it serves.")
+@click.option("--apply", is_flag=True, help="With --server: leave the engine with the best setting.")
+@json_option
+def tune(
+    ref: str,
+    store: str | None,
+    picture: Path | None,
+    server: str | None,
+    *,
+    apply: bool,
+    as_json: bool,
+    **asked: Any,
+) -> None:
     """Measure which instances, batch size and delay are best for an engine on this machine.
 
-    It takes a plan file, or an engine of a store, even while a server uses the store.
+    It takes a plan file, or an engine of a store, even while a server uses the store. With --server it takes
+    an engine of a running server, gives it each setting while it serves, and in the end the options that it
+    had. The best row so far is shown whenever there is a better one. Exits with 130 after Ctrl-C.
     """
+    if apply and server is None:
+        raise click.UsageError("--apply goes with --server.")
+    if server is not None and (store is not None or asked["format"] != "auto"):
+        raise click.UsageError("--store and --format do not go with --server.")
     settings = settings_of({"store": store})
 
-    from trtserve.tune.sweep import run  # imports torch, which takes seconds: no other command should
+    # These import torch, which takes seconds: no other command should.
+    from trtserve.tune.plot import check_plot, plot
+    from trtserve.tune.served import tune_served
+    from trtserve.tune.tuning import run
+    from trtserve.tune.watcher import Shown
 
     try:
-        report = run(ref, asked, settings, lambda line: click.echo(line, err=True))
+        if picture is not None:
+            check_plot(picture)
+        with screen() as shown:
+            watcher = Shown(shown.line, shown.at)
+            if server is None:
+                report = run(ref, asked, settings, watcher)
+            else:
+                with talking_to(server) as client:
+                    report = tune_served(client, ref, asked, watcher, apply=apply)
+        if picture is not None and report.rows:
+            plot(picture, report.title, report.rows, report.best, asked["latency_ms"])
     except TrtserveError as failure:
         raise click.ClickException(str(failure)) from failure
-    click.echo("\n".join(report.lines))
+    except OSError as failure:
+        raise click.ClickException(f"{failure.filename}: {failure.strerror}.") from failure
+    if as_json:
+        print_json(report.document())
+    else:
+        click.echo("\n".join(report.lines()))
     sys.exit(0 if report.complete else 130)  # as shells report Ctrl-C

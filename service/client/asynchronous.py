@@ -3,7 +3,7 @@
 import asyncio
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -126,6 +126,20 @@ class AsyncClient:
         """An engine by its name or ID."""
         return await self._run(operations.engine(ref))
 
+    async def change(self, ref: str | int, *, in_place: bool = False, **options: Any) -> Row:
+        """Give an engine other options while it serves; the engine once it has them.
+
+        None stands for the server's setting or default. `in_place`: load it only once it is unloaded, which
+        needs no memory for two, but refuses requests. Raises why it has its former options still.
+        """
+        engine = await self._run(operations.change(ref, options, in_place=in_place))
+        while operations.is_changing(engine):
+            await self._sleep(LOOKS_EVERY_S)
+            engine = await self.engine(engine["id"])
+        if failure := operations.unchanged(engine):
+            raise failure
+        return engine
+
     async def remove(self, ref: str | int) -> None:
         """Remove an engine; returns when it has drained."""
         await self._run(operations.remove(ref))
@@ -171,6 +185,10 @@ class AsyncClient:
         """
         return await self._run(operations.infer(ref, {**(tensors or {}), **named}, timeout_s))
 
+    def infer_request(self, ref: str | int, tensors: Tensors) -> httpx.Request:
+        """The request that `infer` would send, for who sends it otherwise."""
+        return connection.built(self._http, operations.infer(ref, tensors, None))
+
     async def infer_body(self, ref: str | int, body: bytes, *, content_type: str, accept: str) -> bytes:
         """Run an engine once on a body of your own; the answer in the form that `accept` asks for."""
         return await self._run(operations.infer_body(ref, body, content_type, accept))
@@ -184,6 +202,10 @@ class AsyncClient:
     async def logs(self, limit: int = 100, level: str = "debug") -> list[Row]:
         """The last lines of the server's log, the newest last."""
         return await self._run(operations.logs(limit, level))
+
+    async def metrics(self, names: Sequence[str] = (), ids: Sequence[int] = ()) -> str:
+        """The metrics in Prometheus's text format: only those of these names, and of these engines' IDs."""
+        return await self._run(operations.metrics(names, ids))
 
     async def version(self) -> Row:
         """The versions of trtserve and of what it runs on."""

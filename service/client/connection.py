@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import tenacity
 
+from trtserve.client.operations import Operation
+from trtserve.client.upload import Upload
 from trtserve.errors import InvalidInput, QueueFull, Unavailable
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -30,6 +32,12 @@ def arguments(url: str, token: str | None, more: Mapping[str, str] | None) -> di
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     return {"base_url": url, "headers": headers, "timeout": httpx.Timeout(None, connect=10.0)}
+
+
+def built(client: httpx.Client | httpx.AsyncClient, operation: Operation[Any]) -> httpx.Request:
+    """The request of an operation without an upload."""
+    assert not isinstance(operation.body, Upload)
+    return client.build_request(operation.method, operation.path, content=operation.body, **operation.sent)
 
 
 def wrong_url(url: object, failure: Exception) -> InvalidInput:

@@ -5,7 +5,7 @@ Client and AsyncClient send them; nothing here does.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
@@ -72,6 +72,15 @@ def upload(plan: Upload, options: Options) -> Operation[Uploaded]:
     }
     asked = {name: _option(value) for name, value in options.items() if value is not None}
     return Operation("POST", "/engines", read, {"params": asked, "headers": headers}, plan)
+
+
+def change(ref: str | int, options: Options, *, in_place: bool) -> Operation[Row]:
+    asked = {name: _option(value) for name, value in options.items()}
+    sent = {
+        "params": {"in_place": str(in_place).lower()},
+        "headers": {"Prefer": "respond-async, wait=10", "Content-Type": "application/merge-patch+json"},
+    }
+    return Operation("PATCH", _path("engines", ref), _json, sent, json.dumps(asked).encode())
 
 
 def _option(value: Any) -> Any:
@@ -147,6 +156,11 @@ def logs(limit: int, level: str) -> Operation[list[Row]]:
     return Operation("GET", "/logs", lambda response: list(response.json()["lines"]), {"params": asked})
 
 
+def metrics(names: Sequence[str], ids: Sequence[int]) -> Operation[str]:
+    asked = {"name[]": list(names), "id[]": list(ids)}
+    return Operation("GET", "/metrics", lambda response: response.text, {"params": asked})
+
+
 def version() -> Operation[Row]:
     return Operation("GET", "/version", _json)
 
@@ -158,6 +172,16 @@ def ready() -> Operation[None]:
 
 def is_under_way(engine: Row) -> bool:
     return engine["state"] in {"BUILDING", "LOADING"}
+
+
+def is_changing(engine: Row) -> bool:
+    return engine["change"] is not None and engine["change"]["state"] in {"WAITING", "LOADING", "DRAINING"}
+
+
+def unchanged(engine: Row) -> TrtserveError | None:
+    """Why an engine whose change has ended has the options that it had; None if it has the new ones."""
+    change = engine["change"]
+    return Unavailable(change["reason"]) if change is not None and change["state"] == "FAILED" else None
 
 
 def unserved(engine: Row) -> TrtserveError | None:

@@ -3,7 +3,7 @@
 import os
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -126,6 +126,20 @@ class Client:
         """An engine by its name or ID."""
         return self._run(operations.engine(ref))
 
+    def change(self, ref: str | int, *, in_place: bool = False, **options: Any) -> Row:
+        """Give an engine other options while it serves; the engine once it has them.
+
+        None stands for the server's setting or default. `in_place`: load it only once it is unloaded, which
+        needs no memory for two, but refuses requests. Raises why it has its former options still.
+        """
+        engine = self._run(operations.change(ref, options, in_place=in_place))
+        while operations.is_changing(engine):
+            self._sleep(LOOKS_EVERY_S)
+            engine = self.engine(engine["id"])
+        if failure := operations.unchanged(engine):
+            raise failure
+        return engine
+
     def remove(self, ref: str | int) -> None:
         """Remove an engine; returns when it has drained."""
         self._run(operations.remove(ref))
@@ -171,6 +185,10 @@ class Client:
         """
         return self._run(operations.infer(ref, {**(tensors or {}), **named}, timeout_s))
 
+    def infer_request(self, ref: str | int, tensors: Tensors) -> httpx.Request:
+        """The request that `infer` would send, for who sends it otherwise."""
+        return connection.built(self._http, operations.infer(ref, tensors, None))
+
     def infer_body(self, ref: str | int, body: bytes, *, content_type: str, accept: str) -> bytes:
         """Run an engine once on a body of your own; the answer in the form that `accept` asks for."""
         return self._run(operations.infer_body(ref, body, content_type, accept))
@@ -184,6 +202,10 @@ class Client:
     def logs(self, limit: int = 100, level: str = "debug") -> list[Row]:
         """The last lines of the server's log, the newest last."""
         return self._run(operations.logs(limit, level))
+
+    def metrics(self, names: Sequence[str] = (), ids: Sequence[int] = ()) -> str:
+        """The metrics in Prometheus's text format: only those of these names, and of these engines' IDs."""
+        return self._run(operations.metrics(names, ids))
 
     def version(self) -> Row:
         """The versions of trtserve and of what it runs on."""

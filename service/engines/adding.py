@@ -5,12 +5,14 @@ A change holds the lock of the engine's ID, as those in lifecycle.py do.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
 from trtserve.engines.engine import Engine, Resolved, State
-from trtserve.engines.lifecycle import Lifecycle, is_ready, reason_of, take_over_build
+from trtserve.engines.lifecycle import Lifecycle, is_ready, take_over_build
 from trtserve.engines.parts import Parts
+from trtserve.engines.reasons import reason_of
 from trtserve.errors import Unavailable
 from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import StoredEngine
@@ -39,15 +41,18 @@ class Adding:
         asked: EngineOptions,
         version: int | None = None,
         *,
-        renew: bool,
+        admit: Callable[[Engine], None] | None = None,
         accepted: asyncio.Future[Resolved] | None = None,
     ) -> tuple[Resolved, bool]:
-        """`accepted` is set once a restart would go on with the build of the engine, if it needs one."""
+        """`accepted` is set once a restart would go on with the build of the engine, if it needs one.
+
+        `admit` gets the engine once it is loaded, and may raise what undoes the addition.
+        """
         try:
             self._loader.refuse_when_stopping()
             self._loader.turns.check_room()
             with self._builds.admitted() if wanted.build is not None else nullcontext():
-                return await self._add(plan, wanted, name, asked, version, renew=renew, accepted=accepted)
+                return await self._add(plan, wanted, name, asked, version, admit=admit, accepted=accepted)
         finally:
             await UPLOADS.run(plan.discard)
 
@@ -59,7 +64,7 @@ class Adding:
         asked: EngineOptions,
         version: int | None,
         *,
-        renew: bool,
+        admit: Callable[[Engine], None] | None,
         accepted: asyncio.Future[Resolved] | None,
     ) -> tuple[Resolved, bool]:
         async with self._id_locks.hold(wanted.id):
@@ -69,16 +74,18 @@ class Adding:
             # Under the ID's lock an engine that is there is READY, UNLOADED or FAILED, or its load waits to
             # be tried again.
             if there is not None and there.state is State.READY:
-                if not renew:
-                    there.check_options(asked)
                 await self._repair(plan, there)
-                await self._lifecycle.ensure_loaded(self._lookup.get(wanted.id) or there, asked, renew)
+                await self._lifecycle.ensure_loaded(self._lookup.get(wanted.id) or there, asked)
                 engine = self._lookup.get(wanted.id) or there  # with the options that it is loaded with now
+                if admit is not None:
+                    admit(engine)
                 await self._rename(self._store.commit, engine.stored, name, version)
                 engine = self._lookup.get(wanted.id) or engine
             else:
                 wanted.options.check()
-                engine = await self._load_new(plan, wanted, name, version, kept=there, accepted=accepted)
+                engine = await self._load_new(
+                    plan, wanted, name, version, kept=there, admit=admit, accepted=accepted
+                )
             return self._lookup.label(engine, name), there is None
 
     async def _repair(self, plan: StagedPlan, there: Engine) -> None:
@@ -116,6 +123,7 @@ class Adding:
         version: int | None,
         *,
         kept: Engine | None,
+        admit: Callable[[Engine], None] | None,
         accepted: asyncio.Future[Resolved] | None,
     ) -> Engine:
         """Load and store a new engine, or one that is stored but not loaded.
@@ -133,7 +141,8 @@ class Adding:
                 await self._accept(engine, name, version, accepted)
             await self._builds.refresh(engine, again=True)
             await self._loader.load_first(engine, self._store.plan_path(engine.stored), name)
-            await self._lifecycle.commit(engine, name, version)
+            await self._admitted(engine, admit)
+            await self._lifecycle.changes.commit(engine, name, version)
         except BaseException as failure:
             logger.warning("engine %s: not added: %s", engine, failure)
             if accepted is not None and accepted.done():
@@ -147,6 +156,16 @@ class Adding:
             raise
         is_ready(engine)
         return engine
+
+    async def _admitted(self, engine: Engine, admit: Callable[[Engine], None] | None) -> None:
+        """Let a loaded engine be refused; it is unloaded then."""
+        if admit is None:
+            return
+        try:
+            admit(engine)
+        except BaseException:
+            await self._loader.unload(engine, drain=False)
+            raise
 
     async def _accept(
         self, engine: Engine, name: str | None, version: int | None, accepted: asyncio.Future[Resolved]

@@ -33,7 +33,7 @@ class Dependencies:
     def __init__(self, lookup: Lookup, id_locks: KeyedLock[int]) -> None:
         self._lookup = lookup
         self._id_locks = id_locks
-        self._held: dict[int, tuple[int, ...]] = {}  # by module, from the beginning of its load: its engines
+        self._held: dict[int, tuple[int, ...]] = {}  # by a module's place, from its load on: its engines
         # Loads a DORMANT engine; set by the registry, before the first load.
         self.wake: Callable[[str], Awaitable[Resolved]]
 
@@ -66,12 +66,12 @@ class Dependencies:
         uses = module.stored.uses
         if uses is None or not uses.engines:
             return
-        self._held[module.id] = uses.engines  # from here on no eviction takes one
+        self._held[module.place] = uses.engines  # from here on no eviction takes one
         try:
             for ref in _refs(uses):
                 await self._ready(module, ref)
         except BaseException:
-            self.release(module.id)
+            self.release(module.place)
             raise
 
     async def _ready(self, module: Engine, ref: Ref) -> None:
@@ -96,9 +96,9 @@ class Dependencies:
             )
         return engine
 
-    def release(self, id: int) -> None:
-        """A module is not loaded any more; any other ID is ignored."""
-        self._held.pop(id, None)
+    def release(self, place: int) -> None:
+        """A module is not loaded any more in its place; any other place is ignored."""
+        self._held.pop(place, None)
 
     def is_held(self, id: int) -> bool:
         """True if a module that is loaded, or being loaded, calls the engine."""

@@ -69,10 +69,10 @@ class Endings:
 
     # -- removing
 
-    async def remove(self, ref: str, force: bool) -> None:
+    async def remove(self, ref: str, force: bool, version: str | None = None) -> None:
         self._loader.refuse_when_stopping()
         while True:
-            target = self._lookup.resolve(ref)
+            target = self._lookup.resolve(ref, version)
             engine = target.engine
             goes = ref == str(engine.id) or len(engine.names) == 1  # not only the name
             if goes and force:
@@ -87,11 +87,12 @@ class Endings:
                 async with self._id_locks.hold(engine.id):
                     if unwanted.ended and self._lookup.get(engine.id) is None:
                         return  # its upload, which was not answered, has undone everything
-                    # While this waited for the lock, the name may have moved on.
-                    if self._lookup.resolve(ref) == target:
+                    # While this waited for the lock, the name may have moved on, or another life begun.
+                    now = self._lookup.resolve(ref, version)
+                    if now.is_like(target):
                         if goes:
                             self._check(engine.id, self._still_goes(force))
-                        await self._remove_under_lock(ref, target)
+                        await self._remove_under_lock(ref, now)
                         return
 
     def _still_goes(self, force: bool) -> Callable[[Engine], None]:
@@ -103,7 +104,7 @@ class Endings:
         if ref == str(engine.id):
             await self._rename(self._store.forget_engine, engine.id)
         elif target.version is not None:
-            await self._rename(self._store.forget_version, ref, target.version)
+            await self._rename(self._store.forget_version, ref, target.version, engine.id)
         if ref == str(engine.id) or not engine.names:
             await self._unload_removed(engine)
 

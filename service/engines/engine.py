@@ -7,7 +7,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
-from runtime_ext import DATATYPES, EngineInfo, TensorSpec
+from runtime_ext import BESIDE, DATATYPES, EngineInfo, TensorSpec
+from trtserve.engines.change import Change
 from trtserve.engines.progress import Progress
 from trtserve.errors import Conflict
 from trtserve.formats.format import Format
@@ -45,6 +46,7 @@ class Past:
     )  # as it was measured last; see Runtime.memory
     cold_start_seconds: float | None = None  # of its last load for a request, with the wait for memory
     name: str | None = None  # under which it was loaded last in this process
+    change: Change | None = None  # of its options: the last that was asked for in this process
 
     @classmethod
     def of(cls, stored: StoredEngine) -> Self:
@@ -73,6 +75,7 @@ class Engine:
     names: tuple[EngineName, ...] = ()
     kept: bool = True  # it has a row in the store: a restart knows it
     progress: Progress | None = None  # of the build of its plan in this life
+    is_beside: bool = False  # another life of it serves
     past: Past = field(default_factory=Past)  # the lives of an engine share it, see Lookup.show
     moving: bool = False  # LOADING or DRAINING, between DORMANT and READY
     may_evict: bool = True  # its load may evict others
@@ -82,6 +85,11 @@ class Engine:
     @property
     def id(self) -> int:
         return self.stored.id
+
+    @property
+    def place(self) -> int:
+        """Where it is in the runtime: its ID or, while another life of it serves there, beside it."""
+        return self.id | BESIDE if self.is_beside else self.id
 
     @property
     def digest(self) -> str:
@@ -184,18 +192,6 @@ class Engine:
                 "engine, or build this plan again, which changes its bytes."
             )
 
-    def check_options(self, asked: EngineOptions) -> None:
-        """Raise Conflict if an upload or a load asks for options that differ from this engine's."""
-        for option, value in self.others(asked):
-            has = getattr(self.stored.options, option)
-            used = getattr(self.info, option, has)
-            chosen = f" (it uses {_shown(used)})" if used != has else ""
-            raise Conflict(
-                f"Engine {self} is resident with {option}={_shown(has)}{chosen}, not "
-                f"{_shown(value)}. Ask for what it has to use it as it is, or unload it first, so that it "
-                "can be loaded with something else."
-            )
-
     def others(self, asked: EngineOptions) -> list[tuple[str, object]]:
         """The options that are asked for and differ from this engine's, by their names."""
         # "auto" and 0 are stored as asked; info has the values chosen for them, which may be asked for too.
@@ -220,16 +216,16 @@ def _most_bytes(spec: TensorSpec) -> int | None:
     return max(map(math.prod, shapes)) * DATATYPES[spec.datatype]
 
 
-def _shown(option: object) -> str:
-    return str(option) if option != "" else "(none)"
-
-
 class Resolved(NamedTuple):
     """What a reference in a URL (an engine ID or a name) stands for now."""
 
     engine: Engine
     name: str | None
     version: int | None
+
+    def is_like(self, other: Self) -> bool:
+        """True if it is the same engine, in whichever life, under the same name and version."""
+        return (self.engine.id, self.name, self.version) == (other.engine.id, other.name, other.version)
 
     @property
     def model_name(self) -> str:

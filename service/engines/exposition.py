@@ -70,10 +70,9 @@ class _Collected(Collector):
 
 
 def write(
-    registry: CollectorRegistry, encode: Callable[[CollectorRegistry], bytes], *, openmetrics: bool
+    families: Sequence[Metric], encode: Callable[[CollectorRegistry], bytes], *, openmetrics: bool
 ) -> bytes:
-    """The page of a registry some of whose families are text; prometheus-client's `encode` does the rest."""
-    families = list(registry.collect())
+    """The page of families some of which are text; prometheus-client's `encode` does the rest."""
     written = [family for family in families if isinstance(family, WrittenFamily)]
     rest = CollectorRegistry()
     rest.register(_Collected([family for family in families if not isinstance(family, WrittenFamily)]))

@@ -59,8 +59,8 @@ class Joining:
         if info.max_batch_size == 1:
             return info
         if engine.is_module:
-            self._runtime.stop_joining(info.id, OF_MODULES)
-            return self._runtime.engine(info.id)
+            self._runtime.stop_joining(engine.place, OF_MODULES)
+            return self._runtime.engine(engine.place)
         why = NOT_CHECKED.why
         try:
             basis = await asyncio.to_thread(self._basis, engine.stored, info)
@@ -81,8 +81,8 @@ class Joining:
             logger.exception("engine %s: the check of its batches failed", engine)
         if not why:
             return info
-        self._runtime.stop_joining(info.id, why)
-        return self._runtime.engine(info.id)
+        self._runtime.stop_joining(engine.place, why)
+        return self._runtime.engine(engine.place)
 
     def _basis(self, stored: StoredEngine, info: EngineInfo) -> str:
         """What the check of an engine's batches depends on, as text. Blocks."""

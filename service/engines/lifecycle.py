@@ -6,19 +6,22 @@ stops pointing to the engine.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from runtime_ext import Error
+from trtserve.engines.change import Change, ChangeState
+from trtserve.engines.changing import Changes, with_options
 from trtserve.engines.engine import Engine, Past, State
 from trtserve.engines.parts import Parts
 from trtserve.engines.progress import Progress
+from trtserve.engines.reasons import reason_of
 from trtserve.engines.residency import DoesNotFit
 from trtserve.engines.retries import Sleep, pause, retry_delays
 from trtserve.engines.room import NotWanted
 from trtserve.engines.start_order import StartOrder
-from trtserve.errors import TrtserveError, Unavailable, of_kind
-from trtserve.options.batching import AUTO
+from trtserve.errors import Unavailable, of_kind
 from trtserve.options.engine_options import EngineOptions
 from trtserve.shortage import passes
 from trtserve.store.database import StoredEngine
@@ -37,6 +40,7 @@ class Lifecycle:
         self._builds = parts.builds
         self._id_locks, self._dependencies = parts.id_locks, parts.dependencies
         self._rename, self._still = parts.rename, parts.still
+        self.changes = Changes(parts, sleep)
         self._sleep = sleep
         self._clock = clock
         self._order = StartOrder(())
@@ -71,20 +75,7 @@ class Lifecycle:
         self._lookup.show(failed)
         return failed
 
-    async def commit(self, engine: Engine, name: str | None, version: int | None = None) -> None:
-        """Store an engine that has just been loaded; if that fails, unload it."""
-        if engine.stored.build is not None:
-            name, version = name or engine.stored.build.name, version or engine.stored.build.version
-            build = engine.stored.build.with_(name=None, version=None)
-            engine.stored = replace(engine.stored, build=build)
-        engine.stored = replace(engine.stored, measured=engine.past.measure)
-        try:
-            await self._rename(self._store.commit, engine.stored, name, version)
-        except BaseException:
-            await self._loader.unload(engine, drain=False)
-            raise
-
-    async def load(self, ref: str, asked: EngineOptions, renew: bool) -> None:
+    async def load(self, ref: str, asked: EngineOptions) -> None:
         self._loader.refuse_when_stopping()
         self._lookup.resolve(ref)
         failures: list[Exception] = []
@@ -94,32 +85,27 @@ class Lifecycle:
                 if there is None:
                     continue
                 try:
-                    await self.ensure_loaded(there, asked, renew)
+                    await self.ensure_loaded(there, asked)
                 except Exception as failure:
                     failures.append(failure)
         if failures:
             raise failures[0]
 
-    async def ensure_loaded(self, there: Engine, asked: EngineOptions, renew: bool = False) -> None:
+    async def ensure_loaded(self, there: Engine, asked: EngineOptions) -> None:
         """Load a stored engine with these options, and its former ones for the rest.
 
-        With `renew`, an engine that is READY with others is reloaded.
+        One that is READY with others goes on serving until it is loaded with these.
         """
         if there.state is State.READY:
-            if not renew:
-                there.check_options(asked)
-            elif there.others(asked):
-                await self._reload(there, asked)
-                return
-            await self._keep_residency(there, asked)
+            await self.changes.renew(there, asked)
             return
         moving = there.state is State.DORMANT
-        engine = Engine(_with(there.stored, asked), names=there.names, moving=moving)
+        engine = Engine(with_options(there.stored, asked), names=there.names, moving=moving)
         engine.stored.options.check()
         self._lookup.show(engine)
         try:
             await self._load_stored(engine, after_trial=there.state is State.FAILED)
-            await self.commit(engine, None)
+            await self.changes.commit(engine, None)
         except Exception as failure:
             take_over_build(engine, there)
             if isinstance(failure, DiskFull) or (there.state is not State.FAILED and passes(failure)):
@@ -129,17 +115,36 @@ class Lifecycle:
             raise of_kind(getattr(failure, "kind", ""), failed.why_not_ready()) from failure
         is_ready(engine)
 
-    async def _keep_residency(self, engine: Engine, asked: EngineOptions) -> None:
-        """Change the residency of a READY engine, which needs no load."""
-        before = engine.stored.options
-        wanted = asked.asked().get("residency", before.residency)
-        if wanted == before.residency:
-            return
-        options = EngineOptions(residency=wanted).over(before)
-        stored = replace(engine.stored, options=options)
-        await self._rename(self._store.commit, stored, None)
-        engine.stored = stored
-        self._loader.pin(engine)
+    def change(self, ref: str, asked: EngineOptions, *, in_place: bool) -> Coroutine[Any, Any, None]:
+        """A change of an engine's options, which the engine shows from now on."""
+        self._loader.refuse_when_stopping()
+        engine = self._lookup.resolve(ref).engine
+        change = engine.past.change = Change(asked.asked())
+        return self._change(engine, ref, asked, change, in_place=in_place)
+
+    async def _change(
+        self, engine: Engine, ref: str, asked: EngineOptions, change: Change, *, in_place: bool
+    ) -> None:
+        with change.under_way(partial(reason_of, engine)):
+            while True:
+                async with self._id_locks.hold(engine.id):
+                    # While this waited for the lock, the engine may have gone, or the name may have moved on.
+                    there = self._lookup.resolve(ref).engine
+                    if there.id == engine.id:
+                        there.past.change, change.state = change, ChangeState.LOADING
+                        await self._change_under_lock(there, asked, change, in_place=in_place)
+                        return
+                engine = there
+
+    async def _change_under_lock(
+        self, there: Engine, asked: EngineOptions, change: Change, *, in_place: bool
+    ) -> None:
+        if there.state is State.READY:
+            await self.changes.renew(there, asked, in_place=in_place, change=change)
+        elif there.state in {State.DORMANT, State.UNLOADED}:
+            await self.changes.keep(there, asked)
+        else:
+            await self.ensure_loaded(there, asked)
 
     async def wake(self, id: int, wanted: Callable[[], bool]) -> bool:
         """Load a DORMANT engine because requests wait for it; gives up its wait for memory unless `wanted`.
@@ -168,36 +173,6 @@ class Lifecycle:
             is_ready(engine)
             engine.past.cold_start_seconds = self._clock() - began
             return True
-
-    async def _reload(self, there: Engine, asked: EngineOptions) -> None:
-        """Finish what a READY engine has accepted; reload it with other options or, failing that, its own.
-
-        An ID can be loaded only once, so new requests are refused meanwhile.
-        """
-        engine = Engine(_with(there.stored, asked), names=there.names)
-        engine.stored.options.check()
-        self._dependencies.check_unused(there)
-        await self._check(engine)
-        self._lookup.show(engine)
-        try:
-            await self._loader.unload(there)
-            await self._loader.load(engine, self._store.plan_path(engine.stored))
-            await self.commit(engine, None)
-        except Exception as failure:
-            logger.warning("engine %s: not loaded with other options: %s", engine, failure)
-            await self._reload_former(there)
-            raise
-        engine.state = State.READY
-
-    async def _reload_former(self, there: Engine) -> None:
-        """Load an engine as it was before; it is FAILED if that fails."""
-        engine = Engine(there.stored, names=there.names)
-        self._lookup.show(engine)
-        try:
-            await self._loader.load(engine, self._store.plan_path(engine.stored))
-            engine.state = State.READY
-        except Exception as failure:
-            engine.state, engine.reason = State.FAILED, reason_of(engine, failure)
 
     async def restore(self, engine: Engine) -> None:
         """Load a stored engine after a start, in its turn; it is FAILED if that fails.
@@ -248,10 +223,10 @@ class Lifecycle:
         else:
             self._loader.refuse_when_stopping()
             await self._builds.refresh(engine, again=False)
-            await self._check(engine)
+            await self.changes.check(engine)
             await self._loader.load_suspect(engine, self._store.plan_path(engine.stored), mark)
         if engine.stored.build is not None and engine.stored.build.name is not None:
-            await self.commit(engine, None)  # what the upload was promised
+            await self.changes.commit(engine, None)  # what the upload was promised
         elif (engine.stored.batching, engine.stored.uses) != known:
             await self._record_check(engine)
 
@@ -267,18 +242,12 @@ class Lifecycle:
         self._loader.refuse_when_stopping()
         if await self._builds.refresh(engine, again=again):
             after_trial = True
-        await self._check(engine)
+        await self.changes.check(engine)
         plan = self._store.plan_path(engine.stored)
         if after_trial:
             await self._loader.load_first(engine, plan, None)
         else:
             await self._loader.load(engine, plan)
-
-    async def _check(self, engine: Engine) -> None:
-        """Raise Unavailable if the engine's row or its plan is damaged."""
-        if engine.stored.damage:
-            raise Unavailable(engine.stored.damage)
-        await self._read(self._store.check_plan, engine.stored)
 
     async def keep_measures(self) -> None:
         """Keep what the engines take, where that is not what the store says: all in one change."""
@@ -324,26 +293,8 @@ def is_ready(engine: Engine) -> None:
     engine.state, engine.moving = State.READY, False
 
 
-def _with(stored: StoredEngine, asked: EngineOptions) -> StoredEngine:
-    """The engine with these options, and where they ask for nothing with those that it had.
-
-    Asking for automatic batches repeats the check of them.
-    """
-    again = asked.asked().get("max_batch_size") == AUTO
-    batching = None if again else stored.batching
-    return replace(stored, options=asked.over(stored.options), batching=batching)
-
-
 def take_over_build(source: Engine, engine: Engine) -> None:
     """Give an engine the plan that another life of it has, or why that could not be built."""
     if source.stored.build is not None and engine.stored.build is not None:
         build, size = source.stored.build, source.stored.plan_bytes
         engine.stored = replace(engine.stored, build=build, plan_bytes=size)
-
-
-def reason_of(engine: Engine, failure: BaseException) -> str:
-    """Why an engine could not be loaded: a sentence, which the log has too."""
-    told = isinstance(failure, (TrtserveError, Error))
-    reason = str(failure) if told else f"An unexpected {type(failure).__name__}; see the log."
-    logger.error("engine %s: %s", engine, reason, exc_info=None if told else failure)
-    return reason

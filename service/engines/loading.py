@@ -7,9 +7,9 @@ its thread stays, and releases what it may still load. Until then nothing else c
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -192,11 +192,11 @@ class Loader:
                 await self._room.tell_what_it_needs(engine, failure)
                 raise
         except BaseException:
-            if engine.id not in self._given_up:
-                self._let_go(engine.id)
+            if engine.place not in self._given_up:
+                self._let_go(engine.place)
             raise
         try:
-            memory = self._runtime.memory(engine.id)
+            memory = self._runtime.memory(engine.place)
             await self._room.settle(engine, memory, engine.load_seconds or 0.0)
         except BaseException:
             await self.unload(engine, drain=False)
@@ -218,7 +218,7 @@ class Loader:
                 raise ExecutionFailed(f"{accused}. {failure}") from failure
 
     def _refuse_twice(self, engine: Engine) -> None:
-        if engine.id in self._loads:
+        if engine.place in self._loads:
             raise Unavailable(
                 f"A load of engine {engine.id} that was given up has not ended yet, and holds its ID: try "
                 "again when it has, or restart the server."
@@ -248,14 +248,14 @@ class Loader:
                 backend = runtime_backend(stored.backend, plan, self._runtime.backends())
                 if compiled is not None and (found := compiled.find(stored.digest)) is not None:
                     options.compiled = str(found)
-                info = self._runtime.load(stored.id, str(plan), backend, options)
+                info = self._runtime.load(engine.place, str(plan), backend, options)
                 loaded = Loaded(info, self._clock() - began, metadata)
                 if compiled is not None:
                     compiled.keep(stored.digest, stored.plan_bytes, write_compiled)
                 return loaded
 
         def write_compiled(path: str) -> bool:
-            return self._runtime.write_compiled(stored.id, path)
+            return self._runtime.write_compiled(engine.place, path)
 
         def let_go() -> None:
             self._take_down(engine, 0.0)
@@ -264,7 +264,7 @@ class Loader:
             logger.info("engine %s: its load, which was given up, has ended, and is undone", shown)
 
         try:
-            loaded = await self._in_time(engine.id, RunningLoad("trtserve-load", load, let_go))
+            loaded = await self._in_time(engine.place, RunningLoad("trtserve-load", load, let_go))
         except (OSError, MemoryError, RuntimeError) as failure:
             shortage = shortage_behind(failure)
             if shortage is None:
@@ -319,8 +319,8 @@ class Loader:
 
     async def evict(self, engine: Engine) -> None:
         """Release an engine without work, and its memory; its next life goes on with its counters."""
-        memory = self._runtime.memory(engine.id)
-        self._room.residency.measured(engine.id, total(memory))
+        memory = self._runtime.memory(engine.place)
+        self._room.residency.measured(engine.place, total(memory))
         engine.past.memory = memory
         await self._release(engine, lambda: self._take_down(engine, self.drain_left_s))
         logger.info("engine %s: evicted", engine)
@@ -329,24 +329,51 @@ class Loader:
         """Look again at what an engine takes, if it is READY."""
         if engine.state is State.READY:
             with suppress(Error):
-                engine.past.memory = self._runtime.memory(engine.id)
+                engine.past.memory = self._runtime.memory(engine.place)
 
     def _take_down(self, engine: Engine, drain_s: float) -> None:
         """Unload an engine. One that is DORMANT before or after keeps its counters. Blocks."""
         if engine.moving:
-            self._runtime.unload(engine.id, drain_s, keep_counts=True)
+            self._runtime.unload(engine.place, drain_s, keep_counts=True)
         else:
-            self._runtime.unload(engine.id, drain_s)
+            self._runtime.unload(engine.place, drain_s)
 
     async def _release(self, engine: Engine, unload: Callable[[], None]) -> None:
         try:
             await self._in(self._drain_threads, unload)
         finally:
-            self._let_go(engine.id)
+            self._let_go(engine.place)
+
+    def exchange(self, engine: Engine, beside: Engine) -> None:
+        """Let a loaded engine serve in the place of another life of it, which keeps what it has begun.
+
+        It cannot fail, and no request comes between its beginning and the next `await`.
+        """
+        self._runtime.exchange(engine.id)
+        self._room.residency.exchange(engine.place, beside.place)
+        engine.is_beside, beside.is_beside = True, False
+
+    def is_drained(self, engine: Engine) -> bool:
+        """True if an engine has no request, or an execution that is stuck: it may never end the rest."""
+        try:
+            now = self._runtime.condition(engine.place)
+        except Error:
+            return True
+        return now.requests == 0 or now.executions_stuck > 0
+
+    @contextmanager
+    def staying(self, engine: Engine) -> Iterator[None]:
+        """Meanwhile no load counts on the memory of an engine, as if it were pinned."""
+        residency = self._room.residency
+        residency.pin(engine.place, True)
+        try:
+            yield
+        finally:
+            residency.pin(engine.place, engine.stored.options.residency == "pinned")
 
     def pin(self, engine: Engine) -> None:
         """Let a loaded engine be evicted or not, as its options say."""
-        self._room.residency.pin(engine.id, engine.stored.options.residency == "pinned")
+        self._room.residency.pin(engine.place, engine.stored.options.residency == "pinned")
 
     def forget_counts(self, engine: Engine) -> None:
         """Drop the counters that an eviction kept."""

@@ -1,7 +1,7 @@
 """Prometheus metrics: the runtime's statistics and the registry's states, collected at each scrape."""
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
@@ -24,6 +24,22 @@ from trtserve.workers import SCRAPES
 
 NANOSECONDS = 1e9  # in a second
 
+OfStats = Callable[[Sequence[EngineStats]], Iterator[Metric]]
+"""Makes families of the engines' statistics; called on any thread."""
+
+
+class Wanted(NamedTuple):
+    """What of the page a client asks for."""
+
+    names: Collection[str] = ()  # of families, a counter's with or without its `_total`; none: all
+    engines: Collection[int] = ()  # IDs: of the engines' series only theirs; none: all
+
+    def has(self, family: Metric) -> bool:
+        return not self.names or family.name in self.names or f"{family.name}_total" in self.names
+
+
+ALL = Wanted()
+
 
 class Metrics:
     """The metrics of one server, in a registry of its own."""
@@ -36,20 +52,27 @@ class Metrics:
         for code in HTTP_STATUS:
             self.errors.labels(code)
         self._looks: list[Callable[[], None]] = []
-        engines = EngineCollector(runtime, registry, exemplars)
-        self.add(engines, engines.look)
+        self._engines = EngineCollector(runtime, registry, exemplars)
+        self.add(self._engines, self._engines.look)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
-    async def page(self, accepted: str) -> tuple[bytes, str]:
+    async def page(self, accepted: str, wanted: Wanted = ALL) -> tuple[bytes, str]:
         """The metrics page and its Content-Type, for the client's Accept header. Call it on the event loop.
 
         With many engines the page has megabytes, so a thread writes it.
         """
         self.look()
         encode, media_type = choose_encoder(accepted)
-        openmetrics = "openmetrics" in media_type
-        return await SCRAPES.run(write, self.registry, encode, openmetrics=openmetrics), media_type
+        return await SCRAPES.run(self._write, wanted, encode, "openmetrics" in media_type), media_type
+
+    def _write(
+        self, wanted: Wanted, encode: Callable[[CollectorRegistry], bytes], openmetrics: bool
+    ) -> bytes:
+        """On the one thread of scrapes."""
+        self._engines.only = wanted.engines
+        families = [family for family in self.registry.collect() if wanted.has(family)]
+        return write(families, encode, openmetrics=openmetrics)
 
     def look(self) -> None:
         """Read, on the event loop, the state that belongs to it, for the next collection on any thread."""
@@ -61,6 +84,11 @@ class Metrics:
         self.registry.register(collector)
         if look is not None:
             self._looks.append(look)
+
+    def add_of_stats(self, make: OfStats, look: Callable[[], None]) -> None:
+        """Add families of the engines' statistics, which a scrape reads once for all. `look`: as of add()."""
+        self._engines.further.append(make)
+        self._looks.append(look)
 
 
 class _SeenEngine(NamedTuple):
@@ -96,6 +124,8 @@ class EngineCollector(Collector):
         self._exemplars = exemplars
         self._registry = registry
         self._seen = _Seen()
+        self.further: list[OfStats] = []
+        self.only: Collection[int] = ()  # engines; none: all. Set by Metrics before each page
 
     def look(self) -> None:
         """Read, on the event loop, the state that belongs to it: little, since it is of every engine."""
@@ -143,8 +173,11 @@ class EngineCollector(Collector):
         )
 
     def collect(self) -> Iterator[Metric]:
-        stats = self._runtime.stats()
-        families = EngineFamilies(stats)
+        stats = [engine for engine in self._runtime.stats() if self._is_wanted(engine.id)]
+        families = EngineFamilies(stats)  # of each engine and each name that it was called by
+        own = EngineFamilies(
+            [engine for engine in stats if engine.is_own]
+        )  # what it has once, whatever the name
         yield families.counters(
             "trtserve_requests", "Requests by engine and outcome.", "outcome", attrgetter("outcomes")
         )
@@ -164,7 +197,7 @@ class EngineCollector(Collector):
             meaning = f"Seconds that {what} took in successful requests' executions, per request."
             seconds = _seconds(attrgetter(f"compute_{phase}"))
             yield families.counter(f"trtserve_request_compute_{phase}_seconds", meaning, seconds)
-        yield families.histogram(
+        yield own.histogram(
             "trtserve_call_seconds",
             "Seconds of a successful execution that an operator ran for a module.",
             attrgetter("calls"),
@@ -174,36 +207,42 @@ class EngineCollector(Collector):
             "Items of a successful execution, of all its joined requests or of a module's call.",
             attrgetter("batch"),
         )
-        yield families.gauge("trtserve_queue_depth", "Waiting requests.", attrgetter("queue_depth"))
-        yield families.gauge("trtserve_instances", "Instances of an engine.", attrgetter("instances"))
-        yield families.gauge(
+        yield own.gauge("trtserve_queue_depth", "Waiting requests.", attrgetter("queue_depth"))
+        yield own.gauge("trtserve_instances", "Instances of an engine.", attrgetter("instances"))
+        yield own.gauge(
             "trtserve_instances_busy",
             "Instances that run a batch or wait for their turn.",
             attrgetter("instances_busy"),
         )
-        yield families.gauge(
+        yield own.gauge(
             "trtserve_executions_stuck",
             "Executions that have not ended within stuck_after_s.",
             attrgetter("executions_stuck"),
         )
-        yield families.counter(
+        yield own.counter(
             "trtserve_execution_failures",
             "Executions that failed, except those where a request's own input was to blame.",
             attrgetter("failed_executions"),
         )
-        yield families.counter(
+        yield own.counter(
             "trtserve_batches_undivided",
             "Batches whose outputs did not have one item per input item, so that requests ran one by one.",
             attrgetter("undivided_batches"),
         )
-        yield from _backend(families, stats)
+        yield from _backend(own, stats)
         yield from self._left_behind()
         yield from self._server()
         yield from self._each_engine()
         yield from residency_metrics(self._seen.residency)
+        for make in self.further:
+            yield from make(stats)
+
+    def _is_wanted(self, id: int) -> bool:
+        return not self.only or id in self.only
 
     def _exemplars_of(self, engine: EngineStats) -> Mapping[int, Exemplar]:
-        return {} if self._exemplars is None else self._exemplars.of(engine.id)
+        name = engine.name or str(engine.id)
+        return {} if self._exemplars is None else self._exemplars.of(engine.id, name)
 
     def _left_behind(self) -> Iterator[Metric]:
         ever, running = self._runtime.left_behind()
@@ -243,7 +282,7 @@ class EngineCollector(Collector):
 
     def _each_engine(self) -> Iterator[Metric]:
         dead = self._seen.dead.keys()
-        families = EngineFamilies(self._seen.engines)
+        families = EngineFamilies([engine for engine in self._seen.engines if self._is_wanted(engine.id)])
 
         def lost(engine: _SeenEngine) -> int | None:
             if engine.state is not State.READY:

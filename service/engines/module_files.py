@@ -13,10 +13,11 @@ from pathlib import Path
 from runtime_ext import Runtime
 from trtserve.engines.engine import Engine
 from trtserve.errors import Unavailable, Unsupported
+from trtserve.pipe_reader import PipeReader
 from trtserve.shortage import RETRY_AFTER_S, check_memory
 
 AT_ONCE = 16
-PIECE_BYTES = 256 * 1024  # asyncio reads no more of a pipe at a time
+PIECE_BYTES = 256 * 1024
 
 
 class ModuleFiles:
@@ -57,9 +58,9 @@ class ModuleFiles:
         self.writing += 1
         written = loop.run_in_executor(self._threads, fill)
         written.add_done_callback(self._ended)
-        file = ModuleFile(written)
+        file = ModuleFile(written, PipeReader(read))
         try:
-            await file.begin(read)
+            await file.begin()
         except BaseException:
             file.close()
             raise
@@ -74,22 +75,18 @@ class ModuleFiles:
 class ModuleFile:
     """One file on its way to one client. Belongs to the event loop."""
 
-    def __init__(self, written: asyncio.Future[None]) -> None:
+    def __init__(self, written: asyncio.Future[None], pipe: PipeReader) -> None:
         self._written = written
-        self._pipe: asyncio.ReadTransport | None = None
-        self._reader = asyncio.StreamReader(PIECE_BYTES)
+        self._pipe = pipe
         self._first = b""
 
-    async def begin(self, read: int) -> None:
-        """Wait for the first bytes from the pipe, which this then owns; or raise why there are none."""
-        loop = asyncio.get_running_loop()
-        protocol = asyncio.StreamReaderProtocol(self._reader)
-        self._pipe, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(read, "rb", buffering=0))
+    async def begin(self) -> None:
+        """Wait for the first bytes, or raise why there are none."""
         self._first = await self._piece()
 
     async def _piece(self) -> bytes:
         """The next bytes; none at the end. Raises what ended the file early."""
-        piece = await self._reader.read(PIECE_BYTES)
+        piece = await self._pipe.read(PIECE_BYTES)
         if not piece:
             await self._written
         return piece
@@ -102,5 +99,4 @@ class ModuleFile:
 
     def close(self) -> None:
         """Take no more of the file; its thread ends when it notices."""
-        if self._pipe is not None:
-            self._pipe.close()
+        self._pipe.close()

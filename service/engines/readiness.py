@@ -23,8 +23,8 @@ class Troubles:
 def check_server(runtime: Runtime, registry: Registry) -> Troubles:
     """Raise Unavailable if more requests to this server cannot help.
 
-    That is while stored engines are loading, once a device is dead and an engine has no other or no engine is
-    READY, and while all instances of an engine are stuck.
+    That is while stored engines or the models of a folder are loading, once a device is dead and an engine
+    has no other or no engine is READY, and while all instances of an engine are stuck.
     """
     dead = runtime.dead_devices()
     if dead:
@@ -37,6 +37,8 @@ def check_server(runtime: Runtime, registry: Registry) -> Troubles:
         told = [f"Stored engines are still loading: {registry.loading} to go.", *registry.load_problems()]
         told += [engine.why_not_ready() for engine in registry.building()]
         raise Unavailable(" ".join(told))
+    if registry.coming:
+        raise Unavailable(f"The models of the folder are still loading: {registry.coming} to go.")
     stuck = [(engine, condition(runtime, engine)) for engine in registry.engines()]
     lost = [_is_stuck(engine, now) for engine, now in stuck if now is not None and _all_are_stuck(now)]
     if lost:

@@ -102,6 +102,7 @@ class Registry:
         self._endings = Endings(self._parts, self.demand)
         evictions = Evictions(self._parts, runtime, self.demand)
         room.idle, room.evict = evictions.idle, evictions.evict
+        self.coming = 0  # models of a folder that the start has yet to look at; the folder counts them
         self._loading = 0  # stored engines whose load after a start has not ended
         self._restoring = 0  # likewise, with those that have never been built
         self._loaded = asyncio.Event()  # set once there are no more of the first,
@@ -280,18 +281,20 @@ class Registry:
         options: EngineOptions,
         build: BuildOptions | None = None,
         version: int | None = None,
-        renew: bool = False,
+        admit: Callable[[Engine], None] | None = None,
         accepted: asyncio.Future[Resolved] | None = None,
     ) -> tuple[Resolved, bool]:
         """Load the engine of a staged plan and keep it, or find the one that exists.
 
         With `build`, what is staged is a model, which the plan is built from first.
 
-        A new version of the name has the next number, or `version` if that is greater. With `renew`,
-        an engine that is loaded with other options is reloaded with these.
+        A new version of the name has the next number, or `version` if that is greater; see Exactly for a
+        `version` that is one. An engine that is loaded with other options serves on until it is loaded with
+        these, see change(). `admit` gets the loaded engine before a name points to it, and may raise what
+        undoes all.
         Returns what the upload stands for, and whether the engine is new. The staged file is gone
         afterwards, however this ends. Raises what the load raises, InvalidInput for options that do not
-        go together, and Conflict for another plan with the same ID or other options than the engine has.
+        go together, and Conflict for another plan with the same ID.
         """
         source = None
         if build is not None:
@@ -308,7 +311,7 @@ class Registry:
             created=datetime.now(UTC).isoformat(timespec="milliseconds"),
             build=source,
         )
-        adding = self._adding.add(plan, wanted, name, options, version, renew=renew, accepted=accepted)
+        adding = self._adding.add(plan, wanted, name, options, version, admit=admit, accepted=accepted)
         return await self._run(adding)
 
     async def accept(
@@ -342,14 +345,29 @@ class Registry:
                 return self._lookup.label(kept, None), None
         return await adding
 
-    async def load(self, ref: str, options: EngineOptions | None = None, *, renew: bool = False) -> None:
+    async def load(self, ref: str, options: EngineOptions | None = None) -> None:
         """Load again the engines of all versions of a name, or the engine of an ID.
 
-        The current version comes first. A READY engine stays as it is, unless it has other options:
-        with `renew` it finishes what it accepted and is reloaded with these; otherwise that is a Conflict.
-        The first failure is raised once all have been tried.
+        The current version comes first. A READY engine stays as it is, unless other options are asked for:
+        see change(). The first failure is raised once all have been tried.
         """
-        await self._run(self._lifecycle.load(ref, options or EngineOptions(), renew))
+        await self._run(self._lifecycle.load(ref, options or EngineOptions()))
+
+    async def change(
+        self, ref: str, options: EngineOptions, *, in_place: bool = False, wait_s: float | None = None
+    ) -> tuple[Resolved, bool]:
+        """Give the engine that a reference stands for other options, while it serves.
+
+        If that fails, it serves on as before, and the failure is raised. With `in_place`, it is loaded once
+        it is unloaded. An engine that is DORMANT or UNLOADED has the options from its next load on; one that
+        is FAILED is loaded with them. Returns the engine, and whether it is done within `wait_s`.
+        """
+        changing = self._begin(self._lifecycle.change(ref, options, in_place=in_place))
+        changing.add_done_callback(lambda done: done.cancelled() or done.exception())  # the engine has it
+        await asyncio.wait((changing,), timeout=wait_s)
+        if changing.done():
+            changing.result()
+        return self._lookup.resolve(ref), changing.done()
 
     async def unload(self, ref: str, *, dependents: bool = False) -> None:
         """Unload the engines of all versions of a name, or the engine of an ID, and keep them on disk.
@@ -363,15 +381,15 @@ class Registry:
         """Make a version of a name current, after loading its engine if it is not READY."""
         await self._run(self._lifecycle.point(name, version))
 
-    async def remove(self, ref: str, *, force: bool = False) -> None:
+    async def remove(self, ref: str, *, force: bool = False, version: int | None = None) -> None:
         """Remove what a reference stands for, and return when it is gone.
 
         By ID: the engine and every version that points to it. By name: the current version of the
-        name, and its engine unless another version points to it. New requests are refused from the
-        beginning; those that were accepted get the drain time. Raises Conflict if a module calls the engine;
-        with `force`, the module is unloaded first, and cannot be loaded until the engine is back.
+        name, or `version`, and its engine unless another version points to it. New requests are refused from
+        the beginning; those that were accepted get the drain time. Raises Conflict if a module calls the
+        engine; with `force`, the module is unloaded first, and cannot be loaded until the engine is back.
         """
-        await self._run(self._endings.remove(ref, force))
+        await self._run(self._endings.remove(ref, force, None if version is None else str(version)))
 
     # -- running
 

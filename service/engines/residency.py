@@ -8,6 +8,7 @@ longest goes first. One that is pinned, has work, or was loaded a short time ago
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from runtime_ext import BESIDE
 from trtserve.errors import Unavailable
 from trtserve.text import listed, shown_bytes
 
@@ -216,6 +217,11 @@ class Residency:
         self._change(id, memory)
         self._last[id] = memory
 
+    def exchange(self, id: int, other: int) -> None:
+        """Two engines that hold memory change their IDs."""
+        self._held[id], self._held[other] = self._held[other], self._held[id]
+        self._last[id], self._last[other] = self._last[other], self._last[id]
+
     def measured(self, id: int, memory: Bytes, after: int | None = None) -> None:
         """A loaded engine takes this memory now, after a use: a number that differs for each."""
         if id in self._held:
@@ -232,6 +238,8 @@ class Residency:
         if id in self._held:
             self._change(id, {})
             del self._held[id]
+        if id & BESIDE:
+            self._last.pop(id, None)  # the next one there has other options
 
     def _change(self, id: int, memory: Bytes) -> None:
         """An engine holds this from now on, and nothing else."""

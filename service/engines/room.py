@@ -109,7 +109,7 @@ class Room:
         async with self._in_turn(engine, devices):
             await self._wait_for(engine, needs)
             pinned = engine.stored.options.residency == "pinned"
-            self.residency.hold(engine.id, needs, pinned=pinned)
+            self.residency.hold(engine.place, needs, pinned=pinned)
 
     @asynccontextmanager
     async def _in_turn(self, engine: Engine, devices: Iterable[str]) -> AsyncIterator[None]:
@@ -142,7 +142,7 @@ class Room:
         for device in found:
             await self._find_budget(device)
         await self._wait_for(engine, found, of=memory)
-        self.residency.loaded(engine.id, found, seconds)
+        self.residency.loaded(engine.place, found, seconds)
 
     async def _wait_for(self, engine: Engine, needs: Bytes, of: Memory | None = None) -> None:
         waited = 0.0
@@ -167,11 +167,13 @@ class Room:
         if self._clock() - self._measured_all_at >= MEASURE_EVERY_S:
             self._measured_all_at = self._clock()
             self._measure(self.residency.loaded_ids())
-        if self.residency.fits(needs, own=engine.id):
+        if self.residency.fits(needs, own=engine.place):
             return Choice(fits=True)
-        idle = self._measure(id for id in self.residency.evictable() if id != engine.id)
+        idle = self._measure(id for id in self.residency.evictable() if id != engine.place)
         try:
-            return self.residency.choose(str(engine), needs, idle, own=engine.id, may_evict=engine.may_evict)
+            return self.residency.choose(
+                str(engine), needs, idle, own=engine.place, may_evict=engine.may_evict
+            )
         except DoesNotFit as refusal:
             kinds = _kinds(of or engine.past.memory)
             raise DoesNotFit(f"{refusal}{kinds}", retry_after=refusal.retry_after) from None
@@ -180,8 +182,8 @@ class Room:
         """Complete the failure of a load for which take() held memory, if memory ran out."""
         if not is_of_memory(failure):
             return
-        free = await asyncio.to_thread(self._free, list(self.residency.held(engine.id)))
-        told = self.residency.told(engine.id, free)
+        free = await asyncio.to_thread(self._free, list(self.residency.held(engine.place)))
+        told = self.residency.told(engine.place, free)
         kinds = _kinds(engine.past.memory)
         failure.args = (f"{failure} Engine {engine} needs {told}.{kinds}",)
 
@@ -211,7 +213,7 @@ class Room:
         """
         dead = self._runtime.dead_devices()
         devices = [device for device in devices if device not in dead]
-        last = self.residency.last(engine.id) or total(engine.past.memory)
+        last = self.residency.last(engine.place) or total(engine.past.memory)
         if last.keys() >= set(devices):
             return {device: size for device, size in last.items() if device not in dead}
         factor = TENSORRT_FACTOR if engine.format == Format.TENSORRT else PLAN_FACTOR

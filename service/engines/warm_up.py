@@ -40,7 +40,7 @@ class WarmUps:
         if not wanted or self._most_s == 0:
             return
         began = time.perf_counter()
-        running = asyncio.to_thread(self._runtime.warm_up, engine.id, wanted, self._most_s)
+        running = asyncio.to_thread(self._runtime.warm_up, engine.place, wanted, self._most_s)
         try:
             ran = await asyncio.wait_for(running, self._hangs_after_s)
         except TimeoutError:

@@ -3,6 +3,7 @@
 Only these names are served, whatever a path says, so no request reaches the disk.
 """
 
+import gzip
 import hashlib
 from functools import cache
 from pathlib import Path
@@ -44,9 +45,13 @@ GUARDED = {
 }
 
 
+LEAST_BYTES = 1024  # a shorter file is not compressed
+
+
 class ConsoleFile(NamedTuple):
     content: bytes
     headers: dict[str, str]
+    compressed: "ConsoleFile | None" = None  # the same with gzip, if that is shorter
 
     @property
     def etag(self) -> str:
@@ -55,16 +60,26 @@ class ConsoleFile(NamedTuple):
 
 @cache
 def console_files() -> dict[str, ConsoleFile]:
-    """All files, by their path below `/`; the page is `index.html`."""
+    """All files, by their path below `/`; the page is `index.html`.
+
+    They are compressed here, once in a process (some milliseconds), and not committed so: what gzip writes
+    depends on zlib's version, and the build of the console is the same bytes for everybody.
+    """
     paths = [FOLDER / PAGE, *sorted((FOLDER / ASSETS).iterdir())]
     return {str(path.relative_to(FOLDER)): _read(path) for path in paths}
 
 
 def _read(path: Path) -> ConsoleFile:
     content = path.read_bytes()
+    tag = hashlib.sha256(content).hexdigest()[:32]
     headers = {
         "Content-Type": MEDIA_TYPES[path.suffix],
-        "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+        "ETag": f'"{tag}"',
         "Cache-Control": CHECKED if path.name == PAGE else IMMUTABLE,
-    }
-    return ConsoleFile(content, headers | GUARDED)
+        "Vary": "Accept-Encoding",
+    } | GUARDED
+    short = gzip.compress(content, mtime=0)
+    if len(content) < LEAST_BYTES or len(short) >= len(content):
+        return ConsoleFile(content, headers)
+    coded = {"ETag": f'"{tag}-gzip"', "Content-Encoding": "gzip"}
+    return ConsoleFile(content, headers, ConsoleFile(short, headers | coded))

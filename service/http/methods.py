@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
-EVERY_METHOD = {"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"}  # those of all addresses together
+EVERY_METHOD = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}  # those of all addresses together
 
 
 class AnswerHead:

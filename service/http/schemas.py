@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from runtime_ext import Condition, EngineInfo, ShapeRange, TensorSpec
+from trtserve.engines.change import ChangeState
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.room import Memory
 from trtserve.options.batching import AUTO, read_dims, read_sizes
@@ -114,6 +115,22 @@ class BuildModel(BaseModel):
         )
 
 
+class ChangeModel(BaseModel):
+    """The last change of the engine's options that was asked for since the server's start."""
+
+    options: dict[str, Any] = Field(description="What was asked for.", examples=[{"max_batch_size": 8}])
+    state: ChangeState = Field(
+        description="`WAITING` for another change; `LOADING` beside the engine that serves; `DRAINING`: "
+        "requests have moved; `DONE`; `FAILED`: the engine has the options that it had."
+    )
+    reason: str | None = Field(description="Why it is FAILED.")
+
+    @classmethod
+    def of(cls, engine: Engine) -> Self | None:
+        change = engine.past.change
+        return None if change is None else cls(**vars(change))
+
+
 class ReplicaModel(BaseModel):
     """An engine on one of its devices."""
 
@@ -137,6 +154,10 @@ class ReplicaModel(BaseModel):
         ]
 
 
+RESOLVED = ("device", "instances", "max_batch_size")
+"""The options whose values a load decides if they are left to it."""
+
+
 class EngineModel(BaseModel):
     """One engine. Fields that only a load can fill are null or empty before."""
 
@@ -155,6 +176,11 @@ class EngineModel(BaseModel):
     format: str
     device: str = Field(description="Its devices, with commas between them.")
     instances: int = Field(description="On each device.")
+    asked: dict[str, int | str] = Field(
+        description="What was asked for of `device`, `instances` and `max_batch_size`, where the fields of "
+        "these names say what came of it.",
+        examples=[{"device": "auto", "instances": 0, "max_batch_size": "auto"}],
+    )
     max_queue_size: int
     cuda_graphs: str = Field(description="What was asked for: `off`, `auto` or `on`.")
     max_batch_size: int | str = Field(
@@ -193,6 +219,9 @@ class EngineModel(BaseModel):
     outputs: list[OutputModel]
     properties: dict[str, str] = Field(description="Facts from the backend: for people, not for programs.")
     build: BuildModel | None = Field(description="Null for a plan that was uploaded.")
+    change: ChangeModel | None = Field(
+        description="The last change of its options since the server's start; null: there was none."
+    )
     uses: list[int] = Field(description="Of a module, the engines that it calls, by ID.")
     used_by: list[int] = Field(description="The modules that call this engine, by ID.")
     metadata: dict[str, Any] | None = Field(
@@ -230,6 +259,7 @@ class EngineModel(BaseModel):
             reason=engine.reason,
             backend=engine.backend,
             format=engine.format,
+            asked={name: getattr(stored.options, name) for name in RESOLVED},
             **options,
             why_not_joined=sentence(info.why_not_joined) if info and info.why_not_joined else None,
             joins_requests=condition.joins_requests if condition else None,
@@ -244,6 +274,7 @@ class EngineModel(BaseModel):
             outputs=[OutputModel.of(spec) for spec in info.outputs] if info else [],
             properties=info.properties if info else {},
             build=BuildModel.of(engine),
+            change=ChangeModel.of(engine),
             uses=list(stored.uses.engines) if stored.uses is not None else [],
             used_by=[user.id for user in users],
             metadata=engine.metadata,

@@ -9,6 +9,7 @@ that of its JSON, the timeout) are not in it; they are read each time.
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Literal
 from urllib.parse import unquote
 
 import httptools
@@ -22,7 +23,7 @@ from trtserve.http.allowed_hosts import AllowedHosts
 from trtserve.http.connection import refusal
 from trtserve.http.headers import in_ns, read_headers
 from trtserve.inference.call import HERE_BYTES, RequestHead
-from trtserve.telemetry.asked import NAMES, Asked
+from trtserve.telemetry.asked import NAMES, QUIET, Asked
 
 # The paths of the routes in routes.infer: an engine, a module or a name; a model, which may have a version.
 TARGET = re.compile(rb"/(?:(?:engines|modules)/([^/?#]+)|v2/models/([^/?#]+)(?:/versions/([^/?#]+))?)/infer")
@@ -52,14 +53,14 @@ class KnownHead:
         header_length: int,
         timeout_ns: int | None,
         *,
-        asked: Asked | None,
+        asked: Asked | Literal[False] | None,
     ) -> None:
         self.head = head
         self.end = end  # bytes of the head as it was sent
         self.length = length  # of the body, in bytes
         self.header_length = header_length  # of the JSON in the binary form, in bytes; -1: another form
         self.timeout_ns = timeout_ns  # None: the head gives none; 0: no limit
-        self.asked = asked  # besides the answer; None: nothing
+        self.asked = asked  # besides the answer; None: nothing; False: nothing, and no trace
 
 
 class _LongWay(Exception):
@@ -92,7 +93,8 @@ class KnownHeads:
         kept = [name for name in KEPT if name != "origin"] if cors else KEPT
         unusual = (*UNUSUAL, "origin") if cors else UNUSUAL
         token = TOKEN if guard is not None else ""
-        self._shorten = HeadReader(kept, NUMBERS, unusual, token, asked).read
+        quiet = {name: end for name, end in QUIET.items() if name in asked}
+        self._shorten = HeadReader(kept, NUMBERS, unusual, token, asked, quiet).read
         self._known = lru_cache(HEADS)(self._read)
 
     def look_up(self, data: bytes) -> KnownHead | None:

@@ -147,8 +147,8 @@ class InferProtocol(TimedHttp):
             self._share = 0
             return False
         self._number += 1
-        observer = self._short.observer
-        if known.asked is not None or (observer.on and observer.draws()):
+        observer, asked = self._short.observer, known.asked
+        if asked or (observer.on and (observer.draws() if asked is None else observer.draws_declined())):
             self._observed.begin(known, data)
         if body is not None:
             self._body = body

@@ -78,7 +78,7 @@ class Patterns:
         info = resolved.engine.loaded
         selected = codec.select(request, info.outputs)
         codec.check_datatypes(tensors, info.inputs)
-        return self._runtime.prepare(info.id, tensors), selected
+        return self._runtime.prepare(info.id, tensors, resolved.name or ""), selected
 
 
 def read_body(head: RequestHead, resolved: Resolved, body: Body) -> InferRequest:

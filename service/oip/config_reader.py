@@ -3,6 +3,7 @@
 Whatever it asks for is done, or refused with a sentence; only what cannot change an answer is ignored.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -112,13 +113,36 @@ def read_config(text: object, name: str) -> LoadConfig:
         raise InvalidInput(f"The parameter 'config' is not valid JSON: {failure}.") from None
     if not isinstance(given, dict):
         raise InvalidInput(f"The parameter 'config' holds {shown(given)}; it must hold a JSON object.")
+    config = checked(given, name)
+    for refusal in not_served(config):
+        raise Unsupported(refusal)
+    for parameter in unknown_parameters(config):
+        raise Unsupported(
+            f"The config has a parameter {parameter!r}, which this server does not support; there are "
+            f"{', '.join(sorted(OPTIONS))}."
+        )
+    return understood(config)
+
+
+def checked(given: Mapping[str, object], name: str) -> ModelConfig:
+    """The config of the model `name` as a message. Raises InvalidInput if it is none, or another model's."""
     try:
         config = ModelConfig.model_validate(given)
     except ValidationError as failure:
         raise _wrong(failure) from None
     if config.name not in {"", name}:
         raise InvalidInput(f"The config is for {config.name!r}, but the load is for {name!r}.")
-    _check_served(config)
+    return config
+
+
+def unknown_parameters(config: ModelConfig) -> list[str]:
+    """The parameters that are neither options nor facts."""
+    return sorted(config.parameters.keys() - FACTS - OPTIONS)
+
+
+def understood(config: ModelConfig) -> LoadConfig:
+    """The options and formats that a config asks for. What not_served() and unknown_parameters() find in it
+    is ignored. Raises InvalidInput, and Unsupported for a backend or instances that no engine has."""
     formats, said = _formats(config)
     options = _options(config)
     joined = config.dynamic_batching is not None and config.max_batch_size > 1
@@ -126,8 +150,8 @@ def read_config(text: object, name: str) -> LoadConfig:
     return LoadConfig(options, formats, said, 0 if joined or by_name else config.max_batch_size)
 
 
-def _check_served(config: ModelConfig) -> None:
-    """Raise Unsupported if a config asks for a feature that would change answers and is not supported."""
+def not_served(config: ModelConfig) -> list[str]:
+    """A sentence for each feature that a config asks for, would change answers, and is not supported."""
     batching = config.dynamic_batching or DynamicBatching()
     queue = batching.default_queue_policy
     levels, level = batching.priority_levels, batching.default_priority_level
@@ -150,16 +174,11 @@ def _check_served(config: ModelConfig) -> None:
         "secondary_devices": any(group.secondary_devices for group in config.instance_group),
         "passive instances": any(group.passive for group in config.instance_group),
     }
-    for field, there in asked.items():
-        if there:
-            raise Unsupported(
-                f"The config asks for {field}, which this server does not support: {NOT_SERVED[field]}."
-            )
-    for parameter in config.parameters.keys() - FACTS - OPTIONS:
-        raise Unsupported(
-            f"The config has a parameter {parameter!r}, which this server does not support; there are "
-            f"{', '.join(sorted(OPTIONS))}."
-        )
+    return [
+        f"The config asks for {field}, which this server does not support: {NOT_SERVED[field]}."
+        for field, there in asked.items()
+        if there
+    ]
 
 
 def _formats(config: ModelConfig) -> tuple[frozenset[Format], str]:

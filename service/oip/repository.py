@@ -4,7 +4,7 @@ A model is a name with its versions, or an engine without a name, called by its 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from runtime_ext import Error, Runtime
 from trtserve.engines.engine import Engine, Resolved, State
@@ -35,8 +35,18 @@ STATES = {
 }
 
 
+class Folder(Protocol):
+    """A folder of models that the server serves."""
+
+    async def load(self, name: str, asked: LoadConfig | None = None) -> bool:
+        """Take a model as it is there now, and load it; False if the folder has none of this name."""
+
+    async def index(self) -> list[dict[str, str]]:
+        """The versions that the folder has and the server has not."""
+
+
 def index(registry: Registry, ready_only: bool) -> list[dict[str, Any]]:
-    """All versions of all models, or those that are READY."""
+    """All versions of all models that the server has, or those that are READY."""
     models = [resolved for name in registry.names() for resolved in describe.all_versions(registry, name)]
     models += [Resolved(engine, None, None) for engine in registry.engines() if not engine.names]
     return [
@@ -60,14 +70,31 @@ def _reason(engine: Engine) -> str:
 
 
 class Repository:
-    def __init__(self, settings: Settings, store: Store, runtime: Runtime, registry: Registry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        runtime: Runtime,
+        registry: Registry,
+        folder: Folder | None = None,
+    ) -> None:
         self._settings = settings
+        self._folder = folder
         self._store = store
         self._runtime = runtime
         self._registry = registry
 
+    async def index(self, ready_only: bool) -> list[dict[str, Any]]:
+        """All versions of all models, with the folder's that are not served; or those that are READY."""
+        models = index(self._registry, ready_only)
+        if self._folder is not None and not ready_only:
+            models += await self._folder.index()
+        return models
+
     async def load(self, name: str, parameters: Mapping[str, object]) -> None:
         """Load the stored versions of a model, or the files among the parameters as its versions.
+
+        A model of the folder is first taken from there as it is now.
 
         Files become engines in the order of their versions, and current in turn. Raises the errors of an
         upload and of registry.load(), and says what failed; a fault in the request leaves nothing behind.
@@ -83,10 +110,12 @@ class Repository:
         asked = read_load(name, parameters)
         options = asked.config.asked if asked.config is not None else EngineOptions()
         if not asked.files:
+            if self._folder is not None and await self._folder.load(name, asked.config):
+                return
             if asked.config is not None:
                 for resolved in describe.all_versions(self._registry, name):
                     asked.config.check_format(resolved.engine.format)
-            await self._registry.load(name, options, renew=True)
+            await self._registry.load(name, options)
             return
         if not is_name(name):
             raise InvalidInput(f"{name!r} is not a name that an engine can have: {NAME_RULE}.")
@@ -96,9 +125,7 @@ class Repository:
                 staged.append((file.version, *await self._stage(file, asked.config)))
             while staged:
                 version, plan, format = staged.pop(0)  # add() discards it in any case
-                await self._registry.add(
-                    plan, name=name, format=format, options=options, version=version, renew=True
-                )
+                await self._registry.add(plan, name=name, format=format, options=options, version=version)
         finally:
             for _, plan, _ in staged:
                 await UPLOADS.run(plan.discard)

@@ -4,6 +4,7 @@ from typing import Any
 
 from runtime_ext import Duration, EngineStats, Runtime
 from trtserve.engines.engine import Resolved
+from trtserve.engines.named_stats import NamedStats
 from trtserve.engines.registry import Registry
 from trtserve.errors import Unavailable
 from trtserve.oip import describe
@@ -14,12 +15,16 @@ NONE = {"count": 0, "ns": 0}  # there is no cache
 def statistics(registry: Registry, runtime: Runtime, name: str | None, version: str | None) -> dict[str, Any]:
     """The statistics of one version of a model, of all versions, or without a name of all models.
 
-    An engine with several names appears under each, with the same numbers. One that is not loaded has none
-    and is left out; if nothing is left, raises NotFound or Unavailable.
+    An engine with several names appears under each, with what was asked of it by that name. One that is not
+    loaded has none and is left out; if nothing is left, raises NotFound or Unavailable.
     """
-    stats = {engine.id: engine for engine in runtime.stats()}
+    counted = NamedStats(runtime.stats())
     asked = all_models(registry) if name is None else _asked(registry, name, version)
-    found = [_entry(resolved, stats[resolved.engine.id]) for resolved in asked if resolved.engine.id in stats]
+    found = [
+        _entry(resolved, stats)
+        for resolved in asked
+        if (stats := counted.of(resolved.engine.id, resolved.name)) is not None
+    ]
     if name is not None and not found:
         raise Unavailable(registry.resolve(name, version).engine.why_not_ready())
     return {"model_stats": found}

@@ -1,9 +1,11 @@
 """Triton's ModelConfig (model_config.proto) as far as a load reads it, in the JSON of protobuf.
 
 A field of type `Unread` changes nothing about an engine's answers and is ignored. config_reader.py refuses a
-field that would change them and is not supported. There is no other field.
+field that would change them and is not supported. One of type `Fact` asks for nothing: it describes the
+model, or is for a folder of models, whose configs `folder` reads too. There is no other field.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,7 +15,9 @@ from trtserve.codec.tensor import TENSORS
 from trtserve.settings import MAX_BATCH_SIZE
 
 Item = TypeVar("Item")
-Unread = Any
+UNREAD = "unread"
+Unread = Annotated[Any, UNREAD]
+Fact = Any
 Few = Annotated[list[Item], Field(max_length=256)]  # each takes microseconds, on the event loop
 
 
@@ -22,9 +26,23 @@ class _Message(BaseModel):
         extra="forbid", alias_generator=to_camel, populate_by_name=True, loc_by_alias=False
     )
 
+    def unread(self) -> Iterator[str]:
+        """The fields that are there and are ignored, as paths: `optimization.graph`."""
+        for name, field in type(self).model_fields.items():
+            if name not in self.model_fields_set:
+                continue
+            if UNREAD in field.metadata:
+                yield name
+                continue
+            value = getattr(self, name)
+            within = value.values() if isinstance(value, dict) else value
+            for part in within if isinstance(value, (list, dict)) else (value,):
+                if isinstance(part, _Message):
+                    yield from (f"{name}.{unread}" for unread in part.unread())
+
 
 class InstanceGroup(_Message):
-    name: Unread = None
+    name: Fact = None
     kind: Literal["KIND_AUTO", "KIND_GPU", "KIND_CPU", "KIND_MODEL"] = "KIND_AUTO"
     count: Annotated[int, Field(ge=0)] = 0  # 0: not said
     gpus: Few[int] = []
@@ -71,18 +89,19 @@ class Optimization(_Message):
 
 
 class Input(_Message):
-    """The plan decides a tensor's name, datatype and dimensions, so these are ignored."""
+    """The plan decides a tensor's name, datatype and dimensions. A load does not look at those here; those of
+    a folder are compared with the plan's."""
 
     reshape: Any = None
     allow_ragged_batch: bool = False
-    name: Unread = None
-    data_type: Unread = None
-    format: Unread = None
-    dims: Unread = None
-    is_shape_tensor: Unread = None
+    name: Fact = None
+    data_type: Fact = None
+    format: Fact = None
+    dims: Fact = None
+    is_shape_tensor: Fact = None
     optional: Unread = None
     is_non_linear_format_io: Unread = None
-    label_filename: Unread = None
+    label_filename: Fact = None  # of a folder; an upload's labels are an option
 
 
 class Parameter(_Message):
@@ -99,8 +118,8 @@ class ResponseCache(_Message):
 
 class WarmUpInput(_Message):
     dims: Few[int] = []
-    data_type: Unread = None  # these are about the values, which are zeros here
-    zero_data: Unread = None
+    data_type: Fact = None
+    zero_data: Fact = None  # values are zeros in any case
     random_data: Unread = None
     input_data_file: Unread = None
 
@@ -108,7 +127,7 @@ class WarmUpInput(_Message):
 class WarmUp(_Message):
     batch_size: Annotated[int, Field(ge=0, le=MAX_BATCH_SIZE)] = 0  # 0: the dimensions are all of them
     inputs: Annotated[dict[str, WarmUpInput], Field(max_length=TENSORS)] = {}
-    name: Unread = None
+    name: Fact = None
     count: Unread = None  # each runs once in each context
 
 
@@ -131,12 +150,12 @@ class ModelConfig(_Message):
     response_cache: ResponseCache = ResponseCache()
     model_operations: dict[str, Any] = {}
     model_repository_agents: dict[str, Any] = {}
-    version_policy: Unread = None  # every version is served
+    version_policy: Fact = None  # of a folder; a load's every version is served
     model_warmup: Few[WarmUp] = []
-    default_model_filename: Unread = None  # a version has one file
+    default_model_filename: Fact = None  # of a folder; a load's version has one file
     cc_model_filenames: Unread = None
     metric_tags: Unread = None
     model_metrics: Unread = None
     runtime: Unread = None
-    inputs: Unread = None  # as the example in the extension's text calls them
-    outputs: Unread = None
+    inputs: Fact = None  # as the example in the extension's text calls them
+    outputs: Fact = None

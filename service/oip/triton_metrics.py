@@ -12,9 +12,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from runtime_ext import Duration, EngineStats, Runtime
+from runtime_ext import Duration, EngineStats
 from trtserve.engines.exposition import EngineFamilies
 from trtserve.engines.gpu_metrics import GpuCollector
+from trtserve.engines.named_stats import NamedStats
 from trtserve.engines.registry import Registry
 from trtserve.oip.statistics import all_models
 
@@ -55,28 +56,28 @@ class _Model(NamedTuple):
         return self.stats.id
 
 
-class TritonCollector(Collector):
-    """Collects, on any thread, the numbers of the models that look() has seen."""
+class TritonModels:
+    """The numbers of the models that look() has seen."""
 
-    def __init__(self, runtime: Runtime, registry: Registry, gpus: GpuCollector) -> None:
-        self._runtime = runtime
+    def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._gpus = gpus
-        self._seen: list[tuple[str, str, int]] = []  # name, version, engine ID
+        self._seen: list[tuple[str, str, int, str | None]] = []  # model, version, engine ID and its name
 
     def look(self) -> None:
         """Read, on the event loop, which models there are."""
         self._seen = [
-            (model.model_name, model.model_version, model.engine.id) for model in all_models(self._registry)
+            (model.model_name, model.model_version, model.engine.id, model.name)
+            for model in all_models(self._registry)
         ]
 
-    def describe(self) -> list[Metric]:
-        """Nothing: registering the collector asks nobody."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        stats = {engine.id: engine for engine in self._runtime.stats()}
-        models = [_Model(name, version, stats[id]) for name, version, id in self._seen if id in stats]
+    def families(self, of_engines: Sequence[EngineStats]) -> Iterator[Metric]:
+        """From the engines' statistics; called on any thread."""
+        counted = NamedStats(of_engines)
+        models = [
+            _Model(model, version, stats)
+            for model, version, id, name in self._seen
+            if (stats := counted.of(id, name)) is not None
+        ]
         families = EngineFamilies(models, _model_and_version)
         yield families.plain_counter(
             "nv_inference_request_success",
@@ -113,10 +114,21 @@ class TritonCollector(Collector):
             "Requests that wait for an instance.",
             lambda model: model.stats.queue_depth,
         )
-        yield from self._of_gpus()
 
-    def _of_gpus(self) -> Iterator[Metric]:
+
+class TritonGpus(Collector):
+    """Collects, on any thread, the GPUs' numbers under our names and Triton's, and asks NVML once."""
+
+    def __init__(self, gpus: GpuCollector) -> None:
+        self._gpus = gpus
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering the collector asks nobody."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
         for ours in self._gpus.collect():
+            yield ours
             if ours.name not in OF_GPUS:
                 continue
             name, meaning = OF_GPUS[ours.name]

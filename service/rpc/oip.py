@@ -5,7 +5,7 @@ from typing import Any
 
 from trtserve.engines import readiness
 from trtserve.errors import NotFound, Unavailable
-from trtserve.oip import describe, log_settings, no_cuda_regions, repository, trace_settings
+from trtserve.oip import describe, log_settings, no_cuda_regions, trace_settings
 from trtserve.rpc.parameters import plain
 from trtserve.services import Services
 
@@ -53,7 +53,7 @@ async def model_statistics(services: Services, request: Any) -> Answer:
 
 
 async def repository_index(services: Services, request: Any) -> Answer:
-    return {"models": repository.index(services.registry, request.ready)}
+    return {"models": await services.repository.index(request.ready)}
 
 
 async def repository_load(services: Services, request: Any) -> Answer:

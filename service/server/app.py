@@ -19,6 +19,8 @@ from trtserve.engines.metrics import Metrics
 from trtserve.engines.module_files import ModuleFiles
 from trtserve.engines.registry import Registry
 from trtserve.engines.seam_options import openvino_options, tensorrt_options
+from trtserve.folder.files import open_files
+from trtserve.folder.model_folder import ModelFolder
 from trtserve.http import error_answers
 from trtserve.http.allowed_hosts import AllowedHosts, RefuseForeign, listed_origins
 from trtserve.http.authorize import authorizing
@@ -34,7 +36,7 @@ from trtserve.inference.inflight import InflightBytes
 from trtserve.inference.shared_memory import Regions
 from trtserve.oip.models import Models
 from trtserve.oip.repository import Repository
-from trtserve.oip.triton_metrics import TritonCollector
+from trtserve.oip.triton_metrics import TritonGpus, TritonModels
 from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
 from trtserve.recent_log import RecentLog
@@ -128,11 +130,15 @@ def create_app(
             watchdog.start()
             try:
                 await services.registry.start()
+                if services.folder is not None:
+                    await services.folder.start()
                 short_way = _short_way(services)
                 app.state.connections = short_way.connections
                 yield {"short_way": short_way}
                 short_way.stop()
             finally:
+                if services.folder is not None:
+                    await services.folder.close()
                 await services.registry.close()
                 if own_trial is not None:
                     await own_trial.close()
@@ -185,7 +191,7 @@ def _cors(settings: Settings) -> dict[str, Any]:
     are none."""
     return {
         "allow_origins": listed_origins(settings.cors_origins),
-        "allow_methods": ["DELETE", "GET", "POST", "PUT"],
+        "allow_methods": ["DELETE", "GET", "PATCH", "POST", "PUT"],
         "allow_headers": ["*"],
         "expose_headers": EXPOSED,
     }
@@ -254,6 +260,10 @@ def _assembled(
     if guard is not None:
         guard.names_of = registry.names_of
     exemplars = None if tracing is None else Exemplars(lambda: runtime.stats()[0].total.bounds)
+    folder = None
+    if settings.model_repository is not None:
+        files = open_files(settings.model_repository)
+        folder = ModelFolder(files, settings, store=store, runtime=runtime, registry=registry)
     shared_memory = Regions(settings)
     inflight = InflightBytes(settings.max_inflight_bytes, settings.max_request_bytes)
     return Services(
@@ -263,7 +273,7 @@ def _assembled(
         registry=registry,
         module_files=ModuleFiles(runtime),
         models=Models(registry, runtime),
-        repository=Repository(settings, store, runtime, registry),
+        repository=Repository(settings, store, runtime, registry, folder),
         completions=completions,
         metrics=Metrics(runtime, registry, exemplars),
         inflight=inflight,
@@ -272,6 +282,7 @@ def _assembled(
             settings, runtime, registry, completions, inflight=inflight, shared_memory=shared_memory
         ),
         observer=Observer(settings, tracing=tracing, exemplars=exemplars),
+        folder=folder,
         guard=guard,
         recent_log=recent_log,
     )
@@ -280,11 +291,13 @@ def _assembled(
 def _add_collectors(services: Services) -> None:
     metrics, gpus = services.metrics, GpuCollector()
     metrics.add(ProcessCollector(services))
-    metrics.add(gpus)
     metrics.add(TraceCollector(services.observer.tracing))
     if services.settings.triton_metrics:
-        triton = TritonCollector(services.runtime, services.registry, gpus)
-        metrics.add(triton, triton.look)
+        models = TritonModels(services.registry)
+        metrics.add_of_stats(models.families, models.look)
+        metrics.add(TritonGpus(gpus))
+    else:
+        metrics.add(gpus)
 
 
 def _short_way(services: Services) -> ShortWay:

@@ -26,11 +26,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import IO
+from contextlib import closing
 
 from trtserve.engines.engine import State
 from trtserve.engines.registry import Registry
 from trtserve.errors import TrtserveError
+from trtserve.pipe_reader import PipeReader
 from trtserve.server.inheritance import READY, Inheritance
 from trtserve.services import Services
 
@@ -56,7 +57,7 @@ class Handover:
         served = False
         try:
             ours, theirs = os.pipe()
-            with os.fdopen(ours, "rb", buffering=0) as pipe:
+            with closing(PipeReader(ours)) as pipe:
                 try:
                     successor = await asyncio.to_thread(self._start, registry, theirs)
                 finally:
@@ -98,19 +99,14 @@ class Handover:
             logger.error("warm restart: given up; this process serves on, and takes changes again")
 
 
-async def _says_ready(pipe: IO[bytes], within_s: float) -> bool:
+async def _says_ready(pipe: PipeReader, within_s: float) -> bool:
     """True once READY comes; False if the other end is closed before, or the time is over."""
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     try:
         async with asyncio.timeout(within_s):
-            return await reader.readline() == READY
+            return await pipe.read(len(READY)) == READY  # which is written at once
     except TimeoutError:
         logger.error("warm restart: the new process has not loaded the engines within %g s", within_s)
         return False
-    finally:
-        transport.close()
 
 
 def _end(successor: subprocess.Popen[bytes]) -> None:

@@ -22,6 +22,7 @@ from runtime_ext.trial import fork_host
 from trtserve.access.opening import check_opening
 from trtserve.engines.engine import State
 from trtserve.engines.seam_options import check_tensorrt_libraries, tensorrt_options
+from trtserve.folder.files import open_files
 from trtserve.http.secure import SecureProtocol
 from trtserve.http.short_way import InferProtocol
 from trtserve.plans.trial import ProcessTrial, TrialHost
@@ -34,6 +35,7 @@ from trtserve.server.supervisor import Supervisor
 from trtserve.services import services_of
 from trtserve.settings import MIB, Settings
 from trtserve.store.load_marks import record_crashes
+from trtserve.store.served_folder import ServedFile
 from trtserve.store.store import Store
 from trtserve.tls.certificates import Certificates
 from trtserve.version import VERSION
@@ -54,9 +56,9 @@ M_MMAP_THRESHOLD = -3
 def serve(settings: Settings) -> bool:
     """Serve until SIGINT or SIGTERM; returns False if the start failed.
 
-    Raises InvalidInput for a library of TensorRT, a token file or a certificate that cannot be used, and for
-    a server that would be open to others unasked; TrtserveError for a bad store; and Conflict if gRPC's port
-    is taken.
+    Raises InvalidInput for a library of TensorRT, a token file, a certificate or a folder of models that
+    cannot be used, and for a server that would be open to others unasked; TrtserveError for a bad store; and
+    Conflict if gRPC's port is taken.
     """
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # until there is something to hand over
     inherited = Inheritance.take()
@@ -67,6 +69,9 @@ def serve(settings: Settings) -> bool:
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start is told by Server below
     tensorrt = tensorrt_options(settings)
     check_tensorrt_libraries(tensorrt, built_backends())
+    if settings.model_repository is not None:
+        open_files(settings.model_repository)
+        ServedFile(settings.store).read()
     trial = None
     if settings.trial_load:
         # First: a copy of this process before it has threads, files and a GPU.

@@ -11,16 +11,18 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from trtserve.errors import Conflict, Unavailable
 from trtserve.store.check import check_is_store
 from trtserve.store.database import Database, StoredEngine
 from trtserve.store.database_copy import Copy, CopyFile, DamagedCopy
-from trtserve.store.folder import COPY_NAME, Layout, make_folder, sync_folder
+from trtserve.store.folder import COPY_NAME, SERVED_NAME, Layout, make_folder, sync_folder
 from trtserve.store.opening import Beside, Opening
 from trtserve.store.plan_file import check_file, is_plain
 
+PIECE_BYTES = 1024**2
 ROUNDS = 100  # of reading the rows again; each needs a removal or a build during the one before
 
 
@@ -48,7 +50,7 @@ def backup(root: Path, target: Path) -> Backup:
 
     Everything that was answered before the call is in it. If this fails, nothing stays behind. Raises
     NotFound if there is no store, Conflict if the target exists or lies in the store, and Unavailable if the
-    metadata cannot be read or the disk cannot take the copy.
+    metadata or a plan cannot be read, or the disk cannot take the copy.
     """
     check_is_store(root)
     if os.path.lexists(target):
@@ -59,6 +61,8 @@ def backup(root: Path, target: Path) -> Backup:
     try:
         make_folder(part)
         done = _copied(root, part)
+        with suppress(FileNotFoundError):
+            shutil.copyfile(root / SERVED_NAME, part / SERVED_NAME)
         part.rename(target)
         sync_folder(target.parent)
     except OSError as failure:
@@ -135,13 +139,29 @@ def _copy(root: Path, part: Path, file: _File) -> bool:
     if not is_plain(root / file.name):  # opening a pipe would block, and a link may lead anywhere
         return False
     try:
-        with (root / file.name).open("rb") as plan, place.open("xb") as written:
-            shutil.copyfileobj(plan, written)
-            written.flush()
-            os.fsync(written.fileno())
+        plan = (root / file.name).open("rb")
     except FileNotFoundError:
         return False
+    except OSError as failure:
+        raise _not_read(root / file.name, failure) from failure
+    with plan, place.open("xb") as written:
+        while piece := _piece(plan):
+            written.write(piece)
+        written.flush()
+        os.fsync(written.fileno())
     return True
+
+
+def _piece(plan: BufferedReader) -> bytes:
+    """The next bytes. An OSError here is the store's; any other one of a copy is the backup's."""
+    try:
+        return plan.read(PIECE_BYTES)
+    except OSError as failure:
+        raise _not_read(Path(plan.name), failure) from failure
+
+
+def _not_read(path: Path, failure: OSError) -> Unavailable:
+    return Unavailable(f"{path} cannot be read, so there is no backup: {failure.strerror}.")
 
 
 def _finished(part: Path, engines: list[StoredEngine], files: list[_File]) -> Backup:

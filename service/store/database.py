@@ -17,7 +17,7 @@ from trtserve.errors import Unavailable
 from trtserve.store.database_copy import Copy, CopyFile
 from trtserve.store.database_file import DatabaseFile, told
 from trtserve.store.opening import Beside, Opening
-from trtserve.store.rows import StoredEngine, StoredName
+from trtserve.store.rows import Exactly, StoredEngine, StoredName
 from trtserve.store.schema import SCHEMA_VERSION, read_rows, seal
 
 __all__ = ["Database", "Reader", "StoredEngine", "StoredName", "read_only"]
@@ -99,15 +99,6 @@ class Database(Reader):
         """The digest of an engine's plan; empty if there is no such engine."""
         return self._one("SELECT digest FROM engine WHERE id = ?", id)
 
-    def digest_under(self, name: str, version: int) -> str:
-        """The digest of the plan that this version stands for; empty if there is no such version."""
-        return self._one(
-            "SELECT digest FROM engine WHERE id IN "
-            "(SELECT engine FROM version WHERE name = ? AND version = ?)",
-            name,
-            version,
-        )
-
     def _one(self, query: str, *values: object) -> str:
         with self._told():
             found = self._db.execute(query, values).fetchone()
@@ -124,7 +115,7 @@ class Database(Reader):
         """Store the engine as loaded; under a name, make it current there.
 
         If it is not yet a version of the name, it becomes one with the next number, or with `version` if that
-        is greater.
+        is greater; see Exactly for a version that is one.
         """
         with self._transaction() as db:
             # An engine may be loaded again after a failure or an unload, with the options of this time.
@@ -135,7 +126,10 @@ class Database(Reader):
                 engine.as_row(),
             )
             if name is not None:
-                _point(db, name, engine.id, version or 0)
+                if isinstance(version, Exactly):
+                    _point_exactly(db, name, engine.id, version)
+                else:
+                    _point(db, name, engine.id, version or 0)
             return _names(db)
 
     def built(self, engine: StoredEngine) -> None:
@@ -149,6 +143,13 @@ class Database(Reader):
         """Change what the engine's row, if it has one, says of its batches and of what it calls."""
         with self._transaction() as db:
             db.execute("UPDATE engine SET batching = :batching, uses = :uses WHERE id = :id", engine.as_row())
+
+    def optioned(self, engine: StoredEngine) -> None:
+        """Change the options in the engine's row, if it has one, and what depends on them."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE engine SET options = :options, batching = :batching WHERE id = :id", engine.as_row()
+            )
 
     def measured(self, engines: Sequence[StoredEngine]) -> None:
         """Change what the rows of these engines, if they have any, say of their memory."""
@@ -181,12 +182,12 @@ class Database(Reader):
             db.execute("DELETE FROM engine WHERE id = ?", (id,))
             return _names(db)
 
-    def remove_version(self, name: str, version: int) -> dict[str, StoredName]:
-        """Forget this version of the name, and its engine unless another version points to it."""
+    def remove_version(self, name: str, version: int, engine: int) -> dict[str, StoredName]:
+        """Forget that this version of the name is the engine, and the engine unless another version is it."""
         with self._transaction() as db:
-            (engine,) = db.execute(
-                "DELETE FROM version WHERE name = ? AND version = ? RETURNING engine", (name, version)
-            ).fetchone()
+            db.execute(
+                "DELETE FROM version WHERE name = ? AND version = ? AND engine = ?", (name, version, engine)
+            )
             _fall_back(db, name)
             db.execute(
                 "DELETE FROM engine WHERE id = ? AND id NOT IN (SELECT engine FROM version)", (engine,)
@@ -249,6 +250,18 @@ def _point(db: sqlite3.Connection, name: str, engine: int, least: int) -> None:
     db.execute(
         "INSERT INTO version (name, version, engine) SELECT name, current, ? FROM name WHERE name = ?",
         (engine, name),
+    )
+
+
+def _point_exactly(db: sqlite3.Connection, name: str, engine: int, version: int) -> None:
+    """Make the engine this version of the name, and the greatest version current."""
+    db.execute("INSERT OR IGNORE INTO name (name, current, newest) VALUES (?, 0, 0)", (name,))
+    db.execute("DELETE FROM version WHERE name = ? AND (version = ? OR engine = ?)", (name, version, engine))
+    db.execute("INSERT INTO version (name, version, engine) VALUES (?, ?, ?)", (name, version, engine))
+    db.execute(
+        "UPDATE name SET newest = max(newest, ?1), "
+        "current = (SELECT max(version) FROM version WHERE version.name = ?2) WHERE name = ?2",
+        (version, name),
     )
 
 

@@ -17,6 +17,7 @@ BUILT_NAME = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{64}\.plan")
 PART_NAME = re.compile(r"[0-9a-f]{32}\.part")
 MARK_NAME = re.compile(r"[0-9a-f]{64}")
 COPY_NAME = "metadata.copy"  # beside the database
+SERVED_NAME = "folder.json"  # what was taken from a folder of models
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,14 @@ from trtserve.store.module_uses import Uses, read_uses
 from trtserve.text import shown
 
 
+class Exactly(int):
+    """The number of the version that an engine becomes, whatever the name has had so far.
+
+    The engine that was this version is it no longer, and one that was another version of the name is this one
+    now. The greatest version is current then.
+    """
+
+
 @dataclass(frozen=True)
 class StoredEngine:
     """What is needed to load an engine again; the options are as asked for."""

@@ -11,6 +11,7 @@
     <store>/loading/              which plans are being loaded (load_marks.py)
     <store>/pending/<digest>      an empty file: this plan is being added or removed
     <store>/RESERVE               space that a removal uses if the disk is full (reserve.py)
+    <store>/folder.json           what was taken from a folder of models (served_folder.py)
     <store>/set-aside/            what a start could not place: kept until a person has looked (set_aside.py)
 
 One rule: the rows are the truth. They are kept twice, and what one file loses comes back from the other
@@ -92,7 +93,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from trtserve.errors import Unavailable
+from trtserve.errors import Unavailable, resting
 from trtserve.store.beside import beside_database
 from trtserve.store.built_files import BuiltFiles
 from trtserve.store.compiled_files import CompiledFiles
@@ -113,6 +114,7 @@ from trtserve.store.load_marks import LoadMarks
 from trtserve.store.opening import Opening
 from trtserve.store.plan_file import check_plan, check_source, is_plain
 from trtserve.store.reserve import LEAST_BYTES, DiskFull, Reserve, disk_full, free_bytes, is_full
+from trtserve.store.served_folder import ServedFile
 from trtserve.store.set_aside import SetAside
 from trtserve.store.staging import PlanWriter, StagedPlan
 
@@ -120,7 +122,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-RETRY_AFTER_S = 5.0  # of a change that comes during a warm restart
 REPAIR = "`trtserve store check --repair`"
 
 
@@ -143,6 +144,7 @@ class Store:
         self.aside = SetAside(root)
         self.built = BuiltFiles(layout, self.aside)
         self.compiled = CompiledFiles(layout)  # any thread may use it
+        self.served = ServedFile(root)  # only a folder of models uses it
         try:
             with ExitStack() as opened:
                 make_folder(root)
@@ -194,22 +196,18 @@ class Store:
         if self._open is not None:
             self._open.close()
             self._open = None
-        self.marks.paused = self.compiled.paused = True
+        self.marks.paused = self.compiled.paused = self.served.paused = True
 
     def resume(self) -> None:
         """Use the store again, after the successor has ended. Raises Unavailable if it is damaged."""
         self._open = self._open_database(Opening.USUAL)
-        self.marks.paused = self.compiled.paused = False
+        self.marks.paused = self.compiled.paused = self.served.paused = False
         write_owner(self._lock)
 
     @property
     def _database(self) -> Database:
         if self._open is None:
-            raise Unavailable(
-                "The server is being replaced by a new process, which takes changes once it serves: try "
-                "again in some seconds.",
-                retry_after=RETRY_AFTER_S,
-            )
+            raise resting()
         return self._open
 
     # -- reading
@@ -285,6 +283,10 @@ class Store:
         """From here on the engine's row, if there is one, says of its batches what `engine` does."""
         self._database.checked(engine)
 
+    def record_options(self, engine: StoredEngine) -> None:
+        """From here on the engine's row, if there is one, has the options of `engine`."""
+        self._with_reserve(lambda: self._database.optioned(engine))
+
     def record_measures(self, engines: Sequence[StoredEngine]) -> None:
         """From here on the engines' rows, if there are any, say of their memory what `engines` do."""
         self._database.measured(engines)
@@ -323,11 +325,11 @@ class Store:
         self._mark(self._database.digest(id))
         return self._with_reserve(lambda: self._database.remove_engine(id))
 
-    def forget_version(self, name: str, version: int) -> dict[str, StoredName]:
-        """Remove this version of the name, and its engine unless another version points to it."""
-        digest = self._database.digest_under(name, version)
+    def forget_version(self, name: str, version: int, engine: int) -> dict[str, StoredName]:
+        """Remove this version of the name, if it is the engine, and that unless another version is it."""
+        digest = self._database.digest(engine)
         self._mark(digest)
-        names = self._with_reserve(lambda: self._database.remove_version(name, version))
+        names = self._with_reserve(lambda: self._database.remove_version(name, version, engine))
         if self._database.knows(digest):
             self._unmark(digest)
         return names

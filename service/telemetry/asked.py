@@ -7,6 +7,9 @@ NAMES = ("x-request-id", "prefer")
 TRACED = (*NAMES, "traceparent", "tracestate")
 """The headers that matter where requests are traced."""
 
+QUIET = {"traceparent": "-00", "tracestate": ""}
+"""Ends of values that ask for nothing: of a caller that does not sample, and of what means nothing alone."""
+
 Asked = Sequence[bytes | None]
 """The values of these headers by their places above; None for one that is not there."""
 REQUEST_ID, PREFER, TRACEPARENT, TRACESTATE = range(4)

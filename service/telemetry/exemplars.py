@@ -1,4 +1,4 @@
-"""The last traced request in each bucket of an engine's latency: what a histogram's exemplars show."""
+"""The last traced request in each bucket of an engine's latency under a name: for a histogram's exemplars."""
 
 import time
 from bisect import bisect_left
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from trtserve.telemetry.observed import SUCCESS, Observed
 
-MOST_ENGINES = 1024  # kept; the one whose last trace is oldest goes first
+MOST_ENGINES = 1024  # kept, under each of their names; the one whose last trace is oldest goes first
 
 
 class Exemplar(NamedTuple):
@@ -25,7 +25,7 @@ class Exemplars:
         self._ask = bounds
         self._bounds: Sequence[float] = ()
         self._clock = clock
-        self._kept: dict[int, dict[int, Exemplar]] = {}  # by engine and bucket
+        self._kept: dict[tuple[int, str], dict[int, Exemplar]] = {}  # by engine, its name, and bucket
 
     def ended(self, observed: Observed) -> None:
         """Keep a traced request that went well, in the bucket in which the runtime has counted it."""
@@ -35,16 +35,17 @@ class Exemplars:
         if not self._bounds:
             self._bounds = self._ask()
         seconds = (end - arrival) / 1e9
-        buckets = self._kept.pop(observed.engine_id, {})
+        key = observed.engine_id, observed.engine[0] if observed.engine is not None else ""
+        buckets = self._kept.pop(key, {})
         bucket = bisect_left(self._bounds, seconds)
         # A new dictionary, because a scrape may be reading the old one.
-        self._kept[observed.engine_id] = {
+        self._kept[key] = {
             **buckets,
             bucket: Exemplar(observed.trace.trace_id, seconds, self._clock()),
         }
         if len(self._kept) > MOST_ENGINES:
             del self._kept[next(iter(self._kept))]
 
-    def of(self, engine_id: int) -> Mapping[int, Exemplar]:
-        """By bucket."""
-        return self._kept.get(engine_id, {})
+    def of(self, engine_id: int, name: str) -> Mapping[int, Exemplar]:
+        """By bucket. `name`: what the answers call the engine."""
+        return self._kept.get((engine_id, name), {})

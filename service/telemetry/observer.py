@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from trtserve.settings import Settings
 from trtserve.telemetry.access_log import AccessLog
@@ -45,8 +46,11 @@ class Observer:
         """False: only requests that ask for something are observed. So the others cost a look at this."""
         self.draws: Callable[[], bool] = _always
         """Asked once, if `on`, for each request that asks for nothing: False if nobody wants to know it."""
+        self.draws_declined: Callable[[], bool] = _always
+        """The same for each request whose caller wants no trace of it."""
         if self._log is None and tracing is not None:
             self.draws = tracing.sampler.draws  # itself: with traces most requests end here
+            self.draws_declined = _never
         self.names = NAMES if tracing is None else TRACED
         """The headers in which requests ask for something."""
         self.remembers = self._log is not None and not self._log.draws_all
@@ -54,16 +58,16 @@ class Observer:
         self._prefix = secrets.token_hex(6)  # of the IDs that this server makes
         self._made = 0
 
-    def begin(self, asked: Asked | None) -> Observed | None:
-        """A request has come, whose headers ask for this, or which draws() took; None if nobody wants to know
-        of it, or only if it fails."""
+    def begin(self, asked: Asked | Literal[False] | None) -> Observed | None:
+        """A request has come, whose headers ask for this, or which draws() or draws_declined() took; None if
+        nobody wants to know of it, or only if it fails. `asked` is False if the caller wants no trace."""
         tracing, log = self.tracing, self._log
         trace, given, timing = None, None, False
-        if asked is not None:
+        if asked:
             given, timing = asked[REQUEST_ID], wants_timing(asked[PREFER])
             if tracing is not None:
                 trace = tracing.sampler.trace_of(asked)
-        elif tracing is not None and (log is None or tracing.sampler.draws()):
+        elif asked is None and tracing is not None and (log is None or tracing.sampler.draws()):
             trace = new_trace()
         drawn = log is not None and log.draws()
         if trace is None and given is None and not (timing or drawn):
@@ -107,3 +111,7 @@ class Observer:
 
 def _always() -> bool:
     return True
+
+
+def _never() -> bool:
+    return False

@@ -1,7 +1,6 @@
 """A closed loop of requests: a fixed number is always outstanding, from one thread, on one eventfd."""
 
 import math
-import re
 import select
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from runtime_ext import Completion, EngineInfo, Error, Prepared, Runtime, Tensor
 from trtserve.codec.datatypes import DATATYPES
 from trtserve.errors import InvalidInput, TrtserveError, of_kind
 
-LEAD_IN = 0.25  # of a measurement's seconds, before it: they do not count, as the load is not yet steady
+LEAD_IN = 0.5
+"""Of a measurement's seconds, before it. They do not count: the load is not yet steady, and the engine may
+make something of the first batches of a size."""
 
 Clock = Callable[[], float]
 """Returns seconds, counted from any starting point."""
@@ -28,6 +29,7 @@ class Sample:
     p50_ms: float  # of the time from a request's arrival at the queue to the end of its execution
     p99_ms: float
     mean_batch: float  # requests an execution
+    seconds: float = 0.0  # that were measured
 
 
 class Request(NamedTuple):
@@ -39,14 +41,6 @@ class Request(NamedTuple):
 
 
 # -- what is sent
-
-
-def read_shape(text: str) -> tuple[str, list[int]]:
-    """The name and the shape in `x:1,3,224,224`; the name ends at the last colon. Raises InvalidInput."""
-    found = re.fullmatch(r"(.+):([0-9]{1,18}(?:,[0-9]{1,18})*)?", text, re.DOTALL)
-    if found is None:
-        raise InvalidInput(f"{text!r} is not an input's shape: write it as x:1,3,224,224.")
-    return found[1], [int(dim) for dim in (found[2] or "").split(",") if dim]
 
 
 def request_for(
@@ -203,6 +197,7 @@ def sample(ended: Sequence[tuple[int, int]], seconds: float, items: int) -> Samp
         p50_ms=_percentile(latencies, 0.50) / 1e6,
         p99_ms=_percentile(latencies, 0.99) / 1e6,
         mean_batch=len(ended) / sum(1 / max(1, requests) for _, requests in ended),
+        seconds=seconds,
     )
 
 

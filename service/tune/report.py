@@ -1,24 +1,18 @@
 """Chooses the best of the measured settings, and reports it."""
 
-import shlex
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from trtserve import text
-from trtserve.options.batching import AUTO, NEVER
-from trtserve.options.engine_options import EngineOptions
 from trtserve.tune.closed_loop import Sample
-from trtserve.tune.target import Asked, Setting, Target
+from trtserve.tune.target import Asked, Setting
 
-CHOSEN = {
-    "instances",
-    "max_batch_size",
-    "max_queue_delay_us",
-    "latency_target_us",
-    "preferred_batch_sizes",
-}
-"""Options that a setting decides, and is told with."""
 EQUAL = 0.02  # a difference in throughput below this share is noise
+
+
+Changes = Callable[[Setting], list[str]]
+"""The commands that give the engine a setting; none if it has that already."""
 
 
 class Row(NamedTuple):
@@ -32,14 +26,20 @@ def best(rows: Sequence[Row], latency_ms: float) -> Row | None:
 
     Of those that are equal but for noise: the highest concurrency, the fewest instances, the least delay.
     """
-    held: dict[Setting, Row] = {}
-    for row in rows:
-        before = held.get(row.setting)
-        if row.sample.p99_ms <= latency_ms and (before is None or row.concurrency > before.concurrency):
-            held[row.setting] = row
-    most = max((row.sample.throughput for row in held.values()), default=0.0)
-    equal = [row for row in held.values() if row.sample.throughput >= most * (1 - EQUAL)]
+    rows_held = held(rows, latency_ms).values()
+    most = max((row.sample.throughput for row in rows_held), default=0.0)
+    equal = [row for row in rows_held if row.sample.throughput >= most * (1 - EQUAL)]
     return min(equal, key=_preference, default=None)
+
+
+def held(rows: Sequence[Row], latency_ms: float) -> dict[Setting, Row]:
+    """Of each setting the row with the highest concurrency at which its p99 is in bounds."""
+    found: dict[Setting, Row] = {}
+    for row in rows:
+        before = found.get(row.setting)
+        if row.sample.p99_ms <= latency_ms and (before is None or row.concurrency > before.concurrency):
+            found[row.setting] = row
+    return found
 
 
 def _preference(row: Row) -> tuple[float, ...]:
@@ -50,7 +50,17 @@ def _preference(row: Row) -> tuple[float, ...]:
     return (-row.concurrency, setting.instances, waits, setting.max_batch_size, -row.sample.throughput)
 
 
-COLUMNS = ("instances", "max batch", "delay us", "concurrency", "items/s", "p50 ms", "p99 ms", "mean batch")
+COLUMNS = (
+    "instances",
+    "max batch",
+    "delay us",
+    "concurrency",
+    "items/s",
+    "p50 ms",
+    "p99 ms",
+    "mean batch",
+    "seconds",
+)
 
 
 def table(rows: Sequence[Row]) -> list[str]:
@@ -68,11 +78,23 @@ def _cells(row: Row) -> list[str]:
         f"{sample.p50_ms:.3f}",
         f"{sample.p99_ms:.3f}",
         f"{sample.mean_batch:.1f}",
+        f"{sample.seconds:.2f}",
     ]
 
 
-def advice(target: Target, rows: Sequence[Row], asked: Asked) -> list[str]:
-    """The best setting, and the commands that load the engine with it."""
+def fields(row: Row) -> dict[str, Any]:
+    """The row for programs; throughput in items a second."""
+    return {**asdict(row.setting), "concurrency": row.concurrency, **asdict(row.sample)}
+
+
+def line(row: Row) -> str:
+    """The row as a line below the names of the columns, without knowing the others."""
+    cells = zip(_cells(row), COLUMNS, strict=True)
+    return "  ".join(cell.rjust(len(column)) for cell, column in cells)
+
+
+def advice(rows: Sequence[Row], asked: Asked, changes: Changes) -> list[str]:
+    """The best setting, and the commands that give it to the engine."""
     chosen = best(rows, asked.latency_ms)
     if chosen is None:
         fastest = min(rows, key=lambda row: row.sample.p99_ms)
@@ -84,55 +106,7 @@ def advice(target: Target, rows: Sequence[Row], asked: Asked) -> list[str]:
         f"Best with a p99 within {asked.latency_ms:g} ms: {_cells(chosen)[4]} items/s at concurrency "
         f"{chosen.concurrency}, p99 {chosen.sample.p99_ms:.3f} ms, with"
     )
-    if target.in_store and chosen.setting == _stored(target):
-        return [
-            f"{told} {chosen.setting}.",
-            "The store has it with this setting already: nothing needs to change.",
-        ]
-    return [told, *commands(target, chosen.setting, asked)]
-
-
-def _stored(target: Target) -> Setting:
-    stored = target.stored.options
-    if stored.max_batch_size == 1 or stored.max_queue_delay_us == NEVER:
-        return Setting(stored.instances, 1, 0)
-    # Only a load knows what automatic batches are: no setting is the same.
-    most = 0 if stored.max_batch_size == AUTO else stored.max_batch_size
-    return Setting(stored.instances, most, stored.max_queue_delay_us)
-
-
-def commands(target: Target, setting: Setting, asked: Asked) -> list[str]:
-    """Commands to paste into a shell. An engine of a store must be removed first, with its plan."""
-    if not target.in_store:
-        return [_add_command(target, str(target.plan), setting, asked)]
-    copy = f"{target.name or target.stored.id}.plan"
-    others = sorted(set(target.names) - {target.name})
-    note = [f"# its other names go too, so add it again under each: {', '.join(others)}"] if others else []
-    return [
-        *note,
-        shlex.join(["cp", str(target.plan), copy]) + " &&",  # or else nothing is removed
-        shlex.join(["trtserve", "engines", "rm", str(target.stored.id)]) + " &&",
-        _add_command(target, copy, setting, asked),
-    ]
-
-
-def _add_command(target: Target, plan: str, setting: Setting, asked: Asked) -> str:
-    wanted = target.with_setting(setting, asked.latency_target_us, max(asked.concurrency))
-    options: dict[str, object] = {}
-    if target.name is not None:
-        options["name"] = target.name
-    if not target.format_told:
-        options["format"] = wanted.format
-    for option, value in wanted.options:
-        # as it was measured, also on a server that was started with other settings
-        if option not in CHOSEN and value != EngineOptions.model_fields[option].default:
-            options[option] = value
-    options |= {"instances": setting.instances, "max_batch_size": setting.max_batch_size}
-    if setting.max_batch_size > 1:
-        options["max_queue_delay_us"] = setting.max_queue_delay_us
-        if setting.max_queue_delay_us == AUTO:
-            options["latency_target_us"] = wanted.options.latency_target_us
-        if wanted.options.preferred_batch_sizes:
-            options["preferred_batch_sizes"] = wanted.options.preferred_batch_sizes
-    words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    return shlex.join(["trtserve", "engines", "add", plan, *words])
+    told_to = changes(chosen.setting)
+    if not told_to:
+        return [f"{told} {chosen.setting}.", "The engine has this setting already: nothing needs to change."]
+    return [told, *told_to]

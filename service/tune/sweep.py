@@ -1,60 +1,63 @@
-"""`trtserve tune`: measures settings of an engine on this machine, and says which is best.
+"""Which of many settings is best, found within a budget of time by successive halving.
 
-Batch options are options of a load, so each setting is an engine of its own. They are loaded in turn, one at
-a time, and again in every round, so that a temporary disturbance of the machine does not decide between them;
-an engine that loads slowly is measured for all rounds at once.
+All settings are measured for a short time, the best third of them again and for longer, and so on; the last
+few are measured in turn, three times, so that a temporary disturbance of the machine does not decide between
+them. Each round has the same share of the time. Batch options are options of a load, so each visit to a
+setting loads the engine: if that takes long, fewer settings are measured, once each.
+Source: Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization".
 """
 
+import math
 import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, Protocol
 
-from runtime_ext import EngineInfo, Error, Runtime, create_runtime
-from runtime_ext.backends import built_backends
-from trtserve.engines.seam_options import (
-    check_tensorrt_libraries,
-    load_options,
-    openvino_options,
-    tensorrt_options,
-)
-from trtserve.errors import TrtserveError, of_kind
-from trtserve.formats.backends import runtime_backend
-from trtserve.options.batching import read_dims
-from trtserve.plans.checks import explained
-from trtserve.settings import Settings
+from runtime_ext import Error
+from trtserve.errors import TrtserveError
 from trtserve.text import sentence
-from trtserve.tune.closed_loop import LEAD_IN, Clock, ClosedLoop, Request, Sample, read_shape, request_for
-from trtserve.tune.report import Row, advice, table
-from trtserve.tune.target import Asked, Setting, Target, find_target
+from trtserve.tune.bench import Bench
+from trtserve.tune.closed_loop import LEAD_IN, Clock, Sample
+from trtserve.tune.report import Row, best, held
+from trtserve.tune.target import Asked, Setting
+from trtserve.tune.watcher import Watcher
 
-ROUNDS = 3  # an odd number: the median is one of them
-WARM_UP = 0.25  # of a measurement's seconds, after each load
-COSTLY_LOAD = 0.25  # of a round's seconds
-
-Say = Callable[[str], None]
+FINALISTS = 3  # about so many settings are left for the last round
+KEPT = 3  # one of so many settings goes on to the next round
+VISITS = 3  # to each finalist: an odd number, so that the median is one of them
+LEAST_S = 0.02  # of a measurement
+LOADS = 0.5  # of the budget at most goes into loads
+HOPELESS = 2.0  # a p99 above so many times its bound: more requests at once need not be tried
 
 
 @dataclass
 class Outcome:
+    """What is known of a setting."""
+
     setting: Setting
-    samples: dict[int, list[Sample]] = field(default_factory=dict)  # by concurrency
-    rounds: int = 0  # that are complete
+    samples: dict[int, list[Sample]] = field(default_factory=dict)  # by concurrency; of its last round
+    rounds: dict[int, int] = field(default_factory=dict)  # by concurrency: the number of that round
     failure: str | None = None
+
+    def add(self, round: int, concurrency: int, sample: Sample) -> None:
+        """A later round is longer, so its samples take the place of those of an earlier one."""
+        if self.rounds.get(concurrency) != round:
+            self.samples[concurrency] = []
+            self.rounds[concurrency] = round
+        self.samples[concurrency].append(sample)
 
     def rows(self) -> list[Row]:
         return [Row(self.setting, number, median(samples)) for number, samples in self.samples.items()]
 
 
 def median(samples: Sequence[Sample]) -> Sample:
+    """`seconds` is not the median but all of them."""
     return Sample(
         throughput=statistics.median(sample.throughput for sample in samples),
         p50_ms=statistics.median(sample.p50_ms for sample in samples),
         p99_ms=statistics.median(sample.p99_ms for sample in samples),
         mean_batch=statistics.median(sample.mean_batch for sample in samples),
+        seconds=sum(sample.seconds for sample in samples),
     )
 
 
@@ -70,196 +73,154 @@ def choose_settings(asked: Asked, most_items: int | None) -> list[Setting]:
     return list(dict.fromkeys(settings))
 
 
-def most_items(info: EngineInfo, batch_dims: Mapping[str, int]) -> int | None:
-    """The largest batch that any profile accepts; None if they have no bound."""
-    bounds = []
-    for spec in info.inputs:
-        dim = batch_dims.get(spec.name, 0)
-        largest = [profile.max[dim] for profile in spec.profiles if dim < len(profile.max)]
-        if largest and min(largest) >= 0:
-            bounds.append(max(1, *largest))
-    return min(bounds, default=None)
+def round_sizes(settings: int) -> list[int]:
+    """How many settings each round has: 20 of them give 20, 7 and 3."""
+    sizes = [settings]
+    while sizes[-1] > FINALISTS + 1:
+        sizes.append(max(FINALISTS, math.ceil(sizes[-1] / KEPT)))
+    return sizes
+
+
+def spread(settings: Sequence[Setting], number: int) -> list[Setting]:
+    """So many of the settings, the first and the last among them, and evenly in between."""
+    if number >= len(settings):
+        return list(settings)
+    step = (len(settings) - 1) / max(1, number - 1)
+    return [settings[round(place * step)] for place in range(number)]
 
 
 # -- measuring
 
 
-class Bench(Protocol):
-    """Measures one setting after the other."""
-
-    def loaded(self, setting: Setting) -> AbstractContextManager[float]:
-        """Load the engine with the setting while the context is entered; yields the load's seconds."""
-
-    def measure(self, concurrency: int, seconds: float) -> Sample:
-        """Within loaded()."""
-
-
-class EngineBench:
-    """A Bench of a real engine. Its `request` must be set before it measures."""
-
-    def __init__(self, runtime: Runtime, target: Target, asked: Asked, clock: Clock) -> None:
-        self._runtime = runtime
-        self._target = target
-        self._asked = asked
-        self._clock = clock
-        self._loop: ClosedLoop | None = None
-        self.request: Request | None = None
-
-    @contextmanager
-    def loaded(self, setting: Setting) -> Iterator[float]:
-        began = self._clock()
-        info = self._load(setting)
-        try:
-            yield self._clock() - began
-        finally:
-            self._loop = None
-            self._runtime.unload(info.id, 0.0)
-
-    def measure(self, concurrency: int, seconds: float) -> Sample:
-        if self._loop is None:
-            assert self.request is not None
-            prepared = self._runtime.prepare(self._target.stored.id, self.request.tensors)
-            self._loop = ClosedLoop(self._runtime, prepared, self.request, self._clock)
-        return self._loop.measure(concurrency, seconds)
-
-    def examine(self, shapes: Sequence[str]) -> tuple[int | None, str | None]:
-        """Find the request to send. Returns most_items(), and why the engine cannot be batched if it cannot.
-
-        Raises the errors of a load, and InvalidInput for shapes that the engine does not accept.
-        """
-        id = self._target.stored.id
-        dims = read_dims(self._target.stored.options.batch_dims)
-        unbatched = Setting(min(self._asked.instances), 1, 0)
-        given = dict(map(read_shape, shapes))
-        reason = None
-        try:
-            info = self._load(Setting(unbatched.instances, max(self._asked.batch), 0))
-        except Error as failure:
-            if failure.kind != "InvalidInput" or max(self._asked.batch) == 1:
-                raise
-            info = self._load(unbatched)  # where this fails too, it was not for the batches
-            reason = str(failure)
-        try:
-            self.request = request_for(info, dims, given)
-            self._runtime.prepare(id, self.request.tensors)
-        finally:
-            self._runtime.unload(id, 0.0)
-        return (1 if reason else most_items(info, dims)), reason
-
-    def _load(self, setting: Setting) -> EngineInfo:
-        stored = self._target.with_setting(
-            setting, self._asked.latency_target_us, max(self._asked.concurrency)
-        )
-        plan = self._target.plan.absolute()
-        backend = runtime_backend(stored.backend, plan, self._runtime.backends())
-        return self._runtime.load(stored.id, str(plan), backend, load_options(stored.options))
-
-
 class Sweep:
-    """All settings, in rounds. What has been measured is in `outcomes` at any time, also after Ctrl-C."""
+    """One search. What has been measured is in `outcomes` at any time, also after Ctrl-C."""
 
-    def __init__(self, bench: Bench, settings: Sequence[Setting], asked: Asked, say: Say) -> None:
+    def __init__(
+        self, bench: Bench, settings: Sequence[Setting], asked: Asked, watcher: Watcher, clock: Clock
+    ) -> None:
         self._bench = bench
         self._asked = asked
-        self._say = say
-        self.outcomes = [Outcome(setting) for setting in settings]
+        self._levels = sorted(asked.concurrency)
+        self._watcher = watcher
+        self._clock = clock
+        self._told: tuple[Setting, int] | None = None  # the best row, as the watcher knows it
+        self._settings = list(settings)
+        self._began = self._until = 0.0
+        self.outcomes: list[Outcome] = []
+        self.finalists: list[Outcome] = []  # those to choose from
 
-    def run(self) -> None:
-        asked = self._asked
-        loads = len(self.outcomes) * ROUNDS
-        shares = loads * (len(asked.concurrency) * (1 + LEAD_IN) + WARM_UP)
-        self._say(
-            f"{len(self.outcomes)} setting{'s'[: len(self.outcomes) > 1]} at concurrency "
-            f"{', '.join(map(str, asked.concurrency))}, "
-            f"{ROUNDS} rounds of {asked.seconds:g} s: about "
-            f"{_duration(shares * asked.seconds)}, besides the loads."
+    def run(self, load_seconds: float, began: float) -> None:
+        """Search until the budget, which runs since `began`, is spent; `load_seconds`: a load's."""
+        self._began, self._until = began, began + self._asked.budget_s
+        sizes, visits = self._plan(load_seconds)
+        self.finalists = self.outcomes = [Outcome(setting) for setting in self._settings]
+        running = self.outcomes
+        for number, size in enumerate(sizes):
+            running = self._ranked(running)[:size] if number else running
+            is_last = number == len(sizes) - 1
+            times = visits if is_last else 1
+            ends = self._clock() + (self._until - self._clock()) / (len(sizes) - number)
+            if not self._round(number, [*running] * times, ends, f"{number + 1}/{len(sizes)}"):
+                break
+            self.finalists = running
+        left_out = sum(not outcome.samples and outcome.failure is None for outcome in self.outcomes)
+        if left_out:
+            self._watcher.say(
+                f"The time was over before {left_out} settings were measured: give a longer --budget."
+            )
+
+    def _plan(self, load_seconds: float) -> tuple[list[int], int]:
+        """The size of each round, and the visits to each setting in the last one."""
+        count, budget = len(self._settings), self._asked.budget_s
+        sizes = round_sizes(count)
+        loads = sum(sizes[:-1]) + VISITS * sizes[-1]
+        levels = ", ".join(map(str, self._levels))
+        if loads * load_seconds <= LOADS * budget:
+            told = ", then ".join(map(str, sizes))
+            self._watcher.say(f"{told} settings at concurrency {levels}, in {budget:g} s.")
+            return sizes, VISITS
+        fit = max(1, min(count, int(LOADS * budget / load_seconds)))
+        self._settings = spread(self._settings, fit)
+        also = f" of {count}" if fit < count else ""
+        self._watcher.say(
+            f"A load takes {load_seconds:.3g} s, so {fit}{also} settings are measured, once each, at "
+            f"concurrency {levels}, in {budget:g} s."
         )
-        for round in range(ROUNDS):
-            for number, outcome in enumerate(self.outcomes, 1):
-                if outcome.failure is None and outcome.rounds <= round:
-                    self._say(f"round {round + 1}/{ROUNDS}, {number}/{len(self.outcomes)}: {outcome.setting}")
-                    self._visit(outcome)
+        return [fit], 1
 
-    def _visit(self, outcome: Outcome) -> None:
-        """Measure one round of the setting, or all that are left if its load takes long."""
-        levels, seconds = self._asked.concurrency, self._asked.seconds
+    def _round(self, number: int, visits: Sequence[Outcome], ends: float, told: str) -> bool:
+        """Visit the settings in turn; False if the time was over before all were."""
+        for place, outcome in enumerate(visits):
+            if self._is_over():
+                return False
+            if outcome.failure is None:
+                share = (ends - self._clock()) / (len(visits) - place)
+                spent = (self._clock() - self._began) / self._asked.budget_s
+                self._watcher.visit(f"round {told}", outcome.setting, min(1.0, spent))
+                self._visit(number, outcome, share)
+        return True
+
+    def _visit(self, round: int, outcome: Outcome, share: float) -> None:
+        """Measure a setting at each concurrency, within `share` seconds."""
+        setting = outcome.setting
         try:
-            with self._bench.loaded(outcome.setting) as load_seconds:
-                self._bench.measure(max(levels), seconds * WARM_UP)  # what is made at the first executions
-                costly = load_seconds > COSTLY_LOAD * seconds * len(levels)
-                for _ in range(ROUNDS - outcome.rounds if costly else 1):
-                    for concurrency in levels:
-                        sample = self._bench.measure(concurrency, seconds)
-                        outcome.samples.setdefault(concurrency, []).append(sample)
-                    outcome.rounds += 1
+            with self._bench.loaded(setting) as load_seconds:
+                measured = (share - load_seconds) / (len(self._levels) * (1 + LEAD_IN))
+                for concurrency in self._levels:
+                    if self._is_over():
+                        return
+                    sample = self._bench.measure(concurrency, max(LEAST_S, measured))
+                    outcome.add(round, concurrency, sample)
+                    self._tell()
+                    if self._is_hopeless(setting, sample):
+                        return
         except (Error, TrtserveError) as failure:
             outcome.failure = sentence(str(failure))
-            self._say(outcome.failure)
+            self._watcher.say(f"{setting}: {outcome.failure}")
 
+    def _is_over(self) -> bool:
+        """The time is over; but something is measured in any case."""
+        return self._clock() >= self._until and any(outcome.samples for outcome in self.outcomes)
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    def _is_hopeless(self, setting: Setting, sample: Sample) -> bool:
+        """More requests at once take longer; except that a batch that is full does not wait for its delay."""
+        delay = setting.max_queue_delay_us
+        waits_ms = delay / 1000 if isinstance(delay, int) else self._asked.latency_ms
+        return sample.p99_ms > HOPELESS * self._asked.latency_ms + waits_ms
 
+    def _tell(self) -> None:
+        """Tell the watcher of the best row if it is another than before."""
+        chosen = best(self.rows(), self._asked.latency_ms)
+        if chosen is not None and (chosen.setting, chosen.concurrency) != self._told:
+            self._told = (chosen.setting, chosen.concurrency)
+            self._watcher.improved(chosen)
 
-# -- all of it
+    def rows(self) -> list[Row]:
+        return [row for outcome in self.outcomes for row in outcome.rows()]
 
+    def chosen_from(self) -> list[Row]:
+        """The rows of the settings that were measured longest; of all, if those have failed."""
+        for outcomes in (self.finalists, self.outcomes):
+            rows = [row for outcome in outcomes if outcome.failure is None for row in outcome.rows()]
+            if rows:
+                return rows
+        return []
 
-@dataclass(frozen=True)
-class Report:
-    lines: list[str]
-    complete: bool  # False: stopped with Ctrl-C
+    def failures(self) -> Iterator[str]:
+        for outcome in self.outcomes:
+            if outcome.failure is not None:
+                yield f"{outcome.setting}: {outcome.failure}"
 
+    def _ranked(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """From best to worst: by throughput within the bound of the latency, then by latency."""
 
-def run(ref: str, asked: Mapping[str, Any], settings: Settings, say: Say) -> Report:
-    """tune() with a runtime of its own, which TensorRT's settings apply to; `asked` is of Asked."""
-    tensorrt = tensorrt_options(settings)
-    check_tensorrt_libraries(tensorrt, built_backends())
-    runtime = create_runtime(tensorrt=tensorrt, openvino=openvino_options(settings))
-    try:
-        return tune(ref, Asked(**asked), settings, runtime=runtime, say=say)
-    finally:
-        runtime.close()
+        def worth(outcome: Outcome) -> tuple[int, float]:
+            rows = outcome.rows()
+            if outcome.failure is not None or not rows:
+                return -1, 0.0
+            within = held(rows, self._asked.latency_ms)
+            if within:
+                return 1, within[outcome.setting].sample.throughput
+            return 0, -min(row.sample.p99_ms for row in rows)
 
-
-def tune(
-    ref: str,
-    asked: Asked,
-    settings: Settings,
-    *,
-    runtime: Runtime,
-    say: Say,
-    clock: Clock = time.perf_counter,
-) -> Report:
-    """Measure the plan or the stored engine that `ref` stands for.
-
-    Raises TrtserveError if there is nothing to measure.
-    """
-    target = find_target(ref, settings, runtime, asked.format)
-    bench = EngineBench(runtime, target, asked, clock)
-    try:
-        limit, reason = bench.examine(asked.shapes)
-    except Error as failure:
-        told = explained(runtime, target.stored.backend, target.plan, failure)
-        raise of_kind(told.kind, f"{target.plan} cannot be measured: {str(told).rstrip('.')}.") from failure
-    sweep = Sweep(bench, choose_settings(asked, limit), asked, say)
-    try:
-        sweep.run()
-        complete = True
-    except KeyboardInterrupt:
-        complete = False
-    rows = [row for outcome in sweep.outcomes for row in outcome.rows()]
-    failures = [f"{o.setting}: {o.failure}" for o in sweep.outcomes if o.failure is not None]
-    if complete and len(failures) == len(sweep.outcomes):
-        raise of_kind("ExecutionFailed", f"No setting could be measured. {failures[0]}")
-    lines = [*table(rows), ""]
-    if reason is not None:
-        lines += [f"Measured without batches only: {reason.rstrip('.')}.", ""]
-    elif limit is not None and limit < max(asked.batch):
-        lines += [f"The engine takes {limit} items at most: larger batches were left out.", ""]
-    lines += [*failures, ""] if failures else []
-    if complete:
-        whole = [row for o in sweep.outcomes if o.failure is None for row in o.rows()]
-        lines += advice(target, whole, asked)
-    else:
-        lines.append("Stopped before the end.")
-    return Report(lines, complete)
+        return sorted(outcomes, key=worth, reverse=True)

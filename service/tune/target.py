@@ -51,7 +51,7 @@ class Asked:
 
     latency_ms: float
     concurrency: Sequence[int]
-    seconds: float  # of one measurement
+    budget_s: float  # for all of it
     instances: Sequence[int]
     batch: Sequence[int]
     delay_us: Sequence[Delay]

@@ -10,6 +10,8 @@ from typing import Any, Self, cast
 
 import httpx
 
+from tests.waiting import wait_until
+
 ALERTS = Path(__file__).parents[2] / "deploy" / "alerts.yml"
 BINARY = shutil.which("prometheus")
 HANGS_AFTER_S = 60  # only to end a test that would never end
@@ -34,7 +36,7 @@ class Prometheus:
                 }
             ],
         }
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._client = httpx.Client()
 
     def __enter__(self) -> Self:
@@ -43,17 +45,25 @@ class Prometheus:
         config = self._folder / "prometheus.yml"
         config.write_text(json.dumps(self._config))  # JSON is YAML
         command = [BINARY, f"--config.file={config}", f"--storage.tsdb.path={self._folder / 'data'}"]
-        self._process = subprocess.Popen(
-            [*command, "--web.listen-address=127.0.0.1:0"], stderr=subprocess.PIPE, text=True
-        )
-        assert self._process.stderr is not None
-        said = []
-        for line in self._process.stderr:
-            said.append(line)
-            if listening := re.search(r'msg="Listening on" address=(127\.0\.0\.1:\d+)', line):
-                self._client = httpx.Client(base_url=f"http://{listening[1]}", timeout=HANGS_AFTER_S)
-                return self
-        raise AssertionError("Prometheus did not start:\n" + "".join(said))
+        with self._log.open("w") as log:  # not a pipe: one that nobody reads would stop it once it is full
+            self._process = subprocess.Popen([*command, "--web.listen-address=127.0.0.1:0"], stderr=log)
+        wait_until(lambda: self._address() is not None or self._has_ended(), "Prometheus")
+        address = self._address()
+        assert address is not None, f"Prometheus did not start:\n{self._log.read_text()}"
+        self._client = httpx.Client(base_url=f"http://{address}", timeout=HANGS_AFTER_S)
+        return self
+
+    def _address(self) -> str | None:
+        """Where it listens, once it says so."""
+        listening = re.search(r'msg="Listening on" address=(127\.0\.0\.1:\d+)\b.*\n', self._log.read_text())
+        return listening and listening[1]
+
+    def _has_ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "log"
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
@@ -61,7 +71,7 @@ class Prometheus:
         self._client.close()
         assert self._process is not None
         self._process.terminate()
-        self._process.communicate(timeout=HANGS_AFTER_S)  # reads what it says meanwhile
+        self._process.wait(HANGS_AFTER_S)
 
     def query(self, expr: str) -> list[tuple[dict[str, str], float]]:
         """The series that an expression has now, with their values."""
@@ -83,6 +93,9 @@ class Prometheus:
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def _get(self, what: str, **parameters: str | float) -> dict[str, Any]:
-        answer = self._client.get(f"/api/v1/{what}", params=parameters)
+        try:
+            answer = self._client.get(f"/api/v1/{what}", params=parameters)
+        except httpx.TransportError as failure:
+            raise AssertionError(f"{failure}; Prometheus says:\n{self._log.read_text()}") from failure
         assert answer.status_code == 200, f"{parameters}: {answer.text}"
         return cast("dict[str, Any]", answer.json()["data"])

@@ -2,8 +2,7 @@
 
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -15,7 +14,8 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from runtime_ext import GRPC_SESSION
-from tests.e2e.grpc_calls import only_output, raw
+from tests.e2e.grpc_calls import raw
+from tests.e2e.load import Load
 from tests.e2e.server import HANGS_AFTER_S, Server
 from tests.seam.models import doubling, scaling
 from tests.waiting import wait_until
@@ -30,92 +30,8 @@ if "_TRTSERVE_INHERITED" in os.environ and os.path.exists(os.environ["GATE"]):
         os._exit(7)
 """
 OWN = ("--grpc-server", "auto")  # also where other tests have grpc.aio: it cannot hand over
-EACH = 40  # answers of each client that a phase lasts for
 
 pytestmark = pytest.mark.skipif(not GRPC_SESSION, reason="grpc.aio cannot hand its socket over")
-
-
-class Client(threading.Thread):
-    """Asks all the time, and keeps what went wrong."""
-
-    def __init__(self, ask: Callable[[], object]) -> None:
-        super().__init__()
-        self._ask = ask
-        self._over = threading.Event()
-        self.answers, self.wrong = 0, []
-
-    def run(self) -> None:
-        while not self._over.is_set():
-            try:
-                given = self._ask()
-            except Exception as failure:
-                self.wrong.append(failure)
-                return
-            if given != [2, 4, 6, 8]:
-                self.wrong.append(given)
-            self.answers += 1
-
-    def end(self) -> None:
-        self._over.set()
-        self.join(HANGS_AFTER_S)
-
-
-class Load:
-    """Clients over HTTP and gRPC, that keep their connections or open one for each request."""
-
-    def __init__(self, server: Server) -> None:
-        self._url, self._address = str(server.client.base_url), server.grpc_address
-        self._kept = [httpx.Client(base_url=self._url, timeout=HANGS_AFTER_S) for _ in range(3)]
-        self._channel = grpc.insecure_channel(self._address)
-        asks = [lambda client=client: self._over_http(client, "/engines/net/infer") for client in self._kept]
-        asks += [
-            self._over_new_http,
-            self._over_new_http,
-            self._over_grpc,
-            self._over_grpc,
-            self._over_new_grpc,
-        ]
-        asks += [lambda: self._over_http(self._kept[0], "/v2/models/net/infer")]
-        self.clients = [Client(ask) for ask in asks]
-        for client in self.clients:
-            client.start()
-
-    def _over_http(self, client: httpx.Client, path: str) -> object:
-        answer = client.post(path, json=BODY)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["outputs"][0]["data"]
-
-    def _over_new_http(self) -> object:
-        with httpx.Client(base_url=self._url, timeout=HANGS_AFTER_S) as client:
-            return self._over_http(client, "/engines/net/infer")
-
-    def _call(self, channel: grpc.Channel) -> object:
-        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        return only_output(stub.ModelInfer(raw("net", X), timeout=HANGS_AFTER_S))[0].tolist()
-
-    def _over_grpc(self) -> object:
-        return self._call(self._channel)
-
-    def _over_new_grpc(self) -> object:
-        with grpc.insecure_channel(self._address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-            return self._call(channel)
-
-    def go_on(self) -> None:
-        """Return once each client has had some more answers."""
-        for client in self.clients:
-            before = client.answers
-            wait_until(
-                lambda client=client, before=before: client.answers >= before + EACH or bool(client.wrong),
-                "answers",
-            )
-
-    def end(self) -> None:
-        for client in self.clients:
-            client.end()
-        for kept in self._kept:
-            kept.close()
-        self._channel.close()
-        assert [client.wrong for client in self.clients] == [[]] * len(self.clients)
 
 
 def owner(server: Server) -> int:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
-from runtime_ext import Error
+from runtime_ext import BESIDE, Error
 from tests.fakes.values import (
     INFER_NS,
     INPUT_NS,
@@ -65,10 +65,11 @@ def times_of(waiting: "Waiting") -> tuple[int, int, int, int, int, int]:
 @dataclass
 class Waiting:
     ticket: int
-    engine: int
+    engine: int  # its place
     inputs: Sequence[Input]
     priority: int = NORMAL
     arrival_ns: int = 0
+    name: str = ""  # by which the client called the engine
 
 
 class FakeRuntime:
@@ -115,12 +116,13 @@ class FakeRuntime:
         self.unloading: list[int] = []  # engines whose unload has begun
         self.unloads: list[tuple[int, float]] = []  # unloads that have ended, in order
         self.cancelled: list[int] = []
+        self.takers: dict[int, EngineInfo] = {}  # by ticket, the engine that accepted the request
         self.timeouts: list[int | None] = []
         self.priorities: list[int] = []
-        self.closed = self.holds_short = False
+        self.closed = self.holds_short = self._held = False
         self._backends = list(backends)
         self._lock = threading.Lock()
-        self._engines: dict[int, EngineInfo] = {}
+        self._engines: dict[int, EngineInfo] = {}  # by place: the ID, and beside one that serves with BESIDE
         self._stats: dict[int, EngineStats] = {}
         self._former: dict[int, EngineStats] = {}  # of engines that were unloaded with keep_counts
         self._uses = 0  # loads and submits
@@ -128,7 +130,6 @@ class FakeRuntime:
         self._waiting: dict[int, Waiting] = {}
         self._completions: list[Completion] = []
         self._next_ticket = 1
-        self._held = False
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def end(self) -> None:
@@ -214,7 +215,7 @@ class FakeRuntime:
                 raise error("NotFound", f"Engine {id} calls engine {missing[0]}, which is not loaded.")
             devices = self._place(options.device)
             info = EngineInfo(
-                id=id,
+                id=id & ~BESIDE,
                 name=options.name,
                 backend=backend,
                 device=",".join(devices),
@@ -226,6 +227,8 @@ class FakeRuntime:
                 uses=uses,
             )
             self._engines[id] = info
+            if id & BESIDE:
+                return info
             former = self._former.pop(id, None)
             self._stats[id] = former or EngineStats(id, options.name, info.instances)
             self._stats[id].instances = info.instances
@@ -281,18 +284,30 @@ class FakeRuntime:
             self.unloads.append((id, drain_seconds))
             del self._engines[id]
             del self.leases[id]
-            stats = self._stats.pop(id)
-            if keep_counts:
+            stats = self._stats.pop(id, None)
+            if keep_counts and stats is not None:
                 stats.instances = 0
                 self._former[id] = stats
         for waiting in [w for w in self._waiting.values() if w.engine == id]:
             self._complete(waiting, Completion(waiting.ticket, "Unavailable", f"Engine {id} was unloaded."))
 
+    def exchange(self, id: int) -> None:
+        engine, other = self.engine(id), self.engine(id | BESIDE)
+        with self._lock:
+            self._engines[id], self._engines[id | BESIDE] = other, engine
+            self._stats[id].instances = other.instances
+            if id | BESIDE in self.memory_bytes:
+                self.memory_bytes[id] = self.memory_bytes.pop(id | BESIDE)
+            for waiting in self._waiting.values():
+                if waiting.engine & ~BESIDE == id:
+                    waiting.engine ^= BESIDE
+
     def forget(self, id: int) -> None:
         self._former.pop(id, None)
 
     def memory(self, id: int) -> dict[str, dict[str, int]]:
-        weights = self.memory_bytes.get(id, MEMORY_BYTES) - CONTEXT_BYTES
+        bytes = self.memory_bytes.get(id & ~BESIDE, MEMORY_BYTES)
+        weights = self.memory_bytes.get(id, bytes) - CONTEXT_BYTES
         return {device: {"weights": weights, "contexts": CONTEXT_BYTES} for device in self.engine(id).devices}
 
     def device_memory(self, device: str) -> tuple[int, int] | None:
@@ -327,12 +342,12 @@ class FakeRuntime:
         with open(fd, "wb", closefd=False) as file:
             file.write(self.module_bytes(id) + b" with " + Path(plan).read_bytes())
 
-    def prepare(self, id: int, tensors: Sequence[Tensor]) -> Prepared:
+    def prepare(self, id: int, tensors: Sequence[Tensor], name: str = "") -> Prepared:
         expected = {spec.name for spec in self.engine(id).inputs}
         if {name for name, *_ in tensors} != expected:
-            self._stats[id].count("InvalidInput")
+            self._stats[id].called(name).count("InvalidInput")
             raise error("InvalidInput", f"The inputs of engine {id} are {', '.join(sorted(expected))}.")
-        return Prepared(id, tuple(tensors))
+        return Prepared(id, tuple(tensors), name)
 
     def submit(
         self,
@@ -347,9 +362,9 @@ class FakeRuntime:
         inputs = prepared.inputs(data, offset)
         id = prepared.engine
         info = self.engine(id)
-        self.prepare(id, prepared.tensors)  # again: the ID may have been reloaded since
+        self.prepare(id, prepared.tensors, prepared.name)  # again: the ID may have been reloaded since
         if self._stats[id].queue_depth >= info.max_queue_size:
-            self._stats[id].count("QueueFull")
+            self._stats[id].called(prepared.name).count("QueueFull")
             sentence = f"The queue of engine {id} is full ({info.max_queue_size} requests)."
             raise error("QueueFull", sentence, self.retry_after)
         self._use(id)
@@ -358,8 +373,9 @@ class FakeRuntime:
         with self._lock:
             ticket = self._next_ticket
             self._next_ticket += 1
-        waiting = Waiting(ticket, id, inputs, priority, time.monotonic_ns())
+        waiting = Waiting(ticket, id, inputs, priority, time.monotonic_ns(), prepared.name)
         self._waiting[ticket] = waiting
+        self.takers[ticket] = info
         self._stats[id].queue_depth += 1
         if not self._held:
             self._run(waiting)
@@ -395,7 +411,8 @@ class FakeRuntime:
         return []
 
     def stats(self) -> list[EngineStats]:
-        return [*self._stats.values(), *self._former.values()]
+        engines = [*self._stats.values(), *self._former.values()]
+        return [each for stats in engines for each in (stats, *stats.others.values())]
 
     def condition(self, id: int) -> Condition:
         if id in self.conditions:
@@ -449,10 +466,10 @@ class FakeRuntime:
 
     def _complete(self, waiting: Waiting, completion: Completion) -> None:
         del self._waiting[waiting.ticket]
-        stats = self._stats.get(waiting.engine)
+        stats = self._stats.get(waiting.engine & ~BESIDE)
         if stats is not None:
             stats.queue_depth -= 1
-            stats.count(completion.kind)
+            stats.called(waiting.name).count(completion.kind)
         with self._lock:
             self._completions.append(completion)
         os.eventfd_write(self._fd, 1)

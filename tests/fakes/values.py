@@ -212,6 +212,13 @@ class EngineStats:
     failed_executions: int = 0
     undivided_batches: int = 0
     executions_stuck: int = 0
+    is_own: bool = True
+    others: dict[str, EngineStats] = field(default_factory=dict)  # by the names that it was called by
+
+    def called(self, name: str) -> EngineStats:
+        if name in {"", self.name}:
+            return self
+        return self.others.setdefault(name, EngineStats(self.id, name, 0, is_own=False))
 
     def count(self, kind: str | None) -> None:
         outcome = kind or "Success"
@@ -260,6 +267,7 @@ Input = tuple[str, str, Sequence[int], object]
 class Prepared:
     engine: int
     tensors: tuple[Tensor, ...]  # in the order of prepare()
+    name: str = ""
 
     def inputs(self, data: object, offset: int) -> list[Input]:
         """Return the tensors with their data: a tuple of buffers, or one buffer that holds them

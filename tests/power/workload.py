@@ -149,7 +149,7 @@ class Workload:
         name, known = self.chance.choice(sorted(self.store.names().items()))
         number, id = self.chance.choice(sorted(known.versions.items()))
         (engine,) = (engine for engine in self.engines() if engine.id == id)
-        self.store.forget_version(name, number)
+        self.store.forget_version(name, number, id)
         if id not in {engine.id for engine in self.engines()}:
             self.store.delete_plan(engine)
         self.note()

@@ -66,6 +66,11 @@ class GatedEngine:
             self.wait_for(1)
         return tickets
 
+    def occupy_with(self, ticket: int) -> int:
+        """Wait until the request of this ticket, submitted by the test, keeps an instance busy."""
+        self.wait_for(1)
+        return ticket
+
     def wait_for(self, executions: int) -> None:
         """Wait until this many more executions have begun."""
         self._arrivals += executions

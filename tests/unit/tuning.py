@@ -9,7 +9,7 @@ from trtserve.cli.main import main
 from trtserve.tune.target import Asked, Setting, Target
 
 ASKED = Asked(
-    latency_ms=10.0, concurrency=[1, 8], seconds=1.0, instances=[1, 2], batch=[1, 4], delay_us=[0, "auto"]
+    latency_ms=10.0, concurrency=[1, 8], budget_s=60.0, instances=[1, 2], batch=[1, 4], delay_us=[0, "auto"]
 )
 STORED = stored_engine(
     id=7,

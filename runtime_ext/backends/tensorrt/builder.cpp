@@ -12,6 +12,7 @@
 #include "backends/tensorrt/build_profiles.h"
 #include "backends/tensorrt/builder_generation.h"
 #include "backends/tensorrt/builder_library.h"
+#include "backends/tensorrt/onnx_ignored.h"
 #include "backends/tensorrt/onnx_model.h"
 #include "backends/tensorrt/onnx_parser.h"
 #include "backends/tensorrt/precision.h"
@@ -40,6 +41,7 @@ class PlanBuilder {
         timing_cache_(options.timing_cache, version_) {
     log_.clear();
     check_external_data(model_.bytes(), model, options.external_data);
+    check_nothing_is_ignored(model_.bytes(), version_);
     create_builder(place.plugins);
     network_.reset(generation::create_network(*builder_, precision_));
     if (!network_) fail_to_start();

@@ -15,6 +15,7 @@ from trtserve.errors import InvalidInput, TrtserveError, UnsupportedMedia
 from trtserve.failures import tell
 from trtserve.http import bodies
 from trtserve.http.content_coding import check_plain
+from trtserve.http.options_patch import patch_body, read_patch
 from trtserve.http.prefer import RESPOND_ASYNC, prefers_async
 from trtserve.http.schemas import EngineList, EngineModel
 from trtserve.http.upload_query import UploadQuery
@@ -38,6 +39,7 @@ After = Annotated[
     int, Query(ge=0, le=LAST_CURSOR, description="Where a page begins: only from the `next` of another.")
 ]
 SEND_THE_FILE = "Send the file as it is: curl -T FILE, or curl --data-binary @FILE."
+PREFER = "`respond-async`: do not wait until it is done; with `wait=N` beside it, wait N seconds at most."
 OCTETS = {"type": "string", "format": "binary"}
 PLAN_BODY = {
     "required": True,
@@ -67,8 +69,7 @@ async def upload(
     prefer: Annotated[
         str | None,
         Header(
-            description="`respond-async`: do not wait for the build of a plan; with `wait=N` beside it, wait "
-            "N seconds at most.",
+            description=PREFER,
             examples=[RESPOND_ASYNC, f"{RESPOND_ASYNC}, wait=10"],
         ),
     ] = None,
@@ -83,6 +84,49 @@ async def upload(
     resolved = await receive(request, response, query)
     response.headers["Location"] = f"/engines/{resolved.engine.id}"
     return shown(services_for(request), resolved)
+
+
+@router.patch(
+    "/engines/{ref}",
+    response_description="The engine, which has these options now.",
+    responses={
+        202: {
+            "model": EngineModel,
+            "description": "Only with `Prefer: respond-async`: it is being changed; `change` says how far "
+            "that is.",
+        }
+    },
+    openapi_extra={"requestBody": patch_body()},
+)
+async def change_options(
+    request: Request,
+    response: Response,
+    ref: str,
+    in_place: Annotated[
+        bool,
+        Query(description="Load it only once it is unloaded: needs no memory for two, but refuses requests."),
+    ] = False,
+    prefer: Annotated[str | None, Header(description=PREFER, examples=[RESPOND_ASYNC])] = None,
+) -> EngineModel:
+    """Give an engine other options, while it serves.
+
+    It is loaded with them beside the one that serves; once it is READY, requests move over, and the former
+    one ends what it has accepted. No request is refused. If it cannot be loaded, the former one serves on,
+    and the answer says why. An engine that is DORMANT or UNLOADED has the options from its next load on. A
+    name stands for the engine of its current version; other names of that engine see the change too.
+    """
+    services = services_for(request)
+    registry = services.registry
+    given = await bodies.json_object(request)
+    options = read_patch(given, registry.resolve(ref).engine, services.settings)
+    resolved, done = await registry.change(
+        ref, options, in_place=in_place, wait_s=prefers_async(request.headers)
+    )
+    if not done:
+        response.status_code = 202
+        response.headers["Preference-Applied"] = RESPOND_ASYNC
+        response.headers["Location"] = f"/engines/{resolved.engine.id}"
+    return shown(services, resolved)
 
 
 @router.put("/engines", status_code=201, openapi_extra={"requestBody": PLAN_BODY})

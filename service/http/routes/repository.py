@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request
 
 from trtserve.errors import InvalidInput
 from trtserve.http.bodies import json_object
-from trtserve.oip import repository
 from trtserve.services import services_for
 from trtserve.text import shown
 
@@ -32,7 +31,7 @@ async def index(request: Request) -> list[dict[str, str]]:
     ready = asked.get("ready", False)
     if not isinstance(ready, bool):
         raise InvalidInput(f"The field 'ready' is {shown(ready)}; it is true or false.")
-    return repository.index(services_for(request).registry, ready)
+    return await services_for(request).repository.index(ready)
 
 
 @router.post(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from runtime_ext import GrpcMessage
 from trtserve.errors import Cancelled, DeadlineExceeded, TooLarge
 from trtserve.rpc import response, status
-from trtserve.rpc.fast.inferring import Inferring, Shared
+from trtserve.rpc.fast.inferring import CallHead, Inferring, Shared
 from trtserve.rpc.fast.link import Link
 from trtserve.rpc.streams import stream_stopping
-from trtserve.telemetry.asked import REQUEST_ID, Asked, request_id
+from trtserve.telemetry.asked import REQUEST_ID, request_id
 
 if TYPE_CHECKING:
     from trtserve.inference.patience import Patience
@@ -54,17 +54,8 @@ class UnaryInfer(Inferring, OpenCall):
 
     __slots__ = ("_link", "_patience", "_stream")
 
-    def __init__(
-        self,
-        link: Link,
-        stream: int,
-        shared: Shared,
-        deadline_ns: int | None,
-        *,
-        authorization: bytes | None = None,
-        asked: Asked | None = None,
-    ) -> None:
-        super().__init__(shared, deadline_ns, authorization, asked)
+    def __init__(self, link: Link, stream: int, shared: Shared, head: CallHead) -> None:
+        super().__init__(shared, head)
         self._link = link
         self._stream = stream
         self._patience: Patience | None = None  # for an answer that is not sent, once it was looked at
@@ -127,15 +118,8 @@ class StreamedInfer(Inferring):
 
     of_stream = True
 
-    def __init__(
-        self,
-        stream: "StreamInfer",
-        shared: Shared,
-        deadline_ns: int | None,
-        authorization: bytes | None,
-        asked: Asked | None,
-    ) -> None:
-        super().__init__(shared, deadline_ns, authorization, asked)
+    def __init__(self, stream: "StreamInfer", shared: Shared, head: CallHead) -> None:
+        super().__init__(shared, head)
         self._stream = stream
 
     def ended(self) -> None:
@@ -145,22 +129,11 @@ class StreamedInfer(Inferring):
 class StreamInfer(OpenCall):
     """A ModelStreamInfer: its requests are answered in their order, and each starts as soon as it arrives."""
 
-    def __init__(
-        self,
-        link: Link,
-        stream: int,
-        shared: Shared,
-        deadline_ns: int | None,
-        *,
-        authorization: bytes | None = None,
-        asked: Asked | None = None,
-    ) -> None:
+    def __init__(self, link: Link, stream: int, shared: Shared, head: CallHead) -> None:
         self._link = link
         self._stream = stream
-        self._authorization = authorization
-        self._asks = asked
         self._shared = shared
-        self._deadline_ns = deadline_ns
+        self._head = head
         self._asked: deque[StreamedInfer] = deque()  # not answered
         self._unsent: deque[StreamedInfer] = deque()  # answered, and not with the system
         self._patience: Patience | None = None  # for the first of these, once it was looked at
@@ -174,7 +147,7 @@ class StreamInfer(OpenCall):
         one.start(message, self._link.coding(self._stream, message))
 
     def _begun(self) -> StreamedInfer:
-        one = StreamedInfer(self, self._shared, self._deadline_ns, self._authorization, self._asks)
+        one = StreamedInfer(self, self._shared, self._head)
         self._asked.append(one)
         return one
 
@@ -245,7 +218,8 @@ class StreamInfer(OpenCall):
     def _end_if_answered(self) -> None:
         if self.last and not self._asked:
             if self._failure is None:
-                id = None if self._asks is None else request_id(self._asks[REQUEST_ID])
+                asked = self._head.asked
+                id = None if asked is None else request_id(asked[REQUEST_ID])
                 self._link.session.finish(self._stream, metadata=[] if id is None else [("x-request-id", id)])
             else:
                 self._link.refuse(self._stream, self._failure)

@@ -26,6 +26,7 @@ from trtserve.rpc.delivery import TAKEN_BYTES_S
 from trtserve.rpc.fast.calls import OpenCall, StreamInfer, UnaryInfer
 from trtserve.rpc.fast.coding import too_large
 from trtserve.rpc.fast.handled import NO_MESSAGE
+from trtserve.rpc.fast.inferring import CallHead
 from trtserve.tls.door import address_of
 
 if TYPE_CHECKING:
@@ -135,9 +136,8 @@ class Connection(asyncio.BufferedProtocol):
                     self.refuse(stream, stopping())
                     continue
                 authorization = self._admitted.pop(stream) if guarded else None
-                call = calls[stream] = UnaryInfer(
-                    self, stream, self._shared, deadline_ns, authorization=authorization, asked=asked
-                )
+                head = CallHead(deadline_ns, authorization, asked)
+                call = calls[stream] = UnaryInfer(self, stream, self._shared, head)
                 call.message(payload)
             elif kind == MESSAGE:
                 if stream in calls:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 
@@ -63,6 +63,14 @@ class Shared:
         self.known = KnownRequests()
 
 
+class CallHead(NamedTuple):
+    """What the head of an inference's call says besides its method."""
+
+    deadline_ns: int | None  # by the monotonic clock
+    authorization: bytes | None
+    asked: Asked | None  # what it asks for besides the answer
+
+
 class Inferring(ABC):
     """One inference. Its bytes count as in flight until close(). Belongs to the event loop.
 
@@ -87,18 +95,9 @@ class Inferring(ABC):
         "told",
     )
 
-    def __init__(
-        self,
-        shared: Shared,
-        deadline_ns: int | None,
-        authorization: bytes | None,
-        asked: Asked | None = None,
-    ) -> None:
-        """`deadline_ns` by the monotonic clock; `authorization`: the call's header; `asked`: what its headers
-        ask for besides the answer."""
+    def __init__(self, shared: Shared, head: CallHead) -> None:
         self._shared = shared
-        self._authorization = authorization
-        self._deadline_ns = deadline_ns
+        self._deadline_ns, self._authorization, asked = head
         self._message: GrpcMessage | None = None
         self._known: Known | None = None
         self._call: Call | None = None  # submitted, and not ended

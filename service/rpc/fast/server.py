@@ -16,7 +16,7 @@ from trtserve.rpc import status
 from trtserve.rpc.fast.calls import OpenCall, StreamInfer
 from trtserve.rpc.fast.connection import Connection
 from trtserve.rpc.fast.handled import HandledCall
-from trtserve.rpc.fast.inferring import Shared
+from trtserve.rpc.fast.inferring import CallHead, Shared
 from trtserve.rpc.infer import Infer
 from trtserve.rpc.streams import STREAM_DEPTH, STREAM_INFER, stream_stopping
 from trtserve.services import Services
@@ -190,9 +190,8 @@ class FastServer:
             if self.stopping:
                 connection.refuse(stream, stream_stopping())
                 return None
-            return StreamInfer(
-                connection, stream, self.shared, deadline_ns, authorization=authorization, asked=asked
-            )
+            head = CallHead(deadline_ns, authorization, asked)
+            return StreamInfer(connection, stream, self.shared, head)
         if self.stopping:
             connection.refuse(stream, stopping())
             return None

@@ -32,14 +32,14 @@ def test_an_engine_is_unloaded_and_loaded(page: Page, server: Server, plan: byte
     expect(page.get_by_role("heading", level=1)).to_contain_text("READY")
 
 
-def test_an_engine_is_loaded_with_other_options(page: Page, server: Server, plan: bytes) -> None:
+def test_an_engine_is_given_other_options(page: Page, server: Server, plan: bytes) -> None:
     id = upload(server, plan, "net", max_queue_size="9", instances="1")
     manage(page, id)
-    page.get_by_text("Load with other options").click()
+    page.get_by_text("Change options").click()
     queue = page.get_by_label("max_queue_size")
     expect(queue).to_have_attribute("placeholder", "default: 9")
     page.get_by_label("instances").fill("2")
-    page.get_by_role("button", name="Load with these options").click()
+    page.get_by_role("button", name="Run with these options").click()
     expect(page.get_by_text("It runs with these options.")).to_be_visible()
     engine = server.client.get(f"/engines/{id}").json()
     assert (engine["instances"], engine["max_queue_size"]) == (2, 9)
@@ -49,9 +49,9 @@ def test_options_that_cannot_be_are_refused_with_the_servers_reason(
     page: Page, server: Server, plan: bytes
 ) -> None:
     manage(page, upload(server, plan, "net"))
-    page.get_by_text("Load with other options").click()
+    page.get_by_text("Change options").click()
     page.get_by_label("instances").fill("many")
-    page.get_by_role("button", name="Load with these options").click()
+    page.get_by_role("button", name="Run with these options").click()
     expect(page.get_by_role("alert")).to_contain_text("is 'many'")
 
 

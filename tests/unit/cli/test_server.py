@@ -18,6 +18,13 @@ def test_lists_are_json_for_programs(url: str, plan: Path) -> None:
     assert json.loads(trtserve("names", "set", "net", "1", "--json", "--server", url).stdout) == name
 
 
+def test_an_engine_that_names_share_is_listed_with_all_of_them(url: str, plan: Path) -> None:
+    for name in ("net", "alias"):
+        trtserve("engines", "add", plan, "--name", name, "--server", url)
+    _, row = trtserve("engines", "ls", "--server", url).stdout.splitlines()
+    assert "alias, net  1, 1" in row
+
+
 def test_a_model_is_unloaded_loaded_and_reloaded(url: str, plan: Path) -> None:
     trtserve("engines", "add", plan, "--name", "net", "--server", url)
 
@@ -30,6 +37,19 @@ def test_a_model_is_unloaded_loaded_and_reloaded(url: str, plan: Path) -> None:
     assert state() == "READY"
     assert trtserve("reload", "net", "--server", url).stdout == "Loaded net again.\n"
     assert state() == "READY"
+
+
+def test_options_are_set_while_the_engine_serves(url: str, plan: Path) -> None:
+    trtserve("engines", "add", plan, "--name", "net", "--instances", "2", "--server", url)
+    told = trtserve(
+        "engines", "set", "net", "--max-queue-size", "9", "--default", "instances", "--server", url
+    )
+    assert told.stdout.endswith(" is READY, with max_queue_size, instances as asked for.\n")
+    shown = json.loads(trtserve("engines", "show", "net", "--server", url).stdout)
+    assert (shown["max_queue_size"], shown["change"]["options"]["max_queue_size"]) == (9, 9)
+    nothing = trtserve("engines", "set", "net", "--server", url)
+    assert nothing.exit_code == 2
+    assert "what is to change?" in nothing.output
 
 
 def test_stats_count_the_requests_of_a_model(url: str, plan: Path, tmp_path: Path) -> None:

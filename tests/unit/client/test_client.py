@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.plans import onnx_plan
+from tests.fakes.runtime import FakeRuntime
 from trtserve import errors
 from trtserve.client import AsyncClient, Client, NoAnswer, strings
 
@@ -170,6 +171,28 @@ def test_add_raises_why_a_build_failed(plan: Path) -> None:
     )
     with pytest.raises(errors.Unavailable, match=r"No such operator\. Engine 1 is FAILED"):
         server.client().add(plan)
+
+
+async def test_options_change_while_the_engine_serves(app: FastAPI, runtime: FakeRuntime, plan: Path) -> None:
+    async with async_client(app) as client:
+        await client.add(plan, name="net", instances=2)
+        engine = await client.change("net", instances=3, max_queue_size=None)
+        assert (engine["instances"], engine["change"]["state"]) == (3, "DONE")
+        runtime.refuses = lambda options: options.instances == 4
+        with pytest.raises(errors.InvalidInput, match="serves on with its former options"):
+            await client.change("net", instances=4)
+
+
+def test_a_change_that_takes_long_is_waited_for() -> None:
+    def change(state: str, reason: str | None = None) -> httpx.Response:
+        return httpx.Response(202, json=READY | {"change": {"state": state, "reason": reason}})
+
+    server = Refusing(change("WAITING"), change("LOADING"), change("DRAINING"), change("DONE"))
+    assert server.client().change("net", instances=3)["change"]["state"] == "DONE"
+    assert server.slept == [0.5] * 3
+    failing = Refusing(change("LOADING"), change("FAILED", "It does not fit."))
+    with pytest.raises(errors.Unavailable, match="does not fit"):
+        failing.client().change("net", instances=3)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The Compose project: what it mounts exists, Grafana finds what it shows, and nothing is open."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,13 @@ def test_grafana_finds_prometheus_and_the_dashboard(project: dict[str, Any]) -> 
     (provider,) = yaml.safe_load((provisioning / "dashboards/trtserve.yml").read_text())["providers"]
     (dashboard,) = (inside for inside in found if Path(inside).is_relative_to(provider["options"]["path"]))
     assert json.loads((COMPOSE / found[dashboard]).read_text())["uid"] == "trtserve"
+
+
+def test_grafana_is_of_the_version_that_the_dashboard_is_made_for(project: dict[str, Any]) -> None:
+    requirements = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    (sdk,) = (one for one in requirements["optional-dependencies"]["test"] if "grafana" in one)
+    image = project["services"]["grafana"]["image"]
+    assert image.removeprefix("grafana/grafana:") == sdk.partition("!")[2]
 
 
 def test_a_draining_server_is_not_killed(project: dict[str, Any]) -> None:

@@ -1,6 +1,9 @@
 """The images that the Dockerfile makes are those that deploy/ starts: their names, user, ports and paths."""
 
 import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +89,21 @@ def test_what_the_image_is_built_from_goes_to_the_builder(dockerfile: str) -> No
     assert {"!deploy/image", "!pyproject.toml", "!runtime_ext", "!service"} <= set(sent)
     for script in re.findall(r"deploy/image/\S+\.py", dockerfile):
         assert Path(ROOT / script).is_file()
+
+
+@pytest.mark.parametrize("extra", ["tracing"])
+def test_both_images_install_what_a_setting_needs(dockerfile: str, extra: str) -> None:
+    """The CPU's installs what a command prints from pyproject.toml, and the GPU's names the extras."""
+    told = dockerfile.replace("\\\n", "")
+    (print_requirements,) = re.findall(r"(python -c '[^']*') > /trtserve\.txt", told)
+    printed = subprocess.run(
+        print_requirements.replace("python", sys.executable, 1),
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
+    assert set(wanted) <= set(printed.stdout.splitlines())
+    assert extra in only(r"pip install --no-build-isolation '\.\[([\w,]+)\]'", told).split(",")

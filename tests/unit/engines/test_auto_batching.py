@@ -9,7 +9,7 @@ from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.unit.serving import loaded, serving
 from trtserve.engines.engine import State
-from trtserve.errors import Conflict, ExecutionFailed, Unavailable
+from trtserve.errors import ExecutionFailed, Unavailable
 from trtserve.http.schemas import EngineModel
 from trtserve.oip.model_config import describe_config
 from trtserve.options.engine_options import EngineOptions
@@ -56,8 +56,9 @@ async def test_the_check_of_a_trial_decides_whether_requests_are_joined(
         assert len(trial.tried) == 1
         for same in ({}, {"max_batch_size": most}, {"max_batch_size": "auto"}):
             await server.add(onnx_plan(), **same)
-        with pytest.raises(Conflict, match=rf"max_batch_size=auto \(it uses {most}\), not 7"):
-            await server.add(onnx_plan(), max_batch_size=7)
+        assert len(server.runtime.loads) == 1
+        resolved, _ = await server.add(onnx_plan(), max_batch_size=7)
+        assert EngineModel.of(resolved, None, {}, {}).max_batch_size == 7
 
 
 async def test_an_explicit_number_that_came_first_stays_with_later_default_options(
@@ -103,9 +104,9 @@ async def test_a_check_with_other_options_is_repeated(settings: Settings, change
     async with serving(settings, new_runtime(), trial) as server:
         await server.add(onnx_plan(), "net")
         trial.found = MIXED
-        await server.registry.load("net", EngineOptions(instances=3), renew=True)
+        await server.registry.load("net", EngineOptions(instances=3))
         assert server.registry.ready("net").engine.loaded.max_batch_size == 64
-        await server.registry.load("net", EngineOptions(**changed), renew=True)
+        await server.registry.load("net", EngineOptions(**changed))
         assert server.registry.ready("net").engine.loaded.max_batch_size == 1
     assert len(trial.tried) == 2
 
@@ -191,5 +192,5 @@ async def test_the_configuration_says_what_was_decided_and_can_be_loaded_again(
         assert config["input"][0]["dims"] == ([4] if most else [-1, 4])
         assert config.get("dynamic_batching", {}).get("preferred_batch_size") == ([8] if most else None)
         before = len(server.runtime.loads)
-        await server.registry.load("net", EngineOptions(max_batch_size=most or 1), renew=True)
+        await server.registry.load("net", EngineOptions(max_batch_size=most or 1))
         assert len(server.runtime.loads) == before

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.asgi import client_of
+from tests.asgi import client_of, refused
 from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import FakeRuntime, error
 from tests.waiting import HANGS_AFTER_S, until
@@ -63,6 +63,28 @@ async def test_requests_are_counted_by_engine_and_outcome(
     of_engine = {"engine": "net", "id": str(engine["id"])}
     assert page.value("trtserve_requests_total", outcome="Success", **of_engine) == 3
     assert page.value("trtserve_requests_total", outcome="InvalidInput", **of_engine) == 1
+
+
+async def test_requests_are_labelled_by_the_name_that_the_client_called(
+    client: httpx.AsyncClient, engine: dict[str, Any]
+) -> None:
+    await client.post("/engines?name=alias", content=onnx_plan())
+    id = str(engine["id"])
+    paths = [f"/engines/{id}", "/engines/net", "/engines/alias", "/v2/models/alias"]
+    for path in [*paths, "/v2/models/alias/versions/1"]:
+        answer = await client.post(f"{path}/infer", json={"inputs": [X]})
+        assert answer.status_code == 200, answer.text
+    await client.post("/engines/alias/infer", json={"inputs": [X | {"name": "z"}]})
+    page = await scrape(client)
+
+    def count(name: str, outcome: str) -> float:
+        return page.value("trtserve_requests_total", engine=name, id=id, outcome=outcome)
+
+    # By ID, it is called by the first of its names.
+    assert (count("alias", "Success"), count("net", "Success"), count("alias", "InvalidInput")) == (4, 1, 1)
+    assert page.value("trtserve_batch_items_count", engine="alias") == 4
+    for once in ("trtserve_instances", "trtserve_queue_depth", "trtserve_engine_load_seconds"):
+        assert page.labels(once) == [{"engine": "net", "id": id}]
 
 
 @pytest.mark.parametrize("part", ["queue", "compute", "total", "failed"])
@@ -311,3 +333,53 @@ async def test_a_slow_page_of_metrics_delays_no_other_request(
     assert not page.done()
     go_on.set()
     assert (await page).status_code == 200
+
+
+# -- a part of the page
+
+
+async def two_engines(client: httpx.AsyncClient) -> tuple[str, str]:
+    """The IDs of two engines, each with a request."""
+    ids = []
+    for seed, name in enumerate(("a", "b")):
+        added = await client.post(f"/engines?name={name}", content=onnx_plan(seed))
+        await client.post(f"/engines/{name}/infer", json={"inputs": [X]})
+        ids.append(str(added.json()["id"]))
+    return ids[0], ids[1]
+
+
+@pytest.mark.parametrize("name", ["trtserve_requests", "trtserve_requests_total"])
+async def test_a_client_gets_only_the_metrics_that_it_names(client: httpx.AsyncClient, name: str) -> None:
+    await two_engines(client)
+    asked = {"name[]": [name, "trtserve_queue_depth", "process_open_fds", "nobody_has_this"]}
+    page = Page((await client.get("/metrics", params=asked)).text)
+    assert {sample.name for sample in page.samples} == {
+        "trtserve_requests_total",
+        "trtserve_queue_depth",
+        "process_open_fds",
+    }
+
+
+async def test_a_client_gets_the_series_of_the_engines_that_it_names(client: httpx.AsyncClient) -> None:
+    first, _ = await two_engines(client)
+    whole = await scrape(client)
+    page = Page((await client.get("/metrics", params={"id[]": first})).text)
+    assert {sample.labels["id"] for sample in page.samples if "id" in sample.labels} == {first}
+    assert page.value("trtserve_engines", state="READY") == 2
+    assert {sample.name for sample in page.samples} == {sample.name for sample in whole.samples}
+    assert len(page.samples) < len(whole.samples)
+    assert len((await scrape(client)).samples) == len(whole.samples)
+
+
+async def test_openmetrics_is_filtered_too_and_ends_as_it_must(client: httpx.AsyncClient) -> None:
+    await two_engines(client)
+    accept = {"accept": "application/openmetrics-text; version=1.0.0"}
+    page = await client.get("/metrics", params={"name[]": "trtserve_batch_items"}, headers=accept)
+    assert {family.name for family in openmetrics_families(page.text)} == {"trtserve_batch_items"}
+    nothing = await client.get("/metrics", params={"name[]": "nobody_has_this"}, headers=accept)
+    assert nothing.text == "# EOF\n"
+
+
+@pytest.mark.parametrize("query", ["id[]=net", "&".join(["id[]=1"] * 101), "&".join(["name[]=x"] * 101)])
+async def test_what_a_client_may_name_is_bounded(client: httpx.AsyncClient, query: str) -> None:
+    refused(await client.get(f"/metrics?{query}"), 400, "InvalidInput")

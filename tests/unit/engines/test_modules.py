@@ -126,14 +126,29 @@ async def test_a_module_that_a_trial_refuses_is_not_loaded(settings: Settings, t
         assert not server.files()
 
 
+async def test_an_engine_that_a_loaded_module_calls_is_changed_under_it(
+    settings: Settings, trial: Trial
+) -> None:
+    three = EngineOptions(instances=3)
+    async with serving(settings, Runtime(), trial) as server:
+        a, _, _ = await pipeline(server)
+        for ref in ("a", "m"):
+            await server.registry.change(ref, three)
+            assert server.registry.ready(ref).engine.loaded.instances == 3
+            with pytest.raises(Conflict, match="is called by module"):
+                await server.registry.unload("a")
+        with pytest.raises(Conflict, match="is called by module"):
+            await server.registry.change("a", EngineOptions(instances=4), in_place=True)
+        await server.registry.unload("a", dependents=True)
+        assert (state(server, str(a)), state(server, "m")) == ("UNLOADED", "UNLOADED")
+
+
 async def test_an_engine_that_a_loaded_module_calls_is_not_unloaded(settings: Settings, trial: Trial) -> None:
     async with serving(settings, Runtime(), trial) as server:
         a, _, _ = await pipeline(server)
         for ref in ("a", str(a)):
             with pytest.raises(Conflict, match=r"called by module \d+ \(m\): unload those first"):
                 await server.registry.unload(ref)
-        with pytest.raises(Conflict, match="is called by module"):
-            await server.registry.load("a", EngineOptions(instances=3), renew=True)
         assert state(server, "a") is State.READY
         await server.registry.unload("a", dependents=True)
         assert (state(server, "a"), state(server, "b"), state(server, "m")) == (

@@ -235,7 +235,7 @@ async def test_the_residency_of_a_ready_engine_changes_without_a_load(tmp_path: 
     settings = Settings(store=tmp_path / "store", memory_budget=budget(1.5))
     async with serving(settings) as server:
         await server.add(onnx_plan(0), "a", residency="pinned")
-        await server.registry.load("a", EngineOptions(residency="lazy"), renew=True)
+        await server.registry.load("a", EngineOptions(residency="lazy"))
         assert len(server.runtime.loads) == 1
         await server.add(onnx_plan(1), "b")
         assert state(server, "a") is State.DORMANT

@@ -219,7 +219,7 @@ class Residents(RuleBasedStateMachine):
     def load(self, name: str, residency: str | None) -> None:
         if self.there(name):
             options = EngineOptions() if residency is None else EngineOptions(residency=residency)
-            self.run(self._try(self.server.registry.load(name, options, renew=True)))
+            self.run(self._try(self.server.registry.load(name, options)))
 
     @rule(name=st.sampled_from(NAMES))
     def remove(self, name: str) -> None:

@@ -9,17 +9,24 @@ from fastapi import FastAPI
 
 from tests.asgi import exchange
 from tests.connections import (
+    BODY_S,
     GET,
+    HEADER_S,
     HUGE,
     IDLE_S,
     LOOKS_S,
     WAYS,
+    WRITE_S,
     Clock,
     Listening,
     all_taken_back,
+    ended,
+    gone,
     huge,
     infer,
+    read_slowly,
     request,
+    stays_and_ends,
     turns,
     value,
 )
@@ -31,7 +38,6 @@ from trtserve.services import services_of
 
 pytestmark = pytest.mark.anyio
 
-HEADER_S, WRITE_S, BODY_S = 30, 60, 30  # the settings' defaults
 BUFFER = 4096  # bytes that the kernel buffers for a client that does not read
 TAKEN = 65_536  # bytes that a client reads at once: fewer than are handed over at once
 HEADS = {"short": (), "ordinary": ("Expect: nothing",), "last": ("Connection: close",)}
@@ -40,14 +46,6 @@ HEADS = {"short": (), "ordinary": ("Expect: nothing",), "last": ("Connection: cl
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": True}
-
-
-def ended(server: Listening) -> dict[str, int]:
-    return dict(server.short_way.connections.ended)
-
-
-async def gone(server: Listening) -> None:
-    await until(lambda: not server.state.connections)
 
 
 async def awaits(server: Listening, phase: Phase) -> None:
@@ -105,11 +103,7 @@ async def test_a_connection_with_an_unread_answer_is_ended(
     ):
         await connection.send(infer(1, 1, *HEADS[way]))
         await not_read(server)
-        clock.advance(WRITE_S - 1)
-        await turns(20)
-        assert len(server.state.connections) == 1
-        clock.advance(1 + LOOKS_S)
-        await gone(server)
+        await stays_and_ends(server, clock, WRITE_S)
         assert ended(server) == {"answer": 1}
     await all_taken_back(served)
 
@@ -153,13 +147,7 @@ async def test_a_slow_reader_gets_its_whole_answer(
     ):
         await connection.send(infer(1, 1, *HEADS[way]))
         await not_read(server)
-        reading = asyncio.create_task(connection.answer())
-        while not reading.done():
-            await turns(5)
-            clock.advance(1)
-        answer = await reading
-        assert answer is not None
-        assert len(answer.body) > HUGE
+        assert len((await read_slowly(connection, clock)).body) > HUGE
         if way == "last":
             assert await connection.answer() is None
             await awaits(server, Phase.CLOSING)

@@ -117,6 +117,28 @@ def test_a_name_that_no_header_has_is_refused_when_a_reader_is_made(name: str) -
         HeadReader(["host", name], NUMBERS, UNUSUAL)
 
 
+def test_a_told_value_that_only_declines_is_told_apart_from_one_that_asks() -> None:
+    reader = HeadReader(
+        ["host"], NUMBERS, UNUSUAL, "", ["id", "parent", "state"], {"parent": "-00", "state": ""}
+    )
+
+    def told(*lines: str) -> object:
+        read = reader.read(head(*lines))
+        assert read is not None
+        return read[-1]
+
+    assert told() is None
+    assert told("State: a") is None
+    assert told("Parent: a-00", "State: a") is False
+    assert told("Parent: a-00 ") is False
+    assert told("Parent: a-01", "State: s") == (None, b"a-01", b"s", None)
+    assert told("Parent: a-00", "ID: i") == (b"i", b"a-00", None, None)
+    assert told("ID: -00") == (b"-00", None, None, None)
+    assert reader.read(head("Parent: a-00", "Parent: b-00")) is None
+    with pytest.raises(runtime_ext.Error, match='"host" is not the name of a header that is told'):
+        HeadReader(["host"], NUMBERS, UNUSUAL, "", ["id"], {"host": ""})
+
+
 # -- what matters in a head
 
 

@@ -1,6 +1,5 @@
 """A connection that waits only for its client is ended after a time limit."""
 
-import asyncio
 import json
 from collections.abc import Callable
 
@@ -9,35 +8,42 @@ from fastapi import FastAPI
 
 from tests.asgi import exchange
 from tests.connections import (
+    BODY_S,
     GET,
+    HEADER_S,
+    HUGE,
     IDLE_S,
     INFER,
     LOOKS_S,
     WAYS,
+    WRITE_S,
     Answer,
     Clock,
     Connection,
     Listening,
     all_taken_back,
+    ended,
+    gone,
     held,
+    huge,
     infer,
     listening,
+    read_slowly,
     request,
+    stays_and_ends,
     turns,
     value,
 )
-from tests.fakes.runtime import FakeRuntime, Output
+from tests.fakes.runtime import FakeRuntime
 from tests.waiting import until
 from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-HEADER_S, WRITE_S, BODY_S = 30, 60, 30  # the settings' defaults
 LIMIT = 1_000_000  # bytes of a body
 SMALL = 4096  # bytes that the kernel buffers for a client that does not read
 TAKEN = 32768  # bytes that a client reads at once: far fewer than the kernel buffers here
-HUGE = 8_000_000  # bytes of an answer: more than the kernel buffers for a client
 
 
 @pytest.fixture(scope="module")
@@ -48,18 +54,6 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"max_request_bytes": LIMIT})
-
-
-def huge(_: object) -> list[Output]:
-    return [Output.of("y", "FP32", [HUGE // 4], bytes(HUGE))]
-
-
-async def gone(server: Listening) -> None:
-    await until(lambda: not server.state.connections)
-
-
-def ended(server: Listening) -> dict[str, int]:
-    return dict(server.short_way.connections.ended)
 
 
 async def trickle(connection: Connection, clock: Clock, pieces: list[bytes]) -> None:
@@ -87,12 +81,8 @@ async def test_a_connection_without_a_request_is_ended(served: FastAPI, sent: by
     async with listening(served, clock=clock) as server, Connection(server) as connection:
         await connection.send(sent)
         await turns(20)
-        clock.advance(HEADER_S - 1)
-        await turns(20)
-        assert len(server.state.connections) == 1
-        clock.advance(1 + LOOKS_S)
+        await stays_and_ends(server, clock, HEADER_S)
         assert await connection.answer() is None
-        await gone(server)
         assert ended(server) == {"head": 1}
 
 
@@ -203,11 +193,7 @@ async def test_a_connection_with_an_unread_answer_is_ended(
     ):
         await connection.send(infer(1, 1, *headers))
         await not_read(server)
-        clock.advance(WRITE_S - 1)
-        await turns(20)
-        assert len(server.state.connections) == 1
-        clock.advance(1 + LOOKS_S)
-        await gone(server)
+        await stays_and_ends(server, clock, WRITE_S)
         assert ended(server) == {"answer": 1}
     await all_taken_back(served)
 
@@ -237,13 +223,7 @@ async def test_a_slow_reader_is_served(served: FastAPI, runtime: FakeRuntime) ->
     ):
         await connection.send(infer(1))
         await not_read(server)
-        reading = asyncio.create_task(connection.answer())
-        while not reading.done():
-            await turns(5)
-            clock.advance(1)
-        answer = await reading
-        assert answer is not None
-        assert len(answer.body) > HUGE
+        assert len((await read_slowly(connection, clock)).body) > HUGE
 
 
 async def take_some(server: Listening, connection: Connection) -> None:

@@ -103,6 +103,23 @@ async def test_each_version_has_the_numbers_of_its_own_engine(settings: Settings
         assert entries(server, "net", "2")[0]["inference_count"] == 2
 
 
+async def test_each_name_of_an_engine_has_the_requests_that_called_it_by_that(settings: Settings) -> None:
+    async with serving(settings) as server:
+        resolved, _ = await server.add(onnx_plan(), "net")
+        await server.add(onnx_plan(), "alias")
+        await server.add(onnx_plan(), "idle")
+        for name in ("net", "alias", "alias"):
+            prepared = server.runtime.prepare(resolved.engine.id, [("x", "FP32", [1, 4])], name)
+            server.runtime.submit(prepared, (bytes(16),))
+        counts = {
+            each["name"]: (each["inference_stats"]["success"]["count"], each["execution_count"])
+            for each in entries(server)
+        }
+        assert counts == {"net": (1, 1), "alias": (2, 2), "idle": (0, 0)}
+        (idle,) = entries(server, "idle")
+        assert (idle["batch_stats"], idle["last_inference"]) == ([], 0)
+
+
 async def test_an_unknown_name_or_version_is_not_found(settings: Settings) -> None:
     async with serving(settings) as server:
         await server.add(onnx_plan(), "net")

@@ -6,17 +6,16 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 
 from tests.asgi import client_of
 from tests.fakes.nvml import nvml
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
+from tests.fakes.values import EngineStats
 from trtserve.engines.gpu_metrics import GpuCollector
-from trtserve.oip.triton_metrics import TritonCollector
+from trtserve.oip.triton_metrics import TritonGpus
 from trtserve.server.app import create_app
-from trtserve.services import services_of
 from trtserve.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +62,7 @@ async def test_an_engine_has_a_series_for_each_of_its_names(settings: Settings, 
         await client.post("/engines/a/infer", json={"inputs": [X]})
         found = series((await client.get("/metrics")).text)
     assert found["nv_inference_request_success", "a", "1"] == 1
-    assert found["nv_inference_request_success", "b", "1"] == 1
+    assert found["nv_inference_request_success", "b", "1"] == 0
 
 
 @pytest.mark.parametrize(
@@ -106,16 +105,33 @@ async def test_there_are_none_unless_a_setting_asks_for_them(client: httpx.Async
     assert "nv_" not in (await client.get("/metrics")).text
 
 
-async def test_the_gpus_have_tritons_names_and_labels(app: FastAPI, client: httpx.AsyncClient) -> None:
-    services = services_of(app)
-    collector = TritonCollector(services.runtime, services.registry, GpuCollector(nvml(gpus=1)))
+async def test_a_scrape_asks_the_runtime_once(
+    settings: Settings, runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    stats = runtime.stats
+
+    def counted() -> list[EngineStats]:
+        asked.append(1)
+        return stats()
+
+    async with with_triton_metrics(settings, runtime) as client:
+        await client.post("/engines?name=net", content=onnx_plan())
+        monkeypatch.setattr(runtime, "stats", counted)
+        found = series((await client.get("/metrics")).text)
+    assert found["nv_inference_request_success", "net", "1"] == 0
+    assert len(asked) == 1
+
+
+def test_the_gpus_have_tritons_names_and_labels_beside_ours() -> None:
     found = {
         sample.name: (dict(sample.labels), sample.value)
-        for family in collector.collect()
+        for family in TritonGpus(GpuCollector(nvml(gpus=1))).collect()
         for sample in family.samples
     }
+    assert found["trtserve_gpu_power_watts"] == ({"gpu": "0", "uuid": "GPU-0"}, 350.5)
     gpu = {"gpu_uuid": "GPU-0"}
-    assert {name: each for name, each in found.items() if "gpu" in name or "energy" in name} == {
+    assert {name: each for name, each in found.items() if name.startswith("nv_")} == {
         "nv_gpu_utilization": (gpu, 0.25),
         "nv_gpu_memory_total_bytes": (gpu, 80_000),
         "nv_gpu_memory_used_bytes": (gpu, 1_000),

@@ -1,10 +1,11 @@
 """`trtserve store backup` of stores that a server has open, and `trtserve store gc`."""
 
 import hashlib
+import io
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,8 +13,10 @@ from click.testing import CliRunner, Result
 from tests.fakes.plans import onnx_plan
 from tests.unit.stores import add, aside, built, stage, with_plan
 from trtserve.cli.main import main
+from trtserve.errors import Unavailable
 from trtserve.store import backup as backups
 from trtserve.store.check import check
+from trtserve.store.served_folder import ServedFile, ServedFolder, ServedModel
 from trtserve.store.store import Store
 
 
@@ -50,6 +53,19 @@ def while_copying(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], a
         return copy(root, part, file)
 
     monkeypatch.setattr(backups, "_copy", copy_after_change)
+
+
+def test_a_copy_knows_what_is_from_a_folder_of_models(root: Path, tmp_path: Path) -> None:
+    store = Store(root)
+    add(store, 1, "net")
+    served = ServedFolder(models={"net": ServedModel(config="stamp")})
+    ServedFile(root).write(served.model_dump_json())
+    assert run("backup", root, tmp_path / "copy").exit_code == 0
+    store.close()
+    assert ServedFile(tmp_path / "copy").read() == served
+    (tmp_path / "copy" / "folder.json").write_text("{")
+    with pytest.raises(Unavailable, match="it is damaged"):
+        ServedFile(tmp_path / "copy").read()
 
 
 def test_an_open_store_is_copied_with_its_engines_names_and_plans(root: Path, tmp_path: Path) -> None:
@@ -199,10 +215,38 @@ def test_a_backup_that_fails_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfileobj", full)
+    monkeypatch.setattr(os, "fsync", full)
     result = run("backup", root, tmp_path / "copy")
     assert result.exit_code == 1
-    assert "No space left on device" in result.output
+    assert f"The backup {tmp_path / 'copy'} cannot be written: No space left on device." in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+class Broken(io.BufferedReader):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("fails", ["open", "read"])
+def test_a_plan_that_cannot_be_read_is_not_told_as_a_failure_to_write(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    store = Store(root)
+    plan = store.plan_path(add(store, 1))
+    store.close()
+    opened = Path.open
+
+    def failing(path: Path, *how: Any, **more: Any) -> Any:
+        if path != plan:
+            return opened(path, *how, **more)
+        if fails == "open":
+            raise OSError(5, "Input/output error")
+        return Broken(io.FileIO(plan))
+
+    monkeypatch.setattr(Path, "open", failing)
+    result = run("backup", root, tmp_path / "copy")
+    assert result.exit_code == 1
+    assert f"Error: {plan} cannot be read, so there is no backup: Input/output error.\n" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 

@@ -10,6 +10,7 @@ import pytest
 from trtserve.options.engine_options import EngineOptions
 from trtserve.store.database import Database, StoredEngine, StoredName
 from trtserve.store.measure import Measure, read_measure
+from trtserve.store.rows import Exactly
 from trtserve.store.schema import read_rows, seal
 
 
@@ -61,25 +62,40 @@ def test_an_engine_can_have_several_names(metadata: Database) -> None:
 def test_a_name_falls_back_to_its_newest_version_and_then_vanishes(metadata: Database) -> None:
     for id in (1, 2, 3):
         metadata.add(engine(id), "net")
-    assert metadata.remove_version("net", 3) == {"net": StoredName(2, {1: 1, 2: 2})}
-    assert metadata.remove_version("net", 1) == {"net": StoredName(2, {2: 2})}
-    assert metadata.remove_version("net", 2) == {}
+    assert metadata.remove_version("net", 3, 3) == {"net": StoredName(2, {1: 1, 2: 2})}
+    assert metadata.remove_version("net", 1, 1) == {"net": StoredName(2, {2: 2})}
+    assert metadata.remove_version("net", 2, 2) == {}
     assert metadata.engines() == []
 
 
 def test_a_version_number_is_never_reused(metadata: Database) -> None:
     metadata.add(engine(1), "net")
     metadata.add(engine(2), "net")
-    metadata.remove_version("net", 2)
+    metadata.remove_version("net", 2, 2)
     assert metadata.add(engine(3), "net") == {"net": StoredName(3, {1: 1, 3: 3})}
+
+
+def test_a_version_that_is_another_engine_by_now_stays(metadata: Database) -> None:
+    metadata.add(engine(1), "net")
+    metadata.add(engine(2), "net", Exactly(1))
+    assert metadata.remove_version("net", 1, 1) == {"net": StoredName(1, {1: 2})}
+    assert metadata.engines() == [engine(2)]
+
+
+def test_an_engine_can_become_exactly_one_version(metadata: Database) -> None:
+    metadata.add(engine(3), "net", Exactly(3))
+    assert metadata.add(engine(1), "net", Exactly(1)) == {"net": StoredName(3, {1: 1, 3: 3})}
+    assert metadata.add(engine(4), "net", Exactly(3)) == {"net": StoredName(3, {1: 1, 3: 4})}
+    assert metadata.add(engine(1), "net", Exactly(7)) == {"net": StoredName(7, {3: 4, 7: 1})}
+    assert metadata.add(engine(5), "net") == {"net": StoredName(8, {3: 4, 7: 1, 8: 5})}
 
 
 def test_an_engine_stays_while_a_version_points_to_it(metadata: Database) -> None:
     metadata.add(engine(1), "a")
     metadata.add(engine(1), "b")
-    metadata.remove_version("a", 1)
+    metadata.remove_version("a", 1, 1)
     assert metadata.engines() == [engine(1)]
-    metadata.remove_version("b", 1)
+    metadata.remove_version("b", 1, 1)
     assert metadata.engines() == []
 
 

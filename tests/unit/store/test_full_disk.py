@@ -61,7 +61,7 @@ for turn, engine in enumerate(engines[:60]):
     store.point(name, 1 + turn // 5)
     fill()
     if turn % 2:
-        store.forget_version(name, 1 + turn // 5)
+        store.forget_version(name, 1 + turn // 5, engine.id)
     else:
         store.forget_engine(engine.id)
     store.delete_plan(engine)

@@ -270,7 +270,7 @@ def test_removing_a_version_leaves_no_mark_of_an_engine_that_stays(tmp_path: Pat
     store = Store(tmp_path)
     engine = add(store, b"plan", "net")
     add(store, b"plan", "other")
-    store.forget_version("net", 1)
+    store.forget_version("net", 1, engine.id)
     assert list((tmp_path / "pending").iterdir()) == []
     assert store.engines() == [engine]
     store.close()

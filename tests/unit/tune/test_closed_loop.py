@@ -12,8 +12,9 @@ from runtime_ext import Error
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime, LoadOptions, ShapeRange, TensorSpec
 from tests.fakes.values import EngineInfo, error
+from trtserve.client.random_inputs import read_shape
 from trtserve.errors import ExecutionFailed, InvalidInput
-from trtserve.tune.closed_loop import ClosedLoop, Request, Sample, read_shape, request_for, sample
+from trtserve.tune.closed_loop import ClosedLoop, Request, Sample, request_for, sample
 
 Loop = Callable[[FakeRuntime], ClosedLoop]
 
@@ -164,7 +165,7 @@ def test_the_number_of_outstanding_requests_is_constant(loop: Loop) -> None:
     assert set(runtime.outstanding[4:]) == {4}
     assert runtime.waiting == []
     # One request ends at each reading of the clock, which advances by one second.
-    assert measured == Sample(throughput=1.0, p50_ms=0.003, p99_ms=0.003, mean_batch=1.0)
+    assert measured == Sample(throughput=1.0, p50_ms=0.003, p99_ms=0.003, mean_batch=1.0, seconds=10.0)
 
 
 def test_even_a_short_measurement_has_a_completion(loop: Loop) -> None:

@@ -1,19 +1,21 @@
 """The report: the best setting, the table, and the commands to paste."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tests.fakes.engines import with_options
 from tests.unit.tuning import ASKED, IN_STORE, ONE, PLAN_FILE, STORED, TWO, parsed
 from trtserve.tune.closed_loop import Sample
-from trtserve.tune.report import Row, advice, best, commands, table
+from trtserve.tune.commands import changes, commands
+from trtserve.tune.report import Row, advice, best, line, table
 from trtserve.tune.target import Setting, Target
 
 BATCHES = Setting(2, 16, 500)
 
 
 def row(setting: Setting, concurrency: int, throughput: float, p99_ms: float) -> Row:
-    return Row(setting, concurrency, Sample(throughput, p99_ms / 2, p99_ms, 1.5))
+    return Row(setting, concurrency, Sample(throughput, p99_ms / 2, p99_ms, 1.5, 0.5))
 
 
 def test_the_best_setting_has_the_highest_throughput_within_the_limit() -> None:
@@ -55,14 +57,15 @@ def test_among_equals_fewer_instances_and_less_delay_win() -> None:
 def test_the_table_is_aligned() -> None:
     rows = [row(ONE, 1, 12.345, 1.5), row(Setting(2, 16, "auto"), 64, 123456.7, 10)]
     assert table(rows) == [
-        "instances  max batch  delay us  concurrency  items/s  p50 ms  p99 ms  mean batch",
-        "        1          1         -            1    12.35   0.750   1.500         1.5",
-        "        2         16      auto           64   123457   5.000  10.000         1.5",
+        "instances  max batch  delay us  concurrency  items/s  p50 ms  p99 ms  mean batch  seconds",
+        "        1          1         -            1    12.35   0.750   1.500         1.5     0.50",
+        "        2         16      auto           64   123457   5.000  10.000         1.5     0.50",
     ]
+    assert [line(each) for each in rows] == table(rows)[1:]
 
 
 def test_the_last_line_is_a_command_to_paste() -> None:
-    verdict, command = advice(PLAN_FILE, [row(BATCHES, 8, 300, 5)], ASKED)
+    verdict, command = advice([row(BATCHES, 8, 300, 5)], ASKED, partial(changes, PLAN_FILE, asked=ASKED))
     assert verdict == "Best with a p99 within 10 ms: 300 items/s at concurrency 8, p99 5.000 ms, with"
     assert command == (
         "trtserve engines add net.onnx --name net --instances 2 --max-batch-size 16 --max-queue-delay-us 500"
@@ -70,7 +73,9 @@ def test_the_last_line_is_a_command_to_paste() -> None:
 
 
 def test_the_fastest_setting_is_reported_if_none_is_fast_enough() -> None:
-    (verdict,) = advice(PLAN_FILE, [row(ONE, 1, 30, 33), row(BATCHES, 1, 40, 25)], ASKED)
+    (verdict,) = advice(
+        [row(ONE, 1, 30, 33), row(BATCHES, 1, 40, 25)], ASKED, partial(changes, PLAN_FILE, asked=ASKED)
+    )
     assert verdict == (
         "No setting keeps the p99 within 10 ms. The fastest p99 is 25.000 ms, at concurrency 1 with "
         "instances 2, max_batch_size 16, max_queue_delay_us 500."
@@ -121,5 +126,7 @@ def test_an_engine_of_a_store_is_copied_and_removed_first() -> None:
 
 def test_an_engine_already_stored_with_the_best_setting_is_left_alone() -> None:
     as_it_is = replace(IN_STORE, stored=with_options(STORED, instances=1, max_queue_delay_us=500))
-    *_, last = advice(as_it_is, [row(ONE, 1, 100, 5)], ASKED)
-    assert last == "The store has it with this setting already: nothing needs to change."
+    *_, last = advice([row(ONE, 1, 100, 5)], ASKED, partial(changes, as_it_is, asked=ASKED))
+    assert last == "The engine has this setting already: nothing needs to change."
+    assert changes(as_it_is, ONE, ASKED) == []
+    assert changes(as_it_is, TWO, ASKED) == commands(as_it_is, TWO, ASKED)

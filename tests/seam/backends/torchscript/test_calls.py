@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import runtime_ext
+from runtime_ext import BESIDE
 from tests.fakes import device
 from tests.seam.backends.torchscript.modules import write
-from tests.seam.conftest import Gates, Harness, RunInThread
+from tests.seam.conftest import Gates, Harness, RunInThread, to_numpy
 from tests.seam.gated import GatedEngine
 from tests.waiting import wait_until
 
@@ -255,3 +256,30 @@ def test_calls_run_while_others_have_all_turns(
         assert torch.equal(each.result(), torch.full((1, 4), 2.0))
     blocker.open()
     blocker.ran(*blocking)
+
+
+# -- another life of the engine
+
+
+def test_a_module_keeps_the_life_of_its_engine_that_serves(
+    harness: Harness, gates: Gates, run_in_thread: RunInThread
+) -> None:
+    gate, contexts = gates.new(), gates.contexts
+    inner = harness.load_toy(f"{DOUBLE}\ngate {gate}", instances=1)
+    module = load(harness, Calls(inner))
+    ticket = harness.submit(module, x=ROWS)
+    gates.wait_for(gate, 1)
+    plan = harness.folder / "next.plan"
+    plan.write_text("toy 1\ninput x FP32 -1 4\noutput y x 3\n")
+    harness.runtime.load(inner | BESIDE, str(plan), "toy", runtime_ext.LoadOptions(instances=1))
+    harness.runtime.exchange(inner)
+    unloading = run_in_thread(harness.runtime.unload, inner | BESIDE, 60.0)
+    with pytest.raises(runtime_ext.Error, match="is used by"):
+        harness.runtime.unload(inner)
+    gates.open(gate)
+    unloading.result()
+    assert gates.contexts == contexts + 1, "the module does not keep the former life"
+    (completion,) = harness.wait(ticket)
+    assert float(to_numpy(completion.outputs[0])[0, 0]) == 2
+    (answer,) = harness.infer(module, x=ROWS).values()
+    assert answer[0, 0] == 3

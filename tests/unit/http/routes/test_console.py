@@ -1,5 +1,6 @@
 """The console's files at `/`: what is served, how browsers keep it, and what its pages may do."""
 
+import gzip
 import re
 from pathlib import Path
 
@@ -69,11 +70,39 @@ async def test_a_file_that_the_browser_has_is_not_sent_again(
 
 
 @pytest.mark.parametrize("path", ["/", *sorted(FILES)])
+async def test_a_browser_that_takes_gzip_gets_it_where_it_is_shorter(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+    async with client.stream("GET", path, headers={"Accept-Encoding": "gzip, deflate, br"}) as short:
+        sent = b"".join([piece async for piece in short.aiter_raw()])
+    assert plain.headers["vary"] == short.headers["vary"] == "Accept-Encoding"
+    assert "content-encoding" not in plain.headers
+    if path.endswith((".js", ".css")):
+        assert len(sent) < 0.5 * len(plain.content)
+    if "content-encoding" in short.headers:
+        assert (short.headers["content-encoding"], gzip.decompress(sent)) == ("gzip", plain.content)
+        assert short.headers["etag"] != plain.headers["etag"]
+        known = {"If-None-Match": short.headers["etag"], "Accept-Encoding": "gzip"}
+        assert (await client.get(path, headers=known)).status_code == 304
+    else:
+        assert sent == plain.content
+
+
+@pytest.mark.parametrize("accepted", ["", "identity", "br", "gzip;q=0", "deflate;q=1, gzip;q=0.5"])
+async def test_other_clients_get_the_files_as_they_are(client: httpx.AsyncClient, accepted: str) -> None:
+    for path in FILES:
+        assert (
+            "content-encoding" not in (await client.get(path, headers={"Accept-Encoding": accepted})).headers
+        )
+
+
+@pytest.mark.parametrize("path", ["/", *sorted(FILES)])
 async def test_a_head_has_the_headers_of_a_get(client: httpx.AsyncClient, path: str) -> None:
     got, head = await client.get(path), await client.head(path)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers == got.headers
-    assert int(head.headers["content-length"]) == len(got.content) > 0
+    assert int(head.headers["content-length"]) == got.num_bytes_downloaded > 0
 
 
 @pytest.mark.parametrize("path", ["/", *sorted(FILES)])

@@ -159,25 +159,30 @@ async def test_a_max_batch_size_without_dynamic_batching_is_stored_and_joins_not
         assert (await config_of(client))["max_batch_size"] == 0
 
 
-async def test_requests_under_way_are_answered_before_their_engine_is_replaced(
+async def test_requests_are_answered_while_their_engine_is_replaced(
     client: httpx.AsyncClient, runtime: FakeRuntime
 ) -> None:
     await load_files(client, "net", v1=onnx_plan())
     x = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}
     runtime.hold()
-    runtime.unload_gate.clear()  # like the runtime's unload, which waits for accepted requests
     under_way = asyncio.create_task(client.post("/engines/net/infer", json={"inputs": [x]}))
     await until(lambda: len(runtime.waiting) == 1)
+    runtime.load_gate.clear()
     loading = asyncio.create_task(load(client, "net", config=CONFIG))
-    await until(lambda: len(runtime.unloading) == 1)
-    new = await client.post("/engines/net/infer", json={"inputs": [x]})
-    refused(new, 503, "Unavailable")
-    assert "retry-after" in new.headers
+    await until(lambda: len(runtime.loads) == 2)
+    meanwhile = asyncio.create_task(client.post("/engines/net/infer", json={"inputs": [x]}))
+    await until(lambda: len(runtime.waiting) == 2)
+    runtime.load_gate.set()
+    await until(
+        lambda: len(runtime.engines()) == 2 and runtime.takers and runtime.engines()[0].instances == 3
+    )
+    late = asyncio.create_task(client.post("/engines/net/infer", json={"inputs": [x]}))
+    await until(lambda: len(runtime.waiting) == 3)
+    assert not runtime.unloading
     runtime.release()
-    runtime.unload_gate.set()
-    assert (await under_way).status_code == 200
-    assert (await loading).status_code == 200
-    assert (await client.post("/engines/net/infer", json={"inputs": [x]})).status_code == 200
+    for answer in (under_way, meanwhile, late, loading):
+        assert (await answer).status_code == 200
+    assert [info.instances for info in runtime.takers.values()] == [1, 1, 3]
 
 
 async def test_a_config_that_fails_to_load_leaves_the_engine_unchanged(
@@ -208,10 +213,10 @@ async def test_a_replaced_engine_keeps_its_new_options_after_a_restart(
         assert await options(client) == ("READY", 3, 8)
 
 
-async def test_an_upload_with_other_options_is_still_a_conflict(client: httpx.AsyncClient) -> None:
+async def test_an_upload_with_other_options_replaces_the_engine_too(client: httpx.AsyncClient) -> None:
     await load_files(client, "net", v1=onnx_plan())
     again = await client.post("/engines?name=net&instances=3", content=onnx_plan())
-    assert "unload it first" in refused(again, 409, "Conflict")
+    assert (again.status_code, again.json()["instances"]) == (200, 3)
 
 
 async def test_a_config_of_another_format_is_refused(client: httpx.AsyncClient) -> None:

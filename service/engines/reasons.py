@@ -1,0 +1,17 @@
+"""Why engines could not be loaded, for people."""
+
+import logging
+
+from runtime_ext import Error
+from trtserve.engines.engine import Engine
+from trtserve.errors import TrtserveError
+
+logger = logging.getLogger(__name__)
+
+
+def reason_of(engine: Engine, failure: BaseException) -> str:
+    """Why an engine could not be loaded: a sentence, which the log has too."""
+    told = isinstance(failure, (TrtserveError, Error))
+    reason = str(failure) if told else f"An unexpected {type(failure).__name__}; see the log."
+    logger.error("engine %s: %s", engine, reason, exc_info=None if told else failure)
+    return reason
