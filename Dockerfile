@@ -12,7 +12,7 @@ ARG BASE=docker.io/library/debian:12-slim
 
 FROM ${BASE} AS base
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libnghttp2-14 python3 \
+ && apt-get install -y --no-install-recommends libjpeg62-turbo libnghttp2-14 python3 \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/*
 RUN groupadd --gid 10001 trtserve \
  && useradd --uid 10001 --gid trtserve --no-create-home --home-dir /tmp --no-log-init trtserve \
@@ -24,7 +24,7 @@ FROM base AS tools
 # The packages of the final image, for its SBOM: those for the build come after this.
 RUN dpkg-query --show --showformat='${Package}\t${Version}\t${Architecture}\t${source:Package}\n' > /debian.tsv
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates g++ libnghttp2-dev python3-dev python3-venv
+ && apt-get install -y --no-install-recommends ca-certificates g++ libjpeg62-turbo-dev libnghttp2-dev python3-dev python3-venv
 ENV PATH=/opt/trtserve/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python3 -m venv /opt/trtserve \
  && python3 -m venv /opt/sbom && /opt/sbom/bin/pip install 'cyclonedx-python-lib>=11,<12'

@@ -119,6 +119,9 @@ class _Check:
 
     def check(self) -> None:
         """Raise Unsafe for the first thing that is wrong."""
+        for spec in (*self._info.inputs, *self._info.outputs):
+            if spec.datatype not in DATATYPES:
+                raise Unsafe(f"'{spec.name}' is strings, which the check does not make up")
         candidates = [shapes for dim in OPEN_DIMS for shapes in _possible(self._info, self._in_dims, dim)]
         if not candidates:
             raise Unsafe("its profiles take no batch of two requests")

@@ -208,7 +208,7 @@ Request make_request(const Prepared& prepared, std::shared_ptr<const GrpcMessage
   request.signature = prepared.signature;
   request.data.resize(signature.inputs.size());
   for (size_t i = 0; i < raw.size(); ++i) {
-    check_bytes(signature, signature.positions[i], raw[i].size());
+    signature.inputs[signature.positions[i]].check_data(raw[i].data(), raw[i].size());
     request.data[signature.positions[i]].memory = raw[i].data();
   }
   request.owner = std::make_unique<MessageOwner>(std::move(message));

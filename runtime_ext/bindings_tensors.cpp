@@ -4,6 +4,7 @@
 
 #include <pybind11/stl.h>
 
+#include "core/byte_strings.h"
 #include "core/error.h"
 
 namespace py = pybind11;
@@ -71,13 +72,6 @@ class BufferOwner final : public InputOwner {
 
 }  // namespace
 
-void check_bytes(const Signature& signature, size_t position, size_t bytes) {
-  const auto& input = signature.inputs[position];
-  if (bytes == input.bytes) return;
-  fail(Kind::InvalidInput, "input '", input.name, "' has ", bytes, " bytes; ", datatype_name(input.dtype), " ",
-       format_shape(input.shape), " takes ", input.bytes);
-}
-
 Request make_request(const Prepared& prepared, py::handle data, size_t offset) {
   const auto& signature = *prepared.signature;
   Request request;
@@ -91,7 +85,7 @@ Request make_request(const Prepared& prepared, py::handle data, size_t offset) {
     }
     for (size_t i = 0; i < count; ++i) {
       const auto [bytes, length] = owner->hold_either(PyTuple_GET_ITEM(data.ptr(), static_cast<Py_ssize_t>(i)));
-      check_bytes(signature, signature.positions[i], length);
+      signature.inputs[signature.positions[i]].check_data(static_cast<const char*>(bytes.memory), length);
       request.data[signature.positions[i]] = bytes;
     }
   } else {
@@ -100,8 +94,11 @@ Request make_request(const Prepared& prepared, py::handle data, size_t offset) {
       fail(Kind::InvalidInput, "the data begins at byte ", offset, " of a buffer that has ", length);
     }
     for (const size_t position : signature.positions) {
-      const size_t size = signature.inputs[position].bytes;
-      if (length - offset < size) check_bytes(signature, position, length - offset);
+      const auto& input = signature.inputs[position];
+      if (input.dtype == kBytes)
+        fail(Kind::InvalidInput, "input '", input.name, "': strings need a buffer of their own");
+      const size_t size = input.bytes;
+      if (length - offset < size) input.check_data(nullptr, length - offset);
       request.data[position] = HostBytes{bytes + offset};
       offset += size;
     }

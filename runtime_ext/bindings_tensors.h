@@ -18,9 +18,6 @@ struct Prepared {
   std::shared_ptr<const Signature> signature;
 };
 
-/// InvalidInput if `bytes` is not the size of the input at `position`.
-void check_bytes(const Signature& signature, size_t position, size_t bytes);
-
 /// Creates a request on `prepared` that holds `data` and points into it. `data` is a tuple of buffers and FileParts,
 /// one for each tensor in the described order, or one buffer that holds them consecutively from `offset` to its end.
 /// Call with the GIL. InvalidInput if lengths do not match.

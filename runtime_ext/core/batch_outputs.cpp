@@ -2,6 +2,8 @@
 
 #include <ATen/Functions.h>
 
+#include "core/byte_strings.h"
+
 namespace trtserve {
 
 namespace {
@@ -31,7 +33,7 @@ std::vector<Completion> divide(const Part& part, std::vector<at::Tensor> outputs
   std::vector<Completion> completions(part.requests.size());
   std::vector<at::Tensor> memory;
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const auto& output = outputs[i];
+    auto& output = outputs[i];
     const int64_t dim = alone ? 0 : rules.output_batch_dim[i];
     const size_t item_bytes = alone || part.items == 0 ? 0 : output.nbytes() / static_cast<size_t>(part.items);
     const auto* data = static_cast<const std::byte*>(output.const_data_ptr());
@@ -39,7 +41,11 @@ std::vector<Completion> divide(const Part& part, std::vector<at::Tensor> outputs
     for (size_t r = 0; r < completions.size(); ++r) {
       const int64_t items = part.requests[r].signature->items;
       auto& views = completions[r].outputs;
-      if (alone) {
+      if (output.scalar_type() == kBytes) {
+        const auto piece = alone ? output : output.narrow(rules.output_batch_dim[i], begin, items).contiguous();
+        memory.push_back(packed(piece));
+        views.push_back(view(memory.back().const_data_ptr(), memory.back().nbytes(), piece));
+      } else if (alone) {
         views.push_back(view(data, output.nbytes(), output));
       } else if (dim == 0) {
         views.push_back(view(data, item_bytes * static_cast<size_t>(items), output));
@@ -51,8 +57,11 @@ std::vector<Completion> divide(const Part& part, std::vector<at::Tensor> outputs
       }
       begin += items;
     }
+    if (output.scalar_type() == kBytes) output.reset();  // its strings have been copied
   }
-  memory.insert(memory.end(), std::make_move_iterator(outputs.begin()), std::make_move_iterator(outputs.end()));
+  for (auto& output : outputs) {
+    if (output.defined()) memory.push_back(std::move(output));
+  }
   const auto shared = std::make_shared<const std::vector<at::Tensor>>(std::move(memory));
   for (auto& completion : completions) {
     completion.memory = shared;

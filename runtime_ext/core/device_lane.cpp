@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "core/byte_strings.h"
 #include "core/host_copy.h"
 
 namespace trtserve {
@@ -64,6 +65,18 @@ at::Tensor join(const Part& part, size_t index, size_t batch_dim, bool pinned) {
   return at::cat_out(staged, pieces, static_cast<int64_t>(batch_dim));
 }
 
+/// Views of the requests' strings, which stay where they are.
+at::Tensor join_strings(const Part& part, size_t index, size_t batch_dim) {
+  std::vector<at::Tensor> pieces;
+  for (const auto& request : part.requests) {
+    const auto& input = request.signature->inputs[index];
+    pieces.push_back(at::empty(input.shape, at::TensorOptions().dtype(kBytes)));
+    read_byte_strings(static_cast<const char*>(request.data[index].memory), input.elements(),
+                      static_cast<ByteString*>(pieces.back().mutable_data_ptr()));
+  }
+  return pieces.size() == 1 ? pieces[0] : at::cat(pieces, static_cast<int64_t>(batch_dim));
+}
+
 }  // namespace
 
 void DeviceLane::enter() {
@@ -76,6 +89,7 @@ void DeviceLane::enter() {
 at::Tensor DeviceLane::gather(const Part& part, size_t index, size_t batch_dim, bool stays_on_host) {
   const bool to_device = stream_ != nullptr && !stays_on_host;
   const auto& first = part.requests[0];
+  if (first.signature->inputs[index].dtype == kBytes) return join_strings(part, index, batch_dim);
   const bool alone = part.requests.size() == 1;
   if (alone && !to_device && can_view(first.data[index], kAlignment)) {
     return view(first.data[index], first.signature->inputs[index]);

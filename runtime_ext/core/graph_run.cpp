@@ -12,7 +12,9 @@ auto place() { return c10::DebugInfoKind::INFERENCE_CONTEXT; }
 }  // namespace
 
 GraphRun::GraphRun(Calls calls, std::shared_ptr<Engine> engine)
-    : engine_(std::move(engine)), counts_inside_(calls != Calls::Uncounted) {}
+    : engine_(std::move(engine)),
+      is_of_queue_(calls == Calls::CountedElsewhere),
+      counts_inside_(calls != Calls::Uncounted) {}
 
 GraphRun::GraphRun(at::Device device) {
   if (const auto* outer = current()) {

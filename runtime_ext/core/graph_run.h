@@ -43,6 +43,8 @@ class GraphRun final : public c10::DebugInfoBase {
   /// The kept Error whose sentence is in `text`, which is what the interpreter made of it; nothing if there is none.
   std::optional<Error> kept_in(const std::string& text) const;
 
+  /// True if it is the run of a wrapper for the engine's queue, whose inputs the core made itself.
+  bool is_of_queue() const { return is_of_queue_; }
   bool counts_calls() const { return counts_calls_; }
   const std::shared_ptr<Engine>& engine() const { return engine_; }
   /// True if the run, or one that it is inside, has a turn on the device.
@@ -56,6 +58,7 @@ class GraphRun final : public c10::DebugInfoBase {
 
  private:
   const std::shared_ptr<Engine> engine_;
+  bool is_of_queue_ = false;
   bool counts_calls_ = false;
   bool counts_inside_ = true;  ///< those of runs inside this one
   c10::SmallVector<at::Device, 2> turns_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/byte_strings.h"
 #include "core/error.h"
 
 namespace trtserve {
@@ -43,7 +44,12 @@ Signature::Input check(const TensorShape& tensor, const TensorSpec& spec) {
     fail(Kind::InvalidInput, "input '", tensor.name, "' has a negative dimension in its shape");
   }
   check_input(spec, *dtype, tensor.shape);
-  return {tensor.name, *dtype, tensor.shape, expected_bytes(tensor, *dtype)};
+  Signature::Input input{tensor.name, *dtype, tensor.shape, expected_bytes(tensor, *dtype), spec.text};
+  if (input.dtype == kBytes && input.elements() > kMostByteStrings) {
+    fail(Kind::InvalidInput, "input '", input.name, "' has ", input.elements(), " strings; at most ", kMostByteStrings,
+         " are allowed");
+  }
+  return input;
 }
 
 /// True if the range accepts `shape` in every dimension except the batch dimension.
@@ -103,6 +109,16 @@ void add_batch(Signature& signature, const Engine& engine, const BatchRules& rul
 }
 
 }  // namespace
+
+void Signature::Input::check_data(const char* memory, size_t length) const {
+  if (dtype == kBytes) {
+    if (memory == nullptr && length != 0) fail(Kind::InvalidInput, "input '", name, "': strings must be in memory");
+    check_byte_strings(name, {memory, length}, elements(), text);
+  } else if (length != bytes) {
+    fail(Kind::InvalidInput, "input '", name, "' has ", length, " bytes; ", datatype_name(dtype), " ",
+         format_shape(shape), " takes ", bytes);
+  }
+}
 
 bool Signature::takes(int64_t batch_items) const {
   return item_ranges.empty() || std::any_of(item_ranges.begin(), item_ranges.end(), [&](const auto& range) {

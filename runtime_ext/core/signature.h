@@ -52,7 +52,13 @@ struct Signature {
     std::string name;
     c10::ScalarType dtype;
     std::vector<int64_t> shape;
-    size_t bytes;
+    size_t bytes;       ///< of its tensor; a BYTES input's data has any length that check_data() accepts
+    bool text = false;  ///< BYTES that must be UTF-8
+
+    size_t elements() const { return bytes / c10::elementSize(dtype); }
+    /// Throws InvalidInput unless data of this length can be the input's. `memory` is read only of a BYTES input; null:
+    /// the data is not in memory.
+    void check_data(const char* memory, size_t length) const;
   };
 
   uint64_t maker = 0;                ///< number of the served engine that checked it

@@ -4,7 +4,9 @@
 #include <array>
 #include <set>
 
+#include "core/byte_strings.h"
 #include "core/error.h"
+#include "core/utf8.h"
 
 namespace trtserve {
 
@@ -36,42 +38,19 @@ std::string describe_profiles(const TensorSpec& spec) {
   return text;
 }
 
-/// True if `text` is UTF-8 (RFC 3629, section 4): each lead byte is followed by as many continuation bytes as it
-/// announces; the range of the first can be narrower, so that no character has two encodings.
-bool is_utf8(std::string_view text) {
-  int following = 0;
-  unsigned char low = 0x80;
-  unsigned char high = 0xBF;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (following > 0) {
-      if (byte < low || byte > high) return false;
-      --following;
-      low = 0x80;
-      high = 0xBF;
-    } else if (byte >= 0x80) {
-      if (byte < 0xC2 || byte > 0xF4) return false;
-      following = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : 1;
-      if (byte == 0xE0) low = 0xA0;
-      if (byte == 0xED) high = 0x9F;
-      if (byte == 0xF0) low = 0x90;
-      if (byte == 0xF4) high = 0x8F;
-    }
-  }
-  return following == 0;
-}
-
 }  // namespace
 
 c10::ArrayRef<Datatype> datatypes() { return kDatatypes; }
 
 std::string datatype_name(c10::ScalarType dtype) {
+  if (dtype == kBytes) return "BYTES";
   const auto* found =
       std::find_if(kDatatypes.begin(), kDatatypes.end(), [&](const Datatype& d) { return d.dtype == dtype; });
   return found == kDatatypes.end() ? c10::toString(dtype) : std::string(found->name);
 }
 
 std::optional<c10::ScalarType> parse_datatype(std::string_view name) {
+  if (name == "BYTES") return kBytes;
   const auto* found =
       std::find_if(kDatatypes.begin(), kDatatypes.end(), [&](const Datatype& d) { return d.name == name; });
   if (found == kDatatypes.end()) return std::nullopt;

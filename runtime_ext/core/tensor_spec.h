@@ -30,13 +30,15 @@ struct TensorSpec {
   std::vector<ShapeRange> values = {};
   /// True if the engine reads or writes it on the host instead of its device.
   bool on_host = false;
+  /// True if it is BYTES whose elements are text in UTF-8.
+  bool text = false;
   /// The memory layout, in the backend's words; may be empty.
   std::string format = {};
   /// The datatype that the backend computes with instead of `dtype`; nothing if it is the same or unknown.
   std::optional<c10::ScalarType> computed_as = std::nullopt;
 };
 
-/// A datatype that an engine may use, by its name in the Open Inference Protocol (version 2,
+/// A datatype of numbers that an engine may use, by its name in the Open Inference Protocol (version 2,
 /// "Tensor Data Types"), for example FP32.
 struct Datatype {
   std::string_view name;
@@ -45,7 +47,7 @@ struct Datatype {
 
 c10::ArrayRef<Datatype> datatypes();
 
-/// The protocol's name of `dtype`; torch's own name where the protocol has none.
+/// The protocol's name of `dtype`, BYTES for kBytes; torch's own name where the protocol has none.
 std::string datatype_name(c10::ScalarType dtype);
 
 /// The datatype of that protocol name; nothing if no engine can use it.

@@ -2,31 +2,18 @@
 
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "core/byte_strings.h"
 #include "core/call.h"
 #include "core/device_health.h"
 #include "core/engine_manager.h"
 #include "core/error.h"
 #include "core/graph_run.h"
 #include "core/input_check.h"
+#include "ops/remembering_errors.h"
 
 namespace trtserve {
 
 namespace {
-
-/// Tells the run of the graph that calls, if there is one, about an Error that an operator throws: the interpreter
-/// would keep only its text.
-template <typename Run>
-auto remembering_errors(const Run& run) {
-  GraphRun* const caller = GraphRun::current();
-  if (caller == nullptr) return run();
-  caller->check_wanted();
-  try {
-    return run();
-  } catch (const Error& error) {
-    caller->keep(error);
-    throw;
-  }
-}
 
 void check_count(const Engine& engine, size_t count) {
   if (count != engine.inputs().size()) {
@@ -51,8 +38,22 @@ at::Tensor ready(at::Tensor input, at::Device device) {
   return input.is_contiguous() ? input : input.contiguous();
 }
 
+/// Only the queue makes tensors of strings: in others', the pointers could be any numbers.
+void check_strings(const Engine& engine) {
+  const auto* run = GraphRun::current();
+  if (run != nullptr && run->is_of_queue()) return;
+  for (const auto* specs : {&engine.inputs(), &engine.outputs()}) {
+    for (const auto& spec : *specs) {
+      if (spec.dtype != kBytes) continue;
+      fail(Kind::InvalidInput, engine.label(), " has strings ('", spec.name,
+           "'), which requests can have and torch's tensors cannot: no module and no program can call it");
+    }
+  }
+}
+
 void check(const Engine& engine, const std::vector<at::Tensor>& inputs) {
   check_count(engine, inputs.size());
+  check_strings(engine);
   std::vector<InputShape> shapes;
   shapes.reserve(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -78,6 +79,7 @@ std::vector<at::Tensor> run(const Engine& engine, Replica& replica, at::Device c
   }();
   call->inferred();
   for (auto& output : outputs) {
+    if (output.scalar_type() == kBytes) continue;  // a copy would not keep the strings
     // Outputs on the host move too: one rule, which the fake kernel can follow.
     if (output.device() != caller) output = output.to(caller);
   }

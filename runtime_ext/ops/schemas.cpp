@@ -3,8 +3,10 @@
 #include <torch/csrc/jit/runtime/custom_operator.h>
 #include <torch/library.h>
 
+#include "ops/decode_jpeg.h"
 #include "ops/execute_engine.h"
 #include "ops/plan_engine.h"
+#include "ops/remembering_errors.h"
 
 namespace {
 
@@ -13,6 +15,10 @@ namespace {
 const torch::jit::RegisterOperators variadic({torch::jit::Operator(
     "trt::execute_engine(int id, ...) -> ...", [](torch::jit::Stack& stack) { trtserve::execute_engine(stack); },
     c10::AliasAnalysisKind::CONSERVATIVE)});
+
+at::Tensor decode(const at::Tensor& data, int64_t channels) {
+  return trtserve::remembering_errors([&] { return trtserve::decode_jpeg(data, channels); });
+}
 
 int64_t engine(c10::string_view name) { return trtserve::engine_named(std::string(name)); }
 
@@ -31,9 +37,11 @@ TORCH_LIBRARY(trt, library) {
       {at::Tag::pt2_compliant_tag});
   // Conservative: which engine has the name may change, so no pass may run it ahead.
   library.def(torch::schema("engine(str name) -> int", c10::AliasAnalysisKind::CONSERVATIVE));
+  library.def("decode_jpeg(Tensor data, int channels=3) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(trt, CompositeExplicitAutograd, library) {
   library.impl("execute_engine_list", &trtserve::execute_engine_list);
   library.impl("engine", &engine);
+  library.impl("decode_jpeg", &decode);
 }

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
+from trtserve.client import strings
 from trtserve.client.tensors import MEDIA_TYPE, Tensors, decode, encode, of_torch
 from trtserve.client.upload import Upload
 from trtserve.errors import TrtserveError, Unavailable
@@ -109,17 +110,26 @@ def infer_body(ref: str | int, body: bytes, content_type: str, accept: str) -> O
 
 
 def infer(ref: str | int, tensors: Tensors, timeout_s: float | None) -> Operation[dict[str, Any]]:
-    """Outputs are torch's tensors if an input is one, otherwise arrays of numpy."""
+    """Outputs are torch's tensors if an input is one and none is strings, otherwise arrays of numpy."""
+    with_strings = any(strings.are_strings(tensor) for tensor in tensors.values())
     headers = {"Content-Type": MEDIA_TYPE, "Accept": MEDIA_TYPE}
+    if with_strings:
+        body, headers = strings.encode(tensors)
+    else:
+        body = encode(tensors)
     if timeout_s is not None:
         headers["Inference-Timeout-Ms"] = str(math.ceil(timeout_s * 1000))
     torch = of_torch(tensors)
     return Operation(
         "POST",
         f"{_path('engines', ref)}/infer",
-        lambda response: decode(response.content, torch=torch),
+        lambda response: (
+            strings.decode(response.content, response.headers[strings.HEADER_LENGTH])
+            if with_strings
+            else decode(response.content, torch=torch)
+        ),
         {"headers": headers},
-        encode(tensors),
+        body,
     )
 
 

@@ -25,6 +25,10 @@ def numpy_type(spec: Spec) -> np.dtype[Any]:
     family = {"FP": "float", "INT": "int", "UINT": "uint"}.get(name.rstrip("0123456789"))
     if name == "BOOL":
         return np.dtype(bool)
+    if name == "BYTES":
+        raise InvalidInput(
+            f"Input {spec['name']!r} is strings, BYTES: give a .json file that is the body of a request."
+        )
     if family is None:
         raise InvalidInput(
             f"Input {spec['name']!r} is {name}, which numpy does not have; give a .safetensors file."

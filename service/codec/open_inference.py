@@ -77,6 +77,11 @@ class Described:
         """True if every input lies behind the JSON: the blobs, in order, are then the inputs' data."""
         return all(data is None for data in self.data)
 
+    @property
+    def has_strings(self) -> bool:
+        """True if an input is BYTES: its length tells nothing of its elements."""
+        return any(datatype == "BYTES" for _, datatype, _ in self.tensors)
+
     def bind(self, blobs: memoryview) -> InferRequest:
         """The request with its inputs; those that are not in the JSON are views on `blobs`."""
         inputs: list[Input] = []
@@ -90,7 +95,7 @@ class Described:
                 left = len(blobs) - offset
                 raise InvalidInput(f"Tensor {name!r} takes {size} bytes; only {left} are left in the body.")
             blob = blobs[offset:end]
-            inputs.append((name, datatype, shape, strings.Blob(blob) if datatype == "BYTES" else blob))
+            inputs.append((name, datatype, shape, blob))
             offset = end
         if offset != len(blobs):
             raise InvalidInput(f"{len(blobs) - offset} bytes of the body belong to no input.")

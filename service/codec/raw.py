@@ -2,13 +2,14 @@
 
 Source: "Raw Binary Request" in Triton's binary data extension. The engine's input and the number of bytes
 replace the JSON, so at most one dimension may be variable besides the batch's, which is 1. All outputs are
-answered as blobs.
+answered as blobs. Where the input is BYTES, the body is its one element, without the length before it.
 """
 
 import math
 from collections.abc import Sequence
 
 from runtime_ext import TensorSpec
+from trtserve.codec import strings
 from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.request import InferRequest
 from trtserve.errors import InvalidInput
@@ -28,8 +29,21 @@ def decode(specs: Sequence[TensorSpec], batch_dim: int | None, body: bytes | mem
             f"{names or 'none'}: send the JSON with their names, datatypes and shapes before the data."
         )
     spec = specs[0]
+    if spec.datatype == "BYTES":
+        data = strings.pack([bytes(body)])
+        return InferRequest(inputs=[(spec.name, "BYTES", _of_one(spec), data)], binary_outputs=True)
     shape = _shape(spec, batch_dim, len(body))
     return InferRequest(inputs=[(spec.name, spec.datatype, shape, body)], binary_outputs=True)
+
+
+def _of_one(spec: TensorSpec) -> list[int]:
+    """The shape of one string, which the body is: a picture, for example."""
+    if spec.shape is None or any(dim > 1 or dim == 0 for dim in spec.shape):
+        raise InvalidInput(
+            f"The request is raw data without JSON, which is one string; the engine's input {spec.name!r}, "
+            f"BYTES {spec.shape}, takes several: {HOW_ELSE}."
+        )
+    return [1] * len(spec.shape)
 
 
 def is_determined(specs: Sequence[TensorSpec]) -> bool:

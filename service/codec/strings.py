@@ -1,35 +1,16 @@
 """BYTES tensors: strings in JSON; in the binary form, each element's length, then its bytes.
 
 Source: Triton's "Binary Tensor Data Extension". The length is an unsigned 32-bit little-endian integer; the
-elements are in row-major order with nothing between them. No engine has such an input or output.
+elements are in row-major order with nothing between them. The runtime checks an input in this form.
 """
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from trtserve.codec.json_values import as_json, flat
-from trtserve.codec.request import Unread
 from trtserve.codec.tensor import BYTES_LENGTH
 from trtserve.errors import ExecutionFailed, InvalidInput
 
-
-class Blob(Unread):
-    """A BYTES tensor in the binary form, not yet checked."""
-
-    __slots__ = ("_data",)
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-
-    def text_bytes(self) -> int:
-        return len(self._data)
-
-    def read_bytes(self, datatype: str, shape: list[int]) -> int:
-        return 0
-
-    def read(self, name: str, datatype: str, shape: list[int]) -> memoryview:
-        check(name, shape, self._data)
-        return self._data
+LONGEST = 2**32 - 1  # bytes of an element
 
 
 def to_bytes(name: str, shape: list[int], data: object) -> bytes:
@@ -40,27 +21,17 @@ def to_bytes(name: str, shape: list[int], data: object) -> bytes:
             raise InvalidInput(
                 f"Tensor {name!r} has {as_json(value)} at element {index} of its data; BYTES takes strings."
             )
-    encoded = [value.encode() for value in values]
-    return b"".join(len(text).to_bytes(BYTES_LENGTH, "little") + text for text in encoded)
+    return pack([value.encode() for value in values])
 
 
-def check(name: str, shape: list[int], data: memoryview) -> None:
-    """Raise InvalidInput unless the binary form has exactly as many elements as the shape says."""
-    elements = math.prod(shape)
-    found = 0
-    try:
-        for _ in _elements(data):
-            found += 1
-            if found > elements:
-                break
-    except ValueError as failure:
-        raise InvalidInput(f"Tensor {name!r}, BYTES {shape}: element {found} {failure}.") from None
-    if found != elements:
-        more = "more than " if found > elements else ""
-        count = elements if more else found
-        raise InvalidInput(
-            f"Tensor {name!r} has {more}{count} elements in its data; BYTES {shape} takes {elements}."
-        )
+def pack(elements: Iterable[bytes]) -> bytes:
+    """The elements in the binary form. Raises InvalidInput for one that is too long for it."""
+    parts: list[bytes] = []
+    for element in elements:
+        if len(element) > LONGEST:
+            raise InvalidInput(f"A string has {len(element)} bytes; at most {LONGEST} are allowed.")
+        parts += (len(element).to_bytes(BYTES_LENGTH, "little"), element)
+    return b"".join(parts)
 
 
 def to_list(name: str, data: memoryview) -> list[str]:

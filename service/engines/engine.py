@@ -208,7 +208,7 @@ class Engine:
 
 
 def _most_bytes(spec: TensorSpec) -> int | None:
-    if spec.shape is None:
+    if spec.shape is None or spec.datatype not in DATATYPES:  # strings have any length
         return None
     shapes = [profile.max for profile in spec.profiles] or [spec.shape]
     if any(dim < 0 for shape in shapes for dim in shape):

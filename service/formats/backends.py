@@ -10,6 +10,7 @@ from typing import Any
 
 from trtserve.formats.format import Format, Sniffed
 from trtserve.formats.generations import plan_generation
+from trtserve.formats.onnx_archive import recognise_archive
 from trtserve.formats.openvino import recognise_blob, recognise_onnx
 from trtserve.formats.tensorrt import VersionOf, blame_version, check_plan, recognise_plan
 from trtserve.formats.tensorrt_head import read_metadata
@@ -75,7 +76,7 @@ OPENVINO = Backend(
         "openvino_onnx": frozenset({Format.ONNX}),
         "openvino_blob": frozenset({Format.OPENVINO}),
     },
-    recognise=[recognise_blob],
+    recognise=[recognise_blob, recognise_archive],
     recognise_last=[recognise_onnx],
     options=frozenset({"precision"}),
     missing="Install it with `pip install openvino`.",

@@ -25,3 +25,4 @@ class Sniffed(NamedTuple):
     format: Format | None = None  # None: nothing that an engine can be made of
     advice: str = ""  # a sentence: what to do instead
     known: bool = True
+    archived: bool = False  # packed, with the files that hold its tensors

@@ -38,7 +38,7 @@ class Patterns:
             described = open_inference.describe(document)
         except codec.Misshapen as failure:
             raise _with_example(failure, resolved) from None
-        whole = described.all_blobs and sum(described.blob_bytes) == len(blobs)
+        whole = described.all_blobs and not described.has_strings and sum(described.blob_bytes) == len(blobs)
         if whole and len(document) <= DOCUMENT_BYTES and not described.request.shared:
             return self._template(head, resolved, bytes(document), described)
         codec.check_datatypes(described.tensors, resolved.engine.loaded.inputs)

@@ -293,7 +293,8 @@ def check_outputs(memory: Regions, selected: Selected, specs: Sequence[TensorSpe
         if isinstance(place, RegionPart):
             memory.check(place.name, place.offset, place.byte_size)
             spec = specs[index]
-            if spec.shape is not None and all(dim >= 0 for dim in spec.shape):
+            known = spec.shape is not None and spec.datatype in DATATYPES  # strings have any length
+            if known and spec.shape is not None and all(dim >= 0 for dim in spec.shape):
                 size = math.prod(spec.shape) * DATATYPES[spec.datatype].size
                 _check_room(spec, spec.shape, size, place)
 
@@ -317,7 +318,11 @@ def read_inputs(memory: Regions, request: InferRequest) -> tuple[object, ...]:
 def _read(memory: Regions, name: str, datatype: str, shape: list[int], data: object) -> object:
     if isinstance(data, Unread):
         return data.read(name, datatype, shape)
-    return memory.data(data.name, data.offset, data.byte_size) if isinstance(data, RegionPart) else data
+    if not isinstance(data, RegionPart):
+        return data
+    # Strings are checked before they run, so they must not change behind the check.
+    read = memory.read if datatype == "BYTES" else memory.data
+    return read(data.name, data.offset, data.byte_size)
 
 
 def write_outputs(memory: Regions, selected: Selected, outputs: Sequence[Output]) -> None:

@@ -52,7 +52,10 @@ class Template:
         specs = self.resolved.engine.loaded.outputs
         tensors = self.request.answer is Form.PROTOCOL and not self.request.classified
         one_answer = tensors and self.request.id is None and not self.coded
-        self.alike = one_answer and all(place is True for _, place in self.selected)
+        # The length of strings is not in their shape.
+        self.alike = one_answer and all(
+            place is True and specs[index].datatype in DATATYPES for index, place in self.selected
+        )
         self.as_json = tensors and all(
             place is False and specs[index].datatype in DATATYPES for index, place in self.selected
         )

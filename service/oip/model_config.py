@@ -66,7 +66,8 @@ def _tensor(spec: TensorSpec, batched: bool) -> dict[str, Any]:
     dims = describe.shape(spec)
     if batched and spec.shape is not None:
         dims = dims[1:]
-    return {"name": spec.name, "data_type": f"TYPE_{spec.datatype}", "dims": dims}
+    datatype = "STRING" if spec.datatype == "BYTES" else spec.datatype
+    return {"name": spec.name, "data_type": f"TYPE_{datatype}", "dims": dims}
 
 
 def _instances(name: str, info: EngineInfo) -> dict[str, Any]:

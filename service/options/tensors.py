@@ -15,8 +15,8 @@ EXAMPLE = (
 
 
 Datatype = Literal[
-    "BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64"
-]  # of the protocol's, those that torch computes with
+    "BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "BYTES"
+]  # of the protocol's, those that torch computes with, and strings
 
 
 class TensorDocument(BaseModel):

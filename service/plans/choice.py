@@ -20,6 +20,7 @@ class Choice(NamedTuple):
     format: Format  # of the file
     options: EngineOptions  # what was asked for of the engine
     build: BuildOptions | None = None  # None: the file is loaded as it is
+    archived: bool = False  # the file is an archive of it; see plans/onnx_archives
 
 
 async def choose(
@@ -39,7 +40,8 @@ async def choose(
     found, sniffed = tell_format(head, format)
     what = sniffed.what
     if found is Format.ONNX and _is_built(settings, asked, build):
-        return await _choose_build(runtime, settings, asked, build)
+        built = await _choose_build(runtime, settings, asked, build)
+        return built._replace(archived=sniffed.archived)
     if build.backend not in {"auto", backend_of(found).name}:
         raise InvalidInput(
             f"The file is {what}, which the backend {backend_of(found).name} loads, but backend="
@@ -55,7 +57,8 @@ async def choose(
                 else f"Leave {option} out, or upload the ONNX model and ask for backend=tensorrt."
             )
         )
-    return Choice(await choose_format(runtime, head, format), asked.options())
+    chosen = await choose_format(runtime, head, format)
+    return Choice(chosen, asked.options(), archived=sniffed.archived)
 
 
 def _is_built(settings: Settings, asked: UploadOptions, build: BuildRequest) -> bool:

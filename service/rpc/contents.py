@@ -4,13 +4,18 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from runtime_ext import read_contents
 from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.json_values import Array
 from trtserve.codec.request import Unread
-from trtserve.codec.tensor import check_elements
+from trtserve.codec.strings import pack
+from trtserve.codec.tensor import BYTES_LENGTH, check_elements
 from trtserve.errors import InvalidInput
+from trtserve.rpc.open_inference_pb2 import InferTensorContents
+
+BYTES_CONTENTS = 8  # the number of its field
 
 NAMES = {
     1: "bool_contents",
@@ -37,16 +42,20 @@ class Contents(Unread):
         return sum(map(len, self._parts))
 
     def read_bytes(self, datatype: str, shape: list[int]) -> int:
+        if datatype not in DATATYPES:  # strings: a copy with their lengths
+            return self.text_bytes() + self._most_elements(shape) * BYTES_LENGTH
         return self._most_elements(shape) * DATATYPES[datatype].size
 
-    def read(self, name: str, datatype: str, shape: list[int]) -> Array:
+    def read(self, name: str, datatype: str, shape: list[int]) -> Array | bytes:
+        if datatype == "BYTES":
+            return self._strings(name, shape)
         known = DATATYPES.get(datatype)
         if known is None or known.contents is None:
             raise InvalidInput(
                 f"Tensor {name!r} has the datatype {datatype}, for which contents have no field: "
                 "send it in raw_input_contents."
             )
-        message = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        message = self._whole()
         array = np.empty(self._most_elements(shape), known.numpy)
         count, fault = read_contents(message, known.contents, datatype, array)
         if fault is not None and fault[0] != "element":
@@ -58,6 +67,20 @@ class Contents(Unread):
                 f"Tensor {name!r} has the element {fault[2]}; {datatype} takes {least} to {greatest}."
             )
         return array
+
+    def _strings(self, name: str, shape: list[int]) -> bytes:
+        try:
+            contents = InferTensorContents.FromString(self._whole())
+        except DecodeError:
+            raise _refusal(name, "BYTES", False, NAMES[BYTES_CONTENTS], 0) from None
+        for field, _ in contents.ListFields():
+            if field.number != BYTES_CONTENTS:
+                raise _refusal(name, "BYTES", True, NAMES[BYTES_CONTENTS], field.number)
+        check_elements(name, shape, len(contents.bytes_contents))
+        return pack(contents.bytes_contents)
+
+    def _whole(self) -> bytes | memoryview:
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     def _most_elements(self, shape: list[int]) -> int:
         """As many as the shape says, but at most what the message can hold: each takes at least a byte."""

@@ -100,6 +100,8 @@ def _values(
     spec: TensorSpec, profile: int, shape: Sequence[int], random: np.random.Generator
 ) -> npt.NDArray[Any]:
     """Floats from 0 to 1, or integers 0 and 1, which also work as indices and masks."""
+    if spec.datatype not in DATATYPES:
+        raise InvalidInput(f"Input {spec.name!r} is {spec.datatype}: strings cannot be made up.")
     datatype = DATATYPES[spec.datatype]
     dtype = datatype.numpy
     if profile < len(spec.values):

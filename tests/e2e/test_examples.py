@@ -7,13 +7,19 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.server import Server, environment
+from tests.jpeg import NEEDS_JPEG
 
 FOLDER = Path(__file__).parents[2] / "examples" / "pipelines"
 
 
 @pytest.mark.parametrize(
     ("name", "told", "engines"),
-    [("classifier", "40x30: ", 1), ("ensemble", "batch of 9: ", 2), ("detector", "image 2: ", 1)],
+    [
+        ("classifier", "40x30: ", 1),
+        ("ensemble", "batch of 9: ", 2),
+        ("detector", "image 2: ", 1),
+        pytest.param("photographs", "3 photographs: ", 1, marks=NEEDS_JPEG),
+    ],
 )
 def test_a_pipeline_on_a_server_gives_the_results_of_pytorch(
     server: Server, name: str, told: str, engines: int

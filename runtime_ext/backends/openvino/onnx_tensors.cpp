@@ -177,11 +177,11 @@ void TensorCheck::tensor(std::string_view message) {
   if (message.empty()) return;  // some exporters write an empty tensor with each attribute
   const Tensor tensor = read_tensor(message);
   if (tensor.external) {
-    fail(
-        Kind::InvalidInput, "the data of the tensor '", shown(tensor.name),
-        "' is not in the ONNX file but in another file, which is not uploaded with it: export with external_data=False "
-        "(torch.onnx.export(…, external_data=False), or onnx.save_model(model, path) of a model that onnx.load has "
-        "read)");
+    fail(Kind::InvalidInput, "the data of the tensor '", shown(tensor.name),
+         "' is not in the ONNX file but in another file, which is not uploaded with it: upload a zip or a tar of both "
+         "files, or export with external_data=False (torch.onnx.export(…, external_data=False), or "
+         "onnx.save_model(model, path) of a model that onnx.load has "
+         "read)");
   }
   if (tensor.segmented) {
     fail(Kind::Unsupported, "the ONNX file contains only a segment of the tensor '", shown(tensor.name),

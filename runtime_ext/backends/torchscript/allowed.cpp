@@ -5,7 +5,7 @@
 //            underscore are internal to torch: many trust their arguments (indices, sparse layouts), so that a wrong
 //            one reads or writes foreign memory. Only those in kInternal, which check theirs, are allowed.
 //   prim::   Those in kPrimitives: constants, containers, control flow, attributes, forks.
-//   trt::    Those of this project: they call engines.
+//   trt::    Those of this project: they call engines and decode pictures.
 //   torchvision::  The operators of detectors, where a process has registered them.
 //
 // All other namespaces are refused: quantized (packed parameters are custom classes), distributed, profiler, cuda, rpc
@@ -125,9 +125,9 @@ const std::set<std::string_view>& vision() {
   return kVision;
 }
 
-const std::set<std::string_view>& engines() {
-  static const std::set<std::string_view> kEngines = {"execute_engine_list", "engine"};
-  return kEngines;
+const std::set<std::string_view>& ours() {
+  static const std::set<std::string_view> kOurs = {"execute_engine_list", "engine", "decode_jpeg"};
+  return kOurs;
 }
 
 /// Kernels of one library, and steps of others' gradients: not for programs, so many trust their arguments.
@@ -149,7 +149,7 @@ bool is_allowed(c10::Symbol kind) {
   const std::string space = kind.ns().toUnqualString();
   if (space == "aten") return aten_is_allowed(name);
   if (space == "prim") return primitives().count(name) != 0;
-  if (space == "trt") return engines().count(name) != 0;
+  if (space == "trt") return ours().count(name) != 0;
   if (space == "torchvision") return vision().count(name) != 0;
   return false;
 }

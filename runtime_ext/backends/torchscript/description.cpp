@@ -8,6 +8,7 @@
 #include <torch/csrc/jit/frontend/parser.h>
 #include <torch/csrc/jit/frontend/tree_views.h>
 
+#include "core/byte_strings.h"
 #include "core/error.h"
 
 namespace trtserve::torchscript {
@@ -78,10 +79,12 @@ TensorSpec tensor(const Expr& value, const std::string& of) {
   const auto dtype = parse_datatype(datatype);
   if (!dtype) {
     std::string allowed;
-    for (const auto& known : datatypes()) allowed += (allowed.empty() ? "" : ", ") + std::string(known.name);
+    for (const auto& known : datatypes()) allowed += std::string(known.name) + ", ";
+    allowed += datatype_name(kBytes);
     refuse("gives '" + spec.name + "' the datatype " + datatype + "; allowed are " + allowed);
   }
   spec.dtype = *dtype;
+  spec.on_host = *dtype == kBytes;
   spec.shape.emplace();
   for (const auto& size : list_in(members.at("shape"), "a shape")) spec.shape->push_back(dimension(size, spec.name));
   return spec;
@@ -113,29 +116,64 @@ std::vector<c10::Argument> inputs_of(const c10::FunctionSchema& forward) {
   return {arguments.begin() + 1, arguments.end()};  // without self
 }
 
-/// How many tensors forward returns; nothing if it is a list, whose length is not known.
-std::optional<size_t> outputs_of(const c10::FunctionSchema& forward) {
+bool is_list_of(const c10::TypePtr& type, const c10::TypePtr& element) {
+  const auto list = type->cast<c10::ListType>();
+  return list && *list->getElementType() == *element;
+}
+
+/// What a value of this type can be: a tensor, text or binary strings.
+bool is_tensor(const c10::TypePtr& type) { return type->kind() == c10::TypeKind::TensorType; }
+bool is_text(const c10::TypePtr& type) { return is_list_of(type, c10::StringType::get()); }
+bool is_binary(const c10::TypePtr& type) { return is_list_of(type, c10::TensorType::get()); }
+
+/// The types of the outputs that forward returns; nothing if it is a list of tensors, which is as many outputs as are
+/// described, or one of strings.
+std::optional<std::vector<c10::TypePtr>> outputs_of(const c10::FunctionSchema& forward) {
   const auto& type = forward.returns().at(0).type();
-  if (type->kind() == c10::TypeKind::TensorType) return 1;
-  if (type->isSubtypeOf(*c10::ListType::ofTensors())) return std::nullopt;
+  if (is_tensor(type) || is_text(type)) return std::vector{type};
+  if (is_binary(type)) return std::nullopt;
   if (const auto tuple = type->cast<c10::TupleType>()) {
     const auto elements = tuple->elements();
-    const auto is_tensor = [](const auto& element) { return element->kind() == c10::TypeKind::TensorType; };
-    if (std::all_of(elements.begin(), elements.end(), is_tensor)) return elements.size();
+    const auto is_output = [](const auto& element) {
+      return is_tensor(element) || is_text(element) || is_binary(element);
+    };
+    if (std::all_of(elements.begin(), elements.end(), is_output)) return elements.vec();
   }
   fail(Kind::InvalidInput, "the module's forward returns ", type->repr_str(),
-       "; allowed are a Tensor, a tuple of Tensors and List[Tensor]");
+       "; allowed are a Tensor, List[str] or List[Tensor] for strings, a tuple of these, and List[Tensor] for tensors");
+}
+
+/// Checks that a tensor as described can be a value of this type, and notes whether its strings are text.
+void match(TensorSpec& spec, const c10::TypePtr& type, const char* role) {
+  if (spec.dtype != kBytes) {
+    if (is_tensor(type)) return;
+    refuse(c10::str("gives the ", role, " '", spec.name, "' the datatype ", datatype_name(spec.dtype),
+                    "; the module's forward has ", type->repr_str(), " there, which is for BYTES"));
+  }
+  spec.text = is_text(type);
+  if (!spec.text && !is_binary(type)) {
+    refuse(c10::str("gives the ", role, " '", spec.name, "' the datatype BYTES; the module's forward has ",
+                    type->repr_str(), " there, and strings are List[str] (text) or List[Tensor] (bytes)"));
+  }
+  if (std::string(role) == "output" && std::count(spec.shape->begin(), spec.shape->end(), -1) > 1) {
+    refuse(c10::str("gives the output '", spec.name,
+                    "', which is strings, a shape with several dimensions that vary: "
+                    "forward returns a flat list, so at most one may"));
+  }
 }
 
 std::string to_fill_in(const c10::FunctionSchema& forward) {
-  const auto entry = [](const std::string& name) {
-    return "{\"name\": \"" + name + "\", \"datatype\": \"FP32\", \"shape\": [-1]}";
+  const auto entry = [](const std::string& name, const c10::TypePtr& type) {
+    const std::string datatype = is_tensor(type) ? "FP32" : datatype_name(kBytes);
+    return "{\"name\": \"" + name + "\", \"datatype\": \"" + datatype + "\", \"shape\": [-1]}";
   };
   std::string inputs;
-  for (const auto& argument : inputs_of(forward)) inputs += (inputs.empty() ? "" : ", ") + entry(argument.name());
+  for (const auto& argument : inputs_of(forward)) {
+    inputs += (inputs.empty() ? "" : ", ") + entry(argument.name(), argument.type());
+  }
   std::string outputs;
-  const size_t count = outputs_of(forward).value_or(1);
-  for (size_t i = 0; i < count; ++i) outputs += (i == 0 ? "" : ", ") + entry(c10::str("output", i));
+  const auto types = outputs_of(forward).value_or(std::vector<c10::TypePtr>{c10::TensorType::get()});
+  for (size_t i = 0; i < types.size(); ++i) outputs += (i == 0 ? "" : ", ") + entry(c10::str("output", i), types[i]);
   return "{\"inputs\": [" + inputs + "], \"outputs\": [" + outputs + "]}";
 }
 
@@ -144,9 +182,9 @@ std::string to_fill_in(const c10::FunctionSchema& forward) {
 Description describe(const std::string& document, const c10::FunctionSchema& forward) {
   const auto arguments = inputs_of(forward);
   for (const auto& argument : arguments) {
-    if (argument.type()->kind() == c10::TypeKind::TensorType) continue;
+    if (is_tensor(argument.type()) || is_text(argument.type()) || is_binary(argument.type())) continue;
     fail(Kind::InvalidInput, "the argument ", argument.name(), " of the module's forward is ",
-         argument.type()->repr_str(), "; only Tensors are allowed");
+         argument.type()->repr_str(), "; allowed are Tensor, and for strings List[str] and List[Tensor]");
   }
   const auto outputs = outputs_of(forward);
   if (document.empty()) {
@@ -161,12 +199,22 @@ Description describe(const std::string& document, const c10::FunctionSchema& for
     refuse(c10::str("has ", description.inputs.size(), " inputs; the module's forward takes ", arguments.size()));
   }
   for (size_t i = 0; i < arguments.size(); ++i) {
-    if (description.inputs[i].name == arguments[i].name()) continue;
-    refuse(c10::str("calls input ", i, " '", description.inputs[i].name, "'; the argument's name is '",
-                    arguments[i].name(), "'"));
+    if (description.inputs[i].name != arguments[i].name()) {
+      refuse(c10::str("calls input ", i, " '", description.inputs[i].name, "'; the argument's name is '",
+                      arguments[i].name(), "'"));
+    }
+    match(description.inputs[i], arguments[i].type(), "input");
   }
-  if (outputs && description.outputs.size() != *outputs) {
-    refuse(c10::str("has ", description.outputs.size(), " outputs; the module's forward returns ", *outputs));
+  if (outputs && description.outputs.size() != outputs->size()) {
+    refuse(c10::str("has ", description.outputs.size(), " outputs; the module's forward returns ", outputs->size()));
+  }
+  // A list of tensors is the strings of the only output, if that is BYTES, and otherwise all outputs.
+  const bool all_strings = !outputs && description.outputs.size() == 1 && description.outputs[0].dtype == kBytes;
+  for (size_t i = 0; i < description.outputs.size(); ++i) {
+    const auto type = outputs       ? outputs->at(i)
+                      : all_strings ? c10::TypePtr(c10::ListType::ofTensors())
+                                    : c10::TypePtr(c10::TensorType::get());
+    match(description.outputs[i], type, "output");
   }
   return description;
 }

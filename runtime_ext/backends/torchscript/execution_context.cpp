@@ -10,6 +10,8 @@
 
 #include "backends/torchscript/failure.h"
 #include "backends/torchscript/fork_threads.h"
+#include "backends/torchscript/string_lists.h"
+#include "core/byte_strings.h"
 #include "core/error.h"
 
 namespace trtserve::torchscript {
@@ -36,11 +38,23 @@ void check_output(const at::Tensor& output, const TensorSpec& spec) {
   }
 }
 
-std::vector<at::Tensor> tensors_of(const c10::IValue& result) {
-  if (result.isTensor()) return {result.toTensor()};
-  if (result.isTensorList()) return result.toTensorVector();
+std::vector<c10::IValue> values_of(const c10::IValue& result, const std::vector<TensorSpec>& specs) {
+  if (result.isTuple()) return result.toTupleRef().elements().vec();
+  const bool is_strings = specs.size() == 1 && specs[0].dtype == kBytes;
+  if (result.isTensor() || is_strings) return {result};
+  return result.toListRef().vec();
+}
+
+/// The outputs as tensors; a list of strings is checked as it is read.
+std::vector<at::Tensor> tensors_of(const c10::IValue& result, const std::vector<TensorSpec>& specs) {
+  const auto values = values_of(result, specs);
+  if (values.size() != specs.size()) {
+    fail(Kind::ExecutionFailed, "the module returned ", values.size(), " tensors; ", specs.size(), " are described");
+  }
   std::vector<at::Tensor> tensors;
-  for (const auto& element : result.toTupleRef().elements()) tensors.push_back(element.toTensor());
+  for (size_t i = 0; i < values.size(); ++i) {
+    tensors.push_back(specs[i].dtype == kBytes ? from_list(values[i], specs[i]) : values[i].toTensor());
+  }
   return tensors;
 }
 
@@ -85,10 +99,15 @@ std::vector<at::Tensor> TorchScriptContext::run(c10::ArrayRef<at::Tensor> inputs
   const torch::jit::GraphOptimizerEnabledGuard as_written(false);
   torch::jit::Stack stack{program_.module._ivalue()};
   for (size_t i = 0; i < inputs.size(); ++i) {
-    stack.emplace_back(program_.writes[i] ? inputs[i].clone() : inputs[i]);
+    const auto& spec = program_.tensors.inputs[i];
+    if (spec.dtype == kBytes) {
+      stack.push_back(to_list(inputs[i], spec));
+    } else {
+      stack.emplace_back(program_.writes[i] ? inputs[i].clone() : inputs[i]);
+    }
   }
   torch::jit::InterpreterState(program_.code, launch).run(stack);
-  return tensors_of(torch::jit::pop(stack));
+  return tensors_of(torch::jit::pop(stack), program_.tensors.outputs);
 }
 
 /// Outputs that are as described, on the module's device, and that own their memory.
@@ -96,13 +115,11 @@ std::vector<at::Tensor> TorchScriptContext::checked(std::vector<at::Tensor> outp
                                                     c10::ArrayRef<at::Tensor> inputs) const {
   const c10::InferenceMode inference;
   const auto& specs = program_.tensors.outputs;
-  if (outputs.size() != specs.size()) {
-    fail(Kind::ExecutionFailed, "the module returned ", outputs.size(), " tensors; ", specs.size(), " are described");
-  }
   std::vector<const void*> taken;
   for (const auto& input : inputs) taken.push_back(input.storage().unsafeGetStorageImpl());
   for (size_t i = 0; i < outputs.size(); ++i) {
     auto& output = outputs[i];
+    if (specs[i].dtype == kBytes) continue;
     check_output(output, specs[i]);
     output = output.to(device_).contiguous().resolve_conj().resolve_neg();
     const void* storage = output.storage().unsafeGetStorageImpl();

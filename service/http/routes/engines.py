@@ -22,6 +22,7 @@ from trtserve.http.upload_query import UploadQuery
 from trtserve.options.engine_options import EngineOptions
 from trtserve.options.names import Name
 from trtserve.plans.choice import Choice, choose
+from trtserve.plans.onnx_archives import joined_archive
 from trtserve.plans.receive import receive_plan
 from trtserve.services import Services, services_for
 
@@ -187,6 +188,10 @@ async def _receive(
         limit=services.settings.max_plan_bytes,
         declared=declared,
     )
+    if choice.archived:
+        plan = await joined_archive(
+            plan, lambda: services.store.new_upload(None), services.settings.max_plan_bytes
+        )
     registry = services.registry
     created: bool | None
     wait_s = prefers_async(request.headers)

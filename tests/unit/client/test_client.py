@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from trtserve import errors
-from trtserve.client import AsyncClient, Client, NoAnswer
+from trtserve.client import AsyncClient, Client, NoAnswer, strings
 
 pytestmark = pytest.mark.anyio
 
@@ -94,8 +96,32 @@ async def test_an_array_of_any_layout_is_sent_as_it_looks(served: FastAPI) -> No
 
 async def test_what_is_no_tensor_is_refused_before_it_is_sent(served: FastAPI) -> None:
     async with async_client(served) as client:
-        with pytest.raises(errors.InvalidInput, match="Input 'x' is an array of <U3"):
+        with pytest.raises(errors.InvalidInput, match="Input 'x' is an array of complex128"):
+            await client.infer("net", x=[1j])
+        with pytest.raises(errors.InvalidInput, match="Input 'z' is an array of complex128"):
+            await client.infer("net", x=["cat"], z=[1j])
+        with pytest.raises(errors.InvalidInput, match="Input 'x' has 1 among its strings"):
+            await client.infer("net", x=["cat", 1])
+
+
+async def test_strings_for_an_engine_of_numbers_are_refused_by_the_server(served: FastAPI) -> None:
+    async with async_client(served) as client:
+        with pytest.raises(
+            errors.InvalidInput, match=r"Input 'x' is BYTES \[1\]; the engine's input is FP32"
+        ):
             await client.infer("net", x=["cat"])
+
+
+@given(st.lists(st.binary(max_size=5), min_size=1, max_size=4), st.booleans())
+def test_strings_travel_as_they_are(elements: list[bytes], nested: bool) -> None:
+    array = np.array(elements, object)
+    body, headers = strings.encode({"x": array[None] if nested else array, "n": np.arange(3)})
+    answered = body.replace(b'"inputs"', b'"outputs"')
+    length = int(headers[strings.HEADER_LENGTH]) + len(answered) - len(body)
+    found = strings.decode(answered, str(length))
+    assert found["x"].shape == ((1, len(elements)) if nested else (len(elements),))
+    assert found["x"].ravel().tolist() == elements
+    assert found["n"].tolist() == [0, 1, 2]
 
 
 async def test_a_refused_tensor_has_the_servers_sentence(served: FastAPI) -> None:

@@ -20,6 +20,7 @@ def test_a_version_that_is_not_known_is_not_said_to_have_built_the_plan() -> Non
         Format.TENSORRT,
         "",
         True,
+        False,
     )
 
 

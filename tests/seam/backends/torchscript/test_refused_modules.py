@@ -217,7 +217,8 @@ def test_a_cut_archive_is_refused(harness: Harness, tmp_path: Path) -> None:
     ("signature", "result", "what"),
     [
         ("x: Tensor, n: int", "x", "the argument n of the module's forward is int"),
-        ("x: List[Tensor]", "x[0]", "the argument x of the module's forward is List"),
+        ("x: List[int]", "torch.zeros(1)", "the argument x of the module's forward is List"),
+        ("x: List[Tensor]", "x[0]", "has List[Tensor] there, which is for BYTES"),
     ],
 )
 def test_a_forward_of_other_things_than_tensors_is_refused(

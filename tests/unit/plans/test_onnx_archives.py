@@ -1,0 +1,230 @@
+"""Archives of an ONNX model and its data: what becomes one file, and what is refused."""
+
+import io
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from trtserve.errors import InvalidInput, TooLarge
+from trtserve.formats.format import Format
+from trtserve.formats.sniff import sniff
+from trtserve.plans.onnx_archives import joined_archive
+from trtserve.store.staging import PlanWriter, StagedPlan
+
+pytestmark = pytest.mark.anyio
+
+W = np.arange(16, dtype=np.float32).reshape(4, 4)
+B = np.ones(4, np.float32)
+LIMIT = 1_000_000
+
+
+def model() -> onnx.ModelProto:
+    """y = x w + b or x w - b; the subtrahend is in a branch, and one constant in an attribute."""
+
+    def branch(op: str) -> onnx.GraphProto:
+        b = helper.make_node("Constant", [], ["b"], value=numpy_helper.from_array(B, "b"))
+        node = helper.make_node(op, ["xw", "b"], ["z"])
+        return helper.make_graph(
+            [b, node], op, [], [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 4])]
+        )
+
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["xw"]),
+        helper.make_node("If", ["c"], ["y"], then_branch=branch("Add"), else_branch=branch("Sub")),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4]),
+        helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+    ]
+    y = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])]
+    graph = helper.make_graph(nodes, "g", inputs, y, [numpy_helper.from_array(W, "w")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def external(folder: Path, *, one_file: bool = True, name: str = "model.onnx") -> dict[str, bytes]:
+    """The files of the model with its data beside it, by their names."""
+    folder.mkdir(exist_ok=True)
+    onnx.save_model(
+        model(),
+        str(folder / name),
+        save_as_external_data=True,
+        all_tensors_to_one_file=one_file,
+        location="weights.bin" if one_file else None,
+        size_threshold=0,
+        convert_attribute=True,
+    )
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", compression) as writer:
+        for name, content in files.items():
+            writer.writestr(name, content)
+    return archive.getvalue()
+
+
+def tarred(files: Mapping[str, bytes], mode: str = "w", format: int = tarfile.PAX_FORMAT) -> bytes:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode=mode, format=format) as writer:  # type: ignore[call-overload]
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            writer.addfile(info, io.BytesIO(content))
+    return archive.getvalue()
+
+
+PACKERS: dict[str, Callable[[Mapping[str, bytes]], bytes]] = {
+    "zip": zipped,
+    "stored zip": lambda files: zipped(files, zipfile.ZIP_STORED),
+    "tar": tarred,
+    "tar.gz": lambda files: tarred(files, "w:gz"),
+    "GNU tar": lambda files: tarred(files, format=tarfile.GNU_FORMAT),
+}
+
+
+async def join(folder: Path, archive: bytes, limit: int = LIMIT) -> bytes:
+    """The joined file; in any case, nothing else is left."""
+    incoming = folder / "incoming"
+    incoming.mkdir(exist_ok=True)
+    path = incoming / "upload.part"
+    path.write_bytes(archive)
+    try:
+        plan = await joined_archive(StagedPlan(path, "", len(archive)), lambda: PlanWriter(incoming), limit)
+    except Exception:
+        assert not list(incoming.iterdir())
+        raise
+    assert list(incoming.iterdir()) == [plan.path]
+    joined = plan.path.read_bytes()
+    assert plan.size == len(joined)
+    return joined
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("one_file", [True, False], ids=["one file", "a file for each tensor"])
+async def test_a_model_and_its_data_become_the_model_with_its_data(
+    tmp_path: Path, packer: str, one_file: bool
+) -> None:
+    files = external(tmp_path / "model", one_file=one_file)
+    archive = PACKERS[packer]({f"{'d' * 120}/net/{name}": content for name, content in files.items()})
+    sniffed = sniff(archive)
+    assert (sniffed.format, sniffed.archived) == (Format.ONNX, True)
+    joined = await join(tmp_path, archive)
+    assert onnx.load_from_string(joined) == model()
+
+
+async def test_a_model_without_external_data_stays_as_it_is(tmp_path: Path) -> None:
+    content = model().SerializeToString()
+    assert await join(tmp_path, zipped({"m.onnx": content, "read.me": b"x"})) == content
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"weights.bin": None}, "'weights.bin', which the archive does not have beside the model"),
+        ({"weights.bin": b"x" * 10}, "which has 10: it is not whole"),
+        ({"second.onnx": b"x"}, "it must have one file named"),
+        ({"model.onnx": b"\x0a\xff"}, "no whole ONNX file"),
+        ({"../evil": b"x"}, "whose name leaves"),
+        ({"/etc/evil": b"x"}, "whose name leaves"),
+        ({"a\\b": b"x"}, "is not plain"),
+        ({"./weights.bin": b"x"}, "'weights.bin' twice"),
+        ({"n" * 2000: b"x"}, "a name in it has 2000 characters"),
+        (dict.fromkeys(map(str, range(5000)), b""), "at most 4096|more than 4096"),
+    ],
+    ids=range(10),
+)
+@pytest.mark.parametrize("packer", ["zip", "tar"])
+async def test_what_is_wrong_with_an_archive_is_said(
+    tmp_path: Path, packer: str, change: Mapping[str, bytes | None], why: str
+) -> None:
+    files = external(tmp_path / "model") | change
+    with pytest.raises(InvalidInput, match=why):
+        await join(
+            tmp_path, PACKERS[packer]({name: data for name, data in files.items() if data is not None})
+        )
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", "a/../../weights.bin"])
+async def test_data_outside_the_archive_is_not_read(tmp_path: Path, location: str) -> None:
+    files = external(tmp_path / "model")
+    named = onnx.load_from_string(files["model.onnx"])
+    for tensor in named.graph.initializer:
+        tensor.external_data[0].value = location
+    with pytest.raises(InvalidInput, match="does not have beside the model"):
+        await join(tmp_path, zipped(files | {"model.onnx": named.SerializeToString()}))
+
+
+@pytest.mark.parametrize(("key", "value"), [("offset", "-1"), ("length", "1e3"), ("offset", "9" * 30)])
+async def test_a_place_that_is_no_number_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    files = external(tmp_path / "model")
+    named = onnx.load_from_string(files["model.onnx"])
+    for entry in named.graph.initializer[0].external_data:
+        entry.value = value if entry.key == key else entry.value
+    with pytest.raises(InvalidInput, match=f"has the {key}"):
+        await join(tmp_path, zipped(files | {"model.onnx": named.SerializeToString()}))
+
+
+@pytest.mark.parametrize("packer", ["zip", "tar.gz"])
+async def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, packer: str) -> None:
+    bomb = PACKERS[packer]({"model.onnx": model().SerializeToString(), "zeros": bytes(10 * LIMIT)})
+    assert len(bomb) < LIMIT / 10
+    with pytest.raises(TooLarge, match="--max-plan-bytes"):
+        await join(tmp_path, bomb)
+
+
+async def test_links_are_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("weights.bin")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as writer:
+        writer.writestr("model.onnx", b"x")
+        writer.writestr(link, "/etc/passwd")
+    with pytest.raises(InvalidInput, match=r"'weights.bin' in it is no plain file"):
+        await join(tmp_path, archive.getvalue())
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE):
+            info = tarfile.TarInfo("weights.bin")
+            info.type, info.linkname = kind, "/etc/passwd"
+            tar.addfile(info)
+    with pytest.raises(InvalidInput, match="no plain file"):
+        await join(tmp_path, packed.getvalue())
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+async def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path, packer: str) -> None:
+    whole = PACKERS[packer](external(tmp_path / "model"))
+    length = len(whole.rstrip(b"\0"))  # a tar ends with zeros
+    for part in (length // 3, length // 2):
+        with pytest.raises(InvalidInput):
+            await join(tmp_path, whole[:part])
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+async def test_no_damage_does_more_than_a_refusal(tmp_path: Path, packer: str) -> None:
+    whole = PACKERS[packer](external(tmp_path / "model"))
+    numbers = np.random.default_rng(5)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for at in numbers.integers(0, len(damaged), 4):
+            damaged[at] = os.urandom(1)[0]
+        try:
+            await join(tmp_path, bytes(damaged))
+        except (InvalidInput, TooLarge):
+            continue
+        for left in (tmp_path / "incoming").iterdir():
+            left.unlink()
+
+
+def test_an_archive_without_a_model_is_told_what_it_is() -> None:
+    for archive in (zipped({"a.txt": b"x"}), tarred({"a.txt": b"x"}), tarred({"a.txt": b"x"}, "w:gz")):
+        assert sniff(archive).format is None
