@@ -13,7 +13,6 @@ from trtserve.codec.request import Unread
 from trtserve.codec.strings import pack
 from trtserve.codec.tensor import BYTES_LENGTH, check_elements
 from trtserve.errors import InvalidInput
-from trtserve.rpc.open_inference_pb2 import InferTensorContents
 
 BYTES_CONTENTS = 8  # the number of its field
 
@@ -69,6 +68,10 @@ class Contents(Unread):
         return array
 
     def _strings(self, name: str, shape: list[int]) -> bytes:
+        # Not at the top: a process that has tritonclient's messages cannot have these as well, and all else
+        # here does without.
+        from trtserve.rpc.open_inference_pb2 import InferTensorContents
+
         try:
             contents = InferTensorContents.FromString(self._whole())
         except DecodeError:
