@@ -144,7 +144,16 @@ class Residents(RuleBasedStateMachine):
             options["device"] = device
         else:
             plan = onnx_plan(name)
+        if self._changes(name, EngineOptions(**options)):
+            self.runtime.release()  # a change waits for what its former life has accepted
         self.run(self._try(self.server.add(plan, name, **options)))
+
+    def _changes(self, name: str, asked: EngineOptions) -> bool:
+        """True if an engine that serves would have to be loaded beside itself for these options."""
+        if not self.there(name):
+            return False
+        engine = self.server.registry.resolve(name).engine
+        return engine.state is State.READY and bool(engine.others(asked))
 
     @rule(names=REQUESTS)
     def request(self, names: list[str]) -> None:
