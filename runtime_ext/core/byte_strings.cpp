@@ -14,7 +14,8 @@ namespace {
 
 constexpr size_t kLengthBytes = 4;
 
-size_t length_at(const char* data) {
+/// `data` has at least kLengthBytes.
+size_t length_at(std::string_view data) {
   size_t length = 0;
   for (size_t i = 0; i < kLengthBytes; ++i) length |= static_cast<size_t>(static_cast<unsigned char>(data[i])) << 8 * i;
   return length;
@@ -29,7 +30,7 @@ void check_byte_strings(const std::string& input, std::string_view data, size_t 
       fail(Kind::InvalidInput, "input '", input, "': element ", i, " has ", data.size(), " of the ", kLengthBytes,
            " bytes of its length");
     }
-    const size_t length = length_at(data.data());
+    const size_t length = length_at(data);
     data.remove_prefix(kLengthBytes);
     if (length > data.size()) {
       fail(Kind::InvalidInput, "input '", input, "': element ", i, " is ", length, " bytes long, and ", data.size(),
@@ -47,7 +48,7 @@ void check_byte_strings(const std::string& input, std::string_view data, size_t 
 
 ByteString* read_byte_strings(const char* data, size_t elements, ByteString* to) {
   for (size_t i = 0; i < elements; ++i) {
-    const size_t length = length_at(data);
+    const size_t length = length_at({data, kLengthBytes});
     data += kLengthBytes;
     *to++ = {data, length};
     data += length;

@@ -38,9 +38,9 @@ auto for_score_type(c10::ScalarType dtype, const Run& run) {
 
 /// Reads an element at any address: outputs of a batch lie beside each other.
 template <typename T>
-T at(const char* data, size_t index) {
+T at(std::string_view data, size_t index) {
   T value;
-  std::memcpy(&value, data + index * sizeof(T), sizeof(T));
+  std::memcpy(&value, &data[index * sizeof(T)], sizeof(T));
   return value;
 }
 
@@ -54,7 +54,7 @@ bool is_nan(T value) {
 }
 
 template <typename T>
-void add_greatest(const char* part, size_t elements, size_t count, std::vector<size_t>& found) {
+void add_greatest(std::string_view part, size_t elements, size_t count, std::vector<size_t>& found) {
   std::vector<size_t> order(elements);
   std::iota(order.begin(), order.end(), size_t{0});
   const auto comes_first = [part](size_t one, size_t other) {
@@ -83,7 +83,7 @@ std::vector<size_t> greatest(c10::ScalarType dtype, std::string_view data, size_
   for_score_type(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     for (size_t item = 0; item < items; ++item) {
-      add_greatest<T>(data.data() + item * bytes, elements, count, found);
+      add_greatest<T>(data.substr(item * bytes, bytes), elements, count, found);
     }
   });
   return found;
@@ -92,7 +92,7 @@ std::vector<size_t> greatest(c10::ScalarType dtype, std::string_view data, size_
 std::string class_score(c10::ScalarType dtype, std::string_view data, size_t index) {
   return for_score_type(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const T value = at<T>(data.data(), index);
+    const T value = at<T>(data, index);
     if constexpr (std::is_integral_v<T>) {
       return std::to_string(value);
     } else {
