@@ -1,3 +1,5 @@
+// Above 400 lines: one lock guards an engine's queue, and whatever it guards is here.
+
 #include "core/served_engine.h"
 
 #include "core/device_health.h"

@@ -2,7 +2,8 @@
 DORMANT, or FAILED.
 
 The registry belongs to the event loop and never blocks it: the store, loads and unloads run in threads.
-An operation that has begun runs to its end, even if its caller is cancelled.
+An operation that has begun runs to its end, even if its caller is cancelled. Above 400 lines, because it is
+the one door to engines/: most of it says what each operation promises.
 """
 
 import asyncio

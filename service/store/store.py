@@ -1,5 +1,7 @@
 """Plans and their metadata on disk, crash-safe.
 
+Above 400 lines, because every change of a file and its row is here, in the order that a crash demands.
+
     <store>/LOCK                  locked (flock) by the one server that uses the store; holds its process ID
     <store>/metadata.sqlite3      engines, names and versions (database.py)
     <store>/metadata.copy         the same rows, as of the last answered change
