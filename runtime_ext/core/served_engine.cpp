@@ -1,4 +1,4 @@
-// Above 400 lines: one lock guards an engine's queue, and whatever it guards is here.
+// Above 400 lines: everything that can happen to a request at its engine, from sign() to its end.
 
 #include "core/served_engine.h"
 
