@@ -1,8 +1,8 @@
 """A second, plain implementation of the protocol's binary extension, to compare the codec with.
 
 It follows the protocol's text element by element, with json and struct alone. It shares nothing with
-service/codec but this server's own limits (names, ranks). It is slow by design. Like the codec, it leaves it to
-the runtime to count the strings of the binary form (tests/seam/backends/torchscript/test_strings.py).
+service/codec but this server's own limits (names, ranks). It is slow by design. Like the codec, it leaves it
+to the runtime to count the strings of the binary form (tests/seam/backends/torchscript/test_strings.py).
 """
 
 import json
