@@ -49,6 +49,9 @@ def _joined(given: str | tuple[str, ...] | None) -> str | None:
 
 @click.command()
 @_settings_options
+@click.option(
+    "--poll", "model_control_mode", flag_value="poll", help="The same as --model-control-mode poll."
+)
 def serve(**given: str | tuple[str, ...] | None) -> None:
     """Start the server; it runs until SIGINT or SIGTERM."""
     settings = settings_of({name: _joined(value) for name, value in given.items()})

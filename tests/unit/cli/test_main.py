@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.unit.cli.running import trtserve
+from trtserve.cli.serve import serve
 from trtserve.settings import Settings
 from trtserve.store.store import Store
 
@@ -269,3 +270,8 @@ def test_a_store_in_use_is_reported_in_a_sentence(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].startswith("Error: The store ")
     assert "in use by another server" in result.stderr
+
+
+def test_poll_is_short_for_the_control_mode_that_polls() -> None:
+    for given, mode in (["--poll"], "poll"), (["--model-control-mode", "explicit"], "explicit"), ([], None):
+        assert serve.make_context("serve", given).params["model_control_mode"] == mode
