@@ -288,7 +288,7 @@ class ModelFolder:
         return told_as_table(told, served) or [f"the folder {self._files.root} has no models to serve"]
 
     async def index(self) -> list[dict[str, str]]:
-        """The versions that the folder has and the server has not, in the words of the protocol's index."""
+        """The versions of the folder that the server does not serve, in the words of the protocol's index."""
         if self._settings.model_control_mode == "explicit":
             await self._look()
         names, rows = self._registry.names(), []

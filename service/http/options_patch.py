@@ -18,7 +18,7 @@ OF_A_BUILD = BuildRequest.model_fields.keys()
 def read_patch(given: Mapping[str, Any], engine: Engine, settings: Settings) -> EngineOptions:
     """The options that are asked for; null asks for what an upload that leaves the option out gets.
 
-    Raises InvalidInput for what is no option, or no value of one.
+    Raises InvalidInput for an unknown option, or a value that it does not take.
     """
     for name in given:
         if name in OF_A_BUILD or (name == "precision" and engine.stored.build is not None):

@@ -42,7 +42,7 @@ class Folder(Protocol):
         """Take a model as it is there now, and load it; False if the folder has none of this name."""
 
     async def index(self) -> list[dict[str, str]]:
-        """The versions that the folder has and the server has not."""
+        """The versions of the folder that the server does not serve."""
 
 
 def index(registry: Registry, ready_only: bool) -> list[dict[str, Any]]:
