@@ -34,7 +34,7 @@ class Outcome:
         return [*lines, *([f"ignored: {', '.join(self.ignored)}"] if self.ignored else [])]
 
     def missing(self, found: FoundModel, has: set[int]) -> Iterator[tuple[str, str]]:
-        """The versions of the folder that the server does not serve, with the reason. A model without any is one."""
+        """The versions of the folder that are not served, with the reason; a model without any is one."""
         whole = [line for failure in self.failures for line in _lines(failure)]
         if not found.versions and not has:
             yield "", " ".join(whole) or NOT_LOADED
