@@ -3,15 +3,15 @@
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
 
-from trtserve.text import shown
+from trtserve.options.json_documents import JsonDocument
 
 MOST_CHARACTERS = 65_536
 EXAMPLE = (
     '{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,3,224,224]}],'
     '"outputs":[{"name":"y","datatype":"FP32","shape":[-1,1000]}]}'
 )
+DOCUMENT = JsonDocument("tensors", EXAMPLE, MOST_CHARACTERS)
 
 
 Datatype = Literal[
@@ -41,19 +41,10 @@ def canonical_tensors(given: str) -> str:
     """
     if not given:
         return given
-    if len(given) > MOST_CHARACTERS:
-        raise _wrong(given, f"it has {len(given)} characters, and {MOST_CHARACTERS} are allowed")
+    DOCUMENT.check_length(given)
     try:
         return TensorsDocument.model_validate_json(given).model_dump_json()
     except ValidationError as failure:
         first = failure.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise _wrong(given, f"{where}: {first['msg']}" if where else first["msg"]) from None
-
-
-def _wrong(given: str, why: str) -> PydanticCustomError:
-    return PydanticCustomError(
-        "tensors",
-        "Input should be a JSON document such as {example}; {given} is not one: {why}",
-        {"example": EXAMPLE, "given": shown(given), "why": why},
-    )
+        raise DOCUMENT.wrong(given, f"{where}: {first['msg']}" if where else first["msg"]) from None

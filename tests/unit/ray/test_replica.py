@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from runtime_ext import Error
-from tests.asgi import client_of, refused
+from tests.asgi import refused
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.fakes.values import error
@@ -37,12 +37,6 @@ async def app(settings: Settings, runtime: FakeRuntime) -> AsyncIterator[FastAPI
     app.add_middleware(RefuseChanges)
     async with app.router.lifespan_context(app):
         yield app
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(app) as client:
-        yield client
 
 
 @pytest.fixture
