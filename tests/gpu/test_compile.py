@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tests.gpu.conftest import cannot_run
+from tests.gpu.fresh import run
 from tests.gpu.real import RealTensorRt
 from tests.gpu.served import ask, serving, upload
 
@@ -75,11 +76,7 @@ def compiled(model: Path, output: Path, *options: str) -> str:
 
 def answers(module: Path, inputs: Sequence[torch.Tensor], folder: Path) -> list[torch.Tensor]:
     torch.save(list(inputs), folder / "inputs.pt")
-    files = [str(module), str(folder / "inputs.pt"), str(folder / "answers.pt")]
-    ended = subprocess.run(
-        [sys.executable, "-c", FRESH, *files], env=os.environ, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
+    run(FRESH, module, folder / "inputs.pt", folder / "answers.pt")
     found: list[torch.Tensor] = torch.load(folder / "answers.pt")
     return found
 

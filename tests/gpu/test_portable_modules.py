@@ -1,13 +1,11 @@
 """Modules that carry a real plan: fresh processes load the file and answer as PyTorch does."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.gpu.fresh import run
 from tests.gpu.models import Model, named
 from tests.gpu.real import RealTensorRt
 from tests.gpu.served import serving, upload
@@ -46,17 +44,6 @@ scripted = torch.jit.script(torch.nn.Sequential(net, torch.nn.ReLU()))
 ways.append([scripted(x.cuda()).cpu() for x in inputs])
 torch.save(ways, answers)
 """
-
-
-def run(program: str, *arguments: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
 
 
 def check_in_a_fresh_process(portable: Path, model: Model, folder: Path) -> None:

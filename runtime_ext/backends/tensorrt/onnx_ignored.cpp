@@ -3,29 +3,13 @@
 #include <algorithm>
 
 #include "backends/tensorrt/generation.h"
+#include "backends/tensorrt/onnx_fields.h"
 #include "core/error.h"
 #include "core/protobuf.h"
-
-// The numbers of fields are those of onnx.proto.
 
 namespace trtserve::tensorrt {
 
 namespace {
-
-constexpr uint32_t kModelGraph = 7;
-constexpr uint32_t kModelFunctions = 25;
-constexpr uint32_t kGraphNode = 1;
-constexpr uint32_t kFunctionNode = 7;
-constexpr uint32_t kNodeInput = 1;
-constexpr uint32_t kNodeName = 3;
-constexpr uint32_t kNodeOperation = 4;
-constexpr uint32_t kNodeAttribute = 5;
-constexpr uint32_t kNodeDomain = 7;
-constexpr uint32_t kAttributeName = 1;
-constexpr uint32_t kAttributeInt = 3;
-constexpr uint32_t kAttributeString = 4;
-constexpr uint32_t kAttributeGraph = 6;
-constexpr uint32_t kAttributeGraphs = 11;
 
 constexpr std::string_view kReductions[] = {"ReduceL1",   "ReduceL2",  "ReduceLogSum", "ReduceLogSumExp", "ReduceMax",
                                             "ReduceMean", "ReduceMin", "ReduceProd",   "ReduceSumSquare"};

@@ -2,10 +2,9 @@
 
 #include <filesystem>
 
+#include "backends/tensorrt/onnx_fields.h"
 #include "core/error.h"
 #include "core/protobuf.h"
-
-// The numbers of fields are those of onnx.proto.
 
 namespace trtserve::tensorrt {
 
@@ -13,12 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint32_t kModelGraph = 7;
-constexpr uint32_t kModelFunctions = 25;
-constexpr uint32_t kNode = 1;  // of a graph
-constexpr uint32_t kNodeName = 3;
-constexpr uint32_t kNodeOperation = 4;
-constexpr uint32_t kTensorExternalData = 13;
 constexpr int kMostDepth = 64;  // of graphs in graphs
 
 /// The messages that lead to tensors, from the model down: a field, and the kind of message that it holds.
@@ -29,14 +22,22 @@ struct Part {
   Message holds;
 };
 constexpr Part kParts[] = {
-    {Message::Model, kModelGraph, Message::Graph},   {Message::Model, kModelFunctions, Message::Function},
-    {Message::Graph, kNode, Message::Node},          {Message::Graph, 5, Message::Tensor},
-    {Message::Graph, 15, Message::SparseTensor},     {Message::Function, 7, Message::Node},
-    {Message::Function, 11, Message::Attribute},     {Message::Node, 5, Message::Attribute},
-    {Message::Attribute, 5, Message::Tensor},        {Message::Attribute, 10, Message::Tensor},
-    {Message::Attribute, 6, Message::Graph},         {Message::Attribute, 11, Message::Graph},
-    {Message::Attribute, 22, Message::SparseTensor}, {Message::Attribute, 23, Message::SparseTensor},
-    {Message::SparseTensor, 1, Message::Tensor},     {Message::SparseTensor, 2, Message::Tensor},
+    {Message::Model, kModelGraph, Message::Graph},
+    {Message::Model, kModelFunctions, Message::Function},
+    {Message::Graph, kGraphNode, Message::Node},
+    {Message::Graph, 5, Message::Tensor},
+    {Message::Graph, 15, Message::SparseTensor},
+    {Message::Function, kFunctionNode, Message::Node},
+    {Message::Function, 11, Message::Attribute},
+    {Message::Node, kNodeAttribute, Message::Attribute},
+    {Message::Attribute, 5, Message::Tensor},
+    {Message::Attribute, 10, Message::Tensor},
+    {Message::Attribute, kAttributeGraph, Message::Graph},
+    {Message::Attribute, kAttributeGraphs, Message::Graph},
+    {Message::Attribute, 22, Message::SparseTensor},
+    {Message::Attribute, 23, Message::SparseTensor},
+    {Message::SparseTensor, 1, Message::Tensor},
+    {Message::SparseTensor, 2, Message::Tensor},
 };
 
 /// Checks where the tensors of one model keep their data.
@@ -94,7 +95,7 @@ class DataCheck {
 std::optional<OnnxNode> find_node(std::string_view model, int number) {
   int at = 0;
   for (Fields fields(bytes_of(model, kModelGraph)); number >= 0 && fields.next();) {
-    if (fields.field().number != kNode || at++ != number) continue;
+    if (fields.field().number != kGraphNode || at++ != number) continue;
     const auto node = fields.field().bytes;
     return OnnxNode{std::string(bytes_of(node, kNodeName)), std::string(bytes_of(node, kNodeOperation))};
   }
