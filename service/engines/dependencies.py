@@ -1,7 +1,8 @@
 """Which engines modules call: a module is loaded after them, and they stay as long as it does.
 
-While it is loaded, the runtime too refuses to unload them. A name in a module stands for the engine that it
-stood for when the module was uploaded.
+While it is loaded, the runtime too refuses to unload them. Until it has its memory they may still be evicted
+for others: whoever waits for memory holds none, so that no two loads wait for each other. A name in a module
+stands for the engine that it stood for when the module was uploaded.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -33,7 +34,8 @@ class Dependencies:
     def __init__(self, lookup: Lookup, id_locks: KeyedLock[int]) -> None:
         self._lookup = lookup
         self._id_locks = id_locks
-        self._held: dict[int, tuple[int, ...]] = {}  # by a module's place, from its load on: its engines
+        self._called: dict[int, tuple[int, ...]] = {}  # by a module's place, from its load on: its engines
+        self._keeping: set[int] = set()  # of these places: those that have their memory
         # Loads a DORMANT engine; set by the registry, before the first load.
         self.wake: Callable[[str], Awaitable[Resolved]]
 
@@ -58,21 +60,26 @@ class Dependencies:
             )
         return Uses(ids=tuple(found.ids), names={name: names[name] for name in found.names})
 
-    async def hold(self, module: Engine) -> None:
-        """Load the engines that a module calls, where they are not, and keep them until release().
+    async def ready(self, module: Engine) -> None:
+        """Load the engines that a module calls, where they are not; evictions take others first.
 
         Raises Conflict if one is missing or cannot be used, and Unavailable if it may be usable later.
         """
         uses = module.stored.uses
         if uses is None or not uses.engines:
             return
-        self._held[module.place] = uses.engines  # from here on no eviction takes one
-        try:
-            for ref in _refs(uses):
-                await self._ready(module, ref)
-        except BaseException:
-            self.release(module.place)
-            raise
+        self._called[module.place] = uses.engines
+        for ref in _refs(uses):
+            await self._ready(module, ref)
+
+    def keep(self, module: Engine) -> bool:
+        """Keep the engines that a module calls until release(). False if one is not READY any more."""
+        found = [self._lookup.get(id) for id in module.calls]
+        if any(engine is None or engine.state is not State.READY for engine in found):
+            return False
+        if module.calls:
+            self._keeping.add(module.place)
+        return True
 
     async def _ready(self, module: Engine, ref: Ref) -> None:
         async with self._id_locks.hold(ref.id):  # a change of it that has begun ends first
@@ -98,15 +105,20 @@ class Dependencies:
 
     def release(self, place: int) -> None:
         """A module is not loaded any more in its place; any other place is ignored."""
-        self._held.pop(place, None)
+        self._called.pop(place, None)
+        self._keeping.discard(place)
 
-    def is_held(self, id: int) -> bool:
+    def is_called(self, id: int) -> bool:
         """True if a module that is loaded, or being loaded, calls the engine."""
-        return any(id in engines for engines in self._held.values())
+        return any(id in engines for engines in self._called.values())
+
+    def keepers(self, id: int) -> list[int]:
+        """The places of the modules without which the engine would not stay."""
+        return [place for place in self._keeping if id in self._called[place]]
 
     def loaded_users(self, id: int) -> list[Engine]:
         """The modules that call the engine and are loaded, or being loaded."""
-        return self._engines(user for user, engines in self._held.items() if id in engines)
+        return self._engines(user for user, engines in self._called.items() if id in engines)
 
     def users(self) -> dict[int, list[Engine]]:
         """All modules that call an engine, by its ID; engines that none calls are missing.
@@ -115,7 +127,7 @@ class Dependencies:
         """
         found: dict[int, list[Engine]] = {}
         for engine in self._lookup.engines():
-            for id in engine.stored.uses.engines if engine.stored.uses is not None else ():
+            for id in engine.calls:
                 found.setdefault(id, []).append(engine)
         return found
 
@@ -152,7 +164,7 @@ def in_order(engines: Iterable[Engine]) -> list[list[Engine]]:
     left = {engine.id: engine for engine in engines}
     groups: list[list[Engine]] = []
     while left:
-        called = {id for engine in left.values() if engine.stored.uses for id in engine.stored.uses.engines}
+        called = {id for engine in left.values() for id in engine.calls}
         group = [engine for id, engine in left.items() if id not in called] or list(left.values())
         groups.append(group)
         for engine in group:

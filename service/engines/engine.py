@@ -105,6 +105,11 @@ class Engine:
         return self.stored.format == Format.TORCHSCRIPT
 
     @property
+    def calls(self) -> tuple[int, ...]:
+        """The IDs of the engines that a module calls, once it has been inspected."""
+        return self.stored.uses.engines if self.stored.uses is not None else ()
+
+    @property
     def backend(self) -> str:
         return self.stored.backend
 

@@ -7,9 +7,9 @@ its thread stays, and releases what it may still load. Until then nothing else c
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from trtserve.engines.dependencies import Dependencies
 from trtserve.engines.engine import Engine, State
 from trtserve.engines.inspection import Inspections
 from trtserve.engines.joining import NOT_CHECKED, Joining
-from trtserve.engines.room import Room, total
+from trtserve.engines.room import Room, largest, total
 from trtserve.engines.running_load import RunningLoad
 from trtserve.engines.seam_options import load_options
 from trtserve.engines.turns import Turns
@@ -76,7 +76,6 @@ class Loader:
         self._marks = marks
         self._compiled = compiled if settings.keep_compiled else None
         self._room = room
-        self._dependencies = dependencies
         self._trials = Trials(trial) if trial is not None else None
         self.turns = Turns(settings.max_waiting_loads)
         self._inspections = Inspections(runtime, self.turns, self._trials, dependencies)
@@ -153,55 +152,59 @@ class Loader:
     async def _load_after_trial(self, engine: Engine, plan: Path, name: str | None) -> None:
         if engine.is_module:
             await self._inspections.inspect(engine, plan)
-            await self._load_in_turn(engine, plan, name)
+            await self._load_in_memory(engine, plan, partial(self._load, engine, plan, name))
             return
-        async with self._memory_for(engine, plan), self.turns.turn():
+        checked: Checked | None = None
+
+        async def load() -> None:
+            nonlocal checked
             check_memory()
-            if self._trials is None:
-                await self._load(engine, plan, name)
-                return
-            logger.info("engine %s: trial load in a process of its own", engine)
-            checked = await self._trials.run(plan, engine.stored)
-            assert not isinstance(checked, References), "only a module has references"
-            await self._load(engine, plan, name, checked or NOT_CHECKED)
+            if self._trials is not None and checked is None:
+                logger.info("engine %s: trial load in a process of its own", engine)
+                found = await self._trials.run(plan, engine.stored)
+                assert not isinstance(found, References), "only a module has references"
+                checked = found or NOT_CHECKED
+            await self._load(engine, plan, name, checked)
+
+        await self._load_in_memory(engine, plan, load)
 
     async def load(self, engine: Engine, plan: Path) -> None:
         """Load a plan that has been loaded here before."""
         if engine.is_module and engine.stored.uses is None:  # its row was damaged
             await self._inspections.inspect(engine, plan)
-        await self._load_in_turn(engine, plan, None)
+        await self._load_in_memory(engine, plan, partial(self._load, engine, plan, None))
 
-    async def _load_in_turn(self, engine: Engine, plan: Path, name: str | None) -> None:
-        async with self._memory_for(engine, plan), self.turns.turn():
-            await self._load(engine, plan, name)
-
-    @asynccontextmanager
-    async def _memory_for(self, engine: Engine, plan: Path) -> AsyncIterator[None]:
+    async def _load_in_memory(self, engine: Engine, plan: Path, load: Callable[[], Awaitable[None]]) -> None:
         """Hold memory for a load, and from then on what the loaded engine takes, until it is unloaded.
 
-        So it does with the engines that a module calls.
+        So it does with the engines that a module calls. An engine that takes more than there is room for is
+        loaded again once there is.
         """
         self.refuse_when_stopping()
         self._refuse_twice(engine)
-        await self._dependencies.hold(engine)
-        try:
-            await self._room.take(engine, plan)
+        needs: dict[str, int] = {}
+        while True:
             try:
-                yield
-            except (Error, TrtserveError) as failure:
-                await self._room.tell_what_it_needs(engine, failure)
+                await self._room.take(engine, plan, needs)
+                async with self.turns.turn():
+                    await load()
+            except BaseException as failure:
+                if isinstance(failure, (Error, TrtserveError)):
+                    await self._room.tell_what_it_needs(engine, failure)
+                if engine.place not in self._given_up:
+                    self._room.let_go(engine.place)
                 raise
-        except BaseException:
-            if engine.place not in self._given_up:
-                self._let_go(engine.place)
-            raise
-        try:
-            memory = self._runtime.memory(engine.place)
-            await self._room.settle(engine, memory, engine.load_seconds or 0.0)
-        except BaseException:
+            try:
+                engine.past.memory = self._runtime.memory(engine.place)
+                fits = await self._room.settle(engine, engine.past.memory, engine.load_seconds or 0.0)
+            except BaseException:
+                await self.unload(engine, drain=False)
+                raise
+            if fits:
+                return
             await self.unload(engine, drain=False)
-            raise
-        engine.past.memory = memory
+            needs = largest(needs, total(engine.past.memory))
+            logger.info("engine %s: takes more than was expected, and waits for memory", engine)
 
     async def load_suspect(self, engine: Engine, plan: Path, mark: Mark) -> None:
         """At a start, load a plan that was loading when the former server ended; see load_marks.py."""
@@ -300,12 +303,7 @@ class Loader:
     def _forget(self, id: int) -> None:
         self._given_up.discard(id)
         del self._loads[id]
-        self._let_go(id)
-
-    def _let_go(self, id: int) -> None:
-        """Hold no memory and no engines any more for one that is not loaded."""
-        self._room.residency.release(id)
-        self._dependencies.release(id)
+        self._room.let_go(id)
 
     async def unload(self, engine: Engine, drain: bool = True) -> None:
         """Finish what the engine has accepted, within the drain time, and release it and its memory."""
@@ -342,7 +340,7 @@ class Loader:
         try:
             await self._in(self._drain_threads, unload)
         finally:
-            self._let_go(engine.place)
+            self._room.let_go(engine.place)
 
     def exchange(self, engine: Engine, beside: Engine) -> None:
         """Let a loaded engine serve in the place of another life of it, which keeps what it has begun.

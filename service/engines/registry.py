@@ -79,7 +79,7 @@ class Registry:
         self.dependencies = Dependencies(self._lookup, id_locks)
         self.residency = Residency(clock)
         self.uploads = Uploads()
-        room = Room(runtime, settings, self.residency, sleep, clock)
+        room = Room(runtime, settings, self.residency, self.dependencies, sleep=sleep, clock=clock)
         self._loader = Loader(
             runtime,
             settings,

@@ -5,7 +5,7 @@ what is held never exceeds a budget. Room for it comes from engines that are idl
 longest goes first. One that is pinned, has work, or was loaded a short time ago stays.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from runtime_ext import BESIDE
@@ -110,12 +110,22 @@ class Residency:
         short = self._short(needs, others)
         if not short:
             return Choice(fits=True)
-        pinned = self._sum(each for id, each in self._held.items() if each.pinned and id != own)
+        pinned = self._sum(each.memory for id, each in self._held.items() if each.pinned and id != own)
         never = self._short(needs, pinned)
         if never or not may_evict:
             refusal = self._refusal(name, needs, never or short, others, pinned)
             raise DoesNotFit(refusal, retry_after=RETRY_AFTER_S)
         return Choice(evict=self._victims(short, idle))
+
+    def check_together(self, name: str, needs: Bytes, others: Collection[int]) -> None:
+        """Raise DoesNotFit, which names the engine, if it and these others can never be resident together.
+
+        It needs this; one of the others that was never measured counts as nothing.
+        """
+        needs = self._sum([needs, *(self._last.get(id, {}) for id in others)])
+        pinned = self._sum(each.memory for id, each in self._held.items() if each.pinned and id not in others)
+        if never := self._short(needs, pinned):
+            raise DoesNotFit(self._refusal(name, needs, never, pinned, pinned), retry_after=RETRY_AFTER_S)
 
     def _victims(self, short: dict[str, int], idle: Mapping[int, float]) -> list[int]:
         """The idle engines that were unused for longest and together free what is short; none if they
@@ -161,10 +171,10 @@ class Residency:
         return {device: size - mine.get(device, 0) for device, size in self._taken.items()}
 
     @staticmethod
-    def _sum(held: Iterable[Held]) -> dict[str, int]:
+    def _sum(held: Iterable[Bytes]) -> dict[str, int]:
         total: dict[str, int] = {}
-        for each in held:
-            for device, size in each.memory.items():
+        for memory in held:
+            for device, size in memory.items():
                 total[device] = total.get(device, 0) + size
         return total
 
@@ -174,7 +184,7 @@ class Residency:
         `free` is what the devices themselves have now.
         """
         others = self._without(id)
-        pinned = self._sum(each for other, each in self._held.items() if each.pinned and other != id)
+        pinned = self._sum(each.memory for other, each in self._held.items() if each.pinned and other != id)
         parts = []
         for device, size in self._held[id].memory.items():
             part = f"{shown_bytes(size)} on {device}"

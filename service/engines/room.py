@@ -7,8 +7,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 from runtime_ext import Condition, Error, Runtime
+from trtserve.engines.dependencies import Dependencies
 from trtserve.engines.engine import Engine
 from trtserve.engines.residency import RETRY_AFTER_S, Bytes, Choice, DoesNotFit, Residency
 from trtserve.engines.retries import Sleep, pause
@@ -24,6 +26,7 @@ from trtserve.text import shown_bytes
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.05  # while a load waits for room: nothing tells when an engine becomes idle
+MOST_TRIES = 5  # of a module to be resident together with the engines that it calls
 MEASURE_EVERY_S = 1.0  # at most, all engines; those that may be evicted are measured at each look
 CPU_RESERVE = 4  # of the memory that is available at the start, 1 / CPU_RESERVE stays free …
 MOST_CPU_RESERVE = 4 * GIB  # … but no more than that: for requests (max_inflight_bytes) and the server itself
@@ -42,6 +45,11 @@ class NotWanted(Unavailable):
 
 def total(memory: Memory) -> dict[str, int]:
     return {device: sum(kinds.values()) for device, kinds in memory.items()}
+
+
+def largest(first: Bytes, second: Bytes) -> dict[str, int]:
+    """The larger number of each device."""
+    return {device: max(first.get(device, 0), second.get(device, 0)) for device in {*first, *second}}
 
 
 class Turn:
@@ -69,6 +77,11 @@ class Turn:
             self.came.set()
 
 
+class Idle(Protocol):
+    def __call__(self, ids: Iterable[int], *, called: bool = False) -> dict[int, Condition]:
+        """Those of these engines that are idle; `called`: also those that modules call which may go too."""
+
+
 class Room:
     """Belongs to the event loop. Its caller holds the lock of the engine's ID."""
 
@@ -77,10 +90,13 @@ class Room:
         runtime: Runtime,
         settings: Settings,
         residency: Residency,
+        dependencies: Dependencies,
+        *,
         sleep: Sleep,
         clock: Callable[[], float],
     ) -> None:
         self.residency = residency
+        self._dependencies = dependencies
         self._clock = clock
         self._measured_all_at = -math.inf
         self._runtime = runtime
@@ -93,19 +109,43 @@ class Room:
             residency.budgets[device] = size
         self._stopping = False
         # Both are set by the registry, before the first load.
-        self.idle: Callable[[Iterable[int]], dict[int, Condition]]  # those of these IDs that are idle
+        self.idle: Idle
         self.evict: Callable[[int], Awaitable[bool]]  # whether it did
 
     def stop(self) -> None:
         """End all waits for room."""
         self._stopping = True
 
-    async def take(self, engine: Engine, plan: Path) -> None:
-        """Hold what the engine's load needs, once there is room. Raises DoesNotFit, and NotWanted."""
+    async def take(self, engine: Engine, plan: Path, at_least: Bytes) -> None:
+        """Hold what the engine's load needs, once there is room, and the engines that a module calls.
+
+        Raises DoesNotFit, NotWanted, and what Dependencies.ready() raises. In any case let_go() ends it.
+        """
+        for _ in range(MOST_TRIES):
+            await self._dependencies.ready(engine)
+            await self._reserve(engine, plan, at_least)
+            if self._dependencies.keep(engine):
+                return
+            self.residency.release(engine.place)
+        raise Unavailable(
+            f"While module {engine} waited for memory, the engines that it calls were evicted for others: "
+            "try again later, pin them, or raise --memory-budget (TRTSERVE_MEMORY_BUDGET).",
+            retry_after=RETRY_AFTER_S,
+        )
+
+    def let_go(self, place: int) -> None:
+        """Hold no memory and no engines any more for one that is not loaded."""
+        self.residency.release(place)
+        self._dependencies.release(place)
+
+    async def _reserve(self, engine: Engine, plan: Path, at_least: Bytes) -> None:
         devices = await self._devices(engine, plan)
-        needs = self._needs(engine, devices)
+        needs = largest(self._needs(engine, devices), at_least)
         for device in needs:
             await self._find_budget(device)
+        if engine.calls:
+            name = f"{engine}, with the engines that it calls,"
+            self.residency.check_together(name, needs, engine.calls)
         async with self._in_turn(engine, devices):
             await self._wait_for(engine, needs)
             pinned = engine.stored.options.residency == "pinned"
@@ -133,21 +173,26 @@ class Room:
         if not engine.wanted():
             raise NotWanted(f"Nobody waits for engine {engine} any more: its load was given up.")
 
-    async def settle(self, engine: Engine, memory: Memory, seconds: float) -> None:
+    async def settle(self, engine: Engine, memory: Memory, seconds: float) -> bool:
         """Hold what the engine's load took, which is over after so many seconds.
 
-        If that is more than was expected, others are evicted. Raises DoesNotFit if it is too much.
+        If that is more than was expected, others are evicted. False if none can be now: its caller unloads it
+        and takes its turn again, because others that are loaded may wait for what it holds. Raises DoesNotFit
+        if it is too much.
         """
         found = total(memory)
         for device in found:
             await self._find_budget(device)
-        await self._wait_for(engine, found, of=memory)
+        while not (choice := self._choose(engine, found, of=memory)).fits:
+            if not any(await asyncio.gather(*map(self.evict, choice.evict))):
+                return False
         self.residency.loaded(engine.place, found, seconds)
+        return True
 
-    async def _wait_for(self, engine: Engine, needs: Bytes, of: Memory | None = None) -> None:
+    async def _wait_for(self, engine: Engine, needs: Bytes) -> None:
         waited = 0.0
         while True:
-            choice = self._choose(engine, needs, of)
+            choice = self._choose(engine, needs)
             if choice.fits:
                 return
             self._check(engine)
@@ -163,24 +208,32 @@ class Room:
             await self._sleep(LOOK_EVERY_S)
             waited += LOOK_EVERY_S
 
-    def _choose(self, engine: Engine, needs: Bytes, of: Memory | None) -> Choice:
+    def _choose(self, engine: Engine, needs: Bytes, of: Memory | None = None) -> Choice:
         if self._clock() - self._measured_all_at >= MEASURE_EVERY_S:
             self._measured_all_at = self._clock()
             self._measure(self.residency.loaded_ids())
         if self.residency.fits(needs, own=engine.place):
             return Choice(fits=True)
-        idle = self._measure(id for id in self.residency.evictable() if id != engine.place)
+        others = [id for id in self.residency.evictable() if id not in {engine.place, *engine.calls}]
         try:
-            return self.residency.choose(
-                str(engine), needs, idle, own=engine.place, may_evict=engine.may_evict
-            )
+            for called in (False, True):
+                choice = self.residency.choose(
+                    str(engine),
+                    needs,
+                    self._measure(others, called=called),
+                    own=engine.place,
+                    may_evict=engine.may_evict,
+                )
+                if choice.fits or choice.evict:
+                    break
+            return choice
         except DoesNotFit as refusal:
             kinds = _kinds(of or engine.past.memory)
             raise DoesNotFit(f"{refusal}{kinds}", retry_after=refusal.retry_after) from None
 
     async def tell_what_it_needs(self, engine: Engine, failure: Error | TrtserveError) -> None:
         """Complete the failure of a load for which take() held memory, if memory ran out."""
-        if not is_of_memory(failure):
+        if not is_of_memory(failure) or not self.residency.holds(engine.place):
             return
         free = await asyncio.to_thread(self._free, list(self.residency.held(engine.place)))
         told = self.residency.told(engine.place, free)
@@ -197,10 +250,10 @@ class Room:
         }
         return {device: size for device, size in found.items() if size is not None}
 
-    def _measure(self, ids: Iterable[int]) -> dict[int, float]:
+    def _measure(self, ids: Iterable[int], *, called: bool = False) -> dict[int, float]:
         """Look at what those of these engines take that are idle, once after each use, because executions may
         have made it more. Returns for how many seconds each was not used."""
-        idle = self.idle(ids)
+        idle = self.idle(ids, called=called)
         for id, now in idle.items():
             if not self.residency.is_measured(id, now.last_used_ns):
                 self.residency.measured(id, total(self._runtime.memory(id)), now.last_used_ns)

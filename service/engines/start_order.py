@@ -20,10 +20,7 @@ class StartOrder:
             for group in reversed(called_last)
             for engine in sorted(group, key=lambda each: each.stored.options.residency != "pinned")
         ]
-        calls = {
-            engine.id: set(engine.stored.uses.engines) if engine.stored.uses is not None else set()
-            for engine in self._engines
-        }
+        calls = {engine.id: set(engine.calls) for engine in self._engines}
         # Pinned engines that have not asked: each with what is loaded before it, and itself.
         self._awaited = {
             engine.id: _reached(engine.id, calls)

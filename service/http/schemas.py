@@ -275,7 +275,7 @@ class EngineModel(BaseModel):
             properties=info.properties if info else {},
             build=BuildModel.of(engine),
             change=ChangeModel.of(engine),
-            uses=list(stored.uses.engines) if stored.uses is not None else [],
+            uses=list(engine.calls),
             used_by=[user.id for user in users],
             metadata=engine.metadata,
         )

@@ -6,55 +6,18 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.plans import module_calls, module_plan, onnx_plan
-from tests.fakes.runtime import MEMORY_BYTES, FakeRuntime, error
-from tests.fakes.values import EngineInfo, LoadOptions
+from tests.fakes.plans import module_plan, onnx_plan
+from tests.fakes.runtime import MEMORY_BYTES, error
+from tests.unit.engines.modules import Runtime, Trial
 from tests.unit.serving import Server, loaded, serving
 from trtserve.engines.engine import State
 from trtserve.errors import Conflict, InvalidInput
 from trtserve.http.schemas import EngineModel
 from trtserve.options.engine_options import EngineOptions
-from trtserve.plans.trial import References
 from trtserve.settings import Settings
-from trtserve.store.database import StoredEngine
 from trtserve.store.staging import engine_id
 
 pytestmark = pytest.mark.anyio
-
-
-def references(plan: Path) -> References:
-    calls = module_calls(plan.read_bytes())
-    return References(
-        [call for call in calls if isinstance(call, int)], [call for call in calls if isinstance(call, str)]
-    )
-
-
-class Runtime(FakeRuntime):
-    """A runtime whose modules call what their plan says."""
-
-    def __init__(self) -> None:
-        super().__init__(backends=("openvino", "torchscript"))
-
-    def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
-        found = references(Path(plan)) if backend == "torchscript" else References([], [])
-        self.inspection.engine_ids, self.inspection.engine_names = found
-        return super().load(id, plan, backend, options)
-
-
-class Trial:
-    """Inspects modules."""
-
-    def __init__(self) -> None:
-        self.refuses: Exception | None = None
-        self.tried: list[int] = []
-
-    async def __call__(self, plan: Path, engine: StoredEngine) -> References | None:
-        self.tried.append(engine.id)
-        if engine.format != "torchscript":
-            return None
-        if self.refuses is not None:
-            raise self.refuses
-        return references(plan)
 
 
 @pytest.fixture
