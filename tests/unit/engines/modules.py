@@ -19,8 +19,9 @@ def references(plan: Path) -> References:
 class Runtime(FakeRuntime):
     """A runtime whose modules call what their plan says."""
 
-    def __init__(self) -> None:
-        super().__init__(backends=("openvino", "torchscript"))
+    def __init__(self, *backends: str) -> None:
+        """`backends`: others than the CPU's."""
+        super().__init__(backends=("openvino", "torchscript", *backends))
 
     def load(self, id: int, plan: str, backend: str, options: LoadOptions) -> EngineInfo:
         found = references(Path(plan)) if backend == "torchscript" else References([], [])

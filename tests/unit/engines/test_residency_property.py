@@ -1,5 +1,5 @@
 """Any order of loads, requests, evictions, unloads, removals and deaths of a device keeps the promises of
-residency.
+residency, also of modules and the engines that they call.
 
 No request is lost, no budget is exceeded, no engine with work or a lease is evicted, counters never go back,
 and no request is refused because of a dead device while its engine has another. By default a few hundred
@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from runtime_ext import Error
-from tests.fakes.plans import onnx_plan, tensorrt_plan
-from tests.fakes.runtime import MEMORY_BYTES, FakeRuntime, error
+from tests.fakes.plans import module_plan, onnx_plan, tensorrt_plan
+from tests.fakes.runtime import MEMORY_BYTES, error
 from tests.submitting import submit
+from tests.unit.engines.modules import Runtime as ModuleRuntime
+from tests.unit.engines.modules import Trial
 from tests.unit.serving import Server
 from tests.waiting import HANGS_AFTER_S
 from trtserve.engines import readiness
@@ -37,7 +39,9 @@ STEPS = int(os.environ.get("RESIDENCY_STEPS", "500"))
 STEPS_OF_ONE = 50
 ON_CPU = [f"net{number}" for number in range(5)]
 ON_GPUS = [f"gpu{number}" for number in range(4)]
-NAMES = ON_CPU + ON_GPUS
+CALLS = {"calls0": ["net0"], "calls1": ["net1", "gpu0"], "calls2": ["net0", "net2", "calls0"]}
+LATER = "gpu3"  # is not there at the beginning
+NAMES = ON_CPU + ON_GPUS + list(CALLS)
 GPUS = ["cuda:0", "cuda:1"]
 DEVICES = ["cpu", *GPUS]
 HOLDS = 3  # engines of the least size, on each device
@@ -47,11 +51,11 @@ REQUESTS = st.lists(st.sampled_from(NAMES), max_size=8)
 ROW = ("x", "FP32", [1, 4], bytes(16))
 
 
-class Checked(FakeRuntime):
+class Checked(ModuleRuntime):
     """Fails if an engine that is pinned, or has work or a lease, is evicted."""
 
     def __init__(self) -> None:
-        super().__init__(["openvino", "tensorrt"])
+        super().__init__("tensorrt")
         self.devices = dict.fromkeys(GPUS, (BUDGET, BUDGET))
         self.is_pinned: Callable[[int], bool] = lambda id: False
 
@@ -94,7 +98,7 @@ class Residents(RuleBasedStateMachine):
         return server
 
     async def _new(self, settings: Settings) -> Server:
-        return Server(settings, self.runtime, None, self._sleep, clock=lambda: self.now)
+        return Server(settings, self.runtime, Trial(), self._sleep, clock=lambda: self.now)
 
     async def _sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -129,8 +133,9 @@ class Residents(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        for name in NAMES[:-1]:
-            self.upload(name, "eager", "all")
+        for name in NAMES:
+            if name != LATER:
+                self.upload(name, "eager", "all")
 
     @rule(
         name=st.sampled_from(NAMES),
@@ -142,6 +147,8 @@ class Residents(RuleBasedStateMachine):
         if name in ON_GPUS:
             plan = tensorrt_plan() + name.encode()
             options["device"] = device
+        elif name in CALLS:
+            plan = module_plan(*CALLS[name])
         else:
             plan = onnx_plan(name)
         if self._changes(name, EngineOptions(**options)):
@@ -219,10 +226,10 @@ class Residents(RuleBasedStateMachine):
         """From now on requests are executing until answer()."""
         self.runtime.hold()
 
-    @rule(name=st.sampled_from(NAMES))
-    def unload(self, name: str) -> None:
+    @rule(name=st.sampled_from(NAMES), dependents=st.booleans())
+    def unload(self, name: str, dependents: bool) -> None:
         if self.there(name):
-            self.run(self._try(self.server.registry.unload(name)))
+            self.run(self._try(self.server.registry.unload(name, dependents=dependents)))
 
     @rule(name=st.sampled_from(NAMES), residency=st.sampled_from([None, "eager", "lazy", "pinned"]))
     def load(self, name: str, residency: str | None) -> None:
@@ -230,10 +237,10 @@ class Residents(RuleBasedStateMachine):
             options = EngineOptions() if residency is None else EngineOptions(residency=residency)
             self.run(self._try(self.server.registry.load(name, options)))
 
-    @rule(name=st.sampled_from(NAMES))
-    def remove(self, name: str) -> None:
+    @rule(name=st.sampled_from(NAMES), force=st.booleans())
+    def remove(self, name: str, force: bool) -> None:
         if self.there(name):
-            self.run(self._try(self.server.registry.remove(name)))
+            self.run(self._try(self.server.registry.remove(name, force=force)))
 
     @rule(fails=st.sampled_from([None, "InvalidInput", "Unavailable"]))
     def loads_fail(self, fails: str | None) -> None:
