@@ -24,6 +24,10 @@ void check_devices(const std::vector<std::string>& devices) {
   }
 }
 
+bool is_on_cpu(const std::vector<std::string>& devices) {
+  return std::all_of(devices.begin(), devices.end(), [](const auto& device) { return device == "cpu"; });
+}
+
 Replicas load_on(const std::vector<std::string>& devices, Backend& backend, const std::string& plan_path,
                  const LoadOptions& options, const std::string& label) {
   const auto load = [&](const std::string& device) {
@@ -60,14 +64,23 @@ Replicas load_replicas(Backend& backend, const std::string& plan_path, const Loa
 
 }  // namespace
 
+// Not an initializer of a member: the turn of its measurement ends with the load.
 Engine::Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> backend, const std::string& plan_path,
                LoadOptions options)
+    : Engine(id, std::move(backend_name), backend, plan_path, options,
+             HeapGrowth(is_on_cpu(backend->devices(options.device)))) {}
+
+Engine::Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> backend, const std::string& plan_path,
+               LoadOptions options, const HeapGrowth& growth)
     : id_(id),
       backend_name_(std::move(backend_name)),
       options_(std::move(options)),
       backend_(std::move(backend)),
       replicas_(load_replicas(*backend_, plan_path, options_, label_of(id_, options_.name))),
-      properties_(first().properties()) {}
+      properties_(first().properties()),
+      heap_grown_(growth.bytes()) {
+  farewell_.heap = heap_grown_;
+}
 
 Replica& Engine::replica_for(at::Device device) const {
   Replica* live = nullptr;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -32,7 +31,7 @@ constexpr bool is_beside(EngineId place) { return place != id_of_place(place); }
 class Engine {
  public:
   /// Deserializes the plan with `backend`, registered as `backend_name`, on each device that the options name and that
-  /// is alive; on all of them at the same time.
+  /// is alive; on all of them at the same time. Engines on the CPU are loaded one at a time: see HeapGrowth.
   Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> backend, const std::string& plan_path,
          LoadOptions options);
 
@@ -101,13 +100,20 @@ class Engine {
  private:
   struct Farewell {
     std::shared_ptr<Gone> gone = std::make_shared<Gone>();
+    int64_t heap = 0;  // bytes that are free again
     Farewell() = default;
-    ~Farewell() { gone->tell(); }
+    ~Farewell() {
+      HeapGrowth::released(heap);
+      gone->tell();
+    }
     Farewell(const Farewell&) = delete;
     Farewell& operator=(const Farewell&) = delete;
   };
 
-  const Farewell farewell_;  // first, so that it is destroyed last
+  Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> backend, const std::string& plan_path,
+         LoadOptions options, const HeapGrowth& growth);
+
+  Farewell farewell_;  // first, so that it is destroyed last
   const EngineId id_;
   const std::string backend_name_;
   const LoadOptions options_;
@@ -116,10 +122,9 @@ class Engine {
   std::atomic<bool> counts_calls_{false};
   // The order matters: replicas are destroyed before their backend. An engine in use may hold the last reference to it.
   const std::shared_ptr<Backend> backend_;
-  const int64_t heap_before_ = heap_in_use();
   const std::vector<std::unique_ptr<Replica>> replicas_;
   const std::map<std::string, std::string> properties_;
-  const int64_t heap_grown_ = std::max<int64_t>(0, heap_in_use() - heap_before_);
+  const int64_t heap_grown_;  // bytes, by the load
 };
 
 }  // namespace trtserve

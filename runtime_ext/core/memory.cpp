@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 
 #include <ATen/core/CachingHostAllocator.h>
@@ -21,6 +22,67 @@ int64_t heap_in_use() {
   return 0;
 #endif
 }
+
+namespace {
+
+/// Lets one load at a time be measured.
+struct Turns {
+  std::mutex mutex;
+  std::condition_variable changed;
+  uint64_t last = 0;                            // guarded by mutex; the turn that began last
+  bool under_way = false;                       // guarded by mutex; whether that has not ended
+  std::chrono::steady_clock::time_point began;  // guarded by mutex; when it did
+};
+
+Turns& turns() {
+  static Turns turns;
+  return turns;
+}
+
+uint64_t take_turn() {
+  auto& all = turns();
+  std::unique_lock lock(all.mutex);
+  const auto now = [] { return std::chrono::steady_clock::now(); };
+  while (all.under_way && now() < all.began + HeapGrowth::kPatience) {
+    all.changed.wait_until(lock, all.began + HeapGrowth::kPatience);
+  }
+  all.under_way = true;
+  all.began = now();
+  return ++all.last;
+}
+
+/// Whether this thread has a turn: then a load within its load, of an engine that a module carries, needs none.
+thread_local bool has_turn = false;
+
+/// What was released in all, since the process began.
+std::atomic<int64_t>& all_released() {
+  static std::atomic<int64_t> bytes{0};
+  return bytes;
+}
+
+}  // namespace
+
+HeapGrowth::HeapGrowth(bool alone)
+    : turn_(alone && !has_turn ? take_turn() : 0),
+      before_(heap_in_use() + all_released().load(std::memory_order_relaxed)) {
+  if (turn_ != 0) has_turn = true;
+}
+
+HeapGrowth::~HeapGrowth() {
+  if (turn_ == 0) return;
+  has_turn = false;
+  auto& all = turns();
+  const std::lock_guard lock(all.mutex);
+  if (turn_ != all.last) return;  // another has not waited for it any longer
+  all.under_way = false;
+  all.changed.notify_one();
+}
+
+int64_t HeapGrowth::bytes() const {
+  return std::max<int64_t>(0, heap_in_use() + all_released().load(std::memory_order_relaxed) - before_);
+}
+
+void HeapGrowth::released(int64_t bytes) { all_released().fetch_add(bytes, std::memory_order_relaxed); }
 
 DeviceMemory device_memory(at::Device device) {
   if (device.is_cpu()) return {};

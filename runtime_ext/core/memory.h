@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <map>
@@ -21,6 +22,29 @@ using Memory = std::map<std::string, MemoryByKind>;
 /// that was never touched too. Two readings differ by what the whole process allocated between them, so the difference
 /// around a load is an estimate of what the load took.
 int64_t heap_in_use();
+
+/// What the heap grows by from its construction on: an estimate of what a load takes. It belongs to one thread.
+class HeapGrowth {
+ public:
+  /// `alone`: blocks until no other load that is alone is measured, because each would count what the other allocates.
+  /// It waits for a load that takes long only until that has lasted kPatience.
+  explicit HeapGrowth(bool alone);
+  ~HeapGrowth();
+  HeapGrowth(const HeapGrowth&) = delete;
+  HeapGrowth& operator=(const HeapGrowth&) = delete;
+
+  /// So far, at least 0. Without what released() was told meanwhile.
+  int64_t bytes() const;
+
+  /// Call it when something is gone that had taken this.
+  static void released(int64_t bytes);
+
+  static constexpr std::chrono::seconds kPatience{5};
+
+ private:
+  const uint64_t turn_;  // 0: it is not alone
+  const int64_t before_;
+};
 
 struct DeviceMemory {
   int64_t free = 0;   ///< bytes

@@ -38,6 +38,48 @@ def test_an_engine_on_the_cpu_takes_what_the_heap_grew_by(harness: Harness) -> N
     assert WEIGHTS <= sum(memory["cpu"].values()) < 4 * WEIGHTS
 
 
+def test_engines_that_are_loaded_at_the_same_time_do_not_count_each_others_memory(
+    harness: Harness, run_in_thread: RunInThread
+) -> None:
+    path = harness.folder / "net.onnx"
+    write_matmul(str(path))
+    harness.load_file(path)
+    loads = [run_in_thread(lambda: harness.load_file(path)) for _ in range(6)]
+    for load in loads:
+        memory = harness.runtime.memory(load.result(timeout=60))
+        assert WEIGHTS <= sum(memory["cpu"].values()) < 4 * WEIGHTS
+
+
+def test_engines_that_go_during_a_load_do_not_make_what_it_took_look_smaller(
+    harness: Harness, gates: Gates, run_in_thread: RunInThread
+) -> None:
+    path = harness.folder / "net.onnx"
+    write_matmul(str(path))
+    going = [harness.load_file(path) for _ in range(4)]
+    gate = gates.new()
+    load = run_in_thread(lambda: harness.load_toy(f"{DOUBLE}\nload_gate {gate}"))
+    gates.wait_for(gate, 1)
+    taken = np.ones(8 * WEIGHTS, np.uint8)
+    for engine in going:
+        harness.runtime.unload(engine)
+    gates.open(gate)
+    memory = harness.runtime.memory(load.result(timeout=60))
+    assert 0.75 * taken.nbytes < sum(memory["cpu"].values()) < 1.5 * taken.nbytes
+
+
+def test_a_load_that_does_not_end_holds_up_the_others_for_a_short_time(
+    harness: Harness, gates: Gates, run_in_thread: RunInThread
+) -> None:
+    gate = gates.new()
+    stuck = run_in_thread(lambda: harness.load_toy(f"{DOUBLE}\nload_gate {gate}"))
+    gates.wait_for(gate, 1)
+    for _ in range(2):
+        harness.infer(harness.load_toy(DOUBLE), x=ONES)
+    gates.open(gate)
+    harness.infer(stuck.result(timeout=60), x=ONES)
+    harness.infer(harness.load_toy(DOUBLE), x=ONES)
+
+
 def test_the_memory_of_an_unknown_engine_is_not_found(harness: Harness) -> None:
     with pytest.raises(runtime_ext.Error) as refused:
         harness.runtime.memory(99)
