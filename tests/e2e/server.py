@@ -29,7 +29,7 @@ class Server:
     """
 
     grpc_server: ClassVar[str] = "auto"
-    """What serves gRPC, in all servers that start: conftest.each_grpc_server sets it."""
+    """What serves gRPC, in all servers that start: conftest sets it for each test."""
 
     def __init__(
         self, store: Path, *options: str, grpc: bool = False, command: Sequence[str] = (*SERVE, "serve")
