@@ -22,6 +22,7 @@ from tests.chaos.world import SHARED, World
 
 OF_OUR_OWN = "TRTSERVE_CHAOS_DISKS"  # set where this process may mount a disk that nobody else sees
 DISK = "256m"
+OUR_FRAMES = 6  # of a traceback: those of the fault and of what it asked
 
 
 def run(folder: Path, seconds: float, seed: int, *, per_kind: int = 2) -> tuple[World, Counter[str]]:
@@ -52,8 +53,9 @@ def run(folder: Path, seconds: float, seed: int, *, per_kind: int = 2) -> tuple[
                 fault(world)
                 done[fault.__name__] += 1
             world.check()
-        except Exception:
-            world.fault(f"after {dict(done)}: {traceback.format_exc()}")
+        except Exception as failure:
+            at = traceback.format_exception(failure, limit=OUR_FRAMES, chain=False)
+            world.fault(f"after {dict(done)}: {''.join(at)}{world.server_now()}")
         over.set()
         for thread in threads:
             thread.join(120)

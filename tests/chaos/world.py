@@ -22,6 +22,7 @@ from tests.waiting import wait_until
 COMMAND = (sys.executable, "-m", "tests.fakes.with_tensorrt", "trtserve", "serve")
 FIT = 4  # engines that the budget holds
 ENGINES = 8  # that are there from the start; as many again come and go
+LAST_LINES = 20  # of a log, in a report
 SHARED = f"trtserve-chaos-{os.getpid()}-"  # of no other chaos on this machine
 
 
@@ -131,6 +132,11 @@ class World:
         self._children = psutil.Process(self.server.process.pid).children(recursive=True)
         with self._lock:
             self.life += 1
+
+    def server_now(self) -> str:
+        """Whether the server runs, for a report: it may have ended by itself."""
+        last = "".join(self.server.log.splitlines(keepends=True)[-LAST_LINES:])
+        return f"the server {self.server.now()}; its log ends with:\n{last}"
 
     def begins_again(self) -> None:
         """Start the next server, and check what it has."""

@@ -61,6 +61,13 @@ class Server:
         assert self._process is not None, "the server is not running"
         return self._process
 
+    def now(self) -> str:
+        """Whether the process runs, for a report."""
+        if self._process is None:
+            return "has been stopped"
+        code = self._process.poll()
+        return "runs" if code is None else f"ended by itself with {code}"
+
     @property
     def log(self) -> str:
         return self._log_path.read_text() if self._log_path.exists() else ""
