@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.chaos import clients, faults
 from tests.chaos.world import SHARED, World
+from tests.e2e.server import Server
 
 OF_OUR_OWN = "TRTSERVE_CHAOS_DISKS"  # set where this process may mount a disk that nobody else sees
 DISK = "256m"
@@ -101,8 +102,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--grpc-server", choices=["auto", "aio"], default="auto", help="as of `trtserve serve`")
     options = parser.parse_args()
     _with_disks()
+    Server.grpc_server = options.grpc_server
     with tempfile.TemporaryDirectory(prefix="trtserve-chaos-") as folder:
         try:
             world, done = run(Path(folder), options.seconds, options.seed)
