@@ -60,8 +60,10 @@ def run(folder: Path, seconds: float, seed: int, *, per_kind: int = 2) -> tuple[
         over.set()
         for thread in threads:
             thread.join(120)
-            if thread.is_alive():
-                world.fault(f"a client over {thread.name} never got an answer")
+            frame = sys._current_frames().get(thread.ident or 0)
+            if frame is not None:
+                at = "".join(traceback.format_stack(frame)[-OUR_FRAMES:])
+                world.fault(f"a client {thread.name} never got an answer:\n{at}")
         if not world.wrong:
             world.ends()
             if code := world.server.stop():
@@ -102,7 +104,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--grpc-server", choices=["auto", "aio"], default="auto", help="as of `trtserve serve`")
+    parser.add_argument("--grpc-server", choices=["auto", "aio"], default="auto", help="the server's setting")
     options = parser.parse_args()
     _with_disks()
     Server.grpc_server = options.grpc_server

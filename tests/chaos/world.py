@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import psutil
 
-from tests.certificates import Files
+from tests.certificates import Files, client
 from tests.e2e.server import Server
 from tests.e2e.test_residency import OPTIONS, SIDE, model, weights
 from tests.tokens import Tokens
@@ -38,6 +38,7 @@ class World:
         self.life = 0  # odd while the server is down or on its way there
         self._lock = threading.Lock()
         self.certificates = Files(folder)
+        self._certificate = client(self.certificates.clients)
         self.tokens = Tokens(folder / "tokens.json")
         self.token = self.tokens.add("infer", "manage", "metrics", name="first")
         self._token_name = "first"
@@ -46,12 +47,12 @@ class World:
         (folder / "disk").mkdir(exist_ok=True)
         self.server = Server(
             folder / "disk" / "store",
-            *self.certificates.options,
+            *self.certificates.mutual,
             *("--token-file", str(self.tokens.file), "--shared-memory", f"{SHARED}*", "--drain-s", "5"),
             grpc=True,
             command=COMMAND,
         )
-        self.server.trust = self.certificates.trust()
+        self.server.trust = self.certificates.trust(self.certificates.clients)
         self.server.headers = {"Authorization": self.token}
         self.server.variables = {"TMPDIR": str(self.temporary)}
         self._children: list[psutil.Process] = []
@@ -103,8 +104,13 @@ class World:
         return httpx.Client(base_url=url, timeout=60, verify=self.server.trust)
 
     def channel(self) -> grpc.Channel:
-        roots = grpc.ssl_channel_credentials(self.certificates.authority.cert_pem.bytes())
-        return grpc.secure_channel(self.server.grpc_address, roots)
+        ours = self._certificate
+        credentials = grpc.ssl_channel_credentials(
+            self.certificates.authority.cert_pem.bytes(),
+            ours.private_key_pem.bytes(),
+            ours.cert_chain_pems[0].bytes(),
+        )
+        return grpc.secure_channel(self.server.grpc_address, credentials)
 
     def upload(self, name: str, number: int, **options: str) -> dict[str, Any]:
         """Upload a model, which is then promised."""
