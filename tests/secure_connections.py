@@ -100,6 +100,10 @@ class SecureConnection(Connection):
             await self._flush()
             await turns(4)
 
+    def send_unread(self, data: bytes) -> None:
+        self._tls.write(data)
+        super().send_unread(self._out.read())
+
     async def _receive(self) -> bool:
         while True:
             try:

@@ -49,8 +49,9 @@ class Watched(Protocol):
     def loop(self) -> asyncio.AbstractEventLoop: ...
 
     def standing(self) -> Standing: ...
-    def end_late(self, phase: Phase) -> None:
-        """End the connection, because its client was too slow in this phase."""
+    def end_late(self, phase: Phase) -> bool:
+        """End the connection, because its client was too slow in this phase; False if it was not: its next
+        request has arrived, and nobody has read it yet."""
 
     def give_up(self) -> None:
         """Refuse the request in progress, because the server stops and nothing else refuses it."""
@@ -149,7 +150,6 @@ class Connections:
             elif before.patience is not None:
                 moved = standing.moved - before.standing.moved if standing.phase in RATED else 0
                 before.standing = standing
-                if not before.patience.spend(passed, max(0, moved)):
+                if not before.patience.spend(passed, max(0, moved)) and connection.end_late(standing.phase):
                     self.ended[standing.phase.value] += 1
                     before.patience = None  # once is enough
-                    connection.end_late(standing.phase)

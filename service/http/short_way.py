@@ -352,11 +352,11 @@ class InferProtocol(TimedHttp):
             )
         return super()._awaited()
 
-    def end_late(self, phase: Phase) -> None:
-        if phase is Phase.BODY:
-            self.body_stalled()
-        else:
-            super().end_late(phase)
+    def end_late(self, phase: Phase) -> bool:
+        if phase is not Phase.BODY:
+            return super().end_late(phase)
+        self.body_stalled()
+        return True
 
     def _takes_body(self) -> bool:
         """True if a request in progress still waits for the rest of its body."""

@@ -57,7 +57,7 @@ class TimedHttp(HalfClosedHttp):
             phase = Phase.REST if self._in_parser > 0 else Phase.IDLE
         return Standing(phase, self._number, 0)
 
-    def end_late(self, phase: Phase) -> None:
+    def end_late(self, phase: Phase) -> bool:
         if phase is Phase.HEAD and self._in_head:
             seconds = self._connections.header_timeout_s
             late = BodyStalled(
@@ -66,9 +66,14 @@ class TimedHttp(HalfClosedHttp):
             )
             self._end(late.status, late)
         elif phase in {Phase.HEAD, Phase.IDLE}:
+            # A loop that was busy looks at its connections before it reads them. Without this, a client that
+            # sent its request in time would find the connection closed, without an answer.
+            if _unread(self.transport):
+                return False
             self.transport.close()
         else:  # it does not read its answer
             self.transport.abort()
+        return True
 
     # -- the connection's life
 
@@ -120,14 +125,23 @@ def _undelivered(transport: asyncio.Transport) -> int:
 
     The transport's own buffer shrinks in jumps: the kernel accepts more only once a third of its own is free.
     """
+    return _held_by_kernel(transport, termios.TIOCOUTQ)
+
+
+def _unread(transport: asyncio.Transport) -> int:
+    """Bytes of the client that the kernel still holds."""
+    return _held_by_kernel(transport, termios.FIONREAD)
+
+
+def _held_by_kernel(transport: asyncio.Transport, asked: int) -> int:
     own = transport.get_extra_info("socket")
     if own is None:  # below TLS it has been closed, and connection_lost comes next
         return 0
     try:
-        left = ioctl(own.fileno(), termios.TIOCOUTQ, bytes(4))
+        held = ioctl(own.fileno(), asked, bytes(4))
     except (OSError, ValueError):  # it has been closed
         return 0
-    return int.from_bytes(left, sys.byteorder)
+    return int.from_bytes(held, sys.byteorder)
 
 
 def _acknowledged(transport: asyncio.BaseTransport) -> int:

@@ -19,9 +19,11 @@ from pathlib import Path
 
 from tests.chaos import clients, faults
 from tests.chaos.world import SHARED, World
+from tests.e2e.server import Server
 
 OF_OUR_OWN = "TRTSERVE_CHAOS_DISKS"  # set where this process may mount a disk that nobody else sees
 DISK = "256m"
+OUR_FRAMES = 6  # of a traceback: those of the fault and of what it asked
 
 
 def run(folder: Path, seconds: float, seed: int, *, per_kind: int = 2) -> tuple[World, Counter[str]]:
@@ -52,13 +54,16 @@ def run(folder: Path, seconds: float, seed: int, *, per_kind: int = 2) -> tuple[
                 fault(world)
                 done[fault.__name__] += 1
             world.check()
-        except Exception:
-            world.fault(f"after {dict(done)}: {traceback.format_exc()}")
+        except Exception as failure:
+            at = traceback.format_exception(failure, limit=OUR_FRAMES, chain=False)
+            world.fault(f"after {dict(done)}: {''.join(at)}{world.server_now()}")
         over.set()
         for thread in threads:
             thread.join(120)
-            if thread.is_alive():
-                world.fault(f"a client over {thread.name} never got an answer")
+            frame = sys._current_frames().get(thread.ident or 0)
+            if frame is not None:
+                at = "".join(traceback.format_stack(frame)[-OUR_FRAMES:])
+                world.fault(f"a client {thread.name} never got an answer:\n{at}")
         if not world.wrong:
             world.ends()
             if code := world.server.stop():
@@ -99,8 +104,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--grpc-server", choices=["auto", "aio"], default="auto", help="the server's setting")
     options = parser.parse_args()
     _with_disks()
+    Server.grpc_server = options.grpc_server
     with tempfile.TemporaryDirectory(prefix="trtserve-chaos-") as folder:
         try:
             world, done = run(Path(folder), options.seconds, options.seed)

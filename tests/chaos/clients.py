@@ -22,6 +22,8 @@ from tests.e2e.test_residency import SIDE
 
 BUSY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 PAUSE_S = 0.05  # after a refusal
+# What a stream may say instead of an answer, where HTTP would have the status 503.
+REFUSALS = re.compile(r"is still loading|unload or unpin engines|wait for memory|The server is stopping")
 
 
 class Client(threading.Thread):
@@ -141,7 +143,7 @@ def over_a_stream(world: World, chance: random.Random, goes_on: Callable[[], boo
         stream = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer
         try:
             for answer in stream(requests(), metadata=_metadata(token), timeout=60):
-                _check_streamed(world, answer, asked)
+                _check_streamed(world, answer, asked, goes_on)
         except grpc.RpcError as failure:
             if not _is_refusal(world, failure, token):
                 raise
@@ -150,9 +152,10 @@ def over_a_stream(world: World, chance: random.Random, goes_on: Callable[[], boo
         assert not asked, f"{len(asked)} requests of a stream got no answer"
 
 
-def _check_streamed(world: World, answer: Any, asked: dict[str, Any]) -> None:
+def _check_streamed(world: World, answer: Any, asked: dict[str, Any], goes_on: Callable[[], bool]) -> None:
     if answer.error_message:
         asked.pop(answer.infer_response.id, None)
+        assert REFUSALS.search(answer.error_message) or not goes_on(), f"in a stream: {answer.error_message}"
         world.count(f"refused in a stream: {re.sub('[0-9]+', '…', answer.error_message)[:70]}")
         return
     name, x, number = asked.pop(answer.infer_response.id)

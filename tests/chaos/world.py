@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import psutil
 
-from tests.certificates import Files
+from tests.certificates import Files, client
 from tests.e2e.server import Server
 from tests.e2e.test_residency import OPTIONS, SIDE, model, weights
 from tests.tokens import Tokens
@@ -22,6 +22,7 @@ from tests.waiting import wait_until
 COMMAND = (sys.executable, "-m", "tests.fakes.with_tensorrt", "trtserve", "serve")
 FIT = 4  # engines that the budget holds
 ENGINES = 8  # that are there from the start; as many again come and go
+LAST_LINES = 20  # of a log, in a report
 SHARED = f"trtserve-chaos-{os.getpid()}-"  # of no other chaos on this machine
 
 
@@ -37,6 +38,7 @@ class World:
         self.life = 0  # odd while the server is down or on its way there
         self._lock = threading.Lock()
         self.certificates = Files(folder)
+        self._certificate = client(self.certificates.clients)
         self.tokens = Tokens(folder / "tokens.json")
         self.token = self.tokens.add("infer", "manage", "metrics", name="first")
         self._token_name = "first"
@@ -45,12 +47,12 @@ class World:
         (folder / "disk").mkdir(exist_ok=True)
         self.server = Server(
             folder / "disk" / "store",
-            *self.certificates.options,
+            *self.certificates.mutual,
             *("--token-file", str(self.tokens.file), "--shared-memory", f"{SHARED}*", "--drain-s", "5"),
             grpc=True,
             command=COMMAND,
         )
-        self.server.trust = self.certificates.trust()
+        self.server.trust = self.certificates.trust(self.certificates.clients)
         self.server.headers = {"Authorization": self.token}
         self.server.variables = {"TMPDIR": str(self.temporary)}
         self._children: list[psutil.Process] = []
@@ -102,8 +104,13 @@ class World:
         return httpx.Client(base_url=url, timeout=60, verify=self.server.trust)
 
     def channel(self) -> grpc.Channel:
-        roots = grpc.ssl_channel_credentials(self.certificates.authority.cert_pem.bytes())
-        return grpc.secure_channel(self.server.grpc_address, roots)
+        ours = self._certificate
+        credentials = grpc.ssl_channel_credentials(
+            self.certificates.authority.cert_pem.bytes(),
+            ours.private_key_pem.bytes(),
+            ours.cert_chain_pems[0].bytes(),
+        )
+        return grpc.secure_channel(self.server.grpc_address, credentials)
 
     def upload(self, name: str, number: int, **options: str) -> dict[str, Any]:
         """Upload a model, which is then promised."""
@@ -131,6 +138,11 @@ class World:
         self._children = psutil.Process(self.server.process.pid).children(recursive=True)
         with self._lock:
             self.life += 1
+
+    def server_now(self) -> str:
+        """Whether the server runs, for a report: it may have ended by itself."""
+        last = "".join(self.server.log.splitlines(keepends=True)[-LAST_LINES:])
+        return f"the server {self.server.now()}; its log ends with:\n{last}"
 
     def begins_again(self) -> None:
         """Start the next server, and check what it has."""

@@ -18,11 +18,16 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session", params=["auto", "aio"] if GRPC_SESSION else ["aio"])
-def each_grpc_server(request: pytest.FixtureRequest) -> Iterator[None]:
+def each_grpc_server() -> None:
     """Run the test with the fast path of gRPC and with grpc.aio: clients see no difference."""
-    Server.grpc_server = request.param
-    yield
-    Server.grpc_server = "auto"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Choose what serves gRPC, before a fixture starts a server. Not done in the fixture above, which lasts
+    longer than the tests that ask for it."""
+    of_test = item.callspec.params if hasattr(item, "callspec") else {}
+    Server.grpc_server = of_test.get("each_grpc_server", "auto")
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ class Server:
     """
 
     grpc_server: ClassVar[str] = "auto"
-    """What serves gRPC, in all servers that start: conftest.each_grpc_server sets it."""
+    """What serves gRPC, in all servers that start: conftest sets it for each test."""
 
     def __init__(
         self, store: Path, *options: str, grpc: bool = False, command: Sequence[str] = (*SERVE, "serve")
@@ -60,6 +60,13 @@ class Server:
     def process(self) -> subprocess.Popen[str]:
         assert self._process is not None, "the server is not running"
         return self._process
+
+    def now(self) -> str:
+        """Whether the process runs, for a report."""
+        if self._process is None:
+            return "has been stopped"
+        code = self._process.poll()
+        return "runs" if code is None else f"ended by itself with {code}"
 
     @property
     def log(self) -> str:

@@ -27,7 +27,6 @@ DATA, RESET = 0, 3
 @pytest.fixture(scope="module", params=["auto"] if GRPC_SESSION else [])
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that waits a second for a body, and has room for two MiB of requests."""
-    Server.grpc_server = "auto"
     limits = ["--body-timeout-s", "1", "--max-request-bytes", str(MIB), "--max-inflight-bytes", str(2 * MIB)]
     with Server(tmp_path_factory.mktemp("hasty_fast") / "store", *limits, grpc=True) as server:
         yield server
@@ -132,7 +131,6 @@ def test_a_compressed_message_is_limited_by_what_it_holds(tmp_path: Path, plan: 
 @pytest.fixture(scope="module", params=["auto"] if GRPC_SESSION else [])
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with three connections, two of them from one address."""
-    Server.grpc_server = "auto"
     limits = ["--max-connections", "3", "--max-connections-per-address", "2"]
     with Server(tmp_path_factory.mktemp("narrow_fast") / "store", *limits, grpc=True) as server:
         yield server

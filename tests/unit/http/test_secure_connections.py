@@ -253,6 +253,23 @@ async def test_slow_heads_and_idle_connections_are_ended(served: FastAPI, tmp_pa
         assert ended(server) == {"head": 1, "idle": 1}
 
 
+async def test_a_request_that_arrived_before_the_end_of_the_idle_time_is_answered(
+    served: FastAPI, tmp_path: Path
+) -> None:
+    clock = Clock()
+    async with (
+        listening_securely(served, tmp_path, clock) as server,
+        SecureConnection(server) as connection,
+    ):
+        assert (await connection.ask(GET)).status == 200
+        await awaits(server, Phase.IDLE)
+        connection.send_unread(GET)
+        clock.advance(IDLE_S + LOOKS_S)
+        answer = await connection.answer()
+        assert answer is not None
+        assert answer.status == 200
+
+
 async def test_a_stalled_body_is_refused(served: FastAPI, tmp_path: Path) -> None:
     clock = Clock()
     async with listening_securely(served, tmp_path, clock) as server:

@@ -4,11 +4,13 @@ import pytest
 from fastapi import FastAPI
 
 from tests.connections import (
+    HEADER_S,
     IDLE_S,
     LOOKS_S,
     WAYS,
     Clock,
     Connection,
+    ended,
     huge,
     infer,
     listening,
@@ -40,6 +42,44 @@ async def test_an_idle_connection_is_ended(served: FastAPI) -> None:
             assert value(await connection.ask(infer(number))) == number
             clock.advance(IDLE_S - 1)
         clock.advance(1 + LOOKS_S)
+        assert await connection.answer() is None
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_request_that_arrived_before_the_end_of_the_idle_time_is_answered(
+    served: FastAPI, way: str
+) -> None:
+    """A loop that was busy, or a process that was stopped, sees the end of the time first."""
+    clock = Clock()
+    async with listening(served, clock=clock) as server, Connection(server) as connection:
+        assert value(await connection.ask(infer(1))) == 1
+        connection.send_unread(infer(2, 1, *WAYS[way]))
+        clock.advance(IDLE_S + LOOKS_S)
+        assert value(await connection.answer()) == 2
+        clock.advance(IDLE_S + LOOKS_S)
+        assert await connection.answer() is None
+        assert ended(server) == {"idle": 1}
+
+
+async def test_a_first_request_that_arrived_in_time_is_answered(served: FastAPI) -> None:
+    clock = Clock()
+    async with listening(served, clock=clock) as server, Connection(server) as connection:
+        await until(lambda: bool(server.state.connections))
+        connection.send_unread(infer(1))
+        clock.advance(HEADER_S + LOOKS_S)
+        assert value(await connection.answer()) == 1
+
+
+async def test_blank_lines_that_arrive_at_the_end_of_the_idle_time_do_not_lengthen_it(
+    served: FastAPI,
+) -> None:
+    clock = Clock()
+    async with listening(served, clock=clock) as server, Connection(server) as connection:
+        assert value(await connection.ask(infer(1))) == 1
+        connection.send_unread(b"\r\n")
+        clock.advance(IDLE_S + LOOKS_S)
+        await turns(20)
+        clock.advance(1)
         assert await connection.answer() is None
 
 
