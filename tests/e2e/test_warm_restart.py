@@ -106,7 +106,11 @@ def test_connections_that_were_open_move_with_their_next_request(tmp_path: Path,
             "/engines/net/infer": lambda client, path: client.post(path, json=BODY),  # the short way
             "/engines/net": lambda client, path: client.get(path),  # the long way
         }
-        clients = {path: httpx.Client(base_url=server.client.base_url) for path in asks}
+        kept = httpx.Limits(keepalive_expiry=None)  # however long the successor takes
+        clients = {
+            path: httpx.Client(base_url=server.client.base_url, timeout=HANGS_AFTER_S, limits=kept)
+            for path in asks
+        }
         for path, client in clients.items():
             assert "connection" not in asks[path](client, path).headers
         server.process.send_signal(signal.SIGUSR2)
