@@ -31,7 +31,7 @@ from trtserve.client.tensors import MEDIA_TYPE, encode
 def infer(
     server: str, ref: str, inputs: tuple[str, ...], *, random: bool, output: Path | None, as_json: bool
 ) -> None:
-    """Run the engine once.
+    """Run an engine once.
 
     A .npy holds one tensor. A .json is the body of a request, or an object of lists by the inputs' names.
     """

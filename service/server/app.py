@@ -63,7 +63,7 @@ EXPOSED = [
 """Headers of responses that pages of other origins may read."""
 CLOSES_WITHIN_S = 5.0  # a runtime whose engines have been unloaded
 
-DESCRIPTION = "Serves serialized TensorRT engines; on a machine with no GPU, ONNX models with OpenVINO."
+DESCRIPTION = "Serves TensorRT plans, ONNX models, OpenVINO blobs and TorchScript modules."
 
 TAGS = [
     {"name": "engines", "description": "Upload plans, look at their engines, remove them."},
