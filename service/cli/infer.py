@@ -38,7 +38,7 @@ def infer(
     if bool(inputs) == random:
         raise click.UsageError("Give --input for each input, or --random.")
     if output and output.suffix not in WRITTEN:
-        raise click.UsageError(f"--output {output} is none of {', '.join(WRITTEN)}.")
+        raise click.UsageError(f"--output {output} has none of the endings {', '.join(WRITTEN)}.")
     with talking_to(server) as client:
         if random:
             body, content_type = encode(random_inputs(client.engine(ref)["inputs"])), MEDIA_TYPE
