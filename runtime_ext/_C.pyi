@@ -251,6 +251,11 @@ class Completion:
         """The number of its execution, which the requests of one batch share; then, in nanoseconds by the
         clock of time.monotonic_ns(), its arrival, and its execution's begin and the ends of its phases: the
         inputs are joined, the engine has returned, the outputs are there. 0 for what did not happen."""
+    @property
+    def calls(self) -> list[tuple[int, str, int, int, str | None]]:
+        """The first 64 calls of engines that a module made in its execution, in the order of their ends:
+        the engine's ID and name, begin and end in nanoseconds by the same clock (on a GPU, the end is when
+        the work was enqueued), and the kind of failure."""
 
 class Histogram:
     """`bounds` are upper bounds, ascending; `counts` is not cumulative and has one more entry than `bounds`,

@@ -129,6 +129,17 @@ py::tuple times_of(const Completion& completion) {
                         ns_of(times.inferred), ns_of(times.end));
 }
 
+/// As (ID, name, begin, end, kind of failure or None).
+py::list calls_of(const Completion& completion) {
+  py::list calls;
+  if (!completion.calls) return calls;
+  for (const auto& call : *completion.calls) {
+    const auto failure = call.failure ? std::optional(std::string(name(*call.failure))) : std::nullopt;
+    calls.append(py::make_tuple(call.engine, sentence(call.name), ns_of(call.start), ns_of(call.end), failure));
+  }
+  return calls;
+}
+
 void bind_error(py::module_& module) {
   // Never freed: exceptions are translated until the interpreter ends.
   static PyObject* const type = py::exception<Error>(module, "Error").release().ptr();
@@ -166,7 +177,8 @@ void bind_completion(py::module_& module) {
       .def_property_readonly("queue_ns", [](const Completion& c) { return c.queue.count(); })
       .def_property_readonly("compute_ns", [](const Completion& c) { return c.compute.count(); })
       .def_readonly("batch_requests", &Completion::batch_requests)
-      .def_property_readonly("times", &times_of);
+      .def_property_readonly("times", &times_of)
+      .def_property_readonly("calls", &calls_of);
 }
 
 void bind_log(py::module_& module) {

@@ -77,6 +77,12 @@ METRICS = (
         ("outcome",),
         "traced requests by what became of their spans: `sent`, `lost` at the collector, `dropped` before",
     ),
+    Metric(
+        "trtserve_access_log_lines_total",
+        "counter",
+        ("outcome",),
+        "lines of the access log: `written`, or `dropped` because whoever reads the log was too slow",
+    ),
     Metric("trtserve_queue_depth", "gauge", ENGINE, "requests that are waiting"),
     Metric("trtserve_instances", "gauge", ENGINE, "instances"),
     Metric(

@@ -41,6 +41,7 @@ ROWS = (
                 (rate("trtserve_requests_refused_total", "reason"),),
             ),
             Panel("Traced requests", "reqps", (rate("trtserve_requests_traced_total", "outcome"),)),
+            Panel("Lines of the access log", "short", (rate("trtserve_access_log_lines_total", "outcome"),)),
             Panel("Error responses by code", "reqps", (rate("trtserve_errors_total", "code"),)),
             Panel("Requests in flight", "short", (gauge("trtserve_requests_in_flight", "instance"),)),
             Panel(

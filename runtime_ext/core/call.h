@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
@@ -33,7 +34,7 @@ class CallCounter {
 /// One call of an engine, from the lease of its context to its end. It counts in the engine's statistics, if the engine
 /// is served and nobody else counts the execution. It has a turn on its device: the caller's, where the graph that
 /// calls runs on that device in a turn of its own; there, the caller's account pays for the call's time. Otherwise one
-/// of the engine's own. Used by one thread.
+/// of the engine's own. The caller's run notes it. Used by one thread.
 class Call {
  public:
   /// The caller is the graph that runs on this thread, if there is one.
@@ -44,6 +45,9 @@ class Call {
   void failed(const Error& error);
 
  private:
+  void note(std::optional<Kind> failure) const;
+
+  const Engine& engine_;
   std::shared_ptr<CallCounter> counter_;  // null if the call is not counted; before the turn, whose member it owns
   std::unique_ptr<DeviceShare::Turn> turn_;
   ExecutionTimes times_;

@@ -17,7 +17,8 @@ GraphRun::GraphRun(Calls calls, std::shared_ptr<Engine> engine)
       counts_inside_(calls != Calls::Uncounted) {}
 
 GraphRun::GraphRun(at::Device device) {
-  if (const auto* outer = current()) {
+  if (auto* outer = current()) {
+    outermost_ = outer->outermost_ ? outer->outermost_ : outer->shared_from_this();
     counts_inside_ = outer->counts_inside_;
     turns_ = outer->turns_;
   }
@@ -41,6 +42,20 @@ std::optional<Error> GraphRun::kept_in(const std::string& text) const {
   const auto found = std::find_if(errors_.begin(), errors_.end(),
                                   [&](const Error& error) { return text.find(error.what()) != std::string::npos; });
   return found == errors_.end() ? std::nullopt : std::optional(*found);
+}
+
+void GraphRun::made(MadeCall call) {
+  if (outermost_) return outermost_->made(std::move(call));
+  const std::lock_guard lock(mutex_);
+  if (!takes_calls_) return;
+  if (!calls_) calls_ = std::make_shared<MadeCalls>();
+  if (calls_->size() < kMostMadeCalls) calls_->push_back(std::move(call));
+}
+
+std::shared_ptr<const MadeCalls> GraphRun::take_calls() noexcept {
+  const std::lock_guard lock(mutex_);
+  takes_calls_ = false;
+  return std::move(calls_);
 }
 
 std::vector<at::Tensor> with_errors_kept(const std::shared_ptr<GraphRun>& run,

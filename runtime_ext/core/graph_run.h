@@ -14,14 +14,15 @@
 #include <c10/util/ThreadLocalDebugInfo.h>
 
 #include "core/error.h"
+#include "core/made_call.h"
 
 namespace trtserve {
 
 class Engine;
 
 /// One run of a TorchScript graph, known to the operators that it calls on whatever thread: torch passes its
-/// thread-local debug information on to the threads of prim::fork. Thread safe.
-class GraphRun final : public c10::DebugInfoBase {
+/// thread-local debug information on to the threads of prim::fork. Thread safe. Held by shared_ptr.
+class GraphRun final : public c10::DebugInfoBase, public std::enable_shared_from_this<GraphRun> {
  public:
   /// Whether the executions of the engines that it calls are counted as calls, see core/call.h.
   enum class Calls {
@@ -50,6 +51,12 @@ class GraphRun final : public c10::DebugInfoBase {
   /// True if the run, or one that it is inside, has a turn on the device.
   bool has_turn_on(at::Device device) const;
 
+  /// Notes a call of an engine that was made in this run, for the outermost run.
+  void made(MadeCall call);
+  /// The calls that were made in this run and in those inside it, in the order in which they ended; null if none were.
+  /// Those that a fork makes later are not noted.
+  std::shared_ptr<const MadeCalls> take_calls() noexcept;
+
   /// Asks the run to end: its next check_wanted() throws Cancelled.
   void stop() noexcept { wanted_ = false; }
   void check_wanted() const {
@@ -64,7 +71,10 @@ class GraphRun final : public c10::DebugInfoBase {
   c10::SmallVector<at::Device, 2> turns_;
   std::atomic<bool> wanted_{true};
   mutable std::mutex mutex_;
-  std::vector<Error> errors_;  // guarded by mutex_; in the order in which they were thrown
+  std::vector<Error> errors_;            // guarded by mutex_; in the order in which they were thrown
+  std::shared_ptr<GraphRun> outermost_;  // null: it is this one
+  std::shared_ptr<MadeCalls> calls_;     // guarded by mutex_; null: none was made, or they were taken
+  bool takes_calls_ = true;              // guarded by mutex_
 };
 
 /// Calls `work`, which runs a graph, as `run`, and rethrows the Error of an operator as it was: the interpreter would

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/execution_times.h"
 #include "core/host_copy.h"
+#include "core/made_call.h"
 #include "core/signature.h"
 
 namespace trtserve {
@@ -72,7 +73,8 @@ struct Completion {
   size_t batch_requests = 0;  ///< how many requests shared its execution; 0 if it did not run
   TimePoint arrival{};        ///< of the request; as those below, only where it is known
   ExecutionTimes times{};
-  uint64_t execution = 0;  ///< numbers the executions of a process; requests of one batch have one
+  std::shared_ptr<const MadeCalls> calls;  ///< that a module made in its execution; null if none
+  uint64_t execution = 0;                  ///< numbers the executions of a process; requests of one batch have one
 };
 
 }  // namespace trtserve

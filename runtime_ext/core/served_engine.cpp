@@ -222,8 +222,12 @@ void ServedEngine::run(Batch batch, DeviceLane& lane, bool held) {
 bool ServedEngine::run_part(Execution& execution, const Part& part, DeviceLane& lane, ExecutionTimes times,
                             size_t& completed, bool may_move) {
   ++busy_;
-  auto completions = completions_of(part, lane, times);
+  std::shared_ptr<const MadeCalls> calls;
+  auto completions = completions_of(part, lane, times, calls);
   times.end = clock_->now();
+  if (calls) {
+    for (auto& completion : completions) completion.calls = calls;
+  }
   --busy_;
   const auto& failure = completions.front().failure;
   const bool once_more = failure && (part.requests.size() > 1 || (may_move && replicas_.can_move_from(lane.device())));
@@ -267,10 +271,11 @@ void ServedEngine::run_one_by_one(Execution& execution, DeviceLane& lane, size_t
 
 /// Runs one execution and returns its completions: either all are results, and all of `times` but the first and the
 /// last are set, or all are failures.
-std::vector<Completion> ServedEngine::completions_of(const Part& part, DeviceLane& lane, ExecutionTimes& times) {
+std::vector<Completion> ServedEngine::completions_of(const Part& part, DeviceLane& lane, ExecutionTimes& times,
+                                                     std::shared_ptr<const MadeCalls>& calls) {
   try {
     check_alive(lane.device());
-    auto outputs = execute(part, lane, times);
+    auto outputs = execute(part, lane, times, calls);
     if (part.requests.size() > 1) {
       if (const auto why = why_undivided(part, outputs, rules_, *output_names_)) {
         batch_undivided();
@@ -284,7 +289,8 @@ std::vector<Completion> ServedEngine::completions_of(const Part& part, DeviceLan
   }
 }
 
-std::vector<at::Tensor> ServedEngine::execute(const Part& part, DeviceLane& lane, ExecutionTimes& times) {
+std::vector<at::Tensor> ServedEngine::execute(const Part& part, DeviceLane& lane, ExecutionTimes& times,
+                                              std::shared_ptr<const MadeCalls>& calls) {
   lane.enter();
   const auto& specs = engine_->inputs();
   std::vector<at::Tensor> inputs;
@@ -294,7 +300,7 @@ std::vector<at::Tensor> ServedEngine::execute(const Part& part, DeviceLane& lane
     inputs.push_back(lane.gather(part, i, batch_dim, specs[i].on_host));
   }
   times.gathered = clock_->now();
-  auto outputs = forward_(inputs);
+  auto outputs = forward_(inputs, calls);
   times.inferred = clock_->now();
   return lane.to_host(outputs);
 }

@@ -17,8 +17,10 @@
 
 namespace trtserve {
 
-/// Runs an engine's wrapper on its inputs and returns its outputs. Called by several threads concurrently.
-using Forward = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& inputs)>;
+/// Runs an engine's wrapper on its inputs and returns its outputs. Sets `calls` to the calls that a module made, also
+/// if it throws. Called by several threads concurrently.
+using Forward = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& inputs,
+                                                      std::shared_ptr<const MadeCalls>& calls)>;
 
 /// The objects that all served engines of a process share. Held by shared_ptr, since an instance that was left behind
 /// still uses them.
@@ -117,8 +119,10 @@ class ServedEngine final : public BatchHandler, public std::enable_shared_from_t
   bool run_part(Execution& execution, const Part& part, DeviceLane& lane, ExecutionTimes times, size_t& completed,
                 bool may_move);
   void run_one_by_one(Execution& execution, DeviceLane& lane, size_t& completed);
-  std::vector<Completion> completions_of(const Part& part, DeviceLane& lane, ExecutionTimes& times);
-  std::vector<at::Tensor> execute(const Part& part, DeviceLane& lane, ExecutionTimes& times);
+  std::vector<Completion> completions_of(const Part& part, DeviceLane& lane, ExecutionTimes& times,
+                                         std::shared_ptr<const MadeCalls>& calls);
+  std::vector<at::Tensor> execute(const Part& part, DeviceLane& lane, ExecutionTimes& times,
+                                  std::shared_ptr<const MadeCalls>& calls);
   void failed(const Failure& failure, TimePoint now);
   void batch_undivided();
   size_t end(const Part& part, std::vector<Completion> completions, const ExecutionTimes& times, bool held);

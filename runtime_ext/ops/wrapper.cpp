@@ -4,6 +4,7 @@
 #include <set>
 
 #include <c10/core/InferenceMode.h>
+#include <c10/util/ScopeExit.h>
 #include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/ir.h>
@@ -140,9 +141,12 @@ Module make_carrying_wrapper(const Engine& engine, const c10::intrusive_ptr<Plan
 Forward make_forward(const Module& wrapper, const std::shared_ptr<Engine>& engine) {
   // Uses the interpreter directly: a graph executor would profile and specialize a graph that has nothing to optimize.
   const torch::jit::Code code(wrapper.get_method("forward").graph(), "forward");
-  return [code, self = wrapper._ivalue(), engine](const std::vector<at::Tensor>& inputs) {
+  return [code, self = wrapper._ivalue(), engine](const std::vector<at::Tensor>& inputs,
+                                                  std::shared_ptr<const MadeCalls>& calls) {
     const c10::InferenceMode inference;
-    return with_errors_kept(std::make_shared<GraphRun>(GraphRun::Calls::CountedElsewhere, engine), [&] {
+    const auto run = std::make_shared<GraphRun>(GraphRun::Calls::CountedElsewhere, engine);
+    const auto told = c10::make_scope_exit([&] { calls = run->take_calls(); });
+    return with_errors_kept(run, [&] {
       torch::jit::Stack stack{self};
       stack.insert(stack.end(), inputs.begin(), inputs.end());
       torch::jit::InterpreterState(code).run(stack);

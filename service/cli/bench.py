@@ -26,7 +26,9 @@ COLUMNS = ("concurrency", "requests/s", "p50 ms", "p95 ms", "p99 ms", "max ms", 
     default="1,8",
     help="Requests outstanding at once, each on a connection of its own.",
 )
-@click.option("--seconds", type=Amount(3600), default=5.0, metavar="S", help="For each of them.")
+@click.option(
+    "--seconds", type=Amount(3600), default=5.0, metavar="S", help="How long to measure each concurrency."
+)
 @click.option(
     "--shape", "shapes", multiple=True, metavar="X:N,N…", help="Whole shape of an input, as x:1,3,224,224."
 )
@@ -41,10 +43,10 @@ def bench(
     *,
     as_json: bool,
 ) -> None:
-    """Send an engine random inputs, and say how many requests a second it answers, and how fast.
+    """Measure how many requests a second an engine answers, and how fast.
 
-    As many requests as --concurrency says are outstanding at all times. Times are the client's, from sending
-    a request to having its whole answer. Exits with 1 if a request failed.
+    Sends random inputs. As many requests as --concurrency says are outstanding at all times. Times are the
+    client's, from sending a request to having its whole answer. Exits with 1 if a request failed.
     """
     with talking_to(server) as client, screen() as shown:
         target = _target(client, ref, shapes)

@@ -153,7 +153,7 @@ def _load(model: Path) -> tuple[Any, list["torch.Tensor"]]:
         return torch.jit.load(model).eval(), []  # type: ignore[no-untyped-call]
     except RuntimeError as failure:
         told = next((line for line in str(failure).splitlines() if line.strip()), "it cannot be read")
-        raise click.ClickException(f"{model} is no TorchScript file: {told}") from failure
+        raise click.ClickException(f"{model} is not a TorchScript file: {told}") from failure
 
 
 def _example(datatype: str, shape: list[int]) -> "torch.Tensor":
@@ -163,7 +163,7 @@ def _example(datatype: str, shape: list[int]) -> "torch.Tensor":
     from runtime_ext.operators import DTYPES
 
     if datatype not in DTYPES:
-        raise click.ClickException(f"{datatype} is no datatype; there are {', '.join(DTYPES)}.")
+        raise click.ClickException(f"{datatype} is not a datatype; there are {', '.join(DTYPES)}.")
     generator = torch.Generator().manual_seed(0)
     return (
         torch.rand(shape, generator=generator)

@@ -31,14 +31,14 @@ from trtserve.client.tensors import MEDIA_TYPE, encode
 def infer(
     server: str, ref: str, inputs: tuple[str, ...], *, random: bool, output: Path | None, as_json: bool
 ) -> None:
-    """Run the engine once.
+    """Run an engine once.
 
     A .npy holds one tensor. A .json is the body of a request, or an object of lists by the inputs' names.
     """
     if bool(inputs) == random:
         raise click.UsageError("Give --input for each input, or --random.")
     if output and output.suffix not in WRITTEN:
-        raise click.UsageError(f"--output {output} is none of {', '.join(WRITTEN)}.")
+        raise click.UsageError(f"--output {output} has none of the endings {', '.join(WRITTEN)}.")
     with talking_to(server) as client:
         if random:
             body, content_type = encode(random_inputs(client.engine(ref)["inputs"])), MEDIA_TYPE

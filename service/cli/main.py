@@ -21,7 +21,7 @@ from trtserve.version import VERSION
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(VERSION, prog_name="trtserve")
 def main() -> None:
-    """A model server for serialized TensorRT engines, ONNX models and OpenVINO blobs."""
+    """Serve TensorRT plans, ONNX models, OpenVINO blobs and TorchScript modules over HTTP and gRPC."""
 
 
 for command in (

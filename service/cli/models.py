@@ -21,7 +21,7 @@ def load(server: str, name: str) -> None:
 @click.argument("name", metavar="NAME")
 @server_option
 def unload(server: str, name: str) -> None:
-    """Unload all versions of NAME, and keep them on disk; returns when they have drained."""
+    """Unload all versions of NAME. They stay on disk. Returns when they have drained."""
     with talking_to(server) as client:
         client.unload(name)
     click.echo(f"Unloaded {name}.")
@@ -31,7 +31,7 @@ def unload(server: str, name: str) -> None:
 @click.argument("name", metavar="NAME")
 @server_option
 def reload_model(server: str, name: str) -> None:
-    """Unload all versions of NAME and load them again; its requests are refused meanwhile."""
+    """Unload all versions of NAME and load them again. Requests are refused meanwhile."""
     with talking_to(server) as client:
         client.unload(name)
         client.load(name)
@@ -43,7 +43,7 @@ def reload_model(server: str, name: str) -> None:
 @json_option
 @server_option
 def stats(server: str, name: str | None, *, as_json: bool) -> None:
-    """Show how many requests each version has answered, and their mean times since it was loaded."""
+    """Show the requests and mean times of each version. They count from the load of the version."""
     with talking_to(server) as client:
         found = client.stats(name)
     if as_json:

@@ -7,7 +7,7 @@ from trtserve.cli.console import always_json, json_option, print_json, print_tab
 
 @click.group()
 def names() -> None:
-    """List and show the names of a server, and move them between versions."""
+    """List the names of a server, and move them between versions."""
 
 
 @names.command("ls")

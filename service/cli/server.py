@@ -13,7 +13,7 @@ from trtserve.errors import Unavailable
 @json_option
 @server_option
 def status(server: str, *, as_json: bool) -> None:
-    """Say whether the server is ready, and how many engines are in which state.
+    """Say whether the server is ready, and count its engines by state.
 
     Exits with 1 if the server is not ready.
     """
@@ -41,7 +41,7 @@ def status(server: str, *, as_json: bool) -> None:
 @json_option
 @server_option
 def version(server: str, *, as_json: bool) -> None:
-    """Show the server's versions of trtserve and of what it runs on; --version shows this command's."""
+    """Show the versions of the server and its libraries. --version shows the version of this command."""
     with talking_to(server) as client:
         versions = client.version()
     if as_json:

@@ -49,14 +49,14 @@ def _of_json(file: str, specs: Specs) -> tuple[bytes, str]:
 
     document = _read(file, lambda path: orjson.loads(path.read_bytes()))
     if not isinstance(document, dict):
-        raise click.UsageError(f"{file} is no JSON object.")
+        raise click.UsageError(f"{file} is not a JSON object.")
     if isinstance(document.get("inputs"), list) and all(isinstance(x, dict) for x in document["inputs"]):
         return orjson.dumps(document), "application/json"
     types = {spec["name"]: numpy_type(spec) for spec in specs()}
     try:
         arrays = {name: np.asarray(values, types.get(name)) for name, values in document.items()}
     except (ValueError, TypeError, OverflowError) as failure:
-        raise click.UsageError(f"{file} holds lists that are no tensors: {failure}.") from failure
+        raise click.UsageError(f"{file} holds lists that are not tensors: {failure}.") from failure
     return encode(arrays), MEDIA_TYPE
 
 
@@ -83,4 +83,5 @@ def _read(file: str, read: Callable[[Path], Content]) -> Content:
     try:
         return read(Path(file))
     except (OSError, ValueError, TypeError, EOFError, BadZipFile) as failure:  # the last four of np.load
-        raise click.UsageError(f"{file} cannot be read: {failure}.") from failure
+        why = failure.strerror if isinstance(failure, OSError) and failure.strerror else failure
+        raise click.UsageError(f"{file} cannot be read: {why}.") from failure

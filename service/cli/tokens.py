@@ -54,7 +54,7 @@ def _refusing() -> Iterator[None]:
 
 @click.group()
 def tokens() -> None:
-    """Add, list and remove the tokens of a server, which reads their file again within a second or two."""
+    """Add, list and remove the tokens of a server. It reads their file again within two seconds."""
 
 
 @tokens.command()

@@ -18,11 +18,11 @@ BESIDES = 3  # lines of a screen that are no engines
 
 @click.command()
 @click.option("--interval", type=Amount(3600), default=2.0, metavar="S", help="Seconds between two looks.")
-@click.option("--once", is_flag=True, help="Print one table, of one interval; a pipe gets it in any case.")
+@click.option("--once", is_flag=True, help="Print one table, of one interval, and end; so does a pipe.")
 @json_option
 @server_option
 def top(server: str, interval: float, *, once: bool, as_json: bool) -> None:
-    """Show the engines of a server with their requests, latencies, queues, batches and memory, until Ctrl-C.
+    """Watch the load of the engines of a server, until Ctrl-C.
 
     All of it is from the server's /metrics. Rates and quantiles are those of the last interval, the busiest
     engine comes first; latencies are the server's, from a request's arrival to its completion.

@@ -84,11 +84,12 @@ def tune(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Measure which instances, batch size and delay are best for an engine on this machine.
+    """Find the instances, batch size and delay that suit an engine best.
 
-    It takes a plan file, or an engine of a store, even while a server uses the store. With --server it takes
-    an engine of a running server, gives it each setting while it serves, and in the end the options that it
-    had. The best row so far is shown whenever there is a better one. Exits with 130 after Ctrl-C.
+    It measures on this machine. It takes a plan file, or an engine of a store, even while a server uses the
+    store. With --server it takes an engine of a running server, gives it each setting while it serves, and in
+    the end the options that it had. The best row so far is shown whenever there is a better one. Exits with
+    130 after Ctrl-C.
     """
     if apply and server is None:
         raise click.UsageError("--apply goes with --server.")

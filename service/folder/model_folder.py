@@ -126,7 +126,7 @@ class ModelFolder:
             self._found = await FOLDER.run(look, self._files)
         except TrtserveError as failure:
             if str(failure) != self._problem:
-                logger.error("the folder of models cannot be read, and all stays as it is: %s", failure)
+                logger.error("the folder of models cannot be read, so nothing changes: %s", failure)
             self._problem = str(failure)
             return False
         self._problem = ""

@@ -39,7 +39,7 @@ def read_text(text: bytes) -> TextConfig:
     except text_format.ParseError as failure:
         raise _wrong(str(failure)) from None
     except RecursionError:
-        raise _wrong("its messages are too deep") from None
+        raise _wrong("its messages are nested too deeply") from None
     return TextConfig(json_format.MessageToDict(config, preserving_proto_field_name=True), unknown)
 
 

@@ -36,7 +36,8 @@ def canonical_sizes(given: str) -> str:
         if not re.fullmatch(r"[0-9]{1,5}", part) or not 1 <= int(part) <= MAX_BATCH_SIZE:
             raise PydanticCustomError(
                 "batch_sizes",
-                "Input should be sizes from 1 to {largest} with commas between them, as 4,8; {part} is none",
+                "Input should be sizes from 1 to {largest} with commas between them, as 4,8; {part} is not "
+                "one",
                 {"largest": MAX_BATCH_SIZE, "part": repr(part)},
             )
         sizes.add(int(part))
@@ -52,7 +53,7 @@ def canonical_dims(given: str) -> str:
             raise PydanticCustomError(
                 "batch_dims",
                 "Input should be tensors with their batch dimension, 0 to {last}, and commas between them, "
-                "as x:1,y:1; {part} is none",
+                "as x:1,y:1; {part} is not one",
                 {"last": LAST_DIM, "part": repr(part)},
             )
         if found[1] in dims:

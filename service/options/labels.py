@@ -34,8 +34,8 @@ def canonical_labels(given: str) -> str:
     except orjson.JSONDecodeError as failure:
         raise DOCUMENT.wrong(given, str(failure)) from None
     if not isinstance(document, dict):
-        raise DOCUMENT.wrong(given, "it is no object")
+        raise DOCUMENT.wrong(given, "it is not an object")
     for output, labels in document.items():
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            raise DOCUMENT.wrong(given, f"the labels of {shown(output)} are no list of strings")
+            raise DOCUMENT.wrong(given, f"the labels of {shown(output)} are not a list of strings")
     return orjson.dumps(document).decode()

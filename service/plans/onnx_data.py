@@ -149,7 +149,7 @@ class Joined:
                     data_end = -1
             if tag < 0 or not data <= data_end <= end:
                 raise InvalidInput(
-                    "The model in the archive is no whole ONNX file: it is cut off or damaged."
+                    "The model in the archive is not a whole ONNX file: it is cut off or damaged."
                 )
             yield Field(tag >> 3, wire, at, data, data_end)
             at = data_end

@@ -117,7 +117,7 @@ def _unpack_zip(opened: IO[bytes], files: PackedFiles) -> None:
             if info.is_dir():
                 continue
             if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
-                refuse(f"{shown(info.filename)} in it is no plain file")
+                refuse(f"{shown(info.filename)} in it is not a plain file")
             if info.flag_bits & 1:
                 refuse("it is encrypted")
             if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
@@ -163,7 +163,7 @@ def _unpack_tar(opened: IO[bytes] | gzip.GzipFile, files: PackedFiles) -> None:
         if info.isreg():
             files.add(name.removeprefix("./"), _content(opened, info.size))
         elif not info.isdir():
-            refuse(f"{shown(name)} in it is no plain file")
+            refuse(f"{shown(name)} in it is not a plain file")
     refuse(f"it has more than {MOST_FILES} files")
 
 

@@ -40,6 +40,7 @@ from trtserve.oip.triton_metrics import TritonGpus, TritonModels
 from trtserve.plans.build import Build
 from trtserve.plans.trial import ProcessTrial, Trial
 from trtserve.recent_log import RecentLog
+from trtserve.server.log_metrics import AccessLogCollector
 from trtserve.server.native_log import NativeLog
 from trtserve.server.process_metrics import LoopLag, ProcessCollector
 from trtserve.server.trace_metrics import TraceCollector
@@ -47,6 +48,7 @@ from trtserve.server.watchdog import Watchdog
 from trtserve.services import Services
 from trtserve.settings import Settings
 from trtserve.store.store import Store
+from trtserve.telemetry.access_log import AccessLog
 from trtserve.telemetry.exemplars import Exemplars
 from trtserve.telemetry.observer import Observer
 from trtserve.telemetry.tracing import Tracing
@@ -61,7 +63,7 @@ EXPOSED = [
 """Headers of responses that pages of other origins may read."""
 CLOSES_WITHIN_S = 5.0  # a runtime whose engines have been unloaded
 
-DESCRIPTION = "Serves serialized TensorRT engines; on a machine with no GPU, ONNX models with OpenVINO."
+DESCRIPTION = "Serves TensorRT plans, ONNX models, OpenVINO blobs and TorchScript modules."
 
 TAGS = [
     {"name": "engines", "description": "Upload plans, look at their engines, remove them."},
@@ -105,11 +107,13 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, ShortWay]]:
         store = await asyncio.to_thread(Store, settings.store, inherited=lock)
         native_log, recent_log = NativeLog(), RecentLog()
-        if tracing is not None:
-            tracing.start()
+        access_log = AccessLog.of(settings)
+        threads = [part for part in (tracing, access_log) if part is not None]
         try:
             recent_log.attach()
             native_log.attach()
+            for part in threads:
+                part.start()
             services = _assembled(
                 settings,
                 store,
@@ -118,11 +122,12 @@ def create_app(
                 build,
                 guard=guard,
                 tracing=tracing,
+                access_log=access_log,
                 recent_log=recent_log,
             )
             app.state.services = services
             services.completions.attach()
-            _add_collectors(services)
+            _add_collectors(services, access_log)
             loop_lag = LoopLag(services.metrics.registry)
             loop_lag.attach(asyncio.get_running_loop())
             watchdog = Watchdog(services.metrics.registry, settings.stall_after_s)
@@ -148,8 +153,8 @@ def create_app(
                 services.completions.detach()
                 services.shared_memory.close()
         finally:
-            if tracing is not None:
-                await asyncio.to_thread(tracing.close)
+            for part in threads:
+                await asyncio.to_thread(part.close)
             native_log.detach()
             recent_log.detach()
             await asyncio.to_thread(store.close)
@@ -253,6 +258,7 @@ def _assembled(
     *,
     guard: Guard | None,
     tracing: Tracing | None,
+    access_log: AccessLog | None,
     recent_log: RecentLog,
 ) -> Services:
     completions = Completions(runtime)
@@ -281,17 +287,18 @@ def _assembled(
         inference=Inference(
             settings, runtime, registry, completions, inflight=inflight, shared_memory=shared_memory
         ),
-        observer=Observer(settings, tracing=tracing, exemplars=exemplars),
+        observer=Observer(settings, tracing=tracing, exemplars=exemplars, log=access_log),
         folder=folder,
         guard=guard,
         recent_log=recent_log,
     )
 
 
-def _add_collectors(services: Services) -> None:
+def _add_collectors(services: Services, access_log: AccessLog | None) -> None:
     metrics, gpus = services.metrics, GpuCollector()
     metrics.add(ProcessCollector(services))
     metrics.add(TraceCollector(services.observer.tracing))
+    metrics.add(AccessLogCollector(access_log))
     if services.settings.triton_metrics:
         models = TritonModels(services.registry)
         metrics.add_of_stats(models.families, models.look)

@@ -7,6 +7,7 @@ from typing import TextIO
 from pythonjsonlogger.json import JsonFormatter
 
 from trtserve.settings import Settings
+from trtserve.telemetry.log_stream import LogStream
 
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 FIELDS = {"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "exception"}
@@ -24,7 +25,7 @@ class _Json(JsonFormatter):
 
 def log_to(stream: TextIO, settings: Settings) -> None:
     """Log to the stream from now on, in the settings' format and from their level on."""
-    handler = logging.StreamHandler(stream)
+    handler = LogStream(stream)
     handler.setFormatter(_Json() if settings.log_format == "json" else logging.Formatter(TEXT))
     root = logging.getLogger()
     root.addHandler(handler)

@@ -302,7 +302,7 @@ class Server(uvicorn.Server):
             self.config.http.close()
         if self.started:
             services_of(self._app).registry.begin_drain()
-        if self._rpc is not None:
+        if self._rpc is not None and self.served:  # a successor that must not take over has not started it
             stopping = asyncio.create_task(self._rpc.stop())
             # uvicorn waits for these, as long as for its connections, before it ends the application.
             self.server_state.tasks.add(stopping)

@@ -155,6 +155,7 @@ class Store:
                 held = lock(layout.lock) if inherited is None else inherited_lock(layout.lock, inherited)
                 self._lock = opened.enter_context(held)
                 self._open: Database | None = self._open_database(opening)  # None: the store rests
+                self._refuses: Unavailable | None = None  # why it rests for good
                 opened.callback(self._open.close)
                 self.marks = LoadMarks(layout.loading)  # any thread may use it
                 sync_folder(root)
@@ -201,15 +202,23 @@ class Store:
         self.marks.paused = self.compiled.paused = self.served.paused = True
 
     def resume(self) -> None:
-        """Use the store again, after the successor has ended. Raises Unavailable if it is damaged."""
-        self._open = self._open_database(Opening.USUAL)
-        self.marks.paused = self.compiled.paused = self.served.paused = False
+        """Use the store again, after the successor has ended. Raises Unavailable if it cannot be opened any
+        more, because it is damaged or the successor was of a newer version: then changes stay refused."""
         write_owner(self._lock)
+        try:
+            self._open = self._open_database(Opening.USUAL)
+        except Unavailable as failure:
+            self._refuses = Unavailable(
+                "The server answers requests and takes no changes: a new process failed to replace it, and "
+                f"left the store in a state that this one cannot use. {failure} Then restart the server."
+            )
+            raise
+        self.marks.paused = self.compiled.paused = self.served.paused = False
 
     @property
     def _database(self) -> Database:
         if self._open is None:
-            raise resting()
+            raise self._refuses or resting()
         return self._open
 
     # -- reading

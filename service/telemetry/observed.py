@@ -42,6 +42,7 @@ class Observed:
         "_new_id",
         "batch_requests",
         "began",
+        "calls",
         "drawn",
         "engine",
         "engine_id",
@@ -88,6 +89,9 @@ class Observed:
         self.engine_id = 0
         self.times: tuple[int, int, int, int, int, int] = NOT_RUN  # see Completion.times
         self.batch_requests = 0
+        self.calls: list[
+            tuple[int, str, int, int, str | None]
+        ] = []  # see Completion.calls; traced: else none
         self.taken = 0  # when the completion came
         self.written = 0  # when the answer was ready
         self.status: int | str = 0  # of HTTP, or the name of gRPC's
@@ -103,6 +107,8 @@ class Observed:
         self.taken = self._clock()
         self.times = completion.times
         self.batch_requests = completion.batch_requests
+        if self.trace is not None:
+            self.calls = completion.calls
         self.engine, self.engine_id = call.served_as, call.engine_id
 
     def headers(self, *, failed: bool = False) -> list[tuple[str, str]]:

@@ -35,10 +35,9 @@ class Observer:
         log: AccessLog | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`clock`: the runtime's, in nanoseconds. Without `tracing`, no request is traced."""
-        self._log = log
-        if log is None and settings.access_log != "off":
-            self._log = AccessLog(settings)
+        """`clock`: the runtime's, in nanoseconds. Without `tracing`, no request is traced; without `log`, the
+        settings say whether there is one, and each line is written at once."""
+        self._log = log or AccessLog.of(settings)
         self.tracing = tracing
         self._exemplars = exemplars
         self.clock = clock

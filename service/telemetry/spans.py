@@ -99,7 +99,30 @@ def _add_execution(spans: Any, requests: Sequence[Observed], ahead: int) -> Span
             Span.Link(trace_id=_trace_id(each), span_id=_span_id(each), flags=SAMPLED) for each in requests
         ],
     )
+    for call in first.calls:
+        _add_call(spans, call, batch, ahead)
     return batch
+
+
+def _add_call(spans: Any, call: tuple[int, str, int, int, str | None], batch: Span, ahead: int) -> None:
+    """An engine that the execution of a module called: a part of that execution, whoever asked for it."""
+    engine_id, engine, begin, end, failure = call
+    attributes: dict[str, str | int] = {"trtserve.engine": engine, "trtserve.engine.id": str(engine_id)}
+    if failure is not None:
+        attributes["error.type"] = failure
+    span = spans.add(
+        trace_id=batch.trace_id,
+        span_id=_new(8),
+        parent_span_id=batch.span_id,
+        name="call",
+        kind=Span.SPAN_KIND_INTERNAL,
+        flags=SAMPLED | KNOWN,
+        start_time_unix_nano=begin + ahead,
+        end_time_unix_nano=end + ahead,
+        attributes=_attributes(attributes),
+    )
+    if failure is not None:
+        span.status.code, span.status.message = Status.STATUS_CODE_ERROR, failure
 
 
 def _add_request(spans: Any, one: Observed, batch: Span | None, ahead: int) -> None:

@@ -47,11 +47,18 @@ class Client(threading.Thread):
 class Load:
     """Clients over HTTP and gRPC, that keep their connections or open one for each request."""
 
-    def __init__(self, server: Server, *more: Callable[[], object]) -> None:
-        """`more`: what further clients ask; each returns the answer's numbers."""
+    def __init__(
+        self,
+        server: Server,
+        *more: Callable[[], object],
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """`more`: what further clients ask; each returns the answer's numbers. `credentials`: of gRPC over
+        TLS; over HTTP, the server's `trust` holds."""
         self._url, self._address = str(server.client.base_url), server.grpc_address
-        self._kept = [httpx.Client(base_url=self._url, timeout=HANGS_AFTER_S) for _ in range(3)]
-        self._channel = grpc.insecure_channel(self._address)
+        self._trust, self._credentials = server.trust, credentials
+        self._kept = [self._client() for _ in range(3)]
+        self._channel = self._open_channel()
         asks = [lambda client=client: self._over_http(client, "/engines/net/infer") for client in self._kept]
         asks += [
             self._over_new_http,
@@ -70,8 +77,17 @@ class Load:
         assert answer.status_code == 200, answer.text
         return answer.json()["outputs"][0]["data"]
 
+    def _client(self) -> httpx.Client:
+        return httpx.Client(base_url=self._url, timeout=HANGS_AFTER_S, verify=self._trust)
+
+    def _open_channel(self) -> grpc.Channel:
+        own = [("grpc.use_local_subchannel_pool", 1)]  # and no connection that another channel has
+        if self._credentials is None:
+            return grpc.insecure_channel(self._address, own)
+        return grpc.secure_channel(self._address, self._credentials, own)
+
     def _over_new_http(self) -> object:
-        with httpx.Client(base_url=self._url, timeout=HANGS_AFTER_S) as client:
+        with self._client() as client:
             return self._over_http(client, "/engines/net/infer")
 
     def _call(self, channel: grpc.Channel) -> object:
@@ -82,7 +98,7 @@ class Load:
         return self._call(self._channel)
 
     def _over_new_grpc(self) -> object:
-        with grpc.insecure_channel(self._address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        with self._open_channel() as channel:
             return self._call(channel)
 
     def go_on(self) -> None:

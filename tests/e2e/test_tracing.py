@@ -107,6 +107,9 @@ def test_a_module_is_traced_like_an_engine(traced: tuple[Server, Receiver, Any])
     assert own.name == "POST /modules/{ref}/infer"
     assert attributes(own)["trtserve.engine"] == "calling"
     assert {span.name for span in found} == {own.name, *PHASES}
+    (linked,) = [link.span_id for span in found for link in span.links]
+    (call,) = [span for span in receiver.spans if span.parent_span_id == linked]
+    assert (call.name, attributes(call)["trtserve.engine"]) == ("call", "net")
 
 
 def test_a_collector_that_does_not_answer_holds_neither_requests_nor_the_stop_up(

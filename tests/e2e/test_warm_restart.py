@@ -17,6 +17,7 @@ from runtime_ext import GRPC_SESSION
 from tests.e2e.grpc_calls import raw
 from tests.e2e.load import Load
 from tests.e2e.server import HANGS_AFTER_S, Server
+from tests.e2e.successors import OWN, owner, restart, succeeded
 from tests.seam.models import doubling, scaling
 from tests.waiting import wait_until
 
@@ -29,23 +30,8 @@ if "_TRTSERVE_INHERITED" in os.environ and os.path.exists(os.environ["GATE"]):
     if open(os.environ["GATE"]).read() == "end":
         os._exit(7)
 """
-OWN = ("--grpc-server", "auto")  # also where other tests have grpc.aio: it cannot hand over
 
 pytestmark = pytest.mark.skipif(not GRPC_SESSION, reason="grpc.aio cannot hand its socket over")
-
-
-def owner(server: Server) -> int:
-    """The process that the store's lock names."""
-    return int((server.store / "LOCK").read_text())
-
-
-def restart(server: Server) -> psutil.Process:
-    """Begin a warm restart; return the successor once it serves and this process has ended."""
-    before = server.process.pid
-    server.process.send_signal(signal.SIGUSR2)
-    assert server.process.wait(HANGS_AFTER_S) == 0, server.log
-    assert owner(server) != before
-    return psutil.Process(owner(server))
 
 
 class Gate:
@@ -74,13 +60,9 @@ def running(tmp_path: Path, gate: Gate) -> Iterator[Server]:
     (tmp_path / "sitecustomize.py").write_text(AT_THE_GATE)
     server = Server(tmp_path / "store", "--restart-timeout-s", "30", "--drain-s", "10", *OWN, grpc=True)
     server.variables |= {"PYTHONPATH": str(tmp_path), "GATE": str(gate.path)}
-    with server:
+    with succeeded(server):
         add(server, "net", doubling(tmp_path / "doubling.onnx").read_bytes()).raise_for_status()
         yield server
-        if owner(server) != server.process.pid:
-            successor = psutil.Process(owner(server))
-            successor.terminate()
-            wait_until(lambda: not successor.is_running(), "the end of the successor")
 
 
 def add(server: Server, name: str, plan: bytes) -> httpx.Response:
@@ -124,7 +106,11 @@ def test_connections_that_were_open_move_with_their_next_request(tmp_path: Path,
             "/engines/net/infer": lambda client, path: client.post(path, json=BODY),  # the short way
             "/engines/net": lambda client, path: client.get(path),  # the long way
         }
-        clients = {path: httpx.Client(base_url=server.client.base_url) for path in asks}
+        kept = httpx.Limits(keepalive_expiry=None)  # however long the successor takes
+        clients = {
+            path: httpx.Client(base_url=server.client.base_url, timeout=HANGS_AFTER_S, limits=kept)
+            for path in asks
+        }
         for path, client in clients.items():
             assert "connection" not in asks[path](client, path).headers
         server.process.send_signal(signal.SIGUSR2)

@@ -139,6 +139,7 @@ class Completion:
     compute_ns: int = COMPUTE_NS
     batch_requests: int = 0
     times: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0)
+    calls: list[tuple[int, str, int, int, str | None]] = field(default_factory=list)
 
     @property
     def memory(self) -> tuple[int, int]:

@@ -59,7 +59,7 @@ def test_an_exported_file_becomes_two_parts_with_its_own_examples(tmp_path: Path
     [
         ([], "give one --input for each input"),
         (["--input", "3x4"], "is not a datatype and a shape"),
-        (["--input", "FP99:3x4"], "FP99 is no datatype; there are BOOL"),
+        (["--input", "FP99:3x4"], "FP99 is not a datatype; there are BOOL"),
         (["--input", "FP32:3x5"], "The model cannot be exported"),
         (["--input", "FP32:3x4", "--precision", "f16"], "--precision says how a plan is built"),
         (["--input", "FP32:3x4", "--profile", "x:1x4/2x4/4x4"], "--profile says how a plan is built"),
@@ -81,7 +81,7 @@ def test_what_cannot_be_compiled_is_refused_and_nothing_is_written(
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("model.pt", "is no TorchScript file"), ("model.pt2", "was not written by torch.export.save")],
+    [("model.pt", "is not a TorchScript file"), ("model.pt2", "was not written by torch.export.save")],
 )
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path, name: str, told: str) -> None:
     (tmp_path / name).write_bytes(b"no zip")

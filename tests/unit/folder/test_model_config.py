@@ -108,7 +108,7 @@ def test_a_field_that_triton_does_not_have_yet_is_ignored_and_told() -> None:
         (b"max_batch_size: many", "config.pbtxt is not a ModelConfig in protobuf's text format: 1:17"),
         (b"unknown { \xff }", "config.pbtxt is not a text in UTF-8"),
         (b"unknown { depth: 3 } max_batch_size: many", "config.pbtxt is not a ModelConfig"),
-        (b"a {" * 5000 + b"}" * 5000, "its messages are too deep"),
+        (b"a {" * 5000 + b"}" * 5000, "its messages are nested too deeply"),
         (b'name: "nat"', "The config is for 'nat', but the load is for 'net'"),
         (b'default_model_filename: "../secret"', "The config names the file '../secret'"),
         (b'default_model_filename: ".hidden"', "The config names the file '.hidden'"),

@@ -45,7 +45,7 @@ def test_a_malformed_size_is_refused(part: str) -> None:
         canonical_sizes(f"4,{part},8")
     explanation = refusal.value.message()
     assert explanation.startswith("Input should be sizes from 1 to 65536 with commas between them")
-    assert explanation.endswith(f"{part!r} is none")
+    assert explanation.endswith(f"{part!r} is not one")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_malformed_batch_dimension_is_refused(part: str) -> None:
         canonical_dims(f"a:1,{part}")
     explanation = refusal.value.message()
     assert explanation.startswith("Input should be tensors with their batch dimension, 0 to 63")
-    assert explanation.endswith(f"{part!r} is none")
+    assert explanation.endswith(f"{part!r} is not one")
 
 
 def test_a_tensor_has_one_batch_dimension() -> None:
@@ -129,9 +129,9 @@ async def test_without_batch_options_the_load_decides_whether_requests_are_joine
     [
         ("max_queue_delay_us=soon", "from 0 to 10000000, or 'auto'."),
         ("max_queue_delay_us=10000001", "from 0 to 10000000, or 'auto'."),
-        ("preferred_batch_sizes=4,x", "sizes from 1 to 65536 with commas between them, as 4,8; 'x' is none."),
-        ("batch_dims=x:1,y", "as x:1,y:1; 'y' is none."),
-        ("batch_dims={a}", "as x:1,y:1; '{a}' is none."),
+        ("preferred_batch_sizes=4,x", "from 1 to 65536 with commas between them, as 4,8; 'x' is not one."),
+        ("batch_dims=x:1,y", "as x:1,y:1; 'y' is not one."),
+        ("batch_dims={a}", "as x:1,y:1; '{a}' is not one."),
     ],
 )
 async def test_a_wrong_value_is_refused_with_what_is_allowed(

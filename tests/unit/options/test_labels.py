@@ -18,9 +18,9 @@ def test_labels_are_stored_without_spaces_and_read_again() -> None:
     ("given", "why"),
     [
         ("{", "unexpected end"),
-        ('["cat"]', "it is no object"),
-        ('{"y": "cat"}', "the labels of 'y' are no list of strings"),
-        ('{"y": ["cat", 1]}', "the labels of 'y' are no list of strings"),
+        ('["cat"]', "it is not an object"),
+        ('{"y": "cat"}', "the labels of 'y' are not a list of strings"),
+        ('{"y": ["cat", 1]}', "the labels of 'y' are not a list of strings"),
         (" " * (MOST_CHARACTERS + 1), "characters, and 1048576 are allowed"),
     ],
 )

@@ -132,7 +132,7 @@ async def test_a_model_without_external_data_stays_as_it_is(tmp_path: Path) -> N
         ({"weights.bin": None}, "'weights.bin', which the archive does not have beside the model"),
         ({"weights.bin": b"x" * 10}, "which has 10: it is not whole"),
         ({"second.onnx": b"x"}, "it must have one file named"),
-        ({"model.onnx": b"\x0a\xff"}, "no whole ONNX file"),
+        ({"model.onnx": b"\x0a\xff"}, "not a whole ONNX file"),
         ({"../evil": b"x"}, "whose name leaves"),
         ({"/etc/evil": b"x"}, "whose name leaves"),
         ({"a\\b": b"x"}, "is not plain"),
@@ -188,7 +188,7 @@ async def test_links_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "w") as writer:
         writer.writestr("model.onnx", b"x")
         writer.writestr(link, "/etc/passwd")
-    with pytest.raises(InvalidInput, match=r"'weights.bin' in it is no plain file"):
+    with pytest.raises(InvalidInput, match=r"'weights.bin' in it is not a plain file"):
         await join(tmp_path, archive.getvalue())
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
@@ -196,7 +196,7 @@ async def test_links_are_refused(tmp_path: Path) -> None:
             info = tarfile.TarInfo("weights.bin")
             info.type, info.linkname = kind, "/etc/passwd"
             tar.addfile(info)
-    with pytest.raises(InvalidInput, match="no plain file"):
+    with pytest.raises(InvalidInput, match="not a plain file"):
         await join(tmp_path, packed.getvalue())
 
 

@@ -30,6 +30,10 @@ class Served:
 
 class Completed:
     batch_requests = 2
+    calls = (
+        (8, "first", 310, 400, None),
+        (9, "second", 400, 480, "ExecutionFailed"),
+    )
 
     def __init__(self, times: tuple[int, int, int, int, int, int]) -> None:
         self.times = times
@@ -97,7 +101,7 @@ def test_a_request_is_a_span_with_its_phases_within_it(receiver: Receiver, expor
     ] == [("decode", 100, 200), ("queue", 200, 300), ("compute", 300, 600), ("encode", 700, 750)]
     assert {span.trace_id for span in phases} == {own.trace_id}
     ids = [span.span_id for span in receiver.spans]
-    assert len(set(ids)) == len(ids) == 6
+    assert len(set(ids)) == len(ids) == 8
     assert attributes(own) == {
         "http.request.method": "POST",
         "url.path": "/engines/net/infer",
@@ -129,6 +133,26 @@ def test_a_batch_is_a_span_that_is_linked_with_its_requests(receiver: Receiver, 
     assert len({span.trace_id for span in (*batches, *servers)}) == 5
     assert (first.start_time_unix_nano - AHEAD, first.end_time_unix_nano - AHEAD) == (300, 600)
     assert attributes(first)["trtserve.batch.requests"] == 2
+
+
+def test_the_engines_that_a_module_called_are_spans_within_the_batch(
+    receiver: Receiver, exporting: Exporting
+) -> None:
+    exporting.send([ended(PARENT), ended()])
+    (batch,) = [span for span in receiver.spans if span.name == "batch"]
+    calls = [span for span in receiver.spans if span.name == "call"]
+    assert {(span.trace_id, span.parent_span_id) for span in calls} == {(batch.trace_id, batch.span_id)}
+    assert [(s.start_time_unix_nano - AHEAD, s.end_time_unix_nano - AHEAD) for s in calls] == [
+        (310, 400),
+        (400, 480),
+    ]
+    first, second = calls
+    assert attributes(first) == {"trtserve.engine": "first", "trtserve.engine.id": "8"}
+    assert attributes(second)["error.type"] == second.status.message == "ExecutionFailed"
+    assert [span.status.code for span in calls] == [
+        first.status.STATUS_CODE_UNSET,
+        second.status.STATUS_CODE_ERROR,
+    ]
 
 
 @pytest.mark.parametrize(

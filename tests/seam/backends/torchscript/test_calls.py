@@ -37,6 +37,13 @@ class ForksCalls(Calls):
         return torch.jit.wait(torch.jit.fork(call, self.engine, x))
 
 
+class CallsInALoop(Calls):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(100):
+            call(self.engine, x)
+        return x
+
+
 def load(harness: Harness, module: torch.nn.Module, **options: object) -> int:
     chosen = {"device": "cpu"} | options
     return harness.load_file(write(harness.folder / "m.pt", module), "torchscript", **chosen)
@@ -129,6 +136,62 @@ def test_a_call_is_a_use_of_the_engine(still_harness: Harness, clock: runtime_ex
     assert still_harness.runtime.condition(inner).unused_seconds == 5
     still_harness.infer(module, x=ROWS)
     assert still_harness.runtime.condition(inner).unused_seconds == 0
+
+
+# -- what completions tell of them
+
+
+@pytest.mark.parametrize("kind", [Calls, ForksCalls])
+def test_a_completion_tells_of_the_calls_of_its_module_and_of_those_inside(
+    still_harness: Harness, clock: runtime_ext.ManualClock, gates: Gates, kind: type[Calls]
+) -> None:
+    inner = GatedEngine(still_harness, gates, max_batch_size=4)
+    module = load(still_harness, kind(inner.id))
+    outer = load(still_harness, kind(module), name="outer")
+    ticket = still_harness.submit(outer, x=ROWS)
+    inner.wait_for(1)
+    clock.advance(7 * US)
+    inner.open()
+    (completion,) = still_harness.wait(ticket)
+    start = completion.times[2]
+    assert [
+        (engine, begin - start, end - start, failure) for engine, _, begin, end, failure in completion.calls
+    ] == [
+        (inner.id, 0, 7 * US, None),
+        (module, 0, 7 * US, None),
+    ]
+
+
+def test_the_requests_of_one_batch_are_told_of_the_same_calls(harness: Harness, gates: Gates) -> None:
+    blocker = GatedEngine(harness, gates)
+    module = load(harness, Calls(blocker.id), instances=1, batch=runtime_ext.BatchOptions(max_batch_size=8))
+    first = harness.submit(module, x=ROWS)
+    blocker.wait_for(1)
+    joined = [harness.submit(module, x=ROWS) for _ in range(2)]
+    blocker.open()
+    alone, *together = harness.wait(first, *joined)
+    assert [len(completion.calls) for completion in (alone, *together)] == [1, 1, 1]
+    assert together[0].calls == together[1].calls != alone.calls
+
+
+def test_a_completion_tells_of_the_call_that_failed(harness: Harness) -> None:
+    inner = harness.load_toy(f"{DOUBLE}\nfail_on 13", name="inner")
+    (completion,) = harness.wait(harness.submit(load(harness, Calls(inner)), x=13 * ROWS))
+    assert [(engine, name, failure) for engine, name, _, _, failure in completion.calls] == [
+        (inner, "inner", "ExecutionFailed")
+    ]
+
+
+def test_a_completion_tells_of_a_bounded_number_of_calls(harness: Harness) -> None:
+    module = load(harness, CallsInALoop(harness.load_toy(DOUBLE)))
+    (completion,) = harness.wait(harness.submit(module, x=ROWS))
+    assert completion.kind is None
+    assert len(completion.calls) == 64
+
+
+def test_an_engine_that_is_no_module_makes_no_calls(harness: Harness) -> None:
+    (completion,) = harness.wait(harness.submit(harness.load_toy(DOUBLE), x=ROWS))
+    assert completion.calls == []
 
 
 # -- turns
