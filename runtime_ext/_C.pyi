@@ -739,7 +739,7 @@ def top_classes(data: Buffer, datatype: str, items: int, count: int, labels: Seq
 
     Returns the data of a BYTES tensor, `count` elements for each part: "score:index", and ":label" where the
     index has a label. `count` is at most the elements of a part. BOOL and BYTES are not supported. Releases
-    the GIL while it searches.
+    the GIL while it searches and writes; `labels` must not change meanwhile.
     """
 
 def read_contents(

@@ -1,6 +1,7 @@
 #include "bindings_numbers.h"
 
 #include <array>
+#include <optional>
 
 #include <pybind11/stl.h>
 
@@ -100,7 +101,17 @@ py::tuple read_message(const py::buffer& message, uint32_t field, const std::str
   return py::make_tuple(count, py::make_tuple(kNames.at(fault->kind), fault->index, value));
 }
 
-/// The elements of a BYTES tensor: each is "score:index", or "score:index:label" where the index has a label.
+/// The label of each class that was found and has one. The views are valid as long as `labels`, which nobody changes.
+std::vector<std::optional<std::string_view>> labels_of(const std::vector<size_t>& found, const py::sequence& labels) {
+  const size_t known = labels.size();
+  if (known == 0) return {};
+  std::vector<std::optional<std::string_view>> of(found.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (found[i] < known) of[i] = labels[found[i]].cast<std::string_view>();
+  }
+  return of;
+}
+
 py::bytes top_classes(const py::buffer& data, const std::string& name, size_t items, size_t count,
                       const py::sequence& labels) {
   const auto dtype = datatype(name);
@@ -110,16 +121,11 @@ py::bytes top_classes(const py::buffer& data, const std::string& name, size_t it
     const py::gil_scoped_release no_gil;
     found = greatest(dtype, bytes_of(info), items, count);
   }
-  const size_t elements = items == 0 ? 0 : bytes_of(info).size() / c10::elementSize(dtype) / items;
+  const auto called = labels_of(found, labels);
   std::string written;
-  for (size_t i = 0; i < found.size(); ++i) {
-    auto text = class_score(dtype, bytes_of(info), i / count * elements + found[i]) + ":" + std::to_string(found[i]);
-    if (found[i] < labels.size()) text += ":" + labels[found[i]].cast<std::string>();
-    const auto length = static_cast<uint32_t>(text.size());
-    for (size_t byte = 0; byte < sizeof(length); ++byte) {  // little-endian
-      written += static_cast<char>(length >> (8 * byte) & 0xFF);
-    }
-    written += text;
+  {
+    const py::gil_scoped_release no_gil;
+    written = class_strings(dtype, bytes_of(info), items, found, called);
   }
   return written;
 }
