@@ -752,6 +752,14 @@ def read_contents(
     and the element. FP16 and BF16 are not supported. Releases the GIL.
     """
 
+def read_string_contents(message: Buffer, field: int, to: Buffer) -> tuple[int, int, tuple[str, int] | None]:
+    """Write the elements of one field of bytes of an InferTensorContents message into the writable buffer
+    `to`, as the data of a BYTES tensor.
+
+    Returns the number of elements (the first that does not fit and all behind it are only counted); the bytes
+    that were written; and the fault, as read_contents() does. Releases the GIL.
+    """
+
 class GrpcMessage:
     """A message that a client sent on a call, without its prefix; its bytes through the buffer protocol."""
 

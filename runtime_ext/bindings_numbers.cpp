@@ -83,6 +83,22 @@ py::object read_list(const py::buffer& text, const std::vector<int64_t>& shape, 
   return py::make_tuple(kNames.at(fault->kind), fault->index, fault->where.begin, fault->where.end);
 }
 
+/// The faults of contents, by ContentsFault::Kind.
+constexpr std::array kContentsFaults = {"malformed", "other field", "element"};
+
+py::tuple read_strings(const py::buffer& message, uint32_t field, const py::buffer& to) {
+  const auto from = contiguous(message);
+  const auto into = contiguous(to, /*writable=*/true);
+  StringContents read;
+  {
+    const py::gil_scoped_release no_gil;
+    read = read_string_contents(bytes_of(from), field, static_cast<char*>(into.ptr), bytes_of(into).size());
+  }
+  if (!read.fault) return py::make_tuple(read.count, read.bytes, py::none());
+  return py::make_tuple(read.count, read.bytes,
+                        py::make_tuple(kContentsFaults.at(read.fault->kind), read.fault->index));
+}
+
 py::tuple read_message(const py::buffer& message, uint32_t field, const std::string& name, const py::buffer& to) {
   const auto dtype = datatype(name);
   const auto from = contiguous(message);
@@ -94,11 +110,10 @@ py::tuple read_message(const py::buffer& message, uint32_t field, const std::str
     fault = read_contents(bytes_of(from), field, dtype, into.ptr, capacity(into, dtype), count);
   }
   if (!fault) return py::make_tuple(count, py::none());
-  static constexpr std::array kNames = {"malformed", "other field", "element"};
   const bool is_unsigned = dtype == c10::ScalarType::UInt64 || dtype == c10::ScalarType::UInt32 ||
                            dtype == c10::ScalarType::UInt16 || dtype == c10::ScalarType::Byte;
   const py::int_ value = is_unsigned ? py::int_(static_cast<uint64_t>(fault->value)) : py::int_(fault->value);
-  return py::make_tuple(count, py::make_tuple(kNames.at(fault->kind), fault->index, value));
+  return py::make_tuple(count, py::make_tuple(kContentsFaults.at(fault->kind), fault->index, value));
 }
 
 /// The label of each class that was found and has one. The views are valid as long as `labels`, which nobody changes.
@@ -138,6 +153,7 @@ void bind_numbers(py::module_& module) {
   module.def("read_number_list", &read_list, "text"_a, "shape"_a, "datatype"_a, "to"_a);
   module.def("top_classes", &top_classes, "data"_a, "datatype"_a, "items"_a, "count"_a, "labels"_a);
   module.def("read_contents", &read_message, "message"_a, "field"_a, "datatype"_a, "to"_a);
+  module.def("read_string_contents", &read_strings, "message"_a, "field"_a, "to"_a);
 }
 
 }  // namespace trtserve

@@ -1,7 +1,6 @@
 #include "core/byte_strings.h"
 
-#include <array>
-#include <cstring>
+#include <algorithm>
 #include <limits>
 
 #include <ATen/Functions.h>
@@ -22,16 +21,6 @@ size_t length_at(std::string_view data) {
   size_t length = 0;
   for (size_t i = 0; i < kLengthBytes; ++i) length |= static_cast<size_t>(static_cast<unsigned char>(data[i])) << 8 * i;
   return length;
-}
-
-void check_length(size_t length) {
-  if (length > kLongest) fail(Kind::ExecutionFailed, "an output has an element of ", length, " bytes, over 4 GiB");
-}
-
-/// Writes the kLengthBytes of a checked length, and returns their end.
-char* write_length(size_t length, char* to) {
-  for (size_t i = 0; i < kLengthBytes; ++i) *to++ = static_cast<char>(length >> 8 * i & 0xFF);
-  return to;
 }
 
 }  // namespace
@@ -80,29 +69,26 @@ at::Tensor byte_strings(std::vector<ByteString> elements, c10::IntArrayRef shape
   return at::from_blob(kept->elements.data(), shape, [kept](void* /*elements*/) {}, options);
 }
 
-void append_byte_string(std::string& to, std::string_view element) {
-  check_length(element.size());
-  std::array<char, kLengthBytes> length;
-  write_length(element.size(), length.data());
-  to.append(length.data(), length.size());
-  to += element;
+size_t byte_string_bytes(std::string_view element) {
+  if (element.size() > kLongest) {
+    fail(Kind::ExecutionFailed, "an output has an element of ", element.size(), " bytes, over 4 GiB");
+  }
+  return kLengthBytes + element.size();
+}
+
+char* write_byte_string(std::string_view element, char* to) {
+  for (size_t i = 0; i < kLengthBytes; ++i) *to++ = static_cast<char>(element.size() >> 8 * i & 0xFF);
+  return std::copy(element.begin(), element.end(), to);
 }
 
 at::Tensor packed(const at::Tensor& strings) {
   const auto* elements = static_cast<const ByteString*>(strings.const_data_ptr());
   const auto count = static_cast<size_t>(strings.numel());
   size_t bytes = 0;
-  for (size_t i = 0; i < count; ++i) {
-    check_length(elements[i].size);
-    bytes += kLengthBytes + elements[i].size;
-  }
+  for (size_t i = 0; i < count; ++i) bytes += byte_string_bytes(elements[i].view());
   at::Tensor data = at::empty({static_cast<int64_t>(bytes)}, at::TensorOptions().dtype(at::kByte));
   auto* to = static_cast<char*>(data.mutable_data_ptr());
-  for (size_t i = 0; i < count; ++i) {
-    to = write_length(elements[i].size, to);
-    if (elements[i].size != 0) std::memcpy(to, elements[i].data, elements[i].size);
-    to += elements[i].size;
-  }
+  for (size_t i = 0; i < count; ++i) to = write_byte_string(elements[i].view(), to);
   return data;
 }
 

@@ -41,8 +41,11 @@ ByteString* read_byte_strings(const char* data, size_t elements, ByteString* to)
 /// A tensor of these elements, which keeps `owner`.
 at::Tensor byte_strings(std::vector<ByteString> elements, c10::IntArrayRef shape, std::shared_ptr<const void> owner);
 
-/// Appends an element in the binary form. ExecutionFailed if it is too long for that.
-void append_byte_string(std::string& to, std::string_view element);
+/// The bytes of an element in the binary form. ExecutionFailed if it is too long for that.
+size_t byte_string_bytes(std::string_view element);
+
+/// Writes an element in the binary form at `to`, which has room for it, and returns its end.
+char* write_byte_string(std::string_view element, char* to);
 
 /// The elements of a contiguous BYTES tensor in the binary form.
 at::Tensor packed(const at::Tensor& strings);

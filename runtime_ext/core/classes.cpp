@@ -115,7 +115,9 @@ std::string class_strings(c10::ScalarType dtype, std::string_view data, size_t i
     for (size_t i = 0; i < found.size(); ++i) {
       auto text = score<T>(data, i / count * elements + found[i]) + ":" + std::to_string(found[i]);
       if (!labels.empty() && labels[i]) text.append(":").append(*labels[i]);
-      append_byte_string(strings, text);
+      const size_t written = strings.size();
+      strings.resize(written + byte_string_bytes(text));
+      write_byte_string(text, &strings[written]);
     }
   });
   return strings;
