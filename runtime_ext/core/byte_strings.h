@@ -28,7 +28,7 @@ struct ByteString {
 inline constexpr c10::ScalarType kBytes = c10::ScalarType::ComplexDouble;
 static_assert(sizeof(ByteString) == 16);
 
-/// The most elements of one BYTES input: they are counted on the event loop.
+/// The most elements of one BYTES input, of a request or of a batch: they are counted on the event loop.
 inline constexpr size_t kMostByteStrings = 1 << 20;
 
 /// Throws InvalidInput, naming the input, unless `data` is exactly `elements` elements in the protocol's binary form:
