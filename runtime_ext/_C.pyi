@@ -744,7 +744,7 @@ def top_classes(data: Buffer, datatype: str, items: int, count: int, labels: Seq
 
     Returns the data of a BYTES tensor, `count` elements for each part: "score:index", and ":label" where the
     index has a label. `count` is at most the elements of a part. BOOL and BYTES are not supported. Releases
-    the GIL while it searches.
+    the GIL while it searches and writes; `labels` must not change meanwhile.
     """
 
 def read_contents(
@@ -755,6 +755,14 @@ def read_contents(
     Returns the number of elements (those beyond the end of `to` are only counted); and the fault, if there is
     one: "malformed", "other field" or "element"; the byte, the other field's number, or the element's index;
     and the element. FP16 and BF16 are not supported. Releases the GIL.
+    """
+
+def read_string_contents(message: Buffer, field: int, to: Buffer) -> tuple[int, int, tuple[str, int] | None]:
+    """Write the elements of one field of bytes of an InferTensorContents message into the writable buffer
+    `to`, as the data of a BYTES tensor.
+
+    Returns the number of elements (the first that does not fit and all behind it are only counted); the bytes
+    that were written; and the fault, as read_contents() does. Releases the GIL.
     """
 
 class GrpcMessage:

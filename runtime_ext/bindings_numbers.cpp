@@ -1,6 +1,7 @@
 #include "bindings_numbers.h"
 
 #include <array>
+#include <optional>
 
 #include <pybind11/stl.h>
 
@@ -82,6 +83,22 @@ py::object read_list(const py::buffer& text, const std::vector<int64_t>& shape, 
   return py::make_tuple(kNames.at(fault->kind), fault->index, fault->where.begin, fault->where.end);
 }
 
+/// The faults of contents, by ContentsFault::Kind.
+constexpr std::array kContentsFaults = {"malformed", "other field", "element"};
+
+py::tuple read_strings(const py::buffer& message, uint32_t field, const py::buffer& to) {
+  const auto from = contiguous(message);
+  const auto into = contiguous(to, /*writable=*/true);
+  StringContents read;
+  {
+    const py::gil_scoped_release no_gil;
+    read = read_string_contents(bytes_of(from), field, static_cast<char*>(into.ptr), bytes_of(into).size());
+  }
+  if (!read.fault) return py::make_tuple(read.count, read.bytes, py::none());
+  return py::make_tuple(read.count, read.bytes,
+                        py::make_tuple(kContentsFaults.at(read.fault->kind), read.fault->index));
+}
+
 py::tuple read_message(const py::buffer& message, uint32_t field, const std::string& name, const py::buffer& to) {
   const auto dtype = datatype(name);
   const auto from = contiguous(message);
@@ -93,14 +110,23 @@ py::tuple read_message(const py::buffer& message, uint32_t field, const std::str
     fault = read_contents(bytes_of(from), field, dtype, into.ptr, capacity(into, dtype), count);
   }
   if (!fault) return py::make_tuple(count, py::none());
-  static constexpr std::array kNames = {"malformed", "other field", "element"};
   const bool is_unsigned = dtype == c10::ScalarType::UInt64 || dtype == c10::ScalarType::UInt32 ||
                            dtype == c10::ScalarType::UInt16 || dtype == c10::ScalarType::Byte;
   const py::int_ value = is_unsigned ? py::int_(static_cast<uint64_t>(fault->value)) : py::int_(fault->value);
-  return py::make_tuple(count, py::make_tuple(kNames.at(fault->kind), fault->index, value));
+  return py::make_tuple(count, py::make_tuple(kContentsFaults.at(fault->kind), fault->index, value));
 }
 
-/// The elements of a BYTES tensor: each is "score:index", or "score:index:label" where the index has a label.
+/// The label of each class that was found and has one. The views are valid as long as `labels`, which nobody changes.
+std::vector<std::optional<std::string_view>> labels_of(const std::vector<size_t>& found, const py::sequence& labels) {
+  const size_t known = labels.size();
+  if (known == 0) return {};
+  std::vector<std::optional<std::string_view>> of(found.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (found[i] < known) of[i] = labels[found[i]].cast<std::string_view>();
+  }
+  return of;
+}
+
 py::bytes top_classes(const py::buffer& data, const std::string& name, size_t items, size_t count,
                       const py::sequence& labels) {
   const auto dtype = datatype(name);
@@ -110,16 +136,11 @@ py::bytes top_classes(const py::buffer& data, const std::string& name, size_t it
     const py::gil_scoped_release no_gil;
     found = greatest(dtype, bytes_of(info), items, count);
   }
-  const size_t elements = items == 0 ? 0 : bytes_of(info).size() / c10::elementSize(dtype) / items;
+  const auto called = labels_of(found, labels);
   std::string written;
-  for (size_t i = 0; i < found.size(); ++i) {
-    auto text = class_score(dtype, bytes_of(info), i / count * elements + found[i]) + ":" + std::to_string(found[i]);
-    if (found[i] < labels.size()) text += ":" + labels[found[i]].cast<std::string>();
-    const auto length = static_cast<uint32_t>(text.size());
-    for (size_t byte = 0; byte < sizeof(length); ++byte) {  // little-endian
-      written += static_cast<char>(length >> (8 * byte) & 0xFF);
-    }
-    written += text;
+  {
+    const py::gil_scoped_release no_gil;
+    written = class_strings(dtype, bytes_of(info), items, found, called);
   }
   return written;
 }
@@ -132,6 +153,7 @@ void bind_numbers(py::module_& module) {
   module.def("read_number_list", &read_list, "text"_a, "shape"_a, "datatype"_a, "to"_a);
   module.def("top_classes", &top_classes, "data"_a, "datatype"_a, "items"_a, "count"_a, "labels"_a);
   module.def("read_contents", &read_message, "message"_a, "field"_a, "datatype"_a, "to"_a);
+  module.def("read_string_contents", &read_strings, "message"_a, "field"_a, "to"_a);
 }
 
 }  // namespace trtserve

@@ -1,6 +1,6 @@
 #include "core/byte_strings.h"
 
-#include <cstring>
+#include <algorithm>
 #include <limits>
 
 #include <ATen/Functions.h>
@@ -13,6 +13,8 @@ namespace trtserve {
 namespace {
 
 constexpr size_t kLengthBytes = 4;
+
+constexpr size_t kLongest = std::numeric_limits<uint32_t>::max();
 
 /// `data` has at least kLengthBytes.
 size_t length_at(std::string_view data) {
@@ -67,23 +69,26 @@ at::Tensor byte_strings(std::vector<ByteString> elements, c10::IntArrayRef shape
   return at::from_blob(kept->elements.data(), shape, [kept](void* /*elements*/) {}, options);
 }
 
+size_t byte_string_bytes(std::string_view element) {
+  if (element.size() > kLongest) {
+    fail(Kind::ExecutionFailed, "an output has an element of ", element.size(), " bytes, over 4 GiB");
+  }
+  return kLengthBytes + element.size();
+}
+
+char* write_byte_string(std::string_view element, char* to) {
+  for (size_t i = 0; i < kLengthBytes; ++i) *to++ = static_cast<char>(element.size() >> 8 * i & 0xFF);
+  return std::copy(element.begin(), element.end(), to);
+}
+
 at::Tensor packed(const at::Tensor& strings) {
   const auto* elements = static_cast<const ByteString*>(strings.const_data_ptr());
   const auto count = static_cast<size_t>(strings.numel());
   size_t bytes = 0;
-  for (size_t i = 0; i < count; ++i) {
-    if (elements[i].size > std::numeric_limits<uint32_t>::max()) {
-      fail(Kind::ExecutionFailed, "an output has an element of ", elements[i].size, " bytes, over 4 GiB");
-    }
-    bytes += kLengthBytes + elements[i].size;
-  }
+  for (size_t i = 0; i < count; ++i) bytes += byte_string_bytes(elements[i].view());
   at::Tensor data = at::empty({static_cast<int64_t>(bytes)}, at::TensorOptions().dtype(at::kByte));
   auto* to = static_cast<char*>(data.mutable_data_ptr());
-  for (size_t i = 0; i < count; ++i) {
-    for (size_t byte = 0; byte < kLengthBytes; ++byte) *to++ = static_cast<char>(elements[i].size >> 8 * byte & 0xFF);
-    if (elements[i].size != 0) std::memcpy(to, elements[i].data, elements[i].size);
-    to += elements[i].size;
-  }
+  for (size_t i = 0; i < count; ++i) to = write_byte_string(elements[i].view(), to);
   return data;
 }
 

@@ -28,7 +28,7 @@ struct ByteString {
 inline constexpr c10::ScalarType kBytes = c10::ScalarType::ComplexDouble;
 static_assert(sizeof(ByteString) == 16);
 
-/// The most elements of one BYTES input: they are counted on the event loop.
+/// The most elements of one BYTES input, of a request or of a batch: they are counted on the event loop.
 inline constexpr size_t kMostByteStrings = 1 << 20;
 
 /// Throws InvalidInput, naming the input, unless `data` is exactly `elements` elements in the protocol's binary form:
@@ -40,6 +40,12 @@ ByteString* read_byte_strings(const char* data, size_t elements, ByteString* to)
 
 /// A tensor of these elements, which keeps `owner`.
 at::Tensor byte_strings(std::vector<ByteString> elements, c10::IntArrayRef shape, std::shared_ptr<const void> owner);
+
+/// The bytes of an element in the binary form. ExecutionFailed if it is too long for that.
+size_t byte_string_bytes(std::string_view element);
+
+/// Writes an element in the binary form at `to`, which has room for it, and returns its end.
+char* write_byte_string(std::string_view element, char* to);
 
 /// The elements of a contiguous BYTES tensor in the binary form.
 at::Tensor packed(const at::Tensor& strings);

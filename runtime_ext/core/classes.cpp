@@ -11,6 +11,7 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
+#include "core/byte_strings.h"
 #include "core/element_type.h"
 #include "core/error.h"
 
@@ -70,6 +71,20 @@ void add_greatest(std::string_view part, size_t elements, size_t count, std::vec
   found.insert(found.end(), order.begin(), end);
 }
 
+/// The element as text.
+template <typename T>
+std::string score(std::string_view data, size_t index) {
+  const T value = at<T>(data, index);
+  if constexpr (std::is_integral_v<T>) {
+    return std::to_string(value);
+  } else {
+    std::array<char, kMostCharacters> text{};
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), static_cast<double>(value),
+                                   std::chars_format::fixed, kDecimals);
+    return {text.data(), end.ptr};
+  }
+}
+
 }  // namespace
 
 std::vector<size_t> greatest(c10::ScalarType dtype, std::string_view data, size_t items, size_t count) {
@@ -89,19 +104,23 @@ std::vector<size_t> greatest(c10::ScalarType dtype, std::string_view data, size_
   return found;
 }
 
-std::string class_score(c10::ScalarType dtype, std::string_view data, size_t index) {
-  return for_score_type(dtype, [&](auto type) {
+std::string class_strings(c10::ScalarType dtype, std::string_view data, size_t items, const std::vector<size_t>& found,
+                          const std::vector<std::optional<std::string_view>>& labels) {
+  std::string strings;
+  if (found.empty()) return strings;
+  const size_t count = found.size() / items;
+  const size_t elements = data.size() / c10::elementSize(dtype) / items;
+  for_score_type(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const T value = at<T>(data, index);
-    if constexpr (std::is_integral_v<T>) {
-      return std::to_string(value);
-    } else {
-      std::array<char, kMostCharacters> text{};
-      const auto end = std::to_chars(text.data(), text.data() + text.size(), static_cast<double>(value),
-                                     std::chars_format::fixed, kDecimals);
-      return std::string(text.data(), end.ptr);
+    for (size_t i = 0; i < found.size(); ++i) {
+      auto text = score<T>(data, i / count * elements + found[i]) + ":" + std::to_string(found[i]);
+      if (!labels.empty() && labels[i]) text.append(":").append(*labels[i]);
+      const size_t written = strings.size();
+      strings.resize(written + byte_string_bytes(text));
+      write_byte_string(text, &strings[written]);
     }
   });
+  return strings;
 }
 
 }  // namespace trtserve

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,7 +16,10 @@ namespace trtserve {
 /// InvalidInput for a datatype that is no integer and no float.
 std::vector<size_t> greatest(c10::ScalarType dtype, std::string_view data, size_t items, size_t count);
 
-/// The element `index` of a tensor as Triton's classification extension writes it: a float with six decimals.
-std::string class_score(c10::ScalarType dtype, std::string_view data, size_t index);
+/// What greatest() found, as the elements of a BYTES tensor in the binary form: "score:index", and ":label" where
+/// `labels`, one for each that was found or none at all, has one. A float has six decimals, as in Triton's
+/// classification extension.
+std::string class_strings(c10::ScalarType dtype, std::string_view data, size_t items, const std::vector<size_t>& found,
+                          const std::vector<std::optional<std::string_view>>& labels);
 
 }  // namespace trtserve

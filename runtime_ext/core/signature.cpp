@@ -77,6 +77,19 @@ std::optional<std::pair<int64_t, int64_t>> item_range(const Engine& engine, cons
   return range;
 }
 
+/// The most items of a batch, if there are inputs of strings: so many that none has more than kMostByteStrings, because
+/// a module's lists take some 500 bytes for each. Nothing if there are none.
+std::optional<int64_t> most_items_with_strings(const Signature& signature) {
+  std::optional<int64_t> most;
+  for (const auto& input : signature.inputs) {
+    const size_t strings = input.dtype == kBytes ? input.elements() : 0;
+    if (strings == 0) continue;
+    const auto items = static_cast<int64_t>(kMostByteStrings * static_cast<size_t>(signature.items) / strings);
+    most = std::min(most.value_or(items), items);
+  }
+  return most;
+}
+
 /// Makes the signature one of requests that no other is joined with, as those of an engine that does not batch.
 void run_alone(Signature& signature) {
   signature.items = 1;
@@ -106,6 +119,8 @@ void add_batch(Signature& signature, const Engine& engine, const BatchRules& rul
   for (size_t index = 0; index < profiles; ++index) {
     if (const auto range = item_range(engine, rules, signature, index)) signature.item_ranges.push_back(*range);
   }
+  // Only modules have strings, and they have no profiles.
+  if (const auto most = most_items_with_strings(signature)) signature.item_ranges.push_back({0, *most});
 }
 
 }  // namespace

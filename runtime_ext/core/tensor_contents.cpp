@@ -4,13 +4,14 @@
 #include <limits>
 #include <type_traits>
 
+#include "core/byte_strings.h"
 #include "core/element_type.h"
+#include "core/error.h"
+#include "core/protobuf.h"
 
 namespace trtserve {
 
 namespace {
-
-enum WireType : uint32_t { Varint = 0, Fixed64 = 1, LengthDelimited = 2, Fixed32 = 5 };
 
 constexpr int kVarintBytes = 10;  // for at most 64 bits
 
@@ -32,7 +33,9 @@ class Reader {
   size_t count() const { return count_; }
 
  private:
-  static constexpr WireType kWireType = !std::is_floating_point_v<T> ? Varint : sizeof(T) == 4 ? Fixed32 : Fixed64;
+  static constexpr WireType kWireType = !std::is_floating_point_v<T> ? WireType::Varint
+                                        : sizeof(T) == 4             ? WireType::Fixed32
+                                                                     : WireType::Fixed64;
 
   /// False if the field is malformed or not the one that holds the elements.
   bool read_field() {
@@ -42,10 +45,10 @@ class Reader {
       if (tag >> 3 != 0) other_ = ContentsFault{ContentsFault::OtherField, static_cast<size_t>(tag >> 3), 0};
       return false;
     }
-    const auto type = static_cast<uint32_t>(tag & 7);
+    const auto type = static_cast<WireType>(tag & 7);
     if (type == kWireType) return read_element(message_.size());
     uint64_t length = 0;
-    if (type != LengthDelimited || !read_varint(length) || length > message_.size() - at_) return false;
+    if (type != WireType::Bytes || !read_varint(length) || length > message_.size() - at_) return false;
     const size_t end = at_ + length;
     while (at_ < end) {
       if (!read_element(end)) return false;
@@ -115,6 +118,29 @@ std::optional<ContentsFault> read_contents(std::string_view message, uint32_t fi
     count = reader.count();
     return fault;
   });
+}
+
+StringContents read_string_contents(std::string_view message, uint32_t field, char* to, size_t capacity) {
+  StringContents read;
+  bool fits = true;
+  Fields fields(message);
+  const auto fault = [&](ContentsFault::Kind kind, size_t index) { read.fault = ContentsFault{kind, index, 0}; };
+  try {
+    while (fields.next()) {
+      if (fields.field().number != field) {
+        fault(ContentsFault::OtherField, fields.field().number);
+        return read;
+      }
+      if (fields.field().type != WireType::Bytes) fail(Kind::InvalidInput, "an element is no bytes");
+      const auto element = fields.field().bytes;
+      fits = fits && byte_string_bytes(element) <= capacity - read.bytes;
+      if (fits) read.bytes = static_cast<size_t>(write_byte_string(element, to + read.bytes) - to);
+      ++read.count;
+    }
+  } catch (const Error&) {
+    fault(ContentsFault::Malformed, message.size() - fields.rest().size());
+  }
+  return read;
 }
 
 }  // namespace trtserve

@@ -26,4 +26,15 @@ struct ContentsFault {
 std::optional<ContentsFault> read_contents(std::string_view message, uint32_t field, c10::ScalarType dtype, void* to,
                                            size_t capacity, size_t& count);
 
+/// What read_string_contents() found.
+struct StringContents {
+  size_t count = 0;  ///< of elements
+  size_t bytes = 0;  ///< that were written
+  std::optional<ContentsFault> fault;
+};
+
+/// Writes the elements of a field of bytes as a BYTES tensor in the binary form at `to`, which has `capacity` bytes:
+/// the first that does not fit and all behind it are only counted.
+StringContents read_string_contents(std::string_view message, uint32_t field, char* to, size_t capacity);
+
 }  // namespace trtserve

@@ -58,9 +58,7 @@ class JpegReader {
     report_.manager.emit_message = &warn;
     report_.manager.output_message = [](j_common_ptr) {};
     report_.text[0] = '\0';
-    jpeg_create_decompress(&file_);
     report_.progress.progress_monitor = &count_scans;
-    file_.progress = &report_.progress;
   }
   ~JpegReader() { jpeg_destroy_decompress(&file_); }
   JpegReader(const JpegReader&) = delete;
@@ -69,6 +67,8 @@ class JpegReader {
   // No object with a destructor may begin between setjmp() and the jump.
   bool read_header(const unsigned char* data, size_t bytes, int64_t channels) {
     if (setjmp(report_.leave) != 0) return false;  // NOLINT(cert-err52-cpp)
+    jpeg_create_decompress(&file_);                // it fails too: for a library of another version
+    file_.progress = &report_.progress;
     jpeg_mem_src(&file_, data, bytes);
     jpeg_read_header(&file_, TRUE);
     file_.out_color_space = channels == 1 ? JCS_GRAYSCALE : JCS_RGB;

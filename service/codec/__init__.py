@@ -7,12 +7,13 @@ from types import MappingProxyType
 from runtime_ext import Output, TensorSpec
 from trtserve.codec import classes, open_inference, safetensors
 from trtserve.codec.datatypes import DATATYPES
-from trtserve.codec.json_values import write
+from trtserve.codec.open_inference import write
 from trtserve.codec.request import LONGEST_NS, Form, InferRequest, Place, RequestedOutput, Selected
 from trtserve.codec.tensor import Misshapen
 from trtserve.errors import InvalidInput
 
 LONG_BYTES = 1_048_576  # of an output; writing it as JSON takes some 5 ms
+LONG_STRINGS = 32_768  # likewise of strings, which may have no more than their lengths
 
 NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
@@ -140,11 +141,11 @@ def long_to_write(
     encode_parts()."""
     if request.answer is Form.SAFETENSORS:
         return []
-    large = [(outputs[index], memoryview(outputs[index])) for index, place in selected if place is False]
+    in_json = [(outputs[index], memoryview(outputs[index])) for index, place in selected if place is False]
     return [
         (output.name, output.datatype, data)
-        for output, data in large
-        if len(data) > LONG_BYTES and output.datatype != "BYTES"
+        for output, data in in_json
+        if len(data) > (LONG_STRINGS if output.datatype == "BYTES" else LONG_BYTES)
     ]
 
 

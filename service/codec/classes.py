@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PARAMETER = "classification"
 UNRANKED = {"BOOL", "BYTES"}  # the datatypes that have no greatest elements
 LONG_BYTES = 4_194_304  # of an output whose classes are found in a thread (they take some 5 ms)
+LONG_CLASSES = 1024  # likewise of an answer, and 5 ms if they are to be JSON
 
 Labels = Mapping[str, Sequence[str]]
 """By the name of an output, what its classes are called, in their order."""
@@ -64,13 +65,17 @@ def check(request: InferRequest, output: RequestedOutput, spec: TensorSpec) -> N
         )
 
 
-def take_long(request: InferRequest, outputs: Sequence["Output"], selected: Selected) -> bool:
-    """True if a thread should find the classes that the request asks for."""
-    return any(
-        len(memoryview(outputs[index])) > LONG_BYTES
-        for asked, (index, _) in zip(request.outputs or (), selected, strict=False)
-        if asked.classes
-    )
+def take_long(
+    request: InferRequest, outputs: Sequence["Output"], selected: Selected, *, batched: bool
+) -> bool:
+    """True if a thread should find the classes that the request asks for. `batched`: see classified()."""
+    found = 0
+    for wanted, (index, _) in zip(request.outputs or (), selected, strict=True):
+        if wanted.classes:
+            found += math.prod(_shape(outputs[index], wanted.classes, batched=batched))
+            if found > LONG_CLASSES or len(memoryview(outputs[index])) > LONG_BYTES:
+                return True
+    return False
 
 
 def classified(
@@ -90,11 +95,17 @@ def classified(
 
 
 def _classes(output: "Output", most: int, labels: Sequence[str], *, batched: bool) -> Classes:
-    shape = output.shape
-    batched = batched and bool(shape)
-    items = shape[0] if batched else 1
-    count = min(most, math.prod(shape[1:] if batched else shape))
-    classes = Classes(top_classes(output, output.datatype, items, count, labels))
+    shape = _shape(output, most, batched=batched)
+    items = shape[0] if len(shape) == 2 else 1
+    classes = Classes(top_classes(output, output.datatype, items, shape[-1], labels))
     classes.name = output.name
-    classes.shape = [items, count] if batched else [count]
+    classes.shape = shape
     return classes
+
+
+def _shape(output: "Output", most: int, *, batched: bool) -> list[int]:
+    """How many classes there are: of each item, if the output has items, or of the whole tensor."""
+    shape = output.shape
+    if batched and shape:
+        return [shape[0], min(most, math.prod(shape[1:]))]
+    return [min(most, math.prod(shape))]

@@ -185,10 +185,8 @@ def encode(
         elif place:
             document.append(orjson.dumps(tensor | {"parameters": {"binary_data_size": data.nbytes}}))
             blobs.append(data)
-        elif output.datatype == "BYTES":
-            document.append(orjson.dumps(tensor | {"data": strings.to_list(output.name, data)}))
         else:
-            text = written.get(output.name) or json_values.write(output.datatype, data)
+            text = written.get(output.name) or write(output.name, output.datatype, data)
             document += [before_data(tensor), text, b"}"]
         document.append(b",")
     document[-1 if outputs else len(document) :] = [b"]}"]
@@ -198,6 +196,14 @@ def encode(
     if not blobs:
         return [*document], JSON_HEADERS
     return [*document, *blobs], {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(length)}
+
+
+def write(name: str, datatype: str, data: memoryview) -> bytes:
+    """The elements of an output as a flat JSON list. Safe in another thread.
+
+    Raises InvalidInput for strings that JSON cannot hold.
+    """
+    return strings.to_json(name, data) if datatype == "BYTES" else json_values.write(datatype, data)
 
 
 def begin(model_name: str, model_version: str, id: str | None) -> bytes:

@@ -6,6 +6,8 @@ elements are in row-major order with nothing between them. The runtime checks an
 
 from collections.abc import Iterable, Iterator
 
+import orjson
+
 from trtserve.codec.json_values import as_json, flat
 from trtserve.codec.tensor import BYTES_LENGTH
 from trtserve.errors import ExecutionFailed, InvalidInput
@@ -47,6 +49,11 @@ def to_list(name: str, data: memoryview) -> list[str]:
             f"Output {name!r} has bytes that are not UTF-8 text, so JSON cannot hold them; ask for it with "
             "the parameter binary_data."
         ) from None
+
+
+def to_json(name: str, data: memoryview) -> bytes:
+    """The elements of an output as a flat JSON list of strings. Raises as to_list() does."""
+    return orjson.dumps(to_list(name, data))
 
 
 def _elements(data: memoryview) -> Iterator[memoryview]:

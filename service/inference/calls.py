@@ -370,8 +370,8 @@ class Inference(Patterns):
             written = call.template.written(completion, call.request.id)
             return None if written is None else ([*written], open_inference.JSON_HEADERS)
         # The whole batch's outputs are at least as large as this one's, and quick to check.
-        large = completion.memory[1] > codec.LONG_BYTES
-        if large and take_long(call, completion.outputs):
+        may_be_long = completion.memory[1] > codec.LONG_STRINGS or call.request.classified
+        if may_be_long and take_long(call, completion.outputs):
             return None
         return self._answer(call, with_classes(call, self.outputs(call, completion)), codec.NOTHING)
 
@@ -379,7 +379,7 @@ class Inference(Patterns):
         """Like answer(), but does long work in a thread."""
         outputs = await with_classes_anywhere(call, self.outputs(call, completion))
         written = {
-            name: await CODINGS.run(codec.write, datatype, data)
+            name: await CODINGS.run(codec.write, name, datatype, data)
             for name, datatype, data in codec.long_to_write(call.request, outputs, call.selected)
         }
         return self._answer(call, outputs, written)

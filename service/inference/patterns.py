@@ -60,7 +60,8 @@ class Patterns:
         """The signature and the selected outputs of requests that differ from this only in their data."""
         key = (
             tuple([(name, datatype, *shape) for name, datatype, shape, _ in request.inputs]),
-            request.outputs and tuple([(out.name, out.binary, out.region) for out in request.outputs]),
+            request.outputs
+            and tuple([(out.name, out.binary, out.region, out.classes) for out in request.outputs]),
             request.binary_outputs,
         )
         known = self.patterns.get((head, key))

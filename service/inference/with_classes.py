@@ -21,7 +21,9 @@ def with_classes(call: Call, outputs: list[Output]) -> list[Output]:
 
 
 def _found_long(call: Call, outputs: list[Output]) -> bool:
-    return call.request.classified and classes.take_long(call.request, outputs, call.selected)
+    if not call.request.classified:
+        return False
+    return classes.take_long(call.request, outputs, call.selected, batched=call.resolved.engine.has_batch)
 
 
 async def with_classes_anywhere(call: Call, outputs: list[Output]) -> list[Output]:

@@ -9,6 +9,9 @@ from trtserve.options.json_documents import JsonDocument
 from trtserve.text import shown
 
 MOST_CHARACTERS = 1_048_576
+MOST_LABEL_CHARACTERS = (
+    1024  # each class of an answer repeats its label, so a request must not make much of one
+)
 MOST_KEPT = 64  # documents that were read; each request for classes needs that of its engine
 EXAMPLE = '{"y":["cat","dog"]}'
 DOCUMENT = JsonDocument("labels", EXAMPLE, MOST_CHARACTERS)
@@ -38,4 +41,8 @@ def canonical_labels(given: str) -> str:
     for output, labels in document.items():
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise DOCUMENT.wrong(given, f"the labels of {shown(output)} are not a list of strings")
+        longest = max(map(len, labels), default=0)
+        if longest > MOST_LABEL_CHARACTERS:
+            why = f"a label of {shown(output)} has {longest} characters; {MOST_LABEL_CHARACTERS} are allowed"
+            raise DOCUMENT.wrong(given, why)
     return orjson.dumps(document).decode()

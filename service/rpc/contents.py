@@ -4,13 +4,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
-from runtime_ext import read_contents
+from runtime_ext import read_contents, read_string_contents
 from trtserve.codec.datatypes import DATATYPES
 from trtserve.codec.json_values import Array
 from trtserve.codec.request import Unread
-from trtserve.codec.strings import pack
 from trtserve.codec.tensor import BYTES_LENGTH, check_elements
 from trtserve.errors import InvalidInput
 
@@ -45,7 +43,7 @@ class Contents(Unread):
             return self.text_bytes() + self._most_elements(shape) * BYTES_LENGTH
         return self._most_elements(shape) * DATATYPES[datatype].size
 
-    def read(self, name: str, datatype: str, shape: list[int]) -> Array | bytes:
+    def read(self, name: str, datatype: str, shape: list[int]) -> Array | memoryview:
         if datatype == "BYTES":
             return self._strings(name, shape)
         known = DATATYPES.get(datatype)
@@ -67,20 +65,13 @@ class Contents(Unread):
             )
         return array
 
-    def _strings(self, name: str, shape: list[int]) -> bytes:
-        # Not at the top: a process that has tritonclient's messages cannot have these as well, and all else
-        # here does without.
-        from trtserve.rpc.open_inference_pb2 import InferTensorContents
-
-        try:
-            contents = InferTensorContents.FromString(self._whole())
-        except DecodeError:
-            raise _refusal(name, "BYTES", False, NAMES[BYTES_CONTENTS], 0) from None
-        for field, _ in contents.ListFields():
-            if field.number != BYTES_CONTENTS:
-                raise _refusal(name, "BYTES", True, NAMES[BYTES_CONTENTS], field.number)
-        check_elements(name, shape, len(contents.bytes_contents))
-        return pack(contents.bytes_contents)
+    def _strings(self, name: str, shape: list[int]) -> memoryview:
+        data = np.empty(self.read_bytes("BYTES", shape), np.uint8)
+        count, written, fault = read_string_contents(self._whole(), BYTES_CONTENTS, data)
+        if fault is not None:
+            raise _refusal(name, "BYTES", fault[0] == "other field", NAMES[BYTES_CONTENTS], fault[1])
+        check_elements(name, shape, count)
+        return memoryview(data)[:written]
 
     def _whole(self) -> bytes | memoryview:
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)

@@ -71,6 +71,60 @@ def test_other_bytes_are_refused_with_the_reason(file: bytes, why: str) -> None:
         decode(file)
 
 
+def with_marker(marker: int) -> bytes:
+    """A file whose frame begins with another marker: of another process of JPEG."""
+    return jpeg().replace(b"\xff\xc0", bytes([0xFF, marker]), 1)
+
+
+def with_precision(bits: int) -> bytes:
+    file = bytearray(jpeg())
+    file[file.index(b"\xff\xc0") + 4] = bits
+    return bytes(file)
+
+
+def cmyk() -> bytes:
+    file = io.BytesIO()
+    Image.new("CMYK", (8, 8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        (cmyk(), "Unsupported color conversion"),
+        (with_precision(12), "Unsupported JPEG data precision 12"),
+        (with_marker(0xC3), "SOF type 0xc3"),  # lossless
+        (with_marker(0xC5), "SOF type 0xc5"),  # hierarchical
+        (with_marker(0xC2), "Invalid progressive parameters"),
+        (jpeg().replace((48).to_bytes(2, "big") + (64).to_bytes(2, "big"), b"\0\0\0\x40", 1), "Empty JPEG"),
+    ],
+)
+def test_kinds_of_jpeg_that_are_not_decoded_are_refused(file: bytes, why: str) -> None:
+    with pytest.raises(runtime_ext.Error, match=why) as refused:
+        decode(file)
+    assert refused.value.kind == "InvalidInput"
+
+
+def with_scans(scans: int) -> bytes:
+    """A progressive file with its last scan again and again, each of which is work over the whole picture."""
+    file = jpeg(progressive=True)
+    last = file.rindex(b"\xff\xda")
+    return file[:last] + file[last:-2] * (scans - file.count(b"\xff\xda") + 1) + file[-2:]
+
+
+def test_a_file_with_more_scans_than_any_encoder_writes_is_refused() -> None:
+    assert decode(with_scans(100)).shape == (3, 48, 64)
+    with pytest.raises(runtime_ext.Error, match="more than 100 scans"):
+        decode(with_scans(101))
+
+
+def test_what_is_no_part_of_the_picture_is_skipped() -> None:
+    file = jpeg()
+    exif = b"\xff\xe1\xff\xff" + b"Exif\0\0" + bytes(65527)
+    assert torch.equal(decode(file[:2] + exif * 20 + b"\xff\xfe\0\2" * 1000 + file[2:]), decode(file))
+    assert torch.equal(decode(file + b"more"), decode(file))
+
+
 def test_no_damaged_file_is_more_than_refused() -> None:
     whole = jpeg()
     numbers = np.random.default_rng(3)

@@ -204,6 +204,22 @@ async def test_an_engine_that_takes_over_the_name_answers_the_next_request(
         assert [out["name"] for out in answer["outputs"]] == ["w"]
 
 
+async def test_classes_are_checked_where_the_tensor_itself_was_asked_for_before(
+    connection: Connection, served: FastAPI, runtime: FakeRuntime
+) -> None:
+    runtime.outputs = [TensorSpec("y", "BOOL", [2])]
+    runtime.compute = lambda _: [Output.of("y", "BOOL", [2], b"\0\1")]
+    async with client_of(served) as client:
+        (await client.post("/engines", params={"name": "truth"}, content=onnx_plan(1))).raise_for_status()
+    for count, status in ((0, 200), (1, 400), (0, 200)):
+        asked = {"name": "y", "parameters": {"classification": count}}
+        answer = await connection.ask(
+            request("/engines/truth/infer", document([1, 2, 3, 4], outputs=[asked]))
+        )
+        assert answer.status == status
+        assert (b"only numbers are ranked" in answer.body) == (status == 400)
+
+
 async def test_the_tensors_of_a_long_request_count_as_under_way(
     connection: Connection, served: FastAPI, runtime: FakeRuntime, decoded: list[bytes]
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import struct
 import threading
 from typing import Any
 
@@ -13,9 +14,11 @@ from fastapi import FastAPI
 from tests.asgi import client_of, refused
 from tests.connections import WAYS, Connection, listening, request
 from tests.fakes.plans import onnx_plan
-from tests.fakes.runtime import FakeRuntime, ShapeRange, TensorSpec
+from tests.fakes.runtime import FakeRuntime, Output, ShapeRange, TensorSpec
 from tests.waiting import until
-from trtserve.codec import LONG_BYTES, json_values
+from trtserve import codec
+from trtserve.codec import LONG_BYTES, LONG_STRINGS, classes
+from trtserve.codec.classes import LONG_CLASSES
 from trtserve.codec.json_large import LEAST_BYTES, NumberList
 from trtserve.inference.calls import HERE_BYTES
 from trtserve.services import services_of
@@ -40,18 +43,32 @@ def long(data: str = "[0.25, -3, 1e-3, 7]", blanks: int = HERE_BYTES, **members:
 def readers(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
     """The threads that read or wrote a list of numbers."""
     threads = []
-    read, write = NumberList.read, json_values.write
+    read, write = NumberList.read, codec.write
 
     def reading(self: NumberList, name: str, datatype: str, shape: list[int]) -> Any:
         threads.append(threading.current_thread())
         return read(self, name, datatype, shape)
 
-    def writing(datatype: str, data: memoryview) -> bytes:
+    def writing(name: str, datatype: str, data: memoryview) -> bytes:
         threads.append(threading.current_thread())
-        return write(datatype, data)
+        return write(name, datatype, data)
 
     monkeypatch.setattr(NumberList, "read", reading)
     monkeypatch.setattr("trtserve.codec.write", writing)
+    return threads
+
+
+@pytest.fixture
+def finders(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    """The threads that found classes."""
+    threads = []
+    find = classes.top_classes
+
+    def finding(*given: Any) -> bytes:
+        threads.append(threading.current_thread())
+        return find(*given)
+
+    monkeypatch.setattr(classes, "top_classes", finding)
     return threads
 
 
@@ -132,6 +149,49 @@ async def test_a_long_answer_is_written_in_a_thread(
     (thread,) = readers
     assert thread is not threading.current_thread()
     assert services_of(served).inflight.taken == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("count", "elsewhere"), [(4, False), (LONG_CLASSES + 1, True)])
+async def test_many_classes_are_found_in_a_thread(
+    served: FastAPI, finders: list[threading.Thread], way: str, count: int, elsewhere: bool
+) -> None:
+    x = np.arange(LONG_CLASSES + 4, dtype=np.float32)
+    described = {"name": "x", "datatype": "FP32", "shape": [len(x) // 4, 4]}
+    tensor = described | {"parameters": {"binary_data_size": x.nbytes}}
+    asked = {"name": "y", "parameters": {"classification": count}}
+    document = json.dumps({"inputs": [tensor], "outputs": [asked]}).encode()
+    headers = [*WAYS[way], f"Inference-Header-Content-Length: {len(document)}"]
+    async with listening(served) as server, Connection(server) as connection:
+        answer = await connection.ask(request(INFER, document + x.tobytes(), *headers))
+    (y,) = json.loads(answer.body)["outputs"]
+    assert (y["datatype"], y["shape"]) == ("BYTES", [count])
+    last = len(x) - 1
+    assert y["data"] == [f"{last - place}.000000:{last - place}" for place in range(count)]
+    (finder,) = finders
+    assert (finder is not threading.current_thread()) == elsewhere
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("length", "in_a_thread"), [(LONG_STRINGS, 1), (LONG_STRINGS - 4, 0)])
+async def test_long_strings_are_written_as_json_in_a_thread(
+    served: FastAPI,
+    runtime: FakeRuntime,
+    readers: list[threading.Thread],
+    *,
+    way: str,
+    length: int,
+    in_a_thread: int,
+) -> None:
+    runtime.outputs = [TensorSpec("y", "BYTES", [-1])]
+    strings = struct.pack("<I", length) + b"a" * length
+    runtime.compute = lambda inputs: [Output.of("y", "BYTES", [1], strings)]
+    async with client_of(served) as client:
+        (await client.post("/engines?name=labels", content=onnx_plan(1))).raise_for_status()
+    async with listening(served) as server, Connection(server) as connection:
+        answer = await connection.ask(request("/engines/labels/infer", of("[1, 2, 3, 4]"), *WAYS[way]))
+    assert json.loads(answer.body)["outputs"][0]["data"] == ["a" * length]
+    assert [thread is not threading.current_thread() for thread in readers] == [True] * in_a_thread
 
 
 @pytest.mark.parametrize("way", WAYS)

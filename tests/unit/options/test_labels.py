@@ -1,5 +1,7 @@
 """The option labels: what its document must be."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
@@ -14,6 +16,11 @@ def test_labels_are_stored_without_spaces_and_read_again() -> None:
     assert read_labels("") == {}
 
 
+def test_labels_may_be_empty_and_as_long_as_allowed() -> None:
+    labels = {"y": ["", "d" * 1024], "z": []}
+    assert read_labels(EngineOptions(labels=json.dumps(labels)).labels) == labels
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [
@@ -21,6 +28,7 @@ def test_labels_are_stored_without_spaces_and_read_again() -> None:
         ('["cat"]', "it is not an object"),
         ('{"y": "cat"}', "the labels of 'y' are not a list of strings"),
         ('{"y": ["cat", 1]}', "the labels of 'y' are not a list of strings"),
+        ('{"y": ["cat", "%s"]}' % ("d" * 1025), "a label of 'y' has 1025 characters; 1024 are allowed"),
         (" " * (MOST_CHARACTERS + 1), "characters, and 1048576 are allowed"),
     ],
 )

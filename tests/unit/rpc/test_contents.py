@@ -1,6 +1,7 @@
 """Typed contents are read as protobuf reads them, and elements that do not fit are refused."""
 
 import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -110,3 +111,65 @@ def test_contents_of_another_size_than_the_shape_are_refused_without_allocating(
 
 def test_half_floats_have_no_typed_contents() -> None:
     assert "FP16, for which contents have no field" in refusal("FP16", [1], b"")
+
+
+def strings(*elements: bytes) -> bytes:
+    return b"".join(b"\x42" + varint(len(element)) + element for element in elements)
+
+
+def read_strings(shape: list[int], *parts: bytes) -> bytes:
+    data = Contents(parts).read("x", "BYTES", shape)
+    assert isinstance(data, memoryview)
+    return bytes(data)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=6))
+def test_strings_are_read_into_the_binary_form(elements: list[bytes]) -> None:
+    written = b"".join(struct.pack("<I", len(element)) + element for element in elements)
+    assert read_strings([len(elements)], strings(*elements)) == written
+    assert read_strings([2, len(elements)], *[strings(*elements)] * 2) == written * 2
+
+
+@given(st.binary(max_size=40), st.integers(0, 3))
+def test_any_bytes_are_read_as_protobuf_reads_them_or_refused(message: bytes, elements: int) -> None:
+    try:
+        found = read_strings([elements], message)
+    except InvalidInput:
+        return
+    assert len(found) <= len(message) + 4 * elements
+
+
+@pytest.mark.parametrize(
+    ("shape", "message", "sentence"),
+    [
+        ([1], strings(b"a", b"b"), "has 2 elements in its data; shape [1] takes 1."),
+        ([3], strings(b"a", b"b"), "has 2 elements in its data; shape [3] takes 3."),
+        ([0], strings(b""), "has 1 elements in its data; shape [0] takes 0."),
+        ([2**62, 8], strings(b""), "has 1 elements in its data;"),
+        ([1], strings(b"") * 1000, "has 1000 elements in its data; shape [1] takes 1."),
+        ([2], strings(b"ab")[:-1], "are not an inference.InferTensorContents."),
+        ([1], b"\x42" + b"\xff" * 9 + b"\x01", "are not an inference.InferTensorContents."),
+        ([1], b"\x40\x01", "are not an inference.InferTensorContents."),
+        ([1], b"\x45abcd", "are not an inference.InferTensorContents."),
+        ([1], b"\x43\x44", "are not an inference.InferTensorContents."),
+        ([2], strings(b"a") + b"\x0a\x01\x01", "has its data in bool_contents; data of datatype BYTES"),
+    ],
+)
+def test_strings_other_than_the_shape_takes_are_refused(
+    shape: list[int], message: bytes, sentence: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_strings(shape, message)
+    assert sentence in str(refused.value)
+
+
+def test_reading_strings_takes_no_more_than_is_counted() -> None:
+    message = strings(b"") * 100_000
+    assert Contents([message]).read_bytes("BYTES", [1]) == len(message) + 4
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidInput):
+            read_strings([1], message)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(message)
+    finally:
+        tracemalloc.stop()

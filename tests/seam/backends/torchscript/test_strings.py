@@ -106,6 +106,23 @@ def forward(self, x: List[str]) -> Tuple[List[str], Tensor]:
     assert np.frombuffer(two.outputs[1], np.int64).tolist() == [6, 6, 6]
 
 
+@pytest.mark.parametrize(("strings", "together"), [(2**19, 2), (2**19 + 1, 1)])
+def test_no_batch_has_more_strings_than_a_request_may_have(
+    harness: Harness, strings: int, together: int
+) -> None:
+    engine = loaded(
+        harness,
+        "def forward(self, x: List[str], m: Tensor) -> Tensor:\n    return m + len(x)\n",
+        {"x": ("BYTES", [-1, -1]), "m": ("INT64", [-1])},
+        {"n": ("INT64", [-1])},
+        batch=runtime_ext.BatchOptions(max_batch_size=2, max_queue_delay_us=10_000_000),
+    )
+    inputs = [("x", "BYTES", [1, strings], bytes(4 * strings)), ("m", "INT64", [1], bytes(8))]
+    for completion in harness.wait(*(submit(harness.runtime, engine, inputs) for _ in range(2))):
+        assert completion.kind is None, completion.message
+        assert np.frombuffer(completion.outputs[0], np.int64).tolist() == [together * strings]
+
+
 def test_numbers_and_strings_may_be_mixed(harness: Harness) -> None:
     engine = loaded(harness, LENGTHS, outputs={"n": ("INT64", [-1])})
     assert np.frombuffer(answer(harness, engine, b"abc", b"", b"\xff"), np.int64).tolist() == [3, 0, 1]
