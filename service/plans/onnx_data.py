@@ -10,12 +10,14 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from trtserve.errors import InvalidInput
+from trtserve.errors import InvalidInput, TooLarge
 from trtserve.formats import varint
 from trtserve.text import first_of, shown
 
 MOST_BYTES = 2**31 - 1  # of a message of protobuf
 DEPTH = 128  # of messages in messages
+MOST_FIELDS = 2**21  # that are looked at; a field of two bytes costs microseconds and may cost 200 bytes
+LONGEST_TEXT = 4096  # bytes of a name or a place; archives have no longer names
 
 HOLDS: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 25: "function"},
@@ -48,8 +50,9 @@ class Joined:
     """The parts of a model with its data, as pieces of `unpacked`, the bytes of all files, and new ones."""
 
     def __init__(self, unpacked: memoryview, places: Places, model: str) -> None:
-        """Raises InvalidInput."""
+        """Raises InvalidInput and TooLarge."""
         self._all = unpacked
+        self._left = MOST_FIELDS  # fields that may still be looked at
         self._places = places
         self._folder = posixpath.dirname(model)
         begin, size = places[model]
@@ -85,21 +88,26 @@ class Joined:
 
     def _with_data(self, begin: int, end: int) -> list[bytes | memoryview] | None:
         name, location, told = "", 0, {}
-        kept: list[bytes | memoryview] = []
+        parts: list[bytes | memoryview] = []
+        kept = begin  # from here on, nothing has been put into parts
         for field in self._fields(begin, end):
-            if field.number == EXTERNAL_DATA and field.wire == DELIMITED:
-                key, value = self._entry(field)
-                told[key] = value
-            elif field.number == DATA_LOCATION and field.wire == 0:
-                location, _ = varint.read(self._all[field.begin : field.end].tobytes(), 0)
-            elif field.number != RAW_DATA:
-                kept.append(self._all[field.tag : field.end])
             if field.number == NAME and field.wire == DELIMITED:
                 name = self._text(field)
+            if field.number not in {EXTERNAL_DATA, DATA_LOCATION, RAW_DATA}:
+                continue
+            if field.number == EXTERNAL_DATA and field.wire == DELIMITED:
+                key, value = self._entry(field)
+                if key in {"location", "offset", "length"}:
+                    told[key] = value
+            elif field.number == DATA_LOCATION and field.wire == 0:
+                location, _ = varint.read(self._all[field.begin : field.end].tobytes(), 0)
+            if kept < field.tag:
+                parts.append(self._all[kept : field.tag])
+            kept = field.end
         if location != EXTERNAL:
             return None
         data = self._data(name, told)
-        return [*kept, _tag(RAW_DATA), varint.write(len(data)), data]
+        return [*parts, self._all[kept:end], _tag(RAW_DATA), varint.write(len(data)), data]
 
     def _data(self, name: str, told: Mapping[str, str]) -> memoryview:
         file = posixpath.normpath(posixpath.join(self._folder, told.get("location", "")))
@@ -125,11 +133,18 @@ class Joined:
         return texts.get(1, ""), texts.get(2, "")
 
     def _text(self, field: Field) -> str:
-        return self._all[field.begin : field.end].tobytes().decode(errors="replace")
+        end = min(field.end, field.begin + LONGEST_TEXT)
+        return self._all[field.begin : end].tobytes().decode(errors="replace")
 
     def _fields(self, begin: int, end: int) -> Iterator[Field]:
         at = begin
         while at < end:
+            self._left -= 1
+            if self._left < 0:
+                raise TooLarge(
+                    f"The model in the archive has more than {MOST_FIELDS} fields; this server does not join "
+                    "such a model with its data: export it with external_data=False."
+                )
             head = self._all[at : min(end, at + 2 * varint.LONGEST)].tobytes()
             tag, read = varint.read(head, 0)
             wire = tag & 7
