@@ -7,7 +7,8 @@ The backend checks the joined file like any other.
 """
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from trtserve.errors import InvalidInput, TooLarge
@@ -38,6 +39,13 @@ Places = Mapping[str, tuple[int, int]]
 """By their names, where the files begin in the bytes of all, and how many they have."""
 
 
+Told = Mapping[str, str]
+"""A tensor's external_data: its location, offset and length."""
+
+DataOf = Callable[[str, Told], memoryview]
+"""The bytes of a tensor, by its name and what the model tells of them."""
+
+
 class Field(NamedTuple):
     number: int
     wire: int
@@ -46,16 +54,49 @@ class Field(NamedTuple):
     end: int
 
 
+@dataclass(frozen=True)
+class DataFiles:
+    """The files beside a model, in the bytes of all files."""
+
+    unpacked: memoryview
+    places: Places
+    model: str  # its name among them
+    where: str = "the archive"  # what has the files, for people
+
+    def __call__(self, name: str, told: Told) -> memoryview:
+        """See DataOf. Raises InvalidInput."""
+        file = file_of(self.model, told)
+        if file not in self.places:
+            there = first_of([shown(known) for known in self.places], SHOWN_FILES)
+            raise InvalidInput(
+                f"The model's tensor {shown(name)} is in the file {shown(told.get('location', ''))}, which "
+                f"{self.where} does not have beside the model; it has {there}."
+            )
+        first, size = self.places[file]
+        offset = _number(name, "offset", told.get("offset", "0"))
+        length = _number(name, "length", told.get("length", str(max(0, size - offset))))
+        if offset + length > size:
+            raise InvalidInput(
+                f"The model's tensor {shown(name)} is in bytes {offset} to {offset + length} of "
+                f"{shown(file)}, which has {size}: it is not whole, or belongs to another model."
+            )
+        return self.unpacked[first + offset : first + offset + length]
+
+
+def file_of(model: str, told: Told) -> str:
+    """The name of the file that has a tensor's data, where the model has this name."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(model), told.get("location", "")))
+
+
 class Joined:
     """The parts of a model with its data, as pieces of `unpacked`, the bytes of all files, and new ones."""
 
-    def __init__(self, unpacked: memoryview, places: Places, model: str) -> None:
-        """Raises InvalidInput and TooLarge."""
+    def __init__(self, unpacked: memoryview, model: tuple[int, int], data: DataOf) -> None:
+        """`model` is where it begins in `unpacked`, and its bytes. Raises InvalidInput and TooLarge."""
         self._all = unpacked
         self._left = MOST_FIELDS  # fields that may still be looked at
-        self._places = places
-        self._folder = posixpath.dirname(model)
-        begin, size = places[model]
+        self._data = data
+        begin, size = model
         self.parts: list[bytes | memoryview] = self._rewritten("model", begin, begin + size, 0) or [
             unpacked[begin : begin + size]
         ]
@@ -108,24 +149,6 @@ class Joined:
             return None
         data = self._data(name, told)
         return [*parts, self._all[kept:end], _tag(RAW_DATA), varint.write(len(data)), data]
-
-    def _data(self, name: str, told: Mapping[str, str]) -> memoryview:
-        file = posixpath.normpath(posixpath.join(self._folder, told.get("location", "")))
-        if file not in self._places:
-            there = first_of([shown(known) for known in self._places], SHOWN_FILES)
-            raise InvalidInput(
-                f"The model's tensor {shown(name)} is in the file {shown(told.get('location', ''))}, which "
-                f"the archive does not have beside the model; it has {there}."
-            )
-        first, size = self._places[file]
-        offset = _number(name, "offset", told.get("offset", "0"))
-        length = _number(name, "length", told.get("length", str(max(0, size - offset))))
-        if offset + length > size:
-            raise InvalidInput(
-                f"The model's tensor {shown(name)} is in bytes {offset} to {offset + length} of "
-                f"{shown(file)}, which has {size}: it is not whole, or belongs to another model."
-            )
-        return self._all[first + offset : first + offset + length]
 
     def _entry(self, entry: Field) -> tuple[str, str]:
         """The key and the value of a StringStringEntryProto."""

@@ -69,8 +69,8 @@ class PackedFiles:
             self._end += len(chunk)
             if self._end > self.limit:
                 raise TooLarge(
-                    f"The archive unpacks to more than {self.limit} bytes, this server's limit: start it "
-                    "with a higher --max-plan-bytes (TRTSERVE_MAX_PLAN_BYTES)."
+                    f"The model's files have more than {self.limit} bytes together, this server's limit: "
+                    "start it with a higher --max-plan-bytes (TRTSERVE_MAX_PLAN_BYTES)."
                 )
             self.unpacked.write(chunk)
         self.places[plain] = begin, self._end - begin
