@@ -23,6 +23,11 @@ def cut(text: str) -> str:
     return text if len(text) <= LINE else text[: LINE - 1] + "…"
 
 
+def printable(text: str) -> str:
+    """Text from outside without line ends, control characters, or bytes that are no UTF-8: as escapes."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def sentence(text: str) -> str:
     """The text with a capital letter and a full stop, which C++ leaves out of its exceptions."""
     if "_" not in text.partition(" ")[0]:  # an option's name keeps its spelling

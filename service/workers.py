@@ -23,6 +23,9 @@ class Workers:
 UPLOADS = Workers("upload", 4)
 """Writes uploaded plans to the disk, which may be slow."""
 
+ARCHIVES = Workers("archive", 2)
+"""Unpacks uploaded archives, each of which may take minutes and as much of the disk as a plan."""
+
 FOLDER = Workers("folder", 2)
 """Reads a folder of models, which may be on another machine."""
 

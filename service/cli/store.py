@@ -68,7 +68,8 @@ def backup(root: str | None, target: Path, *, as_json: bool) -> None:
     """Copy a store to a new folder TARGET, while a server may use it.
 
     Everything that was answered before is in the copy, which is a store: serve it, or put it in the place of
-    the one that was lost. Exits with 1 if a plan was damaged.
+    the one that was lost. If a plan is damaged or cannot be read, it says which, copies the rest, and exits
+    with 1.
     """
     settings = settings_of({"store": root})
 

@@ -216,7 +216,7 @@ class AsyncClient:
         await self._run(operations.ready())
 
     async def _run(self, operation: Operation[Read]) -> Read:
-        return operation.read(await self._retries.copy()(self._send, operation))
+        return operation.answer(await self._retries.copy()(self._send, operation))
 
     async def _send(self, operation: Operation[Read]) -> httpx.Response:
         body = operation.body
@@ -231,6 +231,6 @@ class AsyncClient:
             raise connection.wrong_url(self.url, failure) from failure
         except httpx.TransportError as failure:
             raise unreachable(self.url, failure) from failure
-        if response.is_error:
+        if not response.is_success:  # nor followed, if it names another place
             raise error_of(response)
         return response

@@ -11,15 +11,21 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import httpx
+from safetensors import SafetensorError
 
 from trtserve.client import strings
+from trtserve.client.errors import NoAnswer
 from trtserve.client.tensors import MEDIA_TYPE, Tensors, decode, encode, of_torch
 from trtserve.client.upload import Upload
 from trtserve.errors import TrtserveError, Unavailable
+from trtserve.text import cut
 
 Read = TypeVar("Read")
 Row = dict[str, Any]
 Options = Mapping[str, Any]
+
+NONSENSE = (ValueError, KeyError, TypeError, AttributeError, IndexError, SafetensorError)
+"""What reading an answer raises if it is another one than this server's."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,16 @@ class Operation(Generic[Read]):
     sent: dict[str, Any] = field(default_factory=dict)  # arguments of httpx's build_request
     body: bytes | Upload | None = None
 
+    def answer(self, response: httpx.Response) -> Read:
+        """What a successful answer says. Raises NoAnswer for one that no trtserve gives."""
+        try:
+            return self.read(response)
+        except NONSENSE as failure:
+            told = cut(f"{type(failure).__name__}: {failure}")
+            raise NoAnswer(
+                f"The answer to {self.method} {self.path} is not what a trtserve says ({told}): is it one?"
+            ) from failure
+
 
 class Uploaded(NamedTuple):
     engine: Row
@@ -39,8 +55,19 @@ class Uploaded(NamedTuple):
     is_accepted: bool  # its plan is being built: see `wait`
 
 
-def _json(response: httpx.Response) -> Any:
-    return response.json()
+def _row(*fields: str) -> Callable[[httpx.Response], Row]:
+    """Reads a JSON object that has these fields, which are used here."""
+
+    def read(response: httpx.Response) -> Row:
+        found: Row = response.json()
+        for name in fields:
+            found[name]  # raises what is NONSENSE
+        return dict(found)
+
+    return read
+
+
+_engine = _row("id", "state")
 
 
 def _nothing(response: httpx.Response) -> None:
@@ -53,17 +80,27 @@ def _path(kind: str, ref: str | int) -> str:
 
 def page(path: str) -> Operation[Row]:
     """A page of the engines; `next` in it is the path of the next one."""
-    return Operation("GET", path, _json)
+
+    def read(response: httpx.Response) -> Row:
+        found = _row("engines")(response)
+        following = found.get("next")
+        if not isinstance(found["engines"], list) or following == path:
+            raise ValueError("a page has a list of engines, and the next is another one")
+        if following is not None and not following.startswith("/engines?"):
+            raise ValueError(f"the next page is {following}")
+        return found
+
+    return Operation("GET", path, read)
 
 
 def engine(ref: str | int) -> Operation[Row]:
-    return Operation("GET", _path("engines", ref), _json)
+    return Operation("GET", _path("engines", ref), _engine)
 
 
 def upload(plan: Upload, options: Options) -> Operation[Uploaded]:
     def read(response: httpx.Response) -> Uploaded:
         status = response.status_code
-        return Uploaded(response.json(), status != httpx.codes.OK, status == httpx.codes.ACCEPTED)
+        return Uploaded(_engine(response), status != httpx.codes.OK, status == httpx.codes.ACCEPTED)
 
     headers = {
         "Content-Type": "application/octet-stream",
@@ -80,7 +117,7 @@ def change(ref: str | int, options: Options, *, in_place: bool) -> Operation[Row
         "params": {"in_place": str(in_place).lower()},
         "headers": {"Prefer": "respond-async, wait=10", "Content-Type": "application/merge-patch+json"},
     }
-    return Operation("PATCH", _path("engines", ref), _json, sent, json.dumps(asked).encode())
+    return Operation("PATCH", _path("engines", ref), _engine, sent, json.dumps(asked).encode())
 
 
 def _option(value: Any) -> Any:
@@ -96,11 +133,11 @@ def names() -> Operation[list[Row]]:
 
 
 def name(name: str) -> Operation[Row]:
-    return Operation("GET", _path("names", name), _json)
+    return Operation("GET", _path("names", name), _row())
 
 
 def point(name: str, version: int) -> Operation[Row]:
-    return Operation("PUT", _path("names", name), _json, {"json": {"current": version}})
+    return Operation("PUT", _path("names", name), _row(), {"json": {"current": version}})
 
 
 def infer_body(ref: str | int, body: bytes, content_type: str, accept: str) -> Operation[bytes]:
@@ -162,7 +199,7 @@ def metrics(names: Sequence[str], ids: Sequence[int]) -> Operation[str]:
 
 
 def version() -> Operation[Row]:
-    return Operation("GET", "/version", _json)
+    return Operation("GET", "/version", _row())
 
 
 def ready() -> Operation[None]:
@@ -175,12 +212,13 @@ def is_under_way(engine: Row) -> bool:
 
 
 def is_changing(engine: Row) -> bool:
-    return engine["change"] is not None and engine["change"]["state"] in {"WAITING", "LOADING", "DRAINING"}
+    change = engine.get("change")
+    return change is not None and change["state"] in {"WAITING", "LOADING", "DRAINING"}
 
 
 def unchanged(engine: Row) -> TrtserveError | None:
     """Why an engine whose change has ended has the options that it had; None if it has the new ones."""
-    change = engine["change"]
+    change = engine.get("change")
     return Unavailable(change["reason"]) if change is not None and change["state"] == "FAILED" else None
 
 

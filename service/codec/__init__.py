@@ -92,6 +92,8 @@ def check_datatypes(tensors: Iterable[tuple[str, str, list[int]]], specs: Sequen
 def select(request: InferRequest, specs: Sequence[TensorSpec]) -> Selected:
     """The outputs that the answer contains, in its order. Raises InvalidInput."""
     if request.outputs is None:
+        if request.answer is Form.SAFETENSORS:
+            safetensors.check_outputs(specs)
         return [(index, request.binary_outputs) for index in range(len(specs))]
     by_name = {spec.name: index for index, spec in enumerate(specs)}
     # In the order of the request. A list longer than the engine's outputs has an unknown name or a
@@ -108,6 +110,8 @@ def select(request: InferRequest, specs: Sequence[TensorSpec]) -> Selected:
             )
         classes.check(request, output, specs[index])
         selected[index] = output.binary if output.region is None else output.region
+    if request.answer is Form.SAFETENSORS:
+        safetensors.check_outputs([specs[index] for index in selected])
     return list(selected.items())
 
 

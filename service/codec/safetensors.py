@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from runtime_ext import Output
+from runtime_ext import Output, TensorSpec
 from trtserve.codec.datatypes import DATATYPES, FROM_SAFETENSORS
 from trtserve.codec.request import Form, InferRequest, Input
 from trtserve.codec.tensor import MOST_DOCUMENT_BYTES, check_bytes, check_name, check_shape, check_tensors
@@ -58,16 +58,11 @@ def decode(body: bytes | memoryview) -> InferRequest:
 def encode(
     outputs: Sequence[Output], *, model_name: str, model_version: str
 ) -> tuple[list[bytes | memoryview], dict[str, str]]:
-    """The answer as a safetensors file, in parts, and its headers. Raises InvalidInput."""
+    """The answer as a safetensors file, in parts, and its headers; see check_outputs()."""
     header: dict[str, Any] = {"__metadata__": {"model_name": model_name, "model_version": model_version}}
     blobs: list[memoryview] = []
     offset = 0
     for output in outputs:
-        if output.datatype not in DATATYPES:
-            raise InvalidInput(
-                f"Output {output.name!r} has the datatype {output.datatype}, which safetensors does not "
-                "support; accept application/json."
-            )
         data = memoryview(output)
         end = offset + data.nbytes
         header[output.name] = {
@@ -81,6 +76,18 @@ def encode(
     document += b" " * (-len(document) % LENGTH_BYTES)  # the data then begins at a multiple of 8 bytes
     head = len(document).to_bytes(LENGTH_BYTES, "little") + document
     return [head, *blobs], {"Content-Type": MEDIA_TYPE}
+
+
+def check_outputs(specs: Sequence[TensorSpec]) -> None:
+    """Raise InvalidInput if a safetensors file cannot have one of these outputs: before the engine runs."""
+    for spec in specs:
+        if spec.datatype not in DATATYPES:
+            what = "strings, BYTES" if spec.datatype == "BYTES" else spec.datatype
+            raise InvalidInput(
+                f"Output {spec.name!r} is {what}, which a safetensors file cannot have: accept "
+                "application/json, or ask in the protocol's JSON, or binary form, for this output or for "
+                "others alone."
+            )
 
 
 def _header(document: memoryview) -> dict[str, Any]:

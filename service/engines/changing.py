@@ -8,17 +8,20 @@ new ones that it has been loaded with; and every request has one life of the eng
 """
 
 import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from runtime_ext import Error
 from trtserve.engines.change import Change, ChangeState
-from trtserve.engines.engine import Engine, State
+from trtserve.engines.engine import WITHOUT_LOAD, Engine, State
 from trtserve.engines.parts import Parts
 from trtserve.engines.reasons import reason_of
 from trtserve.engines.residency import DoesNotFit
 from trtserve.engines.retries import Sleep, pause
 from trtserve.engines.room import LOOK_EVERY_S
-from trtserve.errors import TrtserveError, Unavailable
+from trtserve.errors import Conflict, TrtserveError, Unavailable
 from trtserve.options.batching import AUTO
 from trtserve.options.engine_options import EngineOptions
 from trtserve.shortage import is_of_memory
@@ -41,6 +44,23 @@ class Changes:
         self._stored, self._read = parts.threads.call, parts.threads.read
         self._dependencies, self._rename = parts.dependencies, parts.rename
         self._sleep = sleep
+        self._unwanted: Counter[int] = Counter()  # engines that are to be removed or unloaded, by ID
+
+    @contextmanager
+    def unwanted(self, id: int) -> Iterator[None]:
+        """Meanwhile no change of an engine begins, and a former life of it has the drain time to end."""
+        self._unwanted[id] += 1
+        try:
+            yield
+        finally:
+            self._unwanted[id] -= 1
+            if self._unwanted[id] == 0:
+                del self._unwanted[id]
+
+    def check_wanted(self, engine: Engine) -> None:
+        """Raise Conflict if an engine is about to be removed or unloaded."""
+        if engine.id in self._unwanted:
+            raise Conflict(f"Engine {engine} gets no other options: it is about to be removed or unloaded.")
 
     async def commit(self, engine: Engine, name: str | None, version: int | None = None) -> None:
         """Store an engine that has just been loaded; if that fails, unload it."""
@@ -71,7 +91,7 @@ class Changes:
         options that do not go together; the engine serves on then. `change` is told once requests have moved.
         """
         if not there.others(asked):
-            await self._keep_residency(there, asked)
+            await self._keep_without_load(there, asked)
             return
         stored = with_options(there.stored, asked)
         stored.options.check()
@@ -106,21 +126,26 @@ class Changes:
         engine.state, there.state = State.READY, State.DRAINING
 
     async def _end(self, former: Engine) -> None:
-        """Unload a life that nobody finds any more, once it has ended what it had accepted."""
-        while not (self._loader.is_stopping or self._loader.is_drained(former)):
+        """Unload a life that nobody finds any more, once it has ended what it had accepted.
+
+        That may last as long as it likes, until somebody waits for it: for a stop, or the end of the engine.
+        """
+        while not (
+            self._loader.is_stopping or former.id in self._unwanted or self._loader.is_drained(former)
+        ):
             await pause(self._sleep, LOOK_EVERY_S, self._loader.stopped)
         try:
             await self._loader.unload(former)
         except Exception as failure:
             logger.error("engine %s: its former life was not unloaded: %s", former, failure)
 
-    async def _keep_residency(self, engine: Engine, asked: EngineOptions) -> None:
-        """Change the residency of a READY engine, which needs no load."""
+    async def _keep_without_load(self, engine: Engine, asked: EngineOptions) -> None:
+        """Change those options of a READY engine that need no load."""
         before = engine.stored.options
-        wanted = asked.asked().get("residency", before.residency)
-        if wanted == before.residency:
+        wanted = {option: value for option, value in asked.asked().items() if option in WITHOUT_LOAD}
+        options = EngineOptions(**wanted).over(before)
+        if options == before:
             return
-        options = EngineOptions(residency=wanted).over(before)
         stored = replace(engine.stored, options=options)
         await self._rename(self._store.commit, stored, None)
         engine.stored = stored

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from trtserve.engines.building import Unwanted
+from trtserve.engines.changing import Changes
 from trtserve.engines.demand import Demand
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.parts import Parts
@@ -16,10 +17,10 @@ from trtserve.engines.parts import Parts
 class Endings:
     """The steps of the registry's operations. Belongs to the event loop; the store is called in a thread."""
 
-    def __init__(self, parts: Parts, demand: Demand) -> None:
+    def __init__(self, parts: Parts, demand: Demand, changes: Changes) -> None:
         self._store, self._lookup, self._loader = parts.store, parts.lookup, parts.loader
         self._stored = parts.threads.call
-        self._builds, self._demand = parts.builds, demand
+        self._builds, self._demand, self._changes = parts.builds, demand, changes
         self._id_locks, self._dependencies = parts.id_locks, parts.dependencies
         self._rename, self._still = parts.rename, parts.still
 
@@ -38,7 +39,7 @@ class Endings:
                 raise end
 
     async def _unload_one(self, ref: str, id: int) -> None:
-        with self._builds.unwanted(id), self._demand.unwanted(id):
+        with self._builds.unwanted(id), self._demand.unwanted(id), self._changes.unwanted(id):
             await self._unload_under_lock(ref, id)
 
     async def _unload_under_lock(self, ref: str, id: int) -> None:
@@ -84,6 +85,7 @@ class Endings:
                 if goes:
                     unwanted = ending.enter_context(self._builds.unwanted(engine.id))
                     ending.enter_context(self._demand.unwanted(engine.id))
+                    ending.enter_context(self._changes.unwanted(engine.id))
                 async with self._id_locks.hold(engine.id):
                     if unwanted.ended and self._lookup.get(engine.id) is None:
                         return  # its upload, which was not answered, has undone everything

@@ -18,6 +18,9 @@ from trtserve.options.labels import read_labels
 from trtserve.store.database import StoredEngine
 from trtserve.store.measure import Measure
 
+WITHOUT_LOAD = frozenset({"labels", "residency"})
+"""Options that only this process reads: a loaded engine changes them as it is."""
+
 
 class State(StrEnum):
     BUILDING = "BUILDING"  # its plan is being built from a model
@@ -198,13 +201,13 @@ class Engine:
             )
 
     def others(self, asked: EngineOptions) -> list[tuple[str, object]]:
-        """The options that are asked for and differ from this engine's, by their names."""
+        """The options that are asked for, need a load, and differ from this engine's, by their names."""
         # "auto" and 0 are stored as asked; info has the values chosen for them, which may be asked for too.
         stored = self.stored.options
         return [
             (option, value)
             for option, value in asked.over(stored)
-            if option != "residency"  # which changes without a load
+            if option not in WITHOUT_LOAD
             and value not in {getattr(stored, option), getattr(self.info, option, None)}
         ]
 

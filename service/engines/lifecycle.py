@@ -6,7 +6,8 @@ stops pointing to the engine.
 """
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,8 +22,10 @@ from trtserve.engines.residency import DoesNotFit
 from trtserve.engines.retries import Sleep, pause, retry_delays
 from trtserve.engines.room import NotWanted
 from trtserve.engines.start_order import StartOrder
+from trtserve.engines.turns import RETRY_AFTER_S
 from trtserve.errors import Unavailable, of_kind
 from trtserve.options.engine_options import EngineOptions
+from trtserve.settings import Settings
 from trtserve.shortage import passes
 from trtserve.store.database import StoredEngine
 from trtserve.store.reserve import DiskFull
@@ -33,7 +36,7 @@ logger = logging.getLogger(__name__)
 class Lifecycle:
     """The steps of the registry's operations. Belongs to the event loop; the store is called in a thread."""
 
-    def __init__(self, parts: Parts, sleep: Sleep, clock: Callable[[], float]) -> None:
+    def __init__(self, parts: Parts, settings: Settings, sleep: Sleep, clock: Callable[[], float]) -> None:
         """`sleep` waits before a load is tried again; `clock` measures what loads for requests take."""
         self._store, self._lookup, self._loader = parts.store, parts.lookup, parts.loader
         self._stored, self._read = parts.threads.call, parts.threads.read
@@ -41,6 +44,8 @@ class Lifecycle:
         self._id_locks, self._dependencies = parts.id_locks, parts.dependencies
         self._rename, self._still = parts.rename, parts.still
         self.changes = Changes(parts, sleep)
+        self._most_changes = settings.max_waiting_loads
+        self._changing = 0  # changes of options that have not ended
         self._sleep = sleep
         self._clock = clock
         self._order = StartOrder(())
@@ -116,16 +121,26 @@ class Lifecycle:
         is_ready(engine)
 
     def change(self, ref: str, asked: EngineOptions, *, in_place: bool) -> Coroutine[Any, Any, None]:
-        """A change of an engine's options, which the engine shows from now on."""
+        """A change of an engine's options, which the engine shows from now on; it counts until it has ended.
+
+        Raises Unavailable if as many are under way or wait as may.
+        """
         self._loader.refuse_when_stopping()
         engine = self._lookup.resolve(ref).engine
+        if self._changing >= self._most_changes:
+            raise Unavailable(
+                f"{self._changing} changes of options are under way or wait, the limit "
+                "(--max-waiting-loads): try again later.",
+                retry_after=RETRY_AFTER_S,
+            )
         change = engine.past.change = Change(asked.asked())
+        self._changing += 1
         return self._change(engine, ref, asked, change, in_place=in_place)
 
     async def _change(
         self, engine: Engine, ref: str, asked: EngineOptions, change: Change, *, in_place: bool
     ) -> None:
-        with change.under_way(partial(reason_of, engine)):
+        with self._counted(), change.under_way(partial(reason_of, engine)):
             while True:
                 async with self._id_locks.hold(engine.id):
                     # While this waited for the lock, the engine may have gone, or the name may have moved on.
@@ -136,9 +151,17 @@ class Lifecycle:
                         return
                 engine = there
 
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._changing -= 1
+
     async def _change_under_lock(
         self, there: Engine, asked: EngineOptions, change: Change, *, in_place: bool
     ) -> None:
+        self.changes.check_wanted(there)
         if there.state is State.READY:
             await self.changes.renew(there, asked, in_place=in_place, change=change)
         elif there.state in {State.DORMANT, State.UNLOADED}:

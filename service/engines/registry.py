@@ -2,16 +2,15 @@
 DORMANT, or FAILED.
 
 The registry belongs to the event loop and never blocks it: the store, loads and unloads run in threads.
-An operation that has begun runs to its end, even if its caller is cancelled. Above 400 lines, because it is
-the one door to engines/: most of it says what each operation promises.
+An operation that has begun runs to its end, even if its caller is cancelled. It is the one door to engines/:
+most of it says what each operation promises.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
 
 from runtime_ext import Runtime
 from trtserve.engines.adding import Adding
@@ -25,6 +24,7 @@ from trtserve.engines.keyed_lock import KeyedLock
 from trtserve.engines.lifecycle import Lifecycle
 from trtserve.engines.loading import Loader
 from trtserve.engines.lookup import Lookup
+from trtserve.engines.operations import Operations
 from trtserve.engines.parts import Parts
 from trtserve.engines.residency import Residency
 from trtserve.engines.retries import Sleep
@@ -48,8 +48,6 @@ from trtserve.store.store import Store
 from trtserve.workers import UPLOADS
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 ID_DIGITS = 16  # the most of an engine's ID, which has 52 bits
 CLEAR_UP_S = 5.0  # for operations whose load was given up to undo what they did
@@ -75,6 +73,7 @@ class Registry:
         """
         self._settings = settings
         self._lookup = Lookup()
+        self._operations = Operations()
         id_locks: KeyedLock[int] = KeyedLock()
         self.dependencies = Dependencies(self._lookup, id_locks)
         self.residency = Residency(clock)
@@ -96,11 +95,11 @@ class Registry:
         self._parts = Parts(
             store, threads, self._lookup, self._loader, self.builds, self.dependencies, id_locks
         )
-        self._lifecycle = Lifecycle(self._parts, sleep, clock)
+        self._lifecycle = Lifecycle(self._parts, settings, sleep, clock)
         self._adding = Adding(self._parts, self._lifecycle)
-        self.demand = Demand(self._lookup, self._lifecycle.wake, self._begin)
+        self.demand = Demand(self._lookup, self._lifecycle.wake, self._operations.begin)
         self.dependencies.wake = self.demand.resident
-        self._endings = Endings(self._parts, self.demand)
+        self._endings = Endings(self._parts, self.demand, self._lifecycle.changes)
         evictions = Evictions(self._parts, runtime, self.demand)
         room.idle, room.evict = evictions.idle, evictions.evict
         self.coming = 0  # models of a folder that the start has yet to look at; the folder counts them
@@ -108,7 +107,6 @@ class Registry:
         self._restoring = 0  # likewise, with those that have never been built
         self._loaded = asyncio.Event()  # set once there are no more of the first,
         self._restored = asyncio.Event()  # and of the second
-        self._operations: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Start loading the stored engines in the background, except those that were unloaded."""
@@ -117,7 +115,7 @@ class Registry:
             awaited = engine.stored.plan_digest is not None
             self._loading += awaited
             self._restoring += 1
-            self._begin(self._restore(engine, awaited))
+            self._operations.begin(self._restore(engine, awaited))
         self._set_if_loaded()
         if self._restoring == 0:
             self._restored.set()
@@ -143,7 +141,7 @@ class Registry:
             self._restoring -= 1
             if self._restoring == 0:
                 self._restored.set()
-                self._begin(self._lifecycle.keep_measures())
+                self._operations.begin(self._lifecycle.keep_measures())
 
     def begin_drain(self) -> None:
         """Start the drain time now, before close(): the server was asked to stop."""
@@ -187,9 +185,7 @@ class Registry:
 
     async def settled(self, within_s: float) -> None:
         """Wait until no operation is in progress, for at most `within_s` seconds."""
-        deadline = asyncio.get_running_loop().time() + within_s
-        while self._operations and (left_s := deadline - asyncio.get_running_loop().time()) > 0:
-            await asyncio.wait(self._operations, timeout=left_s)
+        await self._operations.settled(within_s)
 
     # -- asking; every request asks, so these are look-ups and nothing more
 
@@ -313,7 +309,7 @@ class Registry:
             build=source,
         )
         adding = self._adding.add(plan, wanted, name, options, version, admit=admit, accepted=accepted)
-        return await self._run(adding)
+        return await self._operations.run(adding)
 
     async def accept(
         self,
@@ -352,7 +348,7 @@ class Registry:
         The current version comes first. A READY engine stays as it is, unless other options are asked for:
         see change(). The first failure is raised once all have been tried.
         """
-        await self._run(self._lifecycle.load(ref, options or EngineOptions()))
+        await self._operations.run(self._lifecycle.load(ref, options or EngineOptions()))
 
     async def change(
         self, ref: str, options: EngineOptions, *, in_place: bool = False, wait_s: float | None = None
@@ -363,7 +359,7 @@ class Registry:
         it is unloaded. An engine that is DORMANT or UNLOADED has the options from its next load on; one that
         is FAILED is loaded with them. Returns the engine, and whether it is done within `wait_s`.
         """
-        changing = self._begin(self._lifecycle.change(ref, options, in_place=in_place))
+        changing = self._operations.begin(self._lifecycle.change(ref, options, in_place=in_place))
         changing.add_done_callback(lambda done: done.cancelled() or done.exception())  # the engine has it
         await asyncio.wait((changing,), timeout=wait_s)
         if changing.done():
@@ -376,11 +372,11 @@ class Registry:
         New requests are refused from the beginning; those that were accepted get the drain time. Raises
         Conflict if a loaded module calls one; with `dependents`, it is unloaded first.
         """
-        await self._run(self._endings.unload(ref, dependents))
+        await self._operations.run(self._endings.unload(ref, dependents))
 
     async def point(self, name: str, version: int) -> None:
         """Make a version of a name current, after loading its engine if it is not READY."""
-        await self._run(self._lifecycle.point(name, version))
+        await self._operations.run(self._lifecycle.point(name, version))
 
     async def remove(self, ref: str, *, force: bool = False, version: int | None = None) -> None:
         """Remove what a reference stands for, and return when it is gone.
@@ -390,16 +386,6 @@ class Registry:
         the beginning; those that were accepted get the drain time. Raises Conflict if a module calls the
         engine; with `force`, the module is unloaded first, and cannot be loaded until the engine is back.
         """
-        await self._run(self._endings.remove(ref, force, None if version is None else str(version)))
-
-    # -- running
-
-    async def _run(self, operation: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.shield(self._begin(operation))
-
-    def _begin(self, operation: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run an operation to its end, even if its caller is cancelled; close() waits for all of them."""
-        task = asyncio.create_task(operation)
-        self._operations.add(task)
-        task.add_done_callback(self._operations.discard)
-        return task
+        await self._operations.run(
+            self._endings.remove(ref, force, None if version is None else str(version))
+        )

@@ -8,15 +8,23 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from trtserve.errors import InvalidInput, TooLarge, Unavailable
-from trtserve.text import shown_bytes
+from trtserve.text import printable, shown_bytes
 from trtserve.workers import FOLDER
 
 BLOCK_BYTES = 4 * 1024**2
+MOST_ENTRIES = 10_000  # of a folder
 RETRY_AFTER_S = 5.0
 SETTING = "--model-repository (TRTSERVE_MODEL_REPOSITORY)"
 
+OF_ONE_PLACE = (PermissionError, FileNotFoundError, NotADirectoryError)
+"""What a file system raises for a place, and not for all of it."""
+
 FilePath = Sequence[str]
 """Names from the folder down; empty: the folder itself."""
+
+
+class Denied(Unavailable):
+    """What cannot be read, while the rest of the folder may be."""
 
 
 class Entry(NamedTuple):
@@ -31,13 +39,13 @@ class Entry(NamedTuple):
 class Files(Protocol):
     """Reads one folder. Any thread may call it; each call blocks.
 
-    Raises Unavailable for what cannot be read now.
+    Raises Unavailable for what cannot be read now, and Denied if that concerns this place alone.
     """
 
     root: str
 
     def entries(self, path: FilePath = ()) -> list[Entry]:
-        """What is in a folder, by name; without names that begin with a dot."""
+        """What is in a folder, by name; without names that begin with a dot. TooLarge beyond MOST_ENTRIES."""
 
     def entry(self, path: FilePath) -> Entry:
         """A file, as it is now."""
@@ -70,6 +78,12 @@ async def blocks_of(files: Files, path: FilePath) -> AsyncIterator[bytes]:
             await FOLDER.run(close)
 
 
+def check_entries(place: str, entries: int) -> None:
+    """Raise TooLarge for a folder with too many entries."""
+    if entries > MOST_ENTRIES:
+        raise TooLarge(f"{printable(place)} has {entries} entries; a folder may have at most {MOST_ENTRIES}.")
+
+
 def read_small(files: Files, path: FilePath, most: int) -> bytes:
     """A whole file. Raises TooLarge beyond `most` bytes."""
     read = bytearray()
@@ -77,7 +91,7 @@ def read_small(files: Files, path: FilePath, most: int) -> bytes:
         read += block
         if len(read) > most:
             raise TooLarge(
-                f"{'/'.join(path)} has more than {shown_bytes(most)}, which is the most it may have."
+                f"{printable('/'.join(path))} has more than {shown_bytes(most)}, the most that it may have."
             )
     return bytes(read)
 
@@ -94,6 +108,7 @@ class LocalFiles:
             names = sorted(found.name for found in self._place(path).iterdir())
         except OSError as failure:
             raise self._unreadable(path, failure) from failure
+        check_entries(str(self._place(path)), len(names))
         found = []
         for name in names:
             if name.startswith("."):
@@ -130,5 +145,6 @@ class LocalFiles:
         return self._folder.joinpath(*path)
 
     def _unreadable(self, path: FilePath, failure: OSError) -> Unavailable:
-        told = f"{self._place(path)} cannot be read: {failure.strerror or failure}."
-        return Unavailable(told, retry_after=RETRY_AFTER_S)
+        told = f"{printable(str(self._place(path)))} cannot be read: {failure.strerror or failure}."
+        kind = Denied if path and isinstance(failure, OF_ONE_PLACE) else Unavailable
+        return kind(told, retry_after=RETRY_AFTER_S)

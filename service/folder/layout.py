@@ -3,16 +3,20 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 from trtserve.errors import InvalidInput, TooLarge
-from trtserve.folder.files import Entry, Files
+from trtserve.folder.files import Denied, Entry, FilePath, Files
 from trtserve.folder.model_config import FolderConfig
 from trtserve.formats.format import Format
 from trtserve.options.names import NAME_RULE, is_name
+from trtserve.text import first_of, printable
 
 CONFIG = "config.pbtxt"
+ONNX = ".onnx"
 VERSION = re.compile(r"[1-9][0-9]{0,9}")
-MOST_MODELS = 10_000
+SHOWN_FILES = 8
 FILES: dict[str, Format] = {
     "model.plan": Format.TENSORRT,
     "model.onnx": Format.ONNX,
@@ -22,6 +26,15 @@ FILES: dict[str, Format] = {
 """The file of a version whose config names none: its name helps choose, its first bytes tell the format."""
 ALONE = (".onnx", ".plan", ".engine", ".blob", ".pt")
 """The ends of files that are a model each."""
+
+
+class PlanFile(NamedTuple):
+    """The file that a version of a model is."""
+
+    path: FilePath
+    size: int | None  # bytes, where that is known
+    stamp: str  # another one once it has changed, or one of those beside it
+    beside: Sequence[str] = ()  # names of files in the same folder, which may have tensors of an ONNX model
 
 
 @dataclass
@@ -36,9 +49,9 @@ class FoundModel:
     alone: Entry | None = None  # its one file, where it has no folder
     problem: str = ""  # a sentence: why nothing of it can be served
 
-    @property
+    @cached_property
     def stamp(self) -> str:
-        """Another one once anything of it has changed."""
+        """Another one once anything of it has changed; of what does not change any more."""
         files = [
             (number, file.name, file.stamp) for number in self.versions for file in self.versions[number]
         ]
@@ -51,49 +64,79 @@ class FoundModel:
             return ""
         return repr([(file.name, file.stamp) for file in (self.config, *self.beside)])
 
-    def file(self, version: int, config: FolderConfig) -> tuple[Sequence[str], Entry]:
-        """The path and the entry of a version's file. Raises InvalidInput, which says what there is."""
+    def file(self, version: int, config: FolderConfig) -> PlanFile:
+        """The file of a version. Raises InvalidInput, which says what there is."""
         if self.alone is not None:
-            return self.place, self.alone
+            return PlanFile(self.place, self.alone.size, self.alone.stamp)
         there = {entry.name: entry for entry in self.versions[version]}
         names = [config.file] if config.file else [n for n in FILES if FILES[n] in config.load.formats]
         found = [name for name in names if name in there]
         if len(found) != 1:
-            has = ", ".join(there) or "nothing"
+            has = first_of([printable(name) for name in there], SHOWN_FILES) or "nothing"
             if found:
                 raise InvalidInput(
                     f"Version {version} has {', '.join(found)}: say which with default_model_filename."
                 )
             raise InvalidInput(f"Version {version} has no {' or '.join(names)}, but {has}.")
-        entry = there[found[0]]
-        if entry.is_folder:
+        return self._plan_file(version, there[found[0]])
+
+    def _plan_file(self, version: int, entry: Entry) -> PlanFile:
+        """This file of a version or, of a folder, the ONNX model in it; with the files beside it."""
+        folder = f"{entry.name}/" if entry.is_folder else ""
+        beside = [
+            other._replace(name=other.name.removeprefix(folder))
+            for other in self.versions[version]
+            if other.name.startswith(folder) and not other.is_folder
+        ]
+        beside = [other for other in beside if "/" not in other.name]
+        models = [other for other in beside if other.name.endswith(ONNX)] if folder else [entry]
+        if len(models) != 1:
             raise InvalidInput(
-                f"Version {version} has {entry.name} as a folder: a model has to be one file (of an ONNX "
-                "model, export it with external_data=False)."
+                f"Version {version} has {printable(entry.name)} as a folder with {len(models)} files named "
+                "*.onnx: it has to have one, and the files of its tensors."
             )
-        return [*self.place, str(version), entry.name], entry
+        (model,) = models
+        data = [other for other in beside if other.name != model.name] if model.name.endswith(ONNX) else []
+        place = [*self.place, str(version), *([entry.name] if folder else [])]
+        beside_it = [other.name for other in data]
+        return PlanFile([*place, model.name], model.size, _stamp([model, *data]), beside_it)
+
+
+def _stamp(entries: Sequence[Entry]) -> str:
+    return repr([(file.name, file.stamp) for file in entries]) if len(entries) > 1 else entries[0].stamp
+
+
+def stamp_now(files: Files, file: PlanFile) -> str:
+    """The stamp that the file has now. Raises Unavailable. Blocks."""
+    *folder, name = file.path
+    return _stamp([files.entry([*folder, each]) for each in (name, *file.beside)])
 
 
 def look(files: Files, only: str | None = None) -> dict[str, FoundModel]:
-    """The models of the folder, by name, or the one of this name. Raises Unavailable. Blocks."""
+    """The models of the folder, by name, or the one of this name.
+
+    What is wrong with one model is said of it. Raises Unavailable and TooLarge. Blocks.
+    """
     found: dict[str, FoundModel] = {}
-    entries = files.entries()
-    if len(entries) > MOST_MODELS:
-        raise TooLarge(
-            f"{files.root} has {len(entries)} entries; a folder to serve has at most {MOST_MODELS}."
-        )
-    for entry in entries:
+    for entry in files.entries():
         if only not in {None, entry.name, entry.name.rpartition(".")[0]}:
             continue
-        model = _look_at(files, entry)
+        try:
+            model = _look_at(files, entry)
+        except (Denied, TooLarge) as failure:
+            model = FoundModel(printable(entry.name), [entry.name], problem=str(failure))
         if model is None:
             continue
         if model.name in found:
             other = found[model.name].place[-1]
             model = FoundModel(
-                model.name, model.place, problem=f"It is there twice, as {other} and {entry.name}."
+                model.name,
+                model.place,
+                problem=f"It is there twice, as {printable(other)} and {printable(entry.name)}.",
             )
         found[model.name] = model
+    for model in found.values():
+        _ = model.stamp  # made here, in a thread: of all models of a folder it takes long
     return found
 
 
@@ -103,18 +146,29 @@ def _look_at(files: Files, entry: Entry) -> FoundModel | None:
         stem, dot, end = entry.name.rpartition(".")
         if dot + end not in ALONE:
             return None
-        model = FoundModel(stem, [entry.name], versions={1: []}, alone=entry)
+        model = FoundModel(printable(stem), [entry.name], versions={1: []}, alone=entry)
     else:
-        model = FoundModel(entry.name, [entry.name])
+        model = FoundModel(printable(entry.name), [entry.name])
         for inner in files.entries(model.place):
             if inner.name == CONFIG and not inner.is_folder:
                 model.config = inner
             elif not inner.is_folder:
                 model.beside.append(inner)
             elif VERSION.fullmatch(inner.name):
-                model.versions[int(inner.name)] = files.entries([*model.place, inner.name])
+                model.versions[int(inner.name)] = _version(files, [*model.place, inner.name])
         if not model.versions:
             model.problem = "It has no version: a folder whose name is a number, such as 1."
     if not is_name(model.name):
         model.problem = f"Its name cannot be that of an engine: {NAME_RULE}."
     return model
+
+
+def _version(files: Files, place: FilePath) -> list[Entry]:
+    """The files of a version; those in a folder such as model.onnx behind it, as model.onnx/NAME."""
+    found: list[Entry] = []
+    for entry in files.entries(place):
+        found.append(entry)
+        if entry.is_folder and entry.name.endswith(ONNX):
+            inner = files.entries([*place, entry.name])
+            found += [file._replace(name=f"{entry.name}/{file.name}") for file in inner]
+    return found

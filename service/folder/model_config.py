@@ -5,15 +5,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
-from trtserve.errors import InvalidInput, TrtserveError, Unsupported
+from trtserve.errors import InvalidInput, TooLarge, TrtserveError, Unsupported
 from trtserve.folder.tensors import DeclaredTensors
 from trtserve.folder.text_config import read_text
 from trtserve.formats.format import Format
 from trtserve.oip.config_reader import LoadConfig, checked, not_served, understood, unknown_parameters
 from trtserve.options.batching import NEVER
 from trtserve.options.engine_options import EngineOptions, UploadOptions
+from trtserve.options.labels import MOST_CHARACTERS
 from trtserve.settings import Settings
+from trtserve.text import shown
 
 MOST_BYTES = 1024**2  # of a config.pbtxt, and of a file of labels
 NO_CONFIG = LoadConfig(EngineOptions(), frozenset(Format), "")
@@ -57,9 +60,9 @@ class FolderConfig:
             tensor.get("name", ""): tensor.get("label_filename", "") for tensor in given.get("output", ())
         }
         for named in (file, *labels.values()):
-            if "/" in named or named.startswith("."):
+            if "/" in named or named.startswith(".") or not named.isprintable():
                 raise InvalidInput(
-                    f"The config names the file {named!r}; it must be the name of a file in the model's "
+                    f"The config names the file {shown(named)}; it must be the name of a file in the model's "
                     "folder, without a path, and not begin with a dot."
                 )
         ignored = [*config.unread(), *(f"parameters.{name}" for name in unknown_parameters(config))]
@@ -75,12 +78,23 @@ class FolderConfig:
     def with_labels(self, files: Mapping[str, bytes]) -> "FolderConfig":
         """With what the label files hold, by their names: a label in each line. Raises InvalidInput."""
         labels = {}
+        self.check_labels(sum(len(files[name]) for name in self.label_files.values()))
         for output, name in self.label_files.items():
             try:
                 labels[output] = files[name].decode().splitlines()
             except UnicodeDecodeError as failure:
                 raise InvalidInput(f"{name} is not a text in UTF-8: {failure}.") from None
-        return replace(self, labels=orjson.dumps(labels).decode() if labels else "")
+        document = orjson.dumps(labels).decode() if labels else ""
+        self.check_labels(len(document))
+        return replace(self, labels=document)
+
+    def check_labels(self, size: int) -> None:
+        """Raise TooLarge if all labels together are more than an engine may have."""
+        if size > MOST_CHARACTERS:
+            raise TooLarge(
+                f"The label files have {size} bytes, with quotes and for all outputs; at most "
+                f"{MOST_CHARACTERS} are allowed."
+            )
 
     def chosen(self, present: Sequence[int]) -> list[int]:
         """The versions to serve of those that are there, ascending: without a policy, the latest."""
@@ -103,7 +117,8 @@ class FolderConfig:
     def options(self, asked: EngineOptions, format: Format, settings: Settings) -> EngineOptions:
         """All options of an engine: those `asked`, those that an upload cannot ask for, and the settings.
 
-        All are asked for, so that an option that leaves the config is as if it had never been there.
+        All are asked for, so that an option that leaves the config is as if it had never been there. Raises
+        InvalidInput for a document that no upload could have, such as one of too many tensors.
         """
         said = asked.asked()
         if self.load.unjoined:
@@ -112,4 +127,10 @@ class FolderConfig:
             said.setdefault("tensors", self.tensors.document)
         if self.labels:
             said.setdefault("labels", self.labels)
-        return EngineOptions(**EngineOptions(**said).decided(settings).model_dump())
+        try:
+            return EngineOptions(**EngineOptions(**said).decided(settings).model_dump())
+        except ValidationError as failure:
+            fault = failure.errors()[0]
+            raise InvalidInput(
+                f"The config cannot become the option {fault['loc'][0]}: {fault['msg']}."
+            ) from None

@@ -180,8 +180,11 @@ class ModelFolder:
             return FolderConfig()
         text = await self._read(found, found.config.name)
         config = await FOLDER.run(FolderConfig.read, text, found.name)
-        labels = {name: await self._read(found, name) for name in set(config.label_files.values())}
-        return config.with_labels(labels)
+        labels: dict[str, bytes] = {}
+        for name in dict.fromkeys(config.label_files.values()):
+            labels[name] = await self._read(found, name)
+            config.check_labels(sum(map(len, labels.values())))
+        return await FOLDER.run(config.with_labels, labels)
 
     async def _read(self, found: FoundModel, name: str) -> bytes:
         return await FOLDER.run(read_small, self._files, [*found.place, name], MOST_BYTES)
@@ -221,7 +224,7 @@ class ModelFolder:
     def _stands(self, found: FoundModel, version: int, config: FolderConfig, versions: list[int]) -> bool:
         """Whether the version is what its file is. One with the bytes of another version is that one."""
         known = self._served.models[found.name].versions.get(version)
-        if known is None or known.stamp != found.file(version, config)[1].stamp:
+        if known is None or known.stamp != found.file(version, config).stamp:
             return False
         name = self._registry.names().get(found.name)
         has = name.versions if name is not None else {}
@@ -230,11 +233,11 @@ class ModelFolder:
     async def _take_version(
         self, found: FoundModel, version: int, config: FolderConfig, served: ServedModel
     ) -> None:
-        path, entry = found.file(version, config)
+        file = found.file(version, config)
         await self._write()  # from here on the name is the folder's
-        engine = await self._taking.take(found.name, version, path, entry, config)
+        engine = await self._taking.take(found.name, version, file, config)
         before = served.versions.get(version)
-        served.versions[version] = ServedVersion(engine=engine.id, stamp=entry.stamp)
+        served.versions[version] = ServedVersion(engine=engine.id, stamp=file.stamp)
         if before is not None and before.engine != engine.id:
             await self._forget(before.engine)
 
@@ -283,8 +286,10 @@ class ModelFolder:
 
     def table(self, only: str | None = None) -> list[str]:
         """What is served, and what configs ask for in vain, of all models or of one: the lines of a table."""
-        told = [self._outcomes[name] for name in sorted(self._outcomes) if only in {None, name}]
-        served = {name: sorted(model.versions) for name, model in self._served.models.items()}
+        names = sorted(self._outcomes) if only is None else [only]
+        told = [self._outcomes[name] for name in names]
+        models = self._served.models
+        served = {name: sorted(models[name].versions) for name in names if name in models}
         return told_as_table(told, served) or [f"the folder {self._files.root} has no models to serve"]
 
     async def index(self) -> list[dict[str, str]]:

@@ -6,9 +6,17 @@ from urllib.parse import urlsplit
 
 from fsspec.core import url_to_fs
 
-from trtserve.errors import InvalidInput, Unavailable
-from trtserve.folder.files import BLOCK_BYTES, RETRY_AFTER_S, Entry, FilePath
-from trtserve.text import cut
+from trtserve.errors import InvalidInput, TooLarge, Unavailable
+from trtserve.folder.files import (
+    BLOCK_BYTES,
+    OF_ONE_PLACE,
+    RETRY_AFTER_S,
+    Denied,
+    Entry,
+    FilePath,
+    check_entries,
+)
+from trtserve.text import cut, printable
 
 READ_AHEAD_BYTES = 4 * BLOCK_BYTES  # per request: each costs a round trip
 CONNECT_S, SILENT_S = 10, 30  # until a connection stands; for which it may send nothing
@@ -45,7 +53,10 @@ class RemoteFiles:
         place = self._place(path) + ("/" if self._is_http else "")
         try:
             found = self._fs.ls(place, detail=True)
+            check_entries(self._told(place), len(found))
             entries = [self._entry(info, path) for info in found if _is_within(info, place)]
+        except TooLarge:
+            raise
         except Exception as failure:
             raise self._unreadable(path, failure) from failure
         return sorted(entry for entry in entries if not entry.name.startswith("."))
@@ -86,8 +97,9 @@ class RemoteFiles:
     def _unreadable(self, path: FilePath, failure: Exception) -> Unavailable:
         where = "/".join([self.root.rstrip("/"), *path])
         why = "it is not there" if isinstance(failure, FileNotFoundError) else self._told(failure)
-        told = f"{where} cannot be read: {cut(why or type(failure).__name__)}."
-        return Unavailable(told, retry_after=RETRY_AFTER_S)
+        told = f"{printable(where)} cannot be read: {cut(why or type(failure).__name__)}."
+        kind = Denied if path and isinstance(failure, OF_ONE_PLACE) else Unavailable
+        return kind(told, retry_after=RETRY_AFTER_S)
 
 
 def _bounds(scheme: str) -> dict[str, Any]:

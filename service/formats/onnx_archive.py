@@ -10,6 +10,7 @@ GZIP = b"\x1f\x8b"
 TAR_BLOCK = 512
 LONG_NAMES = {tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME}  # entries that tell the name of the next
 UNPACKED = 65_536  # bytes of a .tar.gz that are looked at
+MOST_ENTRIES = 1024  # of a tar; who looks at them holds up the event loop
 
 
 def recognise_archive(head: bytes) -> Sniffed | None:
@@ -33,10 +34,14 @@ def _unzipped(head: bytes) -> bytes:
 
 def _tar_has_model(head: bytes) -> bool:
     at = 0
-    while at + TAR_BLOCK <= len(head):
+    for _ in range(MOST_ENTRIES):
+        if at + TAR_BLOCK > len(head):
+            return False
         try:
             info = tarfile.TarInfo.frombuf(head[at : at + TAR_BLOCK], "utf-8", "surrogateescape")
         except tarfile.HeaderError:
+            return False
+        if info.size < 0:  # as GNU tar's way to write large sizes allows: the next entry would come before
             return False
         told = head[at + TAR_BLOCK : at + TAR_BLOCK + info.size] if info.type in LONG_NAMES else b""
         if info.name.endswith(".onnx") or b".onnx" in told:

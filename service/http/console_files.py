@@ -3,7 +3,6 @@
 Only these names are served, whatever a path says, so no request reaches the disk.
 """
 
-import gzip
 import hashlib
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 FOLDER = Path(__file__).with_name("console")
 PAGE = "index.html"
 ASSETS = "assets"
+GZIP = ".gz"
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -45,13 +45,10 @@ GUARDED = {
 }
 
 
-LEAST_BYTES = 1024  # a shorter file is not compressed
-
-
 class ConsoleFile(NamedTuple):
     content: bytes
     headers: dict[str, str]
-    compressed: "ConsoleFile | None" = None  # the same with gzip, if that is shorter
+    compressed: "ConsoleFile | None" = None  # the same with gzip, if the build of the console made that
 
     @property
     def etag(self) -> str:
@@ -60,13 +57,9 @@ class ConsoleFile(NamedTuple):
 
 @cache
 def console_files() -> dict[str, ConsoleFile]:
-    """All files, by their path below `/`; the page is `index.html`.
-
-    They are compressed here, once in a process (some milliseconds), and not committed so: what gzip writes
-    depends on zlib's version, and the build of the console is the same bytes for everybody.
-    """
+    """All files, by their path below `/`; the page is `index.html`."""
     paths = [FOLDER / PAGE, *sorted((FOLDER / ASSETS).iterdir())]
-    return {str(path.relative_to(FOLDER)): _read(path) for path in paths}
+    return {str(path.relative_to(FOLDER)): _read(path) for path in paths if path.suffix != GZIP}
 
 
 def _read(path: Path) -> ConsoleFile:
@@ -78,8 +71,8 @@ def _read(path: Path) -> ConsoleFile:
         "Cache-Control": CHECKED if path.name == PAGE else IMMUTABLE,
         "Vary": "Accept-Encoding",
     } | GUARDED
-    short = gzip.compress(content, mtime=0)
-    if len(content) < LEAST_BYTES or len(short) >= len(content):
+    short = path.with_name(path.name + GZIP)
+    if not short.exists():
         return ConsoleFile(content, headers)
     coded = {"ETag": f'"{tag}-gzip"', "Content-Encoding": "gzip"}
-    return ConsoleFile(content, headers, ConsoleFile(short, headers | coded))
+    return ConsoleFile(content, headers, ConsoleFile(short.read_bytes(), headers | coded))

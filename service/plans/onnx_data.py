@@ -7,15 +7,18 @@ The backend checks the joined file like any other.
 """
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from trtserve.errors import InvalidInput
+from trtserve.errors import InvalidInput, TooLarge
 from trtserve.formats import varint
 from trtserve.text import first_of, shown
 
 MOST_BYTES = 2**31 - 1  # of a message of protobuf
 DEPTH = 128  # of messages in messages
+MOST_FIELDS = 2**21  # that are looked at; a field of two bytes costs microseconds and may cost 200 bytes
+LONGEST_TEXT = 4096  # bytes of a name or a place; archives have no longer names
 
 HOLDS: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 25: "function"},
@@ -36,6 +39,13 @@ Places = Mapping[str, tuple[int, int]]
 """By their names, where the files begin in the bytes of all, and how many they have."""
 
 
+Told = Mapping[str, str]
+"""A tensor's external_data: its location, offset and length."""
+
+DataOf = Callable[[str, Told], memoryview]
+"""The bytes of a tensor, by its name and what the model tells of them."""
+
+
 class Field(NamedTuple):
     number: int
     wire: int
@@ -44,15 +54,49 @@ class Field(NamedTuple):
     end: int
 
 
+@dataclass(frozen=True)
+class DataFiles:
+    """The files beside a model, in the bytes of all files."""
+
+    unpacked: memoryview
+    places: Places
+    model: str  # its name among them
+    where: str = "the archive"  # what has the files, for people
+
+    def __call__(self, name: str, told: Told) -> memoryview:
+        """See DataOf. Raises InvalidInput."""
+        file = file_of(self.model, told)
+        if file not in self.places:
+            there = first_of([shown(known) for known in self.places], SHOWN_FILES)
+            raise InvalidInput(
+                f"The model's tensor {shown(name)} is in the file {shown(told.get('location', ''))}, which "
+                f"{self.where} does not have beside the model; it has {there}."
+            )
+        first, size = self.places[file]
+        offset = _number(name, "offset", told.get("offset", "0"))
+        length = _number(name, "length", told.get("length", str(max(0, size - offset))))
+        if offset + length > size:
+            raise InvalidInput(
+                f"The model's tensor {shown(name)} is in bytes {offset} to {offset + length} of "
+                f"{shown(file)}, which has {size}: it is not whole, or belongs to another model."
+            )
+        return self.unpacked[first + offset : first + offset + length]
+
+
+def file_of(model: str, told: Told) -> str:
+    """The name of the file that has a tensor's data, where the model has this name."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(model), told.get("location", "")))
+
+
 class Joined:
     """The parts of a model with its data, as pieces of `unpacked`, the bytes of all files, and new ones."""
 
-    def __init__(self, unpacked: memoryview, places: Places, model: str) -> None:
-        """Raises InvalidInput."""
+    def __init__(self, unpacked: memoryview, model: tuple[int, int], data: DataOf) -> None:
+        """`model` is where it begins in `unpacked`, and its bytes. Raises InvalidInput and TooLarge."""
         self._all = unpacked
-        self._places = places
-        self._folder = posixpath.dirname(model)
-        begin, size = places[model]
+        self._left = MOST_FIELDS  # fields that may still be looked at
+        self._data = data
+        begin, size = model
         self.parts: list[bytes | memoryview] = self._rewritten("model", begin, begin + size, 0) or [
             unpacked[begin : begin + size]
         ]
@@ -85,39 +129,26 @@ class Joined:
 
     def _with_data(self, begin: int, end: int) -> list[bytes | memoryview] | None:
         name, location, told = "", 0, {}
-        kept: list[bytes | memoryview] = []
+        parts: list[bytes | memoryview] = []
+        kept = begin  # from here on, nothing has been put into parts
         for field in self._fields(begin, end):
-            if field.number == EXTERNAL_DATA and field.wire == DELIMITED:
-                key, value = self._entry(field)
-                told[key] = value
-            elif field.number == DATA_LOCATION and field.wire == 0:
-                location, _ = varint.read(self._all[field.begin : field.end].tobytes(), 0)
-            elif field.number != RAW_DATA:
-                kept.append(self._all[field.tag : field.end])
             if field.number == NAME and field.wire == DELIMITED:
                 name = self._text(field)
+            if field.number not in {EXTERNAL_DATA, DATA_LOCATION, RAW_DATA}:
+                continue
+            if field.number == EXTERNAL_DATA and field.wire == DELIMITED:
+                key, value = self._entry(field)
+                if key in {"location", "offset", "length"}:
+                    told[key] = value
+            elif field.number == DATA_LOCATION and field.wire == 0:
+                location, _ = varint.read(self._all[field.begin : field.end].tobytes(), 0)
+            if kept < field.tag:
+                parts.append(self._all[kept : field.tag])
+            kept = field.end
         if location != EXTERNAL:
             return None
         data = self._data(name, told)
-        return [*kept, _tag(RAW_DATA), varint.write(len(data)), data]
-
-    def _data(self, name: str, told: Mapping[str, str]) -> memoryview:
-        file = posixpath.normpath(posixpath.join(self._folder, told.get("location", "")))
-        if file not in self._places:
-            there = first_of([shown(known) for known in self._places], SHOWN_FILES)
-            raise InvalidInput(
-                f"The model's tensor {shown(name)} is in the file {shown(told.get('location', ''))}, which "
-                f"the archive does not have beside the model; it has {there}."
-            )
-        first, size = self._places[file]
-        offset = _number(name, "offset", told.get("offset", "0"))
-        length = _number(name, "length", told.get("length", str(max(0, size - offset))))
-        if offset + length > size:
-            raise InvalidInput(
-                f"The model's tensor {shown(name)} is in bytes {offset} to {offset + length} of "
-                f"{shown(file)}, which has {size}: it is not whole, or belongs to another model."
-            )
-        return self._all[first + offset : first + offset + length]
+        return [*parts, self._all[kept:end], _tag(RAW_DATA), varint.write(len(data)), data]
 
     def _entry(self, entry: Field) -> tuple[str, str]:
         """The key and the value of a StringStringEntryProto."""
@@ -125,11 +156,18 @@ class Joined:
         return texts.get(1, ""), texts.get(2, "")
 
     def _text(self, field: Field) -> str:
-        return self._all[field.begin : field.end].tobytes().decode(errors="replace")
+        end = min(field.end, field.begin + LONGEST_TEXT)
+        return self._all[field.begin : end].tobytes().decode(errors="replace")
 
     def _fields(self, begin: int, end: int) -> Iterator[Field]:
         at = begin
         while at < end:
+            self._left -= 1
+            if self._left < 0:
+                raise TooLarge(
+                    f"The model in the archive has more than {MOST_FIELDS} fields; this server does not join "
+                    "such a model with its data: export it with external_data=False."
+                )
             head = self._all[at : min(end, at + 2 * varint.LONGEST)].tobytes()
             tag, read = varint.read(head, 0)
             wire = tag & 7

@@ -31,6 +31,7 @@ LONGEST_NAME = 1024
 CHUNK_BYTES = 1024**2
 END = struct.Struct("<4sHHHHIIH")  # of a zip's directory; a comment of up to 64 KiB may follow
 BLOCK = 512  # of a tar
+LENGTH_DIGITS = 16  # of a record in a pax header, with the space behind them
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, struct.error),
     *(ValueError, NotImplementedError, RuntimeError, OverflowError),
@@ -68,8 +69,8 @@ class PackedFiles:
             self._end += len(chunk)
             if self._end > self.limit:
                 raise TooLarge(
-                    f"The archive unpacks to more than {self.limit} bytes, this server's limit: start it "
-                    "with a higher --max-plan-bytes (TRTSERVE_MAX_PLAN_BYTES)."
+                    f"The model's files have more than {self.limit} bytes together, this server's limit: "
+                    "start it with a higher --max-plan-bytes (TRTSERVE_MAX_PLAN_BYTES)."
                 )
             self.unpacked.write(chunk)
         self.places[plain] = begin, self._end - begin
@@ -77,6 +78,10 @@ class PackedFiles:
 
 def refuse(why: str) -> NoReturn:
     raise InvalidInput(f"The archive cannot be used: {why}.")
+
+
+def refuse_sparse(name: str) -> NoReturn:
+    refuse(f"{shown(name)} in it is sparse, which keeps only a part of its bytes: pack it without --sparse")
 
 
 def unpack(archive: Path, limit: int) -> PackedFiles:
@@ -149,6 +154,8 @@ def _unpack_tar(opened: IO[bytes] | gzip.GzipFile, files: PackedFiles) -> None:
         if not header.strip(b"\0"):
             return  # the end, or a block of zeros before it
         info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        if info.size < 0:  # GNU tar's way to write large sizes has a sign
+            refuse("it is damaged: a file in it has less than no bytes")
         if info.type in {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME}:
             told += info.size
             if told > MOST_DIRECTORY_BYTES:
@@ -160,7 +167,9 @@ def _unpack_tar(opened: IO[bytes] | gzip.GzipFile, files: PackedFiles) -> None:
                 long_name = _pax_path(told_of_next) or long_name
             continue
         name, long_name = long_name or info.name, ""
-        if info.isreg():
+        if info.type == tarfile.GNUTYPE_SPARSE:
+            refuse_sparse(name)
+        elif info.isreg():
             files.add(name.removeprefix("./"), _content(opened, info.size))
         elif not info.isdir():
             refuse(f"{shown(name)} in it is not a plain file")
@@ -181,15 +190,17 @@ def _content(opened: IO[bytes] | gzip.GzipFile, size: int) -> Iterator[bytes]:
 
 def _pax_path(records: bytes) -> str:
     """The path in the records of a pax header, each "LENGTH KEY=VALUE\\n"; empty if there is none."""
-    path = ""
-    while records:
-        length, _, _ = records.partition(b" ")
-        if not length.isdigit() or not 0 < int(length) <= len(records):
+    path, at = "", 0
+    while at < len(records):
+        length, _, _ = records[at : at + LENGTH_DIGITS].partition(b" ")
+        if not length.isdigit() or not len(length) < int(length) <= len(records) - at:
             refuse("it is damaged: a header has no records")
-        record, records = records[: int(length)], records[int(length) :]
-        key, _, value = record.partition(b" ")[2].partition(b"=")
+        key, _, value = records[at + len(length) + 1 : at + int(length)].partition(b"=")
+        at += int(length)
         if key == b"size":
             refuse("it has a file of more than 8 GiB")
         if key == b"path":
             path = value.rstrip(b"\n").decode(errors="surrogateescape")
+        if key.startswith(b"GNU.sparse."):
+            refuse_sparse(path)
     return path

@@ -50,7 +50,7 @@ def backup(root: Path, target: Path) -> Backup:
 
     Everything that was answered before the call is in it. If this fails, nothing stays behind. Raises
     NotFound if there is no store, Conflict if the target exists or lies in the store, and Unavailable if the
-    metadata or a plan cannot be read, or the disk cannot take the copy.
+    metadata cannot be read, or the disk cannot take the copy.
     """
     check_is_store(root)
     if os.path.lexists(target):
@@ -77,13 +77,14 @@ def _copied(root: Path, part: Path) -> Backup:
     for folder in (*layout.for_plans, layout.timing, layout.compiled):
         folder.mkdir()
     rows = _rows(root)
+    unreadable: dict[_File, str] = {}  # why the store's disk does not give them
     for _ in range(ROUNDS):
         engines = _with_database(part, rows)
         files = [file for engine in engines for file in _files(layout, engine)]
-        gone = [file for file in files if not _copy(root, part, file)]
+        gone = [file for file in files if not _copied_file(root, part, file, unreadable)]
         before, rows = rows, _rows(root) if gone else rows
         if not gone or rows.generation == before.generation:
-            return _finished(part, engines, files)
+            return _finished(part, engines, files, unreadable)
     raise Unavailable(f"The store {root} changes too often for a backup: try again when it is quieter.")
 
 
@@ -131,6 +132,21 @@ def _files(layout: Layout, engine: StoredEngine) -> Iterator[_File]:
         yield file(layout.plan(engine), engine.plan_digest, engine.plan_bytes)
 
 
+class _Unreadable(Exception):
+    """A file of the store cannot be read; its text says why."""
+
+
+def _copied_file(root: Path, part: Path, file: _File, unreadable: dict[_File, str]) -> bool:
+    """Copy a file, or note why it cannot be read; False if the store does not have it as a file."""
+    unreadable.pop(file, None)
+    try:
+        return _copy(root, part, file)
+    except _Unreadable as failure:
+        (part / file.name).unlink(missing_ok=True)
+        unreadable[file] = f"{root / file.name} cannot be read: {failure}."
+        return True
+
+
 def _copy(root: Path, part: Path, file: _File) -> bool:
     """Copy a file unless it is there; False if the store does not have it as a file."""
     place = part / file.name
@@ -143,7 +159,7 @@ def _copy(root: Path, part: Path, file: _File) -> bool:
     except FileNotFoundError:
         return False
     except OSError as failure:
-        raise _not_read(root / file.name, failure) from failure
+        raise _Unreadable(failure.strerror) from failure
     with plan, place.open("xb") as written:
         while piece := _piece(plan):
             written.write(piece)
@@ -157,14 +173,12 @@ def _piece(plan: BufferedReader) -> bytes:
     try:
         return plan.read(PIECE_BYTES)
     except OSError as failure:
-        raise _not_read(Path(plan.name), failure) from failure
+        raise _Unreadable(failure.strerror) from failure
 
 
-def _not_read(path: Path, failure: OSError) -> Unavailable:
-    return Unavailable(f"{path} cannot be read, so there is no backup: {failure.strerror}.")
-
-
-def _finished(part: Path, engines: list[StoredEngine], files: list[_File]) -> Backup:
+def _finished(
+    part: Path, engines: list[StoredEngine], files: list[_File], unreadable: dict[_File, str]
+) -> Backup:
     """Drop what the rows do not name, check the rest, and sync the folders."""
     layout = Layout(part)
     named = {part / file.name for file in files}
@@ -174,6 +188,9 @@ def _finished(part: Path, engines: list[StoredEngine], files: list[_File]) -> Ba
                 path.unlink()
     damaged = []
     for file in files:
+        if file in unreadable:
+            damaged.append(f"{file.of}: {unreadable[file]}")
+            continue
         try:
             check_file(part / file.name, file.digest, file.size)
         except Unavailable as failure:
@@ -182,4 +199,5 @@ def _finished(part: Path, engines: list[StoredEngine], files: list[_File]) -> Ba
                 (part / file.name).unlink()
     for folder in (*layout.for_plans, layout.timing, layout.compiled, part):
         sync_folder(folder)
-    return Backup(len(engines), sum(file.size for file in files), damaged)
+    size = sum(file.size for file in files if file not in unreadable)
+    return Backup(len(engines), size, damaged)

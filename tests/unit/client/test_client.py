@@ -240,3 +240,61 @@ def test_importing_the_client_loads_no_torch_and_no_runtime() -> None:
     loaded = set(ended.stdout.split())
     assert "trtserve.client.synchronous" in loaded
     assert not loaded & {"torch", "openvino", "runtime_ext", "fastapi", "pydantic", "trtserve.settings"}
+
+
+def packed(header: bytes, data: bytes = b"") -> bytes:
+    return len(header).to_bytes(8, "little") + header + data
+
+
+NOT_OURS = {
+    "a page": httpx.Response(200, html="<html>Welcome to nginx!</html>"),
+    "nothing": httpx.Response(200),
+    "a number": httpx.Response(200, json=1),
+    "a list": httpx.Response(200, json=[1]),
+    "null": httpx.Response(200, json=None),
+    "an empty object": httpx.Response(200, json={}),
+    "another object": httpx.Response(200, json={"engines": 1, "names": 1, "lines": 1, "model_stats": 1}),
+    "no text": httpx.Response(200, content=b"\xff\xfe"),
+    "another place": httpx.Response(302, headers={"Location": "http://elsewhere/engines"}),
+}
+ASKED: dict[str, Callable[[Client], object]] = {
+    "engines": lambda client: client.engines(),
+    "engine": lambda client: client.engine("net"),
+    "change": lambda client: client.change("net", instances=2),
+    "names": lambda client: client.names(),
+    "stats": lambda client: client.stats(),
+    "logs": lambda client: client.logs(),
+    "infer": lambda client: client.infer("net", x=X),
+    "infer strings": lambda client: client.infer("net", x=["a"]),
+}
+
+
+@pytest.mark.parametrize("answer", NOT_OURS.values(), ids=list(NOT_OURS))
+@pytest.mark.parametrize("ask", ASKED.values(), ids=list(ASKED))
+def test_an_answer_of_something_else_is_told_as_that(
+    ask: Callable[[Client], object], answer: httpx.Response
+) -> None:
+    with pytest.raises(NoAnswer, match=r"is it (one|a trtserve)"):
+        ask(Refusing(answer).client())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        packed(b"{}" * 9),
+        packed(b'{"y":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', bytes(4)),
+        packed(b'{"y":{"dtype":"F9","shape":[1],"data_offsets":[0,4]}}', bytes(4)),
+        (2**63).to_bytes(8, "little"),
+    ],
+)
+def test_outputs_that_are_none_are_told_as_that(body: bytes) -> None:
+    with pytest.raises(NoAnswer, match="POST /engines/net/infer is not what a trtserve says"):
+        Refusing(httpx.Response(200, content=body)).client().infer("net", x=X)
+
+
+@pytest.mark.parametrize("following", ["/engines", "http://elsewhere/engines?after=1", "//elsewhere/", 7])
+def test_pages_that_lead_nowhere_are_not_followed(following: object) -> None:
+    answers = Refusing(httpx.Response(200, json={"engines": [], "next": following}))
+    with pytest.raises(NoAnswer):
+        answers.client().engines()
+    assert len(answers.bodies) == 1

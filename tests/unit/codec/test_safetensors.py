@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from tests import bodies
-from tests.fakes.runtime import Output
+from tests.fakes.runtime import Output, TensorSpec
 from tests.tensors import Tensor, output, same, tensors
+from trtserve import codec
 from trtserve.codec import Form, InferRequest
 from trtserve.codec.datatypes import DATATYPES
+from trtserve.codec.request import RequestedOutput
 from trtserve.codec.tensor import MOST_DOCUMENT_BYTES
 from trtserve.errors import InvalidInput, TooLarge, TrtserveError
 
@@ -104,6 +106,21 @@ def test_a_file_is_answered_with_a_file_unless_json_is_accepted() -> None:
     assert decode(file_of({})).answer is Form.SAFETENSORS
     both = Headers({**HEADERS, "accept": "application/json"})
     assert bodies.decode(both, file_of({})).answer is Form.PROTOCOL
+
+
+def test_outputs_that_a_file_cannot_have_are_refused_before_the_engine_runs() -> None:
+    specs = [TensorSpec("y", "FP32", [1]), TensorSpec("label", "BYTES", [1])]
+
+    def select(answer: Form, outputs: list[str] | None) -> list[int]:
+        asked = None if outputs is None else [RequestedOutput(name, False) for name in outputs]
+        request = InferRequest(inputs=[], outputs=asked, answer=answer)
+        return [index for index, _ in codec.select(request, specs)]  # type: ignore[arg-type]
+
+    for outputs in (None, ["label"], ["y", "label"]):
+        with pytest.raises(InvalidInput, match=r"'label' is strings, BYTES, which .* application/json"):
+            select(Form.SAFETENSORS, outputs)
+    assert select(Form.SAFETENSORS, ["y"]) == [0]
+    assert select(Form.PROTOCOL, None) == [0, 1]
 
 
 def test_metadata_is_not_read_as_a_tensor() -> None:

@@ -17,7 +17,7 @@ from tests.unit.serving import Server, loaded, serving, until_loading
 from tests.unit.stores import killed
 from tests.waiting import until
 from trtserve.engines.engine import Engine, Resolved, State
-from trtserve.errors import InvalidInput, NotFound, Unavailable
+from trtserve.errors import Conflict, InvalidInput, NotFound, Unavailable
 from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
 from trtserve.store.store import Store
@@ -273,6 +273,41 @@ async def test_options_that_an_engine_has_load_nothing(settings: Settings) -> No
         assert change_of(server) == ("DONE", None)
 
 
+async def test_labels_change_without_a_load(settings: Settings) -> None:
+    async with serving(settings) as server:
+        await net(server, labels='{"y":["a"]}')
+        there = engine(server)
+        await change(server, labels='{"y": ["cat", "dog"]}')
+        assert (engine(server), there.labels) == (there, {"y": ["cat", "dog"]})
+        await change(server, labels="")
+        assert (there.labels, len(server.runtime.loads), server.runtime.unloads) == ({}, 1, [])
+        await change(server, labels='{"y":["b"]}', instances=3)
+        assert (len(server.runtime.loads), engine(server).labels, instances(server)) == (2, {"y": ["b"]}, 3)
+        await change(server, labels='{"y":["c"]}')
+    async with serving(settings) as server:
+        await loaded(server)
+        assert engine(server).labels == {"y": ["c"]}
+
+
+async def test_as_many_changes_wait_as_may(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"max_waiting_loads": 2})) as server:
+        await net(server)
+        server.runtime.load_gate.clear()
+        first, second = (
+            asyncio.create_task(change(server, instances=3)),
+            asyncio.create_task(change(server, instances=4)),
+        )
+        await until_loading(server, 2)
+        for _ in range(3):
+            with pytest.raises(Unavailable, match=r"^2 changes of options .*--max-waiting-loads") as refused:
+                await server.registry.change("net", EngineOptions(instances=5), wait_s=0.0)
+            assert refused.value.retry_after == 10.0
+        server.runtime.load_gate.set()
+        await asyncio.gather(first, second)
+        await change(server, instances=5)
+        assert instances(server) == 5
+
+
 async def test_changes_of_an_engine_come_one_after_the_other(settings: Settings) -> None:
     async with serving(settings) as server:
         id = await net(server)
@@ -312,6 +347,28 @@ async def test_an_engine_that_is_being_changed_ends_after_the_change(settings: S
             assert (engine(server).state, instances(server)) == (State.UNLOADED, 4)
         assert [place for place, _ in server.runtime.unloads] == [id | BESIDE, id]
         assert server.runtime.engines() == []
+
+
+@pytest.mark.parametrize("ending", ["remove", "unload"])
+async def test_who_ends_an_engine_waits_no_longer_for_its_former_life_than_for_its_last(
+    settings: Settings, ending: str
+) -> None:
+    async with serving(settings, sleep=Sleep()) as server:
+        id, runtime = await net(server), server.runtime
+        runtime.hold()
+        old = submit(runtime, id, [ROW])
+        changing = asyncio.create_task(change(server, instances=3))
+        await until(lambda: change_of(server)[0] == "DRAINING")
+        waiting = asyncio.create_task(change(server, instances=4))
+        await until(lambda: change_of(server)[0] == "WAITING")
+        await getattr(server.registry, ending)("net")
+        assert runtime.unloads == [(id | BESIDE, settings.drain_s), (id, settings.drain_s)]
+        (end,) = runtime.take_completions()
+        assert (end.ticket, end.kind) == (old, "Unavailable")
+        await asyncio.wait((changing, waiting))
+        assert isinstance(waiting.exception(), Conflict)
+        assert "gets no other options: it is about to be removed or unloaded" in str(waiting.exception())
+        assert runtime.engines() == []
 
 
 async def test_an_upload_of_the_same_plan_with_other_options_changes_them(settings: Settings) -> None:

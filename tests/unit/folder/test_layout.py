@@ -1,14 +1,15 @@
 """What models a folder has."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from trtserve.errors import InvalidInput, TooLarge, Unavailable
-from trtserve.folder import layout
-from trtserve.folder.files import LocalFiles, open_files, read_small
-from trtserve.folder.layout import FoundModel, look
+from trtserve.folder import files
+from trtserve.folder.files import Entry, LocalFiles, open_files, read_small
+from trtserve.folder.layout import FoundModel, look, stamp_now
 from trtserve.folder.model_config import FolderConfig
 
 
@@ -29,9 +30,8 @@ def test_a_model_has_a_config_and_versions(tmp_path: Path) -> None:
     model = found(tmp_path)["net"]
     assert model.config is not None
     assert sorted(model.versions) == [1, 12]
-    path, entry = model.file(12, FolderConfig())
-    assert list(path) == ["net", "12", "model.plan"]
-    assert entry.size == 4
+    file = model.file(12, FolderConfig())
+    assert (list(file.path), file.size) == (["net", "12", "model.plan"], 4)
 
 
 def test_a_file_is_a_model_without_versions(tmp_path: Path) -> None:
@@ -86,13 +86,14 @@ def test_a_model_that_cannot_be_served_says_why(tmp_path: Path, files: list[str]
         (["model.onnx", "a.plan"], "default_model_filename: 'a.plan'", "a.plan"),
         (["model.pt", "labels.txt"], "", "model.pt"),
         (["model.blob", "notes"], "backend: 'openvino'", "model.blob"),
+        (["model.onnx/a.onnx", "model.onnx/a.data"], "", "model.onnx/a.onnx"),
     ],
 )
 def test_a_versions_file_is_chosen(tmp_path: Path, files: list[str], config: str, chosen: str) -> None:
     for file in files:
         write(tmp_path / "net" / "1" / file)
-    path, _ = found(tmp_path)["net"].file(1, FolderConfig.read(config.encode(), "net"))
-    assert path[-1] == chosen
+    file = found(tmp_path)["net"].file(1, FolderConfig.read(config.encode(), "net"))
+    assert "/".join(file.path) == f"net/1/{chosen}"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,9 @@ def test_a_versions_file_is_chosen(tmp_path: Path, files: list[str], config: str
         (["model.onnx", "model.plan"], "", "Version 1 has model.plan, model.onnx: say which"),
         (["model.xml", "model.bin"], "backend: 'openvino'", "but model.bin, model.xml."),
         (["model.onnx"], "default_model_filename: 'a.onnx'", "Version 1 has no a.onnx, but model.onnx."),
-        (["model.onnx/model.onnx"], "", "model.onnx as a folder"),
+        (["model.onnx/a.onnx", "model.onnx/b.onnx"], "", "model.onnx as a folder with 2 files named *.onnx"),
+        (["model.onnx/data"], "", "model.onnx as a folder with 0 files"),
+        (["model.plan/model.plan"], "platform: 'tensorrt_plan'", "model.plan as a folder with 0 files"),
     ],
 )
 def test_a_version_without_one_file_says_what_it_has(
@@ -129,24 +132,81 @@ def test_a_stamp_changes_with_config_files_and_versions(tmp_path: Path) -> None:
     assert found(tmp_path)["net"].stamp == stamps[-1]
 
 
+def test_the_stamp_of_an_onnx_model_is_that_of_its_files_too(tmp_path: Path) -> None:
+    file = write(tmp_path / "net" / "1" / "model.onnx")
+    alone = found(tmp_path)["net"].file(1, FolderConfig())
+    assert (alone.beside, alone.size) == ([], 4)
+    data = write(tmp_path / "net" / "1" / "model.onnx.data")
+    both = found(tmp_path)["net"].file(1, FolderConfig())
+    assert (both.beside, both.path[-1]) == (["model.onnx.data"], "model.onnx")
+    data.write_bytes(b"other data")
+    assert len({alone.stamp, both.stamp, found(tmp_path)["net"].file(1, FolderConfig()).stamp}) == 3
+    file.unlink()
+    write(file / "model.onnx")
+    write(file / "weights").write_bytes(b"weights")
+    inside = found(tmp_path)["net"].file(1, FolderConfig())
+    assert (inside.beside, list(inside.path)) == (["weights"], ["net", "1", "model.onnx", "model.onnx"])
+    assert stamp_now(LocalFiles(tmp_path), inside) == inside.stamp
+    (file / "weights").write_bytes(b"other")
+    assert stamp_now(LocalFiles(tmp_path), inside) != inside.stamp
+
+
+class Deny(LocalFiles):
+    def entries(self, path: Sequence[str] = ()) -> list[Entry]:
+        if path and path[0] == "denied":
+            raise self._unreadable(path, PermissionError(13, "Permission denied"))
+        return super().entries(path)
+
+
+def test_a_model_that_cannot_be_read_is_told_and_the_others_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "denied" / "1" / "model.onnx")
+    write(tmp_path / "many" / "1" / "model.onnx")
+    for name in "abc":
+        write(tmp_path / "many" / "1" / name)
+    write(tmp_path / "net.onnx")
+    monkeypatch.setattr(files, "MOST_ENTRIES", 3)
+    models = look(Deny(tmp_path))
+    assert {name: model.problem for name, model in models.items()} == {
+        "denied": f"{tmp_path}/denied cannot be read: Permission denied.",
+        "many": f"{tmp_path}/many/1 has 4 entries; a folder may have at most 3.",
+        "net": "",
+    }
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", b"\x1b[31mred"])
+def test_a_name_that_is_no_plain_text_is_told_with_escapes(tmp_path: Path, name: bytes) -> None:
+    write(tmp_path / os.fsdecode(name) / "1" / "model.onnx")
+    write(tmp_path / os.fsdecode(name + b"2.onnx"))
+    write(tmp_path / "net" / "1" / os.fsdecode(name))
+    models = look(LocalFiles(tmp_path))
+    assert len(models) == 3
+    told = [*models, *(model.problem for model in models.values())]
+    with pytest.raises(InvalidInput) as refused:
+        models["net"].file(1, FolderConfig())
+    assert all(text.isprintable() and text.isascii() for text in filter(None, [*told, str(refused.value)]))
+    assert sum("Its name cannot be" in text for text in told) == 2
+
+
 def test_a_missing_folder_is_refused_with_the_setting(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="--model-repository"):
         open_files(str(tmp_path / "nowhere"))
-    files = open_files(str(tmp_path))
+    there = open_files(str(tmp_path))
     with pytest.raises(Unavailable, match="cannot be read"):
-        files.entries(["nowhere"])
+        there.entries(["nowhere"])
 
 
 def test_what_is_read_whole_is_bounded(tmp_path: Path) -> None:
     write(tmp_path / "config.pbtxt", b"x" * 11)
-    files = LocalFiles(tmp_path)
-    assert len(read_small(files, ["config.pbtxt"], 11)) == 11
+    there = LocalFiles(tmp_path)
+    assert len(read_small(there, ["config.pbtxt"], 11)) == 11
     with pytest.raises(TooLarge, match="has more than 10 B"):
-        read_small(files, ["config.pbtxt"], 10)
+        read_small(there, ["config.pbtxt"], 10)
 
 
 def test_a_folder_with_too_many_entries_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "MOST_MODELS", 2)
+    monkeypatch.setattr(files, "MOST_ENTRIES", 2)
     for name in "abc":
         write(tmp_path / f"{name}.onnx")
     with pytest.raises(TooLarge, match="at most 2"):

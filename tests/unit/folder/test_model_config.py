@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.unit.folder.configs import ENSEMBLE, LIBTORCH, PLAN, PYTHON, RESNET, SEQUENCE
-from trtserve.errors import InvalidInput
+from trtserve.errors import InvalidInput, TooLarge
 from trtserve.folder.model_config import FolderConfig, NotServed
 from trtserve.formats.format import Format
 from trtserve.options.engine_options import EngineOptions
@@ -44,6 +44,37 @@ def test_the_labels_of_outputs_are_the_lines_of_files() -> None:
     assert json.loads(options(labelled).labels) == {"y": ["cat", "hören"]}
     with pytest.raises(InvalidInput, match=r"labels.txt is not a text in UTF-8"):
         config.with_labels({"labels.txt": b"\xff"})
+
+
+def test_labels_that_are_more_than_an_engine_may_have_are_refused() -> None:
+    config = FolderConfig.read(RESNET, "resnet50")
+    with pytest.raises(TooLarge, match="at most 1048576 are allowed"):
+        config.with_labels({"labels.txt": b"\n" * 500_000})
+    # A file that many outputs name would become many times as long in memory.
+    outputs = "".join(f'output {{ name: "{n}" label_filename: "l" }}' for n in range(4000))
+    many = FolderConfig.read(outputs.encode(), "net")
+    with pytest.raises(TooLarge, match="have 2000000000 bytes"):
+        many.with_labels({"l": b"\n" * 500_000})
+
+
+@pytest.mark.parametrize("name", ["a\\000b", "../labels", "a/b", ".hidden", "a\\nb"])
+def test_a_file_that_no_model_can_have_is_refused(name: str) -> None:
+    for text in (f'output {{ name: "y" label_filename: "{name}" }}', f'default_model_filename: "{name}"'):
+        with pytest.raises(InvalidInput, match="must be the name of a file in the model's folder"):
+            FolderConfig.read(text.encode(), "net")
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        'output { name: "y" data_type: TYPE_UINT16 dims: [1] }',  # torch does not compute with it
+        "".join(f'output {{ name: "y{n}" data_type: TYPE_FP32 dims: [1] }}' for n in range(2000)),
+    ],
+)
+def test_tensors_that_no_option_can_have_are_refused(outputs: str) -> None:
+    config = FolderConfig.read(f'backend: "pytorch" {outputs}'.encode(), "net")
+    with pytest.raises(InvalidInput, match="The config cannot become the option tensors: Input should be"):
+        options(config, Format.TORCHSCRIPT)
 
 
 def test_a_config_without_dynamic_batching_keeps_requests_apart() -> None:

@@ -1,18 +1,24 @@
 """The server's models follow a folder, on a fake runtime."""
 
 import asyncio
+import io
 import logging
+import os
+import zipfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
+import orjson
 import pytest
 
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.fakes.values import error
+from tests.unit.plans.external_data import external, model
 from tests.unit.serving import Server, serving
 from tests.waiting import until
 from trtserve.engines import readiness
@@ -72,6 +78,7 @@ class GrowingFiles(LocalFiles):
 
     growing: frozenset[str] = frozenset()
     reads = 0
+    cut = 0  # bytes that are missing at the end of each block
 
     def entry(self, path: Any) -> Entry:
         found = super().entry(path)
@@ -79,7 +86,7 @@ class GrowingFiles(LocalFiles):
 
     def blocks(self, path: Any) -> Any:
         self.reads += path[-1] != "config.pbtxt"
-        return super().blocks(path)
+        return (block[: len(block) - self.cut] for block in super().blocks(path))
 
 
 @pytest.fixture
@@ -387,6 +394,76 @@ async def test_a_file_that_changes_while_it_is_read_is_not_served_and_tried_agai
         served.files.growing = frozenset()
         await served.poll()
         assert served.versions("net")
+
+
+async def test_a_file_of_another_size_than_it_had_is_tried_again(settings: Settings, root: Path) -> None:
+    async with following(settings, root) as served:
+        put(root, "net.onnx", onnx_plan(1))
+        served.files.cut = 1
+        await polled_twice(served)
+        assert "changed while it was read" in served.folder.table()[1]
+        assert (served.server.files(), served.versions("net")) == ([], {})
+        served.files.cut = 0
+        await served.poll()
+        assert served.versions("net")
+
+
+@pytest.mark.parametrize("place", ["net/1", "net/1/model.onnx"], ids=["beside it", "in a folder"])
+async def test_an_onnx_model_is_served_with_the_files_of_its_tensors(
+    settings: Settings, root: Path, tmp_path: Path, place: str
+) -> None:
+    files = external(tmp_path / "model") | {"not.read": b"x"}
+    for name, content in files.items():
+        put(root, f"{place}/{name}", content)
+    async with following(settings, root) as served:
+        await until(lambda: bool(served.versions("net")))
+        (plan,) = settings.store.glob("plans/*")
+        assert onnx.load_from_string(plan.read_bytes()) == model()
+        assert served.files.reads == 2
+        before = served.versions("net")
+        put(root, f"{place}/weights.bin", bytes(len(files["weights.bin"])))
+        await polled_twice(served)
+        assert served.versions("net") != before
+        put(root, f"{place}/weights.bin", b"short")
+        await polled_twice(served)
+        assert "which has 5: it is not whole" in served.folder.table()[1]
+        (root / place / "weights.bin").unlink()
+        await polled_twice(served)
+        assert "which its folder does not have beside the model" in served.folder.table()[1]
+        assert len(list(settings.store.glob("plans/*"))) == 1
+        assert list(settings.store.glob("incoming/*")) == []
+
+
+async def test_an_archive_in_the_folder_is_unpacked(settings: Settings, root: Path, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in external(tmp_path / "model").items():
+            archive.writestr(name, content)
+    put(root, "net/1/model.onnx", packed.getvalue())
+    async with following(settings, root) as served:
+        await until(lambda: bool(served.versions("net")))
+        (plan,) = settings.store.glob("plans/*")
+        assert onnx.load_from_string(plan.read_bytes()) == model()
+
+
+async def test_labels_that_cannot_be_taken_are_told_and_leave_nothing(settings: Settings, root: Path) -> None:
+    put(root, "net/1/model.onnx", onnx_plan(1))
+    put(root, "net/config.pbtxt", b'output { name: "y" label_filename: "l" }')
+    put(root, "net/l", b"\n" * 500_000)
+    async with following(settings, root) as served:
+        await until(lambda: "at most 1048576 are allowed" in served.folder.table()[-1])
+        assert (served.server.files(), served.versions("net")) == ([], {})
+
+
+async def test_names_that_are_no_text_are_listed(settings: Settings, root: Path) -> None:
+    put(root, os.fsdecode(b"caf\xe9/1/model.onnx"), onnx_plan(1))
+    put(root, "a\nb/1/model.onnx", onnx_plan(1))
+    async with following(settings, root) as served:
+        await until(lambda: len(served.folder.table()) == 3)
+        assert [row["name"] for row in orjson.loads(orjson.dumps(await served.folder.index()))] == [
+            r"a\nb",
+            r"caf\udce9",
+        ]
 
 
 async def test_what_cannot_be_loaded_is_not_tried_again_until_it_changes(

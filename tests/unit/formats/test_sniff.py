@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import struct
+import tarfile
 import tracemalloc
 import zipfile
 
@@ -18,6 +19,7 @@ from trtserve.errors import InvalidInput, Unsupported
 from trtserve.formats.format import Format, Sniffed
 from trtserve.formats.not_a_plan import HEAD_BYTES
 from trtserve.formats.sniff import decide, sniff
+from trtserve.formats.zip_head import ZIP_HEADER_BYTES
 
 BOTH = ["openvino", "tensorrt"]
 
@@ -215,6 +217,18 @@ def test_a_head_full_of_zip_headers_takes_little_memory() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 16 * HEAD_BYTES
+
+
+@pytest.mark.parametrize("packer", ["zip", "tar"])
+def test_only_the_first_names_of_an_archive_are_looked_at(packer: str) -> None:
+    # The event loop waits for each of the 100,000, or 8,000, that a first block of 4 MiB has room for.
+    empty = {
+        "zip": b"PK\x03\x04" + bytes(ZIP_HEADER_BYTES - 4),
+        "tar": tarfile.TarInfo("a").tobuf(),
+    }[packer]
+    model = {"zip": zip_of("model.onnx"), "tar": tarfile.TarInfo("model.onnx").tobuf()}[packer]
+    assert sniff(empty * 1000 + model).format is Format.ONNX
+    assert sniff(empty * (4 * 1024**2 // len(empty)) + model).format is None
 
 
 def test_a_zip_with_a_long_name_is_recognised_by_later_names() -> None:

@@ -1,9 +1,14 @@
 """Archives of an ONNX model and its data: what becomes one file, and what is refused."""
 
+import asyncio
+import gzip
 import io
 import os
 import stat
+import subprocess
 import tarfile
+import threading
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
+from tests.unit.plans.external_data import external, model
 from trtserve.errors import InvalidInput, TooLarge
+from trtserve.formats import varint
 from trtserve.formats.format import Format
 from trtserve.formats.sniff import sniff
 from trtserve.plans.onnx_archives import joined_archive
@@ -21,47 +27,7 @@ from trtserve.store.staging import PlanWriter, StagedPlan
 
 pytestmark = pytest.mark.anyio
 
-W = np.arange(16, dtype=np.float32).reshape(4, 4)
-B = np.ones(4, np.float32)
 LIMIT = 1_000_000
-
-
-def model() -> onnx.ModelProto:
-    """y = x w + b or x w - b; the subtrahend is in a branch, and one constant in an attribute."""
-
-    def branch(op: str) -> onnx.GraphProto:
-        b = helper.make_node("Constant", [], ["b"], value=numpy_helper.from_array(B, "b"))
-        node = helper.make_node(op, ["xw", "b"], ["z"])
-        return helper.make_graph(
-            [b, node], op, [], [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 4])]
-        )
-
-    nodes = [
-        helper.make_node("MatMul", ["x", "w"], ["xw"]),
-        helper.make_node("If", ["c"], ["y"], then_branch=branch("Add"), else_branch=branch("Sub")),
-    ]
-    inputs = [
-        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4]),
-        helper.make_tensor_value_info("c", TensorProto.BOOL, []),
-    ]
-    y = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])]
-    graph = helper.make_graph(nodes, "g", inputs, y, [numpy_helper.from_array(W, "w")])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
-def external(folder: Path, *, one_file: bool = True, name: str = "model.onnx") -> dict[str, bytes]:
-    """The files of the model with its data beside it, by their names."""
-    folder.mkdir(exist_ok=True)
-    onnx.save_model(
-        model(),
-        str(folder / name),
-        save_as_external_data=True,
-        all_tensors_to_one_file=one_file,
-        location="weights.bin" if one_file else None,
-        size_threshold=0,
-        convert_attribute=True,
-    )
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
 def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -223,6 +189,121 @@ async def test_no_damage_does_more_than_a_refusal(tmp_path: Path, packer: str) -
             continue
         for left in (tmp_path / "incoming").iterdir():
             left.unlink()
+
+
+def sized(name: str, size: int, content: bytes = b"") -> bytes:
+    """A file in a tar that says that it has `size` bytes, which may be less than none."""
+    header = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress], ids=["tar", "tar.gz"])
+@pytest.mark.parametrize("size", [-1, -2, -tarfile.BLOCKSIZE, -(2**40)])
+async def test_a_file_with_less_than_no_bytes_is_refused(
+    tmp_path: Path, packed: Callable[[bytes], bytes], size: int
+) -> None:
+    archive = sized("a", size) + tarred({"model.onnx": model().SerializeToString()})
+    assert sniff(packed(archive)).format is None  # it ends
+    whole = tarred({"model.onnx": model().SerializeToString()}).rstrip(b"\0")
+    behind = whole + bytes(-len(whole) % tarfile.BLOCKSIZE) + sized("weights.bin", size, bytes(LIMIT))
+    assert sniff(packed(behind)).archived
+    with pytest.raises(InvalidInput, match="less than no bytes"):
+        await join(tmp_path, packed(behind))
+
+
+@pytest.mark.parametrize("format", ["gnu", "posix"])
+async def test_a_sparse_file_is_refused(tmp_path: Path, format: str) -> None:
+    files = external(tmp_path / "model")
+    for name, content in files.items():
+        (tmp_path / "model" / name).write_bytes(content)
+    with (tmp_path / "model" / "weights.bin").open("r+b") as weights:
+        weights.truncate(LIMIT)  # its end is a hole
+    tar = ["tar", "--sparse", f"--format={format}", "-C", str(tmp_path / "model"), "-cf", "-", *files]
+    packed = await asyncio.to_thread(subprocess.run, tar, check=True, capture_output=True, timeout=60)
+    archive = packed.stdout
+    assert len(archive) < LIMIT
+    with pytest.raises(InvalidInput, match="is sparse, which keeps only a part of its bytes"):
+        await join(tmp_path, archive)
+
+
+async def test_a_pax_header_of_many_records_is_read_once(tmp_path: Path) -> None:
+    # As many as the names of an archive may have bytes; to read all behind each would take an hour.
+    records = b"6 a=b\n" * (4 * 1024**2 // 6)
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, len(records)
+    archive = info.tobuf() + records + bytes(-len(records) % tarfile.BLOCKSIZE)
+    content = model().SerializeToString()
+    assert await join(tmp_path, archive + tarred({"model.onnx": content})) == content
+
+
+@pytest.mark.parametrize("records", [b"1 a=b\n", b"0 a=b\n", b"x", b"99999 a=b\n", b"9" * 5000 + b" a=b\n"])
+async def test_a_pax_header_that_is_damaged_is_refused(tmp_path: Path, records: bytes) -> None:
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, len(records)
+    archive = info.tobuf() + records + bytes(-len(records) % tarfile.BLOCKSIZE)
+    with pytest.raises(InvalidInput, match="a header has no records"):
+        await join(tmp_path, archive + tarred({"model.onnx": b"x"}))
+
+
+async def test_a_model_that_uses_the_same_bytes_often_is_refused(tmp_path: Path) -> None:
+    files = external(tmp_path / "model") | {"weights.bin": bytes(LIMIT // 4)}
+    named = onnx.load_from_string(files["model.onnx"])
+    tensor = named.graph.initializer[0]
+    del tensor.external_data[1:]  # all of the file
+    named.graph.initializer.extend([tensor] * 8)
+    with pytest.raises(
+        TooLarge, match="The model and its data are over this server's limit of 1000000 bytes"
+    ):
+        await join(tmp_path, zipped(files | {"model.onnx": named.SerializeToString()}))
+
+
+async def test_a_model_of_many_small_fields_takes_little_memory(tmp_path: Path) -> None:
+    # Two bytes for each of them: a dimension of a tensor, which ONNX's own writer packs.
+    many = b"\x08\x01" * 1_000_000
+    place = b"\x6a\x17\x0a\x08location\x12\x0bweights.bin" + b"\x70\x01"
+    tensor = many + place
+    graph = b"\x2a" + varint.write(len(tensor)) + tensor
+    content = b"\x08\x08" + b"\x3a" + varint.write(len(graph)) + graph
+    tracemalloc.start()
+    try:
+        joined = await join(tmp_path, zipped({"model.onnx": content, "weights.bin": b"abcd"}), 10 * LIMIT)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert joined.endswith(many + b"\x4a\x04abcd")
+    assert peak < 10 * len(content)
+
+
+async def test_a_model_of_too_many_fields_is_refused(tmp_path: Path) -> None:
+    fields = b"\x08\x01" * 3_000_000
+    graph = b"\x2a" + varint.write(len(fields)) + fields
+    content = b"\x08\x08" + b"\x3a" + varint.write(len(graph)) + graph
+    with pytest.raises(TooLarge, match="has more than 2097152 fields"):
+        await join(tmp_path, zipped({"model.onnx": content}), 100 * LIMIT)
+
+
+async def test_who_leaves_while_an_archive_is_joined_leaves_nothing_behind(tmp_path: Path) -> None:
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    path = incoming / "upload.part"
+    path.write_bytes(zipped(external(tmp_path / "model")))
+    began, goes_on = threading.Event(), threading.Event()
+
+    def slow_writer() -> PlanWriter:
+        began.set()
+        assert goes_on.wait(60)
+        return PlanWriter(incoming)
+
+    joining = asyncio.ensure_future(joined_archive(StagedPlan(path, "", 0), slow_writer, LIMIT))
+    await asyncio.to_thread(began.wait, 60)
+    joining.cancel()
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await joining
+    assert not list(incoming.iterdir())
 
 
 def test_an_archive_without_a_model_is_told_what_it_is() -> None:

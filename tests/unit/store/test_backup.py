@@ -223,16 +223,21 @@ def test_a_backup_that_fails_leaves_nothing_behind(
 
 
 class Broken(io.BufferedReader):
+    """A file that breaks off behind its first piece."""
+
     def read(self, size: int | None = -1, /) -> bytes:
-        raise OSError(5, "Input/output error")
+        if self.tell():
+            raise OSError(5, "Input/output error")
+        return super().read(3)
 
 
 @pytest.mark.parametrize("fails", ["open", "read"])
-def test_a_plan_that_cannot_be_read_is_not_told_as_a_failure_to_write(
+def test_a_plan_that_cannot_be_read_is_named_and_the_rest_is_copied(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     store = Store(root)
-    plan = store.plan_path(add(store, 1))
+    broken, whole = add(store, 1), add(store, 2)
+    plan = store.plan_path(broken)
     store.close()
     opened = Path.open
 
@@ -246,8 +251,9 @@ def test_a_plan_that_cannot_be_read_is_not_told_as_a_failure_to_write(
     monkeypatch.setattr(Path, "open", failing)
     result = run("backup", root, tmp_path / "copy")
     assert result.exit_code == 1
-    assert f"Error: {plan} cannot be read, so there is no backup: Input/output error.\n" in result.output
-    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert f"wrong: Engine {broken.id}: {plan} cannot be read: Input/output error.\n" in result.output
+    assert [path.name for path in (tmp_path / "copy" / "plans").iterdir()] == [f"{whole.digest}.plan"]
+    assert f"has 2 engines, {whole.plan_bytes / 1e6:.1f} MB." in result.output
 
 
 def test_a_damaged_copy_of_the_metadata_is_no_source_of_a_backup(root: Path, tmp_path: Path) -> None:

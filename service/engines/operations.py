@@ -1,0 +1,54 @@
+"""The registry's operations that have not ended: each runs to its end, even if its caller leaves."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from trtserve.errors import Unavailable
+
+T = TypeVar("T")
+
+MOST_ASKED = 4096
+"""Operations that clients have asked for. Each waits for the lock of its engine, whether its client does or
+not, so that without a bound they would add up while an engine is built, or drains."""
+RETRY_AFTER_S = 10.0
+
+
+class Operations:
+    """Belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._asked = 0
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def run(self, operation: Coroutine[Any, Any, T]) -> T:
+        """Run what a client asks for. Raises Unavailable if as many run as may, and what it raises."""
+        if self._asked >= MOST_ASKED:
+            operation.close()
+            raise Unavailable(
+                f"{self._asked} changes of engines are under way or wait, the most that may: try again "
+                "later.",
+                retry_after=RETRY_AFTER_S,
+            )
+        self._asked += 1
+        task = self.begin(operation)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, _: asyncio.Task[Any]) -> None:
+        self._asked -= 1
+
+    def begin(self, operation: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(operation)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def settled(self, within_s: float) -> None:
+        """Wait until none is in progress, for at most `within_s` seconds."""
+        deadline = asyncio.get_running_loop().time() + within_s
+        while self._tasks and (left_s := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left_s)
