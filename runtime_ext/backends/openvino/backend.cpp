@@ -81,12 +81,6 @@ BackendOptions read_options(const BackendConfig& config) {
 
 int cores() { return static_cast<int>(std::max(1U, std::thread::hardware_concurrency())); }
 
-void check_device(const LoadOptions& options) {
-  if (options.device != "auto" && options.device != "cpu" && options.device != "all") {
-    fail(Kind::Unsupported, "device is '", options.device, "'; the openvino backend runs on cpu");
-  }
-}
-
 /// Puts all guards into the model. Returns true if it now has a hidden input for an execution's place in the marks.
 bool guarded(const std::shared_ptr<ov::Model>& model, size_t most_bytes, const std::shared_ptr<Marks>& marks) {
   Places places(model);
@@ -163,8 +157,14 @@ class OpenVinoBackend final : public Backend {
 
   std::string version() const override { return ov::get_openvino_version().buildNumber; }
 
+  std::vector<std::string> devices(const std::string& option) override {
+    if (option != "auto" && option != "cpu" && option != "all") {
+      fail(Kind::Unsupported, "device is '", option, "'; the openvino backend runs on cpu");
+    }
+    return {"cpu"};
+  }
+
   std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) override {
-    check_device(options);
     const int threads = options.threads > 0 ? options.threads : cores();
     // Two, so that one computes while the other's answer is collected.
     const int instances = options.instances > 0 ? options.instances : std::min(2, threads);

@@ -150,6 +150,7 @@ class ToyEngine final : public BackendEngine {
 class ToyBackend final : public Backend {
  public:
   std::string version() const override { return "1"; }
+  std::vector<std::string> devices(const std::string&) override { return {"cpu"}; }
   std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) override {
     auto plan = read_toy_plan(plan_path);
     if (!plan.load_gate.empty()) pass_gate(plan.load_gate);
