@@ -24,9 +24,9 @@ Runtime::~Runtime() {
 }
 
 std::shared_ptr<Engine> Runtime::load(EngineId place, const std::string& plan_path, const std::string& backend,
-                                      LoadOptions options) {
+                                      const LoadOptions& options) {
   // Without the lock: a load may never end, and close() does not wait for it.
-  auto engine = manager_.load(place, plan_path, backend, std::move(options));
+  auto engine = manager_.load(place, plan_path, backend, options);
   std::shared_lock lock(lifecycle_mutex_);
   try {
     if (closed_) fail(Kind::Unavailable, "the runtime is closed");

@@ -29,7 +29,7 @@ class Runtime {
 
   /// Loads an engine and serves it, in this place (see kBeside); on an Error, nothing of it remains.
   std::shared_ptr<Engine> load(EngineId place, const std::string& plan_path, const std::string& backend,
-                               LoadOptions options);
+                               const LoadOptions& options);
 
   /// See core/warm_up.h; no execution begins after `most`.
   size_t warm_up(EngineId place, const std::vector<std::vector<WarmUpInput>>& executions, Nanoseconds most);

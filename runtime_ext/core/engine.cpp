@@ -65,8 +65,8 @@ Replicas load_replicas(Backend& backend, const std::string& plan_path, const Loa
 }  // namespace
 
 // Not an initializer of a member: the turn of its measurement ends with the load.
-Engine::Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> backend, const std::string& plan_path,
-               LoadOptions options)
+Engine::Engine(EngineId id, std::string backend_name, const std::shared_ptr<Backend>& backend,
+               const std::string& plan_path, const LoadOptions& options)
     : Engine(id, std::move(backend_name), backend, plan_path, options,
              HeapGrowth(is_on_cpu(backend->devices(options.device)))) {}
 

@@ -32,8 +32,8 @@ class Engine {
  public:
   /// Deserializes the plan with `backend`, registered as `backend_name`, on each device that the options name and that
   /// is alive; on all of them at the same time. Engines on the CPU are loaded one at a time: see HeapGrowth.
-  Engine(EngineId id, std::string backend_name, std::shared_ptr<Backend> backend, const std::string& plan_path,
-         LoadOptions options);
+  Engine(EngineId id, std::string backend_name, const std::shared_ptr<Backend>& backend, const std::string& plan_path,
+         const LoadOptions& options);
 
   EngineId id() const { return id_; }
   const std::string& name() const { return options_.name; }

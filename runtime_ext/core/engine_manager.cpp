@@ -104,7 +104,7 @@ Plugin& EngineManager::plugin(const std::string& backend) const {
 }
 
 std::shared_ptr<Engine> EngineManager::load(EngineId place, const std::string& plan_path, const std::string& backend,
-                                            LoadOptions options) {
+                                            const LoadOptions& options) {
   const EngineId id = id_of_place(place);
   {
     std::unique_lock lock(mutex_);
@@ -117,7 +117,7 @@ std::shared_ptr<Engine> EngineManager::load(EngineId place, const std::string& p
   try {
     // Checked first: a library that runs out of threads may end the process.
     if (const auto shortage = shortage_for(label, bytes)) throw Error(*shortage);
-    engine = std::make_shared<Engine>(id, backend, plugin(backend).backend(), plan_path, std::move(options));
+    engine = std::make_shared<Engine>(id, backend, plugin(backend).backend(), plan_path, options);
   } catch (...) {
     {
       std::unique_lock lock(mutex_);

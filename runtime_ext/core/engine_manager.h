@@ -48,7 +48,7 @@ class EngineManager {
   /// Conflict if there is an engine in this place, or one is being loaded; Unavailable with a
   /// `retry_after` if memory, threads or descriptors are short, however the backend reports it.
   std::shared_ptr<Engine> load(EngineId place, const std::string& plan_path, const std::string& backend,
-                               LoadOptions options);
+                               const LoadOptions& options);
 
   /// From now on, no engine that is loaded may use this one: the first step of an unload. Conflict if one does already,
   /// and NotFound for an unknown ID, or one that is retired already.
