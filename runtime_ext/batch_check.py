@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from runtime_ext import string_arrays
 from runtime_ext._C import DATATYPES, EngineInfo, Output, Runtime, ShapeRange, TensorSpec
 from runtime_ext.numpy_types import STORED
 
@@ -119,9 +120,6 @@ class _Check:
 
     def check(self) -> None:
         """Raise Unsafe for the first thing that is wrong."""
-        for spec in (*self._info.inputs, *self._info.outputs):
-            if spec.datatype not in DATATYPES:
-                raise Unsafe(f"'{spec.name}' is strings, which the check does not make up")
         candidates = [shapes for dim in OPEN_DIMS for shapes in _possible(self._info, self._in_dims, dim)]
         if not candidates:
             raise Unsafe("its profiles take no batch of two requests")
@@ -156,7 +154,7 @@ class _Check:
         self, shapes: Shapes, requests: tuple[list[Array], list[Array]], single: list[list[Array]]
     ) -> None:
         """Run the requests again, alone and joined."""
-        request_bytes = sum(array.nbytes for array in (*requests[0], *single[0]))
+        request_bytes = sum(string_arrays.size(array) for array in (*requests[0], *single[0]))
         if 2 * request_bytes > MOST_BYTES:
             raise Unsafe(
                 f"two requests have {2 * request_bytes / 1e6:.0f} MB, which is too much for the check"
@@ -277,6 +275,10 @@ def _one_shape(profile: ShapeRange | _Range, open_dim: int) -> list[int]:
 
 def _values(numbers: random.Random, spec: TensorSpec, dims: list[int], attempt: int) -> Array:
     """Random values that most models take: other ones with each attempt."""
+    if spec.datatype == "BYTES":
+        if math.prod(dims) > string_arrays.MOST:
+            raise Unsafe(f"input '{spec.name}' of shape {dims} has too many strings for the check")
+        return string_arrays.made_up(numbers, dims, attempt)
     is_bf16 = spec.datatype == "BF16"  # its values are floats here, and narrowed for the engine
     dtype = np.dtype(np.float32) if is_bf16 else STORED[spec.datatype]
     count = math.prod(dims)
@@ -298,13 +300,17 @@ def _uniform(numbers: random.Random, count: int) -> Array:
     return np.frombuffer(numbers.randbytes(4 * count), np.uint32).astype(np.float32) / np.float32(2**32)
 
 
-def _as_bytes(array: Array, datatype: str) -> Array:
+def _as_bytes(array: Array, datatype: str) -> Array | bytes:
     """The data of an input, as the seam takes it."""
+    if datatype == "BYTES":
+        return string_arrays.packed(array)
     return np.ascontiguousarray(_narrowed(array) if datatype == "BF16" else array)
 
 
 def _as_array(output: Output) -> Array:
     """An output; floats of less than 32 bits as floats of 32, to compute with."""
+    if output.datatype == "BYTES":
+        return string_arrays.unpacked(memoryview(output), output.shape)
     array: Array = np.frombuffer(memoryview(output), STORED[output.datatype]).reshape(output.shape)
     if output.datatype == "FP16":
         return array.astype(np.float32)

@@ -71,7 +71,7 @@ class Contents(Unread):
         if fault is not None:
             raise _refusal(name, "BYTES", fault[0] == "other field", NAMES[BYTES_CONTENTS], fault[1])
         check_elements(name, shape, count)
-        return data[:written].data
+        return data.data[:written]
 
     def _whole(self) -> bytes | memoryview:
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)

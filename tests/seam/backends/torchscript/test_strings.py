@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import runtime_ext
+from runtime_ext.batch_check import why_not_joined
 from tests.seam.backends.torchscript.modules import Tensors, write_code
 from tests.seam.conftest import Gates, Harness
 from tests.submitting import submit
@@ -220,3 +221,50 @@ def test_a_module_may_write_to_its_bytes(harness: Harness) -> None:
     (completion,) = harness.wait(ask(harness, engine, data, [1]))
     assert bytes(completion.outputs[0]) == packed(b"AAA")
     assert data == packed(b"abc")
+
+
+NUMBER: Tensors = {"n": ("INT64", [-1])}
+AUTO: dict[str, tuple[str, Tensors, str]] = {
+    "upper case": (UPPER, LABELS, ""),
+    "reversed bytes": (REVERSED, LABELS, ""),
+    "lengths": (LENGTHS, NUMBER, ""),
+    "whole numbers": (
+        "def forward(self, x: List[str]) -> Tensor:\n    return torch.tensor([int(t) for t in x])\n",
+        NUMBER,
+        "",
+    ),
+    "the longest": (
+        "def forward(self, x: List[str]) -> Tensor:\n"
+        "    n = max([len(t) for t in x])\n"
+        "    return torch.tensor([n - len(t) + len(t) * n for t in x])\n",
+        NUMBER,
+        "depends on those that it is joined with",
+    ),
+    "the first": (
+        "def forward(self, x: List[str]) -> List[str]:\n    return [x[0] + t for t in x]\n",
+        LABELS,
+        "depends on those that it is joined with",
+    ),
+    "the same for all": (
+        "def forward(self, x: List[str]) -> List[str]:\n    return ['a' for t in x]\n",
+        LABELS,
+        "the same for different random inputs",
+    ),
+    "JPEG": (
+        "def forward(self, x: List[Tensor]) -> Tensor:\n"
+        "    return torch.tensor([torch.ops.trt.decode_jpeg(t).size(1) for t in x])\n",
+        NUMBER,
+        "could not be run with random inputs",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", AUTO)
+def test_the_check_of_batches_makes_up_strings(harness: Harness, case: str) -> None:
+    code, outputs, why = AUTO[case]
+    engine = loaded(harness, code, outputs=outputs, max_batch_size=runtime_ext.AUTO_BATCH_SIZE)
+    info = harness.runtime.engine(engine)
+    assert info.max_batch_size == 64
+    found = why_not_joined(harness.runtime, info, {}, coarse=False)
+    assert why in found
+    assert bool(found) == bool(why), found
