@@ -1,4 +1,5 @@
-# CI runs the same commands as people do: .ci/run calls `make lint`, `make test`, `make ray-test` and `make demo`.
+# CI runs the same commands as people do: .ci/run calls `make style`, `make test`, `make tidy`, `make ray-test` and
+# `make demo`.
 #
 # You need python3 (3.11 or newer, with venv and headers), g++ and make. The build installs everything else,
 # including cmake and ninja, into .venv in this folder.
@@ -41,7 +42,7 @@ CUDA_CRT := $(wildcard $(VENV)/lib/python3*/site-packages/nvidia/cu*/include/crt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help check build install demo run test image image-test ray-test test-gpu verify-gpu generated console screenshots dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint format clean
+.PHONY: help check build install demo run test image image-test ray-test test-gpu verify-gpu generated console screenshots dashboard test-prometheus test-asan test-tsan onnx-suite hostile fuzz soak chaos power bench bench-steps bench-gpu lint style tidy format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -136,7 +137,10 @@ fuzz: build $(IMPORT) ## fuzz the codec for ten minutes, then the readers of hea
 	@for target in codec heads alike; do \
 	  PYTHONPATH=$(dir $(IMPORT)) $(BIN)/python -m tests.fuzz $$target -max_total_time=$(SECONDS) $(ARGS) || exit 1; done
 
-lint: build $(IMPORT) ## check style, types and C++; changes nothing
+lint: style ## check style, types and C++; changes nothing
+	@$(MAKE) --no-print-directory -j "$$(nproc)" tidy
+
+style: build $(IMPORT) ## the part of lint that takes a minute: ruff, mypy, clang-format
 	@echo "== ruff"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -144,8 +148,8 @@ lint: build $(IMPORT) ## check style, types and C++; changes nothing
 	@$(BIN)/mypy
 	@echo "== clang-format"
 	@$(BIN)/clang-format --dry-run --Werror $(CPP) $(BENCH_CPP)
-	@echo "== clang-tidy (minutes the first time, then only what changed)"
-	@$(MAKE) --no-print-directory -j "$$(nproc)" $(TIDY)
+
+tidy: $(TIDY) ## the other part, clang-tidy: minutes the first time, then only what changed
 
 format: build ## format Python and C++ in place
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -164,9 +168,10 @@ build/tools/.fetched: tests/tools.txt tests/fetch_tools.py | build
 $(IMPORT):
 	@mkdir -p $(@D) && ln -s ../../service $@
 
-build/tidy/%: %.cpp $(filter %.h,$(CPP)) .clang-tidy
-	@echo "   $<"
-	@said=$$($(BIN)/clang-tidy --quiet -p build/cp*/ $< 2>&1) || { echo "$$said" >&2; exit 1; }
+# With low priority: CI runs the tests meanwhile.
+build/tidy/%: %.cpp $(filter %.h,$(CPP)) .clang-tidy | build
+	@echo "   clang-tidy $<"
+	@said=$$(nice -n 19 $(BIN)/clang-tidy --quiet -p build/cp*/ $< 2>&1) || { echo "$$said" >&2; exit 1; }
 	@mkdir -p $(@D) && touch $@
 
 check:
