@@ -6,9 +6,9 @@ import click
 import orjson
 
 from trtserve.cli.console import json_option, server_option, talking_to
-from trtserve.cli.tensor_files import WRITTEN, read_inputs, write_outputs
+from trtserve.cli.tensor_files import WRITTEN, InferBody, read_inputs, write_outputs
 from trtserve.client.random_inputs import random_inputs
-from trtserve.client.tensors import MEDIA_TYPE, encode
+from trtserve.client.tensors import MEDIA_TYPE
 
 
 @click.command()
@@ -16,7 +16,7 @@ from trtserve.client.tensors import MEDIA_TYPE, encode
 @click.option(
     "--input",
     "inputs",
-    metavar="X=FILE.npy|FILE.npz|FILE.json|FILE.safetensors",
+    metavar="X=FILE|FILE.npz|FILE.json|FILE.safetensors",
     multiple=True,
     help="An input tensor by its name (give one for each), or one file with all of them.",
 )
@@ -33,7 +33,8 @@ def infer(
 ) -> None:
     """Run an engine once.
 
-    A .npy holds one tensor. A .json is the body of a request, or an object of lists by the inputs' names.
+    A .npy holds one tensor; any other file after X= is the one string that an input of strings takes, such as
+    a JPEG. A .json is the body of a request, or an object of lists by the inputs' names.
     """
     if bool(inputs) == random:
         raise click.UsageError("Give --input for each input, or --random.")
@@ -41,11 +42,13 @@ def infer(
         raise click.UsageError(f"--output {output} has none of the endings {', '.join(WRITTEN)}.")
     with talking_to(server) as client:
         if random:
-            body, content_type = encode(random_inputs(client.engine(ref)["inputs"])), MEDIA_TYPE
+            body = InferBody.of(random_inputs(client.engine(ref)["inputs"]))
         else:
-            body, content_type = read_inputs(inputs, lambda: client.engine(ref)["inputs"])
+            body = read_inputs(inputs, lambda: client.engine(ref)["inputs"])
         accept = MEDIA_TYPE if output and output.suffix != ".json" else "application/json"
-        answer = client.infer_body(ref, body, content_type=content_type, accept=accept)
+        answer = client.infer_body(
+            ref, body.content, content_type=body.media_type, accept=accept, headers=body.headers
+        )
         if output:
             written = write_outputs(output, answer)
             click.echo(f"Wrote {output} ({written} bytes).", err=as_json)

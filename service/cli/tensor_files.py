@@ -1,13 +1,15 @@
 """Files of tensors that commands read and write: .npy, .npz, .json, .safetensors."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 from zipfile import BadZipFile
 
 import click
 import orjson
 
+from trtserve.client import strings
 from trtserve.client.tensors import MEDIA_TYPE, decode, encode
 
 WRITTEN = (".npy", ".npz", ".json", ".safetensors")
@@ -15,8 +17,24 @@ Specs = Callable[[], Sequence[dict[str, Any]]]
 Content = TypeVar("Content")
 
 
-def read_inputs(given: Sequence[str], specs: Specs) -> tuple[bytes, str]:
-    """Body and media type of a request for what --input names; `specs` asks the engine for its inputs.
+class InferBody(NamedTuple):
+    """The body of a request, and what its headers say of it."""
+
+    content: bytes
+    media_type: str
+    headers: Mapping[str, str] = {}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Any]) -> Self:
+        """Raises InvalidInput."""
+        if not any(strings.are_strings(tensor) for tensor in tensors.values()):
+            return cls(encode(tensors), MEDIA_TYPE)
+        body, headers = strings.encode(tensors, answer=False)
+        return cls(body, headers.pop("Content-Type"), headers)
+
+
+def read_inputs(given: Sequence[str], specs: Specs) -> InferBody:
+    """A request for what --input names; `specs` asks the engine for its inputs.
 
     Raises click.UsageError.
     """
@@ -25,24 +43,50 @@ def read_inputs(given: Sequence[str], specs: Specs) -> tuple[bytes, str]:
     if len(given) == 1 and "=" not in given[0]:
         file = given[0]
         if file.endswith(".safetensors"):
-            return _read(file, lambda path: path.read_bytes()), MEDIA_TYPE
+            return InferBody(_read(file, lambda path: path.read_bytes()), MEDIA_TYPE)
         if file.endswith(".npz"):
-            return encode(_read(file, lambda path: dict(np.load(path, allow_pickle=False)))), MEDIA_TYPE
+            return InferBody.of(_read(file, lambda path: dict(np.load(path, allow_pickle=False))))
         if file.endswith(".json"):
             return _of_json(file, specs)
     tensors = {}
     for one in given:
         name, equals, file = one.partition("=")
-        if not equals or not name or not file.endswith(".npy"):
+        if not equals or not name:
             raise click.UsageError(
-                f"--input {one!r} is neither NAME=FILE.npy nor, alone, a .npz, .json or .safetensors file "
-                "with all inputs."
+                f"--input {one!r} is neither NAME=FILE nor, alone, a .npz, .json or .safetensors file with "
+                "all inputs."
             )
-        tensors[name] = _read(file, lambda path: np.load(path, allow_pickle=False))
-    return encode(tensors), MEDIA_TYPE
+        if file.endswith(".npy"):
+            tensors[name] = _read(file, lambda path: np.load(path, allow_pickle=False))
+        else:
+            content = _read(file, lambda path: path.read_bytes())
+            tensors[name] = _one_string(one, name, content, specs())
+    return InferBody.of(tensors)
 
 
-def _of_json(file: str, specs: Specs) -> tuple[bytes, str]:
+def _one_string(given: str, name: str, content: bytes, specs: Sequence[dict[str, Any]]) -> Any:
+    """A file as the one string that an input takes."""
+    import numpy as np
+
+    spec = next((spec for spec in specs if spec["name"] == name), None)
+    if spec is None or spec["datatype"] != "BYTES":
+        has = f"{name!r} is {spec['datatype']}" if spec else f"the engine has no input {name!r}"
+        raise click.UsageError(
+            f"--input {given!r} is no .npy; another file is the string of an input of strings (BYTES), and "
+            f"{has}."
+        )
+    dims = [1] if spec["shape"] is None else spec["shape"]
+    shape = [max(dim, 1) for dim in dims]  # one that may vary is 1
+    if math.prod(shape) != 1:
+        raise click.UsageError(
+            f"--input {given!r} is one string, and {name!r} takes {shape} of them: give a .json or .npy."
+        )
+    found = np.empty(shape, object)
+    found.fill(content)
+    return found
+
+
+def _of_json(file: str, specs: Specs) -> InferBody:
     import numpy as np
 
     from trtserve.client.random_inputs import numpy_type
@@ -51,13 +95,13 @@ def _of_json(file: str, specs: Specs) -> tuple[bytes, str]:
     if not isinstance(document, dict):
         raise click.UsageError(f"{file} is not a JSON object.")
     if isinstance(document.get("inputs"), list) and all(isinstance(x, dict) for x in document["inputs"]):
-        return orjson.dumps(document), "application/json"
+        return InferBody(orjson.dumps(document), "application/json")
     types = {spec["name"]: numpy_type(spec) for spec in specs()}
     try:
         arrays = {name: np.asarray(values, types.get(name)) for name, values in document.items()}
     except (ValueError, TypeError, OverflowError) as failure:
         raise click.UsageError(f"{file} holds lists that are not tensors: {failure}.") from failure
-    return encode(arrays), MEDIA_TYPE
+    return InferBody.of(arrays)
 
 
 def write_outputs(file: Path, answer: bytes) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from trtserve.errors import InvalidInput, Unavailable
 
 Spec = dict[str, Any]  # of a tensor: name, datatype, shape
+LETTERS = 8  # of a string
 
 
 def read_shape(text: str) -> tuple[str, list[int]]:
@@ -20,15 +21,13 @@ def read_shape(text: str) -> tuple[str, list[int]]:
 
 
 def numpy_type(spec: Spec) -> np.dtype[Any]:
-    """Raises InvalidInput for a datatype that numpy does not have."""
+    """Objects for strings. Raises InvalidInput for a datatype that numpy does not have."""
     name = str(spec["datatype"])
     family = {"FP": "float", "INT": "int", "UINT": "uint"}.get(name.rstrip("0123456789"))
     if name == "BOOL":
         return np.dtype(bool)
     if name == "BYTES":
-        raise InvalidInput(
-            f"Input {spec['name']!r} is strings, BYTES: give a .json file that is the body of a request."
-        )
+        return np.dtype(object)
     if family is None:
         raise InvalidInput(
             f"Input {spec['name']!r} is {name}, which numpy does not have; give a .safetensors file."
@@ -54,7 +53,7 @@ def random_inputs(
     batch_dims: Mapping[str, int] | None = None,
     shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Any]:
-    """Floats from 0 to 1, and integers that are 0 or 1, which are indices of any table.
+    """Floats from 0 to 1, integers that are 0 or 1, which are indices of any table, and strings of 8 letters.
 
     A dimension that may vary is 1, or what the first profile says: its least batch, and otherwise its best.
     `batch_dims` are the engine's; `shapes` are whole ones, by input. Raises InvalidInput.
@@ -71,9 +70,16 @@ def random_inputs(
     for spec in specs:
         name, dtype = str(spec["name"]), numpy_type(spec)
         shape = list(given[name]) if name in given else _shape(spec, (batch_dims or {}).get(name, 0))
-        values = generator.random(shape) if dtype.kind == "f" else generator.integers(0, 2, shape)
-        inputs[name] = np.asarray(values).astype(dtype)
+        inputs[name] = _values(generator, dtype, shape)
     return inputs
+
+
+def _values(generator: np.random.Generator, dtype: np.dtype[Any], shape: list[int]) -> np.ndarray[Any, Any]:
+    if dtype.kind == "O":
+        letters = generator.integers(ord("a"), ord("z") + 1, (*shape, LETTERS), np.uint8)
+        return np.ascontiguousarray(letters).view(f"S{LETTERS}").reshape(shape).astype(dtype)
+    values = generator.random(shape) if dtype.kind == "f" else generator.integers(0, 2, shape)
+    return np.asarray(values).astype(dtype)
 
 
 def _shape(spec: Spec, batch_dim: int) -> list[int]:

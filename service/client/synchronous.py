@@ -189,9 +189,24 @@ class Client:
         """The request that `infer` would send, for who sends it otherwise."""
         return connection.built(self._http, operations.infer(ref, tensors, None))
 
-    def infer_body(self, ref: str | int, body: bytes, *, content_type: str, accept: str) -> bytes:
-        """Run an engine once on a body of your own; the answer in the form that `accept` asks for."""
-        return self._run(operations.infer_body(ref, body, content_type, accept))
+    def infer_body(
+        self,
+        ref: str | int,
+        body: bytes,
+        *,
+        content_type: str,
+        accept: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """Run an engine once on a body of your own; the answer in the form that `accept` asks for.
+
+        `headers` are further ones, such as Inference-Header-Content-Length.
+        """
+        return self._run(
+            operations.infer_body(
+                ref, body, {"Content-Type": content_type, "Accept": accept} | dict(headers or {})
+            )
+        )
 
     # -- the server
 

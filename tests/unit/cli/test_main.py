@@ -1,7 +1,10 @@
 """The command line, against a server on a real socket with a fake runtime behind it."""
 
 import json
+import math
+import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -10,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.fakes.plans import onnx_plan, tensorrt_plan
+from tests.fakes.runtime import FakeRuntime, Input, Output, TensorSpec
 from tests.unit.cli.running import trtserve
 from trtserve.cli.serve import serve
 from trtserve.settings import Settings
@@ -215,6 +219,80 @@ def test_an_engine_is_run_on_random_inputs(url: str, plan: Path) -> None:
     result = trtserve("infer", "lenet", "--random", "--server", url)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("y  FP32 [1, 4]  0.")
+
+
+def takes_strings(runtime: FakeRuntime, shape: list[int]) -> list[bytes]:
+    """Let engines answer with the strings that they get, which are in the list then as they came."""
+    came: list[bytes] = []
+
+    def compute(inputs: Sequence[Input]) -> list[Output]:
+        (_, _, dims, data), *_ = inputs
+        came.append(bytes(data))
+        return [Output.of("y", "BYTES", dims, b"\2\0\0\0ok" * math.prod(dims))]
+
+    runtime.inputs, runtime.outputs = [TensorSpec("x", "BYTES", shape)], [TensorSpec("y", "BYTES", shape)]
+    runtime.compute = compute
+    return came
+
+
+JPEG = b"\xff\xd8\xff\xe0 a photo"
+
+
+@pytest.mark.parametrize("shape", [[-1], [1], [-1, 1], []])
+def test_a_file_is_the_one_string_of_an_input(
+    url: str, runtime: FakeRuntime, plan: Path, tmp_path: Path, shape: list[int]
+) -> None:
+    came = takes_strings(runtime, shape)
+    trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(JPEG)
+    result = trtserve("infer", "lenet", "--input", f"x={photo}", "--server", url)
+    assert result.stdout == f"y  BYTES {[1] * len(shape)}  ok\n", result.output
+    assert came == [len(JPEG).to_bytes(4, "little") + JPEG]
+
+
+def test_a_file_that_cannot_be_the_string_of_an_input_is_reported(
+    url: str, runtime: FakeRuntime, plan: Path, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(JPEG)
+    trtserve("engines", "add", plan, "--name", "numbers", "--server", url)
+    takes_strings(runtime, [-1, 3])
+    other = tmp_path / "other.onnx"
+    other.write_bytes(onnx_plan(2))
+    trtserve("engines", "add", other, "--name", "three", "--server", url)
+    for name, ref, told in (
+        ("x", "numbers", "and 'x' is FP32."),
+        ("z", "numbers", "and the engine has no input 'z'."),
+        ("x", "three", "is one string, and 'x' takes [1, 3] of them: give a .json or .npy."),
+    ):
+        result = trtserve("infer", ref, "--input", f"{name}={photo}", "--server", url)
+        assert result.exit_code == 2
+        assert told in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("file", ["x.json", "x.npy", "x.npz"])
+def test_strings_are_read_from_files_of_tensors(
+    url: str, runtime: FakeRuntime, plan: Path, tmp_path: Path, file: str
+) -> None:
+    came = takes_strings(runtime, [-1])
+    trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    words = ["a", "hören"]
+    (tmp_path / "x.json").write_text(json.dumps({"x": words}))
+    np.save(tmp_path / "x.npy", np.array(words))
+    np.savez(tmp_path / "x.npz", x=np.array([word.encode() for word in words]))
+    given = f"x={tmp_path / file}" if file == "x.npy" else str(tmp_path / file)
+    result = trtserve("infer", "lenet", "--input", given, "--json", "--server", url)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["outputs"][0]["data"] == ["ok", "ok"]
+    assert came == [b"\1\0\0\0a\6\0\0\0h\xc3\xb6ren"]
+
+
+def test_random_inputs_may_be_strings(url: str, runtime: FakeRuntime, plan: Path) -> None:
+    came = takes_strings(runtime, [-1, 2])
+    trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    assert trtserve("infer", "lenet", "--random", "--server", url).exit_code == 0
+    assert re.fullmatch(rb"(\x08\0\0\0[a-z]{8}){2}", came[0])
 
 
 def test_a_wrong_place_for_outputs_is_reported(url: str, plan: Path, tmp_path: Path) -> None:
