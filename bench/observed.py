@@ -23,6 +23,7 @@ from tests.asgi import client_of
 from tests.fakes.plans import onnx_plan
 from trtserve.http.short_way import InferProtocol, ShortWay
 from trtserve.server.app import create_app
+from trtserve.server.log_format import log_to
 from trtserve.services import services_of
 from trtserve.settings import Settings
 from trtserve.telemetry.observed import Observed
@@ -41,6 +42,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "traces: traced": ({**TRACES, "trace_rate": 1.0}, SAME),
     "access log: errors": ({"access_log": "errors"}, SAME),
     "access log: not drawn": ({"access_log": "sampled", "access_log_rate": RARE}, SAME),
+    "access log: all": ({"access_log": "all"}, SAME),
     "off, once more": ({}, SAME),
 }
 
@@ -117,6 +119,7 @@ async def main() -> None:
     traced: list[Observed] = []
     async with AsyncExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="trtserve-bench-observed-")))
+        log_to(held.enter_context((folder / "log").open("w")), Settings.model_validate({}))
         asks = {case: await asking(held, folder, case, traced) for case in CASES}
         gc.collect()
         gc.freeze()
