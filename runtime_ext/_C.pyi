@@ -761,8 +761,8 @@ def read_string_contents(message: Buffer, field: int, to: Buffer) -> tuple[int, 
     """Write the elements of one field of bytes of an InferTensorContents message into the writable buffer
     `to`, as the data of a BYTES tensor.
 
-    Returns the number of elements (the first that does not fit and all behind it are only counted); the bytes
-    that were written; and the fault, as read_contents() does. Releases the GIL.
+    Returns the number of elements (one that does not fit is only counted); the bytes that were written; and
+    the fault, as read_contents() does. Releases the GIL.
     """
 
 class GrpcMessage:

@@ -122,7 +122,6 @@ std::optional<ContentsFault> read_contents(std::string_view message, uint32_t fi
 
 StringContents read_string_contents(std::string_view message, uint32_t field, char* to, size_t capacity) {
   StringContents read;
-  bool fits = true;
   Fields fields(message);
   const auto fault = [&](ContentsFault::Kind kind, size_t index) { read.fault = ContentsFault{kind, index, 0}; };
   try {
@@ -133,9 +132,9 @@ StringContents read_string_contents(std::string_view message, uint32_t field, ch
       }
       if (fields.field().type != WireType::Bytes) fail(Kind::InvalidInput, "an element is no bytes");
       const auto element = fields.field().bytes;
-      fits = fits && byte_string_bytes(element) <= capacity - read.bytes;
-      if (fits) read.bytes = static_cast<size_t>(write_byte_string(element, to + read.bytes) - to);
       ++read.count;
+      if (byte_string_bytes(element) > capacity - read.bytes) continue;
+      read.bytes = static_cast<size_t>(write_byte_string(element, to + read.bytes) - to);
     }
   } catch (const Error&) {
     fault(ContentsFault::Malformed, message.size() - fields.rest().size());

@@ -34,7 +34,7 @@ struct StringContents {
 };
 
 /// Writes the elements of a field of bytes as a BYTES tensor in the binary form at `to`, which has `capacity` bytes:
-/// the first that does not fit and all behind it are only counted.
+/// one that does not fit is only counted.
 StringContents read_string_contents(std::string_view message, uint32_t field, char* to, size_t capacity);
 
 }  // namespace trtserve

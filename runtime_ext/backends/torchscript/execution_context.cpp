@@ -106,7 +106,7 @@ std::vector<at::Tensor> TorchScriptContext::run(c10::ArrayRef<at::Tensor> inputs
       stack.emplace_back(program_.writes[i] ? inputs[i].clone() : inputs[i]);
     }
   }
-  torch::jit::InterpreterState(program_.code, launch).run(stack);
+  torch::jit::InterpreterState(program_.code, program_.forks_in_turn ? run_here : launch).run(stack);
   return tensors_of(torch::jit::pop(stack), program_.tensors.outputs);
 }
 

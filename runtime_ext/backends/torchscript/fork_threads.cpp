@@ -89,4 +89,6 @@ void launch(std::function<void()> task) {
   if (!ForkThreads::get().take(in_our_state)) in_our_state();
 }
 
+void run_here(std::function<void()> task) { task(); }  // NOLINT(performance-unnecessary-value-param): torch's signature
+
 }  // namespace trtserve::torchscript

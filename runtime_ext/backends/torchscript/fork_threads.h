@@ -9,4 +9,7 @@ namespace trtserve::torchscript {
 /// engine whose executions fork too, so no task may wait for a thread.
 void launch(std::function<void()> task);
 
+/// Runs such a task at once on this thread.
+void run_here(std::function<void()> task);
+
 }  // namespace trtserve::torchscript

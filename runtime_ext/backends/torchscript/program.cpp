@@ -11,6 +11,7 @@
 
 #include "backends/torchscript/archive.h"
 #include "backends/torchscript/failure.h"
+#include "backends/torchscript/forks.h"
 #include "backends/torchscript/nodes.h"
 #include "backends/torchscript/state.h"
 #include "core/error.h"
@@ -160,6 +161,7 @@ Program make_program(Frozen frozen, const LoadOptions& options) {
   const auto references = find_references(graph);
   make_loops_stop(*graph);
   Program program;
+  program.forks_in_turn = tasks_may_race(*graph);
   program.writes = std::move(frozen.writes);
   program.code = torch::jit::Code(graph, "forward");
   program.module = std::move(frozen.module);

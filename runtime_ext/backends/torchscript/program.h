@@ -33,6 +33,7 @@ struct Program {
   Description tensors;
   std::vector<int64_t> engines;            ///< IDs of those that it calls
   std::vector<bool> writes;                ///< for each input, whether an execution writes to it
+  bool forks_in_turn = false;              ///< tasks run where they are forked, see tasks_may_race()
   std::unordered_set<const void*> shared;  ///< storages of its constants
   int64_t bytes = 0;                       ///< of these storages
 };

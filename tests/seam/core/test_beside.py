@@ -136,6 +136,16 @@ def test_deadlines_and_cancellations_reach_what_waits_in_the_former_life(
     assert factors(still_harness, executing) == [2]
 
 
+def test_counts_that_are_kept_stay_while_an_engine_is_loaded_beside_none(harness: Harness) -> None:
+    id = harness.load_toy(plan(2))
+    assert factors(harness, harness.submit(id, x=ONES)) == [2]
+    harness.runtime.unload(id, keep_counts=True)
+    load_beside(harness, id, plan(3))
+    assert harness.stats(id).success.count == 1
+    harness.runtime.unload(id | BESIDE)
+    assert harness.stats(id).success.count == 1
+
+
 def test_a_prepared_request_is_checked_again_by_the_life_that_gets_it(harness: Harness) -> None:
     id = harness.load_toy(plan(2))
     prepared = harness.runtime.prepare(id, [("x", "FP32", [1, 4])])

@@ -61,6 +61,12 @@ def test_text_goes_in_and_out(harness: Harness) -> None:
     assert bytes(answer(harness, engine)) == b""
 
 
+def test_no_strings_keep_the_other_dimensions(harness: Harness) -> None:
+    engine = loaded(harness, UPPER, {"x": ("BYTES", [-1, 2])}, {"y": ("BYTES", [2, -1])})
+    y = answer(harness, engine, shape=[0, 2])
+    assert (y.shape, bytes(y)) == ([2, 0], b"")
+
+
 def test_bytes_that_are_no_text_go_in_and_out(harness: Harness) -> None:
     engine = loaded(harness, REVERSED)
     long = bytes(range(256)) * 1000
