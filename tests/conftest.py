@@ -1,9 +1,10 @@
-"""For all tests: ignore settings of the environment, let SIGINT interrupt, leave the log as it was, and apply
-the mark `gpu`.
+"""For all tests: ignore settings of the environment, let SIGINT interrupt, leave the log as it was, keep the
+garbage collector quick, and apply the mark `gpu`.
 
 Without a GPU a marked test is skipped; with REQUIRE_GPU=1 it fails instead.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -28,6 +29,13 @@ def log_as_before() -> Iterator[None]:
     root.handlers[:] = before[0]
     root.setLevel(before[1])
     of_uvicorn.setLevel(before[2])
+
+
+def pytest_collection_finish() -> None:
+    """Hide thousands of collected tests from the garbage collector: each collection that a test asks for
+    visited them, and took seconds."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

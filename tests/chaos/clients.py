@@ -143,7 +143,7 @@ def over_a_stream(world: World, chance: random.Random, goes_on: Callable[[], boo
         stream = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer
         try:
             for answer in stream(requests(), metadata=_metadata(token), timeout=60):
-                _check_streamed(world, answer, asked, goes_on)
+                _check_streamed(world, answer, asked, lambda: goes_on() and token == world.token)
         except grpc.RpcError as failure:
             if not _is_refusal(world, failure, token):
                 raise
@@ -152,10 +152,11 @@ def over_a_stream(world: World, chance: random.Random, goes_on: Callable[[], boo
         assert not asked, f"{len(asked)} requests of a stream got no answer"
 
 
-def _check_streamed(world: World, answer: Any, asked: dict[str, Any], goes_on: Callable[[], bool]) -> None:
+def _check_streamed(world: World, answer: Any, asked: dict[str, Any], is_known: Callable[[], bool]) -> None:
+    """`is_known`: the server is the one that was asked, and the stream's token has not been taken back."""
     if answer.error_message:
         asked.pop(answer.infer_response.id, None)
-        assert REFUSALS.search(answer.error_message) or not goes_on(), f"in a stream: {answer.error_message}"
+        assert REFUSALS.search(answer.error_message) or not is_known(), f"in a stream: {answer.error_message}"
         world.count(f"refused in a stream: {re.sub('[0-9]+', '…', answer.error_message)[:70]}")
         return
     name, x, number = asked.pop(answer.infer_response.id)
