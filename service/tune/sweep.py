@@ -151,7 +151,7 @@ class Sweep:
         return [fit], 1
 
     def _round(self, number: int, visits: Sequence[Outcome], ends: float, told: str) -> bool:
-        """Visit the settings in turn; False if the time was over, or too short for a load, before all were."""
+        """Visit the settings in turn; False if the time for measurements, or for a load, was over before."""
         for place, outcome in enumerate(visits):
             if self._is_over(self._load_s):
                 return False
