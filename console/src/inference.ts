@@ -34,11 +34,11 @@ export async function infer(reference: string, inputs: TensorValue[]): Promise<A
 function read(bytes: Uint8Array, length: number): { version: string; outputs: TensorValue[] } {
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(0, length))) as {
     model_version: string;
-    outputs: { name: string; datatype: string; shape: number[] }[];
+    outputs: { name: string; datatype: string; shape: number[]; parameters?: { binary_data_size?: number } }[];
   };
   let at = length;
-  const outputs = head.outputs.map(({ name, datatype, shape }) => {
-    const size = countOf(shape) * (SIZES[datatype] ?? 1);
+  const outputs = head.outputs.map(({ name, datatype, shape, parameters }) => {
+    const size = parameters?.binary_data_size ?? countOf(shape) * (SIZES[datatype] ?? 1);
     const data = bytes.slice(at, at + size);
     at += size;
     return { name, datatype, shape, data };

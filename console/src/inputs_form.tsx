@@ -4,17 +4,18 @@ import { layoutOf, imageTensor, NORMALISATIONS, type Normalisation } from "./ima
 import { shownShape, type Tensor } from "./engine.ts";
 import { readNpy } from "./npy.ts";
 import type { Source } from "./snippets.ts";
-import { countOf, encode, isFloat, type TensorValue } from "./tensors.ts";
+import { countOf, encode, encodeStrings, isFloat, STRINGS, type TensorValue } from "./tensors.ts";
 
 export const MOST_BYTES = 256 * 1024 ** 2; // of all that a tab keeps of a request
 
-export type Kind = "random" | "zeros" | "npy" | "image";
+export type Kind = "random" | "zeros" | "npy" | "image" | "text" | "file";
 
 export interface Filling {
   kind: Kind;
   shape: string;
   low: string;
   high: string;
+  text: string; // of strings: each on its line, or all of it as the only one
   file: File | undefined;
   how: Normalisation;
 }
@@ -22,8 +23,10 @@ export interface Filling {
 /** How a form begins: random values in the shape that the engine is best at, or a small one. */
 export function beginning(tensor: Tensor): Filling {
   const best = tensor.profiles?.[0]?.opt;
-  const shape = (best ?? tensor.shape ?? [1]).map((size, i) => (size > 0 ? size : usual(tensor, i)));
-  return { kind: "random", shape: shape.join(", "), low: "0", high: isFloat(tensor.datatype) ? "1" : "2", file: undefined, how: "0 to 1" };
+  const strings = tensor.datatype === STRINGS;
+  const shape = (best ?? tensor.shape ?? [1]).map((size, i) => (size > 0 ? size : strings ? 1 : usual(tensor, i)));
+  const high = isFloat(tensor.datatype) ? "1" : "2";
+  return { kind: strings ? "text" : "random", shape: shape.join(", "), low: "0", high, text: "", file: undefined, how: "0 to 1" };
 }
 
 /** A size for a dimension that each request decides: images have height and width. */
@@ -47,6 +50,7 @@ export async function tensorOf(tensor: Tensor, filling: Filling): Promise<{ valu
     const data = await imageTensor(filling.file, datatype, shape, filling.how);
     return { value: { name, datatype, shape, data }, source: { kind: "image", file: filling.file.name, how: filling.how } };
   }
+  if (datatype === STRINGS) return stringsOf(name, shape, filling);
   const [low, high] = [Number(filling.low), Number(filling.high)];
   const whole = !isFloat(datatype);
   const random = (): number => {
@@ -56,6 +60,18 @@ export async function tensorOf(tensor: Tensor, filling: Filling): Promise<{ valu
   const zeros = filling.kind === "zeros";
   const data = encode(datatype, countOf(shape), zeros ? () => 0 : random);
   return { value: { name, datatype, shape, data }, source: zeros ? { kind: "zeros" } : { kind: "random", low, high } };
+}
+
+async function stringsOf(name: string, shape: number[], { kind, text, file }: Filling): Promise<{ value: TensorValue; source: Source }> {
+  if (kind === "file" && !file) throw new Error(`Choose a file for ${name}.`);
+  const content = kind === "file" && file ? new Uint8Array(await file.arrayBuffer()) : null;
+  const texts = countOf(shape) === 1 ? [text] : text.split("\n");
+  const strings = content ? [content] : texts.map((line) => new TextEncoder().encode(line));
+  if (strings.length !== countOf(shape)) {
+    throw new Error(`The shape of ${name} has ${countOf(shape)} strings, and there are ${strings.length}: ${content ? "a file is one" : "each is on a line"}.`);
+  }
+  const source: Source = content && file ? { kind: "file", file: file.name } : { kind: "text" };
+  return { value: { name, datatype: STRINGS, shape, data: encodeStrings(strings) }, source };
 }
 
 function shapeOf(name: string, text: string): number[] {
@@ -76,8 +92,11 @@ interface Props {
 export function InputForm({ tensor, filling, fill }: Props) {
   const id = `input-${tensor.name}`;
   const set = (changed: Partial<Filling>): void => fill({ ...filling, ...changed });
-  const kinds: [Kind, string][] = [["random", "Random values"], ["zeros", "Zeros"], ["npy", "An .npy file"], ["image", "An image"]];
-  const possible = kinds.filter(([kind]) => kind !== "image" || (tensor.shape?.length ?? 0) >= 3);
+  const numbers: [Kind, string][] = [["random", "Random values"], ["zeros", "Zeros"], ["npy", "An .npy file"], ["image", "An image"]];
+  const strings: [Kind, string][] = [["text", "Text"], ["file", "A file, as one string"]];
+  const hasFile = filling.kind === "npy" || filling.kind === "image" || filling.kind === "file";
+  const accepted: Partial<Record<Kind, string>> = { npy: ".npy", image: "image/*" };
+  const possible = (tensor.datatype === STRINGS ? strings : numbers).filter(([kind]) => kind !== "image" || (tensor.shape?.length ?? 0) >= 3);
   return (
     <fieldset>
       <legend>
@@ -112,10 +131,16 @@ export function InputForm({ tensor, filling, fill }: Props) {
             </label>
           </>
         )}
-        {(filling.kind === "npy" || filling.kind === "image") && (
+        {filling.kind === "text" && (
+          <label>
+            Strings, one on each line
+            <textarea rows={2} value={filling.text} onInput={(event) => set({ text: event.currentTarget.value })} />
+          </label>
+        )}
+        {hasFile && (
           <div>
             <label for={id}>File</label>
-            <input id={id} key={filling.kind} type="file" accept={filling.kind === "npy" ? ".npy" : "image/*"} onChange={(event) => set({ file: event.currentTarget.files?.[0] })} />
+            <input id={id} key={filling.kind} type="file" accept={accepted[filling.kind]} onChange={(event) => set({ file: event.currentTarget.files?.[0] })} />
           </div>
         )}
         {filling.kind === "image" && (

@@ -5,9 +5,10 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { shownShape } from "./engine.ts";
 import { type Layout, layoutOf } from "./image.ts";
 import { Table } from "./parts.tsx";
-import { countOf, decode, type TensorValue } from "./tensors.ts";
+import { countOf, decode, decodeStrings, STRINGS, type TensorValue } from "./tensors.ts";
 
-const SHOWN = 100; // numbers
+const SHOWN = 100; // numbers, or strings
+const SHOWN_BYTES = 1000; // of a string
 const BEST = 5;
 const MOST_PIXELS = 4096 * 4096;
 
@@ -15,8 +16,9 @@ type View = "numbers" | "best" | "picture";
 
 export function Output({ tensor, labels }: { tensor: TensorValue; labels: string[] }) {
   const [view, setView] = useState<View>("numbers");
-  const layout = pictureOf(tensor.shape);
-  const classes = tensor.shape.at(-1) ?? 0;
+  const strings = tensor.datatype === STRINGS;
+  const layout = strings ? null : pictureOf(tensor.shape);
+  const classes = strings ? 0 : (tensor.shape.at(-1) ?? 0);
   return (
     <section aria-label={`Output ${tensor.name}`}>
       <h3>
@@ -25,12 +27,12 @@ export function Output({ tensor, labels }: { tensor: TensorValue; labels: string
       <label>
         Show {tensor.name} as
         <select value={view} onChange={(event) => setView(event.currentTarget.value as View)}>
-          <option value="numbers">numbers</option>
+          <option value="numbers">{strings ? "strings" : "numbers"}</option>
           {classes > 1 && <option value="best">greatest values</option>}
           {layout && <option value="picture">a picture</option>}
         </select>
       </label>
-      {view === "numbers" && <Numbers tensor={tensor} />}
+      {view === "numbers" && (strings ? <Strings tensor={tensor} /> : <Numbers tensor={tensor} />)}
       {view === "best" && <Best tensor={tensor} labels={labels} />}
       {view === "picture" && layout && <Picture tensor={tensor} layout={layout} />}
     </section>
@@ -47,6 +49,17 @@ function Numbers({ tensor }: { tensor: TensorValue }) {
   return (
     <pre tabIndex={0} aria-label={`Numbers of ${tensor.name}`}>
       {decode(tensor, SHOWN).map(shownNumber).join(", ") + rest}
+    </pre>
+  );
+}
+
+function Strings({ tensor }: { tensor: TensorValue }) {
+  const rest = countOf(tensor.shape) - SHOWN;
+  const decoder = new TextDecoder();
+  const texts = decodeStrings(tensor, SHOWN).map((text) => decoder.decode(text.subarray(0, SHOWN_BYTES)) + (text.length > SHOWN_BYTES ? "…" : ""));
+  return (
+    <pre tabIndex={0} aria-label={`Strings of ${tensor.name}`}>
+      {texts.join("\n") + (rest > 0 ? `\n… (${rest} more)` : "")}
     </pre>
   );
 }

@@ -2,15 +2,18 @@
 
 import type { Normalisation } from "./image.ts";
 import { layoutOf, NORMALISATIONS } from "./image.ts";
-import { countOf, decode, NUMPY, type TensorValue } from "./tensors.ts";
+import { countOf, decode, NUMPY, STRINGS, textsOf, type TensorValue } from "./tensors.ts";
 
-const MOST_INLINE = 64; // numbers of all inputs together
+const MOST_INLINE = 64; // numbers, or strings, of all inputs together
+const MOST_INLINE_BYTES = 4096; // of a tensor of strings
 
 /** Where an input's values came from. */
 export type Source =
   | { kind: "random"; low: number; high: number }
   | { kind: "zeros" }
   | { kind: "npy"; file: string }
+  | { kind: "text" }
+  | { kind: "file"; file: string } // the only string
   | { kind: "image"; file: string; how: Normalisation };
 
 export interface Sent {
@@ -22,12 +25,22 @@ export interface Sent {
   sources: Source[];
 }
 
-export const isSmall = ({ inputs }: Sent): boolean => inputs.reduce((sum, { shape }) => sum + countOf(shape), 0) <= MOST_INLINE;
+export const isSmall = ({ inputs }: Sent): boolean =>
+  inputs.reduce((sum, { shape }) => sum + countOf(shape), 0) <= MOST_INLINE &&
+  inputs.every(({ datatype, data }) => datatype !== STRINGS || data.byteLength <= MOST_INLINE_BYTES);
+
+export const hasStrings = ({ inputs }: Sent): boolean => inputs.some(({ datatype }) => datatype === STRINGS);
+
+/** Whether JSON can have the inputs: all but strings that are no text. */
+export const isText = ({ inputs }: Sent): boolean => inputs.every((input) => input.datatype !== STRINGS || textsOf(input) !== null);
 
 /** The request as JSON: what curl sends. */
 export function jsonOf({ inputs }: Sent): string {
   const tensors = inputs.map((input) => {
-    const data = decode(input).map((value) => (input.datatype === "BOOL" ? String(value === 1) : String(value)));
+    const data =
+      input.datatype === STRINGS
+        ? (textsOf(input) ?? []).map((text) => JSON.stringify(text))
+        : decode(input).map((value) => (input.datatype === "BOOL" ? String(value === 1) : String(value)));
     const head = JSON.stringify({ name: input.name, datatype: input.datatype, shape: input.shape });
     return `${head.slice(0, -1)},"data":[${data.join(",")}]}`;
   });
@@ -79,6 +92,18 @@ for name, value in load(response.content).items():
 `;
 }
 
+/** For inputs with strings, which safetensors do not have. */
+export function trtserve(sent: Sent): string {
+  const inputs = sent.inputs.map(({ name }, i) => `${JSON.stringify(name)}: x${i}`).join(", ");
+  const token = sent.token ? `, token=os.environ["TRTSERVE_TOKEN"]` : "";
+  return `# pip install trtserve${imports(sent, ["from trtserve.client import Client"])}
+${arrays(sent)}
+with Client("${sent.origin}"${token}) as client:
+    for name, value in client.infer("${sent.engine}", {${inputs}}).items():
+        print(name, value)
+`;
+}
+
 function imports(sent: Sent, more: string[]): string {
   const image = sent.sources.some(({ kind }) => kind === "image");
   const lines = [...(sent.token ? ["import os"] : []), ...more, "import numpy as np", ...(image ? ["from PIL import Image"] : [])];
@@ -92,6 +117,10 @@ function arrays(sent: Sent): string {
 function array(variable: string, input: TensorValue, source: Source | undefined, small: boolean): string {
   const shape = `[${input.shape.join(", ")}]`;
   const dtype = `np.${NUMPY[input.datatype]?.name ?? "float32"}`;
+  if (input.datatype === STRINGS) {
+    const strings = source?.kind === "file" ? `open(${JSON.stringify(source.file)}, "rb").read()` : (textsOf(input) ?? []).map((text) => JSON.stringify(text)).join(", ");
+    return `np.array([${strings}], object).reshape(${shape})`;
+  }
   if (source?.kind === "npy") return `np.load(${JSON.stringify(source.file)})`;
   if (source?.kind === "image") return picture(variable, input, source, dtype, shape);
   if (source?.kind === "zeros") return `np.zeros(${shape}, ${dtype})`;

@@ -24,6 +24,45 @@ export const NUMPY: Record<string, { name: string; code: string }> = {
 
 export const isFloat = (datatype: string): boolean => datatype.startsWith("FP") || datatype === "BF16";
 
+/** The datatype whose elements are strings, each behind its length in four bytes. */
+export const STRINGS = "BYTES";
+
+const LENGTH_BYTES = 4;
+
+export function encodeStrings(strings: Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(strings.reduce((sum, text) => sum + LENGTH_BYTES + text.byteLength, 0));
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  for (const text of strings) {
+    view.setUint32(at, text.byteLength, true);
+    bytes.set(text, at + LENGTH_BYTES);
+    at += LENGTH_BYTES + text.byteLength;
+  }
+  return bytes;
+}
+
+/** The strings of a tensor, at most `most` of them. */
+export function decodeStrings({ data }: TensorValue, most = Infinity): Uint8Array[] {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const strings: Uint8Array[] = [];
+  for (let at = 0; at < data.byteLength && strings.length < most; ) {
+    const begin = at + LENGTH_BYTES;
+    at = begin + view.getUint32(at, true);
+    strings.push(data.subarray(begin, at));
+  }
+  return strings;
+}
+
+/** The strings as text; null if one is no UTF-8. */
+export function textsOf(tensor: TensorValue): string[] | null {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  try {
+    return decodeStrings(tensor).map((text) => decoder.decode(text));
+  } catch {
+    return null;
+  }
+}
+
 export const countOf = (shape: number[]): number => shape.reduce((product, size) => product * size, 1);
 
 /** Bytes of a tensor whose i-th element is `valueOf(i)`. */

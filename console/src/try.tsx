@@ -8,7 +8,7 @@ import { type Answer, infer } from "./inference.ts";
 import { beginning, type Filling, InputForm, tensorOf } from "./inputs_form.tsx";
 import { Output } from "./output.tsx";
 import { Failure, Snippet } from "./parts.tsx";
-import { curl, httpx, isSmall, jsonOf, type Sent, tritonclient } from "./snippets.ts";
+import { curl, hasStrings, httpx, isSmall, isText, jsonOf, type Sent, tritonclient, trtserve } from "./snippets.ts";
 
 export function Try({ engine }: { engine: Engine }) {
   const described = JSON.stringify(engine.inputs);
@@ -85,10 +85,10 @@ function SameRequest({ sent }: { sent: Sent }) {
           The token is taken from the environment, <code>TRTSERVE_TOKEN</code>.
         </p>
       )}
-      <Snippet title="curl" text={curl(sent)} />
-      {!isSmall(sent) && <SaveBody sent={sent} />}
+      {isText(sent) && <Snippet title="curl" text={curl(sent)} />}
+      {isText(sent) && !isSmall(sent) && <SaveBody sent={sent} />}
       <Snippet title="Python: tritonclient" text={tritonclient(sent)} />
-      <Snippet title="Python: httpx" text={httpx(sent)} />
+      {hasStrings(sent) ? <Snippet title="Python: trtserve" text={trtserve(sent)} /> : <Snippet title="Python: httpx" text={httpx(sent)} />}
     </>
   );
 }

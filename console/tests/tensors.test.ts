@@ -3,8 +3,8 @@ import { test } from "node:test";
 
 import { layoutOf } from "../src/image.ts";
 import { readNpy } from "../src/npy.ts";
-import { curl, httpx, jsonOf, type Sent, tritonclient } from "../src/snippets.ts";
-import { decode, encode, fromHalf, SIZES, toHalf } from "../src/tensors.ts";
+import { curl, httpx, isText, jsonOf, type Sent, tritonclient } from "../src/snippets.ts";
+import { decode, decodeStrings, encode, encodeStrings, fromHalf, SIZES, textsOf, toHalf } from "../src/tensors.ts";
 
 test("every datatype is read as it was written", () => {
   for (const datatype of Object.keys(SIZES)) {
@@ -13,6 +13,23 @@ test("every datatype is read as it was written", () => {
     const read = decode({ name: "x", datatype, shape: [3], data });
     assert.deepEqual(read.map(Number), values, datatype);
   }
+});
+
+test("strings are read as they were written, each behind its length", () => {
+  const strings = ["a", "", "hören"].map((text) => new TextEncoder().encode(text));
+  const data = encodeStrings(strings);
+  assert.deepEqual([...data.subarray(0, 9)], [1, 0, 0, 0, 97, 0, 0, 0, 0]);
+  const tensor = { name: "x", datatype: "BYTES", shape: [3], data };
+  assert.deepEqual(decodeStrings(tensor).map((text) => [...text]), strings.map((text) => [...text]));
+  assert.equal(decodeStrings(tensor, 2).length, 2);
+  assert.deepEqual(textsOf(tensor), ["a", "", "hören"]);
+});
+
+test("strings that are no text are in no JSON", () => {
+  const inputs = [{ name: "x", datatype: "BYTES", shape: [1], data: encodeStrings([Uint8Array.of(0xff, 0xd8)]) }];
+  const sent: Sent = { origin: "http://h", model: "m", engine: "1", token: false, inputs, sources: [{ kind: "file", file: "photo.jpg" }] };
+  assert.equal(isText(sent), false);
+  assert.match(tritonclient(sent), /x0 = np.array\(\[open\("photo.jpg", "rb"\).read\(\)\], object\).reshape\(\[1\]\)/);
 });
 
 test("halves are rounded to the nearest, with ties to even, and keep what is not finite", () => {

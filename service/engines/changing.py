@@ -26,6 +26,7 @@ from trtserve.options.batching import AUTO
 from trtserve.options.engine_options import EngineOptions
 from trtserve.shortage import is_of_memory
 from trtserve.store.database import StoredEngine
+from trtserve.text import sentence
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,9 @@ class Changes:
             await self.commit(engine, None)
         except (TrtserveError, Error) as failure:
             advice = NO_ROOM if isinstance(failure, DoesNotFit) or is_of_memory(failure) else ""
-            failure.args = (f"{failure} Engine {there} serves on with its former options.{advice}",)
+            failure.args = (
+                f"{sentence(str(failure))} Engine {there} serves on with its former options.{advice}",
+            )
             raise
         return engine
 

@@ -140,7 +140,9 @@ class Lifecycle:
     async def _change(
         self, engine: Engine, ref: str, asked: EngineOptions, change: Change, *, in_place: bool
     ) -> None:
-        with self._counted(), change.under_way(partial(reason_of, engine)):
+        # The engine serves on, and who asked is told: no error of the server's.
+        reason = partial(reason_of, engine, level=logging.WARNING)
+        with self._counted(), change.under_way(reason):
             while True:
                 async with self._id_locks.hold(engine.id):
                     # While this waited for the lock, the engine may have gone, or the name may have moved on.

@@ -16,6 +16,9 @@ from trtserve.tune.target import Asked, Setting, Target
 class Bench(Protocol):
     """Measures one setting after the other."""
 
+    closing_loads: int
+    """Loads that follow the last measurement, and belong to the budget."""
+
     def loaded(self, setting: Setting) -> AbstractContextManager[float]:
         """Load the engine with the setting while the context is entered; yields the load's seconds."""
 
@@ -33,6 +36,8 @@ class Examined(NamedTuple):
 
 class EngineBench:
     """A Bench of a real engine. Its `request` must be set before it measures."""
+
+    closing_loads = 0
 
     def __init__(self, runtime: Runtime, target: Target, asked: Asked, clock: Clock) -> None:
         self._runtime = runtime

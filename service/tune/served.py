@@ -70,6 +70,8 @@ def tune_served(
 class ServedBench:
     """A Bench of an engine that a server has. Blocks; for one thread."""
 
+    closing_loads = 1  # see finish()
+
     def __init__(
         self,
         client: Client,

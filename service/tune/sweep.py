@@ -105,13 +105,15 @@ class Sweep:
         self._clock = clock
         self._told: tuple[Setting, int] | None = None  # the best row, as the watcher knows it
         self._settings = list(settings)
-        self._began = self._until = 0.0
+        self._began = 0.0
+        self._load_s = 0.0  # the longest load so far
+        self._overhead_s = 0.0  # what the last measurement took beyond what it was asked to
         self.outcomes: list[Outcome] = []
         self.finalists: list[Outcome] = []  # those to choose from
 
     def run(self, load_seconds: float, began: float) -> None:
         """Search until the budget, which runs since `began`, is spent; `load_seconds`: a load's."""
-        self._began, self._until = began, began + self._asked.budget_s
+        self._began, self._load_s = began, load_seconds
         sizes, visits = self._plan(load_seconds)
         self.finalists = self.outcomes = [Outcome(setting) for setting in self._settings]
         running = self.outcomes
@@ -119,7 +121,7 @@ class Sweep:
             running = self._ranked(running)[:size] if number else running
             is_last = number == len(sizes) - 1
             times = visits if is_last else 1
-            ends = self._clock() + (self._until - self._clock()) / (len(sizes) - number)
+            ends = self._clock() + (self._ends() - self._clock()) / (len(sizes) - number)
             if not self._round(number, [*running] * times, ends, f"{number + 1}/{len(sizes)}"):
                 break
             self.finalists = running
@@ -133,7 +135,7 @@ class Sweep:
         """The size of each round, and the visits to each setting in the last one."""
         count, budget = len(self._settings), self._asked.budget_s
         sizes = round_sizes(count)
-        loads = sum(sizes[:-1]) + VISITS * sizes[-1]
+        loads = sum(sizes[:-1]) + VISITS * sizes[-1] + self._bench.closing_loads
         levels = ", ".join(map(str, self._levels))
         if loads * load_seconds <= LOADS * budget:
             told = ", then ".join(map(str, sizes))
@@ -149,9 +151,9 @@ class Sweep:
         return [fit], 1
 
     def _round(self, number: int, visits: Sequence[Outcome], ends: float, told: str) -> bool:
-        """Visit the settings in turn; False if the time was over before all were."""
+        """Visit the settings in turn; False if the time for measurements, or for a load, was over before."""
         for place, outcome in enumerate(visits):
-            if self._is_over():
+            if self._is_over(self._load_s):
                 return False
             if outcome.failure is None:
                 share = (ends - self._clock()) / (len(visits) - place)
@@ -165,11 +167,12 @@ class Sweep:
         setting = outcome.setting
         try:
             with self._bench.loaded(setting) as load_seconds:
-                measured = (share - load_seconds) / (len(self._levels) * (1 + LEAD_IN))
+                self._load_s = max(self._load_s, load_seconds)
+                each = (share - load_seconds) / len(self._levels)
                 for concurrency in self._levels:
                     if self._is_over():
                         return
-                    sample = self._bench.measure(concurrency, max(LEAST_S, measured))
+                    sample = self._measure(concurrency, (each - self._overhead_s) / (1 + LEAD_IN))
                     outcome.add(round, concurrency, sample)
                     self._tell()
                     if self._is_hopeless(setting, sample):
@@ -178,9 +181,21 @@ class Sweep:
             outcome.failure = sentence(str(failure))
             self._watcher.say(f"{setting}: {outcome.failure}")
 
-    def _is_over(self) -> bool:
-        """The time is over; but something is measured in any case."""
-        return self._clock() >= self._until and any(outcome.samples for outcome in self.outcomes)
+    def _measure(self, concurrency: int, seconds: float) -> Sample:
+        seconds = max(LEAST_S, seconds)
+        began = self._clock()
+        sample = self._bench.measure(concurrency, seconds)
+        self._overhead_s = max(0.0, self._clock() - began - seconds * (1 + LEAD_IN))
+        return sample
+
+    def _ends(self) -> float:
+        """When the last measurement is to have ended: the rest of the budget is for the loads that follow."""
+        return self._began + self._asked.budget_s - self._bench.closing_loads * self._load_s
+
+    def _is_over(self, needed_s: float = 0.0) -> bool:
+        """Less time is left than is needed; but something is measured in any case."""
+        over = self._clock() + needed_s >= self._ends()
+        return over and any(outcome.samples for outcome in self.outcomes)
 
     def _is_hopeless(self, setting: Setting, sample: Sample) -> bool:
         """More requests at once take longer; except that a batch that is full does not wait for its delay."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from tests.e2e.console.accessibility import faults
@@ -180,3 +181,69 @@ def test_the_same_request_in_a_shell_gives_the_same_answer(
     done = subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)
     (output,) = json.loads(done.stdout)["outputs"]
     assert output["data"] == pytest.approx(numbers(page), rel=1e-5)
+
+
+class Twice(torch.nn.Module):
+    def forward(self, x: list[str]) -> list[str]:
+        return [text + "!" + text for text in x]
+
+
+@pytest.fixture
+def strings(server: Server) -> int:
+    """An engine of strings, which says each twice."""
+    tensor = {"datatype": "BYTES", "shape": [-1]}
+    told = {"inputs": [tensor | {"name": "x"}], "outputs": [tensor | {"name": "y"}]}
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(Twice()), file, _extra_files={"trtserve.json": json.dumps(told)})
+    return upload(server, file.getvalue(), "strings")
+
+
+def said(page: Page) -> str:
+    return page.get_by_label("Strings of y").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("shape", "text", "expected"),
+    [("1", "hören", "hören!hören"), ("1", "two\nlines", "two\nlines!two\nlines"), ("2", "a\nb", "a!a\nb!b")],
+)
+def test_text_is_sent_to_an_input_of_strings(
+    page: Page, strings: int, shape: str, text: str, expected: str
+) -> None:
+    form(page, strings)
+    page.get_by_label("Strings, one on each line").fill(text)
+    page.get_by_label("Shape").fill(shape)
+    run(page)
+    assert said(page) == expected
+
+
+def test_a_file_is_sent_as_one_string(page: Page, strings: int, axe: str) -> None:
+    form(page, strings)
+    page.get_by_label("Values").select_option("file")
+    page.get_by_label("File", exact=True).set_input_files(
+        {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": b"a photo"}
+    )
+    run(page)
+    assert said(page) == "a photo!a photo"
+    assert faults(page, axe) == []
+    assert 'open("photo.jpg", "rb").read()' in snippet(page, "Python: tritonclient")
+
+
+def test_strings_that_do_not_fill_the_shape_are_told(page: Page, strings: int) -> None:
+    form(page, strings)
+    page.get_by_label("Shape").fill("3")
+    page.get_by_label("Strings, one on each line").fill("a\nb")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("alert")).to_contain_text("has 3 strings, and there are 2: each is on a line.")
+
+
+@pytest.mark.parametrize("title", ["Python: tritonclient", "Python: trtserve", "curl"])
+def test_the_same_request_with_strings_gives_the_same_answer(page: Page, strings: int, title: str) -> None:
+    form(page, strings)
+    page.get_by_label("Strings, one on each line").fill('it\'s "so"')
+    run(page)
+    code = snippet(page, title)
+    command = ["bash", "-c", code] if title == "curl" else [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    twice = 'it\'s "so"!it\'s "so"'
+    assert (json.dumps(twice) if title == "curl" else repr(twice.encode())) in done.stdout

@@ -9,7 +9,7 @@ import pytest
 from runtime_ext import BESIDE, Error
 from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import MEMORY_BYTES, FakeRuntime
-from tests.fakes.values import Condition
+from tests.fakes.values import Condition, error
 from tests.submitting import submit
 from tests.unit.engines.on_demand import Sleep, budget
 from tests.unit.engines.on_demand import serving as small
@@ -143,7 +143,7 @@ async def test_a_server_that_dies_while_the_next_life_loads_starts_with_the_form
 
 @pytest.mark.parametrize("fails", ["load", "store"])
 async def test_an_engine_that_cannot_be_changed_serves_on(
-    settings: Settings, fails: str, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, fails: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(settings) as server:
         id, runtime = await net(server), server.runtime
@@ -153,21 +153,24 @@ async def test_an_engine_that_cannot_be_changed_serves_on(
             raise Unavailable("The disk is gone.")
 
         if fails == "load":
-            runtime.refuses = lambda options: options.instances == 3
+            runtime.load_error = error("InvalidInput", "the plan has no such tensor")  # as C++ says it
         else:
             monkeypatch.setattr(server.store, "commit", refuse)
         with pytest.raises(
-            (Error, Unavailable), match=r"Engine \d+ \(net\) serves on with its former options"
+            (Error, Unavailable), match=r"\w\. Engine \d+ \(net\) serves on with its former options"
         ):
             await change(server, instances=3)
         state, reason = change_of(server)
         assert (state, "serves on" in (reason or "")) == ("FAILED", True)
+        assert [(r.levelname, r.getMessage()) for r in caplog.records if "serves on" in r.getMessage()] == [
+            ("WARNING", f"engine {before}: {reason}")
+        ]
         assert server.registry.ready("net").engine is before
         assert runtime.takers[submit(runtime, id, [ROW])].instances == 2
         assert [info.instances for info in runtime.engines()] == [2]
         assert server.registry.residency.resident()["cpu"] == sum(runtime.memory(id)["cpu"].values())
         monkeypatch.undo()
-        runtime.refuses = lambda options: False
+        runtime.load_error = None
         assert stored_instances(settings.store) == 2
         assert (await change(server, instances=3))[0].engine.loaded.instances == 3
 

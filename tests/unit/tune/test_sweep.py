@@ -80,6 +80,8 @@ def test_settings_that_are_left_out_are_spread_over_all(number: int, places: lis
 class FakeBench:
     """Time passes in its loads and measurements only. The throughput is that of a test, at any time."""
 
+    closing_loads = 0
+
     def __init__(self, load_seconds: float = 0.0) -> None:
         self.now = 100.0
         self.load_seconds = load_seconds
@@ -161,6 +163,39 @@ def test_the_budget_is_used_and_kept(settings: int, load_seconds: float) -> None
     began = bench.now
     swept(bench, MANY[:settings])
     assert bench.now - began == pytest.approx(60.0)
+
+
+@pytest.mark.parametrize("load_seconds", [0.0, 0.5, 2.0, 10.0])
+def test_the_loads_that_follow_are_a_part_of_the_budget(load_seconds: float) -> None:
+    bench = FakeBench(load_seconds)
+    bench.closing_loads = 1
+    began = bench.now
+    swept(bench, MANY)
+    assert bench.now + load_seconds - began == pytest.approx(60.0)
+
+
+class Slowing(FakeBench):
+    """Loads take longer than the first one did, and each measurement a second more than it was asked to."""
+
+    closing_loads = 1
+
+    @contextmanager
+    def loaded(self, setting: Setting) -> Iterator[float]:
+        self.load_seconds = 4.0
+        with super().loaded(setting) as seconds:
+            yield seconds
+
+    def measure(self, concurrency: int, seconds: float) -> Sample:
+        self.now += 1.0
+        return super().measure(concurrency, seconds)
+
+
+def test_what_takes_longer_than_expected_keeps_the_budget() -> None:
+    bench = Slowing(load_seconds=0.1)
+    began = bench.now
+    sweep, _ = swept(bench, MANY, budget_s=15.0)
+    assert sweep.rows()
+    assert bench.now + bench.load_seconds - began <= 15.0 + 1.1  # a measurement more than was left for
 
 
 def test_of_settings_that_load_slowly_as_many_are_measured_as_fit_once_each() -> None:
