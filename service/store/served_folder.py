@@ -7,11 +7,15 @@ of a name is added, and after each change. What it is behind by after a kill, th
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
-from trtserve.errors import Unavailable, resting
+from trtserve.errors import Unavailable
 from trtserve.store.folder import SERVED_NAME, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class ServedVersion(BaseModel):
@@ -35,7 +39,7 @@ class ServedFile:
 
     def __init__(self, store: Path) -> None:
         self._path = store / SERVED_NAME
-        self.paused = False  # while the store rests, a successor writes it
+        self.refusal: Callable[[], Unavailable] | None = None  # while the store rests: a successor writes it
 
     def read(self) -> ServedFolder:
         """What was written last; nothing, if it never was. Raises Unavailable if it cannot be read."""
@@ -52,8 +56,8 @@ class ServedFile:
 
     def write(self, text: str) -> None:
         """Raises Unavailable if it cannot be written, or is not to be."""
-        if self.paused:
-            raise resting()
+        if self.refusal is not None:
+            raise self.refusal()
         part = self._path.with_suffix(".part")
         try:
             with part.open("w") as file:

@@ -155,7 +155,7 @@ class Store:
                 held = lock(layout.lock) if inherited is None else inherited_lock(layout.lock, inherited)
                 self._lock = opened.enter_context(held)
                 self._open: Database | None = self._open_database(opening)  # None: the store rests
-                self._refuses: Unavailable | None = None  # why it rests for good
+                self._lost = ""  # why it rests for good; empty: it does not
                 opened.callback(self._open.close)
                 self.marks = LoadMarks(layout.loading)  # any thread may use it
                 sync_folder(root)
@@ -199,7 +199,8 @@ class Store:
         if self._open is not None:
             self._open.close()
             self._open = None
-        self.marks.paused = self.compiled.paused = self.served.paused = True
+        self.marks.paused = self.compiled.paused = True
+        self.served.refusal = self._refusal
 
     def resume(self) -> None:
         """Use the store again, after the successor has ended. Raises Unavailable if it cannot be opened any
@@ -208,17 +209,21 @@ class Store:
         try:
             self._open = self._open_database(Opening.USUAL)
         except Unavailable as failure:
-            self._refuses = Unavailable(
+            self._lost = (
                 "The server answers requests and takes no changes: a new process failed to replace it, and "
                 f"left the store in a state that this one cannot use. {failure} Then restart the server."
             )
             raise
-        self.marks.paused = self.compiled.paused = self.served.paused = False
+        self.marks.paused = self.compiled.paused = False
+        self.served.refusal = None
+
+    def _refusal(self) -> Unavailable:
+        return Unavailable(self._lost) if self._lost else resting()
 
     @property
     def _database(self) -> Database:
         if self._open is None:
-            raise self._refuses or resting()
+            raise self._refusal()
         return self._open
 
     # -- reading
