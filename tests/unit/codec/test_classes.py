@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from runtime_ext import top_classes
+from runtime_ext import Error, top_classes
 from tests.fakes.runtime import Output, TensorSpec
 from trtserve import codec
 from trtserve.codec import classes, open_inference
@@ -61,6 +61,12 @@ def test_each_item_has_classes_of_its_own_with_labels_as_far_as_there_are_any() 
         *("9:0:cat", "8:2"),
     ]
     assert best(scores[:0], "INT16", 2, items=0) == []
+
+
+@pytest.mark.parametrize(("size", "items", "count"), [(16, 1, 5), (16, 2, 3), (16, 3, 1), (0, 1, 1)])
+def test_more_classes_than_elements_and_uneven_parts_are_refused(size: int, items: int, count: int) -> None:
+    with pytest.raises(Error, match=f"of {items} parts with .* elements, {count} of each are asked for"):
+        top_classes(bytes(size), "FP32", items, count, ())
 
 
 @given(st_numpy.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 40))), st.data())
