@@ -29,9 +29,9 @@ MIB = 1024**2
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory, each_grpc_server: None) -> Iterator[Server]:
-    """A server with short timeouts."""
-    options = ["--header-timeout-s", "0.1", "--idle-timeout-s", "0.1", "--body-timeout-s", "1"]
-    options += ["--write-timeout-s", "0.1", "--grpc-max-connection-idle-s", "1"]
+    """A server with short timeouts; what other tests send first must arrive within that of a head."""
+    options = ["--header-timeout-s", "2", "--idle-timeout-s", "0.1", "--body-timeout-s", "1"]
+    options += ["--write-timeout-s", "0.1", "--grpc-max-connection-idle-s", "5"]
     options += ["--grpc-keepalive-timeout-s", "0.5"]
     with Server(tmp_path_factory.mktemp("hasty") / "store", *options, grpc=True) as server:
         yield server
@@ -59,15 +59,16 @@ def all_of(connection: socket.socket) -> bytes:
     return received
 
 
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
-@pytest.mark.parametrize("half", [False, True], ids=["silent", "half a head"])
-def test_a_connection_without_a_whole_head_is_ended(hasty: Server, protocol: str, half: bool) -> None:
-    with connect(hasty, protocol) as connection:
-        if half:
-            connection.sendall(HALF[protocol])
-        received = all_of(connection)
-    if protocol == "http":
-        assert received.startswith(b"HTTP/1.1 408 ") == half
+def test_connections_without_a_whole_head_are_ended(hasty: Server) -> None:
+    asked = [(protocol, half) for protocol in HALF for half in (False, True)]
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(hasty, protocol)) for protocol, _ in asked]
+        for (protocol, half), connection in zip(asked, connections, strict=True):
+            if half:
+                connection.sendall(HALF[protocol])
+        received = [all_of(connection) for connection in connections]
+    refused = [begin.startswith(b"HTTP/1.1 408 ") for begin in received]
+    assert refused == [(protocol, half) == ("http", True) for protocol, half in asked]
 
 
 def test_a_connection_that_never_acknowledges_the_settings_is_ended(hasty: Server) -> None:
