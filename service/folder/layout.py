@@ -15,6 +15,10 @@ from trtserve.text import first_of, printable
 
 CONFIG = "config.pbtxt"
 ONNX = ".onnx"
+IR_ADVICE = (
+    " OpenVINO's IR is not served: put the blob of its CompiledModel.export_model() there, as model.blob, "
+    "or the ONNX model."
+)
 VERSION = re.compile(r"[1-9][0-9]{0,9}")
 SHOWN_FILES = 8
 FILES: dict[str, Format] = {
@@ -77,7 +81,8 @@ class FoundModel:
                 raise InvalidInput(
                     f"Version {version} has {', '.join(found)}: say which with default_model_filename."
                 )
-            raise InvalidInput(f"Version {version} has no {' or '.join(names)}, but {has}.")
+            advice = IR_ADVICE if any(name.endswith(".xml") for name in there) else ""
+            raise InvalidInput(f"Version {version} has no {' or '.join(names)}, but {has}.{advice}")
         return self._plan_file(version, there[found[0]])
 
     def _plan_file(self, version: int, entry: Entry) -> PlanFile:

@@ -292,6 +292,20 @@ def test_outputs_that_are_none_are_told_as_that(body: bytes) -> None:
         Refusing(httpx.Response(200, content=body)).client().infer("net", x=X)
 
 
+def test_pages_that_lead_in_a_circle_are_not_followed_for_ever() -> None:
+    answers = Refusing(httpx.Response(200, json={"engines": [], "next": "/engines?after=1"}))
+    with pytest.raises(NoAnswer):
+        answers.client().engines()
+    assert len(answers.bodies) == 2
+
+
+def test_a_redirect_is_not_taken_for_a_success() -> None:
+    elsewhere = httpx.Response(302, headers={"Location": "http://elsewhere/"})
+    for ask in (lambda client: client.remove("net"), lambda client: client.ready()):
+        with pytest.raises(NoAnswer, match="The server answered 302 Found: is it a trtserve"):
+            ask(Refusing(elsewhere).client())
+
+
 @pytest.mark.parametrize("following", ["/engines", "http://elsewhere/engines?after=1", "//elsewhere/", 7])
 def test_pages_that_lead_nowhere_are_not_followed(following: object) -> None:
     answers = Refusing(httpx.Response(200, json={"engines": [], "next": following}))

@@ -100,7 +100,8 @@ def test_a_versions_file_is_chosen(tmp_path: Path, files: list[str], config: str
     ("files", "config", "told"),
     [
         (["model.onnx", "model.plan"], "", "Version 1 has model.plan, model.onnx: say which"),
-        (["model.xml", "model.bin"], "backend: 'openvino'", "but model.bin, model.xml."),
+        (["model.xml", "model.bin"], "backend: 'openvino'", "but model.bin, model.xml. OpenVINO's IR is not"),
+        (["model.bin"], "backend: 'openvino'", "but model.bin."),
         (["model.onnx"], "default_model_filename: 'a.onnx'", "Version 1 has no a.onnx, but model.onnx."),
         (["model.onnx/a.onnx", "model.onnx/b.onnx"], "", "model.onnx as a folder with 2 files named *.onnx"),
         (["model.onnx/data"], "", "model.onnx as a folder with 0 files"),
