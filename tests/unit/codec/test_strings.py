@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests import bodies
 from tests.fakes.runtime import Output, TensorSpec
 from trtserve import codec
 from trtserve.codec import InferRequest
+from trtserve.codec.request import RequestedOutput
 from trtserve.errors import ExecutionFailed, InvalidInput
 
 LONE_LENGTH = struct.pack("<I", 2**32 - 1)
@@ -117,9 +119,12 @@ def test_an_output_that_is_not_utf8_needs_the_binary_form() -> None:
 
 def test_safetensors_cannot_hold_strings() -> None:
     request = InferRequest(inputs=[], answer=codec.Form.SAFETENSORS)
-    outputs = [Output.of("y", "BYTES", [1], packed(b"a"))]
-    with pytest.raises(InvalidInput, match="'y' has the datatype BYTES"):
-        bodies.encode(request, outputs, [(0, False)])
+    specs: list[Any] = [TensorSpec("x", "FP32", [-1]), TensorSpec("y", "BYTES", [-1])]
+    with pytest.raises(InvalidInput, match="'y' is strings, BYTES, which a safetensors file cannot have"):
+        codec.select(request, specs)
+    with pytest.raises(InvalidInput, match="'y' is strings, BYTES, which a safetensors file cannot have"):
+        codec.select(replace(request, outputs=[RequestedOutput("y", False)]), specs)
+    assert codec.select(replace(request, outputs=[RequestedOutput("x", False)]), specs) == [(0, False)]
 
 
 def test_the_refusal_of_strings_names_the_datatype_of_the_engine() -> None:
