@@ -130,7 +130,7 @@ StringContents read_string_contents(std::string_view message, uint32_t field, ch
         fault(ContentsFault::OtherField, fields.field().number);
         return read;
       }
-      if (fields.field().type != WireType::Bytes) fail(Kind::InvalidInput, "an element is no bytes");
+      if (fields.field().type != WireType::Bytes) fail(Kind::InvalidInput, "an element is not a byte string");
       const auto element = fields.field().bytes;
       ++read.count;
       if (byte_string_bytes(element) > capacity - read.bytes) continue;

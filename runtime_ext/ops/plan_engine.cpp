@@ -36,7 +36,7 @@ void read_value(const std::string& name, const std::string& text, Value& value) 
   if constexpr (std::is_integral_v<Value>) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error == std::errc() && end == text.data() + text.size()) return;
-    fail(Kind::InvalidInput, "the module's engine has ", name, "=", text, ", which is no number: it is damaged");
+    fail(Kind::InvalidInput, "the module's engine has ", name, "=", text, ", which is not a number: it is damaged");
   }
 }
 

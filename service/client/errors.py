@@ -20,7 +20,7 @@ class NoAnswer(Unavailable):
 
 
 def error_of(response: httpx.Response) -> TrtserveError:
-    """The error in an answer that is no success, whose body has been read."""
+    """The error in an answer that is not a success, whose body has been read."""
     try:
         answer = json.loads(response.content)
         sentence, code = str(answer["error"]), str(answer["code"])

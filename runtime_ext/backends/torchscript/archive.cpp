@@ -34,7 +34,7 @@ std::string text_of(PyTorchStreamReader& reader, const std::string& record) {
 /// Makes an object of its attributes alone.
 c10::intrusive_ptr<c10::ivalue::Object> make_object(const c10::StrongTypePtr& type, const c10::IValue& state) {
   const auto cls = type.type_->cast<c10::ClassType>();
-  if (!cls) fail(Kind::InvalidInput, "the module has an object that is no class: ", type.type_->repr_str());
+  if (!cls) fail(Kind::InvalidInput, "the module has an object that is not a class: ", type.type_->repr_str());
   const auto name = cls->name() ? cls->name()->qualifiedName() : "without a name";
   if (cls->findMethod("__setstate__") != nullptr || !state.isGenericDict()) {
     fail(Kind::InvalidInput, "the module's class ", name,
@@ -82,11 +82,11 @@ class Reader {
 
   Archive read() {
     auto constants = objects("constants");
-    if (!constants.isTuple()) fail(Kind::InvalidInput, "the file's constants.pkl is no tuple");
+    if (!constants.isTuple()) fail(Kind::InvalidInput, "the file's constants.pkl is not a tuple");
     for (const auto& constant : constants.toTupleRef().elements()) constants_.push_back(constant);
     auto data = objects("data");
     if (!data.isObject() || !data.type()->cast<c10::ClassType>()->is_module()) {
-      fail(Kind::InvalidInput, "the file's data.pkl is no module");
+      fail(Kind::InvalidInput, "the file's data.pkl is not a module");
     }
     check_functions(*unit_);
     for (auto* function : unit_->get_functions()) fill_empty(*torch::jit::toGraphFunction(*function).graph());

@@ -29,12 +29,12 @@ constexpr size_t kMostCharacters = 1 << 20;
 using Members = std::map<std::string, Expr>;
 
 std::string string_in(const Expr& value, const std::string& of) {
-  if (value.kind() != torch::jit::TK_STRINGLITERAL) refuse("has " + of + " that is no string");
+  if (value.kind() != torch::jit::TK_STRINGLITERAL) refuse("has " + of + " that is not a string");
   return torch::jit::StringLiteral(value).text();
 }
 
 std::vector<Expr> list_in(const Expr& value, const std::string& of) {
-  if (value.kind() != torch::jit::TK_LIST_LITERAL) refuse("has " + of + " that is no list");
+  if (value.kind() != torch::jit::TK_LIST_LITERAL) refuse("has " + of + " that is not a list");
   const auto list = torch::jit::ListLiteral(value).inputs();
   std::vector<Expr> elements;
   for (const auto& element : list) elements.push_back(element);
@@ -42,7 +42,7 @@ std::vector<Expr> list_in(const Expr& value, const std::string& of) {
 }
 
 Members object_in(const Expr& value, const std::string& of, const std::vector<std::string>& allowed) {
-  if (value.kind() != torch::jit::TK_DICT_LITERAL) refuse("has " + of + " that is no object");
+  if (value.kind() != torch::jit::TK_DICT_LITERAL) refuse("has " + of + " that is not an object");
   const auto literal = torch::jit::DictLiteral(value);
   const auto names = literal.key_inputs();
   const auto values = literal.value_inputs();

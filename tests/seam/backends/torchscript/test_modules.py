@@ -99,7 +99,7 @@ def test_without_a_description_the_refusal_has_one_to_fill_in(harness: Harness, 
     ("given", "why"),
     [
         ("{", "is no JSON"),
-        ("[]", "has it that is no object"),
+        ("[]", "has it that is not an object"),
         ('{"inputs": []}', "has no 'outputs'"),
         (description({"z": ROWS}, {"y": ROWS}), "calls input 0 'z'; the argument's name is 'x'"),
         (description({"x": ROWS, "z": ROWS}, {"y": ROWS}), "has 2 inputs; the module's forward takes 1"),
