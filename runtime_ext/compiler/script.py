@@ -102,7 +102,7 @@ class _Writer:
         if isinstance(value, GraphModule):
             return  # a side of a branch
         if not isinstance(value, torch.Tensor):
-            raise CompileError(f"node {node.name} is an attribute that is not a tensor: {type(value).__name__}")
+            raise CompileError(f"node {node.name} is an attribute, not a tensor: {type(value).__name__}")
         name = f"tensor{len(self._tensors)}"
         self._tensors[name] = value.detach()
         yield f"{self._name(node)} = self.{name}"
