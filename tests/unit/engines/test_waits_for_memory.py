@@ -10,7 +10,7 @@ from tests.fakes.plans import module_plan, onnx_plan
 from tests.fakes.runtime import MEMORY_BYTES
 from tests.submitting import submit
 from tests.unit.engines.modules import Runtime, Trial
-from tests.unit.engines.on_demand import ROW, Sleep, ask, budget, resident, serving, state
+from tests.unit.engines.on_demand import ROW, ask, budget, resident, serving, state
 from tests.unit.serving import Server, until_loading
 from tests.waiting import HANGS_AFTER_S, until
 from trtserve.engines.engine import State
@@ -52,13 +52,28 @@ async def asking(server: Server, *refs: str) -> list[asyncio.Task[object]]:
     return tasks
 
 
+class Looks:
+    """How often loads have looked for memory in vain."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    async def __call__(self, seconds: float) -> None:
+        self.times += 1
+        await asyncio.sleep(seconds)
+
+    async def some_more(self) -> None:
+        before = self.times
+        await until(lambda: self.times >= before + 3)
+
+
 async def all_are_answered(tasks: list[asyncio.Task[object]]) -> None:
     await asyncio.wait_for(asyncio.gather(*tasks), HANGS_AFTER_S)
 
 
 async def test_engines_that_take_more_than_expected_at_the_same_time_are_all_served(tmp_path: Path) -> None:
     """Each would wait for what the other holds."""
-    async with serving(settings(tmp_path, 2.5), sleep=Sleep()) as server:
+    async with serving(settings(tmp_path, 2.5)) as server:
         await add(server, a=onnx_plan(0), b=onnx_plan(1), c=onnx_plan(2), d=onnx_plan(3))
         assert [state(server, name) for name in "ab"] == [State.DORMANT, State.DORMANT]
         for name in "ab":
@@ -114,15 +129,32 @@ async def test_an_engine_goes_before_one_that_a_module_calls(tmp_path: Path, run
         }
 
 
+async def test_a_module_does_not_take_the_memory_of_the_engine_that_it_calls(
+    tmp_path: Path, runtime: Runtime
+) -> None:
+    """Even where nothing else can go yet."""
+    looks = Looks()
+    async with serving(settings(tmp_path, 2.1), runtime, Trial(), looks) as server:
+        await add(server, a=onnx_plan(0), x=onnx_plan(1))
+        x = server.registry.resolve("x").engine.id
+        runtime.hold()
+        submit(runtime, x, [ROW])
+        adding = asyncio.create_task(server.add(module_plan("a"), "m"))
+        await looks.some_more()
+        assert (adding.done(), runtime.unloading) == (False, [])
+        runtime.release()
+        await asyncio.wait_for(adding, HANGS_AFTER_S)
+        assert runtime.unloading == [x]
+
+
 async def test_a_module_with_work_keeps_the_engine_that_it_calls(tmp_path: Path, runtime: Runtime) -> None:
-    async with serving(settings(tmp_path, 1.75), runtime, Trial(), Sleep()) as server:
+    looks = Looks()
+    async with serving(settings(tmp_path, 1.75), runtime, Trial(), looks) as server:
         await add(server, a=onnx_plan(0), m=module_plan("a"))
         runtime.hold()
         submit(runtime, server.registry.resolve("m").engine.id, [ROW])
         adding = asyncio.create_task(server.add(onnx_plan(1), "x"))
-        await until(lambda: len(server.files()) == 3)
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await looks.some_more()
         assert not adding.done()
         assert [state(server, name) for name in "am"] == [State.READY, State.READY]
         runtime.release()
@@ -134,14 +166,14 @@ async def test_a_module_that_waits_for_memory_leaves_its_engines_to_those_before
     tmp_path: Path, runtime: Runtime
 ) -> None:
     """The engine has its turn first, and only what the module calls can go."""
-    async with serving(settings(tmp_path, 1.75), runtime, Trial(), Sleep()) as server:
+    looks = Looks()
+    async with serving(settings(tmp_path, 1.75), runtime, Trial(), looks) as server:
         await add(server, a=onnx_plan(0), m=module_plan("a"), x=onnx_plan(1))
         await ask(server, "a")
         runtime.hold()
         submit(runtime, server.registry.resolve("a").engine.id, [ROW])
         tasks = await asking(server, "x", "m")
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await looks.some_more()
         assert not any(task.done() for task in tasks)
         runtime.release()
         await all_are_answered(tasks)
@@ -151,7 +183,7 @@ async def test_a_module_that_waits_for_memory_leaves_its_engines_to_those_before
 async def test_modules_that_cannot_be_resident_together_are_served_one_after_the_other(
     tmp_path: Path, runtime: Runtime
 ) -> None:
-    async with serving(settings(tmp_path, 1.75), runtime, Trial(), Sleep()) as server:
+    async with serving(settings(tmp_path, 1.75), runtime, Trial()) as server:
         await add(server, a=onnx_plan(0), m=module_plan("a"), b=onnx_plan(1), n=module_plan("b"))
         await all_are_answered(await asking(server, "m"))
         await all_are_answered([*await asking(server, "n"), *await asking(server, "m")])
@@ -160,7 +192,7 @@ async def test_modules_that_cannot_be_resident_together_are_served_one_after_the
 async def test_a_module_whose_engines_do_not_fit_beside_each_other_is_refused_with_what_it_needs(
     tmp_path: Path, runtime: Runtime
 ) -> None:
-    async with serving(settings(tmp_path, 1.75), runtime, Trial(), Sleep()) as server:
+    async with serving(settings(tmp_path, 1.75), runtime, Trial()) as server:
         await add(server, a=onnx_plan(0), b=onnx_plan(1))
         with pytest.raises(
             DoesNotFit,
