@@ -54,6 +54,7 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
     parts = options.parts or PARTS
+    options.out.mkdir(parents=True, exist_ok=True)  # first: a measurement takes minutes
     before = report.load(options.out / "performance.json")
     results = dict(before)
     for part in parts:
