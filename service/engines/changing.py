@@ -8,14 +8,13 @@ new ones that it has been loaded with; and every request has one life of the eng
 """
 
 import logging
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from runtime_ext import Error
 from trtserve.engines.change import Change, ChangeState
 from trtserve.engines.engine import WITHOUT_LOAD, Engine, State
+from trtserve.engines.marked_ids import MarkedIds
 from trtserve.engines.parts import Parts
 from trtserve.engines.reasons import reason_of
 from trtserve.engines.residency import DoesNotFit
@@ -45,18 +44,11 @@ class Changes:
         self._stored, self._read = parts.threads.call, parts.threads.read
         self._dependencies, self._rename = parts.dependencies, parts.rename
         self._sleep = sleep
-        self._unwanted: Counter[int] = Counter()  # engines that are to be removed or unloaded, by ID
+        self._unwanted = MarkedIds()  # engines that are to be removed or unloaded
 
-    @contextmanager
-    def unwanted(self, id: int) -> Iterator[None]:
+    def unwanted(self, id: int) -> AbstractContextManager[None]:
         """Meanwhile no change of an engine begins, and a former life of it has the drain time to end."""
-        self._unwanted[id] += 1
-        try:
-            yield
-        finally:
-            self._unwanted[id] -= 1
-            if self._unwanted[id] == 0:
-                del self._unwanted[id]
+        return self._unwanted.marked(id)
 
     def check_wanted(self, engine: Engine) -> None:
         """Raise Conflict if an engine is about to be removed or unloaded."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.lookup import Lookup
+from trtserve.engines.marked_ids import MarkedIds
 from trtserve.errors import QueueFull, Unavailable
 
 LEAST_RETRY_S = 1.0  # of a client that finds as many waiting as may
@@ -35,7 +36,7 @@ class Demand:
         self._loads: dict[int, asyncio.Task[bool]] = {}  # by engine ID
         self._waiting: Counter[int] = Counter()  # requests, by engine ID
         self._ends: dict[int, asyncio.Future[None]] = {}  # by engine ID, of those that wait: ends their wait
-        self._unwanted: Counter[int] = Counter()  # engines that are being unloaded or removed
+        self._unwanted = MarkedIds()  # engines that are being unloaded or removed
         self.accepted = 0  # requests that engines have accepted, those that waited before included
         self.late = 0  # of these, those that waited
         self.waits = 0  # requests that began to wait
@@ -58,15 +59,10 @@ class Demand:
     @contextmanager
     def unwanted(self, id: int) -> Iterator[None]:
         """End the wait for an engine that is to be removed or unloaded, and let none begin meanwhile."""
-        self._unwanted[id] += 1
-        try:
+        with self._unwanted.marked(id):
             if id in self._ends:
                 self._ends.pop(id).set_exception(self._ending(id))
             yield
-        finally:
-            self._unwanted[id] -= 1
-            if self._unwanted[id] == 0:
-                del self._unwanted[id]
 
     @staticmethod
     def _ending(id: int) -> Unavailable:
