@@ -1,4 +1,7 @@
-"""Changes of an engine's options while it serves."""
+"""Changes of an engine's options while it serves.
+
+Above 400 lines, because all of them need what is at the top: an engine, and the state of its change.
+"""
 
 import asyncio
 from pathlib import Path
@@ -50,6 +53,15 @@ async def change(server: Server, **options: Any) -> tuple[Resolved, bool]:
     return await server.registry.change("net", EngineOptions(**options))
 
 
+async def draining(server: Server) -> tuple[int, asyncio.Task[tuple[Resolved, bool]]]:
+    """Change the options of `net` while it has work that does not end; return its ticket, and the change."""
+    server.runtime.hold()
+    ticket = submit(server.runtime, engine(server).id, [ROW])
+    changing = asyncio.create_task(change(server, instances=3))
+    await until(lambda: change_of(server)[0] == "DRAINING")
+    return ticket, changing
+
+
 def stored_instances(root: Path) -> int:
     """What a start would find, if the server were killed now."""
     store = Store(killed(root, root.with_name("killed")))
@@ -83,10 +95,7 @@ async def test_the_next_life_is_loaded_while_the_former_one_serves(settings: Set
 async def test_the_former_life_ends_what_it_has_accepted_before_it_is_unloaded(settings: Settings) -> None:
     async with serving(settings, sleep=Sleep()) as server:
         id, runtime = await net(server), server.runtime
-        runtime.hold()
-        old = submit(runtime, id, [ROW])
-        changing = asyncio.create_task(change(server, instances=3))
-        await until(lambda: change_of(server)[0] == "DRAINING")
+        old, changing = await draining(server)
         new = submit(runtime, id, [ROW])
         assert (runtime.takers[old].instances, runtime.takers[new].instances) == (2, 3)
         assert (runtime.unloading, instances(server), changing.done()) == ([], 3, False)
@@ -191,12 +200,10 @@ async def test_what_does_not_fit_beside_the_one_that_serves_is_refused_at_once(s
 
 async def test_a_change_holds_the_memory_of_both_lives_and_then_of_one(settings: Settings) -> None:
     async with serving(settings, sleep=Sleep()) as server:
-        id, runtime = await net(server), server.runtime
+        runtime = server.runtime
+        await net(server)
         held = server.registry.residency.resident()["cpu"]
-        runtime.hold()
-        submit(runtime, id, [ROW])
-        changing = asyncio.create_task(change(server, instances=3))
-        await until(lambda: change_of(server)[0] == "DRAINING")
+        _, changing = await draining(server)
         assert server.registry.residency.resident()["cpu"] == 2 * held
         runtime.release()
         await changing
@@ -358,10 +365,7 @@ async def test_who_ends_an_engine_waits_no_longer_for_its_former_life_than_for_i
 ) -> None:
     async with serving(settings, sleep=Sleep()) as server:
         id, runtime = await net(server), server.runtime
-        runtime.hold()
-        old = submit(runtime, id, [ROW])
-        changing = asyncio.create_task(change(server, instances=3))
-        await until(lambda: change_of(server)[0] == "DRAINING")
+        old, changing = await draining(server)
         waiting = asyncio.create_task(change(server, instances=4))
         await until(lambda: change_of(server)[0] == "WAITING")
         await getattr(server.registry, ending)("net")
