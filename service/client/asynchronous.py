@@ -202,11 +202,7 @@ class AsyncClient:
 
         `headers` are further ones, such as Inference-Header-Content-Length.
         """
-        return await self._run(
-            operations.infer_body(
-                ref, body, {"Content-Type": content_type, "Accept": accept} | dict(headers or {})
-            )
-        )
+        return await self._run(operations.infer_body(ref, body, content_type, accept, headers or {}))
 
     # -- the server
 

@@ -140,9 +140,12 @@ def point(name: str, version: int) -> Operation[Row]:
     return Operation("PUT", _path("names", name), _row(), {"json": {"current": version}})
 
 
-def infer_body(ref: str | int, body: bytes, headers: Mapping[str, str]) -> Operation[bytes]:
+def infer_body(
+    ref: str | int, body: bytes, content_type: str, accept: str, headers: Mapping[str, str]
+) -> Operation[bytes]:
     path = f"{_path('engines', ref)}/infer"
-    return Operation("POST", path, lambda response: response.content, {"headers": dict(headers)}, body)
+    sent = {"Content-Type": content_type, "Accept": accept} | dict(headers)
+    return Operation("POST", path, lambda response: response.content, {"headers": sent}, body)
 
 
 def infer(ref: str | int, tensors: Tensors, timeout_s: float | None) -> Operation[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Repairs damaged rows if there is not a whole copy of them.
+"""Repairs damaged rows if no whole copy of them is left.
 
 An engine's ID, its digest and the name of its plan follow from one another, and the plan reveals its format;
 so these are repaired. Nothing else knows the options: an engine that has lost one is kept as damaged until
