@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import torch
 
 import runtime_ext
 from tests.seam.conftest import Gates, Harness
+from tests.seam.threads import instance_threads, threads
 from tests.waiting import HANGS_AFTER_S, wait_until
 
 
@@ -21,24 +21,6 @@ def four_threads() -> Iterator[None]:
     torch.set_num_threads(4)
     yield
     torch.set_num_threads(before)
-
-
-def instance_threads() -> set[int]:
-    """Return the IDs of the threads with an instance's name, which those that it starts inherit.
-
-    A test looks only at those that are new to it: a library may have started threads in an instance of an
-    earlier test, and keep them.
-    """
-    threads = (int(folder.name) for folder in Path("/proc/self/task").iterdir())
-    return {thread for thread in threads if name_of(thread) == "trt-instance"}
-
-
-def name_of(thread: int) -> str | None:
-    """Return the name of a thread of this process, or nothing if it has ended meanwhile."""
-    try:
-        return Path(f"/proc/self/task/{thread}/comm").read_text().rstrip("\n")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
 
 
 @pytest.mark.usefixtures("four_threads")
@@ -59,22 +41,18 @@ def test_an_instance_has_one_thread_even_for_large_operations(harness: Harness, 
     harness.runtime.unload(engine)
 
 
-def all_threads() -> int:
-    return len(list(Path("/proc/self/task").iterdir()))
-
-
 def test_idle_engines_have_no_threads(harness: Harness) -> None:
     x = np.ones(4, np.float32)
     plan = "input x FP32 4\noutput y x 2"
     engines = [harness.load_toy(plan, instances=2)]
     harness.infer(engines[0], x=x)
-    before = all_threads()
+    before = threads()
     engines += [harness.load_toy(plan, instances=2) for _ in range(50)]
-    assert all_threads() == before
+    assert not threads() - before
     for engine in engines:
         harness.infer(engine, x=x)
     # A thread may still be on its way to the idle ones when the next request comes.
-    assert all_threads() - before < 10
+    assert len(threads() - before) < 10
 
 
 def test_a_burst_finds_the_threads_of_the_one_before_which_end_if_there_is_none(
@@ -88,12 +66,12 @@ def test_a_burst_finds_the_threads_of_the_one_before_which_end_if_there_is_none(
         engines = [still_harness.load_toy(plan) for _ in range(40)]
         tickets = [still_harness.submit(engine, x=np.ones(4, np.float32)) for engine in engines]
         gates.wait_for(gate, 40)
-        threads = instance_threads() - before
+        new = instance_threads() - before
         gates.open(gate)
         assert all(completion.kind is None for completion in still_harness.wait(*tickets))
         for engine in engines:  # after this, its thread is idle
             still_harness.runtime.unload(engine)
-        return threads
+        return new
 
     first = burst()
     assert len(first) == 40

@@ -4,11 +4,11 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 import runtime_ext
 from tests.seam.conftest import Gates, Harness, RunInThread
+from tests.seam.threads import threads
 from tests.waiting import wait_until
 
 DOUBLE = "input x FP32 -1 4\noutput y x 2"
@@ -71,13 +71,13 @@ def test_close_does_not_wait_for_a_load_which_is_released_when_it_ends(
 
 def test_a_runtime_that_python_drops_closes_itself(tmp_path: Path, gates: Gates) -> None:
     contexts = gates.contexts
-    process = psutil.Process()
-    threads = process.num_threads()
+    before = threads()
     harness = Harness(tmp_path)
     harness.load_toy(DOUBLE, instances=2)
     assert gates.contexts == contexts + 2
-    assert process.num_threads() > threads
+    own = threads() - before
+    assert own
     del harness
     assert gates.contexts == contexts
-    wait_until(lambda: process.num_threads() <= threads, "the end of its threads")
+    wait_until(lambda: not own & threads(), "the end of its threads")
     runtime_ext.create_runtime().close()
