@@ -37,7 +37,9 @@ def test_an_instance_has_one_thread_even_for_large_operations(harness: Harness, 
     gates.wait_for(gate, 2)
     gates.open(gate)
     assert all(completion.kind is None for completion in harness.wait(*tickets))
-    assert len(instance_threads() - before) == 2
+    # A request may start a thread although one is on its way to the idle ones. With torch's threads for only
+    # one batch, there would be three more than the two that run the batches.
+    assert 2 <= len(instance_threads() - before) <= len(tickets)
     harness.runtime.unload(engine)
 
 
