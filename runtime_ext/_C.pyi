@@ -606,6 +606,15 @@ def take_log() -> list[LogRecord]:
 def engine_info(id: int) -> EngineInfo:
     """The engine `id` of the current runtime: for the fake kernel of the typed operator."""
 
+def available_host_memory(
+    meminfo: str = "/proc/meminfo", cgroup: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup"
+) -> int | None:
+    """Bytes of the host's memory that this process can still have: what is available on the machine, in the
+    process's control groups, or in its address space, whichever is least; None if the system does not tell.
+
+    Page cache that was not used lately counts as available. Tests give other files than the system's.
+    """
+
 def register_process_backend(
     name: str, plugin: str, libraries: Sequence[str] = ..., config: Mapping[str, str] = ...
 ) -> None:

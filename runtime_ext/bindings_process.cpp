@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 #include <torch/csrc/jit/api/module.h>
 
+#include "core/host_memory.h"
 #include "core/process_engines.h"
 #include "ops/execute_engine.h"
 #include "ops/wrapper.h"
@@ -49,6 +50,12 @@ void bind_process(py::module_& module) {
         return make_carrying_wrapper(*find_engine(id), carried);
       },
       "id"_a);
+  module.def(
+      "available_host_memory",
+      [](std::string meminfo, std::string cgroup, std::string mount) {
+        return available_host_memory({std::move(meminfo), std::move(cgroup), std::move(mount)});
+      },
+      "meminfo"_a = MemoryFiles().meminfo, "cgroup"_a = MemoryFiles().cgroup, "mount"_a = MemoryFiles().mount, NoGil());
   module.def("default_device", [](EngineId id) { return default_device(*find_engine(id)).str(); }, "id"_a);
 }
 

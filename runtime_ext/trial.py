@@ -22,6 +22,7 @@ import ctypes
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -32,7 +33,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-from runtime_ext import AUTO_BATCH_SIZE, EngineInfo, Error, LoadOptions, Runtime, take_log
+from runtime_ext import (
+    AUTO_BATCH_SIZE,
+    EngineInfo,
+    Error,
+    LoadOptions,
+    Runtime,
+    available_host_memory,
+    take_log,
+)
 from runtime_ext.archive import inspect_module
 from runtime_ext.backends import TensorRtOptions, create_runtime
 from runtime_ext.batch_check import why_not_joined
@@ -41,6 +50,8 @@ from runtime_ext.child import bind_to
 MODULES = "torchscript"  # the backend whose plans are modules
 TRIAL_ID = 1  # the process holds no other engine
 CHECK_S = 4.0  # for a whole check: its budget, and an execution that begins at its end
+KIB = 1024
+LEFT = 256 * KIB * KIB  # bytes of the memory that is available, for the server
 PR_SET_NAME = 15
 
 
@@ -107,6 +118,20 @@ def _checked(runtime: Runtime, info: EngineInfo, options: LoadOptions) -> str:
         return "the check of its batches failed"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def leave_memory() -> None:
+    """Let this process take no more memory than is available: a module's source may make torch's compiler ask
+    for any amount."""
+    available = available_host_memory()
+    if available is None:
+        return
+    status = Path("/proc/self/status").read_text()
+    taken = next(int(line.split()[1]) * KIB for line in status.splitlines() if line.startswith("VmData:"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = taken + max(0, available - LEFT)
+    limits = [limit for limit in (most, soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
 
 
 def main() -> None:
@@ -217,6 +242,9 @@ def _try(connection: socket.socket, said: socket.socket, host: int) -> None:
     os.dup2(said.fileno(), 1)
     os.dup2(said.fileno(), 2)
     request: Request = json.loads(connection.makefile("rb").readline())
+
+    if request["backend"] == MODULES:
+        leave_memory()
 
     def say(told: dict[str, Any]) -> None:
         connection.sendall(json.dumps(told).encode() + b"\n")

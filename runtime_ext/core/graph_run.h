@@ -46,6 +46,7 @@ class GraphRun final : public c10::DebugInfoBase, public std::enable_shared_from
 
   /// True if it is the run of a wrapper for the engine's queue, whose inputs the core made itself.
   bool is_of_queue() const { return is_of_queue_; }
+  bool is_of_module() const { return !turns_.empty(); }
   bool counts_calls() const { return counts_calls_; }
   const std::shared_ptr<Engine>& engine() const { return engine_; }
   /// True if the run, or one that it is inside, has a turn on the device.

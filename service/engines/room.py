@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from runtime_ext import Condition, Error, Runtime
+from runtime_ext import Condition, Error, Runtime, available_host_memory
 from trtserve.engines.dependencies import Dependencies
 from trtserve.engines.engine import Engine
 from trtserve.engines.residency import RETRY_AFTER_S, Bytes, Choice, DoesNotFit, Residency
@@ -17,7 +17,6 @@ from trtserve.engines.retries import Sleep, pause
 from trtserve.errors import TrtserveError, Unavailable, stopping
 from trtserve.formats.backends import runtime_backend
 from trtserve.formats.format import Format
-from trtserve.host_memory import available_bytes
 from trtserve.options.devices import FIRST_GPU
 from trtserve.settings import GIB, MIB, Settings, read_budget
 from trtserve.shortage import is_of_memory
@@ -243,7 +242,7 @@ class Room:
     def _free(self, devices: list[str]) -> dict[str, int]:
         """What these devices have free now, where that can be known. Blocks."""
         found = {
-            device: available_bytes()
+            device: available_host_memory()
             if device == "cpu"
             else (self._runtime.device_memory(device) or (None,))[0]
             for device in devices
@@ -294,7 +293,7 @@ class Room:
             return
         self._asked.add(device)
         if device == "cpu":
-            available = await asyncio.to_thread(available_bytes)
+            available = await asyncio.to_thread(available_host_memory)
             if available is None:
                 return
             budget = available - min(available // CPU_RESERVE, MOST_CPU_RESERVE)

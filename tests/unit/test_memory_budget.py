@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from trtserve.host_memory import available_bytes
+from runtime_ext import available_host_memory
 from trtserve.settings import Settings, read_budget
 from trtserve.text import shown_bytes
 
@@ -52,7 +52,7 @@ def machine(tmp_path: Path) -> Path:
 
 
 def available(machine: Path) -> int | None:
-    return available_bytes(machine / "meminfo", machine / "cgroup", machine / "fs")
+    return available_host_memory(*(str(machine / name) for name in ("meminfo", "cgroup", "fs")))
 
 
 def test_the_machine_says_what_is_available(machine: Path) -> None:

@@ -4,6 +4,7 @@
 #include "backends/torchscript/engine.h"
 #include "backends/torchscript/program.h"
 #include "core/backend.h"
+#include "core/module_memory.h"
 
 namespace trtserve::torchscript {
 
@@ -23,6 +24,7 @@ class TorchScriptBackend final : public Backend {
   std::vector<std::string> devices(const std::string& option) override { return devices_of(option); }
 
   std::unique_ptr<BackendEngine> load(const std::string& plan_path, const LoadOptions& options) override {
+    guard_module_memory();
     const auto device = device_of(options.device);
     auto program = make_program(freeze(plan_path, device, options.tensors), options);
     return std::make_unique<TorchScriptEngine>(std::move(program), device, instances(options, device));

@@ -12,10 +12,12 @@
 #include "backends/torchscript/archive.h"
 #include "backends/torchscript/failure.h"
 #include "backends/torchscript/forks.h"
+#include "backends/torchscript/growth.h"
 #include "backends/torchscript/nodes.h"
 #include "backends/torchscript/state.h"
 #include "core/error.h"
 #include "core/graph_run.h"
+#include "core/module_memory.h"
 
 namespace trtserve::torchscript {
 
@@ -27,11 +29,13 @@ namespace {
 /// A few short functions that call one another twice would otherwise take all memory.
 constexpr size_t kMostNodes = 100'000;
 
-// In each loop, so that an execution that nobody wants ends: the interpreter itself cannot be stopped.
+// In each loop, so that an execution ends that nobody wants, or that takes what others need: the interpreter itself
+// cannot be stopped.
 const torch::jit::RegisterOperators check_wanted({torch::jit::Operator(
     "trt::check_wanted() -> ()",
     [](torch::jit::Stack& /*stack*/) {
       if (const auto* run = GraphRun::current()) run->check_wanted();
+      check_module_memory(0);
     },
     c10::AliasAnalysisKind::CONSERVATIVE)});
 
@@ -160,6 +164,7 @@ Program make_program(Frozen frozen, const LoadOptions& options) {
   resolve_names(graph, options.engines);
   const auto references = find_references(graph);
   make_loops_stop(*graph);
+  check_growth(*graph);
   Program program;
   program.forks_in_turn = tasks_may_race(*graph);
   program.writes = std::move(frozen.writes);
