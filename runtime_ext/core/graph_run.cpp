@@ -2,12 +2,17 @@
 
 #include <algorithm>
 
+#include "core/coarse_time.h"
+
 namespace trtserve {
 
 namespace {
 
 // No constant, because torch has made it a class.
 auto place() { return c10::DebugInfoKind::INFERENCE_CONTEXT; }
+
+constexpr int64_t kLittle = int64_t{16} << 20;  // bytes
+constexpr int64_t kShortMs = 100;
 
 }  // namespace
 
@@ -16,7 +21,7 @@ GraphRun::GraphRun(Calls calls, std::shared_ptr<Engine> engine)
       is_of_queue_(calls == Calls::CountedElsewhere),
       counts_inside_(calls != Calls::Uncounted) {}
 
-GraphRun::GraphRun(at::Device device) {
+GraphRun::GraphRun(at::Device device) : began_ms_(coarse_now_ms()) {
   if (auto* outer = current()) {
     outermost_ = outer->outermost_ ? outer->outermost_ : outer->shared_from_this();
     counts_inside_ = outer->counts_inside_;
@@ -28,6 +33,10 @@ GraphRun::GraphRun(at::Device device) {
 
 bool GraphRun::has_turn_on(at::Device device) const {
   return std::find(turns_.begin(), turns_.end(), device) != turns_.end();
+}
+
+bool GraphRun::takes_much(int64_t bytes) noexcept {
+  return taken_.fetch_add(bytes) + bytes > kLittle || coarse_now_ms() - began_ms_ > kShortMs;
 }
 
 GraphRun* GraphRun::current() { return dynamic_cast<GraphRun*>(c10::ThreadLocalDebugInfo::get(place())); }

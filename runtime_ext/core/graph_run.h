@@ -47,6 +47,8 @@ class GraphRun final : public c10::DebugInfoBase, public std::enable_shared_from
   /// True if it is the run of a wrapper for the engine's queue, whose inputs the core made itself.
   bool is_of_queue() const { return is_of_queue_; }
   bool is_of_module() const { return !turns_.empty(); }
+  /// Counts host memory that the run is about to take; false as long as it has taken little, and not for long.
+  bool takes_much(int64_t bytes) noexcept;
   bool counts_calls() const { return counts_calls_; }
   const std::shared_ptr<Engine>& engine() const { return engine_; }
   /// True if the run, or one that it is inside, has a turn on the device.
@@ -71,6 +73,8 @@ class GraphRun final : public c10::DebugInfoBase, public std::enable_shared_from
   bool counts_inside_ = true;  ///< those of runs inside this one
   c10::SmallVector<at::Device, 2> turns_;
   std::atomic<bool> wanted_{true};
+  std::atomic<int64_t> taken_{0};  ///< bytes, without those that were given back
+  int64_t began_ms_ = 0;           ///< of coarse_now_ms(), of a module's run
   mutable std::mutex mutex_;
   std::vector<Error> errors_;            // guarded by mutex_; in the order in which they were thrown
   std::shared_ptr<GraphRun> outermost_;  // null: it is this one

@@ -11,16 +11,17 @@ from tests.seam.backends.torchscript.modules import write_code
 from tests.seam.conftest import Harness
 
 MIB = 1024 * 1024
-LEFT = 800 * MIB
-"""What the process may take once its engines are loaded."""
+LEFT, HARDLY_ANYTHING, SMALL = 800 * MIB, 100 * MIB, 400 * MIB
+"""What the process may take once its engines are loaded; in a small container, before they are."""
 N, ONE = {"n": ("INT64", [1])}, {"y": ("INT64", [1])}
-FEW, MANY = 3, 10**9
+FEW, BETWEEN, MANY = 3, 75_000_000, 10**9
+"""With BETWEEN, a tensor fits into the memory, but takes of what is kept."""
 HEAD = "def forward(self, n: Tensor) -> Tensor:\n    k = int(n.item())\n    "
 BODIES = {
     "many tensors in a loop": """
     made: List[Tensor] = []
     for _ in range(k):
-        made.append(torch.zeros([2097152 + k]))
+        made.append(torch.zeros([2097152 if k > 3 else k]))
     return torch.tensor([len(made)])""",
     "a tensor": """
     return torch.zeros([k], dtype=torch.int64)[:1] + 3""",
@@ -28,6 +29,14 @@ BODIES = {
     made: List[int] = []
     for i in range(k):
         made.append(i)
+    return torch.tensor([len(made)])""",
+    "short lists in a list": """
+    made: List[List[List[int]]] = []
+    for i in range(k):
+        row: List[List[int]] = []
+        for _ in range(1000):
+            row.append([i, i, i, i])
+        made.append(row)
     return torch.tensor([len(made)])""",
     "entries of a dictionary": """
     made: Dict[int, int] = {}
@@ -93,21 +102,44 @@ BODIES = {
 }
 
 
-def main(folder: Path) -> None:
-    harness = Harness(folder)
-    engines = {}
-    for i, (name, body) in enumerate(BODIES.items()):
-        path = write_code(folder / f"{i}.pt", HEAD + body.strip() + "\n", inputs=N, outputs=ONE)
-        engines[name] = harness.load_file(path, "torchscript", instances=1)
-    harness.infer(engines["a range"], n=np.array([FEW]))
+def limit(left: int) -> None:
+    """Let the process take `left` bytes more than it has."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (taken + LEFT, taken + LEFT))
+    resource.setrlimit(resource.RLIMIT_AS, (taken + left, resource.RLIM_INFINITY))
+
+
+def load(harness: Harness, name: str) -> int:
+    path = harness.folder / "module.pt"
+    code = HEAD + BODIES[name].strip() + "\n"
+    return harness.load_file(
+        write_code(path, code, inputs=N, outputs=ONE), "torchscript", name=name, instances=1
+    )
+
+
+def tell(harness: Harness, name: str, engine: int, n: int) -> None:
+    (ended,) = harness.wait(harness.submit(engine, n=np.array([n])))
+    print(json.dumps({"name": name, "n": n, "kind": ended.kind, "message": ended.message}), flush=True)
+
+
+def run_all(harness: Harness) -> None:
+    """Run each module with many and with few elements; with few ones also when hardly anything is left."""
+    engines = {name: load(harness, name) for name in BODIES}
+    harness.infer(engines["a range"], n=np.array([FEW]))
+    limit(LEFT)
     for name, engine in engines.items():
-        (many,) = harness.wait(harness.submit(engine, n=np.array([MANY])))
-        after = int(harness.infer(engine, n=np.array([FEW]))["y"][0])
-        ended = {"name": name, "kind": many.kind, "message": many.message, "after": after}
-        print(json.dumps(ended), flush=True)
+        tell(harness, name, engine, MANY)
+        tell(harness, name, engine, FEW)
+    tell(harness, "a tensor", engines["a tensor"], BETWEEN)
+    limit(HARDLY_ANYTHING)
+    tell(harness, "then much", engines["a tensor"], MANY)  # whatever comes next looks at the memory anew
+    for name, engine in engines.items():
+        tell(harness, f"{name}, hardly anything left", engine, FEW)
+
+
+def run_in_a_small_container(harness: Harness) -> None:
+    limit(SMALL)
+    tell(harness, "small", load(harness, "a tensor"), MANY)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    {"all": run_all, "small": run_in_a_small_container}[sys.argv[1]](Harness(Path(sys.argv[2])))

@@ -1,6 +1,7 @@
 """Modules that would take the memory that the rest of the process needs: they end, and nothing else does."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,21 +13,45 @@ from tests.seam.backends.torchscript import short_memory
 ROOT = Path(__file__).parents[4]
 
 
+Ended = dict[tuple[str, int], dict[str, object]]
+
+
+def run(folder: Path, what: str) -> Ended:
+    command = [sys.executable, "-m", short_memory.__name__, what, str(folder)]
+    ran = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    return {(line["name"], line["n"]): line for line in map(json.loads, ran.stdout.splitlines())}
+
+
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """How each module ended in a process that has little memory left."""
-    command = [sys.executable, "-m", short_memory.__name__, str(tmp_path_factory.mktemp("short"))]
-    run = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr
-    return {line["name"]: line for line in map(json.loads, run.stdout.splitlines())}
+    return run(tmp_path_factory.mktemp("short"), "all")
 
 
 @pytest.mark.parametrize("name", short_memory.BODIES)
-def test_a_module_that_needs_too_much_is_refused_and_its_instance_serves_on(
-    ended: dict[str, dict[str, object]], name: str
-) -> None:
-    many = ended[name]
+def test_a_module_that_needs_too_much_is_refused_and_its_instance_serves_on(ended: Ended, name: str) -> None:
+    many = ended[name, short_memory.MANY]
     assert many["kind"] == "Unavailable", many
     assert "more memory than is available" in str(many["message"])
     assert "256 are kept for the rest of the server" in str(many["message"])
-    assert int(str(many["after"])) > 0
+    assert ended[name, short_memory.FEW]["kind"] is None
+
+
+def test_a_module_that_fits_is_refused_if_it_takes_of_what_is_kept(ended: Ended) -> None:
+    between = ended["a tensor", short_memory.BETWEEN]
+    assert between["kind"] == "Unavailable", between
+    assert "it asked for 572 MiB" in str(between["message"])
+
+
+@pytest.mark.parametrize("name", short_memory.BODIES)
+def test_a_module_that_needs_little_is_served_when_hardly_anything_is_left(ended: Ended, name: str) -> None:
+    few = ended[f"{name}, hardly anything left", short_memory.FEW]
+    assert few["kind"] is None, few
+
+
+def test_in_a_small_container_a_quarter_of_what_is_available_is_kept(tmp_path: Path) -> None:
+    (refused,) = run(tmp_path, "small").values()
+    kept = re.search(r"of which (\d+) are kept for the rest", str(refused["message"]))
+    assert kept, refused
+    assert 50 < int(kept[1]) <= 100
