@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/graph_run.h"
 #include "core/host_memory.h"
+#include "core/memory.h"
 
 namespace trtserve {
 
@@ -36,18 +37,16 @@ class Looks {
   void about_to_take(int64_t bytes) {
     const auto now = coarse_now_ms();
     if (credit_.fetch_sub(bytes) > bytes && now - looked_ms_ < kLookEveryMs) return;
-    const auto available = available_host_memory();
-    if (!available) {
-      credit_ = kMiB;
-      looked_ms_ = now;
-      return;
+    auto available = available_host_memory();
+    if (available && *available < bytes + kept_) {
+      release_unused(at::kCPU);  // the heap may hold what earlier executions took
+      available = available_host_memory();
     }
-    const auto left = *available - bytes - kept_;
-    if (left < 0) {
+    if (available && *available < bytes + kept_) {
       credit_ = 0;  // the next one looks too
       refuse(bytes, *available, kept_);
     }
-    credit_ = left / kShare;
+    credit_ = available ? (*available - bytes - kept_) / kShare : kMiB;
     looked_ms_ = now;
   }
 

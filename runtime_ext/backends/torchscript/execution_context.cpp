@@ -13,6 +13,7 @@
 #include "backends/torchscript/string_lists.h"
 #include "core/byte_strings.h"
 #include "core/error.h"
+#include "core/memory.h"
 
 namespace trtserve::torchscript {
 
@@ -75,16 +76,20 @@ std::vector<at::Tensor> TorchScriptContext::execute(c10::ArrayRef<at::Tensor> in
     const std::lock_guard lock(mutex_);
     running_.reset();
   };
+  const auto failed = [&] {
+    ended();
+    if (run->takes_much(0)) release_unused(at::kCPU);  // the heap would hold it, and nothing else could have it
+  };
   try {
     auto outputs = with_errors_kept(run, [&] { return checked(this->run(inputs), inputs); });
     ended();
     note_end();
     return outputs;
   } catch (const Error&) {
-    ended();
+    failed();
     throw;
   } catch (const std::exception& error) {
-    ended();
+    failed();
     run->check_wanted();
     const std::string text = error.what();
     if (is_out_of_memory(text)) {

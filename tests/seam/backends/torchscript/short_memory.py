@@ -116,15 +116,21 @@ def load(harness: Harness, name: str) -> int:
     )
 
 
+def resident() -> int:
+    """Bytes of memory that the process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def tell(harness: Harness, name: str, engine: int, n: int) -> None:
     (ended,) = harness.wait(harness.submit(engine, n=np.array([n])))
-    print(json.dumps({"name": name, "n": n, "kind": ended.kind, "message": ended.message}), flush=True)
+    told = {"name": name, "n": n, "kind": ended.kind, "message": ended.message, "resident": resident()}
+    print(json.dumps(told), flush=True)
 
 
 def run_all(harness: Harness) -> None:
     """Run each module with many and with few elements; with few ones also when hardly anything is left."""
     engines = {name: load(harness, name) for name in BODIES}
-    harness.infer(engines["a range"], n=np.array([FEW]))
+    tell(harness, "before", engines["a range"], FEW)
     limit(LEFT)
     for name, engine in engines.items():
         tell(harness, name, engine, MANY)

@@ -38,6 +38,12 @@ def test_a_module_that_needs_too_much_is_refused_and_its_instance_serves_on(ende
     assert ended[name, short_memory.FEW]["kind"] is None
 
 
+@pytest.mark.parametrize("name", short_memory.BODIES)
+def test_what_a_refused_module_had_taken_is_given_back_to_the_system(ended: Ended, name: str) -> None:
+    before = int(str(ended["before", short_memory.FEW]["resident"]))
+    assert int(str(ended[name, short_memory.MANY]["resident"])) < before + 100 * short_memory.MIB
+
+
 def test_a_module_that_fits_is_refused_if_it_takes_of_what_is_kept(ended: Ended) -> None:
     between = ended["a tensor", short_memory.BETWEEN]
     assert between["kind"] == "Unavailable", between
