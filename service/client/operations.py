@@ -46,7 +46,8 @@ class Operation(Generic[Read]):
         except NONSENSE as failure:
             told = cut(f"{type(failure).__name__}: {failure}")
             raise NoAnswer(
-                f"The answer to {self.method} {self.path} is not what a trtserve says ({told}): is it one?"
+                f"The answer to {self.method} {self.path} is not one of trtserve's ({told}): does another "
+                "server run there?"
             ) from failure
 
 

@@ -82,7 +82,7 @@ class FoundModel:
                     f"Version {version} has {', '.join(found)}: say which with default_model_filename."
                 )
             advice = IR_ADVICE if any(name.endswith(".xml") for name in there) else ""
-            raise InvalidInput(f"Version {version} has no {' or '.join(names)}, but {has}.{advice}")
+            raise InvalidInput(f"Version {version} has {has}, and needs {' or '.join(names)}.{advice}")
         return self._plan_file(version, there[found[0]])
 
     def _plan_file(self, version: int, entry: Entry) -> PlanFile:
@@ -97,8 +97,8 @@ class FoundModel:
         models = [other for other in beside if other.name.endswith(ONNX)] if folder else [entry]
         if len(models) != 1:
             raise InvalidInput(
-                f"Version {version} has {printable(entry.name)} as a folder with {len(models)} files named "
-                "*.onnx: it has to have one, and the files of its tensors."
+                f"Version {version} has the folder {printable(entry.name)} with {len(models)} files named "
+                "*.onnx: it needs one, and the files of its tensors."
             )
         (model,) = models
         data = [other for other in beside if other.name != model.name] if model.name.endswith(ONNX) else []
@@ -137,7 +137,8 @@ def look(files: Files, only: str | None = None) -> dict[str, FoundModel]:
             model = FoundModel(
                 model.name,
                 model.place,
-                problem=f"It is there twice, as {printable(other)} and {printable(entry.name)}.",
+                problem=f"The folder has it twice, as {printable(other)} and {printable(entry.name)}: "
+                "remove one.",
             )
         found[model.name] = model
     for model in found.values():
@@ -162,7 +163,7 @@ def _look_at(files: Files, entry: Entry) -> FoundModel | None:
             elif VERSION.fullmatch(inner.name):
                 model.versions[int(inner.name)] = _version(files, [*model.place, inner.name])
         if not model.versions:
-            model.problem = "It has no version: a folder whose name is a number, such as 1."
+            model.problem = "It has no version: put its file into a folder whose name is a number, such as 1."
     if not is_name(model.name):
         model.problem = f"Its name cannot be that of an engine: {NAME_RULE}."
     return model

@@ -200,7 +200,9 @@ class ModelFolder:
             )
         versions = config.chosen(list(found.versions))
         if not versions:
-            outcome.failures.append(NotServed(["Its version_policy chooses none of its versions."]))
+            outcome.failures.append(
+                NotServed(["Its version_policy chooses none of the versions that it has."])
+            )
         served = self._served.models.setdefault(name, ServedModel())
         changes = loads or served.config != found.config_stamp
         for version in versions:

@@ -11,7 +11,7 @@ from trtserve.text import table
 
 Failure = TrtserveError | Error
 
-COLUMNS = ("model", "versions", "served", "what it asks for, and the server does not do")
+COLUMNS = ("model", "versions", "served", "what is not as its config or folder asks")
 NOT_LOADED = "not loaded"
 
 

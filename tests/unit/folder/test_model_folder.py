@@ -220,7 +220,7 @@ async def test_one_table_tells_what_is_not_done(
     assert "sequence_batching" in page
     assert "response_cache" in page
     assert "ignored: optimization.graph, metric_tags" in page
-    assert "the input 'z' is not there, but 'x'" in page
+    assert "the plan has no input 'z'; it has 'x'" in page
 
 
 async def test_a_name_of_an_upload_is_not_taken_over(settings: Settings, root: Path) -> None:
