@@ -221,7 +221,7 @@ class ModelFolder:
             served.config = found.config_stamp if not outcome.failures else ""
         if not served.versions:
             del self._served.models[name]
-        await self._write()
+        await self._write(name)
 
     def _stands(self, found: FoundModel, version: int, config: FolderConfig, versions: list[int]) -> bool:
         """Whether the version is what its file is. One with the bytes of another version is that one."""
@@ -236,7 +236,7 @@ class ModelFolder:
         self, found: FoundModel, version: int, config: FolderConfig, served: ServedModel
     ) -> None:
         file = found.file(version, config)
-        await self._write()  # from here on the name is the folder's
+        await self._write(found.name)  # from here on the name is the folder's
         engine = await self._taking.take(found.name, version, file, config)
         before = served.versions.get(version)
         served.versions[version] = ServedVersion(engine=engine.id, stamp=file.stamp)
@@ -262,7 +262,7 @@ class ModelFolder:
             for version in sorted(served.versions):
                 await self._let_version_go(name, version)
             del self._served.models[name]
-            await self._write()
+            await self._write(name)
             logger.info("%s is no longer in the folder, and is removed", name)
 
     async def _let_version_go(self, name: str, version: int) -> None:
@@ -280,9 +280,11 @@ class ModelFolder:
             if not self._registry.resolve(str(id)).engine.names:
                 await self._registry.remove(str(id))
 
-    async def _write(self) -> None:
+    async def _write(self, name: str) -> None:
         async with self._file_lock:
-            await asyncio.to_thread(self._file.write, self._served.model_dump_json())
+            served = self._served.models.get(name)
+            text = None if served is None else served.model_dump_json()
+            await asyncio.to_thread(self._file.write, name, text)
 
     # -- telling
 
