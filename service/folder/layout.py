@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from trtserve.errors import InvalidInput, TooLarge
-from trtserve.folder.files import Denied, Entry, FilePath, Files
+from trtserve.errors import InvalidInput, TooLarge, Unavailable
+from trtserve.folder.files import RETRY_AFTER_S, Denied, Entry, FilePath, Files, Slow
 from trtserve.folder.model_config import FolderConfig
 from trtserve.formats.format import Format
 from trtserve.options.names import NAME_RULE, is_name
@@ -21,6 +21,7 @@ IR_ADVICE = (
 )
 VERSION = re.compile(r"[1-9][0-9]{0,9}")
 SHOWN_FILES = 8
+MOST_SLOW = 3  # models that do not answer in time; nothing waits for more
 FILES: dict[str, Format] = {
     "model.plan": Format.TENSORRT,
     "model.onnx": Format.ONNX,
@@ -123,12 +124,21 @@ def look(files: Files, only: str | None = None) -> dict[str, FoundModel]:
     What is wrong with one model is said of it. Raises Unavailable and TooLarge. Blocks.
     """
     found: dict[str, FoundModel] = {}
+    slow = 0  # in a row
     for entry in files.entries():
         if only not in {None, entry.name, entry.name.rpartition(".")[0]}:
             continue
         try:
             model = _look_at(files, entry)
+            slow = 0
         except (Denied, TooLarge) as failure:
+            slow = slow + 1 if isinstance(failure, Slow) else 0
+            if slow == MOST_SLOW:
+                raise Unavailable(
+                    f"{files.root} is slow or silent: {slow} of its models in a row did not answer in time. "
+                    f"{failure}",
+                    retry_after=RETRY_AFTER_S,
+                ) from failure
             model = FoundModel(printable(entry.name), [entry.name], problem=str(failure))
         if model is None:
             continue

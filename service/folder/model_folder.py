@@ -16,7 +16,7 @@ from trtserve.engines.registry import Registry
 from trtserve.engines.retries import Sleep
 from trtserve.errors import Conflict, NotFound, TrtserveError
 from trtserve.folder.files import Files, read_small
-from trtserve.folder.layout import FoundModel, look
+from trtserve.folder.layout import MOST_SLOW, FoundModel, look
 from trtserve.folder.model_config import MOST_BYTES, FolderConfig, NotServed
 from trtserve.folder.outcome import Outcome, told_as_table
 from trtserve.folder.taking import Taking
@@ -94,11 +94,24 @@ class ModelFolder:
         self._seen = self._stamps()
         gone = sorted(self._served.models.keys() - self._found.keys())
         found = list(self._found.values()) if takes else []
-        steps = [*map(self._let_go, gone), *map(self._take, found)]
-        self._registry.coming = len(steps)
-        for step in steps:
-            await self._guarded(step)
+        self._registry.coming = len(gone) + len(found)
+        for name in gone:
+            await self._guarded(self._let_go(name))
             self._registry.coming -= 1
+        slow = 0
+        for model in found:
+            await self._guarded(self._take(model))
+            slow += self._outcomes[model.name].is_slow
+            if slow < MOST_SLOW:
+                self._registry.coming -= 1
+            elif self._registry.coming:
+                self._registry.coming = 0
+                logger.warning(
+                    "the folder of models %s is slow or silent: %d of its models could not be read in time. "
+                    "The start waits for the others no longer; they are served when they have been read",
+                    self._files.root,
+                    slow,
+                )
         for line in self.table() if takes else ():
             logger.info("%s", line)
 
@@ -294,7 +307,9 @@ class ModelFolder:
         told = [self._outcomes[name] for name in names]
         models = self._served.models
         served = {name: sorted(models[name].versions) for name in names if name in models}
-        return told_as_table(told, served) or [f"the folder {self._files.root} has no models to serve"]
+        problem = [f"the folder cannot be read: {self._problem}"] if self._problem and only is None else []
+        lines = told_as_table(told, served) + problem
+        return lines or [f"the folder {self._files.root} has no models to serve"]
 
     async def index(self) -> list[dict[str, str]]:
         """The versions of the folder that the server does not serve, in the words of the protocol's index."""
