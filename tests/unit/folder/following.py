@@ -78,7 +78,8 @@ class GrowingFiles(LocalFiles):
     def blocks(self, path: Any) -> Any:
         self._answer(path)
         self.reads += path[-1] != "config.pbtxt"
-        return (block[: len(block) - self.cut] for block in super().blocks(path))
+        for block in super().blocks(path):
+            yield block[: len(block) - self.cut]
 
     def _answer(self, path: Any) -> None:
         if path and path[0] in self.slow:
