@@ -7,8 +7,8 @@ import orjson
 
 from trtserve.cli.console import json_option, server_option, talking_to
 from trtserve.cli.tensor_files import WRITTEN, InferBody, read_inputs, write_outputs
+from trtserve.client.bodies import ACCEPTED
 from trtserve.client.random_inputs import random_inputs
-from trtserve.client.tensors import MEDIA_TYPE
 
 
 @click.command()
@@ -45,7 +45,7 @@ def infer(
             body = InferBody.of(random_inputs(client.engine(ref)["inputs"]))
         else:
             body = read_inputs(inputs, lambda: client.engine(ref)["inputs"])
-        accept = MEDIA_TYPE if output and output.suffix != ".json" else "application/json"
+        accept = ACCEPTED if output and output.suffix != ".json" else "application/json"
         answer = client.infer_body(
             ref, body.content, content_type=body.media_type, accept=accept, headers=body.headers
         )
@@ -54,8 +54,8 @@ def infer(
             click.echo(f"Wrote {output} ({written} bytes).", err=as_json)
             return
     if as_json:
-        click.echo(answer)
+        click.echo(answer.content)
         return
-    for tensor in orjson.loads(answer)["outputs"]:
+    for tensor in orjson.loads(answer.content)["outputs"]:
         shown = ", ".join(map(str, tensor["data"][:8])) + (", …" if len(tensor["data"]) > 8 else "")
         click.echo(f"{tensor['name']}  {tensor['datatype']} {tensor['shape']}  {shown}")

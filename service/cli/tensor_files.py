@@ -9,8 +9,8 @@ from zipfile import BadZipFile
 import click
 import orjson
 
-from trtserve.client import strings
-from trtserve.client.tensors import MEDIA_TYPE, decode, encode
+from trtserve.client.bodies import Answer, encode
+from trtserve.client.tensors import MEDIA_TYPE
 
 WRITTEN = (".npy", ".npz", ".json", ".safetensors")
 Specs = Callable[[], Sequence[dict[str, Any]]]
@@ -27,9 +27,7 @@ class InferBody(NamedTuple):
     @classmethod
     def of(cls, tensors: Mapping[str, Any]) -> Self:
         """Raises InvalidInput."""
-        if not any(strings.are_strings(tensor) for tensor in tensors.values()):
-            return cls(encode(tensors), MEDIA_TYPE)
-        body, headers = strings.encode(tensors, answer=False)
+        body, headers = encode(tensors)
         return cls(body, headers.pop("Content-Type"), headers)
 
 
@@ -104,14 +102,21 @@ def _of_json(file: str, specs: Specs) -> InferBody:
     return InferBody.of(arrays)
 
 
-def write_outputs(file: Path, answer: bytes) -> int:
-    """Write an answer (JSON for .json, otherwise safetensors) in the form of the file's name; its bytes."""
+def write_outputs(file: Path, answer: Answer) -> int:
+    """Write an answer, which for .json is JSON, in the form of the file's name; returns its bytes.
+
+    Raises click.UsageError for what the form cannot have.
+    """
     import numpy as np
 
-    if file.suffix in {".json", ".safetensors"}:
-        file.write_bytes(answer)
+    if file.suffix == ".json" or (file.suffix == ".safetensors" and answer.header_length is None):
+        file.write_bytes(answer.content)
+    elif file.suffix == ".safetensors":
+        raise click.UsageError(
+            "A .safetensors has no strings (BYTES), which are among the outputs: write a .json, .npy or .npz."
+        )
     else:
-        tensors = decode(answer, torch=False)
+        tensors = {name: _in_npy(name, tensor) for name, tensor in answer.outputs(torch=False).items()}
         if file.suffix == ".npz":
             with file.open("wb") as opened:
                 np.savez(opened, **tensors)
@@ -121,6 +126,19 @@ def write_outputs(file: Path, answer: bytes) -> int:
             names = ", ".join(tensors)
             raise click.UsageError(f"A .npy holds one tensor; the outputs are {names}: write a .npz.")
     return file.stat().st_size
+
+
+def _in_npy(name: str, tensor: Any) -> Any:
+    """The tensor as a .npy can have it without a pickle: strings in as many bytes as the longest has."""
+    import numpy as np
+
+    if tensor.dtype.kind != "O":
+        return tensor
+    if any(string.endswith(b"\0") for string in tensor.flat):  # numpy fills the others up with zeros
+        raise click.UsageError(
+            f"Output {name!r} has a string that ends in a zero byte, which a .npy cannot have: write a .json."
+        )
+    return tensor.astype(np.bytes_)
 
 
 def _read(file: str, read: Callable[[Path], Content]) -> Content:

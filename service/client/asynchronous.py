@@ -11,6 +11,7 @@ import httpx
 import tenacity
 
 from trtserve.client import connection, operations
+from trtserve.client.bodies import Answer
 from trtserve.client.errors import error_of, unreachable
 from trtserve.client.operations import Operation, Read, Row, Uploaded
 from trtserve.client.tensors import Tensors
@@ -180,8 +181,8 @@ class AsyncClient:
     ) -> dict[str, Any]:
         """Run an engine once: infer("m", x=array), or infer("m", {"x": array}) for any name.
 
-        The outputs by name: torch's tensors if an input is one, otherwise arrays of numpy. Without
-        `timeout_s` the server's own limit holds; 0 is none.
+        The outputs by name: torch's tensors if an input is one, otherwise arrays of numpy; with strings
+        among them always arrays. Without `timeout_s` the server's own limit holds; 0 is none.
         """
         return await self._run(operations.infer(ref, {**(tensors or {}), **named}, timeout_s))
 
@@ -197,7 +198,7 @@ class AsyncClient:
         content_type: str,
         accept: str,
         headers: Mapping[str, str] | None = None,
-    ) -> bytes:
+    ) -> Answer:
         """Run an engine once on a body of your own; the answer in the form that `accept` asks for.
 
         `headers` are further ones, such as Inference-Header-Content-Length.

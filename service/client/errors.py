@@ -26,7 +26,8 @@ def error_of(response: httpx.Response) -> TrtserveError:
         sentence, code = str(answer["error"]), str(answer["code"])
     except (ValueError, KeyError, TypeError):
         return NoAnswer(
-            f"The server answered {response.status_code} {response.reason_phrase}: is it a trtserve?"
+            f"The server answered {response.status_code} {response.reason_phrase}: does another server than "
+            "trtserve run there?"
         )
     challenge = response.headers.get("WWW-Authenticate")
     match response.status_code:

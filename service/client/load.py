@@ -247,7 +247,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._fail("no HTTP", "The answer is not HTTP: is it a trtserve?")
+            self._fail("no HTTP", "The answer is not HTTP: does another server than trtserve run there?")
             self.abort()
 
     def on_body(self, body: bytes) -> None:

@@ -14,8 +14,9 @@ import httpx
 from safetensors import SafetensorError
 
 from trtserve.client import strings
+from trtserve.client.bodies import ACCEPTED, Answer, encode
 from trtserve.client.errors import NoAnswer
-from trtserve.client.tensors import MEDIA_TYPE, Tensors, decode, encode, of_torch
+from trtserve.client.tensors import Tensors, of_torch
 from trtserve.client.upload import Upload
 from trtserve.errors import TrtserveError, Unavailable
 from trtserve.text import cut
@@ -45,7 +46,8 @@ class Operation(Generic[Read]):
         except NONSENSE as failure:
             told = cut(f"{type(failure).__name__}: {failure}")
             raise NoAnswer(
-                f"The answer to {self.method} {self.path} is not what a trtserve says ({told}): is it one?"
+                f"The answer to {self.method} {self.path} is not one of trtserve's ({told}): does another "
+                "server run there?"
             ) from failure
 
 
@@ -142,34 +144,30 @@ def point(name: str, version: int) -> Operation[Row]:
 
 def infer_body(
     ref: str | int, body: bytes, content_type: str, accept: str, headers: Mapping[str, str]
-) -> Operation[bytes]:
+) -> Operation[Answer]:
     path = f"{_path('engines', ref)}/infer"
     sent = {"Content-Type": content_type, "Accept": accept} | dict(headers)
-    return Operation("POST", path, lambda response: response.content, {"headers": sent}, body)
+    return Operation("POST", path, _answer, {"headers": sent}, body)
 
 
 def infer(ref: str | int, tensors: Tensors, timeout_s: float | None) -> Operation[dict[str, Any]]:
-    """Outputs are torch's tensors if an input is one and none is strings, otherwise arrays of numpy."""
-    with_strings = any(strings.are_strings(tensor) for tensor in tensors.values())
-    headers = {"Content-Type": MEDIA_TYPE, "Accept": MEDIA_TYPE}
-    if with_strings:
-        body, headers = strings.encode(tensors)
-    else:
-        body = encode(tensors)
+    """Outputs are torch's tensors if an input is one and nothing is strings, otherwise arrays of numpy."""
+    body, headers = encode(tensors)
+    headers["Accept"] = ACCEPTED
     if timeout_s is not None:
         headers["Inference-Timeout-Ms"] = str(math.ceil(timeout_s * 1000))
     torch = of_torch(tensors)
     return Operation(
         "POST",
         f"{_path('engines', ref)}/infer",
-        lambda response: (
-            strings.decode(response.content, response.headers[strings.HEADER_LENGTH])
-            if with_strings
-            else decode(response.content, torch=torch)
-        ),
+        lambda response: _answer(response).outputs(torch=torch),
         {"headers": headers},
         body,
     )
+
+
+def _answer(response: httpx.Response) -> Answer:
+    return Answer(response.content, response.headers.get(strings.HEADER_LENGTH))
 
 
 def load(name: str, config: Options | None) -> Operation[None]:

@@ -28,8 +28,8 @@ def are_strings(tensor: object) -> bool:
     return isinstance(tensor, str | bytes)
 
 
-def encode(tensors: Mapping[str, Any], *, answer: bool = True) -> tuple[bytes, dict[str, str]]:
-    """A request's body and headers; with `answer`, its answer comes in this form too. Raises InvalidInput."""
+def encode(tensors: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """A request's body and headers. Raises InvalidInput."""
     described, blobs = [], []
     for name, tensor in tensors.items():
         strings = are_strings(tensor)
@@ -45,8 +45,7 @@ def encode(tensors: Mapping[str, Any], *, answer: bool = True) -> tuple[bytes, d
             }
         )
         blobs.append(blob)
-    asked = {"parameters": {"binary_data_output": True}} if answer else {}
-    document = json.dumps({"inputs": described, **asked}).encode()
+    document = json.dumps({"inputs": described}).encode()
     headers = {"Content-Type": MEDIA_TYPE, HEADER_LENGTH: str(len(document))}
     return b"".join([document, *blobs]), headers
 

@@ -91,10 +91,11 @@ def check_datatypes(tensors: Iterable[tuple[str, str, list[int]]], specs: Sequen
 
 def select(request: InferRequest, specs: Sequence[TensorSpec]) -> Selected:
     """The outputs that the answer contains, in its order. Raises InvalidInput."""
+    either = request.answer is Form.EITHER
     if request.outputs is None:
         if request.answer is Form.SAFETENSORS:
             safetensors.check_outputs(specs)
-        return [(index, request.binary_outputs) for index in range(len(specs))]
+        return [(index, either or request.binary_outputs) for index in range(len(specs))]
     by_name = {spec.name: index for index, spec in enumerate(specs)}
     # In the order of the request. A list longer than the engine's outputs has an unknown name or a
     # duplicate, so this ends soon however long the list is.
@@ -109,7 +110,7 @@ def select(request: InferRequest, specs: Sequence[TensorSpec]) -> Selected:
                 "safetensors, which cannot express that; accept application/json."
             )
         classes.check(request, output, specs[index])
-        selected[index] = output.binary if output.region is None else output.region
+        selected[index] = either or output.binary if output.region is None else output.region
     if request.answer is Form.SAFETENSORS:
         safetensors.check_outputs([specs[index] for index in selected])
     return list(selected.items())
@@ -126,7 +127,7 @@ def encode_parts(
 ) -> tuple[list[Body], dict[str, str]]:
     """The answer's body and headers, in the form that the request asked for. The body comes in parts; large
     parts are views on the outputs. `written`, by output name, is the text that write() made of outputs."""
-    if request.answer is Form.SAFETENSORS:
+    if _is_file(request, outputs, selected):
         chosen = [outputs[index] for index, _ in selected]
         return safetensors.encode(chosen, model_name=model_name, model_version=model_version)
     return open_inference.encode(
@@ -151,6 +152,13 @@ def long_to_write(
         for output, data in in_json
         if len(data) > (LONG_STRINGS if output.datatype == "BYTES" else LONG_BYTES)
     ]
+
+
+def _is_file(request: InferRequest, outputs: Sequence[Output], selected: Selected) -> bool:
+    """True if the answer is a safetensors file."""
+    if request.answer is Form.EITHER:
+        return all(place is True and outputs[index].datatype in DATATYPES for index, place in selected)
+    return request.answer is Form.SAFETENSORS
 
 
 def _index(output: RequestedOutput, by_name: Mapping[str, int]) -> int:

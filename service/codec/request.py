@@ -40,6 +40,7 @@ class Form(Enum):
 
     PROTOCOL = "the Open Inference Protocol, JSON alone or with binary tensors"
     SAFETENSORS = "a safetensors file"
+    EITHER = "of an answer: a safetensors file, or the protocol's binary form where a file cannot have it"
 
 
 @dataclass(frozen=True, slots=True)

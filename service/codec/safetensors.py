@@ -85,8 +85,8 @@ def check_outputs(specs: Sequence[TensorSpec]) -> None:
             what = "strings, BYTES" if spec.datatype == "BYTES" else spec.datatype
             raise InvalidInput(
                 f"Output {spec.name!r} is {what}, which a safetensors file cannot have: accept "
-                "application/json, or ask in the protocol's JSON, or binary form, for this output or for "
-                "others alone."
+                "application/octet-stream besides, for the protocol's binary form, or application/json; or "
+                "ask in the protocol's JSON for other outputs alone."
             )
 
 

@@ -7,9 +7,12 @@ the runtime and in the look-ups. So after a crash at any point, the engine has e
 new ones that it has been loaded with; and every request has one life of the engine, which it ends in.
 """
 
+import asyncio
 import logging
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
 from runtime_ext import Error
 from trtserve.engines.change import Change, ChangeState
@@ -29,6 +32,8 @@ from trtserve.text import sentence
 
 logger = logging.getLogger(__name__)
 
+Begin = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
 NO_ROOM = (
     " Both lives of an engine need memory while its options change (the one that serves counts as pinned): "
     "make room, or change it in place (in_place=true), which refuses its requests meanwhile."
@@ -38,16 +43,21 @@ NO_ROOM = (
 class Changes:
     """Belongs to the event loop. Its caller holds the lock of the engine's ID."""
 
-    def __init__(self, parts: Parts, sleep: Sleep) -> None:
-        """`sleep` waits between looks at a life that drains."""
+    def __init__(self, parts: Parts, sleep: Sleep, begin: Begin) -> None:
+        """`sleep` waits between looks at a life that drains; `begin` runs what goes on without the lock."""
         self._store, self._lookup, self._loader = parts.store, parts.lookup, parts.loader
         self._stored, self._read = parts.threads.call, parts.threads.read
         self._dependencies, self._rename = parts.dependencies, parts.rename
         self._sleep = sleep
+        self._begin = begin
+        self._ending: dict[int, asyncio.Task[None]] = {}  # former lives that end without the lock, by ID
         self._unwanted = MarkedIds()  # engines that are to be removed or unloaded
 
     def unwanted(self, id: int) -> AbstractContextManager[None]:
-        """Meanwhile no change of an engine begins, and a former life of it has the drain time to end."""
+        """Meanwhile no change of an engine begins, and a former life of it has the drain time to end.
+
+        Then it no longer holds the lock, so that the engine ends in the same drain time: see former_ended().
+        """
         return self._unwanted.marked(id)
 
     def check_wanted(self, engine: Engine) -> None:
@@ -86,6 +96,7 @@ class Changes:
         if not there.others(asked):
             await self._keep_without_load(there, asked)
             return
+        await self.former_ended(there.id)
         stored = with_options(there.stored, asked)
         stored.options.check()
         if in_place:
@@ -129,6 +140,17 @@ class Changes:
             self._loader.is_stopping or former.id in self._unwanted or self._loader.is_drained(former)
         ):
             await pause(self._sleep, LOOK_EVERY_S, self._loader.stopped)
+        if former.id in self._unwanted:
+            self._ending[former.id] = self._begin(self._unload(former))
+        else:
+            await self._unload(former)
+
+    async def former_ended(self, id: int) -> None:
+        """Return once no former life of an engine is left that does not hold the lock."""
+        if id in self._ending:
+            await self._ending.pop(id)
+
+    async def _unload(self, former: Engine) -> None:
         try:
             await self._loader.unload(former)
         except Exception as failure:

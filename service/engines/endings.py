@@ -49,10 +49,8 @@ class Endings:
                 return
             self._dependencies.check_unused(engine)  # again: this waited for the lock
             await self._stored(self._store.unload, id)
-            was, engine.state = engine.state, State.DRAINING
             try:
-                if was is State.READY:
-                    await self._loader.unload(engine)
+                await self._end(engine)
             finally:
                 self._loader.forget_counts(engine)
                 self._lookup.show(Engine(engine.stored, State.UNLOADED, names=engine.names))
@@ -112,11 +110,18 @@ class Endings:
 
     async def _unload_removed(self, engine: Engine) -> None:
         """Drain and unload an engine without rows, and delete its plan."""
+        try:
+            await self._end(engine)
+        finally:
+            self._loader.forget(engine)
+            self._lookup.hide(engine)
+            await self._stored(self._store.delete_plan, engine.stored)
+
+    async def _end(self, engine: Engine) -> None:
+        """Drain and unload an engine, while a former life of it, whose end has begun, does so too."""
         was, engine.state = engine.state, State.DRAINING
         try:
             if was is State.READY:
                 await self._loader.unload(engine)
         finally:
-            self._loader.forget(engine)
-            self._lookup.hide(engine)
-            await self._stored(self._store.delete_plan, engine.stored)
+            await self._changes.former_ended(engine.id)

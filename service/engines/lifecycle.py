@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from trtserve.engines.change import Change, ChangeState
-from trtserve.engines.changing import Changes, with_options
+from trtserve.engines.changing import Begin, Changes, with_options
 from trtserve.engines.engine import Engine, Past, State
 from trtserve.engines.parts import Parts
 from trtserve.engines.progress import Progress
@@ -36,14 +36,23 @@ logger = logging.getLogger(__name__)
 class Lifecycle:
     """The steps of the registry's operations. Belongs to the event loop; the store is called in a thread."""
 
-    def __init__(self, parts: Parts, settings: Settings, sleep: Sleep, clock: Callable[[], float]) -> None:
-        """`sleep` waits before a load is tried again; `clock` measures what loads for requests take."""
+    def __init__(
+        self,
+        parts: Parts,
+        settings: Settings,
+        sleep: Sleep,
+        clock: Callable[[], float],
+        *,
+        begin: Begin,
+    ) -> None:
+        """`sleep` waits before a load is tried again; `clock` measures what loads for requests take; `begin`
+        runs what nobody waits for."""
         self._store, self._lookup, self._loader = parts.store, parts.lookup, parts.loader
         self._stored, self._read = parts.threads.call, parts.threads.read
         self._builds = parts.builds
         self._id_locks, self._dependencies = parts.id_locks, parts.dependencies
         self._rename, self._still = parts.rename, parts.still
-        self.changes = Changes(parts, sleep)
+        self.changes = Changes(parts, sleep, begin)
         self._most_changes = settings.max_waiting_loads
         self._changing = 0  # changes of options that have not ended
         self._sleep = sleep

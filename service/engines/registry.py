@@ -95,7 +95,7 @@ class Registry:
         self._parts = Parts(
             store, threads, self._lookup, self._loader, self.builds, self.dependencies, id_locks
         )
-        self._lifecycle = Lifecycle(self._parts, settings, sleep, clock)
+        self._lifecycle = Lifecycle(self._parts, settings, sleep, clock, begin=self._operations.begin)
         self._adding = Adding(self._parts, self._lifecycle)
         self.demand = Demand(self._lookup, self._lifecycle.wake, self._operations.begin)
         self.dependencies.wake = self.demand.resident

@@ -27,6 +27,10 @@ class Denied(Unavailable):
     """What cannot be read, while the rest of the folder may be."""
 
 
+class Slow(Denied):
+    """What did not answer in time, while the rest of the folder may."""
+
+
 class Entry(NamedTuple):
     """A file, or a folder, in a folder."""
 
@@ -39,7 +43,7 @@ class Entry(NamedTuple):
 class Files(Protocol):
     """Reads one folder. Any thread may call it; each call blocks.
 
-    Raises Unavailable for what cannot be read now, and Denied if that concerns this place alone.
+    Raises Unavailable for what cannot be read now, and Denied or Slow if that concerns this place alone.
     """
 
     root: str

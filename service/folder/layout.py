@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from trtserve.errors import InvalidInput, TooLarge
-from trtserve.folder.files import Denied, Entry, FilePath, Files
+from trtserve.errors import InvalidInput, TooLarge, Unavailable
+from trtserve.folder.files import RETRY_AFTER_S, Denied, Entry, FilePath, Files, Slow
 from trtserve.folder.model_config import FolderConfig
 from trtserve.formats.format import Format
 from trtserve.options.names import NAME_RULE, is_name
@@ -21,6 +21,7 @@ IR_ADVICE = (
 )
 VERSION = re.compile(r"[1-9][0-9]{0,9}")
 SHOWN_FILES = 8
+MOST_SLOW = 3  # models that do not answer in time; nothing waits for more
 FILES: dict[str, Format] = {
     "model.plan": Format.TENSORRT,
     "model.onnx": Format.ONNX,
@@ -82,7 +83,7 @@ class FoundModel:
                     f"Version {version} has {', '.join(found)}: say which with default_model_filename."
                 )
             advice = IR_ADVICE if any(name.endswith(".xml") for name in there) else ""
-            raise InvalidInput(f"Version {version} has no {' or '.join(names)}, but {has}.{advice}")
+            raise InvalidInput(f"Version {version} has {has}, and needs {' or '.join(names)}.{advice}")
         return self._plan_file(version, there[found[0]])
 
     def _plan_file(self, version: int, entry: Entry) -> PlanFile:
@@ -97,8 +98,8 @@ class FoundModel:
         models = [other for other in beside if other.name.endswith(ONNX)] if folder else [entry]
         if len(models) != 1:
             raise InvalidInput(
-                f"Version {version} has {printable(entry.name)} as a folder with {len(models)} files named "
-                "*.onnx: it has to have one, and the files of its tensors."
+                f"Version {version} has the folder {printable(entry.name)} with {len(models)} files named "
+                "*.onnx: it needs one, and the files of its tensors."
             )
         (model,) = models
         data = [other for other in beside if other.name != model.name] if model.name.endswith(ONNX) else []
@@ -123,12 +124,21 @@ def look(files: Files, only: str | None = None) -> dict[str, FoundModel]:
     What is wrong with one model is said of it. Raises Unavailable and TooLarge. Blocks.
     """
     found: dict[str, FoundModel] = {}
+    slow = 0  # in a row
     for entry in files.entries():
         if only not in {None, entry.name, entry.name.rpartition(".")[0]}:
             continue
         try:
             model = _look_at(files, entry)
+            slow = 0
         except (Denied, TooLarge) as failure:
+            slow = slow + 1 if isinstance(failure, Slow) else 0
+            if slow == MOST_SLOW:
+                raise Unavailable(
+                    f"{files.root} is slow or silent: {slow} of its models in a row did not answer in time. "
+                    f"{failure}",
+                    retry_after=RETRY_AFTER_S,
+                ) from failure
             model = FoundModel(printable(entry.name), [entry.name], problem=str(failure))
         if model is None:
             continue
@@ -137,7 +147,8 @@ def look(files: Files, only: str | None = None) -> dict[str, FoundModel]:
             model = FoundModel(
                 model.name,
                 model.place,
-                problem=f"It is there twice, as {printable(other)} and {printable(entry.name)}.",
+                problem=f"The folder has it twice, as {printable(other)} and {printable(entry.name)}: "
+                "remove one.",
             )
         found[model.name] = model
     for model in found.values():
@@ -162,7 +173,7 @@ def _look_at(files: Files, entry: Entry) -> FoundModel | None:
             elif VERSION.fullmatch(inner.name):
                 model.versions[int(inner.name)] = _version(files, [*model.place, inner.name])
         if not model.versions:
-            model.problem = "It has no version: a folder whose name is a number, such as 1."
+            model.problem = "It has no version: put its file into a folder whose name is a number, such as 1."
     if not is_name(model.name):
         model.problem = f"Its name cannot be that of an engine: {NAME_RULE}."
     return model

@@ -83,7 +83,7 @@ class FolderConfig:
             try:
                 labels[output] = files[name].decode().splitlines()
             except UnicodeDecodeError as failure:
-                raise InvalidInput(f"{name} is not a text in UTF-8: {failure}.") from None
+                raise InvalidInput(f"{name} is not text in UTF-8: {failure}.") from None
         document = orjson.dumps(labels).decode() if labels else ""
         self.check_labels(len(document))
         return replace(self, labels=document)
@@ -92,7 +92,7 @@ class FolderConfig:
         """Raise TooLarge if all labels together are more than an engine may have."""
         if size > MOST_CHARACTERS:
             raise TooLarge(
-                f"The label files have {size} bytes, with quotes and for all outputs; at most "
+                f"The labels of all outputs together, each in quotes, have {size} bytes; at most "
                 f"{MOST_CHARACTERS} are allowed."
             )
 
@@ -132,5 +132,5 @@ class FolderConfig:
         except ValidationError as failure:
             fault = failure.errors()[0]
             raise InvalidInput(
-                f"The config cannot become the option {fault['loc'][0]}: {fault['msg']}."
+                f"What the config says for the option {fault['loc'][0]} is not allowed: {fault['msg']}."
             ) from None

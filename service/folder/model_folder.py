@@ -16,7 +16,7 @@ from trtserve.engines.registry import Registry
 from trtserve.engines.retries import Sleep
 from trtserve.errors import Conflict, NotFound, TrtserveError
 from trtserve.folder.files import Files, read_small
-from trtserve.folder.layout import FoundModel, look
+from trtserve.folder.layout import MOST_SLOW, FoundModel, look
 from trtserve.folder.model_config import MOST_BYTES, FolderConfig, NotServed
 from trtserve.folder.outcome import Outcome, told_as_table
 from trtserve.folder.taking import Taking
@@ -94,11 +94,24 @@ class ModelFolder:
         self._seen = self._stamps()
         gone = sorted(self._served.models.keys() - self._found.keys())
         found = list(self._found.values()) if takes else []
-        steps = [*map(self._let_go, gone), *map(self._take, found)]
-        self._registry.coming = len(steps)
-        for step in steps:
-            await self._guarded(step)
+        self._registry.coming = len(gone) + len(found)
+        for name in gone:
+            await self._guarded(self._let_go(name))
             self._registry.coming -= 1
+        slow = 0
+        for model in found:
+            await self._guarded(self._take(model))
+            slow += self._outcomes[model.name].is_slow
+            if slow < MOST_SLOW:
+                self._registry.coming -= 1
+            elif self._registry.coming:
+                self._registry.coming = 0
+                logger.warning(
+                    "the folder of models %s is slow or silent: %d of its models could not be read in time. "
+                    "The start waits for the others no longer; they are served when they have been read",
+                    self._files.root,
+                    slow,
+                )
         for line in self.table() if takes else ():
             logger.info("%s", line)
 
@@ -200,7 +213,9 @@ class ModelFolder:
             )
         versions = config.chosen(list(found.versions))
         if not versions:
-            outcome.failures.append(NotServed(["Its version_policy chooses none of its versions."]))
+            outcome.failures.append(
+                NotServed(["Its version_policy chooses none of the versions that it has."])
+            )
         served = self._served.models.setdefault(name, ServedModel())
         changes = loads or served.config != found.config_stamp
         for version in versions:
@@ -219,7 +234,7 @@ class ModelFolder:
             served.config = found.config_stamp if not outcome.failures else ""
         if not served.versions:
             del self._served.models[name]
-        await self._write()
+        await self._write(name)
 
     def _stands(self, found: FoundModel, version: int, config: FolderConfig, versions: list[int]) -> bool:
         """Whether the version is what its file is. One with the bytes of another version is that one."""
@@ -234,7 +249,7 @@ class ModelFolder:
         self, found: FoundModel, version: int, config: FolderConfig, served: ServedModel
     ) -> None:
         file = found.file(version, config)
-        await self._write()  # from here on the name is the folder's
+        await self._write(found.name)  # from here on the name is the folder's
         engine = await self._taking.take(found.name, version, file, config)
         before = served.versions.get(version)
         served.versions[version] = ServedVersion(engine=engine.id, stamp=file.stamp)
@@ -260,7 +275,7 @@ class ModelFolder:
             for version in sorted(served.versions):
                 await self._let_version_go(name, version)
             del self._served.models[name]
-            await self._write()
+            await self._write(name)
             logger.info("%s is no longer in the folder, and is removed", name)
 
     async def _let_version_go(self, name: str, version: int) -> None:
@@ -278,9 +293,11 @@ class ModelFolder:
             if not self._registry.resolve(str(id)).engine.names:
                 await self._registry.remove(str(id))
 
-    async def _write(self) -> None:
+    async def _write(self, name: str) -> None:
         async with self._file_lock:
-            await asyncio.to_thread(self._file.write, self._served.model_dump_json())
+            served = self._served.models.get(name)
+            text = None if served is None else served.model_dump_json()
+            await asyncio.to_thread(self._file.write, name, text)
 
     # -- telling
 
@@ -290,7 +307,9 @@ class ModelFolder:
         told = [self._outcomes[name] for name in names]
         models = self._served.models
         served = {name: sorted(models[name].versions) for name in names if name in models}
-        return told_as_table(told, served) or [f"the folder {self._files.root} has no models to serve"]
+        problem = [f"the folder cannot be read: {self._problem}"] if self._problem and only is None else []
+        lines = told_as_table(told, served) + problem
+        return lines or [f"the folder {self._files.root} has no models to serve"]
 
     async def index(self) -> list[dict[str, str]]:
         """The versions of the folder that the server does not serve, in the words of the protocol's index."""

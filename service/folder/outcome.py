@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 from runtime_ext import Error
 from trtserve.errors import TrtserveError
+from trtserve.folder.files import Slow
 from trtserve.folder.layout import FoundModel
 from trtserve.folder.model_config import NotServed
 from trtserve.text import table
 
 Failure = TrtserveError | Error
 
-COLUMNS = ("model", "versions", "served", "what it asks for, and the server does not do")
+COLUMNS = ("model", "versions", "served", "what is not as its config or folder asks")
 NOT_LOADED = "not loaded"
 
 
@@ -26,6 +27,11 @@ class Outcome:
         """True if the folder has changed since, or another attempt may do better: something was short."""
         passes = any(getattr(failure, "retry_after", None) is not None for failure in self.failures)
         return passes or found.stamp != self.found.stamp
+
+    @property
+    def is_slow(self) -> bool:
+        """True if something of it could not be read in time."""
+        return any(isinstance(failure, Slow) for failure in self.failures)
 
     @property
     def told(self) -> list[str]:

@@ -1,9 +1,11 @@
 """The files of a folder on another machine, by fsspec: s3://, gs://, https:// and what else it knows."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from fsspec.asyn import AsyncFileSystem
 from fsspec.core import url_to_fs
 
 from trtserve.errors import InvalidInput, TooLarge, Unavailable
@@ -14,12 +16,15 @@ from trtserve.folder.files import (
     Denied,
     Entry,
     FilePath,
+    Slow,
     check_entries,
 )
 from trtserve.text import cut, printable
 
-READ_AHEAD_BYTES = 4 * BLOCK_BYTES  # per request: each costs a round trip
+PART_BYTES = 4 * BLOCK_BYTES  # of a file, per request: each costs a round trip
 CONNECT_S, SILENT_S = 10, 30  # until a connection stands; for which it may send nothing
+LOOK_S = 30.0  # for what is in a folder, or what a file is, with all attempts of a library
+PART_S = 300.0  # for PART_BYTES of a file: 56 kB a second
 STAMPED = (
     *("size", "ETag", "etag", "LastModified", "Last-Modified", "last_modified", "updated", "mtime"),
     *("generation", "md5Hash", "Content-MD5", "Digest"),
@@ -28,7 +33,10 @@ STAMPED = (
 
 
 class RemoteFiles:
-    """See Files. What fsspec's file systems raise is their own, so every exception counts as a failure."""
+    """See Files. What fsspec's file systems raise is their own, so every exception counts as a failure.
+
+    Requests of file systems that fsspec runs on its event loop (s3, gs, http and most others) have a time.
+    """
 
     def __init__(self, url: str, setting: str) -> None:
         """Raises InvalidInput if fsspec, or what it needs for such a URL, is missing."""
@@ -48,11 +56,12 @@ class RemoteFiles:
                 f"{setting} is {self.root}, which cannot be used: {self._told(failure)}."
             ) from None
         self._folder = folder.rstrip("/")
+        self._is_timed = isinstance(self._fs, AsyncFileSystem)
 
     def entries(self, path: FilePath = ()) -> list[Entry]:
         place = self._place(path) + ("/" if self._is_http else "")
         try:
-            found = self._fs.ls(place, detail=True)
+            found = self._timed(LOOK_S, self._fs.ls, place, detail=True)
             check_entries(self._told(place), len(found))
             entries = [self._entry(info, path) for info in found if _is_within(info, place)]
         except TooLarge:
@@ -63,19 +72,34 @@ class RemoteFiles:
 
     def entry(self, path: FilePath) -> Entry:
         try:
-            return self._entry(self._fs.info(self._place(path)), path[:-1])
+            return self._entry(self._timed(LOOK_S, self._fs.info, self._place(path)), path[:-1])
         except Exception as failure:
             raise self._unreadable(path, failure) from failure
 
     def blocks(self, path: FilePath) -> Iterator[bytes]:
+        place = self._place(path)
         try:
-            with self._fs.open(
-                self._place(path), "rb", block_size=READ_AHEAD_BYTES, cache_type="readahead"
-            ) as file:
-                while block := file.read(BLOCK_BYTES):
-                    yield block
+            if self._is_timed and not self._is_http:
+                yield from self._in_parts(place)
+                return
+            # A server of HTTP need not have parts of files.
+            size = 0 if self._is_http else PART_BYTES
+            with self._fs.open(place, "rb", block_size=size, cache_type="readahead") as file:
+                yield from _in_blocks(file.read)
         except Exception as failure:
             raise self._unreadable(path, failure) from failure
+
+    def _in_parts(self, place: str) -> Iterator[bytes]:
+        size = self._timed(LOOK_S, self._fs.info, place)["size"]
+        for begin in range(0, size, PART_BYTES):
+            end = min(begin + PART_BYTES, size)
+            part = self._timed(PART_S, self._fs.cat_file, place, start=begin, end=end)
+            for at in range(0, len(part), BLOCK_BYTES):
+                yield part[at : at + BLOCK_BYTES]
+
+    def _timed(self, seconds: float, request: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        """What a request answers. Raises TimeoutError, and the request has ended then."""
+        return request(*args, **more, **({"timeout": seconds} if self._is_timed else {}))
 
     def _entry(self, info: dict[str, Any], folder: FilePath) -> Entry:
         """From what the file system tells of it; of a list of links, each has to be asked for more."""
@@ -83,7 +107,7 @@ class RemoteFiles:
         if info["type"] != "file":
             return Entry(name, True, None, "")
         if self._is_http and info.get("size") is None:
-            info = self._fs.info(self._place([*folder, name]))
+            info = self._timed(LOOK_S, self._fs.info, self._place([*folder, name]))
         told = {key: str(info[key]) for key in STAMPED if info.get(key) is not None}
         return Entry(name, False, info.get("size"), repr(told))
 
@@ -97,9 +121,32 @@ class RemoteFiles:
     def _unreadable(self, path: FilePath, failure: Exception) -> Unavailable:
         where = "/".join([self.root.rstrip("/"), *path])
         why = "it is not there" if isinstance(failure, FileNotFoundError) else self._told(failure)
+        kind: type[Unavailable] = Unavailable
+        if isinstance(failure, TimeoutError):
+            least = f"{PART_BYTES / PART_S / 1000:.0f} kB a second"
+            why = f"it is slow or silent: no answer within {LOOK_S:g} s, or less than {least}"
+            kind = Slow if path else Unavailable
+        elif path and isinstance(failure, OF_ONE_PLACE):
+            kind = Denied
         told = f"{printable(where)} cannot be read: {cut(why or type(failure).__name__)}."
-        kind = Denied if path and isinstance(failure, OF_ONE_PLACE) else Unavailable
         return kind(told, retry_after=RETRY_AFTER_S)
+
+
+def _in_blocks(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    """What `read` reads piece by piece. Raises TimeoutError if it takes longer than it has for the bytes."""
+    block, taken_s = bytearray(), 0.0
+    while True:
+        began = time.monotonic()
+        piece = read(BLOCK_BYTES - len(block))
+        taken_s += time.monotonic() - began
+        block += piece
+        if taken_s > PART_S * BLOCK_BYTES / PART_BYTES:
+            raise TimeoutError
+        if block and (len(block) == BLOCK_BYTES or not piece):
+            yield bytes(block)
+            block, taken_s = bytearray(), 0.0
+        if not piece:
+            return
 
 
 def _bounds(scheme: str) -> dict[str, Any]:

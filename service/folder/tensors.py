@@ -71,13 +71,14 @@ def _differences(kind: str, declared: Sequence[Declared], has: Sequence[TensorSp
         spec = by_name.get(tensor.name)
         if spec is None:
             names = listed([repr(name) for name in by_name]) if by_name else "none"
-            told.append(f"the {kind} {tensor.name!r} is not there, but {names}")
+            told.append(f"the plan has no {kind} {tensor.name!r}; it has {names}")
             continue
         if tensor.datatype and tensor.datatype != spec.datatype:
-            told.append(f"the {kind} {tensor.name!r} is {spec.datatype}, not {tensor.datatype}")
+            told.append(f"the {kind} {tensor.name!r} is {spec.datatype} in the plan, not {tensor.datatype}")
         if tensor.shape is not None and spec.shape is not None and not _alike(tensor.shape, spec.shape):
             told.append(
-                f"the {kind} {tensor.name!r} has the shape {list(spec.shape)}, not {list(tensor.shape)}"
+                f"the {kind} {tensor.name!r} has the shape {list(spec.shape)} in the plan, not "
+                f"{list(tensor.shape)}"
             )
     return told
 

@@ -26,7 +26,7 @@ def read_text(text: bytes) -> TextConfig:
     try:
         decoded = text.decode()
     except UnicodeDecodeError as failure:
-        raise InvalidInput(f"config.pbtxt is not a text in UTF-8: {failure}.") from None
+        raise InvalidInput(f"config.pbtxt is not text in UTF-8: {failure}.") from None
     unknown = ""
     try:
         try:

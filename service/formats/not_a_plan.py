@@ -69,7 +69,7 @@ _MAGICS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\xfd7zXZ\0", "xz-compressed", "Unpack it (unxz) and upload its content."),
     (0, b"\x28\xb5\x2f\xfd", "zstd-compressed", "Unpack it (unzstd) and upload its content."),
     (257, b"ustar", "a tar archive", "Unpack it and upload the plan inside."),
-    (0, b"%PDF", "a PDF document", "A fine paper, perhaps; upload the model that it describes."),
+    (0, b"%PDF", "a PDF document", "Upload the model that it describes."),
     (0, b"\x7fELF", "a program or a shared library", "Upload the plan, not what runs it."),
 )
 """For each format: the offset of its magic bytes, these bytes, what the file is, what to do."""
@@ -132,7 +132,8 @@ def _html(text: str) -> Foreign:
     title = re.search(r"<title[^<>]*>\s*([^<\s][^<]{0,79})", text[:4096], re.IGNORECASE)
     titled = f" titled “{title[1].strip()}”" if title else ""
     return Foreign(
-        f"an HTML page{titled}", "A download went wrong (a login, an error?): fetch the file again."
+        f"an HTML page{titled}",
+        "A web server perhaps sent it in place of the file (a login, an error): fetch the file again.",
     )
 
 
@@ -142,7 +143,10 @@ def _xml(text: str) -> Foreign:
             "an OpenVINO IR model (.xml), whose weights are a second file (.bin)",
             "Upload the ONNX model, or the blob that CompiledModel.export_model() writes.",
         )
-    return Foreign("an XML document", "A download went wrong (an error of the storage?): fetch it again.")
+    return Foreign(
+        "an XML document",
+        "A storage service perhaps sent it in place of the file (an error): fetch it again.",
+    )
 
 
 def _is_json(head: bytes) -> bool:

@@ -10,8 +10,10 @@ from trtserve.text import shown
 TIMEOUT = "Inference-Timeout-Ms"
 TIMEOUT_DIGITS = 18
 
+BINARY_TYPE = "application/octet-stream"
+
 # HTTP's default type is octet-stream, and some libraries send that for a body without a type.
-JSON_TYPES = {"", "application/json", "application/octet-stream"}
+JSON_TYPES = {"", "application/json", BINARY_TYPE}
 
 
 def read_headers(headers: Mapping[str, str]) -> BodyForm:
@@ -32,7 +34,7 @@ def read_headers(headers: Mapping[str, str]) -> BodyForm:
     accepted = headers.get("accept", "").lower()
     answer = None
     if safetensors.MEDIA_TYPE in accepted:
-        answer = Form.SAFETENSORS
+        answer = Form.EITHER if BINARY_TYPE in accepted else Form.SAFETENSORS
     elif "application/json" in accepted:
         answer = Form.PROTOCOL
     return BodyForm(

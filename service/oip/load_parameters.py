@@ -71,7 +71,8 @@ def read_load(name: str, parameters: Mapping[str, object]) -> LoadParameters:
             if file.version in files:
                 raise InvalidInput(
                     f"Version {file.version} has two files, {files[file.version].parameter!r} and "
-                    f"{parameter!r}; a version is one plan, and so one file."
+                    f"{parameter!r}; a version is one file: pack an ONNX model and the files of its tensors "
+                    "into a zip or a tar."
                 )
             files[file.version] = file
         else:

@@ -11,12 +11,14 @@ from trtserve.engines.engine import Engine, Resolved, State
 from trtserve.engines.registry import Registry
 from trtserve.errors import InvalidInput, TrtserveError, of_kind
 from trtserve.formats.format import Format
+from trtserve.formats.sniff import tell_format
 from trtserve.oip import describe
 from trtserve.oip.config_reader import LoadConfig
 from trtserve.oip.load_parameters import PlanFile, read_load, read_unload
 from trtserve.options.engine_options import EngineOptions
 from trtserve.options.names import NAME_RULE, is_name
 from trtserve.plans.checks import choose_format
+from trtserve.plans.onnx_archives import joined_archive
 from trtserve.plans.receive import receive_plan
 from trtserve.settings import Settings
 from trtserve.store.staging import StagedPlan
@@ -131,20 +133,25 @@ class Repository:
                 await UPLOADS.run(plan.discard)
 
     async def _stage(self, file: PlanFile, config: LoadConfig | None) -> tuple[StagedPlan, Format]:
-        async def inspect(head: bytes) -> Format:
-            format = await choose_format(self._runtime, head, config.format if config is not None else "auto")
+        async def inspect(head: bytes) -> tuple[Format, bool]:
+            asked = config.format if config is not None else "auto"
+            format = await choose_format(self._runtime, head, asked)
             if config is not None:
                 config.check_format(format)
-            return format
+            return format, tell_format(head, asked)[1].archived
 
-        return await receive_plan(
+        most = self._settings.max_plan_bytes
+        plan, (format, archived) = await receive_plan(
             file.blocks(),
             uploads=self._registry.uploads,
             open_writer=self._store.new_upload,
             inspect=inspect,
-            limit=self._settings.max_plan_bytes,
+            limit=most,
             declared=file.size,
         )
+        if archived:
+            plan = await joined_archive(plan, self._store.new_upload, most)
+        return plan, format
 
     async def unload(self, name: str, parameters: Mapping[str, object]) -> None:
         """Unload all versions of a model; they are kept, and can be loaded again."""

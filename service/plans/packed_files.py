@@ -57,13 +57,16 @@ class PackedFiles:
         plain = posixpath.normpath(name)
         parts = name.split("/")
         if name.startswith("/") or ".." in parts or "\\" in name or not name.isprintable():
-            refuse(f"it has the file {shown(name)}, whose name leaves the archive's folder or is not plain")
+            refuse(
+                f"it has the file {shown(name)}; a name must lead to a place within the archive, and have "
+                "printable characters and no backslash"
+            )
         if len(name) > LONGEST_NAME:
             refuse(f"a name in it has {len(name)} characters; at most {LONGEST_NAME} are allowed")
         if plain in self.places:
             refuse(f"it has the file {shown(plain)} twice")
         if len(self.places) >= MOST_FILES:
-            refuse(f"it has more than {MOST_FILES} files")
+            refuse(f"it has more files than the {MOST_FILES} that are allowed")
         begin = self._end
         for chunk in content:
             self._end += len(chunk)
@@ -82,6 +85,12 @@ def refuse(why: str) -> NoReturn:
 
 def refuse_sparse(name: str) -> NoReturn:
     refuse(f"{shown(name)} in it is sparse, which keeps only a part of its bytes: pack it without --sparse")
+
+
+def refuse_special(name: str) -> NoReturn:
+    refuse(
+        f"{shown(name)} in it is a link or a device: pack the files that links lead to (tar --dereference)"
+    )
 
 
 def unpack(archive: Path, limit: int) -> PackedFiles:
@@ -122,11 +131,14 @@ def _unpack_zip(opened: IO[bytes], files: PackedFiles) -> None:
             if info.is_dir():
                 continue
             if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
-                refuse(f"{shown(info.filename)} in it is not a plain file")
+                refuse_special(info.filename)
             if info.flag_bits & 1:
                 refuse("it is encrypted")
             if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-                refuse(f"{shown(info.filename)} in it is neither stored nor deflated")
+                refuse(
+                    f"{shown(info.filename)} in it is compressed in a way that this server does not read: "
+                    "store or deflate it, as zip does by default"
+                )
             with archive.open(info) as content:
                 files.add(info.orig_filename, iter(lambda: content.read(CHUNK_BYTES), b""))
 
@@ -141,7 +153,10 @@ def _check_end(opened: IO[bytes]) -> None:
         refuse("it is damaged or not whole: its directory is missing")
     *_, entries, size, _, _ = END.unpack_from(tail, at)
     if b"PK\x06\x07" in tail[max(0, at - 20) : at]:
-        refuse("it has more than 4 GiB or 65535 files")  # an ONNX file has at most 2 GiB
+        # An ONNX file has at most 2 GiB.
+        refuse(
+            "it is a zip for more than 4 GiB or 65535 files (ZIP64): pack it as an ordinary zip, or as a tar"
+        )
     if entries > MOST_FILES or size > MOST_DIRECTORY_BYTES:
         refuse(f"it has {entries} entries in a directory of {size} bytes; at most {MOST_FILES} are allowed")
 
@@ -155,11 +170,13 @@ def _unpack_tar(opened: IO[bytes] | gzip.GzipFile, files: PackedFiles) -> None:
             return  # the end, or a block of zeros before it
         info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         if info.size < 0:  # GNU tar's way to write large sizes has a sign
-            refuse("it is damaged: a file in it has less than no bytes")
+            refuse(f"it is damaged: {shown(info.name)} in it has the size {info.size}, which is negative")
         if info.type in {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME}:
             told += info.size
             if told > MOST_DIRECTORY_BYTES:
-                refuse(f"its names have more than {MOST_DIRECTORY_BYTES} bytes")
+                refuse(
+                    f"the names in it have more than {MOST_DIRECTORY_BYTES} bytes together, the most allowed"
+                )
             told_of_next = b"".join(_content(opened, info.size))
             if info.type == tarfile.GNUTYPE_LONGNAME:
                 long_name = told_of_next.rstrip(b"\0").decode(errors="surrogateescape")
@@ -172,8 +189,8 @@ def _unpack_tar(opened: IO[bytes] | gzip.GzipFile, files: PackedFiles) -> None:
         elif info.isreg():
             files.add(name.removeprefix("./"), _content(opened, info.size))
         elif not info.isdir():
-            refuse(f"{shown(name)} in it is not a plain file")
-    refuse(f"it has more than {MOST_FILES} files")
+            refuse_special(name)
+    refuse(f"it has more files than the {MOST_FILES} that are allowed")
 
 
 def _content(opened: IO[bytes] | gzip.GzipFile, size: int) -> Iterator[bytes]:
@@ -194,11 +211,11 @@ def _pax_path(records: bytes) -> str:
     while at < len(records):
         length, _, _ = records[at : at + LENGTH_DIGITS].partition(b" ")
         if not length.isdigit() or not len(length) < int(length) <= len(records) - at:
-            refuse("it is damaged: a header has no records")
+            refuse("it is damaged: a pax header in it cannot be read")
         key, _, value = records[at + len(length) + 1 : at + int(length)].partition(b"=")
         at += int(length)
         if key == b"size":
-            refuse("it has a file of more than 8 GiB")
+            refuse("it has a file of more than 8 GiB, and an ONNX model has at most 2 GiB")
         if key == b"path":
             path = value.rstrip(b"\n").decode(errors="surrogateescape")
         if key.startswith(b"GNU.sparse."):

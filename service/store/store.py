@@ -200,7 +200,7 @@ class Store:
             self._open.close()
             self._open = None
         self.marks.paused = self.compiled.paused = True
-        self.served.refusal = self._refusal
+        self.served.rest(self._refusal)
 
     def resume(self) -> None:
         """Use the store again, after the successor has ended. Raises Unavailable if it cannot be opened any
@@ -215,7 +215,7 @@ class Store:
             )
             raise
         self.marks.paused = self.compiled.paused = False
-        self.served.refusal = None
+        self.served.resume()
 
     def _refusal(self) -> Unavailable:
         return Unavailable(self._lost) if self._lost else resting()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.plans import onnx_plan
-from tests.fakes.runtime import FakeRuntime, error
+from tests.fakes.runtime import FakeRuntime, Output, TensorSpec, error
 from tests.unit.cli.running import trtserve
 
 SHORT = ("--seconds", "0.1")
@@ -41,6 +41,18 @@ def test_the_figures_can_be_json(url: str, plan: Path) -> None:
     assert (found["concurrency"], found["errors"], found["error"]) == (2, {}, None)
     assert 0 < found["p50_ms"] <= found["p95_ms"] <= found["p99_ms"] <= found["max_ms"]
     assert found["requests_per_second"] == found["requests"] / found["seconds"] > 0
+
+
+def test_an_engine_of_numbers_that_answers_with_strings_is_measured(
+    url: str, plan: Path, runtime: FakeRuntime
+) -> None:
+    runtime.outputs = [TensorSpec("y", "BYTES", [-1])]
+    runtime.compute = lambda inputs: [Output.of("y", "BYTES", [1], b"\1\0\0\0a")]
+    trtserve("engines", "add", plan, "--name", "net", "--server", url)
+    result = trtserve("bench", "net", "--concurrency", "2", *SHORT, "--json", "--server", url)
+    (found,) = json.loads(result.stdout)
+    assert found["errors"] == {}
+    assert found["requests"] > 0
 
 
 def test_requests_that_fail_are_told_and_set_the_exit_code(

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from click.testing import Result
 from safetensors.numpy import load_file, save_file
 
 from tests.fakes.plans import onnx_plan, tensorrt_plan
@@ -212,6 +213,44 @@ def test_outputs_are_written_in_the_form_of_the_files_name(url: str, plan: Path,
     np.testing.assert_array_equal(np.load(written("out.npy")), X)
     np.testing.assert_array_equal(np.load(written("out.npz"))["y"], X)
     assert json.loads(written("out.json").read_text())["outputs"][0]["shape"] == [2, 4]
+
+
+def answers_with(runtime: FakeRuntime, string: bytes) -> None:
+    """Let engines of numbers answer with this string for each item."""
+
+    def compute(inputs: Sequence[Input]) -> list[Output]:
+        (_, _, (items, _), _), *_ = inputs
+        return [Output.of("y", "BYTES", [items], (len(string).to_bytes(4, "little") + string) * items)]
+
+    runtime.outputs, runtime.compute = [TensorSpec("y", "BYTES", [-1])], compute
+
+
+def test_strings_are_written_in_the_form_of_the_files_name(
+    url: str, runtime: FakeRuntime, plan: Path, tmp_path: Path
+) -> None:
+    answers_with(runtime, b"\xffok")
+    trtserve("engines", "add", plan, "--name", "lenet", "--server", url)
+    np.savez(tmp_path / "x.npz", x=X)
+    save_file({"x": X}, tmp_path / "x.safetensors")
+
+    def run(given: str, name: str) -> Result:
+        files = ["--input", str(tmp_path / given), "--output", str(tmp_path / name)]
+        return trtserve("infer", "lenet", *files, "--server", url)
+
+    assert run("x.npz", "out.npy").exit_code == 0
+    assert np.load(tmp_path / "out.npy").tolist() == [b"\xffok", b"\xffok"]
+    assert run("x.safetensors", "out.npz").exit_code == 0
+    assert np.load(tmp_path / "out.npz")["y"].tolist() == [b"\xffok", b"\xffok"]
+    refused = run("x.npz", "out.safetensors")
+    assert refused.exit_code == 2
+    assert "A .safetensors has no strings (BYTES)" in " ".join(refused.stderr.split())
+    answers_with(runtime, b"ok\0")
+    refused = run("x.npz", "zero.npy")
+    assert refused.exit_code == 2
+    assert "'y' has a string that ends in a zero byte" in " ".join(refused.stderr.split())
+    assert not (tmp_path / "zero.npy").exists()
+    assert run("x.npz", "out.json").exit_code == 0
+    assert json.loads((tmp_path / "out.json").read_text())["outputs"][0]["data"] == ["ok\0", "ok\0"]
 
 
 def test_an_engine_is_run_on_random_inputs(url: str, plan: Path) -> None:

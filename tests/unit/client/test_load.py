@@ -152,7 +152,7 @@ async def test_what_is_not_http_is_an_error() -> None:
     async with Answering(lambda _: b"220 smtp.example ESMTP ready\r\n").listening() as server:
         found = await measured(server)
     assert list(found.errors) == ["no HTTP"]
-    assert found.example == "The answer is not HTTP: is it a trtserve?"
+    assert found.example == "The answer is not HTTP: does another server than trtserve run there?"
     assert found.latencies_s == []
 
 

@@ -123,6 +123,37 @@ def test_outputs_that_a_file_cannot_have_are_refused_before_the_engine_runs() ->
     assert select(Form.PROTOCOL, None) == [0, 1]
 
 
+EITHER = Headers({**HEADERS, "accept": "application/x-safetensors, application/octet-stream"})
+NUMBERS_AND_STRINGS = [
+    output("FP32", np.ones(1, np.float32)),
+    Output.of("label", "BYTES", [1], b"\1\0\0\0\xff"),
+]
+
+
+def answered_in_either(asked: list[str] | None) -> tuple[bytes, dict[str, str]]:
+    """The answer with the outputs y and label, or those of them that are asked for."""
+    request = bodies.decode(EITHER, file_of({}))
+    if asked is not None:
+        request.outputs = [RequestedOutput(name, False) for name in asked]
+    specs = [TensorSpec("y", "FP32", [1]), TensorSpec("label", "BYTES", [1])]
+    selected = codec.select(request, specs)  # type: ignore[arg-type]
+    return bodies.encode(request, NUMBERS_AND_STRINGS, selected, model_name="net", model_version="3")
+
+
+@pytest.mark.parametrize("asked", [None, ["label"], ["label", "y"]])
+def test_strings_are_answered_in_the_binary_form_if_that_is_accepted_too(asked: list[str] | None) -> None:
+    answer, headers = answered_in_either(asked)
+    length = int(headers["Inference-Header-Content-Length"])
+    assert [found["name"] for found in json.loads(answer[:length])["outputs"]] == (asked or ["y", "label"])
+    assert b"\1\0\0\0\xff" in answer[length:]
+
+
+def test_numbers_are_answered_with_a_file_if_both_forms_are_accepted() -> None:
+    answer, headers = answered_in_either(["y"])
+    assert headers == {"Content-Type": "application/x-safetensors"}
+    assert safetensors.torch.load(answer).keys() == {"y"}
+
+
 def test_metadata_is_not_read_as_a_tensor() -> None:
     assert decode(file_of({"__metadata__": {"format": "pt"}})).inputs == []
 

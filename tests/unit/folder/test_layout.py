@@ -67,7 +67,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
     ("files", "told"),
     [
         (["net/config.pbtxt"], "It has no version"),
-        (["net.onnx", "net/1/model.onnx"], "It is there twice"),
+        (["net.onnx", "net/1/model.onnx"], "The folder has it twice"),
         (["1net/1/model.onnx"], "Its name cannot be that of an engine"),
     ],
 )
@@ -100,12 +100,20 @@ def test_a_versions_file_is_chosen(tmp_path: Path, files: list[str], config: str
     ("files", "config", "told"),
     [
         (["model.onnx", "model.plan"], "", "Version 1 has model.plan, model.onnx: say which"),
-        (["model.xml", "model.bin"], "backend: 'openvino'", "but model.bin, model.xml. OpenVINO's IR is not"),
-        (["model.bin"], "backend: 'openvino'", "but model.bin."),
-        (["model.onnx"], "default_model_filename: 'a.onnx'", "Version 1 has no a.onnx, but model.onnx."),
-        (["model.onnx/a.onnx", "model.onnx/b.onnx"], "", "model.onnx as a folder with 2 files named *.onnx"),
-        (["model.onnx/data"], "", "model.onnx as a folder with 0 files"),
-        (["model.plan/model.plan"], "platform: 'tensorrt_plan'", "model.plan as a folder with 0 files"),
+        (
+            ["model.xml", "model.bin"],
+            "backend: 'openvino'",
+            "model.bin, model.xml, and needs model.onnx or model.blob. OpenVINO's IR is not",
+        ),
+        (
+            ["model.bin"],
+            "backend: 'openvino'",
+            "Version 1 has model.bin, and needs model.onnx or model.blob.",
+        ),
+        (["model.onnx"], "default_model_filename: 'a.onnx'", "Version 1 has model.onnx, and needs a.onnx."),
+        (["model.onnx/a.onnx", "model.onnx/b.onnx"], "", "the folder model.onnx with 2 files named *.onnx"),
+        (["model.onnx/data"], "", "the folder model.onnx with 0 files"),
+        (["model.plan/model.plan"], "platform: 'tensorrt_plan'", "the folder model.plan with 0 files"),
     ],
 )
 def test_a_version_without_one_file_says_what_it_has(

@@ -42,7 +42,7 @@ def test_the_labels_of_outputs_are_the_lines_of_files() -> None:
     assert options(config).labels == ""
     labelled = config.with_labels({"labels.txt": "cat\nhören\n".encode()})
     assert json.loads(options(labelled).labels) == {"y": ["cat", "hören"]}
-    with pytest.raises(InvalidInput, match=r"labels.txt is not a text in UTF-8"):
+    with pytest.raises(InvalidInput, match=r"labels.txt is not text in UTF-8"):
         config.with_labels({"labels.txt": b"\xff"})
 
 
@@ -73,7 +73,9 @@ def test_a_file_that_no_model_can_have_is_refused(name: str) -> None:
 )
 def test_tensors_that_no_option_can_have_are_refused(outputs: str) -> None:
     config = FolderConfig.read(f'backend: "pytorch" {outputs}'.encode(), "net")
-    with pytest.raises(InvalidInput, match="The config cannot become the option tensors: Input should be"):
+    with pytest.raises(
+        InvalidInput, match="What the config says for the option tensors is not allowed: Input should be"
+    ):
         options(config, Format.TORCHSCRIPT)
 
 
@@ -137,7 +139,7 @@ def test_a_field_that_triton_does_not_have_yet_is_ignored_and_told() -> None:
     [
         (b"name: 'net", "config.pbtxt is not a ModelConfig in protobuf's text format: 1:7"),
         (b"max_batch_size: many", "config.pbtxt is not a ModelConfig in protobuf's text format: 1:17"),
-        (b"unknown { \xff }", "config.pbtxt is not a text in UTF-8"),
+        (b"unknown { \xff }", "config.pbtxt is not text in UTF-8"),
         (b"unknown { depth: 3 } max_batch_size: many", "config.pbtxt is not a ModelConfig"),
         (b"a {" * 5000 + b"}" * 5000, "its messages are nested too deeply"),
         (b'name: "nat"', "The config is for 'nat', but the load is for 'net'"),

@@ -3,16 +3,11 @@
 Above 400 lines, because all of it needs the server at the top, which follows a folder.
 """
 
-import asyncio
 import io
 import logging
 import os
 import zipfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnx
 import orjson
@@ -21,13 +16,14 @@ import pytest
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.fakes.values import error
+from tests.unit.folder.following import Polls, Served, following, move, polled_twice, put
 from tests.unit.plans.external_data import external, model
-from tests.unit.serving import Server, serving
+from tests.unit.serving import serving
 from tests.waiting import until
 from trtserve.engines import readiness
 from trtserve.engines.engine import State
 from trtserve.errors import TrtserveError, Unavailable, Unsupported
-from trtserve.folder.files import Entry, LocalFiles
+from trtserve.folder.files import LocalFiles
 from trtserve.folder.model_folder import ModelFolder
 from trtserve.oip.config_reader import read_config
 from trtserve.oip.repository import Repository
@@ -38,104 +34,10 @@ pytestmark = pytest.mark.anyio
 BATCHED = b"max_batch_size: 4 dynamic_batching { }"
 
 
-@dataclass
-class Served:
-    server: Server
-    folder: ModelFolder
-    files: LocalFiles
-    poll: Callable[[], Any]
-    """Let the folder be polled once."""
-
-    def versions(self, name: str) -> dict[int, int]:
-        known = self.server.registry.names().get(name)
-        return dict(known.versions) if known is not None else {}
-
-    def engine(self, name: str, version: int | None = None) -> Any:
-        return self.server.registry.resolve(name, None if version is None else str(version)).engine
-
-
-class Polls:
-    """A fake asyncio.sleep that ends when the test polls."""
-
-    def __init__(self) -> None:
-        self.sleeping = 0
-        self._go = asyncio.Event()
-
-    async def __call__(self, seconds: float) -> None:
-        self.sleeping += 1
-        self._go.clear()
-        await self._go.wait()
-
-    def wake(self) -> None:
-        self._go.set()
-
-    async def poll(self) -> None:
-        await until(lambda: self.sleeping > 0)
-        before = self.sleeping
-        self.wake()
-        await until(lambda: self.sleeping > before)
-
-
-class GrowingFiles(LocalFiles):
-    """A folder in which the files of `growing` models are being written."""
-
-    growing: frozenset[str] = frozenset()
-    reads = 0
-    cut = 0  # bytes that are missing at the end of each block
-
-    def entry(self, path: Any) -> Entry:
-        found = super().entry(path)
-        return found._replace(stamp=f"{found.stamp}+") if path[0] in self.growing else found
-
-    def blocks(self, path: Any) -> Any:
-        self.reads += path[-1] != "config.pbtxt"
-        return (block[: len(block) - self.cut] for block in super().blocks(path))
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "models").mkdir()
     return tmp_path / "models"
-
-
-def put(root: Path, path: str, content: bytes) -> Path:
-    place = root / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(content)
-    return place
-
-
-def move(place: Path, to: Path) -> None:
-    place.rename(to)
-
-
-@asynccontextmanager
-async def following(
-    settings: Settings, root: Path, runtime: FakeRuntime | None = None, mode: str = "poll"
-) -> AsyncIterator[Served]:
-    settings = settings.model_copy(update={"model_repository": str(root), "model_control_mode": mode})
-    async with serving(settings, runtime) as server:
-        polls, files = Polls(), GrowingFiles(root)
-        folder = ModelFolder(
-            files,
-            settings,
-            store=server.store,
-            runtime=server.runtime,
-            registry=server.registry,
-            sleep=polls,
-        )
-        await folder.start()
-        await until(lambda: not server.registry.coming)
-        try:
-            yield Served(server, folder, files, polls.poll)
-        finally:
-            await folder.close()
-
-
-async def polled_twice(served: Served) -> None:
-    """A change is taken at the second poll that sees it alike."""
-    await served.poll()
-    await served.poll()
 
 
 # -- the start
@@ -220,7 +122,7 @@ async def test_one_table_tells_what_is_not_done(
     assert "sequence_batching" in page
     assert "response_cache" in page
     assert "ignored: optimization.graph, metric_tags" in page
-    assert "the input 'z' is not there, but 'x'" in page
+    assert "the plan has no input 'z'; it has 'x'" in page
 
 
 async def test_a_name_of_an_upload_is_not_taken_over(settings: Settings, root: Path) -> None:

@@ -42,14 +42,17 @@ def test_a_config_that_describes_the_plan_is_accepted(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("input { name: 'X' }", "the input 'X' is not there, but 'x' and 'ids'"),
-        ("output { name: 'x' }", "the output 'x' is not there, but 'y' and 'any'"),
-        ("input { name: 'ids' data_type: TYPE_INT32 }", "the input 'ids' is INT64, not INT32"),
-        ("input { name: 'x' data_type: TYPE_STRING }", "the input 'x' is FP32, not BYTES"),
-        ("input { name: 'x' dims: [ 3, 8 ] }", "the input 'x' has the shape [-1, 3, -1], not [3, 8]"),
+        ("input { name: 'X' }", "the plan has no input 'X'; it has 'x' and 'ids'"),
+        ("output { name: 'x' }", "the plan has no output 'x'; it has 'y' and 'any'"),
+        ("input { name: 'ids' data_type: TYPE_INT32 }", "the input 'ids' is INT64 in the plan, not INT32"),
+        ("input { name: 'x' data_type: TYPE_STRING }", "the input 'x' is FP32 in the plan, not BYTES"),
+        (
+            "input { name: 'x' dims: [ 3, 8 ] }",
+            "the input 'x' has the shape [-1, 3, -1] in the plan, not [3, 8]",
+        ),
         (
             "max_batch_size: 2 output { name: 'y' dims: [ 11 ] }",
-            "the output 'y' has the shape [-1, 10], not [-1, 11]",
+            "the output 'y' has the shape [-1, 10] in the plan, not [-1, 11]",
         ),
     ],
 )

@@ -182,7 +182,7 @@ def test_an_onnx_model_is_recognised_by_part_of_its_head(length: int) -> None:
         (
             b"<!DOCTYPE html>\n<html><head><title>Sign in</title>",
             "an HTML page titled “Sign in”",
-            "download went wrong",
+            "web server perhaps sent it",
         ),
         (
             b'<?xml version="1.0"?>\n<net name="toy" version="11">',

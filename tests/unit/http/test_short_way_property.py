@@ -87,6 +87,7 @@ KEPT = {  # the connection goes on after these
     "safetensors": request(INFER, save({"x": np.ones((2, 4), np.float32)}), SAFETENSORS),
     "malformed safetensors": request(INFER, JSON, SAFETENSORS),
     "answered in safetensors": infer("Accept: application/x-safetensors"),
+    "answered in either form": infer("Accept: application/x-safetensors, application/octet-stream"),
     "unknown engine": request("/engines/none/infer", JSON),
     "a priority": request(INFER, JSON[:-1] + b', "parameters": {"priority": 1}}'),
     "a wrong type": infer("Content-Type: text/plain"),

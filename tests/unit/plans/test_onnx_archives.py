@@ -99,12 +99,12 @@ async def test_a_model_without_external_data_stays_as_it_is(tmp_path: Path) -> N
         ({"weights.bin": b"x" * 10}, "which has 10: it is not whole"),
         ({"second.onnx": b"x"}, "it must have one file named"),
         ({"model.onnx": b"\x0a\xff"}, "not a whole ONNX file"),
-        ({"../evil": b"x"}, "whose name leaves"),
-        ({"/etc/evil": b"x"}, "whose name leaves"),
-        ({"a\\b": b"x"}, "is not plain"),
+        ({"../evil": b"x"}, "must lead to a place within the archive"),
+        ({"/etc/evil": b"x"}, "must lead to a place within the archive"),
+        ({"a\\b": b"x"}, "no backslash"),
         ({"./weights.bin": b"x"}, "'weights.bin' twice"),
         ({"n" * 2000: b"x"}, "a name in it has 2000 characters"),
-        (dict.fromkeys(map(str, range(5000)), b""), "at most 4096|more than 4096"),
+        (dict.fromkeys(map(str, range(5000)), b""), "at most 4096|more files than the 4096"),
     ],
     ids=range(10),
 )
@@ -154,7 +154,7 @@ async def test_links_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "w") as writer:
         writer.writestr("model.onnx", b"x")
         writer.writestr(link, "/etc/passwd")
-    with pytest.raises(InvalidInput, match=r"'weights.bin' in it is not a plain file"):
+    with pytest.raises(InvalidInput, match=r"'weights.bin' in it is a link or a device"):
         await join(tmp_path, archive.getvalue())
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
@@ -162,7 +162,7 @@ async def test_links_are_refused(tmp_path: Path) -> None:
             info = tarfile.TarInfo("weights.bin")
             info.type, info.linkname = kind, "/etc/passwd"
             tar.addfile(info)
-    with pytest.raises(InvalidInput, match="not a plain file"):
+    with pytest.raises(InvalidInput, match="is a link or a device: pack the files that links lead to"):
         await join(tmp_path, packed.getvalue())
 
 
@@ -192,7 +192,7 @@ async def test_no_damage_does_more_than_a_refusal(tmp_path: Path, packer: str) -
 
 
 def sized(name: str, size: int, content: bytes = b"") -> bytes:
-    """A file in a tar that says that it has `size` bytes, which may be less than none."""
+    """A file in a tar that says that it has `size` bytes, which may be negative."""
     header = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
     header[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
     header[148:156] = b" " * 8
@@ -210,7 +210,7 @@ async def test_a_file_with_less_than_no_bytes_is_refused(
     whole = tarred({"model.onnx": model().SerializeToString()}).rstrip(b"\0")
     behind = whole + bytes(-len(whole) % tarfile.BLOCKSIZE) + sized("weights.bin", size, bytes(LIMIT))
     assert sniff(packed(behind)).archived
-    with pytest.raises(InvalidInput, match="less than no bytes"):
+    with pytest.raises(InvalidInput, match="in it has the size -"):
         await join(tmp_path, packed(behind))
 
 
@@ -244,7 +244,7 @@ async def test_a_pax_header_that_is_damaged_is_refused(tmp_path: Path, records: 
     info = tarfile.TarInfo("pax")
     info.type, info.size = tarfile.XHDTYPE, len(records)
     archive = info.tobuf() + records + bytes(-len(records) % tarfile.BLOCKSIZE)
-    with pytest.raises(InvalidInput, match="a header has no records"):
+    with pytest.raises(InvalidInput, match="a pax header in it cannot be read"):
         await join(tmp_path, archive + tarred({"model.onnx": b"x"}))
 
 

@@ -58,8 +58,9 @@ def while_copying(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None], a
 def test_a_copy_knows_what_is_from_a_folder_of_models(root: Path, tmp_path: Path) -> None:
     store = Store(root)
     add(store, 1, "net")
-    served = ServedFolder(models={"net": ServedModel(config="stamp")})
-    ServedFile(root).write(served.model_dump_json())
+    model = ServedModel(config="stamp")
+    served = ServedFolder(models={"net": model})
+    ServedFile(root).write("net", model.model_dump_json())
     assert run("backup", root, tmp_path / "copy").exit_code == 0
     store.close()
     assert ServedFile(tmp_path / "copy").read() == served

@@ -2,12 +2,15 @@
 
 import asyncio
 import hashlib
+import io
 import json
-from collections.abc import AsyncIterator
+import zipfile
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
+import onnx
 import pytest
 from fastapi import FastAPI
 
@@ -15,6 +18,7 @@ from tests.asgi import client_of, post, refused
 from tests.fakes.plans import onnx_plan, tensorrt_plan
 from tests.fakes.runtime import FakeRuntime, error
 from tests.unit.http.routes.repository_calls import current, encoded, files, load, load_files
+from tests.unit.plans.external_data import external, model
 from tests.waiting import until
 from trtserve.server.app import create_app
 from trtserve.services import services_of
@@ -127,6 +131,38 @@ async def test_a_wrong_file_is_refused_and_leaves_nothing(
     good = {"file:1/good.onnx": encoded(onnx_plan(7))}  # comes before the wrong file
     response = await load(client, "net", **good, **parameters)
     assert sentence in refused(response, 400, "InvalidInput")
+    assert (await client.get("/engines")).json() == {"engines": []}
+    assert files(settings) == []
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as writer:
+        for name, content in files.items():
+            writer.writestr(name, content)
+    return archive.getvalue()
+
+
+async def test_an_archive_becomes_one_plan(
+    client: httpx.AsyncClient, settings: Settings, tmp_path: Path
+) -> None:
+    packed = zipped(external(tmp_path / "net"))
+    assert (await load_files(client, "net", v3=packed)).json() == {}
+    engine = (await client.get("/engines/net")).json()
+    assert (engine["version"], engine["format"], engine["state"]) == (3, "onnx", "READY")
+    (plan,) = files(settings)
+    assert onnx.load(settings.store / "plans" / plan) == model()
+
+
+async def test_an_archive_that_cannot_be_used_leaves_nothing(
+    client: httpx.AsyncClient, settings: Settings, tmp_path: Path
+) -> None:
+    good = external(tmp_path / "net")
+    cut_off, too_large = good | {"weights.bin": b""}, good | {"other.bin": bytes(6_000_000)}
+    response = await load_files(client, "net", v1=onnx_plan(7), v2=zipped(cut_off))
+    assert "it is not whole" in refused(response, 400, "InvalidInput")
+    response = await load_files(client, "net", v1=onnx_plan(7), v2=zipped(too_large))
+    assert "more than 5000000 bytes together" in refused(response, 413, "TooLarge")
     assert (await client.get("/engines")).json() == {"engines": []}
     assert files(settings) == []
 
