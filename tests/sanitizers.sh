@@ -8,8 +8,7 @@ kind=${1:-}
 case $kind in
   asan)
     sanitize=address,undefined
-    # test_hostile_values limits its processes' address space, but AddressSanitizer needs terabytes.
-    tests=(tests/seam --ignore=tests/seam/backends/openvino/test_hostile_values.py)
+    tests=(tests/seam --ignore=tests/seam/backends/openvino/test_hostile_values.py) # see below
     # No leak detection: Python and torch keep much memory until the process ends, by design.
     export ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:allocator_may_return_null=1:detect_stack_use_after_return=1:verify_asan_link_order=0
     export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
@@ -43,6 +42,9 @@ ln -s "$PWD/service" "$build/installed/trtserve"
 (cd runtime_ext && find . -name '*.py' -exec cp --parents {} "../$build/installed/runtime_ext" \;)
 
 g++ -shared -fPIC -o "$build/no_deepbind.so" tests/fakes/no_deepbind.cpp
+
+# These limit their processes' address space, but a sanitizer needs terabytes.
+tests+=(--ignore=tests/seam/backends/torchscript/test_short_memory.py)
 
 # A sanitizer's allocator takes the place of the heap whose growth these tests measure: mallinfo2() sees none of it.
 for test in test_an_engine_on_the_cpu_takes_what_the_heap_grew_by \

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.seam.backends.torchscript import short_memory
+from tests.seam.backends.torchscript.modules import from_code, write
+from tests.seam.backends.torchscript.test_trial import request
 
 ROOT = Path(__file__).parents[4]
 
@@ -61,3 +63,30 @@ def test_in_a_small_container_a_quarter_of_what_is_available_is_kept(tmp_path: P
     kept = re.search(r"of which (\d+) are kept for the rest", str(refused["message"]))
     assert kept, refused
     assert 50 < int(kept[1]) <= 100
+
+
+WITH_LITTLE_MEMORY = """
+import json, sys
+from runtime_ext import trial
+trial.available_host_memory = lambda: 768 << 20
+trial.leave_memory()
+print(json.dumps(trial.attempt(json.loads(sys.argv[1]))))
+"""
+
+
+def test_a_module_that_torch_makes_large_as_it_compiles_takes_what_is_available_at_most(
+    tmp_path: Path,
+) -> None:
+    """torch writes a sum of lists as one list."""
+    doubled = "        y = y + y\n" * 50
+    code = (
+        "def forward(self, x: Tensor) -> Tensor:\n    y = [x.size(0)]\n    if y[0] > 3:\n"
+        f"{doubled}    return x + len(y)\n"
+    )
+    asked = json.dumps(request(write(tmp_path / "m.pt", from_code(code))))
+    command = [sys.executable, "-c", WITH_LITTLE_MEMORY, asked]
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    assert report["kind"] == "Unavailable"
+    assert "ran out of memory" in report["message"]

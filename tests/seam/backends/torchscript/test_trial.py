@@ -1,8 +1,5 @@
 """Tests of the trial of a module: it is inspected in a process that has none of its engines."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -38,30 +35,3 @@ def test_the_report_says_why_a_module_is_refused(tmp_path: Path) -> None:
     report = attempt(request(write(tmp_path / "m.pt", from_code(code))))
     assert report["kind"] == "InvalidInput"
     assert "aten::save" in report["message"]
-
-
-WITH_LITTLE_MEMORY = """
-import json, sys
-from runtime_ext import trial
-trial.available_host_memory = lambda: 768 << 20
-trial.leave_memory()
-print(json.dumps(trial.attempt(json.loads(sys.argv[1]))))
-"""
-
-
-def test_a_module_that_torch_makes_large_as_it_compiles_takes_what_is_available_at_most(
-    tmp_path: Path,
-) -> None:
-    """torch writes a sum of lists as one list."""
-    doubled = "        y = y + y\n" * 50
-    code = (
-        "def forward(self, x: Tensor) -> Tensor:\n    y = [x.size(0)]\n    if y[0] > 3:\n"
-        f"{doubled}    return x + len(y)\n"
-    )
-    asked = json.dumps(request(write(tmp_path / "m.pt", from_code(code))))
-    command = [sys.executable, "-c", WITH_LITTLE_MEMORY, asked]
-    run = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    report = json.loads(run.stdout)
-    assert report["kind"] == "Unavailable"
-    assert "ran out of memory" in report["message"]
