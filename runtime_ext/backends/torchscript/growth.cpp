@@ -29,7 +29,7 @@ enum class Rule : int64_t {
   Replace,   ///< the string, with the third one wherever the second one may be
   Text,      ///< the elements as text, at any depth
   Entries,   ///< an object for each element or character
-  Pieces,    ///< a tensor for each place of the longest dimension, or for each size in the list
+  Pieces,    ///< a tensor for each place of the longest dimension, or for each size in the list; or as Entries
   Sections,  ///< a tensor for each place of the longest dimension, or as many as the integer says
   Element,   ///< twice as large as the first one is, if it has no place for one more element
 };
@@ -41,7 +41,8 @@ constexpr int64_t kNumber = 32;  // characters of a number, at most
 
 constexpr int64_t kCopies = 2;  // of the result's size: operators copy strings before they use them
 
-/// A list that has this many elements may double, which it does not tell: it is asked about at every kAskEvery-th.
+/// A list of this many elements may double its memory when one more comes, and nothing tells when: it is checked at
+/// each kAskEvery-th element.
 constexpr int64_t kLarge = int64_t{1} << 20;
 constexpr int64_t kAskEvery = int64_t{1} << 16;
 
@@ -115,7 +116,7 @@ bool may_grow(const Node& node) {
   return changes().count(name) != 0 || std::any_of(outputs.begin(), outputs.end(), is_container);
 }
 
-/// A number of bytes that is too large rather than wrong.
+/// A number of bytes that stays at a maximum instead of overflowing.
 class Bytes {
  public:
   void add(int64_t size, int64_t times = 1) {
@@ -214,7 +215,7 @@ Bytes text_of(Operands operands) {
   return text.characters();
 }
 
-/// A tensor for each place of the longest dimension, or for each element of a list.
+/// A tensor for each place of the longest dimension, or for each element of a list; a string for each character.
 Bytes pieces_of(Operands operands) {
   Bytes bytes;
   for (const auto& operand : operands) {
@@ -222,7 +223,7 @@ Bytes pieces_of(Operands operands) {
       const auto sizes = operand.toTensor().sizes();
       bytes.add(kPiece, *std::max_element(sizes.begin(), sizes.end()));
     } else if (!operand.isTensor()) {
-      bytes.add(kPiece, length(operand));
+      bytes.add(operand.isString() ? kEntry : kPiece, length(operand));
     }
   }
   return bytes;
