@@ -300,9 +300,10 @@ async def test_labels_change_without_a_load(settings: Settings) -> None:
         assert engine(server).labels == {"y": ["c"]}
 
 
-async def test_as_many_changes_wait_as_may(settings: Settings) -> None:
-    async with serving(settings.model_copy(update={"max_waiting_loads": 2})) as server:
+async def test_as_many_changes_wait_as_may(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(settings) as server:
         await net(server)
+        monkeypatch.setattr("trtserve.engines.operations.MOST_ASKED", 2)
         server.runtime.load_gate.clear()
         first, second = (
             asyncio.create_task(change(server, instances=3)),
@@ -310,9 +311,10 @@ async def test_as_many_changes_wait_as_may(settings: Settings) -> None:
         )
         await until_loading(server, 2)
         for _ in range(3):
-            with pytest.raises(Unavailable, match=r"^2 changes of options .*--max-waiting-loads") as refused:
+            with pytest.raises(Unavailable, match=r"^2 changes of engines are under way or wait") as refused:
                 await server.registry.change("net", EngineOptions(instances=5), wait_s=0.0)
             assert refused.value.retry_after == 10.0
+        assert change_of(server)[0] == "LOADING"  # the first, and not one that was refused
         server.runtime.load_gate.set()
         await asyncio.gather(first, second)
         await change(server, instances=5)
