@@ -330,8 +330,7 @@ class Settings(BaseSettings):
         64,
         ge=1,
         le=100_000,
-        description="Uploads and loads that may wait for their turn, and changes of options that may be "
-        "under way or wait, before the next gets a 503.",
+        description="Uploads and loads that may wait for their turn before the next gets a 503.",
     )
     build_timeout_s: Seconds = Field(
         3600.0, description="Seconds after which the build of a plan from an ONNX model is ended."

@@ -6,8 +6,7 @@ stops pointing to the engine.
 """
 
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,7 +21,6 @@ from trtserve.engines.residency import DoesNotFit
 from trtserve.engines.retries import Sleep, pause, retry_delays
 from trtserve.engines.room import NotWanted
 from trtserve.engines.start_order import StartOrder
-from trtserve.engines.turns import RETRY_AFTER_S
 from trtserve.errors import Unavailable, of_kind
 from trtserve.options.engine_options import EngineOptions
 from trtserve.settings import Settings
@@ -53,8 +51,6 @@ class Lifecycle:
         self._id_locks, self._dependencies = parts.id_locks, parts.dependencies
         self._rename, self._still = parts.rename, parts.still
         self.changes = Changes(parts, sleep, begin)
-        self._most_changes = settings.max_waiting_loads
-        self._changing = 0  # changes of options that have not ended
         self._sleep = sleep
         self._clock = clock
         self._order = StartOrder(())
@@ -130,20 +126,10 @@ class Lifecycle:
         is_ready(engine)
 
     def change(self, ref: str, asked: EngineOptions, *, in_place: bool) -> Coroutine[Any, Any, None]:
-        """A change of an engine's options, which the engine shows from now on; it counts until it has ended.
-
-        Raises Unavailable if as many are under way or wait as may.
-        """
+        """A change of an engine's options, which the engine shows from now on."""
         self._loader.refuse_when_stopping()
         engine = self._lookup.resolve(ref).engine
-        if self._changing >= self._most_changes:
-            raise Unavailable(
-                f"{self._changing} changes of options are under way or wait, the limit "
-                "(--max-waiting-loads): try again later.",
-                retry_after=RETRY_AFTER_S,
-            )
         change = engine.past.change = Change(asked.asked())
-        self._changing += 1
         return self._change(engine, ref, asked, change, in_place=in_place)
 
     async def _change(
@@ -151,7 +137,7 @@ class Lifecycle:
     ) -> None:
         # The engine serves on, and who asked is told: no error of the server's.
         reason = partial(reason_of, engine, level=logging.WARNING)
-        with self._counted(), change.under_way(reason):
+        with change.under_way(reason):
             while True:
                 async with self._id_locks.hold(engine.id):
                     # While this waited for the lock, the engine may have gone, or the name may have moved on.
@@ -161,13 +147,6 @@ class Lifecycle:
                         await self._change_under_lock(there, asked, change, in_place=in_place)
                         return
                 engine = there
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            self._changing -= 1
 
     async def _change_under_lock(
         self, there: Engine, asked: EngineOptions, change: Change, *, in_place: bool

@@ -25,18 +25,29 @@ class Operations:
         return len(self._tasks)
 
     async def run(self, operation: Coroutine[Any, Any, T]) -> T:
-        """Run what a client asks for. Raises Unavailable if as many run as may, and what it raises."""
-        if self._asked >= MOST_ASKED:
+        """Run what a client asks for. Raises as check(), and what it raises."""
+        return await asyncio.shield(self.ask(operation))
+
+    def ask(self, operation: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin what a client asks for. Raises as check()."""
+        try:
+            self.check()
+        except Unavailable:
             operation.close()
+            raise
+        self._asked += 1
+        task = self.begin(operation)
+        task.add_done_callback(self._ended)
+        return task
+
+    def check(self) -> None:
+        """Raise Unavailable if as many run as may."""
+        if self._asked >= MOST_ASKED:
             raise Unavailable(
                 f"{self._asked} changes of engines are under way or wait, the most that may: try again "
                 "later.",
                 retry_after=RETRY_AFTER_S,
             )
-        self._asked += 1
-        task = self.begin(operation)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
 
     def _ended(self, _: asyncio.Task[Any]) -> None:
         self._asked -= 1

@@ -359,7 +359,8 @@ class Registry:
         it is unloaded. An engine that is DORMANT or UNLOADED has the options from its next load on; one that
         is FAILED is loaded with them. Returns the engine, and whether it is done within `wait_s`.
         """
-        changing = self._operations.begin(self._lifecycle.change(ref, options, in_place=in_place))
+        self._operations.check()  # before the engine shows the change
+        changing = self._operations.ask(self._lifecycle.change(ref, options, in_place=in_place))
         changing.add_done_callback(lambda done: done.cancelled() or done.exception())  # the engine has it
         await asyncio.wait((changing,), timeout=wait_s)
         if changing.done():

@@ -63,6 +63,18 @@ async def draining(server: Server) -> tuple[int, asyncio.Task[tuple[Resolved, bo
     return ticket, changing
 
 
+def former_life_stays(runtime: FakeRuntime) -> threading.Event:
+    """Let the unload of a former life wait for the event."""
+    gate, unload = threading.Event(), runtime.unload
+
+    def unload_later(place: int, *args: Any) -> None:
+        assert not place & BESIDE or gate.wait(HANGS_AFTER_S)
+        unload(place, *args)
+
+    runtime.unload = unload_later  # type: ignore[method-assign]
+    return gate
+
+
 def stored_instances(root: Path) -> int:
     """What a start would find, if the server were killed now."""
     store = Store(killed(root, root.with_name("killed")))
@@ -300,9 +312,10 @@ async def test_labels_change_without_a_load(settings: Settings) -> None:
         assert engine(server).labels == {"y": ["c"]}
 
 
-async def test_as_many_changes_wait_as_may(settings: Settings) -> None:
-    async with serving(settings.model_copy(update={"max_waiting_loads": 2})) as server:
+async def test_as_many_changes_wait_as_may(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(settings) as server:
         await net(server)
+        monkeypatch.setattr("trtserve.engines.operations.MOST_ASKED", 2)
         server.runtime.load_gate.clear()
         first, second = (
             asyncio.create_task(change(server, instances=3)),
@@ -310,9 +323,10 @@ async def test_as_many_changes_wait_as_may(settings: Settings) -> None:
         )
         await until_loading(server, 2)
         for _ in range(3):
-            with pytest.raises(Unavailable, match=r"^2 changes of options .*--max-waiting-loads") as refused:
+            with pytest.raises(Unavailable, match=r"^2 changes of engines are under way or wait") as refused:
                 await server.registry.change("net", EngineOptions(instances=5), wait_s=0.0)
             assert refused.value.retry_after == 10.0
+        assert change_of(server)[0] == "LOADING"  # the first, and not one that was refused
         server.runtime.load_gate.set()
         await asyncio.gather(first, second)
         await change(server, instances=5)
@@ -369,13 +383,7 @@ async def test_who_ends_an_engine_waits_for_its_former_life_and_its_last_at_the_
         old, changing = await draining(server)
         waiting = asyncio.create_task(change(server, instances=4))
         await until(lambda: change_of(server)[0] == "WAITING")
-        gate, unload = threading.Event(), runtime.unload
-
-        def unload_former_later(place: int, *args: Any) -> None:
-            assert place == id or gate.wait(HANGS_AFTER_S)
-            unload(place, *args)
-
-        runtime.unload = unload_former_later  # type: ignore[method-assign]
+        gate = former_life_stays(runtime)
         ends = asyncio.create_task(getattr(server.registry, ending)("net"))
         await until(lambda: runtime.unloads == [(id, settings.drain_s)])
         for _ in range(999):
@@ -390,6 +398,31 @@ async def test_who_ends_an_engine_waits_for_its_former_life_and_its_last_at_the_
         assert isinstance(waiting.exception(), Conflict)
         assert "gets no other options: it is about to be removed or unloaded" in str(waiting.exception())
         assert runtime.engines() == []
+
+
+async def test_a_change_waits_for_a_former_life_that_ends_for_a_removal_that_failed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(settings, sleep=Sleep()) as server:
+        await net(server)
+        _, changing = await draining(server)
+        gate = former_life_stays(server.runtime)
+
+        def fail(*args: object) -> None:
+            raise Unavailable("the disk is full")
+
+        monkeypatch.setattr(server.store, "forget_version", fail)
+        with pytest.raises(Unavailable, match="the disk is full"):
+            await server.registry.remove("net")
+        await changing
+        following = asyncio.create_task(change(server, instances=4))
+        await until(lambda: change_of(server)[0] == "LOADING")
+        for _ in range(999):
+            await asyncio.sleep(0)
+        assert len(server.runtime.loads) == 2
+        gate.set()
+        await following
+        assert (len(server.runtime.loads), instances(server)) == (3, 4)
 
 
 async def test_an_upload_of_the_same_plan_with_other_options_changes_them(settings: Settings) -> None:
