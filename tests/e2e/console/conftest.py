@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from console.build import MODULES, install
 from tests.e2e.server import Server
@@ -17,6 +17,8 @@ document.addEventListener("securitypolicyviolation", (event) => {
 });
 """
 REFUSED = "Failed to load resource"  # the browser's own line for an answer with an error
+
+PATIENCE_MS = 30_000  # only to end a test that would never end
 
 
 @pytest.fixture(scope="package")
@@ -46,7 +48,8 @@ def context(browser: Browser, server: Server) -> Iterator[BrowserContext]:
 def page(context: BrowserContext) -> Iterator[Page]:
     """A tab. In the end nothing in it has broken the page's policy, or failed unseen."""
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on(
