@@ -612,7 +612,7 @@ def available_host_memory(
     """Bytes of the host's memory that this process can still have: what is available on the machine, in the
     process's control groups, or in its address space, whichever is least; None if the system does not tell.
 
-    Page cache that was not used lately counts as available. Tests give other files than the system's.
+    Page cache counts as available. Tests give other files than the system's.
     """
 
 def register_process_backend(

@@ -21,7 +21,7 @@ GraphRun::GraphRun(Calls calls, std::shared_ptr<Engine> engine)
       is_of_queue_(calls == Calls::CountedElsewhere),
       counts_inside_(calls != Calls::Uncounted) {}
 
-GraphRun::GraphRun(at::Device device) : began_ms_(coarse_now_ms()) {
+GraphRun::GraphRun(at::Device device) {
   if (auto* outer = current()) {
     outermost_ = outer->outermost_ ? outer->outermost_ : outer->shared_from_this();
     counts_inside_ = outer->counts_inside_;
@@ -36,6 +36,8 @@ bool GraphRun::has_turn_on(at::Device device) const {
 }
 
 bool GraphRun::takes_much(int64_t bytes) noexcept {
+  if (outermost_) return outermost_->takes_much(bytes);
+  if (bytes > kLittle || taken_ > kLittle) return true;  // and stays as it is, so that it cannot overflow
   return taken_.fetch_add(bytes) + bytes > kLittle || coarse_now_ms() - began_ms_ > kShortMs;
 }
 

@@ -13,6 +13,7 @@
 #include <c10/util/SmallVector.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 
+#include "core/coarse_time.h"
 #include "core/error.h"
 #include "core/made_call.h"
 
@@ -47,7 +48,8 @@ class GraphRun final : public c10::DebugInfoBase, public std::enable_shared_from
   /// True if it is the run of a wrapper for the engine's queue, whose inputs the core made itself.
   bool is_of_queue() const { return is_of_queue_; }
   bool is_of_module() const { return !turns_.empty(); }
-  /// Counts host memory that the run is about to take; false as long as it has taken little, and not for long.
+  /// Counts host memory that the run is about to take, for the outermost run; false as long as that has taken little,
+  /// and not for long.
   bool takes_much(int64_t bytes) noexcept;
   bool counts_calls() const { return counts_calls_; }
   const std::shared_ptr<Engine>& engine() const { return engine_; }
@@ -74,7 +76,7 @@ class GraphRun final : public c10::DebugInfoBase, public std::enable_shared_from
   c10::SmallVector<at::Device, 2> turns_;
   std::atomic<bool> wanted_{true};
   std::atomic<int64_t> taken_{0};  ///< bytes, without those that were given back
-  int64_t began_ms_ = 0;           ///< of coarse_now_ms(), of a module's run
+  const int64_t began_ms_ = coarse_now_ms();
   mutable std::mutex mutex_;
   std::vector<Error> errors_;            // guarded by mutex_; in the order in which they were thrown
   std::shared_ptr<GraphRun> outermost_;  // null: it is this one

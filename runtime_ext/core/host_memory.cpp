@@ -46,6 +46,15 @@ Size of_machine(const std::string& meminfo) {
   return found ? Size(*found * kKiB) : std::nullopt;
 }
 
+/// Of a group and those in it. Version 1 names the sum differently.
+int64_t page_cache(const std::string& stat) {
+  const auto of = [&](const std::string& name) {
+    const auto sum = named(stat, "total_" + name);
+    return sum ? *sum : named(stat, name).value_or(0);
+  };
+  return of("inactive_file") + of("active_file");
+}
+
 Size of_group(const std::string& folder) {
   static const std::pair<const char*, const char*> kVersions[] = {{"/memory.max", "/memory.current"},
                                                                   {"/memory.limit_in_bytes", "/memory.usage_in_bytes"}};
@@ -53,8 +62,7 @@ Size of_group(const std::string& folder) {
     const auto most = number_in(folder + limit);
     const auto taken = number_in(folder + used);
     if (!most || !taken) continue;
-    const auto cached = named(folder + "/memory.stat", "inactive_file").value_or(0);
-    return std::max<int64_t>(0, *most - *taken + cached);
+    return std::max<int64_t>(0, *most - *taken + page_cache(folder + "/memory.stat"));
   }
   return std::nullopt;
 }

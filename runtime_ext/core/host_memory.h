@@ -14,8 +14,8 @@ struct MemoryFiles {
 };
 
 /// Bytes of the host's memory that this process can still have: what is available on the machine, in the process's
-/// control group and those around it, or in its address space (ulimit -v), whichever is least. Page cache that nobody
-/// used lately counts as available: the kernel gives it back. Nothing if the system does not tell. Reads a few small
+/// control group and those around it, or in its address space (ulimit -v), whichever is least. Page cache counts
+/// as available: the kernel gives it back. Nothing if the system does not tell. Reads a few small
 /// files.
 std::optional<int64_t> available_host_memory(const MemoryFiles& files = {});
 

@@ -21,6 +21,7 @@ namespace {
 constexpr int64_t kLookEveryMs = 20;
 constexpr int64_t kShare = 8;  // of what is left, a part that modules may take before the next look
 constexpr int64_t kMiB = int64_t{1} << 20;
+constexpr int64_t kMostAsked = int64_t{1} << 50;  // more than any machine has: sums of these cannot overflow
 constexpr int64_t kMostKept = 256 * kMiB;
 constexpr int64_t kKeptPart = 4;  // of what is available at first
 
@@ -36,7 +37,7 @@ class Looks {
 
   void about_to_take(int64_t bytes) {
     const auto now = coarse_now_ms();
-    if (credit_.fetch_sub(bytes) > bytes && now - looked_ms_ < kLookEveryMs) return;
+    if (now - looked_ms_ < kLookEveryMs && take_credit(bytes)) return;
     auto available = available_host_memory();
     if (available && *available < bytes + kept_) {
       release_unused(at::kCPU);  // the heap may hold what earlier executions took
@@ -51,6 +52,14 @@ class Looks {
   }
 
  private:
+  bool take_credit(int64_t bytes) {
+    auto credit = credit_.load();
+    while (credit > bytes) {
+      if (credit_.compare_exchange_weak(credit, credit - bytes)) return true;
+    }
+    return false;
+  }
+
   const int64_t kept_;
   std::atomic<int64_t> credit_{0};
   std::atomic<int64_t> looked_ms_{0};
@@ -88,6 +97,7 @@ void guard_module_memory() {
 }
 
 void check_module_memory(int64_t bytes) {
+  if (bytes < 0 || bytes > kMostAsked) bytes = kMostAsked;
   auto* run = GraphRun::current();
   if (run == nullptr || !run->is_of_module() || !run->takes_much(bytes)) return;
   try {

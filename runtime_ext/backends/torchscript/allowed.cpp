@@ -13,8 +13,10 @@
 
 #include "backends/torchscript/allowed.h"
 
+#include <algorithm>
 #include <set>
 #include <string_view>
+#include <vector>
 
 #include <torch/csrc/jit/api/function_impl.h>
 
@@ -154,9 +156,31 @@ bool is_allowed(c10::Symbol kind) {
   return false;
 }
 
-/// True if a value of the type may be in a module: no object of C++ code, and nothing that refers to a stream, a
-/// storage or another process.
+/// Refuses types whose values may hold values of the same type at any depth: torch destroys and prints them by
+/// recursion, which a deep one, or one that holds itself, takes to the end of the stack. `inside`: the classes around.
+void check_depth(const c10::TypePtr& type, std::vector<const c10::Type*>& inside) {
+  for (const auto& contained : type->containedTypes()) {
+    if (contained->kind() == c10::TypeKind::AnyType) {
+      fail(Kind::InvalidInput, "the module has a value of the type ", type->repr_str(),
+           ": its elements may be of any type, which is not allowed; name their type");
+    }
+  }
+  const auto object = type->cast<c10::ClassType>();
+  if (object && object->is_module()) return;
+  if (std::find(inside.begin(), inside.end(), type.get()) != inside.end()) {
+    fail(Kind::InvalidInput, "the module has a value of the type ", type->repr_str(),
+         ", whose attributes may hold others of the type: that is not allowed");
+  }
+  inside.push_back(type.get());
+  for (const auto& contained : type->containedTypes()) check_depth(contained, inside);
+  inside.pop_back();
+}
+
+/// Refuses a type of which no value may be in a module: objects of C++ code, what refers to a stream, a storage or
+/// another process, and what may be nested at any depth.
 void check_type(const c10::TypePtr& type) {
+  std::vector<const c10::Type*> inside;
+  check_depth(type, inside);
   switch (type->kind()) {
     case c10::TypeKind::ClassType:
       if (const auto name = type->expectRef<c10::ClassType>().name();

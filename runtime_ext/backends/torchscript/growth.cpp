@@ -20,26 +20,33 @@ using torch::jit::Stack;
 
 namespace {
 
-/// How large the result of an operator becomes, from its operands.
+/// How much memory an operator takes, from its operands.
 enum class Rule : int64_t {
-  Sum,       ///< as large as they are together: the most of a copy, a concatenation, a part
-  Times,     ///< as large as they are, as often as the integer says
-  Width,     ///< as many characters as the integer says
-  Join,      ///< the strings of the list, and the separator between them
-  Replace,   ///< the string, with the third one wherever the second one may be
-  Text,      ///< the elements as text, at any depth
-  Entries,   ///< an object for each element or character
-  Pieces,    ///< a tensor for each place of the longest dimension, or for each size in the list; or as Entries
-  Sections,  ///< a tensor for each place of the longest dimension, or as many as the integer says
-  Element,   ///< twice as large as the first one is, if it has no place for one more element
+  Sum,      ///< as much as they do together: the most of a copy, a concatenation, a part
+  Times,    ///< as much as they do, as often as the integer says
+  Width,    ///< as many characters as the integer says
+  Join,     ///< the strings of the list, and the separator between them
+  Replace,  ///< the string, with the third one wherever the second one may be
+  Text,     ///< the elements as text, at any depth
+  Entries,  ///< an object for each character, or entry of a dictionary
+  Nested,   ///< the elements of a tensor, and a list for each place of all its dimensions but the last
+  Tensors,  ///< a tensor for each element of a list, or as many as the integer says
+  Unbind,   ///< a tensor for each place of the dimension
+  Chunk,    ///< as many tensors as the integer says, but no more than the dimension has places, if it has any
+  Split,    ///< a tensor for as many places of the dimension as the integer says, or for each size in the list
+  Element,  ///< twice as much as the first one, if it has no place for one more element
+  Scratch,  ///< a few numbers for each element of a tensor, however few it has in memory
 };
 
 constexpr int64_t kElement = sizeof(c10::IValue);
-constexpr int64_t kEntry = 96;   // bytes of a short string, a pair, an entry of a dictionary
-constexpr int64_t kPiece = 300;  // bytes of a tensor without its elements
-constexpr int64_t kNumber = 32;  // characters of a number, at most
-
-constexpr int64_t kCopies = 2;  // of the result's size: operators copy strings before they use them
+constexpr int64_t kEntry = 96;      // bytes of a short string, a pair, an entry of a dictionary
+constexpr int64_t kPiece = 300;     // bytes of a tensor without its elements
+constexpr int64_t kList = 128;      // bytes of a list without its elements
+constexpr int64_t kScratch = 24;    // bytes: a value with its index, and its place in a buffer
+constexpr int64_t kNumber = 32;     // characters of a number, at most
+constexpr int64_t kEscaped = 4;     // characters, at most, of one in a container's text
+constexpr int64_t kTextCopies = 4;  // a stream doubles as it grows, and is then copied
+constexpr int64_t kCopies = 2;      // operators copy strings before they use them
 
 /// A list of this many elements may double its memory when one more comes, and nothing tells when: it is checked at
 /// each kAskEvery-th element.
@@ -67,24 +74,50 @@ const std::map<std::string_view, Rule>& rules() {
       {"rsplit", Rule::Entries},
       {"dict", Rule::Entries},
       {"items", Rule::Entries},
-      {"unbind", Rule::Pieces},
-      {"unbind_copy", Rule::Pieces},
-      {"split", Rule::Pieces},
-      {"split_copy", Rule::Pieces},
-      {"split_with_sizes", Rule::Pieces},
-      {"split_with_sizes_copy", Rule::Pieces},
-      {"unsafe_split", Rule::Pieces},
-      {"unsafe_split_with_sizes", Rule::Pieces},
-      {"chunk", Rule::Pieces},
-      {"unsafe_chunk", Rule::Pieces},
-      {"tensor_split", Rule::Sections},
-      {"hsplit", Rule::Sections},
-      {"vsplit", Rule::Sections},
-      {"dsplit", Rule::Sections},
+      {"unbind", Rule::Unbind},
+      {"unbind_copy", Rule::Unbind},
+      {"split", Rule::Split},
+      {"split_copy", Rule::Split},
+      {"split_with_sizes", Rule::Split},
+      {"split_with_sizes_copy", Rule::Split},
+      {"unsafe_split", Rule::Split},
+      {"unsafe_split_with_sizes", Rule::Split},
+      {"chunk", Rule::Chunk},
+      {"unsafe_chunk", Rule::Chunk},
+      {"tensor_split", Rule::Tensors},
+      {"hsplit", Rule::Tensors},
+      {"vsplit", Rule::Tensors},
+      {"dsplit", Rule::Tensors},
+      {"tolist", Rule::Nested},
       {"append", Rule::Element},
       {"insert", Rule::Element},
       {"_set_item", Rule::Element},
       {"setdefault", Rule::Element},
+      {"sort", Rule::Scratch},
+      {"argsort", Rule::Scratch},
+      {"msort", Rule::Scratch},
+      {"topk", Rule::Scratch},
+      {"kthvalue", Rule::Scratch},
+      {"mode", Rule::Scratch},
+      {"median", Rule::Scratch},
+      {"nanmedian", Rule::Scratch},
+      {"quantile", Rule::Scratch},
+      {"nanquantile", Rule::Scratch},
+      {"unique_consecutive", Rule::Scratch},
+      {"unique_dim", Rule::Scratch},
+      {"_unique", Rule::Scratch},
+      {"_unique2", Rule::Scratch},
+      {"cat", Rule::Tensors},
+      {"concat", Rule::Tensors},
+      {"concatenate", Rule::Tensors},
+      {"stack", Rule::Tensors},
+      {"hstack", Rule::Tensors},
+      {"vstack", Rule::Tensors},
+      {"dstack", Rule::Tensors},
+      {"row_stack", Rule::Tensors},
+      {"column_stack", Rule::Tensors},
+      {"block_diag", Rule::Tensors},
+      {"cartesian_prod", Rule::Tensors},
   };
   return kRules;
 }
@@ -108,12 +141,32 @@ bool is_container(const torch::jit::Value* value) {
   return kind == c10::TypeKind::ListType || kind == c10::TypeKind::DictType || kind == c10::TypeKind::StringType;
 }
 
+/// True if an operator has the rule whether or not it returns a container.
+bool takes_memory_for_tensors(Rule rule) { return rule == Rule::Scratch || rule == Rule::Tensors; }
+
+/// That of a node that may take much.
+Rule rule_of(const Node& node) {
+  const std::string name = node.kind().toUnqualString();
+  if (const auto found = rules().find(name); found != rules().end()) return found->second;
+  if (name.rfind("fft_", 0) == 0) return Rule::Scratch;
+  const auto returns_tensors = [](const torch::jit::Value* output) {
+    const auto list = output->type()->cast<c10::ListType>();
+    return list && list->getElementType()->kind() == c10::TypeKind::TensorType;
+  };
+  const auto outputs = node.outputs();
+  const bool is_copy = name == "add" || name == "add_" || name == "copy" || name == "slice" || name == "values";
+  return !is_copy && std::any_of(outputs.begin(), outputs.end(), returns_tensors) ? Rule::Tensors : Rule::Sum;
+}
+
 bool may_grow(const Node& node) {
   const std::string name = node.kind().toUnqualString();
   if (node.kind().is_prim()) return name == "tolist" || name == "rangelist";
   if (!node.kind().is_aten() || small().count(name) != 0) return false;
+  const auto found = rules().find(name);
+  const bool is_listed = found != rules().end() && takes_memory_for_tensors(found->second);
+  const bool is_fft = name.rfind("fft_", 0) == 0;
   const auto outputs = node.outputs();
-  return changes().count(name) != 0 || std::any_of(outputs.begin(), outputs.end(), is_container);
+  return is_listed || is_fft || changes().count(name) != 0 || std::any_of(outputs.begin(), outputs.end(), is_container);
 }
 
 /// A number of bytes that stays at a maximum instead of overflowing.
@@ -125,6 +178,7 @@ class Bytes {
         __builtin_add_overflow(count_, product, &count_)) {
       count_ = kMost;
     }
+    count_ = std::min(count_, kMost);
   }
   int64_t count() const { return count_; }
 
@@ -137,12 +191,12 @@ int64_t length(const c10::IValue& value) {
   if (value.isString()) return static_cast<int64_t>(value.toStringRef().size());
   if (value.isList()) return static_cast<int64_t>(value.toListRef().size());
   if (value.isGenericDict()) return static_cast<int64_t>(value.toGenericDict().size());
-  if (value.isTensor()) return value.toTensor().numel();
+  if (value.isTensor() && value.toTensor().defined()) return value.toTensor().numel();
   return 0;
 }
 
 int64_t bytes_of_element(const c10::IValue& container) {
-  if (container.isString()) return 1;
+  if (container.isString()) return kCopies;
   return container.isGenericDict() ? kEntry : kElement;
 }
 
@@ -152,9 +206,10 @@ class Text {
  public:
   void add(const c10::IValue& value) {
     if (++values_ % kAskEvery == 0) go_on();
-    if (value.isString()) return characters_.add(1, length(value));
+    if (value.isString()) return characters_.add(kEscaped, length(value));
     if (value.isTensor()) return characters_.add(kNumber, 1 + length(value));
     characters_.add(kNumber);
+    if (value.isObject()) characters_.add(1, static_cast<int64_t>(value.toObjectRef().name().size()));
     if (value.isList()) {
       for (const auto& element : value.toListRef()) add(element);
     } else if (value.isTuple()) {
@@ -171,7 +226,7 @@ class Text {
  private:
   void go_on() const {
     if (const auto* run = GraphRun::current()) run->check_wanted();
-    check_module_memory(kCopies * characters_.count());
+    check_module_memory(kTextCopies * characters_.count());
   }
 
   Bytes characters_;
@@ -197,34 +252,93 @@ int64_t integer_in(Operands operands) {
 
 Bytes joined(const c10::IValue& separator, const c10::IValue& strings) {
   Bytes bytes;
-  bytes.add(length(separator), length(strings));
-  for (const auto& string : strings.toListRef()) bytes.add(1, length(string));
+  bytes.add(kCopies * length(separator), length(strings));
+  for (const auto& string : strings.toListRef()) bytes.add(kCopies, length(string));
   return bytes;
 }
 
 Bytes replaced(const c10::IValue& text, const c10::IValue& old, const c10::IValue& by) {
   Bytes bytes;
-  bytes.add(1, length(text));
-  bytes.add(length(by), length(text) / std::max<int64_t>(length(old), 1) + 1);
+  bytes.add(kCopies, length(text));
+  int64_t found = 0;
+  const auto& in = text.toStringRef();
+  const auto& what = old.toStringRef();
+  if (what.empty()) found = length(text) + 1;
+  for (auto at = in.find(what); !what.empty() && at != std::string::npos; at = in.find(what, at + what.size())) ++found;
+  bytes.add(kCopies * length(by), found);
   return bytes;
 }
 
 Bytes text_of(Operands operands) {
   Text text;
   for (const auto& operand : operands) text.add(operand);
-  return text.characters();
+  Bytes bytes;
+  bytes.add(kTextCopies, text.characters().count());
+  return bytes;
 }
 
-/// A tensor for each place of the longest dimension, or for each element of a list; a string for each character.
-Bytes pieces_of(Operands operands) {
+/// An object for each character of a string and each entry of a dictionary.
+Bytes entries_of(Operands operands) {
+  Bytes bytes;
+  for (const auto& operand : operands) bytes.add(operand.isList() ? kElement : kEntry, length(operand));
+  return bytes;
+}
+
+/// A tensor that can say how large it is: a nested one cannot.
+bool has_sizes(const c10::IValue& value) {
+  return value.isTensor() && value.toTensor().defined() && !value.toTensor().is_nested();
+}
+
+Bytes nested(const c10::IValue& tensor) {
+  Bytes bytes;
+  if (!has_sizes(tensor)) return bytes;
+  int64_t lists = 1;
+  for (const int64_t size : tensor.toTensor().sizes()) {
+    bytes.add(kList, lists);
+    if (__builtin_mul_overflow(lists, size, &lists)) lists = std::numeric_limits<int64_t>::max();
+  }
+  bytes.add(kElement, lists);
+  return bytes;
+}
+
+Bytes tensors_of(Operands operands) {
   Bytes bytes;
   for (const auto& operand : operands) {
-    if (operand.isTensor() && operand.toTensor().dim() != 0) {
-      const auto sizes = operand.toTensor().sizes();
-      bytes.add(kPiece, *std::max_element(sizes.begin(), sizes.end()));
-    } else if (!operand.isTensor()) {
-      bytes.add(operand.isString() ? kEntry : kPiece, length(operand));
-    }
+    if (operand.isList()) bytes.add(kPiece, length(operand));
+  }
+  bytes.add(kPiece, integer_in(operands));
+  return bytes;
+}
+
+/// Places of the dimension that the operand `dim` names; 0 if it has none, which the operator itself refuses.
+int64_t places(const c10::IValue& tensor, const c10::IValue& dim) {
+  if (!has_sizes(tensor) || !dim.isInt()) return 0;
+  const auto sizes = tensor.toTensor().sizes();
+  const auto count = static_cast<int64_t>(sizes.size());
+  const auto at = dim.toInt() < 0 ? dim.toInt() + count : dim.toInt();
+  return at >= 0 && at < count ? sizes[static_cast<size_t>(at)] : 0;
+}
+
+/// Tensors that an operator cuts another one into.
+Bytes pieces_of(Rule rule, Operands operands) {
+  if (!operands[0].isTensor()) return entries_of(operands);  // split() of a string
+  Bytes bytes;
+  const auto there = places(operands[0], operands.back());
+  if (rule == Rule::Unbind) {
+    bytes.add(kPiece, there);
+  } else if (operands[1].isList()) {
+    bytes.add(kPiece, length(operands[1]));
+  } else if (operands[1].isInt()) {
+    const auto number = std::max<int64_t>(operands[1].toInt(), 1);
+    bytes.add(kPiece, rule == Rule::Split ? there / number + 1 : there == 0 ? number : std::min(number, there));
+  }
+  return bytes;
+}
+
+Bytes scratch_of(Operands operands) {
+  Bytes bytes;
+  for (const auto& operand : operands) {
+    if (has_sizes(operand)) bytes.add(kScratch, operand.toTensor().numel());
   }
   return bytes;
 }
@@ -236,7 +350,7 @@ Bytes doubled(const c10::IValue& container) {
   return bytes;
 }
 
-Bytes result_of(Rule rule, Operands operands) {
+Bytes taken_by(Rule rule, Operands operands) {
   Bytes bytes;
   switch (rule) {
     case Rule::Sum:
@@ -246,7 +360,7 @@ Bytes result_of(Rule rule, Operands operands) {
       return bytes;
     case Rule::Width:
       bytes = sum_of(operands);
-      bytes.add(1, integer_in(operands));
+      bytes.add(kCopies, integer_in(operands));
       return bytes;
     case Rule::Join:
       return joined(operands[0], operands[1]);
@@ -255,16 +369,19 @@ Bytes result_of(Rule rule, Operands operands) {
     case Rule::Text:
       return text_of(operands);
     case Rule::Entries:
-      for (const auto& operand : operands) bytes.add(kEntry, length(operand));
-      return bytes;
-    case Rule::Pieces:
-      return pieces_of(operands);
+      return entries_of(operands);
+    case Rule::Nested:
+      return nested(operands[0]);
+    case Rule::Tensors:
+      return tensors_of(operands);
+    case Rule::Unbind:
+    case Rule::Chunk:
+    case Rule::Split:
+      return pieces_of(rule, operands);
     case Rule::Element:
       return doubled(operands[0]);
-    case Rule::Sections:
-      bytes = pieces_of(operands);
-      bytes.add(kPiece, integer_in(operands));
-      return bytes;
+    case Rule::Scratch:
+      return scratch_of(operands);
   }
   return bytes;
 }
@@ -275,17 +392,16 @@ const torch::jit::RegisterOperators check({torch::jit::Operator(
     [](Stack& stack) {
       const auto count = static_cast<size_t>(torch::jit::pop(stack).toInt());
       const auto values = torch::jit::last(stack, count);
-      const auto result = result_of(static_cast<Rule>(values[0].toInt()), values.slice(1)).count();
+      const auto bytes = taken_by(static_cast<Rule>(values[0].toInt()), values.slice(1)).count();
       torch::jit::drop(stack, count);
-      if (result != 0) check_module_memory(kCopies * result);
+      if (bytes != 0) check_module_memory(bytes);
     },
     c10::AliasAnalysisKind::CONSERVATIVE)});
 
 void check_before(Node& node) {
   auto& graph = *node.owningGraph();
   const torch::jit::WithInsertPoint before(&node);
-  const auto found = rules().find(node.kind().toUnqualString());
-  const auto rule = found == rules().end() ? Rule::Sum : found->second;
+  const auto rule = rule_of(node);
   auto* inserted = graph.create(c10::Symbol::fromQualString("trt::check_growth"), 0);
   inserted->addInput(graph.insertConstant(static_cast<int64_t>(rule)));
   for (auto* operand : node.inputs()) inserted->addInput(operand);

@@ -8,10 +8,15 @@
 
 #include "core/byte_strings.h"
 #include "core/error.h"
+#include "core/module_memory.h"
 
 namespace trtserve::torchscript {
 
 namespace {
+
+// One string may be in a list many times, but each time in the answer.
+constexpr int64_t kWritten = 3;     // bytes in all that a byte of a string takes until its answer is sent
+constexpr int64_t kOfElement = 64;  // bytes of an element beside its own
 
 at::Tensor to_tensor(const ByteString& string) {
   auto tensor = at::empty({static_cast<int64_t>(string.size)}, at::TensorOptions().dtype(at::kByte));
@@ -75,6 +80,9 @@ at::Tensor from_list(const c10::IValue& list, const TensorSpec& spec) {
       elements.push_back({static_cast<const char*>(bytes.const_data_ptr()), static_cast<uint64_t>(bytes.numel())});
     }
   }
+  int64_t bytes = 0;
+  for (const auto& element : elements) bytes += kWritten * static_cast<int64_t>(element.size) + kOfElement;
+  check_module_memory(bytes);
   const auto shape = shape_of(static_cast<int64_t>(elements.size()), spec);
   return byte_strings(std::move(elements), shape, owner);
 }

@@ -94,6 +94,17 @@ BODIES = {
     return torch.tensor([len(made)])""",
     "a tensor in pieces": """
     return torch.tensor([len(n.expand(k).unbind(0))])""",
+    "an empty tensor in pieces": """
+    return torch.tensor([len(n[:0].chunk(k))])""",
+    "a list of empty lists": """
+    made: List[List[int]] = torch.zeros([k, 0], dtype=torch.int64).tolist()
+    return torch.tensor([len(made)])""",
+    "tensors of one shape": """
+    return torch.tensor([len(torch.broadcast_tensors([n] * min(k, 10000000)))])""",
+    "tensors that are joined": """
+    return torch.column_stack([n] * min(k, 10000000))[0, :1]""",
+    "the largest of a tensor that is spread": """
+    return n.expand(k).topk(1)[0]""",
     "more sections than a tensor has places": """
     return torch.tensor([len(torch.tensor_split(n, k))])""",
     "characters as strings": """
