@@ -1,6 +1,7 @@
 #include "ops/decode_jpeg.h"
 
 #include "core/error.h"
+#include "core/module_memory.h"
 
 #ifdef TRTSERVE_JPEG
 
@@ -90,6 +91,11 @@ class JpegReader {
 
   uint64_t width() const { return file_.output_width; }
   uint64_t height() const { return file_.output_height; }
+  /// Bytes that libjpeg takes for the coefficients of a progressive file: it keeps them all.
+  int64_t coefficient_bytes() const {
+    if (file_.progressive_mode == FALSE) return 0;
+    return static_cast<int64_t>(width() * height()) * file_.num_components * static_cast<int64_t>(sizeof(JCOEF));
+  }
   std::string why() const { return report_.text.data(); }
 
  private:
@@ -122,6 +128,7 @@ at::Tensor decode_jpeg(const at::Tensor& data, int64_t channels) {
     refuse(
         c10::str("it has ", reader.width(), " x ", reader.height(), " pixels; at most ", kMostPixels, " are decoded"));
   }
+  check_module_memory(reader.coefficient_bytes());
   const std::vector<int64_t> shape{static_cast<int64_t>(reader.height()), static_cast<int64_t>(reader.width()),
                                    channels};
   at::Tensor picture = at::empty(shape, at::TensorOptions().dtype(at::kByte));

@@ -66,6 +66,8 @@ def test_the_smallest_limit_of_the_control_groups_counts_without_their_cache(mac
     (pod / "memory.current").write_text(f"{500 * KIB}\n")
     (pod / "memory.stat").write_text(f"anon 7\ninactive_file {300 * KIB}\n")
     assert available(machine) == 400 * KIB
+    (pod / "memory.stat").write_text(f"anon 7\ninactive_file {300 * KIB}\nactive_file {50 * KIB}\n")
+    assert available(machine) == 450 * KIB
 
 
 def test_the_limit_of_an_older_control_group_counts(machine: Path) -> None:

@@ -293,3 +293,12 @@ def test_a_module_that_keeps_state_between_requests_is_refused(
     harness: Harness, tmp_path: Path, kind: type[Keeps]
 ) -> None:
     assert "must not keep state" in refusal(harness, write(tmp_path / "m.pt", kind("")))
+
+
+def test_a_list_that_may_hold_itself_is_refused(harness: Harness, tmp_path: Path) -> None:
+    """torch prints and destroys it by recursion, to the end of the stack."""
+    code = (
+        "def forward(self, x: Tensor) -> Tensor:\n    a: List[Any] = []\n    a.append(a)\n"
+        "    return x + len(str(a))\n"
+    )
+    assert "may be of any type" in refusal(harness, write_code(tmp_path / "m.pt", code))
