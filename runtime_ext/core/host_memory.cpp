@@ -46,13 +46,18 @@ Size of_machine(const std::string& meminfo) {
   return found ? Size(*found * kKiB) : std::nullopt;
 }
 
-/// Of a group and those in it. Version 1 names the sum differently.
+/// Of a group and those in it, for which version 1 has names of its own.
 int64_t page_cache(const std::string& stat) {
-  const auto of = [&](const std::string& name) {
-    const auto sum = named(stat, "total_" + name);
-    return sum ? *sum : named(stat, name).value_or(0);
-  };
-  return of("inactive_file") + of("active_file");
+  std::ifstream file(stat);
+  std::string name;
+  int64_t number = 0;
+  int64_t own = 0;
+  Size total;
+  while (file >> name >> number) {
+    if (name == "inactive_file" || name == "active_file") own += number;
+    if (name == "total_inactive_file" || name == "total_active_file") total = total.value_or(0) + number;
+  }
+  return total.value_or(own);
 }
 
 Size of_group(const std::string& folder) {

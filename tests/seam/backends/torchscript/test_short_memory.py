@@ -108,10 +108,8 @@ LONG = {
 
 @pytest.mark.parametrize("name", LONG)
 def test_a_module_for_which_there_is_memory_is_served(tmp_path: Path, name: str) -> None:
-    short_memory.BODIES["long"] = LONG[name]
     harness = Harness(tmp_path)
-    engine = short_memory.load(harness, "long")
-    del short_memory.BODIES["long"]
+    engine = short_memory.load(harness, name, LONG[name])
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     short_memory.limit(1000 * short_memory.MIB)
     try:
