@@ -11,7 +11,7 @@ from typing import Any
 from tests.fakes.runtime import FakeRuntime
 from tests.unit.serving import Server, serving
 from tests.waiting import until
-from trtserve.folder.files import Entry, LocalFiles, Slow
+from trtserve.folder.files import Entry, Files, LocalFiles, Slow
 from trtserve.folder.model_folder import ModelFolder
 from trtserve.settings import Settings
 
@@ -99,6 +99,13 @@ def move(place: Path, to: Path) -> None:
     place.rename(to)
 
 
+def folder_of(server: Server, files: Files, settings: Settings, **more: Any) -> ModelFolder:
+    """A folder of models for a server; `more`: what it takes besides, such as `sleep`."""
+    return ModelFolder(
+        files, settings, store=server.store, runtime=server.runtime, registry=server.registry, **more
+    )
+
+
 @asynccontextmanager
 async def following(
     settings: Settings,
@@ -113,14 +120,7 @@ async def following(
     async with serving(settings, runtime) as server:
         polls, files = Polls(), GrowingFiles(root)
         files.slow, files.held = frozenset(slow), held
-        folder = ModelFolder(
-            files,
-            settings,
-            store=server.store,
-            runtime=server.runtime,
-            registry=server.registry,
-            sleep=polls,
-        )
+        folder = folder_of(server, files, settings, sleep=polls)
         await folder.start()
         try:
             await until(lambda: not server.registry.coming)

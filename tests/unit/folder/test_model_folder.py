@@ -16,7 +16,7 @@ import pytest
 from tests.fakes.plans import onnx_plan
 from tests.fakes.runtime import FakeRuntime
 from tests.fakes.values import error
-from tests.unit.folder.following import Polls, Served, following, move, polled_twice, put
+from tests.unit.folder.following import Polls, Served, folder_of, following, move, polled_twice, put
 from tests.unit.plans.external_data import external, model
 from tests.unit.serving import serving
 from tests.waiting import until
@@ -24,7 +24,6 @@ from trtserve.engines import readiness
 from trtserve.engines.engine import State
 from trtserve.errors import TrtserveError, Unavailable, Unsupported
 from trtserve.folder.files import LocalFiles
-from trtserve.folder.model_folder import ModelFolder
 from trtserve.oip.config_reader import read_config
 from trtserve.oip.repository import Repository
 from trtserve.settings import Settings
@@ -78,9 +77,7 @@ async def test_the_server_is_not_ready_while_models_of_the_start_are_loading(
     runtime.load_gate.clear()
     settings = settings.model_copy(update={"model_repository": str(root)})
     async with serving(settings, runtime) as server:
-        folder = ModelFolder(
-            LocalFiles(root), settings, store=server.store, runtime=runtime, registry=server.registry
-        )
+        folder = folder_of(server, LocalFiles(root), settings)
         await folder.start()
         await until(lambda: len(runtime.loads) > 0)
         with pytest.raises(Unavailable, match="models of the folder are still loading: 1 to go"):
@@ -174,14 +171,7 @@ async def test_a_start_tries_again_while_the_folder_cannot_be_read(settings: Set
         settings = settings.model_copy(update={"model_repository": str(root)})
         async with serving(settings) as server:
             polls = Polls()
-            folder = ModelFolder(
-                LocalFiles(root),
-                settings,
-                store=server.store,
-                runtime=server.runtime,
-                registry=server.registry,
-                sleep=polls,
-            )
+            folder = folder_of(server, LocalFiles(root), settings, sleep=polls)
             await folder.start()
             await until(lambda polls=polls: polls.sleeping > 0)  # type: ignore[misc]
             assert server.registry.coming == (0 if is_known else 1)
